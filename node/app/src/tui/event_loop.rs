@@ -1,32 +1,29 @@
-//! The one loop of the chat: keys, the node's answers and events, and the clock of the frames.
+//! The loop of the chat: passes keys, answers, events and time to the state, carries out what the
+//! state asks for, and draws it.
 #![expect(
     clippy::disallowed_methods,
     reason = "the driver of the screen: it paces the frames"
 )]
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use crossterm::event::{Event, EventStream, MouseEventKind};
 use futures_util::StreamExt;
 use hobnob::protocol::RoomName;
-use hobnob_control::wire::AnyRequest;
 use hobnob_control::{Client, Home};
 use jiff::tz::TimeZone;
-use serde_json::Value;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio_util::task::AbortOnDropHandle;
 
-use super::app::{About, App, Input, Output, Start};
+use super::app::{App, FolderLookup, Input, Output, PICTURES_MAX, Start, Wanted};
 use super::folder_names;
+use super::node_link::NodeLink;
 use super::picture::{Canvas, Picture};
-use super::previews;
 use super::read_markers::{self, ReadMarkers};
 use super::terminal::{self, Terminal};
-use super::theme::Theme;
-use super::view;
+use super::view::{self, Appearance, Theme};
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::event_stream::{self, SeenIds};
 use crate::shared::exit_code::{Exit, Usage};
@@ -36,16 +33,16 @@ use crate::shared::typed_path::Places;
 use crate::shared::{output, values};
 use hobnob_local::signals::Signals;
 
-/// Between two frames at least: 60 a second.
+/// Minimum time between two frames: 60 frames a second.
 const FRAME: Duration = Duration::from_micros(16_667);
 
-/// The clock of what turns and what is asked now and then.
+/// Time between two ticks, which drive the spinner and the polls.
 const TICK: Duration = Duration::from_millis(250);
 
-/// How long the end waits for what was typed to be on disk.
+/// How long quitting waits until the typed messages are on disk.
 const QUIT_WITHIN: Duration = Duration::from_millis(500);
 
-/// Whether there is a terminal for a screen.
+/// Whether the terminal can show a full-screen chat.
 pub(crate) fn fits() -> bool {
     let smart = std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
     smart && std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
@@ -55,7 +52,8 @@ pub(crate) fn fits() -> bool {
 pub(crate) async fn run(common: &CommonFlags) -> anyhow::Result<Exit> {
     if common.json {
         return Err(Usage(
-            "the chat is for people: `hobnob up --json` prints events for programs".into(),
+            "the chat has no JSON output: programs use `hobnob up --json`, which prints events"
+                .into(),
         )
         .into());
     }
@@ -81,7 +79,7 @@ pub(crate) async fn run(common: &CommonFlags) -> anyhow::Result<Exit> {
             session::leave(attached, &mut signals).await;
             event_loop.input(Input::NodeGone);
             event_loop.draw()?;
-            // What an error says must not go onto the screen.
+            // Give the terminal back before the error is printed.
             attached = match session::open(common, true).await {
                 Ok((_, attached)) => attached,
                 Err(error) => {
@@ -95,14 +93,14 @@ pub(crate) async fn run(common: &CommonFlags) -> anyhow::Result<Exit> {
         session::leave(attached, &mut signals).await;
         if undelivered {
             output::say(
-                "what is not yet delivered stays queued, and goes out when a node of yours runs",
+                "some messages are not delivered yet: they stay queued and are sent while a node of this home runs (hobnob up)",
             );
         }
         return ended.map(|_| Exit::Done);
     }
 }
 
-/// Why a conversation with a node ended.
+/// Why the chat stopped using a node.
 enum Ended {
     Quit,
     NodeGone,
@@ -113,22 +111,24 @@ struct EventLoop {
     terminal: Terminal,
     keys: EventStream,
     app: App,
-    /// A look at a folder, which may be far away.
-    looks_at: JoinSet<Input>,
-    /// How pictures are shown, if any are.
+    appearance: Appearance,
+    /// Lists a folder, which may be on a slow network disk. One at a time.
+    folder_lookups: JoinSet<Input>,
+    /// How this terminal shows pictures; none if it does not.
     canvas: Option<Canvas>,
-    /// A picture that is being made, which may take a second.
+    /// Makes a picture, which may take a second.
     pictures: JoinSet<Input>,
-    /// What was pressed before the terminal was listened to.
+    /// Keys that were pressed before the loop began.
     typed: Vec<Event>,
-    drawn: Option<Instant>,
+    /// When the last frame was drawn.
+    drawn_at: Option<Instant>,
 }
 
 impl EventLoop {
     fn new(home: Home, room: RoomName, mut settings: ScreenSettings) -> anyhow::Result<EventLoop> {
         let theme = Theme::of(|name| std::env::var(name).ok());
         let terminal = Terminal::enter()
-            .context("can't use this terminal for a screen (try hobnob --plain)")?;
+            .context("can't show the full-screen chat on this terminal: try hobnob --plain")?;
         let (canvas, typed) =
             if settings.previews != Previewed::None && theme.colour && theme.unicode {
                 Canvas::of_terminal(|name| std::env::var(name).ok())
@@ -138,57 +138,61 @@ impl EventLoop {
         if canvas.is_none() {
             settings.previews = Previewed::None;
         }
-        let start = Start {
-            room,
+        let appearance = Appearance {
             theme,
             zone: TimeZone::system(),
-            seen: read_markers::load(&home),
+        };
+        let measured = appearance.clone();
+        let start = Start {
+            room,
+            read: read_markers::load(&home),
             places: Places::here(),
             settings,
-            row_heights: view::rows::heights,
+            row_heights: Box::new(move |app| view::row_heights(app, &measured)),
         };
         let app = App::new(start, terminal.size()?, values::now());
-        let (looks_at, pictures) = (JoinSet::new(), JoinSet::new());
         Ok(EventLoop {
             home,
             terminal,
             keys: EventStream::new(),
             app,
-            looks_at,
+            appearance,
+            folder_lookups: JoinSet::new(),
             canvas,
-            pictures,
+            pictures: JoinSet::new(),
             typed,
-            drawn: None,
+            drawn_at: None,
         })
     }
 
+    /// Uses one node until it ends or the user quits.
     async fn converse(&mut self, client: &Client, seen: &mut SeenIds) -> anyhow::Result<Ended> {
         let mut events = match event_stream::EventStream::open(client, seen).await {
-            // It ended just now.
+            // The node has ended since the chat attached to it.
             Err(error) if error.is_end() => return Ok(Ended::NodeGone),
             events => events?,
         };
-        let mut asker = Asker::new(client.clone());
+        let mut node = NodeLink::new(client.clone());
         let mut ticks = tokio::time::interval(TICK);
         self.input(Input::Attached);
         std::mem::take(&mut self.typed)
             .into_iter()
             .for_each(|event| self.terminal_event(event));
         loop {
-            if self.carry_out(&mut asker)? {
-                return self.answers(&mut asker).await;
+            if self.carry_out(&mut node)? {
+                return self.quit(&mut node).await;
             }
             let frame = tokio::time::Instant::from(self.next_frame());
             tokio::select! {
                 biased;
                 key = self.keys.next() => match key {
                     Some(event) => self.terminal_event(event.context("can't read the terminal")?),
-                    None => return self.answers(&mut asker).await,
+                    None => return self.quit(&mut node).await,
                 },
-                () = terminal::panicked() => anyhow::bail!("hobnob has met a fault of its own, told above, and ends"),
+                () = terminal::panicked() => anyhow::bail!("internal error (see above); exiting"),
                 () = tokio::time::sleep_until(frame), if self.app.is_dirty() => self.draw()?,
-                Some((about, outcome)) = asker.answer() => self.input(Input::Answer(about, outcome)),
-                Some(listed) = self.looks_at.join_next() => self.input(listed?),
+                Some((handler, outcome)) = node.answer() => self.input(Input::Answer(handler, outcome)),
+                Some(names) = self.folder_lookups.join_next() => self.input(names?),
                 Some(made) = self.pictures.join_next() => self.input(made?),
                 _ = ticks.tick() => self.input(Input::Tick),
                 event = events.next(seen) => match event {
@@ -211,7 +215,7 @@ impl EventLoop {
             Event::Paste(text) => self.input(Input::Paste(text)),
             Event::Resize(columns, rows) => {
                 if self.canvas.as_mut().is_some_and(Canvas::measure) {
-                    self.input(Input::Cells);
+                    self.input(Input::CellsResized);
                 }
                 self.input(Input::Resize(columns, rows));
             }
@@ -227,39 +231,17 @@ impl EventLoop {
         }
     }
 
-    /// Does what the chat wants done. Whether that is to end.
-    fn carry_out(&mut self, asker: &mut Asker) -> anyhow::Result<bool> {
+    /// Carries out what the chat asks for. Returns whether the user quits.
+    fn carry_out(&mut self, node: &mut NodeLink) -> anyhow::Result<bool> {
+        while let Some(request) = self.app.poll_request() {
+            node.send(request);
+        }
         while let Some(output) = self.app.poll_output() {
             match output {
-                Output::Ask(command, about) => asker.ask(command, about),
-                Output::Remember(seen) => self.keep(&seen),
+                Output::SaveRead(read) => self.save_read(&read),
                 Output::Ring { bell, desktop } => self.terminal.ring(bell, desktop.as_deref())?,
-                Output::List {
-                    folder,
-                    path,
-                    start,
-                    typed,
-                    forth,
-                } if self.looks_at.is_empty() => {
-                    let look = move || Input::Names {
-                        folder,
-                        names: folder_names::matching(&path, &start),
-                        typed,
-                        forth,
-                    };
-                    self.looks_at.spawn_blocking(look);
-                }
-                Output::Picture { wanted, path } => {
-                    let canvas = self.canvas;
-                    let make = move || {
-                        canvas
-                            .and_then(|canvas| Picture::of(&path, canvas, wanted.room, wanted.slot))
-                    };
-                    self.pictures
-                        .spawn_blocking(move || Input::Pictured(wanted, make()));
-                }
-                // One folder at a time, however often the key is pressed.
-                Output::List { .. } => {}
+                Output::ListFolder(lookup) => self.list_folder(lookup),
+                Output::MakePicture { wanted, path } => self.make_picture(wanted, path),
                 Output::CaptureMouse(on) => self.terminal.capture_mouse(on)?,
                 Output::Repaint => self.terminal.repaint()?,
                 Output::Quit => return Ok(true),
@@ -268,47 +250,68 @@ impl EventLoop {
         Ok(false)
     }
 
+    fn list_folder(&mut self, lookup: FolderLookup) {
+        // The user may press the key again while a slow disk is read.
+        if self.folder_lookups.is_empty() {
+            self.folder_lookups.spawn_blocking(move || {
+                let names = folder_names::matching(&lookup.path, &lookup.start);
+                Input::FolderNames(lookup, names)
+            });
+        }
+    }
+
+    fn make_picture(&mut self, wanted: Wanted, path: PathBuf) {
+        let canvas = self.canvas;
+        self.pictures.spawn_blocking(move || {
+            let picture =
+                canvas.and_then(|canvas| Picture::of(&path, canvas, wanted.room, wanted.slot));
+            Input::PictureMade(wanted, picture)
+        });
+    }
+
     fn next_frame(&self) -> Instant {
-        self.drawn.map_or_else(Instant::now, |drawn| drawn + FRAME)
+        self.drawn_at
+            .map_or_else(Instant::now, |drawn_at| drawn_at + FRAME)
     }
 
     fn draw(&mut self) -> anyhow::Result<()> {
-        self.drawn = Some(Instant::now());
-        self.app.take_dirty();
+        self.drawn_at = Some(Instant::now());
+        self.app.mark_drawn();
         self.terminal
-            .draw(|frame| view::render(&self.app, frame))
+            .draw(|frame| view::render(&self.app, &self.appearance, frame))
             .context("can't write to the terminal")
     }
 
-    /// Waits until what was typed is on disk, but not for long.
-    async fn answers(&mut self, asker: &mut Asker) -> anyhow::Result<Ended> {
+    /// Waits until the typed messages are on disk, but not for long.
+    async fn quit(&mut self, node: &mut NodeLink) -> anyhow::Result<Ended> {
         let all = async {
-            while asker.waiting > 0
-                && let Some((about, outcome)) = asker.answer().await
+            while node.is_waiting()
+                && let Some((handler, outcome)) = node.answer().await
             {
-                self.input(Input::Answer(about, outcome));
+                self.input(Input::Answer(handler, outcome));
             }
         };
-        // What comes later is told by the history.
+        // The node also carries out requests that are not answered in time.
         let _late = tokio::time::timeout(QUIT_WITHIN, all).await;
         Ok(Ended::Quit)
     }
 
-    /// Gives the terminal back. Whether something is not yet with those it is for.
+    /// Saves what was read and gives the terminal back. Returns whether some message is not delivered
+    /// yet.
     fn end(mut self) -> bool {
-        self.app.remember();
+        self.app.save_read();
         while let Some(output) = self.app.poll_output() {
-            if let Output::Remember(seen) = output {
-                self.keep(&seen);
+            if let Output::SaveRead(read) = output {
+                self.save_read(&read);
             }
         }
         self.app.has_undelivered()
     }
 
-    /// What was read is no reason to disturb anybody: a disk that is full says so elsewhere.
-    fn keep(&self, seen: &ReadMarkers) {
-        if let Err(error) = read_markers::save(&self.home, seen) {
-            tracing::debug!("what was read can't be kept: {error}");
+    /// A failure is only logged: at worst, messages count as unread again at the next start.
+    fn save_read(&self, read: &ReadMarkers) {
+        if let Err(error) = read_markers::save(&self.home, read) {
+            tracing::debug!("can't save which messages were read: {error}");
         }
     }
 }
@@ -316,54 +319,8 @@ impl EventLoop {
 impl Drop for EventLoop {
     fn drop(&mut self) {
         if let Some(canvas) = self.canvas {
-            // A terminal that can't be written to has nothing to forget.
-            let _gone = self.terminal.write(&canvas.farewell(previews::KEPT_MAX));
+            // Without the terminal, there are no pictures to remove.
+            let _closed = self.terminal.write(&canvas.farewell(PICTURES_MAX));
         }
-    }
-}
-
-/// Asks the node, in order and without holding up the keys, whatever the node does.
-struct Asker {
-    requests: mpsc::UnboundedSender<(AnyRequest, About)>,
-    answers: mpsc::UnboundedReceiver<(About, Result<Value, String>)>,
-    waiting: usize,
-    _task: AbortOnDropHandle<()>,
-}
-
-impl Asker {
-    fn new(client: Client) -> Asker {
-        let (requests, mut to_ask) = mpsc::unbounded_channel();
-        let (answered, answers) = mpsc::unbounded_channel();
-        let task = tokio::spawn(async move {
-            let mut under_way = JoinSet::new();
-            while let Some((request, about)) = to_ask.recv().await {
-                let begun = client.begin(request).await;
-                let answered = answered.clone();
-                under_way.spawn(async move {
-                    let outcome = async { begun?.await }.await;
-                    // Nobody waits for it any more when the chat has ended.
-                    let _ended = answered.send((about, outcome.map_err(|error| error.to_string())));
-                });
-                while under_way.try_join_next().is_some() {}
-            }
-        });
-        Asker {
-            requests,
-            answers,
-            waiting: 0,
-            _task: AbortOnDropHandle::new(task),
-        }
-    }
-
-    fn ask(&mut self, request: AnyRequest, about: About) {
-        self.waiting += 1;
-        // The task is there until this is dropped.
-        let _there = self.requests.send((request, about));
-    }
-
-    async fn answer(&mut self) -> Option<(About, Result<Value, String>)> {
-        let answer = self.answers.recv().await;
-        self.waiting -= usize::from(answer.is_some());
-        answer
     }
 }

@@ -1,16 +1,16 @@
-//! The names in a folder that a path may be completed with: the one look at the disk that a key
-//! brings about.
+//! Lists the names in a folder that complete a typed path. Reads the disk.
 
 use std::path::Path;
 
 use hobnob::protocol::text::visible;
 
-/// Names that are looked at, and that are offered at most.
+/// Maximum number of names to read, and to return.
 const LOOKED_AT_MAX: usize = 20_000;
 const NAMES_MAX: usize = 500;
 
-/// Names in a folder that begin so, in their order; folders with a slash behind. What begins with a
-/// dot must be asked for, and a name that can't be typed is left out.
+/// The names in a folder that begin with `start`, sorted; folders end in a slash. Leaves out hidden
+/// names unless `start` begins with a dot, and names that cannot be typed. Empty if the folder
+/// cannot be read.
 pub(super) fn matching(folder: &Path, start: &str) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return vec![];
@@ -22,7 +22,7 @@ pub(super) fn matching(folder: &Path, start: &str) -> Vec<String> {
     };
     let named = entries.take(LOOKED_AT_MAX).flatten().filter_map(|entry| {
         let name = entry.file_name().into_string().ok().filter(&fits)?;
-        // Through a link as well.
+        // `is_dir` also follows links.
         Some(if folder.join(&name).is_dir() {
             name + "/"
         } else {
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_begin_as_typed_and_can_be_typed() {
+    fn names_begin_with_the_typed_text_and_can_be_typed() {
         let folder = tempfile::tempdir().unwrap();
         for name in [
             "film.mp4",

@@ -1,4 +1,4 @@
-//! What is where on a screen of a given size.
+//! The areas of a screen of a given size. Nothing is drawn here.
 
 use ratatui::layout::Rect;
 
@@ -7,34 +7,34 @@ use crate::shared::settings::Sidebars;
 
 /// The smallest screen that shows a chat.
 pub(super) const COLUMNS_MIN: u16 = 40;
-/// Likewise.
+/// See [`COLUMNS_MIN`].
 pub(super) const ROWS_MIN: u16 = 10;
 
-/// From how many columns on the conversations are shown, and the people.
+/// Minimum number of columns of a screen that shows the conversations, and the people.
 const LEFT_FROM: u16 = 70;
 const RIGHT_FROM: u16 = 100;
 
-/// Their columns, with the line beside them.
+/// The columns of these two sidebars, including the line beside them.
 const LEFT: u16 = 18;
 const RIGHT: u16 = 27;
 
-/// Before the text that is typed.
+/// The prompt before the typed text.
 pub(super) const PROMPT: &str = "> ";
 
-/// Columns of a time and of names before a message; names have fewer on a narrow screen.
+/// Columns of the time and of the name before a message. Names have fewer on a narrow screen.
 pub(super) const TIME: usize = 6;
 const NAME: usize = 12;
 const NAME_NARROW: usize = 8;
 const NARROW: usize = 56;
 
-/// Rows that the input takes at most.
+/// Maximum number of rows of the typed text.
 const INPUT_ROWS_MAX: usize = 6;
 
-/// Rows of transfers at most: this many, and one of so many rows of the screen.
+/// Maximum number of rows of transfers: this many, and one of so many rows of the screen.
 const TRANSFERS_MAX: usize = 3;
 const TRANSFERS_ONE_OF: u16 = 8;
 
-/// Which sidebars the user has opened or closed. None: the width of the screen decides.
+/// Which sidebars the user has shown or hidden. None: the width of the screen decides.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct ShownSidebars {
     pub(super) left: Option<bool>,
@@ -65,14 +65,14 @@ pub(super) struct Layout {
     pub(super) left: Option<Rect>,
     pub(super) body: Rect,
     pub(super) right: Option<Rect>,
-    /// Below the messages: what moves.
+    /// The transfers in progress, below the messages.
     pub(super) transfers: Rect,
     pub(super) status: Rect,
     pub(super) input: Rect,
 }
 
 impl Layout {
-    /// For a screen of this size; a smaller one than the smallest is laid out as that.
+    /// The layout of a screen of this size, or of the smallest one. `transfers`: their number.
     pub(super) fn of(
         (columns, rows): (u16, u16),
         sidebars: ShownSidebars,
@@ -84,9 +84,11 @@ impl Layout {
             .len()
             .min(INPUT_ROWS_MAX)
             .min(usize::from(rows / 3));
-        let input_rows = u16::try_from(wanted).expect("a few rows").max(1);
+        let input_rows = u16::try_from(wanted)
+            .expect("at most INPUT_ROWS_MAX")
+            .max(1);
         let middle = rows - input_rows - 2;
-        // A pane that was asked for by a key is shown wherever text has room beside it.
+        // A sidebar that the user has shown needs only room for text beside it.
         let left = sidebars.left.unwrap_or(columns >= LEFT_FROM) && columns >= COLUMNS_MIN + LEFT;
         let right = sidebars.right.unwrap_or(columns >= RIGHT_FROM)
             && columns >= COLUMNS_MIN + RIGHT + if left { LEFT } else { 0 };
@@ -108,13 +110,13 @@ impl Layout {
         }
     }
 
-    /// Rows of messages.
+    /// The number of rows for messages.
     pub(super) fn rows(&self) -> usize {
         usize::from(self.body.height)
     }
 }
 
-/// Columns of the text of a message, where a message has `columns` in all.
+/// Columns for the text of a message, if a message has `columns` in all.
 pub(super) fn text_columns(columns: usize) -> usize {
     columns - TIME - name_columns(columns) - 3
 }
@@ -124,7 +126,51 @@ pub(super) fn name_columns(columns: usize) -> usize {
     if columns < NARROW { NAME_NARROW } else { NAME }
 }
 
-/// As a screen counts. What is beyond any screen is cut.
+/// The number as a screen coordinate. Numbers beyond any screen become the largest one.
 pub(super) fn cells(count: usize) -> u16 {
     u16::try_from(count).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(columns: u16, rows: u16) -> Layout {
+        Layout::of((columns, rows), ShownSidebars::default(), "", 0)
+    }
+
+    #[test]
+    fn wide_screens_show_the_sidebars() {
+        let sidebars = |columns| {
+            let layout = layout(columns, 24);
+            (layout.left.is_some(), layout.right.is_some())
+        };
+        assert_eq!(sidebars(69), (false, false));
+        assert_eq!(sidebars(70), (true, false));
+        assert_eq!(sidebars(100), (true, true));
+    }
+
+    #[test]
+    fn the_areas_cover_every_row_once() {
+        for (typed, transfers) in [("", 0), ("one\ntwo\nthree", 2)] {
+            let layout = Layout::of((80, 24), ShownSidebars::default(), typed, transfers);
+            let areas = [
+                layout.title,
+                layout.body,
+                layout.transfers,
+                layout.status,
+                layout.input,
+            ];
+            let rows: u16 = areas.iter().map(|area| area.height).sum();
+            assert_eq!(rows, 24, "{typed:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_text_leaves_room_for_messages() {
+        let typed = "line\n".repeat(100);
+        let layout = Layout::of((40, 10), ShownSidebars::default(), &typed, 9);
+        assert_eq!(layout.input.height, 3);
+        assert!(layout.rows() >= 4);
+    }
 }

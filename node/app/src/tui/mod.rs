@@ -1,31 +1,25 @@
 //! The full-screen chat.
 //!
-//! [`app`] holds the state. It is pure: keys, events and answers go in, requests come out.
-//! [`view`] draws the state. The parts of the state with a file of their own here are [`window`]
-//! (the messages in memory), [`read_markers`] (what the user has read), [`deliveries`] (who has
-//! our messages), [`transfers`] (the progress of files) and [`editor`] (the line being typed).
-//! [`event_loop`] connects all of them with the terminal and the node. Like every other command,
-//! it talks to the node only over the control socket.
+//! [`app`] holds the state. It is pure: keys, events and answers go in; requests and other outputs
+//! come out. [`view`] draws the state. [`event_loop`] connects both with the [`terminal`], and with
+//! the node through [`node_link`]. Like every other command, the chat talks to the node only over the
+//! control socket.
+//!
+//! [`layout`] and [`text`] measure, so both the state and the drawing use them. [`picture`] makes
+//! small pictures, [`folder_names`] and [`read_markers`] read and write files.
 
 mod app;
-mod completion;
-mod deliveries;
-mod editor;
 mod event_loop;
 mod folder_names;
 mod layout;
+mod node_link;
 #[cfg_attr(not(feature = "pictures"), path = "no_pictures.rs")]
 mod picture;
-mod previews;
 mod read_markers;
 mod terminal;
 #[cfg(test)]
 mod tests;
 mod text;
-mod theme;
-mod timeline;
-mod transfers;
 mod view;
-mod window;
 
 pub(crate) use event_loop::{fits, run};

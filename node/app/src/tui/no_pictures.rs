@@ -1,4 +1,4 @@
-//! Replaces `picture` in a build without the feature `pictures`: there is never a picture to draw.
+//! Replaces `picture` in a build without the feature `pictures`: no canvas and no picture exist.
 
 use std::path::Path;
 
@@ -6,11 +6,11 @@ use crossterm::event::Event;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Rect, Size};
 
-/// No terminal has one.
+/// No terminal has a canvas.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Canvas {}
 
-/// No file makes one.
+/// No file has a picture.
 #[derive(Debug)]
 pub(super) enum Picture {}
 

@@ -1,5 +1,5 @@
-//! What has been read, kept in a file of the home: so that what came while no screen was open is
-//! unread at the next.
+//! The file with what the user has read, so that messages which arrive while no chat runs count as
+//! unread at the next start.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,13 +9,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use hobnob::{ConversationRef, MessageId};
 use hobnob_control::Home;
 
-/// The last message of each conversation that somebody looked at.
+/// The last message that the user has read in each conversation.
 pub(super) type ReadMarkers = BTreeMap<ConversationRef, MessageId>;
 
 const FILE: &str = "seen.json";
 
-/// None before the first screen of this home. A file that can't be read is as none: it holds
-/// nothing that is worth an error.
+/// Reads the file. None before the first chat of this home, and also if the file is damaged: what
+/// was read is not worth an error.
 pub(super) fn load(home: &Home) -> Option<ReadMarkers> {
     let text = fs::read(home.data_dir().join(FILE)).ok()?;
     let entries: BTreeMap<String, String> = serde_json::from_slice(&text).ok()?;
@@ -27,9 +27,9 @@ pub(super) fn load(home: &Home) -> Option<ReadMarkers> {
     )
 }
 
-/// Replaces the file as a whole, or leaves it as it was.
-pub(super) fn save(home: &Home, seen: &ReadMarkers) -> io::Result<()> {
-    let entries: BTreeMap<String, String> = seen
+/// Writes the file. After a failure, the file before is unchanged.
+pub(super) fn save(home: &Home, read: &ReadMarkers) -> io::Result<()> {
+    let entries: BTreeMap<String, String> = read
         .iter()
         .map(|(of, id)| (of.to_string(), id.to_string()))
         .collect();
@@ -54,11 +54,11 @@ mod tests {
     use hobnob::protocol::LogId;
 
     #[test]
-    fn what_was_read_is_read_at_the_next_start_and_damage_is_no_harm() {
+    fn markers_survive_a_restart_and_a_damaged_file_counts_as_none() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::at(folder.path()).unwrap();
         assert_eq!(load(&home), None);
-        let seen: ReadMarkers = [(
+        let read: ReadMarkers = [(
             "#lobby".parse().unwrap(),
             MessageId {
                 log: LogId(7),
@@ -66,8 +66,8 @@ mod tests {
             },
         )]
         .into();
-        save(&home, &seen).unwrap();
-        assert_eq!(load(&home), Some(seen));
+        save(&home, &read).unwrap();
+        assert_eq!(load(&home), Some(read));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         fs::write(folder.path().join(FILE), "{\"#lobby\":\"x\",").unwrap();
         assert_eq!(load(&home), None);

@@ -1,5 +1,4 @@
-//! The terminal: made ready for a screen, drawn on, and given back as it was, however the program
-//! ends.
+//! The terminal: prepares it for the chat, writes to it, and restores it, however the program ends.
 
 use std::cell::Cell;
 use std::io::{self, Stdout, Write, stdout};
@@ -20,28 +19,28 @@ use tokio::sync::Notify;
 
 use crate::shared::log_output;
 
-/// The mouse tells its buttons and wheel, not each motion (xterm's modes 1000 and 1006).
+/// Report the buttons and the wheel of the mouse, but no motion (xterm's modes 1000 and 1006).
 const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
 const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
 
-/// The wheel must not press the arrow keys, which recall what was typed (mode 1007, kept and given
-/// back).
+/// Do not turn the wheel into arrow keys, which would recall earlier lines (mode 1007). The setting
+/// before is saved and restored.
 const WHEEL_OFF: &str = "\x1b[?1007s\x1b[?1007l";
 const WHEEL_BACK: &str = "\x1b[?1007r";
 
-/// Whether the terminal is ours now.
+/// Whether the chat is using the terminal.
 static IN_USE: AtomicBool = AtomicBool::new(false);
 
-/// Something panicked while it was.
+/// Wakes [`panicked`].
 static PANICKED: Notify = Notify::const_new();
 
-/// The terminal while it is ours.
+/// The terminal while the chat is using it.
 pub(super) struct Terminal {
     inner: ratatui::Terminal<CrosstermBackend<Stdout>>,
 }
 
 impl Terminal {
-    /// Takes the terminal. What is logged from now on is kept until it is given back.
+    /// Prepares the terminal. Log lines are held back until it is restored.
     pub(super) fn enter() -> io::Result<Terminal> {
         static HOOK: Once = Once::new();
         HOOK.call_once(restore_before_panic);
@@ -61,7 +60,7 @@ impl Terminal {
         match ready() {
             Ok(inner) => Ok(Terminal { inner }),
             Err(error) => {
-                give_back();
+                restore();
                 Err(error)
             }
         }
@@ -75,24 +74,25 @@ impl Terminal {
         self.inner.draw(render).map(|_| ())
     }
 
-    /// The next drawing writes every cell.
+    /// Makes the next drawing write every cell.
     pub(super) fn repaint(&mut self) -> io::Result<()> {
         self.inner.clear()
     }
 
-    /// Rings the bell, and tells the desktop (OSC 9) a text, which must be safe to show.
+    /// Rings the bell, or shows a desktop notification (OSC 9), or both. The text must be safe to
+    /// show.
     pub(super) fn ring(&mut self, bell: bool, desktop: Option<&str>) -> io::Result<()> {
-        let told = desktop
+        let notification = desktop
             .map(|text| format!("\x1b]9;{text}\x07"))
             .unwrap_or_default();
-        self.write(&format!("{}{told}", if bell { "\x07" } else { "" }))
+        self.write(&format!("{}{notification}", if bell { "\x07" } else { "" }))
     }
 
     pub(super) fn capture_mouse(&mut self, on: bool) -> io::Result<()> {
         self.write(if on { MOUSE_ON } else { MOUSE_OFF })
     }
 
-    /// Writes what is no part of the picture of the screen.
+    /// Writes control sequences that are not part of the drawing.
     pub(super) fn write(&mut self, text: &str) -> io::Result<()> {
         let mut out = stdout();
         queue!(out, Print(text))?;
@@ -102,18 +102,17 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        give_back();
+        restore();
     }
 }
 
-/// Resolves when something has panicked: the terminal is then no longer ours, and the chat can't go
-/// on.
+/// Resolves after a panic. The terminal is restored then, so the chat has to end.
 pub(super) async fn panicked() {
     PANICKED.notified().await;
 }
 
-/// Makes the terminal what it was, once. There is nobody to tell if that fails.
-fn give_back() {
+/// Restores the terminal, once. Failures are ignored: there is nowhere to report them.
+fn restore() {
     if !IN_USE.swap(false, Ordering::SeqCst) {
         return;
     }
@@ -131,11 +130,11 @@ fn give_back() {
 }
 
 thread_local! {
-    /// Whether a panic in this thread is caught, and no fault of the program.
+    /// Whether this thread catches panics, so that they are not reported.
     static CONTAINED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs what may panic over something hostile; none if it did. Nobody is told.
+/// Runs code that hostile input may cause to panic. A panic is not reported and returns none.
 #[cfg(feature = "pictures")]
 pub(super) fn contained<T>(run: impl FnOnce() -> T) -> Option<T> {
     CONTAINED.set(true);
@@ -144,7 +143,7 @@ pub(super) fn contained<T>(run: impl FnOnce() -> T) -> Option<T> {
     outcome.ok()
 }
 
-/// A panic in any thread is told on a terminal that can show it.
+/// Restores the terminal before a panic is reported, in any thread.
 fn restore_before_panic() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -152,7 +151,7 @@ fn restore_before_panic() {
             return;
         }
         if IN_USE.load(Ordering::SeqCst) {
-            give_back();
+            restore();
             PANICKED.notify_one();
         }
         before(panic);
@@ -173,7 +172,7 @@ mod tests {
     const CHILD: &str = "tui::terminal::tests::the_child_draws_and_panics";
 
     #[test]
-    fn a_panic_gives_the_terminal_back_before_it_is_told() {
+    fn a_panic_restores_the_terminal_before_it_is_reported() {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -200,7 +199,7 @@ mod tests {
         );
         drop(terminal);
         let mut written = Vec::new();
-        // The end of a terminal is an error.
+        // Reading a terminal ends with an error.
         let _end = File::from(master).read_to_end(&mut written);
         let written = String::from_utf8_lossy(&written);
         let place = |text: &str| {

@@ -1,23 +1,23 @@
-//! Text as cells: what people wrote becomes lines of a given width that hold nothing which could
-//! disturb a screen, and nothing that is cut in half.
+//! Text in cells of the terminal: measures it, wraps it, and makes texts from peers safe to show. No
+//! function here splits a grapheme.
 
 use hobnob::protocol::text::visible;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-/// Characters in one cell at most. The longest emoji in use have ten; what a peer piles on top of
-/// that is left out.
+/// Maximum number of characters in one grapheme; the rest is dropped. The longest emoji in use have
+/// ten.
 const GRAPHEME_CHARS_MAX: usize = 16;
 
-/// What a tab looks like.
+/// A tab on the screen.
 const TAB: &str = "    ";
 
-/// Columns that a text takes.
+/// The number of columns that a text takes.
 pub(super) fn width(text: &str) -> usize {
     text.graphemes(true).map(UnicodeWidthStr::width).sum()
 }
 
-/// As much of the text as fits, with an ellipsis where something is missing.
+/// The text, cut to so many columns. A cut text ends in an ellipsis.
 pub(super) fn fit(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.to_owned();
@@ -36,25 +36,25 @@ pub(super) fn fit(text: &str, columns: usize) -> String {
     kept
 }
 
-/// The lines of a text from anybody, safe to show: line breaks part them, tabs are spaces, all else
-/// that disturbs has a stand-in.
+/// The lines of a text from a peer, safe to show: tabs become spaces, and other control characters
+/// become visible symbols.
 pub(super) fn lines(text: &str) -> impl Iterator<Item = String> {
     text.split('\n').map(|line| {
         let line = line.strip_suffix('\r').unwrap_or(line).replace('\t', TAB);
-        thin(&visible(&line))
+        limit_graphemes(&visible(&line))
     })
 }
 
-/// Leaves out what is piled onto one character beyond measure.
-fn thin(text: &str) -> String {
+/// Drops the combining characters beyond [`GRAPHEME_CHARS_MAX`].
+fn limit_graphemes(text: &str) -> String {
     text.graphemes(true)
         .flat_map(|grapheme| grapheme.chars().take(GRAPHEME_CHARS_MAX))
         .collect()
 }
 
-/// Breaks one line into lines of at most `columns`, at spaces and around wide characters where
-/// there is a place, else between graphemes. `first` columns are taken already on the first line. A
-/// grapheme wider than a line has one to itself.
+/// Wraps one line into lines of at most `columns`: at spaces and beside wide characters if possible,
+/// else between graphemes. `first` columns of the first line are in use already. A grapheme that is
+/// wider than a line gets its own line.
 pub(super) fn wrap(text: &str, columns: usize, first: usize) -> Vec<String> {
     let columns = columns.max(1);
     let mut wrapped = Wrapped {
@@ -76,7 +76,8 @@ pub(super) fn wrap(text: &str, columns: usize, first: usize) -> Vec<String> {
     wrapped.lines
 }
 
-/// Rows of at most so many columns, broken between graphemes: what is typed must not jump about.
+/// Breaks the typed text into rows, between graphemes and not at spaces: so the words before the
+/// cursor stay where they are while the user types.
 pub(super) fn broken(text: &str, columns: usize) -> Vec<String> {
     let mut rows = vec![];
     for line in text.split('\n') {
@@ -109,7 +110,7 @@ impl Wrapped {
         if self.used + needs <= self.columns {
             return self.push(word, needs);
         }
-        // Spaces at which a line breaks are not seen.
+        // Spaces at the end of a line are dropped.
         if word.chars().all(char::is_whitespace) {
             return self.used = self.columns;
         }
@@ -117,7 +118,7 @@ impl Wrapped {
             self.line_break();
             return self.push(word, needs);
         }
-        // What is to be copied, as a ticket, begins on a line of its own.
+        // A long word starts on its own line: it may be a ticket, which the user wants to copy.
         if self.used > 0 {
             self.line_break();
         }
@@ -133,7 +134,7 @@ impl Wrapped {
     fn push(&mut self, text: &str, columns: usize) {
         self.lines
             .last_mut()
-            .expect("there is a first line")
+            .expect("`wrap` begins with one line and none is removed")
             .push_str(text);
         self.used += columns;
     }
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_ends_in_an_ellipsis() {
+    fn a_cut_text_ends_in_an_ellipsis() {
         for (text, columns, shown) in [
             ("ann", 3, "ann"),
             ("annabel", 4, "ann…"),
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_from_peers_are_lines_without_anything_that_disturbs() {
+    fn texts_from_peers_have_no_control_characters_on_the_screen() {
         let shown: Vec<String> = lines("a\tb\r\n\u{1b}[2J\u{202e}x\n").collect();
         assert_eq!(shown, ["a    b", "␛[2J⟨U+202E⟩x", ""]);
         let piled: String = std::iter::once('e')
@@ -205,7 +206,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_is_lost_but_spaces_and_no_line_is_too_wide(text in "\\PC{0,80}", columns in 2_usize..30, first in 0_usize..10) {
+        fn wrapping_loses_only_spaces_and_no_line_is_too_wide(text in "\\PC{0,80}", columns in 2_usize..30, first in 0_usize..10) {
             let lines = wrap(&text, columns, first);
             let solid = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
             prop_assert_eq!(solid(&lines.concat()), solid(&text));

@@ -44,6 +44,7 @@ impl Alerts {
             return None;
         }
         self.last = now;
+        // A desktop notification is written to the terminal, so nothing from a peer may be raw.
         let text = format!(
             "{}: {}",
             visible(&message.nick),
@@ -53,5 +54,62 @@ impl Alerts {
             bell: self.bell,
             desktop: self.notifications.then(|| fit(&text, DESKTOP_COLUMNS)),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hobnob::MessageId;
+    use hobnob::protocol::{Body, LogId, PeerId};
+    use hobnob_control::wire::Text;
+
+    fn alerts(bell: bool, notifications: bool) -> Alerts {
+        Alerts::new(&ScreenSettings {
+            bell,
+            notifications,
+            ..ScreenSettings::default()
+        })
+    }
+
+    fn message(text: &str) -> MessageLine {
+        MessageLine {
+            id: Text(MessageId {
+                log: LogId(1),
+                seq: 1,
+            }),
+            conversation: Text("#lobby".parse().unwrap()),
+            from: Text(PeerId::from_bytes([1; 32])),
+            nick: "bob".into(),
+            body: Body::Text(text.into()).into(),
+            sent_at: Time(0),
+            received_at: Time(0),
+            state: None,
+        }
+    }
+
+    #[test]
+    fn a_flood_of_messages_rings_once() {
+        let mut alerts = alerts(true, false);
+        let mut rings = |at| alerts.alert(Time(at), &message("hi")).is_some();
+        assert!(rings(10_000) && !rings(11_999) && rings(12_000));
+    }
+
+    #[test]
+    fn a_notification_is_safe_to_write_to_the_terminal() {
+        let alert = alerts(false, true).alert(Time(10_000), &message("\u{1b}[2J two\nlines"));
+        assert_eq!(
+            alert.unwrap(),
+            Alert {
+                bell: false,
+                desktop: Some("bob: ␛[2J two␊lines".into())
+            }
+        );
+    }
+
+    #[test]
+    fn the_settings_can_turn_alerts_off() {
+        let alert = alerts(false, false).alert(Time(10_000), &message("hi"));
+        assert_eq!(alert, None);
     }
 }

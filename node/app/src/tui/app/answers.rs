@@ -1,201 +1,106 @@
-//! What the node answers to what was asked of it.
+//! What the chat does with the node's answers.
 
 use hobnob::ConversationRef;
-use hobnob::protocol::PeerId;
-use hobnob::protocol::text::visible;
+use hobnob::protocol::{Nickname, PeerId, RoomName};
 use hobnob_control::wire::{
-    Done, FileList, GetStatus, HistoryFilter, Kicked, MessageList, PeerLine, PeerList, Resolved,
-    RoomLine, RoomList, SentLine, StatusLine, Text,
+    FileList, GetStatus, HistoryFilter, MessageList, PeerLine, PeerList, RoomLine, RoomList,
+    SentLine, StatusLine, Text,
 };
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use super::keys::key_of;
 use super::people::Membership;
-use super::{About, App, Mode, TALKED_MAX, Tone};
-use crate::shared::{diagnosis, policy, verification, wording};
+use super::{App, Tone};
+use crate::shared::policy::{self, PolicyChange};
+use crate::shared::wording;
 use crate::tui::text;
 
-/// Messages that are counted as unread from before this screen at most.
+/// Maximum number of peers that are checked at the start for messages with them.
+const CHECKED_PEERS_MAX: usize = 256;
+
+/// Maximum number of messages from before this chat that count as unread.
 const UNREAD_MAX: usize = 200;
 
 impl App {
-    pub(super) fn answer(&mut self, about: About, outcome: Result<Value, String>) {
-        if let Err(error) = outcome.and_then(|value| self.take_answer(&about, value)) {
-            self.failed(&about, &error);
-        }
-    }
-
-    fn take_answer(&mut self, about: &About, value: Value) -> Result<(), String> {
-        match about {
-            About::Status => self.take_status(read(value)?),
-            About::Peers => self.take_peers(read(value)?),
-            About::Rooms => self.take_rooms(read(value)?),
-            About::Talked(peer) => {
-                let list: MessageList = read(value)?;
-                if !list.messages.is_empty() {
-                    let of = ConversationRef::Direct(*peer);
-                    self.place(&of);
-                    self.ask_unread(of);
-                }
-            }
-            About::Unread(of) => self.take_unread(of, &read(value)?),
-            About::Page(request) => self.take_page(*request, read(value)?),
-            About::Search(words) => self.take_found(words, read(value)?),
-            About::Said(number) => self.take_said(*number, &read(value)?),
-            About::Told(said) => self.take_told(said, &read(value)?),
-            About::Query => {
-                let Resolved { peer } = read(value)?;
-                self.open(&ConversationRef::Direct(peer.0));
-            }
-            About::Whois => {
-                let Resolved { peer } = read(value)?;
-                self.whois(peer.0);
-            }
-            About::Files => {
-                let FileList { files } = read(value)?;
-                self.files.listed(self.now, files);
-            }
-            About::FileList => {
-                let FileList { files } = read(value)?;
-                self.files.listed(self.now, files);
-                self.tell(self.list_of_files());
-            }
-            // What comes of it, events tell.
-            About::Decided => {
-                let Done {} = read(value)?;
-            }
-            About::Join => {
-                let room: RoomLine = read(value)?;
-                let of = ConversationRef::Room(room.room.0.clone());
-                self.people.rooms.insert(room.room.0.clone(), room);
-                self.open(&of);
-            }
-            About::Part(room) => {
-                let Done {} = read(value)?;
-                self.people.rooms.remove(room);
-                self.leave(&ConversationRef::Room(room.clone()));
-            }
-            About::Nick(nick) => {
-                let Done {} = read(value)?;
-                self.note(Tone::Info, policy::renamed(nick));
-                self.ask(GetStatus {}, About::Status);
-            }
-            About::ChangePolicy(change) => {
-                let peer: PeerLine = read(value)?;
-                self.note(Tone::Info, change.words(&peer));
-                // What they said is shown no longer, or again.
-                self.show_newest_again();
-            }
-            About::Kick => {
-                let kicked: Kicked = read(value)?;
-                self.note(Tone::Info, policy::kicked(&kicked));
-            }
-            About::Verify(confirm) => self.tell(verification::words(
-                &read(value)?,
-                *confirm,
-                &verification::Syntax::CHAT,
-            )),
-            About::Diagnosis => self.tell(diagnosis::lines(&read(value)?)),
-            About::History => {
-                let list: MessageList = read(value)?;
-                let lines: Vec<String> = list
-                    .messages
-                    .iter()
-                    .map(|message| wording::message(message, &self.people.names))
-                    .collect();
-                self.tell(lines);
-            }
-        }
-        Ok(())
-    }
-
-    fn tell(&mut self, lines: Vec<String>) {
-        lines
-            .into_iter()
-            .for_each(|line| self.note(Tone::Info, line));
-    }
-
-    fn failed(&mut self, about: &About, error: &str) {
-        match about {
-            About::Page(request) => self.window.failed(*request),
-            About::Said(number) => self.outbox.remove(*number),
-            About::Status
-            | About::Peers
-            | About::Rooms
-            | About::Files
-            | About::FileList
-            | About::Decided
-            | About::Talked(_)
-            | About::Unread(_)
-            | About::Search(_)
-            | About::Told(_)
-            | About::Query
-            | About::Whois
-            | About::Join
-            | About::Part(_)
-            | About::Nick(_)
-            | About::ChangePolicy(_)
-            | About::Kick
-            | About::Verify(_)
-            | About::Diagnosis
-            | About::History => {}
-        }
-        self.note(Tone::Warning, visible(error));
-    }
-
-    fn take_status(&mut self, status: StatusLine) {
+    pub(super) fn take_status(&mut self, status: StatusLine) {
         self.people.status = Some(status);
     }
 
-    fn take_peers(&mut self, list: PeerList) {
-        let known: Vec<PeerId> = list
-            .peers
-            .iter()
-            .take(TALKED_MAX)
-            .map(|peer| peer.peer.0)
-            .collect();
-        if !self.people.set_peers(list) {
+    /// Takes all peers. The first list of this chat also adds the conversations that have messages.
+    pub(super) fn take_peers(&mut self, list: PeerList) {
+        let peers = list.peers.iter().map(|peer| peer.peer.0);
+        let checked: Vec<PeerId> = peers.take(CHECKED_PEERS_MAX).collect();
+        let is_first = self.people.set_peers(list);
+        if !is_first {
             return;
         }
-        for peer in known {
+        for peer in checked {
             let filter = HistoryFilter {
                 conversation: Some(Text(ConversationRef::Direct(peer))),
                 limit: Some(1),
                 ..HistoryFilter::default()
             };
-            self.ask(filter, About::Talked(peer));
+            self.ask(filter, move |app, list| app.take_newest(peer, &list));
         }
     }
 
-    fn take_rooms(&mut self, list: RoomList) {
-        let first = self.people.rooms.is_empty();
-        for Membership { room, before, now } in self.people.set_rooms(list) {
-            let of = ConversationRef::Room(room);
-            self.place(&of);
-            if first {
+    /// Takes the newest message with a peer, if there is one.
+    fn take_newest(&mut self, peer: PeerId, list: &MessageList) {
+        if !list.messages.is_empty() {
+            let of = ConversationRef::Direct(peer);
+            self.conversations.add(&of);
+            self.ask_unread(of);
+        }
+    }
+
+    /// Takes all rooms: adds the new ones to the list, removes the others, and says who has entered
+    /// or left a room.
+    pub(super) fn take_rooms(&mut self, list: RoomList) {
+        let is_first = self.people.rooms.is_empty();
+        for change in self.people.set_rooms(list) {
+            let of = ConversationRef::Room(change.room.clone());
+            let index = self.conversations.add(&of);
+            if is_first {
                 self.ask_unread(of);
             } else {
-                self.came_and_went(&of, &before, &now);
+                self.note_membership(index, &change);
             }
         }
-        let left = |of: &ConversationRef| matches!(of, ConversationRef::Room(room) if !self.people.rooms.contains_key(room));
-        let gone: Vec<ConversationRef> = self
-            .conversations
-            .iter()
-            .map(|conversation| &conversation.of)
-            .filter(|of| left(of))
+        let has_ended = |of: &ConversationRef| match of {
+            ConversationRef::Room(room) => !self.people.rooms.contains_key(room),
+            ConversationRef::Direct(_) => false,
+        };
+        let all = self.conversations.list().iter();
+        let ended: Vec<ConversationRef> = all
+            .map(|conversation| conversation.of())
+            .filter(|of| has_ended(of))
             .cloned()
             .collect();
-        gone.iter().for_each(|of| self.close(of));
+        ended.iter().for_each(|of| self.close(of));
     }
 
-    /// Asks for what came here while no screen was open.
+    /// Says who has entered and who has left a room.
+    fn note_membership(&mut self, index: usize, change: &Membership) {
+        let Membership { before, now, .. } = change;
+        for (these, those, what) in [(now, before, "here"), (before, now, "gone")] {
+            let names: Vec<String> = these
+                .iter()
+                .filter(|peer| !those.contains(peer))
+                .map(|peer| self.people.names.of(peer))
+                .collect();
+            if let Some(who) = wording::some_of(&names) {
+                let verb = if names.len() == 1 { "is" } else { "are" };
+                self.note_in(index, Tone::Info, format!("{who} {verb} {what}"));
+            }
+        }
+    }
+
+    /// Asks for the messages that arrived while no chat was running.
     fn ask_unread(&mut self, of: ConversationRef) {
-        let Some(seen) = self.reading.markers() else {
+        let Some(markers) = self.reading.markers() else {
+            // The first chat of this home: nothing counts as unread.
             return;
         };
-        let after = seen.get(&of).copied().map(Text);
+        let after = markers.get(&of).copied().map(Text);
         let filter = HistoryFilter {
             conversation: Some(Text(of.clone())),
             after,
@@ -203,90 +108,101 @@ impl App {
             limit: Some(UNREAD_MAX),
             ..HistoryFilter::default()
         };
-        self.ask(filter, About::Unread(of));
+        self.ask(filter, move |app, list| app.take_unread(&of, &list));
     }
 
     fn take_unread(&mut self, of: &ConversationRef, list: &MessageList) {
-        let index = self.place(of);
-        let mut theirs = list
+        let index = self.conversations.add(of);
+        let mut from_others = list
             .messages
             .iter()
             .filter(|message| message.state.is_none())
             .peekable();
-        let Some(first) = theirs.peek().map(|message| message.id.0) else {
+        let Some(first) = from_others.peek().map(|message| message.id.0) else {
             return;
         };
-        let loud = matches!(of, ConversationRef::Direct(_))
-            || theirs.clone().any(|message| self.people.names_me(message));
-        let open = index == self.current;
-        let conversation = &mut self.conversations[index];
-        conversation.first_unread = Some(first);
-        if !open {
-            conversation.unread = conversation.unread.max(theirs.count());
-            conversation.loud |= loud;
-        }
+        let is_urgent = matches!(of, ConversationRef::Direct(_))
+            || from_others
+                .clone()
+                .any(|message| self.people.names_me(message));
+        self.conversations
+            .count_missed(index, first, from_others.count(), is_urgent);
     }
 
-    fn take_page(&mut self, request: u64, list: MessageList) {
+    pub(super) fn take_page(&mut self, number: u64, list: MessageList) {
         let me = self.people.me();
-        let conversation = &mut self.conversations[self.current];
-        let speakers: Vec<PeerId> = list
-            .messages
-            .iter()
-            .map(|m| m.from.0)
-            .filter(|from| Some(*from) != me)
-            .collect();
-        if conversation.speakers.is_empty() {
-            speakers
-                .into_iter()
-                .for_each(|peer| conversation.spoke(peer));
-        }
-        self.window
-            .page(request, list.messages, &conversation.notes);
-        // The event that shows a message may be among those that were missed.
-        self.outbox.remove_shown(|id| self.window.holds(id));
+        self.conversations.take_page(number, list.messages, me);
+        // The event of an own message may have been missed, and the page has the message.
+        let window = self.conversations.window();
+        self.outbox.remove_shown(|id| window.holds(id));
     }
 
-    /// The message is on disk. It is shown from when its event comes, which may be before or after
-    /// this answer.
-    fn take_said(&mut self, number: u64, sent: &SentLine) {
-        let is_shown = self.window.holds(sent.id.0);
+    /// The message is on disk. Its event, which shows it, may arrive before or after this answer.
+    pub(super) fn take_said(&mut self, number: u64, sent: &SentLine) {
+        let is_shown = self.conversations.window().holds(sent.id.0);
         self.outbox.saved(number, sent, is_shown);
     }
 
-    fn take_told(&mut self, said: &str, sent: &SentLine) {
+    /// A message to another conversation than the open one is on disk.
+    pub(super) fn take_said_elsewhere(&mut self, said: &str, sent: &SentLine) {
         self.outbox.deliveries.sent(sent);
-        let index = self.place(&sent.conversation.0);
-        if index != self.current {
-            let whom = self.people.names.of_conversation(&sent.conversation.0);
+        let of = &sent.conversation.0;
+        let index = self.conversations.add(of);
+        if index != self.conversations.current_index() {
+            let to = self.people.names.of_conversation(of);
             let first = text::lines(said).next().unwrap_or_default();
-            self.note(
-                Tone::Info,
-                format!("to {whom} ({}): {first}", key_of(index)),
-            );
+            self.note(Tone::Info, format!("to {to} ({}): {first}", key_of(index)));
         }
     }
 
-    fn take_found(&mut self, words: &str, list: MessageList) {
-        if let Mode::Search(search) = &mut self.mode {
-            search.found(words, list.messages);
-        }
-        self.search_on();
+    pub(super) fn take_files(&mut self, list: FileList) {
+        self.files.update_all(self.now, list.files);
     }
 
-    fn whois(&mut self, peer: PeerId) {
+    /// Lists the files of this conversation, as `/files` asked.
+    pub(super) fn take_file_list(&mut self, list: FileList) {
+        self.take_files(list);
+        self.note_lines(self.list_of_files());
+    }
+
+    pub(super) fn take_join(&mut self, room: RoomLine) {
+        let of = ConversationRef::Room(room.room.0.clone());
+        self.people.rooms.insert(room.room.0.clone(), room);
+        self.open(&of);
+    }
+
+    pub(super) fn take_part(&mut self, room: RoomName) {
+        self.people.rooms.remove(&room);
+        self.leave(&ConversationRef::Room(room));
+    }
+
+    pub(super) fn take_nick(&mut self, nick: &Nickname) {
+        self.note(Tone::Info, policy::renamed(nick));
+        self.ask(GetStatus {}, App::take_status);
+    }
+
+    pub(super) fn take_policy(&mut self, change: PolicyChange, peer: &PeerLine) {
+        self.note(Tone::Info, change.words(peer));
+        // The change hides the messages of this peer, or shows them again.
+        self.read_newest_again();
+    }
+
+    /// Lists old messages, as `/history` asked.
+    pub(super) fn take_history(&mut self, list: &MessageList) {
+        let lines = list
+            .messages
+            .iter()
+            .map(|message| wording::message(message, &self.people.names))
+            .collect();
+        self.note_lines(lines);
+    }
+
+    /// Describes a peer, as `/whois` asked.
+    pub(super) fn whois(&mut self, peer: PeerId) {
         let lines = match self.people.peers.get(&peer) {
             Some(known) => wording::about_peer(known),
-            None => vec![format!("{peer} was never met")],
+            None => vec![format!("this node has never met {peer}")],
         };
-        lines
-            .into_iter()
-            .for_each(|line| self.note(Tone::Info, line));
+        self.note_lines(lines);
     }
-}
-
-fn read<T: DeserializeOwned>(value: Value) -> Result<T, String> {
-    serde_json::from_value(value).map_err(|error| {
-        format!("the node's answer can't be read ({error}): is it another version? restart it")
-    })
 }

@@ -1,135 +1,84 @@
-//! What goes into the chat and what comes out of it.
+//! The inputs and outputs of the chat.
 
 use std::path::PathBuf;
 
 use crossterm::event::KeyEvent;
-use hobnob::ConversationRef;
-use hobnob::protocol::{Nickname, PeerId, RoomName};
-use hobnob_control::wire::{AnyRequest, WireEvent};
-use jiff::tz::TimeZone;
-use serde_json::Value;
+use hobnob::protocol::RoomName;
+use hobnob_control::wire::WireEvent;
 
 use super::App;
-use crate::shared::policy::PolicyChange;
+use super::composer::FolderLookup;
+use super::node_request::{AnswerHandler, Outcome};
+use super::previews::Wanted;
 use crate::shared::settings::ScreenSettings;
-use crate::shared::typed_path::{PathWord, Places};
+use crate::shared::typed_path::Places;
 use crate::tui::picture::Picture;
-use crate::tui::previews::Wanted;
 use crate::tui::read_markers::ReadMarkers;
-use crate::tui::theme::Theme;
 
-/// What a chat begins with.
-#[derive(Debug)]
+/// The rows that each entry of the window takes on the screen.
+pub(crate) type RowHeights = Box<dyn Fn(&App) -> Vec<usize> + Send>;
+
+/// What a chat starts with.
 pub(crate) struct Start {
-    /// Where it opens.
+    /// The first conversation.
     pub(crate) room: RoomName,
-    pub(crate) theme: Theme,
-    pub(crate) zone: TimeZone,
-    /// What was read at the last one.
-    pub(crate) seen: Option<ReadMarkers>,
-    /// Where paths begin that are typed.
+    /// What the user had read when the last chat ended; none before the first chat of this home.
+    pub(crate) read: Option<ReadMarkers>,
+    /// The folders that typed paths are relative to.
     pub(crate) places: Places,
     pub(crate) settings: ScreenSettings,
-    /// Measures the entries of the window in rows. The state does not know how they are drawn.
-    pub(crate) row_heights: fn(&App) -> Vec<usize>,
+    /// Measures the entries, because scrolling depends on it and the state does not draw.
+    pub(crate) row_heights: RowHeights,
 }
 
-/// What comes in.
+/// What happens to the chat.
 #[derive(Debug)]
 pub(crate) enum Input {
     Key(KeyEvent),
     Paste(String),
-    /// The mouse wheel: true is up.
+    /// The mouse wheel was turned: up if true.
     Wheel(bool),
+    /// The terminal has this many columns and rows.
     Resize(u16, u16),
+    /// The terminal has got or lost the keyboard focus.
     Focus(bool),
-    /// There is a node to ask.
+    /// The chat is attached to a node.
     Attached,
-    /// It has ended; another is being looked for.
+    /// The node has ended. The event loop attaches to another.
     NodeGone,
     Event(WireEvent),
-    Answer(About, Result<Value, String>),
-    /// Names of a folder that begin as what was `typed`: see [`Output::List`].
-    Names {
-        folder: PathWord,
-        names: Vec<String>,
-        typed: String,
-        forth: bool,
-    },
-    /// What [`Output::Picture`] has come to.
-    Pictured(Wanted, Option<Picture>),
-    /// The cells of the terminal have another size.
-    Cells,
-    /// Time has passed.
+    /// The node answered a request.
+    Answer(AnswerHandler, Outcome),
+    /// The names that [`Output::ListFolder`] asked for.
+    FolderNames(FolderLookup, Vec<String>),
+    /// The picture that [`Output::MakePicture`] asked for; none if the file has no picture.
+    PictureMade(Wanted, Option<Picture>),
+    /// The terminal's cells have another size in pixels.
+    CellsResized,
+    /// Some time has passed.
     Tick,
 }
 
-/// What comes out.
+/// What the chat wants from the event loop. Requests to the node are separate.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Output {
-    /// Keep what was read.
-    Remember(ReadMarkers),
-    /// Ask the node; its answer comes back as [`Input::Answer`].
-    Ask(AnyRequest, About),
-    /// Ring the terminal's bell, or tell the desktop this, or both.
+    /// Save what the user has read.
+    SaveRead(ReadMarkers),
+    /// Ring the terminal's bell, or show a desktop notification, or both.
     Ring {
         bell: bool,
         desktop: Option<String>,
     },
+    /// Whether the terminal sends the mouse wheel to the chat.
     CaptureMouse(bool),
-    /// Look which names in a folder begin so; they come back as [`Input::Names`].
-    List {
-        /// As it was typed, and where it is.
-        folder: PathWord,
-        path: PathBuf,
-        start: String,
-        /// All of the path that stands before the cursor.
-        typed: String,
-        /// Whether the first is to be shown, or the last.
-        forth: bool,
-    },
-    /// Make a small picture of this file; it comes back as [`Input::Pictured`].
-    Picture {
+    /// List the names in a folder that begin with some text.
+    ListFolder(FolderLookup),
+    /// Make a small picture of this file.
+    MakePicture {
         wanted: Wanted,
         path: PathBuf,
     },
-    /// Draw everything anew: something else may have written to the terminal.
+    /// Draw every cell again: another program may have written to the terminal.
     Repaint,
     Quit,
-}
-
-/// What a request was for.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum About {
-    Status,
-    Peers,
-    Rooms,
-    Files,
-    /// `/files`.
-    FileList,
-    /// `/accept` and `/decline`.
-    Decided,
-    /// Whether anything was ever said with this peer.
-    Talked(PeerId),
-    /// What came since it was last looked at.
-    Unread(ConversationRef),
-    /// A page of the conversation that is open, by the request's number.
-    Page(u64),
-    Search(String),
-    /// What was typed in a conversation.
-    Said(u64),
-    /// `/msg`, and what it says.
-    Told(String),
-    Query,
-    Whois,
-    Join,
-    Part(RoomName),
-    Nick(Nickname),
-    ChangePolicy(PolicyChange),
-    Kick,
-    /// Whether the words were confirmed.
-    Verify(Option<bool>),
-    /// `/why` and `/doctor`.
-    Diagnosis,
-    History,
 }

@@ -1,348 +1,253 @@
-//! What the keys do.
+//! Which key does what: turns the terminal's key events into [`KeyAction`]s.
+//!
+//! Carrying out the actions is in `key_actions`.
 
-use std::collections::BTreeSet;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use hobnob_control::wire::Time;
 
-use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use hobnob::ConversationRef;
-use hobnob::protocol::PeerId;
+use super::editor::{Edit, Motion};
+use super::screen::Mode;
 
-use super::{About, App, Hint, Mode, Output};
-use crate::shared::wording::Names;
-use crate::tui::completion::{Choices, Completion};
-use crate::tui::editor::{Editor, Motion};
-use crate::tui::window::PageDirection;
-
-/// Rows that one turn of the wheel scrolls.
-const WHEEL_ROWS: usize = 3;
-
-/// Within what time a second Ctrl-c or Ctrl-d ends the chat.
-const TWICE_WITHIN_MS: u64 = 2_000;
-
-/// The keys, for whoever presses F1.
+/// The help page of the keys: the key, and what it does.
 pub(crate) const KEYS: &[(&str, &str)] = &[
     (
         "Enter",
-        "send what is typed; a line that begins with / is a command",
+        "Send the message; a line that begins with / is a command",
     ),
-    ("Alt-Enter, Ctrl-j", "a new line in the message"),
+    ("Alt-Enter, Ctrl-j", "Start a new line in the message"),
     (
         "Tab, Shift-Tab",
-        "complete a command, a room, a name, a path or an id",
+        "Complete a command, a room, a name, a path or an id",
     ),
-    ("Up, Down", "what you typed before"),
+    ("Up, Down", "Recall earlier lines"),
     (
         "PgUp, PgDn",
-        "scroll; Alt-Home, Alt-End: to the first message, to the newest",
+        "Scroll; Alt-Home, Alt-End: to the first or the newest message",
     ),
     (
         "Alt-1 … Alt-9, Alt-j 10",
-        "go to that conversation: one digit, or two behind Alt-j",
+        "Open that conversation: one digit, or two after Alt-j",
     ),
-    ("Ctrl-n, Ctrl-p", "next, previous conversation"),
-    ("Alt-a", "next conversation with something unread"),
-    ("Ctrl-r", "search this conversation"),
-    ("Ctrl-a, Ctrl-e", "start, end of the line"),
+    ("Ctrl-n, Ctrl-p", "Open the next or previous conversation"),
+    ("Alt-a", "Open the next conversation with unread messages"),
+    ("Ctrl-r", "Search this conversation"),
+    ("Ctrl-a, Ctrl-e", "Move to the start or end of the line"),
     (
         "Ctrl-b, Ctrl-f, Alt-b, Alt-f",
-        "a character, a word back or forth",
+        "Move by a character or a word",
     ),
     (
         "Ctrl-k, Ctrl-u, Ctrl-w, Alt-d",
-        "cut to the end, to the start, the word before, the word after",
+        "Cut to the end, to the start, the word before, the word after",
     ),
-    (
-        "Ctrl-y, Ctrl-t",
-        "put back what was cut; swap two characters",
-    ),
-    ("Ctrl-_", "undo, in what is being typed"),
-    ("F2, F3", "fold the conversations, the people"),
+    ("Ctrl-y, Ctrl-t", "Insert the cut text; swap two characters"),
+    ("Ctrl-_", "Undo the last change of the line"),
+    ("F2, F3", "Show or hide the conversations, the people"),
     (
         "F4",
-        "let the mouse wheel scroll (then Shift selects text), or not",
+        "Give the mouse wheel to the chat (Shift selects text), or back",
     ),
-    ("Ctrl-l", "draw the screen anew"),
-    ("F1, Esc", "this help; back to the chat"),
-    ("Ctrl-c twice", "end (Ctrl-d and /quit too)"),
+    ("Ctrl-l", "Redraw the screen"),
+    ("F1, Esc", "Show this help; back to the chat"),
+    ("Ctrl-c twice", "Quit (also Ctrl-d and /quit)"),
 ];
 
-/// What a key does to a line that is being typed.
-enum Edit {
-    Go(Motion),
-    Delete(Motion),
-    Yank,
-    Transpose,
-    Undo,
-    Type(char),
+/// Time within which a second Ctrl-c or Ctrl-d ends the chat.
+const TWICE_WITHIN_MS: u64 = 2_000;
+
+/// What a key asks for. The first ones work everywhere, the others in one [`Mode`] only.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum KeyAction {
+    /// Ctrl-c.
+    Interrupt,
+    Repaint,
+    ToggleHelp,
+    ToggleConversations,
+    TogglePeople,
+    ToggleMouse,
+    /// Alt-j, or the first digit after it: wait for a digit.
+    AwaitDigit,
+    /// Open the conversation with this index, which may not exist.
+    Open(usize),
+    OpenNext,
+    OpenPrevious,
+    OpenNextUnread,
+    Chat(ChatAction),
+    Search(SearchAction),
+    Help(HelpAction),
 }
 
-impl App {
-    pub(super) fn key(&mut self, key: KeyEvent) {
-        if key.kind == KeyEventKind::Release {
-            return;
-        }
-        self.hint = None;
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum ChatAction {
+    Enter,
+    Complete { forward: bool },
+    Up,
+    Down,
+    ScrollPage { up: bool },
+    ShowOldest,
+    ShowNewest,
+    Search,
+    Edit(Edit),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum SearchAction {
+    Close,
+    Open,
+    Choose { older: bool },
+    Edit(Edit),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum HelpAction {
+    ScrollRow { up: bool },
+    ScrollPage { up: bool },
+    Close,
+}
+
+/// The keys that were pressed before, as far as the next key depends on them.
+#[derive(Debug, Default)]
+pub(crate) struct Keys {
+    /// Alt-j was pressed, and perhaps the first of two digits.
+    jump: Option<Jump>,
+    /// When Ctrl-c or Ctrl-d was pressed last on an empty line.
+    interrupted_at: Option<Time>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Jump {
+    AfterAlt,
+    AfterDigit(usize),
+}
+
+impl Keys {
+    /// What the key asks for, if anything. `is_line_empty`: nothing is typed.
+    pub(super) fn action(
+        &mut self,
+        key: KeyEvent,
+        mode: &Mode,
+        is_line_empty: bool,
+    ) -> Option<KeyAction> {
+        // Any other key ends the jump.
         let jump = self.jump.take();
         let ctrl = key.modifiers.contains(KeyModifiers::CONTROL);
         let alt = key.modifiers.contains(KeyModifiers::ALT);
-        if !matches!(key.code, KeyCode::Tab | KeyCode::BackTab) {
-            self.completion = None;
-        }
         match (ctrl, alt, key.code) {
-            (true, false, KeyCode::Char('c')) => self.interrupt(),
-            (true, false, KeyCode::Char('l')) => self.outputs.push_back(Output::Repaint),
-            (_, _, KeyCode::F(n)) => self.function_key(n),
+            (true, false, KeyCode::Char('c')) => Some(KeyAction::Interrupt),
+            (true, false, KeyCode::Char('l')) => Some(KeyAction::Repaint),
+            (_, _, KeyCode::F(number)) => function_key(number),
             (false, false, KeyCode::Char(digit @ '0'..='9')) if jump.is_some() => {
-                self.jump(jump.flatten(), digit)
+                Some(self.after_jump(jump?, value(digit)))
             }
-            (false, true, KeyCode::Char('j')) => self.jump_on(None),
+            (false, true, KeyCode::Char('j')) => Some(self.await_digit(Jump::AfterAlt)),
             (false, true, KeyCode::Char(digit @ '1'..='9')) => {
-                self.go_to(usize::from(digit as u8 - b'1'))
+                Some(KeyAction::Open(value(digit) - 1))
             }
-            (false, true, KeyCode::Char('a')) => self.next_unread(),
-            (true, false, KeyCode::Char('n')) => self.step(1),
-            (true, false, KeyCode::Char('p')) => self.step(self.conversations.len() - 1),
-            (ctrl, alt, code) => match self.mode {
-                Mode::Chat => self.chat_key(ctrl, alt, code),
-                Mode::Search(_) => self.search_key(ctrl, alt, code),
-                Mode::Help(_) => self.help_key(ctrl, alt, code),
+            (false, true, KeyCode::Char('a')) => Some(KeyAction::OpenNextUnread),
+            (true, false, KeyCode::Char('n')) => Some(KeyAction::OpenNext),
+            (true, false, KeyCode::Char('p')) => Some(KeyAction::OpenPrevious),
+            (ctrl, alt, code) => match mode {
+                Mode::Chat => chat_key(ctrl, alt, code, is_line_empty),
+                Mode::Search(_) => search_key(ctrl, alt, code).map(KeyAction::Search),
+                Mode::Help(_) => help_key(ctrl, alt, code, is_line_empty),
             },
         }
     }
 
-    pub(super) fn paste(&mut self, text: &str) {
-        self.completion = None;
-        match &mut self.mode {
-            Mode::Search(search) => search.words.insert(&text.replace('\n', " ")),
-            Mode::Chat | Mode::Help(_) => {
-                // The line break at the end of what was copied is no part of it.
-                let text = text.trim_end_matches(['\r', '\n']);
-                // A piece of code is no command, and keeps its slashes; one line may well be a
-                // command that somebody sent.
-                if self.editor.is_empty()
-                    && (text.starts_with("//")
-                        || (text.starts_with('/') && text.contains(['\r', '\n'])))
-                {
-                    self.editor.insert("/");
-                }
-                self.editor.insert(text);
-                // Few of them may be seen.
-                let lines = self.editor.text().split('\n').count();
-                self.hint = (lines > 1).then_some(Hint::Pasted(lines));
-            }
+    /// Ctrl-c on an empty line. Returns whether it is the second one in a short time.
+    pub(super) fn interrupt(&mut self, now: Time) -> bool {
+        let before = self.interrupted_at.replace(now);
+        before.is_some_and(|before| now.0.saturating_sub(before.0) < TWICE_WITHIN_MS)
+    }
+
+    fn await_digit(&mut self, jump: Jump) -> KeyAction {
+        self.jump = Some(jump);
+        KeyAction::AwaitDigit
+    }
+
+    fn after_jump(&mut self, jump: Jump, digit: usize) -> KeyAction {
+        match jump {
+            Jump::AfterAlt => self.await_digit(Jump::AfterDigit(digit)),
+            // The first conversation is 01; 00 becomes an index that does not exist.
+            Jump::AfterDigit(tens) => KeyAction::Open((10 * tens + digit).wrapping_sub(1)),
         }
-        self.search_on();
-    }
-
-    pub(super) fn wheel(&mut self, up: bool) {
-        match &mut self.mode {
-            Mode::Chat => self.scroll(up, WHEEL_ROWS),
-            Mode::Search(search) => search.choose(up),
-            Mode::Help(scrolled) => *scrolled = turned(*scrolled, up, WHEEL_ROWS),
-        }
-    }
-
-    /// What comes while nobody looks is unread from its first message on.
-    pub(super) fn focus(&mut self, focused: bool) {
-        self.focused = focused;
-        if !focused {
-            self.conversations[self.current].first_unread = None;
-        }
-    }
-
-    fn chat_key(&mut self, ctrl: bool, alt: bool, code: KeyCode) {
-        let page = self.layout().rows().saturating_sub(2).max(1);
-        match (ctrl, alt, code) {
-            (_, true, KeyCode::Enter) | (true, _, KeyCode::Char('j')) => self.editor.insert("\n"),
-            (_, _, KeyCode::Enter) => self.enter(),
-            (_, _, KeyCode::Tab) => self.complete(true),
-            (_, _, KeyCode::BackTab) => self.complete(false),
-            (_, _, KeyCode::Up) => self.editor.up(),
-            (_, _, KeyCode::Down) => self.editor.down(),
-            (_, _, KeyCode::PageUp) => self.scroll(true, page),
-            (_, _, KeyCode::PageDown) => self.scroll(false, page),
-            (true, _, KeyCode::Home) | (_, true, KeyCode::Home) => self.show_oldest(),
-            (true, _, KeyCode::End) | (_, true, KeyCode::End) => self.show_newest(),
-            (_, _, KeyCode::Esc) => self.show_newest(),
-            (true, false, KeyCode::Char('r')) => self.search(""),
-            (true, false, KeyCode::Char('d')) if self.editor.is_empty() => self.interrupt(),
-            (ctrl, alt, code) => edit(&mut self.editor, ctrl, alt, code),
-        }
-    }
-
-    fn search_key(&mut self, ctrl: bool, alt: bool, code: KeyCode) {
-        let Mode::Search(search) = &mut self.mode else {
-            return;
-        };
-        match (ctrl, alt, code) {
-            (_, _, KeyCode::Esc) | (true, false, KeyCode::Char('g')) => self.mode = Mode::Chat,
-            (_, _, KeyCode::Enter) => self.go_to_found(),
-            (_, _, KeyCode::Up) | (true, false, KeyCode::Char('r')) => search.choose(true),
-            (_, _, KeyCode::Down) | (true, false, KeyCode::Char('s')) => search.choose(false),
-            (ctrl, alt, code) => {
-                edit(&mut search.words, ctrl, alt, code);
-                self.search_on();
-            }
-        }
-    }
-
-    /// Turns pages. What begins a message ends the help, and is not lost.
-    fn help_key(&mut self, ctrl: bool, alt: bool, code: KeyCode) {
-        let page = self.layout().rows().saturating_sub(1).max(1);
-        let Mode::Help(scrolled) = &mut self.mode else {
-            return;
-        };
-        match (code,) {
-            (KeyCode::Up,) => *scrolled = turned(*scrolled, true, 1),
-            (KeyCode::Down,) => *scrolled = turned(*scrolled, false, 1),
-            (KeyCode::PageUp,) => *scrolled = turned(*scrolled, true, page),
-            (KeyCode::PageDown | KeyCode::Char(' '),) => *scrolled = turned(*scrolled, false, page),
-            (KeyCode::Char(_),) => {
-                self.mode = Mode::Chat;
-                self.chat_key(ctrl, alt, code);
-            }
-            (_,) => self.mode = Mode::Chat,
-        }
-    }
-
-    fn function_key(&mut self, number: u8) {
-        let layout = self.layout();
-        match number {
-            1 if matches!(self.mode, Mode::Help(_)) => self.mode = Mode::Chat,
-            1 => self.mode = Mode::Help(0),
-            2 => self.sidebars.left = Some(layout.left.is_none()),
-            3 => self.sidebars.right = Some(layout.right.is_none()),
-            4 => {
-                self.mouse = !self.mouse;
-                self.outputs.push_back(Output::CaptureMouse(self.mouse));
-                let hint = if self.mouse {
-                    "the wheel scrolls; Shift and the mouse select text"
-                } else {
-                    "the mouse selects text"
-                };
-                self.hint = Some(Hint::Words(hint));
-            }
-            _ => {}
-        }
-    }
-
-    /// Once clears the line, or says how to end; twice ends.
-    fn interrupt(&mut self) {
-        if !matches!(self.mode, Mode::Chat) {
-            return self.mode = Mode::Chat;
-        }
-        if !self.editor.is_empty() {
-            self.editor.take();
-            return;
-        }
-        if self.now.0.saturating_sub(self.interrupted_at.0) < TWICE_WITHIN_MS {
-            return self.outputs.push_back(Output::Quit);
-        }
-        self.interrupted_at = self.now;
-        self.hint = Some(Hint::Words("once more ends hobnob"));
-    }
-
-    /// A digit behind Alt-j: the first, or the second.
-    fn jump(&mut self, tens: Option<usize>, digit: char) {
-        let digit = usize::from(digit as u8 - b'0');
-        match tens {
-            None => self.jump_on(Some(digit)),
-            Some(tens) => self.go_to((10 * tens + digit).wrapping_sub(1)),
-        }
-    }
-
-    fn jump_on(&mut self, tens: Option<usize>) {
-        self.jump = Some(tens);
-        self.hint = Some(Hint::Words("to which conversation? two digits"));
-    }
-
-    fn step(&mut self, by: usize) {
-        self.go_to((self.current + by) % self.conversations.len());
-    }
-
-    /// The next after this one in the list, those first that concern this user.
-    fn next_unread(&mut self) {
-        let count = self.conversations.len();
-        let after = |index: usize| (index + count - self.current) % count;
-        let unread = (0..count).filter(|index| self.conversations[*index].unread > 0);
-        if let Some(index) =
-            unread.min_by_key(|index| (!self.conversations[*index].loud, after(*index)))
-        {
-            self.go_to(index);
-        }
-    }
-
-    fn show_oldest(&mut self) {
-        let (request, filter) = self.window.begin(PageDirection::Oldest);
-        self.ask(filter, About::Page(request));
-    }
-
-    fn complete(&mut self, forth: bool) {
-        if self.completion.is_none() {
-            if self.complete_path(forth) {
-                return;
-            }
-            self.completion = Completion::of(self.editor.before_cursor(), &self.choices());
-        }
-        self.show_completion(forth);
-    }
-
-    pub(super) fn show_completion(&mut self, forth: bool) {
-        let Some(completion) = &mut self.completion else {
-            return;
-        };
-        let start = completion.start;
-        let word = if forth {
-            completion.next()
-        } else {
-            completion.previous()
-        };
-        self.editor.replace_before(start, word);
-    }
-
-    fn choices(&self) -> Choices {
-        let rooms = self
-            .conversations
-            .iter()
-            .filter_map(|conversation| match &conversation.of {
-                ConversationRef::Room(room) => Some(room.to_string()),
-                ConversationRef::Direct(_) => None,
-            });
-        let people = self.people_by_speech();
-        let names: &Names = &self.people.names;
-        let target = |peer: &PeerId| {
-            let name = names.of(peer);
-            if name.contains(char::is_whitespace) {
-                peer.short()
-            } else {
-                name
-            }
-        };
-        let [accepted, declined] = self.ids_of_files();
-        Choices {
-            rooms: rooms.collect(),
-            names: people.iter().map(|peer| names.of(peer)).collect(),
-            targets: people.iter().map(target).collect(),
-            accepted,
-            declined,
-        }
-    }
-
-    /// Who spoke here last; who is here; everybody else who is known.
-    fn people_by_speech(&self) -> Vec<PeerId> {
-        let spoke = self.conversation().speakers.iter().copied();
-        let online = self.people.online().map(|peer| peer.peer.0);
-        let mut seen = BTreeSet::new();
-        let all = spoke
-            .chain(self.people_here())
-            .chain(online)
-            .chain(self.people.peers.keys().copied());
-        all.filter(|peer| seen.insert(*peer)).collect()
     }
 }
 
-/// The keys of readline; whatever else is no text does nothing.
-fn edit(editor: &mut Editor, ctrl: bool, alt: bool, code: KeyCode) {
-    let edit = match (ctrl, alt, code) {
+fn value(digit: char) -> usize {
+    usize::from(digit as u8 - b'0')
+}
+
+fn function_key(number: u8) -> Option<KeyAction> {
+    match number {
+        1 => Some(KeyAction::ToggleHelp),
+        2 => Some(KeyAction::ToggleConversations),
+        3 => Some(KeyAction::TogglePeople),
+        4 => Some(KeyAction::ToggleMouse),
+        _ => None,
+    }
+}
+
+fn chat_key(ctrl: bool, alt: bool, code: KeyCode, is_line_empty: bool) -> Option<KeyAction> {
+    let new_line = || ChatAction::Edit(Edit::Insert("\n".to_owned()));
+    Some(KeyAction::Chat(match (ctrl, alt, code) {
+        (_, true, KeyCode::Enter) | (true, _, KeyCode::Char('j')) => new_line(),
+        (_, _, KeyCode::Enter) => ChatAction::Enter,
+        (_, _, KeyCode::Tab) => ChatAction::Complete { forward: true },
+        (_, _, KeyCode::BackTab) => ChatAction::Complete { forward: false },
+        (_, _, KeyCode::Up) => ChatAction::Up,
+        (_, _, KeyCode::Down) => ChatAction::Down,
+        (_, _, KeyCode::PageUp) => ChatAction::ScrollPage { up: true },
+        (_, _, KeyCode::PageDown) => ChatAction::ScrollPage { up: false },
+        (true, _, KeyCode::Home) | (_, true, KeyCode::Home) => ChatAction::ShowOldest,
+        (true, _, KeyCode::End) | (_, true, KeyCode::End) => ChatAction::ShowNewest,
+        (_, _, KeyCode::Esc) => ChatAction::ShowNewest,
+        (true, false, KeyCode::Char('r')) => ChatAction::Search,
+        (true, false, KeyCode::Char('d')) if is_line_empty => return Some(KeyAction::Interrupt),
+        (ctrl, alt, code) => ChatAction::Edit(edit_key(ctrl, alt, code)?),
+    }))
+}
+
+fn search_key(ctrl: bool, alt: bool, code: KeyCode) -> Option<SearchAction> {
+    Some(match (ctrl, alt, code) {
+        (_, _, KeyCode::Esc) | (true, false, KeyCode::Char('g')) => SearchAction::Close,
+        (_, _, KeyCode::Enter) => SearchAction::Open,
+        (_, _, KeyCode::Up) | (true, false, KeyCode::Char('r')) => {
+            SearchAction::Choose { older: true }
+        }
+        (_, _, KeyCode::Down) | (true, false, KeyCode::Char('s')) => {
+            SearchAction::Choose { older: false }
+        }
+        (ctrl, alt, code) => SearchAction::Edit(edit_key(ctrl, alt, code)?),
+    })
+}
+
+fn help_key(ctrl: bool, alt: bool, code: KeyCode, is_line_empty: bool) -> Option<KeyAction> {
+    if let KeyCode::Char(c) = code
+        && c != ' '
+    {
+        // A user who types while the help is open must not lose a letter.
+        return chat_key(ctrl, alt, code, is_line_empty)
+            .or(Some(KeyAction::Help(HelpAction::Close)));
+    }
+    Some(KeyAction::Help(
+        if matches!(code, KeyCode::Up | KeyCode::Down) {
+            HelpAction::ScrollRow {
+                up: code == KeyCode::Up,
+            }
+        } else if matches!(code, KeyCode::PageUp) {
+            HelpAction::ScrollPage { up: true }
+        } else if matches!(code, KeyCode::PageDown | KeyCode::Char(' ')) {
+            HelpAction::ScrollPage { up: false }
+        } else {
+            HelpAction::Close
+        },
+    ))
+}
+
+/// The editing keys of readline. Other keys that are not text do nothing.
+fn edit_key(ctrl: bool, alt: bool, code: KeyCode) -> Option<Edit> {
+    Some(match (ctrl, alt, code) {
         (true, false, KeyCode::Char('a')) | (_, _, KeyCode::Home) => Edit::Go(Motion::Start),
         (true, false, KeyCode::Char('e')) | (_, _, KeyCode::End) => Edit::Go(Motion::End),
         (true, false, KeyCode::Char('b')) | (false, false, KeyCode::Left) => Edit::Go(Motion::Left),
@@ -362,24 +267,17 @@ fn edit(editor: &mut Editor, ctrl: bool, alt: bool, code: KeyCode) {
         (true, false, KeyCode::Char('k')) => Edit::Delete(Motion::End),
         (true, false, KeyCode::Char('y')) => Edit::Yank,
         (true, false, KeyCode::Char('t')) => Edit::Transpose,
-        // Most terminals send the same for Ctrl-_, Ctrl-/ and Ctrl-7.
+        // Most terminals send the same bytes for Ctrl-_, Ctrl-/ and Ctrl-7.
         (true, false, KeyCode::Char('_' | '/' | '7')) => Edit::Undo,
-        (false, false, KeyCode::Char(c)) => Edit::Type(c),
-        // AltGr comes as both on some keyboards.
-        (true, true, KeyCode::Char(c)) => Edit::Type(c),
-        (_, _, _) => return,
-    };
-    match edit {
-        Edit::Go(motion) => editor.go(motion),
-        Edit::Delete(motion) => editor.delete(motion),
-        Edit::Yank => editor.yank(),
-        Edit::Transpose => editor.transpose(),
-        Edit::Undo => editor.undo(),
-        Edit::Type(c) => editor.insert(c.encode_utf8(&mut [0; 4])),
-    }
+        // Some keyboards send AltGr as Ctrl and Alt together.
+        (false, false, KeyCode::Char(c)) | (true, true, KeyCode::Char(c)) => {
+            Edit::Insert(c.to_string())
+        }
+        (_, _, _) => return None,
+    })
 }
 
-/// What goes to the conversation at this place of the list.
+/// The key that opens the conversation with this index.
 pub(super) fn key_of(index: usize) -> String {
     if index < 9 {
         format!("Alt-{}", index + 1)
@@ -388,10 +286,92 @@ pub(super) fn key_of(index: usize) -> String {
     }
 }
 
-fn turned(scrolled: usize, up: bool, by: usize) -> usize {
-    if up {
-        scrolled.saturating_sub(by)
-    } else {
-        scrolled.saturating_add(by)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CTRL: KeyModifiers = KeyModifiers::CONTROL;
+    const ALT: KeyModifiers = KeyModifiers::ALT;
+    const NONE: KeyModifiers = KeyModifiers::NONE;
+
+    fn press(keys: &mut Keys, mode: &Mode, modifiers: KeyModifiers, c: char) -> Option<KeyAction> {
+        keys.action(KeyEvent::new(KeyCode::Char(c), modifiers), mode, true)
+    }
+
+    fn chat(keys: &mut Keys, modifiers: KeyModifiers, c: char) -> Option<KeyAction> {
+        press(keys, &Mode::Chat, modifiers, c)
+    }
+
+    fn types(c: char) -> Option<KeyAction> {
+        let edit = Edit::Insert(c.to_string());
+        Some(KeyAction::Chat(ChatAction::Edit(edit)))
+    }
+
+    #[test]
+    fn two_digits_after_alt_j_open_a_conversation() {
+        let mut keys = Keys::default();
+        assert_eq!(chat(&mut keys, ALT, 'j'), Some(KeyAction::AwaitDigit));
+        assert_eq!(chat(&mut keys, NONE, '1'), Some(KeyAction::AwaitDigit));
+        assert_eq!(chat(&mut keys, NONE, '2'), Some(KeyAction::Open(11)));
+        assert_eq!(chat(&mut keys, NONE, '3'), types('3'));
+    }
+
+    #[test]
+    fn another_key_ends_the_jump() {
+        let mut keys = Keys::default();
+        chat(&mut keys, ALT, 'j');
+        assert_eq!(chat(&mut keys, NONE, 'x'), types('x'));
+        assert_eq!(chat(&mut keys, NONE, '1'), types('1'));
+    }
+
+    #[test]
+    fn only_a_second_interrupt_in_a_short_time_counts() {
+        let mut keys = Keys::default();
+        assert!(!keys.interrupt(Time(10_000)));
+        assert!(!keys.interrupt(Time(15_000)));
+        assert!(keys.interrupt(Time(16_000)));
+    }
+
+    #[test]
+    fn the_mode_decides_what_a_key_does() {
+        let mut keys = Keys::default();
+        let search = Mode::Search(Default::default());
+        let help = Mode::Help(0);
+        let typed = SearchAction::Edit(Edit::Insert("x".into()));
+        assert_eq!(
+            press(&mut keys, &search, NONE, 'x'),
+            Some(KeyAction::Search(typed))
+        );
+        assert_eq!(press(&mut keys, &help, NONE, 'x'), types('x'));
+        assert_eq!(
+            press(&mut keys, &help, NONE, ' '),
+            Some(KeyAction::Help(HelpAction::ScrollPage { up: false }))
+        );
+        assert_eq!(
+            press(&mut keys, &help, CTRL, 'c'),
+            Some(KeyAction::Interrupt)
+        );
+    }
+
+    #[test]
+    fn ctrl_d_deletes_or_ends_and_altgr_types() {
+        let mut keys = Keys::default();
+        let ctrl_d = KeyEvent::new(KeyCode::Char('d'), CTRL);
+        assert_eq!(
+            keys.action(ctrl_d, &Mode::Chat, true),
+            Some(KeyAction::Interrupt)
+        );
+        assert_eq!(
+            keys.action(ctrl_d, &Mode::Chat, false),
+            Some(KeyAction::Chat(ChatAction::Edit(Edit::Delete(
+                Motion::Right
+            ))))
+        );
+        assert_eq!(chat(&mut keys, CTRL | ALT, '@'), types('@'));
+    }
+
+    #[test]
+    fn the_first_nine_conversations_have_a_key_of_one_digit() {
+        assert_eq!((key_of(0), key_of(9)), ("Alt-1".into(), "Alt-j 10".into()));
     }
 }

@@ -1,331 +1,347 @@
-//! The chat as a pure state machine: keys, events and answers go in; requests, bells and what to
-//! draw come out. It reads no clock and does no I/O, so every state of the screen can be made in a
-//! test.
+//! The state of the chat: keys, events and answers go in; requests and other outputs come out.
+//!
+//! [`App`] owns the parts and passes each input to the part that it concerns. Each part has a file
+//! here. Nothing here draws: `view` imports this module, and never the reverse. Nothing here reads a
+//! clock or does I/O either, so a test can produce every state of the screen.
 
 mod alerts;
 mod answers;
 mod commands;
+mod completion;
+mod composer;
 mod conversation;
+mod conversations;
+mod deliveries;
+mod editor;
+mod entries;
 mod events;
-mod files;
+mod file_commands;
 mod io;
+mod key_actions;
 mod keys;
+mod node_request;
 mod outbox;
+mod path_completion;
 mod people;
+mod polling;
 mod previews;
 mod reading;
+mod screen;
 mod search;
+mod timeline;
+mod transfers;
+mod window;
 
 use std::collections::VecDeque;
 
+use hobnob::ConversationRef;
 use hobnob::protocol::PeerId;
-use hobnob::{ConversationRef, MessageId};
-use hobnob_control::wire::{AnyRequest, GetStatus, ListFiles, ListPeers, ListRooms, Time};
-use jiff::tz::TimeZone;
+use hobnob_control::wire::{
+    GetStatus, ListFiles, ListPeers, ListRooms, MessageLine, Request, Time,
+};
 
-use super::completion::Completion;
-use super::editor::Editor;
-use super::layout::{Layout, ShownSidebars};
-use super::previews::Previews;
-use super::theme::Theme;
-use super::timeline::{Note, Tone};
-use super::transfers::Transfers;
-use super::window::Window;
-use crate::shared::settings::ScreenSettings;
-use crate::shared::typed_path::Places;
+use super::layout::{self, Layout};
+use super::picture::Picture;
 
+pub(super) use composer::FolderLookup;
 pub(super) use conversation::Conversation;
-pub(super) use io::{About, Input, Output, Start};
+pub(super) use editor::Editor;
+pub(super) use io::{Input, Output, Start};
 pub(super) use keys::KEYS;
+pub(super) use node_request::{AnswerHandler, NodeRequest, Outcome};
 pub(super) use outbox::{Doing, Pending};
+pub(super) use previews::{PICTURES_MAX, Wanted};
+pub(super) use screen::{Hint, Mode};
 pub(super) use search::Search;
+pub(super) use timeline::{Entry, EntryContent, Note, Tone};
+pub(super) use transfers::Transfer;
 
 use alerts::Alerts;
+use composer::Composer;
+use conversations::Conversations;
+use io::RowHeights;
+use keys::Keys;
 use outbox::Outbox;
 use people::People;
+use polling::Polling;
+use previews::Previews;
 use reading::Reading;
-
-/// After a peer came or went, how long until it is asked who is in which room: a session takes a
-/// moment to prove its rooms.
-const LOOK_SOON_MS: u64 = 300;
-
-/// How often the node is asked for its rooms and its status in any case.
-const LOOK_EVERY_MS: u64 = 10_000;
-
-/// Known peers that are asked about at the start, whether there is a conversation with them.
-const TALKED_MAX: usize = 256;
-
-/// What the keys act on.
-#[derive(Debug)]
-pub(super) enum Mode {
-    Chat,
-    Search(Search),
-    /// The keys and commands, scrolled down by so many rows.
-    Help(usize),
-}
-
-/// Something to say above the input.
-#[derive(Debug)]
-pub(super) enum Hint {
-    /// These words.
-    Words(&'static str),
-    /// So many lines were pasted.
-    Pasted(usize),
-}
+use screen::Screen;
+use transfers::Transfers;
+use window::PageRequest;
 
 /// The state of the chat.
-#[derive(Debug)]
 pub(super) struct App {
-    pub(super) theme: Theme,
-    pub(super) zone: TimeZone,
-    pub(super) now: Time,
-    pub(super) size: (u16, u16),
-    pub(super) sidebars: ShownSidebars,
-    pub(super) mode: Mode,
+    now: Time,
+    pub(super) conversations: Conversations,
     pub(super) people: People,
-    pub(super) conversations: Vec<Conversation>,
-    pub(super) current: usize,
-    /// Of the current conversation.
-    pub(super) window: Window,
-    pub(super) editor: Editor,
     pub(super) outbox: Outbox,
     pub(super) files: Transfers,
-    pub(super) previews: Previews,
-    /// The message that a search led to.
-    pub(super) found: Option<MessageId>,
-    pub(super) mouse: bool,
-    settings: ScreenSettings,
-    /// Something to say above the input until the next key.
-    pub(super) hint: Option<Hint>,
-    /// Counts ticks, for what turns.
-    pub(super) turn: usize,
-    /// Where paths begin that are typed.
-    places: Places,
-    completion: Option<Completion>,
-    /// Alt-j was pressed, and perhaps the first digit.
-    jump: Option<Option<usize>>,
-    focused: bool,
-    connected: bool,
-    look_at: Time,
-    alerts: Alerts,
-    interrupted_at: Time,
+    previews: Previews,
     reading: Reading,
-    /// Measures the entries of the window in rows of the screen.
-    row_heights: fn(&App) -> Vec<usize>,
+    alerts: Alerts,
+    pub(super) composer: Composer,
+    keys: Keys,
+    pub(super) screen: Screen,
+    polling: Polling,
+    row_heights: RowHeights,
+    requests: VecDeque<NodeRequest>,
     outputs: VecDeque<Output>,
-    dirty: bool,
 }
 
 impl App {
-    /// Opens on a room.
+    /// A chat that opens on a room. `size`: the columns and rows of the terminal.
     pub(super) fn new(start: Start, size: (u16, u16), now: Time) -> App {
         let Start {
             room,
-            theme,
-            zone,
-            seen,
+            read,
             places,
             settings,
             row_heights,
         } = start;
-        // The terminal leaves the mouse to itself until it is told.
-        let outputs = if settings.mouse {
-            VecDeque::from([Output::CaptureMouse(true)])
-        } else {
-            VecDeque::new()
-        };
-        let lobby = ConversationRef::Room(room);
+        // A terminal does not send the mouse to programs by default.
+        let outputs = settings.mouse.then_some(Output::CaptureMouse(true));
         App {
-            theme,
-            zone,
             now,
-            size,
-            sidebars: ShownSidebars::of(settings.sidebars),
-            mode: Mode::Chat,
+            conversations: Conversations::new(ConversationRef::Room(room)),
             people: People::default(),
-            conversations: vec![Conversation::new(lobby.clone())],
-            current: 0,
-            window: Window::new(lobby, 0),
-            editor: Editor::default(),
             outbox: Outbox::default(),
             files: Transfers::default(),
-            previews: Previews::default(),
-            found: None,
-            mouse: settings.mouse,
+            previews: Previews::new(settings.previews),
+            reading: Reading::new(read, now),
             alerts: Alerts::new(&settings),
-            settings,
-            hint: None,
-            turn: 0,
-            places,
-            completion: None,
-            jump: None,
-            focused: true,
-            connected: false,
-            look_at: now,
-            interrupted_at: Time(0),
-            reading: Reading::new(seen, now),
+            composer: Composer::new(places),
+            keys: Keys::default(),
+            screen: Screen::new(&settings, size),
+            polling: Polling::new(now),
             row_heights,
-            outputs,
-            dirty: true,
+            requests: VecDeque::new(),
+            outputs: outputs.into_iter().collect(),
         }
     }
 
-    /// Takes what happened at `now`.
+    /// Takes an input that happened at `now`.
     pub(super) fn handle(&mut self, now: Time, input: Input) {
         self.now = now;
-        // That time has passed is seen only where something turns.
-        self.dirty |= !matches!(input, Input::Tick);
-        self.take(input);
-        self.read_pages();
-        self.want_preview();
+        // A tick alone changes the screen only where something moves: see `tick`.
+        if !matches!(input, Input::Tick) {
+            self.screen.mark_dirty();
+        }
+        self.dispatch(input);
+        // Any input may have moved the window to messages that are not in memory, or to pictures
+        // that are not made.
+        self.read_next_page();
+        self.make_next_picture();
     }
 
-    /// What is to be done next.
+    /// The next output for the event loop.
     pub(super) fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// Whether the screen is to be drawn, once.
-    pub(super) fn take_dirty(&mut self) -> bool {
-        std::mem::take(&mut self.dirty)
+    /// The next request to send to the node. Its answer comes back as [`Input::Answer`].
+    pub(super) fn poll_request(&mut self) -> Option<NodeRequest> {
+        self.requests.pop_front()
     }
 
-    /// Whether it has changed since.
+    /// Whether something has changed since the last drawing.
     pub(super) fn is_dirty(&self) -> bool {
-        self.dirty
+        self.screen.is_dirty()
     }
 
-    /// Whether something that was typed here is not yet with everybody it is for.
+    /// The screen is drawn now.
+    pub(super) fn mark_drawn(&mut self) {
+        self.screen.mark_drawn();
+    }
+
+    /// Whether some message that was typed here has not reached all its recipients.
     pub(super) fn has_undelivered(&self) -> bool {
         self.outbox.has_undelivered()
     }
 
-    fn take(&mut self, input: Input) {
+    fn dispatch(&mut self, input: Input) {
         match input {
             Input::Key(key) => self.key(key),
             Input::Paste(text) => self.paste(&text),
             Input::Wheel(up) => self.wheel(up),
-            Input::Resize(columns, rows) => self.size = (columns, rows),
-            Input::Focus(focused) => self.focus(focused),
+            Input::Resize(columns, rows) => self.screen.resize((columns, rows)),
+            Input::Focus(is_focused) => self.focus(is_focused),
             Input::Attached => self.attached(),
             Input::NodeGone => self.node_gone(),
             Input::Event(event) => self.event(event),
-            Input::Answer(about, outcome) => self.answer(about, outcome),
-            Input::Names {
-                folder,
-                names,
-                typed,
-                forth,
-            } => self.take_names(&folder, &names, &typed, forth),
-            Input::Pictured(wanted, picture) => self.previews.made(wanted, picture),
-            Input::Cells => self.previews.forget(),
+            Input::Answer(handler, outcome) => handler.handle(self, outcome),
+            Input::FolderNames(lookup, names) => self.composer.take_names(&lookup, &names),
+            Input::PictureMade(wanted, picture) => self.previews.made(wanted, picture),
+            Input::CellsResized => self.previews.forget(),
             Input::Tick => self.tick(),
         }
     }
 
     fn attached(&mut self) {
-        self.connected = true;
-        for (command, about) in [
-            (AnyRequest::from(GetStatus {}), About::Status),
-            (ListPeers { settle: false }.into(), About::Peers),
-            (ListRooms {}.into(), About::Rooms),
-            (ListFiles {}.into(), About::Files),
-        ] {
-            self.ask(command, about);
-        }
-        self.look_at = Time(self.now.0 + LOOK_EVERY_MS);
-        // Whatever was asked of the last node is answered by nobody.
+        self.ask(GetStatus {}, App::take_status);
+        self.ask(ListPeers { settle: false }, App::take_peers);
+        self.ask(ListRooms {}, App::take_rooms);
+        self.ask(ListFiles {}, App::take_files);
+        self.polling.attached(self.now);
+        // Nobody answers the requests to the node before.
         if self.outbox.abandon() {
             self.note(
                 Tone::Warning,
-                "whether what you typed last was sent is not known: it is shown here if it was",
+                "it is not known whether your last message was sent: if it does not appear here, \
+                 send it again",
             );
         }
-        let (of, requests) = (self.conversation().of.clone(), self.window.requests());
-        self.window = Window::new(of, requests);
+        self.conversations.restart();
     }
 
     fn node_gone(&mut self) {
-        self.connected = false;
-        self.outputs
-            .retain(|output| !matches!(output, Output::Ask(..)));
+        self.polling.detached();
+        self.requests.clear();
         self.note(
             Tone::Warning,
-            "the node that this chat used has ended: going on with another",
+            "the node that this chat used has ended; connecting to another one",
         );
     }
 
     fn tick(&mut self) {
-        self.turn += 1;
-        self.dirty |= self.is_looking() || self.may_come_to_rest();
-        if self.reading.is_due(self.now) {
-            self.remember();
+        self.screen.tick();
+        let of = self.conversations.current().of();
+        // The spinner turns, or a transfer may have stalled.
+        if self.is_looking() || self.files.any_moves(of) {
+            self.screen.mark_dirty();
         }
-        if self.connected && self.now >= self.look_at {
-            self.look_at = Time(self.now.0 + LOOK_EVERY_MS);
-            self.ask(ListRooms {}, About::Rooms);
-            self.ask(GetStatus {}, About::Status);
+        if self.reading.is_due(self.now) {
+            self.save_read();
+        }
+        if self.polling.take_due(self.now) {
+            self.ask(ListRooms {}, App::take_rooms);
+            self.ask(GetStatus {}, App::take_status);
         }
     }
 
-    /// What is on the screen is read, if somebody looks at it.
-    fn look(&mut self) {
-        if let Some(last) = self.window.newest_shown().filter(|_| self.focused) {
-            let of = self.conversation().of.clone();
+    /// Marks the messages on the screen as read, if somebody may be looking.
+    fn mark_read(&mut self) {
+        if !self.screen.is_focused() {
+            return;
+        }
+        if let Some(last) = self.conversations.window().newest_shown() {
+            let of = self.conversations.current().of().clone();
             self.reading.mark(of, last);
         }
     }
 
-    /// Has it kept what was read, if that has changed.
-    pub(super) fn remember(&mut self) {
-        self.look();
-        if let Some(seen) = self.reading.take_changes() {
-            self.outputs.push_back(Output::Remember(seen));
+    /// Saves what the user has read, if that has changed.
+    pub(super) fn save_read(&mut self) {
+        self.mark_read();
+        if let Some(read) = self.reading.take_changes() {
+            self.outputs.push_back(Output::SaveRead(read));
         }
     }
 
-    /// Whether the screen shows that people are being looked for.
+    /// Whether the screen says that it is looking for people.
     pub(super) fn is_looking(&self) -> bool {
         self.is_new_here() && self.people.online().next().is_none()
     }
 
-    /// Whether there is nothing to show but what to do next.
+    /// Whether the open conversation has no messages, so that the screen has room for a welcome.
     pub(super) fn is_new_here(&self) -> bool {
-        self.window.has_no_messages()
-            && self.my_pending().next().is_none()
-            && matches!(self.mode, Mode::Chat)
+        self.conversations.window().has_no_messages()
+            && self.pending_here().next().is_none()
+            && matches!(self.screen.mode(), Mode::Chat)
     }
 
-    pub(super) fn conversation(&self) -> &Conversation {
-        &self.conversations[self.current]
+    /// The messages of the open conversation that are not on disk yet.
+    pub(super) fn pending_here(&self) -> impl Iterator<Item = &Pending> {
+        self.outbox.pending_in(self.conversations.current().of())
     }
 
-    /// Messages on their way to the disk, in the conversation that is open.
-    pub(super) fn my_pending(&self) -> impl Iterator<Item = &Pending> {
-        self.outbox.pending_in(&self.conversation().of)
-    }
-
-    /// The people of the conversation that is open, without us.
+    /// The other people of the open conversation.
     pub(super) fn people_here(&self) -> Vec<PeerId> {
-        self.people.in_conversation(&self.conversation().of)
+        self.people
+            .in_conversation(self.conversations.current().of())
+    }
+
+    /// The transfers in progress in the open conversation.
+    pub(super) fn transfers_here(&self) -> Vec<Transfer<'_>> {
+        self.files
+            .transfers(self.now, self.conversations.current().of())
+    }
+
+    /// The state of a file in words.
+    pub(super) fn file_state(&self, file: &transfers::File) -> String {
+        file.state(self.now, &self.people.names)
+    }
+
+    /// The picture that a message offers, if it is made and may be shown.
+    pub(super) fn preview(&self, message: &MessageLine) -> Option<&Picture> {
+        self.previews.shown(message, &self.files, &self.people)
     }
 
     pub(super) fn layout(&self) -> Layout {
         Layout::of(
-            self.size,
-            self.sidebars,
-            self.editor.text(),
-            self.transfers().len(),
+            self.screen.size(),
+            self.screen.sidebars(),
+            self.composer.text(),
+            self.transfers_here().len(),
         )
     }
 
-    fn ask(&mut self, request: impl Into<AnyRequest>, about: About) {
-        self.outputs.push_back(Output::Ask(request.into(), about));
+    /// Sends a request to the node. `take` receives its answer.
+    fn ask<R: Request + 'static>(
+        &mut self,
+        request: R,
+        take: impl FnOnce(&mut App, R::Answer) + Send + 'static,
+    ) {
+        self.requests.push_back(NodeRequest::new(request, take));
     }
 
-    /// Says something in the conversation that is open.
+    /// Asks for a page of the open conversation.
+    fn ask_page(&mut self, PageRequest { number, filter }: PageRequest) {
+        self.requests.push_back(NodeRequest::with_cleanup(
+            filter,
+            move |app, list| app.take_page(number, list),
+            move |app| app.conversations.page_failed(number),
+        ));
+    }
+
+    fn read_next_page(&mut self) {
+        if !self.polling.is_attached() {
+            return;
+        }
+        let rows = self.layout().rows();
+        if let Some(page) = self.conversations.next_page(rows) {
+            self.ask_page(page);
+        }
+    }
+
+    fn make_next_picture(&mut self) {
+        let window = self.conversations.window();
+        let below = window.scroll().map_or(0, |scroll| scroll.below);
+        let screen_rows = self.screen.size().1;
+        // A screen holds at most as many messages as it has rows; another screenful is prepared.
+        let near = window
+            .entries()
+            .iter()
+            .rev()
+            .skip(below)
+            .take(2 * usize::from(screen_rows))
+            .filter_map(Entry::message);
+        let text_columns = layout::text_columns(usize::from(self.layout().body.width));
+        let room = previews::room(text_columns, screen_rows);
+        if let Some((wanted, path)) = self.previews.next(near, room, &self.files, &self.people) {
+            self.outputs.push_back(Output::MakePicture { wanted, path });
+        }
+    }
+
+    /// Writes a note into the open conversation.
     fn note(&mut self, tone: Tone, text: impl Into<String>) {
-        self.note_in(self.current, tone, text.into());
+        self.note_in(self.conversations.current_index(), tone, text.into());
+    }
+
+    fn note_lines(&mut self, lines: Vec<String>) {
+        for line in lines {
+            self.note(Tone::Info, line);
+        }
     }
 
     fn note_in(&mut self, index: usize, tone: Tone, text: String) {
@@ -334,30 +350,46 @@ impl App {
             tone,
             text,
         };
-        self.conversations[index].remember(note.clone());
-        if index == self.current {
-            self.window.note(note);
+        self.conversations.note(index, note);
+    }
+
+    /// Opens a conversation, which joins the list if it is new.
+    fn open(&mut self, of: &ConversationRef) {
+        let index = self.conversations.add(of);
+        self.go_to(index);
+    }
+
+    /// Opens the conversation with this index, if there is one.
+    fn go_to(&mut self, index: usize) {
+        self.mark_read();
+        let draft = self.conversations.go_to(index, self.composer.text());
+        self.show_opened(draft);
+    }
+
+    /// Removes a conversation from the list, unless it is the only one.
+    fn close(&mut self, of: &ConversationRef) {
+        let draft = self.conversations.close(of);
+        self.show_opened(draft);
+    }
+
+    /// Another conversation is open now, if there is a draft.
+    fn show_opened(&mut self, draft: Option<String>) {
+        if let Some(draft) = draft {
+            self.composer.set_draft(draft);
+            self.screen.set_mode(Mode::Chat);
         }
     }
 
-    /// Asks for the messages that the screen needs and that are not here.
-    fn read_pages(&mut self) {
-        if !self.connected {
-            return;
-        }
-        let rows = self.layout().rows();
-        if let Some((request, filter)) = self.window.ask(rows) {
-            self.ask(filter, About::Page(request));
+    /// Scrolls to the newest messages and follows new ones.
+    fn show_newest(&mut self) {
+        if let Some(page) = self.conversations.follow() {
+            self.ask_page(page);
         }
     }
 
     fn scroll(&mut self, up: bool, by: usize) {
         let rows = self.layout().rows();
         let heights = (self.row_heights)(self);
-        if up {
-            self.window.up(by, rows, |index| heights[index]);
-        } else {
-            self.window.down(by, rows, |index| heights[index]);
-        }
+        self.conversations.scroll(up, by, rows, &heights);
     }
 }

@@ -3,14 +3,14 @@
 use hobnob::{ConversationRef, MessageId};
 use hobnob_control::wire::{MessageLine, SentLine};
 
-use crate::tui::deliveries::Deliveries;
+use super::deliveries::Deliveries;
 
 /// What a message waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Doing {
-    /// It is being written to the disk.
+    /// The node is writing it to the disk.
     Saving,
-    /// The file that it offers is being read.
+    /// The node is reading the file that it offers.
     Reading,
 }
 
@@ -79,7 +79,7 @@ impl Outbox {
     }
 
     /// The message is on disk. It stays pending until its event arrives, unless `is_shown`: the
-    /// event may come before or after this answer.
+    /// event may arrive before or after this answer.
     pub(crate) fn saved(&mut self, number: u64, sent: &SentLine, is_shown: bool) {
         self.deliveries.sent(sent);
         if is_shown {

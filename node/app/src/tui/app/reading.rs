@@ -11,7 +11,7 @@ const SAVE_EVERY_MS: u64 = 5_000;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Reading {
-    /// None before the first screen of this home: then nothing is unread.
+    /// None in the first chat of this home, until the user has seen a message.
     read: Option<ReadMarkers>,
     saved: Option<ReadMarkers>,
     save_at: Time,
@@ -26,17 +26,18 @@ impl Reading {
         }
     }
 
-    /// The user has seen this message and all before it.
+    /// The user has read this message and all before it.
     pub(crate) fn mark(&mut self, of: ConversationRef, last: MessageId) {
         self.read.get_or_insert_default().insert(of, last);
     }
 
-    /// The markers; none on the first screen of this home.
+    /// The last message that the user has read in each conversation; none in the first chat of this
+    /// home.
     pub(crate) fn markers(&self) -> Option<&ReadMarkers> {
         self.read.as_ref()
     }
 
-    /// Whether it is time to save.
+    /// Whether it is time to save. If so, the next time is later.
     pub(crate) fn is_due(&mut self, now: Time) -> bool {
         let is_due = now >= self.save_at;
         if is_due {

@@ -1,35 +1,55 @@
-//! Searching a conversation: what is asked, what was found, which of it is chosen.
+//! Searching the open conversation: the words, the messages found, and which of them is chosen.
 
-use hobnob_control::wire::{HistoryFilter, MessageLine, Text};
+use hobnob_control::wire::{HistoryFilter, MessageLine, MessageList, Text};
 
-use super::{About, App, Mode};
-use crate::tui::editor::Editor;
-use crate::tui::window::Window;
+use super::App;
+use super::editor::{Edit, Editor};
+use super::screen::Mode;
 
-/// Messages that one search shows at most: the newest.
+/// Maximum number of messages that one search shows: the newest ones.
 const FOUND_MAX: usize = 100;
 
-/// A search under way.
+/// A search that the user is typing. One query is sent at a time; further letters wait.
 #[derive(Debug, Default)]
 pub(crate) struct Search {
-    pub(crate) words: Editor,
+    words: Editor,
     /// Oldest first.
-    pub(crate) found: Vec<MessageLine>,
-    /// How many from the newest on.
-    pub(crate) chosen: usize,
-    /// What was asked last; none before the first letter.
+    found: Vec<MessageLine>,
+    /// The chosen message, counted from the newest.
+    chosen: usize,
+    /// The words of the last query; none before the first letter.
     asked: Option<String>,
-    waiting: bool,
+    is_waiting: bool,
 }
 
 impl Search {
-    /// Takes the answer about these words.
-    pub(super) fn found(&mut self, words: &str, found: Vec<MessageLine>) {
-        self.waiting = false;
-        self.found = found;
-        if self.asked.as_deref() == Some(words) {
-            self.chosen = self.chosen.min(self.found.len().saturating_sub(1));
-        }
+    /// The editor with the words.
+    pub(crate) fn words(&self) -> &Editor {
+        &self.words
+    }
+
+    /// The messages found, oldest first.
+    pub(crate) fn found(&self) -> &[MessageLine] {
+        &self.found
+    }
+
+    /// The index in `found` of the chosen message.
+    pub(crate) fn chosen_index(&self) -> Option<usize> {
+        let last = self.found.len().checked_sub(1)?;
+        Some(last - self.chosen.min(last))
+    }
+
+    /// Whether `found` belongs to the words that are typed now.
+    pub(crate) fn is_answered(&self) -> bool {
+        !self.is_waiting && self.asked.as_deref() == Some(self.words.text())
+    }
+
+    pub(super) fn edit(&mut self, edit: Edit) {
+        self.words.edit(edit);
+    }
+
+    pub(super) fn insert(&mut self, text: &str) {
+        self.words.insert(text);
     }
 
     pub(super) fn choose(&mut self, older: bool) {
@@ -41,60 +61,139 @@ impl Search {
         };
     }
 
-    /// The message that is chosen.
-    pub(crate) fn choice(&self) -> Option<&MessageLine> {
-        self.found.iter().rev().nth(self.chosen)
+    /// The words to search for next, unless a query is waiting or the words have not changed.
+    fn next_query(&mut self) -> Option<String> {
+        let words = self.words.text();
+        if self.is_waiting || self.asked.as_deref() == Some(words) {
+            return None;
+        }
+        let words = words.to_owned();
+        self.chosen = 0;
+        self.asked = Some(words.clone());
+        if words.trim().is_empty() {
+            self.found.clear();
+            return None;
+        }
+        self.is_waiting = true;
+        Some(words)
     }
 
-    /// Whether the answer to what is typed is here.
-    pub(crate) fn is_answered(&self) -> bool {
-        !self.waiting && self.asked.as_deref() == Some(self.words.text())
+    /// Takes the answer to the query with these words.
+    fn take_found(&mut self, words: &str, found: Vec<MessageLine>) {
+        self.is_waiting = false;
+        self.found = found;
+        if self.asked.as_deref() == Some(words) {
+            self.chosen = self.chosen.min(self.found.len().saturating_sub(1));
+        }
+    }
+
+    fn chosen(&self) -> Option<&MessageLine> {
+        self.found.get(self.chosen_index()?)
     }
 }
 
 impl App {
+    /// Opens the search, with these words.
     pub(super) fn search(&mut self, words: &str) {
         let mut search = Search::default();
-        search.words.insert(words);
-        self.mode = Mode::Search(search);
-        self.search_on();
+        search.insert(words);
+        self.screen.set_mode(Mode::Search(search));
+        self.send_query();
     }
 
-    /// Asks about what is typed now, one request after the other.
-    pub(super) fn search_on(&mut self) {
-        let conversation = Some(Text(self.conversation().of.clone()));
-        let Mode::Search(search) = &mut self.mode else {
+    /// Sends the next query, if there is one.
+    pub(super) fn send_query(&mut self) {
+        let Mode::Search(search) = self.screen.mode_mut() else {
+            // The user has left the search before the answer arrived.
             return;
         };
-        let words = search.words.text().to_owned();
-        if search.waiting || search.asked.as_ref() == Some(&words) {
+        let Some(words) = search.next_query() else {
             return;
-        }
-        search.chosen = 0;
-        search.asked = Some(words.clone());
-        if words.trim().is_empty() {
-            return search.found.clear();
-        }
-        search.waiting = true;
+        };
         let filter = HistoryFilter {
-            conversation,
+            conversation: Some(Text(self.conversations.current().of().clone())),
             search: Some(words.clone()),
             limit: Some(FOUND_MAX),
             ..HistoryFilter::default()
         };
-        self.ask(filter, About::Search(words));
+        self.ask(filter, move |app, list| app.take_found(&words, list));
     }
 
-    /// Shows the chosen message where it was said.
-    pub(super) fn go_to_found(&mut self) {
-        let Mode::Search(search) = &self.mode else {
-            return;
+    fn take_found(&mut self, words: &str, list: MessageList) {
+        if let Mode::Search(search) = self.screen.mode_mut() {
+            search.take_found(words, list.messages);
+        }
+        // The user may have typed on while the query was waiting.
+        self.send_query();
+    }
+
+    /// Shows the chosen message among those around it.
+    pub(super) fn open_found(&mut self) {
+        let Mode::Search(search) = self.screen.mode() else {
+            unreachable!("only the search mode opens what it found");
         };
-        let Some(message) = search.choice().cloned() else {
-            return;
-        };
-        self.found = Some(message.id.0);
-        self.window = Window::around(message, self.window.requests());
-        self.mode = Mode::Chat;
+        if let Some(message) = search.chosen().cloned() {
+            self.conversations.show_found(message);
+            self.screen.set_mode(Mode::Chat);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hobnob::MessageId;
+    use hobnob::protocol::{Body, LogId, PeerId};
+    use hobnob_control::wire::Time;
+
+    fn message(seq: u64) -> MessageLine {
+        MessageLine {
+            id: Text(MessageId { log: LogId(1), seq }),
+            conversation: Text("#lobby".parse().unwrap()),
+            from: Text(PeerId::from_bytes([1; 32])),
+            nick: "bob".into(),
+            body: Body::Text("soup".into()).into(),
+            sent_at: Time(0),
+            received_at: Time(0),
+            state: None,
+        }
+    }
+
+    #[test]
+    fn one_query_is_sent_at_a_time() {
+        let mut search = Search::default();
+        search.insert("so");
+        assert_eq!(search.next_query(), Some("so".into()));
+        search.insert("up");
+        assert_eq!(search.next_query(), None, "the first is not answered");
+        search.take_found("so", vec![message(1)]);
+        assert!(!search.is_answered(), "found for `so`");
+        assert_eq!(search.next_query(), Some("soup".into()));
+        search.take_found("soup", vec![message(1)]);
+        assert!(search.is_answered());
+        assert_eq!(search.next_query(), None, "nothing has changed");
+    }
+
+    #[test]
+    fn the_newest_message_is_chosen_first() {
+        let mut search = Search::default();
+        search.take_found("", (1..4).map(message).collect());
+        let chosen = |search: &Search| search.chosen().unwrap().id.0.seq;
+        assert_eq!(chosen(&search), 3);
+        search.choose(true);
+        search.choose(true);
+        search.choose(true);
+        assert_eq!(chosen(&search), 1, "the oldest is the last to choose");
+        search.choose(false);
+        assert_eq!(chosen(&search), 2);
+    }
+
+    #[test]
+    fn without_words_nothing_is_found() {
+        let mut search = Search::default();
+        search.take_found("", vec![message(1)]);
+        search.insert(" ");
+        assert_eq!(search.next_query(), None);
+        assert!(search.found().is_empty());
     }
 }

@@ -1,9 +1,10 @@
-//! What this terminal can show of pictures: as its environment says, and as it says itself.
+//! Finds out how this terminal can show pictures: from the environment, and by asking the terminal.
 //!
-//! It is asked before its keys are read. What comes that is no answer was typed, and is given on.
+//! The terminal is asked before the chat reads keys. Bytes that are not part of the answer were
+//! typed, and are returned as keys.
 #![expect(
     clippy::disallowed_methods,
-    reason = "a driver: it waits for a terminal, but not for long"
+    reason = "a driver: it waits for the terminal, but not for long"
 )]
 
 use std::io::{self, IsTerminal, Write};
@@ -14,40 +15,41 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{CELL_MAX, Canvas, GraphicsProtocol};
 
-/// What a terminal is (DA1). All terminals answer that; those with sixels say 4 among other things.
-/// An answer that comes too late is no key to crossterm.
+/// Asks for the terminal's attributes (DA1). All terminals answer; those with sixels include a 4.
+/// Crossterm ignores an answer that arrives too late.
 const WHAT_ARE_YOU: &str = "\x1b[c";
 
-/// Whether it takes a picture of one pixel, by kitty's protocol. Asked only of terminals that call
-/// themselves so: others may print it, and a late answer would be typed text.
+/// Asks whether the terminal accepts a picture of one pixel in kitty's protocol. Sent only to
+/// terminals that claim to be kitty: others may print it, and a late answer would look like typed
+/// text.
 const DO_YOU_SPEAK_KITTY: &str = "\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\";
 
-/// For the answers. A terminal at the other end of a slow line that answers later is shown half
+/// Maximum time to wait for the answers. A terminal that answers later, over a slow line, gets half
 /// blocks.
 const ANSWER_WITHIN: Duration = Duration::from_millis(200);
 const KITTY_WITHIN: Duration = Duration::from_secs(1);
 
-/// Bytes that are read in place of an answer.
+/// Maximum number of bytes to read.
 const TYPED_MAX: usize = 64 * 1024;
 
-/// Of half blocks nobody knows how large they are: twice as high as wide, about.
+/// The assumed size of a cell for half blocks: about twice as high as wide.
 const CELL_OF_TEXT: (u16, u16) = (10, 20);
 
-/// What the environment says of a terminal.
+/// The kind of terminal according to the environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// It has too few colours.
+    /// Too few colours for pictures.
     Plain,
-    /// It is not to be asked: a multiplexer, where pictures go astray whatever is outside of it, or
-    /// one whose sixels are broken.
+    /// Half blocks, without asking: a multiplexer, which misplaces pictures, or a terminal whose
+    /// sixels are broken.
     Blocks,
     Kitty,
     Unknown,
 }
 
 impl Canvas {
-    /// What this terminal can, and what was typed while it was asked. None: no pictures. The
-    /// terminal must be raw.
+    /// The canvas of this terminal, none if it cannot show pictures, and the keys that were typed
+    /// meanwhile. The terminal must be in raw mode.
     pub(in crate::tui) fn of_terminal(
         variable: impl Fn(&str) -> Option<String>,
     ) -> (Option<Canvas>, Vec<Event>) {
@@ -64,20 +66,20 @@ impl Canvas {
             Kind::Kitty => (format!("{DO_YOU_SPEAK_KITTY}{WHAT_ARE_YOU}"), KITTY_WITHIN),
             Kind::Unknown => (WHAT_ARE_YOU.to_owned(), ANSWER_WITHIN),
         };
-        // Pictures in pixels are made for cells of so many.
+        // Without the size of a cell, only half blocks are possible.
         let Some(cell) = cell() else {
             return (Some(blocks), vec![]);
         };
-        let heard = Heard::of(&ask(&question, within));
-        let protocol = match (heard.kitty, heard.sixel) {
+        let reply = Reply::of(&ask(&question, within));
+        let protocol = match (reply.kitty, reply.sixel) {
             (true, _) => GraphicsProtocol::Kitty,
             (false, true) => GraphicsProtocol::Sixel,
-            (false, false) => return (Some(blocks), heard.typed),
+            (false, false) => return (Some(blocks), reply.typed),
         };
-        (Some(Canvas { protocol, cell }), heard.typed)
+        (Some(Canvas { protocol, cell }), reply.typed)
     }
 
-    /// Half blocks of all colours.
+    /// Half blocks in all colours.
     #[cfg(test)]
     pub(in crate::tui) const HALF_BLOCKS: Canvas = Canvas {
         protocol: GraphicsProtocol::HalfBlocks { all_colours: true },
@@ -85,7 +87,7 @@ impl Canvas {
     };
 }
 
-/// Pixels of a cell, where the terminal tells the system.
+/// The size of a cell in pixels, if the terminal reports it.
 pub(super) fn cell() -> Option<(u16, u16)> {
     let size = crossterm::terminal::window_size().ok()?;
     let cell = (
@@ -137,7 +139,7 @@ fn has_all_colours(variable: impl Fn(&str) -> Option<String>) -> bool {
         )
 }
 
-/// What came in answer, until the terminal has said what it is or time has passed.
+/// Sends the question and reads until the attributes have arrived or the time is over.
 fn ask(question: &str, within: Duration) -> Vec<u8> {
     let mut answer = Vec::new();
     let asked = || {
@@ -151,7 +153,7 @@ fn ask(question: &str, within: Duration) -> Vec<u8> {
     let until = Instant::now() + within;
     while answer.len() < TYPED_MAX && attributes(&answer).is_none() && comes_before(until) {
         let mut some = [0; 256];
-        // Not through the buffer of stdin, in which a key could stay.
+        // Bypasses the buffer of stdin, in which a key could get lost.
         match rustix::io::read(io::stdin(), &mut some) {
             Ok(count @ 1..) => answer.extend_from_slice(&some[..count]),
             Ok(0) | Err(_) => break,
@@ -168,17 +170,17 @@ fn comes_before(until: Instant) -> bool {
         .is_ok_and(|left| poll(&mut fds, Some(&left)).is_ok_and(|ready| ready > 0))
 }
 
-/// What an answer comes to.
+/// The bytes that were read, parsed.
 #[derive(Debug, PartialEq, Eq)]
-struct Heard {
+struct Reply {
     kitty: bool,
     sixel: bool,
-    /// The rest.
+    /// All other bytes, as keys.
     typed: Vec<Event>,
 }
 
-impl Heard {
-    fn of(answer: &[u8]) -> Heard {
+impl Reply {
+    fn of(answer: &[u8]) -> Reply {
         let mut rest = answer.to_vec();
         let attributes = attributes(answer).map(|range| rest.drain(range).collect::<Vec<u8>>());
         let sixel = attributes.is_some_and(|says| {
@@ -190,7 +192,7 @@ impl Heard {
         let kitty = between(&rest, b"\x1b_G", b"\x1b\\")
             .map(|range| rest.drain(range).collect::<Vec<u8>>());
         let kitty = kitty.is_some_and(|says| says.ends_with(b";OK\x1b\\"));
-        Heard {
+        Reply {
             kitty,
             sixel,
             typed: typed(&String::from_utf8_lossy(&rest)),
@@ -198,7 +200,7 @@ impl Heard {
     }
 }
 
-/// Where it says what it is: from `ESC [ ?` to `c`.
+/// The range of the attributes: from `ESC [ ?` to `c`.
 fn attributes(answer: &[u8]) -> Option<std::ops::Range<usize>> {
     between(answer, b"\x1b[?", b"c")
 }
@@ -214,8 +216,7 @@ fn between(bytes: &[u8], begin: &[u8], end: &[u8]) -> Option<std::ops::Range<usi
     Some(start..find(start + begin.len(), end)? + end.len())
 }
 
-/// Keys that were pressed before there was anything to see: text, what edits it, and what was
-/// pasted. Others are left out.
+/// The keys in the bytes: text, editing keys and pasted text. Other keys are dropped.
 fn typed(text: &str) -> Vec<Event> {
     const PASTE: &str = "\x1b[200~";
     const PASTE_END: &str = "\x1b[201~";
@@ -289,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_says_what_is_to_be_asked() {
+    fn the_environment_decides_what_to_ask() {
         for (set, kind) in [
             (&[("TERM", "xterm-256color")][..], Kind::Unknown),
             (&[("TERM", "foot")], Kind::Unknown),
@@ -329,13 +330,13 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_told_from_what_was_typed() {
+    fn replies_are_separated_from_typed_keys() {
         let heard = |answer: &[u8]| {
-            let Heard {
+            let Reply {
                 kitty,
                 sixel,
                 typed,
-            } = Heard::of(answer);
+            } = Reply::of(answer);
             (kitty, sixel, typed.len())
         };
         assert_eq!(heard(b""), (false, false, 0));
@@ -355,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_typed_is_keys() {
+    fn typed_bytes_become_keys() {
         use KeyCode::*;
         let key = |code, modifiers| Event::Key(KeyEvent::new(code, modifiers));
         let plain = |code| key(code, KeyModifiers::NONE);

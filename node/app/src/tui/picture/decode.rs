@@ -1,7 +1,7 @@
-//! Picture files, decoded within bounds.
+//! Decodes picture files within bounds.
 //!
-//! Whoever sent a file may have made it to take all memory or all time: what it says of itself is
-//! checked before anything is decoded, and of something that moves only the first frame is.
+//! A hostile file may try to use all memory or all time. So its header is checked before the pixels
+//! are decoded, and only the first frame of an animation is decoded.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -11,34 +11,38 @@ use std::path::Path;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
-/// Bytes of a file of which a picture is made.
+/// Maximum size of a file in bytes.
 const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
-/// Pixels of a side.
+/// Maximum number of pixels of a side.
 const SIDE_MAX: u32 = 16_384;
 
-/// Pixels in all, and bytes of them. The slowest of such pictures, in a progressive JPEG of a
-/// hundred scans or in WebP, took 1.6 s, and 220 MB, on a machine with other work.
+/// Maximum number of pixels, and of their bytes. The slowest pictures of this size (a progressive
+/// JPEG of a hundred scans, and WebP) took 1.6 s and 220 MB on a busy machine.
 const PIXELS_MAX: u64 = 32 * 1024 * 1024;
 const DECODED_BYTES_MAX: u64 = 3 * PIXELS_MAX;
 
-/// A picture as its file has it.
+/// A decoded picture.
 pub(super) struct Decoded {
     image: DynamicImage,
-    /// How it is to be turned, as a camera notes it.
+    /// The rotation that the camera has recorded.
     orientation: Orientation,
 }
 
 impl Decoded {
-    /// Width and height, once it is turned.
+    /// Width and height after the rotation.
     pub(super) fn size(&self) -> (u32, u32) {
         let size = (self.image.width(), self.image.height());
-        if self.lies() { (size.1, size.0) } else { size }
+        if self.is_on_its_side() {
+            (size.1, size.0)
+        } else {
+            size
+        }
     }
 
-    /// Turned, and in so many pixels, which are not many.
+    /// Rotates the picture and scales it down.
     pub(super) fn scaled(self, (width, height): (u32, u32)) -> DynamicImage {
-        let (width, height) = if self.lies() {
+        let (width, height) = if self.is_on_its_side() {
             (height, width)
         } else {
             (width, height)
@@ -48,8 +52,8 @@ impl Decoded {
         small
     }
 
-    /// Whether turning it swaps width and height.
-    fn lies(&self) -> bool {
+    /// Whether the rotation swaps width and height.
+    fn is_on_its_side(&self) -> bool {
         match self.orientation {
             Orientation::NoTransforms
             | Orientation::Rotate180
@@ -63,9 +67,9 @@ impl Decoded {
     }
 }
 
-/// Decodes a file. None if it is no picture of the kinds that are shown, or beyond the bounds.
+/// Decodes a file. None if it is not a picture of a supported kind, or beyond the bounds.
 pub(super) fn decoded(path: &Path) -> Option<Decoded> {
-    // Never waits for a pipe.
+    // Opening a pipe must not block.
     let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).ok()?;
     let file = File::options()
         .read(true)

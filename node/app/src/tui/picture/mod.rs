@@ -1,8 +1,8 @@
-//! Small pictures: made of picture files for the cells of this terminal, and drawn over rows of
-//! messages.
+//! Small pictures: makes them from picture files for the cells of this terminal, and draws them over
+//! rows of messages.
 //!
-//! `capabilities` finds out what the terminal can, `decode` reads the files, which may be made to do
-//! harm.
+//! `capabilities` finds out what the terminal can show. `decode` reads the files, which may be
+//! hostile.
 
 mod capabilities;
 mod decode;
@@ -24,7 +24,7 @@ use ratatui_image::sliced::{SignedPosition, SlicedImage, SlicedProtocol};
 
 use super::terminal;
 
-/// Pixels of a cell at most: what a terminal says of itself is not believed beyond that.
+/// Maximum size of a cell in pixels. Larger sizes that a terminal reports are not believed.
 const CELL_MAX: (u16, u16) = (64, 128);
 
 /// How this terminal shows pictures.
@@ -37,25 +37,25 @@ pub(super) struct Canvas {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum GraphicsProtocol {
-    /// By kitty's protocol: sent once, and then shown by placeholders among the text.
+    /// Kitty's protocol: each picture is sent once, and placeholders in the text show it.
     Kitty,
     Sixel,
-    /// `▀` in two colours: of all, or of the 256 that every terminal with colours has.
+    /// `▀` in two colours: any colours, or the 256 that every terminal with colours has.
     HalfBlocks {
         all_colours: bool,
     },
 }
 
-/// A picture as it is drawn. To clone it is cheap.
+/// A picture that is ready to be drawn. Cloning it is cheap.
 #[derive(Clone)]
-pub(super) struct Picture(Arc<Shown>);
+pub(super) struct Picture(Arc<Drawable>);
 
-enum Shown {
-    /// In whatever part is on the screen.
+enum Drawable {
+    /// Drawn as far as it is on the screen.
     Rows(SlicedProtocol),
-    /// Likewise, in 256 colours.
+    /// The same, in 256 colours.
     RowsOf256(SlicedProtocol),
-    /// As a whole, or not.
+    /// Drawn only if all of it is on the screen.
     Whole(Protocol),
 }
 
@@ -66,7 +66,7 @@ impl std::fmt::Debug for Picture {
 }
 
 impl Canvas {
-    /// Whether the terminal's cells have another size than before; now they have this one.
+    /// Measures the cells of the terminal again. Returns whether their size has changed.
     pub(super) fn measure(&mut self) -> bool {
         let cell = match self.protocol {
             GraphicsProtocol::HalfBlocks { .. } => None,
@@ -75,7 +75,7 @@ impl Canvas {
         cell.is_some_and(|cell| std::mem::replace(&mut self.cell, cell) != cell)
     }
 
-    /// What frees the memory that the terminal has used for pictures.
+    /// The control sequences that free the terminal's memory for pictures.
     pub(super) fn farewell(self, slots: usize) -> String {
         let forget = |slot| format!("\x1b_Ga=d,d=I,i={},q=2\x1b\\", number(slot));
         if self.protocol == GraphicsProtocol::Kitty {
@@ -85,7 +85,7 @@ impl Canvas {
         }
     }
 
-    /// The cells that a picture of so many pixels takes, in at most these.
+    /// The number of cells for a picture of so many pixels, at most `room`.
     fn cells(self, (width, height): (u32, u32), room: Size) -> Size {
         let (width, height) = (u64::from(width.max(1)), u64::from(height.max(1)));
         let (cell_width, cell_height) = (u64::from(self.cell.0), u64::from(self.cell.1));
@@ -111,7 +111,7 @@ impl Canvas {
         )
     }
 
-    /// Pixels for these cells.
+    /// The pixels of so many cells.
     fn pixels(self, size: Size) -> (u32, u32) {
         let (width, height) = (u32::from(size.width), u32::from(size.height));
         match self.protocol {
@@ -123,33 +123,32 @@ impl Canvas {
         }
     }
 
-    fn show(self, image: DynamicImage, size: Size, slot: usize) -> Option<Shown> {
+    fn show(self, image: DynamicImage, size: Size, slot: usize) -> Option<Drawable> {
         Some(match self.protocol {
             GraphicsProtocol::HalfBlocks { all_colours } => {
                 let rows = SlicedProtocol::Halfblocks(
                     Halfblocks::new(on_black(&image.into_rgba8()), size).ok()?,
                 );
                 if all_colours {
-                    Shown::Rows(rows)
+                    Drawable::Rows(rows)
                 } else {
-                    Shown::RowsOf256(rows)
+                    Drawable::RowsOf256(rows)
                 }
             }
-            GraphicsProtocol::Kitty => Shown::Rows(SlicedProtocol::Kitty(
+            GraphicsProtocol::Kitty => Drawable::Rows(SlicedProtocol::Kitty(
                 Kitty::new(image, size, number(slot), false, false).ok()?,
             )),
             GraphicsProtocol::Sixel => {
-                Shown::Whole(Protocol::Sixel(Sixel::new(image, size, false).ok()?))
+                Drawable::Whole(Protocol::Sixel(Sixel::new(image, size, false).ok()?))
             }
         })
     }
 }
 
 impl Picture {
-    /// Reads and decodes a file. None if it holds no picture, or one that is beyond the bounds.
-    /// Waits for the disk.
+    /// Reads and decodes a file. None if it is not a picture, or beyond the bounds. Reads the disk.
     pub(super) fn of(path: &Path, canvas: Canvas, room: Size, slot: usize) -> Option<Picture> {
-        // Decoders of what somebody else made may have faults yet: one that panics gives no
+        // The decoders may have errors that a hostile file can trigger. After a panic, there is no
         // picture.
         terminal::contained(|| {
             let decoded = decode::decoded(path)?;
@@ -164,22 +163,22 @@ impl Picture {
 
     pub(super) fn rows(&self) -> u16 {
         match &*self.0 {
-            Shown::Rows(rows) | Shown::RowsOf256(rows) => rows.size().height,
-            Shown::Whole(whole) => whole.size().height,
+            Drawable::Rows(rows) | Drawable::RowsOf256(rows) => rows.size().height,
+            Drawable::Whole(whole) => whole.size().height,
         }
     }
 
-    /// Draws it, or what of it is inside the area, from a row of the area on, which may lie above
-    /// it.
+    /// Draws the part of the picture that is inside the area. `top`: the row of the area at which the
+    /// picture begins; negative above the area.
     pub(super) fn render(&self, top: i16, area: Rect, buffer: &mut Buffer) {
         let rows_of = |rows| SlicedImage::new(rows, SignedPosition { x: 0, y: top });
         match &*self.0 {
-            Shown::Rows(rows) => rows_of(rows).render(area, buffer),
-            Shown::RowsOf256(rows) => {
+            Drawable::Rows(rows) => rows_of(rows).render(area, buffer),
+            Drawable::RowsOf256(rows) => {
                 rows_of(rows).render(area, buffer);
                 in_256_colours(area, buffer);
             }
-            Shown::Whole(whole) => {
+            Drawable::Whole(whole) => {
                 let Ok(down) = u16::try_from(top) else { return };
                 let inside = down.saturating_add(whole.size().height) <= area.height;
                 if inside && whole.size().width <= area.width {
@@ -197,12 +196,13 @@ impl Picture {
     }
 }
 
-/// By which kitty knows the picture of a slot: no other program's.
+/// The number by which kitty knows the picture of a slot. The process id keeps it apart from the
+/// pictures of other programs.
 fn number(slot: usize) -> u32 {
     std::process::id() << 8 | u32::try_from(slot + 1).unwrap_or(u32::MAX) & 0xff
 }
 
-/// What shines through is black.
+/// Draws the picture on black, where it is transparent.
 fn on_black(image: &RgbaImage) -> DynamicImage {
     let dim = |value: u8, alpha: u8| {
         u8::try_from(u16::from(value) * u16::from(alpha) / 255).expect("at most the value")
@@ -214,7 +214,7 @@ fn on_black(image: &RgbaImage) -> DynamicImage {
     image::RgbImage::from_fn(image.width(), image.height(), pixel).into()
 }
 
-/// Names those of the 256 colours that come next to each.
+/// Replaces each colour by the nearest of the 256.
 fn in_256_colours(area: Rect, buffer: &mut Buffer) {
     for position in area.positions() {
         if let Some(cell) = buffer.cell_mut(position) {
@@ -223,7 +223,7 @@ fn in_256_colours(area: Rect, buffer: &mut Buffer) {
     }
 }
 
-/// Of xterm's cube of 6 by 6 by 6 colours, or of its 24 greys.
+/// The nearest colour of xterm's cube of 6 by 6 by 6 colours, or of its 24 greys.
 fn one_of_256(colour: Color) -> Color {
     const LEVELS: [u8; 6] = [0, 95, 135, 175, 215, 255];
     let Color::Rgb(r, g, b) = colour else {

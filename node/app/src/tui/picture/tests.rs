@@ -1,4 +1,4 @@
-//! Picture files of every kind, and of no kind, on every terminal.
+//! Picture files of every kind, and other files, on every kind of terminal.
 
 use std::fs;
 use std::path::PathBuf;
@@ -93,8 +93,8 @@ fn files_of_four_kinds_are_shown_in_cells_and_nothing_else_is() {
     assert!(picture(&pipe).is_none());
 }
 
-/// A PNG that says of itself that it has other sides, with its checksum.
-fn lying(folder: &Path, width: u32, height: u32) -> PathBuf {
+/// A PNG whose header claims other sides, with a valid checksum.
+fn with_false_size(folder: &Path, width: u32, height: u32) -> PathBuf {
     let mut png = fs::read(file(folder, "small.png", 8, 8)).unwrap();
     png[16..20].copy_from_slice(&width.to_be_bytes());
     png[20..24].copy_from_slice(&height.to_be_bytes());
@@ -118,7 +118,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 #[test]
-fn what_would_take_all_memory_is_no_picture() {
+fn a_file_that_would_take_all_memory_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for (width, height) in [
         (100, 100),
@@ -129,7 +129,7 @@ fn what_would_take_all_memory_is_no_picture() {
         (0, 8),
     ] {
         assert!(
-            picture(&lying(folder.path(), width, height)).is_none(),
+            picture(&with_false_size(folder.path(), width, height)).is_none(),
             "{width} by {height}"
         );
     }
@@ -146,7 +146,7 @@ fn what_would_take_all_memory_is_no_picture() {
 }
 
 #[test]
-fn of_what_moves_without_end_the_first_frame_is_shown() {
+fn only_the_first_frame_of_an_endless_animation_is_decoded() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("endless.gif");
     let mut bytes = fs::read(file(folder.path(), "a.gif", 64, 64)).unwrap();
@@ -161,7 +161,7 @@ fn of_what_moves_without_end_the_first_frame_is_shown() {
 }
 
 #[test]
-fn what_a_camera_turned_is_turned_back() {
+fn the_rotation_of_the_camera_is_applied() {
     let folder = tempfile::tempdir().unwrap();
     let mut jpeg = fs::read(file(folder.path(), "a.jpg", 64, 32)).unwrap();
     // EXIF of one entry: orientation 6, to be turned right.
@@ -180,7 +180,7 @@ fn what_a_camera_turned_is_turned_back() {
 }
 
 #[test]
-fn what_shines_through_is_black() {
+fn transparent_pixels_are_black() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("glass.png");
     RgbaImage::from_pixel(20, 20, Rgba([255, 255, 255, 0]))
@@ -193,7 +193,7 @@ fn what_shines_through_is_black() {
 }
 
 #[test]
-fn kitty_and_sixel_terminals_get_what_they_understand() {
+fn kitty_and_sixel_terminals_get_their_own_protocol() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(folder.path(), "a.png", 64, 64);
     let shown = |protocol| {
@@ -217,7 +217,7 @@ fn kitty_and_sixel_terminals_get_what_they_understand() {
     assert!(first(&kitty).starts_with('\u{10eeee}'), "it is sent once");
     let sixel = shown(GraphicsProtocol::Sixel);
     assert!(first(&sixel).contains("\x1bP"));
-    // One that is not on the screen as a whole is not drawn.
+    // A picture that is partly outside of the screen is not drawn.
     assert!(drawn(&sixel, -1) == Buffer::empty(AREA) && drawn(&sixel, 5) == Buffer::empty(AREA));
     assert!(!first(&shown(GraphicsProtocol::HalfBlocks { all_colours: true })).contains('\x1b'));
     assert!(matches!(
@@ -231,7 +231,7 @@ fn kitty_and_sixel_terminals_get_what_they_understand() {
 }
 
 #[test]
-fn kitty_forgets_its_pictures_at_the_end() {
+fn kitty_frees_its_pictures_at_the_end() {
     let canvas = |protocol| Canvas {
         protocol,
         cell: (10, 20),
@@ -246,7 +246,7 @@ fn kitty_forgets_its_pictures_at_the_end() {
 }
 
 #[test]
-fn colours_are_named_by_the_nearest_of_256() {
+fn colours_become_the_nearest_of_256() {
     for (rgb, index) in [
         ((0, 0, 0), 16),
         ((255, 255, 255), 231),
@@ -263,7 +263,7 @@ fn colours_are_named_by_the_nearest_of_256() {
     assert_eq!(one_of_256(Color::Reset), Color::Reset);
 }
 
-/// What a terminal shows after these screens, one after the other, wherever something was written.
+/// The cells that a terminal was sent while it showed these screens one after the other.
 fn written(screens: &[Buffer]) -> Vec<(u16, u16)> {
     let [before, after] = screens else {
         panic!("two screens")
@@ -276,7 +276,7 @@ fn written(screens: &[Buffer]) -> Vec<(u16, u16)> {
 }
 
 #[test]
-fn nothing_is_left_of_a_picture_that_goes_or_moves() {
+fn a_picture_that_moves_or_disappears_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(folder.path(), "a.png", 64, 64);
     for protocol in [
@@ -313,7 +313,7 @@ fn nothing_is_left_of_a_picture_that_goes_or_moves() {
 }
 
 #[test]
-fn a_panic_in_a_decoder_is_no_more_than_no_picture() {
+fn a_panic_in_a_decoder_only_means_no_picture() {
     assert_eq!(
         terminal::contained(|| -> u8 { panic!("as a decoder might") }),
         None

@@ -1,4 +1,4 @@
-//! What the chat does with keys and events.
+//! The chat as a whole: keys and events in, messages and screens out.
 
 use crossterm::event::{KeyCode, KeyModifiers};
 use hobnob::{DeliveryState, PeerState};
@@ -28,7 +28,7 @@ fn shows(scene: &mut Scene, text: &str) -> bool {
 }
 
 #[test]
-fn a_line_goes_where_one_is_and_is_shown_once() {
+fn a_message_goes_to_the_open_conversation_and_is_shown_once() {
     let mut scene = Scene::three().opened();
     scene.enters("hello all");
     scene.enters("/query bob");
@@ -47,7 +47,7 @@ fn a_line_goes_where_one_is_and_is_shown_once() {
 }
 
 #[test]
-fn who_types_while_the_help_is_shown_loses_no_letter() {
+fn typing_while_the_help_is_open_loses_no_letter() {
     let mut scene = Scene::three().opened();
     scene.key(KeyCode::F(1));
     assert!(shows(&mut scene, "Keys (Esc: back"));
@@ -71,39 +71,51 @@ fn two_equal_messages_in_a_row_are_two() {
 }
 
 #[test]
-fn nothing_moves_what_one_looks_at_but_ones_own_keys() {
+fn messages_elsewhere_change_neither_the_open_conversation_nor_the_draft() {
     let mut scene = Scene::three().opened();
     scene.types("half a mess");
     scene.said(BOB, "bob", &with(BOB), "look here!");
     scene.said(CAT, "cat", &room("lobby"), "ann: and here!");
     assert_eq!(
-        (scene.app.current, scene.app.editor.text()),
+        (
+            scene.app.conversations.current_index(),
+            scene.app.composer.text()
+        ),
         (0, "half a mess")
     );
     scene.alt('a');
-    assert_eq!((scene.app.current, scene.app.editor.text()), (1, ""));
+    assert_eq!(
+        (
+            scene.app.conversations.current_index(),
+            scene.app.composer.text()
+        ),
+        (1, "")
+    );
     scene.types("for bob");
     scene.alt('1');
-    assert_eq!(scene.app.editor.text(), "half a mess");
+    assert_eq!(scene.app.composer.text(), "half a mess");
     scene.ctrl('n');
-    assert_eq!(scene.app.editor.text(), "for bob");
+    assert_eq!(scene.app.composer.text(), "for bob");
 }
 
 #[test]
-fn scrolling_reads_the_store_both_ways_and_holds_little() {
+fn scrolling_reads_the_store_both_ways_within_bounded_memory() {
     let mut scene = long();
     assert!(shows(&mut scene, &format!("message {LAST}.")));
     let mut oldest = false;
     for _ in 0..200 {
         scene.key(KeyCode::PageUp);
-        assert!(scene.app.window.entries().len() <= 1_000);
+        assert!(scene.app.conversations.window().entries().len() <= 1_000);
         oldest |= shows(&mut scene, "message 0.");
     }
     assert!(oldest && shows(&mut scene, "message 0."));
     for _ in 0..200 {
         scene.key(KeyCode::PageDown);
     }
-    assert!(shows(&mut scene, &format!("message {LAST}.")) && scene.app.window.scroll().is_none());
+    assert!(
+        shows(&mut scene, &format!("message {LAST}."))
+            && scene.app.conversations.window().scroll().is_none()
+    );
     scene.press(KeyCode::Home, KeyModifiers::ALT);
     assert!(shows(&mut scene, "message 0."));
     scene.key(KeyCode::PageDown);
@@ -113,7 +125,7 @@ fn scrolling_reads_the_store_both_ways_and_holds_little() {
 }
 
 #[test]
-fn every_message_is_met_once_on_the_way_up_and_down() {
+fn scrolling_up_shows_every_message() {
     let mut scene = long();
     scene.screen(80, 24);
     let mut up = vec![];
@@ -135,7 +147,7 @@ fn every_message_is_met_once_on_the_way_up_and_down() {
 }
 
 #[test]
-fn what_comes_while_scrolled_back_does_not_move_the_view() {
+fn new_messages_do_not_move_a_view_that_is_scrolled_up() {
     let mut scene = long();
     scene.screen(80, 24);
     scene.key(KeyCode::PageUp);
@@ -151,11 +163,13 @@ fn what_comes_while_scrolled_back_does_not_move_the_view() {
             .collect::<Vec<_>>()
     };
     assert_eq!(rows(&scene.screen(80, 24)), rows(&before));
-    assert!(scene.app.window.entries().len() <= 1_200);
+    assert!(scene.app.conversations.window().entries().len() <= 1_200);
     for _ in 0..300 {
         scene.key(KeyCode::PageDown);
     }
-    assert!(shows(&mut scene, "later 1999.") && scene.app.window.scroll().is_none());
+    assert!(
+        shows(&mut scene, "later 1999.") && scene.app.conversations.window().scroll().is_none()
+    );
 }
 
 #[test]
@@ -169,11 +183,11 @@ fn a_flood_of_large_messages_costs_little_memory() {
             .push(scene.message(BOB, "bob", &room("lobby"), "x"));
         scene.handle(Input::Event(WireEvent::Message(message)));
     }
-    assert!(scene.app.window.entries().len() < 400);
+    assert!(scene.app.conversations.window().entries().len() < 400);
 }
 
 #[test]
-fn receipts_change_what_a_message_says() {
+fn receipts_change_the_state_beside_a_message() {
     let mut scene = Scene::three().opened();
     scene.enters("hi");
     let id = scene.messages[0].id.0;
@@ -188,7 +202,7 @@ fn receipts_change_what_a_message_says() {
 }
 
 #[test]
-fn a_bell_rings_for_what_concerns_one_while_one_does_not_look() {
+fn the_bell_rings_for_urgent_messages_while_nobody_looks() {
     let mut scene = Scene::three().opened();
     let rings = |scene: &mut Scene| {
         scene.now += 3_000;
@@ -219,7 +233,7 @@ fn a_bell_rings_for_what_concerns_one_while_one_does_not_look() {
 }
 
 #[test]
-fn what_rings_is_safe_to_show() {
+fn a_notification_is_safe_to_show() {
     let mut scene = Scene::three().opened();
     scene.handle(Input::Focus(false));
     scene.said(BOB, "bo\u{7}b", &with(BOB), "\u{1b}]0;x\u{7} two\nlines");
@@ -233,7 +247,7 @@ fn what_rings_is_safe_to_show() {
 }
 
 #[test]
-fn what_is_set_decides_what_rings() {
+fn the_settings_decide_about_bell_and_notifications() {
     for (bell, notifications, rings) in [
         (
             true,
@@ -266,7 +280,7 @@ fn what_is_set_decides_what_rings() {
 }
 
 #[test]
-fn what_is_set_decides_what_stands_beside_the_messages_and_whose_the_mouse_is() {
+fn the_settings_decide_about_sidebars_and_mouse() {
     for (sidebars, conversations, people) in [
         (Sidebars::Auto, true, true),
         (Sidebars::Both, true, true),
@@ -313,12 +327,12 @@ fn tab_completes_commands_rooms_and_names() {
         scene.ctrl('u');
         scene.types(typed);
         (0..tabs).for_each(|_| scene.key(KeyCode::Tab));
-        assert_eq!(scene.app.editor.text(), completed, "{typed:?}");
+        assert_eq!(scene.app.composer.text(), completed, "{typed:?}");
     }
 }
 
 #[test]
-fn two_digits_lead_to_a_conversation_beyond_the_ninth() {
+fn two_digits_open_a_conversation_beyond_the_ninth() {
     let mut scene = Scene::three().opened();
     for n in 2..=12 {
         scene.enters(&format!("/join room-{n:02}"));
@@ -326,18 +340,17 @@ fn two_digits_lead_to_a_conversation_beyond_the_ninth() {
     let goes = |scene: &mut Scene, keys: &str| {
         scene.alt('j');
         scene.types(keys);
-        scene.app.conversation().of.to_string()
+        scene.app.conversations.current().of().to_string()
     };
     assert_eq!(goes(&mut scene, "03"), "#room-03");
     assert_eq!(goes(&mut scene, "11"), "#room-11");
-    // Where there is none, and where it is no number, nothing happens but what the key does
-    // elsewhere.
+    // Numbers without a conversation do nothing, and a letter is typed as usual.
     for keys in ["00", "99", "1x"] {
         assert_eq!(goes(&mut scene, keys), "#room-11", "{keys}");
     }
-    assert_eq!(scene.app.editor.text(), "x");
+    assert_eq!(scene.app.composer.text(), "x");
     scene.ctrl('7');
-    assert!(scene.app.editor.is_empty());
+    assert!(scene.app.composer.is_empty());
     scene.enters("/msg bob hi");
     assert!(shows(&mut scene, "to @bob (Alt-j 13): hi"));
 }
@@ -360,28 +373,34 @@ fn a_paste_is_one_message() {
     assert!(!shows(&mut scene, "Enter sends"));
     scene.handle(Input::Paste("and\nanother".into()));
     scene.ctrl('c');
-    assert!(scene.app.editor.is_empty() && !shows(&mut scene, "Enter sends"));
+    assert!(scene.app.composer.is_empty() && !shows(&mut scene, "Enter sends"));
 }
 
 #[test]
-fn a_wrong_command_stays_to_be_mended() {
+fn a_wrong_command_stays_in_the_input() {
     let mut scene = Scene::three().opened();
     scene.enters("/mgs bob hi");
     assert!(shows(&mut scene, "did you mean /msg?") && scene.sent.is_empty());
-    assert_eq!(scene.app.editor.text(), "/mgs bob hi");
+    assert_eq!(scene.app.composer.text(), "/mgs bob hi");
 }
 
 #[test]
-fn rooms_come_and_go() {
+fn rooms_are_joined_and_left() {
     let mut scene = Scene::three().opened();
     scene.enters("/join ops");
     assert!(shows(&mut scene, " #ops"));
-    assert_eq!(scene.app.conversations.len(), 2);
+    assert_eq!(scene.app.conversations.list().len(), 2);
     scene.enters("/part");
-    assert_eq!((scene.app.conversations.len(), scene.app.current), (1, 0));
+    assert_eq!(
+        (
+            scene.app.conversations.list().len(),
+            scene.app.conversations.current_index()
+        ),
+        (1, 0)
+    );
     scene.enters("/query bob");
     scene.enters("/part");
-    assert_eq!(scene.app.conversations.len(), 1);
+    assert_eq!(scene.app.conversations.list().len(), 1);
     scene.enters("/part");
     for _ in 0..3 {
         scene.now += 11_000;
@@ -390,14 +409,14 @@ fn rooms_come_and_go() {
     assert_eq!(
         scene
             .screen(80, 24)
-            .matches("no other conversation")
+            .matches("the only conversation")
             .count(),
         1
     );
 }
 
 #[test]
-fn who_comes_into_a_room_and_leaves_it_is_told_there() {
+fn a_room_says_who_has_left() {
     let mut scene = Scene::three().opened();
     scene.rooms[0].here = vec![Text(id(BOB))];
     let gone = peer(CAT, "cat", PeerState::Offline);
@@ -408,11 +427,11 @@ fn who_comes_into_a_room_and_leaves_it_is_told_there() {
 }
 
 #[test]
-fn ctrl_c_clears_and_twice_ends() {
+fn ctrl_c_clears_the_line_and_quits_the_second_time() {
     let mut scene = Scene::three().opened();
     scene.types("never mind");
     scene.ctrl('c');
-    assert!(scene.app.editor.is_empty() && scene.outputs.is_empty());
+    assert!(scene.app.composer.is_empty() && scene.outputs.is_empty());
     scene.ctrl('c');
     scene.now += 5_000;
     scene.ctrl('c');
@@ -422,14 +441,14 @@ fn ctrl_c_clears_and_twice_ends() {
 }
 
 #[test]
-fn what_cannot_be_sent_is_told() {
+fn a_message_that_cannot_be_sent_gets_a_warning() {
     let mut scene = Scene::three().opened();
     scene.enters("/msg nobody hi");
     assert!(shows(&mut scene, "nobody is known as nobody"));
 }
 
 #[test]
-fn clear_forgets_the_screen_and_not_the_messages() {
+fn clear_empties_the_screen_and_keeps_the_messages() {
     let mut scene = long();
     scene.enters("/clear");
     assert!(!shows(&mut scene, "message"));
@@ -442,13 +461,13 @@ fn clear_forgets_the_screen_and_not_the_messages() {
 }
 
 #[test]
-fn what_came_while_no_screen_was_open_is_unread() {
+fn messages_that_arrived_while_no_chat_was_running_are_unread() {
     let mut scene = Scene::three().opened();
     scene.said(BOB, "bob", &room("lobby"), "read");
-    scene.app.remember();
+    scene.app.save_read();
     scene.work();
-    let Some(Output::Remember(seen)) = scene.outputs.pop() else {
-        panic!("it is kept what was read")
+    let Some(Output::SaveRead(seen)) = scene.outputs.pop() else {
+        panic!("the chat saves what was read")
     };
     for (of, text) in [
         (room("lobby"), "unread here"),
@@ -467,13 +486,13 @@ fn what_came_while_no_screen_was_open_is_unread() {
             .unwrap_or_else(|| panic!("{text} is not in {screen}"))
     };
     assert!(place("│ read") < place("── new ") && place("── new ") < place("unread here"));
-    // Who never had a screen here is told of nothing unread.
+    // In the first chat of a home, nothing is unread.
     let mut scene = scene.started_again(None);
     assert!(!shows(&mut scene, "── new ") && shows(&mut scene, "2 @bob         "));
 }
 
 #[test]
-fn pasted_code_keeps_its_slashes_and_a_pasted_command_is_one() {
+fn pasted_code_keeps_its_slashes_and_a_pasted_command_runs() {
     for (pasted, sent) in [
         ("// a comment", Some("// a comment")),
         ("/* two\nlines */", Some("/* two\nlines */")),
@@ -492,15 +511,15 @@ fn pasted_code_keeps_its_slashes_and_a_pasted_command_is_one() {
 }
 
 #[test]
-fn the_wheel_scrolls_once_a_key_lets_it() {
+fn f4_gives_the_wheel_to_the_chat() {
     let mut scene = long();
     scene.screen(80, 24);
     scene.key(KeyCode::F(4));
     assert_eq!(scene.outputs.pop(), Some(Output::CaptureMouse(true)));
     scene.handle(Input::Wheel(true));
-    assert!(scene.app.window.scroll().is_some());
+    assert!(scene.app.conversations.window().scroll().is_some());
     scene.handle(Input::Wheel(false));
-    assert!(scene.app.window.scroll().is_none());
+    assert!(scene.app.conversations.window().scroll().is_none());
     scene.key(KeyCode::F(4));
     assert_eq!(scene.outputs.pop(), Some(Output::CaptureMouse(false)));
 }
@@ -510,7 +529,7 @@ fn a_message_whose_event_was_missed_is_shown_once() {
     let mut scene = Scene::three().opened();
     scene.answers = false;
     scene.enters("hello");
-    // The node says that it is on disk, and that it left out events.
+    // The node confirms the message, and reports that it skipped its event.
     scene.loses_events = true;
     scene.answers = true;
     scene.handle(Input::Event(WireEvent::Lagged { missed: 1 }));
@@ -519,7 +538,7 @@ fn a_message_whose_event_was_missed_is_shown_once() {
 }
 
 #[test]
-fn what_the_old_node_did_not_confirm_is_not_shown_as_on_its_way() {
+fn a_message_that_the_old_node_did_not_confirm_is_not_shown_as_pending() {
     let mut scene = Scene::three().opened();
     scene.answers = false;
     scene.enters("hello");
@@ -527,5 +546,5 @@ fn what_the_old_node_did_not_confirm_is_not_shown_as_on_its_way() {
     scene.answers = true;
     scene.handle(Input::Attached);
     assert!(scene.app.outbox.is_empty());
-    assert!(shows(&mut scene, "is not known"));
+    assert!(shows(&mut scene, "it is not known whether"));
 }

@@ -1,7 +1,7 @@
 //! The chat without a terminal: what it does with keys and events, and pictures of every state.
 
 mod behaviour;
-mod files;
+mod file_transfers;
 #[cfg(feature = "pictures")]
 mod pictures;
 mod scene;

@@ -15,7 +15,7 @@ use crate::tui::picture::{Canvas, Picture};
 
 const MB: u64 = 1_000_000;
 
-/// A picture from bob, whole on this disk.
+/// A picture from bob that is saved on this disk.
 fn pictured(scene: &mut Scene) -> hobnob::MessageId {
     let photo = scene.offers(BOB, "bob", &room("lobby"), "photo.png", MB);
     scene.file_is(photo, |line| {
@@ -31,26 +31,26 @@ fn pictured(scene: &mut Scene) -> hobnob::MessageId {
     photo
 }
 
-/// Makes the pictures that are wanted, of this file.
+/// Makes all pictures that the chat wants, from this file. Returns their number.
 fn make(scene: &mut Scene, file: &Path) -> usize {
     let mut made = 0;
     while let Some(at) = scene
         .outputs
         .iter()
-        .position(|output| matches!(output, Output::Picture { .. }))
+        .position(|output| matches!(output, Output::MakePicture { .. }))
     {
-        let Output::Picture { wanted, .. } = scene.outputs.remove(at) else {
+        let Output::MakePicture { wanted, .. } = scene.outputs.remove(at) else {
             unreachable!("found above")
         };
         let picture = Picture::of(file, Canvas::HALF_BLOCKS, wanted.room, wanted.slot);
-        scene.handle(Input::Pictured(wanted, picture));
+        scene.handle(Input::PictureMade(wanted, picture));
         made += 1;
     }
     made
 }
 
 #[test]
-fn pictures_are_shown_small_from_people_who_are_verified() {
+fn the_settings_decide_whose_pictures_are_shown() {
     let folder = tempfile::tempdir().unwrap();
     let png = picture_file(folder.path(), "photo.png", 640, 480);
     for (previews, verified, shown) in [
@@ -79,12 +79,12 @@ fn pictures_are_shown_small_from_people_who_are_verified() {
             "that was on the island",
         );
         assert_eq!(scene.coloured_rows(80, 24) > 0, shown);
-        assert!(scene.outputs.is_empty(), "each is made once");
+        assert!(scene.outputs.is_empty(), "each picture is made once");
     }
 }
 
 #[test]
-fn a_picture_stands_below_its_offer_where_there_is_room() {
+fn a_picture_is_below_its_offer_if_the_screen_has_room() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hills.png");
     let hill = |x: u32, y: u32| {
@@ -113,7 +113,7 @@ fn a_picture_stands_below_its_offer_where_there_is_room() {
 }
 
 #[test]
-fn who_is_verified_no_more_has_no_pictures_on_the_screen() {
+fn pictures_of_people_who_are_no_longer_verified_disappear() {
     let folder = tempfile::tempdir().unwrap();
     let png = picture_file(folder.path(), "photo.png", 640, 480);
     let mut scene = Scene::three();
@@ -137,13 +137,13 @@ fn who_is_verified_no_more_has_no_pictures_on_the_screen() {
 }
 
 #[test]
-fn ones_own_picture_is_shown_and_what_is_none_is_not_tried_again() {
+fn own_pictures_are_shown_and_a_failed_one_is_not_made_again() {
     let mut scene = Scene::three().opened();
     scene.enters("/send ~/photo.png");
     let offer = scene.messages.last().unwrap().id.0;
     assert!(
         scene.outputs.is_empty(),
-        "the node has not said that it is one"
+        "the node has not reported that the file is a picture"
     );
     scene.file_is(offer, |line| {
         line.picture = Some(PictureFields {
@@ -152,14 +152,14 @@ fn ones_own_picture_is_shown_and_what_is_none_is_not_tried_again() {
             path: "/home/ann/photo.png".into(),
         });
     });
-    let Some(Output::Picture { wanted, path }) = scene.outputs.pop() else {
+    let Some(Output::MakePicture { wanted, path }) = scene.outputs.pop() else {
         panic!("a picture is wanted")
     };
     assert_eq!(
         (wanted.id, path),
         (offer, PathBuf::from("/home/ann/photo.png"))
     );
-    scene.handle(Input::Pictured(wanted, None));
+    scene.handle(Input::PictureMade(wanted, None));
     scene.handle(Input::Focus(true));
     assert!(
         scene.outputs.is_empty()
@@ -170,7 +170,7 @@ fn ones_own_picture_is_shown_and_what_is_none_is_not_tried_again() {
 }
 
 #[test]
-fn a_screen_that_is_small_has_no_room_for_pictures() {
+fn a_small_screen_shows_no_pictures() {
     let folder = tempfile::tempdir().unwrap();
     let png = picture_file(folder.path(), "photo.png", 640, 480);
     let mut scene = Scene::with_settings(ScreenSettings {
@@ -197,8 +197,8 @@ fn a_screen_that_is_small_has_no_room_for_pictures() {
         make(&mut scene, &png);
         assert_eq!(rows(&scene), expected, "{columns} by {high}");
     }
-    // With cells of another size they are made anew.
-    scene.handle(Input::Cells);
+    // Cells of another size need new pictures.
+    scene.handle(Input::CellsResized);
     assert_eq!(
         (rows(&scene), make(&mut scene, &png), rows(&scene)),
         (None, 1, Some(6))
@@ -206,7 +206,7 @@ fn a_screen_that_is_small_has_no_room_for_pictures() {
 }
 
 #[test]
-fn a_picture_scrolls_row_by_row_and_goes_with_its_conversation() {
+fn a_picture_scrolls_row_by_row_and_disappears_with_its_conversation() {
     let folder = tempfile::tempdir().unwrap();
     let png = picture_file(folder.path(), "photo.png", 640, 480);
     let mut scene = Scene::with_settings(ScreenSettings {

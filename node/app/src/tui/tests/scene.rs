@@ -1,5 +1,4 @@
-//! A chat with a node that is only a script: it answers what it is asked from lists of people,
-//! rooms and messages.
+//! A chat with a fake node, which answers requests from lists of people, rooms and messages.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use hobnob::protocol::{Body, ContentHash, LogId, PeerId, RoomName, Target};
@@ -22,11 +21,10 @@ use serde_json::Value;
 use crate::shared::offers;
 use crate::shared::settings::ScreenSettings;
 use crate::shared::typed_path::Places;
-use crate::tui::app::{About, App, Input, Output, Start};
+use crate::tui::app::{App, Input, NodeRequest, Output, Start};
 use crate::tui::read_markers::ReadMarkers;
 use crate::tui::text::width;
-use crate::tui::theme::Theme;
-use crate::tui::view;
+use crate::tui::view::{self, Appearance, Theme};
 
 /// Friday, 20 November 2026, 14:03 UTC.
 pub(super) const NOW: u64 = 1_795_183_380_000;
@@ -39,40 +37,47 @@ pub(super) const CAT: u8 = 3;
 
 pub(super) struct Scene {
     pub(super) app: App,
+    appearance: Appearance,
     pub(super) now: u64,
     pub(super) messages: Vec<MessageLine>,
     pub(super) peers: Vec<PeerLine>,
     pub(super) rooms: Vec<RoomLine>,
     pub(super) relays: Vec<RelayLine>,
     pub(super) files: Vec<FileLine>,
-    /// What came out that is no question to the node.
+    /// The outputs of the chat.
     pub(super) outputs: Vec<Output>,
-    /// What was sent, in order.
+    /// The messages sent, in order: the conversation and the text.
     pub(super) sent: Vec<(String, String)>,
-    /// While false, questions wait.
+    /// While false, requests wait.
     pub(super) answers: bool,
-    /// While true, what is sent is not told.
+    /// While true, the events of sent messages get lost.
     pub(super) loses_events: bool,
-    waiting: Vec<(AnyRequest, About)>,
+    waiting: Vec<NodeRequest>,
 }
 
 pub(super) fn id(byte: u8) -> PeerId {
     PeerId::from_bytes([byte; 32])
 }
 
-fn start(theme: Theme, seen: Option<ReadMarkers>) -> Start {
+fn appearance(theme: Theme) -> Appearance {
+    Appearance {
+        theme,
+        zone: TimeZone::UTC,
+    }
+}
+
+fn start(theme: Theme, read: Option<ReadMarkers>) -> Start {
+    let measured = appearance(theme);
     let places = Places {
         folder: "/home/ann/work".into(),
         home: Some("/home/ann".into()),
     };
     Start {
         room: RoomName::lobby(),
-        theme,
-        zone: TimeZone::UTC,
-        seen,
+        read,
         places,
         settings: ScreenSettings::default(),
-        row_heights: view::rows::heights,
+        row_heights: Box::new(move |app| view::row_heights(app, &measured)),
     }
 }
 
@@ -120,6 +125,7 @@ impl Scene {
     pub(super) fn of(theme: Theme) -> Scene {
         Scene {
             app: App::new(start(theme, None), (80, 24), Time(NOW)),
+            appearance: appearance(theme),
             now: NOW,
             messages: vec![],
             peers: vec![],
@@ -138,13 +144,13 @@ impl Scene {
         }
     }
 
-    /// Ann, who has set something.
+    /// Ann, bob and cat, with these settings.
     pub(super) fn with_settings(settings: ScreenSettings) -> Scene {
         let scene = Scene::three();
         let app = App::new(
             Start {
                 settings,
-                ..start(scene.app.theme, None)
+                ..start(scene.appearance.theme, None)
             },
             (80, 24),
             Time(NOW),
@@ -163,19 +169,19 @@ impl Scene {
         scene
     }
 
-    /// The same node at the next start of the chat.
+    /// The same node, and a new chat.
     pub(super) fn started_again(self, seen: Option<ReadMarkers>) -> Scene {
-        let app = App::new(start(self.app.theme, seen), (80, 24), Time(self.now));
+        let app = App::new(start(self.appearance.theme, seen), (80, 24), Time(self.now));
         Scene { app, ..self }.opened()
     }
 
-    /// The chat has found its node.
+    /// The chat attaches to its node.
     pub(super) fn opened(mut self) -> Scene {
         self.handle(Input::Attached);
         self
     }
 
-    /// Something that is on disk before the chat opens, or that comes now.
+    /// A message arrives.
     pub(super) fn said(
         &mut self,
         from: u8,
@@ -190,7 +196,7 @@ impl Scene {
         id
     }
 
-    /// Something that is on disk.
+    /// A message in the lobby from before the chat.
     pub(super) fn old(&mut self, from: u8, nick: &str, text: &str, ago: u64) {
         let mut message = self.message(from, nick, &room("lobby"), text);
         message.sent_at = Time(NOW - ago);
@@ -264,7 +270,7 @@ impl Scene {
         id
     }
 
-    /// The node tells how a file is now.
+    /// The node reports a change of a file.
     pub(super) fn file_is(&mut self, id: MessageId, change: impl FnOnce(&mut FileLine)) {
         let line = self.files.iter_mut().find(|line| line.id.0 == id).unwrap();
         change(line);
@@ -313,23 +319,22 @@ impl Scene {
         self.work();
     }
 
-    /// Answers all questions, and those that come of the answers.
+    /// Answers all requests, including those that the answers cause.
     pub(super) fn work(&mut self) {
         loop {
             while let Some(output) = self.app.poll_output() {
-                if let Output::Ask(command, about) = output {
-                    self.waiting.push((command, about));
-                } else {
-                    self.outputs.push(output);
-                }
+                self.outputs.push(output);
+            }
+            while let Some(request) = self.app.poll_request() {
+                self.waiting.push(request);
             }
             if !self.answers || self.waiting.is_empty() {
                 return;
             }
-            let (command, about) = self.waiting.remove(0);
-            let outcome = self.answer(command);
+            let NodeRequest { request, handler } = self.waiting.remove(0);
+            let outcome = self.answer(request);
             self.app
-                .handle(Time(self.now), Input::Answer(about, outcome));
+                .handle(Time(self.now), Input::Answer(handler, outcome));
         }
     }
 
@@ -442,7 +447,7 @@ impl Scene {
                 value(&Diagnosis { checks: vec![] })
             }
             AnyRequest::Ping(Ping {}) | AnyRequest::Subscribe(Subscribe {}) => {
-                unreachable!("the event loop's business")
+                unreachable!("the event loop sends these")
             }
         }
     }
@@ -528,7 +533,7 @@ impl Scene {
         }
     }
 
-    /// How many rows of the screen at this size have colours of a picture.
+    /// The number of rows with a picture, on a screen of this size.
     #[cfg(feature = "pictures")]
     pub(super) fn coloured_rows(&mut self, columns: u16, rows: u16) -> usize {
         let buffer = self.drawn(columns, rows);
@@ -543,7 +548,7 @@ impl Scene {
         self.handle(Input::Resize(columns, rows));
         let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
         terminal
-            .draw(|frame| view::render(&self.app, frame))
+            .draw(|frame| view::render(&self.app, &self.appearance, frame))
             .unwrap();
         terminal.backend().buffer().clone()
     }
@@ -552,7 +557,7 @@ impl Scene {
     pub(super) fn screen(&mut self, columns: u16, rows: u16) -> String {
         let buffer = self.drawn(columns, rows);
         let row = |y: u16| {
-            // What a wide character covers is no cell of its own.
+            // A wide character also covers the next cell.
             let mut covered = 0;
             let symbols = (0..columns)
                 .map(|x| buffer[(x, y)].symbol())

@@ -1,4 +1,4 @@
-//! Pictures of every state at three sizes.
+//! Snapshots of every state of the screen, at three sizes.
 
 use crossterm::event::{KeyCode, KeyModifiers};
 use hobnob::{DeliveryState, PeerState};
@@ -6,11 +6,11 @@ use hobnob_control::wire::{RelayLine, RoomLine, Text, Time, WireEvent};
 
 use super::scene::{ANN, BOB, CAT, DAY, MINUTE, NOW, Scene, id, peer, room, with};
 use crate::tui::app::Input;
-use crate::tui::theme::Theme;
+use crate::tui::view::Theme;
 
 pub(super) const SIZES: [(u16, u16); 3] = [(40, 10), (80, 24), (200, 50)];
 
-/// The picture of a state; what has changed is shown by `cargo insta review`.
+/// Compares the screen with its snapshot. `cargo insta review` shows the differences.
 pub(super) fn picture(name: &str, scene: &mut Scene) {
     let screens =
         SIZES.map(|(columns, rows)| format!("{columns} x {rows}\n{}", scene.screen(columns, rows)));
@@ -60,7 +60,7 @@ fn a_conversation() {
 }
 
 #[test]
-fn how_far_own_messages_have_come() {
+fn the_delivery_of_own_messages() {
     let mut scene = Scene::three().opened();
     for text in ["to two", "to one of two", "to nobody yet"] {
         scene.enters(text);
@@ -114,7 +114,7 @@ fn nothing_is_cut_in_half() {
 }
 
 #[test]
-fn nothing_a_peer_says_looks_like_another_line() {
+fn no_message_looks_like_another_line_of_the_screen() {
     let mut scene = Scene::three().opened();
     scene.said(
         BOB,
@@ -133,7 +133,7 @@ fn nothing_a_peer_says_looks_like_another_line() {
 }
 
 #[test]
-fn what_is_unread_is_below_a_line_and_counted_in_the_list() {
+fn unread_messages_are_below_a_line_and_counted_in_the_list() {
     let mut scene = talk();
     scene.rooms.push(RoomLine {
         room: Text("ops".parse().unwrap()),
@@ -165,7 +165,7 @@ fn a_direct_conversation() {
 }
 
 #[test]
-fn times_that_differ() {
+fn messages_that_arrive_late() {
     let mut scene = Scene::three().opened();
     for (text, before) in [
         ("on time", 2 * MINUTE),
@@ -181,7 +181,7 @@ fn times_that_differ() {
 }
 
 #[test]
-fn names_that_two_share() {
+fn two_people_with_one_name() {
     let mut scene = Scene::three();
     scene.peers = vec![
         peer(BOB, "bob~aiba", PeerState::Online),
@@ -245,7 +245,7 @@ fn help() {
 }
 
 #[test]
-fn what_commands_say() {
+fn answers_to_commands() {
     let mut scene = talk();
     for line in [
         "/names",
@@ -274,7 +274,7 @@ fn wrong_commands() {
 }
 
 #[test]
-fn who_you_are_and_where() {
+fn the_network_status() {
     let mut scene = talk();
     let relay = RelayLine {
         at: Text("relay.example:4627".parse().unwrap()),
@@ -291,7 +291,7 @@ fn who_you_are_and_where() {
 }
 
 #[test]
-fn a_message_of_several_lines_is_typed() {
+fn typing_a_message_of_several_lines() {
     let mut scene = talk();
     scene.types("first line");
     scene.press(KeyCode::Enter, KeyModifiers::ALT);
@@ -334,14 +334,14 @@ fn folded_and_unfolded() {
 }
 
 #[test]
-fn how_to_end() {
+fn how_to_quit() {
     let mut scene = talk();
     scene.ctrl('c');
     picture("hint", &mut scene);
 }
 
 #[test]
-fn many_lines_are_pasted() {
+fn pasting_many_lines() {
     let mut scene = talk();
     let lines: Vec<String> = (1..=14).map(|n| format!("line {n}")).collect();
     scene.handle(Input::Paste(lines.join("\n")));

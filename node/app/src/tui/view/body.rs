@@ -1,39 +1,39 @@
-//! The middle: messages, what a search found, help, or what to do first.
+//! The middle of the screen: messages, search results, help or the welcome.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
 use super::rows::Context;
-use super::{lines, search_results, welcome};
+use super::{View, lines, search_results, welcome};
 use crate::shared::actions::help;
-use crate::tui::app::{App, KEYS, Mode};
+use crate::tui::app::{KEYS, Mode};
 use crate::tui::layout::cells;
 use crate::tui::picture::Picture;
 use crate::tui::text;
 
-pub(super) fn render(app: &App, area: Rect, buffer: &mut Buffer) {
-    match &app.mode {
-        Mode::Search(search) => at_bottom(search_results::rows(app, search, area), area, buffer),
+pub(super) fn render(view: View<'_>, area: Rect, buffer: &mut Buffer) {
+    match view.app.screen.mode() {
+        Mode::Search(search) => at_bottom(search_results::rows(view, search, area), area, buffer),
         Mode::Help(scrolled) => {
-            let all = help_page(app, area);
+            let all = help_page(view, area);
             let last = all.len().saturating_sub(usize::from(area.height));
             lines(all.into_iter().skip((*scrolled).min(last)), area, buffer);
         }
-        Mode::Chat if app.is_new_here() => {
-            let notes = messages(app, area).rows;
-            let all = welcome::words(app, area, notes.len())
+        Mode::Chat if view.app.is_new_here() => {
+            let notes = messages(view, area).rows;
+            let all = welcome::rows_above(view, area, notes.len())
                 .into_iter()
                 .chain(notes);
             let all: Vec<_> = all.collect();
             let gone = all.len().saturating_sub(usize::from(area.height));
             lines(all.into_iter().skip(gone), area, buffer);
         }
-        Mode::Chat => messages(app, area).render(area, buffer),
+        Mode::Chat => messages(view, area).render(area, buffer),
     }
 }
 
-/// Rows of messages, and the pictures over them.
+/// Rows of messages, and the pictures that are drawn over them.
 struct Messages<'a> {
     rows: Vec<Line<'static>>,
     pictures: Vec<Placed<'a>>,
@@ -41,7 +41,7 @@ struct Messages<'a> {
 
 struct Placed<'a> {
     picture: &'a Picture,
-    /// The row where it begins; above the first one it is below 0.
+    /// The row at which the picture begins; negative above the first row.
     top: i16,
     column: u16,
 }
@@ -68,28 +68,39 @@ impl Messages<'_> {
     }
 }
 
-/// From the lowest row up, as many as fit.
-fn messages(app: &App, area: Rect) -> Messages<'_> {
+/// As many rows as fit, from the lowest one up.
+fn messages(view: View<'_>, area: Rect) -> Messages<'_> {
     let rows = usize::from(area.height);
-    let context = Context::of(app);
-    let scroll = app.window.settled(rows, |index| context.height(index));
+    let context = Context::of(view);
+    let scroll = view
+        .app
+        .conversations
+        .window()
+        .settled(rows, |index| context.height(index));
     let mut shown: Vec<Line<'static>> = Vec::new();
-    if app.window.scroll().is_none() {
-        let pending: Vec<_> = app
-            .my_pending()
+    if view.app.conversations.window().scroll().is_none() {
+        let pending: Vec<_> = view
+            .app
+            .pending_here()
             .flat_map(|pending| context.pending(pending))
             .collect();
         shown.extend(pending.into_iter().rev());
     }
     let mut over = Vec::new();
     let mut hidden = scroll.rows;
-    let mut index = app.window.entries().len().saturating_sub(scroll.below);
+    let mut index = view
+        .app
+        .conversations
+        .window()
+        .entries()
+        .len()
+        .saturating_sub(scroll.below);
     while index > 0 && shown.len() < rows {
         index -= 1;
         let mut entry = context.rows(index);
         if let Some((picture, column)) = context.picture(index) {
-            // How many rows it begins above the lowest one's lower edge; what is hidden is below
-            // that.
+            // The number of rows from the picture's upper edge to the lower edge of the screen. The
+            // hidden rows of this entry are below that edge.
             let up = i16::try_from(shown.len())
                 .unwrap_or(i16::MAX)
                 .saturating_add_unsigned(picture.rows());
@@ -124,11 +135,11 @@ fn at_bottom(rows: Vec<Line<'_>>, area: Rect, buffer: &mut Buffer) {
     lines(rows.into_iter().skip(skipped), area, buffer);
 }
 
-fn help_page(app: &App, area: Rect) -> Vec<Line<'static>> {
+fn help_page(view: View<'_>, area: Rect) -> Vec<Line<'static>> {
     const KEY: usize = 31;
     let columns = usize::from(area.width);
-    let heading = |words: &str| Line::styled(words.to_owned(), app.theme.own());
-    let mut all = vec![heading("Keys (Esc: back; PgUp, PgDn: more)")];
+    let heading = |words: &str| Line::styled(words.to_owned(), view.theme.own());
+    let mut all = vec![heading("Keys (Esc: back; PgUp, PgDn: scroll)")];
     all.extend(
         KEYS.iter()
             .flat_map(|(key, what)| two_columns(key, what, KEY, columns)),
@@ -153,7 +164,7 @@ fn help_page(app: &App, area: Rect) -> Vec<Line<'static>> {
     all
 }
 
-/// The second column stays below itself, where the screen is wide enough for two.
+/// Wraps the second column below itself if the screen is wide enough for two columns.
 fn two_columns(name: &str, what: &str, wide: usize, columns: usize) -> Vec<Line<'static>> {
     if columns < 2 * wide {
         return text::wrap(&format!("{name}: {what}"), columns, 0)

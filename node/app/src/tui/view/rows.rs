@@ -1,8 +1,8 @@
-//! The rows of a message: `14:03 ann │ good morning ✓ delivered`, under a rule where a day or what
-//! is unread begins.
+//! The rows of a message: `14:03 ann │ good morning ✓ delivered`. A rule above it marks a new day or
+//! the first unread message.
 //!
-//! The bar stands in every row of a message and in no other, so that no text can look like
-//! something else than what its author said.
+//! Every row of a message has the bar, and no other row has it. So no message can look like another
+//! line of the screen.
 
 use hobnob::protocol::text::visible;
 use hobnob_control::wire::{MessageLine, Time};
@@ -10,45 +10,43 @@ use jiff::civil::Date;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
+use super::View;
 use crate::shared::chat_input::ACTION;
 use crate::shared::wording;
-use crate::tui::app::{App, Doing, Pending};
+use crate::tui::app::{Doing, Entry, EntryContent, Note, Pending, Tone};
 use crate::tui::layout::{TIME, cells, name_columns, text_columns};
 use crate::tui::picture::Picture;
 use crate::tui::text::{self, fit, width};
-use crate::tui::timeline::{Entry, EntryContent, Note, Tone};
 
-/// From which difference on between the author's clock and ours the author's is shown as well.
+/// The author's time is shown as well if it differs from ours by at least this much.
 const LATE_MS: u64 = 3 * 60 * 1000;
 
-/// What rows depend on besides the entry.
-pub(crate) struct Context<'a> {
-    app: &'a App,
+/// What the rows of an entry depend on besides the entry.
+pub(super) struct Context<'a> {
+    view: View<'a>,
     columns: usize,
     name: usize,
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn of(app: &'a App) -> Context<'a> {
-        let columns = usize::from(app.layout().body.width);
+    pub(super) fn of(view: View<'a>) -> Context<'a> {
+        let columns = usize::from(view.app.layout().body.width);
         Context {
-            app,
+            view,
             columns,
             name: name_columns(columns),
         }
     }
 
-    /// Rows of the entry at this place of the window.
-    pub(crate) fn height(&self, index: usize) -> usize {
+    /// The number of rows of the entry with this index in the window.
+    pub(super) fn height(&self, index: usize) -> usize {
         self.rows(index).len()
     }
 
-    /// The rows themselves.
-    pub(crate) fn rows(&self, index: usize) -> Vec<Line<'static>> {
-        let entries = self.app.window.entries();
-        let Some(entry) = entries.get(index) else {
-            return vec![];
-        };
+    /// The rows of the entry with this index in the window.
+    pub(super) fn rows(&self, index: usize) -> Vec<Line<'static>> {
+        let entries = self.view.app.conversations.window().entries();
+        let entry = entries.get(index).expect("an index of the window");
         let day = self.day(entry.at());
         let before = index
             .checked_sub(1)
@@ -56,12 +54,12 @@ impl<'a> Context<'a> {
             .map(|before| self.day(before.at()));
         let mut rows = Vec::new();
         if before != Some(day) {
-            rows.push(self.rule(&day_words(day), self.app.theme.dim()));
+            rows.push(self.rule(&day_words(day), self.view.theme.dim()));
         }
         match &entry.content {
             EntryContent::Message(message) => {
-                if self.app.conversation().first_unread == Some(message.id.0) {
-                    rows.push(self.rule(" new ", self.app.theme.unread()));
+                if self.view.app.conversations.current().first_unread() == Some(message.id.0) {
+                    rows.push(self.rule(" new ", self.view.theme.unread()));
                 }
                 rows.extend(self.message(entry, message));
             }
@@ -70,14 +68,15 @@ impl<'a> Context<'a> {
         rows
     }
 
-    /// Rows of what is not on disk yet.
-    pub(crate) fn pending(&self, pending: &Pending) -> Vec<Line<'static>> {
+    /// The rows of a message that is not on disk yet.
+    pub(super) fn pending(&self, pending: &Pending) -> Vec<Line<'static>> {
         let lines = self.said(&pending.text).1;
         let rows: Vec<String> = lines
             .iter()
             .flat_map(|line| text::wrap(line, self.text_columns(), 0))
             .collect();
         let name = self
+            .view
             .app
             .people
             .status
@@ -85,7 +84,7 @@ impl<'a> Context<'a> {
             .map_or("", |status| status.nick.as_str());
         self.bars(
             &" ".repeat(TIME),
-            Span::styled(self.name(name), self.app.theme.own()),
+            Span::styled(self.name(name), self.view.theme.own()),
             rows,
             vec![self.dim(match pending.doing {
                 Doing::Saving => "saving",
@@ -96,7 +95,7 @@ impl<'a> Context<'a> {
     }
 
     fn message(&self, entry: &Entry, message: &MessageLine) -> Vec<Line<'static>> {
-        let theme = self.app.theme;
+        let theme = self.view.theme;
         let (action, lines) = self.said(
             message
                 .body
@@ -130,9 +129,9 @@ impl<'a> Context<'a> {
         };
         let name = Span::styled(self.name(if action { "*" } else { &author }), style);
         let mut text_style = if action { style } else { Style::new() };
-        if self.app.found == Some(message.id.0) {
+        if self.view.app.conversations.highlighted() == Some(message.id.0) {
             text_style = text_style.add_modifier(Modifier::REVERSED);
-        } else if message.state.is_none() && self.app.people.names_me(message) {
+        } else if message.state.is_none() && self.view.app.people.names_me(message) {
             text_style = text_style.add_modifier(Modifier::BOLD);
         }
         let mut rows = self.bars(
@@ -146,10 +145,11 @@ impl<'a> Context<'a> {
         rows
     }
 
-    /// How things stand with the file that a message offers. What stands before the bar no text can
-    /// say.
+    /// The state of the file that a message offers. The word `file` before the bar cannot come from
+    /// a peer.
     fn file(&self, message: &MessageLine) -> Vec<Line<'static>> {
         let Some(file) = self
+            .view
             .app
             .files
             .get(message.id.0)
@@ -163,31 +163,41 @@ impl<'a> Context<'a> {
             .as_ref()
             .map(|picture| format!("{}, ", wording::pixels(picture)))
             .unwrap_or_default();
-        let state = format!(
-            "{pixels}{}",
-            file.state(self.app.now, &self.app.people.names)
-        );
+        let state = format!("{pixels}{}", self.view.app.file_state(file));
         let mut rows = text::wrap(&state, self.text_columns(), 0);
         let picture = self
+            .view
             .app
             .preview(message)
             .map_or(0, |picture| usize::from(picture.rows()));
         rows.extend(std::iter::repeat_n(String::new(), picture));
-        let name = Span::styled(self.name("file"), self.app.theme.dim());
-        self.bars(&" ".repeat(TIME), name, rows, vec![], self.app.theme.note())
+        let name = Span::styled(self.name("file"), self.view.theme.dim());
+        self.bars(
+            &" ".repeat(TIME),
+            name,
+            rows,
+            vec![],
+            self.view.theme.note(),
+        )
     }
 
-    /// The picture over the last rows of the entry at this place of the window, and the column
-    /// where it begins.
-    pub(crate) fn picture(&self, index: usize) -> Option<(&'a Picture, u16)> {
-        let message = self.app.window.entries().get(index)?.message()?;
+    /// The picture over the last rows of the entry with this index, and the column where it begins.
+    pub(super) fn picture(&self, index: usize) -> Option<(&'a Picture, u16)> {
+        let message = self
+            .view
+            .app
+            .conversations
+            .window()
+            .entries()
+            .get(index)?
+            .message()?;
         Some((
-            self.app.preview(message)?,
+            self.view.app.preview(message)?,
             cells(self.columns - self.text_columns()),
         ))
     }
 
-    /// Whether the text tells what its author does, and its lines.
+    /// Whether the text is an action (`/me waves`), and its lines.
     fn said(&self, text: &str) -> (bool, Vec<String>) {
         match text.strip_prefix(ACTION) {
             Some(action) => (true, text::lines(action).collect()),
@@ -195,8 +205,8 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// What stands behind the text: how far it has come, and when it was written if that is not
-    /// when it came.
+    /// What follows the text: the delivery of an own message, and the time at which a message was
+    /// written if it arrived much later.
     fn suffix(&self, message: &MessageLine) -> Vec<Span<'static>> {
         let mut suffix = vec![];
         if message.sent_at.0.abs_diff(message.received_at.0) >= LATE_MS {
@@ -207,24 +217,26 @@ impl<'a> Context<'a> {
             let when = if same_day {
                 self.time(sent)
             } else {
-                local(self.app, sent)
+                self.view
+                    .local(sent)
                     .strftime("%-d %b %Y %H:%M")
                     .to_string()
             };
             suffix.push(Span::styled(
                 format!("(written {when})"),
-                self.app.theme.warning(),
+                self.view.theme.warning(),
             ));
         }
         if let Some(base) = message.state {
             let shown =
-                self.app
+                self.view
+                    .app
                     .outbox
                     .deliveries
-                    .shown(message.id.0, &message.conversation.0, base);
+                    .text(message.id.0, &message.conversation.0, base);
             suffix.push(self.dim(&format!(
                 "{} {}",
-                self.app.theme.delivery_sign(shown.state),
+                self.view.theme.delivery_sign(shown.state),
                 shown.words
             )));
         }
@@ -233,11 +245,10 @@ impl<'a> Context<'a> {
 
     fn note(&self, entry: &Entry, note: &Note) -> Vec<Line<'static>> {
         let style = match note.tone {
-            Tone::Info => self.app.theme.note(),
-            Tone::Warning => self.app.theme.warning(),
+            Tone::Info => self.view.theme.note(),
+            Tone::Warning => self.view.theme.warning(),
         };
-        // Without a column for names there is more room; columns of tables stay as they are where
-        // they fit.
+        // A note has no column for names, so tables such as the list of peers have more room.
         let columns = self.columns - TIME - 2;
         let rows = entry.wrapped(columns, || {
             text::lines(&note.text)
@@ -257,8 +268,8 @@ impl<'a> Context<'a> {
         rows.collect()
     }
 
-    /// Rows with the bar in them: time and name before the first, the suffix behind the last if it
-    /// fits, else below.
+    /// Adds the bar to the rows. The time and the name go before the first row, and the suffix after
+    /// the last one or below it.
     fn bars(
         &self,
         time: &str,
@@ -268,7 +279,7 @@ impl<'a> Context<'a> {
         style: Style,
     ) -> Vec<Line<'static>> {
         let blank = " ".repeat(TIME + self.name);
-        let bar = format!(" {} ", self.app.theme.upright());
+        let bar = format!(" {} ", self.view.theme.upright());
         let mut used = rows.last().map_or(0, |last| width(last));
         let mut lines: Vec<Line<'static>> = vec![];
         for (index, text) in rows.into_iter().enumerate() {
@@ -298,7 +309,7 @@ impl<'a> Context<'a> {
     }
 
     fn rule(&self, words: &str, style: Style) -> Line<'static> {
-        Line::styled(self.app.theme.rule(words, self.columns), style)
+        Line::styled(self.view.theme.rule(words, self.columns), style)
     }
 
     fn name(&self, name: &str) -> String {
@@ -311,22 +322,22 @@ impl<'a> Context<'a> {
     }
 
     fn dim(&self, text: &str) -> Span<'static> {
-        Span::styled(text.to_owned(), self.app.theme.dim())
+        Span::styled(text.to_owned(), self.view.theme.dim())
     }
 
     fn time(&self, at: Time) -> String {
-        local(self.app, at).strftime("%H:%M").to_string()
+        self.view.local(at).strftime("%H:%M").to_string()
     }
 
     fn day(&self, at: Time) -> Date {
-        local(self.app, at).date()
+        self.view.local(at).date()
     }
 }
 
-/// How many rows each entry of the window takes.
-pub(crate) fn heights(app: &App) -> Vec<usize> {
-    let context = Context::of(app);
-    (0..app.window.entries().len())
+/// The number of rows of each entry of the window.
+pub(super) fn heights(view: View<'_>) -> Vec<usize> {
+    let context = Context::of(view);
+    (0..view.app.conversations.window().entries().len())
         .map(|index| context.height(index))
         .collect()
 }
@@ -334,9 +345,4 @@ pub(crate) fn heights(app: &App) -> Vec<usize> {
 /// ` Friday, 20 November 2026 `
 pub(super) fn day_words(day: Date) -> String {
     day.strftime(" %A, %-d %B %Y ").to_string()
-}
-
-/// A moment where the user is.
-pub(super) fn local(app: &App, at: Time) -> jiff::Zoned {
-    at.timestamp().to_zoned(app.zone.clone())
 }

@@ -1,5 +1,5 @@
-//! What a search found: a row each, under a line for each day, the chosen one marked and on the
-//! screen.
+//! The messages that a search found: one row each, below a line for each day. The chosen one is
+//! highlighted and always on the screen.
 
 use hobnob::protocol::text::visible;
 use hobnob_control::wire::MessageLine;
@@ -8,25 +8,25 @@ use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 use ratatui::text::Line;
 
-use super::rows::{day_words, local};
+use super::View;
+use super::rows::day_words;
 use crate::shared::wording;
-use crate::tui::app::{App, Search};
+use crate::tui::app::Search;
 use crate::tui::text::{self, fit};
 
-pub(super) fn rows(app: &App, search: &Search, area: Rect) -> Vec<Line<'static>> {
+pub(super) fn rows(view: View<'_>, search: &Search, area: Rect) -> Vec<Line<'static>> {
     let (columns, shown) = (usize::from(area.width), usize::from(area.height));
-    let Some(last) = search.found.len().checked_sub(1) else {
-        return nothing(app, search, columns);
+    let Some(chosen) = search.chosen_index() else {
+        return nothing(view, search, columns);
     };
-    let chosen = last - search.chosen.min(last);
     let (mut all, mut at, mut day) = (Vec::new(), 0, None);
-    for (index, message) in search.found.iter().enumerate() {
-        let said_at = local(app, message.received_at);
+    for (index, message) in search.found().iter().enumerate() {
+        let said_at = view.local(message.received_at);
         if day != Some(said_at.date()) {
             day = Some(said_at.date());
             all.push(Line::styled(
-                app.theme.rule(&day_words(said_at.date()), columns),
-                app.theme.dim(),
+                view.theme.rule(&day_words(said_at.date()), columns),
+                view.theme.dim(),
             ));
         }
         let row = Line::raw(fit(&row(message, &said_at), columns));
@@ -37,14 +37,14 @@ pub(super) fn rows(app: &App, search: &Search, area: Rect) -> Vec<Line<'static>>
             all.push(row);
         }
     }
-    // The chosen one is the lowest row, with what comes after it where there is room left.
+    // The chosen row is the lowest one, unless the rows after it have room as well.
     let first = (at + 1)
         .saturating_sub(shown)
         .min(all.len().saturating_sub(shown));
     all.into_iter().skip(first).take(shown).collect()
 }
 
-/// `14:03 <ann> text [delivered]`: the conversation is the one that is open.
+/// `14:03 <ann> text [delivered]`
 fn row(message: &MessageLine, said_at: &Zoned) -> String {
     let state = message
         .state
@@ -58,16 +58,16 @@ fn row(message: &MessageLine, said_at: &Zoned) -> String {
     )
 }
 
-fn nothing(app: &App, search: &Search, columns: usize) -> Vec<Line<'static>> {
-    let words = if search.words.is_empty() {
-        "Type words; Enter goes to the message, Up and Down choose, Esc goes back."
+fn nothing(view: View<'_>, search: &Search, columns: usize) -> Vec<Line<'static>> {
+    let words = if search.words().is_empty() {
+        "Type words to search for. Up and Down choose, Enter opens the message, Esc goes back."
     } else if search.is_answered() {
-        "Nothing with these words here."
+        "No message here has these words. Try others, or press Esc."
     } else {
-        "Looking …"
+        "Searching …"
     };
     text::wrap(words, columns, 0)
         .into_iter()
-        .map(|row| Line::styled(row, app.theme.dim()))
+        .map(|row| Line::styled(row, view.theme.dim()))
         .collect()
 }

@@ -1,5 +1,5 @@
-//! The line at the top, where one is; and the one above the input: who one is, who is there, and
-//! how they are reached.
+//! The line at the top, with the open conversation; and the line above the input, with this node,
+//! its peers and its relays.
 
 use hobnob::protocol::text::visible;
 use hobnob::{ConversationRef, PeerState};
@@ -7,42 +7,44 @@ use hobnob_control::wire::StatusLine;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+use super::View;
 use super::sidebars::route;
 use crate::shared::wording;
-use crate::tui::app::{App, Hint, Mode};
+use crate::tui::app::{Hint, Mode};
 use crate::tui::text::{fit, width};
 
-/// Between two things on a bar.
+/// Between two parts of a line.
 const GAP: &str = "  ";
 
-pub(super) fn title(app: &App, area: Rect, buffer: &mut Buffer) {
-    let conversation = &app.conversation().of;
-    let name = app.people.names.of_conversation(conversation);
-    let rest = match (&app.mode, conversation) {
+pub(super) fn title(view: View<'_>, area: Rect, buffer: &mut Buffer) {
+    let conversation = view.app.conversations.current().of();
+    let name = view.app.people.names.of_conversation(conversation);
+    let rest = match (view.app.screen.mode(), conversation) {
         (Mode::Help(_), _) => "help".to_owned(),
         (Mode::Search(_), _) => "search".to_owned(),
-        (Mode::Chat, ConversationRef::Room(_)) => people(app),
-        (Mode::Chat, ConversationRef::Direct(peer)) => match app.people.peers.get(peer) {
+        (Mode::Chat, ConversationRef::Room(_)) => people(view),
+        (Mode::Chat, ConversationRef::Direct(peer)) => match view.app.people.peers.get(peer) {
             Some(known) => format!("{}{GAP}{}", route(known), peer.short()),
             None => peer.short(),
         },
     };
-    bar(app, &format!(" {name}{GAP}{rest}"), "", area, buffer);
+    bar(view, &format!(" {name}{GAP}{rest}"), "", area, buffer);
 }
 
-fn people(app: &App) -> String {
-    let ConversationRef::Room(room) = &app.conversation().of else {
+fn people(view: View<'_>) -> String {
+    let ConversationRef::Room(room) = view.app.conversations.current().of() else {
         return String::new();
     };
-    let kind = match app.people.rooms.get(room) {
+    let kind = match view.app.people.rooms.get(room) {
         Some(room) if room.open => "open",
         Some(_) => "with a secret",
         None => "",
     };
-    let mut names: Vec<String> = app
+    let mut names: Vec<String> = view
+        .app
         .people_here()
         .iter()
-        .map(|peer| app.people.names.of(peer))
+        .map(|peer| view.app.people.names.of(peer))
         .collect();
     names.sort_by_key(|name| name.to_lowercase());
     let who = if names.is_empty() {
@@ -53,25 +55,27 @@ fn people(app: &App) -> String {
     format!("{kind}{GAP}{who}")
 }
 
-pub(super) fn status(app: &App, area: Rect, buffer: &mut Buffer) {
-    let right = match (&app.mode, app.window.scroll()) {
+pub(super) fn status(view: View<'_>, area: Rect, buffer: &mut Buffer) {
+    let right = match (
+        view.app.screen.mode(),
+        view.app.conversations.window().scroll(),
+    ) {
         (Mode::Chat, Some(_)) => format!(
             "{} below: Alt-End ",
-            wording::count(app.window.below(), "message")
+            wording::count(view.app.conversations.window().below(), "message")
         ),
         (Mode::Chat | Mode::Search(_) | Mode::Help(_), _) => String::new(),
     };
     let columns = usize::from(area.width).saturating_sub(width(&right) + 2);
-    let left = match &app.hint {
-        Some(Hint::Words(words)) => (*words).to_owned(),
+    let left = match view.app.screen.hint() {
+        Some(Hint::Text(text)) => (*text).to_owned(),
         Some(Hint::Pasted(lines)) => pasted(*lines, columns),
-        None => fitting(parts(app), columns),
+        None => fitting(parts(view), columns),
     };
-    bar(app, &format!(" {left}"), &right, area, buffer);
+    bar(view, &format!(" {left}"), &right, area, buffer);
 }
 
-/// What Enter does with lines that were pasted; Ctrl-c is the key that drops more than the last of
-/// them.
+/// Says what Enter does with pasted lines. Ctrl-c drops all of them, Ctrl-u only the last.
 fn pasted(lines: usize, columns: usize) -> String {
     let whole = format!("{lines} lines: Enter sends them as one message, Ctrl-c drops them");
     if width(&whole) <= columns {
@@ -81,10 +85,10 @@ fn pasted(lines: usize, columns: usize) -> String {
     }
 }
 
-/// What matters most comes first.
-fn parts(app: &App) -> Vec<String> {
+/// The parts of the line, the most important first.
+fn parts(view: View<'_>) -> Vec<String> {
     let mut parts = vec![];
-    match &app.people.status {
+    match &view.app.people.status {
         Some(status) => parts.push(format!(
             "{} ({})",
             visible(status.nick.as_str()),
@@ -92,12 +96,13 @@ fn parts(app: &App) -> Vec<String> {
         )),
         None => parts.push("starting".to_owned()),
     }
-    if app.layout().left.is_none() {
-        parts.extend(elsewhere(app));
+    if view.app.layout().left.is_none() {
+        parts.extend(elsewhere(view));
     }
-    parts.push(wording::count(app.people.online().count(), "peer"));
-    if let ConversationRef::Direct(peer) = &app.conversation().of
-        && let Some(known) = app
+    parts.push(wording::count(view.app.people.online().count(), "peer"));
+    if let ConversationRef::Direct(peer) = view.app.conversations.current().of()
+        && let Some(known) = view
+            .app
             .people
             .peers
             .get(peer)
@@ -110,26 +115,28 @@ fn parts(app: &App) -> Vec<String> {
         };
         parts.push(format!(
             "{}{by} {}",
-            app.people.names.of(peer),
+            view.app.people.names.of(peer),
             route(known)
         ));
     }
-    parts.extend(app.people.status.iter().flat_map(relays));
-    if app.mouse {
+    parts.extend(view.app.people.status.iter().flat_map(relays));
+    if view.app.screen.captures_mouse() {
         parts.push("mouse".to_owned());
     }
     parts
 }
 
-/// `unread 2:3 4:1`, for screens without the list.
-fn elsewhere(app: &App) -> Option<String> {
-    let unread = app
+/// `unread 2:3 4:1`, on screens without the list of conversations.
+fn elsewhere(view: View<'_>) -> Option<String> {
+    let unread = view
+        .app
         .conversations
+        .list()
         .iter()
         .enumerate()
-        .filter(|(_, conversation)| conversation.unread > 0);
+        .filter(|(_, conversation)| conversation.unread() > 0);
     let all: Vec<String> = unread
-        .map(|(index, conversation)| format!("{}:{}", index + 1, conversation.unread))
+        .map(|(index, conversation)| format!("{}:{}", index + 1, conversation.unread()))
         .collect();
     (!all.is_empty()).then(|| format!("unread {}", all.join(" ")))
 }
@@ -147,7 +154,7 @@ fn relays(status: &StatusLine) -> Vec<String> {
     }
 }
 
-/// As many parts as fit, the first in any case.
+/// As many parts as fit, and always the first.
 fn fitting(parts: Vec<String>, columns: usize) -> String {
     let mut shown = String::new();
     for part in parts {
@@ -160,7 +167,7 @@ fn fitting(parts: Vec<String>, columns: usize) -> String {
     shown
 }
 
-fn bar(app: &App, left: &str, right: &str, area: Rect, buffer: &mut Buffer) {
+fn bar(view: View<'_>, left: &str, right: &str, area: Rect, buffer: &mut Buffer) {
     let columns = usize::from(area.width);
     let left = fit(left, columns.saturating_sub(width(right) + 1));
     let gap = " ".repeat(columns.saturating_sub(width(&left) + width(right)));
@@ -168,6 +175,6 @@ fn bar(app: &App, left: &str, right: &str, area: Rect, buffer: &mut Buffer) {
         area.x,
         area.y,
         format!("{left}{gap}{right}"),
-        app.theme.bar(),
+        view.theme.bar(),
     );
 }

@@ -1,24 +1,24 @@
-//! Where nothing was said yet: who one is, who can see one, how others reach one; who is there;
-//! what to do next.
+//! The welcome of an empty conversation: this node, who can see it and how others reach it; the
+//! people here; and what to do next.
 
 use hobnob::ConversationRef;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
+use super::View;
 use crate::shared::status;
 use crate::shared::wording;
-use crate::tui::app::App;
 use crate::tui::text;
 
-/// The rows: as they are best read, or without what parts them, or in few words, whichever leaves
-/// room for so many more below.
-pub(super) fn words(app: &App, area: Rect, below: usize) -> Vec<Line<'static>> {
+/// The longest version that leaves room for `below` more rows: with blank rows, without them, or in
+/// few words.
+pub(super) fn rows_above(view: View<'_>, area: Rect, below: usize) -> Vec<Line<'static>> {
     let columns = usize::from(area.width).saturating_sub(2);
     let room = usize::from(area.height).saturating_sub(below);
     let long = [
-        about_me(app),
-        vec![(who_is_here(app), app.theme.note())],
+        about_me(view),
+        vec![(who_is_here(view), view.theme.note())],
         vec![(what_next(), Style::new())],
     ];
     let wide = rows(&long, columns, true);
@@ -29,14 +29,14 @@ pub(super) fn words(app: &App, area: Rect, below: usize) -> Vec<Line<'static>> {
     if dense.len() <= room {
         dense
     } else {
-        rows(&[in_few_words(app)], columns, false)
+        rows(&[in_few_words(view)], columns, false)
     }
 }
 
 type Paragraphs = Vec<(String, Style)>;
 
-/// The paragraphs in rows of so many columns, with a blank row after each group if so wanted.
-fn rows(groups: &[Paragraphs], columns: usize, parted: bool) -> Vec<Line<'static>> {
+/// Wraps the paragraphs. `spaced`: a blank row follows each group.
+fn rows(groups: &[Paragraphs], columns: usize, spaced: bool) -> Vec<Line<'static>> {
     let row =
         |text: String, style: Style| Line::from(vec![Span::raw(" "), Span::styled(text, style)]);
     let mut all = vec![];
@@ -45,42 +45,51 @@ fn rows(groups: &[Paragraphs], columns: usize, parted: bool) -> Vec<Line<'static
             let wrapped = text::lines(paragraph).flat_map(|line| text::wrap(&line, columns, 0));
             all.extend(wrapped.map(|text| row(text, *style)));
         }
-        all.extend(parted.then(Line::default));
+        all.extend(spaced.then(Line::default));
     }
     all
 }
 
-/// Only where one is at the start, which is the first conversation.
-fn about_me(app: &App) -> Paragraphs {
-    match (&app.people.status, app.current) {
+/// About this node; only in the first conversation, where the chat opens.
+fn about_me(view: View<'_>) -> Paragraphs {
+    match (
+        &view.app.people.status,
+        view.app.conversations.current_index(),
+    ) {
         (Some(status), 0) => status::who_where_how(status)
-            .map(|line| (line, app.theme.dim()))
+            .map(|line| (line, view.theme.dim()))
             .into(),
         (Some(_) | None, _) => vec![],
     }
 }
 
 fn what_next() -> String {
-    "Type a message and press Enter. Tab completes names, F1 shows the keys, /help the commands, /quit ends.".to_owned()
+    "Type a message and press Enter. Tab completes names, F1 shows the keys, /help the commands, /quit closes the chat.".to_owned()
 }
 
-/// What fits on the smallest of screens.
-fn in_few_words(app: &App) -> Paragraphs {
+/// The version for the smallest screens.
+fn in_few_words(view: View<'_>) -> Paragraphs {
     let mut all = vec![];
-    if let (Some(status), 0) = (&app.people.status, app.current) {
+    if let (Some(status), 0) = (
+        &view.app.people.status,
+        view.app.conversations.current_index(),
+    ) {
         let [who, _, _] = status::who_where_how(status);
-        all.push((who, app.theme.dim()));
+        all.push((who, view.theme.dim()));
         all.push((
             "Everyone you meet can see you: /id".to_owned(),
-            app.theme.dim(),
+            view.theme.dim(),
         ));
     }
-    let here = if app.is_looking() {
-        format!("{} Looking for people.", app.theme.spinner(app.turn))
+    let here = if view.app.is_looking() {
+        format!(
+            "{} Looking for people.",
+            view.theme.spinner(view.app.screen.ticks())
+        )
     } else {
-        who_is_here(app)
+        who_is_here(view)
     };
-    all.push((here, app.theme.note()));
+    all.push((here, view.theme.note()));
     all.push((
         "Type and press Enter. F1: the keys.".to_owned(),
         Style::new(),
@@ -88,23 +97,27 @@ fn in_few_words(app: &App) -> Paragraphs {
     all
 }
 
-fn who_is_here(app: &App) -> String {
-    if app.is_looking() {
+fn who_is_here(view: View<'_>) -> String {
+    if view.app.is_looking() {
         return format!(
             "{} Looking for people. Run hobnob on another machine of this network, or write to somebody elsewhere: \
              /msg TICKET hello",
-            app.theme.spinner(app.turn)
+            view.theme.spinner(view.app.screen.ticks())
         );
     }
-    let names: Vec<String> = app
+    let names: Vec<String> = view
+        .app
         .people_here()
         .iter()
-        .map(|peer| app.people.names.of(peer))
+        .map(|peer| view.app.people.names.of(peer))
         .collect();
-    match (&app.conversation().of, wording::some_of(&names)) {
+    match (
+        view.app.conversations.current().of(),
+        wording::some_of(&names),
+    ) {
         (ConversationRef::Direct(peer), _) => format!(
             "You and {} have said nothing to each other yet.",
-            app.people.names.of(peer)
+            view.app.people.names.of(peer)
         ),
         (ConversationRef::Room(_), Some(who)) => {
             format!(

@@ -1,6 +1,6 @@
-//! Files in the chat: what is offered, how it moves, what is asked for.
+//! Files in the chat: offers, transfers and commands.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use crossterm::event::KeyCode;
 use hobnob::{FileState, PeerState};
@@ -8,7 +8,7 @@ use hobnob_control::wire::{Text, WireEvent};
 
 use super::scene::{ANN, BOB, CAT, Scene, id, peer, room, with};
 use super::screens::picture;
-use crate::tui::app::{Input, Output};
+use crate::tui::app::{FolderLookup, Input, Output};
 
 const MB: u64 = 1_000_000;
 
@@ -52,7 +52,7 @@ fn every_state_of_a_file() {
 }
 
 #[test]
-fn files_on_their_way() {
+fn transfers_in_progress() {
     let mut scene = Scene::three().opened();
     let film = scene.offers(BOB, "bob", &room("lobby"), "film.mp4", 1_200 * MB);
     let disk = scene.offers(CAT, "cat", &room("lobby"), "disk.img", 4_000 * MB);
@@ -70,7 +70,7 @@ fn files_on_their_way() {
     moving(&mut scene, notes, 99);
     scene.file_is(notes, |line| line.peers = vec![Text(id(BOB))]);
     picture("transfers", &mut scene);
-    // What is told of no more has come to rest.
+    // Without reports, the transfers count as stalled.
     scene.now += 5_000;
     scene.handle(Input::Tick);
     assert!(!scene.screen(80, 24).contains("MB/s"));
@@ -79,7 +79,7 @@ fn files_on_their_way() {
 }
 
 #[test]
-fn a_path_is_offered_where_one_is() {
+fn a_file_is_offered_in_the_open_conversation() {
     let mut scene = Scene::three().opened();
     scene.enters("/send my film.mp4");
     scene.enters("/query bob");
@@ -93,7 +93,7 @@ fn a_path_is_offered_where_one_is() {
     .map(|(of, path)| (of, path.to_owned()))
     .into();
     assert_eq!(scene.sent, sent);
-    // Elsewhere than where one is.
+    // In another conversation than the open one.
     scene.enters("/send #lobby c.png");
     assert_eq!(
         scene.sent.pop(),
@@ -117,7 +117,7 @@ fn a_path_is_offered_where_one_is() {
 }
 
 #[test]
-fn the_only_file_that_waits_needs_no_id() {
+fn the_only_waiting_file_needs_no_id() {
     let mut scene = Scene::three().opened();
     let first = scene.offers(BOB, "bob", &room("lobby"), "one.png", MB);
     scene.offers(BOB, "bob", &with(BOB), "elsewhere.png", MB);
@@ -170,43 +170,39 @@ fn tab_completes_ids_and_paths() {
         scene.ctrl('u');
         scene.types(typed);
         scene.key(KeyCode::Tab);
-        assert_eq!(scene.app.editor.text(), completed);
+        assert_eq!(scene.app.composer.text(), completed);
     }
     scene.file_is(own, |line| line.state = FileState::Declined);
     scene.ctrl('u');
     scene.types("/send ~/my pic");
     scene.key(KeyCode::Tab);
-    let Some(Output::List {
-        folder,
-        path,
-        start,
-        typed,
-        forth,
-    }) = scene.outputs.pop()
-    else {
-        panic!("the folder is looked at")
+    let Some(Output::ListFolder(lookup)) = scene.outputs.pop() else {
+        panic!("the chat asks for the names in the folder")
     };
     assert_eq!(
-        (path, start.as_str(), typed.as_str()),
-        (PathBuf::from("/home/ann"), "my pic", "~/my pic")
+        (
+            lookup.path.as_path(),
+            lookup.start.as_str(),
+            lookup.typed.as_str()
+        ),
+        (Path::new("/home/ann"), "my pic", "~/my pic")
     );
     let names = |scene: &mut Scene, names: &[&str], typed: &str| {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        scene.handle(Input::Names {
-            folder: folder.clone(),
-            names,
+        let lookup = FolderLookup {
             typed: typed.to_owned(),
-            forth,
-        });
-        scene.app.editor.text().to_owned()
+            ..lookup.clone()
+        };
+        scene.handle(Input::FolderNames(lookup, names));
+        scene.app.composer.text().to_owned()
     };
     assert_eq!(
-        names(&mut scene, &["my picture.png", "my pictures/"], &typed),
+        names(&mut scene, &["my picture.png", "my pictures/"], "~/my pic"),
         "/send ~/my picture"
     );
-    // What was typed meanwhile is no longer what was asked about.
+    // The user has typed on meanwhile, so the answer is about another path.
     assert_eq!(
-        names(&mut scene, &["my pick"], &typed),
+        names(&mut scene, &["my pick"], "~/my pic"),
         "/send ~/my picture"
     );
     assert_eq!(
@@ -218,16 +214,16 @@ fn tab_completes_ids_and_paths() {
         "/send ~/my picture.png"
     );
     scene.key(KeyCode::Tab);
-    assert_eq!(scene.app.editor.text(), "/send ~/my pictures/");
+    assert_eq!(scene.app.composer.text(), "/send ~/my pictures/");
     scene.types("x");
     scene.key(KeyCode::Tab);
     assert!(
-        matches!(scene.outputs.pop(), Some(Output::List { path, .. }) if path.ends_with("my pictures"))
+        matches!(scene.outputs.pop(), Some(Output::ListFolder(lookup)) if lookup.path.ends_with("my pictures"))
     );
 }
 
 #[test]
-fn what_was_offered_before_the_chat_opened_is_known() {
+fn offers_from_before_the_chat_are_shown() {
     let mut scene = Scene::three();
     let offer = scene.offers(BOB, "bob", &room("lobby"), "old.png", MB);
     let mut scene = scene.started_again(None);
@@ -238,7 +234,7 @@ fn what_was_offered_before_the_chat_opened_is_known() {
     );
     scene.file_is(offer, |line| line.state = FileState::Declined);
     assert!(scene.screen(80, 24).contains("declined"));
-    // Events that were missed.
+    // Events were missed, so the chat lists the files again.
     scene.files[0].state = FileState::Failed;
     scene.handle(Input::Event(WireEvent::Lagged { missed: 9 }));
     assert!(scene.screen(80, 24).contains("failed"));

@@ -1,4 +1,5 @@
-//! What is known of offered files: how far each is, with us and with others. Pure, and bounded.
+//! The state of offered files: the progress of downloads here, and of uploads to each peer. Pure, and
+//! bounded.
 
 use std::collections::BTreeMap;
 
@@ -9,50 +10,51 @@ use hobnob_control::wire::{FileLine, MessageLine, Time};
 use crate::shared::offers;
 use crate::shared::wording::{self, Names};
 
-/// Files that are remembered, as many as the node lists; those that have ended go first, then the
-/// oldest.
+/// Maximum number of files in memory, the same as the node lists. Files without a transfer are
+/// dropped first, then the oldest.
 const FILES_MAX: usize = 1000;
 
-/// Peers that are remembered of one of our own; further ones are not told of.
+/// Maximum number of peers whose progress is shown for one own file.
 const PEERS_MAX: usize = 64;
 
-/// What moves is told of a few times a second: what was silent for so long has stopped for now.
-const STILL_AFTER_MS: u64 = 3_000;
+/// The node reports progress several times a second. Without a report for this time, a transfer
+/// counts as stalled.
+const STALLED_AFTER_MS: u64 = 3_000;
 
-/// What is known of all of them.
+/// All files that were offered.
 #[derive(Debug, Default)]
-pub(super) struct Transfers(BTreeMap<MessageId, File>);
+pub(crate) struct Transfers(BTreeMap<MessageId, File>);
 
-/// One of them.
+/// One offered file.
 #[derive(Debug)]
-pub(super) struct File {
-    /// The last that was told; of our own: that is about no peer.
-    pub(super) line: FileLine,
-    told_at: Time,
-    /// Of our own: what was told last of each peer.
+pub(crate) struct File {
+    /// The last report. Reports about one peer of an own file are in `peers`.
+    pub(crate) line: FileLine,
+    reported_at: Time,
+    /// Own files: the last report about each peer.
     peers: BTreeMap<PeerId, (FileLine, Time)>,
 }
 
-/// Something that moves.
+/// A transfer that is in progress.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Transfer<'a> {
-    pub(super) line: &'a FileLine,
-    /// To whom; none: to us.
-    pub(super) to: Option<PeerId>,
+pub(crate) struct Transfer<'a> {
+    pub(crate) line: &'a FileLine,
+    /// The recipient of an upload; none for a download.
+    pub(crate) to: Option<PeerId>,
 }
 
 impl Transfers {
-    /// Takes what the node lists.
-    pub(super) fn listed(&mut self, now: Time, lines: Vec<FileLine>) {
-        lines.into_iter().for_each(|line| self.told(now, line));
+    /// Takes the node's list of files.
+    pub(crate) fn update_all(&mut self, now: Time, lines: Vec<FileLine>) {
+        lines.into_iter().for_each(|line| self.update(now, line));
     }
 
-    /// Takes what the node tells of one.
-    pub(super) fn told(&mut self, now: Time, line: FileLine) {
+    /// Takes the node's report about one file.
+    pub(crate) fn update(&mut self, now: Time, line: FileLine) {
         let peer = line.peers.first().map(|peer| peer.0).filter(|_| line.own);
         let file = self.of(now, &line);
-        file.told_at = now;
-        // Where one's own is, only a list says.
+        file.reported_at = now;
+        // Only lists, and no events, say where own files are.
         let saved = line
             .saved
             .clone()
@@ -63,7 +65,7 @@ impl Transfers {
             }
             Some(_) => {}
             None => {
-                // What was taken back, or can't be had, moves to nobody any more.
+                // An offer that was withdrawn or has failed has no transfers any more.
                 if matches!(line.state, FileState::Declined | FileState::Failed) {
                     file.peers
                         .retain(|_, (line, _)| line.state != FileState::Moving);
@@ -72,33 +74,32 @@ impl Transfers {
             }
         }
         file.line.saved = saved;
-        self.let_go();
+        self.drop_excess();
     }
 
-    /// An offer came, or was made; how things stand with it is told later.
-    pub(super) fn offered(&mut self, now: Time, message: &MessageLine) {
+    /// A message offers a file. The node reports its state later.
+    pub(crate) fn offered(&mut self, now: Time, message: &MessageLine) {
         let Some(line) = offers::unanswered(message) else {
             return;
         };
         self.of(now, &line);
-        self.let_go();
+        self.drop_excess();
     }
 
-    /// How things stand with one.
-    pub(super) fn get(&self, id: MessageId) -> Option<&File> {
+    pub(crate) fn get(&self, id: MessageId) -> Option<&File> {
         self.0.get(&id)
     }
 
-    /// Those of a conversation, oldest first.
-    pub(super) fn of_conversation(&self, of: &ConversationRef) -> Vec<&File> {
+    /// The files of a conversation, the oldest first.
+    pub(crate) fn of_conversation(&self, of: &ConversationRef) -> Vec<&File> {
         let mut files: Vec<&File> = self.within(of).collect();
         files.sort_by_key(|file| file.place());
         files
     }
 
-    /// What moves in a conversation now, in the order of the offers. Asked at each look at the
-    /// screen, so only what moves is sorted.
-    pub(super) fn transfers(&self, now: Time, of: &ConversationRef) -> Vec<Transfer<'_>> {
+    /// The transfers in progress in a conversation, in the order of the offers. Each drawing calls
+    /// this, so only these are sorted.
+    pub(crate) fn transfers(&self, now: Time, of: &ConversationRef) -> Vec<Transfer<'_>> {
         let mut moving: Vec<_> = self
             .within(of)
             .map(|file| (file.place(), file.transfers(now)))
@@ -111,8 +112,21 @@ impl Transfers {
             .collect()
     }
 
-    /// Whether something moves in a conversation, or did when it was last told of.
-    pub(super) fn any_moves(&self, of: &ConversationRef) -> bool {
+    /// Short ids for `/accept` and for `/decline` in a conversation, the newest first.
+    pub(crate) fn ids_to_answer(&self, of: &ConversationRef) -> [Vec<String>; 2] {
+        let ids = |fits: fn(&FileLine) -> bool| {
+            self.of_conversation(of)
+                .into_iter()
+                .rev()
+                .filter(|file| fits(&file.line))
+                .map(|file| offers::short(file.line.id.0))
+                .collect()
+        };
+        [ids(offers::waits_for_answer), ids(offers::can_end)]
+    }
+
+    /// Whether the last report about some file of a conversation was about a transfer.
+    pub(crate) fn any_moves(&self, of: &ConversationRef) -> bool {
         self.within(of).any(File::moves)
     }
 
@@ -128,24 +142,22 @@ impl Transfers {
                 peers: vec![],
                 ..line.clone()
             },
-            told_at: now,
+            reported_at: now,
             peers: BTreeMap::new(),
         };
         self.0.entry(line.id.0).or_insert_with(new)
     }
 
-    fn let_go(&mut self) {
+    fn drop_excess(&mut self) {
         while self.0.len() > FILES_MAX {
-            let under_way =
+            let is_wanted =
                 |file: &File| matches!(file.line.state, FileState::Waiting | FileState::Moving);
-            let Some(id) = self
+            let first = self
                 .0
                 .values()
-                .min_by_key(|file| (under_way(file), file.line.received_at))
-                .map(|file| file.line.id.0)
-            else {
-                return;
-            };
+                .min_by_key(|file| (is_wanted(file), file.line.received_at))
+                .expect("more than FILES_MAX files");
+            let id = first.line.id.0;
             self.0.remove(&id);
         }
     }
@@ -154,7 +166,7 @@ impl Transfers {
 impl File {
     fn transfers(&self, now: Time) -> Vec<Transfer<'_>> {
         let moves =
-            |line: &FileLine, at: Time| line.state == FileState::Moving && !is_still(now, at);
+            |line: &FileLine, at: Time| line.state == FileState::Moving && !is_stalled(now, at);
         if self.line.own {
             let peers = self.peers.iter().filter(|(_, (line, at))| moves(line, *at));
             return peers
@@ -164,7 +176,7 @@ impl File {
                 })
                 .collect();
         }
-        let here = moves(&self.line, self.told_at).then_some(Transfer {
+        let here = moves(&self.line, self.reported_at).then_some(Transfer {
             line: &self.line,
             to: None,
         });
@@ -176,23 +188,23 @@ impl File {
         moves(&self.line) || self.peers.values().any(|(line, _)| moves(line))
     }
 
-    /// Where it stands among others.
+    /// The order of the files of a conversation.
     fn place(&self) -> (Time, MessageId) {
         (self.line.received_at, self.line.id.0)
     }
 
-    /// How things stand, in words.
-    pub(super) fn state(&self, now: Time, names: &Names) -> String {
+    /// The state in words.
+    pub(crate) fn state(&self, now: Time, names: &Names) -> String {
         if !self.line.own {
-            let still = self.line.state == FileState::Moving && is_still(now, self.told_at);
-            return if still {
+            let stalled = self.line.state == FileState::Moving && is_stalled(now, self.reported_at);
+            return if stalled {
                 offers::percent(&self.line)
             } else {
                 offers::state(&self.line)
             };
         }
         match self.line.state {
-            FileState::Declined => "taken back".to_owned(),
+            FileState::Declined => "withdrawn".to_owned(),
             FileState::Failed => offers::state(&self.line),
             FileState::Offered | FileState::Waiting | FileState::Moving | FileState::Done => {
                 self.with_others(now, names)
@@ -200,7 +212,7 @@ impl File {
         }
     }
 
-    /// How it is with those to whom we offered it.
+    /// What the recipients of an own file do with it.
     fn with_others(&self, now: Time, names: &Names) -> String {
         let of = |state: FileState| {
             self.peers
@@ -209,7 +221,7 @@ impl File {
         };
         let mut parts: Vec<String> = of(FileState::Moving)
             .map(|(peer, (line, at))| {
-                let how_far = if is_still(now, *at) {
+                let how_far = if is_stalled(now, *at) {
                     offers::percent(line)
                 } else {
                     offers::how_far(line)
@@ -239,8 +251,8 @@ impl File {
     }
 }
 
-fn is_still(now: Time, told_at: Time) -> bool {
-    now.0.saturating_sub(told_at.0) >= STILL_AFTER_MS
+fn is_stalled(now: Time, reported_at: Time) -> bool {
+    now.0.saturating_sub(reported_at.0) >= STALLED_AFTER_MS
 }
 
 #[cfg(test)]
@@ -265,10 +277,10 @@ mod tests {
     }
 
     #[test]
-    fn what_others_do_with_an_own_file_is_told_together() {
+    fn one_line_says_what_all_recipients_do_with_an_own_file() {
         let mut files = Transfers::default();
         let names = Names::default();
-        files.told(
+        files.update(
             Time(0),
             FileLine {
                 own: true,
@@ -278,9 +290,9 @@ mod tests {
         let id = line(1, "a").id.0;
         let words = |files: &Transfers, now| files.get(id).unwrap().state(Time(now), &names);
         assert_eq!(words(&files, 0), "waiting to be accepted");
-        files.told(Time(0), own(FileState::Moving, 2, 420));
-        files.told(Time(0), own(FileState::Done, 3, 1000));
-        files.told(Time(0), own(FileState::Declined, 4, 0));
+        files.update(Time(0), own(FileState::Moving, 2, 420));
+        files.update(Time(0), own(FileState::Done, 3, 1000));
+        files.update(Time(0), own(FileState::Declined, 4, 0));
         let [moves, has, declines] = [2, 3, 4].map(|byte| peer(byte).short());
         assert_eq!(
             words(&files, 100),
@@ -294,10 +306,10 @@ mod tests {
         );
         assert!(
             files
-                .transfers(Time(STILL_AFTER_MS), &line(1, "a").conversation.0)
+                .transfers(Time(STALLED_AFTER_MS), &line(1, "a").conversation.0)
                 .is_empty()
         );
-        files.told(
+        files.update(
             Time(0),
             FileLine {
                 own: true,
@@ -305,7 +317,7 @@ mod tests {
                 ..line(1, "a")
             },
         );
-        assert_eq!(words(&files, 0), "taken back");
+        assert_eq!(words(&files, 0), "withdrawn");
         assert!(
             files
                 .transfers(Time(100), &line(1, "a").conversation.0)
@@ -314,9 +326,9 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_offers_are_remembered_and_what_moves_is_not_forgotten() {
+    fn a_thousand_files_stay_in_memory_and_those_in_transfer_before_others() {
         let mut files = Transfers::default();
-        files.told(
+        files.update(
             Time(0),
             FileLine {
                 state: FileState::Moving,
@@ -324,7 +336,7 @@ mod tests {
             },
         );
         for log in 1..5_000 {
-            files.told(
+            files.update(
                 Time(0),
                 FileLine {
                     received_at: Time(log),
@@ -335,7 +347,7 @@ mod tests {
         assert_eq!(files.0.len(), FILES_MAX);
         assert!(files.get(line(0, "").id.0).is_some() && files.get(line(1, "").id.0).is_none());
         for byte in 0..=255 {
-            files.told(
+            files.update(
                 Time(0),
                 FileLine {
                     id: line(4_999, "").id,

@@ -1,41 +1,42 @@
-//! What the Tab key makes of the word before the cursor: commands, rooms, and names.
+//! Completing the word before the cursor with the Tab key: commands, rooms, names and ids. Paths
+//! are in `path_completion`.
 
 use crate::shared::actions::{find_in_chat, of_chat};
 
-/// What there is to choose from, best first.
+/// The words to choose from, the best first.
 #[derive(Debug, Default)]
-pub(super) struct Choices {
+pub(crate) struct Choices {
     /// With `#`.
-    pub(super) rooms: Vec<String>,
-    /// People as they are called; who spoke last comes first.
-    pub(super) names: Vec<String>,
-    /// The same people as words that a command takes: a name with a space in it is no word.
-    pub(super) targets: Vec<String>,
+    pub(crate) rooms: Vec<String>,
+    /// The names of people, the latest speaker first.
+    pub(crate) names: Vec<String>,
+    /// The same people as arguments of commands: the short id replaces a name that has a space.
+    pub(crate) targets: Vec<String>,
     /// Ids of files that can be accepted, and of those that can be declined.
-    pub(super) accepted: Vec<String>,
-    pub(super) declined: Vec<String>,
+    pub(crate) accepted: Vec<String>,
+    pub(crate) declined: Vec<String>,
 }
 
-/// A word that is being completed: each Tab puts the next candidate in its place.
+/// A word that is being completed. Each Tab replaces it by the next candidate.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Completion {
-    /// Where the word begins.
-    pub(super) start: usize,
+pub(crate) struct Completion {
+    /// The index at which the word begins.
+    start: usize,
     candidates: Vec<String>,
     shown: Option<usize>,
 }
 
 impl Completion {
-    /// What can stand for the word at the end of `before`; none where nothing can.
-    pub(super) fn of(before: &str, choices: &Choices) -> Option<Completion> {
+    /// The candidates for the word at the end of `before`; none if there are no candidates.
+    pub(crate) fn of(before: &str, choices: &Choices) -> Option<Completion> {
         let space = before.char_indices().rev().find(|(_, c)| c.is_whitespace());
         let start = space.map_or(0, |(at, c)| at + c.len_utf8());
         let (earlier, word) = before.split_at(start);
         Completion::among(start, candidates(earlier.trim(), word, choices))
     }
 
-    /// These, one after the other; none where there are none.
-    pub(super) fn among(start: usize, candidates: Vec<String>) -> Option<Completion> {
+    /// A completion with these candidates; none if there are no candidates.
+    pub(crate) fn among(start: usize, candidates: Vec<String>) -> Option<Completion> {
         (!candidates.is_empty()).then_some(Completion {
             start,
             candidates,
@@ -43,14 +44,19 @@ impl Completion {
         })
     }
 
-    pub(super) fn next(&mut self) -> &str {
+    /// The index at which the word begins.
+    pub(crate) fn start(&self) -> usize {
+        self.start
+    }
+
+    pub(crate) fn next(&mut self) -> &str {
         self.show(
             self.shown
                 .map_or(0, |shown| (shown + 1) % self.candidates.len()),
         )
     }
 
-    pub(super) fn previous(&mut self) -> &str {
+    pub(crate) fn previous(&mut self) -> &str {
         self.show(
             self.shown
                 .filter(|shown| *shown > 0)
@@ -72,7 +78,7 @@ fn candidates(earlier: &str, word: &str, choices: &Choices) -> Vec<String> {
     if word.starts_with('#') {
         return matching(&choices.rooms, word, " ");
     }
-    // Only a command alone is found by its name: what follows the first argument is text.
+    // `earlier` is the command alone, or text: only first arguments are completed by their kind.
     let (name, takes) = earlier
         .strip_prefix('/')
         .and_then(find_in_chat)
@@ -146,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn tab_completes_what_can_stand_there() {
+    fn tab_offers_the_words_that_fit_the_command() {
         let cases: [(&str, &[&str]); 19] = [
             ("", &["bob: ", "Bea May: ", "ann: "]),
             ("b", &["bob: ", "Bea May: "]),

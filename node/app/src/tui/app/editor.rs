@@ -1,34 +1,47 @@
-//! The line that is being typed: text, a cursor between graphemes, what was cut, and what was typed
-//! before.
+//! The text that the user types: a cursor between graphemes, the cut text, undo, and the history of
+//! lines. Which key does what is in `keys`.
 
 use unicode_segmentation::UnicodeSegmentation;
 
-/// Lines remembered; the oldest are forgotten.
+/// Maximum number of lines in the history. The oldest are forgotten.
 const HISTORY_MAX: usize = 500;
 
-/// Bytes that can be typed; further ones are left out. Far more than a message may have, so that
-/// its size can be told.
+/// Maximum size of the text in bytes; the rest is dropped. Far more than a message may have, so
+/// that the node can report by how much a message is too long.
 const BYTES_MAX: usize = 256 * 1024;
 
-/// Changes that can be undone, and bytes that are kept for that; the oldest are forgotten.
+/// Maximum number of changes that can be undone, and of bytes stored for them. The oldest are
+/// forgotten.
 const UNDO_MAX: usize = 200;
 const UNDO_BYTES_MAX: usize = 1024 * 1024;
 
-/// A way of moving, or of cutting: from the cursor to there.
+/// What a key does to the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Edit {
+    Go(Motion),
+    Delete(Motion),
+    /// Inserts the text that was cut last.
+    Yank,
+    Transpose,
+    Undo,
+    Insert(String),
+}
+
+/// How far to move the cursor, or to delete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Motion {
+pub(crate) enum Motion {
     Left,
     Right,
     WordLeft,
     WordRight,
-    /// Back to white space, as Ctrl-w of a shell.
+    /// Back to white space, like Ctrl-w in a shell.
     BlankLeft,
     Start,
     End,
 }
 
-/// A kind of change. Letters of one word are undone together, and so is what was deleted key by
-/// key.
+/// A kind of change. The letters of one word are undone together, and so are characters that were
+/// deleted one by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Change {
     Letter,
@@ -38,35 +51,46 @@ enum Change {
 
 /// A text with a cursor in it.
 #[derive(Debug, Default)]
-pub(super) struct Editor {
+pub(crate) struct Editor {
     text: String,
     /// A grapheme boundary of `text`.
     cursor: usize,
     cut: String,
     history: Vec<String>,
-    /// Which line of the history is shown, and what was being typed before.
+    /// The index of the history's line on the screen, and the line typed before.
     recalled: Option<(usize, String)>,
-    /// What was there before each change, and where the cursor was.
+    /// The text and the cursor before each change.
     before: Vec<(String, usize)>,
     last: Option<Change>,
 }
 
 impl Editor {
-    pub(super) fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    pub(super) fn before_cursor(&self) -> &str {
+    pub(crate) fn before_cursor(&self) -> &str {
         &self.text[..self.cursor]
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 
-    /// Puts text in at the cursor. Line breaks stay, tabs become spaces, other controls are left
-    /// out.
-    pub(super) fn insert(&mut self, text: &str) {
+    pub(crate) fn edit(&mut self, edit: Edit) {
+        match edit {
+            Edit::Go(motion) => self.go(motion),
+            Edit::Delete(motion) => self.delete(motion),
+            Edit::Yank => self.yank(),
+            Edit::Transpose => self.transpose(),
+            Edit::Undo => self.undo(),
+            Edit::Insert(text) => self.insert(&text),
+        }
+    }
+
+    /// Inserts text at the cursor. Keeps line breaks, turns tabs into spaces and drops other control
+    /// characters.
+    pub(crate) fn insert(&mut self, text: &str) {
         let clean: String = text
             .replace("\r\n", "\n")
             .replace('\r', "\n")
@@ -90,22 +114,22 @@ impl Editor {
         self.cursor = self.boundary_at_or_after(self.cursor + kept.len());
     }
 
-    /// Another text, with the cursor after it.
-    pub(super) fn set(&mut self, text: String) {
+    /// Replaces the text and puts the cursor at its end.
+    pub(crate) fn set(&mut self, text: String) {
         self.forget();
         self.cursor = text.len();
         self.text = text;
     }
 
     /// Replaces the bytes from `start` to the cursor.
-    pub(super) fn replace_before(&mut self, start: usize, text: &str) {
+    pub(crate) fn replace_before(&mut self, start: usize, text: &str) {
         self.changes(Change::Other);
         self.text.replace_range(start..self.cursor, text);
         self.cursor = start + text.len();
     }
 
-    /// Takes the text out, and remembers it.
-    pub(super) fn take(&mut self) -> String {
+    /// Empties the text, adds it to the history and returns it.
+    pub(crate) fn take(&mut self) -> String {
         let text = std::mem::take(&mut self.text);
         self.cursor = 0;
         self.recalled = None;
@@ -119,14 +143,14 @@ impl Editor {
         text
     }
 
-    pub(super) fn go(&mut self, motion: Motion) {
+    pub(crate) fn go(&mut self, motion: Motion) {
         self.last = None;
         self.cursor = self.target(motion);
     }
 
-    /// Deletes up to there. What is cut by more than a grapheme can be put back with
-    /// [`Editor::yank`].
-    pub(super) fn delete(&mut self, motion: Motion) {
+    /// Deletes as far as `motion` would move. [`Editor::yank`] inserts the deleted text again if it
+    /// was more than one grapheme.
+    pub(crate) fn delete(&mut self, motion: Motion) {
         let target = self.target(motion);
         let range = target.min(self.cursor)..target.max(self.cursor);
         let gone = self.text[range.clone()].to_owned();
@@ -143,13 +167,13 @@ impl Editor {
         }
     }
 
-    pub(super) fn yank(&mut self) {
+    pub(crate) fn yank(&mut self) {
         let cut = self.cut.clone();
         self.insert(&cut);
     }
 
-    /// Swaps the graphemes around the cursor, as Ctrl-t of a shell.
-    pub(super) fn transpose(&mut self) {
+    /// Swaps the graphemes around the cursor, like Ctrl-t in a shell.
+    pub(crate) fn transpose(&mut self) {
         self.changes(Change::Other);
         if self.cursor == self.text.len() {
             self.go(Motion::Left);
@@ -160,11 +184,11 @@ impl Editor {
         self.text.replace_range(left..self.cursor, &swapped);
     }
 
-    /// Takes back the last change of this line.
-    pub(super) fn undo(&mut self) {
+    /// Undoes the last change of this line.
+    pub(crate) fn undo(&mut self) {
         self.last = None;
         while let Some((text, cursor)) = self.before.pop() {
-            // Some keys find nothing to change.
+            // Some changes left the text as it was: undo the one before.
             if text != self.text {
                 (self.text, self.cursor) = (text, cursor);
                 return;
@@ -172,11 +196,11 @@ impl Editor {
         }
     }
 
-    /// The text is about to change.
+    /// Stores the text for undo. Call it before a change.
     fn changes(&mut self, change: Change) {
-        let goes_on = self.last == Some(change) && change != Change::Other;
+        let is_continued = self.last == Some(change) && change != Change::Other;
         self.last = Some(change);
-        if goes_on {
+        if is_continued {
             return;
         }
         self.before.push((self.text.clone(), self.cursor));
@@ -189,14 +213,14 @@ impl Editor {
         self.before.drain(..forgotten);
     }
 
-    /// Another line begins: what was done to the last is not undone in it.
+    /// Starts another line: undo does not go back to the one before.
     fn forget(&mut self) {
         self.before.clear();
         self.last = None;
     }
 
-    /// One line up in the text, or else the line typed before.
-    pub(super) fn up(&mut self) {
+    /// Moves one line up, or recalls the line typed before.
+    pub(crate) fn up(&mut self) {
         let Some(line) = self.text[..self.cursor].rfind('\n') else {
             return self.older();
         };
@@ -204,8 +228,8 @@ impl Editor {
         self.cursor = self.column_in(above, line, self.column());
     }
 
-    /// One line down in the text, or else the line typed after.
-    pub(super) fn down(&mut self) {
+    /// Moves one line down, or recalls the line typed after.
+    pub(crate) fn down(&mut self) {
         let Some(line) = self.text[self.cursor..].find('\n') else {
             return self.newer();
         };
@@ -288,7 +312,7 @@ impl Editor {
     }
 }
 
-/// Where the last run of such characters begins.
+/// The index at which the last run of such characters begins.
 fn start_of_last(text: &str, belongs: impl Fn(char) -> bool) -> usize {
     let end = text
         .char_indices()
@@ -370,7 +394,7 @@ mod tests {
                 "|"
             ]
         );
-        // Nothing is left, and nothing of another line.
+        // There is nothing more to undo, also not from a line that was sent.
         editor.undo();
         assert_eq!(shown(&editor), "|");
         editor.insert("sent");
@@ -380,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_undone_is_bounded() {
+    fn the_memory_for_undo_is_bounded() {
         let mut editor = Editor::default();
         (0..UNDO_MAX * 2).for_each(|_| editor.insert("two words "));
         assert_eq!(editor.before.len(), UNDO_MAX);
@@ -421,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_pasted_keeps_its_lines_and_loses_its_controls() {
+    fn pasted_text_keeps_its_lines_and_loses_control_characters() {
         assert_eq!(typed("a\r\nb\rc\u{1b}[2J\td").text, "a\nb\nc[2J    d");
     }
 

@@ -1,23 +1,23 @@
-//! The line at the bottom, where one types.
+//! The lines at the bottom, where the user types.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
-use crate::tui::app::{App, Mode};
-use crate::tui::editor::Editor;
+use super::View;
+use crate::tui::app::{Editor, Mode};
 use crate::tui::layout::{PROMPT, cells};
 use crate::tui::text::broken;
 
-/// Before the words of a search.
+/// The prompt of a search.
 const SEARCH: &str = "search: ";
 
-/// Draws it, and says where the cursor is.
-pub(super) fn render(app: &App, area: Rect, buffer: &mut Buffer) -> Position {
-    let (prompt, editor) = match &app.mode {
-        Mode::Search(search) => (SEARCH, &search.words),
-        Mode::Chat | Mode::Help(_) => (PROMPT, &app.editor),
+/// Draws the text and returns the position of the cursor.
+pub(super) fn render(view: View<'_>, area: Rect, buffer: &mut Buffer) -> Position {
+    let (prompt, editor) = match view.app.screen.mode() {
+        Mode::Search(search) => (SEARCH, search.words()),
+        Mode::Chat | Mode::Help(_) => (PROMPT, view.app.composer.editor()),
     };
     let columns = usize::from(area.width) - prompt.len();
     let (row, column) = cursor(editor, columns);
@@ -37,7 +37,10 @@ pub(super) fn render(app: &App, area: Rect, buffer: &mut Buffer) -> Position {
         buffer.set_line(
             area.x,
             y,
-            &Line::from(vec![Span::styled(before, app.theme.dim()), Span::raw(text)]),
+            &Line::from(vec![
+                Span::styled(before, view.theme.dim()),
+                Span::raw(text),
+            ]),
             area.width,
         );
     }
@@ -50,7 +53,7 @@ pub(super) fn render(app: &App, area: Rect, buffer: &mut Buffer) -> Position {
 fn cursor(editor: &Editor, columns: usize) -> (usize, usize) {
     let mut before = broken(editor.before_cursor(), columns);
     let column = before.pop().map_or(0, |last| last.width());
-    // A full row leaves the cursor at the start of the next.
+    // After a full row, the cursor is at the start of the next one.
     if column >= columns {
         (before.len() + 1, 0)
     } else {
@@ -63,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_typed_is_broken_at_the_edge_and_the_cursor_stays_on_the_screen() {
+    fn long_lines_break_at_the_edge_and_the_cursor_stays_on_the_screen() {
         let mut editor = Editor::default();
         for (text, rows, at) in [
             ("", vec![""], (0, 0)),

@@ -1,19 +1,19 @@
-//! How things look: colours, signs, and what stands for them on a terminal without either.
+//! Colours and signs, and their replacements on terminals without colours or without Unicode.
 
 use hobnob::protocol::PeerId;
 use hobnob::{DeliveryState, PeerState};
 use ratatui::style::{Color, Modifier, Style};
 
-/// What this terminal can show.
+/// What the terminal can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Theme {
+pub(crate) struct Theme {
     /// False under NO_COLOR (<https://no-color.org>).
-    pub(super) colour: bool,
-    /// False where the locale is not UTF-8: then signs and lines are ASCII.
-    pub(super) unicode: bool,
+    pub(crate) colour: bool,
+    /// False if the locale is not UTF-8: signs and lines are ASCII then.
+    pub(crate) unicode: bool,
 }
 
-/// Colours that can be told apart on black and on white; a key picks one.
+/// Colours that are easy to distinguish on black and on white. A peer's id picks one.
 const NAMES: [Color; 12] = [
     Color::Indexed(31),
     Color::Indexed(34),
@@ -30,9 +30,9 @@ const NAMES: [Color; 12] = [
 ];
 
 impl Theme {
-    /// As the environment says. The locale is what the first of LC_ALL, LC_CTYPE and LANG names
-    /// that is set (POSIX XBD 8.2).
-    pub(super) fn of(variable: impl Fn(&str) -> Option<String>) -> Theme {
+    /// The theme for these environment variables. The first of LC_ALL, LC_CTYPE and LANG that is set
+    /// names the locale (POSIX XBD 8.2).
+    pub(crate) fn of(variable: impl Fn(&str) -> Option<String>) -> Theme {
         let given = |name: &str| variable(name).filter(|value| !value.is_empty());
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
             .into_iter()
@@ -45,7 +45,7 @@ impl Theme {
         }
     }
 
-    /// The same key has the same colour on every screen, whatever it calls itself.
+    /// A peer has the same colour on every screen, whatever its nickname is.
     pub(super) fn name(self, peer: PeerId) -> Style {
         let [first, ..] = *peer.as_bytes();
         self.coloured(NAMES[usize::from(first) % NAMES.len()])
@@ -75,7 +75,7 @@ impl Theme {
         self.coloured(Color::Green)
     }
 
-    /// The line with the title, and the one above the input.
+    /// The title line, and the line above the input.
     pub(super) fn bar(self) -> Style {
         Style::new().add_modifier(Modifier::REVERSED)
     }
@@ -110,21 +110,21 @@ impl Theme {
         }
     }
 
-    /// Between columns.
+    /// The line between columns.
     pub(super) fn upright(self) -> &'static str {
         if self.unicode { "│" } else { "|" }
     }
 
-    /// A line across, with words in it.
+    /// A horizontal line with words in it.
     pub(super) fn rule(self, words: &str, columns: usize) -> String {
         let dash = if self.unicode { "─" } else { "-" };
         let left = format!("{}{words}", dash.repeat(2));
-        let rest = columns.saturating_sub(super::text::width(&left));
+        let rest = columns.saturating_sub(crate::tui::text::width(&left));
         format!("{left}{}", dash.repeat(rest))
     }
 
-    /// How much of a whole is there, in so many columns.
-    pub(super) fn bar_of(self, part: u64, whole: u64, columns: usize) -> (String, String) {
+    /// A progress bar: its full part and its empty part.
+    pub(super) fn progress_bar(self, part: u64, whole: u64, columns: usize) -> (String, String) {
         let wide = u128::try_from(columns).unwrap_or(0);
         let done = (u128::from(part) * wide)
             .checked_div(u128::from(whole))
@@ -138,9 +138,9 @@ impl Theme {
         (full.repeat(done), empty.repeat(columns - done))
     }
 
-    /// Before something that comes here, or goes to others.
-    pub(super) fn direction_sign(self, comes: bool) -> &'static str {
-        match (comes, self.unicode) {
+    /// The sign of a download or an upload.
+    pub(super) fn direction_sign(self, is_download: bool) -> &'static str {
+        match (is_download, self.unicode) {
             (true, true) => "↓",
             (false, true) => "↑",
             (true, false) => "<",
@@ -148,14 +148,14 @@ impl Theme {
         }
     }
 
-    /// What turns while something is looked for.
-    pub(super) fn spinner(self, turn: usize) -> &'static str {
+    /// Turns while the chat looks for people.
+    pub(super) fn spinner(self, ticks: usize) -> &'static str {
         const UNICODE: [&str; 8] = ["⣾", "⣽", "⣻", "⢿", "⡿", "⣟", "⣯", "⣷"];
         const ASCII: [&str; 4] = ["|", "/", "-", "\\"];
         if self.unicode {
-            UNICODE[turn % UNICODE.len()]
+            UNICODE[ticks % UNICODE.len()]
         } else {
-            ASCII[turn % ASCII.len()]
+            ASCII[ticks % ASCII.len()]
         }
     }
 
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_environment_says_what_the_terminal_can() {
+    fn the_environment_decides_about_colours_and_signs() {
         let theme = |set: &[(&str, &str)]| {
             let set: Vec<(String, String)> = set
                 .iter()
@@ -197,5 +197,22 @@ mod tests {
             (false, true)
         );
         assert_eq!(theme(&[("NO_COLOR", "")]), (true, false));
+    }
+
+    #[test]
+    fn a_progress_bar_has_the_same_width_whatever_the_progress() {
+        let theme = Theme {
+            colour: false,
+            unicode: false,
+        };
+        let bar = |part, whole| {
+            let (full, empty) = theme.progress_bar(part, whole, 4);
+            full + &empty
+        };
+        assert_eq!(bar(0, 100), "----");
+        assert_eq!(bar(50, 100), "##--");
+        assert_eq!(bar(u64::MAX, u64::MAX), "####");
+        assert_eq!(bar(0, 0), "####", "an empty file is complete");
+        assert_eq!(bar(200, 100), "####");
     }
 }

@@ -1,4 +1,4 @@
-//! How far our own messages have come, as this screen saw it: pure, and bounded.
+//! The delivery of own messages, by recipient, since this chat started. Pure, and bounded.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -6,38 +6,39 @@ use hobnob::protocol::PeerId;
 use hobnob::{ConversationRef, DeliveryState, MessageId};
 use hobnob_control::wire::{ReceiptLine, SentLine};
 
-/// Messages of which it is known who has them; of older ones, only what the store says.
+/// Maximum number of messages with a state per recipient. For older ones, the chat shows the state
+/// that the store reports.
 const MESSAGES_MAX: usize = 4096;
 
-/// What became of our messages.
+/// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Deliveries {
+pub(crate) struct Deliveries {
     known: BTreeMap<MessageId, Delivery>,
     order: VecDeque<MessageId>,
 }
 
-/// What became of one.
+/// The delivery of one message.
 #[derive(Debug, Default)]
-pub(super) struct Delivery {
-    /// Whom it was for; none while the node has not said.
+pub(crate) struct Delivery {
+    /// The recipients; none until the node has answered.
     to: Option<BTreeSet<PeerId>>,
     sent: BTreeSet<PeerId>,
     delivered: BTreeSet<PeerId>,
 }
 
-/// A state, and in words.
+/// The delivery of a message as the screen shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Shown {
-    pub(super) state: DeliveryState,
-    pub(super) words: String,
+pub(crate) struct DeliveryText {
+    pub(crate) state: DeliveryState,
+    pub(crate) words: String,
 }
 
 impl Deliveries {
-    pub(super) fn sent(&mut self, line: &SentLine) {
+    pub(crate) fn sent(&mut self, line: &SentLine) {
         self.of(line.id.0).to = Some(line.to.iter().map(|peer| peer.0).collect());
     }
 
-    pub(super) fn receipt(&mut self, receipt: &ReceiptLine) {
+    pub(crate) fn receipt(&mut self, receipt: &ReceiptLine) {
         let delivery = self.of(receipt.id.0);
         match receipt.state {
             DeliveryState::Queued => {}
@@ -46,12 +47,12 @@ impl Deliveries {
         }
     }
 
-    pub(super) fn get(&self, id: MessageId) -> Option<&Delivery> {
+    pub(crate) fn get(&self, id: MessageId) -> Option<&Delivery> {
         self.known.get(&id)
     }
 
-    /// Whether somebody does not have a message that was written for them.
-    pub(super) fn any_lacks(&self) -> bool {
+    /// Whether some message has not reached all its recipients.
+    pub(crate) fn any_lacks(&self) -> bool {
         self.known.values().any(|delivery| {
             delivery
                 .to
@@ -61,14 +62,14 @@ impl Deliveries {
         })
     }
 
-    /// What is said beside a message of ours, of which the node said `base`.
-    pub(super) fn shown(
+    /// The text beside an own message. `base`: the state that the node reported with the message.
+    pub(crate) fn text(
         &self,
         id: MessageId,
         conversation: &ConversationRef,
         base: DeliveryState,
-    ) -> Shown {
-        let of_base = |state: DeliveryState| Shown {
+    ) -> DeliveryText {
+        let of_base = |state: DeliveryState| DeliveryText {
             state,
             words: state.as_str().to_owned(),
         };
@@ -97,8 +98,8 @@ impl Deliveries {
 }
 
 impl Delivery {
-    /// Those who have it, and those who do not yet.
-    pub(super) fn have_and_lack(&self) -> (BTreeSet<PeerId>, BTreeSet<PeerId>) {
+    /// The recipients that have the message, and those that do not have it yet.
+    pub(crate) fn have_and_lack(&self) -> (BTreeSet<PeerId>, BTreeSet<PeerId>) {
         let lack = self
             .to
             .iter()
@@ -109,22 +110,23 @@ impl Delivery {
         (self.delivered.clone(), lack)
     }
 
-    fn in_room(&self, to: &BTreeSet<PeerId>, base: DeliveryState) -> Shown {
+    fn in_room(&self, to: &BTreeSet<PeerId>, base: DeliveryState) -> DeliveryText {
         let have = to.intersection(&self.delivered).count();
         if to.is_empty() {
-            return Shown {
+            return DeliveryText {
                 state: base,
                 words: "nobody else is here".into(),
             };
         }
         if have == 0 && base != DeliveryState::Delivered {
             let state = self.furthest().max(base).min(DeliveryState::Sent);
-            return Shown {
+            return DeliveryText {
                 state,
                 words: state.as_str().to_owned(),
             };
         }
-        // The node says delivered once all have it, whether or not each receipt was seen here.
+        // The node reports "delivered" once all recipients have it. Some receipts may have been
+        // missed here.
         let have = if base == DeliveryState::Delivered {
             to.len()
         } else {
@@ -135,7 +137,7 @@ impl Delivery {
         } else {
             DeliveryState::Sent
         };
-        Shown {
+        DeliveryText {
             state,
             words: format!("delivered {have} of {}", to.len()),
         }
@@ -188,22 +190,22 @@ mod tests {
     }
 
     #[test]
-    fn in_a_room_it_is_counted_who_has_a_message() {
+    fn a_room_counts_the_recipients_that_have_a_message() {
         use DeliveryState::{Delivered, Queued, Sent};
         let mut deliveries = Deliveries::default();
         let words = |deliveries: &Deliveries| {
-            let shown = deliveries.shown(ID, &lobby(), Queued);
+            let shown = deliveries.text(ID, &lobby(), Queued);
             (shown.state, shown.words)
         };
         assert_eq!(words(&deliveries), (Queued, "queued".into()));
-        // Receipts may come before it is known whom the message is for.
+        // Receipts may arrive before the node's answer with the recipients.
         deliveries.receipt(&receipt(2, Sent));
         assert_eq!(words(&deliveries), (Sent, "sent".into()));
         deliveries.sent(&sent(lobby(), &[2, 3]));
         assert_eq!(words(&deliveries), (Sent, "sent".into()));
         deliveries.receipt(&receipt(2, Delivered));
         assert_eq!(words(&deliveries), (Sent, "delivered 1 of 2".into()));
-        // Somebody it was not for counts for nothing.
+        // A receipt from somebody who is no recipient is not counted.
         deliveries.receipt(&receipt(9, Delivered));
         assert_eq!(words(&deliveries), (Sent, "delivered 1 of 2".into()));
         deliveries.receipt(&receipt(3, Delivered));
@@ -215,29 +217,29 @@ mod tests {
         let mut deliveries = Deliveries::default();
         deliveries.sent(&sent(lobby(), &[]));
         assert_eq!(
-            deliveries.shown(ID, &lobby(), DeliveryState::Queued).words,
+            deliveries.text(ID, &lobby(), DeliveryState::Queued).words,
             "nobody else is here"
         );
     }
 
     #[test]
-    fn a_direct_message_is_where_its_peer_has_it() {
+    fn a_direct_message_has_the_state_of_its_one_recipient() {
         let mut deliveries = Deliveries::default();
         let bob = ConversationRef::Direct(peer(2));
         deliveries.sent(&sent(bob.clone(), &[2]));
         assert_eq!(
-            deliveries.shown(ID, &bob, DeliveryState::Queued).words,
+            deliveries.text(ID, &bob, DeliveryState::Queued).words,
             "queued"
         );
         deliveries.receipt(&receipt(2, DeliveryState::Delivered));
         assert_eq!(
-            deliveries.shown(ID, &bob, DeliveryState::Queued).words,
+            deliveries.text(ID, &bob, DeliveryState::Queued).words,
             "delivered"
         );
     }
 
     #[test]
-    fn only_so_many_are_remembered() {
+    fn the_oldest_deliveries_are_forgotten() {
         let mut deliveries = Deliveries::default();
         for seq in 0..10_000 {
             deliveries.of(MessageId { log: LogId(1), seq });

@@ -1,62 +1,62 @@
-//! What a conversation shows: messages, and what the screen itself says between them.
+//! The entries of a conversation on the screen: messages, and the chat's own notes between them.
 
 use std::cell::RefCell;
 
 use hobnob_control::wire::{MessageLine, Time};
 
-/// Something this screen said by itself.
+/// A line from the chat itself, such as an answer to a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Note {
-    pub(super) at: Time,
-    pub(super) tone: Tone,
-    pub(super) text: String,
+pub(crate) struct Note {
+    pub(crate) at: Time,
+    pub(crate) tone: Tone,
+    pub(crate) text: String,
 }
 
-/// How a note sounds.
+/// What a note is for. Warnings have another colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tone {
+pub(crate) enum Tone {
     Info,
     Warning,
 }
 
-/// A message or a note, and the lines it was last broken into.
+/// A message or a note, and the lines into which its text was wrapped last.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) content: EntryContent,
+pub(crate) struct Entry {
+    pub(crate) content: EntryContent,
     wrapped: RefCell<Option<(usize, Vec<String>)>>,
 }
 
 #[derive(Debug)]
-pub(super) enum EntryContent {
+pub(crate) enum EntryContent {
     Message(MessageLine),
     Note(Note),
 }
 
 impl Entry {
-    pub(super) fn new(content: EntryContent) -> Entry {
+    pub(crate) fn new(content: EntryContent) -> Entry {
         Entry {
             content,
             wrapped: RefCell::new(None),
         }
     }
 
-    /// When it came here.
-    pub(super) fn at(&self) -> Time {
+    /// When the message arrived, or when the note was written.
+    pub(crate) fn at(&self) -> Time {
         match &self.content {
             EntryContent::Message(message) => message.received_at,
             EntryContent::Note(note) => note.at,
         }
     }
 
-    pub(super) fn message(&self) -> Option<&MessageLine> {
+    pub(crate) fn message(&self) -> Option<&MessageLine> {
         match &self.content {
             EntryContent::Message(message) => Some(message),
             EntryContent::Note(_) => None,
         }
     }
 
-    /// Its text in lines of so many columns, kept until another width is asked for.
-    pub(super) fn wrapped(
+    /// The text in lines of so many columns. The lines are cached until the width changes.
+    pub(crate) fn wrapped(
         &self,
         columns: usize,
         wrap: impl FnOnce() -> Vec<String>,
@@ -72,8 +72,8 @@ impl Entry {
         }
     }
 
-    /// About how much memory it takes.
-    pub(super) fn bytes(&self) -> usize {
+    /// The approximate memory in bytes.
+    pub(crate) fn bytes(&self) -> usize {
         let text = match &self.content {
             EntryContent::Message(message) => {
                 message.body.text.as_ref().map_or(0, String::len)
@@ -82,5 +82,23 @@ impl Entry {
             EntryContent::Note(note) => note.text.len(),
         };
         text + size_of::<Entry>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_wrapped_again_only_for_another_width() {
+        let entry = Entry::new(EntryContent::Note(Note {
+            at: Time(0),
+            tone: Tone::Info,
+            text: "one two".into(),
+        }));
+        let lines = |columns, text: &str| entry.wrapped(columns, || vec![text.to_owned()]);
+        assert_eq!(lines(80, "first"), ["first"]);
+        assert_eq!(lines(80, "not called"), ["first"]);
+        assert_eq!(lines(40, "second"), ["second"]);
     }
 }
