@@ -296,8 +296,8 @@ impl EventLoop {
         Ok(Ended::Quit)
     }
 
-    /// Saves what was read and gives the terminal back. Returns whether some message is not delivered
-    /// yet.
+    /// Saves what was read and gives the terminal back. Returns whether some message is not
+    /// delivered yet.
     fn end(mut self) -> bool {
         self.app.save_read();
         while let Some(output) = self.app.poll_output() {

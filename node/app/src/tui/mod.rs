@@ -2,8 +2,8 @@
 //!
 //! [`app`] holds the state. It is pure: keys, events and answers go in; requests and other outputs
 //! come out. [`view`] draws the state. [`event_loop`] connects both with the [`terminal`], and with
-//! the node through [`node_link`]. Like every other command, the chat talks to the node only over the
-//! control socket.
+//! the node through [`node_link`]. Like every other command, the chat talks to the node only over
+//! the control socket.
 //!
 //! [`layout`] and [`text`] measure, so both the state and the drawing use them. [`picture`] makes
 //! small pictures, [`folder_names`] and [`read_markers`] read and write files.

@@ -1,5 +1,5 @@
-//! Text in cells of the terminal: measures it, wraps it, and makes texts from peers safe to show. No
-//! function here splits a grapheme.
+//! Text in cells of the terminal: measures it, wraps it, and makes texts from peers safe to show.
+//! No function here splits a grapheme.
 
 use hobnob::protocol::text::visible;
 use unicode_segmentation::UnicodeSegmentation;
@@ -52,9 +52,9 @@ fn limit_graphemes(text: &str) -> String {
         .collect()
 }
 
-/// Wraps one line into lines of at most `columns`: at spaces and beside wide characters if possible,
-/// else between graphemes. `first` columns of the first line are in use already. A grapheme that is
-/// wider than a line gets its own line.
+/// Wraps one line into lines of at most `columns`: at spaces and beside wide characters if
+/// possible, else between graphemes. `first` columns of the first line are in use already. A
+/// grapheme that is wider than a line gets its own line.
 pub(super) fn wrap(text: &str, columns: usize, first: usize) -> Vec<String> {
     let columns = columns.max(1);
     let mut wrapped = Wrapped {

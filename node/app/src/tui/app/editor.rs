@@ -88,8 +88,8 @@ impl Editor {
         }
     }
 
-    /// Inserts text at the cursor. Keeps line breaks, turns tabs into spaces and drops other control
-    /// characters.
+    /// Inserts text at the cursor. Keeps line breaks, turns tabs into spaces and drops other
+    /// control characters.
     pub(crate) fn insert(&mut self, text: &str) {
         let clean: String = text
             .replace("\r\n", "\n")

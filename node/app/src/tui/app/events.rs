@@ -48,7 +48,8 @@ impl App {
         }
     }
 
-    /// A direct conversation says that its peer has come or gone. Rooms are compared with each poll.
+    /// A direct conversation says that its peer has come or gone. Rooms are compared with each
+    /// poll.
     fn peer(&mut self, peer: PeerLine) {
         let direct = ConversationRef::Direct(peer.peer.0);
         let words = wording::peer(&peer);

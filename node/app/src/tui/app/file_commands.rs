@@ -16,8 +16,8 @@ use crate::tui::text::fit;
 const NAME_MAX: usize = 30;
 
 impl App {
-    /// Offers a file in the open conversation. The node answers once it has read the file, which may
-    /// take a while.
+    /// Offers a file in the open conversation. The node answers once it has read the file, which
+    /// may take a while.
     pub(super) fn offer(&mut self, word: &PathWord) {
         let path = self.composer.path(word);
         let said = format!("[offers {}]", typed_path::shown(&path));

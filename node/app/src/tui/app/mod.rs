@@ -1,8 +1,8 @@
 //! The state of the chat: keys, events and answers go in; requests and other outputs come out.
 //!
 //! [`App`] owns the parts and passes each input to the part that it concerns. Each part has a file
-//! here. Nothing here draws: `view` imports this module, and never the reverse. Nothing here reads a
-//! clock or does I/O either, so a test can produce every state of the screen.
+//! here. Nothing here draws: `view` imports this module, and never the reverse. Nothing here reads
+//! a clock or does I/O either, so a test can produce every state of the screen.
 
 mod alerts;
 mod answers;

@@ -1,5 +1,5 @@
-//! The state of offered files: the progress of downloads here, and of uploads to each peer. Pure, and
-//! bounded.
+//! The state of offered files: the progress of downloads here, and of uploads to each peer. Pure,
+//! and bounded.
 
 use std::collections::BTreeMap;
 

@@ -2,8 +2,8 @@
 //! notes between them. The rest stays in the store and is read in pages while the user scrolls.
 //!
 //! Pure: the window names the page that it needs, and receives it later. The number of entries and
-//! bytes is bounded: the window drops those furthest from the screen, and reads them again when they
-//! are needed.
+//! bytes is bounded: the window drops those furthest from the screen, and reads them again when
+//! they are needed.
 
 use std::collections::VecDeque;
 

@@ -1,5 +1,5 @@
-//! Small pictures: makes them from picture files for the cells of this terminal, and draws them over
-//! rows of messages.
+//! Small pictures: makes them from picture files for the cells of this terminal, and draws them
+//! over rows of messages.
 //!
 //! `capabilities` finds out what the terminal can show. `decode` reads the files, which may be
 //! hostile.
@@ -168,8 +168,8 @@ impl Picture {
         }
     }
 
-    /// Draws the part of the picture that is inside the area. `top`: the row of the area at which the
-    /// picture begins; negative above the area.
+    /// Draws the part of the picture that is inside the area. `top`: the row of the area at which
+    /// the picture begins; negative above the area.
     pub(super) fn render(&self, top: i16, area: Rect, buffer: &mut Buffer) {
         let rows_of = |rows| SlicedImage::new(rows, SignedPosition { x: 0, y: top });
         match &*self.0 {

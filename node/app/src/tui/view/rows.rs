@@ -1,5 +1,5 @@
-//! The rows of a message: `14:03 ann │ good morning ✓ delivered`. A rule above it marks a new day or
-//! the first unread message.
+//! The rows of a message: `14:03 ann │ good morning ✓ delivered`. A rule above it marks a new day
+//! or the first unread message.
 //!
 //! Every row of a message has the bar, and no other row has it. So no message can look like another
 //! line of the screen.
@@ -268,8 +268,8 @@ impl<'a> Context<'a> {
         rows.collect()
     }
 
-    /// Adds the bar to the rows. The time and the name go before the first row, and the suffix after
-    /// the last one or below it.
+    /// Adds the bar to the rows. The time and the name go before the first row, and the suffix
+    /// after the last one or below it.
     fn bars(
         &self,
         time: &str,

@@ -30,8 +30,8 @@ const NAMES: [Color; 12] = [
 ];
 
 impl Theme {
-    /// The theme for these environment variables. The first of LC_ALL, LC_CTYPE and LANG that is set
-    /// names the locale (POSIX XBD 8.2).
+    /// The theme for these environment variables. The first of LC_ALL, LC_CTYPE and LANG that is
+    /// set names the locale (POSIX XBD 8.2).
     pub(crate) fn of(variable: impl Fn(&str) -> Option<String>) -> Theme {
         let given = |name: &str| variable(name).filter(|value| !value.is_empty());
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
