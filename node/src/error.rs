@@ -15,7 +15,7 @@ use hobnob_core::policy::POLICIES_MAX;
 pub enum StartError {
     /// The folder for the key and the database cannot be created or used.
     #[error(
-        "can't use the folder {dir}: {source}; choose another with --home, or mend its permissions"
+        "can't use the folder {dir}: {source}; choose another with --home, or correct its permissions"
     )]
     Home {
         /// The folder.
@@ -41,7 +41,7 @@ pub enum StartError {
     },
     /// The key file exists but does not contain a key.
     #[error(
-        "{path} does not hold a hobnob key ({why}); restore it from a backup, or move it away to start with a new identity"
+        "{path} does not contain a hobnob key ({why}); restore it from a backup, or move it away to start with a new identity"
     )]
     Key {
         /// The file.
@@ -63,7 +63,7 @@ pub enum StartError {
 /// Why a node does not answer a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NodeError {
-    /// It has stopped.
+    /// The node has stopped.
     #[error("the node has stopped")]
     Stopped,
     /// The store could not answer.
@@ -115,7 +115,7 @@ pub enum SendError {
     /// The name belongs to no peer, or to several.
     #[error(transparent)]
     Name(#[from] ResolveError),
-    /// This peer was never met, and there is no address for it.
+    /// The node has no address of this peer.
     #[error(
         "{0} is not known here: it has not been seen on this network; give an address or a ticket"
     )]
@@ -172,7 +172,7 @@ pub enum SendError {
     Blocked(String),
     /// A peer answered that uses the name of a verified one.
     #[error(
-        "whoever answers there has the name of somebody whom you have verified with another key than {0}; nothing was sent"
+        "the node that answered ({0}) uses the name of a peer that you have verified with another key; nothing was sent"
     )]
     NameTaken(PeerId),
     /// The message is not valid.
@@ -237,16 +237,14 @@ impl SendError {
 /// Why a policy was not changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
-    /// It is this node.
+    /// The peer is this node.
     #[error("that is this node itself")]
     Myself,
-    /// There are too many policies.
-    #[error(
-        "{POLICIES_MAX} peers are ignored, blocked or verified, which is as many as there can be: undo one first"
-    )]
+    /// There are policies about too many peers.
+    #[error("{POLICIES_MAX} peers are ignored, blocked or verified, the maximum: undo one first")]
     TooMany,
-    /// The policy applies until this node ends, but it is not on disk.
-    #[error("that holds until the node ends, and could not be stored for later: {0}")]
+    /// The change applies until this node stops, because it could not be stored.
+    #[error("the change applies until the node stops, because it could not be stored: {0}")]
     Store(String),
     /// The node has stopped.
     #[error("the node has stopped")]
@@ -262,13 +260,13 @@ pub enum JoinError {
     /// The secret is empty or too long.
     #[error("a room's secret has 1 to {0} bytes")]
     Secret(usize),
-    /// A room of this name but another secret is joined.
+    /// The node is in a room with this name and another secret.
     #[error("this node is in {0} already, with another secret: leave it first")]
     OtherSecret(RoomName),
     /// The node is not in that room.
     #[error("this node is not in {0}")]
     NotInRoom(RoomName),
-    /// It could not be stored.
+    /// The change could not be stored.
     #[error("that could not be stored: {0}")]
     Store(String),
     /// The node has stopped.

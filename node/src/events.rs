@@ -103,7 +103,7 @@ impl Drop for Events {
     fn drop(&mut self) {
         let mut queue = self.stream.queue();
         queue.readers.remove(&self.reader);
-        queue.let_go();
+        queue.drop_read();
     }
 }
 
@@ -228,7 +228,7 @@ impl Queue {
         let reader = self
             .readers
             .get_mut(&reader)
-            .expect("a reader is there until it is dropped");
+            .expect("a reader is registered until it is dropped");
         if reader.next < first {
             let missed = first - reader.next;
             reader.next = first;
@@ -242,7 +242,7 @@ impl Queue {
         reader.next += 1;
         let event = self.events[index].clone();
         if index == 0 {
-            self.let_go();
+            self.drop_read();
         }
         Some(Ok(event))
     }
@@ -259,11 +259,11 @@ impl Queue {
     fn skip(&mut self, reader: u64) {
         let next = self.next();
         self.readers.insert(reader, Reader { next, waker: None });
-        self.let_go();
+        self.drop_read();
     }
 
     /// Drops the events that all readers have read.
-    fn let_go(&mut self) {
+    fn drop_read(&mut self) {
         let needed = self
             .readers
             .values()
@@ -307,7 +307,7 @@ mod tests {
     fn notice(number: u64, bytes: usize) -> Event {
         Event::Notice(Notice {
             number,
-            code: "clock",
+            code: "clock".into(),
             text: "x".repeat(bytes),
             peer: None,
         })

@@ -1,11 +1,12 @@
-//! Files, as a node's users see them: offered, accepted, declined, listed. The content of what is
-//! accepted comes by itself, whatever happens meanwhile, and lands in the downloads folder when it
-//! is whole.
+//! Files in the public API: offer, accept, decline, list.
+//!
+//! Not here: the transfers (`transfers`). An accepted file is downloaded in the background, across
+//! restarts and lost connections. It appears in the downloads folder when it is complete.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hobnob_protocol::{Offer, PeerId};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::transfers::messages::{FileCommand, ToTransfers};
 use crate::{ConversationRef, MessageId, Node, PathKind, SendError, Sent};
@@ -15,12 +16,12 @@ use tokio::sync::oneshot;
 /// How a node is to receive files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilesConfig {
-    /// Where they go. Made when the first one is accepted. What is on its way already goes on where
-    /// it was begun.
+    /// The downloads folder. It is created when the first file is accepted. Downloads in progress
+    /// stay in the folder they started in.
     pub downloads: PathBuf,
-    /// Whose direct offers are accepted without asking.
+    /// The peers whose direct offers are accepted automatically.
     pub accept_from: Vec<AcceptFrom>,
-    /// The largest that is accepted without asking, in bytes; none: any.
+    /// The largest file in bytes that is accepted automatically. `None` means any size.
     pub size_max: Option<u64>,
 }
 
@@ -38,9 +39,9 @@ impl FilesConfig {
 /// Whose direct offers are accepted without asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AcceptFrom {
-    /// This peer's.
+    /// Offers from this peer.
     Peer(PeerId),
-    /// Those of peers that this node's user has verified.
+    /// Offers from peers that the user has verified.
     Verified,
 }
 
@@ -62,17 +63,17 @@ impl std::str::FromStr for AcceptFrom {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileState {
-    /// Nobody has decided yet; one's own can be had.
+    /// The recipient has not decided. An own offer is available to its recipients.
     Offered,
-    /// Accepted; nobody who has it is at hand, or there is no room for it.
+    /// Accepted, but no peer that has it is connected, or the disk is full.
     Waiting,
-    /// It is coming, or going.
+    /// The content is being transferred.
     Moving,
-    /// All of it is there.
+    /// The recipient has all of it.
     Done,
-    /// Not wanted; or taken back.
+    /// The recipient declined, or the sender withdrew the offer.
     Declined,
-    /// It can't be had.
+    /// The content is not available.
     Failed,
 }
 
@@ -94,75 +95,83 @@ impl FileState {
 /// named.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FileInfo {
-    /// The id of the message that offers it.
+    /// The id of the message with the offer.
     pub id: MessageId,
-    /// Where it was offered.
+    /// The conversation of the offer.
     pub conversation: ConversationRef,
-    /// Who offers it.
+    /// The peer that made the offer.
     pub from: PeerId,
-    /// Their name to show.
+    /// The name of this peer to show.
     pub name: String,
-    /// What is offered.
+    /// The offer.
     pub offer: Offer,
-    /// Whether it is our own.
+    /// Whether this node made the offer.
     pub own: bool,
-    /// How things stand.
+    /// The state.
     pub state: FileState,
-    /// Bytes that are here; of our own: that this run has sent.
+    /// Bytes that are here. For an own offer, bytes that this run has sent.
     pub bytes: u64,
-    /// Bytes per second, while it moves.
+    /// Bytes per second during a transfer.
     pub rate: Option<u64>,
-    /// Who sends it; of our own: to whom it goes or went.
+    /// The peers that send the content. For an own offer, the peer that receives it.
     pub peers: Vec<PeerId>,
-    /// By which way, to the first of them.
+    /// How the session reaches the first of `peers`.
     pub path: Option<PathKind>,
-    /// Where it is, once it is here. Of our own, [`Node::files`] tells it, events do not.
+    /// The path of the complete file or folder. For own offers only [`Node::files`] has it, and
+    /// events do not.
     pub place: Option<PathBuf>,
-    /// What picture it is (PNG, JPEG, GIF or WebP), once its content is here.
+    /// The picture (PNG, JPEG, GIF or WebP) in a complete file.
     pub picture: Option<Picture>,
-    /// Why it is so.
+    /// The reason for the state.
     pub why: Option<String>,
-    /// When the offer came or was made, in milliseconds since the Unix epoch.
+    /// When this node received or made the offer, in milliseconds since the Unix epoch.
     pub received_at_ms: u64,
 }
 
-/// A picture file whose content is here.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A complete picture file. This type is also the JSON form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Picture {
-    /// Pixels, as the file says. Nobody has looked whether the rest of the file is so.
+    /// The width in pixels, from the beginning of the file. The node does not decode the rest.
     pub width: u32,
-    /// Likewise.
+    /// The height in pixels.
     pub height: u32,
-    /// Where the file is: one's own where it was offered, a received one where it was saved.
+    /// The path of the file.
+    ///
+    /// JSON has no bytes that are not UTF-8. They become U+FFFD there.
+    #[serde(serialize_with = "lossy")]
     pub path: PathBuf,
 }
 
-/// Why nothing came of something about files.
+fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
+}
+
+/// Why a request about files failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {
-    /// The path can't be offered.
+    /// The file or folder at the path can't be offered.
     #[error("{0}")]
     Path(String),
-    /// Nobody has offered that.
+    /// No offer has this id.
     #[error("there is no offer with that id: `hobnob files` lists them")]
     NoSuchOffer,
-    /// It is this node's own.
+    /// The offer is an own one.
     #[error("that is this node's own offer")]
     Own,
-    /// It is here.
+    /// The file is here already.
     #[error("that is here already: {0}")]
     Here(String),
-    /// There are too many.
-    #[error("{0} files are on their way, which is as many as can be: wait for one, or decline one")]
+    /// Too many downloads are running.
+    #[error("{0} downloads are running, the maximum: wait for one to finish, or decline one")]
     TooMany(usize),
-    /// There is no room.
-    #[error("there is no room for it in {folder}: it needs {needs} bytes, and {free} are free")]
+    /// The disk does not have enough space.
+    #[error("{folder} has too little space: the download needs {needs} bytes, and {free} are free")]
     NoRoom {
         /// The downloads folder.
         folder: String,
-        /// How many bytes it needs.
+        /// Bytes that the download needs.
         needs: u64,
-        /// How many there are.
+        /// Bytes that are free.
         free: u64,
     },
     /// The downloads folder can't be used.
@@ -170,7 +179,7 @@ pub enum FileError {
     Downloads {
         /// The folder.
         folder: String,
-        /// What the system says.
+        /// The error of the system.
         why: String,
     },
     /// The store could not answer.
@@ -184,7 +193,7 @@ pub enum FileError {
 /// Why a file was not offered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OfferError {
-    /// The file can't be.
+    /// The file is not usable.
     #[error(transparent)]
     File(#[from] FileError),
     /// The message can't be sent.
@@ -193,8 +202,8 @@ pub enum OfferError {
 }
 
 impl Node {
-    /// Offers what is at `path`, a file or a folder, to a peer. It must stay there as it is until
-    /// it was fetched.
+    /// Offers a file or folder to a peer. It must stay at `path`, unchanged, until the peer has
+    /// downloaded it.
     ///
     /// ```
     /// # #[tokio::main]

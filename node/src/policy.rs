@@ -53,7 +53,7 @@ impl Node {
     /// let ann = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
     /// let bob = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
     /// let peer = ann.resolve(bob.status().await?.ticket.into()).await?;
-    /// println!("does it say there, too: {}?", ann.words(peer).await.join(" "));
+    /// println!("does bob see the same words? {}", ann.words(peer).await.join(" "));
     /// assert!(ann.verify(peer).await?.policy.verified.is_some());
     /// # Ok(()) }
     /// ```

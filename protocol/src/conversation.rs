@@ -60,7 +60,8 @@ impl fmt::Debug for ConversationId {
 /// assert_eq!(RoomName::lobby().as_str(), "lobby");
 /// # Ok::<(), hobnob_protocol::conversation::NotARoomName>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct RoomName(String);
 
 /// The text is not the name of a room.
@@ -101,6 +102,20 @@ impl FromStr for RoomName {
 impl fmt::Display for RoomName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "#{}", self.0)
+    }
+}
+
+impl From<RoomName> for String {
+    fn from(room: RoomName) -> String {
+        room.to_string()
+    }
+}
+
+impl TryFrom<String> for RoomName {
+    type Error = NotARoomName;
+
+    fn try_from(word: String) -> Result<Self, NotARoomName> {
+        word.parse()
     }
 }
 

@@ -148,7 +148,7 @@ impl Notices {
         self.last += 1;
         let notice = Notice {
             number: self.last,
-            code,
+            code: code.into(),
             text,
             peer,
         };
@@ -162,10 +162,13 @@ impl Notices {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
 
-    fn codes(reports: &Reports) -> Vec<&'static str> {
-        reports.recent().iter().map(|notice| notice.code).collect()
+    fn codes(reports: &Reports) -> Vec<Cow<'static, str>> {
+        let recent = reports.recent();
+        recent.into_iter().map(|notice| notice.code).collect()
     }
 
     #[test]

@@ -5,12 +5,12 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use hobnob::ConversationRef;
 use hobnob::protocol::conversation::ROOM_SECRET_MAX;
 use hobnob::protocol::{RoomName, Target};
+use hobnob::{ConversationRef, RoomInfo};
 use hobnob_control::wire::{
     Base64, Done, GetStatus, HistoryFilter, JoinRoom, ListPeers, ListRooms, PartRoom, PeerLine,
-    PeerList, Resolve, Resolved, RoomLine, RoomList, StatusLine, Text, WireEvent,
+    PeerList, Resolve, Resolved, RoomList, StatusLine, Text, WireEvent,
 };
 use hobnob_control::{Client, ClientError};
 
@@ -191,7 +191,7 @@ pub(crate) async fn join(
         .transpose()?
         .map(Base64);
     session::ask(flags, false, async |client| {
-        let room: RoomLine = client
+        let room: RoomInfo = client
             .ask(JoinRoom {
                 room: Text(room),
                 secret,

@@ -7,10 +7,9 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use hobnob::MessageId;
+use hobnob::{MessageId, Notice};
 use hobnob_control::wire::{
-    GetStatus, HISTORY_PAGE_MAX, HistoryFilter, MessageLine, NoticeLine, StatusLine, Text, Time,
-    WireEvent,
+    GetStatus, HISTORY_PAGE_MAX, HistoryFilter, MessageLine, StatusLine, Text, Time, WireEvent,
 };
 use hobnob_control::{Client, ClientError, Subscription};
 
@@ -70,7 +69,7 @@ pub(crate) struct EventStream {
     client: Client,
     events: Subscription,
     missed: VecDeque<MessageLine>,
-    missed_notices: VecDeque<NoticeLine>,
+    missed_notices: VecDeque<Notice>,
     /// The last notice that was seen.
     noticed: u64,
     /// Events that arrived while messages were read back.

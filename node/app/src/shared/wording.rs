@@ -6,10 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use hobnob::protocol::PeerId;
 use hobnob::protocol::text::visible;
-use hobnob::{ConversationRef, FileState, PeerState};
+use hobnob::{ConversationRef, FileState, PeerState, Picture, RoomInfo};
 use hobnob_control::wire::{
-    BodyFields, FileLine, ListPeers, MessageLine, OfferFields, PeerLine, PictureFields,
-    PolicyFields, RelayLine, RoomLine, StatusLine, WireEvent,
+    BodyFields, FileLine, ListPeers, MessageLine, OfferFields, PeerLine, PolicyFields, RelayLine,
+    StatusLine, WireEvent,
 };
 use hobnob_control::{Client, ClientError};
 
@@ -144,7 +144,7 @@ pub(crate) fn file_size(file: &FileLine) -> String {
 }
 
 /// `1920×1080`
-pub(crate) fn pixels(picture: &PictureFields) -> String {
+pub(crate) fn pixels(picture: &Picture) -> String {
     format!("{}×{}", picture.width, picture.height)
 }
 
@@ -332,11 +332,11 @@ fn policy(policy: &PolicyFields) -> String {
 }
 
 /// `#ops  secret  2 here`
-pub(crate) fn room(room: &RoomLine) -> String {
+pub(crate) fn room(room: &RoomInfo) -> String {
     let kind = if room.open { "open" } else { "with a secret" };
     format!(
         "{} ({kind}, {} here)",
-        room.room.0,
+        room.name,
         count(room.here.len(), "other")
     )
 }
@@ -366,7 +366,7 @@ pub(crate) fn who_can_see(status: &StatusLine) -> String {
         .rooms
         .iter()
         .filter(|room| room.open)
-        .map(|room| room.room.0.to_string())
+        .map(|room| room.name.to_string())
         .collect();
     let relays = if status.relays.is_empty() {
         ""

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hobnob::{
-    DeliveryState, HistoryQuery, KICKED_FOR, Node, PeerInfo, PolicyError, SendError, Sent,
+    DeliveryState, HistoryQuery, KICKED_FOR, Node, PeerInfo, PolicyError, RoomInfo, SendError, Sent,
 };
 use hobnob_protocol::{Body, PeerId, RoomName, Target};
 use serde::Serialize;
@@ -17,8 +17,8 @@ use crate::wire::{
     Done, Failure, FileLine, FileList, GetStatus, HISTORY_PAGE_MAX, HistoryFilter, Ignore,
     JoinRoom, Kick, Kicked, ListFiles, ListPeers, ListRooms, MessageLine, MessageList, OfferFile,
     Outcome, PartRoom, PeerLine, PeerList, Ping, Pong, Request, RequestLine, Resolve, Resolved,
-    RoomLine, RoomList, SendMessage, SentLine, SetNick, StatusLine, Subscribe, Text, Unblock,
-    Unignore, Verification, Verify, WaitOptions, Why, dispatch, to_line,
+    RoomList, SendMessage, SentLine, SetNick, StatusLine, Subscribe, Text, Unblock, Unignore,
+    Verification, Verify, WaitOptions, Why, dispatch, to_line,
 };
 
 /// The line that answers a request. `over` ends all waiting: the answer then has the state that was
@@ -209,9 +209,9 @@ impl Handle for HistoryFilter {
 }
 
 impl Handle for JoinRoom {
-    async fn carry_out(self, context: Context<'_>) -> Result<RoomLine, Failure> {
+    async fn carry_out(self, context: Context<'_>) -> Result<RoomInfo, Failure> {
         let secret = self.secret.map(|secret| secret.0);
-        Ok(context.node().join(self.room.0, secret).await?.into())
+        Ok(context.node().join(self.room.0, secret).await?)
     }
 }
 
@@ -225,9 +225,7 @@ impl Handle for PartRoom {
 impl Handle for ListRooms {
     async fn carry_out(self, context: Context<'_>) -> Result<RoomList, Failure> {
         let rooms = context.node().rooms().await?;
-        Ok(RoomList {
-            rooms: rooms.into_iter().map(RoomLine::from).collect(),
-        })
+        Ok(RoomList { rooms })
     }
 }
 

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use hobnob_protocol::PeerId;
 use serde::{Deserialize, Serialize};
 
-use super::event::{MessageLine, PeerLine, RoomLine};
+use super::event::{MessageLine, PeerLine};
 use super::failure::Failure;
+use hobnob::RoomInfo;
 use hobnob_local::json::Text;
 
 /// One answer.
@@ -73,7 +74,7 @@ pub struct MessageList {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomList {
     /// Every room that this node is in.
-    pub rooms: Vec<RoomLine>,
+    pub rooms: Vec<RoomInfo>,
 }
 
 /// Answers `resolve`.

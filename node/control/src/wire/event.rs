@@ -1,8 +1,11 @@
 //! Event lines: the same on the control socket and in the output of commands with `--json`.
+//!
+//! An API type whose JSON form serde can derive is used as it is. The types here add or change
+//! fields.
 
 use std::net::SocketAddr;
 
-use hobnob_protocol::{Body, HostPort, Nickname, PeerId, RoomName};
+use hobnob_protocol::{Body, HostPort, Nickname, PeerId};
 use serde::{Deserialize, Serialize};
 
 use super::file::{FileLine, OfferFields};
@@ -46,13 +49,13 @@ pub enum WireEvent {
     /// An own message is queued, and has reached this state.
     Sent(SentLine),
     /// A room.
-    Room(RoomLine),
+    Room(RoomInfo),
     /// The state of this node.
     Status(StatusLine),
     /// An offered file is new, changed its state, or made progress.
     File(Box<FileLine>),
     /// A text for the user.
-    Notice(NoticeLine),
+    Notice(Notice),
     /// The reader was too slow, so the node skipped events. The messages are in the history.
     Lagged {
         /// The number of skipped events.
@@ -181,17 +184,6 @@ pub struct SentLine {
     pub state: DeliveryState,
 }
 
-/// A room: see [`RoomInfo`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RoomLine {
-    /// Its name.
-    pub room: Text<RoomName>,
-    /// Whether it has no secret.
-    pub open: bool,
-    /// The members that are connected.
-    pub here: Vec<Text<PeerId>>,
-}
-
 /// The state of this node: see [`Status`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusLine {
@@ -204,13 +196,13 @@ pub struct StatusLine {
     /// Its id, addresses and relays in one word.
     pub ticket: String,
     /// Its rooms.
-    pub rooms: Vec<RoomLine>,
+    pub rooms: Vec<RoomInfo>,
     /// Its relays.
     #[serde(default)]
     pub relays: Vec<RelayLine>,
     /// The latest notices of this run.
     #[serde(default)]
-    pub notices: Vec<NoticeLine>,
+    pub notices: Vec<Notice>,
 }
 
 /// A relay that this node uses: see [`RelayInfo`].
@@ -229,19 +221,6 @@ pub struct RelayLine {
     pub why: Option<String>,
 }
 
-/// A text for the user: see [`Notice`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NoticeLine {
-    /// Counts the notices of a run, from 1.
-    pub number: u64,
-    /// A fixed word for programs.
-    pub code: String,
-    /// The text.
-    pub text: String,
-    /// The peer that it is about.
-    pub peer: Option<Text<PeerId>>,
-}
-
 impl From<Event> for WireEvent {
     fn from(event: Event) -> Self {
         match event {
@@ -257,7 +236,7 @@ impl From<Event> for WireEvent {
                 state,
             }),
             Event::File(info) => WireEvent::File(Box::new(info.into())),
-            Event::Notice(notice) => WireEvent::Notice(notice.into()),
+            Event::Notice(notice) => WireEvent::Notice(notice),
         }
     }
 }
@@ -328,33 +307,6 @@ impl SentLine {
     }
 }
 
-impl From<RoomInfo> for RoomLine {
-    fn from(info: RoomInfo) -> Self {
-        RoomLine {
-            room: Text(info.name),
-            open: info.open,
-            here: info.here.into_iter().map(Text).collect(),
-        }
-    }
-}
-
-impl From<Notice> for NoticeLine {
-    fn from(notice: Notice) -> Self {
-        let Notice {
-            number,
-            code,
-            text,
-            peer,
-        } = notice;
-        NoticeLine {
-            number,
-            code: code.to_owned(),
-            text,
-            peer: peer.map(Text),
-        }
-    }
-}
-
 impl From<RelayInfo> for RelayLine {
     fn from(info: RelayInfo) -> Self {
         let RelayInfo {
@@ -380,9 +332,9 @@ impl From<Status> for StatusLine {
             nick: status.nick,
             addrs: status.addrs,
             ticket: status.ticket.to_string(),
-            rooms: status.rooms.into_iter().map(RoomLine::from).collect(),
+            rooms: status.rooms,
             relays: status.relays.into_iter().map(RelayLine::from).collect(),
-            notices: status.notices.into_iter().map(NoticeLine::from).collect(),
+            notices: status.notices,
         }
     }
 }

@@ -65,23 +65,12 @@ pub struct FileLine {
     pub saved: Option<PathBuf>,
     /// Its size in pixels, if it is a picture whose content is here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub picture: Option<PictureFields>,
+    pub picture: Option<Picture>,
     /// The reason for its state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// When the offer arrived or was made.
     pub received_at: Time,
-}
-
-/// A picture file whose content is here: see [`Picture`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PictureFields {
-    /// The width in pixels that the file states.
-    pub width: u32,
-    /// The height in pixels that the file states.
-    pub height: u32,
-    /// The path of the file.
-    pub path: PathBuf,
 }
 
 /// Answers `files`.
@@ -138,26 +127,10 @@ impl From<FileInfo> for FileLine {
             peers: info.peers.into_iter().map(Text).collect(),
             path: info.path,
             saved: info.place.map(shown),
-            picture: info.picture.map(PictureFields::from),
+            picture: info.picture,
             why: info.why,
             received_at: Time(info.received_at_ms),
             offer: info.offer.into(),
-        }
-    }
-}
-
-impl From<Picture> for PictureFields {
-    fn from(
-        Picture {
-            width,
-            height,
-            path,
-        }: Picture,
-    ) -> Self {
-        PictureFields {
-            width,
-            height,
-            path: shown(path),
         }
     }
 }

@@ -21,11 +21,11 @@ pub use answer::{
 };
 pub use diagnosis::{CheckLine, Diagnosis, FindingFields};
 pub use event::{
-    BodyFields, EventLine, ListeningLine, MessageLine, NoticeLine, PeerLine, PolicyFields,
-    ReceiptLine, RelayLine, RoomLine, SentLine, StatusLine, WireEvent,
+    BodyFields, EventLine, ListeningLine, MessageLine, PeerLine, PolicyFields, ReceiptLine,
+    RelayLine, SentLine, StatusLine, WireEvent,
 };
 pub use failure::Failure;
-pub use file::{FileLine, FileList, OfferFields, PictureFields};
+pub use file::{FileLine, FileList, OfferFields};
 pub use hobnob_local::json::{LINES_VERSION, Text, Time, to_line};
 pub(crate) use request::dispatch;
 pub use request::{

@@ -6,14 +6,14 @@
 
 use std::path::PathBuf;
 
-use hobnob::{ConversationRef, DeliveryState, HistoryQuery, MessageId};
+use hobnob::{ConversationRef, DeliveryState, HistoryQuery, MessageId, RoomInfo};
 use hobnob_protocol::{Nickname, RoomName, Target};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Done, Kicked, MessageList, PeerList, Pong, Resolved, RoomList, Verification};
 use super::diagnosis::Diagnosis;
-use super::event::{BodyFields, PeerLine, RoomLine, SentLine, StatusLine};
+use super::event::{BodyFields, PeerLine, SentLine, StatusLine};
 use super::file::FileList;
 use super::values::Base64;
 use hobnob_local::json::{Text, Time};
@@ -133,7 +133,7 @@ requests! { $
     /// Messages, oldest first.
     "history" HistoryFilter -> MessageList, changes: |_| false;
     /// Joins a room.
-    "join" JoinRoom -> RoomLine, changes: |_| true;
+    "join" JoinRoom -> RoomInfo, changes: |_| true;
     /// Leaves a room.
     "part" PartRoom -> Done, changes: |_| true;
     /// The rooms that this node is in.

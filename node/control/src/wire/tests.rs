@@ -8,7 +8,7 @@ use hobnob_protocol::{Body, ContentHash, LogId, Nickname, Offer, PeerId, RoomNam
 use super::*;
 use hobnob::{
     ConversationRef, DeliveryState, Event, FileInfo, FileState, Message, MessageId, Notice,
-    PathKind, PeerInfo, PeerPolicy, PeerState, Picture, Sent,
+    PathKind, PeerInfo, PeerPolicy, PeerState, Picture, RoomInfo, Sent,
 };
 
 const ANN: &str = "aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaq";
@@ -288,7 +288,7 @@ fn event_lines() {
     check_event(
         Event::Notice(Notice {
             number: 1,
-            code: "clock",
+            code: "clock".into(),
             text: "Your clock is wrong.".into(),
             peer: None,
         }),
@@ -304,10 +304,10 @@ fn event_lines() {
         r#"{"v":1,"event":"sent","id":"00000000000000ab-7","conversation":"@BOB","to":["BOB"],"state":"queued"}"#,
     );
     check_event(
-        WireEvent::Room(RoomLine {
-            room: Text(RoomName::lobby()),
+        WireEvent::Room(RoomInfo {
+            name: RoomName::lobby(),
             open: true,
-            here: vec![Text(id(2))],
+            here: vec![id(2)],
         }),
         r##"{"v":1,"event":"room","room":"#lobby","open":true,"here":["BOB"]}"##,
     );

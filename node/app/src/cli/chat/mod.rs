@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use hobnob::protocol::text::visible;
 use hobnob::protocol::{PeerId, RoomName};
-use hobnob::{DeliveryState, FileState, PeerState};
+use hobnob::{DeliveryState, FileState, Notice, PeerState};
 use hobnob_control::wire::{
-    Diagnose, Diagnosis, GetStatus, ListRooms, NoticeLine, PeerLine, Request, RoomList, SentLine,
-    StatusLine, WireEvent,
+    Diagnose, Diagnosis, GetStatus, ListRooms, PeerLine, Request, RoomList, SentLine, StatusLine,
+    WireEvent,
 };
 use hobnob_control::{Client, ClientError};
 use tokio::sync::mpsc;
@@ -311,7 +311,7 @@ impl Chat {
             WireEvent::File(file) if file.state == FileState::Offered && !file.own => Ok(()),
             WireEvent::File(_) => wording::event(&event, &self.names)
                 .map_or(Ok(()), |text| output::line(&format!("* {text}"))),
-            WireEvent::Notice(NoticeLine { text, .. }) => {
+            WireEvent::Notice(Notice { text, .. }) => {
                 output::line(&format!("* {}", visible(&text)))
             }
             WireEvent::Message(_)

@@ -3,13 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use hobnob::ConversationRef;
 use hobnob::protocol::{Body, Nickname, PeerId, RoomName, Target};
+use hobnob::{ConversationRef, RoomInfo};
 use hobnob_control::Client;
 use hobnob_control::wire::{
     BroadcastMessage, Done, HistoryFilter, JoinRoom, Kick, Kicked, ListPeers, ListRooms, PartRoom,
-    PeerList, RoomLine, RoomList, SendMessage, SetNick, Text, Verification, Verify, WaitOptions,
-    Why,
+    PeerList, RoomList, SendMessage, SetNick, Text, Verification, Verify, WaitOptions, Why,
 };
 
 use super::{Chat, Reply, diagnosed};
@@ -85,7 +84,7 @@ impl Chat {
             room: Text(room),
             secret: None,
         };
-        let joined = |line: RoomLine| Reply::Speak(line.room.0);
+        let joined = |room: RoomInfo| Reply::Speak(room.name);
         self.begin(client, request, joined).await;
     }
 
@@ -159,15 +158,10 @@ impl Chat {
             let here = list
                 .rooms
                 .iter()
-                .filter(|line| line.room.0 == room)
+                .filter(|line| line.name == room)
                 .flat_map(|line| &line.here);
             let here: Vec<String> = here
-                .map(|peer| {
-                    names
-                        .get(&peer.0)
-                        .cloned()
-                        .unwrap_or_else(|| peer.0.short())
-                })
+                .map(|peer| names.get(peer).cloned().unwrap_or_else(|| peer.short()))
                 .collect();
             let who = if here.is_empty() {
                 "nobody else".to_owned()

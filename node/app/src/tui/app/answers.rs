@@ -1,10 +1,10 @@
 //! What the chat does with the node's answers.
 
-use hobnob::ConversationRef;
 use hobnob::protocol::{Nickname, PeerId, RoomName};
+use hobnob::{ConversationRef, RoomInfo};
 use hobnob_control::wire::{
-    FileList, GetStatus, HistoryFilter, MessageList, PeerLine, PeerList, RoomLine, RoomList,
-    SentLine, StatusLine, Text,
+    FileList, GetStatus, HistoryFilter, MessageList, PeerLine, PeerList, RoomList, SentLine,
+    StatusLine, Text,
 };
 
 use super::keys::key_of;
@@ -165,9 +165,9 @@ impl App {
         self.note_lines(self.list_of_files());
     }
 
-    pub(super) fn take_join(&mut self, room: RoomLine) {
-        let of = ConversationRef::Room(room.room.0.clone());
-        self.people.rooms.insert(room.room.0.clone(), room);
+    pub(super) fn take_join(&mut self, room: RoomInfo) {
+        let of = ConversationRef::Room(room.name.clone());
+        self.people.rooms.insert(room.name.clone(), room);
         self.open(&of);
     }
 

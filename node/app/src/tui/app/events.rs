@@ -1,8 +1,8 @@
 //! What the chat does with the node's events.
 
-use hobnob::ConversationRef;
 use hobnob::protocol::text::visible;
-use hobnob_control::wire::{ListFiles, MessageLine, NoticeLine, PeerLine, WireEvent};
+use hobnob::{ConversationRef, Notice};
+use hobnob_control::wire::{ListFiles, MessageLine, PeerLine, WireEvent};
 
 use super::alerts::Alert;
 use super::{App, Output, Tone};
@@ -16,7 +16,7 @@ impl App {
             WireEvent::Peer(peer) => self.peer(peer),
             WireEvent::Notice(notice) => self.notice(&notice),
             WireEvent::Listening(_) => self.polling.soon(self.now),
-            WireEvent::Room(room) => drop(self.people.rooms.insert(room.room.0.clone(), room)),
+            WireEvent::Room(room) => drop(self.people.rooms.insert(room.name.clone(), room)),
             WireEvent::Lagged { .. } => self.lagged(),
             WireEvent::File(file) => self.files.update(self.now, *file),
             WireEvent::Sent(_) | WireEvent::Status(_) | WireEvent::Goodbye | WireEvent::Unknown => {
@@ -61,7 +61,7 @@ impl App {
         self.polling.soon(self.now);
     }
 
-    fn notice(&mut self, notice: &NoticeLine) {
+    fn notice(&mut self, notice: &Notice) {
         self.note(Tone::Warning, visible(&notice.text));
         self.polling.soon(self.now);
     }

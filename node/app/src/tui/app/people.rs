@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use hobnob::protocol::{PeerId, RoomName};
-use hobnob::{ConversationRef, PeerState};
-use hobnob_control::wire::{MessageLine, PeerLine, PeerList, RoomLine, RoomList, StatusLine};
+use hobnob::{ConversationRef, PeerState, RoomInfo};
+use hobnob_control::wire::{MessageLine, PeerLine, PeerList, RoomList, StatusLine};
 
 use crate::shared::wording::Names;
 
@@ -16,7 +16,7 @@ pub(crate) struct People {
     pub(crate) status: Option<StatusLine>,
     pub(crate) peers: BTreeMap<PeerId, PeerLine>,
     pub(crate) names: Names,
-    pub(crate) rooms: BTreeMap<RoomName, RoomLine>,
+    pub(crate) rooms: BTreeMap<RoomName, RoomInfo>,
     has_list: bool,
 }
 
@@ -97,7 +97,7 @@ impl People {
         self.rooms = list
             .rooms
             .into_iter()
-            .map(|room| (room.room.0.clone(), room))
+            .map(|room| (room.name.clone(), room))
             .collect();
         self.rooms
             .iter()
@@ -110,23 +110,22 @@ impl People {
     }
 }
 
-fn members(room: &RoomLine) -> Vec<PeerId> {
-    room.here.iter().map(|peer| peer.0).collect()
+fn members(room: &RoomInfo) -> Vec<PeerId> {
+    room.here.clone()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hobnob_control::wire::Text;
 
     fn list(here: &[u8]) -> RoomList {
         let here = here
             .iter()
-            .map(|byte| Text(PeerId::from_bytes([*byte; 32])))
+            .map(|byte| PeerId::from_bytes([*byte; 32]))
             .collect();
         RoomList {
-            rooms: vec![RoomLine {
-                room: Text(RoomName::lobby()),
+            rooms: vec![RoomInfo {
+                name: RoomName::lobby(),
                 open: true,
                 here,
             }],

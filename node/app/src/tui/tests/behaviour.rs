@@ -2,7 +2,7 @@
 
 use crossterm::event::{KeyCode, KeyModifiers};
 use hobnob::{DeliveryState, PeerState};
-use hobnob_control::wire::{Text, WireEvent};
+use hobnob_control::wire::WireEvent;
 
 use super::scene::{ANN, BOB, CAT, MINUTE, Scene, id, peer, room, with};
 use crate::shared::settings::{ScreenSettings, Sidebars};
@@ -418,7 +418,7 @@ fn rooms_are_joined_and_left() {
 #[test]
 fn a_room_says_who_has_left() {
     let mut scene = Scene::three().opened();
-    scene.rooms[0].here = vec![Text(id(BOB))];
+    scene.rooms[0].here = vec![id(BOB)];
     let gone = peer(CAT, "cat", PeerState::Offline);
     scene.handle(Input::Event(WireEvent::Peer(gone)));
     scene.now += 1_000;

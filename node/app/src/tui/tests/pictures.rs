@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crossterm::event::KeyCode;
 use hobnob::{FileState, PeerState};
-use hobnob_control::wire::{PictureFields, WireEvent};
+use hobnob_control::wire::WireEvent;
 
 use super::scene::{BOB, Scene, peer, room};
 use super::screens::SIZES;
@@ -22,7 +22,7 @@ fn pictured(scene: &mut Scene) -> hobnob::MessageId {
         line.state = FileState::Done;
         line.bytes = line.offer.size;
         line.saved = Some("/home/ann/Downloads/photo.png".into());
-        line.picture = Some(PictureFields {
+        line.picture = Some(hobnob::Picture {
             width: 640,
             height: 480,
             path: "/home/ann/Downloads/photo.png".into(),
@@ -146,7 +146,7 @@ fn own_pictures_are_shown_and_a_failed_one_is_not_made_again() {
         "the node has not reported that the file is a picture"
     );
     scene.file_is(offer, |line| {
-        line.picture = Some(PictureFields {
+        line.picture = Some(hobnob::Picture {
             width: 640,
             height: 480,
             path: "/home/ann/photo.png".into(),

@@ -2,14 +2,14 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use hobnob::protocol::{Body, ContentHash, LogId, PeerId, RoomName, Target};
-use hobnob::{ConversationRef, DeliveryState, FileState, MessageId, PathKind, PeerState};
+use hobnob::{ConversationRef, DeliveryState, FileState, MessageId, PathKind, PeerState, RoomInfo};
 use hobnob_control::wire::{
     AcceptFile, AnyRequest, Block, BodyFields, BroadcastMessage, DeclineFile, Diagnose, Diagnosis,
     FileLine, FileList, GetStatus, HistoryFilter, Ignore, JoinRoom, Kick, Kicked, ListFiles,
     ListPeers, ListRooms, MessageLine, MessageList, OfferFields, OfferFile, PartRoom, PeerLine,
-    PeerList, Ping, PolicyFields, ReceiptLine, RelayLine, Resolve, Resolved, RoomLine, RoomList,
-    SendMessage, SentLine, SetNick, StatusLine, Subscribe, Text, Time, Unblock, Unignore,
-    Verification, Verify, Why, WireEvent,
+    PeerList, Ping, PolicyFields, ReceiptLine, RelayLine, Resolve, Resolved, RoomList, SendMessage,
+    SentLine, SetNick, StatusLine, Subscribe, Text, Time, Unblock, Unignore, Verification, Verify,
+    Why, WireEvent,
 };
 use jiff::tz::TimeZone;
 use ratatui::Terminal;
@@ -41,7 +41,7 @@ pub(super) struct Scene {
     pub(super) now: u64,
     pub(super) messages: Vec<MessageLine>,
     pub(super) peers: Vec<PeerLine>,
-    pub(super) rooms: Vec<RoomLine>,
+    pub(super) rooms: Vec<RoomInfo>,
     pub(super) relays: Vec<RelayLine>,
     pub(super) files: Vec<FileLine>,
     /// The outputs of the chat.
@@ -129,8 +129,8 @@ impl Scene {
             now: NOW,
             messages: vec![],
             peers: vec![],
-            rooms: vec![RoomLine {
-                room: Text(RoomName::lobby()),
+            rooms: vec![RoomInfo {
+                name: RoomName::lobby(),
                 open: true,
                 here: vec![],
             }],
@@ -165,7 +165,7 @@ impl Scene {
             peer(BOB, "bob", PeerState::Online),
             peer(CAT, "cat", PeerState::Online),
         ];
-        scene.rooms[0].here = vec![Text(id(BOB)), Text(id(CAT))];
+        scene.rooms[0].here = vec![id(BOB), id(CAT)];
         scene
     }
 
@@ -352,8 +352,8 @@ impl Scene {
                 .resolve(&target.0)
                 .and_then(|peer| value(&Resolved { peer: Text(peer) })),
             AnyRequest::JoinRoom(JoinRoom { room, .. }) => {
-                let line = RoomLine {
-                    room,
+                let line = RoomInfo {
+                    name: room.0,
                     open: true,
                     here: vec![],
                 };
@@ -361,7 +361,7 @@ impl Scene {
                 value(&line)
             }
             AnyRequest::PartRoom(PartRoom { room }) => {
-                self.rooms.retain(|line| line.room != room);
+                self.rooms.retain(|line| line.name != room.0);
                 value(&serde_json::json!({}))
             }
             AnyRequest::SetNick(SetNick { .. }) => value(&serde_json::json!({})),
@@ -369,8 +369,8 @@ impl Scene {
                 let here = self
                     .rooms
                     .iter()
-                    .filter(|line| line.room == room)
-                    .flat_map(|line| line.here.clone())
+                    .filter(|line| line.name == room.0)
+                    .flat_map(|line| line.here.iter().copied().map(Text))
                     .collect();
                 Ok(self.send(
                     ConversationRef::Room(room.0),

@@ -1,8 +1,8 @@
 //! Snapshots of every state of the screen, at three sizes.
 
 use crossterm::event::{KeyCode, KeyModifiers};
-use hobnob::{DeliveryState, PeerState};
-use hobnob_control::wire::{RelayLine, RoomLine, Text, Time, WireEvent};
+use hobnob::{DeliveryState, PeerState, RoomInfo};
+use hobnob_control::wire::{RelayLine, Text, Time, WireEvent};
 
 use super::scene::{ANN, BOB, CAT, DAY, MINUTE, NOW, Scene, id, peer, room, with};
 use crate::tui::app::Input;
@@ -44,7 +44,7 @@ fn before_the_node_has_answered() {
 fn somebody_is_here() {
     let mut scene = Scene::alone().opened();
     scene.peers = vec![peer(BOB, "bob", PeerState::Online)];
-    scene.rooms[0].here = vec![Text(id(BOB))];
+    scene.rooms[0].here = vec![id(BOB)];
     let bob = scene.peers[0].clone();
     scene.handle(Input::Event(WireEvent::Peer(bob)));
     scene.now += 1000;
@@ -135,10 +135,10 @@ fn no_message_looks_like_another_line_of_the_screen() {
 #[test]
 fn unread_messages_are_below_a_line_and_counted_in_the_list() {
     let mut scene = talk();
-    scene.rooms.push(RoomLine {
-        room: Text("ops".parse().unwrap()),
+    scene.rooms.push(RoomInfo {
+        name: "ops".parse().unwrap(),
         open: false,
-        here: vec![Text(id(CAT))],
+        here: vec![id(CAT)],
     });
     scene.now += 11_000;
     scene.handle(Input::Tick);
@@ -308,11 +308,11 @@ fn a_crowd() {
         scene
             .peers
             .push(peer(n, &format!("person {n}"), PeerState::Online));
-        scene.rooms[0].here.push(Text(id(n)));
+        scene.rooms[0].here.push(id(n));
     }
     for n in 0..60 {
-        scene.rooms.push(RoomLine {
-            room: Text(format!("room-{n}").parse().unwrap()),
+        scene.rooms.push(RoomInfo {
+            name: format!("room-{n}").parse().unwrap(),
             open: true,
             here: vec![],
         });

@@ -1,0 +1,59 @@
+//! The configuration of a node.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use hobnob_protocol::{Nickname, RelayAddr, RoomName};
+
+use crate::files::FilesConfig;
+
+/// Maximum number of a node's relays.
+///
+/// A configuration with more is an error. Further relays in addresses and tickets are ignored.
+pub const RELAYS_MAX: usize = 16;
+
+/// Node configuration: the options of [`Builder`](crate::Builder) as one struct.
+///
+/// ```
+/// let config = hobnob::Config { mdns: false, ..hobnob::Config::new("/var/lib/weather-bot") };
+/// assert!(config.relays.is_empty() && config.nick.is_none());
+/// ```
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The folder of the key and the database.
+    pub data_dir: PathBuf,
+    /// The nickname from now on. `None` keeps the nickname of the last run. In the first run it is
+    /// the system's user name.
+    pub nick: Option<Nickname>,
+    /// The address to listen on. `None` means UDP port 4626 on all interfaces, or any free port if
+    /// that port is taken.
+    pub listen: Option<SocketAddr>,
+    /// Whether to discover peers, and be discovered, by mDNS.
+    pub mdns: bool,
+    /// Open rooms to join. Rooms of earlier runs are joined, too.
+    pub rooms: Vec<RoomName>,
+    /// Relays to register with. Their other users can see this node in its open rooms and can
+    /// reach it.
+    pub relays: Vec<RelayAddr>,
+    /// The token that the relays' operator gave to users.
+    pub relay_token: Option<Vec<u8>>,
+    /// How to receive files.
+    pub files: FilesConfig,
+}
+
+impl Config {
+    /// A node with its key and messages in this folder. It uses mDNS and no relay.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        let data_dir = data_dir.into();
+        Self {
+            files: FilesConfig::new(data_dir.join("downloads")),
+            data_dir,
+            nick: None,
+            listen: None,
+            mdns: true,
+            rooms: Vec::new(),
+            relays: Vec::new(),
+            relay_token: None,
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Messages: what names them, what they contain, and how far they are delivered.
+
+use std::fmt;
+use std::str::FromStr;
+
+use hobnob_protocol::{Body, LogId, PeerId, RoomName, Seq};
+use serde::{Deserialize, Serialize};
+
+/// Names a conversation. Text form: `@` and a peer id, or `#` and the name of a room.
+///
+/// ```
+/// use hobnob::ConversationRef;
+///
+/// assert_eq!("#ops".parse(), Ok(ConversationRef::Room("ops".parse()?)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConversationRef {
+    /// The conversation with this peer.
+    Direct(PeerId),
+    /// The room of this name.
+    Room(RoomName),
+}
+
+impl fmt::Display for ConversationRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConversationRef::Direct(peer) => write!(f, "@{peer}"),
+            ConversationRef::Room(room) => room.fmt(f),
+        }
+    }
+}
+
+impl FromStr for ConversationRef {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WRONG: &str = "a conversation is @ and a full peer id, or # and a room's name";
+        match text.split_at_checked(1) {
+            Some(("@", id)) => id.parse().map(ConversationRef::Direct).map_err(|_| WRONG),
+            Some(("#", _)) => text.parse().map(ConversationRef::Room).map_err(|_| WRONG),
+            Some(_) | None => Err(WRONG),
+        }
+    }
+}
+
+/// Names a message permanently: its author's log and its number there. Text form: 16 hex digits, a
+/// dash and the number.
+///
+/// ```
+/// use hobnob::MessageId;
+///
+/// let id: MessageId = "00000000000000ab-7".parse()?;
+/// assert_eq!((id.seq, id.to_string().as_str()), (7, "00000000000000ab-7"));
+/// # Ok::<(), &str>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageId {
+    /// The author's log.
+    pub log: LogId,
+    /// The number in the log.
+    pub seq: Seq,
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}-{}", self.log.0, self.seq)
+    }
+}
+
+impl FromStr for MessageId {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WRONG: &str = "a message id is 16 hex digits, a dash and a number";
+        let (log, seq) = text.split_once('-').ok_or(WRONG)?;
+        let log = u64::from_str_radix(log, 16).map_err(|_| WRONG)?;
+        Ok(Self {
+            log: LogId(log),
+            seq: seq.parse().map_err(|_| WRONG)?,
+        })
+    }
+}
+
+/// How far an own message is delivered to one peer. Later states are greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeliveryState {
+    /// The message is on disk here.
+    Queued,
+    /// It was written to a session with the peer.
+    Sent,
+    /// It is on the peer's disk.
+    Delivered,
+}
+
+impl DeliveryState {
+    /// The word for the state on the command line and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DeliveryState::Queued => "queued",
+            DeliveryState::Sent => "sent",
+            DeliveryState::Delivered => "delivered",
+        }
+    }
+}
+
+impl FromStr for DeliveryState {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [Self::Queued, Self::Sent, Self::Delivered];
+        let found = all.into_iter().find(|state| state.as_str() == text);
+        found.ok_or_else(|| format!("expected one of: {}", all.map(Self::as_str).join(", ")))
+    }
+}
+
+/// A message that is on disk here: the result of [`Node::send`](crate::Node::send).
+#[derive(Debug, Clone)]
+pub struct Sent {
+    /// Its id, for [`Node::wait_for`](crate::Node::wait_for) and receipts.
+    pub id: MessageId,
+    /// Its conversation.
+    pub conversation: ConversationRef,
+    /// Its recipients: the peer, or the members of the room that this node has a session with now.
+    pub to: Vec<PeerId>,
+}
+
+/// A stored message.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let ann = hobnob::Node::builder(dir.path().join("ann")).nick("ann".parse()?).loopback().start().await?;
+/// # let bob = hobnob::Node::builder(dir.path().join("bob")).nick("bob".parse()?).loopback().start().await?;
+/// use hobnob::{Body, ConversationRef};
+///
+/// let mut messages = bob.messages(None);
+/// ann.send(bob.status().await?.ticket.into(), "hi".into()).await?;
+/// let message = messages.next().await?;
+/// assert_eq!(message.conversation, ConversationRef::Direct(ann.id()));
+/// assert!(message.state.is_none(), "only own messages have a state");
+/// match &message.body {
+///     Body::Text(text) => println!("{} wrote {text}", message.name),
+///     Body::App { kind, bytes } => println!("{} sent {} bytes for {kind}", message.name, bytes.len()),
+///     Body::Offer(offer) => println!("{} offers {}, {} bytes", message.name, offer.name, offer.size),
+///     Body::Unknown { kind, .. } => println!("{} uses a newer version: kind {kind}", message.name),
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// Its id.
+    pub id: MessageId,
+    /// Its conversation.
+    pub conversation: ConversationRef,
+    /// Its author.
+    pub from: PeerId,
+    /// The author's name to show: see [`PeerInfo::name`](crate::PeerInfo::name).
+    pub name: String,
+    /// Its content.
+    pub body: Body,
+    /// The author's clock in milliseconds since the Unix epoch. Show it, but do not rely on it.
+    pub sent_at_ms: u64,
+    /// This node's clock when it received or wrote the message, in milliseconds since the Unix
+    /// epoch.
+    pub received_at_ms: u64,
+    /// For own messages: the delivery state. In a room, the least state of all recipients.
+    pub state: Option<DeliveryState>,
+}
+
+/// Which messages to read: see [`Node::history`](crate::Node::history).
+///
+/// ```
+/// use hobnob::{ConversationRef, HistoryQuery, RoomName};
+///
+/// let lobby = ConversationRef::Room(RoomName::lobby());
+/// let query = HistoryQuery { conversation: Some(lobby), limit: Some(20), ..HistoryQuery::default() };
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct HistoryQuery {
+    /// Only messages of this conversation. `None` means all conversations.
+    pub conversation: Option<ConversationRef>,
+    /// Only messages with these words.
+    pub search: Option<String>,
+    /// Only messages received at or after this time, in milliseconds since the Unix epoch.
+    pub since_ms: Option<u64>,
+    /// Only messages before this one, in the order of the answer. If this node does not have it,
+    /// the answer is empty.
+    pub before: Option<MessageId>,
+    /// Only messages after this one, in the order of the answer. If this node does not have it, the
+    /// answer is [`NodeError::NoSuchMessage`](crate::NodeError::NoSuchMessage).
+    pub after: Option<MessageId>,
+    /// Return the oldest messages that match instead of the newest.
+    pub oldest: bool,
+    /// Maximum number of messages, at most 10,000. The answer begins with the oldest.
+    pub limit: Option<usize>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conversations_read_back_as_they_are_shown() {
+        let id = hobnob_protocol::PeerId::from_bytes([9; 32]);
+        for conversation in [
+            ConversationRef::Direct(id),
+            ConversationRef::Room("ops".parse().unwrap()),
+        ] {
+            assert_eq!(conversation.to_string().parse(), Ok(conversation));
+        }
+        for wrong in ["", "@", "#", "lobby", "@ann", "é"] {
+            assert!(wrong.parse::<ConversationRef>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_delivery_state_is_answered_with_the_known_ones() {
+        let error = "late".parse::<DeliveryState>().expect_err("no state");
+        assert!(error.contains("queued, sent, delivered"), "{error}");
+    }
+}

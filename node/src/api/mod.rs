@@ -1,0 +1,20 @@
+//! The values in the public API: what programs configure, send, request and receive.
+//!
+//! One file for each subject. Values about files are in `files`, and errors are in `error`.
+
+mod config;
+mod event;
+mod message;
+mod peer;
+mod status;
+
+pub use self::config::{Config, RELAYS_MAX};
+pub use self::event::Event;
+pub use self::message::{ConversationRef, DeliveryState, HistoryQuery, Message, MessageId, Sent};
+pub use self::peer::{PathKind, PeerInfo, PeerState};
+pub use self::status::{Notice, RelayInfo, RoomInfo, Status};
+pub use hobnob_core::diagnosis::{
+    Filtering, Finding, MachineFinding, Mapping, NetworkFinding, PeerFinding, ReachFinding,
+    RelayFinding, Subject, Verdict,
+};
+pub use hobnob_core::policy::{KICKED_FOR, PeerPolicy};

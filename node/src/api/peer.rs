@@ -1,0 +1,94 @@
+//! Peers: who they are, whether they are online, and how a session reaches them.
+
+use std::net::SocketAddr;
+
+use hobnob_core::policy::PeerPolicy;
+use hobnob_protocol::{Nickname, PeerId};
+use serde::{Deserialize, Serialize};
+
+/// Whether a peer is online.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerState {
+    /// The peer answers.
+    Online,
+    /// The peer has missed a ping.
+    Suspect,
+    /// There is no session with the peer.
+    Offline,
+}
+
+impl PeerState {
+    /// The word for the state on the command line and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PeerState::Online => "online",
+            PeerState::Suspect => "suspect",
+            PeerState::Offline => "offline",
+        }
+    }
+}
+
+/// How a session reaches its peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PathKind {
+    /// Directly, within a network of this machine.
+    Lan,
+    /// Directly, in another network.
+    Direct,
+    /// Through a relay, which can't read the session.
+    Relay,
+}
+
+impl PathKind {
+    /// The word for the path on the command line and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PathKind::Lan => "lan",
+            PathKind::Direct => "direct",
+            PathKind::Relay => "relay",
+        }
+    }
+}
+
+/// What a node knows about a peer.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let ann = hobnob::Node::builder(dir.path().join("ann")).nick("ann".parse()?).loopback().start().await?;
+/// # let bob = hobnob::Node::builder(dir.path().join("bob")).nick("bob".parse()?).loopback().start().await?;
+/// use hobnob::{PathKind, PeerState};
+///
+/// ann.send(bob.status().await?.ticket.into(), "hi".into()).await?;
+/// let peers = ann.peers().await?;
+/// let known = peers.iter().find(|peer| peer.peer == bob.id()).expect("a recipient is known");
+/// if known.state == PeerState::Online {
+///     println!("{}: {:?}, {:?} ms", known.name, known.path.map(PathKind::as_str), known.rtt_ms);
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct PeerInfo {
+    /// The peer's id.
+    pub peer: PeerId,
+    /// The nickname that the peer chose. It is only a hint.
+    pub nick: Option<Nickname>,
+    /// The name to show: the nickname, `name~1234` if several peers have that nickname, or else the
+    /// short id.
+    pub name: String,
+    /// Whether the peer is online.
+    pub state: PeerState,
+    /// How the session reaches the peer. `None` without a session.
+    pub path: Option<PathKind>,
+    /// The address of the session, or the last known address.
+    pub addr: Option<SocketAddr>,
+    /// The last measured round-trip time in milliseconds.
+    pub rtt_ms: Option<f64>,
+    /// Whether the peer is offline because the connection broke. False if the peer said goodbye.
+    pub lost: bool,
+    /// What the user decided about the peer.
+    pub policy: PeerPolicy,
+}

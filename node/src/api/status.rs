@@ -1,0 +1,81 @@
+//! The state of a node: its addresses, rooms and relays, and its notices.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use hobnob_protocol::{HostPort, Nickname, PeerId, RoomName, Ticket};
+use serde::{Deserialize, Serialize};
+
+/// The state of a node.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// Its id.
+    pub id: PeerId,
+    /// Its nickname.
+    pub nick: Nickname,
+    /// The addresses at which others can reach it.
+    pub addrs: Vec<SocketAddr>,
+    /// The ticket with its id, addresses and relays.
+    pub ticket: Ticket,
+    /// The rooms that it has joined.
+    pub rooms: Vec<RoomInfo>,
+    /// Its relays.
+    pub relays: Vec<RelayInfo>,
+    /// The latest notices of this run.
+    pub notices: Vec<Notice>,
+}
+
+/// A room that a node has joined. This type is also the JSON form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomInfo {
+    /// Its name.
+    #[serde(rename = "room")]
+    pub name: RoomName,
+    /// Whether it has no secret.
+    pub open: bool,
+    /// The members that this node has a session with.
+    pub here: Vec<PeerId>,
+}
+
+/// A relay that a node uses.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let node = hobnob::Node::builder(dir.path()).loopback().relay("127.0.0.1:9".parse()?).start().await?;
+/// for relay in node.status().await?.relays {
+///     match relay.observed {
+///         Some(addr) => println!("{} sees this node at {addr}", relay.at),
+///         None => println!("{} can't be reached: {:?}", relay.at, relay.why),
+///     }
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayInfo {
+    /// Its address.
+    pub at: HostPort,
+    /// Its identity, once it has proved one.
+    pub id: Option<PeerId>,
+    /// The address at which it sees this node. `None` without a connection.
+    pub observed: Option<SocketAddr>,
+    /// Why there is no connection, if that is known.
+    pub why: Option<String>,
+}
+
+/// A message to the user about the node's condition. This type is also the JSON form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// Counts the notices of a run, from 1.
+    pub number: u64,
+    /// A fixed word for programs: `own-entries-restored`, `identity-copied`, `conflict`,
+    /// `store-error`, `store-recovered`, `clock`, `no-discovery`, `turned-away`, `verified-name`,
+    /// `relay-up`, `relay-down`, `udp-blocked`, `relay-refused`, `relay-changed`, `relay-lies`,
+    /// `relay-doubtful`.
+    pub code: Cow<'static, str>,
+    /// One or two sentences for people, safe to show: what happened and what to do.
+    pub text: String,
+    /// The peer that the notice is about.
+    pub peer: Option<PeerId>,
+}
