@@ -5,10 +5,14 @@
 //! cargo run --release -p hobnob --example checkers -- --relay ID@HOST:PORT    # anywhere
 //! ```
 //!
-//! `words` are what players tell each other, `table` what the words come to, `game` and `rules` the
-//! game itself, `screen` what a player sees, and `app` the program around them. Break the link,
-//! kill either program, come back after days: the game goes on where it was, because its moves are
-//! messages, and they are all there is.
+//! - `words`: the messages between two players
+//! - `table`: the state that results from these messages
+//! - `game` and `rules`: the game itself
+//! - `screen`: what a player sees
+//! - `app`: the program around them
+//!
+//! The moves are messages, and the program stores nothing else. So the game continues after a lost
+//! connection, a crash or a break of days.
 
 mod checkers {
     pub(crate) mod app;
@@ -33,16 +37,16 @@ struct Args {
     /// The folder for your key and your games. Default: hobnob-checkers in the XDG data folder.
     #[arg(long, value_name = "DIR")]
     home: Option<PathBuf>,
-    /// The nickname to take from now on.
+    /// Your nickname from now on.
     #[arg(long, value_name = "NAME")]
     nick: Option<Nickname>,
     /// Listen on this address and UDP port only.
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
-    /// Neither look for players on the local network nor be found there.
+    /// Disable discovery on the local network.
     #[arg(long)]
     no_mdns: bool,
-    /// A relay, by which players elsewhere can be reached (repeatable).
+    /// Reach distant players through this relay (repeatable).
     #[arg(long = "relay", value_name = "[ID@]HOST:PORT")]
     relays: Vec<RelayAddr>,
 }

@@ -29,7 +29,7 @@ const CALL_WITHIN: Duration = Duration::from_millis(500);
 /// How often the sockets that relays dialed back from are asked how they see this node.
 const ASKED: u32 = 3;
 
-/// How long an answer may take.
+/// How long to wait for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_millis(300);
 
 /// Relays without a connection that are probed. Further ones are reported as not probed.
@@ -228,9 +228,7 @@ impl Node {
             .iter_mut()
             .filter(|relay| matches!(relay.state, RelayState::Down(_) | RelayState::Connecting));
         for relay in down.take(PROBED_MAX) {
-            let Ok(at) = relay.at.parse::<HostPort>() else {
-                continue;
-            };
+            let at: HostPort = relay.at.parse().expect("the engine wrote an address");
             if let Some(addr) = look_up(&at)
                 .await
                 .ok()

@@ -1,7 +1,7 @@
-//! The program: takes what players type and what the node brings, and keeps the tables.
+//! The program: handles typed commands and the node's events, and owns the tables.
 //!
-//! Nothing is kept but what the node keeps: the moves are messages, so after a restart every table
-//! is made again from them.
+//! It stores nothing: the moves are messages in the node's store. After a restart it rebuilds every
+//! table from them.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
@@ -19,7 +19,7 @@ use super::screen::{self, View};
 use super::table::{Match, News, State, Table};
 use super::words::Word;
 
-/// Messages read at a time when the tables are made again.
+/// Number of messages in one read while the tables are rebuilt.
 const PAGE: usize = 1000;
 
 const HELP: &str = "  peers            who is here
@@ -35,7 +35,7 @@ const HELP: &str = "  peers            who is here
 Who can capture must. A man that reaches the last row becomes a king, and that ends the move. Who has no move loses.
 It is a draw when a position comes for the third time, and after 40 moves of each side without a capture or a man's move.";
 
-/// A player at the tables.
+/// The local player and all tables.
 pub(crate) struct App {
     node: Node,
     messages: Messages,
@@ -43,11 +43,11 @@ pub(crate) struct App {
     tables: BTreeMap<PeerId, Table>,
     names: BTreeMap<PeerId, String>,
     states: BTreeMap<PeerId, PeerState>,
-    /// Whom commands are about.
+    /// The opponent that commands are about.
     at: Option<PeerId>,
 }
 
-/// Whether to go on.
+/// Whether to continue.
 #[derive(Debug, PartialEq, Eq)]
 enum Then {
     GoOn,
@@ -55,7 +55,7 @@ enum Then {
 }
 
 impl App {
-    /// Makes all tables again from what was ever said.
+    /// Rebuilds all tables from the stored messages.
     pub(crate) async fn new(node: Node) -> anyhow::Result<App> {
         let (events, mut tables, mut last) = (node.events(), BTreeMap::new(), None);
         loop {
@@ -90,7 +90,7 @@ impl App {
         })
     }
 
-    /// Plays until the player has enough.
+    /// Runs until the player quits.
     pub(crate) async fn run(&mut self) -> anyhow::Result<()> {
         let mut lines = typed();
         self.welcome().await?;
@@ -101,7 +101,7 @@ impl App {
                     None => return Ok(()),
                 },
                 message = self.messages.next() => self.message(&message?)?,
-                // If this reader was too slow, it hears of the next change.
+                // A reader that was too slow reads the next change.
                 event = self.events.next() => if let Ok(Event::Peer(peer)) = event { self.peer(&peer)? },
                 interrupted = tokio::signal::ctrl_c() => return interrupted.context("can't listen for Ctrl-C"),
             }
@@ -130,7 +130,7 @@ impl App {
         Ok(())
     }
 
-    /// Shows how a table stands, with the board if a game is on.
+    /// Shows the state of a table, with the board during a game.
     fn show(&self, peer: PeerId, table: &Table) -> io::Result<()> {
         if let Some(game) = table.playing() {
             tell(screen::board(game.game.position(), game.side_of(self.node.id())).trim_end())?;
@@ -179,7 +179,7 @@ impl App {
         }
     }
 
-    /// Whoever is at a table here is told of when they come and go.
+    /// Reports when an opponent connects or disconnects.
     fn peer(&mut self, peer: &PeerInfo) -> io::Result<()> {
         self.names
             .insert(peer.peer, visible(&peer.name).into_owned());
@@ -233,7 +233,7 @@ impl App {
             _ => self.make(line, false).await,
         };
         match outcome {
-            // Without a screen there is nobody to go on for.
+            // Without a screen the program has no user: end.
             Err(error) if error.is::<io::Error>() => Err(error),
             Err(error) => tell(&format!("{error:#}."))
                 .map(|()| Then::GoOn)
@@ -361,10 +361,9 @@ impl App {
         self.say(peer, &word).await
     }
 
-    /// Says a word, and goes on once it has come to the table, so that the next command finds it
-    /// there.
+    /// Sends a word, and waits until it is at the table, so that the next command sees its effect.
     async fn say(&mut self, peer: PeerId, word: &Word) -> anyhow::Result<()> {
-        // Whoever is at a table is certain to exist, met in this run or not.
+        // The opponent exists, even if it was not seen in this run.
         let target = hobnob::Ticket {
             id: peer,
             addrs: Vec::new(),
@@ -410,7 +409,8 @@ impl App {
     }
 }
 
-/// Brings a message to its table, if it is a word of this game: with whom, and what it came to.
+/// Applies a message to its table, if it is a word of this program. Returns the opponent and the
+/// result.
 fn hear(
     tables: &mut BTreeMap<PeerId, Table>,
     me: PeerId,
@@ -424,7 +424,7 @@ fn hear(
     Some((peer, table.hear(message.id, message.from, word)))
 }
 
-/// The lines that are typed, read by a thread of their own, since that can't be interrupted.
+/// The typed lines. A separate thread reads them, because reading a terminal can't be interrupted.
 fn typed() -> mpsc::Receiver<String> {
     let (lines, typed) = mpsc::channel(16);
     std::thread::spawn(move || {

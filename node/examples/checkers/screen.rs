@@ -39,12 +39,12 @@ fn cell(position: &Position, square: Square) -> String {
 /// A player's view of a table.
 pub(crate) struct View<'a> {
     pub(crate) me: PeerId,
-    /// What the other player is called.
+    /// The name of the other player.
     pub(crate) other: &'a str,
 }
 
 impl View<'_> {
-    /// What somebody's word came to. `table` is as it stands after it.
+    /// Describes the result of a word. `table` is the state after it.
     pub(crate) fn news(&self, by: PeerId, news: &News, table: &Table) -> String {
         let (other, mine) = (self.other, by == self.me);
         match news {
@@ -120,7 +120,7 @@ impl View<'_> {
         }
     }
 
-    /// How a table stands, for a player who comes to it.
+    /// Describes the state of a table.
     pub(crate) fn stands(&self, table: &Table) -> String {
         let other = self.other;
         match table.state() {

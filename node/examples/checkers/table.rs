@@ -1,8 +1,8 @@
-//! The table of two players: what their words, one after another, come to.
+//! The table of two players: the state that results from their words.
 //!
-//! The words are taken in the order in which they reached this node, so nothing that counted once
-//! is ever undone by a word that claims to be older. That both players see the same game needs no
-//! more than these rules, by which words that cross mean the same in either order:
+//! The table applies words in arrival order, so a word that claims to be older can't undo an earlier
+//! one. Two words may cross on their way and arrive in different orders. These rules give both
+//! players the same game anyway:
 //!
 //! - One game at a time. A challenge while one is on does not count. A challenge stands until the
 //!   other player answers it.
@@ -19,7 +19,7 @@ use super::game::{End, Game};
 use super::rules::{Move, Side, Square};
 use super::words::Word;
 
-/// Two players, and what there is between them.
+/// Two players and the state between them.
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
     me: PeerId,
@@ -27,7 +27,7 @@ pub(crate) struct Table {
     state: State,
 }
 
-/// What there is between two players.
+/// The state between two players.
 #[derive(Debug, Clone)]
 pub(crate) enum State {
     Nothing,
@@ -57,7 +57,7 @@ pub(crate) enum Ending {
     Resigned(PeerId),
 }
 
-/// What a word came to.
+/// The result of a word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum News {
     Challenged,
@@ -70,7 +70,7 @@ pub(crate) enum News {
         offers_draw: bool,
     },
     Ended(Ending),
-    /// It does not count, for this reason.
+    /// The word does not count, for this reason.
     Refused(Reason),
 }
 
@@ -121,7 +121,7 @@ impl Table {
         &self.state
     }
 
-    /// The game that is on.
+    /// The current game.
     pub(crate) fn playing(&self) -> Option<&Match> {
         match &self.state {
             State::Playing(game) => Some(game),
@@ -129,7 +129,7 @@ impl Table {
         }
     }
 
-    /// Takes the next word of one of the two players.
+    /// Applies the next word of one of the two players.
     pub(crate) fn hear(
         &mut self,
         id: MessageId,
@@ -244,7 +244,7 @@ impl Table {
         }
     }
 
-    /// The game, if this player is to say its next word, and knows which that is.
+    /// The current game, if it is this player's turn and `number` is the next move.
     fn turn_of(
         &mut self,
         game: MessageId,

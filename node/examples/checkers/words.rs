@@ -1,7 +1,6 @@
-//! What two players tell each other: app messages of one kind, in JSON.
+//! The words that two players send each other: app messages of one kind, in JSON.
 //!
-//! Every word names its game, by the id of the message that was the challenge, so that no word
-//! counts in a game that it was not meant for.
+//! Every word names its game by the id of the challenge. So a word can't count in another game.
 
 use hobnob::{Body, MessageId};
 use serde::{Deserialize, Serialize};
@@ -14,7 +13,7 @@ pub(crate) const KIND: &str = "org.hobnob.checkers";
 /// The longest path that is read: a king that captures twelve pieces visits 13 squares.
 const PATH_MAX: usize = 13;
 
-/// What a player says.
+/// A word of a player.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Word {
     /// Let us play: I have black, and move first.
@@ -36,7 +35,7 @@ pub(crate) enum Word {
     Resign { game: MessageId, number: u32 },
 }
 
-/// A word as it is written.
+/// The JSON form of a word.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "say", rename_all = "lowercase", deny_unknown_fields)]
 enum Written {
@@ -65,7 +64,7 @@ enum Written {
 }
 
 impl Word {
-    /// What a body says, if it is for this program. The error is a sentence for the player.
+    /// Reads the word in a body, if it is for this program. The error is a sentence for the player.
     pub(crate) fn read(body: &Body) -> Option<Result<Word, String>> {
         match body {
             Body::App { kind, bytes } if kind == KIND => Some(parse(bytes)),

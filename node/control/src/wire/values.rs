@@ -4,7 +4,7 @@ use data_encoding::BASE64;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Bytes; travel as base64 (RFC 4648 section 4).
+/// Bytes. JSON carries them as base64 (RFC 4648 section 4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Base64(pub Vec<u8>);
 
