@@ -1,11 +1,12 @@
-//! Whom to dial and when, and which of several connections with one peer stays.
+//! Decides which peers to dial, when to dial them, and which of several connections to a peer
+//! stays.
 //!
-//! Both sides may dial at once. Both then keep the connection dialed by the smaller peer id,
-//! without a word about it. A peer that dials although there has been a session for a while has
-//! lost it: the new connection stays. Another instance of the peer takes the place of an older one,
-//! never the reverse. A direct connection takes the place of a relayed one; a relayed one that of a
-//! direct one only when that has been up for a while, which shows that the peer can no longer use
-//! it.
+//! Both sides may dial at the same time. Both then keep the connection dialed by the smaller peer
+//! id, without negotiating. If a peer dials although a session has been up for a while, the peer
+//! has lost that session: the new connection stays. A newer instance of a peer replaces an older
+//! one, never the reverse. A direct connection replaces a relayed one. A relayed connection
+//! replaces a direct one only if the direct one has been up for a while, which shows that the peer
+//! can no longer use it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -16,118 +17,118 @@ use hobnob_protocol::PeerId;
 use super::synthetic::is_synthetic;
 use super::{Now, Rng, SessionId};
 
-/// The first wait before a peer is dialed again; it doubles each time …
+/// Base of the exponential back-off. Each failed dial doubles the longest wait, up to
+/// [`BACK_OFF_MAX`].
 pub const BACK_OFF_MIN: Duration = Duration::from_secs(1);
 
-/// … up to this one. The wait itself is a random part of it (full jitter).
+/// The longest wait before a peer is dialed again. The actual wait is random (full jitter).
 pub const BACK_OFF_MAX: Duration = Duration::from_secs(60);
 
-/// Addresses remembered of one peer; the least recently heard of is forgotten.
+/// Maximum addresses stored per peer. The least recently reported address is dropped.
 pub const ADDRS_PER_PEER_MAX: usize = 16;
 
-/// Peers to dial that are remembered; further ones are not dialed until there is room.
+/// Maximum peers to dial. Reports of further peers are ignored.
 pub const PEERS_MAX: usize = 10_000;
 
-/// Within this time after a session came up, another one with the same instance means that both
-/// sides dialed at once.
+/// If the same instance connects twice within this time, both sides dialed simultaneously.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
-/// Sessions of a node at most.
+/// Maximum sessions of a node.
 pub const SESSIONS_MAX: usize = 512;
 
-/// One run of a node, as its Hello names it: the later one is the newer.
+/// One run of a node, as announced in its Hello. The greater of two instances is the newer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Instance {
-    /// When it started, by its own clock.
+    /// The start time, by the node's own clock.
     pub started_at_ms: u64,
     /// A random number.
     pub number: u64,
 }
 
-/// What can happen.
+/// An event for [`Paths::handle`].
 #[derive(Debug, Clone)]
 pub enum Input {
-    /// A peer may be at these addresses: somebody said so. A sign of life ends a back-off; a memory
-    /// does not.
+    /// Possible addresses of a peer. A sign of life or a new address ends the back-off.
     Found {
-        /// Who.
+        /// The peer.
         peer: PeerId,
-        /// Where.
+        /// Its possible addresses.
         addrs: Vec<SocketAddr>,
-        /// Whether this shows that the peer is there now.
+        /// Whether this is a sign of life: the peer is online now.
         alive: bool,
     },
-    /// A dial came to nothing.
+    /// A dial failed.
     DialFailed(PeerId),
-    /// A connection has exchanged its Hellos.
+    /// A connection completed the exchange of Hellos.
     Connected {
-        /// Which.
+        /// The new connection.
         session: SessionId,
-        /// With whom.
+        /// Its peer.
         peer: PeerId,
         /// Whether this side dialed.
         dialed: bool,
-        /// Which run of the peer it is.
+        /// The run of the peer.
         instance: Instance,
-        /// Whether it goes through a relay.
+        /// Whether the connection goes through a relay.
         relayed: bool,
-        /// A number that both ends know of the connection, another for each: to settle on the same
-        /// one of several.
+        /// A number of this connection that both ends know. It lets both ends choose the same one
+        /// of several connections.
         mark: u64,
     },
-    /// The peer of a session has missed a ping: if it can be reached by a relay, that is tried now.
+    /// The peer of a session missed a ping. If the peer has a relayed address, that one is dialed
+    /// now.
     Suspect(SessionId),
-    /// The peer, with which there is a relayed session, has been heard from this address: dial it
-    /// there.
+    /// A probe proved this direct address of a peer with a relayed session: dial it.
     Proven(PeerId, SocketAddr),
-    /// A session has ended.
+    /// A session ended.
     Down {
-        /// Which.
+        /// The session.
         session: SessionId,
-        /// Whether the peer said goodbye: then it is dialed only when it is heard of.
+        /// Whether the peer said goodbye. The next dial then waits for a report of the peer or a
+        /// network change.
         goodbye: bool,
-        /// Whether the peer wants no session with this instance now: then this one keeps away for a
-        /// while.
+        /// Whether the peer rejects this instance for now. The next dial then waits
+        /// [`BACK_OFF_MAX`].
         unwelcome: bool,
     },
-    /// Our network changed: what could not be reached before may be reachable now.
+    /// The local network changed: unreachable peers may be reachable now.
     NetworkChanged,
-    /// It is later than [`Paths::poll_timeout`] said.
+    /// The time returned by [`Paths::poll_timeout`] has passed.
     Timeout,
 }
 
-/// What is to be done.
+/// An action for the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// Dial the peer at these addresses, the likeliest first.
+    /// Dial the peer at these addresses, in order of preference.
     Dial(PeerId, Vec<SocketAddr>),
-    /// This connection is the session with its peer now.
+    /// This connection is now the session with its peer.
     Keep(SessionId),
-    /// This connection is not, or no longer: close it for this reason.
+    /// Close this connection, which is not or no longer the session, with this reason.
     Close(SessionId, CloseReason),
-    /// The peer runs twice: both instances are connected to us at once.
+    /// Two instances with this peer's identity are connected at the same time.
     Copied(PeerId),
 }
 
-/// Why a connection is closed.
+/// Why a connection must be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseReason {
-    /// There is another connection with the same instance of the peer.
+    /// The same instance of the peer has another connection.
     Duplicate,
-    /// There is a newer instance of the peer.
+    /// A newer instance of the peer is connected.
     Replaced,
-    /// There are [`SESSIONS_MAX`] sessions.
+    /// The node has [`SESSIONS_MAX`] sessions.
     Full,
 }
 
 #[derive(Debug, Default)]
 struct Path {
-    /// Most recently heard of first.
+    /// Most recently reported first.
     addrs: VecDeque<SocketAddr>,
     session: Option<Current>,
     dialing: bool,
     failures: u32,
-    /// When to dial next; none: when it is heard of.
+    /// The next dial; `None` waits for a report of the peer or a network change.
     next_at: Option<Duration>,
 }
 
@@ -141,7 +142,7 @@ struct Current {
     since: Duration,
 }
 
-/// The ways to all peers. See the module's doc.
+/// The paths to all peers. See the module's doc.
 #[derive(Debug)]
 pub struct Paths {
     me: PeerId,
@@ -151,7 +152,7 @@ pub struct Paths {
 }
 
 impl Paths {
-    /// No paths yet.
+    /// Creates the state machine without any peers.
     pub fn new(me: PeerId, rng: Rng) -> Self {
         Self {
             me,
@@ -161,7 +162,7 @@ impl Paths {
         }
     }
 
-    /// Tells what happened.
+    /// Handles an event.
     pub fn handle(&mut self, now: Now, input: Input) {
         let now = now.mono;
         match input {
@@ -200,12 +201,12 @@ impl Paths {
         self.dial_due(now);
     }
 
-    /// What is to be done next.
+    /// The next action, if any.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// When to come back with [`Input::Timeout`].
+    /// When to call [`Paths::handle`] with [`Input::Timeout`].
     pub fn poll_timeout(&self) -> Option<Duration> {
         self.paths
             .values()
@@ -214,7 +215,7 @@ impl Paths {
             .min()
     }
 
-    /// The session with a peer.
+    /// The current session with a peer.
     pub fn session(&self, peer: PeerId) -> Option<SessionId> {
         self.paths
             .get(&peer)?
@@ -222,7 +223,7 @@ impl Paths {
             .map(|current| current.session)
     }
 
-    /// The addresses at which a peer may be, the likeliest first.
+    /// The possible addresses of a peer, most recently reported first.
     pub fn addrs(&self, peer: PeerId) -> Vec<SocketAddr> {
         self.paths
             .get(&peer)
@@ -251,8 +252,8 @@ impl Paths {
         }
     }
 
-    /// The direct way may be dead: if there is one through a relay, the session moves there as soon
-    /// as that is up.
+    /// Dials the relayed addresses, since the direct path may be dead. The session moves when a
+    /// relayed connection is up.
     fn suspect(&mut self, session: SessionId) {
         let of_session = |path: &Path| {
             path.session
@@ -264,9 +265,9 @@ impl Paths {
         self.dial_some(peer, |addr| is_synthetic(addr.ip()));
     }
 
-    /// Dials at once, also while another dial is under way: that may be one to a private address of
-    /// the peer's own network, which is another machine's here or nobody's, and the way that the
-    /// knocks have opened does not stay open until it fails.
+    /// Dials immediately, even during another dial. That dial may target a private address from the
+    /// peer's own network, which is useless here. The NAT mapping opened by the probes would expire
+    /// before that dial fails.
     fn proven(&mut self, peer: PeerId, addr: SocketAddr) {
         if self
             .paths
@@ -277,7 +278,7 @@ impl Paths {
         }
     }
 
-    /// Dials some of a peer's addresses although there is a session with it.
+    /// Dials some of a peer's addresses despite an existing session.
     fn dial_some(&mut self, peer: PeerId, which: impl Fn(&SocketAddr) -> bool) {
         let Some(path) = self.paths.get_mut(&peer) else {
             return;
@@ -333,9 +334,9 @@ impl Paths {
         }
     }
 
-    /// Whether the older of two connections with one instance is the one that stays. Of those made
-    /// at once it is the same one at both ends, in whatever order they come: a direct one, then one
-    /// dialed by the smaller id, then that of the smaller mark.
+    /// Whether the older of two connections to one instance stays. For simultaneous connections,
+    /// both ends choose the same one, in any order of arrival. A direct one wins over a relayed
+    /// one, then the smaller dialer id wins, then the smaller mark.
     fn stays(&self, peer: PeerId, old: Current, new: Current) -> bool {
         if new.since - old.since > AT_ONCE {
             return false;
@@ -356,8 +357,8 @@ impl Paths {
             self.outputs
                 .push_back(Output::Close(old.session, CloseReason::Replaced));
         } else {
-            // The older of two instances can only dial while the newer has a session if both run at
-            // once.
+            // An older instance dials during a session of the newer one only if both run at the
+            // same time.
             self.outputs
                 .push_back(Output::Close(new.session, CloseReason::Replaced));
             self.outputs.push_back(Output::Copied(peer));
@@ -405,7 +406,8 @@ impl Paths {
                 path.dialing = true;
                 path.next_at = None;
                 let mut addrs: Vec<_> = path.addrs.iter().copied().collect();
-                // Stable: of each kind, the one most recently heard of comes first.
+                // The sort is stable: within each kind, the most recently reported address stays
+                // first.
                 addrs.sort_by_key(|addr| is_synthetic(addr.ip()));
                 self.outputs.push_back(Output::Dial(*peer, addrs));
             }
@@ -540,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_dials_again_later_has_lost_the_session() {
+    fn a_later_connection_of_the_same_instance_replaces_the_session() {
         let (small, large) = ids();
         let mut a = Side::new(small);
         a.connected(1, large, true, FIRST);
@@ -608,7 +610,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_goodbye_nobody_dials_until_the_peer_is_heard_of() {
+    fn after_a_goodbye_the_peer_is_dialed_only_when_found_again() {
         let (small, large) = ids();
         let mut a = Side::new(small);
         a.tell(Input::Found {

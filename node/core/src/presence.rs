@@ -1,12 +1,12 @@
-//! Whether the peer at the other end of a session is still there, and how far away it is.
+//! Checks whether the peer of each session is still online, and measures the round-trip time.
 //!
-//! A ping goes out after [`QUIET`] of silence and then every [`MISS`] until something is heard. One
-//! miss makes the peer suspect, [`MISSES_MAX`] of them end the session: a silent death shows within
-//! 15 seconds. Round trips are measured by the same pings.
+//! After [`QUIET`] of silence a ping is sent, then one every [`MISS`] until the peer responds. One
+//! missed ping makes the peer suspect. [`MISSES_MAX`] missed pings end the session, so a silent
+//! failure is detected within 15 seconds. The same pings measure the round trip.
 //!
-//! Most pings are light: what answers them is QUIC's own acknowledgement, so that an idle session
-//! costs two packets a round. Every so often, and whenever it matters, a ping wants a pong from the
-//! other program.
+//! Most pings are light: QUIC's own acknowledgement answers them, so an idle session costs two
+//! packets per round. Every few rounds, and for explicit checks, a ping requires a pong from the
+//! peer's program.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -15,61 +15,61 @@ use hobnob_protocol::frame::PING_LIGHT;
 
 use super::{Now, SessionId};
 
-/// Silence after which the end that listens less patiently asks.
+/// The silence after which the end with the shorter timer sends a ping.
 pub const QUIET: Duration = Duration::from_secs(10);
 
-/// How much longer the other end waits, so that one ping a round serves both.
+/// The additional silence at the other end, so that one ping per round serves both ends.
 pub const QUIET_OTHER_END: Duration = Duration::from_millis(500);
 
-/// How long an answer may take, and the time between pings while none has come.
+/// The time allowed for an answer, and the interval between pings until one arrives.
 pub const MISS: Duration = Duration::from_secs(1);
 
-/// Pings without an answer after which the peer is gone.
+/// The number of missed pings after which the peer is lost.
 pub const MISSES_MAX: u32 = 4;
 
-/// Light pings between two that want a pong.
+/// The number of light pings between two pings that require a pong.
 pub const LIGHT_PINGS: u32 = 5;
 
-/// What can happen to the sessions that are watched.
+/// An event for [`Presence::handle`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
-    /// A session is up. `first` says whether this end is the one to ask first.
+    /// A session is up.
     Up {
-        /// Which.
+        /// The session.
         session: SessionId,
-        /// Whether this end asks after [`QUIET`]; the other end waits a little longer.
+        /// Whether this end pings after [`QUIET`]. The other end waits [`QUIET_OTHER_END`] longer.
         first: bool,
     },
-    /// Something other than a pong came.
+    /// A frame other than a pong arrived.
     Heard(SessionId),
-    /// A pong came.
+    /// A pong with this token arrived.
     Pong(SessionId, u64),
-    /// The peer's QUIC has acknowledged something since the last ping.
+    /// The peer's QUIC acknowledged something since the last ping.
     Acked(SessionId),
-    /// A session has ended.
+    /// A session ended.
     Down(SessionId),
-    /// Somebody wants to know whether the peer is there now.
+    /// A caller asks whether the peer is online now.
     Ask(SessionId),
-    /// Our network changed: every peer has to show again that it is there.
+    /// The local network changed: every peer must respond again.
     NetworkChanged,
-    /// It is later than [`Presence::poll_timeout`] said.
+    /// The time returned by [`Presence::poll_timeout`] has passed.
     Timeout,
 }
 
-/// What is to be done, or said.
+/// An action for the caller, or a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
-    /// Send a ping with this number; [`PING_LIGHT`] is one that asks for [`Input::Acked`] only.
+    /// Send a ping with this token. [`PING_LIGHT`] requires [`Input::Acked`] only.
     Ping(SessionId, u64),
     /// The peer missed a ping.
     Suspect(SessionId),
-    /// The peer answered after it was suspect.
+    /// A suspect peer responded.
     Recovered(SessionId),
     /// A round trip was measured.
     Rtt(SessionId, Duration),
-    /// The peer was heard from since our network changed.
+    /// The peer answered a ping sent after the last network change.
     Confirmed(SessionId),
-    /// The peer is gone.
+    /// The peer stopped responding.
     Lost(SessionId),
 }
 
@@ -77,15 +77,15 @@ pub enum Output {
 struct Watch {
     quiet: Duration,
     heard_at: Duration,
-    /// Pings that were sent and not answered, oldest first.
+    /// Unanswered pings with their tokens and send times, oldest first.
     asked: VecDeque<(u64, Duration)>,
-    /// When a light ping went out of whose answer nothing is known.
+    /// When the pending light ping was sent. Its acknowledgement is not known yet.
     touched_at: Option<Duration>,
-    /// Light pings until the next that wants a pong.
+    /// The number of light pings before the next one that requires a pong.
     light: u32,
     misses: u32,
     next_at: Duration,
-    /// Pongs to pings from here on are proof of life on the network we are on now.
+    /// The first token whose pong confirms the peer on the current network.
     confirm_from: Option<u64>,
 }
 
@@ -98,7 +98,7 @@ pub struct Presence {
 }
 
 impl Presence {
-    /// Tells what happened.
+    /// Handles an event.
     pub fn handle(&mut self, now: Now, input: Input) {
         let now = now.mono;
         match input {
@@ -113,12 +113,12 @@ impl Presence {
         }
     }
 
-    /// What is to be done or said next.
+    /// The next action or result, if any.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// When to come back with [`Input::Timeout`].
+    /// When to call [`Presence::handle`] with [`Input::Timeout`].
     pub fn poll_timeout(&self) -> Option<Duration> {
         self.watches.values().map(|watch| watch.next_at).min()
     }
@@ -174,8 +174,8 @@ impl Presence {
         self.heard(session, now);
     }
 
-    /// The light ping was answered, if there was one: the next round counts from there, whenever
-    /// this became known.
+    /// Counts the pending light ping as answered. The next round starts at the time of that ping,
+    /// however late the acknowledgement became known.
     fn acked(&mut self, session: SessionId) {
         let Some(watch) = self.watches.get_mut(&session) else {
             return;
@@ -196,7 +196,7 @@ impl Presence {
         }
     }
 
-    /// Wants a pong, at once.
+    /// Sends a ping that requires a pong, immediately.
     fn ask_now(&mut self, session: SessionId, now: Duration) {
         if let Some(watch) = self.watches.get_mut(&session) {
             watch.light = 0;
@@ -289,8 +289,8 @@ mod tests {
             std::iter::from_fn(|| self.0.poll_output()).collect()
         }
 
-        /// Lets time run, with a peer that answers each ping with this luck; returns what was said
-        /// and when.
+        /// Runs until a time. `answers` decides whether the peer answers each ping. Returns the
+        /// outputs with their times.
         fn run(
             &mut self,
             until: Duration,
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_answers_is_never_lost_and_its_round_trip_is_known() {
+    fn a_peer_that_answers_is_never_lost_and_its_round_trip_is_measured() {
         let mut clock = Clock::new();
         let said = clock.run(Duration::from_secs(3600), || true);
         assert!(
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_asked_for_is_pinged_at_once_for_a_pong_and_lost_within_4_seconds() {
+    fn an_explicit_check_detects_a_lost_peer_within_4_seconds() {
         let mut clock = Clock::new();
         clock.tell(Input::Pong(S, 1));
         clock.1 = Duration::from_secs(5);
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn talk_saves_pings() {
+    fn received_frames_postpone_pings() {
         let mut clock = Clock::new();
         for second in 1..100 {
             clock.1 = Duration::from_secs(second * 5);
@@ -431,10 +431,10 @@ mod tests {
     }
 
     #[test]
-    fn in_an_hour_of_five_percent_loss_nobody_is_called_offline() {
-        // A ping or its answer is lost in 9.75 % of tries. QUIC tries again after a probe timeout,
-        // doubled each time: within its second a ping over a local network is sent at least four
-        // times.
+    fn an_hour_of_five_percent_packet_loss_loses_no_session() {
+        // A round trip fails in 9.75 % of the attempts. QUIC retransmits after a probe timeout,
+        // which doubles each time. On a local network, it sends a ping at least four times within
+        // its second.
         for seed in 0..1000 {
             let mut rng = crate::Rng::new(seed);
             let mut round_trip_fails = || rng.below(10_000) < 975;
