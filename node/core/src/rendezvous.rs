@@ -1,13 +1,13 @@
-//! Finding a direct path between two peers that talk through a relay.
+//! Finds a direct path between two peers connected through a relay.
 //!
-//! Over the relayed session each tells the other where it might be reached: its own addresses, and
-//! where relays see it. Then both knock at all of these, again and again for a moment, which opens
-//! their NATs towards each other. A knock from anywhere is answered there, and an answer proves
-//! that the way is open in both directions. The peer with the smaller id dials the first address
-//! that is proved; the session moves there (see [`super::paths`]).
+//! Over the relayed session, each side sends its candidate addresses: its own, and those at which
+//! relays see it. Both sides then repeatedly send probes to all candidates for a few seconds, which
+//! opens their NATs towards each other. The receiver answers a probe at its source address. An
+//! answer proves that the path works in both directions. The peer with the smaller id dials the
+//! first proven address, and the session moves there (see [`super::paths`]).
 //!
-//! Which addresses a peer may make us knock at is decided before they come here. A knock shows that
-//! whoever sent it knows the session's secret, and nothing else.
+//! The caller filters the peer's candidates before passing them in. A probe proves only that its
+//! sender knows the session's secret.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -18,61 +18,62 @@ use hobnob_protocol::datagram::Probe;
 
 use super::{Now, SessionId};
 
-/// Addresses of one peer that are knocked at, those it was heard from among them; further ones are
-/// ignored.
+/// Maximum candidate addresses of one peer, including source addresses of its probes. Further ones
+/// are ignored.
 pub const CANDIDATES_MAX: usize = 24;
 
-/// Between two knocks.
+/// The interval between two probes of one session.
 const KNOCK_EVERY: Duration = Duration::from_millis(25);
 
-/// How long is knocked.
+/// How long an attempt sends probes.
 const KNOCK_FOR: Duration = Duration::from_secs(4);
 
-/// The first wait before an attempt that failed is repeated; it doubles each time …
+/// The delay before a failed attempt is repeated. It doubles with each failure, up to
+/// [`AGAIN_MAX`].
 const AGAIN_MIN: Duration = Duration::from_secs(30);
 
-/// … up to this one.
+/// The longest delay before a failed attempt is repeated.
 const AGAIN_MAX: Duration = Duration::from_secs(600);
 
-/// What knocks of a session say, one in each direction.
+/// The secret in a session's probes. Each direction has its own.
 pub type Token = [u8; 16];
 
-/// What can happen.
+/// An event for [`Rendezvous::handle`].
 #[derive(Debug, Clone)]
 pub enum Input {
-    /// A session through a relay is up.
+    /// A relayed session is up.
     Up {
-        /// Which.
+        /// The session.
         session: SessionId,
-        /// With whom.
+        /// Its peer.
         peer: PeerId,
-        /// Whether this side is to dial.
+        /// Whether this side dials a proven address.
         dials: bool,
-        /// What our knocks say.
+        /// The token of our probes.
         ours: Token,
-        /// What the peer's say.
+        /// The token of the peer's probes.
         theirs: Token,
     },
-    /// The peer says where it might be reached; those that may be knocked at.
+    /// The peer sent its candidate addresses, here already filtered.
     Candidates(SessionId, Vec<SocketAddr>),
-    /// A knock came from this address.
+    /// A probe arrived from this address.
     Knocked(SocketAddr, Probe),
-    /// The session is over, or no longer goes through a relay.
+    /// The session ended or no longer uses a relay.
     Down(SessionId),
-    /// Where we can be reached has changed, or may have.
+    /// Our own addresses changed, or may have changed.
     NetworkChanged,
-    /// It is later than [`Rendezvous::poll_timeout`] said.
+    /// The time returned by [`Rendezvous::poll_timeout`] has passed.
     Timeout,
 }
 
-/// What is to be done.
+/// An action for the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// Tell the peer of this session where we might be reached.
+    /// Send our candidate addresses to the peer of this session.
     SayCandidates(SessionId),
-    /// Send a knock there.
+    /// Send a probe to this address.
     Knock(SocketAddr, Probe),
-    /// This address of the peer is proved: dial it.
+    /// This address of the peer is proven: dial it.
     Proven(PeerId, SocketAddr),
 }
 
@@ -82,17 +83,17 @@ struct Attempt {
     dials: bool,
     ours: Token,
     theirs: Token,
-    /// The next to be knocked at comes first.
+    /// The next address to probe comes first.
     candidates: VecDeque<SocketAddr>,
-    /// Until when is knocked, and when the next time is.
+    /// While probes are sent: the end of the attempt and the time of the next probe.
     knocking: Option<(Duration, Duration)>,
     proven: bool,
     failures: u32,
-    /// When to try again.
+    /// When the next attempt starts.
     again_at: Option<Duration>,
 }
 
-/// All attempts under way. See the module's doc.
+/// All current attempts. See the module's doc.
 #[derive(Debug, Default)]
 pub struct Rendezvous {
     attempts: BTreeMap<SessionId, Attempt>,
@@ -101,7 +102,7 @@ pub struct Rendezvous {
 }
 
 impl Rendezvous {
-    /// Tells what happened.
+    /// Handles an event.
     pub fn handle(&mut self, now: Now, input: Input) {
         let now = now.mono;
         match input {
@@ -140,12 +141,12 @@ impl Rendezvous {
         self.time_out(now);
     }
 
-    /// What is to be done next.
+    /// The next action, if any.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// When to come back with [`Input::Timeout`].
+    /// When to call [`Rendezvous::handle`] with [`Input::Timeout`].
     pub fn poll_timeout(&self) -> Option<Duration> {
         let knock = self
             .attempts
@@ -160,8 +161,7 @@ impl Rendezvous {
         knock.into_iter().chain(again).min()
     }
 
-    /// The peer's list takes the place of an older one, and is reason enough to begin anew: the
-    /// peer does the same.
+    /// Replaces the peer's candidates and restarts the attempt, as the peer does at its end.
     fn candidates(&mut self, session: SessionId, addrs: Vec<SocketAddr>, now: Duration) {
         let Some(attempt) = self.attempts.get_mut(&session) else {
             return;
@@ -245,8 +245,8 @@ impl Attempt {
         self.knocking = Some((now + KNOCK_FOR, next));
     }
 
-    /// Not for good: NATs and networks change. A session that has moved is told of by
-    /// [`Input::Down`], so this one has not.
+    /// Schedules another attempt, since NATs and networks change. A session that has moved to a
+    /// direct path ends its attempts by [`Input::Down`], so this session is still relayed.
     fn give_up(&mut self, now: Duration) {
         self.knocking = None;
         let wait = AGAIN_MIN
@@ -270,8 +270,7 @@ mod tests {
         SocketAddr::from(([11, 0, 0, 1], port))
     }
 
-    /// Two ends, each behind a way to rewrite and filter what the other sends: (from, to) becomes
-    /// what arrives, if it does.
+    /// Two ends with a simulated network between them.
     struct Pair {
         ends: [Rendezvous; 2],
         now: Duration,
@@ -313,8 +312,8 @@ mod tests {
             );
         }
 
-        /// Runs for so long; `net` says from which address a knock of `end` to an address arrives
-        /// at the other end, if it does.
+        /// Runs for a duration. For each probe that `end` sends to an address, `net` returns the
+        /// source address seen by the other end, or `None` if the probe is lost.
         fn run(
             &mut self,
             time: Duration,
@@ -352,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn the_one_way_that_is_open_is_found_among_others() {
+    fn the_only_open_path_is_found_and_dialed_once() {
         let mut pair = Pair::new();
         pair.exchange(&[1, 2, 3], &[11, 12, 13]);
         pair.run(KNOCK_FOR, |end, to| match (end, to.port()) {
@@ -371,7 +370,7 @@ mod tests {
     fn a_peer_behind_a_symmetric_nat_is_found_where_its_knock_came_from() {
         let mut pair = Pair::new();
         pair.exchange(&[1], &[11]);
-        // The peer's NAT gives its knocks another port, 77, and lets in what comes to that.
+        // The peer's NAT sends its probes from another port, 77, and admits packets to that port.
         pair.run(KNOCK_FOR, |end, to| match (end, to.port()) {
             (1, 1) => Some(addr(77)),
             (0, 77) => Some(addr(1)),
@@ -381,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn a_way_in_one_direction_proves_nothing_and_knocking_ends() {
+    fn a_one_way_path_is_not_proven_and_probing_ends() {
         let mut pair = Pair::new();
         pair.exchange(&[1], &[11]);
         pair.run(Duration::from_secs(20), |end, _| {
@@ -392,7 +391,7 @@ mod tests {
         assert!(knocks > 100, "{knocks}");
         pair.run(Duration::from_secs(2), |_, _| None);
         assert_eq!(pair.knocks, knocks);
-        // Later it is tried again, and the way may be open then.
+        // The next attempt succeeds, since the path is open by then.
         pair.run(AGAIN_MIN, |end, _| {
             Some(if end == 0 { addr(1) } else { addr(11) })
         });

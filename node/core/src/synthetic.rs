@@ -6,14 +6,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The first 48 bits of all synthetic IPv6 addresses: a prefix of ours from fd00::/8 (RFC 4193).
-/// The rest is random.
+/// The first 48 bits of all synthetic IPv6 addresses: a local prefix from fd00::/8 (RFC 4193). The
+/// other bits are random.
 pub const PREFIX: [u16; 3] = [0xfd68, 0x6f62, 0x6e6f];
 
-/// The port of synthetic addresses: any but 0.
+/// The port of synthetic addresses. Any port except 0 works.
 const PORT: u16 = 1;
 
-/// Whether this is, or claims to be, a synthetic address.
+/// Whether an address lies in a range of synthetic addresses.
 pub fn is_synthetic(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(v4) => v4.octets()[0] & 0xf0 == 0xf0 && v4 != Ipv4Addr::BROADCAST,
@@ -21,7 +21,7 @@ pub fn is_synthetic(ip: IpAddr) -> bool {
     }
 }
 
-/// A synthetic address from random bits.
+/// Builds a synthetic address from random bits.
 pub fn from_random(v6: bool, high: u64, low: u64) -> SocketAddr {
     let ip = if v6 {
         let [a, b, c] = PREFIX.map(u128::from);
@@ -30,7 +30,7 @@ pub fn from_random(v6: bool, high: u64, low: u64) -> SocketAddr {
         IpAddr::V6(Ipv6Addr::from_bits(prefix | random))
     } else {
         let [a, b, c, d, ..] = low.to_le_bytes();
-        // Never 255.255.255.255.
+        // The first octet is at most 247, so this is never the broadcast address.
         IpAddr::V4(Ipv4Addr::new(0xf0 | (a & 0x07), b, c, d))
     };
     SocketAddr::new(ip, PORT)

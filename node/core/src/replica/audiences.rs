@@ -1,9 +1,9 @@
-//! Who is present in an open room, and so for whom its entries are.
+//! Tracks the peers present in an open room, who may receive its entries.
 //!
-//! An entry of an open room is for the peers that were present when it arrived, as this node saw
-//! it. Peers that dropped out without a goodbye in the hour before count as present, while this
-//! node's own network stays the same. The entry never goes to anybody else. So each entry is
-//! stamped with an *audience*, and audiences are durable.
+//! Only the peers present when an entry arrives at this node may receive the entry from it. A peer
+//! that disconnected without a goodbye counts as present for another hour, unless this node's
+//! network changes. Each entry is stamped with its *audience*. The store keeps audiences across
+//! restarts.
 //!
 //! `Conversation::may_have` is the only reader of the audiences.
 
@@ -15,37 +15,38 @@ use hobnob_protocol::{ConversationId, PeerId};
 use crate::Now;
 use crate::commit::{AudienceId, AudienceRecord, Lingerer, Op};
 
-/// How long a peer that dropped out without a goodbye still counts as being in an open room.
+/// How long a peer that disconnected without a goodbye still counts as present, in milliseconds.
 pub const LINGER_MS: u64 = 60 * 60 * 1000;
 
-/// For how long an entry of an open room is offered to those it was for; who stayed away longer has
-/// missed it.
+/// How long an entry of an open room is offered to its audience, in milliseconds. A peer away for
+/// longer misses the entry.
 pub const OPEN_ROOM_OFFER_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
-/// The presence side of an open room.
+/// The presence of peers in an open room.
 #[derive(Debug, Default)]
 pub(super) struct Audiences {
-    /// How many sessions each peer that is here has.
+    /// The number of sessions with each connected peer.
     present: BTreeMap<PeerId, usize>,
-    /// Peers that are here by a session from before our network changed: they count again once they
-    /// are heard from.
+    /// Connected peers that have not responded since our network changed. They count as present
+    /// once they respond.
     unconfirmed: BTreeSet<PeerId>,
-    /// Those who dropped out, and until when they count as being here: by the clock that does not
-    /// jump.
+    /// Peers that disconnected without a goodbye, and when they stop counting as present, by the
+    /// monotonic clock.
     dropped: BTreeMap<PeerId, Duration>,
     /// The audience of the last entry.
     current: Option<AudienceId>,
-    /// Who is in each audience.
+    /// The peers in each audience.
     members: BTreeMap<AudienceId, Vec<PeerId>>,
-    /// Audiences that formed while somebody was unconfirmed, and who was.
+    /// Audiences formed while some peers were unconfirmed, with those peers.
     provisional: BTreeMap<AudienceId, BTreeSet<PeerId>>,
 }
 
 impl Audiences {
-    /// Takes up where the last run ended: who was here then has dropped out since.
+    /// Restores the state of the last run. Peers that were connected then have disconnected since.
     pub(super) fn load(&mut self, lingerers: &[Lingerer], ended_at_ms: u64, now: Now) {
         for lingerer in lingerers {
-            // A clock that was set back can't tell how long ago that was: then it was too long ago.
+            // If the clock was set back, the age is unknown, and the peer does not count as
+            // present.
             let age_ms = now
                 .wall_ms
                 .checked_sub(lingerer.dropped_at_ms.unwrap_or(ended_at_ms));
@@ -60,8 +61,8 @@ impl Audiences {
         self.members.insert(record.id, record.peers);
     }
 
-    /// A session with the peer shares the room from now on; `heard` says whether it was heard from
-    /// on the network we are on.
+    /// Counts a new session with the peer in this room. `heard` is whether the peer has responded
+    /// on the current network.
     pub(super) fn came(&mut self, peer: PeerId, heard: bool) {
         let sessions = self.present.entry(peer).or_default();
         *sessions += 1;
@@ -89,8 +90,8 @@ impl Audiences {
         }
     }
 
-    /// On another network, those who dropped out are not here, and those who seem to be here must
-    /// be heard from first.
+    /// On a new network, disconnected peers no longer count as present. Connected peers must
+    /// respond first.
     pub(super) fn network_changed(&mut self) {
         self.dropped.clear();
         self.unconfirmed = self.present.keys().copied().collect();
@@ -98,8 +99,8 @@ impl Audiences {
         self.current = None;
     }
 
-    /// The peer was heard from on the new network: what came since the change is for it as well.
-    /// Says which audiences grew.
+    /// Counts an unconfirmed peer as present, since it responded on the new network. Adds the peer
+    /// to the audiences formed since the change, and returns those that grew.
     pub(super) fn confirmed(&mut self, peer: PeerId) -> Vec<AudienceId> {
         if !self.unconfirmed.remove(&peer) {
             return Vec::new();
@@ -120,7 +121,7 @@ impl Audiences {
         grown
     }
 
-    /// Everybody an entry that comes now is for.
+    /// The audience of an entry that arrives now.
     fn now(&self, now: Now) -> Vec<PeerId> {
         let here = self
             .present
@@ -135,7 +136,8 @@ impl Audiences {
         all.into_iter().collect()
     }
 
-    /// Who would linger if this run ended now: not those who were not heard from on this network.
+    /// The peers that would linger if this run ended now. Peers that are unconfirmed on this
+    /// network do not.
     pub(super) fn lingerers(&self, now: Now) -> Vec<Lingerer> {
         let here = self
             .present
@@ -176,8 +178,8 @@ impl Audiences {
         }
     }
 
-    /// The audience of an entry that comes now, with the op that makes it durable where it is a new
-    /// one.
+    /// The audience of an entry that arrives now. Pushes the op that stores the audience if it is
+    /// new.
     pub(super) fn stamp(
         &mut self,
         conversation: ConversationId,
@@ -203,14 +205,14 @@ impl Audiences {
         id
     }
 
-    /// Whether entries for this audience are for the peer.
+    /// Whether the peer belongs to this audience.
     pub(super) fn includes(&self, audience: AudienceId, peer: PeerId) -> bool {
         self.members
             .get(&audience)
             .is_some_and(|members| members.binary_search(&peer).is_ok())
     }
 
-    /// The op that made the current audience durable has failed: the next entry makes another.
+    /// Handles a failure to store the current audience: the next entry forms a new one.
     pub(super) fn not_stored(&mut self) {
         self.current = None;
     }
