@@ -1,11 +1,11 @@
-//! Content streams: requests in one direction and answers in the other, apart from the session's
+//! Content streams: requests in one direction and answers in the other, separate from the session's
 //! frames.
 //!
-//! A peer that wants content opens one or several bidirectional streams on the session's connection
-//! (see [`hobnob_core::transfers`]). Content yields to messages: message streams have the higher
-//! priority, and the connection's windows have room for all content streams and for messages
-//! besides. The room for more than one stream is lent by the node, which has a budget for all its
-//! sessions ([`WindowBudget`]). This module does not interpret the bytes.
+//! To request content, a peer opens one or several bidirectional streams on the session's
+//! connection (see [`hobnob_core::transfers`]). Content yields to messages: message streams have
+//! the higher priority, and the connection's windows have room for all content streams and the
+//! messages. The node lends the room for further streams from a budget for all its sessions
+//! ([`WindowBudget`]). This module does not interpret the bytes.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,12 +18,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::endpoint::{RECEIVE_WINDOW, SEND_WINDOW};
 use hobnob_core::transfers::{LANE_BYTES, LANES_MAX};
 
-/// Content streams of one session that are served at the same time: all that a peer may use, and the
-/// successor of one that ends. Further ones wait.
+/// Maximum content streams served simultaneously in one session: those a peer may use, and the
+/// successor of one that ends. Further streams wait.
 pub(super) const CONTENT_STREAMS_MAX: usize = LANES_MAX + 1;
 
-/// Lanes beyond the first that all sessions of a node together may have in each direction: what
-/// peers can make it hold for them is [`LANE_BYTES`] for each.
+/// Maximum further streams of all sessions of a node, in each direction. The first stream of a
+/// session does not count. Each further stream can occupy [`LANE_BYTES`] of memory.
 const LENT_MAX: usize = 128;
 
 /// A session gets at most this part of the remaining budget, so that the next one gets some, too.
@@ -43,7 +43,8 @@ pub enum StreamEnd {
     Broken,
 }
 
-/// A node's memory for lanes beyond the first of each session, in one direction.
+/// A node's memory budget, in one direction, for further streams: all except the first of each
+/// session.
 #[derive(Debug, Clone)]
 pub struct WindowBudget(Arc<Semaphore>);
 
@@ -54,7 +55,7 @@ impl Default for WindowBudget {
 }
 
 impl WindowBudget {
-    /// Lends room for as many lanes as can be had, at most `lanes`.
+    /// Lends room for up to `lanes` streams. Returns `None` if the budget is too low.
     fn lend(&self, lanes: usize) -> Option<OwnedSemaphorePermit> {
         let lanes = lanes.min(self.0.available_permits() / PART);
         let lanes = u32::try_from(lanes).ok().filter(|lanes| *lanes > 0)?;
@@ -66,8 +67,8 @@ impl WindowBudget {
 #[derive(Debug)]
 pub struct ContentOpener {
     connection: Connection,
-    /// The budget by which the connection's window was widened. QUIC cannot take a window back, so it
-    /// is held as long as the session.
+    /// The loan by which the connection's window was widened. QUIC cannot shrink a window, so the
+    /// loan lasts as long as the session.
     lent: Option<OwnedSemaphorePermit>,
 }
 
@@ -79,7 +80,8 @@ impl ContentOpener {
         }
     }
 
-    /// Opens the way for so many lanes, if there is room; says for how many it is open.
+    /// Widens the connection's window for up to `lanes` streams, as far as the budget allows.
+    /// Returns the number of streams with room.
     pub fn widen(&mut self, lanes: usize, room: &WindowBudget) -> usize {
         if let Some(more) = lanes
             .checked_sub(self.lanes())
@@ -96,7 +98,7 @@ impl ContentOpener {
         self.lanes()
     }
 
-    /// How many lanes the connection's window has room for.
+    /// The number of streams with room in the connection's window.
     pub fn lanes(&self) -> usize {
         1 + self
             .lent
@@ -120,7 +122,7 @@ impl ContentOpener {
 pub struct Lane(Connection);
 
 impl Lane {
-    /// Opens the stream. The peer learns of it with the first request.
+    /// Opens the stream. The peer notices the stream with the first request.
     pub async fn open(self) -> Result<(Asker, Answers), StreamEnd> {
         let (send, receive) = self.0.open_bi().await.map_err(|_| StreamEnd::Lost)?;
         Ok((Asker(send), Answers(receive)))
@@ -164,7 +166,7 @@ impl Answers {
             })
     }
 
-    /// Reads so many bytes of the answer.
+    /// Reads exactly `len` bytes of the answer.
     pub async fn bytes(&mut self, len: usize) -> Result<Bytes, StreamEnd> {
         // Memory from `with_capacity` is not cleared before it is filled.
         let mut bytes = Vec::with_capacity(len);
@@ -188,16 +190,16 @@ pub struct ContentStream {
     place: Place,
 }
 
-/// The content streams that are served on one session.
+/// The content streams served in one session.
 #[derive(Debug)]
 pub(super) struct Serving {
     connection: Connection,
     places: Arc<Semaphore>,
-    /// Lanes that the send window has room for.
+    /// The number of streams with room in the send window.
     lanes: Mutex<u64>,
 }
 
-/// A content stream's place among those that are served. Dropping it frees the place.
+/// A content stream's place among the served streams. Dropping the place frees it.
 #[derive(Debug)]
 pub(super) struct Place {
     serving: Arc<Serving>,
@@ -231,8 +233,8 @@ impl Serving {
         }
     }
 
-    /// Changes how many lanes the send window has room for: with each, what may wait there for its
-    /// acknowledgement.
+    /// Changes the number of streams with room in the send window. Each stream adds [`LANE_BYTES`]
+    /// for data that awaits acknowledgement.
     fn lanes(&self, change: impl FnOnce(&mut u64)) {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut lanes);
@@ -264,8 +266,8 @@ impl ContentStream {
         }
     }
 
-    /// Makes room for it in the session's send window. Where the node has no more to lend, it
-    /// shares what the others have.
+    /// Reserves room for this stream in the session's send window. If the budget is exhausted, the
+    /// stream shares the room of the session's other streams.
     pub fn make_room(&mut self, room: &WindowBudget) {
         let place = &mut self.place;
         if place.serving.has_lanes() {
@@ -278,7 +280,7 @@ impl ContentStream {
         place.serving.lanes(|lanes| *lanes += 1);
     }
 
-    /// The next request. There is none when the peer has ended its half.
+    /// Reads the next request. Returns `None` when the peer has finished its half of the stream.
     pub async fn next_ask(&mut self) -> Result<Option<PieceRequest>, StreamEnd> {
         let mut len = [0; 2];
         match self.receive.read_exact(&mut len).await {
