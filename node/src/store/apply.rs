@@ -113,7 +113,7 @@ impl Apply<'_> {
         )
     }
 
-    /// Stores what is known of a peer.
+    /// Stores a known peer.
     pub(super) fn put_peer(&mut self, known: &KnownPeer) -> Result<(), Fault> {
         self.run(
             "INSERT OR REPLACE INTO peers (peer, nick, addrs, seen_at_ms) VALUES (?1, ?2, ?3, ?4)",

@@ -52,7 +52,7 @@ use writer::{Job, Writer};
 /// Maximum number of known peers. The next start deletes all but those seen last.
 pub const PEERS_MAX: usize = 10_000;
 
-/// What the node knows about a peer from earlier sessions.
+/// A peer known from earlier sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownPeer {
     /// The peer's id.
@@ -70,13 +70,13 @@ pub struct KnownPeer {
 pub struct Opened {
     /// The store.
     pub store: Store,
-    /// What the replica needs.
+    /// The state for the replica.
     pub loaded: Loaded,
-    /// What [`Store::set_setting`] stored.
+    /// The settings stored by [`Store::set_setting`].
     pub settings: BTreeMap<String, String>,
-    /// What [`Store::remember_peer`] stored, latest first.
+    /// The peers stored by [`Store::remember_peer`], latest first.
     pub peers: Vec<KnownPeer>,
-    /// What [`Store::set_policy`] stored.
+    /// The policies stored by [`Store::set_policy`].
     pub policies: Vec<(PeerId, PeerPolicy)>,
 }
 
@@ -199,7 +199,7 @@ impl Store {
         });
     }
 
-    /// Stores what is known of a peer. Replaces the earlier value.
+    /// Stores a peer for later sessions. Replaces the earlier value.
     pub fn remember_peer(&self, known: KnownPeer) {
         self.write(Job::Peer(known));
     }

@@ -76,7 +76,7 @@ struct Group {
     entries: usize,
 }
 
-/// What the writer does next.
+/// The next action of the writer.
 enum Next {
     Take(Job),
     Index,

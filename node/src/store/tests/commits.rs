@@ -1,4 +1,4 @@
-//! Commits: on disk before they are said, whole or not at all, in groups.
+//! Tests of commits: durability before the report, atomicity and grouping.
 
 use hobnob_protocol::Ranges;
 
@@ -8,7 +8,7 @@ use super::super::{KnownPeer, PEERS_MAX};
 use super::*;
 
 #[test]
-fn what_was_said_to_be_done_is_on_disk_after_a_crash() {
+fn a_reported_commit_survives_a_crash() {
     let mut home = Home::new();
     let mut ann = Author::new(1, lobby());
     home.commit(vec![the_lobby(true)]);
@@ -29,7 +29,7 @@ fn what_was_said_to_be_done_is_on_disk_after_a_crash() {
 }
 
 #[test]
-fn what_was_handed_over_before_a_shutdown_is_kept() {
+fn queued_commits_survive_a_shutdown() {
     let mut home = Home::new();
     let mut ann = Author::new(1, lobby());
     home.hand_over(vec![the_lobby(true)]);
@@ -41,7 +41,7 @@ fn what_was_handed_over_before_a_shutdown_is_kept() {
 }
 
 #[test]
-fn everything_comes_back() {
+fn a_restart_loads_everything() {
     let mut home = Home::new();
     let mut ann = Author::new(1, lobby());
     let (first, second) = (ann.chats(1), ann.chats(1));
@@ -125,7 +125,7 @@ fn everything_comes_back() {
 }
 
 #[test]
-fn a_bad_commit_fails_alone_and_whole() {
+fn an_invalid_commit_fails_alone_and_entirely() {
     let mut home = Home::new();
     let (mut ann, mut bob, mut eve) = (
         Author::new(1, lobby()),
@@ -167,7 +167,7 @@ fn a_bad_commit_fails_alone_and_whole() {
 }
 
 #[test]
-fn commits_that_do_not_continue_what_is_held_are_refused() {
+fn commits_that_do_not_continue_the_stored_entries_are_rejected() {
     let mut home = Home::new();
     let mut ann = Author::new(1, lobby());
     let (a, b, c) = (ann.chats(3), ann.chats(3), ann.chats(3));
@@ -215,7 +215,7 @@ fn commits_that_do_not_continue_what_is_held_are_refused() {
 }
 
 #[test]
-fn holes_are_filled_and_runs_of_one_audience_melt() {
+fn gaps_are_filled_and_adjacent_runs_of_one_audience_merge() {
     let mut home = Home::new();
     let mut ann = Author::new(1, lobby());
     let all: Vec<_> = (0..5).map(|_| ann.chats(2)).collect();
@@ -232,7 +232,7 @@ fn holes_are_filled_and_runs_of_one_audience_melt() {
     let overlapping = Arc::new(overlapping);
     home.commit(vec![the_lobby(true), append(&all[4])]);
     home.commit(vec![append(&all[1])]);
-    // One batch from 1 to 8 fills two holes around 3 to 4.
+    // One batch from 1 to 8 fills the two gaps around 3 to 4.
     home.commit(vec![
         part(&overlapping, 1, 2, AudienceId::MEMBERS),
         part(&overlapping, 5, 8, AudienceId::MEMBERS),

@@ -1,4 +1,4 @@
-//! What the store says, and keeps, when the disk or the file is not as it should be.
+//! Tests of failures: how the store handles a faulty disk or file.
 
 use std::io::{Read, Seek, SeekFrom, Write};
 
@@ -14,7 +14,7 @@ fn refused(file: &Path) -> StoreError {
 }
 
 #[test]
-fn a_database_of_a_newer_program_is_refused_and_left_alone() {
+fn a_database_of_a_newer_program_is_rejected_unchanged() {
     let mut home = Home::new();
     home.commit(vec![the_lobby(true)]);
     home.stop();
@@ -40,7 +40,7 @@ fn a_database_of_a_newer_program_is_refused_and_left_alone() {
 }
 
 #[test]
-fn an_older_database_is_brought_up_to_date_in_one_step() {
+fn an_older_database_is_migrated_in_one_transaction() {
     let steps = [
         "CREATE TABLE a (x)",
         "ALTER TABLE a ADD COLUMN y; UPDATE a SET y = x + 1",
@@ -73,7 +73,7 @@ fn an_older_database_is_brought_up_to_date_in_one_step() {
 }
 
 #[test]
-fn a_file_that_is_no_database_of_ours_is_called_damaged_and_left_alone() {
+fn a_foreign_file_is_reported_as_damaged_and_left_unchanged() {
     let dir = TempDir::new().unwrap();
     let garbage = dir.path().join("garbage.db");
     std::fs::write(&garbage, "This is a letter to my aunt. ".repeat(500)).unwrap();
@@ -91,10 +91,10 @@ fn a_file_that_is_no_database_of_ours_is_called_damaged_and_left_alone() {
     }
 }
 
-/// Overwrites 100 bytes of each page in turn; each time the store says so, or what it gives is
-/// right.
+/// Overwrites 100 bytes at three places of each page, one at a time. The store must report the
+/// damage or return only correct data.
 #[test]
-fn damage_in_any_page_is_told_and_never_passed_on() {
+fn damage_in_any_page_is_reported_and_never_forwarded() {
     let mut home = Home::new();
     let mut ann = Author::new(1, lobby());
     home.commit(vec![the_lobby(true)]);
@@ -128,7 +128,7 @@ fn flip(file: &Path, at: usize) {
     file.write_all(&bytes.map(|byte| !byte)).unwrap();
 }
 
-/// Whether nothing of the damage was noticed.
+/// Whether the store reported no damage.
 fn reads_well(file: &Path, ann: &Author) -> bool {
     let is_told = |error: &StoreError| {
         matches!(
@@ -145,7 +145,8 @@ fn reads_well(file: &Path, ann: &Author) -> bool {
     };
     let mut well = true;
     match wait(opened.store.read_batches(ann.name, 1, ann.last, usize::MAX)) {
-        // A log whose row is gone is not held; what is held is the author's.
+        // A log without its row counts as not held. The other batches must carry the author's
+        // signature.
         Ok(batches) => batches
             .into_iter()
             .for_each(|batch| drop(batch.check().expect("what is given out is the author's"))),
@@ -164,7 +165,7 @@ fn reads_well(file: &Path, ann: &Author) -> bool {
 }
 
 #[test]
-fn a_place_that_can_not_be_written_is_told() {
+fn an_unwritable_path_is_reported() {
     let dir = TempDir::new().unwrap();
     std::fs::write(dir.path().join("file"), "").unwrap();
     for place in ["file/hobnob.db", "missing/hobnob.db", ""] {
@@ -181,8 +182,8 @@ fn a_place_that_can_not_be_written_is_told() {
     }
 }
 
-/// Tests may run as root, whom no file mode stops; so these are the errors that the system and
-/// SQLite would give.
+/// Tests may run as root, who bypasses file modes. So this test builds the errors that the system
+/// and SQLite would return.
 #[test]
 fn each_cause_has_its_error() {
     use std::io::{Error, ErrorKind};
@@ -230,7 +231,7 @@ fn each_cause_has_its_error() {
 }
 
 #[test]
-fn a_full_disk_loses_nothing_and_the_store_goes_on_when_there_is_room() {
+fn a_full_disk_loses_nothing_and_the_store_resumes_when_there_is_space() {
     let mut home = Home::new();
     let mut ann = Author::new(1, lobby());
     home.commit(vec![the_lobby(true), append(&ann.chats(10))]);
@@ -278,7 +279,7 @@ fn a_full_disk_loses_nothing_and_the_store_goes_on_when_there_is_room() {
 }
 
 #[test]
-fn a_database_that_another_program_holds_is_told() {
+fn a_database_locked_by_another_program_is_reported() {
     let mut home = Home::new();
     home.commit(vec![the_lobby(true)]);
     home.stop();
@@ -296,7 +297,7 @@ fn a_database_that_another_program_holds_is_told() {
 }
 
 #[test]
-fn a_store_closes_although_somebody_still_has_a_desk_of_it() {
+fn a_store_closes_despite_an_open_offer_handle() {
     let mut home = Home::new();
     let desk = home.store().offers();
     home.stop();

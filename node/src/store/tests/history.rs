@@ -1,4 +1,4 @@
-//! History and search, as a person asks for them.
+//! Tests of history and search as users request them.
 
 use proptest::prelude::*;
 
@@ -29,7 +29,7 @@ fn of_lobby(limit: usize) -> HistoryRequest {
     }
 }
 
-/// Rows come in display order, and paging by any step, back or forward, shows each once.
+/// Checks display order and paging: any page size, in either direction, returns each row once.
 fn check_paging(home: &Home, request: HistoryRequest, expected: &[HistoryRow]) {
     for step in [1, 2, 7, 1_000] {
         let mut pages: Vec<HistoryRow> = Vec::new();
@@ -63,8 +63,8 @@ fn check_paging(home: &Home, request: HistoryRequest, expected: &[HistoryRow]) {
     }
 }
 
-/// Four authors who write at once, so that Lamport numbers tie, and a direct conversation beside
-/// them.
+/// Four authors write at the same time, so that Lamport numbers tie. A direct conversation exists
+/// as well.
 fn busy_home() -> (Home, Vec<HistoryRow>) {
     let mut home = Home::new();
     home.commit(vec![the_lobby(true), direct(9)]);
@@ -74,7 +74,7 @@ fn busy_home() -> (Home, Vec<HistoryRow>) {
     for round in 0u64..12 {
         for author in &mut authors {
             let batch = author.chats(if round % 3 == 0 { 2 } else { 1 });
-            // The clock goes back in the middle.
+            // The clock jumps back halfway.
             let received_at_ms = 100 + if round > 6 { round - 5 } else { round };
             home.commit(vec![append_at(&batch, received_at_ms)]);
             rows.extend(
@@ -113,7 +113,7 @@ fn a_conversation_is_paged_in_display_order() {
 }
 
 #[test]
-fn all_conversations_are_paged_in_the_order_of_arrival_whatever_the_clock_says() {
+fn all_conversations_are_paged_in_arrival_order_despite_clock_jumps() {
     let (home, mut rows) = busy_home();
     check_paging(&home, HistoryRequest::default(), &rows);
     let search = HistoryRequest {
@@ -133,7 +133,7 @@ fn all_conversations_are_paged_in_the_order_of_arrival_whatever_the_clock_says()
 }
 
 #[test]
-fn who_goes_on_after_the_last_entry_gets_whatever_comes_later() {
+fn continuing_after_the_last_entry_returns_all_later_arrivals() {
     let mut home = Home::new();
     home.commit(vec![the_lobby(true), direct(9)]);
     let [mut ann, mut bob] = [1, 2].map(|number| Author::new(number, lobby()));
@@ -153,7 +153,7 @@ fn who_goes_on_after_the_last_entry_gets_whatever_comes_later() {
     home.commit(vec![append_at(&ann.chats(3), 1_000)]);
     home.commit(vec![append_at(&ann.chats(3), 1_000)]);
     assert_eq!(gets(&home), 6);
-    // With lower Lamport numbers, and with a clock that went back.
+    // These entries have lower Lamport numbers, and the clock has jumped back.
     home.commit(vec![append_at(&later, 10)]);
     assert_eq!(gets(&home), 2);
     home.restart();
@@ -162,7 +162,7 @@ fn who_goes_on_after_the_last_entry_gets_whatever_comes_later() {
 }
 
 #[test]
-fn going_on_after_an_entry_that_was_let_go_is_an_error() {
+fn continuing_after_a_deleted_entry_is_an_error() {
     let mut home = Home::new();
     let mut ann = Author::new(1, lobby());
     home.commit(vec![
@@ -181,7 +181,7 @@ fn going_on_after_an_entry_that_was_let_go_is_an_error() {
 }
 
 #[test]
-fn what_is_not_there_is_not_found() {
+fn requests_without_a_match_return_nothing() {
     let (home, _) = busy_home();
     let cases = [
         HistoryRequest {
@@ -222,7 +222,7 @@ fn what_is_not_there_is_not_found() {
 }
 
 #[test]
-fn words_are_found_as_people_type_them() {
+fn words_are_found_as_users_type_them() {
     let mut home = Home::new();
     let mut ann = Author::new(1, lobby());
     let said = [
@@ -293,7 +293,7 @@ fn words_are_found_as_people_type_them() {
 }
 
 #[test]
-fn a_search_sees_what_was_handed_over_before_it_and_nothing_trimmed() {
+fn a_search_sees_all_earlier_commits_and_no_trimmed_entries() {
     let mut home = Home::new();
     let mut ann = Author::new(1, lobby());
     let search = || HistoryRequest {
@@ -312,7 +312,7 @@ fn a_search_sees_what_was_handed_over_before_it_and_nothing_trimmed() {
     assert_eq!(wait(home.store().history(search())).unwrap().len(), 41);
     home.restart();
     assert_eq!(wait(home.store().history(search())).unwrap().len(), 41);
-    // Holes and what fills them are found too.
+    // Search also finds entries after a gap, and later those that fill the gap.
     let (hole, beyond) = (
         ann.says(&["message in a hole"]),
         ann.says(&["message beyond"]),
@@ -324,7 +324,7 @@ fn a_search_sees_what_was_handed_over_before_it_and_nothing_trimmed() {
 }
 
 #[test]
-fn the_index_is_brought_up_to_date_while_nothing_happens() {
+fn the_index_is_updated_while_the_store_is_idle() {
     let mut home = Home::new();
     let mut ann = Author::new(1, lobby());
     home.commit(vec![
@@ -348,7 +348,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn nothing_a_user_types_is_an_error(typed in ".{0,30}", operators in "[\"*^():+{} a-z-]{0,30}") {
+    fn any_search_text_is_valid(typed in ".{0,30}", operators in "[\"*^():+{} a-z-]{0,30}") {
         thread_local! {
             static INDEX: rusqlite::Connection = {
                 let conn = rusqlite::Connection::open_in_memory().unwrap();

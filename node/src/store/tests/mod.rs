@@ -1,4 +1,5 @@
-//! The store as its users see it: a folder, an author who writes, commits, and what reads back.
+//! Tests of the store through its public interface: an author writes, the store commits and reads
+//! back.
 
 mod commits;
 mod failures;
@@ -26,7 +27,7 @@ use super::apply::LAMPORT_STRIDE;
 use super::writer::Job;
 use super::{Opened, Pending, Store, StoreError};
 
-/// A store in a folder of its own.
+/// A store in its own temporary folder.
 struct Home {
     dir: TempDir,
     open: Option<OpenStore>,
@@ -56,7 +57,8 @@ impl Home {
         &self.open.as_ref().unwrap().0.loaded
     }
 
-    /// The lobby's clock was loaded as at this number or a little above.
+    /// Asserts the Lamport number loaded for the lobby: this one, or above it by at most one
+    /// stride.
     fn goes_on_after(&self, lamport: u64) {
         let loaded = self
             .loaded()
@@ -86,7 +88,7 @@ impl Home {
         self.open = Some(open(&self.file(), since_ms).unwrap());
     }
 
-    /// Hands a commit over, without waiting.
+    /// Queues a commit without waiting for its result.
     fn hand_over(&mut self, ops: Vec<Op>) -> CommitId {
         self.commits += 1;
         let id = CommitId(self.commits);
@@ -94,7 +96,7 @@ impl Home {
         id
     }
 
-    /// The next answer to a commit.
+    /// Waits for the next result of a commit.
     fn answer(&self) -> (CommitId, Result<(), StoreError>) {
         self.open.as_ref().unwrap().1.recv().unwrap()
     }
@@ -110,12 +112,12 @@ impl Home {
         self.try_commit(ops).unwrap();
     }
 
-    /// Lets the database have this many pages.
+    /// Limits the database to this many pages.
     fn limit_pages(&self, pages: u32) {
         self.store().write(Job::Pages(pages));
     }
 
-    /// What a crash now would leave: the files as they are, in another folder.
+    /// Copies the current files to another folder, as a crash would leave them.
     fn crashed_copy(&self) -> Home {
         let copy = Home {
             dir: TempDir::new().unwrap(),
@@ -130,12 +132,12 @@ impl Home {
     }
 }
 
-/// A store, and the answers to its commits.
+/// A store, and the results of its commits.
 type OpenStore = (Opened, Receiver<(CommitId, Result<(), StoreError>)>);
 
 fn open(file: &Path, since_ms: u64) -> Result<OpenStore, StoreError> {
     let (tell, told) = mpsc::channel();
-    // A test that went on without its answers is no reason to panic here.
+    // A test may have dropped the receiver, so a send error is no reason to panic.
     let on_done = move |id, result| drop(tell.send((id, result)));
     Ok((Store::open(file, since_ms, on_done)?, told))
 }
@@ -174,11 +176,11 @@ fn direct(with: u8) -> Op {
     })
 }
 
-/// Somebody who writes one log.
+/// The author of one log.
 struct Author {
     key: SecretKey,
     name: LogName,
-    /// Number, hash and Lamport number of the last entry written.
+    /// The number, hash and Lamport number of the last entry.
     last: Seq,
     head: EntryHash,
     lamport: u64,
@@ -210,7 +212,7 @@ impl Author {
         )
     }
 
-    /// So many short entries.
+    /// Writes this many short entries.
     fn chats(&mut self, entries: usize) -> Arc<CheckedBatch> {
         let from = self.last + 1;
         self.writes(

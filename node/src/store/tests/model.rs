@@ -1,4 +1,4 @@
-//! Random commits against a model: what a restart loads is what was committed.
+//! Random commits against a model: a restart must load everything that was committed.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use hobnob_core::commit::{Alive, AudienceRecord, Lingerer};
 
 use super::*;
 
-/// What a test does next; numbers are taken modulo what there is.
+/// One random action of a test. Numbers are reduced modulo the number of choices.
 #[derive(Debug, Clone)]
 enum Step {
     Append {
@@ -47,10 +47,10 @@ fn any_step() -> impl Strategy<Value = Step> {
 const LOGS: usize = 3;
 const BATCHES: usize = 8;
 
-/// What should be in the store.
+/// The expected contents of the store.
 #[derive(Default)]
 struct Model {
-    /// By log, what is held and for whom.
+    /// For each log, the held entries and their audiences.
     held: Vec<BTreeMap<Seq, u64>>,
     lamport: u64,
     acked: BTreeMap<(usize, PeerId), Ranges>,
@@ -222,7 +222,8 @@ impl World {
     }
 }
 
-/// From each entry held, batches read to the end of its stretch and are the author's.
+/// Reads batches from each held entry to the end of its range, and checks them against the
+/// author's.
 fn check_stretches(
     home: &Home,
     name: LogName,

@@ -1,5 +1,5 @@
-//! How fast the store is. Not run with the others: `cargo test --release -p hobnob rate --
-//! --ignored --nocapture`.
+//! Measures the speed of the store. Run it with:
+//! `cargo test --release -p hobnob rate -- --ignored --nocapture`.
 #![expect(clippy::disallowed_methods, reason = "measures time")]
 
 use std::time::{Duration, Instant};
@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use super::super::HistoryRequest;
 use super::*;
 
-/// Hands over batches of so many entries of 64 bytes, and says how long until the last was on disk.
+/// Commits batches of `per_batch` entries of about 64 bytes each. Prints the time until the last
+/// one is on disk.
 fn rate(home: &mut Home, author: &mut Author, entries: usize, per_batch: usize) {
     let body = || Body::Text("lorem ipsum dolor sit amet consectetur adipiscing".into());
     let batches: Vec<_> = (0..entries / per_batch)

@@ -1,4 +1,4 @@
-//! Batches for sync: what reads back is what an author could have sent.
+//! Tests of the batches for sync: the store must return batches that verify as the author's.
 
 use hobnob_protocol::Batch;
 use hobnob_protocol::batch::BATCH_ENTRIES_BYTES_MAX;
@@ -7,7 +7,7 @@ use super::*;
 
 const PLENTY: usize = usize::MAX;
 
-/// Batches from `from` on are the author's, chain, and end at `last`.
+/// Checks that the batches start at `from`, form a valid chain, and end at `last`.
 fn check(batches: Vec<Batch>, from: Seq, prev: EntryHash, last: Seq) -> usize {
     let (mut next, mut hash) = (from, prev);
     let count = batches.len();
@@ -40,7 +40,7 @@ fn batches_verify_from_every_entry_and_small_ones_are_merged() {
         .map(|entries| ann.chats(entries))
         .collect();
     for (i, batch) in written.iter().enumerate() {
-        // Audiences that differ do not cut the chain.
+        // Different audiences do not interrupt the chain.
         home.commit(vec![part(
             batch,
             batch.first(),
@@ -90,7 +90,7 @@ fn batches_verify_from_every_entry_and_small_ones_are_merged() {
 }
 
 #[test]
-fn large_batches_fit_their_frames_and_what_was_asked_for() {
+fn large_batches_fit_their_frames_and_the_requested_size() {
     let mut home = Home::new();
     let mut ann = Author::new(1, lobby());
     home.commit(vec![the_lobby(true)]);
@@ -132,7 +132,7 @@ fn large_batches_fit_their_frames_and_what_was_asked_for() {
 }
 
 #[test]
-fn the_largest_batches_an_author_can_make_come_back() {
+fn the_largest_possible_batches_can_be_read_back() {
     let mut home = Home::new();
     let mut ann = Author::new(1, lobby());
     home.commit(vec![the_lobby(true)]);
@@ -159,13 +159,13 @@ fn the_largest_batches_an_author_can_make_come_back() {
 }
 
 #[test]
-fn a_stretch_after_a_gap_is_read_from_its_own_start() {
+fn a_range_after_a_gap_is_read_from_its_own_start() {
     let mut home = Home::new();
     let mut ann = Author::new(1, lobby());
     let written: Vec<_> = (0..6).map(|_| ann.chats(5)).collect();
     let hashes = hashes(&ann, &written);
     home.commit(vec![the_lobby(true), append(&written[0])]);
-    // The first two of the fourth batch were never kept.
+    // The first two entries of the fourth batch are missing.
     home.commit(vec![
         part(&written[3], 18, 20, AudienceId(4)),
         part(&written[5], 26, 30, AudienceId(5)),
@@ -187,7 +187,7 @@ fn a_stretch_after_a_gap_is_read_from_its_own_start() {
             Ok(vec![])
         );
     }
-    // The holes close: one stretch.
+    // Filling the gaps leaves one range.
     let fill = [
         append(&written[1]),
         append(&written[2]),
@@ -204,7 +204,7 @@ fn a_stretch_after_a_gap_is_read_from_its_own_start() {
 }
 
 #[test]
-fn a_trimmed_log_is_read_from_what_is_left() {
+fn a_trimmed_log_is_read_from_its_first_remaining_entry() {
     let written_in = [3, 4, 1, 6, 2];
     for below in 1..=17 {
         let mut home = Home::new();
@@ -240,7 +240,7 @@ fn a_trimmed_log_is_read_from_what_is_left() {
 }
 
 #[test]
-fn trimming_twice_and_across_gaps_keeps_what_is_above() {
+fn repeated_trims_across_gaps_keep_the_entries_above() {
     let mut home = Home::new();
     let mut ann = Author::new(1, lobby());
     let written: Vec<_> = (0..6).map(|_| ann.chats(5)).collect();
@@ -266,7 +266,7 @@ fn trimming_twice_and_across_gaps_keeps_what_is_above() {
 }
 
 #[test]
-fn batches_whose_lamport_numbers_fall_back_are_not_merged() {
+fn batches_with_decreasing_lamport_numbers_are_not_merged() {
     let mut home = Home::new();
     let mut ann = Author::new(1, lobby());
     let first = ann.chats(3);

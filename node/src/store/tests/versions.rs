@@ -1,4 +1,4 @@
-//! Databases of older versions.
+//! Tests of the migrations from older versions.
 
 use rusqlite::{Connection, params};
 
@@ -8,7 +8,7 @@ use super::super::schema::{MIGRATIONS, migrate};
 use super::super::{HistoryRequest, HistoryRow, WhichOffers};
 use super::*;
 
-/// Writes what version 1 kept of batches that were stored one by one, some not at all.
+/// Writes a database as version 1 would. It holds only the given batches, each stored separately.
 fn written_by_version_1(file: &Path, name: LogName, batches: &[&CheckedBatch]) {
     let mut conn = Connection::open(file).unwrap();
     migrate(&mut conn, &MIGRATIONS[..1]).unwrap();
@@ -59,7 +59,7 @@ fn written_by_version_1(file: &Path, name: LogName, batches: &[&CheckedBatch]) {
 }
 
 #[test]
-fn a_database_of_version_1_keeps_everything() {
+fn a_migration_from_version_1_loses_nothing() {
     let mut home = Home {
         dir: TempDir::new().unwrap(),
         open: None,
@@ -96,7 +96,7 @@ fn a_database_of_version_1_keeps_everything() {
         seqs(wait(home.store().entries(ann.name, 1, 99)).unwrap()),
         held
     );
-    // The time of receipt was one and the same: they came in the order of their log.
+    // All entries have the same time of receipt, so their order is that of the log.
     let all = HistoryRequest {
         limit: 99,
         ..HistoryRequest::default()
@@ -105,7 +105,7 @@ fn a_database_of_version_1_keeps_everything() {
 }
 
 #[test]
-fn offers_from_before_they_were_known_are_listed() {
+fn a_migration_lists_offers_of_older_databases() {
     let mut home = Home {
         dir: TempDir::new().unwrap(),
         open: None,
