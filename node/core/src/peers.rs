@@ -1,7 +1,7 @@
-//! What is known of each peer, what to call it, and whom a name means.
+//! The directory of peers: their nicknames, the names to show, and the peer that a name refers to.
 //!
-//! Nicknames are hints. Two peers of one nickname are shown as `name~<4 characters of the id>`, and
-//! to name both with one word is an error that lists them.
+//! Nicknames are hints. Two peers with one nickname are shown as `name~<4 characters of the id>`.
+//! Resolving a word that matches both is an error that lists them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,19 +10,19 @@ use hobnob_protocol::{Nickname, PeerId};
 
 use super::name_keys::{NameKeys, same_name};
 
-/// Peers remembered at most; further ones are met and forgotten.
+/// Maximum peers in the directory. Nicknames of further peers are not stored.
 pub const PEERS_MAX: usize = 10_000;
 
-/// How many candidates or suggestions an error lists.
+/// Maximum candidates or suggestions in an error.
 const LISTED_MAX: usize = 8;
 
-/// Characters of the id that tell apart two peers of one nickname, at least.
+/// Minimum characters of the id that distinguish two peers with one nickname.
 const DISTINGUISHING_CHARS: usize = 4;
 
-/// Whom a name does not mean, and what to try.
+/// Why a name refers to no peer, and what to try instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
-    /// Several peers have that nickname or prefix.
+    /// Several peers have this nickname or prefix.
     #[error("{name} could be any of: {}", candidates.join(", "))]
     Ambiguous {
         /// What was typed.
@@ -30,15 +30,15 @@ pub enum ResolveError {
         /// Names that are not ambiguous.
         candidates: Vec<String>,
     },
-    /// Nobody has it.
+    /// No peer has this name.
     #[error("nobody called {name} is known{}", list(known))]
     Unknown {
         /// What was typed.
         name: String,
-        /// Some names that would do.
+        /// Some known names.
         known: Vec<String>,
     },
-    /// It is this node itself.
+    /// The name refers to this node itself.
     #[error("{0} is this node itself")]
     Me(String),
 }
@@ -61,7 +61,7 @@ pub struct Peers {
     me: PeerId,
     nick: Nickname,
     nicks: BTreeMap<PeerId, Option<Nickname>>,
-    /// Who has a nickname with this key.
+    /// The peers that have a nickname with this key.
     by_key: BTreeMap<String, BTreeSet<PeerId>>,
 }
 
@@ -76,7 +76,7 @@ impl Peers {
         }
     }
 
-    /// This node's nickname from now on.
+    /// Changes this node's nickname.
     pub fn set_own(&mut self, nick: Nickname) {
         self.nick = nick;
     }
@@ -86,7 +86,7 @@ impl Peers {
         &self.nick
     }
 
-    /// Remembers a peer; says whether its nickname is news.
+    /// Stores a peer. Returns whether the peer or its nickname is new.
     pub fn learn(&mut self, peer: PeerId, nick: Option<Nickname>) -> bool {
         let room = self.nicks.len() < PEERS_MAX || self.nicks.contains_key(&peer);
         if peer == self.me || !room {
@@ -117,7 +117,7 @@ impl Peers {
         }
     }
 
-    /// Everybody known.
+    /// All known peers.
     pub fn all(&self) -> impl Iterator<Item = PeerId> {
         self.nicks.keys().copied()
     }
@@ -127,7 +127,7 @@ impl Peers {
         self.nicks.contains_key(&peer)
     }
 
-    /// The nickname a peer gave itself.
+    /// The nickname that a peer chose for itself.
     pub fn nick(&self, peer: PeerId) -> Option<&Nickname> {
         if peer == self.me {
             Some(&self.nick)
@@ -136,8 +136,8 @@ impl Peers {
         }
     }
 
-    /// What to call a peer: a word that [`Peers::resolve`] takes back to it, unless its nickname
-    /// looks like something else.
+    /// The name to show for a peer. [`Peers::resolve`] accepts it, unless the nickname looks like
+    /// something else, such as a peer id.
     pub fn name(&self, peer: PeerId) -> String {
         let Some(nick) = self.nick(peer) else {
             return peer.short();
@@ -164,7 +164,8 @@ impl Peers {
         format!("{nick}~{}", &id[..len])
     }
 
-    /// Whom this word means: a nickname, `nickname~1234`, or a prefix of an id.
+    /// The peer that a word refers to. The word is a nickname, `nickname~1234`, or a prefix of an
+    /// id.
     pub fn resolve(&self, word: &str) -> Result<PeerId, ResolveError> {
         let mut meant = self.called(word);
         if let Some((nick, start)) = word.rsplit_once('~') {
@@ -197,7 +198,7 @@ impl Peers {
         }
     }
 
-    /// The name of a peer where that is unique, else its id.
+    /// The name of a peer if it is unique, otherwise the peer's id.
     fn unambiguous(&self, peer: PeerId) -> String {
         let name = self.name(peer);
         if self.resolve_quietly(&name) == Some(peer) {
@@ -228,7 +229,7 @@ impl Peers {
             return ResolveError::Me(word.to_owned());
         }
         let mut known: Vec<_> = self.nicks.keys().map(|peer| self.name(*peer)).collect();
-        // Names that begin alike are the likeliest to have been meant.
+        // Names that start like the word come first: the word is most likely a typo of one of them.
         let alike = |name: &String| {
             std::cmp::Reverse(
                 name.chars()
@@ -245,7 +246,7 @@ impl Peers {
         }
     }
 
-    /// Everybody whose nickname people would take for this name.
+    /// All peers whose nickname looks like this name.
     fn called(&self, name: &str) -> Vec<PeerId> {
         let keys = NameKeys::of(name);
         let named = keys.iter().filter_map(|key| self.by_key.get(key));
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn one_name_for_two_is_an_error_that_lists_words_that_work() {
+    fn an_ambiguous_name_is_an_error_that_lists_unambiguous_names() {
         let peers = directory(&[(1, "ann"), (2, "ann")]);
         let Err(ResolveError::Ambiguous { candidates, .. }) = peers.resolve("ann") else {
             panic!("should be ambiguous")
@@ -307,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_calls_itself_like_another_ones_id_makes_the_word_ambiguous() {
+    fn a_nickname_that_equals_another_peers_id_is_ambiguous() {
         let peers = directory(&[(1, "ann"), (2, &id(1).to_string()[..8])]);
         assert!(matches!(
             peers.resolve(&id(1).to_string()[..8]),
@@ -316,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_answered_with_what_to_try_and_ones_own_with_a_hint() {
+    fn an_unknown_name_lists_known_ones_and_the_own_name_is_an_error() {
         let peers = directory(&[(1, "ann")]);
         assert!(
             peers

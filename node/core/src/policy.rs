@@ -1,8 +1,8 @@
-//! What the user of this node has decided about each peer: whose texts not to show, and with whom
-//! to have no session.
+//! The user's policy about each peer: ignored, blocked, kicked or verified.
 //!
-//! It decides who may have a session and whose texts are shown. Which entries are taken and passed
-//! on, given who is blocked, is for [`replica`](super::replica) to say.
+//! This module decides which peers may have a session and whose messages are shown.
+//! [`replica`](super::replica) decides which entries are accepted and forwarded, given the blocked
+//! peers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,40 +13,40 @@ use super::Now;
 use super::name_keys::same_name;
 use super::peers::Peers;
 
-/// Peers that a user can have marked at once; for one more, another must be unmarked first.
+/// Maximum peers with a policy. To add one more, the user must reset another first.
 pub const POLICIES_MAX: usize = 10_000;
 
-/// How long a peer that was kicked is kept out.
+/// How long a kicked peer may not have a session.
 pub const KICKED_FOR: Duration = Duration::from_secs(10 * 60);
 
-/// Peers with the name of a verified one that are remembered and told of; further ones are refused
-/// in silence whenever they come.
+/// Maximum peers that are stored and reported because they use a verified peer's name. Further ones
+/// are rejected without a report.
 pub const NAMES_TAKEN_MAX: usize = 1_000;
 
-/// What a user has decided about a peer for good.
+/// The user's lasting policy about a peer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PeerPolicy {
-    /// Its texts are not shown here.
+    /// The peer's messages are not shown here.
     pub ignored: bool,
-    /// There is no session with it, and its entries are neither shown nor passed on.
+    /// The peer may not have a session. Its entries are neither shown nor forwarded.
     pub blocked: bool,
-    /// The user has compared keys with it, when it was called so.
+    /// The nickname of the peer when the user verified its key. `None`: not verified.
     pub verified: Option<Nickname>,
 }
 
-/// Why there is to be no session with a peer now.
+/// Why a peer may not have a session now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DenyReason {
-    /// It is blocked.
+    /// The user has blocked the peer.
     Blocked,
-    /// It was kicked a while ago.
+    /// The user has kicked the peer recently.
     Kicked,
-    /// It calls itself like somebody whom the user has verified with another key.
+    /// The peer uses the name of a verified peer that has another key.
     NameTaken,
 }
 
 impl DenyReason {
-    /// The code of [`close`] that says so to the peer, and the words that go with it.
+    /// The code of [`close`] that reports the reason to the peer, and its sentence.
     pub fn code(self) -> (u32, &'static str) {
         match self {
             DenyReason::Blocked => (close::BLOCKED, "this node has blocked you"),
@@ -61,7 +61,7 @@ impl DenyReason {
         }
     }
 
-    /// What a peer means that closes a connection with this code.
+    /// The reason for which a peer closes a connection with this code.
     pub fn of_code(code: u64) -> Option<DenyReason> {
         [
             DenyReason::Blocked,
@@ -73,19 +73,19 @@ impl DenyReason {
     }
 }
 
-/// The decisions about all peers.
+/// The policies about all peers.
 #[derive(Debug, Default)]
 pub struct Policies {
     by_peer: BTreeMap<PeerId, PeerPolicy>,
-    /// Peers that called themselves like one who is verified: the user has been told, and they are
-    /// not dialed.
+    /// Peers that use the name of a verified peer. They were reported to the user, and are not
+    /// dialed.
     names_taken: BTreeSet<PeerId>,
-    /// Until when each peer that was kicked stays out.
+    /// When each kicked peer may return.
     kicked: BTreeMap<PeerId, Duration>,
 }
 
 impl Policies {
-    /// Takes up what the store holds.
+    /// Starts with the policies from the store.
     pub fn new(kept: Vec<(PeerId, PeerPolicy)>) -> Self {
         Self {
             by_peer: kept.into_iter().collect(),
@@ -93,17 +93,17 @@ impl Policies {
         }
     }
 
-    /// What has been decided about a peer.
+    /// The policy about a peer.
     pub fn of(&self, peer: PeerId) -> PeerPolicy {
         self.by_peer.get(&peer).cloned().unwrap_or_default()
     }
 
-    /// Everybody about whom something has been decided.
+    /// All peers that have a policy.
     pub fn decided(&self) -> impl Iterator<Item = PeerId> {
         self.by_peer.keys().copied()
     }
 
-    /// Decides about a peer. False where there is no room for another decision.
+    /// Sets the policy about a peer. Returns false if [`POLICIES_MAX`] peers have one already.
     pub fn set(&mut self, peer: PeerId, policy: PeerPolicy) -> bool {
         if policy == PeerPolicy::default() {
             self.by_peer.remove(&peer);
@@ -116,20 +116,20 @@ impl Policies {
         room
     }
 
-    /// Keeps a peer out for [`KICKED_FOR`].
+    /// Denies a peer sessions for [`KICKED_FOR`].
     pub fn kick(&mut self, peer: PeerId, now: Now) {
         self.kicked.retain(|_, until| now.mono < *until);
         self.kicked.insert(peer, now.mono + KICKED_FOR);
     }
 
-    /// Lets a peer that was kicked, or taken for an impostor, come back.
+    /// Ends a kick, and forgets that the peer used the name of a verified peer.
     pub fn pardon(&mut self, peer: PeerId) {
         self.kicked.remove(&peer);
         self.names_taken.remove(&peer);
     }
 
-    /// The verified peer whose name, the one under which it was verified or the one that it has
-    /// now, this other peer gives itself.
+    /// The verified peer whose name this unverified peer uses. Compares the name at verification
+    /// and the current one.
     pub fn whose_name(&self, peer: PeerId, nick: &Nickname, peers: &Peers) -> Option<PeerId> {
         if self
             .by_peer
@@ -151,7 +151,7 @@ impl Policies {
             .map(|(of, _)| of)
     }
 
-    /// Notes a peer with the name of a verified one. Whether that is news.
+    /// Records a peer that uses the name of a verified one. Returns whether it is new.
     pub fn note_name_taken(&mut self, peer: PeerId) -> bool {
         if self.names_taken.len() >= NAMES_TAKEN_MAX {
             return false;
@@ -159,7 +159,7 @@ impl Policies {
         self.names_taken.insert(peer)
     }
 
-    /// Why there may be no session with a peer now, if so.
+    /// Why a peer may not have a session now. `None` if it may.
     pub fn denies(&self, peer: PeerId, now: Now) -> Option<DenyReason> {
         if self.by_peer.get(&peer).is_some_and(|policy| policy.blocked) {
             return Some(DenyReason::Blocked);
@@ -176,14 +176,14 @@ impl Policies {
             .then_some(DenyReason::NameTaken)
     }
 
-    /// Whether the texts of this author are shown.
+    /// Whether the messages of this author are shown.
     pub fn shows(&self, author: PeerId) -> bool {
         self.by_peer
             .get(&author)
             .is_none_or(|policy| !policy.ignored && !policy.blocked)
     }
 
-    /// Everybody who is blocked.
+    /// All blocked peers.
     pub fn blocked(&self) -> impl Iterator<Item = PeerId> {
         self.by_peer
             .iter()
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ignored_peer_may_have_a_session_and_a_blocked_one_may_not_and_neither_is_shown() {
+    fn an_ignored_peer_may_have_a_session_a_blocked_one_may_not_and_both_are_hidden() {
         let mut policies = Policies::new(vec![(peer(1), IGNORED), (peer(2), BLOCKED)]);
         assert_eq!(
             (
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_kicked_is_kept_out_for_a_while_or_until_pardoned() {
+    fn a_kicked_peer_is_denied_for_a_while_or_until_pardoned() {
         let mut policies = Policies::default();
         policies.kick(peer(1), at(5));
         policies.kick(peer(2), at(5));
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_a_verified_peer_is_nobody_elses() {
+    fn the_name_of_a_verified_peer_is_denied_to_others() {
         let nick = |name| Nickname::new(name).expect("a nickname");
         let verified = |name| PeerPolicy {
             verified: Some(nick(name)),
@@ -283,7 +283,7 @@ mod tests {
         }
         assert!(policies.note_name_taken(peer(2)) && !policies.note_name_taken(peer(2)));
         assert_eq!(policies.denies(peer(2), at(0)), Some(DenyReason::NameTaken));
-        // Two of one name can both be verified.
+        // Two peers with one name can both be verified.
         policies.pardon(peer(2));
         assert!(policies.set(peer(2), verified("bob")));
         assert_eq!(
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn the_codes_of_bars_are_known_at_the_other_end() {
+    fn the_close_code_of_each_reason_is_recognized() {
         for reason in [
             DenyReason::Blocked,
             DenyReason::Kicked,
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_peers_can_be_marked_and_no_more() {
+    fn the_number_of_policies_is_bounded() {
         let mut policies = Policies::default();
         for n in 0..u32::try_from(POLICIES_MAX).expect("a small constant") {
             assert!(policies.set(peer(n), BLOCKED));

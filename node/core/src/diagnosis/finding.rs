@@ -130,10 +130,10 @@ impl Mapping {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Filtering {
-    /// Those of other ports, too. A caller that this node never wrote to could tell the two apart;
-    /// a relay is none.
+    /// Packets from other ports, too. Only a caller that this node never wrote to could distinguish
+    /// the two kinds, and a relay is not such a caller.
     EndpointIndependentOrAddressDependent,
-    /// Only those of the very ports that this node has written to.
+    /// Only packets from the exact ports that this node has written to.
     AddressAndPortDependent,
     /// No relay could make a call that proves something.
     Unknown,
@@ -272,7 +272,7 @@ pub enum MachineFinding {
         /// Whether all agree.
         all: bool,
     },
-    /// It differs from the only peer's: one of the two is wrong.
+    /// This machine's clock differs from that of the only peer: one of the two is wrong.
     ClockUnclear {},
     /// Most peers' clocks are ahead of this machine's by so much.
     Clock {
@@ -346,7 +346,7 @@ pub enum NetworkFinding {
         /// The relay.
         relay: String,
     },
-    /// There is nobody to try it with.
+    /// Nothing is known that could answer a test.
     UdpUntested {},
     /// The user has disabled mDNS.
     MdnsOff {},
@@ -359,7 +359,7 @@ pub enum NetworkFinding {
         /// The peer.
         peer: String,
     },
-    /// A peer on this network announces itself and was not heard.
+    /// A peer on this network announces itself, but mDNS did not find it.
     MulticastUnanswered {
         /// The interface.
         interface: String,
@@ -400,14 +400,14 @@ impl NetworkFinding {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "code", rename_all = "kebab-case")]
 pub enum ReachFinding {
-    /// A call arrived. It was the relay's, or else a peer's.
+    /// A call arrived, from the relay or, without one, from a peer.
     CallsPass {
         /// The relay.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         relay: Option<String>,
     },
-    /// A call did not arrive, though nothing but a firewall stands between. It was the relay's, or
-    /// else a peer's.
+    /// A call from the relay or, without one, from a peer did not arrive. Only a firewall can have
+    /// dropped it.
     CallsBlocked {
         /// The relay.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -435,7 +435,7 @@ pub enum ReachFinding {
         /// The kind.
         kind: Mapping,
     },
-    /// The relays cannot tell which of several kinds it is.
+    /// The relays do not show which of several kinds the NAT has.
     NatUnclear {
         /// The kind.
         kind: Mapping,
@@ -581,7 +581,7 @@ pub enum PeerFinding {
         /// The peer.
         peer: String,
     },
-    /// The peer has verified somebody else of this node's nickname.
+    /// The peer has verified another peer with this node's nickname.
     YourNameTaken {
         /// The peer.
         peer: String,
@@ -611,8 +611,8 @@ pub enum PeerFinding {
         /// The id of the key.
         found: String,
     },
-    /// Another major version of hobnob answers, or something else. No peer: at an address that the
-    /// user named.
+    /// Another major version of hobnob answers, or another program. Without a peer: the user named
+    /// the address.
     OtherVersion {
         /// The peer.
         #[serde(default, skip_serializing_if = "Option::is_none")]

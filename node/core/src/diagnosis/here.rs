@@ -84,7 +84,7 @@ fn udp(evidence: &Evidence) -> NetworkFinding {
     }
 }
 
-/// Multicast, by interface: whether mDNS hears the peers that are known to be there and to announce
+/// Multicast, by interface: whether mDNS finds the peers that are on that network and announce
 /// themselves.
 fn multicast(evidence: &Evidence, udp_blocked: bool) -> Vec<NetworkFinding> {
     if !evidence.mdns {
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_healthy_network_gives_no_verdict_and_knows_everything() {
+    fn a_healthy_network_has_only_fine_findings() {
         let findings = judge(&healthy());
         assert!(
             findings.iter().all(|it| it.verdict() == Verdict::Fine),
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_knows_nobody_finds_unknown_and_nothing_worse() {
+    fn a_node_without_peers_has_unknown_findings_and_no_problems() {
         let alone = Evidence {
             sessions: vec![],
             relays: vec![],
@@ -311,11 +311,11 @@ mod tests {
         assert_eq!(unknown, ["udp", "multicast", "calls", "nat", "clock"]);
     }
 
-    /// Something that breaks, and the code of the one finding about it.
+    /// The code of the one expected finding, and the fault that causes it.
     type Case = (&'static str, fn(&mut Evidence));
 
     #[test]
-    fn each_thing_that_breaks_gives_its_own_verdict_and_no_other() {
+    fn each_fault_has_its_own_finding_and_no_other() {
         let cases: [Case; 17] = [
             ("port-taken", |it| it.usual_port_taken = true),
             ("internal-faults", |it| it.faults = 1),
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn blocked_udp_is_one_finding_and_its_consequences_are_none() {
+    fn blocked_udp_is_one_finding_without_consequences() {
         let down = |at| {
             relay(
                 at,
@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn one_wrong_clock_among_several_is_its_owners() {
+    fn one_wrong_clock_among_several_is_not_this_machines() {
         let mut evidence = healthy();
         evidence.sessions.push(session("dan"));
         evidence.sessions[0].clock_ahead_ms = 3_600_000;

@@ -97,7 +97,7 @@ pub struct Session {
     /// Whether the peer has an address in one of this machine's networks, and the same public
     /// address.
     pub same_network: bool,
-    /// By how much its clock is ahead of this machine's.
+    /// How far the peer's clock is ahead of this machine's, in milliseconds.
     pub clock_ahead_ms: i64,
 }
 
@@ -139,8 +139,8 @@ pub struct RelayCall {
     pub made: bool,
     /// The datagram arrived.
     pub came: bool,
-    /// Where that socket sees this node: it answered when the node wrote to it, afterwards. So
-    /// packets pass in both directions.
+    /// The address at which that socket sees this node. The node wrote to the socket afterwards,
+    /// and it answered. So packets pass in both directions.
     pub seen: Option<SocketAddr>,
 }
 
@@ -184,7 +184,7 @@ pub struct PeerSession {
     pub path: &'static str,
     /// The last round trip, in milliseconds.
     pub rtt_ms: f64,
-    /// By how much the peer's clock is ahead of this machine's.
+    /// How far the peer's clock is ahead of this machine's, in milliseconds.
     pub clock_ahead_ms: i64,
 }
 

@@ -4,7 +4,7 @@ use super::finding::{Finding, PeerFinding};
 use super::{Answer, CLOCK_DIFFERENCE_MS, PeerEvidence, Unmet};
 use crate::policy::DenyReason;
 
-/// Why the peer is not reachable, or that it is.
+/// Judges whether the peer is reachable, and why not.
 pub fn judge_peer(evidence: &PeerEvidence) -> Vec<Finding> {
     let reasons = [decided(evidence), turned_away(evidence)];
     let mut findings: Vec<PeerFinding> = reasons.into_iter().flatten().collect();
@@ -24,8 +24,8 @@ pub fn judge_peer(evidence: &PeerEvidence) -> Vec<Finding> {
     findings.into_iter().map(Finding::from).collect()
 }
 
-/// What is at an address where no session was established: why it was not, and the outcome of a
-/// probe.
+/// Judges an address where no session was established, from the cause of the failure and the
+/// outcome of a probe.
 pub fn judge_address(at: &str, unmet: &Unmet, answer: Answer) -> Finding {
     let addr = at.to_owned();
     let finding = match (unmet, answer) {
@@ -75,7 +75,7 @@ fn clock(peer: &str, ahead_ms: i64) -> Option<PeerFinding> {
     })
 }
 
-/// There is no session: the most telling outcome of the tries.
+/// Without a session, returns the most informative outcome of the attempts.
 fn absent(evidence: &PeerEvidence) -> PeerFinding {
     let peer = || evidence.name.clone();
     for (addr, unmet) in &evidence.unmet {
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_lists_what_was_tried() {
+    fn silence_lists_the_addresses_that_were_tried() {
         let silent = PeerFinding::Silent {
             peer: Some("bob".into()),
             addrs: vec!["10.0.0.2:4626".into()],

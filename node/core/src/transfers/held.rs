@@ -1,22 +1,22 @@
-//! Which pieces of a content are here: one bit a piece.
+//! Records which pieces of a content are stored: one bit for each piece.
 
 use std::collections::BTreeSet;
 
 use hobnob_protocol::content::{PIECE_BYTES, SPAN_PIECES, Shape};
 
-/// The pieces of one content that are here.
+/// The pieces of one content that are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
-    /// A bit for each piece of a span, the first piece's the lowest.
+    /// One bit for each piece of a span. The lowest bit is the first piece.
     spans: Vec<u64>,
     pieces: u64,
     count: u64,
-    /// No piece of a span before this one is missing.
+    /// The first span that may lack a piece. All spans before it are complete.
     first_open: usize,
 }
 
 impl Held {
-    /// Nothing yet.
+    /// No pieces.
     pub fn none(shape: Shape) -> Self {
         let spans = usize::try_from(shape.spans()).expect("as many as fit CONTENT_BYTES_MAX");
         Self {
@@ -27,7 +27,7 @@ impl Held {
         }
     }
 
-    /// Adds a piece; one beyond the content is none.
+    /// Adds a piece. Ignores a piece beyond the end of the content.
     pub fn insert(&mut self, piece: u64) {
         let Some((span, bit)) = self.place(piece) else {
             return;
@@ -41,23 +41,23 @@ impl Held {
         }
     }
 
-    /// Whether this piece is here.
+    /// Whether this piece is stored.
     pub fn contains(&self, piece: u64) -> bool {
         self.place(piece)
             .is_some_and(|(span, bit)| self.spans[span] & bit != 0)
     }
 
-    /// Whether all pieces are.
+    /// Whether all pieces are stored.
     pub fn is_whole(&self) -> bool {
         self.count == self.pieces
     }
 
-    /// Whether the first so many pieces are.
+    /// Whether the first `pieces` pieces are stored.
     pub fn covers(&self, pieces: u64) -> bool {
         (0..pieces).all(|piece| self.contains(piece))
     }
 
-    /// How many bytes that is.
+    /// The size of the stored pieces in bytes.
     pub fn bytes(&self, shape: Shape) -> u64 {
         let Some(last) = self.pieces.checked_sub(1) else {
             return 0;
@@ -70,8 +70,8 @@ impl Held {
         }
     }
 
-    /// The first run of pieces before `end` that are missing, within a span that is not among
-    /// `asked`: span, first, count.
+    /// The first run of missing pieces before `end`, as span, first piece and count. Skips the
+    /// spans in `asked`.
     pub fn next_missing(&self, end: u64, asked: &BTreeSet<u64>) -> Option<(u64, u8, u8)> {
         for (index, held) in self.spans.iter().enumerate().skip(self.first_open) {
             let span = index as u64;

@@ -1,37 +1,39 @@
-//! How many streams the content that one session brings is spread over.
+//! Decides how many streams carry the content of one session.
 //!
-//! QUIC lets each stream have [`LANE_BYTES`] on the way, so that no stream can fill a connection's
-//! window and messages always find room. On one stream that is as much as comes in a round trip:
-//! enough on a local network, a tenth of what a fast path across an ocean can carry. A *lane* is
-//! one such stream. There is one until what comes in a round trip is about what the lanes let
-//! through; then there are twice as many.
+//! QUIC limits each stream to [`LANE_BYTES`] in flight. So no stream can fill a connection's
+//! window, and messages always find room. The limit also bounds what one stream delivers in a round
+//! trip. That is enough on a local network, but only a tenth of what a fast path across an ocean
+//! can carry. A *lane* is one such stream. A session starts with one lane. When a round trip
+//! delivers at least half of what the lanes allow, the number of lanes doubles.
 
 use std::time::Duration;
 
 use super::ASKS_PER_LANE;
 
-/// What may be on the way on one lane: the window of a stream.
+/// Maximum bytes in flight on one lane: the window of a stream.
 pub const LANE_BYTES: u64 = 1024 * 1024;
 
-/// Lanes of one session at most. More than all of them let through in a round trip does not come.
+/// Maximum lanes of one session. Together with [`LANE_BYTES`], it limits what a session receives in
+/// a round trip.
 pub const LANES_MAX: usize = 16;
 
-/// Round trips over which is measured what comes, and the least time, in which reports come one by
-/// one.
+/// One measurement covers this many round trips, but at least [`MEASURED_AT_LEAST`]: pieces are
+/// reported one by one, so a shorter time contains too few reports.
 const ROUNDS: u32 = 3;
 const MEASURED_AT_LEAST: Duration = Duration::from_millis(50);
 
-/// The lanes of one session, and what comes on them.
+/// The lanes of one session, and the measured flow on them.
 #[derive(Debug)]
 pub(super) struct Lanes {
     count: usize,
-    /// The shortest round trip seen. A longer one may be the content's own doing: it stands in a
-    /// queue, and more of it would only make that longer, for messages too.
+    /// The shortest round trip seen. A longer one may be caused by the content itself, when it
+    /// fills a queue on the path. More lanes would only lengthen that queue, and delay messages
+    /// too.
     rtt: Duration,
-    /// Since when, and how much has come since.
+    /// When the current measurement started, and the bytes received since then.
     since: Option<Duration>,
     bytes: u64,
-    /// More were asked for, and not got yet.
+    /// More lanes were requested and not granted.
     waits: bool,
 }
 
@@ -48,17 +50,17 @@ impl Default for Lanes {
 }
 
 impl Lanes {
-    /// How many asks may be under way on all of them.
+    /// Maximum requests in flight on all lanes.
     pub(super) fn asks(&self) -> usize {
         1 + self.count * ASKS_PER_LANE
     }
 
-    /// So much has come.
+    /// Counts received bytes.
     pub(super) fn came(&mut self, bytes: u64) {
         self.bytes += bytes;
     }
 
-    /// How many lanes there should be, if more than there are.
+    /// Returns a new number of lanes if the session needs more.
     pub(super) fn measure(&mut self, now: Duration, rtt: Duration) -> Option<usize> {
         self.rtt = self.rtt.min(rtt);
         let Some(since) = self.since else {
@@ -79,8 +81,8 @@ impl Lanes {
         Some((self.count * 2).min(LANES_MAX))
     }
 
-    /// There are so many now. Fewer than were asked for: there is no room for more, and it is not
-    /// asked again.
+    /// Sets the number of open lanes. If it is less than requested, there is no room for more, and
+    /// the session does not ask again.
     pub(super) fn are(&mut self, count: usize) {
         self.waits = count < (self.count * 2).min(LANES_MAX);
         self.count = self.count.max(count).min(LANES_MAX);

@@ -1,13 +1,14 @@
-//! Which pieces of wanted content are asked for, from whom, and what happens when they do not come.
+//! Decides which pieces of wanted content to request, from which peer, and what to do when they do
+//! not arrive.
 //!
-//! It owns what is held of each content, who may serve it, and what is under way on each session.
-//! It leaves to others: bytes and their proof, files, who may have an offer, and whether its user
-//! wants it.
+//! This module owns the stored pieces and the sources of each content, and the requests in flight
+//! on each session. Other modules verify bytes, write files, decide who may access an offer, and
+//! decide what the user wants.
 //!
-//! A session gets a few asks at a time, each for a run of missing pieces within one span, and
-//! transfers take turns on it; how many, is for its `Lanes` to say. Every session that can serve a
-//! content works on another span of it, so the fastest sources do most. What a source leaves undone
-//! is asked for elsewhere; the source rests, longer each time.
+//! A session has a few requests in flight, each for a run of missing pieces within one span. Its
+//! `Lanes` limit the number of requests, and transfers take turns. Every session that can serve a
+//! content works on another span, so the fastest sources deliver most. If a source fails, its
+//! pieces are requested from other sources. The source rests, longer after each failure.
 
 mod held;
 mod lanes;
@@ -25,127 +26,128 @@ use self::lanes::Lanes;
 pub use self::lanes::{LANE_BYTES, LANES_MAX};
 use super::SessionId;
 
-/// Asks under way on one lane: so that the next answer follows without a round trip between.
+/// Requests in flight on one lane. With more than one, the next answer follows without a round trip
+/// in between.
 pub const ASKS_PER_LANE: usize = 2;
 
-/// Contents wanted at once. Who wants more waits until one is through.
+/// Maximum concurrent downloads. Accepting another one fails until one finishes.
 pub const WANTED_MAX: usize = 64;
 
-/// How long nothing may come of what was asked before the session's asks go elsewhere.
+/// A session stalls when nothing arrives for this time. Its requests then move to other sources.
 pub const STALL: Duration = Duration::from_secs(20);
 
-/// How long a source rests after its first failure, doubling up to the longest.
+/// How long a source rests after its first failure, and the maximum. The rest doubles after each
+/// failure.
 const REST: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 
-/// How long a transfer waits for room on the disk before it tries again.
+/// How long a transfer waits before it retries after a full disk.
 pub const FULL_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Everything that can happen to transfers.
 #[derive(Debug)]
 pub enum Input {
-    /// A session that can be asked for content is up.
+    /// A session with a peer that can serve content is established.
     SessionUp(SessionId, PeerId),
-    /// It has ended.
+    /// The session has ended.
     SessionDown(SessionId),
-    /// The user wants this.
+    /// The user wants this content.
     Want {
-        /// What.
+        /// The offer.
         offer: OfferId,
-        /// How it falls into pieces.
+        /// How the content divides into pieces.
         shape: Shape,
-        /// Bytes at its start that must be here before the rest is of use: a folder's manifest.
+        /// Bytes at the start that must arrive before the rest is useful: a folder's manifest.
         head: u64,
-        /// What is here already.
+        /// The pieces that are already stored.
         held: Held,
     },
-    /// The user wants this no more.
+    /// The user no longer wants this content.
     Drop(OfferId),
-    /// The peer says that it has all of this.
+    /// The peer reports that it has the whole content.
     Source(OfferId, PeerId),
-    /// A piece was proved and written.
+    /// A piece was verified and written.
     Got(OfferId, u64),
-    /// Some of what was asked of a session has been written, and this is its round trip: the time
-    /// to see whether it has lanes enough.
+    /// Requested pieces of a session were written. The duration is the session's round trip. Checks
+    /// whether the session needs more lanes.
     Flows(SessionId, Duration),
-    /// From now on, content comes on so many lanes of the session.
+    /// The session now receives content on this number of lanes.
     Widened(SessionId, usize),
-    /// All that was asked has come, or no more of it will.
+    /// A request has ended: all its pieces arrived, or no more will.
     Answered(SessionId, PieceRequest, Result<(), Failure>),
-    /// The streams of a session's lanes have ended, and what was asked on them with them. It may be
-    /// asked anew.
+    /// The streams of a session's lanes have ended, with all their requests. New requests are
+    /// possible.
     StreamsEnded(SessionId),
-    /// There is no room for more of this on the disk.
+    /// The disk has no room for more of this content.
     Full(OfferId),
-    /// It is later than the last [`Transfers::poll_timeout`] said.
+    /// The time that [`Transfers::poll_timeout`] returned has passed.
     Timeout,
 }
 
 /// Why an answer ended early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Failure {
-    /// The source does not have it.
+    /// The source does not have the content.
     NotHere,
-    /// The source says that it may not have it from there.
+    /// The source reports that this node may not access the content.
     Refused,
-    /// The source says that it has changed since it was offered.
+    /// The source reports that the content has changed since it was offered.
     Changed,
-    /// What came does not belong to the content.
+    /// The received bytes do not belong to the content.
     Lies,
     /// The stream ended.
     Lost,
-    /// It could not be written here, for which the source is not to blame.
+    /// A local write failed. The source is not at fault.
     Local,
 }
 
-/// Everything that transfers can ask for or say.
+/// Everything that transfers can request or report.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Ask for this there.
+    /// Send this request on this session.
     Ask(SessionId, PieceRequest),
-    /// Let content come on so many lanes of this session, if there is room: to be answered by
-    /// [`Input::Widened`].
+    /// Open this number of lanes on the session, if there is room. Answer with [`Input::Widened`].
     Widen(SessionId, usize),
-    /// Give up what was asked on this session, all of it: nothing came of it for too long.
+    /// Cancel all requests on this session: it has stalled.
     Abandon(SessionId),
-    /// All of it is here.
+    /// The content is complete.
     Whole(OfferId),
-    /// Nobody is left who might have it, for the reason that the last one gave. The transfer has
-    /// ended.
+    /// No source is left, so the transfer has ended. The reason is the last source's failure.
     Gone(OfferId, Failure),
-    /// This source sent what does not belong to the content; it is not asked for it any more.
+    /// This source sent bytes that do not belong to the content. It gets no more requests for it.
     Liar(OfferId, PeerId),
 }
 
-/// How far a transfer is.
+/// The progress of a transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes that are here.
+    /// Bytes that are stored.
     pub bytes: u64,
-    /// Those who send at the moment.
+    /// The peers with a request in flight.
     pub from: BTreeSet<PeerId>,
 }
 
 #[derive(Debug)]
 struct Transfer {
     shape: Shape,
-    /// Pieces without which the others are of no use.
+    /// Pieces at the start that must arrive before the rest is useful.
     head: u64,
     held: Held,
-    /// Spans that somebody was asked for.
+    /// Spans with a request in flight.
     asked: BTreeSet<u64>,
-    /// Its author, and peers that said they have it; without those that turned out not to.
+    /// The author, and peers that report to have the content. A source that cannot serve it is
+    /// removed.
     sources: BTreeSet<PeerId>,
-    /// Those of them that failed lately.
+    /// The sources that failed recently.
     resting: BTreeMap<PeerId, Rest>,
-    /// There was no room on the disk.
+    /// When to retry after a full disk.
     waits_for_room: Option<Duration>,
 }
 
-/// A source that failed is left alone for a while.
+/// A pause in the requests to a source that failed.
 #[derive(Debug, Clone, Copy)]
 struct Rest {
     until: Duration,
-    /// How often in a row it has failed.
+    /// Consecutive failures.
     times: u32,
 }
 
@@ -153,24 +155,24 @@ struct Rest {
 struct Session {
     peer: PeerId,
     asks: Vec<PieceRequest>,
-    /// When something last came of them.
+    /// When one of the requests last made progress.
     heard: Duration,
     lanes: Lanes,
 }
 
-/// All transfers to this node. See the module's doc.
+/// All transfers to this node. See the module documentation.
 #[derive(Debug, Default)]
 pub struct Transfers {
     now: Duration,
     wanted: BTreeMap<OfferId, Transfer>,
     sessions: BTreeMap<SessionId, Session>,
-    /// Whose turn it was last.
+    /// The content of the latest request, for taking turns.
     turn: Option<OfferId>,
     outputs: VecDeque<Output>,
 }
 
 impl Transfers {
-    /// Tells what happened, at a time of the clock that does not jump.
+    /// Handles an event. `now` is from the monotonic clock.
     pub fn handle(&mut self, now: Duration, input: Input) {
         self.now = now;
         match input {
@@ -224,12 +226,12 @@ impl Transfers {
         self.fill();
     }
 
-    /// What is to be done; to be asked until there is nothing.
+    /// The next output. Call it until it returns `None`.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// When to come back with [`Input::Timeout`] if nothing else happens.
+    /// When to pass [`Input::Timeout`] if nothing else happens.
     pub fn poll_timeout(&self) -> Option<Duration> {
         let stalls = self
             .sessions
@@ -248,12 +250,12 @@ impl Transfers {
         stalls.chain(rests).chain(full).min()
     }
 
-    /// How many contents are wanted.
+    /// The number of wanted contents.
     pub fn count(&self) -> usize {
         self.wanted.len()
     }
 
-    /// How far a transfer is; none if it is not under way.
+    /// The progress of a transfer. `None` if there is no such transfer.
     pub fn progress(&self, offer: OfferId) -> Option<Progress> {
         let transfer = self.wanted.get(&offer)?;
         let busy = self
@@ -339,7 +341,7 @@ impl Transfers {
         let Some(at) = self.sessions.get_mut(&session) else {
             return;
         };
-        // What was given up meanwhile is somebody else's to do.
+        // A cancelled request was moved to another source, so its answer is ignored.
         let Some(index) = at.asks.iter().position(|other| *other == ask) else {
             return;
         };
@@ -411,7 +413,7 @@ impl Transfers {
         }
     }
 
-    /// Gives every session as much to do as it may have, each wanted content in its turn.
+    /// Fills every session with requests up to its limit. The wanted contents take turns.
     fn fill(&mut self) {
         let sessions: Vec<_> = self
             .sessions
@@ -469,7 +471,7 @@ impl Transfers {
 }
 
 impl Transfer {
-    /// The next run of missing pieces to ask this peer for.
+    /// The next run of missing pieces to request from this peer.
     fn next_run(&self, peer: PeerId, now: Duration) -> Option<(u64, u8, u8)> {
         let rests = self.resting.get(&peer).is_some_and(|rest| rest.until > now);
         if rests || self.waits_for_room.is_some() || !self.sources.contains(&peer) {
@@ -483,7 +485,8 @@ impl Transfer {
         self.held.next_missing(end, &self.asked)
     }
 
-    /// Leaves a source alone for a while. What else fails meanwhile has failed with it.
+    /// Starts the rest of a source. Failures during a rest do not lengthen it: they have the same
+    /// cause.
     fn rest(&mut self, peer: PeerId, now: Duration) {
         let rest = self.resting.entry(peer).or_insert(Rest {
             until: now,

@@ -1,4 +1,4 @@
-//! Transfers against sources that serve, stall, lie and go.
+//! Transfers from sources that serve, stall, lie and disconnect.
 
 use hobnob_protocol::{ConversationId, LogId, LogName};
 use proptest::prelude::*;
@@ -12,7 +12,7 @@ fn peer(n: u8) -> PeerId {
     PeerId::from_bytes([n; 32])
 }
 
-/// The first offer of the author that `peer(1)` is.
+/// The first offer of `peer(1)`.
 fn offer() -> OfferId {
     let name = LogName {
         conversation: ConversationId::from_bytes([9; 32]),
@@ -56,7 +56,7 @@ impl Table {
         self.does(Input::Answered(SessionId(session), ask, Err(failure)))
     }
 
-    /// Lets a source send all of what it was asked.
+    /// The source serves the whole request.
     fn serves(&mut self, session: u64, ask: PieceRequest) -> Vec<Output> {
         let mut outputs = Vec::new();
         for piece in ask.pieces() {
@@ -79,7 +79,7 @@ fn asks(outputs: &[Output]) -> Vec<(u64, PieceRequest)> {
 }
 
 #[test]
-fn content_comes_span_by_span_and_a_few_ahead() {
+fn content_is_requested_span_by_span_and_a_few_ahead() {
     let mut table = Table::wanting(4 * SPAN + 1, 0);
     let mut todo = table.up(7, 1);
     assert_eq!(
@@ -114,7 +114,7 @@ fn empty_content_is_whole_at_once() {
 }
 
 #[test]
-fn what_is_held_is_not_asked_for_again() {
+fn stored_pieces_are_not_requested_again() {
     let shape = Shape::of(SPAN);
     let mut held = Held::none(shape);
     [0, 1, 5, 63]
@@ -170,7 +170,7 @@ fn several_sources_work_on_different_spans() {
 }
 
 #[test]
-fn what_a_session_leaves_undone_is_asked_for_elsewhere() {
+fn unfinished_requests_of_an_ended_session_move_to_another_source() {
     let mut table = Table::wanting(2 * SPAN, 0);
     assert_eq!(table.up(1, 1).len(), 2);
     table.up(2, 2);
@@ -186,7 +186,7 @@ fn what_a_session_leaves_undone_is_asked_for_elsewhere() {
 }
 
 #[test]
-fn a_source_that_stalls_is_left_alone_longer_each_time() {
+fn a_stalled_source_rests_longer_each_time() {
     let mut table = Table::wanting(SPAN, 0);
     let mut ask = table.up(1, 1)[0].1;
     for rest in [1, 2, 4] {
@@ -212,7 +212,7 @@ fn a_slow_source_is_not_a_stalled_one() {
 }
 
 #[test]
-fn when_the_author_has_it_no_more_a_member_may_and_else_it_is_gone() {
+fn a_member_serves_when_the_author_cannot_and_without_sources_the_transfer_ends() {
     let mut table = Table::wanting(SPAN, 0);
     let (_, ask) = table.up(1, 1)[0];
     table.up(2, 2);
@@ -223,7 +223,7 @@ fn when_the_author_has_it_no_more_a_member_may_and_else_it_is_gone() {
 }
 
 #[test]
-fn a_liar_is_named_and_asked_no_more() {
+fn a_liar_is_reported_and_gets_no_more_requests() {
     let mut table = Table::wanting(SPAN, 0);
     table.up(2, 2);
     let ask = asks(&table.does(Input::Source(offer(), peer(2))))[0].1;
@@ -235,7 +235,7 @@ fn a_liar_is_named_and_asked_no_more() {
 }
 
 #[test]
-fn a_full_disk_is_waited_out() {
+fn a_transfer_retries_after_a_full_disk() {
     let mut table = Table::wanting(2 * SPAN, 0);
     let todo = table.up(1, 1);
     table.does(Input::Full(offer()));
@@ -266,8 +266,8 @@ fn transfers_take_turns() {
     assert_eq!(asked, [1, 2, 1]);
 }
 
-/// A path of this round trip that lets so much through a second, whatever the lanes allow; what
-/// lanes there are after a while.
+/// The number of lanes that a session reaches on a path with this round trip and this rate in bytes
+/// per second. `rooms` is the maximum number of lanes.
 fn lanes_for(rtt_ms: u64, rate: u64, rooms: usize) -> usize {
     let mut table = Table::wanting(10_000 * SPAN, 0);
     let mut under_way: VecDeque<_> = table.up(1, 1).into_iter().map(|(_, ask)| ask).collect();
@@ -312,7 +312,7 @@ fn lanes_for(rtt_ms: u64, rate: u64, rooms: usize) -> usize {
 }
 
 #[test]
-fn as_many_lanes_as_fill_the_path_and_there_is_room_for() {
+fn lanes_grow_until_they_fill_the_path_or_the_room() {
     const MIB: u64 = 1 << 20;
     for (rtt_ms, rate, lanes) in [
         (1, 300 * MIB, 1),
@@ -333,12 +333,12 @@ fn as_many_lanes_as_fill_the_path_and_there_is_room_for() {
 }
 
 #[test]
-fn what_queues_on_the_way_makes_no_more_lanes() {
+fn a_queue_on_the_path_adds_no_lanes() {
     let mut lanes = Lanes::default();
     let mut now = Duration::ZERO;
     lanes.measure(now, Duration::from_millis(10));
     for _ in 0..20 {
-        // A path of 5 MiB/s, and all that one lane lets through stands before it.
+        // A path of 5 MiB/s with a queue that holds the whole window of one lane.
         now += Duration::from_secs(1);
         lanes.came(5 << 20);
         assert_eq!(lanes.measure(now, Duration::from_millis(200)), None);
@@ -346,11 +346,11 @@ fn what_queues_on_the_way_makes_no_more_lanes() {
 }
 
 #[test]
-fn when_the_streams_end_all_that_was_asked_is_asked_anew() {
+fn requests_of_ended_streams_are_sent_again() {
     let mut table = Table::wanting(9 * SPAN, 0);
     let todo = table.up(1, 1);
     assert_eq!(table.does(Input::StreamsEnded(SessionId(1))), []);
-    // What an ended stream's reader still says of them is of no account.
+    // A late report from the reader of an ended stream is ignored.
     assert_eq!(
         table.does(Input::Answered(SessionId(1), todo[0].1, Ok(()))),
         []
@@ -360,10 +360,10 @@ fn when_the_streams_end_all_that_was_asked_is_asked_anew() {
 }
 
 proptest! {
-    /// Whatever sources do, no piece is asked of two at once, none that is held is asked for, and
-    /// honest ones finish it.
+    /// Whatever sources do, no piece is requested twice at once, and no stored piece is requested.
+    /// Honest sources complete the content.
     #[test]
-    fn any_storm_ends_with_all_of_it(seed: u64, pieces in 1u64..400) {
+    fn any_storm_ends_with_the_whole_content(seed: u64, pieces in 1u64..400) {
         let mut rng = Rng::new(seed);
         let size = pieces * PIECE_BYTES as u64;
         let mut table = Table::wanting(size, 0);

@@ -4,9 +4,9 @@
 //! *Mapping* is the public port that a NAT gives to a socket: one for all destinations
 //! (endpoint-independent), one per destination address (address-dependent), or one per address and
 //! port. *Filtering* decides whose packets the NAT lets in there: everybody's, those from any port
-//! of an address that the socket has written to, or those from the exact ports only. A relay has one
-//! address, so some questions need a second relay, and some cannot be answered. Nothing here
-//! guesses.
+//! of an address that the socket has written to, or those from the exact ports only. A relay has
+//! one address, so some questions need a second relay, and some cannot be answered. This module
+//! never guesses.
 
 use super::finding::{Filtering, Mapping, ReachFinding};
 use super::{Call, Evidence, Relay, RelayCall, RelayState};
@@ -38,7 +38,7 @@ struct View<'a> {
 enum Outside<'a> {
     /// No relay is connected to report it.
     Unknown,
-    /// At its own address; `public` if that is so beyond its own network, too.
+    /// At its own address. `public` if the address is valid beyond its own network.
     Itself { views: Vec<View<'a>>, public: bool },
     /// At another address. A relay on this side of the NAT does not see it, and is not listed.
     Nat(Vec<View<'a>>),
@@ -84,8 +84,8 @@ fn calls(evidence: &Evidence, outside: &Outside<'_>) -> ReachFinding {
         Outside::Itself { views, .. } => (&views[..], true),
         Outside::Nat(views) => (&views[..], false),
     };
-    // A NAT drops calls from elsewhere, too. That is its kind, not a fault. From a neighbour, no NAT
-    // stands between.
+    // A NAT also drops calls from outside. That is how it works, not a fault. A neighbour's call
+    // passes no NAT.
     let kept_out = |call: &Call| call.made && !call.came && (call.neighbour || no_nat);
     let relay_kept_out =
         |view: &&View<'_>| no_nat && view.call.made && !view.call.came && view.call.seen.is_some();
@@ -135,7 +135,7 @@ fn mapping(views: &[View<'_>]) -> Mapping {
             .enumerate()
             .flat_map(|(i, one)| views[i + 1..].iter().map(move |other| (one, other)))
     };
-    // True: the same port for all that were compared. None: nothing to compare.
+    // `Some(true)`: all compared ports are equal. `None`: there is nothing to compare.
     let same = |all: &mut dyn Iterator<Item = bool>| all.reduce(|one, other| one && other);
     let by_address = same(
         &mut pairs()

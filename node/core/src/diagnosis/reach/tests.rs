@@ -5,7 +5,7 @@ fn addr(text: &str) -> SocketAddr {
     text.parse().expect("an address")
 }
 
-/// A relay, where it sees this node, and what came of its calls.
+/// A relay, the address at which it sees this node, and the outcome of its call.
 fn relay(at: &str, seen: &str, call: RelayCall) -> Relay {
     Relay {
         at: at.into(),
@@ -15,7 +15,7 @@ fn relay(at: &str, seen: &str, call: RelayCall) -> Relay {
     }
 }
 
-/// At 192.168.1.7, or at a public address.
+/// A node with a private address and a public one.
 fn evidence(relays: Vec<Relay>) -> Evidence {
     let network = |ip: &str| Network {
         interface: "eth0".into(),
@@ -64,7 +64,7 @@ fn calls_of(evidence: &Evidence) -> Verdict {
 }
 
 #[test]
-fn the_mapping_is_told_as_far_as_the_relays_show_it() {
+fn the_mapping_is_as_precise_as_the_relays_show_it() {
     let (same, other, third) = ("11.9.0.1:70", "11.9.0.1:71", "11.9.0.1:72");
     let cases = [
         ("unknown", vec![relay(ONE, same, NO_CALL)]),
@@ -129,7 +129,7 @@ fn the_mapping_is_told_as_far_as_the_relays_show_it() {
 }
 
 #[test]
-fn the_filtering_is_told_by_calls_that_come_and_by_those_that_do_not_though_answers_do() {
+fn the_filtering_follows_from_calls_and_answers() {
     let seen = "11.9.0.1:70";
     let cases = [
         (
@@ -164,20 +164,20 @@ fn the_filtering_is_told_by_calls_that_come_and_by_those_that_do_not_though_answ
 }
 
 #[test]
-fn who_is_seen_as_itself_is_behind_no_nat_unless_only_neighbours_say_so() {
+fn a_node_seen_at_its_own_address_has_no_nat_unless_only_neighbours_see_it() {
     let seen_at =
         |seens: &[&str]| evidence(seens.iter().map(|seen| relay(ONE, seen, NO_CALL)).collect());
     assert_eq!(kinds(&seen_at(&["11.5.0.1:4626"])), [Some("none"), None]);
     for near in ["192.168.1.7:4626", "127.0.0.1:4626", "[fe80::1]:4626"] {
         let nat = judge(&seen_at(&[near])).remove(1);
         assert_eq!(nat, ReachFinding::NatRelayNear {}, "{near}");
-        // One beyond the NAT knows better.
+        // A relay beyond the NAT overrides it.
         assert_eq!(
             kinds(&seen_at(&[near, "11.9.0.1:70"])),
             [Some("unknown"), Some("unknown")]
         );
     }
-    // Somebody else at our address's port: a NAT on this very machine.
+    // Another port at this node's address: a NAT on this machine.
     assert_eq!(
         kinds(&seen_at(&["11.5.0.1:70"])),
         [Some("unknown"), Some("unknown")]
@@ -186,7 +186,7 @@ fn who_is_seen_as_itself_is_behind_no_nat_unless_only_neighbours_say_so() {
 }
 
 #[test]
-fn a_relays_call_that_is_kept_out_tells_of_a_firewall_where_there_is_no_nat() {
+fn a_lost_call_of_a_relay_means_a_firewall_if_there_is_no_nat() {
     let (blocked, unknown, fine) = (Verdict::Problem, Verdict::Unknown, Verdict::Fine);
     let (own, nat) = ("11.5.0.1:4626", "11.9.0.1:70");
     let of = |seen, call| calls_of(&evidence(vec![relay(ONE, seen, call)]));
@@ -198,7 +198,7 @@ fn a_relays_call_that_is_kept_out_tells_of_a_firewall_where_there_is_no_nat() {
         "that is what NATs do"
     );
     assert_eq!(of(nat, answered(true, nat)), fine);
-    // It may have said so only, or the way is bad.
+    // The relay may not have sent the call, or the path may be bad.
     assert_eq!(
         of(
             own,
@@ -213,7 +213,7 @@ fn a_relays_call_that_is_kept_out_tells_of_a_firewall_where_there_is_no_nat() {
 }
 
 #[test]
-fn a_peers_call_that_is_kept_out_tells_of_a_firewall_where_no_nat_can_stand_between() {
+fn a_lost_call_of_a_peer_means_a_firewall_if_no_nat_is_between() {
     let call = |neighbour, came| Call {
         neighbour,
         made: true,
@@ -244,7 +244,7 @@ fn a_peers_call_that_is_kept_out_tells_of_a_firewall_where_no_nat_can_stand_betw
         with(vec![], vec![call(true, false), call(true, true)]),
         Verdict::Fine
     );
-    // Neighbours get in, and nobody else does.
+    // Only calls from neighbours arrive.
     assert_eq!(
         with(
             vec![own(answered(false, "11.5.0.1:4626"))],
