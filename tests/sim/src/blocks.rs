@@ -1,5 +1,5 @@
-//! Nodes that block one another: no session between the two, and nothing of the blocked one taken
-//! or passed on by the other.
+//! Blocks between nodes. The two have no session, and the blocking node neither accepts nor
+//! forwards entries of the blocked one.
 
 use hobnob_core::commit::{Commit, Op};
 use hobnob_core::replica::Input;
@@ -21,8 +21,8 @@ impl World {
             .collect()
     }
 
-    /// One node blocks another, as its user would: sessions between the two end, as if with a
-    /// goodbye for the one that wants none.
+    /// Blocks a node. All sessions between the two end. For the blocking node, this counts as a
+    /// goodbye.
     pub(super) fn block(&mut self, node: usize, other: usize) {
         if node == other || self.nodes[node].replica.is_none() {
             return;
@@ -60,7 +60,7 @@ impl World {
         }
     }
 
-    /// In a storm: one block more, or an end of one.
+    /// Blocks a random node in a storm, or unblocks it.
     pub(super) fn block_or_unblock(&mut self, node: usize) {
         let other = self.pick(self.nodes.len());
         let is_blocked = self.blocks.contains(&(node, other));

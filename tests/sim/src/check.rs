@@ -1,4 +1,4 @@
-//! What must be true once everything has been mended for a while.
+//! The conditions that must hold some time after everything was repaired.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use super::world::World;
 type Held = BTreeMap<LogName, Ranges>;
 
 impl World {
-    /// The first thing that is not as it must be in the end.
+    /// The first unmet condition.
     pub(super) fn unmet(&self) -> Option<String> {
         self.not_running()
             .or_else(|| self.lost())
@@ -33,7 +33,7 @@ impl World {
         both.filter(|(a, b)| self.nodes[*a].hostile.is_none() && self.nodes[*b].hostile.is_none())
     }
 
-    /// Entries that their author was told are kept.
+    /// Checks that confirmed entries are on their author's disk.
     fn lost(&self) -> Option<String> {
         for said in &self.oracle.appended {
             if self.nodes[said.node]
@@ -94,8 +94,8 @@ impl World {
         None
     }
 
-    /// Members that are connected by any path hold the same, but for what was said before they
-    /// came.
+    /// Checks that members connected by any path have the same entries, except older ones that a
+    /// newcomer may lack.
     fn apart_in_secret(&self) -> Option<String> {
         let secret = self.oracle.secret?;
         let mut left: BTreeSet<usize> = self
@@ -154,14 +154,13 @@ impl World {
         None
     }
 
-    /// Whether newcomers may have got less than everything: a short history, or a clock that makes
-    /// all of it old.
+    /// Whether newcomers may lack entries: the history is short, or a clock makes all of it old.
     pub(super) fn cuts_are_odd(&self) -> bool {
         self.script.clock_jumped
             || self.script.newcomer_entries < hobnob_core::replica::NEWCOMER_ENTRIES
     }
 
-    /// What a node holds of the open room, those it was for hold too, if they are its neighbours.
+    /// Checks that a node's neighbours have the entries of the open room that are for them.
     fn apart_in_lobby(&self) -> Option<String> {
         let lobby = self.oracle.lobby?;
         for (a, b) in self.adjacent() {
@@ -173,8 +172,8 @@ impl World {
                 let lacks = held.minus(theirs.get(&name).unwrap_or(&Ranges::new()));
                 let mut lacks = lacks.iter().flat_map(|(first, last)| first..=last);
                 let log = &self.nodes[a].disk.durable.logs[&name];
-                // What shares its signature with entries that are not for the peer can't be sent to
-                // it.
+                // An entry can't be sent to a peer if its signature also covers entries that are
+                // not for the peer.
                 let sendable = |seq: &Seq| {
                     log.signed_after(*seq)
                         .all(|seq| self.oracle.is_for(a, &name, seq, self.nodes[b].id))
@@ -189,7 +188,7 @@ impl World {
         None
     }
 
-    /// What is checked once, at the very end.
+    /// Conditions that are checked only once, at the end.
     pub(super) fn wrong_at_the_end(&self) -> Option<String> {
         for said in self.oracle.said.values() {
             let waits = !said.answered && self.nodes[said.node].life == said.life;

@@ -1,4 +1,4 @@
-//! Inputs and outputs in a line each, for a trace that a person reads.
+//! Describes each input and output in one line, for the trace.
 
 #![expect(
     clippy::wildcard_enum_match_arm,

@@ -1,7 +1,7 @@
-//! A store as the simulator has it: what is durable, and commits on their way there.
+//! A simulated store: the durable state, and the queue of commits.
 //!
-//! It checks what it is told to keep: no entry twice, no broken chain, nothing of an unknown
-//! conversation or audience.
+//! The store checks each commit. It rejects broken chains, duplicate entries, and entries of an
+//! unknown conversation or audience.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -50,7 +50,7 @@ impl StoredLog {
             .map_or(seq, |(end, _)| *end)
     }
 
-    /// The batch of entries `from..=to`; the author signed at `to`.
+    /// The batch of entries `from..=to`. The author signed at `to`.
     fn batch(&self, name: LogName, from: Seq, to: Seq) -> Batch {
         let bytes: Vec<u8> = self
             .entries
@@ -66,8 +66,8 @@ impl StoredLog {
         }
     }
 
-    /// Where a batch that starts at `from` ends: at the last signature that fits a frame, the first
-    /// one at or after `to` at most.
+    /// The end of a batch that starts at `from`: the last signature that fits a frame, but at most
+    /// the first one at or after `to`.
     fn end_of_batch(&self, from: Seq, to: Seq) -> Option<Seq> {
         let (mut bytes, mut end) = (0, None);
         for (expected, (&seq, stored)) in (from..).zip(self.entries.range(from..)) {
@@ -116,7 +116,7 @@ impl StoredLog {
     }
 }
 
-/// Everything that outlives a crash.
+/// Everything that survives a crash.
 #[derive(Clone, Default)]
 pub(super) struct Durable {
     pub(super) conversations: BTreeMap<ConversationId, ConversationRecord>,
@@ -140,7 +140,7 @@ impl Durable {
         self.alive.map(|alive| alive.network)
     }
 
-    /// Does what one commit says, or tells what is wrong with it.
+    /// Applies a commit, or reports what is wrong with it.
     pub(super) fn apply(&mut self, commit: &Commit) -> Result<(), String> {
         for op in &commit.ops {
             match op {
@@ -247,8 +247,8 @@ impl Durable {
         Ok(())
     }
 
-    /// Batches from `from` on to `to` or a little further, at most eight of them: the rest is asked
-    /// for when they are gone.
+    /// At most eight batches that cover `from` to `to`, or a little more. The replica reads the
+    /// rest after sending them.
     pub(super) fn read(&self, name: LogName, from: Seq, to: Seq) -> Vec<Batch> {
         let (mut batches, mut at) = (Vec::new(), from);
         while let Some(log) = self
@@ -268,7 +268,7 @@ impl Durable {
         batches
     }
 
-    /// The first of the last `most` entries that came since `since_ms`, by log.
+    /// For each log, the first of the last `most` entries that arrived since `since_ms`.
     pub(super) fn newcomer_cut(
         &self,
         room: ConversationId,
@@ -296,7 +296,7 @@ impl Durable {
         cut
     }
 
-    /// What a replica is told when its node starts.
+    /// The state that a replica loads when its node starts.
     pub(super) fn loaded(&self) -> Loaded {
         let mut lamport = BTreeMap::<ConversationId, u64>::new();
         let mut logs = Vec::new();
@@ -342,16 +342,16 @@ impl Durable {
     }
 }
 
-/// The durable state and the way to it.
+/// The durable state and the queue of commits.
 #[derive(Default)]
 pub(super) struct Disk {
     pub(super) durable: Durable,
-    /// Commits that wait, in order.
+    /// Waiting commits, in order.
     pub(super) queue: VecDeque<Commit>,
-    /// Whether a write is under way.
+    /// Whether a write is in progress.
     pub(super) busy: bool,
-    /// Until when there is no room.
+    /// The disk is full until this time.
     pub(super) full_until: u64,
-    /// When it last had no room.
+    /// When a write last failed on a full disk.
     pub(super) last_full: u64,
 }

@@ -1,5 +1,4 @@
-//! A replica with a fault planted at its edge: what goes in, and what comes out, is dropped,
-//! changed or forged.
+//! A replica with a fault at its edge: the fault drops, changes or forges inputs and outputs.
 //!
 //! The replica itself is always the real one. Without a fault, everything passes unchanged.
 
@@ -50,7 +49,7 @@ pub enum Fault {
     LostWakeUp,
     /// A failed commit is reported as durable.
     NoRollBack,
-    /// The replica does not learn that the user blocked somebody.
+    /// The replica does not learn that the user blocked a peer.
     BlockIgnored,
 }
 
@@ -69,7 +68,7 @@ pub(super) struct FaultyReplica {
     shown: BTreeMap<LogName, Vec<Arc<CheckedBatch>>>,
     /// The batch that the replica is judging.
     arriving: Option<Batch>,
-    /// An output that the next one of its kind overtakes.
+    /// A delayed output that follows the next one of its kind.
     late: Option<Output>,
     forged: u64,
     outputs: VecDeque<Output>,
@@ -135,7 +134,7 @@ impl FaultyReplica {
         self.outputs.pop_front()
     }
 
-    /// Notes what the faults must know: the sessions, and the batch that arrives.
+    /// Records the state that the faults need: the sessions, and the arriving batch.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "other inputs say nothing about sessions"
@@ -165,7 +164,7 @@ impl FaultyReplica {
         }
     }
 
-    /// A session shares these rooms now.
+    /// Records that a session shares these rooms now.
     fn enter(&mut self, session: SessionId, rooms: &BTreeSet<ConversationId>) {
         let Some((_, before)) = self.sessions.get_mut(&session) else {
             return;
@@ -201,7 +200,7 @@ impl FaultyReplica {
         }
     }
 
-    /// What the replica learns of an input; nothing, if the fault hides it.
+    /// The input as the fault changes it. `None` if the fault hides it.
     fn change_input(&mut self, input: Input) -> Option<Input> {
         if let Input::Committed(id) | Input::CommitFailed(id, _) = &input
             && id.0 > FORGED_COMMITS
@@ -223,7 +222,7 @@ impl FaultyReplica {
         }
     }
 
-    /// Passes on an output, with what the fault makes of it.
+    /// Passes on an output as the fault changes it.
     fn change_output(&mut self, output: Output) {
         match (self.fault, &output) {
             (Some(Fault::AckBeforeCommit), Output::Commit(commit)) => self.acknowledge(commit),
@@ -273,7 +272,7 @@ impl FaultyReplica {
         }
     }
 
-    /// Stores what the log lacks of a batch that contradicts it.
+    /// Stores the missing entries of a batch that contradicts its log.
     fn store_fork(&mut self) {
         let Some(Ok(batch)) = self.arriving.take().map(Batch::read) else {
             return;

@@ -1,4 +1,4 @@
-//! A node that means harm: it says whatever comes to its mind.
+//! A hostile node: it sends random, forged and replayed frames.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -12,18 +12,18 @@ use hobnob_protocol::{
 use super::link::{BATCHES, CONTROL, Item};
 use super::world::{Event, MILLI, World};
 
-/// Frames that it remembers, to send them again or changed.
+/// Maximum stored frames to replay, changed or not.
 const MEMORY: usize = 64;
 
-/// Acts of mischief in a run at most.
+/// Maximum hostile acts in a run.
 const ACTS_MAX: u32 = 300;
 
-/// What it knows.
+/// The state of a hostile node.
 pub(super) struct Hostile {
     pub(super) rooms: BTreeSet<ConversationId>,
     run: u64,
     seen: VecDeque<Bytes>,
-    /// Its own logs, with two chains each.
+    /// The node's own logs, with two chains each.
     chains: BTreeMap<(LogName, bool), (Seq, EntryHash, u64)>,
     acts: u32,
 }
@@ -118,7 +118,7 @@ impl World {
         (self.pick(2), bytes.into())
     }
 
-    /// Something it has seen, as it was or with a flipped bit.
+    /// A received frame, unchanged or with a flipped bit.
     fn replay(&mut self, node: usize) -> (usize, Bytes) {
         let seen = self.nodes[node]
             .hostile
@@ -237,7 +237,7 @@ impl World {
         }
     }
 
-    /// Somebody else's words: made up.
+    /// An invented batch, mostly in the name of another author.
     fn forged(&mut self, node: usize, victim: PeerId) -> Batch {
         let name = self.any_log(node, victim);
         let first = self.between(1, 5);
@@ -260,7 +260,7 @@ impl World {
         }
     }
 
-    /// Its own words, which it signs: in one of two chains of one log.
+    /// A correctly signed batch in one of two chains of one log.
     fn own_chain(&mut self, node: usize, victim: PeerId) -> Bytes {
         let conversation = self.any_conversation(node, victim);
         let other = self.one_in(2);
@@ -295,7 +295,8 @@ impl World {
         Frame::Batch(batch.batch).encode()
     }
 
-    /// Its own words, from far in the future: impossible numbers, after a gap that nobody can fill.
+    /// A correctly signed batch far in the future: impossible Lamport numbers, after a gap that
+    /// nobody can fill.
     fn far_ahead(&mut self, node: usize, victim: PeerId) -> Bytes {
         let conversation = self.any_conversation(node, victim);
         let key = self.nodes[node].key.clone();

@@ -1,4 +1,4 @@
-//! One peer against one replica, as fast as it can: what it can make the replica remember.
+//! A lying peer sends as fast as possible. The test measures how much the replica stores for it.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -20,8 +20,8 @@ use hobnob_protocol::{
 
 use super::oracle;
 
-/// Lies `lies` times, never reads what is said to it; returns how many things the replica remembers
-/// for the session, and the bytes that it handed to it.
+/// Sends `lies` lies and reads nothing. Returns the maximum number of items that the replica stores
+/// for the session, and the bytes that the replica sends to it.
 pub fn lie_to(seed: u64, lies: u32) -> (usize, usize) {
     let mut rng = Rng::new(seed);
     let [me, liar] = [1, 2].map(|n| Arc::new(SecretKey::from_seed([n; 32])));
@@ -137,7 +137,7 @@ fn lie(
                 },
             ),
             _ => {
-                // A gap in a log of its own, each time another.
+                // A batch after a gap, in a new log each time.
                 let name = LogName {
                     author: liar.id(),
                     ..name

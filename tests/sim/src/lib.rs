@@ -1,11 +1,12 @@
-//! The simulator: replicas under a virtual clock, with simulated stores and sessions, and
-//! everything going wrong that can.
+//! The simulator: replicas under a virtual clock, with simulated stores and sessions and many kinds
+//! of faults.
 //!
-//! A run is a function of its seed. It throws a storm at a few nodes (crashes, partitions, full
-//! disks, restored backups, cafés), then mends everything and waits until the replicas agree. What
-//! must hold is checked at every step by an oracle that keeps its own records; `SEED=n` replays one
-//! run with a trace. The parts: `script` what happens, `world` events and nodes, `wire` sessions,
-//! `disk` stores, `oracle` and `check` what must be true, `hostile` a node that means harm.
+//! A run is a function of its seed. It exposes a few nodes to a storm: crashes, partitions, full
+//! disks, restored backups, changes of network. Then it repairs everything and waits until the
+//! replicas agree. An oracle with its own records checks the invariants at every step. `SEED=n`
+//! replays one run with a trace. The modules: `script` plans the faults, `world` has events and
+//! nodes, `wire` sessions, `disk` stores, `oracle` and `check` the invariants, `hostile` a hostile
+//! node.
 
 mod blocks;
 mod check;
@@ -28,20 +29,20 @@ pub use self::script::Shape;
 pub use self::world::Stats;
 use self::world::{SECOND, World};
 
-/// Virtual time from mending to agreement at most.
+/// Maximum virtual time from the repair to agreement.
 const CONVERGENCE_MAX: u64 = 180 * SECOND;
 
-/// Frames of one session in a minute of rest at most.
+/// Maximum frames of one session in a minute of rest.
 const FRAMES_AT_REST_MAX: u64 = 60;
 
-/// How a run went.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Outcome {
     /// Fingerprint of everything that happened.
     pub hash: u64,
-    /// What was wrong, if anything.
+    /// The failed check, if any.
     pub failure: Option<String>,
-    /// What was counted.
+    /// The counters.
     pub stats: Stats,
 }
 
@@ -63,7 +64,7 @@ fn storm(world: &mut World) {
     if world.failure.is_none() {
         rest(world);
     }
-    // What was mended works: news reach everybody.
+    // After the repair, new entries reach all nodes.
     world.everybody_speaks(true);
     let spoken_at = world.now;
     world.run_until(spoken_at + SECOND);
@@ -77,7 +78,7 @@ fn converge(world: &mut World, since: u64) {
     while world.failure.is_none() {
         world.run_until(world.now + SECOND / 2);
         let Some(unmet) = world.unmet() else { break };
-        // A liar can make the others ask in vain for a while.
+        // A hostile node can cause useless requests for a while.
         let most = if world.oracle.hostile.is_empty() {
             CONVERGENCE_MAX
         } else {
@@ -93,9 +94,9 @@ fn converge(world: &mut World, since: u64) {
     world.stats.converged_ms = world.stats.converged_ms.max((world.now - since) / 1000);
 }
 
-/// Replicas that agree and are left alone say little.
+/// Checks that idle replicas that agree send little.
 fn rest(world: &mut World) {
-    // Sessions that died in the storm may only be noticed now.
+    // Nodes may notice only now that sessions ended in the storm.
     world.run_until(world.now + 40 * SECOND);
     let (frames, sent) = (world.stats.frames, world.stats.sent);
     world.run_until(world.now + 60 * SECOND);
@@ -109,8 +110,8 @@ fn rest(world: &mut World) {
     }
 }
 
-/// Nodes that nothing happens to, each saying something `rounds` times; entries sent per delivery
-/// is what is asked of them.
+/// Runs nodes without faults. Each writes `rounds` entries. The test compares the entries sent with
+/// those delivered.
 pub fn run_calm(seed: u64, nodes: usize, shape: Shape, rounds: u32) -> Outcome {
     let mut world = World::new(seed, None, false);
     world.set_up_calm(nodes, shape);
@@ -126,8 +127,8 @@ pub fn run_calm(seed: u64, nodes: usize, shape: Shape, rounds: u32) -> Outcome {
     })
 }
 
-/// Two nodes, one of which says, while the other is away, much more than a session is handed at a
-/// time.
+/// Runs two nodes. While the second is away, the first writes much more than a session accepts at
+/// once.
 pub fn flood(seed: u64, fault: Option<Fault>) -> Outcome {
     let mut world = World::new(seed, fault, false);
     world.set_up_calm(2, Shape::Mesh);
@@ -142,7 +143,7 @@ pub fn flood(seed: u64, fault: Option<Fault>) -> Outcome {
         while world.stats.sent == 0 && world.now < now + 60 * SECOND {
             world.run_until(world.now + SECOND / 100);
         }
-        // As long as the bytes take, and less than it takes to lose one's patience.
+        // The time for sending the bytes, and less than a replica's retry timeout.
         let slowest = world
             .conns
             .values()
@@ -156,10 +157,10 @@ pub fn flood(seed: u64, fault: Option<Fault>) -> Outcome {
     })
 }
 
-/// How many of the longest entries make a flood.
+/// Entries of maximum length in a flood.
 const FLOOD: u64 = 150;
 
-/// An hour in which nobody says anything, after each said a little: bytes of frames per session.
+/// Runs an idle hour after a few entries. Returns the bytes of control frames per session.
 pub fn idle_hour(seed: u64, nodes: usize) -> (Outcome, u64) {
     let mut world = World::new(seed, None, false);
     world.set_up_calm(nodes, Shape::Mesh);
@@ -175,8 +176,8 @@ pub fn idle_hour(seed: u64, nodes: usize) -> (Outcome, u64) {
     (outcome, bytes)
 }
 
-/// One of a few nodes blocks another, and all go on talking; then it is undone. Says how many
-/// frames a session took in the last minute of the block, in which nobody said anything.
+/// One node blocks another while all write entries, and later unblocks it. Returns the control
+/// frames per session in the last minute of the block, in which nobody writes.
 pub fn run_blocked(seed: u64, nodes: usize) -> (Outcome, u64) {
     let mut world = World::new(seed, None, false);
     world.set_up_calm(nodes, Shape::Mesh);
@@ -204,7 +205,7 @@ pub fn run_blocked(seed: u64, nodes: usize) -> (Outcome, u64) {
     (outcome, frames)
 }
 
-/// A panic in a replica is a failure like any other.
+/// Runs `work`. A panic in a replica counts as a failure.
 fn guarded(mut world: World, work: impl FnOnce(&mut World)) -> Outcome {
     let panicked = catch_unwind(AssertUnwindSafe(|| work(&mut world))).err();
     if let Some(panic) = panicked {
@@ -219,7 +220,7 @@ fn guarded(mut world: World, work: impl FnOnce(&mut World)) -> Outcome {
     }
 }
 
-/// Runs many seeds on two threads, and tells of each.
+/// Runs many seeds on two threads, and passes each outcome to `tell`.
 pub fn run_many(
     seeds: std::ops::Range<u64>,
     fault: Option<Fault>,

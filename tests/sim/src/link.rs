@@ -1,4 +1,4 @@
-//! Sessions as the simulator has them: two ordered, reliable streams each way, until the wire dies.
+//! Simulated sessions: two ordered, reliable streams each way, until the wire is cut.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -6,16 +6,16 @@ use bytes::Bytes;
 use hobnob_core::SessionId;
 use hobnob_protocol::ConversationId;
 
-/// Bytes of one stream that may be under way and not read yet: QUIC's flow control.
+/// Maximum unread bytes of one stream, like QUIC's flow control.
 pub(super) const WINDOW: usize = 256 * 1024;
 
-/// Batches that a session may have handed to its replica and not got back.
+/// Batches that a session may pass to its replica before the replica releases one.
 pub(super) const PERMITS: usize = 16;
 
 pub(super) const CONTROL: usize = 0;
 pub(super) const BATCHES: usize = 1;
 
-/// What travels on a stream.
+/// An item on a stream.
 #[derive(Clone)]
 pub(super) enum Item {
     Frame(Bytes),
@@ -35,15 +35,15 @@ impl Item {
 /// One stream, one way.
 #[derive(Default)]
 pub(super) struct Lane {
-    /// Handed over by the sender, not on the wire yet.
+    /// Queued by the sender, not on the wire yet.
     pub(super) queue: VecDeque<Item>,
-    /// On the wire or in the inbox: what counts against the window.
+    /// Bytes on the wire or in the inbox. They count against the window.
     pub(super) unread: usize,
-    /// Arrived and not read.
+    /// Arrived and unread items.
     pub(super) inbox: VecDeque<Item>,
     pub(super) busy_until: u64,
     pub(super) last_arrival: u64,
-    /// Bytes of frames handed over and not written.
+    /// Bytes of frames that are queued and not written.
     pub(super) outstanding: usize,
 }
 
@@ -55,13 +55,13 @@ pub(super) struct End {
     pub(super) gone: bool,
     /// The peer's rooms as this end knows them.
     pub(super) peer_rooms: BTreeSet<ConversationId>,
-    /// What the replica was told it shares.
+    /// The shared rooms that the replica knows.
     pub(super) shared: BTreeSet<ConversationId>,
-    /// Whether the peer was heard from since this end's network changed.
+    /// Whether the peer was confirmed since this end's network changed.
     pub(super) confirmed: bool,
     pub(super) permits: usize,
     pub(super) stalled: bool,
-    /// What this end sends: control frames and batches.
+    /// The streams that this end sends: control frames and batches.
     pub(super) lanes: [Lane; 2],
 }
 

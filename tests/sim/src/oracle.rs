@@ -1,5 +1,5 @@
-//! What the simulator knows by itself: who said what, who was where when, who may have what. It
-//! never asks a replica.
+//! The simulator's own records: which node wrote what, which peers were present when, and who may
+//! have which entry. The oracle never asks a replica.
 
 mod frames;
 mod presence;
@@ -14,18 +14,19 @@ pub(super) use self::presence::Left;
 use self::presence::{Audience, Presence};
 use super::world::World;
 
-/// Something that a user said.
+/// A text that a user wrote.
 pub(super) struct Said {
     pub(super) node: usize,
     pub(super) life: u64,
     pub(super) conversation: ConversationId,
     pub(super) body: String,
     pub(super) answered: bool,
-    /// Lamport numbers must grow from what the author had on disk when it spoke.
+    /// The highest Lamport number on the author's disk when it wrote. The entry's number must be
+    /// higher.
     after: u64,
 }
 
-/// Something that is on its author's disk, as the author was told.
+/// An entry that was confirmed to be on its author's disk.
 pub(super) struct Appended {
     pub(super) node: usize,
     pub(super) name: LogName,
@@ -37,14 +38,14 @@ pub(super) struct Appended {
 pub(super) struct Oracle {
     pub(super) lobby: Option<ConversationId>,
     pub(super) secret: Option<ConversationId>,
-    /// Who was ever given the secret.
+    /// The nodes that ever had the secret.
     pub(super) in_on_it: BTreeSet<usize>,
     pub(super) ids: Vec<PeerId>,
     pub(super) said: BTreeMap<u64, Said>,
     pub(super) appended: Vec<Appended>,
     pub(super) failed: BTreeSet<String>,
     bodies: BTreeMap<String, (LogName, Seq)>,
-    /// Place of each entry in what its author said in a conversation.
+    /// The position of each entry in the order in which entries were confirmed.
     place: BTreeMap<(LogName, Seq), usize>,
     shown: Vec<BTreeSet<(LogName, Seq)>>,
     last_shown: Vec<BTreeMap<(ConversationId, PeerId), usize>>,
@@ -54,7 +55,7 @@ pub(super) struct Oracle {
     presence: Vec<Presence>,
     ever: BTreeSet<(usize, LogName, Seq)>,
     pub(super) restored_at: Vec<Option<u64>>,
-    /// Since when each node has shared the room with a secret with anybody.
+    /// When each node first shared the room with a secret.
     pub(super) in_secret_since: Vec<Option<u64>>,
     pub(super) hostile: BTreeSet<PeerId>,
     next_token: u64,
@@ -88,7 +89,7 @@ impl Oracle {
         Some(conversation) == self.lobby
     }
 
-    /// Whether `peer` must in the end have the entry of the open room that `holder` has on disk.
+    /// Whether `peer` must finally have the entry of the open room that `holder` has on disk.
     pub(super) fn is_for(&self, holder: usize, name: &LogName, seq: Seq, peer: PeerId) -> bool {
         name.author == peer
             || self
@@ -109,13 +110,9 @@ impl Oracle {
         self.index(peer)
             .is_some_and(|node| self.ever.contains(&(node, *name, seq)))
     }
-
-    // Crashes and restarts.
 }
 
 impl World {
-    // Presence.
-
     pub(super) fn is_durable(&mut self, node: usize, commit: &Commit) {
         let presence = &mut self.oracle.presence[node];
         if let Some((at, left)) = presence.saving.remove(&commit.id) {
@@ -137,7 +134,7 @@ impl World {
         }
     }
 
-    /// Each body is said once, and stays where its author put it.
+    /// Checks that each body has only one place in the logs.
     fn check_body(&mut self, node: usize, batch: &CheckedBatch, seq: Seq) {
         let name = batch.batch.name;
         let Some(Body::Text(text)) = batch.at(seq).map(|entry| &entry.entry.body) else {
@@ -159,7 +156,7 @@ impl World {
         }
     }
 
-    // What replicas say.
+    // Reports of replicas.
 
     pub(super) fn said(&mut self, node: usize, output: Output) {
         match output {
@@ -282,7 +279,7 @@ impl World {
                 entry.body
             ));
         }
-        // A liar's impossible numbers are not followed.
+        // With a hostile node this does not hold: replicas do not follow impossible numbers.
         if entry.lamport <= after && self.oracle.hostile.is_empty() {
             self.fail(format!(
                 "“{body}” of n{node} has the Lamport number {}, and answers to {after}",
@@ -323,11 +320,11 @@ impl World {
         }
     }
 
-    /// In direct conversations and rooms with a secret, an author's entries come out in the order
-    /// in which they were said.
+    /// Checks that an author's entries appear in their order, in direct conversations and in rooms
+    /// with a secret.
     fn check_order(&mut self, node: usize, name: LogName, seq: Seq) {
-        // Where a newcomer got only the end of a log, those who had its beginning may get that end
-        // before the middle.
+        // If a newcomer received only the end of a log, nodes with its beginning may receive that
+        // end before the middle.
         let odd = Some(name.conversation) == self.oracle.secret && self.cuts_are_odd();
         if odd
             || self.oracle.is_open(name.conversation)
@@ -343,7 +340,8 @@ impl World {
         if self.oracle.restored_at[author].is_some() || self.oracle.restored_at[node].is_some() {
             return;
         }
-        // An entry that its author never learned to be durable has no place; its log says enough.
+        // An entry that was never confirmed to its author has no place. The check of its log
+        // suffices.
         let Some(&place) = self.oracle.place.get(&(name, seq)) else {
             return;
         };
@@ -372,7 +370,7 @@ impl World {
         }
     }
 
-    /// Honest nodes have no reason to refuse one another more than this.
+    /// Checks that honest nodes reject nothing else from each other.
     fn refused(&mut self, node: usize, refusal: &Refusal) {
         match refusal {
             Refusal::NotShared | Refusal::Gap | Refusal::Blocked => {}
@@ -390,8 +388,6 @@ impl World {
             }
         }
     }
-
-    // What travels.
 }
 
 /// The two rooms of every run.

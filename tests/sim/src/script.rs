@@ -1,4 +1,4 @@
-//! What befalls the nodes of one run: drawn from the seed.
+//! The events of one run, drawn from the seed.
 
 mod mishaps;
 
@@ -14,12 +14,12 @@ use super::world::{Backup, Event, MILLI, SECOND, World};
 
 const TEN_YEARS_MS: u64 = 10 * 365 * 24 * 3600 * 1000;
 
-/// Who can have a session with whom.
+/// Which nodes can have a session with each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
-    /// Everybody with everybody.
+    /// Every node with every other.
     Mesh,
-    /// Each with the next.
+    /// Every node with the next one.
     Line,
 }
 
@@ -53,18 +53,19 @@ enum Act {
 pub(super) struct Script {
     acts: Vec<Act>,
     left: u32,
-    /// Least and most time between two acts.
+    /// Minimum and maximum time between two acts.
     pace: (u64, u64),
     pub(super) double_sessions: bool,
     pub(super) newcomer_entries: usize,
-    /// The nodes that are given the secret; those in the first set from the start.
+    /// The nodes that have the secret from the start. `secret_later`: the nodes that receive it
+    /// later.
     secret_at_start: BTreeSet<usize>,
     secret_later: BTreeSet<usize>,
     lobby_at_start: BTreeSet<usize>,
     pub(super) clock_jumped: bool,
     pub(super) healed: bool,
     bodies: u64,
-    /// Whether all that is said is as long as it may be.
+    /// Whether all entries have the maximum length.
     long: bool,
 }
 
@@ -96,7 +97,7 @@ impl World {
         }
     }
 
-    /// A few nodes that are left alone: nothing fails.
+    /// Sets up a few nodes without faults.
     pub(super) fn set_up_calm(&mut self, nodes: usize, shape: Shape) {
         self.set_rooms();
         for node in 0..nodes {
@@ -109,7 +110,7 @@ impl World {
         self.shape(shape);
     }
 
-    /// A run in which anything may happen.
+    /// Sets up a run with all kinds of faults.
     pub(super) fn set_up_storm(&mut self, hostile: bool) {
         self.set_rooms();
         let n = 2 + usize::try_from(self.below(6).min(self.rng.clone().below(6))).expect("small");
@@ -203,7 +204,7 @@ impl World {
         }
     }
 
-    /// How long until the storm is over.
+    /// Whether the storm is over.
     pub(super) fn storm_is_over(&self) -> bool {
         self.script.left == 0
     }
@@ -224,7 +225,7 @@ impl World {
                 let count = self.between(2, 40);
                 self.say_something(node, count);
             }
-            // More than a session is handed at once.
+            // More than a session accepts at once.
             Act::Flood => {
                 self.script.long = true;
                 self.say_something(node, 50);
@@ -266,7 +267,7 @@ impl World {
         self.after(pause, Event::Act);
     }
 
-    // Saying.
+    // Writing entries.
 
     fn say_something(&mut self, node: usize, count: u64) {
         let Some(conversation) = self.choose_conversation(node) else {
@@ -325,12 +326,9 @@ impl World {
         Some(ConversationId::direct(self.nodes[node].id, peer))
     }
 
-    // Suffering.
+    // Repair.
 
-    // Healing.
-
-    /// Everything that was broken is mended: from now on all replicas can reach each other along
-    /// the topology.
+    /// Repairs everything: from now on all replicas can reach each other along the topology.
     pub(super) fn mend(&mut self) {
         self.note(|| "-- all is mended".to_owned());
         self.script.healed = true;
@@ -351,7 +349,7 @@ impl World {
             }
         }
         self.unblock_everybody();
-        // Who was to join the room later does so now at the latest.
+        // The nodes that join the room later do so now at the latest.
         for node in self.script.secret_later.clone() {
             let [_, (name, key, open)] = oracle::rooms();
             if self.nodes[node].replica.is_some() && !self.is_in(node, key.tag()) {
@@ -361,7 +359,7 @@ impl World {
         self.rewire();
     }
 
-    /// For runs without a storm: one entry in each conversation of each node.
+    /// Each node writes one entry in each of its conversations.
     pub(super) fn everybody_speaks(&mut self, direct: bool) {
         for node in (0..self.nodes.len())
             .filter(|node| self.nodes[*node].hostile.is_none())

@@ -1,5 +1,4 @@
-//! What happens on the sessions between nodes: dialing, bytes on their way, sudden death, rooms
-//! told.
+//! Sessions between nodes: dialing, transmission, cuts, network changes and shared rooms.
 
 use std::collections::BTreeSet;
 
@@ -12,11 +11,11 @@ use hobnob_protocol::{ConversationId, Frame};
 use super::link::{BATCHES, CONTROL, Conn, End, Item, PERMITS, WINDOW};
 use super::world::{Event, MILLI, SECOND, World};
 
-/// Control frames that a replica may have handed to a session that does not take them.
+/// Maximum bytes of control frames that a replica may queue on a session that does not write them.
 const FRAMES_OUTSTANDING_LIMIT: usize = 1024 * 1024;
 
 impl World {
-    // Sessions come and go.
+    // Start and end of sessions.
 
     pub(super) fn reachable(&self, a: usize, b: usize) -> bool {
         let (a, b) = (a.min(b), a.max(b));
@@ -42,7 +41,8 @@ impl World {
         if !self.running(a) || !self.running(b) || !self.reachable(a, b) {
             return;
         }
-        // Who still believes in a session does not dial; the other end may.
+        // A node dials only if one of the two ends sees no session. After a cut, one end may notice
+        // first.
         let believes = |node: usize, other: usize| {
             self.conns.values().any(|conn| {
                 conn.joins(node, other) && conn.ends.iter().any(|end| end.node == node && !end.gone)
@@ -55,7 +55,7 @@ impl World {
         self.connect(a, b);
     }
 
-    /// A second session beside the first, as when both have dialed.
+    /// Opens a second session beside the first, as when both ends have dialed.
     pub(super) fn connect_again(&mut self, (a, b): (usize, usize)) {
         if self.running(a) && self.running(b) && self.reachable(a, b) {
             self.connect(a, b);
@@ -163,7 +163,7 @@ impl World {
         self.after(delay, Event::Dial(node, other));
     }
 
-    /// The wire between two nodes is cut; each notices in its own time.
+    /// Cuts the wire between two nodes. Each end notices after a different time.
     pub(super) fn cut(&mut self, id: u64) {
         let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.wire) else {
             return;
@@ -186,7 +186,8 @@ impl World {
         }
     }
 
-    /// After the world has changed: cuts what can't be, and lets everybody dial.
+    /// Call it after the topology has changed. Cuts sessions that are no longer possible, and lets
+    /// all nodes dial.
     pub(super) fn rewire(&mut self) {
         let all: Vec<_> = self
             .conns
@@ -224,8 +225,8 @@ impl World {
         }
     }
 
-    /// Tells a replica which rooms it shares with a session, as far as its end knows. Leaving a
-    /// room is a goodbye.
+    /// Passes the rooms that a session shares to the replica, as far as its end knows them. Leaving
+    /// a room counts as a goodbye.
     fn share_rooms(&mut self, id: u64, end: usize, goodbye: bool) {
         let Some(conn) = self.conns.get(&id).filter(|conn| conn.ends[end].live()) else {
             return;
@@ -247,8 +248,7 @@ impl World {
 
     // Networks.
 
-    /// The node finds itself on other networks; some sessions survive that and are heard from
-    /// again.
+    /// Moves a node to another network. Some sessions survive and are confirmed again.
     pub(super) fn network_changed(&mut self, node: usize, network: u64, place: usize) {
         self.nodes[node].network = network;
         self.nodes[node].place = place;
@@ -349,7 +349,7 @@ impl World {
         self.pump(id, end, lane);
     }
 
-    /// Puts on the wire what the window allows.
+    /// Puts queued items on the wire, as far as the window allows.
     pub(super) fn pump(&mut self, id: u64, end: usize, lane: usize) {
         let now = self.now;
         loop {
@@ -433,7 +433,7 @@ impl World {
         self.drain(id, 1 - from);
     }
 
-    /// Gives a node what has arrived, as far as it reads.
+    /// Passes arrived items to a node, as far as it reads.
     pub(super) fn drain(&mut self, id: u64, end: usize) {
         for lane in [CONTROL, BATCHES] {
             while let Some(item) = self.next_arrived(id, end, lane) {
@@ -488,7 +488,8 @@ impl World {
             wrong if self.nodes[from].hostile.is_none() => {
                 self.fail(format!("n{from} sent n{node} the frame {wrong:?}"))
             }
-            // A node ends a session on which nonsense comes; here it goes on, to hear more of it.
+            // A real node ends a session after an invalid frame. Here the session continues, to
+            // test more frames.
             _ if lane == BATCHES => self.release(node, session, 1),
             _ => {}
         }

@@ -1,5 +1,5 @@
-//! The simulated world: nodes, time and events. One event at a time, in an order that the seed
-//! alone decides.
+//! The simulated world: nodes, time and events. It handles one event at a time, in an order that
+//! only the seed determines.
 
 mod lives;
 mod stores;
@@ -28,10 +28,10 @@ pub(super) const SECOND: u64 = 1_000_000;
 /// The wall clock of an unskewed node at virtual time 0.
 const WALL_START_MS: u64 = 1_750_000_000_000;
 
-/// More events than any run needs that comes to rest.
+/// Maximum events in a run. A run that ends needs fewer.
 const EVENTS_MAX: u64 = 3_000_000;
 
-/// What can happen next.
+/// A scheduled event.
 pub(super) enum Event {
     Act,
     Wake(usize, u64),
@@ -98,7 +98,7 @@ pub(super) struct Node {
     pub(super) hostile: Option<Hostile>,
     pub(super) disk: Disk,
     pub(super) backup: Option<Backup>,
-    /// Counts its runs.
+    /// The number of starts and stops, to recognize events of an earlier run.
     pub(super) life: u64,
     pub(super) run: u64,
     pub(super) started_at: u64,
@@ -108,7 +108,7 @@ pub(super) struct Node {
     armed: Option<u64>,
 }
 
-/// What a run counts.
+/// The counters of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Stats {
     /// Events handled.
@@ -117,17 +117,17 @@ pub struct Stats {
     pub seconds: u64,
     /// Entries written by their authors.
     pub appended: u64,
-    /// Entries handed to sessions.
+    /// Entries passed to sessions.
     pub sent: u64,
-    /// Entries that became durable at others than their author.
+    /// Entries that became durable at nodes other than their author.
     pub delivered: u64,
-    /// Control frames and their bytes.
+    /// Control frames.
     pub frames: u64,
     /// Bytes of control frames.
     pub frame_bytes: u64,
     /// Virtual milliseconds from healing to convergence.
     pub converged_ms: u64,
-    /// Most items that a replica kept about its sessions.
+    /// Maximum items that a replica stored about its sessions.
     pub kept_max: usize,
 }
 
@@ -145,7 +145,7 @@ pub(super) struct World {
     pub(super) stats: Stats,
     /// Pairs that may have a session: the topology.
     pub(super) edges: BTreeSet<(usize, usize)>,
-    /// Who has blocked whom.
+    /// Blocks, as pairs of the blocking node and the blocked one.
     pub(super) blocks: BTreeSet<(usize, usize)>,
     /// Group of each node while the network is partitioned.
     pub(super) groups: Vec<usize>,
@@ -210,7 +210,7 @@ impl World {
         index
     }
 
-    // Chance.
+    // Randomness.
 
     pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.rng.below(bound.max(1))
@@ -244,7 +244,7 @@ impl World {
         (WALL_START_MS + self.now / MILLI).saturating_add_signed(self.nodes[node].skew_ms)
     }
 
-    /// Lets the world run until `until`, or until something is wrong.
+    /// Runs the world until `until`, or until a check fails.
     pub(super) fn run_until(&mut self, until: u64) {
         self.settle();
         while self.failure.is_none() {
@@ -299,7 +299,7 @@ impl World {
         }
     }
 
-    /// Gives the replicas everything that was queued for them.
+    /// Passes all queued inputs to the replicas.
     pub(super) fn settle(&mut self) {
         while let Some((node, life, input)) = self.inputs.pop_front() {
             if self.nodes[node].life == life && self.failure.is_none() {
@@ -353,7 +353,7 @@ impl World {
         }
     }
 
-    // What replicas ask for.
+    // Outputs of replicas.
 
     fn output(&mut self, node: usize, output: Output) {
         self.note(|| format!("n{node} > {}", super::describe::output(&output)));
@@ -409,7 +409,7 @@ impl World {
 
     // Starting and stopping.
 
-    // Asking about nodes.
+    // Queries about nodes.
 
     pub(super) fn rooms(&self, node: usize) -> BTreeSet<ConversationId> {
         if let Some(hostile) = &self.nodes[node].hostile {
@@ -431,7 +431,7 @@ impl World {
         self.next_conn
     }
 
-    // Telling what happens.
+    // The trace.
 
     pub(super) fn fail(&mut self, what: String) {
         if self.failure.is_none() {
@@ -439,7 +439,7 @@ impl World {
         }
     }
 
-    /// Folds what happened into the trace's hash, and prints it where that was asked for.
+    /// Adds an event to the hash of the trace, and prints it if tracing is on.
     pub(super) fn note(&mut self, what: impl FnOnce() -> String) {
         (self.now, self.next_event).hash(&mut self.hash);
         if self.trace {

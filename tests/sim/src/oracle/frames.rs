@@ -1,4 +1,4 @@
-//! Frames between honest nodes: nothing in them that the other end may not have.
+//! Checks frames of honest nodes: they contain nothing that the receiver must not have.
 
 use bytes::Bytes;
 use hobnob_protocol::frame::AuthorHeads;
@@ -7,7 +7,7 @@ use hobnob_protocol::{Batch, ConversationId, Frame, LogName, Ranges, Seq};
 use super::super::world::World;
 
 impl World {
-    /// Checks that a frame tells its receiver nothing that is not for it.
+    /// Checks that a frame contains nothing that the receiver must not have.
     pub(crate) fn check_frame(&mut self, node: usize, to: usize, frame: &Bytes) {
         let peer = self.nodes[to].id;
         let wrong = match Frame::decode(frame) {
@@ -63,7 +63,7 @@ impl World {
         }
     }
 
-    /// Whether one of the two ends is no member of the conversation.
+    /// Reports a receiver that is not a member of the conversation.
     fn not_theirs(&self, conversation: ConversationId, node: usize, to: usize) -> Option<String> {
         let (me, peer) = (self.nodes[node].id, self.nodes[to].id);
         let member = if Some(conversation) == self.oracle.secret {

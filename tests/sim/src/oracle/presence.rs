@@ -1,4 +1,4 @@
-//! Who is and was in the open room, as each node saw it, and so for whom each of its entries is.
+//! The presence in the open room as each node saw it, and the resulting audience of each entry.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,39 +11,40 @@ use super::Oracle;
 
 const LINGER: u64 = 3600 * SECOND;
 
-/// What is kept lazily may be lost in a crash if it is younger than this.
+/// A crash may lose lazy writes that are younger than this.
 const LAZY: u64 = 3 * SECOND;
 
-/// Somebody who was in the open room and dropped out without a goodbye.
+/// A peer that was in the open room and disconnected without a goodbye.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Left {
     at: u64,
-    /// Whether the node must remember it: not across a crash, in which it may have forgotten.
+    /// Whether the node must still know the peer. A crash may make it forget.
     sure: bool,
-    /// Whether it was still there at that time: its store then counts from its last sign of life.
+    /// Whether the peer was still present at that time. The store then counts from the peer's last
+    /// sign of life.
     here: bool,
 }
 
-/// Who is and was in the open room, as one node saw it.
+/// The presence in the open room as one node saw it.
 #[derive(Default)]
 pub(super) struct Presence {
     left: BTreeMap<PeerId, Left>,
-    /// What the node's store knew of it when it was last written.
+    /// The content of the node's store after its last write.
     pub(super) saved: BTreeMap<PeerId, Left>,
     pub(super) saved_at: u64,
-    /// Notes for the store that are on their way there.
+    /// Writes to the store that are not durable yet.
     pub(super) saving: BTreeMap<CommitId, (u64, BTreeMap<PeerId, Left>)>,
     changes: Vec<u64>,
-    /// Those who are here and were heard from on this network.
+    /// Present peers that were confirmed on this network.
     heard: BTreeSet<PeerId>,
     network: u64,
-    /// Before the last change of network: what, where, and when that was.
+    /// The peers before the last network change, the former network, and the time of the change.
     before: Option<(BTreeMap<PeerId, Left>, u64, u64)>,
-    /// Audiences that a peer joins if it is heard from on this network.
+    /// Audiences that a peer joins when it is confirmed on this network.
     unconfirmed: Vec<(usize, PeerId)>,
 }
 
-/// Whom one entry of the open room was for, as one node saw it.
+/// The audience of an entry of the open room, as one node saw it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Audience {
     pub(super) may: BTreeSet<PeerId>,
@@ -69,8 +70,8 @@ impl Oracle {
         presence.changes.clear();
     }
 
-    /// What the store may know of who was here: what is true now, and what was true when it was
-    /// last written, if that is so short a time ago that it need not have been written again.
+    /// The peers that the store may contain: the current ones, and the saved ones if the store may
+    /// not have been written since the last change.
     fn as_stored(
         &self,
         node: usize,
@@ -165,8 +166,8 @@ impl Oracle {
 }
 
 impl World {
-    /// Who shares the open room with the node by a session, and whether they were heard from on its
-    /// network.
+    /// The peers that share the open room with the node on a session, and whether each is confirmed
+    /// on its network.
     fn here(&self, node: usize) -> BTreeMap<PeerId, bool> {
         let mut here = BTreeMap::new();
         let Some(lobby) = self.oracle.lobby else {
@@ -185,7 +186,7 @@ impl World {
         here
     }
 
-    /// Lets something change about sessions, and notes who came and who went by it.
+    /// Applies a change of sessions, and records which peers joined or left by it.
     pub(crate) fn change_presence(
         &mut self,
         node: usize,
@@ -234,7 +235,7 @@ impl World {
         }
     }
 
-    /// As if everybody who is here now dropped out now.
+    /// The state if all present peers disconnected now.
     pub(crate) fn left_if_it_ended_now(&self, node: usize) -> BTreeMap<PeerId, Left> {
         let here = self
             .here(node)
@@ -260,7 +261,7 @@ impl World {
         self.oracle.crashed(node, self.now, here, disk_was_full);
     }
 
-    /// Who counts as having been here for a copy of the store that is made now.
+    /// The peers that a copy of the store made now contains.
     pub(crate) fn left_as_stored(&self, node: usize) -> BTreeMap<PeerId, Left> {
         self.oracle.as_stored(
             node,
@@ -275,8 +276,7 @@ impl World {
         last_full > 0 && last_full + 130 * SECOND > self.now
     }
 
-    /// A replica asks for a commit: whom its entries of the open room are for is known at this
-    /// moment.
+    /// Records the audience of the entries in a commit when the replica requests it.
     pub(crate) fn stamp(&mut self, node: usize, commit: &Commit) {
         if commit.ops.iter().any(|op| matches!(op, Op::Lingerers(..))) {
             let now_left = (self.now, self.left_if_it_ended_now(node));

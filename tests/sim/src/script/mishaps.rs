@@ -1,4 +1,4 @@
-//! What can happen in a storm, one thing at a time.
+//! The single faults of a storm.
 
 use super::*;
 
@@ -18,7 +18,7 @@ impl World {
         self.rewire();
     }
 
-    /// Each node on its own.
+    /// Isolates every node.
     pub(crate) fn part_ways(&mut self) {
         self.groups = (0..self.nodes.len()).collect();
         self.rewire();
@@ -42,7 +42,7 @@ impl World {
         }
         let left = self.left_as_stored(node);
         let it = &self.nodes[node];
-        // A store that was never written holds no network.
+        // A store that was never written contains no network.
         let network = it.disk.durable.network().unwrap_or(it.network);
         let in_secret_since = self.oracle.in_secret_since[node];
         let durable = it.disk.durable.clone();

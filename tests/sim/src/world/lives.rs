@@ -1,4 +1,4 @@
-//! Nodes start, stop, crash, and come back, perhaps as an older copy of themselves.
+//! Starts, stops and crashes of nodes. A node may restart from an older copy of its store.
 
 use super::*;
 
@@ -57,8 +57,8 @@ impl World {
         );
     }
 
-    /// The power goes: what is not durable is gone. With luck a part of what waited has been
-    /// written, though nobody heard.
+    /// Simulates a power failure: everything that is not durable is lost. Some waiting commits may
+    /// have been written without a confirmation.
     pub(crate) fn crash(&mut self, node: usize, down_for: u64, restore: bool) {
         let waiting = self.nodes[node].disk.queue.len();
         let written = if self.nodes[node].disk.full_until > self.now
@@ -99,7 +99,7 @@ impl World {
         );
     }
 
-    /// An orderly end: what is kept lazily is kept, and everybody hears a goodbye.
+    /// Stops a node in an orderly way: it flushes lazy writes and says goodbye to all peers.
     pub(super) fn stop(&mut self, node: usize, life: u64, tries: u32) {
         if self.nodes[node].life != life || self.nodes[node].replica.is_none() {
             return;

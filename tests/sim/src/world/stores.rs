@@ -1,4 +1,4 @@
-//! Commits on their way to the simulated disks.
+//! Commits to the simulated disks.
 
 use super::*;
 
@@ -21,7 +21,7 @@ impl World {
         }
     }
 
-    /// One group of commits becomes durable, or everything that waits fails.
+    /// Makes a group of waiting commits durable. On a full disk, all waiting commits fail.
     pub(super) fn write_some(&mut self, node: usize, life: u64) {
         if self.nodes[node].life != life {
             return;
