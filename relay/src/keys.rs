@@ -1,9 +1,9 @@
 //! The relay's identity, and the keys that derive from it.
 //!
 //! The key file is the only secret on disk. The keys that must survive a restart derive from it. So
-//! a restarted relay recognizes its own connection ids, can inform nodes that their connections are
-//! gone (stateless resets, RFC 9000 section 10.3), and accepts the tokens of newcomers that it had
-//! asked to validate their address (section 8.1.2).
+//! a restarted relay recognizes its own connection ids. It can inform nodes that their connections
+//! are gone (stateless resets, RFC 9000 section 10.3). It also accepts the address validation
+//! tokens that it issued before (section 8.1.2).
 
 use std::path::Path;
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::lab::{Node, Stopwatch, pause, until};
 
-/// What to do in a run.
+/// The parameters of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     /// Determines the victims and pauses. The exact moments depend on the machine.

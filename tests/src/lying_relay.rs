@@ -68,7 +68,7 @@ pub struct Lies {
 pub enum FalseDialBack {
     /// Nothing.
     Silent,
-    /// It sends the probe from its own port, which any firewall lets in.
+    /// It sends the probe from its own port. Any firewall accepts packets from there.
     FromItsPort,
 }
 

@@ -229,7 +229,7 @@ impl Peers {
             return ResolveError::Me(word.to_owned());
         }
         let mut known: Vec<_> = self.nicks.keys().map(|peer| self.name(*peer)).collect();
-        // Names that start like the word come first: the word is most likely a typo of one of them.
+        // Sort names that start like the word first: the word is most likely a typo of one of them.
         let alike = |name: &String| {
             std::cmp::Reverse(
                 name.chars()

@@ -78,8 +78,8 @@ impl Default for Limits {
     }
 }
 
-/// What one peer has used up of one [`Pace`]. This is the generic cell rate algorithm (ITU-T
-/// I.371), which needs one number.
+/// One peer's use of one [`Pace`]. This is the generic cell rate algorithm (ITU-T I.371), which
+/// needs one number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Bucket {
     /// When the bucket is full again.
@@ -98,7 +98,7 @@ impl Bucket {
     }
 }
 
-/// What a registered peer can do too often. Doing so ends its connection.
+/// An action of a registered peer with a limited pace. Exceeding the pace ends the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitedAction {
     /// Sending frames of any kind.
@@ -140,7 +140,7 @@ impl Allowance {
     }
 }
 
-/// What one peer has used up of every [`Pace`] in [`Limits`].
+/// One peer's use of every [`Pace`] in [`Limits`].
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Allowance {
     pub(super) registrations: Bucket,

@@ -51,7 +51,7 @@ pub struct Row {
     pub rooms: usize,
     /// Its channels.
     pub channels: usize,
-    /// What the relay forwarded and dropped for it.
+    /// Counters of the frames that the relay forwarded and dropped for the peer.
     pub metered: Metered,
 }
 

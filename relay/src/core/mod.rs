@@ -50,7 +50,7 @@ use crate::route::Update;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
 
-/// What can happen to a relay.
+/// An event for the relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
     /// A node has proved its identity, is admitted, and has sent its first frame.
@@ -96,11 +96,11 @@ pub enum Input {
     Ban(PeerId),
     /// The relay is about to stop.
     Drain,
-    /// The time of [`Relay::poll_timeout`] has come.
+    /// The time that [`Relay::poll_timeout`] returned has passed.
     Timeout,
 }
 
-/// What the shell must do.
+/// An action for the shell.
 #[derive(Debug, Clone)]
 pub enum Output {
     /// Send this frame on a connection.

@@ -35,7 +35,7 @@ pub const GONE_KEPT: Duration = Duration::from_secs(60 * 60);
 /// Maximum peers in the table that are gone. Beyond it the registry forgets the oldest ones.
 pub const GONE_MAX: usize = 1_000;
 
-/// What the registry knows about one peer.
+/// The registry's record of one peer.
 #[derive(Debug)]
 pub(super) struct PeerRecord {
     /// `None` if it is gone.

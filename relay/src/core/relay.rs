@@ -41,8 +41,8 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// A relay without peers. The seed must be random and secret: channel ids derive from it, and
-    /// nobody may be able to guess them.
+    /// A relay without peers. The seed must be random and secret: channel ids derive from it and
+    /// must be unguessable.
     pub fn new(limits: Limits, seed: [u8; 32]) -> Self {
         Self {
             limits,

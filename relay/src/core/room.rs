@@ -145,7 +145,7 @@ mod tests {
         PeerId::from_bytes(bytes)
     }
 
-    /// The changes after a version: who came and who left.
+    /// The peers that joined and those that left after a version.
     fn since(room: &Room, version: u64) -> Option<(Vec<PeerId>, Vec<PeerId>)> {
         let (mut came, mut left) = (Vec::new(), Vec::new());
         for change in room.since(version)? {

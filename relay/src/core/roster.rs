@@ -50,7 +50,7 @@ const LOOKS_MAX: usize = 8 * ROSTER_PEERS_MAX;
 /// Proof for lookups of members: the registry and the roster add and remove peers together.
 const IS_MEMBER: &str = "a connected peer is a member as long as the roster is on";
 
-/// A peer and what it knows of the others.
+/// A member, its rooms, and the peers that it knows.
 #[derive(Debug)]
 struct Member {
     stay: Stay,
@@ -67,7 +67,7 @@ struct Member {
     pushed_at: Option<Duration>,
 }
 
-/// The rooms with their members, and what each member knows of the others.
+/// The rooms with their members, and the peers that each member knows.
 #[derive(Debug)]
 pub(super) struct Roster {
     rooms: BTreeMap<ConversationId, Room>,

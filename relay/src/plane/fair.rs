@@ -112,7 +112,7 @@ impl Fairness {
         let crowded = self.crowded && self.frames >= self.datagrams / 2;
         let least = CAP_MIN.max(self.most / (2 * self.senders.max(1)));
         match self.cap {
-            // A single sender shares with nobody.
+            // A single sender does not compete, so it needs no cap.
             None if !crowded || self.senders < 2 => None,
             None => Some(per_second.max(least)),
             Some(cap) if crowded => Some((cap - cap / DOWN).max(least)),
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_that_fills_the_buffer_limits_nobody() {
+    fn garbage_that_fills_the_buffer_limits_no_peer() {
         let mut relay = busy(0, None);
         let sent = [100, 1, 1, 1].map(|n| n * 100 * FRAME);
         for _ in 0..100 {

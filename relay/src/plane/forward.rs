@@ -190,7 +190,7 @@ impl Forwarder {
         }
     }
 
-    /// Answers a STUN Binding request from the address that it came to.
+    /// Answers a STUN Binding request from the address at which it arrived.
     fn answer(&mut self, now: u64, datagram: &[u8], meta: &RecvMeta, out: &mut impl PacketSink) {
         let (granted, paid_until) = self.stun_rate.grant(self.stun_paid_until, now, 1, 1);
         self.stun_paid_until = paid_until;
@@ -378,7 +378,7 @@ mod tests {
     }
 
     impl Relay {
-        /// Passes a batch to the plane. Returns what is left of it for quinn.
+        /// Passes a batch to the plane. Returns the part that remains for quinn.
         fn gets_at_ms(&mut self, ms: u64, from: SocketAddr, datagrams: &[Vec<u8>]) -> Vec<u8> {
             let mut buf = datagrams.concat();
             let stride = datagrams.iter().map(Vec::len).max().unwrap_or(0);

@@ -2,11 +2,11 @@
 //! answers STUN.
 //!
 //! It is a separate thread that receives all datagrams of the relay's one UDP socket. The first
-//! byte decides: a channel frame is forwarded to the other end of its channel, a STUN Binding
-//! request is answered, QUIC is passed to quinn through a bounded queue, and all else is counted
-//! and dropped. The plane has no cryptography and no congestion control, and cannot read what it
-//! forwards: it replaces nine bytes and the destination. It does not decide which channels exist:
-//! the core sends [`Update`]s.
+//! byte decides. The plane forwards a channel frame to the other end of its channel. It answers a
+//! STUN Binding request. It passes QUIC to quinn through a bounded queue. It counts and drops
+//! everything else. The plane has no cryptography and no congestion control, and cannot read what
+//! it forwards: it replaces nine bytes and the destination. It does not decide which channels
+//! exist: the core sends [`Update`]s.
 //!
 //! - `thread`: the thread, and the events that it waits for.
 //! - `socket`: the UDP socket. Every thread may send.

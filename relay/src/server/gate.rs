@@ -16,11 +16,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub(crate) const HANDSHAKES_MAX: usize = 256;
 
 /// Maximum newcomers with a validated address that wait for a place. Each occupies about 4 KiB with
-/// its first datagrams. It is as many as may reconnect at once, since a refused one has to start
-/// again and comes last.
+/// its first datagrams. The limit is the number of peers that may reconnect at once, because a
+/// refused one must start again behind all others.
 pub(crate) const WAITING_MAX: usize = 10_000;
 
-/// The places, and the seats of those who wait for one.
+/// The places, and the seats for newcomers that wait for a place.
 #[derive(Debug, Clone)]
 pub(crate) struct Gate {
     places: Arc<Semaphore>,
@@ -63,7 +63,7 @@ impl Gate {
         }
     }
 
-    /// Waits for a place. Places are given in the order of waiting.
+    /// Waits for a place. Newcomers get places in the order in which they began to wait.
     pub(crate) async fn place(&self) -> OwnedSemaphorePermit {
         self.places
             .clone()

@@ -347,7 +347,7 @@ mod tests {
     use std::io::ErrorKind;
 
     #[test]
-    fn errors_of_the_socket_are_told_apart_by_what_the_operator_can_do() {
+    fn socket_errors_are_distinguished_by_the_operators_remedy() {
         let addr: SocketAddr = "192.0.2.7:9".parse().unwrap();
         let error = |kind: ErrorKind| StartError::of_socket(addr, kind.into());
         assert!(matches!(error(ErrorKind::AddrInUse), StartError::Taken(_)));

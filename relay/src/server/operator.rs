@@ -1,4 +1,4 @@
-//! Requests of the relay's operator and their answers, as types, and whom a target means.
+//! Requests of the relay's operator and their answers, as types. Resolves a target to a peer.
 //!
 //! The hub executes them. The sentences for the operator are in the relay's program.
 
@@ -45,7 +45,7 @@ pub struct Table {
 /// A peer in the liveness table.
 #[derive(Debug, Clone)]
 pub struct PeerStatus {
-    /// What the core knows. Its times are since the relay's start.
+    /// The state of the core. Times are since the relay's start.
     pub row: Row,
     /// The operator's label for it.
     pub label: Option<String>,
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_means_nobody_or_several_peers_is_an_error() {
+    fn an_unknown_or_ambiguous_target_is_an_error() {
         let admission = admission();
         for target in ["bob", "an", &alike(1).to_string()[..7]] {
             let error = resolve(target.to_owned(), &admission, &[]).unwrap_err();

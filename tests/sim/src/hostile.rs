@@ -52,7 +52,7 @@ impl World {
         if lane == BATCHES
             && let Some(conn) = self.conns.get_mut(&conn)
         {
-            // Now and then it keeps a permit to itself.
+            // A hostile node reads at once, so the session gets its permit back.
             conn.ends[end].permits += 1;
         }
         let Some(hostile) = &mut self.nodes[node].hostile else {

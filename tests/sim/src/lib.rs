@@ -177,7 +177,7 @@ pub fn idle_hour(seed: u64, nodes: usize) -> (Outcome, u64) {
 }
 
 /// One node blocks another while all write entries, and later unblocks it. Returns the control
-/// frames per session in the last minute of the block, in which nobody writes.
+/// frames per session in the last minute of the block, in which no node writes.
 pub fn run_blocked(seed: u64, nodes: usize) -> (Outcome, u64) {
     let mut world = World::new(seed, None, false);
     world.set_up_calm(nodes, Shape::Mesh);

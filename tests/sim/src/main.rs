@@ -1,7 +1,8 @@
 //! Runs seeds of the simulator: `sim COUNT [FIRST-SEED]`. `SEED=n sim` runs one seed and prints its
 //! trace.
 //!
-//! The last line contains a fingerprint of all runs. A change that only moves code keeps it.
+//! The last line contains a fingerprint of all runs. A change that only moves code does not change
+//! the fingerprint.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -23,7 +23,7 @@ pub enum Shape {
     Line,
 }
 
-/// What can happen in a run.
+/// An event that a run can contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
     Say,
@@ -225,7 +225,7 @@ impl World {
                 let count = self.between(2, 40);
                 self.say_something(node, count);
             }
-            // More than a session accepts at once.
+            // The entries exceed what a session accepts at once.
             Act::Flood => {
                 self.script.long = true;
                 self.say_something(node, 50);

@@ -186,8 +186,8 @@ impl World {
         }
     }
 
-    /// Call it after the topology has changed. Cuts sessions that are no longer possible, and lets
-    /// all nodes dial.
+    /// Applies a change of the topology: cuts sessions that are no longer possible, and makes all
+    /// nodes dial.
     pub(super) fn rewire(&mut self) {
         let all: Vec<_> = self
             .conns

@@ -405,10 +405,6 @@ impl World {
         self.after(delay, Event::Answer(node, life, Box::new(input)));
     }
 
-    // The disk.
-
-    // Starting and stopping.
-
     // Queries about nodes.
 
     pub(super) fn rooms(&self, node: usize) -> BTreeSet<ConversationId> {

@@ -72,7 +72,7 @@ impl Host {
     }
 
     /// Requests the id and the address, after the node has reported that it listens. Before that,
-    /// `hobnob id` would start a node of its own.
+    /// `hobnob id` would start a second node.
     fn id_and_address(&self) -> (PeerId, SocketAddr) {
         self.finds(&self.out, "print", &["listen"]);
         let line = self.run(&["--json", "id"]).expect(0).one_json();

@@ -2,9 +2,9 @@
 //!
 //! A [`TestNet`] has two honest nodes with a session: ann, the victim, and bob. A [`Mallory`]
 //! connects to ann with any [`TestCert`] and sends any bytes on a [`RawStream`]. Afterwards
-//! [`TestNet::survives`] checks that both nodes run, that their messages arrive, that ann's memory
-//! is bounded, that her output is clean and that her log names the cause. A [`RelayClient`] exceeds
-//! the limits of a relay.
+//! [`TestNet::survives`] checks that both nodes run and that their messages arrive. It also checks
+//! that ann's memory is bounded, her output is clean and her log names the cause. A [`RelayClient`]
+//! exceeds the limits of a relay.
 //!
 //! This module does not use the node's network code. Otherwise both ends could have the same bug.
 

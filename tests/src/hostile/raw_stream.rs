@@ -76,8 +76,8 @@ impl RawStream {
 
     /// Sends these bytes on the control stream.
     pub async fn sends_bytes(&mut self, bytes: &[u8]) -> bool {
-        // A write that fits the window completes at once. Without this line a flood would never let
-        // the timer of its deadline run.
+        // A write that fits the window completes at once. Without this line, the timer of a flood's
+        // deadline would never run.
         tokio::task::yield_now().await;
         self.control.write_all(bytes).await.is_ok()
     }

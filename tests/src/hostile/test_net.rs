@@ -201,10 +201,10 @@ impl Default for TestNet {
     }
 }
 
-/// Limit of the memory that one attacker can use. It consists of 2 MiB of received data, 1.5 MiB of
-/// sent data (a window and a half), the same again while the node decodes it, the store's caches
-/// (three connections of 2 MiB), recent batches (4 MiB) and memory that the allocator does not
-/// return.
+/// Limit of the memory that one attacker can use. The limit includes 2 MiB of received data and 1.5
+/// MiB of sent data (a window and a half), and the same again while the node decodes it. It also
+/// includes the store's caches (three connections of 2 MiB), recent batches (4 MiB) and memory that
+/// the allocator does not return.
 const ONE_PEER: u64 = 16 * MIB;
 
 const LOG: &[&str] = &["-v", "--json", "--listen", "127.0.0.1:0"];

@@ -173,7 +173,7 @@ fn built(variable: &str, path: &str, with: &str) -> PathBuf {
 
 fn read_all(mut from: impl Read) -> String {
     let mut bytes = Vec::new();
-    // An error means that the child was killed. The bytes before it are kept.
+    // An error means that the child was killed. The bytes before the error remain valid.
     let _ = from.read_to_end(&mut bytes);
     String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -1,5 +1,5 @@
-//! What a check can find: one variant per distinct finding, with the data that explains it. The
-//! user interfaces turn findings into sentences and advice.
+//! The possible findings of the checks: one variant per distinct finding, with the data that
+//! explains it. The user interfaces turn findings into sentences and advice.
 
 use std::net::SocketAddr;
 
@@ -126,7 +126,7 @@ impl Mapping {
     }
 }
 
-/// Whose packets a NAT lets in (RFC 5780, section 5), as far as calls show it.
+/// Which packets a NAT lets in (RFC 5780, section 5), as far as calls show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Filtering {
@@ -164,7 +164,7 @@ pub enum Finding {
     Machine(MachineFinding),
     /// About the local network.
     Network(NetworkFinding),
-    /// About who can reach this node.
+    /// About the reachability of this node.
     Reach(ReachFinding),
     /// About one relay.
     Relay(RelayFinding),
@@ -253,7 +253,7 @@ impl From<PeerFinding> for Finding {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "code", rename_all = "kebab-case")]
 pub enum MachineFinding {
-    /// The node listens on its usual UDP port, or on the one that it was given.
+    /// The node listens on its usual UDP port, or on the configured one.
     PortOpen {
         /// The port.
         port: u16,
@@ -265,7 +265,7 @@ pub enum MachineFinding {
         /// The usual port.
         usual: u16,
     },
-    /// Nobody is connected to compare clocks with.
+    /// No peer is connected to compare clocks with.
     ClockUntested {},
     /// This machine's clock agrees with those of all peers, or of most.
     ClockAgrees {
@@ -274,25 +274,25 @@ pub enum MachineFinding {
     },
     /// This machine's clock differs from that of the only peer: one of the two is wrong.
     ClockUnclear {},
-    /// Most peers' clocks are ahead of this machine's by so much.
+    /// Most peers' clocks are ahead of this machine's by this difference.
     Clock {
         /// The difference in milliseconds; negative: behind.
         ahead_ms: i64,
     },
-    /// The last commit failed (no size), or so little is free on the disk of the messages.
+    /// The last commit failed (no size), or too little space is free on the disk of the messages.
     Disk {
         /// The free space.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         free_bytes: Option<u64>,
     },
-    /// Enough is free on the disk of the messages.
+    /// Enough space is free on the disk of the messages.
     DiskFree {
         /// The free space.
         free_bytes: u64,
     },
     /// The system does not report the free space.
     DiskUnknown {},
-    /// The program found faults of its own.
+    /// The program detected internal faults.
     InternalFaults {
         /// The number of faults since the program started.
         count: u64,
@@ -395,8 +395,8 @@ impl NetworkFinding {
     }
 }
 
-/// Findings about who can reach this node: calls and NAT. A *call* is a packet from a socket to
-/// which this node has never sent anything.
+/// Findings about the reachability of this node: calls and NAT. A *call* is a packet from a socket
+/// to which this node has never sent anything.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "code", rename_all = "kebab-case")]
 pub enum ReachFinding {
@@ -415,7 +415,7 @@ pub enum ReachFinding {
         /// Whether calls from this network arrive.
         near: bool,
     },
-    /// Nobody who could make a call is connected.
+    /// No connected peer or relay can make a call.
     CallsUntested {},
     /// A call did not arrive; the NAT may have dropped it.
     CallsBehindNat {},
@@ -440,7 +440,7 @@ pub enum ReachFinding {
         /// The kind.
         kind: Mapping,
     },
-    /// Whose packets the NAT lets in.
+    /// Which packets the NAT lets in.
     Filtering {
         /// The kind.
         kind: Filtering,
@@ -566,7 +566,7 @@ pub enum PeerFinding {
         /// The peer.
         peer: String,
     },
-    /// The peer has the name of another peer, whom the user has verified.
+    /// The peer uses the name of another peer that the user has verified.
     NameTaken {
         /// The peer.
         peer: String,
@@ -595,7 +595,7 @@ pub enum PeerFinding {
         /// The last round trip.
         rtt_ms: f64,
     },
-    /// One peer's clock is ahead of this machine's by so much.
+    /// One peer's clock is ahead of this machine's by this difference.
     ClockDiffers {
         /// The peer.
         peer: String,

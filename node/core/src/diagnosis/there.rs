@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_judged_by_what_answers_there() {
+    fn an_address_is_judged_by_the_failed_dial_and_the_probe() {
         let code = |unmet, answer| judge_address("10.0.0.2:4626", &unmet, answer).code();
         let failed = || Unmet::Failed("nobody answered".into());
         assert_eq!(code(failed(), Answer::Refused), "not-running");

@@ -369,7 +369,7 @@ fn a_second_registration_on_one_connection_is_a_protocol_error() {
 }
 
 #[test]
-fn a_draining_relay_ends_connections_over_some_seconds_and_admits_nobody() {
+fn a_draining_relay_ends_connections_over_some_seconds_and_rejects_newcomers() {
     let mut net = net();
     let connections: Vec<_> = (0..10).map(|n| net.register(peer(n), &[])).collect();
     net.tell(Input::Drain);

@@ -30,7 +30,7 @@ fn crowd(net: &mut TestNet, many: u16) -> Vec<ConnectionId> {
 }
 
 #[test]
-fn peers_see_those_who_share_a_room_and_nobody_else() {
+fn peers_see_only_peers_that_share_a_room() {
     let mut net = net();
     let ann = net.register(peer(1), &[1, 2, 3]);
     let bob = net.register(peer(2), &[2, 3, 4, 3]);
@@ -42,7 +42,7 @@ fn peers_see_those_who_share_a_room_and_nobody_else() {
 }
 
 #[test]
-fn the_others_learn_at_once_who_came_and_who_left() {
+fn the_others_learn_at_once_of_joins_and_leaves() {
     let mut net = net();
     let ann = net.register(peer(1), &[1]);
     net.wait_secs(5);

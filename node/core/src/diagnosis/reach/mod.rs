@@ -1,12 +1,12 @@
-//! Findings about who can reach this node: whether calls arrive, and which kind of NAT there is, in
-//! the terms of RFC 5780, section 4.
+//! Findings about the reachability of this node: whether calls arrive, and the kind of NAT in the
+//! terms of RFC 5780, section 4.
 //!
 //! *Mapping* is the public port that a NAT gives to a socket: one for all destinations
 //! (endpoint-independent), one per destination address (address-dependent), or one per address and
-//! port. *Filtering* decides whose packets the NAT lets in there: everybody's, those from any port
-//! of an address that the socket has written to, or those from the exact ports only. A relay has
-//! one address, so some questions need a second relay, and some cannot be answered. This module
-//! never guesses.
+//! port. *Filtering* decides which packets the NAT lets in at that port: all packets, those from
+//! any port of an address that the socket has written to, or only those from the exact ports. A
+//! relay has one address, so some questions need a second relay, and some cannot be answered. This
+//! module never guesses.
 
 use super::finding::{Filtering, Mapping, ReachFinding};
 use super::{Call, Evidence, Relay, RelayCall, RelayState};
@@ -176,7 +176,7 @@ fn nat(outside: &Outside<'_>) -> ReachFinding {
     }
 }
 
-/// Whose packets the NAT lets in, or a firewall beside it.
+/// Judges which packets the NAT, or a firewall next to it, lets in.
 fn filtering(views: &[View<'_>]) -> ReachFinding {
     let answered = |view: &View<'_>| view.call.made && view.call.seen.is_some();
     let kind = if views.iter().any(|view| view.call.came) {
