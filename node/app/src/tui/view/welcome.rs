@@ -64,7 +64,7 @@ fn about_me(view: View<'_>) -> Paragraphs {
 }
 
 fn what_next() -> String {
-    "Type a message and press Enter. Tab completes names, F1 shows the keys, /help the commands, /quit closes the chat.".to_owned()
+    "Type a message and press Enter. Tab completes names, F1 shows the keys, /help the commands, /quit exits.".to_owned()
 }
 
 /// The version for the smallest screens.
