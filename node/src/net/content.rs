@@ -16,14 +16,14 @@ use quinn::{Connection, ReadError, ReadExactError, RecvStream, SendStream, VarIn
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::endpoint::{RECEIVE_WINDOW, SEND_WINDOW};
-use hobnob_core::transfers::{LANE_BYTES, LANES_MAX};
+use hobnob_core::transfers::{STREAM_BYTES, STREAMS_MAX};
 
 /// Maximum content streams served simultaneously in one session: those a peer may use, and the
 /// successor of one that ends. Further streams wait.
-pub(super) const CONTENT_STREAMS_MAX: usize = LANES_MAX + 1;
+pub(super) const CONTENT_STREAMS_MAX: usize = STREAMS_MAX + 1;
 
 /// Maximum further streams of all sessions of a node, in each direction. The first stream of a
-/// session does not count. Each further stream can occupy [`LANE_BYTES`] of memory.
+/// session does not count. Each further stream can occupy [`STREAM_BYTES`] of memory.
 const LENT_MAX: usize = 128;
 
 /// A session gets at most this part of the remaining budget, so that the next one gets some, too.
@@ -55,11 +55,11 @@ impl Default for WindowBudget {
 }
 
 impl WindowBudget {
-    /// Lends room for up to `lanes` streams. Returns `None` if the budget is too low.
-    fn lend(&self, lanes: usize) -> Option<OwnedSemaphorePermit> {
-        let lanes = lanes.min(self.0.available_permits() / PART);
-        let lanes = u32::try_from(lanes).ok().filter(|lanes| *lanes > 0)?;
-        self.0.clone().try_acquire_many_owned(lanes).ok()
+    /// Lends room for up to `streams` streams. Returns `None` if the budget is too low.
+    fn lend(&self, streams: usize) -> Option<OwnedSemaphorePermit> {
+        let streams = streams.min(self.0.available_permits() / PART);
+        let streams = u32::try_from(streams).ok().filter(|streams| *streams > 0)?;
+        self.0.clone().try_acquire_many_owned(streams).ok()
     }
 }
 
@@ -80,26 +80,26 @@ impl ContentOpener {
         }
     }
 
-    /// Widens the connection's window for up to `lanes` streams, as far as the budget allows.
+    /// Widens the connection's window for up to `streams` streams, as far as the budget allows.
     /// Returns the number of streams with room.
-    pub fn widen(&mut self, lanes: usize, room: &WindowBudget) -> usize {
-        if let Some(more) = lanes
-            .checked_sub(self.lanes())
+    pub fn widen(&mut self, streams: usize, room: &WindowBudget) -> usize {
+        if let Some(more) = streams
+            .checked_sub(self.streams())
             .and_then(|more| room.lend(more))
         {
             match &mut self.lent {
                 Some(lent) => lent.merge(more),
                 none => *none = Some(more),
             }
-            let window = u64::from(RECEIVE_WINDOW) + (self.lanes() as u64 - 1) * LANE_BYTES;
+            let window = u64::from(RECEIVE_WINDOW) + (self.streams() as u64 - 1) * STREAM_BYTES;
             self.connection
                 .set_receive_window(VarInt::from_u64(window).unwrap_or(VarInt::MAX));
         }
-        self.lanes()
+        self.streams()
     }
 
     /// The number of streams with room in the connection's window.
-    pub fn lanes(&self) -> usize {
+    pub fn streams(&self) -> usize {
         1 + self
             .lent
             .as_ref()
@@ -112,16 +112,16 @@ impl ContentOpener {
     }
 
     /// A handle that opens one content stream.
-    pub fn lane(&self) -> Lane {
-        Lane(self.connection.clone())
+    pub fn stream(&self) -> StreamSlot {
+        StreamSlot(self.connection.clone())
     }
 }
 
 /// Opens one content stream.
 #[derive(Debug)]
-pub struct Lane(Connection);
+pub struct StreamSlot(Connection);
 
-impl Lane {
+impl StreamSlot {
     /// Opens the stream. The peer notices the stream with the first request.
     pub async fn open(self) -> Result<(Asker, Answers), StreamEnd> {
         let (send, receive) = self.0.open_bi().await.map_err(|_| StreamEnd::Lost)?;
@@ -196,14 +196,14 @@ pub(super) struct Serving {
     connection: Connection,
     places: Arc<Semaphore>,
     /// The number of streams with room in the send window.
-    lanes: Mutex<u64>,
+    streams: Mutex<u64>,
 }
 
 /// A content stream's place among the served streams. Dropping the place frees it.
 #[derive(Debug)]
 pub(super) struct Place {
     serving: Arc<Serving>,
-    has_lane: bool,
+    has_room: bool,
     lent: Option<OwnedSemaphorePermit>,
     _place: OwnedSemaphorePermit,
 }
@@ -213,7 +213,7 @@ impl Serving {
         Arc::new(Self {
             connection,
             places: Arc::new(Semaphore::new(CONTENT_STREAMS_MAX)),
-            lanes: Mutex::new(0),
+            streams: Mutex::new(0),
         })
     }
 
@@ -227,30 +227,30 @@ impl Serving {
             .expect("the semaphore is never closed");
         Place {
             serving: self.clone(),
-            has_lane: false,
+            has_room: false,
             lent: None,
             _place: place,
         }
     }
 
-    /// Changes the number of streams with room in the send window. Each stream adds [`LANE_BYTES`]
+    /// Changes the number of streams with room in the send window. Each stream adds [`STREAM_BYTES`]
     /// for data that awaits acknowledgement.
-    fn lanes(&self, change: impl FnOnce(&mut u64)) {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut lanes);
+    fn streams(&self, change: impl FnOnce(&mut u64)) {
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut streams);
         self.connection
-            .set_send_window(SEND_WINDOW + lanes.saturating_sub(1) * LANE_BYTES);
+            .set_send_window(SEND_WINDOW + streams.saturating_sub(1) * STREAM_BYTES);
     }
 
-    fn has_lanes(&self) -> bool {
-        *self.lanes.lock().unwrap_or_else(PoisonError::into_inner) > 0
+    fn has_streams(&self) -> bool {
+        *self.streams.lock().unwrap_or_else(PoisonError::into_inner) > 0
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if self.has_lane {
-            self.serving.lanes(|lanes| *lanes -= 1);
+        if self.has_room {
+            self.serving.streams(|streams| *streams -= 1);
         }
     }
 }
@@ -270,14 +270,14 @@ impl ContentStream {
     /// stream shares the room of the session's other streams.
     pub fn make_room(&mut self, room: &WindowBudget) {
         let place = &mut self.place;
-        if place.serving.has_lanes() {
+        if place.serving.has_streams() {
             place.lent = room.lend(1);
             if place.lent.is_none() {
                 return;
             }
         }
-        place.has_lane = true;
-        place.serving.lanes(|lanes| *lanes += 1);
+        place.has_room = true;
+        place.serving.streams(|streams| *streams += 1);
     }
 
     /// Reads the next request. Returns `None` when the peer has finished its half of the stream.

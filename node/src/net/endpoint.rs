@@ -29,7 +29,7 @@ use super::demux::DATAGRAM_MAX;
 use super::route_mtu;
 use super::socket::BoundSocket;
 use hobnob_core::synthetic::is_synthetic;
-use hobnob_core::transfers::{LANE_BYTES, LANES_MAX};
+use hobnob_core::transfers::{STREAM_BYTES, STREAMS_MAX};
 use hobnob_transport::addr::undeliverable;
 
 /// Handshakes under way at the same time. When half of these places are taken, a newcomer must first
@@ -49,10 +49,10 @@ const UNI_STREAMS_MAX: u32 = 8;
 
 /// Bidirectional streams that a peer may have open: the control stream and content streams.
 const BIDI_STREAMS_MAX: u32 = 24;
-const _: () = assert!(BIDI_STREAMS_MAX as usize > LANES_MAX + 1);
+const _: () = assert!(BIDI_STREAMS_MAX as usize > STREAMS_MAX + 1);
 
 /// What one peer can make us hold in received data, over all its streams; each has room for
-/// [`LANE_BYTES`]. So content, on one stream, can't take it all; more streams of it widen this
+/// [`STREAM_BYTES`]. So content, on one stream, can't take it all; more streams of it widen this
 /// window (see [`super::content`]).
 pub(super) const RECEIVE_WINDOW: u32 = 2 * 1024 * 1024;
 
@@ -337,7 +337,7 @@ fn transport() -> TransportConfig {
         .max_concurrent_bidi_streams(VarInt::from_u32(BIDI_STREAMS_MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(UNI_STREAMS_MAX))
         .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
-        .stream_receive_window(VarInt::from_u64(LANE_BYTES).unwrap_or(VarInt::MAX))
+        .stream_receive_window(VarInt::from_u64(STREAM_BYTES).unwrap_or(VarInt::MAX))
         .send_window(SEND_WINDOW)
         .congestion_controller_factory(Arc::new(BoundedConfig::default()))
         .datagram_receive_buffer_size(None)

@@ -75,7 +75,7 @@ impl ContentSessions {
         let fetchers = at.fetchers.get_or_insert_with(|| {
             self.runs += 1;
             let mut fetchers = Fetchers::new(session, self.runs, self.reports.clone());
-            fetchers.widen(at.opener.lanes(), &at.opener);
+            fetchers.widen(at.opener.streams(), &at.opener);
             fetchers
         });
         fetchers.ask(order)

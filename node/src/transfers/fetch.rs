@@ -14,9 +14,9 @@ use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::partial::{Partial, WriteError};
-use crate::net::content::{Answers, Asker, ContentOpener, Lane, StreamEnd};
+use crate::net::content::{Answers, Asker, ContentOpener, StreamEnd, StreamSlot};
 use hobnob_core::SessionId;
-use hobnob_core::transfers::{ASKS_PER_LANE, Failure, LANES_MAX};
+use hobnob_core::transfers::{Failure, REQUESTS_PER_STREAM, STREAMS_MAX};
 
 /// Maximum number of pieces in one write. A disk that is fast enough gets each piece at once.
 const PIECES_PER_WRITE: usize = 16;
@@ -46,7 +46,7 @@ pub(super) struct Fetchers {
     reports: mpsc::Sender<Fetched>,
     orders: mpsc::Sender<Order>,
     queue: Queue,
-    lanes: Vec<AbortOnDropHandle<()>>,
+    streams: Vec<AbortOnDropHandle<()>>,
 }
 
 /// Requests that no stream has sent yet.
@@ -54,28 +54,29 @@ type Queue = Arc<Mutex<mpsc::Receiver<Order>>>;
 
 impl Fetchers {
     pub(super) fn new(session: SessionId, run: u64, reports: mpsc::Sender<Fetched>) -> Self {
-        let (orders, queue) = mpsc::channel(ASKS_PER_LANE * LANES_MAX + 1);
+        let (orders, queue) = mpsc::channel(REQUESTS_PER_STREAM * STREAMS_MAX + 1);
         Self {
             run,
             session,
             reports,
             orders,
             queue: Arc::new(Mutex::new(queue)),
-            lanes: Vec::new(),
+            streams: Vec::new(),
         }
     }
 
     /// Adds streams until there are so many.
-    pub(super) fn widen(&mut self, lanes: usize, opener: &ContentOpener) {
-        while self.lanes.len() < lanes {
-            let lane = run(
+    pub(super) fn widen(&mut self, streams: usize, opener: &ContentOpener) {
+        while self.streams.len() < streams {
+            let stream = run(
                 self.session,
                 self.run,
-                opener.lane(),
+                opener.stream(),
                 self.queue.clone(),
                 self.reports.clone(),
             );
-            self.lanes.push(AbortOnDropHandle::new(tokio::spawn(lane)));
+            self.streams
+                .push(AbortOnDropHandle::new(tokio::spawn(stream)));
         }
     }
 
@@ -89,12 +90,12 @@ impl Fetchers {
 async fn run(
     session: SessionId,
     run: u64,
-    lane: Lane,
+    stream: StreamSlot,
     orders: Queue,
     reports: mpsc::Sender<Fetched>,
 ) {
-    if let Ok((asker, answers)) = lane.open().await {
-        let (asked, to_read) = mpsc::channel(ASKS_PER_LANE - 1);
+    if let Ok((asker, answers)) = stream.open().await {
+        let (asked, to_read) = mpsc::channel(REQUESTS_PER_STREAM - 1);
         let reading = Reading {
             session,
             answers,

@@ -46,10 +46,10 @@ impl World {
         node: usize,
         conn: u64,
         end: usize,
-        lane: usize,
+        stream: usize,
         frame: Bytes,
     ) {
-        if lane == BATCHES
+        if stream == BATCHES
             && let Some(conn) = self.conns.get_mut(&conn)
         {
             // A hostile node reads at once, so the session gets its permit back.
@@ -93,7 +93,7 @@ impl World {
             Some(conn) => self.nodes[conn.ends[1 - end].node].id,
             None => return,
         };
-        let (lane, frame) = match self.below(10) {
+        let (stream, frame) = match self.below(10) {
             0 => self.garbage(),
             1 | 2 => self.replay(node),
             3 | 4 => (CONTROL, self.false_word(node, victim).encode()),
@@ -104,11 +104,11 @@ impl World {
         let Some(conn_of) = self.conns.get_mut(&conn) else {
             return;
         };
-        conn_of.ends[end].lanes[lane].outstanding += frame.len();
-        conn_of.ends[end].lanes[lane]
+        conn_of.ends[end].streams[stream].outstanding += frame.len();
+        conn_of.ends[end].streams[stream]
             .queue
             .push_back(Item::Frame(frame));
-        self.pump(conn, end, lane);
+        self.pump(conn, end, stream);
     }
 
     fn garbage(&mut self) -> (usize, Bytes) {
@@ -137,8 +137,8 @@ impl World {
             let at = self.pick(bytes.len());
             bytes[at] ^= 1 << self.below(8);
         }
-        let lane = if bytes[0] == 18 { BATCHES } else { CONTROL };
-        (lane, bytes.into())
+        let stream = if bytes[0] == 18 { BATCHES } else { CONTROL };
+        (stream, bytes.into())
     }
 
     fn any_conversation(&mut self, node: usize, victim: PeerId) -> ConversationId {

@@ -34,7 +34,7 @@ impl Item {
 
 /// One stream, one way.
 #[derive(Default)]
-pub(super) struct Lane {
+pub(super) struct StreamSlot {
     /// Queued by the sender, not on the wire yet.
     pub(super) queue: VecDeque<Item>,
     /// Bytes on the wire or in the inbox. They count against the window.
@@ -62,7 +62,7 @@ pub(super) struct End {
     pub(super) permits: usize,
     pub(super) stalled: bool,
     /// The streams that this end sends: control frames and batches.
-    pub(super) lanes: [Lane; 2],
+    pub(super) streams: [StreamSlot; 2],
 }
 
 impl End {
@@ -81,7 +81,7 @@ impl End {
             confirmed: true,
             permits: PERMITS,
             stalled: false,
-            lanes: [Lane::default(), Lane::default()],
+            streams: [StreamSlot::default(), StreamSlot::default()],
         }
     }
 

@@ -102,7 +102,7 @@ impl World {
         }
         let told = self.rooms(node);
         if let Some(conn) = self.conns.get_mut(&id) {
-            conn.ends[end].lanes[CONTROL]
+            conn.ends[end].streams[CONTROL]
                 .queue
                 .push_front(Item::Rooms(told));
         }
@@ -217,7 +217,7 @@ impl World {
             let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.ends[end].live()) else {
                 continue;
             };
-            conn.ends[end].lanes[CONTROL]
+            conn.ends[end].streams[CONTROL]
                 .queue
                 .push_back(Item::Rooms(told.clone()));
             self.share_rooms(id, end, true);
@@ -327,7 +327,7 @@ impl World {
         &mut self,
         node: usize,
         session: SessionId,
-        lane: usize,
+        stream: usize,
         frame: Bytes,
         limit: usize,
     ) {
@@ -338,7 +338,7 @@ impl World {
             return;
         };
         let other = conn.ends[1 - end].node;
-        let it = &mut conn.ends[end].lanes[lane];
+        let it = &mut conn.ends[end].streams[stream];
         it.outstanding += frame.len();
         let outstanding = it.outstanding;
         it.queue.push_back(Item::Frame(frame.clone()));
@@ -346,11 +346,11 @@ impl World {
             self.fail(format!("n{node} handed {outstanding} bytes to one stream of a session that does not take them"));
         }
         self.check_frame(node, other, &frame);
-        self.pump(id, end, lane);
+        self.pump(id, end, stream);
     }
 
     /// Puts queued items on the wire, as far as the window allows.
-    pub(super) fn pump(&mut self, id: u64, end: usize, lane: usize) {
+    pub(super) fn pump(&mut self, id: u64, end: usize, stream: usize) {
         let now = self.now;
         loop {
             let jitter = self.rng.draw();
@@ -362,7 +362,7 @@ impl World {
                 conn.latency_us + jitter % (conn.jitter_us + 1),
                 conn.bytes_per_s,
             );
-            let it = &mut conn.ends[end].lanes[lane];
+            let it = &mut conn.ends[end].streams[stream];
             let Some(len) = it
                 .queue
                 .front()
@@ -382,7 +382,7 @@ impl World {
                     Event::Left {
                         conn: id,
                         from: end,
-                        lane,
+                        stream,
                         len,
                     },
                 );
@@ -393,7 +393,7 @@ impl World {
                     Event::Arrive {
                         conn: id,
                         from: end,
-                        lane,
+                        stream,
                         item,
                     },
                 );
@@ -401,7 +401,7 @@ impl World {
         }
     }
 
-    pub(super) fn left(&mut self, id: u64, from: usize, lane: usize, len: usize) {
+    pub(super) fn left(&mut self, id: u64, from: usize, stream: usize, len: usize) {
         let Some(conn) = self
             .conns
             .get_mut(&id)
@@ -409,10 +409,10 @@ impl World {
         else {
             return;
         };
-        conn.ends[from].lanes[lane].outstanding -= len;
+        conn.ends[from].streams[stream].outstanding -= len;
         let (node, session) = (conn.ends[from].node, conn.ends[from].session);
         if self.nodes[node].replica.is_some() {
-            let written = if lane == CONTROL {
+            let written = if stream == CONTROL {
                 Input::FramesWritten(session, len)
             } else {
                 Input::BatchesWritten(session, len)
@@ -421,7 +421,7 @@ impl World {
         }
     }
 
-    pub(super) fn arrive(&mut self, id: u64, from: usize, lane: usize, item: Item) {
+    pub(super) fn arrive(&mut self, id: u64, from: usize, stream: usize, item: Item) {
         let Some(conn) = self
             .conns
             .get_mut(&id)
@@ -429,37 +429,37 @@ impl World {
         else {
             return;
         };
-        conn.ends[from].lanes[lane].inbox.push_back(item);
+        conn.ends[from].streams[stream].inbox.push_back(item);
         self.drain(id, 1 - from);
     }
 
     /// Passes arrived items to a node, as far as it reads.
     pub(super) fn drain(&mut self, id: u64, end: usize) {
-        for lane in [CONTROL, BATCHES] {
-            while let Some(item) = self.next_arrived(id, end, lane) {
-                self.deliver(id, end, lane, item);
-                self.pump(id, 1 - end, lane);
+        for stream in [CONTROL, BATCHES] {
+            while let Some(item) = self.next_arrived(id, end, stream) {
+                self.deliver(id, end, stream, item);
+                self.pump(id, 1 - end, stream);
             }
         }
     }
 
-    fn next_arrived(&mut self, id: u64, end: usize, lane: usize) -> Option<Item> {
+    fn next_arrived(&mut self, id: u64, end: usize, stream: usize) -> Option<Item> {
         let conn = self
             .conns
             .get_mut(&id)
             .filter(|conn| conn.ends[end].live() && !conn.ends[end].stalled)?;
-        if lane == BATCHES && conn.ends[end].permits == 0 {
+        if stream == BATCHES && conn.ends[end].permits == 0 {
             return None;
         }
-        let item = conn.ends[1 - end].lanes[lane].inbox.pop_front()?;
-        conn.ends[1 - end].lanes[lane].unread -= item.len();
-        if lane == BATCHES {
+        let item = conn.ends[1 - end].streams[stream].inbox.pop_front()?;
+        conn.ends[1 - end].streams[stream].unread -= item.len();
+        if stream == BATCHES {
             conn.ends[end].permits -= 1;
         }
         Some(item)
     }
 
-    fn deliver(&mut self, id: u64, end: usize, lane: usize, item: Item) {
+    fn deliver(&mut self, id: u64, end: usize, stream: usize, item: Item) {
         let Some(conn) = self.conns.get_mut(&id) else {
             return;
         };
@@ -477,20 +477,20 @@ impl World {
             Item::Frame(frame) => frame,
         };
         if self.nodes[node].hostile.is_some() {
-            self.seen_by_hostile(node, id, end, lane, frame);
+            self.seen_by_hostile(node, id, end, stream, frame);
             return;
         }
         match Frame::decode(&frame) {
-            Ok(Frame::Batch(batch)) if lane == BATCHES => {
+            Ok(Frame::Batch(batch)) if stream == BATCHES => {
                 self.input(node, Input::Batch(session, batch))
             }
-            Ok(frame) if lane == CONTROL => self.input(node, Input::Frame(session, frame)),
+            Ok(frame) if stream == CONTROL => self.input(node, Input::Frame(session, frame)),
             wrong if self.nodes[from].hostile.is_none() => {
                 self.fail(format!("n{from} sent n{node} the frame {wrong:?}"))
             }
             // A real node ends a session after an invalid frame. Here the session continues, to
             // test more frames.
-            _ if lane == BATCHES => self.release(node, session, 1),
+            _ if stream == BATCHES => self.release(node, session, 1),
             _ => {}
         }
     }

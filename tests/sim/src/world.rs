@@ -40,13 +40,13 @@ pub(super) enum Event {
     Arrive {
         conn: u64,
         from: usize,
-        lane: usize,
+        stream: usize,
         item: Item,
     },
     Left {
         conn: u64,
         from: usize,
-        lane: usize,
+        stream: usize,
         len: usize,
     },
     Up {
@@ -277,15 +277,15 @@ impl World {
             Event::Arrive {
                 conn,
                 from,
-                lane,
+                stream,
                 item,
-            } => self.arrive(conn, from, lane, item),
+            } => self.arrive(conn, from, stream, item),
             Event::Left {
                 conn,
                 from,
-                lane,
+                stream,
                 len,
-            } => self.left(conn, from, lane, len),
+            } => self.left(conn, from, stream, len),
             Event::Up { conn, end } => self.up(conn, end),
             Event::Down { conn, end, goodbye } => self.down(conn, end, goodbye),
             Event::Drain { conn, end } => self.drain(conn, end),

@@ -6,12 +6,12 @@
 //! decide what the user wants.
 //!
 //! A session has a few requests in flight, each for a run of missing pieces within one span. Its
-//! `Lanes` limit the number of requests, and transfers take turns. Every session that can serve a
+//! `Streams` limit the number of requests, and transfers take turns. Every session that can serve a
 //! content works on another span, so the fastest sources deliver most. If a source fails, its
 //! pieces are requested from other sources. The source rests, longer after each failure.
 
 mod held;
-mod lanes;
+mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -22,13 +22,9 @@ use hobnob_protocol::content::{PIECE_BYTES, PieceRequest, SPAN_PIECES, Shape};
 use hobnob_protocol::{OfferId, PeerId};
 
 pub use self::held::Held;
-use self::lanes::Lanes;
-pub use self::lanes::{LANE_BYTES, LANES_MAX};
+use self::streams::Streams;
+pub use self::streams::{REQUESTS_PER_STREAM, STREAM_BYTES, STREAMS_MAX};
 use super::SessionId;
-
-/// Requests in flight on one lane. With more than one, the next answer follows without a round trip
-/// in between.
-pub const ASKS_PER_LANE: usize = 2;
 
 /// Maximum concurrent downloads. Accepting another one fails until one finishes.
 pub const WANTED_MAX: usize = 64;
@@ -68,13 +64,13 @@ pub enum Input {
     /// A piece was verified and written.
     Got(OfferId, u64),
     /// Requested pieces of a session were written. The duration is the session's round trip. Checks
-    /// whether the session needs more lanes.
+    /// whether the session needs more streams.
     Flows(SessionId, Duration),
-    /// The session now receives content on this number of lanes.
+    /// The session now receives content on this number of streams.
     Widened(SessionId, usize),
     /// A request has ended: all its pieces arrived, or no more will.
     Answered(SessionId, PieceRequest, Result<(), Failure>),
-    /// The streams of a session's lanes have ended, with all their requests. New requests are
+    /// The streams of a session's streams have ended, with all their requests. New requests are
     /// possible.
     StreamsEnded(SessionId),
     /// The disk has no room for more of this content.
@@ -105,7 +101,7 @@ pub enum Failure {
 pub enum Output {
     /// Send this request on this session.
     Ask(SessionId, PieceRequest),
-    /// Open this number of lanes on the session, if there is room. Answer with [`Input::Widened`].
+    /// Open this number of streams on the session, if there is room. Answer with [`Input::Widened`].
     Widen(SessionId, usize),
     /// Cancel all requests on this session: it has stalled.
     Abandon(SessionId),
@@ -157,7 +153,7 @@ struct Session {
     asks: Vec<PieceRequest>,
     /// When one of the requests last made progress.
     heard: Duration,
-    lanes: Lanes,
+    streams: Streams,
 }
 
 /// All transfers to this node. See the module documentation.
@@ -183,7 +179,7 @@ impl Transfers {
                         peer,
                         asks: Vec::new(),
                         heard: now,
-                        lanes: Lanes::default(),
+                        streams: Streams::default(),
                     },
                 );
                 for (offer, transfer) in &mut self.wanted {
@@ -209,9 +205,9 @@ impl Transfers {
             }
             Input::Got(offer, piece) => self.got(offer, piece),
             Input::Flows(session, rtt) => self.flows(session, rtt),
-            Input::Widened(session, lanes) => {
+            Input::Widened(session, streams) => {
                 if let Some(session) = self.sessions.get_mut(&session) {
-                    session.lanes.are(lanes);
+                    session.streams.are(streams);
                 }
             }
             Input::Answered(session, ask, outcome) => self.answered(session, ask, outcome),
@@ -309,7 +305,7 @@ impl Transfers {
         };
         if let Some(session) = self.sessions.values_mut().find(from) {
             session.heard = self.now;
-            session.lanes.came(PIECE_BYTES as u64);
+            session.streams.came(PIECE_BYTES as u64);
         }
         let Some(transfer) = self.wanted.get_mut(&offer) else {
             return;
@@ -321,12 +317,12 @@ impl Transfers {
     }
 
     fn flows(&mut self, id: SessionId, rtt: Duration) {
-        if let Some(lanes) = self
+        if let Some(streams) = self
             .sessions
             .get_mut(&id)
-            .and_then(|session| session.lanes.measure(self.now, rtt))
+            .and_then(|session| session.streams.measure(self.now, rtt))
         {
-            self.outputs.push_back(Output::Widen(id, lanes));
+            self.outputs.push_back(Output::Widen(id, streams));
         }
     }
 
@@ -424,7 +420,7 @@ impl Transfers {
             while self
                 .sessions
                 .get(&id)
-                .is_some_and(|session| session.asks.len() < session.lanes.asks())
+                .is_some_and(|session| session.asks.len() < session.streams.asks())
             {
                 let Some(ask) = self.next_for(peer) else {
                     break;

@@ -266,15 +266,15 @@ fn transfers_take_turns() {
     assert_eq!(asked, [1, 2, 1]);
 }
 
-/// The number of lanes that a session reaches on a path with this round trip and this rate in bytes
-/// per second. `rooms` is the maximum number of lanes.
-fn lanes_for(rtt_ms: u64, rate: u64, rooms: usize) -> usize {
+/// The number of streams that a session reaches on a path with this round trip and this rate in bytes
+/// per second. `rooms` is the maximum number of streams.
+fn streams_for(rtt_ms: u64, rate: u64, rooms: usize) -> usize {
     let mut table = Table::wanting(10_000 * SPAN, 0);
     let mut under_way: VecDeque<_> = table.up(1, 1).into_iter().map(|(_, ask)| ask).collect();
     let (rtt, session) = (Duration::from_millis(rtt_ms), SessionId(1));
-    let mut lanes = 1;
+    let mut streams = 1;
     for _ in 0..60 {
-        let by_windows = lanes as u64 * LANE_BYTES * 1000 / rtt_ms;
+        let by_windows = streams as u64 * STREAM_BYTES * 1000 / rtt_ms;
         let mut pieces = rate.min(by_windows) / PIECE_BYTES as u64 / 10;
         table.now += Duration::from_millis(100);
         while pieces > 0 {
@@ -294,27 +294,27 @@ fn lanes_for(rtt_ms: u64, rate: u64, rooms: usize) -> usize {
             let Output::Widen(_, more) = output else {
                 panic!("{output:?}")
             };
-            lanes = more.min(rooms);
+            streams = more.min(rooms);
             under_way.extend(
-                asks(&table.does(Input::Widened(session, lanes)))
+                asks(&table.does(Input::Widened(session, streams)))
                     .into_iter()
                     .map(|(_, ask)| ask),
             );
         }
-        let most = 1 + lanes * ASKS_PER_LANE;
+        let most = 1 + streams * REQUESTS_PER_STREAM;
         assert!(
             under_way.len() <= most && under_way.len() >= most - 1,
-            "{} asks on {lanes} lanes",
+            "{} asks on {streams} streams",
             under_way.len()
         );
     }
-    lanes
+    streams
 }
 
 #[test]
-fn lanes_grow_until_they_fill_the_path_or_the_room() {
+fn streams_grow_until_they_fill_the_path_or_the_room() {
     const MIB: u64 = 1 << 20;
-    for (rtt_ms, rate, lanes) in [
+    for (rtt_ms, rate, streams) in [
         (1, 300 * MIB, 1),
         (10, 30 * MIB, 1),
         (20, 90 * MIB, 4),
@@ -323,25 +323,25 @@ fn lanes_grow_until_they_fill_the_path_or_the_room() {
         (300, 500 * MIB, 16),
     ] {
         assert_eq!(
-            lanes_for(rtt_ms, rate, LANES_MAX),
-            lanes,
+            streams_for(rtt_ms, rate, STREAMS_MAX),
+            streams,
             "{rtt_ms} ms, {} MiB/s",
             rate / MIB
         );
     }
-    assert_eq!(lanes_for(300, 500 * MIB, 3), 3);
+    assert_eq!(streams_for(300, 500 * MIB, 3), 3);
 }
 
 #[test]
-fn a_queue_on_the_path_adds_no_lanes() {
-    let mut lanes = Lanes::default();
+fn a_queue_on_the_path_adds_no_streams() {
+    let mut streams = Streams::default();
     let mut now = Duration::ZERO;
-    lanes.measure(now, Duration::from_millis(10));
+    streams.measure(now, Duration::from_millis(10));
     for _ in 0..20 {
-        // A path of 5 MiB/s with a queue that holds the whole window of one lane.
+        // A path of 5 MiB/s with a queue that holds the whole window of one stream.
         now += Duration::from_secs(1);
-        lanes.came(5 << 20);
-        assert_eq!(lanes.measure(now, Duration::from_millis(200)), None);
+        streams.came(5 << 20);
+        assert_eq!(streams.measure(now, Duration::from_millis(200)), None);
     }
 }
 

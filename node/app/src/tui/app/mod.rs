@@ -28,6 +28,7 @@ mod previews;
 mod reading;
 mod screen;
 mod search;
+mod searching;
 mod timeline;
 mod transfers;
 mod window;

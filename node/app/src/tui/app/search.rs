@@ -1,13 +1,8 @@
 //! Searching the open conversation: the words, the messages found, and which of them is chosen.
 
-use hobnob_control::wire::{HistoryFilter, MessageLine, MessageList, Text};
+use hobnob_control::wire::MessageLine;
 
-use super::App;
 use super::editor::{Edit, Editor};
-use super::screen::Mode;
-
-/// Maximum number of messages that one search shows: the newest ones.
-const FOUND_MAX: usize = 100;
 
 /// A search that the user is typing. One query is sent at a time; further letters wait.
 #[derive(Debug, Default)]
@@ -62,7 +57,7 @@ impl Search {
     }
 
     /// The words to search for next, unless a query is waiting or the words have not changed.
-    fn next_query(&mut self) -> Option<String> {
+    pub(super) fn next_query(&mut self) -> Option<String> {
         let words = self.words.text();
         if self.is_waiting || self.asked.as_deref() == Some(words) {
             return None;
@@ -79,7 +74,7 @@ impl Search {
     }
 
     /// Takes the answer to the query with these words.
-    fn take_found(&mut self, words: &str, found: Vec<MessageLine>) {
+    pub(super) fn take_found(&mut self, words: &str, found: Vec<MessageLine>) {
         self.is_waiting = false;
         self.found = found;
         if self.asked.as_deref() == Some(words) {
@@ -87,55 +82,8 @@ impl Search {
         }
     }
 
-    fn chosen(&self) -> Option<&MessageLine> {
+    pub(super) fn chosen(&self) -> Option<&MessageLine> {
         self.found.get(self.chosen_index()?)
-    }
-}
-
-impl App {
-    /// Opens the search, with these words.
-    pub(super) fn search(&mut self, words: &str) {
-        let mut search = Search::default();
-        search.insert(words);
-        self.screen.set_mode(Mode::Search(search));
-        self.send_query();
-    }
-
-    /// Sends the next query, if there is one.
-    pub(super) fn send_query(&mut self) {
-        let Mode::Search(search) = self.screen.mode_mut() else {
-            // The user has left the search before the answer arrived.
-            return;
-        };
-        let Some(words) = search.next_query() else {
-            return;
-        };
-        let filter = HistoryFilter {
-            conversation: Some(Text(self.conversations.current().of().clone())),
-            search: Some(words.clone()),
-            limit: Some(FOUND_MAX),
-            ..HistoryFilter::default()
-        };
-        self.ask(filter, move |app, list| app.take_found(&words, list));
-    }
-
-    fn take_found(&mut self, words: &str, list: MessageList) {
-        if let Mode::Search(search) = self.screen.mode_mut() {
-            search.take_found(words, list.messages);
-        }
-        // The user may have typed on while the query was waiting.
-        self.send_query();
-    }
-
-    /// Shows the chosen message among those around it.
-    pub(super) fn open_found(&mut self) {
-        let Mode::Search(search) = self.screen.mode() else {
-            unreachable!("only the search mode opens what it found");
-        };
-        if let Some(message) = search.chosen().cloned() {
-            self.conversations.show_found(message);
-            self.screen.set_mode(Mode::Chat);
-        }
     }
 }
 
@@ -144,7 +92,7 @@ mod tests {
     use super::*;
     use hobnob::MessageId;
     use hobnob::protocol::{Body, LogId, PeerId};
-    use hobnob_control::wire::Time;
+    use hobnob_control::wire::{Text, Time};
 
     fn message(seq: u64) -> MessageLine {
         MessageLine {
