@@ -352,7 +352,7 @@ fn the_list_of_offers_shows_the_newest_thousand() {
         "the newest thousand"
     );
     let refused = net.ann.run(&["accept", "file 1199"]);
-    assert!(refused.stderr.contains("no room"), "{refused}");
+    assert!(refused.stderr.contains("too little space"), "{refused}");
     net.survives(&[]);
 }
 
