@@ -108,7 +108,7 @@ fn a_kicked_peer_is_disconnected_and_loses_no_message() {
         .machine()
         .screen(hobnob_binary(), &["--home", &home, "--plain"]);
     chat.types("/kick bob");
-    chat.shows("no session with them for 10 minutes");
+    chat.shows("refused for 10 minutes");
     ann.loses_within(&bob, SOON);
     bob.notices("turned-away");
     bob.queues(&ann, "may I come back?");

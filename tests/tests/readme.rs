@@ -56,14 +56,20 @@ const COMMANDS: &[(&str, Run)] = &[
     ("hobnob --plain", Shows("bob")),
     ("hobnob up", Stays("bob is here")),
     ("hobnob peers --watch", Shows("bob")),
+    ("hobnob whois bob", Ends),
     ("echo hi | hobnob send bob -", Ends),
     ("hobnob broadcast \"hi all\"", Ends),
     ("hobnob history", Ends),
+    ("hobnob search lunch", Ends),
     ("hobnob history '#lobby' --search lunch --since 2h", Ends),
+    ("hobnob rooms", Ends),
+    ("hobnob part ops", Ends),
+    ("hobnob id", Ends),
+    ("hobnob nick ann", Ends),
     ("hobnob help", Ends),
     ("hobnob help send", Ends),
+    ("hobnob help protocol", Ends),
     ("hobnob send 10.0.0.2:4626 hi", Ends),
-    ("hobnob id", Ends),
     ("hobnob join ops --secret-file secret.txt", Ends),
     ("hobnob broadcast --room ops \"hi\"", Ends),
     ("hobnob --relay ID@HOST:PORT", Elsewhere("relay {RELAY} up")),
@@ -79,6 +85,7 @@ const COMMANDS: &[(&str, Run)] = &[
     ("hobnob verify bob --undo", Ends),
     ("hobnob ignore bob", Ends),
     ("hobnob unignore bob", Ends),
+    ("hobnob kick bob", Ends),
     ("hobnob block bob", Ends),
     ("hobnob unblock bob", Ends),
     ("mkdir -p ~/.config/systemd/user", Ends),
@@ -103,6 +110,10 @@ const COMMANDS: &[(&str, Run)] = &[
         Ends,
     ),
     ("hobnob man --dir ~/.cargo/share/man/man1", Ends),
+    (
+        "cargo run -p hobnob --example two_nodes",
+        Not("it has its own test"),
+    ),
     ("cargo doc --open -p hobnob", Not("it opens a browser")),
     (
         "cargo run --release -p hobnob --example checkers",
@@ -295,6 +306,7 @@ impl Person {
                     Err(format!("{peers:?}"))
                 }
             }),
+            "hobnob part ops" => self.run("hobnob join ops --secret-file secret.txt"),
             "hobnob accept film.mp4" | "hobnob decline film.mp4" => {
                 let film = self.folder().join("film.mp4");
                 let film = film.to_str().expect("the lab's paths are ASCII");

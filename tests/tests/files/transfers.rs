@@ -480,7 +480,9 @@ fn a_download_waits_while_the_disk_is_full() {
     let id = ann.offers(&bob, &file);
     let too_big = ann.offers(&bob, &random_file(&ann, "longer.mp4", 100));
     bob.sees_offer(&too_big);
-    bob.run(&["accept", &too_big]).expect(1).says(&["too little space"]);
+    bob.run(&["accept", &too_big])
+        .expect(1)
+        .says(&["too little space"]);
     bob.sees_offer(&id);
     // Something else fills the disk after the offer was accepted.
     ann.terminate();
