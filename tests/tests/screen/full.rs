@@ -213,7 +213,7 @@ fn ctrl_c_twice_quits() {
     let mut ann = chat(&lab.switch().machine("ann"), "ann", USUAL);
     ann.shows("You are ann");
     ann.presses("\x03");
-    ann.shows("once more ends hobnob");
+    ann.shows("press it again to quit hobnob");
     ann.presses("\x03");
     assert_eq!(ann.ends(), Some(0));
     ann.is_restored();
