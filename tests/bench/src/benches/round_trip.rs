@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hobnob::net::endpoint::{Accepted, Endpoint};
 use hobnob::net::session::{Session, SessionEvent, SessionEventKind, greet};
 use hobnob::net::socket;
-use hobnob::protocol::frame::Profile;
+use hobnob::protocol::frame::{Digest, Profile};
 use hobnob::protocol::{ConversationId, Frame, Hello, SecretKey, VERSION};
 use hobnob_core::SessionId;
 use hobnob_tests::lab::Stopwatch;
@@ -23,11 +23,15 @@ use crate::turns::{Contest, alone};
 
 pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let (rounds, times) = (plan.pick(4, 12), plan.pick(1000, 3000));
-    let frame = Frame::Digest(ConversationId::from_bytes([1; 32]), [2; 32]).encode();
+    let digest = Digest {
+        hash: [2; 32],
+        clock: 3,
+    };
+    let frame = Frame::Digest(ConversationId::from_bytes([1; 32]), digest).encode();
     let mut pair = Pair::new().await?;
     let mut echo = plan.rival(Echo::new(PREFIX + frame.len())).await;
     let contest = Contest {
-        ours: "hobnob sessions, a frame of 69 bytes, answered by another task, p50",
+        ours: "hobnob sessions, a frame of 70 bytes, answered by another task, p50",
         theirs: "bare quinn stream, the same number of bytes, p50",
         unit: "µs",
         rounds,
