@@ -45,7 +45,7 @@ const EXIT_CODES: &str =
 /// Flags that apply to a relay when it starts.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunFlags {
-    /// Admit only peers that send the token in this file.
+    /// Admit only peers that know the token in this file.
     #[arg(long, value_name = "FILE", conflicts_with = "allow_file")]
     pub(crate) token_file: Option<PathBuf>,
 
