@@ -114,6 +114,15 @@ pub struct ClientSetup {
     pub proven: Arc<OnceLock<PeerId>>,
 }
 
+/// The secret that only the two ends of a connection know, for one purpose (RFC 8446 section 7.5).
+pub fn exported_secret(connection: &quinn::Connection, label: &[u8]) -> [u8; 32] {
+    let mut secret = [0; 32];
+    connection
+        .export_keying_material(&mut secret, label, b"")
+        .expect("32 bytes are not too many to export");
+    secret
+}
+
 /// The peer at the other end, from quinn's `Connection::peer_identity`. The handshake has proved
 /// it. `None` only before the handshake ends.
 pub fn peer_id(identity: Option<Box<dyn Any>>) -> Option<PeerId> {

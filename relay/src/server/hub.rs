@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use hobnob_protocol::PeerId;
 use hobnob_protocol::relay::{FromRelay, TOKEN_EXPORTER_LABEL, ToRelay, close};
+use hobnob_transport::tls;
 use quinn::Connection;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
@@ -117,10 +118,7 @@ impl Hub {
             register,
             outbox,
         } = registration;
-        let mut exporter = [0; 32];
-        connection
-            .export_keying_material(&mut exporter, TOKEN_EXPORTER_LABEL, b"")
-            .expect("TLS can export 32 bytes");
+        let exporter = tls::exported_secret(&connection, TOKEN_EXPORTER_LABEL);
         let proof = register.token_proof.as_ref();
         if let Err(refusal) = self.admission.check(peer, proof, &exporter) {
             self.newcomers.count(Fate::NotAdmitted);

@@ -11,7 +11,7 @@ use hobnob_protocol::relay::{
     VERSION, Welcome, token_proof,
 };
 use hobnob_protocol::{ConversationId, PeerId, SecretKey};
-use hobnob_transport::tls::{Credentials, SERVER_NAME};
+use hobnob_transport::tls::{self, Credentials, SERVER_NAME};
 use quinn::{
     ClientConfig, Connecting, Connection, ConnectionError, Endpoint, EndpointConfig, RecvStream,
     SendStream, TransportConfig,
@@ -113,10 +113,7 @@ impl Client {
         rooms: &[ConversationId],
     ) -> (Link, Result<FromRelay, Ended>) {
         let mut link = self.connects().await;
-        let mut exporter = [0; 32];
-        link.connection
-            .export_keying_material(&mut exporter, TOKEN_EXPORTER_LABEL, b"")
-            .unwrap();
+        let exporter = tls::exported_secret(&link.connection, TOKEN_EXPORTER_LABEL);
         let proof = (!token.is_empty()).then(|| token_proof(token.as_bytes(), &exporter));
         link.says(&ToRelay::Register(register(proof, rooms))).await;
         let answer = link.receives().await;

@@ -280,10 +280,7 @@ impl RelayLink {
         // The relay may open channels as soon as it has read the registration.
         self.channels
             .connected(self.config.relay, connection.remote_address());
-        let mut exporter = [0; 32];
-        connection
-            .export_keying_material(&mut exporter, TOKEN_EXPORTER_LABEL, b"")
-            .expect("32 bytes are not too many to export");
+        let exporter = tls::exported_secret(&connection, TOKEN_EXPORTER_LABEL);
         let token = self.config.token.as_ref();
         let register = Register {
             version: VERSION,

@@ -61,10 +61,7 @@ pub async fn greet(
     make_hello: impl FnOnce(&[u8; 32]) -> Hello,
     limit: Duration,
 ) -> Result<Greeted, GreetError> {
-    let mut exporter = [0; 32];
-    connection
-        .export_keying_material(&mut exporter, EXPORTER_LABEL, b"")
-        .expect("32 bytes are not too many to export");
+    let exporter = tls::exported_secret(&connection, EXPORTER_LABEL);
     let ours = Frame::Hello(make_hello(&exporter));
     match timeout(limit, exchange(&connection, dialed, &ours)).await {
         Ok(Ok((hello, control_in, control_out))) => {
