@@ -18,13 +18,13 @@ use std::time::Duration;
 
 /// How often relays are asked to dial back, until a probe arrives. A dial-back is one datagram, and some
 /// are lost.
-const CALLS: u32 = 3;
+const DIAL_BACKS: u32 = 3;
 
 /// How long a peer may take to answer a ping. A peer that is silent for so long loses its session.
 const PONG_WITHIN: Duration = Duration::from_secs(6);
 
 /// How long a dial-back may take.
-const CALL_WITHIN: Duration = Duration::from_millis(500);
+const DIAL_BACK_WITHIN: Duration = Duration::from_millis(500);
 
 /// How often the sockets that relays dialed back from are asked how they see this node.
 const ASKED: u32 = 3;
@@ -62,13 +62,13 @@ impl Node {
     /// [`NodeError::Stopped`] when the node has stopped.
     pub async fn diagnose(&self) -> Result<Vec<Finding>, NodeError> {
         self.settled().await;
-        for n in 0..CALLS {
+        for n in 0..DIAL_BACKS {
             self.ask(|reply| Command::DialBack {
                 again: n > 0,
                 reply,
             })
             .await?;
-            tokio::time::sleep(CALL_WITHIN).await;
+            tokio::time::sleep(DIAL_BACK_WITHIN).await;
         }
         // Ask last: after a question to a socket, a firewall admits datagrams from there.
         for _ in 0..ASKED {

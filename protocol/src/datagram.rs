@@ -97,7 +97,7 @@ impl Probe {
     /// The token of the probes from `sender` in the session with this exported secret.
     pub fn token(exporter: &[u8; 32], sender: PeerId) -> [u8; 16] {
         let secret = blake3::derive_key(
-            "hobnob 1 knock",
+            "hobnob 1 probe",
             &[&exporter[..], sender.as_bytes()].concat(),
         );
         std::array::from_fn(|i| secret[i])

@@ -25,7 +25,7 @@ static LIST: LazyLock<Vec<&'static str>> =
 
 /// The safety words of two peers, in either order. Takes about 20 ms.
 pub fn safety_words(one: PeerId, other: PeerId) -> [&'static str; SAFETY_WORDS] {
-    let mut hash = blake3::Hasher::new_derive_key("hobnob 1 verification words");
+    let mut hash = blake3::Hasher::new_derive_key("hobnob 1 safety words");
     hash.update(one.min(other).as_bytes())
         .update(one.max(other).as_bytes());
     let mut value = *hash.finalize().as_bytes();

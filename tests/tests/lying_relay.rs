@@ -283,7 +283,7 @@ fn a_faked_dial_back_leaves_reachability_unknown() {
         let checks = ann.run(&["--json", "doctor"]).expect_one_of(&[0, 1]).json();
         let reachability = checks
             .iter()
-            .find(|line| line["check"] == "calls")
+            .find(|line| line["check"] == "dial-back")
             .expect("doctor checks reachability");
         assert_eq!(
             reachability["verdict"], "unknown",

@@ -23,10 +23,10 @@ use super::{Now, SessionId};
 pub const CANDIDATES_MAX: usize = 24;
 
 /// The interval between two probes of one session.
-const KNOCK_EVERY: Duration = Duration::from_millis(25);
+const PROBE_INTERVAL: Duration = Duration::from_millis(25);
 
 /// How long an attempt sends probes.
-const KNOCK_FOR: Duration = Duration::from_secs(4);
+const PROBE_FOR: Duration = Duration::from_secs(4);
 
 /// The delay before a failed attempt is repeated. It doubles with each failure, up to
 /// [`AGAIN_MAX`].
@@ -57,7 +57,7 @@ pub enum Input {
     /// The peer sent its candidate addresses, here already filtered.
     Candidates(SessionId, Vec<SocketAddr>),
     /// A probe arrived from this address.
-    Knocked(SocketAddr, Probe),
+    Probed(SocketAddr, Probe),
     /// The session ended or no longer uses a relay.
     Down(SessionId),
     /// Our own addresses changed, or may have changed.
@@ -72,7 +72,7 @@ pub enum Output {
     /// Send our candidate addresses to the peer of this session.
     SayCandidates(SessionId),
     /// Send a probe to this address.
-    Knock(SocketAddr, Probe),
+    Probe(SocketAddr, Probe),
     /// This address of the peer is proven: dial it.
     Proven(PeerId, SocketAddr),
 }
@@ -86,7 +86,7 @@ struct Attempt {
     /// The next address to probe comes first.
     candidates: VecDeque<SocketAddr>,
     /// While probes are sent: the end of the attempt and the time of the next probe.
-    knocking: Option<(Duration, Duration)>,
+    probing: Option<(Duration, Duration)>,
     proven: bool,
     failures: u32,
     /// When the next attempt starts.
@@ -119,7 +119,7 @@ impl Rendezvous {
                     ours,
                     theirs,
                     candidates: VecDeque::new(),
-                    knocking: None,
+                    probing: None,
                     proven: false,
                     failures: 0,
                     again_at: None,
@@ -129,7 +129,7 @@ impl Rendezvous {
                 self.outputs.push_back(Output::SayCandidates(session));
             }
             Input::Candidates(session, addrs) => self.candidates(session, addrs, now),
-            Input::Knocked(from, knock) => self.knocked(from, knock, now),
+            Input::Probed(from, probe) => self.probed(from, probe, now),
             Input::Down(session) => {
                 if let Some(attempt) = self.attempts.remove(&session) {
                     self.by_token.remove(&attempt.theirs);
@@ -148,17 +148,17 @@ impl Rendezvous {
 
     /// When to call [`Rendezvous::handle`] with [`Input::Timeout`].
     pub fn poll_timeout(&self) -> Option<Duration> {
-        let knock = self
+        let probe = self
             .attempts
             .values()
-            .filter_map(|attempt| attempt.knocking.map(|(_, next)| next))
+            .filter_map(|attempt| attempt.probing.map(|(_, next)| next))
             .min();
         let again = self
             .attempts
             .values()
             .filter_map(|attempt| attempt.again_at)
             .min();
-        knock.into_iter().chain(again).min()
+        probe.into_iter().chain(again).min()
     }
 
     /// Replaces the peer's candidates and restarts the attempt, as the peer does at its end.
@@ -170,21 +170,21 @@ impl Rendezvous {
         attempt.begin(now);
     }
 
-    fn knocked(&mut self, from: SocketAddr, knock: Probe, now: Duration) {
-        let Some(&session) = self.by_token.get(&knock.token) else {
+    fn probed(&mut self, from: SocketAddr, probe: Probe, now: Duration) {
+        let Some(&session) = self.by_token.get(&probe.token) else {
             return;
         };
         let Some(attempt) = self.attempts.get_mut(&session) else {
             return;
         };
-        if knock.answer {
+        if probe.answer {
             if attempt.dials && !attempt.proven {
                 attempt.proven = true;
                 self.outputs.push_back(Output::Proven(attempt.peer, from));
             }
             return;
         }
-        self.outputs.push_back(Output::Knock(
+        self.outputs.push_back(Output::Probe(
             from,
             Probe {
                 answer: true,
@@ -194,7 +194,7 @@ impl Rendezvous {
         if !attempt.candidates.contains(&from) && attempt.candidates.len() < CANDIDATES_MAX {
             attempt.candidates.push_front(from);
         }
-        if attempt.knocking.is_none() && !attempt.proven {
+        if attempt.probing.is_none() && !attempt.proven {
             attempt.begin(now);
         }
     }
@@ -214,7 +214,7 @@ impl Rendezvous {
                 self.outputs.push_back(Output::SayCandidates(*session));
                 attempt.begin(now);
             }
-            let Some((until, next)) = attempt.knocking else {
+            let Some((until, next)) = attempt.probing else {
                 continue;
             };
             if next > now {
@@ -224,8 +224,8 @@ impl Rendezvous {
                 attempt.give_up(now);
             } else if let Some(to) = attempt.candidates.pop_front() {
                 attempt.candidates.push_back(to);
-                attempt.knocking = Some((until, now + KNOCK_EVERY));
-                self.outputs.push_back(Output::Knock(
+                attempt.probing = Some((until, now + PROBE_INTERVAL));
+                self.outputs.push_back(Output::Probe(
                     to,
                     Probe {
                         answer: false,
@@ -233,7 +233,7 @@ impl Rendezvous {
                     },
                 ));
             } else {
-                attempt.knocking = Some((until, now + KNOCK_EVERY));
+                attempt.probing = Some((until, now + PROBE_INTERVAL));
             }
         }
     }
@@ -241,14 +241,14 @@ impl Rendezvous {
 
 impl Attempt {
     fn begin(&mut self, now: Duration) {
-        let next = self.knocking.map_or(now, |(_, next)| next);
-        self.knocking = Some((now + KNOCK_FOR, next));
+        let next = self.probing.map_or(now, |(_, next)| next);
+        self.probing = Some((now + PROBE_FOR, next));
     }
 
     /// Schedules another attempt, since NATs and networks change. A session that has moved to a
     /// direct path ends its attempts by [`Input::Down`], so this session is still relayed.
     fn give_up(&mut self, now: Duration) {
-        self.knocking = None;
+        self.probing = None;
         let wait = AGAIN_MIN
             .saturating_mul(1 << self.failures.min(6))
             .min(AGAIN_MAX);
@@ -275,7 +275,7 @@ mod tests {
         ends: [Rendezvous; 2],
         now: Duration,
         proven: Vec<SocketAddr>,
-        knocks: usize,
+        probes: usize,
     }
 
     impl Pair {
@@ -284,7 +284,7 @@ mod tests {
                 ends: Default::default(),
                 now: Duration::ZERO,
                 proven: Vec::new(),
-                knocks: 0,
+                probes: 0,
             };
             let peer = SecretKey::from_seed([1; 32]).id();
             for (end, ours, theirs) in [(0, A_TO_B, B_TO_A), (1, B_TO_A, A_TO_B)] {
@@ -325,10 +325,10 @@ mod tests {
                     self.tell(end, Input::Timeout);
                     while let Some(output) = self.ends[end].poll_output() {
                         match output {
-                            Output::Knock(to, knock) => {
-                                self.knocks += 1;
+                            Output::Probe(to, probe) => {
+                                self.probes += 1;
                                 if let Some(from) = net(end, to) {
-                                    self.tell(1 - end, Input::Knocked(from, knock));
+                                    self.tell(1 - end, Input::Probed(from, probe));
                                 }
                             }
                             Output::Proven(_, addr) => self.proven.push(addr),
@@ -354,7 +354,7 @@ mod tests {
     fn the_only_open_path_is_found_and_dialed_once() {
         let mut pair = Pair::new();
         pair.exchange(&[1, 2, 3], &[11, 12, 13]);
-        pair.run(KNOCK_FOR, |end, to| match (end, to.port()) {
+        pair.run(PROBE_FOR, |end, to| match (end, to.port()) {
             (0, 12) => Some(addr(2)),
             (1, 2) => Some(addr(12)),
             _ => None,
@@ -367,11 +367,11 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_behind_a_symmetric_nat_is_found_where_its_knock_came_from() {
+    fn a_peer_behind_a_symmetric_nat_is_found_where_its_probe_came_from() {
         let mut pair = Pair::new();
         pair.exchange(&[1], &[11]);
         // The peer's NAT sends its probes from another port, 77, and admits packets to that port.
-        pair.run(KNOCK_FOR, |end, to| match (end, to.port()) {
+        pair.run(PROBE_FOR, |end, to| match (end, to.port()) {
             (1, 1) => Some(addr(77)),
             (0, 77) => Some(addr(1)),
             _ => None,
@@ -387,10 +387,10 @@ mod tests {
             (end == 0).then(|| addr(1))
         });
         assert!(pair.proven.is_empty());
-        let knocks = pair.knocks;
-        assert!(knocks > 100, "{knocks}");
+        let probes = pair.probes;
+        assert!(probes > 100, "{probes}");
         pair.run(Duration::from_secs(2), |_, _| None);
-        assert_eq!(pair.knocks, knocks);
+        assert_eq!(pair.probes, probes);
         // The next attempt succeeds, since the path is open by then.
         pair.run(AGAIN_MIN, |end, _| {
             Some(if end == 0 { addr(1) } else { addr(11) })
@@ -406,7 +406,7 @@ mod tests {
         while pair.ends[0].poll_output().is_some() {}
         pair.tell(
             0,
-            Input::Knocked(
+            Input::Probed(
                 addr(9),
                 Probe {
                     answer: false,
@@ -422,7 +422,7 @@ mod tests {
         pair.tell(0, Input::Down(SESSION));
         pair.tell(
             0,
-            Input::Knocked(
+            Input::Probed(
                 addr(9),
                 Probe {
                     answer: false,

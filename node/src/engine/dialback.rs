@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
-use hobnob_core::diagnosis::{Call, RelayCall};
+use hobnob_core::diagnosis::{PeerDialBack, RelayDialBack};
 use hobnob_protocol::relay::TRANSACTION_LEN;
 
 use crate::net::channels::RelayId;
@@ -27,15 +27,15 @@ pub(super) type DialBackToken = [u8; 16];
 /// The results of the last requests for dial-backs.
 #[derive(Debug, Default)]
 pub(super) struct DialBacks {
-    peers: BTreeMap<DialBackToken, Call>,
-    relays: BTreeMap<DialBackToken, RelayDialBack>,
+    peers: BTreeMap<DialBackToken, PeerDialBack>,
+    relays: BTreeMap<DialBackToken, RelayRequest>,
     /// Sockets of relays, other than their listening ones, that were sent a question in this run.
     asked: VecDeque<SocketAddr>,
 }
 
 /// A request to a relay.
 #[derive(Debug)]
-struct RelayDialBack {
+struct RelayRequest {
     relay: RelayId,
     /// The socket that the relay says it used.
     from: Option<SocketAddr>,
@@ -53,17 +53,17 @@ impl DialBacks {
 
     /// A peer was asked. `neighbour`: it is in a network of this machine.
     pub(super) fn ask_peer(&mut self, token: DialBackToken, neighbour: bool) {
-        let call = Call {
+        let dial_back = PeerDialBack {
             neighbour,
-            made: false,
-            came: false,
+            sent: false,
+            arrived: false,
         };
-        self.peers.insert(token, call);
+        self.peers.insert(token, dial_back);
     }
 
     /// A relay was asked.
     pub(super) fn ask_relay(&mut self, token: DialBackToken, relay: RelayId) {
-        let request = RelayDialBack {
+        let request = RelayRequest {
             relay,
             from: None,
             arrived: false,
@@ -73,24 +73,24 @@ impl DialBacks {
     }
 
     /// The results of the requests to peers.
-    pub(super) fn of_peers(&self) -> Vec<Call> {
+    pub(super) fn of_peers(&self) -> Vec<PeerDialBack> {
         self.peers.values().copied().collect()
     }
 
     /// The results of the requests to a relay.
-    pub(super) fn of_relay(&self, relay: RelayId) -> RelayCall {
+    pub(super) fn of_relay(&self, relay: RelayId) -> RelayDialBack {
         let requests = || self.relays.values().filter(|of| of.relay == relay);
-        RelayCall {
-            made: requests().any(|request| request.from.is_some()),
-            came: requests().any(|request| request.arrived),
+        RelayDialBack {
+            sent: requests().any(|request| request.from.is_some()),
+            arrived: requests().any(|request| request.arrived),
             seen: requests().find_map(|request| request.seen),
         }
     }
 
     /// A peer says that it has dialed back.
     pub(super) fn peer_reports(&mut self, token: &DialBackToken) {
-        if let Some(call) = self.peers.get_mut(token) {
-            call.made = true;
+        if let Some(dial_back) = self.peers.get_mut(token) {
+            dial_back.sent = true;
         }
     }
 
@@ -117,7 +117,10 @@ impl DialBacks {
         written_to: bool,
     ) -> bool {
         let counts = !written_to && !self.asked.contains(&from);
-        let peer = self.peers.get_mut(token).map(|call| &mut call.came);
+        let peer = self
+            .peers
+            .get_mut(token)
+            .map(|dial_back| &mut dial_back.arrived);
         let relay = self.relays.get_mut(token).map(|of| &mut of.arrived);
         peer.or(relay).map(|arrived| *arrived |= counts).is_some()
     }
@@ -179,9 +182,12 @@ mod tests {
         let from = addr("192.0.2.1:9");
         assert!(!all.probe_arrived(from, &[8; 16], false), "nobody's token");
         assert!(all.probe_arrived(from, &TOKEN, true));
-        assert!(!all.of_peers()[0].came, "an answer could arrive there, too");
+        assert!(
+            !all.of_peers()[0].arrived,
+            "an answer could arrive there, too"
+        );
         assert!(all.probe_arrived(from, &TOKEN, false));
-        assert!(all.of_peers()[0].came);
+        assert!(all.of_peers()[0].arrived);
     }
 
     #[test]
@@ -189,15 +195,15 @@ mod tests {
         let (mut all, relay) = (DialBacks::default(), addr("192.0.2.1:4627"));
         all.ask_relay(TOKEN, RELAY);
         all.relay_reports(RELAY, relay, &TOKEN, Some(4627));
-        assert!(!all.of_relay(RELAY).made, "its usual socket shows nothing");
+        assert!(!all.of_relay(RELAY).sent, "its usual socket shows nothing");
         all.relay_reports(RELAY, relay, &TOKEN, Some(5000));
-        assert!(all.of_relay(RELAY).made);
+        assert!(all.of_relay(RELAY).sent);
 
         let (socket, transaction) = all.questions()[0];
         assert_eq!(socket, addr("192.0.2.1:5000"));
         // From now on a probe from there proves nothing.
         assert!(all.probe_arrived(socket, &TOKEN, false));
-        assert!(!all.of_relay(RELAY).came);
+        assert!(!all.of_relay(RELAY).arrived);
 
         let at = addr("198.51.100.7:4626");
         all.seen(socket, &Seen { transaction, at });

@@ -28,7 +28,7 @@ impl Engine {
             self.request_dial_backs_of_peers();
         }
         for relay in self.relays.that_dial_back() {
-            if !self.dial_backs.of_relay(relay).came {
+            if !self.dial_backs.of_relay(relay).arrived {
                 let token = new_token();
                 self.dial_backs.ask_relay(token, relay);
                 self.relays.send(relay, ToRelay::DialBack(token));

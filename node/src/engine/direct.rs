@@ -50,7 +50,7 @@ impl Engine {
         match datagram.kind {
             DatagramKind::Probe(probe) if self.dial_back_arrived(from, &probe.token) => {}
             DatagramKind::Probe(probe) => {
-                self.tell_rendezvous(rendezvous::Input::Knocked(from, probe));
+                self.tell_rendezvous(rendezvous::Input::Probed(from, probe));
             }
             DatagramKind::StunAnswer(seen) => self.dial_backs.seen(from, &seen),
         }
@@ -62,7 +62,7 @@ impl Engine {
                 let candidates = Frame::Candidates(self.own_candidates());
                 self.sessions.send(session, &candidates);
             }
-            rendezvous::Output::Knock(to, probe) => self.network.probe(to, probe),
+            rendezvous::Output::Probe(to, probe) => self.network.probe(to, probe),
             rendezvous::Output::Proven(peer, addr) => {
                 self.tell_paths(paths::Input::Proven(peer, addr));
             }

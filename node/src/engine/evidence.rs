@@ -41,7 +41,7 @@ impl Engine {
             relays: self
                 .relays
                 .evidence(|relay| self.dial_backs.of_relay(relay)),
-            calls: self.dial_backs.of_peers(),
+            dial_backs: self.dial_backs.of_peers(),
             disk_free: None,
             store_failing: self.reports.store_is_failing(),
             faults: invariants::count(),

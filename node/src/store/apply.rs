@@ -138,7 +138,7 @@ impl Apply<'_> {
     /// Stores the policy about a peer. The default policy has no row.
     pub(super) fn put_policy(&mut self, peer: PeerId, policy: &PeerPolicy) -> Result<(), Fault> {
         if *policy == PeerPolicy::default() {
-            return self.run("DELETE FROM marks WHERE peer = ?1", [peer.as_bytes()]);
+            return self.run("DELETE FROM policies WHERE peer = ?1", [peer.as_bytes()]);
         }
         let PeerPolicy {
             ignored,
@@ -146,7 +146,7 @@ impl Apply<'_> {
             verified,
         } = policy;
         self.run(
-            "INSERT OR REPLACE INTO marks (peer, ignored, blocked, verified) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT OR REPLACE INTO policies (peer, ignored, blocked, verified) VALUES (?1, ?2, ?3, ?4)",
             params![peer.as_bytes(), ignored, blocked, verified.as_ref().map(Nickname::as_str)],
         )
     }

@@ -190,7 +190,7 @@ impl Query {
             query.add(" AND e.received_at_ms >= ?", [number(since_ms).into()]);
         }
         if request.shown {
-            query.add(" AND NOT EXISTS (SELECT 1 FROM marks m WHERE m.peer = l.author AND (m.ignored OR m.blocked))", []);
+            query.add(" AND NOT EXISTS (SELECT 1 FROM policies p WHERE p.peer = l.author AND (p.ignored OR p.blocked))", []);
         }
         if let Some((log, seq)) = request.before {
             let Some(position) = Position::of(conn, log, seq, within)? else {

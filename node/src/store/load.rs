@@ -70,7 +70,7 @@ pub(super) fn peers(conn: &Connection) -> Result<Vec<KnownPeer>, Fault> {
 pub(super) fn policies(conn: &Connection) -> Result<Vec<(PeerId, PeerPolicy)>, Fault> {
     all(
         conn,
-        "SELECT peer, ignored, blocked, verified FROM marks",
+        "SELECT peer, ignored, blocked, verified FROM policies",
         |row| {
             let verified: Option<String> = row.get(3)?;
             let verified = verified.map(|name| Nickname::new(&name)).transpose();

@@ -116,10 +116,10 @@ CREATE VIEW held (log, first, last, audience) AS
     ), 0) & ((1 << 40) - 1), audience FROM runs r;
 ";
 
-/// `marks` has the user's policies about peers. `verified` is the name under which the user verified
+/// `policies` has the user's policies about peers. `verified` is the name under which the user verified
 /// a peer.
 const V3: &str = "
-CREATE TABLE marks (
+CREATE TABLE policies (
     peer BLOB PRIMARY KEY, ignored INTEGER NOT NULL, blocked INTEGER NOT NULL, verified TEXT
 ) WITHOUT ROWID;
 ";
@@ -152,7 +152,7 @@ const CHECKED: [&str; 8] = [
     "audiences",
     "lingerers",
     "acked",
-    "marks",
+    "policies",
 ];
 
 /// Rejects a database that `migrations` can't migrate. Changes nothing.

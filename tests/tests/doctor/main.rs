@@ -23,13 +23,13 @@ fn a_healthy_network_has_no_verdicts_and_a_report_contains_no_names() {
     for node in [&ann, &bob] {
         // All checks are done, and none found a problem.
         doctor_reports(node, &[]);
-        until("multicast and calls are checked", TIMEOUT, || {
+        until("multicast and dial-back are checked", TIMEOUT, || {
             let fine = |name: &str| {
                 doctor(node)
                     .iter()
                     .any(|(check, verdict, _)| check == name && verdict == "fine")
             };
-            if fine("multicast") && fine("calls") {
+            if fine("multicast") && fine("dial-back") {
                 Ok(())
             } else {
                 Err(format!("{:?}", doctor(node)))

@@ -13,7 +13,7 @@ fn a_firewall_that_blocks_incoming_connections_is_reported() {
     firewall(&machine, STATEFUL, "");
     let (ann, bob) = (machine.up("ann", &[]), office.machine("bob").up("bob", &[]));
     ann.sees(&bob);
-    doctor_reports(&ann, &["calls-blocked"]);
+    doctor_reports(&ann, &["dial-back-blocked"]);
     doctor_reports(&bob, &[]);
 }
 
@@ -25,12 +25,12 @@ fn a_relay_alone_is_enough_to_detect_the_firewall() {
     let machine = net.machine("ann");
     firewall(&machine, STATEFUL, "");
     let ann = machine.up("ann", &["--relay", &relay.name()]);
-    doctor_reports(&ann, &["calls-blocked"]);
+    doctor_reports(&ann, &["dial-back-blocked"]);
     machine
         .run("nft", &["delete", "table", "inet", "lab"])
         .expect(0);
     doctor_reports(&ann, &[]);
-    doctor_finds(&ann, &[("calls", "fine", ""), ("nat", "fine", "none")]);
+    doctor_finds(&ann, &[("dial-back", "fine", ""), ("nat", "fine", "none")]);
 }
 
 #[test]

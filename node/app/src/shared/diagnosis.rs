@@ -217,35 +217,35 @@ fn for_network(finding: &NetworkFinding) -> Option<&'static str> {
 
 fn of_reach(finding: &ReachFinding) -> String {
     match finding {
-        ReachFinding::CallsPass { relay: None } => {
+        ReachFinding::DialBackArrived { relay: None } => {
             "a packet from a new socket of a peer arrived".to_owned()
         }
-        ReachFinding::CallsPass { relay: Some(relay) } => {
+        ReachFinding::DialBackArrived { relay: Some(relay) } => {
             format!("a packet from a new port of the relay at {relay} arrived")
         }
-        ReachFinding::CallsBlocked {
+        ReachFinding::DialBackBlocked {
             relay: Some(relay),
             near: true,
         } => format!(
             "packets from strangers arrive from this network, but not from elsewhere: a packet from a new port of the relay at {relay} did \
              not arrive; a firewall between this network and the internet lets only answers in"
         ),
-        ReachFinding::CallsBlocked {
+        ReachFinding::DialBackBlocked {
             relay: Some(relay),
             near: false,
         } => format!(
             "a packet from a new port of the relay at {relay} did not arrive: a firewall here lets only answers in"
         ),
-        ReachFinding::CallsBlocked { relay: None, .. } => {
+        ReachFinding::DialBackBlocked { relay: None, .. } => {
             "a packet from a new socket of a peer did not arrive: a firewall here lets only answers in".to_owned()
         }
-        ReachFinding::CallsUntested {} => {
+        ReachFinding::DialBackUntested {} => {
             "no peer or relay is connected that could test it".to_owned()
         }
-        ReachFinding::CallsBehindNat {} => {
+        ReachFinding::DialBackBehindNat {} => {
             "no packet from a new socket arrived, and the NAT may have dropped it, as most do: a peer on this network could show more".to_owned()
         }
-        ReachFinding::CallsLost {} => {
+        ReachFinding::DialBackLost {} => {
             "no packet from a new socket arrived, and its sender did not answer: it may have been lost".to_owned()
         }
         ReachFinding::NatUnseen {} => {
@@ -306,15 +306,15 @@ fn of_filtering(kind: Filtering) -> &'static str {
 
 fn for_reach(finding: &ReachFinding) -> Option<&'static str> {
     match finding {
-        ReachFinding::CallsBlocked { .. } => Some(
+        ReachFinding::DialBackBlocked { .. } => Some(
             "let UDP port 4626 (or the one that `hobnob id` shows) in through the firewall: on Linux `sudo ufw allow 4626/udp`, or `sudo \
              firewall-cmd --permanent --add-port=4626/udp` and `sudo firewall-cmd --reload`; otherwise two machines with such firewalls \
              connect only if a relay introduces them",
         ),
-        ReachFinding::CallsPass { .. }
-        | ReachFinding::CallsUntested {}
-        | ReachFinding::CallsBehindNat {}
-        | ReachFinding::CallsLost {}
+        ReachFinding::DialBackArrived { .. }
+        | ReachFinding::DialBackUntested {}
+        | ReachFinding::DialBackBehindNat {}
+        | ReachFinding::DialBackLost {}
         | ReachFinding::NatUnseen {}
         | ReachFinding::NatRelayNear {}
         | ReachFinding::NatOpen { .. }

@@ -33,7 +33,7 @@ impl Verdict {
 
 /// What was examined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Subject {
     /// The UDP port of this node.
     Port,
@@ -46,7 +46,7 @@ pub enum Subject {
     /// Peers on the same network.
     Neighbours,
     /// Whether packets from strangers arrive.
-    Calls,
+    DialBack,
     /// The mapping of the NAT (RFC 5780).
     Nat,
     /// The filtering of the NAT (RFC 5780).
@@ -74,7 +74,7 @@ impl Subject {
             Subject::Udp => "udp",
             Subject::Multicast => "multicast",
             Subject::Neighbours => "neighbours",
-            Subject::Calls => "calls",
+            Subject::DialBack => "dial-back",
             Subject::Nat => "nat",
             Subject::Filtering => "filtering",
             Subject::Relay => "relay",
@@ -126,16 +126,16 @@ impl Mapping {
     }
 }
 
-/// Which packets a NAT lets in (RFC 5780, section 5), as far as calls show it.
+/// Which packets a NAT lets in (RFC 5780, section 5), as far as dial-backs show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Filtering {
-    /// Packets from other ports, too. Only a caller that this node never wrote to could distinguish
-    /// the two kinds, and a relay is not such a caller.
+    /// Packets from other ports, too. Only a sender that this node never wrote to could
+    /// distinguish the two kinds, and a relay is not such a sender.
     EndpointIndependentOrAddressDependent,
     /// Only packets from the exact ports that this node has written to.
     AddressAndPortDependent,
-    /// No relay could make a call that proves something.
+    /// No relay could send a dial-back that proves something.
     Unknown,
 }
 
@@ -198,11 +198,11 @@ impl Finding {
             | ReachFinding::NatDependent { kind }
             | ReachFinding::NatUnclear { kind } => Some(kind.as_str()),
             ReachFinding::Filtering { kind } => Some(kind.as_str()),
-            ReachFinding::CallsPass { .. }
-            | ReachFinding::CallsBlocked { .. }
-            | ReachFinding::CallsUntested {}
-            | ReachFinding::CallsBehindNat {}
-            | ReachFinding::CallsLost {}
+            ReachFinding::DialBackArrived { .. }
+            | ReachFinding::DialBackBlocked { .. }
+            | ReachFinding::DialBackUntested {}
+            | ReachFinding::DialBackBehindNat {}
+            | ReachFinding::DialBackLost {}
             | ReachFinding::NatUnseen {}
             | ReachFinding::NatRelayNear {} => None,
         }
@@ -395,32 +395,32 @@ impl NetworkFinding {
     }
 }
 
-/// Findings about the reachability of this node: calls and NAT. A *call* is a packet from a socket
-/// to which this node has never sent anything.
+/// Findings about the reachability of this node: dial-backs and NAT. A *dial-back* is a packet from a
+/// socket to which this node has never sent anything.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "code", rename_all = "kebab-case")]
 pub enum ReachFinding {
-    /// A call arrived, from the relay or, without one, from a peer.
-    CallsPass {
+    /// A dial-back arrived, from the relay or, without one, from a peer.
+    DialBackArrived {
         /// The relay.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         relay: Option<String>,
     },
-    /// A call from the relay or, without one, from a peer did not arrive. Only a firewall can have
+    /// A dial-back from the relay or, without one, from a peer did not arrive. Only a firewall can have
     /// dropped it.
-    CallsBlocked {
+    DialBackBlocked {
         /// The relay.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         relay: Option<String>,
-        /// Whether calls from this network arrive.
+        /// Whether dial-backs from this network arrive.
         near: bool,
     },
-    /// No connected peer or relay can make a call.
-    CallsUntested {},
-    /// A call did not arrive; the NAT may have dropped it.
-    CallsBehindNat {},
-    /// A call did not arrive; it may have been lost.
-    CallsLost {},
+    /// No connected peer or relay can dial back.
+    DialBackUntested {},
+    /// A dial-back did not arrive; the NAT may have dropped it.
+    DialBackBehindNat {},
+    /// A dial-back did not arrive; it may have been lost.
+    DialBackLost {},
     /// No relay sees this node from outside.
     NatUnseen {},
     /// The only relay is on this machine's own network.
@@ -451,11 +451,11 @@ impl ReachFinding {
     fn parts(&self) -> Parts {
         use Verdict::{Fine, Note, Problem, Unknown};
         match self {
-            Self::CallsPass { .. } => (Subject::Calls, Fine, "calls-pass"),
-            Self::CallsBlocked { .. } => (Subject::Calls, Problem, "calls-blocked"),
-            Self::CallsUntested {} => (Subject::Calls, Unknown, "calls-untested"),
-            Self::CallsBehindNat {} => (Subject::Calls, Unknown, "calls-behind-nat"),
-            Self::CallsLost {} => (Subject::Calls, Unknown, "calls-lost"),
+            Self::DialBackArrived { .. } => (Subject::DialBack, Fine, "dial-back-arrived"),
+            Self::DialBackBlocked { .. } => (Subject::DialBack, Problem, "dial-back-blocked"),
+            Self::DialBackUntested {} => (Subject::DialBack, Unknown, "dial-back-untested"),
+            Self::DialBackBehindNat {} => (Subject::DialBack, Unknown, "dial-back-behind-nat"),
+            Self::DialBackLost {} => (Subject::DialBack, Unknown, "dial-back-lost"),
             Self::NatUnseen {} => (Subject::Nat, Unknown, "nat-unseen"),
             Self::NatRelayNear {} => (Subject::Nat, Unknown, "nat-relay-near"),
             Self::NatOpen { .. } => (Subject::Nat, Fine, "nat-open"),

@@ -238,7 +238,7 @@ mod tests {
             at: at.into(),
             state,
             probe,
-            call: RelayCall::default(),
+            dial_back: RelayDialBack::default(),
         }
     }
 
@@ -255,9 +255,9 @@ mod tests {
                     None,
                 ),
                 Relay {
-                    call: RelayCall {
-                        made: true,
-                        came: true,
+                    dial_back: RelayDialBack {
+                        sent: true,
+                        arrived: true,
                         seen: Some(addr("11.9.0.1:70")),
                     },
                     ..relay(
@@ -267,10 +267,10 @@ mod tests {
                     )
                 },
             ],
-            calls: vec![Call {
+            dial_backs: vec![PeerDialBack {
                 neighbour: true,
-                made: true,
-                came: true,
+                sent: true,
+                arrived: true,
             }],
             disk_free: Some(1 << 40),
             ..Evidence::default()
@@ -299,7 +299,7 @@ mod tests {
         let alone = Evidence {
             sessions: vec![],
             relays: vec![],
-            calls: vec![],
+            dial_backs: vec![],
             ..healthy()
         };
         assert_eq!(codes(&alone), [""; 0]);
@@ -308,7 +308,7 @@ mod tests {
             .filter(|it| it.verdict() == Verdict::Unknown)
             .map(|it| it.subject().as_str())
             .collect();
-        assert_eq!(unknown, ["udp", "multicast", "calls", "nat", "clock"]);
+        assert_eq!(unknown, ["udp", "multicast", "dial-back", "nat", "clock"]);
     }
 
     /// The code of the one expected finding, and the fault that causes it.
@@ -342,8 +342,8 @@ mod tests {
                 let session = &mut it.sessions[0];
                 (session.relayed, session.interface, session.same_network) = (true, None, true);
             }),
-            ("calls-blocked", |it| {
-                it.calls[0].came = false;
+            ("dial-back-blocked", |it| {
+                it.dial_backs[0].arrived = false;
                 it.relays.truncate(1);
             }),
             ("nat-dependent", |it| {
@@ -397,7 +397,7 @@ mod tests {
         };
         let blocked = Evidence {
             sessions: vec![],
-            calls: vec![],
+            dial_backs: vec![],
             relays: vec![down("one"), down("two")],
             ..healthy()
         };

@@ -56,8 +56,8 @@ pub struct Evidence {
     pub sessions: Vec<Session>,
     /// Its relays.
     pub relays: Vec<Relay>,
-    /// The calls that peers were asked to make.
-    pub calls: Vec<Call>,
+    /// The dial-backs that peers were asked for.
+    pub dial_backs: Vec<PeerDialBack>,
     /// Bytes free on the disk of the messages; none if the system does not report it.
     pub disk_free: Option<u64>,
     /// Whether the last commit failed.
@@ -110,8 +110,8 @@ pub struct Relay {
     pub state: RelayState,
     /// Probes of its address: over UDP, and over TCP, which shows whether the machine is up.
     pub probe: Option<(Answer, Answer)>,
-    /// The call that it was asked to make.
-    pub call: RelayCall,
+    /// The dial-back that it was asked for.
+    pub dial_back: RelayDialBack,
 }
 
 /// The state of a relay.
@@ -131,29 +131,29 @@ pub enum RelayState {
     Down(String),
 }
 
-/// A call by a relay: it was asked to send a datagram from another port, to which this node has
+/// A dial-back by a relay: it was asked to send a datagram from another port, to which this node has
 /// never sent anything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RelayCall {
+pub struct RelayDialBack {
     /// The relay reports that it sent the datagram.
-    pub made: bool,
+    pub sent: bool,
     /// The datagram arrived.
-    pub came: bool,
+    pub arrived: bool,
     /// The address at which that socket sees this node. The node wrote to the socket afterwards,
     /// and it answered. So packets pass in both directions.
     pub seen: Option<SocketAddr>,
 }
 
-/// A call by a peer: it was asked to send a datagram from a socket to which this node has never
+/// A dial-back by a peer: it was asked to send a datagram from a socket to which this node has never
 /// sent anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Call {
+pub struct PeerDialBack {
     /// The peer is on one of this machine's networks, with no router between.
     pub neighbour: bool,
     /// The peer reports that it sent the datagram.
-    pub made: bool,
+    pub sent: bool,
     /// The datagram arrived.
-    pub came: bool,
+    pub arrived: bool,
 }
 
 /// Everything that the node knows about the way to one peer.

@@ -302,10 +302,11 @@ impl Relays {
     /// The state of each relay, with the result of its dial-backs.
     pub(super) fn evidence(
         &self,
-        call: impl Fn(RelayId) -> diagnosis::RelayCall,
+        dial_back: impl Fn(RelayId) -> diagnosis::RelayDialBack,
     ) -> Vec<diagnosis::Relay> {
         let all = self.list.iter();
-        all.map(|(id, relay)| relay.evidence(call(*id))).collect()
+        all.map(|(id, relay)| relay.evidence(dial_back(*id)))
+            .collect()
     }
 
     fn relay(&self, id: RelayId) -> &Relay {

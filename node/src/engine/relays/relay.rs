@@ -141,7 +141,7 @@ impl Relay {
         }
     }
 
-    pub(super) fn evidence(&self, call: diagnosis::RelayCall) -> diagnosis::Relay {
+    pub(super) fn evidence(&self, dial_back: diagnosis::RelayDialBack) -> diagnosis::Relay {
         diagnosis::Relay {
             at: self.at.to_string(),
             state: match &self.state {
@@ -155,7 +155,7 @@ impl Relay {
                 State::Down(down) => RelayState::Down(down.to_string()),
             },
             probe: None,
-            call,
+            dial_back,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Findings about the reachability of this node: whether calls arrive, and the kind of NAT in the
+//! Findings about the reachability of this node: whether dial-backs arrive, and the kind of NAT in the
 //! terms of RFC 5780, section 4.
 //!
 //! *Mapping* is the public port that a NAT gives to a socket: one for all destinations
@@ -9,7 +9,7 @@
 //! module never guesses.
 
 use super::finding::{Filtering, Mapping, ReachFinding};
-use super::{Call, Evidence, Relay, RelayCall, RelayState};
+use super::{Evidence, PeerDialBack, Relay, RelayDialBack, RelayState};
 use crate::scope::is_link_local;
 use std::net::IpAddr;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 /// Runs these checks.
 pub(super) fn judge(evidence: &Evidence) -> Vec<ReachFinding> {
     let outside = Outside::of(evidence);
-    let mut findings = vec![calls(evidence, &outside), nat(&outside)];
+    let mut findings = vec![dial_backs(evidence, &outside), nat(&outside)];
     if let Outside::Nat(views) = &outside {
         findings.push(filtering(views));
     }
@@ -30,7 +30,7 @@ struct View<'a> {
     name: &'a str,
     relay: SocketAddr,
     seen: SocketAddr,
-    call: RelayCall,
+    dial_back: RelayDialBack,
 }
 
 /// How this node looks from outside.
@@ -51,7 +51,7 @@ impl<'a> Outside<'a> {
                 name: &relay.at,
                 relay: at,
                 seen,
-                call: relay.call,
+                dial_back: relay.dial_back,
             }),
             RelayState::Connecting
             | RelayState::NoAddress(_)
@@ -78,47 +78,50 @@ impl<'a> Outside<'a> {
     }
 }
 
-fn calls(evidence: &Evidence, outside: &Outside<'_>) -> ReachFinding {
+fn dial_backs(evidence: &Evidence, outside: &Outside<'_>) -> ReachFinding {
     let (views, no_nat) = match outside {
         Outside::Unknown => (&[][..], false),
         Outside::Itself { views, .. } => (&views[..], true),
         Outside::Nat(views) => (&views[..], false),
     };
-    // A NAT also drops calls from outside. That is how it works, not a fault. A neighbour's call
-    // passes no NAT.
-    let kept_out = |call: &Call| call.made && !call.came && (call.neighbour || no_nat);
-    let relay_kept_out =
-        |view: &&View<'_>| no_nat && view.call.made && !view.call.came && view.call.seen.is_some();
-    let came = |neighbour| {
-        let mut calls = evidence.calls.iter();
-        calls.any(|call| call.came && call.neighbour == neighbour)
+    // A NAT also drops dial-backs from outside. That is how it works, not a fault. A neighbour's
+    // dial-back passes no NAT.
+    let kept_out = |dial_back: &PeerDialBack| {
+        dial_back.sent && !dial_back.arrived && (dial_back.neighbour || no_nat)
     };
-    let (near, far) = (came(true), came(false));
-    let by_relay = views.iter().find(|view| view.call.came);
+    let relay_kept_out = |view: &&View<'_>| {
+        no_nat && view.dial_back.sent && !view.dial_back.arrived && view.dial_back.seen.is_some()
+    };
+    let arrived = |neighbour| {
+        let mut all = evidence.dial_backs.iter();
+        all.any(|dial_back| dial_back.arrived && dial_back.neighbour == neighbour)
+    };
+    let (near, far) = (arrived(true), arrived(false));
+    let by_relay = views.iter().find(|view| view.dial_back.arrived);
     let by_no_relay = views.iter().find(relay_kept_out);
     if let Some(view) = by_no_relay.filter(|_| by_relay.is_none() && !far) {
-        return ReachFinding::CallsBlocked {
+        return ReachFinding::DialBackBlocked {
             relay: Some(view.name.to_owned()),
             near,
         };
     }
     if near || far {
-        return ReachFinding::CallsPass { relay: None };
+        return ReachFinding::DialBackArrived { relay: None };
     }
     if let Some(view) = by_relay {
-        return ReachFinding::CallsPass {
+        return ReachFinding::DialBackArrived {
             relay: Some(view.name.to_owned()),
         };
     }
-    if evidence.calls.iter().any(kept_out) {
-        return ReachFinding::CallsBlocked { relay: None, near };
+    if evidence.dial_backs.iter().any(kept_out) {
+        return ReachFinding::DialBackBlocked { relay: None, near };
     }
-    let nobody_called =
-        views.iter().all(|view| !view.call.made) && evidence.calls.iter().all(|call| !call.made);
+    let none_was_sent = views.iter().all(|view| !view.dial_back.sent)
+        && evidence.dial_backs.iter().all(|dial_back| !dial_back.sent);
     match outside {
-        _ if nobody_called => ReachFinding::CallsUntested {},
-        Outside::Nat(_) => ReachFinding::CallsBehindNat {},
-        Outside::Unknown | Outside::Itself { .. } => ReachFinding::CallsLost {},
+        _ if none_was_sent => ReachFinding::DialBackUntested {},
+        Outside::Nat(_) => ReachFinding::DialBackBehindNat {},
+        Outside::Unknown | Outside::Itself { .. } => ReachFinding::DialBackLost {},
     }
 }
 
@@ -145,10 +148,10 @@ fn mapping(views: &[View<'_>]) -> Mapping {
     let ports = pairs()
         .filter(|(a, b)| a.relay.ip() == b.relay.ip() && a.relay != b.relay)
         .map(|(a, b)| a.seen == b.seen);
-    let callers = views
+    let other_sockets = views
         .iter()
-        .filter_map(|view| Some(view.call.seen? == view.seen));
-    match (by_address, same(&mut ports.chain(callers))) {
+        .filter_map(|view| Some(view.dial_back.seen? == view.seen));
+    match (by_address, same(&mut ports.chain(other_sockets))) {
         (_, Some(false)) => Mapping::AddressAndPortDependent,
         (Some(true), _) => Mapping::EndpointIndependent,
         (Some(false), Some(true)) => Mapping::AddressDependent,
@@ -178,8 +181,8 @@ fn nat(outside: &Outside<'_>) -> ReachFinding {
 
 /// Judges which packets the NAT, or a firewall next to it, lets in.
 fn filtering(views: &[View<'_>]) -> ReachFinding {
-    let answered = |view: &View<'_>| view.call.made && view.call.seen.is_some();
-    let kind = if views.iter().any(|view| view.call.came) {
+    let answered = |view: &View<'_>| view.dial_back.sent && view.dial_back.seen.is_some();
+    let kind = if views.iter().any(|view| view.dial_back.arrived) {
         Filtering::EndpointIndependentOrAddressDependent
     } else if views.iter().any(answered) {
         Filtering::AddressAndPortDependent

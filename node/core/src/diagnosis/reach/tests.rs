@@ -5,13 +5,13 @@ fn addr(text: &str) -> SocketAddr {
     text.parse().expect("an address")
 }
 
-/// A relay, the address at which it sees this node, and the outcome of its call.
-fn relay(at: &str, seen: &str, call: RelayCall) -> Relay {
+/// A relay, the address at which it sees this node, and the outcome of its dial-back.
+fn relay(at: &str, seen: &str, dial_back: RelayDialBack) -> Relay {
     Relay {
         at: at.into(),
         state: RelayState::Up(addr(at), addr(seen)),
         probe: None,
-        call,
+        dial_back,
     }
 }
 
@@ -35,16 +35,16 @@ const ONE: &str = "11.0.0.1:4627";
 const OTHER_PORT: &str = "11.0.0.1:4700";
 const TWO: &str = "11.0.0.2:4627";
 
-const NO_CALL: RelayCall = RelayCall {
-    made: false,
-    came: false,
+const NO_DIAL_BACK: RelayDialBack = RelayDialBack {
+    sent: false,
+    arrived: false,
     seen: None,
 };
 
-fn answered(came: bool, seen: &str) -> RelayCall {
-    RelayCall {
-        made: true,
-        came,
+fn answered(arrived: bool, seen: &str) -> RelayDialBack {
+    RelayDialBack {
+        sent: true,
+        arrived,
         seen: Some(addr(seen)),
     }
 }
@@ -59,7 +59,7 @@ fn kinds(evidence: &Evidence) -> [Option<&'static str>; 2] {
     })
 }
 
-fn calls_of(evidence: &Evidence) -> Verdict {
+fn dial_back_of(evidence: &Evidence) -> Verdict {
     Finding::from(judge(evidence).remove(0)).verdict()
 }
 
@@ -67,14 +67,20 @@ fn calls_of(evidence: &Evidence) -> Verdict {
 fn the_mapping_is_as_precise_as_the_relays_show_it() {
     let (same, other, third) = ("11.9.0.1:70", "11.9.0.1:71", "11.9.0.1:72");
     let cases = [
-        ("unknown", vec![relay(ONE, same, NO_CALL)]),
+        ("unknown", vec![relay(ONE, same, NO_DIAL_BACK)]),
         (
             "endpoint-independent",
-            vec![relay(ONE, same, NO_CALL), relay(TWO, same, NO_CALL)],
+            vec![
+                relay(ONE, same, NO_DIAL_BACK),
+                relay(TWO, same, NO_DIAL_BACK),
+            ],
         ),
         (
             "address-dependent-or-address-and-port-dependent",
-            vec![relay(ONE, same, NO_CALL), relay(TWO, other, NO_CALL)],
+            vec![
+                relay(ONE, same, NO_DIAL_BACK),
+                relay(TWO, other, NO_DIAL_BACK),
+            ],
         ),
         (
             "endpoint-independent-or-address-dependent",
@@ -82,7 +88,10 @@ fn the_mapping_is_as_precise_as_the_relays_show_it() {
         ),
         (
             "endpoint-independent-or-address-dependent",
-            vec![relay(ONE, same, NO_CALL), relay(OTHER_PORT, same, NO_CALL)],
+            vec![
+                relay(ONE, same, NO_DIAL_BACK),
+                relay(OTHER_PORT, same, NO_DIAL_BACK),
+            ],
         ),
         (
             "address-and-port-dependent",
@@ -90,13 +99,16 @@ fn the_mapping_is_as_precise_as_the_relays_show_it() {
         ),
         (
             "address-and-port-dependent",
-            vec![relay(ONE, same, NO_CALL), relay(OTHER_PORT, other, NO_CALL)],
+            vec![
+                relay(ONE, same, NO_DIAL_BACK),
+                relay(OTHER_PORT, other, NO_DIAL_BACK),
+            ],
         ),
         (
             "address-and-port-dependent",
             vec![
                 relay(ONE, same, answered(false, other)),
-                relay(TWO, third, NO_CALL),
+                relay(TWO, third, NO_DIAL_BACK),
             ],
         ),
         (
@@ -110,15 +122,15 @@ fn the_mapping_is_as_precise_as_the_relays_show_it() {
             "endpoint-independent",
             vec![
                 relay(ONE, same, answered(true, same)),
-                relay(TWO, same, NO_CALL),
+                relay(TWO, same, NO_DIAL_BACK),
             ],
         ),
         // Another family has another NAT, or none.
         (
             "unknown",
             vec![
-                relay(ONE, same, NO_CALL),
-                relay("[2001:db8::1]:4627", "[2001:db8::9]:70", NO_CALL),
+                relay(ONE, same, NO_DIAL_BACK),
+                relay("[2001:db8::1]:4627", "[2001:db8::9]:70", NO_DIAL_BACK),
             ],
         ),
     ];
@@ -129,7 +141,7 @@ fn the_mapping_is_as_precise_as_the_relays_show_it() {
 }
 
 #[test]
-fn the_filtering_follows_from_calls_and_answers() {
+fn the_filtering_follows_from_dial_backs_and_answers() {
     let seen = "11.9.0.1:70";
     let cases = [
         (
@@ -138,35 +150,41 @@ fn the_filtering_follows_from_calls_and_answers() {
         ),
         (
             "endpoint-independent-or-address-dependent",
-            RelayCall {
+            RelayDialBack {
                 seen: None,
                 ..answered(true, seen)
             },
         ),
         ("address-and-port-dependent", answered(false, seen)),
         ("address-and-port-dependent", answered(false, "11.9.0.1:71")),
-        ("unknown", NO_CALL),
+        ("unknown", NO_DIAL_BACK),
         (
             "unknown",
-            RelayCall {
+            RelayDialBack {
                 seen: None,
                 ..answered(false, seen)
             },
         ),
     ];
-    for (kind, call) in cases {
+    for (kind, dial_back) in cases {
         assert_eq!(
-            kinds(&evidence(vec![relay(ONE, seen, call)]))[1],
+            kinds(&evidence(vec![relay(ONE, seen, dial_back)]))[1],
             Some(kind),
-            "{call:?}"
+            "{dial_back:?}"
         );
     }
 }
 
 #[test]
 fn a_node_seen_at_its_own_address_has_no_nat_unless_only_neighbours_see_it() {
-    let seen_at =
-        |seens: &[&str]| evidence(seens.iter().map(|seen| relay(ONE, seen, NO_CALL)).collect());
+    let seen_at = |seens: &[&str]| {
+        evidence(
+            seens
+                .iter()
+                .map(|seen| relay(ONE, seen, NO_DIAL_BACK))
+                .collect(),
+        )
+    };
     assert_eq!(kinds(&seen_at(&["11.5.0.1:4626"])), [Some("none"), None]);
     for near in ["192.168.1.7:4626", "127.0.0.1:4626", "[fe80::1]:4626"] {
         let nat = judge(&seen_at(&[near])).remove(1);
@@ -186,10 +204,10 @@ fn a_node_seen_at_its_own_address_has_no_nat_unless_only_neighbours_see_it() {
 }
 
 #[test]
-fn a_lost_call_of_a_relay_means_a_firewall_if_there_is_no_nat() {
+fn a_lost_dial_back_of_a_relay_means_a_firewall_if_there_is_no_nat() {
     let (blocked, unknown, fine) = (Verdict::Problem, Verdict::Unknown, Verdict::Fine);
     let (own, nat) = ("11.5.0.1:4626", "11.9.0.1:70");
-    let of = |seen, call| calls_of(&evidence(vec![relay(ONE, seen, call)]));
+    let of = |seen, dial_back| dial_back_of(&evidence(vec![relay(ONE, seen, dial_back)]));
     assert_eq!(of(own, answered(false, own)), blocked);
     assert_eq!(of(own, answered(true, own)), fine);
     assert_eq!(
@@ -198,64 +216,67 @@ fn a_lost_call_of_a_relay_means_a_firewall_if_there_is_no_nat() {
         "that is what NATs do"
     );
     assert_eq!(of(nat, answered(true, nat)), fine);
-    // The relay may not have sent the call, or the path may be bad.
+    // The relay may not have sent it, or the path may be bad.
     assert_eq!(
         of(
             own,
-            RelayCall {
+            RelayDialBack {
                 seen: None,
                 ..answered(false, own)
             }
         ),
         unknown
     );
-    assert_eq!(of(own, NO_CALL), unknown);
+    assert_eq!(of(own, NO_DIAL_BACK), unknown);
 }
 
 #[test]
-fn a_lost_call_of_a_peer_means_a_firewall_if_no_nat_is_between() {
-    let call = |neighbour, came| Call {
+fn a_lost_dial_back_of_a_peer_means_a_firewall_if_no_nat_is_between() {
+    let dial_back = |neighbour, arrived| PeerDialBack {
         neighbour,
-        made: true,
-        came,
+        sent: true,
+        arrived,
     };
-    let with = |relays, calls| {
-        calls_of(&Evidence {
-            calls,
+    let with = |relays, dial_backs| {
+        dial_back_of(&Evidence {
+            dial_backs,
             ..evidence(relays)
         })
     };
     let blocked = Verdict::Problem;
     let (own, nat) = (
-        |call| relay(ONE, "11.5.0.1:4626", call),
-        || relay(ONE, "11.9.0.1:70", NO_CALL),
+        |dial_back| relay(ONE, "11.5.0.1:4626", dial_back),
+        || relay(ONE, "11.9.0.1:70", NO_DIAL_BACK),
     );
-    assert_eq!(with(vec![], vec![call(true, false)]), blocked);
-    assert_eq!(with(vec![nat()], vec![call(true, false)]), blocked);
-    assert_eq!(with(vec![own(NO_CALL)], vec![call(false, false)]), blocked);
+    assert_eq!(with(vec![], vec![dial_back(true, false)]), blocked);
+    assert_eq!(with(vec![nat()], vec![dial_back(true, false)]), blocked);
+    assert_eq!(
+        with(vec![own(NO_DIAL_BACK)], vec![dial_back(false, false)]),
+        blocked
+    );
     for relays in [vec![], vec![nat()]] {
         assert_eq!(
-            with(relays, vec![call(false, false)]),
+            with(relays, vec![dial_back(false, false)]),
             Verdict::Unknown,
             "a NAT may stand between"
         );
     }
     assert_eq!(
-        with(vec![], vec![call(true, false), call(true, true)]),
+        with(vec![], vec![dial_back(true, false), dial_back(true, true)]),
         Verdict::Fine
     );
-    // Only calls from neighbours arrive.
+    // Only dial-backs from neighbours arrive.
     assert_eq!(
         with(
             vec![own(answered(false, "11.5.0.1:4626"))],
-            vec![call(true, true)]
+            vec![dial_back(true, true)]
         ),
         blocked
     );
     assert_eq!(
         with(
             vec![own(answered(false, "11.5.0.1:4626"))],
-            vec![call(false, true)]
+            vec![dial_back(false, true)]
         ),
         Verdict::Fine
     );
