@@ -71,15 +71,23 @@ pub enum Op {
     },
     /// Drops all entries of the log below this number.
     Trim(LogName, Seq),
-    /// A sign of life, with the network that the node is on.
+    /// A sign of life.
     Alive(Alive),
 }
+
+/// Names a network that this machine is in, for example the Ethernet of an office. The number stays
+/// the same in later runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NetworkId(pub u64);
 
 /// A peer that is in an open room, or was until it dropped out without a goodbye.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lingerer {
     /// The peer.
     pub peer: PeerId,
+    /// The network by which the peer was reached last. `None` if that was no network of this
+    /// machine, as with a relay.
+    pub network: Option<NetworkId>,
     /// When it dropped out, in milliseconds since the Unix epoch. `None` while it is present.
     pub dropped_at_ms: Option<u64>,
 }
@@ -89,8 +97,6 @@ pub struct Lingerer {
 pub struct Alive {
     /// Milliseconds since the Unix epoch.
     pub at_ms: u64,
-    /// Fingerprint of the networks the node was on.
-    pub network: u64,
 }
 
 /// The peers that entries of an open room were for.

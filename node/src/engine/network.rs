@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use hobnob_core::commit::NetworkId;
 use hobnob_core::scope::is_link_local;
 use hobnob_core::synthetic::is_synthetic;
 use hobnob_protocol::datagram::Probe;
@@ -129,6 +130,15 @@ impl Network {
             ip if self.interfaces.is_on_link(ip) => PathKind::Lan,
             _ => PathKind::Direct,
         }
+    }
+
+    /// The network by which a session with this remote address reaches its peer. `None` for a relay,
+    /// which this machine does not leave when it changes networks.
+    pub(super) fn network_of(&self, remote: SocketAddr) -> Option<NetworkId> {
+        if is_synthetic(remote.ip()) {
+            return None;
+        }
+        self.interfaces.network_of(remote)
     }
 
     /// The synthetic address of a peer at a relay.

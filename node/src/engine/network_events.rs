@@ -41,7 +41,7 @@ impl Engine {
     pub(super) fn network_changed(&mut self, interfaces: Interfaces) {
         debug!("the network changed");
         let now = self.clock.now();
-        self.tell_replica(replica::Input::NetworkChanged(interfaces.fingerprint()));
+        self.tell_replica(replica::Input::NetworksChanged(interfaces.networks()));
         self.sessions.network_changed(now);
         self.tell_paths(paths::Input::NetworkChanged);
         self.network.set_interfaces(interfaces);

@@ -36,7 +36,8 @@ impl Engine {
         }
         self.policy.forget_refused_by(peer);
         self.lost.remove(peer);
-        self.tell_replica(replica::Input::SessionUp(id, peer));
+        let network = self.network.network_of(remote);
+        self.tell_replica(replica::Input::SessionUp(id, peer, network));
         let is_news = self.learn_profile(id, hello.profile);
         let name = self.peers.name(peer);
         self.reports
@@ -198,7 +199,11 @@ impl Engine {
                     state.responses.measured(rtt);
                 }
             }
-            PresenceOutput::Confirmed(id) => self.tell_replica(replica::Input::Confirmed(id)),
+            PresenceOutput::Confirmed(id) => {
+                let state = self.sessions.get(id);
+                let network = state.and_then(|state| self.network.network_of(state.remote_addr()));
+                self.tell_replica(replica::Input::Confirmed(id, network));
+            }
             PresenceOutput::Lost(id) => {
                 // The session may have ended in the burst of events that led to this output.
                 if let Some(state) = self.sessions.get(id) {

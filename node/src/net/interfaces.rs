@@ -1,8 +1,9 @@
 //! This machine's addresses: which of them peers can use, whether an address is in one of this
 //! machine's networks, and when they change.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -11,6 +12,7 @@ use if_addrs::IfAddr;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
+use hobnob_core::commit::NetworkId;
 use hobnob_core::scope::is_link_local;
 
 /// All addresses of the interfaces that are up, at one moment.
@@ -32,6 +34,22 @@ pub struct OwnAddr {
 }
 
 impl OwnAddr {
+    /// The address with all bits after the prefix set to zero.
+    fn prefix_of(&self) -> IpAddr {
+        match self.ip {
+            IpAddr::V4(v4) => {
+                let free = 32_u32.saturating_sub(self.prefix.into());
+                let mask = u32::MAX.checked_shl(free).unwrap_or(0);
+                Ipv4Addr::from_bits(v4.to_bits() & mask).into()
+            }
+            IpAddr::V6(v6) => {
+                let free = 128_u32.saturating_sub(self.prefix.into());
+                let mask = u128::MAX.checked_shl(free).unwrap_or(0);
+                Ipv6Addr::from_bits(v6.to_bits() & mask).into()
+            }
+        }
+    }
+
     fn network_has(&self, ip: IpAddr) -> bool {
         match (self.ip, ip) {
             (IpAddr::V4(own), IpAddr::V4(ip)) => {
@@ -77,16 +95,34 @@ impl Interfaces {
         &self.own
     }
 
-    /// Identifies the network that this machine is in. It is the same, also in later runs, as long as
-    /// no interface, address or prefix changes. Loopback does not count.
-    pub fn fingerprint(&self) -> u64 {
-        let outside = self.own.iter().filter(|own| !own.ip.is_loopback());
-        let text: String = outside
-            .map(|own| format!("{}\0{}/{}\n", own.interface, own.ip, own.prefix))
-            .collect();
-        let mut first = [0; 8];
-        first.copy_from_slice(&digest(&SHA256, text.as_bytes()).as_ref()[..8]);
-        u64::from_le_bytes(first)
+    /// The networks that this machine is in, and loopback. They have the same ids in later runs.
+    pub fn networks(&self) -> BTreeSet<NetworkId> {
+        self.own.iter().map(|own| self.network(own)).collect()
+    }
+
+    /// The network by which this machine reaches an address now. `None` if the system knows no route,
+    /// or has added the network a moment ago.
+    pub fn network_of(&self, remote: SocketAddr) -> Option<NetworkId> {
+        let ip = remote.ip().to_canonical();
+        let source = source_toward(remote).ok();
+        let sends_from = self.own.iter().find(|own| Some(own.ip) == source);
+        let own = sends_from.or_else(|| self.own.iter().find(|own| own.network_has(ip)))?;
+        Some(self.network(own))
+    }
+
+    /// The network of an own address: its interface and the prefix. An address that changes within
+    /// its prefix, as IPv6's temporary addresses do, does not change the network.
+    fn network(&self, own: &OwnAddr) -> NetworkId {
+        if !is_link_local(own.ip) {
+            return network_id(&own.interface, own.prefix_of(), own.prefix);
+        }
+        // All links have the same link-local prefix. The interface's other prefix tells them apart.
+        let same_interface = self.own.iter().filter(|o| o.interface == own.interface);
+        let mut routed = same_interface.filter(|own| !is_link_local(own.ip));
+        match routed.next() {
+            Some(routed) => self.network(routed),
+            None => network_id(&own.interface, own.ip, own.prefix),
+        }
     }
 
     /// Whether no router is between this machine and an address: the address is this machine,
@@ -160,6 +196,27 @@ impl Interfaces {
     }
 }
 
+fn network_id(interface: &str, ip: IpAddr, prefix: u8) -> NetworkId {
+    let text = format!("{interface}\0{ip}/{prefix}");
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest(&SHA256, text.as_bytes()).as_ref()[..8]);
+    NetworkId(u64::from_le_bytes(first))
+}
+
+/// The own address from which the system sends to `remote`. Connecting a UDP socket looks up the
+/// route, and sends nothing.
+fn source_toward(remote: SocketAddr) -> io::Result<IpAddr> {
+    let mut remote = remote;
+    remote.set_ip(remote.ip().to_canonical());
+    let any: IpAddr = match remote.ip() {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(remote)?;
+    Ok(socket.local_addr()?.ip())
+}
+
 /// Whether two addresses of `bits` bits agree in the first `prefix`.
 fn same_prefix(a: u128, b: u128, bits: u8, prefix: u8) -> bool {
     let free = u32::from(bits.saturating_sub(prefix));
@@ -194,7 +251,7 @@ mod tests {
     fn this_machine_is_on_its_own_networks() {
         let here = Interfaces::now().unwrap();
         assert!(here.addrs().iter().all(|own| here.is_on_link(own.ip)));
-        assert_eq!(here.fingerprint(), Interfaces::now().unwrap().fingerprint());
+        assert_eq!(here.networks(), Interfaces::now().unwrap().networks());
     }
 
     #[test]
@@ -216,41 +273,63 @@ mod tests {
         assert!(Interfaces::of([own("x", "0.0.0.0/0")]).is_on_link("8.8.8.8".parse().unwrap()));
     }
 
+    /// The office's interfaces, with `new` instead of `old`.
+    fn office_with(old: &str, new: OwnAddr) -> Interfaces {
+        let old: IpAddr = old.parse().unwrap();
+        let others = office().own.into_iter().filter(|own| own.ip != old);
+        Interfaces::of(others.chain([new]))
+    }
+
     #[test]
-    fn a_change_of_network_changes_the_fingerprint_and_the_order_of_interfaces_does_not() {
-        let office = office();
-        let reversed = Interfaces::of(office.own.iter().rev().cloned());
-        let without_loopback = Interfaces::of(
-            office
-                .own
-                .iter()
-                .filter(|own| own.interface != "lo")
-                .cloned(),
-        );
-        assert_eq!(office.fingerprint(), reversed.fingerprint());
-        assert_eq!(office.fingerprint(), without_loopback.fingerprint());
+    fn another_address_of_the_same_prefix_is_the_same_network() {
+        let networks = office().networks();
+        for (old, new) in [
+            ("192.0.2.7", own("eth0", "192.0.2.8/24")),
+            ("2001:db8::7", own("eth0", "2001:db8::aa:8/64")),
+            ("fe80::7", own("eth0", "fe80::8/64")),
+        ] {
+            assert_eq!(
+                office_with(old, new.clone()).networks(),
+                networks,
+                "{new:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn another_interface_or_prefix_is_another_network() {
+        let networks = office().networks();
         for change in [
-            own("eth0", "192.0.2.8/24"),
+            own("eth0", "192.0.3.7/24"),
             own("eth0", "192.0.2.7/16"),
             own("eth1", "192.0.2.7/24"),
         ] {
-            let moved: Vec<_> = office
-                .own
-                .iter()
-                .map(|o| {
-                    if o.ip == "192.0.2.7".parse::<IpAddr>().unwrap() {
-                        change.clone()
-                    } else {
-                        o.clone()
-                    }
-                })
-                .collect();
-            assert_ne!(
-                office.fingerprint(),
-                Interfaces::of(moved).fingerprint(),
-                "{change:?}"
-            );
+            let moved = office_with("192.0.2.7", change.clone()).networks();
+            assert_eq!(moved.len(), networks.len(), "{change:?}");
+            assert_eq!(networks.difference(&moved).count(), 1, "{change:?}");
         }
+    }
+
+    #[test]
+    fn a_network_that_appears_changes_no_other_one() {
+        let containers = own("docker0", "172.17.0.1/16");
+        let more = Interfaces::of(office().own.into_iter().chain([containers]));
+        let (before, after) = (office().networks(), more.networks());
+        assert!(before.is_subset(&after));
+        assert_eq!(after.len(), before.len() + 1);
+    }
+
+    #[test]
+    fn a_neighbour_is_reached_by_the_network_that_has_its_address() {
+        let of = |remote: &str| office().network_of(remote.parse().unwrap());
+        let network =
+            |interface, ip: &str, prefix| Some(network_id(interface, ip.parse().unwrap(), prefix));
+        assert_eq!(of("192.0.2.9:1"), network("eth0", "192.0.2.0", 24));
+        assert_eq!(of("[::ffff:192.0.2.9]:1"), of("192.0.2.9:1"));
+        assert_eq!(of("[2001:db8::9]:1"), network("eth0", "2001:db8::", 64));
+        // All links have the link-local prefix, so the interface's first other network counts.
+        assert_eq!(of("[fe80::9]:1"), of("192.0.2.9:1"));
+        assert_eq!(of("127.0.0.1:1"), network("lo", "127.0.0.0", 8));
     }
 
     #[test]

@@ -424,12 +424,19 @@ impl Apply<'_> {
         )?;
         for Lingerer {
             peer,
+            network,
             dropped_at_ms,
         } in lingerers
         {
             self.run(
-                "INSERT INTO lingerers (conversation, peer, dropped_at_ms) VALUES (?1, ?2, ?3)",
-                params![conversation, peer.as_bytes(), dropped_at_ms.map(number)],
+                "INSERT INTO lingerers (conversation, peer, dropped_at_ms, network)
+                 VALUES (?1, ?2, ?3, ?4)",
+                params![
+                    conversation,
+                    peer.as_bytes(),
+                    dropped_at_ms.map(number),
+                    network.map(|network| network.0.cast_signed())
+                ],
             )?;
         }
         Ok(())
@@ -445,8 +452,8 @@ impl Apply<'_> {
 
     fn put_alive(&mut self, alive: &Alive) -> Result<(), Fault> {
         self.run(
-            "INSERT OR REPLACE INTO alive (one, at_ms, network) VALUES (1, ?1, ?2)",
-            params![number(alive.at_ms), alive.network.cast_signed()],
+            "INSERT OR REPLACE INTO alive (one, at_ms) VALUES (1, ?1)",
+            [number(alive.at_ms)],
         )
     }
 

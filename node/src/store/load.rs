@@ -6,7 +6,8 @@ use hobnob_protocol::{ConversationId, EntryHash, Nickname, PeerId, Seq};
 use rusqlite::{Connection, Row, params};
 
 use hobnob_core::commit::{
-    Alive, AudienceId, AudienceRecord, ConversationRecord, Lingerer, Loaded, LogRecord, Run,
+    Alive, AudienceId, AudienceRecord, ConversationRecord, Lingerer, Loaded, LogRecord, NetworkId,
+    Run,
 };
 use hobnob_core::policy::PeerPolicy;
 
@@ -34,10 +35,7 @@ pub(super) fn loaded(conn: &Connection, audiences_since_ms: u64) -> Result<Loade
                 Ok((columns::log_name(row, 0)?, columns::peer(row, 3)?, columns::ranges_from_blob(&ranges)?))
             },
         )?,
-        alive: only(conn, "SELECT at_ms, network FROM alive", |row| {
-            let network: i64 = row.get(1)?;
-            Ok(Alive { at_ms: count(row, 0)?, network: network.cast_unsigned() })
-        })?,
+        alive: only(conn, "SELECT at_ms FROM alive", |row| Ok(Alive { at_ms: count(row, 0)? }))?,
     })
 }
 
@@ -180,7 +178,7 @@ fn audiences(conn: &Connection, since_ms: u64) -> Result<Vec<AudienceRecord>, Fa
 }
 
 fn lingerers(conn: &Connection) -> Result<Vec<(ConversationId, Vec<Lingerer>)>, Fault> {
-    let sql = "SELECT c.id, l.peer, l.dropped_at_ms FROM lingerers l JOIN conversations c ON c.ordinal = l.conversation
+    let sql = "SELECT c.id, l.peer, l.dropped_at_ms, l.network FROM lingerers l JOIN conversations c ON c.ordinal = l.conversation
                ORDER BY l.conversation, l.place";
     let mut found: Vec<(ConversationId, Vec<Lingerer>)> = Vec::new();
     for (conversation, lingerer) in all(conn, sql, |row| {
@@ -198,8 +196,10 @@ fn lingerer(row: &Row<'_>) -> Result<Lingerer, Fault> {
     let here: Option<i64> = row.get(2)?;
     let dropped_at_ms = here.map(|_| count(row, 2)).transpose()?;
     let peer: PeerId = columns::peer(row, 1)?;
+    let network: Option<i64> = row.get(3)?;
     Ok(Lingerer {
         peer,
+        network: network.map(|network| NetworkId(network.cast_unsigned())),
         dropped_at_ms,
     })
 }

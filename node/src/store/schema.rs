@@ -14,6 +14,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration::Sql(V4),
     Migration::Sql(V5),
     Migration::Rows(offers::note_all),
+    Migration::Sql(V7),
 ];
 
 /// Turns a database into one of the next version.
@@ -140,6 +141,15 @@ CREATE INDEX entries_arrived ON entries (arrival, received_at_ms);
 const V5: &str = "
 CREATE TABLE offers (id INTEGER PRIMARY KEY, state INTEGER NOT NULL, place BLOB, why TEXT);
 CREATE INDEX offers_wanted ON offers (id) WHERE state = 1;
+";
+
+/// `lingerers.network` is the network by which the peer was reached, or null for a relay. It replaces
+/// one fingerprint of all networks in `alive`. An older version did not note the network of each
+/// peer, so its lingerers are dropped.
+const V7: &str = "
+DELETE FROM lingerers;
+ALTER TABLE lingerers ADD COLUMN network INTEGER;
+ALTER TABLE alive DROP COLUMN network;
 ";
 
 /// The tables that are checked at each start. All others depend on them, and they are small. Damage

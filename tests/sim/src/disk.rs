@@ -136,10 +136,6 @@ impl Durable {
             .is_some_and(|log| log.entries.contains_key(&seq))
     }
 
-    pub(super) fn network(&self) -> Option<u64> {
-        self.alive.map(|alive| alive.network)
-    }
-
     /// Applies a commit, or reports what is wrong with it.
     pub(super) fn apply(&mut self, commit: &Commit) -> Result<(), String> {
         for op in &commit.ops {

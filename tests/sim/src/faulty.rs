@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hobnob_core::commit::{AudienceId, Commit, CommitId, Loaded, Op};
+use hobnob_core::commit::{AudienceId, Commit, CommitId, Loaded, NetworkId, Op};
 use hobnob_core::replica::{Input, Output, Refusal, Replica};
 use hobnob_core::{Now, SessionId};
 use hobnob_protocol::{
@@ -35,8 +35,10 @@ pub enum Fault {
     AudienceIgnored,
     /// A peer that says goodbye is treated as if its connection had dropped.
     GoodbyeIgnored,
-    /// The replica does not learn that the network changed.
+    /// The replica does not learn that the networks changed.
     NetworkChangeIgnored,
+    /// Any change of the networks counts as leaving all of them.
+    AnyNetworkChangeIsAMove,
     /// A restart forgets how far the Lamport clocks have advanced.
     ClockForgotten,
     /// A restart forgets the log with the greatest name.
@@ -87,7 +89,7 @@ impl FaultyReplica {
         fault: Option<Fault>,
         key: Arc<SecretKey>,
         run: u64,
-        network: u64,
+        networks: BTreeSet<NetworkId>,
         now: Now,
         mut loaded: Loaded,
     ) -> Self {
@@ -99,7 +101,7 @@ impl FaultyReplica {
         }
         let me = key.id();
         Self {
-            replica: Replica::new(key, run, network, now, loaded),
+            replica: Replica::new(key, run, networks, now, loaded),
             fault,
             me,
             now,
@@ -116,6 +118,12 @@ impl FaultyReplica {
         self.now = now;
         if self.fault.is_some() {
             self.watch_input(&input);
+        }
+        if self.fault == Some(Fault::AnyNetworkChangeIsAMove)
+            && matches!(input, Input::NetworksChanged(_))
+        {
+            let nowhere = Input::NetworksChanged(BTreeSet::new());
+            self.replica.handle(now, nowhere);
         }
         if let Some(input) = self.change_input(input) {
             self.replica.handle(now, input);
@@ -142,7 +150,7 @@ impl FaultyReplica {
     fn watch_input(&mut self, input: &Input) {
         self.arriving = None;
         match input {
-            Input::SessionUp(session, peer) => {
+            Input::SessionUp(session, peer, _) => {
                 self.sessions.insert(*session, (*peer, BTreeSet::new()));
             }
             Input::SessionRooms(session, rooms) => self.enter(*session, rooms),
@@ -214,7 +222,7 @@ impl FaultyReplica {
                     goodbye: false,
                 })
             }
-            (Some(Fault::NetworkChangeIgnored), Input::NetworkChanged(_))
+            (Some(Fault::NetworkChangeIgnored), Input::NetworksChanged(_))
             | (Some(Fault::LostWakeUp), Input::BatchesWritten(..))
             | (Some(Fault::BlockIgnored), Input::Block(_)) => None,
             (Some(Fault::NoRollBack), Input::CommitFailed(id, _)) => Some(Input::Committed(id)),

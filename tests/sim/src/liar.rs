@@ -29,7 +29,7 @@ pub fn lie_to(seed: u64, lies: u32) -> (usize, usize) {
         mono: Duration::ZERO,
         wall_ms: 1,
     };
-    let mut replica = Replica::new(me.clone(), 7, 1, now, Loaded::default());
+    let mut replica = Replica::new(me.clone(), 7, BTreeSet::new(), now, Loaded::default());
     let [(name, key, open), _] = oracle::rooms();
     let session = SessionId(1);
     let direct = ConversationId::direct(me.id(), liar.id());
@@ -43,7 +43,7 @@ pub fn lie_to(seed: u64, lies: u32) -> (usize, usize) {
             open,
         },
     );
-    replica.handle(now, Input::SessionUp(session, liar.id()));
+    replica.handle(now, Input::SessionUp(session, liar.id(), None));
     replica.handle(
         now,
         Input::SessionRooms(session, BTreeSet::from([conversations[0]])),

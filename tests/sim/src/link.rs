@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use hobnob_core::SessionId;
+use hobnob_core::commit::NetworkId;
 use hobnob_protocol::ConversationId;
 
 /// Maximum unread bytes of one stream, like QUIC's flow control.
@@ -57,7 +58,9 @@ pub(super) struct End {
     pub(super) peer_rooms: BTreeSet<ConversationId>,
     /// The shared rooms that the replica knows.
     pub(super) shared: BTreeSet<ConversationId>,
-    /// Whether the peer was confirmed since this end's network changed.
+    /// The network by which this end reaches the peer. `None` for a relay.
+    pub(super) network: Option<NetworkId>,
+    /// Whether the peer was confirmed by this network.
     pub(super) confirmed: bool,
     pub(super) permits: usize,
     pub(super) stalled: bool,
@@ -78,6 +81,7 @@ impl End {
             gone: false,
             peer_rooms,
             shared: BTreeSet::new(),
+            network: None,
             confirmed: true,
             permits: PERMITS,
             stalled: false,

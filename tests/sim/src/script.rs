@@ -252,10 +252,7 @@ impl World {
             }
             Act::Backup => self.back_up(node),
             Act::Move => self.move_one(node),
-            Act::Renet => {
-                let (network, place) = (self.rng.draw(), self.nodes[node].place);
-                self.network_changed(node, network, place);
-            }
+            Act::Renet => self.change_networks(node),
             Act::Part => self.part_one(node),
             Act::Join => self.join_one(node),
             Act::Stall => self.stall_one(),
@@ -337,7 +334,7 @@ impl World {
             self.nodes[node].disk.full_until = 0;
             self.groups[node] = 0;
             if self.nodes[node].place != 0 {
-                self.network_changed(node, 1, 0);
+                self.move_to(node, 0);
             }
         }
         for conn in self.conns.values_mut() {

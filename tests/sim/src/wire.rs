@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use hobnob_core::SessionId;
+use hobnob_core::commit::NetworkId;
 use hobnob_core::replica::{BATCHES_OUTSTANDING_MAX, Input};
 use hobnob_protocol::frame::FRAME_MAX;
 use hobnob_protocol::{ConversationId, Frame};
@@ -95,10 +96,12 @@ impl World {
         let (node, other) = (conn.ends[end].node, conn.ends[1 - end].node);
         let session = conn.ends[end].session;
         let wire = conn.wire;
+        let network = self.any_network(node);
+        self.conns.get_mut(&id).expect("found above").ends[end].network = network;
         self.note(|| format!("n{node} has a session {} with n{other}", session.0));
         let peer = self.nodes[other].id;
         if self.nodes[node].replica.is_some() {
-            self.input(node, Input::SessionUp(session, peer));
+            self.input(node, Input::SessionUp(session, peer, network));
         }
         let told = self.rooms(node);
         if let Some(conn) = self.conns.get_mut(&id) {
@@ -248,16 +251,29 @@ impl World {
 
     // Networks.
 
-    /// Moves a node to another network. Some sessions survive and are confirmed again.
-    pub(super) fn network_changed(&mut self, node: usize, network: u64, place: usize) {
-        self.nodes[node].network = network;
+    /// A network by which a node can reach a peer now. Sometimes it is a relay.
+    fn any_network(&mut self, node: usize) -> Option<NetworkId> {
+        let at = self.pick(self.nodes[node].networks.len());
+        let network = self.nodes[node].networks.iter().nth(at).copied();
+        network.filter(|_| !self.one_in(8))
+    }
+
+    /// A node is on other networks than before. Some sessions survive and are confirmed again.
+    pub(super) fn networks_changed(
+        &mut self,
+        node: usize,
+        networks: BTreeSet<NetworkId>,
+        place: usize,
+    ) {
+        self.nodes[node].networks = networks.clone();
         self.nodes[node].place = place;
-        self.note(|| format!("n{node} is at place {place} on network {network}"));
+        self.nodes[node].moves += 1;
+        let moves = self.nodes[node].moves;
+        self.note(|| format!("n{node} is at place {place} on {networks:?}"));
         if self.nodes[node].replica.is_some() {
             self.settle();
-            let here = self.left_if_it_ended_now(node);
-            self.oracle.network_changed(node, self.now, network, here);
-            self.input(node, Input::NetworkChanged(network));
+            self.oracle.networks_changed(node, self.now, &networks);
+            self.input(node, Input::NetworksChanged(networks.clone()));
         }
         let ends: Vec<_> = self
             .sessions
@@ -268,21 +284,24 @@ impl World {
             let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.ends[end].live()) else {
                 continue;
             };
-            conn.ends[end].confirmed = false;
+            let is_left = |network| !networks.contains(&network);
+            if conn.ends[end].network.is_some_and(is_left) {
+                conn.ends[end].confirmed = false;
+            }
             let delay = 2 * conn.latency_us + MILLI;
             self.after(
                 delay,
                 Event::Confirm {
                     conn: id,
                     end,
-                    network,
+                    moves,
                 },
             );
         }
         self.rewire();
     }
 
-    pub(super) fn confirm(&mut self, id: u64, end: usize, network: u64) {
+    pub(super) fn confirm(&mut self, id: u64, end: usize, moves: u64) {
         let Some(conn) = self
             .conns
             .get_mut(&id)
@@ -295,11 +314,19 @@ impl World {
             conn.ends[1 - end].node,
             conn.ends[end].session,
         );
-        if self.nodes[node].network == network && self.nodes[node].replica.is_some() {
-            self.conns.get_mut(&id).expect("found above").ends[end].confirmed = true;
+        if self.nodes[node].moves == moves && self.nodes[node].replica.is_some() {
+            let network = self.any_network(node);
+            let end = &mut self.conns.get_mut(&id).expect("found above").ends[end];
+            (end.confirmed, end.network) = (true, network);
+            let in_lobby = self
+                .oracle
+                .lobby
+                .is_some_and(|lobby| end.shared.contains(&lobby));
             let peer = self.nodes[other].id;
-            self.oracle.confirmed(node, peer);
-            self.input(node, Input::Confirmed(session));
+            if in_lobby {
+                self.oracle.confirmed(node, peer, network);
+            }
+            self.input(node, Input::Confirmed(session, network));
         }
     }
 

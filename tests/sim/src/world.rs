@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hobnob_core::commit::Commit;
+use hobnob_core::commit::{Commit, NetworkId};
 use hobnob_core::replica::{Input, Output};
 use hobnob_core::{Now, Rng, SessionId};
 use hobnob_protocol::{ConversationId, PeerId, RoomKey, RoomName, SecretKey};
@@ -65,7 +65,7 @@ pub(super) enum Event {
     Confirm {
         conn: u64,
         end: usize,
-        network: u64,
+        moves: u64,
     },
     Unstall {
         conn: u64,
@@ -86,7 +86,6 @@ pub(super) enum Event {
 pub(super) struct Backup {
     pub(super) durable: Durable,
     pub(super) left: BTreeMap<PeerId, Left>,
-    pub(super) network: u64,
     pub(super) in_secret_since: Option<u64>,
 }
 
@@ -104,7 +103,10 @@ pub(super) struct Node {
     pub(super) started_at: u64,
     pub(super) skew_ms: i64,
     pub(super) place: usize,
-    pub(super) network: u64,
+    /// The networks that the node is on. There is always one.
+    pub(super) networks: BTreeSet<NetworkId>,
+    /// How often the networks changed.
+    pub(super) moves: u64,
     armed: Option<u64>,
 }
 
@@ -204,7 +206,8 @@ impl World {
             started_at: 0,
             skew_ms,
             place: 0,
-            network: 1,
+            networks: BTreeSet::from([main_network(0)]),
+            moves: 0,
             armed: None,
         });
         index
@@ -289,7 +292,7 @@ impl World {
             Event::Up { conn, end } => self.up(conn, end),
             Event::Down { conn, end, goodbye } => self.down(conn, end, goodbye),
             Event::Drain { conn, end } => self.drain(conn, end),
-            Event::Confirm { conn, end, network } => self.confirm(conn, end, network),
+            Event::Confirm { conn, end, moves } => self.confirm(conn, end, moves),
             Event::Unstall { conn, end } => self.unstall(conn, end),
             Event::Dial(a, b) => self.dial(a, b),
             Event::Start(node) => self.start(node),
@@ -450,6 +453,11 @@ impl World {
     pub(super) fn trace_hash(&self) -> u64 {
         self.hash.finish()
     }
+}
+
+/// The network that joins the nodes at a place.
+pub(super) fn main_network(place: usize) -> NetworkId {
+    NetworkId(place as u64 + 1)
 }
 
 fn micros(time: Duration) -> u64 {

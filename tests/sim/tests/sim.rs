@@ -72,6 +72,7 @@ fn every_planted_fault_is_found() {
         Fault::AudienceIgnored,
         Fault::GoodbyeIgnored,
         Fault::NetworkChangeIgnored,
+        Fault::AnyNetworkChangeIsAMove,
         Fault::ClockForgotten,
         Fault::LogForgotten,
         Fault::OrderSwapped,

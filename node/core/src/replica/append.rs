@@ -71,7 +71,9 @@ impl Replica {
         }
         let (mut ops, mut steps) = (Vec::new(), Vec::new());
         conversation.store_record(&mut ops, &mut steps);
-        let audience = self.conversations.stamp(id, self.now, &mut ops);
+        let audience = self
+            .conversations
+            .stamp(id, &self.networks, self.now, &mut ops);
         let name = self.identity.log_of_run(id);
         for _ in 0..APPEND_BATCHES_MAX {
             let written = self

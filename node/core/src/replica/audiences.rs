@@ -1,9 +1,9 @@
 //! Tracks the peers present in an open room, who may receive its entries.
 //!
 //! Only the peers present when an entry arrives at this node may receive the entry from it. A peer
-//! that disconnected without a goodbye counts as present for another hour, unless this node's
-//! network changes. Each entry is stamped with its *audience*. The store keeps audiences across
-//! restarts.
+//! that disconnected without a goodbye counts as present for another hour, unless this node leaves
+//! the network by which the peer was reached. Each entry is stamped with its *audience*. The store
+//! keeps audiences across restarts.
 //!
 //! `Conversation::may_have` is the only reader of the audiences.
 
@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use hobnob_protocol::{ConversationId, PeerId};
 
-use crate::Now;
-use crate::commit::{AudienceId, AudienceRecord, Lingerer, Op};
+use crate::commit::{AudienceId, AudienceRecord, Lingerer, NetworkId, Op};
+use crate::{Now, SessionId};
 
 /// How long a peer that disconnected without a goodbye still counts as present, in milliseconds.
 pub const LINGER_MS: u64 = 60 * 60 * 1000;
@@ -25,34 +25,76 @@ pub const OPEN_ROOM_OFFER_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 /// The presence of peers in an open room.
 #[derive(Debug, Default)]
 pub(super) struct Audiences {
-    /// The number of sessions with each connected peer.
-    present: BTreeMap<PeerId, usize>,
-    /// Connected peers that have not responded since our network changed. They count as present
-    /// once they respond.
-    unconfirmed: BTreeSet<PeerId>,
-    /// Peers that disconnected without a goodbye, and when they stop counting as present, by the
-    /// monotonic clock.
-    dropped: BTreeMap<PeerId, Duration>,
+    /// The sessions with each connected peer.
+    present: BTreeMap<PeerId, BTreeMap<SessionId, Path>>,
+    /// Peers that disconnected without a goodbye.
+    dropped: BTreeMap<PeerId, Dropped>,
     /// The audience of the last entry.
     current: Option<AudienceId>,
     /// The peers in each audience.
     members: BTreeMap<AudienceId, Vec<PeerId>>,
-    /// Audiences formed while some peers were unconfirmed, with those peers.
-    provisional: BTreeMap<AudienceId, BTreeSet<PeerId>>,
+    /// Audiences that formed while some connected peers were unconfirmed.
+    provisional: BTreeMap<AudienceId, Provisional>,
+}
+
+/// How a session reaches its peer.
+#[derive(Debug, Clone, Copy)]
+struct Path {
+    /// The network, or `None` for a relay.
+    network: Option<NetworkId>,
+    /// Whether the peer has responded since the node left another network by which this session
+    /// reached it. Until then nobody knows whether the session still leads anywhere.
+    heard: bool,
+}
+
+/// A peer that disconnected without a goodbye.
+#[derive(Debug, Clone, Copy)]
+struct Dropped {
+    /// When it stops counting as present, by the monotonic clock.
+    until: Duration,
+    /// The network by which it was reached last, or `None` for a relay.
+    network: Option<NetworkId>,
+}
+
+/// What an audience waits for.
+#[derive(Debug)]
+struct Provisional {
+    /// The peers that were connected and unconfirmed when the audience formed.
+    waits: BTreeSet<PeerId>,
+    /// The networks of the node at that time. A peer that responds by one of them was meant.
+    networks: BTreeSet<NetworkId>,
+}
+
+/// Whether a peer that was reached by `network` can still be there.
+fn is_on(network: Option<NetworkId>, networks: &BTreeSet<NetworkId>) -> bool {
+    network.is_none_or(|network| networks.contains(&network))
 }
 
 impl Audiences {
     /// Restores the state of the last run. Peers that were connected then have disconnected since.
-    pub(super) fn load(&mut self, lingerers: &[Lingerer], ended_at_ms: u64, now: Now) {
-        for lingerer in lingerers {
+    /// Peers that were reached by a network that the node is not on any more have left.
+    pub(super) fn load(
+        &mut self,
+        lingerers: &[Lingerer],
+        ended_at_ms: u64,
+        networks: &BTreeSet<NetworkId>,
+        now: Now,
+    ) {
+        for lingerer in lingerers
+            .iter()
+            .filter(|lingerer| is_on(lingerer.network, networks))
+        {
             // If the clock was set back, the age is unknown, and the peer does not count as
             // present.
             let age_ms = now
                 .wall_ms
                 .checked_sub(lingerer.dropped_at_ms.unwrap_or(ended_at_ms));
             if let Some(left_ms) = age_ms.and_then(|age_ms| LINGER_MS.checked_sub(age_ms)) {
-                self.dropped
-                    .insert(lingerer.peer, now.mono + Duration::from_millis(left_ms));
+                let dropped = Dropped {
+                    until: now.mono + Duration::from_millis(left_ms),
+                    network: lingerer.network,
+                };
+                self.dropped.insert(lingerer.peer, dropped);
             }
         }
     }
@@ -61,55 +103,78 @@ impl Audiences {
         self.members.insert(record.id, record.peers);
     }
 
-    /// Counts a new session with the peer in this room. `heard` is whether the peer has responded
-    /// on the current network.
-    pub(super) fn came(&mut self, peer: PeerId, heard: bool) {
-        let sessions = self.present.entry(peer).or_default();
-        *sessions += 1;
+    /// Adds a session with the peer in this room. `heard` is whether the peer has responded by this
+    /// network.
+    pub(super) fn came(
+        &mut self,
+        peer: PeerId,
+        session: SessionId,
+        network: Option<NetworkId>,
+        heard: bool,
+    ) {
+        let paths = self.present.entry(peer).or_default();
+        paths.insert(session, Path { network, heard });
         if heard {
-            self.unconfirmed.remove(&peer);
             self.dropped.remove(&peer);
-        } else if *sessions == 1 {
-            self.unconfirmed.insert(peer);
+        } else {
+            // The next entry's audience must wait for this peer.
+            self.current = None;
         }
     }
 
-    pub(super) fn went(&mut self, peer: PeerId, goodbye: bool, now: Now) {
-        let Some(sessions) = self.present.get_mut(&peer) else {
+    pub(super) fn went(&mut self, peer: PeerId, session: SessionId, goodbye: bool, now: Now) {
+        let Some(paths) = self.present.get_mut(&peer) else {
             return;
         };
-        *sessions -= 1;
-        if *sessions > 0 {
-            return;
+        let path = paths.remove(&session);
+        let still_heard = paths.values().any(|path| path.heard);
+        if paths.is_empty() {
+            self.present.remove(&peer);
+            self.provisional.retain(|_, audience| {
+                audience.waits.remove(&peer);
+                !audience.waits.is_empty()
+            });
         }
-        self.present.remove(&peer);
-        let confirmed = !self.unconfirmed.remove(&peer);
-        if !goodbye && confirmed {
-            self.dropped
-                .insert(peer, now.mono + Duration::from_millis(LINGER_MS));
+        if let Some(path) = path.filter(|path| path.heard && !still_heard && !goodbye) {
+            let dropped = Dropped {
+                until: now.mono + Duration::from_millis(LINGER_MS),
+                network: path.network,
+            };
+            self.dropped.insert(peer, dropped);
         }
     }
 
-    /// On a new network, disconnected peers no longer count as present. Connected peers must
-    /// respond first.
-    pub(super) fn network_changed(&mut self) {
-        self.dropped.clear();
-        self.unconfirmed = self.present.keys().copied().collect();
-        self.provisional.clear();
+    /// The node is on these networks now. Disconnected peers that were reached by another one no
+    /// longer count as present. Connected peers that were reached by another one must respond first.
+    pub(super) fn networks_changed(&mut self, networks: &BTreeSet<NetworkId>) {
+        self.dropped
+            .retain(|_, dropped| is_on(dropped.network, networks));
+        for path in self.present.values_mut().flat_map(BTreeMap::values_mut) {
+            path.heard &= is_on(path.network, networks);
+        }
+        self.provisional
+            .retain(|_, audience| !audience.networks.is_disjoint(networks));
         self.current = None;
     }
 
-    /// Counts an unconfirmed peer as present, since it responded on the new network. Adds the peer
-    /// to the audiences formed since the change, and returns those that grew.
-    pub(super) fn confirmed(&mut self, peer: PeerId) -> Vec<AudienceId> {
-        if !self.unconfirmed.remove(&peer) {
-            return Vec::new();
+    /// Counts a peer as present, since it responded by this network. Adds the peer to the audiences
+    /// that waited for it, and returns those that grew.
+    pub(super) fn confirmed(
+        &mut self,
+        peer: PeerId,
+        session: SessionId,
+        network: Option<NetworkId>,
+    ) -> Vec<AudienceId> {
+        let paths = self.present.entry(peer).or_default();
+        let heard = true;
+        paths.insert(session, Path { network, heard });
+        self.dropped.remove(&peer);
+        let mut grown = Vec::new();
+        for (id, audience) in &mut self.provisional {
+            if is_on(network, &audience.networks) && audience.waits.remove(&peer) {
+                grown.push(*id);
+            }
         }
-        let of_peer = self
-            .provisional
-            .iter_mut()
-            .filter_map(|(id, waits)| waits.remove(&peer).then_some(*id));
-        let grown: Vec<_> = of_peer.collect();
         for id in &grown {
             if let Some(members) = self.members.get_mut(id)
                 && let Err(at) = members.binary_search(&peer)
@@ -117,50 +182,61 @@ impl Audiences {
                 members.insert(at, peer);
             }
         }
-        self.provisional.retain(|_, waits| !waits.is_empty());
+        self.provisional
+            .retain(|_, audience| !audience.waits.is_empty());
         grown
+    }
+
+    /// The connected peers that have responded, and the network by which each is reached.
+    fn here(&self) -> impl Iterator<Item = (PeerId, Option<NetworkId>)> {
+        self.present.iter().filter_map(|(peer, paths)| {
+            let heard = paths.values().rfind(|path| path.heard);
+            heard.map(|path| (*peer, path.network))
+        })
+    }
+
+    /// The connected peers that have not responded yet.
+    fn unconfirmed(&self) -> impl Iterator<Item = PeerId> {
+        let silent = |paths: &BTreeMap<_, Path>| !paths.values().any(|path| path.heard);
+        let present = self.present.iter();
+        present
+            .filter(move |(_, paths)| silent(paths))
+            .map(|(peer, _)| *peer)
+    }
+
+    /// The disconnected peers that still count as present.
+    fn lingering(&self, now: Now) -> impl Iterator<Item = (PeerId, Dropped)> {
+        self.dropped
+            .iter()
+            .filter(move |(_, dropped)| now.mono < dropped.until)
+            .map(|(peer, dropped)| (*peer, *dropped))
     }
 
     /// The audience of an entry that arrives now.
     fn now(&self, now: Now) -> Vec<PeerId> {
-        let here = self
-            .present
-            .keys()
-            .filter(|peer| !self.unconfirmed.contains(*peer));
-        let lingering = self
-            .dropped
-            .iter()
-            .filter(|(_, until)| now.mono < **until)
-            .map(|(peer, _)| peer);
-        let all: BTreeSet<_> = here.chain(lingering).copied().collect();
+        let here = self.here().map(|(peer, _)| peer);
+        let lingering = self.lingering(now).map(|(peer, _)| peer);
+        let all: BTreeSet<_> = here.chain(lingering).collect();
         all.into_iter().collect()
     }
 
-    /// The peers that would linger if this run ended now. Peers that are unconfirmed on this
-    /// network do not.
+    /// The peers that would linger if this run ended now. Unconfirmed peers do not.
     pub(super) fn lingerers(&self, now: Now) -> Vec<Lingerer> {
-        let here = self
-            .present
-            .keys()
-            .filter(|peer| !self.unconfirmed.contains(*peer));
-        let here = here.map(|&peer| Lingerer {
+        let here = self.here().map(|(peer, network)| Lingerer {
             peer,
+            network,
             dropped_at_ms: None,
         });
-        let dropped = self
-            .dropped
-            .iter()
-            .filter(|(_, until)| now.mono < **until)
-            .map(|(&peer, &until)| {
-                let left_ms = u64::try_from((until - now.mono).as_millis()).unwrap_or(LINGER_MS);
-                Lingerer {
-                    peer,
-                    dropped_at_ms: Some(
-                        now.wall_ms
-                            .saturating_sub(LINGER_MS.saturating_sub(left_ms)),
-                    ),
-                }
-            });
+        let dropped = self.lingering(now).map(|(peer, dropped)| {
+            let left = (dropped.until - now.mono).as_millis();
+            let left_ms = u64::try_from(left).unwrap_or(LINGER_MS);
+            let ago_ms = LINGER_MS.saturating_sub(left_ms);
+            Lingerer {
+                peer,
+                network: dropped.network,
+                dropped_at_ms: Some(now.wall_ms.saturating_sub(ago_ms)),
+            }
+        });
         here.chain(dropped).collect()
     }
 
@@ -184,6 +260,7 @@ impl Audiences {
         &mut self,
         conversation: ConversationId,
         last_audience: &mut u64,
+        networks: &BTreeSet<NetworkId>,
         now: Now,
         ops: &mut Vec<Op>,
     ) -> AudienceId {
@@ -197,8 +274,10 @@ impl Audiences {
         *last_audience += 1;
         let id = AudienceId(*last_audience);
         self.members.insert(id, peers);
-        if !self.unconfirmed.is_empty() {
-            self.provisional.insert(id, self.unconfirmed.clone());
+        let waits: BTreeSet<_> = self.unconfirmed().collect();
+        if !waits.is_empty() {
+            let networks = networks.clone();
+            self.provisional.insert(id, Provisional { waits, networks });
         }
         self.current = Some(id);
         ops.push(Op::Audience(self.record(id, conversation, now.wall_ms)));
@@ -215,5 +294,141 @@ impl Audiences {
     /// Handles a failure to store the current audience: the next entry forms a new one.
     pub(super) fn not_stored(&mut self) {
         self.current = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hobnob_protocol::SecretKey;
+
+    use super::*;
+
+    const OFFICE: NetworkId = NetworkId(1);
+    const CONTAINERS: NetworkId = NetworkId(2);
+    const CAFE: NetworkId = NetworkId(3);
+    const FIRST: SessionId = SessionId(1);
+    const SECOND: SessionId = SessionId(2);
+    const NOW: Now = Now {
+        mono: Duration::from_secs(7200),
+        wall_ms: 100_000_000,
+    };
+
+    fn ann() -> PeerId {
+        SecretKey::from_seed([1; 32]).id()
+    }
+
+    fn networks(ids: &[NetworkId]) -> BTreeSet<NetworkId> {
+        ids.iter().copied().collect()
+    }
+
+    /// Ann was reached by this network, and dropped out.
+    fn without_ann(network: Option<NetworkId>) -> Audiences {
+        let mut audiences = Audiences::default();
+        audiences.came(ann(), FIRST, network, true);
+        audiences.went(ann(), FIRST, false, NOW);
+        audiences
+    }
+
+    #[test]
+    fn a_peer_that_dropped_out_counts_for_an_hour() {
+        let audiences = without_ann(Some(OFFICE));
+        let after = |ms| Now {
+            mono: NOW.mono + Duration::from_millis(ms),
+            ..NOW
+        };
+        assert_eq!(audiences.now(after(LINGER_MS - 1)), [ann()]);
+        assert_eq!(audiences.now(after(LINGER_MS)), []);
+    }
+
+    #[test]
+    fn a_peer_that_said_goodbye_does_not_count() {
+        let mut audiences = Audiences::default();
+        audiences.came(ann(), FIRST, Some(OFFICE), true);
+        audiences.went(ann(), FIRST, true, NOW);
+        assert_eq!(audiences.now(NOW), []);
+    }
+
+    #[test]
+    fn only_leaving_the_network_of_a_peer_ends_its_claim() {
+        let mut audiences = without_ann(Some(OFFICE));
+        audiences.networks_changed(&networks(&[OFFICE, CONTAINERS]));
+        audiences.networks_changed(&networks(&[OFFICE]));
+        assert_eq!(audiences.now(NOW), [ann()]);
+        audiences.networks_changed(&networks(&[CAFE]));
+        assert_eq!(audiences.now(NOW), []);
+        audiences.networks_changed(&networks(&[OFFICE]));
+        assert_eq!(audiences.now(NOW), [], "the claim does not return");
+    }
+
+    #[test]
+    fn a_relay_is_not_left_with_a_network() {
+        let mut audiences = without_ann(None);
+        audiences.networks_changed(&networks(&[CAFE]));
+        assert_eq!(audiences.now(NOW), [ann()]);
+    }
+
+    #[test]
+    fn a_connected_peer_of_another_network_must_respond_first() {
+        let mut audiences = Audiences::default();
+        audiences.came(ann(), FIRST, Some(OFFICE), true);
+        audiences.networks_changed(&networks(&[OFFICE, CONTAINERS]));
+        assert_eq!(audiences.now(NOW), [ann()], "her network is still there");
+        audiences.networks_changed(&networks(&[CAFE]));
+        assert_eq!(audiences.now(NOW), []);
+        audiences.confirmed(ann(), FIRST, Some(CAFE));
+        assert_eq!(audiences.now(NOW), [ann()]);
+    }
+
+    /// An entry arrives. Returns its audience.
+    fn stamp(audiences: &mut Audiences, last: &mut u64, here: &[NetworkId]) -> AudienceId {
+        let room = ConversationId::from_bytes([1; 32]);
+        audiences.stamp(room, last, &networks(here), NOW, &mut Vec::new())
+    }
+
+    #[test]
+    fn an_entry_waits_for_peers_that_respond_by_the_network_of_that_time() {
+        let (mut audiences, mut last) = (Audiences::default(), 0);
+        audiences.came(ann(), FIRST, Some(OFFICE), true);
+        audiences.networks_changed(&networks(&[CAFE]));
+        let at_cafe = stamp(&mut audiences, &mut last, &[CAFE]);
+        // A container starts before she responds. She is still at the café.
+        audiences.networks_changed(&networks(&[CAFE, CONTAINERS]));
+        let grown = audiences.confirmed(ann(), FIRST, Some(CAFE));
+        assert_eq!(grown, [at_cafe]);
+        assert!(audiences.includes(at_cafe, ann()));
+    }
+
+    #[test]
+    fn an_entry_of_a_network_that_was_left_waits_for_nobody() {
+        let (mut audiences, mut last) = (Audiences::default(), 0);
+        audiences.came(ann(), FIRST, Some(OFFICE), true);
+        audiences.networks_changed(&networks(&[CAFE]));
+        let at_cafe = stamp(&mut audiences, &mut last, &[CAFE]);
+        audiences.networks_changed(&networks(&[OFFICE]));
+        assert_eq!(audiences.confirmed(ann(), FIRST, Some(OFFICE)), []);
+        assert!(!audiences.includes(at_cafe, ann()));
+    }
+
+    #[test]
+    fn a_second_session_decides_by_which_network_a_peer_was_reached_last() {
+        let mut audiences = Audiences::default();
+        audiences.came(ann(), FIRST, Some(OFFICE), true);
+        audiences.came(ann(), SECOND, Some(CAFE), true);
+        audiences.went(ann(), FIRST, true, NOW);
+        audiences.went(ann(), SECOND, false, NOW);
+        audiences.networks_changed(&networks(&[CAFE]));
+        assert_eq!(audiences.now(NOW), [ann()]);
+    }
+
+    #[test]
+    fn a_restart_on_another_network_ends_the_claims_of_the_old_one() {
+        let stored = without_ann(Some(OFFICE)).lingerers(NOW);
+        let load = |here| {
+            let mut audiences = Audiences::default();
+            audiences.load(&stored, NOW.wall_ms, &networks(&[here]), NOW);
+            audiences.now(NOW)
+        };
+        assert_eq!(load(OFFICE), [ann()]);
+        assert_eq!(load(CAFE), []);
     }
 }

@@ -13,7 +13,7 @@ use super::events::Token;
 use super::log_key::LogKey;
 use crate::commit::{
     Alive, AudienceId, AudienceRecord, ConversationKind, ConversationRecord, Lingerer, LogRecord,
-    Op,
+    NetworkId, Op,
 };
 use crate::{Now, SessionId};
 
@@ -53,13 +53,14 @@ impl Conversations {
         loaded
     }
 
-    /// Loads the audiences, and the peers that were present when the last run ended. `alive` is the
-    /// last sign of life, if the node is still on the same network.
+    /// Loads the audiences, and the peers that were present when the last run ended and were reached
+    /// by one of these networks. `alive` is the last sign of life.
     pub(super) fn load_presence(
         &mut self,
         audiences: Vec<AudienceRecord>,
         lingerers: Vec<(ConversationId, Vec<Lingerer>)>,
         alive: Option<Alive>,
+        networks: &BTreeSet<NetworkId>,
         now: Now,
     ) {
         for record in audiences {
@@ -69,10 +70,10 @@ impl Conversations {
         for (id, lingerers) in lingerers {
             if let Some(alive) = alive {
                 let audiences = &mut self.at_mut(id).audiences;
-                audiences.load(&lingerers, alive.at_ms, now);
+                audiences.load(&lingerers, alive.at_ms, networks, now);
             }
-            // The peers of another network are not present any more. The next start on this network
-            // must not find them.
+            // The peers of a network that was left are not present any more. The next start on that
+            // network must not find them.
             self.unsaved.insert(id);
         }
     }
@@ -142,12 +143,18 @@ impl Conversations {
     // Entries.
 
     /// The audience of entries that arrive now, with an op if it is a new one.
-    pub(super) fn stamp(&mut self, id: ConversationId, now: Now, ops: &mut Vec<Op>) -> AudienceId {
+    pub(super) fn stamp(
+        &mut self,
+        id: ConversationId,
+        networks: &BTreeSet<NetworkId>,
+        now: Now,
+        ops: &mut Vec<Op>,
+    ) -> AudienceId {
         let conversation = self.by_id.get_mut(&id);
         let conversation = conversation.expect("conversations are never removed");
         if conversation.is_open_room() {
             let audiences = &mut conversation.audiences;
-            audiences.stamp(id, &mut self.last_audience, now, ops)
+            audiences.stamp(id, &mut self.last_audience, networks, now, ops)
         } else {
             AudienceId::MEMBERS
         }
@@ -225,11 +232,12 @@ impl Conversations {
         self.unsaved.insert(id);
     }
 
-    /// Nobody who was present on the former network is known to be present on this one.
-    pub(super) fn network_changed(&mut self) {
+    /// The node is on these networks now. The peers that were reached by another one are not known
+    /// to be present any more.
+    pub(super) fn networks_changed(&mut self, networks: &BTreeSet<NetworkId>) {
         for (id, conversation) in &mut self.by_id {
             if conversation.is_open_room() {
-                conversation.audiences.network_changed();
+                conversation.audiences.networks_changed(networks);
                 self.unsaved.insert(*id);
             }
         }

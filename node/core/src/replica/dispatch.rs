@@ -31,10 +31,10 @@ impl Replica {
             Input::Part(token, conversation) => self.part(token, conversation),
             Input::Block(author) => self.block(author),
             Input::Unblock(author) => self.unblock(author),
-            Input::SessionUp(session, peer) => self.session_up(session, peer),
+            Input::SessionUp(session, peer, network) => self.session_up(session, peer, network),
             Input::SessionRooms(session, rooms) => self.session_rooms(session, &rooms),
             Input::SessionDown { session, goodbye } => self.session_down(session, goodbye),
-            Input::Confirmed(session) => self.confirmed(session),
+            Input::Confirmed(session, network) => self.confirmed(session, network),
             Input::Frame(session, frame) => self.frame(session, frame),
             Input::Batch(session, batch) => self.batch(session, batch),
             Input::BatchesWritten(session, bytes) => self.batches_written(session, bytes),
@@ -47,7 +47,7 @@ impl Replica {
             Input::NewcomerCut(session, conversation, cut) => {
                 self.newcomer_cut(session, conversation, &cut)
             }
-            Input::NetworkChanged(network) => self.network_changed(network),
+            Input::NetworksChanged(networks) => self.networks_changed(networks),
             Input::Flush => self.save_changes(),
             Input::Timeout => self.timeout(),
         }
@@ -87,7 +87,7 @@ fn session_of(input: &Input) -> Option<SessionId> {
     match input {
         Input::SessionRooms(session, _)
         | Input::SessionDown { session, .. }
-        | Input::Confirmed(session)
+        | Input::Confirmed(session, _)
         | Input::Frame(session, _)
         | Input::Batch(session, _)
         | Input::BatchesWritten(session, _)
@@ -103,7 +103,7 @@ fn session_of(input: &Input) -> Option<SessionId> {
         | Input::SessionUp(..)
         | Input::Committed(_)
         | Input::CommitFailed(..)
-        | Input::NetworkChanged(_)
+        | Input::NetworksChanged(_)
         | Input::Flush
         | Input::Timeout => None,
     }

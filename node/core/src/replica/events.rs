@@ -11,7 +11,7 @@ use hobnob_protocol::{
 
 use super::refusal::Refusal;
 use crate::SessionId;
-use crate::commit::{Commit, CommitId};
+use crate::commit::{Commit, CommitId, NetworkId};
 
 /// A number that the caller chooses, to recognise the answer to an append, a join or a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,8 +50,9 @@ pub enum Input {
     Block(PeerId),
     /// The block of this author ends. Entries that were missed are requested.
     Unblock(PeerId),
-    /// A session is up: both Hellos were exchanged.
-    SessionUp(SessionId, PeerId),
+    /// A session is up: both Hellos were exchanged. The network is the one by which the peer was
+    /// reached, or `None` for a relay, which this machine does not leave when it changes networks.
+    SessionUp(SessionId, PeerId, Option<NetworkId>),
     /// The rooms that both ends of the session are in, as they have proved to each other.
     SessionRooms(SessionId, BTreeSet<ConversationId>),
     /// A session has ended.
@@ -61,8 +62,9 @@ pub enum Input {
         /// Whether the peer said goodbye.
         goodbye: bool,
     },
-    /// The peer has answered a question that was asked after our network last changed.
-    Confirmed(SessionId),
+    /// The peer has answered a question that was asked after our networks last changed. The network
+    /// is the one by which the peer is reached now.
+    Confirmed(SessionId, Option<NetworkId>),
     /// A frame about logs arrived.
     Frame(SessionId, Frame),
     /// A batch arrived.
@@ -80,8 +82,8 @@ pub enum Input {
     /// The answer to [`Output::FindNewcomerCut`]: the first entry of each log that a newcomer may
     /// read.
     NewcomerCut(SessionId, ConversationId, BTreeMap<LogName, Seq>),
-    /// The node is on other networks than before. Holds their fingerprint.
-    NetworkChanged(u64),
+    /// The node is on other networks than before: on these.
+    NetworksChanged(BTreeSet<NetworkId>),
     /// The node is about to stop: state that is saved lazily must be saved now.
     Flush,
     /// The time of [`Replica::poll_timeout`](super::Replica::poll_timeout) has come.

@@ -16,12 +16,14 @@ use super::session::Session;
 use super::state::Replica;
 use super::timers::Timer;
 use crate::SessionId;
-use crate::commit::Op;
+use crate::commit::{NetworkId, Op};
 
 impl Replica {
-    pub(super) fn session_up(&mut self, id: SessionId, peer: PeerId) {
+    pub(super) fn session_up(&mut self, id: SessionId, peer: PeerId, network: Option<NetworkId>) {
         self.open_direct(peer);
-        self.sessions.add(Session::new(id, peer, self.now.mono));
+        let heard = network.is_none_or(|network| self.networks.contains(&network));
+        let session = Session::new(id, peer, network, heard, self.now.mono);
+        self.sessions.add(session);
         self.share(id, ConversationId::direct(self.identity.id, peer));
     }
 
@@ -51,18 +53,28 @@ impl Replica {
         self.sessions.at(id).syncs.keys().copied().collect()
     }
 
-    /// The peer has answered on the network that this node is on now. Entries that arrived since
-    /// the network changed are for it as well.
-    pub(super) fn confirmed(&mut self, id: SessionId) {
+    /// The peer has answered on a network that this node is on now. Entries that arrived since the
+    /// node left another network are for the peer as well.
+    pub(super) fn confirmed(&mut self, id: SessionId, network: Option<NetworkId>) {
+        if network.is_some_and(|network| !self.networks.contains(&network)) {
+            // The node has left this network again. Another question was asked since.
+            return;
+        }
         let session = self.sessions.at_mut(id);
-        session.heard = true;
+        (session.heard, session.network) = (true, network);
         let peer = session.peer;
         for shared in self.shared_by(id) {
-            let audiences = &mut self.conversations.at_mut(shared).audiences;
-            let grown = audiences.confirmed(peer);
+            let conversation = self.conversations.at_mut(shared);
+            if !conversation.is_open_room() {
+                continue;
+            }
+            let audiences = &mut conversation.audiences;
+            let grown = audiences.confirmed(peer, id, network);
+            self.presence_changed(shared);
             if grown.is_empty() {
                 continue;
             }
+            let audiences = &self.conversations.at(shared).audiences;
             let wall_ms = self.now.wall_ms;
             let record = |grown| Op::Audience(audiences.record(grown, shared, wall_ms));
             let ops = grown.into_iter().map(record).collect();
@@ -72,16 +84,19 @@ impl Replica {
         }
     }
 
-    pub(super) fn network_changed(&mut self, network: u64) {
-        if network == self.network {
+    pub(super) fn networks_changed(&mut self, networks: BTreeSet<NetworkId>) {
+        if networks == self.networks {
             return;
         }
-        self.network = network;
         for (_, session) in self.sessions.iter_mut() {
-            session.heard = false;
+            let is_left = |network| !networks.contains(&network);
+            if session.network.is_some_and(is_left) {
+                session.heard = false;
+            }
         }
-        self.conversations.network_changed();
-        // A crash must not leave the former network's peers with this network's name.
+        self.conversations.networks_changed(&networks);
+        self.networks = networks;
+        // After a crash, the peers of a network that was left must not be found again.
         self.save_sign_of_life();
     }
 
@@ -90,7 +105,10 @@ impl Replica {
         let early_digest = session.share(shared);
         let conversation = self.conversations.at_mut(shared);
         if conversation.is_open_room() {
-            conversation.audiences.came(session.peer, session.heard);
+            let (network, heard) = (session.network, session.heard);
+            conversation
+                .audiences
+                .came(session.peer, id, network, heard);
             self.presence_changed(shared);
         }
         self.send_digest(id, shared);
@@ -107,7 +125,7 @@ impl Replica {
         let conversation = self.conversations.at_mut(shared);
         let orphaned = conversation.pulls.drop_session(id);
         if conversation.is_open_room() {
-            conversation.audiences.went(peer, goodbye, self.now);
+            conversation.audiences.went(peer, id, goodbye, self.now);
             self.presence_changed(shared);
         }
         for author in orphaned {

@@ -161,9 +161,9 @@ impl Replica {
         let (mut ops, mut steps) = (Vec::new(), Vec::new());
         let conversation = self.conversations.at_mut(name.conversation);
         conversation.store_record(&mut ops, &mut steps);
-        let audience = self
-            .conversations
-            .stamp(name.conversation, self.now, &mut ops);
+        let audience =
+            self.conversations
+                .stamp(name.conversation, &self.networks, self.now, &mut ops);
         self.conversations.accept(&batch);
         for (from, to) in pieces.iter() {
             ops.push(Op::Append {

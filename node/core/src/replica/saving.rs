@@ -116,8 +116,8 @@ impl Replica {
         }
     }
 
-    /// Saves everything in one commit. A crash must not separate the network that the node was on
-    /// from the peers that were present.
+    /// Saves everything in one commit. A crash must not separate the sign of life from the peers that
+    /// were present.
     fn save(&mut self) {
         let (lingerers, mut ops) = self.conversations.save_presence(self.now);
         let receipts = self.receipts.take_unsaved();
@@ -127,7 +127,6 @@ impl Replica {
         }
         ops.push(Op::Alive(Alive {
             at_ms: self.now.wall_ms,
-            network: self.network,
         }));
         let saved = AfterCommit::Saved {
             lingerers,

@@ -13,6 +13,7 @@ use super::log_key::LogKey;
 use super::outgoing::{FairKey, Outgoing};
 use super::session_sync::SessionSync;
 use crate::SessionId;
+use crate::commit::NetworkId;
 
 /// Maximum bytes of frames that are not written yet. Above this, a session gets only frames that it
 /// can't do without.
@@ -34,12 +35,20 @@ pub(super) struct Session {
     announced: usize,
     /// Digests of rooms that arrived before this end knew that it shares them.
     early_digests: BTreeMap<ConversationId, Digest>,
-    /// Whether the peer has answered since our network last changed.
+    /// The network by which the peer is reached. `None` for a relay.
+    pub(super) network: Option<NetworkId>,
+    /// Whether the peer has answered since the node left another network by which it was reached.
     pub(super) heard: bool,
 }
 
 impl Session {
-    pub(super) fn new(id: SessionId, peer: PeerId, now: Duration) -> Self {
+    pub(super) fn new(
+        id: SessionId,
+        peer: PeerId,
+        network: Option<NetworkId>,
+        heard: bool,
+        now: Duration,
+    ) -> Self {
         Self {
             id,
             peer,
@@ -49,7 +58,8 @@ impl Session {
             budget: Budget::new(now),
             announced: 0,
             early_digests: BTreeMap::new(),
-            heard: true,
+            network,
+            heard,
         }
     }
 

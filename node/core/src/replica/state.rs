@@ -20,7 +20,7 @@ use super::receipts::Receipts;
 use super::recent::Recent;
 use super::session::Sessions;
 use super::timers::{Timer, Timers};
-use crate::commit::{ConversationKind, ConversationRecord, Loaded};
+use crate::commit::{ConversationKind, ConversationRecord, Loaded, NetworkId};
 use crate::{Now, Rng, SessionId};
 
 /// How often a random member of each room is asked to compare digests.
@@ -31,8 +31,8 @@ pub(super) const ANTI_ENTROPY_EVERY: Duration = Duration::from_secs(30);
 pub struct Replica {
     pub(super) identity: Identity,
     pub(super) now: Now,
-    /// Fingerprint of the networks that the node is on.
-    pub(super) network: u64,
+    /// The networks that the node is on.
+    pub(super) networks: BTreeSet<NetworkId>,
     pub(super) rng: Rng,
     pub(super) conversations: Conversations,
     pub(super) sessions: Sessions,
@@ -48,19 +48,30 @@ pub struct Replica {
 impl Replica {
     /// Starts from what the store holds. `run` names the logs that this run writes, so it is a
     /// fresh random number at each start.
-    pub fn new(key: Arc<SecretKey>, run: u64, network: u64, now: Now, loaded: Loaded) -> Self {
+    pub fn new(
+        key: Arc<SecretKey>,
+        run: u64,
+        networks: BTreeSet<NetworkId>,
+        now: Now,
+        loaded: Loaded,
+    ) -> Self {
         let mut conversations = Conversations::load(
             loaded.conversations,
             loaded.logs,
             loaded.lamport,
             loaded.last_audience,
         );
-        let same_network = loaded.alive.filter(|alive| alive.network == network);
-        conversations.load_presence(loaded.audiences, loaded.lingerers, same_network, now);
+        conversations.load_presence(
+            loaded.audiences,
+            loaded.lingerers,
+            loaded.alive,
+            &networks,
+            now,
+        );
         let mut replica = Self {
             identity: Identity::new(key, run),
             now,
-            network,
+            networks,
             rng: Rng::new(run),
             conversations,
             sessions: Sessions::default(),

@@ -18,11 +18,14 @@ use hobnob_protocol::{
 use super::events::{Input, Output, Token};
 use super::refusal::Refusal;
 use super::state::Replica;
-use crate::commit::{CommitId, Loaded};
+use crate::commit::{CommitId, Loaded, NetworkId};
 use crate::{Now, SessionId};
 
 /// The replica under test belongs to this peer.
 pub(super) const ME: u8 = 1;
+
+/// The network that all peers are reached by.
+const NETWORK: NetworkId = NetworkId(7);
 
 pub(super) fn key(n: u8) -> SecretKey {
     SecretKey::from_seed([n; 32])
@@ -122,7 +125,13 @@ impl Bench {
             wall_ms: 1_000_000_000,
         };
         let mut bench = Self {
-            replica: Replica::new(Arc::new(key(ME)), 42, 7, now, loaded),
+            replica: Replica::new(
+                Arc::new(key(ME)),
+                42,
+                BTreeSet::from([NETWORK]),
+                now,
+                loaded,
+            ),
             now,
         };
         // The first sign of life is not what these tests are about.
@@ -170,7 +179,7 @@ impl Bench {
 
     /// A session with a peer begins. The peer holds nothing yet.
     pub(super) fn connect(&mut self, session: u64, n: u8) -> Vec<Output> {
-        let mut outputs = self.settle(Input::SessionUp(SessionId(session), peer(n)));
+        let mut outputs = self.settle(Input::SessionUp(SessionId(session), peer(n), Some(NETWORK)));
         outputs.extend(self.heads(session, direct(n), &[]));
         outputs
     }

@@ -2,7 +2,7 @@
 
 use hobnob_protocol::Ranges;
 
-use hobnob_core::commit::{Alive, AudienceRecord, Lingerer, Run};
+use hobnob_core::commit::{Alive, AudienceRecord, Lingerer, NetworkId, Run};
 
 use super::super::{KnownPeer, PEERS_MAX};
 use super::*;
@@ -48,10 +48,12 @@ fn a_restart_loads_everything() {
     let lingerers = vec![
         Lingerer {
             peer: peer(9),
+            network: None,
             dropped_at_ms: None,
         },
         Lingerer {
             peer: peer(2),
+            network: Some(NetworkId(u64::MAX)),
             dropped_at_ms: Some(7),
         },
     ];
@@ -61,10 +63,7 @@ fn a_restart_loads_everything() {
         formed_at_ms,
         peers,
     };
-    let alive = Alive {
-        at_ms: 99,
-        network: u64::MAX,
-    };
+    let alive = Alive { at_ms: 99 };
     home.commit(vec![the_lobby(true), direct(3)]);
     home.commit(vec![
         Op::Audience(of(1, 10, vec![peer(1), peer(2)])),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hobnob_protocol::Ranges;
 use proptest::prelude::*;
 
-use hobnob_core::commit::{Alive, AudienceRecord, Lingerer};
+use hobnob_core::commit::{Alive, AudienceRecord, Lingerer, NetworkId};
 
 use super::*;
 
@@ -39,7 +39,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (0..LOGS, 0u8..3, 0u64..30).prop_map(|(log, peer, last)| Step::Acked { log, peer, last }),
         1 => proptest::collection::vec((0u8..5, proptest::option::of(0u64..9)), 0..4).prop_map(Step::Lingerers),
         1 => (0u64..1_000).prop_map(Step::Audience),
-        1 => any::<u64>().prop_map(Step::Alive),
+        1 => (0..u64::MAX / 4).prop_map(Step::Alive),
         1 => Just(Step::Restart),
     ]
 }
@@ -118,6 +118,7 @@ impl World {
                     .into_iter()
                     .map(|(number, dropped_at_ms)| Lingerer {
                         peer: peer(number),
+                        network: dropped_at_ms.map(NetworkId),
                         dropped_at_ms,
                     })
                     .collect();
@@ -135,11 +136,8 @@ impl World {
                 self.home.commit(vec![Op::Audience(record.clone())]);
                 self.model.audiences.push(record);
             }
-            Step::Alive(network) => {
-                self.model.alive = Some(Alive {
-                    at_ms: network / 4,
-                    network,
-                });
+            Step::Alive(at_ms) => {
+                self.model.alive = Some(Alive { at_ms });
                 self.home
                     .commit(self.model.alive.map(Op::Alive).into_iter().collect());
             }

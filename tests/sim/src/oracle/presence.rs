@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hobnob_core::commit::{Commit, CommitId, Op};
+use hobnob_core::commit::{Commit, CommitId, NetworkId, Op};
 use hobnob_protocol::PeerId;
 
 use super::super::disk::Durable;
@@ -23,6 +23,15 @@ pub(crate) struct Left {
     /// Whether the peer was still present at that time. The store then counts from the peer's last
     /// sign of life.
     here: bool,
+    /// The network by which the node reached the peer. `None` for a relay.
+    network: Option<NetworkId>,
+}
+
+/// The networks by which a node reaches a peer and by which the peer was confirmed.
+type Reached = Vec<Option<NetworkId>>;
+
+fn is_on(network: Option<NetworkId>, networks: &BTreeSet<NetworkId>) -> bool {
+    network.is_none_or(|network| networks.contains(&network))
 }
 
 /// The presence in the open room as one node saw it.
@@ -35,13 +44,8 @@ pub(super) struct Presence {
     /// Writes to the store that are not durable yet.
     pub(super) saving: BTreeMap<CommitId, (u64, BTreeMap<PeerId, Left>)>,
     changes: Vec<u64>,
-    /// Present peers that were confirmed on this network.
-    heard: BTreeSet<PeerId>,
-    network: u64,
-    /// The peers before the last network change, the former network, and the time of the change.
-    before: Option<(BTreeMap<PeerId, Left>, u64, u64)>,
-    /// Audiences that a peer joins when it is confirmed on this network.
-    unconfirmed: Vec<(usize, PeerId)>,
+    /// Audiences that a peer joins when it is confirmed by one of these networks.
+    unconfirmed: Vec<(usize, PeerId, BTreeSet<NetworkId>)>,
 }
 
 /// The audience of an entry of the open room, as one node saw it.
@@ -52,16 +56,11 @@ pub(super) struct Audience {
 }
 
 impl Oracle {
-    pub(crate) fn started(&mut self, node: usize, network: u64) {
+    pub(crate) fn started(&mut self, node: usize, networks: &BTreeSet<NetworkId>) {
         let presence = &mut self.presence[node];
-        if presence.network != network {
-            presence.left.clear();
-            if let Some((left, _, _)) = presence.before.take().filter(|(_, was, _)| *was == network)
-            {
-                presence.left = left;
-            }
-        }
-        presence.network = network;
+        presence
+            .left
+            .retain(|_, left| is_on(left.network, networks));
         presence
             .left
             .values_mut()
@@ -101,16 +100,8 @@ impl Oracle {
         let left = self.as_stored(node, now, here, disk_was_full);
         let presence = &mut self.presence[node];
         presence.left = left;
-        if presence
-            .before
-            .as_ref()
-            .is_some_and(|(_, _, at)| now - at > LAZY && !disk_was_full)
-        {
-            presence.before = None;
-        }
         presence.saving.clear();
         presence.unconfirmed.clear();
-        presence.heard.clear();
     }
 
     pub(crate) fn restored(
@@ -118,7 +109,6 @@ impl Oracle {
         node: usize,
         now: u64,
         left: BTreeMap<PeerId, Left>,
-        network: u64,
         in_secret_since: Option<u64>,
         durable: &Durable,
     ) {
@@ -126,8 +116,6 @@ impl Oracle {
         self.in_secret_since[node] = in_secret_since;
         let presence = &mut self.presence[node];
         presence.left = left;
-        presence.network = network;
-        presence.before = None;
         let held = durable
             .logs
             .iter()
@@ -137,39 +125,39 @@ impl Oracle {
         self.last_in_log[node].clear();
     }
 
-    pub(crate) fn network_changed(
+    pub(crate) fn networks_changed(
         &mut self,
         node: usize,
         now: u64,
-        network: u64,
-        here: BTreeMap<PeerId, Left>,
+        networks: &BTreeSet<NetworkId>,
     ) {
         let presence = &mut self.presence[node];
-        presence.left.clear();
-        presence.before = Some((here, presence.network, now));
-        presence.network = network;
-        presence.unconfirmed.clear();
-        presence.heard.clear();
+        presence
+            .left
+            .retain(|_, left| is_on(left.network, networks));
+        presence
+            .unconfirmed
+            .retain(|(_, _, then)| !then.is_disjoint(networks));
         presence.changes.push(now);
     }
 
-    pub(crate) fn confirmed(&mut self, node: usize, peer: PeerId) {
-        self.presence[node].heard.insert(peer);
-        let grown: Vec<_> = self.presence[node]
+    pub(crate) fn confirmed(&mut self, node: usize, peer: PeerId, network: Option<NetworkId>) {
+        let presence = &mut self.presence[node];
+        presence.left.remove(&peer);
+        let grown: Vec<_> = presence
             .unconfirmed
-            .extract_if(.., |(_, of)| *of == peer)
+            .extract_if(.., |(_, of, then)| *of == peer && is_on(network, then))
             .collect();
-        for (audience, peer) in grown {
+        for (audience, peer, _) in grown {
             self.audiences[audience].may.insert(peer);
         }
     }
 }
 
 impl World {
-    /// The peers that share the open room with the node on a session, and whether each is confirmed
-    /// on its network.
-    fn here(&self, node: usize) -> BTreeMap<PeerId, bool> {
-        let mut here = BTreeMap::new();
+    /// The peers that share the open room with the node on a session, and how each is reached.
+    fn here(&self, node: usize) -> BTreeMap<PeerId, Reached> {
+        let mut here = BTreeMap::<_, Reached>::new();
         let Some(lobby) = self.oracle.lobby else {
             return here;
         };
@@ -178,8 +166,8 @@ impl World {
                 let it = &conn.ends[end];
                 if it.node == node && it.live() && it.shared.contains(&lobby) {
                     let peer = self.nodes[conn.ends[1 - end].node].id;
-                    *here.entry(peer).or_default() |=
-                        it.confirmed || self.oracle.presence[node].heard.contains(&peer);
+                    let reached = here.entry(peer).or_default();
+                    reached.extend(it.confirmed.then_some(it.network));
                 }
             }
         }
@@ -211,46 +199,42 @@ impl World {
         if before.keys().ne(after.keys()) {
             presence.changes.push(now);
         }
-        for (peer, confirmed) in &before {
+        for (peer, reached) in &before {
             if !after.contains_key(peer) {
-                presence.unconfirmed.retain(|(_, of)| of != peer);
-                presence.heard.remove(peer);
-                if !goodbye && *confirmed {
-                    presence.left.insert(
-                        *peer,
-                        Left {
-                            at: now,
-                            sure: true,
-                            here: false,
-                        },
-                    );
-                }
+                presence.unconfirmed.retain(|(_, of, _)| of != peer);
+            }
+            let lost = reached.last().copied();
+            let still = after.get(peer).is_some_and(|reached| !reached.is_empty());
+            if let Some(network) = lost.filter(|_| !goodbye && !still) {
+                let left = Left {
+                    at: now,
+                    sure: true,
+                    here: false,
+                    network,
+                };
+                presence.left.insert(*peer, left);
             }
         }
-        for (peer, confirmed) in after {
-            presence.left.remove(&peer);
-            if confirmed {
-                presence.heard.insert(peer);
+        for (peer, reached) in after {
+            if !reached.is_empty() {
+                presence.left.remove(&peer);
             }
         }
     }
 
     /// The state if all present peers disconnected now.
     pub(crate) fn left_if_it_ended_now(&self, node: usize) -> BTreeMap<PeerId, Left> {
-        let here = self
-            .here(node)
-            .into_iter()
-            .filter(|(_, confirmed)| *confirmed);
         let mut left = self.oracle.presence[node].left.clone();
-        left.extend(here.map(|(peer, _)| {
-            (
-                peer,
-                Left {
-                    at: self.now,
-                    sure: false,
-                    here: true,
-                },
-            )
+        let here = self.here(node).into_iter();
+        left.extend(here.filter_map(|(peer, reached)| {
+            let network = *reached.last()?;
+            let left = Left {
+                at: self.now,
+                sure: false,
+                here: true,
+                network,
+            };
+            Some((peer, left))
         }));
         left
     }
@@ -305,12 +289,13 @@ impl World {
         let presence = &mut self.oracle.presence[node];
         let mut audience = Audience::default();
         let number = self.oracle.audiences.len();
-        for (peer, confirmed) in here {
-            if confirmed {
+        for (peer, reached) in here {
+            if reached.is_empty() {
+                let networks = self.nodes[node].networks.clone();
+                presence.unconfirmed.push((number, peer, networks));
+            } else {
                 audience.may.insert(peer);
                 audience.must.insert(peer);
-            } else {
-                presence.unconfirmed.push((number, peer));
             }
         }
         for (peer, left) in &presence.left {

@@ -1,6 +1,9 @@
 //! The single faults of a storm.
 
+use hobnob_core::commit::NetworkId;
+
 use super::*;
+use crate::world::main_network;
 
 impl World {
     pub(super) fn cut_one(&mut self) {
@@ -42,14 +45,11 @@ impl World {
         }
         let left = self.left_as_stored(node);
         let it = &self.nodes[node];
-        // A store that was never written contains no network.
-        let network = it.disk.durable.network().unwrap_or(it.network);
         let in_secret_since = self.oracle.in_secret_since[node];
         let durable = it.disk.durable.clone();
         self.nodes[node].backup = Some(Backup {
             durable,
             left,
-            network,
             in_secret_since,
         });
     }
@@ -60,8 +60,34 @@ impl World {
         }
         let place = self.pick(3);
         if place != self.nodes[node].place {
-            self.network_changed(node, place as u64 + 1, place);
+            self.move_to(node, place);
         }
+    }
+
+    /// Moves a node to a place. It keeps its other networks.
+    pub(crate) fn move_to(&mut self, node: usize, place: usize) {
+        let mut networks = self.nodes[node].networks.clone();
+        networks.remove(&main_network(self.nodes[node].place));
+        networks.insert(main_network(place));
+        self.networks_changed(node, networks, place);
+    }
+
+    /// Adds a network, or takes one away, or replaces all. The node stays where it is.
+    pub(super) fn change_networks(&mut self, node: usize) {
+        let place = self.nodes[node].place;
+        let mut networks = self.nodes[node].networks.clone();
+        match self.below(3) {
+            0 => networks.clear(),
+            1 if networks.len() > 1 => {
+                let at = self.pick(networks.len());
+                let of_all = networks.iter().nth(at).copied();
+                networks.remove(&of_all.expect("below the length"));
+                return self.networks_changed(node, networks, place);
+            }
+            _ => {}
+        }
+        networks.insert(NetworkId(self.rng.draw()));
+        self.networks_changed(node, networks, place);
     }
 
     pub(super) fn part_one(&mut self, node: usize) {

@@ -23,14 +23,14 @@ impl World {
             fault,
             it.key.clone(),
             it.run,
-            it.network,
+            it.networks.clone(),
             now,
             it.disk.durable.loaded(),
         );
         it.replica = Some(replica);
         let life = it.life;
         self.note(|| format!("n{node} starts, run {life}"));
-        self.oracle.started(node, self.nodes[node].network);
+        self.oracle.started(node, &self.nodes[node].networks);
         let rooms = self.script.rooms_at_start(node);
         for (name, key, open) in rooms {
             if !self.is_in(node, key.tag()) {
@@ -93,7 +93,6 @@ impl World {
             node,
             now,
             backup.left,
-            backup.network,
             backup.in_secret_since,
             &self.nodes[node].disk.durable,
         );
