@@ -292,7 +292,7 @@ fn weight(event: &Event) -> usize {
             Body::Offer(offer) => offer.name.len() + offer.media.len(),
             Body::Unknown { bytes, .. } => bytes.len(),
         },
-        Event::Notice(notice) => notice.text.len(),
+        Event::Notice(notice) => notice.reason.text_len(),
         Event::File(file) => file.offer.name.len() + file.offer.media.len(),
         Event::Listening { .. } | Event::Peer(_) | Event::Receipt { .. } => 0,
     };
@@ -302,13 +302,14 @@ fn weight(event: &Event) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Notice;
+    use crate::{Notice, NoticeReason};
 
     fn notice(number: u64, bytes: usize) -> Event {
         Event::Notice(Notice {
             number,
-            code: "clock".into(),
-            text: "x".repeat(bytes),
+            reason: NoticeReason::StoreError {
+                why: "x".repeat(bytes),
+            },
             peer: None,
         })
     }

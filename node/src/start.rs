@@ -22,7 +22,7 @@ use super::events::Publisher;
 use super::transfers::messages::{EngineHandle, ToTransfers};
 use super::transfers::pictures::Pictures;
 use super::transfers::{self, TransferTask};
-use super::{Config, Node, RELAYS_MAX, StartError};
+use super::{Config, Node, NoticeReason, RELAYS_MAX, StartError};
 use crate::net::endpoint::Endpoint;
 use crate::net::interfaces::Interfaces;
 use crate::net::mdns::Discovery;
@@ -270,6 +270,8 @@ fn find_peers(engine: &mut Engine, run: u64) {
     let (found, queue) = mpsc::channel(256);
     match Discovery::start(engine.id(), run, engine.bound_addr(), found) {
         Ok(discovery) => engine.discover(discovery, queue),
-        Err(error) => engine.notice("no-discovery", error.to_string()),
+        Err(error) => engine.notice(NoticeReason::NoDiscovery {
+            why: error.to_string(),
+        }),
     }
 }

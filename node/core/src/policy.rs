@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hobnob_protocol::{Nickname, PeerId, close};
+use serde::{Deserialize, Serialize};
 
 use super::Now;
 use super::name_keys::same_name;
@@ -35,7 +36,8 @@ pub struct PeerPolicy {
 }
 
 /// Why a peer may not have a session now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum DenyReason {
     /// The user has blocked the peer.
     Blocked,

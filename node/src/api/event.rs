@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use hobnob_protocol::PeerId;
 
 use super::message::{DeliveryState, Message, MessageId};
+use super::notice::Notice;
 use super::peer::PeerInfo;
-use super::status::Notice;
 use crate::files::FileInfo;
 
 /// Something that happened: see [`Node::events`](crate::Node::events).
@@ -18,7 +18,7 @@ use crate::files::FileInfo;
 ///     match event {
 ///         Event::Message(message) => println!("<{}> {:?}", message.name, message.body),
 ///         Event::Receipt { id, peer, state: DeliveryState::Delivered } => println!("{id} is on disk at {}", peer.short()),
-///         Event::Notice(notice) => println!("* {}", notice.text),
+///         Event::Notice(notice) => println!("* {:?}", notice.reason),
 ///         _ => {}
 ///     }
 /// }

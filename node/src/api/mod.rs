@@ -5,16 +5,18 @@
 mod config;
 mod event;
 mod message;
+mod notice;
 mod peer;
 mod status;
 
 pub use self::config::{Config, RELAYS_MAX};
 pub use self::event::Event;
 pub use self::message::{ConversationRef, DeliveryState, HistoryQuery, Message, MessageId, Sent};
+pub use self::notice::{CopyEvidence, Notice, NoticeReason};
 pub use self::peer::{PathKind, PeerInfo, PeerState};
-pub use self::status::{Notice, RelayInfo, RoomInfo, Status};
+pub use self::status::{RelayInfo, RoomInfo, Status};
 pub use hobnob_core::diagnosis::{
     Filtering, Finding, MachineFinding, Mapping, NetworkFinding, PeerFinding, ReachFinding,
     RelayFinding, Subject, Verdict,
 };
-pub use hobnob_core::policy::{KICKED_FOR, PeerPolicy};
+pub use hobnob_core::policy::{DenyReason, KICKED_FOR, PeerPolicy};

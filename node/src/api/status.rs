@@ -1,10 +1,11 @@
-//! The state of a node: its addresses, rooms and relays, and its notices.
+//! The state of a node: its addresses, rooms and relays.
 
-use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use hobnob_protocol::{HostPort, Nickname, PeerId, RoomName, Ticket};
 use serde::{Deserialize, Serialize};
+
+use super::notice::Notice;
 
 /// The state of a node.
 #[derive(Debug, Clone)]
@@ -62,20 +63,4 @@ pub struct RelayInfo {
     pub observed: Option<SocketAddr>,
     /// Why there is no connection, if that is known.
     pub why: Option<String>,
-}
-
-/// A message to the user about the node's condition. This type is also the JSON form.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Notice {
-    /// Counts the notices of a run, from 1.
-    pub number: u64,
-    /// A fixed word for programs: `own-entries-restored`, `identity-copied`, `conflict`,
-    /// `store-error`, `store-recovered`, `clock`, `no-discovery`, `turned-away`, `verified-name`,
-    /// `relay-up`, `relay-down`, `udp-blocked`, `relay-refused`, `relay-changed`, `relay-lies`,
-    /// `relay-doubtful`.
-    pub code: Cow<'static, str>,
-    /// One or two sentences for people, safe to show: what happened and what to do.
-    pub text: String,
-    /// The peer that the notice is about.
-    pub peer: Option<PeerId>,
 }

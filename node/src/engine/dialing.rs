@@ -16,6 +16,7 @@ use super::handshakes::GreetedConnection;
 use super::hello::HelloMaker;
 use super::internal::{DialReply, Met};
 use super::state::Engine;
+use crate::api::{CopyEvidence, NoticeReason};
 use crate::error::SendError;
 use crate::net::close::hang_up;
 use crate::net::endpoint::Accepted;
@@ -30,10 +31,8 @@ impl Engine {
             paths::Output::Close(session, reason) => self.close_session(session, reason),
             paths::Output::Copied(peer) => {
                 let name = self.peers.name(peer);
-                let text = format!(
-                    "{name} runs in two places at once. This node uses the connection with the one that started last."
-                );
-                self.reports.notice("identity-copied", text, Some(peer));
+                let copied = NoticeReason::IdentityCopied(CopyEvidence::PeerRunsTwice { name });
+                self.reports.notice(copied, Some(peer));
             }
         }
     }
@@ -127,7 +126,7 @@ impl Engine {
     pub(super) fn met(&mut self, met: Met) {
         match met {
             Met::Greeted { greeted, reply } => self.greeted(greeted, reply),
-            Met::Copy(addr) => self.reports.copied_by_unknown(&format!("at {addr}")),
+            Met::Copy(addr) => self.reports.copied_by_unknown(addr),
             Met::Failed { addr, error, reply } => {
                 let _ = reply.send(self.peer_last_at(addr, error));
             }
@@ -260,7 +259,7 @@ impl Engine {
         }
         if instance != self.instance {
             let at = greeted.connection.remote_address();
-            self.reports.copied_by(instance, &format!("at {at}"));
+            self.reports.copied_by(instance, at);
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::command::PolicyChange;
 use super::state::Engine;
-use crate::api::{Event, PeerInfo};
+use crate::api::{Event, NoticeReason, PeerInfo};
 use crate::error::PolicyError;
 use crate::store::StoreError;
 
@@ -83,13 +83,9 @@ impl Engine {
             return false;
         };
         if self.policy.note_name_taken(peer) {
-            let (name, short, id) = (nick.as_str(), verified.short(), peer.short());
-            let text = format!(
-                "Another peer uses the name {name}, but you have verified {name} with the key {short}. Its key is {id}. The connection was \
-                 refused, and nothing was sent. If {name} has a new key, compare the safety words over the telephone (`hobnob verify \
-                 {id}`), then run `hobnob verify {id} --confirm`."
-            );
-            self.reports.notice("verified-name", text, Some(peer));
+            let name = nick.as_str().to_owned();
+            self.reports
+                .notice(NoticeReason::VerifiedName { name, verified }, Some(peer));
         }
         true
     }
@@ -124,21 +120,8 @@ impl Engine {
             return;
         }
         let name = self.peers.name(peer);
-        let text = match reason {
-            DenyReason::Blocked => {
-                format!(
-                    "{name} has blocked this node. Your messages to them stay queued here, in case they unblock it."
-                )
-            }
-            DenyReason::NameTaken => format!(
-                "{name} has verified another peer with this node's nickname, and refuses this node. Choose another nickname, or compare \
-                 the safety words with them (`hobnob verify`)."
-            ),
-            DenyReason::Kicked => format!(
-                "{name} has disconnected this node for a while. Your messages to them stay queued until then."
-            ),
-        };
-        self.reports.notice("turned-away", text, Some(peer));
+        self.reports
+            .notice(NoticeReason::TurnedAway { name, reason }, Some(peer));
     }
 }
 

@@ -11,6 +11,7 @@ use hobnob_protocol::{ConversationId, PeerId, RelayAddr};
 use super::command::RELAY_SETTING;
 use super::relays::{ChannelOpening, DOUBTED_AT, NewLink, WentUp};
 use super::state::Engine;
+use crate::api::NoticeReason;
 use crate::clock::random;
 use crate::net::channels::RelayId;
 use crate::net::relay::{LinkEvent, RelayLink};
@@ -80,8 +81,8 @@ impl Engine {
             LinkEvent::Up { id, addr, welcome } => self.relay_up(relay, id, addr, &welcome),
             LinkEvent::Received(frame) => self.relay_frame(relay, frame),
             LinkEvent::Down(down) => {
-                if let Some((code, text)) = self.relays.went_down(relay, down) {
-                    self.reports.notice(code, text, None);
+                if let Some(reason) = self.relays.went_down(relay, down) {
+                    self.reports.notice(reason, None);
                 }
             }
         }
@@ -98,11 +99,12 @@ impl Engine {
             self.store
                 .set_setting(format!("{RELAY_SETTING}{at}"), identity.to_string());
         }
-        let text = format!(
-            "Registered with the relay at {at} ({}), which sees this node at {observed}.",
-            identity.short()
-        );
-        self.reports.notice("relay-up", text, None);
+        let reason = NoticeReason::RelayUp {
+            relay: at.to_string(),
+            id: identity,
+            observed,
+        };
+        self.reports.notice(reason, None);
         // Sessions through an earlier connection with this relay continue as soon as they have
         // channels again.
         waited_for.extend(self.peers_through(id));
@@ -189,11 +191,11 @@ impl Engine {
             return;
         }
         if let Some(at) = self.relays.doubt(id) {
-            let text = format!(
-                "The relay at {at} names at least {DOUBTED_AT} peers, and none of them is reached through it: it does not forward messages, \
-                 or its list of peers is wrong. Your messages to them stay queued. Ask its operator, or use another relay."
-            );
-            self.reports.notice("relay-doubtful", text, None);
+            let reason = NoticeReason::RelayDoubtful {
+                relay: at.to_string(),
+                peers: DOUBTED_AT,
+            };
+            self.reports.notice(reason, None);
         }
     }
 
@@ -251,12 +253,10 @@ impl Engine {
         let Some((relay, _)) = self.network.channels().peer_at(addr) else {
             return;
         };
-        let text = format!(
-            "The relay at {} connected this node with {} instead of {}: the relay is broken or lies. Nothing was sent.",
-            self.relays.at(relay),
-            found.short(),
-            expected.short()
-        );
-        self.reports.notice("relay-lies", text, Some(expected));
+        let reason = NoticeReason::RelayLies {
+            relay: self.relays.at(relay).to_string(),
+            found,
+        };
+        self.reports.notice(reason, Some(expected));
     }
 }

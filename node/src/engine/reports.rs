@@ -2,13 +2,14 @@
 //! copied identities. Each notice appears once.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
 
-use hobnob_core::diagnosis::{CLOCK_DIFFERENCE_MS, span};
+use hobnob_core::diagnosis::CLOCK_DIFFERENCE_MS;
 use hobnob_core::paths::Instance;
 use hobnob_protocol::PeerId;
 use tracing::{info, warn};
 
-use crate::api::{Event, Notice};
+use crate::api::{CopyEvidence, Event, Notice, NoticeReason};
 use crate::events::Publisher;
 use crate::store::StoreError;
 
@@ -52,9 +53,9 @@ impl Reports {
     }
 
     /// Logs and publishes a notice, and keeps it for `Node::status`.
-    pub(super) fn notice(&mut self, code: &'static str, text: String, peer: Option<PeerId>) {
-        info!(code, "{text}");
-        let notice = self.notices.add(code, text, peer);
+    pub(super) fn notice(&mut self, reason: NoticeReason, peer: Option<PeerId>) {
+        info!(?peer, "notice: {reason:?}");
+        let notice = self.notices.add(reason, peer);
         self.event(Event::Notice(notice));
     }
 
@@ -70,20 +71,14 @@ impl Reports {
     pub(super) fn store_failed(&mut self, error: &StoreError) {
         warn!("a commit failed: {error}");
         if !std::mem::replace(&mut self.store_failing, true) {
-            let text = format!(
-                "Messages cannot be stored: {error}. Nothing is acknowledged until they can be stored again."
-            );
-            self.notice("store-error", text, None);
+            let why = error.to_string();
+            self.notice(NoticeReason::StoreError { why }, None);
         }
     }
 
     pub(super) fn store_recovered(&mut self) {
         if std::mem::take(&mut self.store_failing) {
-            self.notice(
-                "store-recovered",
-                "Messages can be stored again.".to_owned(),
-                None,
-            );
+            self.notice(NoticeReason::StoreRecovered {}, None);
         }
     }
 
@@ -95,43 +90,37 @@ impl Reports {
         theirs_ms: u64,
         ours_ms: u64,
     ) {
-        let differ = theirs_ms.abs_diff(ours_ms);
-        if differ < CLOCK_DIFFERENCE_MS || !self.clocks.insert(peer) {
+        // Clocks are hostile input: a difference beyond the type's range is shown as its limit.
+        let ahead_ms = i64::try_from(i128::from(theirs_ms) - i128::from(ours_ms)).unwrap_or(
+            if theirs_ms > ours_ms {
+                i64::MAX
+            } else {
+                i64::MIN
+            },
+        );
+        if ahead_ms.unsigned_abs() < CLOCK_DIFFERENCE_MS || !self.clocks.insert(peer) {
             return;
         }
-        let relation = if theirs_ms > ours_ms {
-            "ahead of"
-        } else {
-            "behind"
-        };
-        let text = format!(
-            "The clock of {name} is {} {relation} this machine's: one of the two is wrong. Messages keep their order, but the times shown \
-             with them may be wrong.",
-            span(differ)
-        );
-        self.notice("clock", text, Some(peer));
+        let name = name.to_owned();
+        self.notice(NoticeReason::Clock { name, ahead_ms }, Some(peer));
     }
 
-    /// Another running node has this identity. `place` says where, as in "at 192.0.2.1:4626".
-    pub(super) fn copied(&mut self, place: &str) {
-        let text = format!(
-            "This identity is in use by another running node {place}. Messages may reach either of the two: stop one, and give it \
-             a home folder of its own."
-        );
-        self.notice("identity-copied", text, None);
+    /// Another running node has this identity.
+    pub(super) fn copied(&mut self, evidence: CopyEvidence) {
+        self.notice(NoticeReason::IdentityCopied(evidence), None);
     }
 
     /// As [`Reports::copied`], once for each instance.
-    pub(super) fn copied_by(&mut self, instance: Instance, place: &str) {
+    pub(super) fn copied_by(&mut self, instance: Instance, addr: SocketAddr) {
         if self.copies.insert(instance) {
-            self.copied(place);
+            self.copied(CopyEvidence::RunsAt { addr });
         }
     }
 
     /// As [`Reports::copied`], unless an instance is known already.
-    pub(super) fn copied_by_unknown(&mut self, place: &str) {
+    pub(super) fn copied_by_unknown(&mut self, addr: SocketAddr) {
         if self.copies.is_empty() {
-            self.copied(place);
+            self.copied(CopyEvidence::RunsAt { addr });
         }
     }
 }
@@ -144,12 +133,11 @@ struct Notices {
 }
 
 impl Notices {
-    fn add(&mut self, code: &'static str, text: String, peer: Option<PeerId>) -> Notice {
+    fn add(&mut self, reason: NoticeReason, peer: Option<PeerId>) -> Notice {
         self.last += 1;
         let notice = Notice {
             number: self.last,
-            code: code.into(),
-            text,
+            reason,
             peer,
         };
         if self.recent.len() == NOTICES_MAX {
@@ -162,13 +150,11 @@ impl Notices {
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
-
     use super::*;
 
-    fn codes(reports: &Reports) -> Vec<Cow<'static, str>> {
+    fn codes(reports: &Reports) -> Vec<&'static str> {
         let recent = reports.recent();
-        recent.into_iter().map(|notice| notice.code).collect()
+        recent.iter().map(|notice| notice.reason.code()).collect()
     }
 
     #[test]
@@ -194,14 +180,18 @@ mod tests {
             reports.compare_clocks(ann, "ann", 1_000, 1_000 + CLOCK_DIFFERENCE_MS);
         }
         assert_eq!(codes(&reports), ["clock"]);
-        assert!(reports.recent()[0].text.contains("behind"));
+        let behind = NoticeReason::Clock {
+            name: "ann".to_owned(),
+            ahead_ms: -CLOCK_DIFFERENCE_MS.cast_signed(),
+        };
+        assert_eq!(reports.recent()[0].reason, behind);
     }
 
     #[test]
     fn old_notices_are_dropped_and_numbers_go_on() {
         let mut reports = Reports::new(Publisher::new());
         for _ in 0..=NOTICES_MAX {
-            reports.notice("clock", "one of the two is wrong".to_owned(), None);
+            reports.notice(NoticeReason::StoreRecovered {}, None);
         }
         let recent = reports.recent();
         assert_eq!((recent.len(), recent[0].number), (NOTICES_MAX, 2));

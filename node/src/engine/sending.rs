@@ -12,7 +12,9 @@ use tracing::{debug, warn};
 
 use super::outbox::Sending;
 use super::state::Engine;
-use crate::api::{ConversationRef, DeliveryState, Event, Message, MessageId, Sent};
+use crate::api::{
+    ConversationRef, CopyEvidence, DeliveryState, Event, Message, MessageId, NoticeReason, Sent,
+};
 use crate::error::{NodeError, SendError};
 use crate::invariants;
 
@@ -277,12 +279,8 @@ impl Engine {
 
     fn own_restored(&mut self, peer: PeerId, count: u64) {
         let name = self.peers.name(peer);
-        let text = format!(
-            "{name} returned {count} messages that this node wrote but does not have: this home is an older copy, such as a backup. \
-             They are in the history again."
-        );
         self.reports
-            .notice("own-entries-restored", text, Some(peer));
+            .notice(NoticeReason::OwnEntriesRestored { name, count }, Some(peer));
     }
 
     /// The replica refused something that a session sent. The session may have ended since.
@@ -295,16 +293,13 @@ impl Engine {
             // One notice for each kind and session, so that no peer can flood the screen.
             Refusal::IdentityReused | Refusal::Conflict if !state.limits.is_news(refusal) => {}
             Refusal::IdentityReused => {
-                let text = format!(
-                    "{name} has messages under this node's identity that this node never wrote."
-                );
-                self.reports.notice("identity-copied", text, Some(peer));
+                let evidence = CopyEvidence::UnknownEntries { name };
+                self.reports
+                    .notice(NoticeReason::IdentityCopied(evidence), Some(peer));
             }
             Refusal::Conflict => {
-                let text = format!(
-                    "{name} sent messages that contradict earlier ones of the same author. They were rejected."
-                );
-                self.reports.notice("conflict", text, Some(peer));
+                self.reports
+                    .notice(NoticeReason::Conflict { name }, Some(peer));
             }
             // These happen between honest nodes too, when rooms change or entries overtake each
             // other.

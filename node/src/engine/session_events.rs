@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use super::session_state::SessionState;
 use super::state::Engine;
-use crate::api::Event;
+use crate::api::{CopyEvidence, Event};
 use crate::invariants;
 use crate::net::session::{Ended, Greeted, SessionEvent, SessionEventKind, StreamKind};
 use crate::transfers::messages::ToTransfers;
@@ -169,9 +169,7 @@ impl Engine {
         let replaced = closed_with(close::REPLACED);
         if replaced {
             let name = self.peers.name(peer);
-            self.reports.copied(&format!(
-                "that was started later and is connected to {name}"
-            ));
+            self.reports.copied(CopyEvidence::StartedLater { name });
         }
         let denied = code.and_then(DenyReason::of_code);
         self.tell_paths(paths::Input::Down {

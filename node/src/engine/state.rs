@@ -36,6 +36,7 @@ use super::relays::Relays;
 use super::reports::Reports;
 use super::sessions::Sessions;
 use super::tasks::Tasks;
+use crate::api::NoticeReason;
 use crate::clock::Clock;
 use crate::events::Publisher;
 use crate::net::demux::SideDatagram;
@@ -167,8 +168,8 @@ impl Engine {
     }
 
     /// Reports a problem at the start of the node.
-    pub(crate) fn notice(&mut self, code: &'static str, text: String) {
-        self.reports.notice(code, text, None);
+    pub(crate) fn notice(&mut self, reason: NoticeReason) {
+        self.reports.notice(reason, None);
     }
 
     /// Restores what earlier runs knew about peers, and dials those seen most recently.

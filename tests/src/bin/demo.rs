@@ -88,7 +88,7 @@ fn describe(event: &Value, nodes: &[Node]) -> Option<String> {
             Some(format!(
                 "{}{place}: {}",
                 nick(&event["from"]),
-                event["text"].as_str()?
+                event["code"].as_str()?
             ))
         }
         "receipt" if event["state"] == "delivered" => Some(format!(
@@ -96,7 +96,7 @@ fn describe(event: &Value, nodes: &[Node]) -> Option<String> {
             nick(&event["peer"]),
             event["id"].as_str()?
         )),
-        "notice" => Some(format!("notice: {}", event["text"].as_str()?)),
+        "notice" => Some(format!("notice: {}", event["code"].as_str()?)),
         _ => None,
     }
 }

@@ -14,7 +14,7 @@ fn a_kicked_node_is_informed_and_may_return() {
     let (_home, ann) = net.alone_behind(Nat::PortRestricted, "ann");
     wait_until_registered(&net, &ann);
     net.relay.run(&["kick", ann.id()]).expect(0);
-    assert_text(&ann.notices("relay-refused"), &["kicked", "operator"]);
+    assert_why(&ann.notices("relay-refused"), &["kicked", "operator"]);
     assert!(
         net.relay
             .row(ann.id())
@@ -34,12 +34,12 @@ fn a_banned_node_is_informed_and_stays_banned_when_the_relay_restarts() {
     );
     ann.sees(&bob);
     net.relay.run(&["ban", bob.id()]).expect(0);
-    assert_text(&bob.notices("relay-refused"), &["banned", "operator"]);
+    assert_why(&bob.notices("relay-refused"), &["banned", "operator"]);
     ann.loses_within(&bob, Duration::from_secs(30));
     net.relay.restart();
     wait_until_registered(&net, &ann);
     bob.restart();
-    assert_text(&bob.notices("relay-refused"), &["banned"]);
+    assert_why(&bob.notices("relay-refused"), &["banned"]);
     assert!(
         net.relay
             .row(bob.id())
@@ -59,7 +59,7 @@ fn a_relay_with_a_token_refuses_nodes_without_it() {
     let home = net.site(Nat::FullCone);
     let name = relay.name();
     let stranger = home.machine("stranger").up("stranger", &["--relay", &name]);
-    assert_text(&stranger.notices("relay-refused"), &["token"]);
+    assert_why(&stranger.notices("relay-refused"), &["token"]);
     let friend = home
         .machine("friend")
         .up("friend", &["--relay", &name, "--relay-token-file", &token]);
@@ -80,13 +80,9 @@ fn a_relay_with_a_new_identity_is_refused_with_advice() {
     ann.terminate();
     let another = net.relay.wipe().relay(&[]);
     ann.start();
-    assert_text(
-        &ann.notices("relay-changed"),
-        &[
-            "another identity",
-            &format!("--relay {}@{at}", another.id()),
-        ],
-    );
+    let notice = ann.notices("relay-changed");
+    assert_eq!(notice["relay"], at.as_str());
+    assert_eq!(notice["found"], another.id());
     assert_eq!(another.peers(), Vec::<Value>::new());
 }
 
@@ -97,7 +93,7 @@ fn blocked_udp_is_reported() {
     let home = net.internet.site(Nat::PortRestricted);
     home.block_udp();
     let ann = net.up(&home.machine("ann"), "ann");
-    assert_text(
+    assert_why(
         &ann.notices("udp-blocked"),
         &[
             "UDP is blocked",
@@ -122,13 +118,13 @@ fn a_stopped_relay_is_distinguished_from_an_unreachable_machine() {
     let (home, name) = (net.internet.site(Nat::Symmetric), net.relay.name());
     net.relay.terminate();
     let ann = home.machine("ann").up("ann", &["--relay", &name]);
-    assert_text(
+    assert_why(
         &ann.notices("relay-down"),
         &["no relay runs there", "nothing listens on UDP port 4627"],
     );
     net.relay.machine().unplug();
     let bob = home.machine("bob").up("bob", &["--relay", &name]);
-    assert_text(
+    assert_why(
         &bob.notices("relay-down"),
         &["nothing answers there", "is the address right"],
     );
@@ -145,10 +141,10 @@ fn a_dead_relay_is_reported_without_traffic() {
     let (_home, ann) = net.alone_behind(Nat::FullCone, "ann");
     wait_until_registered(&net, &ann);
     net.relay.kill9();
-    assert_text(&ann.notices("relay-down"), &["does not answer any more"]);
+    assert_why(&ann.notices("relay-down"), &["does not answer any more"]);
     let why = |event: &Value| {
         event["code"] == "relay-down"
-            && event["text"]
+            && event["why"]
                 .as_str()
                 .is_some_and(|text| text.contains("nothing listens"))
     };
@@ -207,8 +203,10 @@ fn wait_for_state(net: &RelayNet, node: &Node, state: &str) {
     );
 }
 
-fn assert_text(notice: &Value, words: &[&str]) {
-    let text = notice["text"].as_str().expect("a notice has a text");
+/// Checks the kind of a refusal and its cause.
+fn assert_why(notice: &Value, words: &[&str]) {
+    let why = notice["why"].as_str().expect("the notice has a cause");
+    let text = format!("{} {why}", notice["kind"].as_str().unwrap_or_default());
     for word in words {
         assert!(text.contains(word), "expected {word:?} in {text:?}");
     }

@@ -102,7 +102,7 @@ fn of_machine(finding: &MachineFinding) -> String {
         // If the others are ahead, this machine is behind.
         MachineFinding::Clock { ahead_ms } => format!(
             "this machine's clock is {} {} the others'",
-            span(ahead_ms.unsigned_abs()),
+            time_span(ahead_ms.unsigned_abs()),
             if *ahead_ms > 0 { "behind" } else { "ahead of" }
         ),
         MachineFinding::Disk { free_bytes: None } => "messages cannot be stored now".to_owned(),
@@ -402,7 +402,7 @@ fn of_peer(finding: &PeerFinding) -> String {
         }
         PeerFinding::ClockDiffers { peer, ahead_ms } => format!(
             "{peer}'s clock is {} {} this machine's: one of the two is wrong",
-            span(ahead_ms.unsigned_abs()),
+            time_span(ahead_ms.unsigned_abs()),
             if *ahead_ms > 0 { "ahead of" } else { "behind" }
         ),
         PeerFinding::KeyMismatch { peer, addr, found } => format!(
@@ -504,7 +504,7 @@ fn mebibytes(bytes: u64) -> String {
 }
 
 /// A span of time in words, to its largest unit.
-fn span(ms: u64) -> String {
+pub(crate) fn time_span(ms: u64) -> String {
     let minutes = ms / 60_000;
     match minutes {
         0..=119 => format!("{minutes} minutes"),

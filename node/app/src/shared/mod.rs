@@ -8,6 +8,7 @@ pub(crate) mod diagnosis;
 pub(crate) mod event_stream;
 pub(crate) mod exit_code;
 pub(crate) mod log_output;
+pub(crate) mod notices;
 pub(crate) mod offers;
 pub(crate) mod output;
 pub(crate) mod policy;

@@ -13,6 +13,7 @@ use hobnob_control::wire::{
 };
 use hobnob_control::{Client, ClientError};
 
+use super::notices;
 use super::values::local_minute;
 pub(crate) use hobnob_local::output::{columns, count, join};
 
@@ -104,7 +105,7 @@ pub(crate) fn event(event: &WireEvent, names: &Names) -> Option<String> {
                 names.of(&receipt.peer.0)
             )
         }
-        WireEvent::Notice(notice) => visible(&notice.text).into_owned(),
+        WireEvent::Notice(notice) => notices::words(notice),
         WireEvent::File(line) => return file(line, names),
         WireEvent::Lagged { missed } => {
             format!(

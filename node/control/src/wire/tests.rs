@@ -8,7 +8,7 @@ use hobnob_protocol::{Body, ContentHash, LogId, Nickname, Offer, PeerId, RoomNam
 use super::*;
 use hobnob::{
     ConversationRef, DeliveryState, Event, FileInfo, FileState, Message, MessageId, Notice,
-    PathKind, PeerInfo, PeerPolicy, PeerState, Picture, RoomInfo, Sent,
+    NoticeReason, PathKind, PeerInfo, PeerPolicy, PeerState, Picture, RoomInfo, Sent,
 };
 
 const ANN: &str = "aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaq";
@@ -288,11 +288,13 @@ fn event_lines() {
     check_event(
         Event::Notice(Notice {
             number: 1,
-            code: "clock".into(),
-            text: "Your clock is wrong.".into(),
+            reason: NoticeReason::Clock {
+                name: "bob".into(),
+                ahead_ms: 7_200_000,
+            },
             peer: None,
         }),
-        r#"{"v":1,"event":"notice","number":1,"code":"clock","text":"Your clock is wrong.","peer":null}"#,
+        r#"{"v":1,"event":"notice","number":1,"code":"clock","name":"bob","ahead_ms":7200000,"peer":null}"#,
     );
     let sent = Sent {
         id: message_id(),

@@ -200,14 +200,3 @@ pub enum Unmet {
     /// Nobody answered, or something else failed.
     Failed(String),
 }
-
-/// A span of time in words, to its largest unit.
-pub fn span(ms: u64) -> String {
-    let minutes = ms / 60_000;
-    match minutes {
-        0..=119 => format!("{minutes} minutes"),
-        120..=2879 => format!("{} hours", minutes / 60),
-        2880..=1_051_199 => format!("{} days", minutes / 1440),
-        _ => format!("{} years", minutes / 525_600),
-    }
-}

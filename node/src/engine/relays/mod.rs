@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 pub(super) use self::openings::{ChannelOpening, OpenFailed};
 use self::relay::{Relay, Up};
 pub(super) use self::roster::DOUBTED_AT;
-use crate::api::{RELAYS_MAX, RelayInfo};
+use crate::api::{NoticeReason, RELAYS_MAX, RelayInfo};
 use crate::net::channels::RelayId;
 use crate::net::relay::{LinkCommand, LinkConfig, LinkDown, LinkEvent};
 use hobnob_transport::addr::canonical;
@@ -142,11 +142,7 @@ impl Relays {
     }
 
     /// There is no connection with a relay. Returns a notice if the user has not seen this reason.
-    pub(super) fn went_down(
-        &mut self,
-        relay: RelayId,
-        down: LinkDown,
-    ) -> Option<(&'static str, String)> {
+    pub(super) fn went_down(&mut self, relay: RelayId, down: LinkDown) -> Option<NoticeReason> {
         Self::relay_mut(&mut self.list, relay).went_down(down)
     }
 

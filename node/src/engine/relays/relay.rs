@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::openings::Openings;
 use super::roster::Roster;
-use crate::api::RelayInfo;
+use crate::api::{NoticeReason, RelayInfo};
 use crate::net::relay::{LinkCommand, LinkDown};
 use hobnob_transport::addr::canonical;
 
@@ -104,7 +104,7 @@ impl Relay {
     }
 
     /// There is no connection. Returns a notice if the user has not seen this reason yet.
-    pub(super) fn went_down(&mut self, down: LinkDown) -> Option<(&'static str, String)> {
+    pub(super) fn went_down(&mut self, down: LinkDown) -> Option<NoticeReason> {
         let is_known = matches!(&self.state, State::Down(known) if *known == down);
         let notice = (!is_known).then(|| down_notice(&self.at, &down));
         self.state = State::Down(down);
@@ -160,31 +160,28 @@ impl Relay {
     }
 }
 
-/// The code and the text of the notice that a relay cannot be used.
-fn down_notice(at: &HostPort, down: &LinkDown) -> (&'static str, String) {
+/// The reason for the notice that a relay cannot be used.
+fn down_notice(at: &HostPort, down: &LinkDown) -> NoticeReason {
+    let relay = at.to_string();
     match down {
-        LinkDown::Identity { expected, found } => (
-            "relay-changed",
-            format!(
-                "The relay at {at} has another identity than before ({found}, not {expected}). Nothing was sent to it. If its operator \
-                 confirms the new identity, use it: --relay {found}@{at}"
-            ),
-        ),
+        LinkDown::Identity { expected, found } => NoticeReason::RelayChanged {
+            relay,
+            expected: *expected,
+            found: *found,
+        },
         LinkDown::Refused { code, reason }
             if *code != u64::from(close::BYE) && *code != u64::from(close::DRAINING) =>
         {
-            (
-                "relay-refused",
-                format!(
-                    "The relay at {at} refuses this node ({}): {reason}",
-                    close::name(*code)
-                ),
-            )
+            NoticeReason::RelayRefused {
+                relay,
+                kind: close::name(*code).to_owned(),
+                why: reason.clone(),
+            }
         }
-        LinkDown::UdpBlocked { .. } => (
-            "udp-blocked",
-            format!("The relay at {at} cannot be used from here: {down} (retrying)"),
-        ),
+        LinkDown::UdpBlocked { .. } => NoticeReason::UdpBlocked {
+            relay,
+            why: down.to_string(),
+        },
         LinkDown::Refused { .. }
         | LinkDown::NoAddress(_)
         | LinkDown::Unreachable
@@ -193,10 +190,10 @@ fn down_notice(at: &HostPort, down: &LinkDown) -> (&'static str, String) {
         | LinkDown::NotRunning { .. }
         | LinkDown::Restarted
         | LinkDown::Protocol(_)
-        | LinkDown::Lost(_) => (
-            "relay-down",
-            format!("The relay at {at} cannot be used now: {down} (retrying)"),
-        ),
+        | LinkDown::Lost(_) => NoticeReason::RelayDown {
+            relay,
+            why: down.to_string(),
+        },
     }
 }
 
@@ -222,8 +219,8 @@ mod tests {
         }
     }
 
-    fn code(notice: Option<(&'static str, String)>) -> Option<&'static str> {
-        notice.map(|(code, _)| code)
+    fn code(notice: Option<NoticeReason>) -> Option<&'static str> {
+        notice.map(|reason| reason.code())
     }
 
     #[test]
@@ -245,8 +242,14 @@ mod tests {
             code: code.into(),
             reason: "why".to_owned(),
         };
-        assert_eq!(down_notice(&at, &refused(close::DRAINING)).0, "relay-down");
-        assert_eq!(down_notice(&at, &refused(close::BANNED)).0, "relay-refused");
+        assert_eq!(
+            down_notice(&at, &refused(close::DRAINING)).code(),
+            "relay-down"
+        );
+        assert_eq!(
+            down_notice(&at, &refused(close::BANNED)).code(),
+            "relay-refused"
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use hobnob::protocol::text::visible;
 use hobnob::protocol::{PeerId, RoomName};
-use hobnob::{DeliveryState, FileState, Notice, PeerState};
+use hobnob::{DeliveryState, FileState, PeerState};
 use hobnob_control::wire::{
     Diagnose, Diagnosis, GetStatus, ListRooms, PeerLine, Request, RoomList, SentLine, StatusLine,
     WireEvent,
@@ -33,7 +33,7 @@ use crate::shared::event_stream::{EventStream, SeenIds};
 use crate::shared::exit_code::{Exit, Usage};
 use crate::shared::session;
 use crate::shared::wording::{self, Names};
-use crate::shared::{diagnosis, output, status, values};
+use crate::shared::{diagnosis, notices, output, status, values};
 use hobnob_local::signals::Signals;
 
 /// Maximum number of requests under way. Further lines wait.
@@ -311,9 +311,7 @@ impl Chat {
             WireEvent::File(file) if file.state == FileState::Offered && !file.own => Ok(()),
             WireEvent::File(_) => wording::event(&event, &self.names)
                 .map_or(Ok(()), |text| output::line(&format!("* {text}"))),
-            WireEvent::Notice(Notice { text, .. }) => {
-                output::line(&format!("* {}", visible(&text)))
-            }
+            WireEvent::Notice(notice) => output::line(&format!("* {}", notices::words(&notice))),
             WireEvent::Message(_)
             | WireEvent::Receipt(_)
             | WireEvent::Listening(_)

@@ -1,12 +1,11 @@
 //! What the chat does with the node's events.
 
-use hobnob::protocol::text::visible;
 use hobnob::{ConversationRef, Notice};
 use hobnob_control::wire::{ListFiles, MessageLine, PeerLine, WireEvent};
 
 use super::alerts::Alert;
 use super::{App, Output, Tone};
-use crate::shared::wording;
+use crate::shared::{notices, wording};
 
 impl App {
     pub(super) fn event(&mut self, event: WireEvent) {
@@ -62,7 +61,7 @@ impl App {
     }
 
     fn notice(&mut self, notice: &Notice) {
-        self.note(Tone::Warning, visible(&notice.text));
+        self.note(Tone::Warning, notices::words(notice));
         self.polling.soon(self.now);
     }
 

@@ -1,0 +1,194 @@
+//! Notices as sentences: what happened, and what to do.
+
+use hobnob::protocol::text::visible;
+use hobnob::{CopyEvidence, DenyReason, Notice, NoticeReason};
+
+use super::diagnosis::time_span;
+
+/// A notice in one or two sentences, safe to print.
+pub(crate) fn words(notice: &Notice) -> String {
+    let text = match &notice.reason {
+        NoticeReason::OwnEntriesRestored { name, count } => format!(
+            "{name} returned {count} messages that this node wrote but does not have: this home is \
+             an older copy, such as a backup. They are in the history again."
+        ),
+        NoticeReason::IdentityCopied(evidence) => copied(evidence),
+        NoticeReason::Conflict { name } => format!(
+            "{name} sent messages that contradict earlier ones of the same author. They were \
+             rejected."
+        ),
+        NoticeReason::StoreError { why } => format!(
+            "Messages cannot be stored: {why}. Nothing is acknowledged until they can be stored \
+             again."
+        ),
+        NoticeReason::StoreRecovered {} => "Messages can be stored again.".to_owned(),
+        NoticeReason::Clock { name, ahead_ms } => clock(name, *ahead_ms),
+        NoticeReason::NoDiscovery { why } => why.clone(),
+        NoticeReason::TurnedAway { name, reason } => turned_away(name, *reason),
+        NoticeReason::VerifiedName { name, verified } => {
+            let key = verified.short();
+            let other = notice.peer.map(|peer| peer.short()).unwrap_or_default();
+            format!(
+                "Another peer uses the name {name}, but you have verified {name} with the key \
+                 {key}. Its key is {other}. The connection was refused, and nothing was sent. If \
+                 {name} has a new key, compare the safety words over the telephone (`hobnob \
+                 verify {other}`), then run `hobnob verify {other} --confirm`."
+            )
+        }
+        NoticeReason::RelayUp {
+            relay,
+            id,
+            observed,
+        } => format!(
+            "Registered with the relay at {relay} ({}), which sees this node at {observed}.",
+            id.short()
+        ),
+        NoticeReason::RelayDown { relay, why } => {
+            format!("The relay at {relay} cannot be used now: {why} (retrying)")
+        }
+        NoticeReason::UdpBlocked { relay, why } => {
+            format!("The relay at {relay} cannot be used from here: {why} (retrying)")
+        }
+        NoticeReason::RelayRefused { relay, kind, why } => {
+            format!("The relay at {relay} refuses this node ({kind}): {why}")
+        }
+        NoticeReason::RelayChanged {
+            relay,
+            expected,
+            found,
+        } => format!(
+            "The relay at {relay} has another identity than before ({found}, not {expected}). \
+             Nothing was sent to it. If its operator confirms the new identity, use it: --relay \
+             {found}@{relay}"
+        ),
+        NoticeReason::RelayLies { relay, found } => {
+            let expected = notice.peer.map(|peer| peer.short()).unwrap_or_default();
+            format!(
+                "The relay at {relay} connected this node with {} instead of {expected}: the relay \
+                 is broken or lies. Nothing was sent.",
+                found.short()
+            )
+        }
+        NoticeReason::RelayDoubtful { relay, peers } => format!(
+            "The relay at {relay} names at least {peers} peers, and none of them is reached \
+             through it: it does not forward messages, or its list of peers is wrong. Your \
+             messages to them stay queued. Ask its operator, or use another relay."
+        ),
+        NoticeReason::Unknown => {
+            "The node reports something that only a newer version can show.".to_owned()
+        }
+    };
+    visible(&text).into_owned()
+}
+
+fn copied(evidence: &CopyEvidence) -> String {
+    let place = match evidence {
+        CopyEvidence::RunsAt { addr } => format!("at {addr}"),
+        CopyEvidence::StartedLater { name } => {
+            format!("that was started later and is connected to {name}")
+        }
+        CopyEvidence::UnknownEntries { name } => {
+            return format!(
+                "{name} has messages under this node's identity that this node never wrote."
+            );
+        }
+        CopyEvidence::PeerRunsTwice { name } => {
+            return format!(
+                "{name} runs in two places at once. This node uses the connection with the one \
+                 that started last."
+            );
+        }
+    };
+    format!(
+        "This identity is in use by another running node {place}. Messages may reach either of the \
+         two: stop one, and give it a home folder of its own."
+    )
+}
+
+fn clock(name: &str, ahead_ms: i64) -> String {
+    let relation = if ahead_ms > 0 { "ahead of" } else { "behind" };
+    format!(
+        "The clock of {name} is {} {relation} this machine's: one of the two is wrong. Messages \
+         keep their order, but the times shown with them may be wrong.",
+        time_span(ahead_ms.unsigned_abs())
+    )
+}
+
+fn turned_away(name: &str, reason: DenyReason) -> String {
+    match reason {
+        DenyReason::Blocked => format!(
+            "{name} has blocked this node. Your messages to them stay queued here, in case they \
+             unblock it."
+        ),
+        DenyReason::NameTaken => format!(
+            "{name} has verified another peer with this node's nickname, and refuses this node. \
+             Choose another nickname, or compare the safety words with them (`hobnob verify`)."
+        ),
+        DenyReason::Kicked => format!(
+            "{name} has disconnected this node for a while. Your messages to them stay queued \
+             until then."
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hobnob::protocol::PeerId;
+
+    fn sentence(reason: NoticeReason, peer: Option<PeerId>) -> String {
+        words(&Notice {
+            number: 1,
+            reason,
+            peer,
+        })
+    }
+
+    #[test]
+    fn a_clock_is_ahead_or_behind_by_its_largest_unit() {
+        let of = |ahead_ms| {
+            let name = "bob".to_owned();
+            sentence(NoticeReason::Clock { name, ahead_ms }, None)
+        };
+        assert!(of(7_200_000).starts_with("The clock of bob is 2 hours ahead of this machine's"));
+        assert!(of(-180_000).starts_with("The clock of bob is 3 minutes behind this machine's"));
+    }
+
+    #[test]
+    fn a_relay_with_a_new_identity_comes_with_the_option_that_accepts_it() {
+        let (expected, found) = (PeerId::from_bytes([1; 32]), PeerId::from_bytes([2; 32]));
+        let relay = "relay.example:4627".to_owned();
+        let changed = NoticeReason::RelayChanged {
+            relay,
+            expected,
+            found,
+        };
+        let text = sentence(changed, None);
+        assert!(text.contains("another identity"), "{text}");
+        assert!(
+            text.ends_with(&format!("--relay {found}@relay.example:4627")),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_peer_with_a_verified_name_is_named_by_its_key() {
+        let (verified, other) = (PeerId::from_bytes([1; 32]), PeerId::from_bytes([2; 32]));
+        let name = "bob".to_owned();
+        let text = sentence(NoticeReason::VerifiedName { name, verified }, Some(other));
+        let command = format!("`hobnob verify {} --confirm`", other.short());
+        assert!(text.contains(&command), "{text}");
+        assert!(text.contains(&verified.short()), "{text}");
+    }
+
+    #[test]
+    fn texts_from_other_machines_are_safe_to_print() {
+        let refused = NoticeReason::RelayRefused {
+            relay: "relay.example:4627".to_owned(),
+            kind: "banned".to_owned(),
+            why: "go away\u{1b}[2J".to_owned(),
+        };
+        let text = sentence(refused, None);
+        assert!(!text.contains('\u{1b}'), "{text}");
+    }
+}
