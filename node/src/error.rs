@@ -161,7 +161,7 @@ pub enum SendError {
     OtherVersion {
         /// The address.
         addr: String,
-        /// What to do.
+        /// The advice for the user.
         why: String,
     },
     /// The target is this node.

@@ -59,7 +59,7 @@ impl std::str::FromStr for AcceptFrom {
     }
 }
 
-/// What has become of an offered file.
+/// The state of an offered file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileState {
@@ -91,8 +91,8 @@ impl FileState {
     }
 }
 
-/// An offered file or folder, and how things stand with it: with our own, at the peer that is
-/// named.
+/// An offered file or folder, and the state of its transfer. For an own offer, that is the transfer
+/// to the peer that is named.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FileInfo {
     /// The id of the message with the offer.

@@ -42,7 +42,7 @@ pub struct Hello {
     pub started_at_ms: u64,
     /// The node's clock now. Nodes whose clocks differ can warn their users.
     pub clock_ms: u64,
-    /// What the peer may know about the node.
+    /// The facts about the node that the peer may know.
     pub profile: Profile,
 }
 
@@ -57,7 +57,7 @@ pub mod features {
     pub const CONTENT: u64 = 4;
 }
 
-/// What a node reports about itself to each peer, at the start and after each change.
+/// A node's report about itself to each peer, at the start and after each change.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     /// The nickname as sent. Clean it before use.
@@ -69,7 +69,7 @@ pub struct Profile {
     pub proofs: Vec<[u8; 32]>,
 }
 
-/// What a node holds of a conversation, in short.
+/// A short form of what a node holds of a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Digest {
     /// A hash over all heads: [`AuthorHeads::digest`].

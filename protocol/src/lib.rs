@@ -1,4 +1,4 @@
-//! What two hobnob endpoints must agree on: identity, addresses, conversations, entries, frames and
+//! The definitions that two hobnob endpoints share: identity, addresses, conversations, entries, frames and
 //! their encoding.
 //!
 //! This crate has no sockets, no clock and no tasks. Bytes from a peer enter through

@@ -144,7 +144,7 @@ impl Offer {
     }
 }
 
-/// What one end reports to the other about an offer, outside the log. It is a hint, and is sent
+/// A report about an offer from one end to the other, outside the log. It is a hint, and is sent
 /// again in each new session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OfferWord {

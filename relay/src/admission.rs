@@ -90,7 +90,7 @@ pub enum FileError {
         path: PathBuf,
         /// The line, counted from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The fault in it.
         problem: LineProblem,
     },
     /// The file does not contain a token.
@@ -98,12 +98,12 @@ pub enum FileError {
     NoToken {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault in it.
         problem: TokenProblem,
     },
 }
 
-/// What is wrong with a line of an allow list, or of the bans.
+/// The fault in a line of an allow list, or of the bans.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LineProblem {
     /// It does not start with a peer id. The number is the length of what it starts with.

@@ -65,7 +65,7 @@ struct Ends {
     now: CancellationToken,
 }
 
-/// What every connection needs.
+/// The values that every connection needs.
 #[derive(Clone)]
 struct Serving {
     node: Node,

@@ -1,4 +1,5 @@
-//! What the replica asks the store to make durable, and what the store returns when a node starts.
+//! The changes that the replica asks the store to make durable, and the records that the store
+//! returns when a node starts.
 //!
 //! These are plain values: the replica decides, the store writes. The store writes a [`Commit`]
 //! completely or not at all.
@@ -49,7 +50,7 @@ pub enum Op {
         from: Seq,
         /// The last entry to store. Later entries of the batch are held already.
         to: Seq,
-        /// Who may have these entries.
+        /// The peers that may have these entries.
         audience: AudienceId,
         /// This node's wall clock, in milliseconds since the Unix epoch.
         received_at_ms: u64,
@@ -166,7 +167,7 @@ impl OfferState {
     }
 }
 
-/// What the store holds of an offer, apart from its entry.
+/// The record of an offer in the store, apart from its entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OfferRecord {
     /// The offer's state.

@@ -6,7 +6,7 @@
 use hobnob_protocol::invisible::is_default_ignorable;
 use unicode_security::skeleton;
 
-/// What a name looks like. Two names are the same if they share a key.
+/// The looks of a name. Two names are the same if they share a key.
 ///
 /// There are two keys because case and look depend on each other: `AIice` with a capital I looks
 /// like `Alice`, and `IAN` is `ian` in capitals.
@@ -26,7 +26,7 @@ impl NameKeys {
         std::iter::once(first).chain((first != second).then_some(second))
     }
 
-    fn share_one(&self, other: &Self) -> bool {
+    pub(crate) fn share_one(&self, other: &Self) -> bool {
         self.0.iter().any(|key| other.0.contains(key))
     }
 }

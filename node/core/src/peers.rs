@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hobnob_protocol::identity::PEER_ID_SHORT_LEN;
 use hobnob_protocol::{Nickname, PeerId};
 
-use super::name_keys::{NameKeys, same_name};
+use super::name_keys::NameKeys;
 
 /// Maximum peers in the directory. Nicknames of further peers are not stored.
 pub const PEERS_MAX: usize = 10_000;
@@ -25,7 +25,7 @@ pub enum ResolveError {
     /// Several peers have this nickname or prefix.
     #[error("{name} could be any of: {}", candidates.join(", "))]
     Ambiguous {
-        /// What was typed.
+        /// The typed word.
         name: String,
         /// Names that are not ambiguous.
         candidates: Vec<String>,
@@ -33,7 +33,7 @@ pub enum ResolveError {
     /// No peer has this name.
     #[error("nobody called {name} is known{}", list(known))]
     Unknown {
-        /// What was typed.
+        /// The typed word.
         name: String,
         /// Some known names.
         known: Vec<String>,
@@ -55,12 +55,26 @@ fn list(known: &[String]) -> String {
     }
 }
 
+/// A nickname with its keys. Their skeletons are computed once, when the nickname is learned.
+#[derive(Debug, Clone)]
+struct KeyedNick {
+    nick: Nickname,
+    keys: NameKeys,
+}
+
+impl KeyedNick {
+    fn new(nick: Nickname) -> Self {
+        let keys = NameKeys::of(nick.as_str());
+        Self { nick, keys }
+    }
+}
+
 /// The directory of peers.
 #[derive(Debug)]
 pub struct Peers {
     me: PeerId,
-    nick: Nickname,
-    nicks: BTreeMap<PeerId, Option<Nickname>>,
+    own: KeyedNick,
+    nicks: BTreeMap<PeerId, Option<KeyedNick>>,
     /// The peers that have a nickname with this key.
     by_key: BTreeMap<String, BTreeSet<PeerId>>,
 }
@@ -70,7 +84,7 @@ impl Peers {
     pub fn new(me: PeerId, nick: Nickname) -> Self {
         Self {
             me,
-            nick,
+            own: KeyedNick::new(nick),
             nicks: BTreeMap::new(),
             by_key: BTreeMap::new(),
         }
@@ -78,12 +92,12 @@ impl Peers {
 
     /// Changes this node's nickname.
     pub fn set_own(&mut self, nick: Nickname) {
-        self.nick = nick;
+        self.own = KeyedNick::new(nick);
     }
 
     /// This node's nickname.
     pub fn own(&self) -> &Nickname {
-        &self.nick
+        &self.own.nick
     }
 
     /// Stores a peer. Returns whether the peer or its nickname is new.
@@ -92,23 +106,25 @@ impl Peers {
         if peer == self.me || !room {
             return false;
         }
-        let before = self.nicks.insert(peer, nick.clone());
-        if before.as_ref() == Some(&nick) {
+        let before = self.nicks.get(&peer);
+        if before.is_some_and(|known| known.as_ref().map(|known| &known.nick) == nick.as_ref()) {
             return false;
         }
-        if let Some(old) = before.flatten() {
-            self.unindex(peer, &old);
+        let nick = nick.map(KeyedNick::new);
+        for key in nick.iter().flat_map(|nick| nick.keys.iter()) {
+            self.by_key.entry(key.clone()).or_default().insert(peer);
         }
-        if let Some(nick) = nick {
-            for key in NameKeys::of(nick.as_str()).iter() {
-                self.by_key.entry(key.clone()).or_default().insert(peer);
-            }
+        let kept = nick.as_ref().map(|nick| nick.keys.clone());
+        if let Some(old) = self.nicks.insert(peer, nick).flatten() {
+            self.unindex(peer, &old.keys, kept.as_ref());
         }
         true
     }
 
-    fn unindex(&mut self, peer: PeerId, nick: &Nickname) {
-        for key in NameKeys::of(nick.as_str()).iter() {
+    /// Removes a peer from the index under its old keys, except those that it still has.
+    fn unindex(&mut self, peer: PeerId, old: &NameKeys, kept: Option<&NameKeys>) {
+        let is_kept = |key: &String| kept.is_some_and(|kept| kept.iter().any(|other| other == key));
+        for key in old.iter().filter(|key| !is_kept(key)) {
             let named = self.by_key.get_mut(key).expect("indexed when learned");
             named.remove(&peer);
             if named.is_empty() {
@@ -130,24 +146,29 @@ impl Peers {
     /// The nickname that a peer chose for itself.
     pub fn nick(&self, peer: PeerId) -> Option<&Nickname> {
         if peer == self.me {
-            Some(&self.nick)
+            Some(&self.own.nick)
         } else {
-            self.nicks.get(&peer)?.as_ref()
+            Some(&self.nicks.get(&peer)?.as_ref()?.nick)
         }
     }
 
     /// The name to show for a peer. [`Peers::resolve`] accepts it, unless the nickname looks like
     /// something else, such as a peer id.
     pub fn name(&self, peer: PeerId) -> String {
-        let Some(nick) = self.nick(peer) else {
+        let known = if peer == self.me {
+            Some(&self.own)
+        } else {
+            self.nicks.get(&peer).and_then(Option::as_ref)
+        };
+        let Some(KeyedNick { nick, keys }) = known else {
             return peer.short();
         };
         let others: Vec<_> = self
-            .called(nick.as_str())
+            .with_keys(keys)
             .into_iter()
             .filter(|other| *other != peer)
             .collect();
-        let shared_with_me = peer != self.me && same_name(self.nick.as_str(), nick.as_str());
+        let shared_with_me = peer != self.me && self.own.keys.share_one(keys);
         if others.is_empty() && !shared_with_me {
             return nick.to_string();
         }
@@ -223,7 +244,7 @@ impl Peers {
     }
 
     fn nobody(&self, word: &str) -> ResolveError {
-        let is_me = same_name(self.nick.as_str(), word)
+        let is_me = self.own.keys.share_one(&NameKeys::of(word))
             || (word.len() >= PEER_ID_SHORT_LEN && self.me.to_string().starts_with(word));
         if is_me {
             return ResolveError::Me(word.to_owned());
@@ -248,7 +269,10 @@ impl Peers {
 
     /// All peers whose nickname looks like this name.
     fn called(&self, name: &str) -> Vec<PeerId> {
-        let keys = NameKeys::of(name);
+        self.with_keys(&NameKeys::of(name))
+    }
+
+    fn with_keys(&self, keys: &NameKeys) -> Vec<PeerId> {
         let named = keys.iter().filter_map(|key| self.by_key.get(key));
         let peers: BTreeSet<_> = named.flatten().copied().collect();
         peers.into_iter().collect()

@@ -145,6 +145,7 @@ impl Presence {
     }
 
     fn heard(&mut self, session: SessionId, now: Duration) {
+        // A frame may arrive after the session was reported lost.
         let Some(watch) = self.watches.get_mut(&session) else {
             return;
         };
@@ -158,9 +159,11 @@ impl Presence {
     }
 
     fn pong(&mut self, session: SessionId, token: u64, now: Duration) {
+        // A pong may arrive after the session was reported lost.
         let Some(watch) = self.watches.get_mut(&session) else {
             return;
         };
+        // The peer chooses the token. One that no ping has proves nothing, and does no harm.
         let Some(at) = watch.asked.iter().position(|(asked, _)| *asked == token) else {
             return;
         };
@@ -177,6 +180,7 @@ impl Presence {
     /// Counts the pending light ping as answered. The next round starts at the time of that ping,
     /// however late the acknowledgement became known.
     fn acked(&mut self, session: SessionId) {
+        // An acknowledgement may arrive after the session was reported lost.
         let Some(watch) = self.watches.get_mut(&session) else {
             return;
         };
@@ -205,9 +209,8 @@ impl Presence {
     }
 
     fn ask(&mut self, session: SessionId, now: Duration) {
-        let Some(watch) = self.watches.get_mut(&session) else {
-            return;
-        };
+        let watch = self.watches.get_mut(&session);
+        let watch = watch.expect("each caller has just inserted or found the watch");
         watch.next_at = now + MISS;
         if watch.misses == 0 && watch.light > 0 {
             watch.light -= 1;
@@ -236,9 +239,8 @@ impl Presence {
     }
 
     fn watch_timed_out(&mut self, session: SessionId, now: Duration) {
-        let Some(watch) = self.watches.get_mut(&session) else {
-            return;
-        };
+        let watch = self.watches.get_mut(&session);
+        let watch = watch.expect("`timeout` has just listed it, and removes no other watch");
         let unanswered = watch.touched_at.is_some()
             || watch
                 .asked

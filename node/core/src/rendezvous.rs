@@ -124,7 +124,8 @@ impl Rendezvous {
                     failures: 0,
                     again_at: None,
                 };
-                self.attempts.insert(session, attempt);
+                let earlier = self.attempts.insert(session, attempt);
+                debug_assert!(earlier.is_none(), "a session begins once");
                 self.by_token.insert(theirs, session);
                 self.outputs.push_back(Output::SayCandidates(session));
             }
@@ -163,6 +164,7 @@ impl Rendezvous {
 
     /// Replaces the peer's candidates and restarts the attempt, as the peer does at its end.
     fn candidates(&mut self, session: SessionId, addrs: Vec<SocketAddr>, now: Duration) {
+        // Peers also send candidates on direct sessions, which need no attempt.
         let Some(attempt) = self.attempts.get_mut(&session) else {
             return;
         };
@@ -171,12 +173,12 @@ impl Rendezvous {
     }
 
     fn probed(&mut self, from: SocketAddr, probe: Probe, now: Duration) {
+        // Anybody can send a datagram. A probe without the token of a session gets no answer.
         let Some(&session) = self.by_token.get(&probe.token) else {
             return;
         };
-        let Some(attempt) = self.attempts.get_mut(&session) else {
-            return;
-        };
+        let attempt = self.attempts.get_mut(&session);
+        let attempt = attempt.expect("an attempt and its token are removed together");
         if probe.answer {
             if attempt.dials && !attempt.proven {
                 attempt.proven = true;

@@ -161,7 +161,7 @@ impl Written {
     }
 }
 
-/// What stands where, and who is to move.
+/// The pieces on the board, and the side to move.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position {
     pieces: [Option<Piece>; SQUARES as usize],

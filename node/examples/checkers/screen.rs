@@ -1,4 +1,4 @@
-//! What a player sees: the board, and sentences.
+//! The screen of a player: the board, and sentences.
 
 use hobnob::PeerId;
 

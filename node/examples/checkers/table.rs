@@ -287,7 +287,7 @@ impl Table {
 }
 
 impl Ending {
-    /// Who has won, if anybody.
+    /// The winner, if the game is over.
     pub(crate) fn winner(self, over: &Match) -> Option<PeerId> {
         match self {
             Ending::OnBoard(End::Won(side)) => Some(over.player(side)),
@@ -299,7 +299,7 @@ impl Ending {
 }
 
 impl Match {
-    /// Who plays this side.
+    /// The player of this side.
     pub(crate) fn player(&self, side: Side) -> PeerId {
         match side {
             Side::Black => self.black,
@@ -329,7 +329,7 @@ mod tests {
     const ANN: PeerId = PeerId::from_bytes([1; 32]);
     const BOB: PeerId = PeerId::from_bytes([2; 32]);
 
-    /// What one player said, as a message.
+    /// A move or an offer of one player, as a message.
     type Said = (MessageId, PeerId, Word);
 
     fn id(number: u64) -> MessageId {

@@ -52,7 +52,7 @@ impl PathKind {
     }
 }
 
-/// What a node knows about a peer.
+/// Everything that a node knows about a peer.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -89,6 +89,6 @@ pub struct PeerInfo {
     pub rtt_ms: Option<f64>,
     /// Whether the peer is offline because the connection broke. False if the peer said goodbye.
     pub lost: bool,
-    /// What the user decided about the peer.
+    /// The user's policy about the peer.
     pub policy: PeerPolicy,
 }

@@ -25,7 +25,7 @@ pub(super) const DIAL_LIMIT: Duration = Duration::from_secs(5);
 /// (RFC 8305 section 5).
 const STAGGER: Duration = Duration::from_millis(150);
 
-/// What one task needs to connect with a peer.
+/// The values that one task needs to connect with a peer.
 #[derive(Debug, Clone)]
 pub(super) struct Dialer {
     pub(super) endpoint: Endpoint,

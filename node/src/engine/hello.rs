@@ -1,4 +1,4 @@
-//! What this node says about itself at the start of a session: version, instance, nickname,
+//! The Hello that this node sends at the start of a session: version, instance, nickname,
 //! addresses, and proofs of its rooms.
 
 use hobnob_core::paths::Instance;

@@ -1,4 +1,4 @@
-//! What the engine's own tasks report to it.
+//! Reports of the engine's own tasks to the engine.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use crate::net::session::Greeted;
 use crate::store::{HistoryRow, StoreError};
 use crate::transfers::messages::FromTransfers;
 
-/// What the engine's own tasks report.
+/// A report of one of the engine's own tasks.
 #[derive(Debug)]
 pub(crate) enum Internal {
     Transfers(FromTransfers),

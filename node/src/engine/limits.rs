@@ -1,4 +1,4 @@
-//! What one session may cost the user, the log and the network: profiles that it sends, refusals
+//! Limits on what one session may cost the user, the log and the network: profiles that it sends, refusals
 //! that it causes, dial-backs that it requests.
 
 use std::collections::HashSet;

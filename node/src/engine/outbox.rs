@@ -22,7 +22,7 @@ pub(super) struct Outbox {
     /// Peers whose direct conversations were opened in this run.
     opened: BTreeSet<PeerId>,
     waiters: Waiters,
-    /// What was written to a session with each peer, by log.
+    /// The entries that were written to a session with each peer, by log.
     sent: BTreeMap<(LogName, PeerId), Ranges>,
     /// The addressees of the newest messages to rooms.
     addressed: VecDeque<(MessageId, Vec<PeerId>)>,
@@ -106,7 +106,7 @@ impl Outbox {
         }
     }
 
-    /// Who a message to a room is for.
+    /// The recipients of a message to a room.
     pub(super) fn addressees(&self, id: MessageId) -> Vec<PeerId> {
         let mut newest_first = self.addressed.iter().rev();
         newest_first

@@ -1,6 +1,6 @@
-//! What users decide about peers, and what peers have decided about this node.
+//! The user's decisions about peers, and the decisions of peers about this node.
 //!
-//! What a decision leads to elsewhere is in `policy_changes`.
+//! Not here: the effects of a decision on other parts, which are in `policy_changes`.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ impl Policy {
         self.policies.denies(peer, now)
     }
 
-    /// What the user decided about a peer.
+    /// The user's policy about a peer.
     pub(super) fn of(&self, peer: PeerId) -> PeerPolicy {
         self.policies.of(peer)
     }

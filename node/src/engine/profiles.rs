@@ -1,4 +1,4 @@
-//! What peers report about themselves, and this node about itself: names, addresses, proofs of
+//! The profiles of peers, and this node's own: names, addresses, proofs of
 //! membership.
 
 use hobnob_core::policy::DenyReason;

@@ -222,8 +222,8 @@ impl Engine {
         });
     }
 
-    /// What to wait for before an address can be dialed: a channel, if it is a relayed peer's and
-    /// has none.
+    /// The channel that must open before an address can be dialed. None if the address is not that of
+    /// a relayed peer, or has a channel.
     pub(super) fn open_channel_to(&mut self, addr: SocketAddr) -> Option<ChannelOpening> {
         let channels = self.network.channels();
         if !is_synthetic(addr.ip()) || channels.channel_to(addr).is_some() {

@@ -1,4 +1,4 @@
-//! What the node's users learn: events, and notices about faults of the disk, of clocks and of
+//! Reports to the node's users: events, and notices about faults of the disk, of clocks and of
 //! copied identities. Each notice appears once.
 
 use std::collections::{BTreeSet, VecDeque};

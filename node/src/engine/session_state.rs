@@ -1,4 +1,4 @@
-//! What the engine keeps for one live session.
+//! The state that the engine keeps for one live session.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

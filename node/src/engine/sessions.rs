@@ -1,7 +1,7 @@
 //! The live sessions: one [`SessionState`] each, whether their peers answer, and which peers are
 //! about to count as offline.
 //!
-//! What a session's events lead to elsewhere is in `session_events`.
+//! Not here: the effects of a session's events on other parts, which are in `session_events`.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -177,7 +177,7 @@ impl Sessions {
         self.presence.handle(now, presence::Input::NetworkChanged);
     }
 
-    /// What `presence` decided next.
+    /// The next decision of `presence`.
     pub(super) fn poll_output(&mut self) -> Option<presence::Output> {
         let output = self.presence.poll_output()?;
         // A light ping has no pong. QUIC's acknowledgement is its answer, so count from here.

@@ -48,7 +48,7 @@ use crate::store::{KnownPeer, Store};
 use crate::transfers::messages::ToTransfers;
 use crate::transfers::pictures::Pictures;
 
-/// What an engine is made from.
+/// The parts from which an engine is made.
 pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) key: Arc<SecretKey>,

@@ -51,9 +51,9 @@ const UNI_STREAMS_MAX: u32 = 8;
 const BIDI_STREAMS_MAX: u32 = 24;
 const _: () = assert!(BIDI_STREAMS_MAX as usize > STREAMS_MAX + 1);
 
-/// What one peer can make us hold in received data, over all its streams; each has room for
-/// [`STREAM_BYTES`]. So content, on one stream, can't take it all; more streams of it widen this
-/// window (see [`super::content`]).
+/// Maximum received bytes that this node holds for one peer, over all its streams. One stream may
+/// use [`STREAM_BYTES`] of them, so content on one stream cannot use all. More content streams widen
+/// this window (see [`super::content`]).
 pub(super) const RECEIVE_WINDOW: u32 = 2 * 1024 * 1024;
 
 /// Bytes that this node keeps for one peer until the peer acknowledges them. It grows with the

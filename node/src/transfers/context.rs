@@ -1,4 +1,4 @@
-//! What all parts of the transfer task share: this node's id, its files, the store, the engine, and
+//! The values that all parts of the transfer task share: this node's id, its files, the store, the engine, and
 //! a way to start tasks.
 
 use hobnob_core::commit::{OfferRecord, OfferState};

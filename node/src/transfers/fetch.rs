@@ -21,7 +21,7 @@ use hobnob_core::transfers::{Failure, REQUESTS_PER_STREAM, STREAMS_MAX};
 /// Maximum number of pieces in one write. A disk that is fast enough gets each piece at once.
 const PIECES_PER_WRITE: usize = 16;
 
-/// What the streams report.
+/// A report of a stream.
 #[derive(Debug)]
 pub(super) enum Fetched {
     /// These pieces arrived in this session and are written.

@@ -11,7 +11,7 @@ use crate::net::content::{ContentOpener, ContentStream};
 use crate::store::StoredOffer;
 use crate::{FileError, FileInfo, FileState, MessageId};
 
-/// What the engine and the node's users send to the transfer task.
+/// A message of the engine, or of the node's users, to the transfer task.
 #[derive(Debug)]
 pub(crate) enum ToTransfers {
     /// A session has begun whose peer serves content.
@@ -80,7 +80,7 @@ impl FileUpdate {
     }
 }
 
-/// What the transfer task sends to the engine.
+/// A message of the transfer task to the engine.
 #[derive(Debug)]
 pub(crate) enum FromTransfers {
     /// Answer whether the peer of a session may have this entry.

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The weight of the newest measurement in the rate. Smaller values are smoother.
 const SMOOTHING: f64 = 0.3;
 
-/// What a report says beside the bytes: whether bytes flow, and whether the disk is full.
+/// The part of a report beside the bytes: whether bytes flow, and whether the disk is full.
 pub(super) type Condition = (bool, bool);
 
 /// Measures one transfer.

@@ -1,4 +1,4 @@
-//! What peers report about offers: that they have received one, decline it, or no longer serve it.
+//! Reports of peers about offers: a peer has received one, declines it, or no longer serves it.
 //!
 //! A word is a hint outside the log. Each side repeats its words in every new session, so each is
 //! applied only once per run.
@@ -28,7 +28,7 @@ pub(super) const WITHDRAWN: &str = "its sender withdrew the offer";
 pub(super) const CHANGED: &str =
     "it has changed since it was offered: ask its sender to offer it again";
 
-/// What a word of a peer means for an offer.
+/// The effect of a peer's report on an offer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Effect {
     /// The peer has received all of an own offer.
@@ -74,7 +74,7 @@ impl PeerWords {
         }
     }
 
-    /// What a word means for an offer in the state of `row`.
+    /// The effect of a report on an offer in the state of `row`.
     pub(super) fn effect(&self, row: &OfferRow, peer: PeerId, word: OfferWord) -> Effect {
         effect(row, peer, word, self.jobs.context.me)
     }

@@ -20,7 +20,7 @@ use tracing::info;
 /// Pieces in one read. One read is sent while the next one runs, so a stream uses twice this memory.
 const PIECES_PER_READ: u64 = 8;
 
-/// What the streams report.
+/// A report of a stream.
 #[derive(Debug)]
 pub(super) enum Served {
     /// So many bytes were sent.

@@ -35,7 +35,7 @@ const REPORT_EVERY: Duration = Duration::from_millis(250);
 /// Capacity of each channel for reports about pieces. Senders wait while it is full.
 const REPORTS_MAX: usize = 64;
 
-/// What the task needs from the node that starts it.
+/// The values that the task needs from the node that starts it.
 pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) me: PeerId,

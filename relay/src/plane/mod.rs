@@ -82,7 +82,7 @@ impl PlaneHandle {
         self.thread.stop();
     }
 
-    /// What was forwarded and dropped since the start, by cause.
+    /// The datagrams forwarded and dropped since the start, by cause.
     pub fn counters(&self) -> Counted {
         self.counters.snapshot()
     }

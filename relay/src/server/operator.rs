@@ -71,7 +71,7 @@ pub enum OperatorError {
     /// Several peers match the target.
     #[error("{target:?} matches several peers: {}", join(among))]
     Ambiguous {
-        /// What the operator wrote.
+        /// The text that the operator wrote.
         target: String,
         /// The peers that match.
         among: Vec<PeerId>,

@@ -176,7 +176,7 @@ struct Following {
     /// Those that have not ended.
     open: BTreeMap<MessageId, Open>,
     refused: bool,
-    /// What is drawn on a terminal; elsewhere it is hidden.
+    /// The progress bar. It is hidden if the output is not a terminal.
     bars: MultiProgress,
 }
 
@@ -261,7 +261,7 @@ impl Following {
             match event {
                 Ok(Some(line)) => self.take(line)?,
                 Ok(None) => {
-                    anyhow::bail!("the node has ended; `hobnob files` tells how things stand")
+                    anyhow::bail!("the node has ended; `hobnob files` shows the state of each file")
                 }
                 Err(_) => return Ok(self.give_up()),
             }

@@ -1,4 +1,4 @@
-//! What the program prints about itself: help, shell completions, manual pages and its settings.
+//! Texts about the program itself: help, shell completions, manual pages and its settings.
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -60,7 +60,7 @@ fn check_lines(check: &CheckLine) -> impl Iterator<Item = String> + use<> {
     [first].into_iter().chain(second)
 }
 
-/// What was found, in one sentence.
+/// The finding in one sentence.
 fn sentence(finding: &Finding) -> String {
     match finding {
         Finding::Machine(finding) => of_machine(finding),
@@ -71,7 +71,7 @@ fn sentence(finding: &Finding) -> String {
     }
 }
 
-/// What to do about a problem.
+/// The advice about a problem.
 fn advice(finding: &Finding) -> Option<&'static str> {
     match finding {
         Finding::Machine(finding) => for_machine(finding),

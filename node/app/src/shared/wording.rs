@@ -279,13 +279,17 @@ pub(crate) fn peer(peer: &PeerLine) -> String {
     }
 }
 
+/// Both chats print this when the node that they use stops.
+pub(crate) const NODE_ENDED: &str =
+    "the node that this chat used has ended; connecting to another one";
+
 /// Shown instead of an empty list of peers.
 pub(crate) const NOBODY_MET: &str = "you have met nobody yet";
 
 /// Shown when a peer is asked for that this node has never met.
 pub(crate) const NEVER_MET: &str = "you have never met this peer";
 
-/// What is known of a peer.
+/// The lines of `whois` about a peer.
 pub(crate) fn about_peer(known: &PeerLine) -> Vec<String> {
     let nick = known.nick.as_ref().map_or_else(
         || "no name of its own".to_owned(),
@@ -361,7 +365,7 @@ pub(crate) fn relay_down(relay: &RelayLine) -> Option<String> {
     ))
 }
 
-/// Who can see this node and read its messages.
+/// The sentence about who can see this node and read its messages.
 pub(crate) fn who_can_see(status: &StatusLine) -> String {
     let open: Vec<String> = status
         .rooms

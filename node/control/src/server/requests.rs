@@ -49,7 +49,7 @@ fn outcome<T: Serialize>(result: Result<T, Failure>) -> Outcome<T> {
     }
 }
 
-/// What a handler works with.
+/// The values that a handler works with.
 struct Context<'a> {
     serving: &'a Serving,
     /// Held until the request has taken effect. A handler that goes on waiting drops it before.

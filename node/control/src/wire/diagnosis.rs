@@ -1,4 +1,4 @@
-//! What `doctor` and `why` answer.
+//! The answer to `doctor` and `why`.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,8 @@ pub struct Diagnosis {
     pub checks: Vec<CheckLine>,
 }
 
-/// One check and its finding.
+/// One check and its finding. The fields `check` and `verdict` follow from the finding, and a reader
+/// must accept findings of newer versions, so serde cannot derive the line from [`Finding`].
 ///
 /// ```
 /// use hobnob::{PeerFinding, Verdict};
@@ -26,11 +27,11 @@ pub struct Diagnosis {
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CheckLine {
-    /// What was examined: see [`Subject`].
+    /// The examined subject: see [`Subject`].
     pub check: String,
     /// The verdict.
     pub verdict: Verdict,
-    /// What was found.
+    /// The finding.
     #[serde(flatten)]
     pub finding: FindingFields,
 }

@@ -77,7 +77,8 @@ pub struct ListeningLine {
     pub addrs: Vec<SocketAddr>,
 }
 
-/// A peer: see [`PeerInfo`].
+/// A peer: see [`PeerInfo`]. The line rounds the round trip and writes the policy as words, so serde
+/// cannot derive it from that type.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PeerLine {
     /// Its id.
@@ -117,7 +118,8 @@ pub struct PolicyFields {
     pub verified: bool,
 }
 
-/// A message: see [`Message`].
+/// A message: see [`Message`]. The line writes times as text and the body as fields of its own, so
+/// serde cannot derive it from that type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageLine {
     /// Its id.
@@ -172,6 +174,7 @@ pub struct ReceiptLine {
 }
 
 /// An own message on disk, its recipients, and the state that it has reached with all of them.
+/// [`Sent`] has no state: the sender waits for one and adds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SentLine {
     /// Its id.
@@ -184,7 +187,8 @@ pub struct SentLine {
     pub state: DeliveryState,
 }
 
-/// The state of this node: see [`Status`].
+/// The state of this node: see [`Status`]. The line writes the ticket as text and contains
+/// [`RelayLine`], so serde cannot derive it from that type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusLine {
     /// Its id.
@@ -205,7 +209,8 @@ pub struct StatusLine {
     pub notices: Vec<Notice>,
 }
 
-/// A relay that this node uses: see [`RelayInfo`].
+/// A relay that this node uses: see [`RelayInfo`]. The field `up` follows from `observed`, so serde
+/// cannot derive the line from that type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayLine {
     /// Its host and port.

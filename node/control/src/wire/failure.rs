@@ -12,7 +12,7 @@ pub struct Failure {
     pub code: String,
     /// The exit code of a command that fails this way.
     pub exit: u8,
-    /// What happened and what to do, for people.
+    /// The cause and the advice, for people.
     pub text: String,
 }
 

@@ -29,7 +29,8 @@ pub struct OfferFields {
 }
 
 /// The state of an offered file: see [`FileInfo`]. A line is written when an offer is new, when its
-/// state changes, and a few times a second during a transfer. Each line has all fields.
+/// state changes, and a few times a second during a transfer. Each line has all fields. The field
+/// `left_s` is computed, and times are text, so serde cannot derive the line from that type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileLine {
     /// The id of the message that offers it.

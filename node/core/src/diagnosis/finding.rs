@@ -31,7 +31,7 @@ impl Verdict {
     }
 }
 
-/// What was examined.
+/// The subject of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Subject {
@@ -173,7 +173,7 @@ pub enum Finding {
 }
 
 impl Finding {
-    /// What was examined.
+    /// The examined subject.
     pub fn subject(&self) -> Subject {
         self.parts().0
     }

@@ -1,4 +1,4 @@
-//! What the user does: opens conversations, enters and leaves rooms, and writes messages.
+//! The user's actions: open conversations, enter and leave rooms, and write messages.
 
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ use super::events::Token;
 use crate::SessionId;
 use crate::commit::{AudienceId, Commit, CommitId, ConversationRecord, Op};
 
-/// What follows when a commit is durable.
+/// The action after a commit is durable.
 #[derive(Debug)]
 pub(super) enum AfterCommit {
     /// Entries of our own are durable.

@@ -6,7 +6,7 @@ use hobnob_protocol::{Ranges, Seq};
 
 use super::log_key::LogKey;
 
-/// What a session may read of the time before its peer entered the room.
+/// The entries from before its peer entered the room that a session may read.
 #[derive(Debug, Default)]
 pub(super) enum NewcomerCut {
     /// The peer is no newcomer: it may read everything.
@@ -49,7 +49,7 @@ mod tests {
         }
     }
 
-    /// What the peer may read of ten entries.
+    /// The entries, of ten, that the peer may read.
     fn readable(cut: &NewcomerCut, key: LogKey) -> Ranges {
         let mut entries = Ranges::span(1, 10);
         cut.apply(&key, &mut entries);

@@ -53,7 +53,7 @@ impl Replica {
         }
     }
 
-    /// What must be done next. The caller repeats this until it returns `None`.
+    /// The next action. The caller repeats this until it returns `None`.
     pub fn poll_output(&mut self) -> Option<Output> {
         // Receipts go last, so that one `Have` covers everything that has just become durable.
         if self.outputs.is_empty() {

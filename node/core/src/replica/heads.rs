@@ -1,4 +1,4 @@
-//! What two ends compare of all that they hold: a digest first, heads where the digests differ. And
+//! The comparison of what two ends hold: a digest first, heads where the digests differ. And
 //! how far back a newcomer to a room with a secret may read.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! What a peer has announced of a conversation.
+//! The entries of a conversation that a peer has announced.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Who this node is, and which logs it writes.
+//! The identity of this node, and the logs that it writes.
 
 use std::sync::Arc;
 

@@ -11,11 +11,11 @@ use crate::commit::{AudienceId, LogRecord, Run};
 pub(super) struct Log {
     /// The order in which the logs of one author are sent.
     pub(super) ordinal: u64,
-    /// What is on disk, sorted; runs that touch differ in their audience.
+    /// The runs on disk, sorted. Adjacent runs differ in their audience.
     runs: Vec<Run>,
-    /// What is on disk.
+    /// The entries on disk.
     durable: Ranges,
-    /// What is on disk or on its way there.
+    /// The entries on disk, and those in commits that are not done yet.
     accepted: Ranges,
     /// The chain's hash at the edges of what is durable or accepted, where it is known.
     marks: BTreeMap<Seq, EntryHash>,

@@ -18,7 +18,7 @@ pub(super) type FairKey = (ConversationId, PeerId);
 /// Entries of one of our own logs, from the first to the last.
 pub(super) type OwnSpan = (LogName, Seq, Seq);
 
-/// What happens after a failed read.
+/// The reaction to a failed read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReadFailure {
     /// The session waits, so that nothing overtakes these entries.

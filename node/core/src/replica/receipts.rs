@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hobnob_protocol::{LogName, PeerId, Ranges, Seq};
 
-/// What peers have confirmed of our own logs, and which of it is not saved yet.
+/// The entries of own logs that peers have confirmed, and the confirmations that are not saved yet.
 #[derive(Debug, Default)]
 pub(super) struct Receipts {
     confirmed: BTreeMap<(LogName, PeerId), Ranges>,

@@ -18,7 +18,7 @@ use crate::commit::{AudienceId, Op};
 /// How often sessions that were too fast are checked.
 const BUDGET_EVERY: Duration = Duration::from_millis(50);
 
-/// What happens to a batch.
+/// The decision about a batch.
 enum Verdict {
     /// These entries of it are accepted.
     Accept(Arc<CheckedBatch>, Ranges),

@@ -1,4 +1,4 @@
-//! What this replica has requested on one session.
+//! The entries that this replica has requested on one session.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

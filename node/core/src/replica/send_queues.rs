@@ -7,7 +7,7 @@ use hobnob_protocol::{LogId, PeerId, Ranges, Seq};
 use super::log_key::LogKey;
 use super::send_queue::SendQueue;
 
-/// What one session is sent of one conversation.
+/// The entries of one conversation that one session must still receive.
 #[derive(Debug, Default)]
 pub(super) struct SendQueues {
     queues: BTreeMap<PeerId, SendQueue>,

@@ -1,4 +1,4 @@
-//! What a session and a conversation have in common: the peer's holdings, and what is still to be
+//! The state of one conversation on one session: the peer's holdings, and the entries still to be
 //! sent, requested and announced.
 
 use std::collections::BTreeSet;

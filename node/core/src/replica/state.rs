@@ -103,7 +103,7 @@ impl Replica {
         self.conversations.joined()
     }
 
-    /// What kind of conversation this is, if it is known.
+    /// The kind of the conversation, if it is known.
     pub fn kind(&self, conversation: ConversationId) -> Option<&ConversationKind> {
         let conversation = self.conversations.get(conversation)?;
         Some(&conversation.record.kind)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What is due at a certain time. Timers that are due together run in this order.
+/// A task for a certain time. Timers that are due together run in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
     /// Announce entries that were not sent.

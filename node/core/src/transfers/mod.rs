@@ -307,6 +307,7 @@ impl Transfers {
             session.heard = self.now;
             session.streams.came(PIECE_BYTES as u64);
         }
+        // The user may have dropped the content while the piece was written.
         let Some(transfer) = self.wanted.get_mut(&offer) else {
             return;
         };
@@ -334,6 +335,7 @@ impl Transfers {
     }
 
     fn answered(&mut self, session: SessionId, ask: PieceRequest, outcome: Result<(), Failure>) {
+        // The session may have ended while its last answer was written.
         let Some(at) = self.sessions.get_mut(&session) else {
             return;
         };
@@ -344,6 +346,7 @@ impl Transfers {
         at.asks.remove(index);
         at.heard = self.now;
         let peer = at.peer;
+        // The content may be complete, or no longer wanted.
         let Some(transfer) = self.wanted.get_mut(&ask.offer) else {
             return;
         };
@@ -369,6 +372,7 @@ impl Transfers {
     }
 
     fn session_down(&mut self, session: SessionId) {
+        // A session whose peer has no content streams was never reported as up.
         let Some(gone) = self.sessions.remove(&session) else {
             return;
         };
@@ -391,9 +395,7 @@ impl Transfers {
             .map(|(id, _)| *id)
             .collect();
         for id in stalled {
-            let Some(session) = self.sessions.get_mut(&id) else {
-                continue;
-            };
+            let session = self.sessions.get_mut(&id).expect("listed above");
             for ask in std::mem::take(&mut session.asks) {
                 if let Some(transfer) = self.wanted.get_mut(&ask.offer) {
                     transfer.asked.remove(&ask.span);
@@ -425,9 +427,7 @@ impl Transfers {
                 let Some(ask) = self.next_for(peer) else {
                     break;
                 };
-                let Some(session) = self.sessions.get_mut(&id) else {
-                    break;
-                };
+                let session = self.sessions.get_mut(&id).expect("listed above");
                 if session.asks.is_empty() {
                     session.heard = self.now;
                 }
@@ -448,9 +448,7 @@ impl Transfers {
             .copied()
             .collect();
         for offer in order {
-            let Some(transfer) = self.wanted.get_mut(&offer) else {
-                continue;
-            };
+            let transfer = self.wanted.get_mut(&offer).expect("listed above");
             if let Some((span, first, count)) = transfer.next_run(peer, self.now) {
                 transfer.asked.insert(span);
                 self.turn = Some(offer);

@@ -1,9 +1,9 @@
 //! The relays of a node: links to them, the peers at each, and channels on demand.
 //!
-//! What a relay says about peers is a hint, as an mDNS record is. The peer that answers through a
+//! A relay's statements about peers are hints, as mDNS records are. The peer that answers through a
 //! channel proves its identity, so a relay that names the wrong peer connects nobody.
 //!
-//! What the events of relays lead to elsewhere is in `relay_events`.
+//! Not here: the effects of relays' events on other parts, which are in `relay_events`.
 
 mod openings;
 mod relay;
@@ -39,7 +39,7 @@ pub(super) struct Relays {
     queue: mpsc::Receiver<(RelayId, LinkEvent)>,
 }
 
-/// What the link of a new relay needs.
+/// The values that the link of a new relay needs.
 pub(super) struct NewLink {
     pub(super) config: LinkConfig,
     pub(super) commands: mpsc::UnboundedReceiver<LinkCommand>,

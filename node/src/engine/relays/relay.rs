@@ -13,7 +13,7 @@ use crate::api::{NoticeReason, RelayInfo};
 use crate::net::relay::{LinkCommand, LinkDown};
 use hobnob_transport::addr::canonical;
 
-/// What the engine keeps for one relay.
+/// The state that the engine keeps for one relay.
 pub(super) struct Relay {
     at: HostPort,
     /// The identity that it has proved, or must prove.

@@ -1,4 +1,4 @@
-//! Who is at a relay, and which of those peers this node connects with.
+//! The peers at a relay, and the choice of those that this node connects with.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;

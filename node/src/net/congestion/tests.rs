@@ -47,7 +47,7 @@ impl Link {
     }
 }
 
-/// Who sends as much as its window lets it: slow start, then a packet more each round, and half
+/// A sender that fills its window: slow start, then one more packet per round, and half the window
 /// after a loss.
 struct Sender {
     path: Option<Path>,

@@ -372,7 +372,7 @@ mod tests {
         assert_eq!(socket.max_transmit_segments(), segments);
     }
 
-    /// What quinn is handed next: whose it is, and the bytes.
+    /// The next datagram that quinn receives: its sender and its bytes.
     async fn received(socket: &DemuxSocket) -> (SocketAddr, Vec<u8>) {
         let mut buf = [7; 2000];
         let mut meta = [RecvMeta {

@@ -173,7 +173,7 @@ fn header(sender: Sender) -> usize {
     }
 }
 
-/// What quinn learns about a run of `len` bytes from a batch.
+/// The metadata that quinn receives for a run of `len` bytes of a batch.
 fn run_meta(batch: &RecvMeta, sender: Sender, len: usize) -> RecvMeta {
     let mut meta = *batch;
     (meta.len, meta.stride) = (len, batch.stride - header(sender));
@@ -220,7 +220,8 @@ mod tests {
         "11.0.0.1:4627".parse().unwrap()
     }
 
-    /// What quinn is handed of a batch of these datagrams from `from`: senders, strides and bytes.
+    /// Sorts a batch of these datagrams from `from`. Returns the senders, strides and bytes that
+    /// quinn receives.
     fn sorted(
         datagrams: &[&[u8]],
         stride: usize,

@@ -77,7 +77,7 @@ pub(crate) async fn chat(common: &CommonFlags) -> anyhow::Result<Exit> {
         if ended? == Ended::Quit {
             return Ok(Exit::Done);
         }
-        output::say("this chat's node has stopped: continuing with another one");
+        output::say(wording::NODE_ENDED);
     }
 }
 

@@ -69,7 +69,7 @@ pub(crate) enum CommandLine {
     Command {
         /// The general flags that it uses.
         flags: Flags,
-        /// What its help says below the first line.
+        /// The help below the first line.
         details: &'static str,
         /// Command lines that work, for the end of its help.
         examples: &'static [&'static str],

@@ -1,4 +1,4 @@
-//! What the chat does with the node's answers.
+//! The chat's reactions to the node's answers.
 
 use hobnob::protocol::{Nickname, PeerId, RoomName};
 use hobnob::{ConversationRef, RoomInfo};

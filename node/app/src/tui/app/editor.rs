@@ -15,7 +15,7 @@ const BYTES_MAX: usize = 256 * 1024;
 const UNDO_MAX: usize = 200;
 const UNDO_BYTES_MAX: usize = 1024 * 1024;
 
-/// What a key does to the text.
+/// The effect of a key on the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Edit {
     Go(Motion),

@@ -1,4 +1,4 @@
-//! What the chat does with the node's events.
+//! The chat's reactions to the node's events.
 
 use hobnob::{ConversationRef, Notice};
 use hobnob_control::wire::{ListFiles, MessageLine, PeerLine, WireEvent};

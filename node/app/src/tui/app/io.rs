@@ -18,11 +18,12 @@ use crate::tui::read_markers::ReadMarkers;
 /// The rows that each entry of the window takes on the screen.
 pub(crate) type RowHeights = Box<dyn Fn(&App) -> Vec<usize> + Send>;
 
-/// What a chat starts with.
+/// The values that a chat starts with.
 pub(crate) struct Start {
     /// The first conversation.
     pub(crate) room: RoomName,
-    /// What the user had read when the last chat ended; none before the first chat of this home.
+    /// The messages that the user had read when the last chat ended. `None` before the first chat of
+    /// this home.
     pub(crate) read: Option<ReadMarkers>,
     /// The folders that typed paths are relative to.
     pub(crate) places: Places,
@@ -31,7 +32,7 @@ pub(crate) struct Start {
     pub(crate) row_heights: RowHeights,
 }
 
-/// What happens to the chat.
+/// An input of the chat.
 #[derive(Debug)]
 pub(crate) enum Input {
     Key(KeyEvent),
@@ -59,7 +60,7 @@ pub(crate) enum Input {
     Tick,
 }
 
-/// What the chat wants from the event loop. Requests to the node are separate.
+/// A task for the event loop. Requests to the node are separate.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Output {
     /// Save what the user has read.

@@ -55,7 +55,7 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
 /// Time within which a second Ctrl-c or Ctrl-d ends the chat.
 const TWICE_WITHIN_MS: u64 = 2_000;
 
-/// What a key asks for. The first ones work everywhere, the others in one [`Mode`] only.
+/// The action of a key. The first ones work everywhere, the others in one [`Mode`] only.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum KeyAction {
     /// Ctrl-c.
@@ -121,7 +121,7 @@ enum Jump {
 }
 
 impl Keys {
-    /// What the key asks for, if anything. `is_line_empty`: nothing is typed.
+    /// The action of the key, if it has one. `is_line_empty`: nothing is typed.
     pub(super) fn action(
         &mut self,
         key: KeyEvent,

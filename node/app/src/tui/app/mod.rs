@@ -43,6 +43,7 @@ use hobnob_control::wire::{
 
 use super::layout::{self, Layout};
 use super::picture::Picture;
+use crate::shared::wording;
 
 pub(super) use composer::FolderLookup;
 pub(super) use conversation::Conversation;
@@ -198,10 +199,7 @@ impl App {
     fn node_gone(&mut self) {
         self.polling.detached();
         self.requests.clear();
-        self.note(
-            Tone::Warning,
-            "the node that this chat used has ended; connecting to another one",
-        );
+        self.note(Tone::Warning, wording::NODE_ENDED);
     }
 
     fn tick(&mut self) {

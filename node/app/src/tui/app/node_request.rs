@@ -52,10 +52,10 @@ impl fmt::Debug for NodeRequest {
     }
 }
 
-/// What the node answered: the content of `ok`, or the text of the error.
+/// The answer of the node: the content of `ok`, or the text of the error.
 pub(crate) type Outcome = Result<Value, String>;
 
-/// What the chat does with one answer.
+/// The function that handles one answer.
 pub(crate) struct AnswerHandler(Box<Handle>);
 
 type Handle = dyn FnOnce(&mut App, Outcome) + Send;

@@ -1,11 +1,11 @@
-//! What the user has sent: messages that are not on disk yet, and how far the others have come.
+//! The messages that the user has sent: those that are not on disk yet, and the states of the others.
 
 use hobnob::{ConversationRef, MessageId};
 use hobnob_control::wire::{MessageLine, SentLine};
 
 use super::deliveries::Deliveries;
 
-/// What a message waits for.
+/// The event that a message waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Doing {
     /// The node is writing it to the disk.

@@ -1,4 +1,4 @@
-//! What the user has read, and when to save it.
+//! The messages that the user has read, and the time to save that.
 
 use hobnob::{ConversationRef, MessageId};
 use hobnob_control::wire::Time;

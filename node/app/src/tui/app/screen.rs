@@ -5,7 +5,7 @@ use super::search::Search;
 use crate::shared::settings::ScreenSettings;
 use crate::tui::layout::{Layout, ShownSidebars};
 
-/// What the keys act on.
+/// The part of the screen that the keys act on.
 #[derive(Debug)]
 pub(crate) enum Mode {
     Chat,

@@ -12,7 +12,7 @@ pub(crate) struct Note {
     pub(crate) text: String,
 }
 
-/// What a note is for. Warnings have another colour.
+/// The purpose of a note. Warnings have another colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
     Info,

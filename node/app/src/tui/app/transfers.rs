@@ -212,7 +212,7 @@ impl File {
         }
     }
 
-    /// What the recipients of an own file do with it.
+    /// The states of an own file at its recipients.
     fn with_others(&self, now: Time, names: &Names) -> String {
         let of = |state: FileState| {
             self.peers

@@ -21,7 +21,7 @@ use crate::tui::text::{self, fit, width};
 /// The author's time is shown as well if it differs from ours by at least this much.
 const LATE_MS: u64 = 3 * 60 * 1000;
 
-/// What the rows of an entry depend on besides the entry.
+/// The values besides the entry on which its rows depend.
 pub(super) struct Context<'a> {
     view: View<'a>,
     columns: usize,
@@ -205,7 +205,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// What follows the text: the delivery of an own message, and the time at which a message was
+    /// The end of the row after the text: the delivery of an own message, and the time at which a message was
     /// written if it arrived much later.
     fn suffix(&self, message: &MessageLine) -> Vec<Span<'static>> {
         let mut suffix = vec![];

@@ -4,7 +4,7 @@ use hobnob::protocol::PeerId;
 use hobnob::{DeliveryState, PeerState};
 use ratatui::style::{Color, Modifier, Style};
 
-/// What the terminal can show.
+/// The abilities of the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Theme {
     /// False under NO_COLOR (<https://no-color.org>).
