@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use super::engine::Command;
 use crate::net::probe;
-use crate::node::{look_up, look_up_all};
+use crate::resolve::{look_up, look_up_all};
 use crate::{Node, NodeError, SendError};
 use hobnob_core::diagnosis::{
     self, Answer, Evidence, Finding, PeerEvidence, RelayState, Unmet, Verdict,

@@ -278,3 +278,25 @@ fn process(pid: Option<u32>) -> String {
     pid.map(|pid| format!(", as process {pid}"))
         .unwrap_or_default()
 }
+
+impl From<NodeError> for SendError {
+    fn from(error: NodeError) -> Self {
+        match error {
+            NodeError::Store(why) => SendError::Store(why),
+            NodeError::Stopped | NodeError::NoSuchMessage | NodeError::NoSuchConversation(_) => {
+                SendError::Stopped
+            }
+        }
+    }
+}
+
+impl From<NodeError> for JoinError {
+    fn from(error: NodeError) -> Self {
+        match error {
+            NodeError::Store(why) => JoinError::Store(why),
+            NodeError::Stopped | NodeError::NoSuchMessage | NodeError::NoSuchConversation(_) => {
+                JoinError::Stopped
+            }
+        }
+    }
+}

@@ -121,6 +121,7 @@ mod invariants;
 mod messages;
 mod node;
 mod policy;
+mod resolve;
 mod start;
 mod transfers;
 

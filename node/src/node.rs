@@ -1,14 +1,13 @@
 //! [`Node`]: the handle by which programs use a running node.
 //!
 //! The engine behind it is one task that owns all state machines. The handle sends it commands and
-//! waits for the replies. Name look-ups and the first dial of an address are done here, because the
-//! engine never waits.
+//! waits for the replies. Not here: the look-up of the peer that a target names, which is in
+//! `resolve`.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hobnob_protocol::{Body, HostPort, Nickname, PeerId, RelayAddr, RoomName, Target, Ticket};
+use hobnob_protocol::{Body, Nickname, PeerId, RoomName, Target};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::Command;
@@ -17,10 +16,6 @@ use crate::{
     MessageId, Messages, NodeError, PeerInfo, RoomInfo, SendError, Sent, StartError, Status, clock,
     events, start, transfers,
 };
-use hobnob_core::peers::ResolveError;
-
-/// How long after its start a node waits for discovery before it reports a name as unknown.
-const DISCOVERY: Duration = Duration::from_secs(3);
 
 /// A node is settled this long after its start, or when no new peer has appeared for [`QUIET`].
 const SETTLED: Duration = Duration::from_millis(2500);
@@ -320,21 +315,6 @@ impl Node {
         self.ask(|reply| Command::SetNick { nick, reply }).await
     }
 
-    /// Returns the peer that a target names. An address is dialed. Names are looked up as in
-    /// [`Node::send`].
-    pub async fn resolve(&self, target: Target) -> Result<PeerId, SendError> {
-        match target {
-            Target::Name(name) => self.resolve_name(name).await,
-            Target::Id(peer) => self.resolve_id(peer).await,
-            Target::Address(at) => self.resolve_address(at).await,
-            Target::Ticket(ticket) => self.resolve_ticket(ticket).await,
-            Target::AtRelay(peer, at) => {
-                self.reach(peer, Vec::new(), vec![RelayAddr { id: None, at }])
-                    .await
-            }
-        }
-    }
-
     /// Waits until discovery has had its chance: no new peer has appeared for a moment, or 2.5 s have
     /// passed since the start. Call it before the first [`Node::broadcast`].
     pub async fn settled(&self) {
@@ -363,140 +343,6 @@ impl Node {
         let _ = self.ask(Command::Shutdown).await;
     }
 
-    pub(crate) async fn resolve_name(&self, name: String) -> Result<PeerId, SendError> {
-        let found = self
-            .until_known(|| async {
-                match self
-                    .ask(|reply| Command::Resolve {
-                        name: name.clone(),
-                        reply,
-                    })
-                    .await
-                {
-                    Ok(Err(unknown @ ResolveError::Unknown { .. })) => {
-                        Err(SendError::from(unknown))
-                    }
-                    Ok(Ok(peer)) => Ok(Ok(peer)),
-                    Ok(Err(error)) => Ok(Err(error.into())),
-                    Err(_) => Ok(Err(SendError::Stopped)),
-                }
-            })
-            .await;
-        found?
-    }
-
-    pub(crate) async fn resolve_id(&self, peer: PeerId) -> Result<PeerId, SendError> {
-        if peer == self.id {
-            return Err(SendError::Myself);
-        }
-        let known = async || {
-            self.ask(|reply| Command::IsKnown { peer, reply })
-                .await
-                .unwrap_or(false)
-        };
-        self.until_known(|| async {
-            if known().await {
-                Ok(peer)
-            } else {
-                Err(SendError::UnknownId(peer))
-            }
-        })
-        .await
-    }
-
-    /// Tries again whenever a peer appears, until the attempt succeeds or discovery has had its time.
-    pub(crate) async fn until_known<T, F: Future<Output = Result<T, SendError>>>(
-        &self,
-        attempt: impl Fn() -> F,
-    ) -> Result<T, SendError> {
-        let deadline = self.clock.at(DISCOVERY);
-        let mut met = self.met.clone();
-        loop {
-            met.borrow_and_update();
-            let found = attempt().await;
-            if found.is_ok() {
-                return found;
-            }
-            match tokio::time::timeout_at(deadline, met.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return found,
-            }
-        }
-    }
-
-    pub(crate) async fn resolve_address(&self, at: HostPort) -> Result<PeerId, SendError> {
-        let mut failure = None;
-        for addr in look_up(&at).await? {
-            match self
-                .ask(|reply| Command::Dial {
-                    addr,
-                    expected: None,
-                    reply,
-                })
-                .await?
-            {
-                Ok(peer) => return Ok(peer),
-                Err(error) => failure = failure.or(Some(error)),
-            }
-        }
-        Err(failure.unwrap_or(SendError::Host {
-            host: at.host,
-            why: "it has no address".to_owned(),
-        }))
-    }
-
-    pub(crate) async fn resolve_ticket(&self, ticket: Ticket) -> Result<PeerId, SendError> {
-        if ticket.id == self.id {
-            return Err(SendError::Myself);
-        }
-        if !ticket.relays.is_empty() {
-            return self
-                .reach(ticket.id, look_up_all(&ticket.addrs).await, ticket.relays)
-                .await;
-        }
-        let mut failure = None;
-        for at in &ticket.addrs {
-            for addr in look_up(at).await.unwrap_or_default() {
-                match self
-                    .ask(|reply| Command::Dial {
-                        addr,
-                        expected: Some(ticket.id),
-                        reply,
-                    })
-                    .await?
-                {
-                    Ok(peer) => return Ok(peer),
-                    Err(error) => failure = failure.or(Some(error)),
-                }
-            }
-        }
-        match failure {
-            Some(mismatch @ SendError::IdentityMismatch { .. }) => Err(mismatch),
-            // The ticket has the id, so a message can wait until the peer is there.
-            Some(_) | None => Ok(ticket.id),
-        }
-    }
-
-    /// Makes a peer at a relay known. Its id is certain, so a message can wait until it is there.
-    pub(crate) async fn reach(
-        &self,
-        peer: PeerId,
-        addrs: Vec<SocketAddr>,
-        relays: Vec<RelayAddr>,
-    ) -> Result<PeerId, SendError> {
-        if peer == self.id {
-            return Err(SendError::Myself);
-        }
-        self.ask(|reply| Command::Reach {
-            peer,
-            addrs,
-            relays,
-            reply,
-        })
-        .await?;
-        Ok(peer)
-    }
-
     pub(crate) async fn ask<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<T>) -> Command,
@@ -508,45 +354,4 @@ impl Node {
             .map_err(|_| NodeError::Stopped)?;
         answer.await.map_err(|_| NodeError::Stopped)
     }
-}
-
-impl From<NodeError> for SendError {
-    fn from(error: NodeError) -> Self {
-        match error {
-            NodeError::Store(why) => SendError::Store(why),
-            NodeError::Stopped | NodeError::NoSuchMessage | NodeError::NoSuchConversation(_) => {
-                SendError::Stopped
-            }
-        }
-    }
-}
-
-impl From<NodeError> for JoinError {
-    fn from(error: NodeError) -> Self {
-        match error {
-            NodeError::Store(why) => JoinError::Store(why),
-            NodeError::Stopped | NodeError::NoSuchMessage | NodeError::NoSuchConversation(_) => {
-                JoinError::Stopped
-            }
-        }
-    }
-}
-
-/// The addresses of a host name, by the system's resolver, or the address itself.
-pub(crate) async fn look_up(at: &HostPort) -> Result<Vec<SocketAddr>, SendError> {
-    let found = tokio::net::lookup_host((at.host.as_str(), at.port)).await;
-    let why = |error: std::io::Error| SendError::Host {
-        host: at.host.clone(),
-        why: error.to_string(),
-    };
-    Ok(found.map_err(why)?.take(8).collect())
-}
-
-/// The addresses of several hosts, as far as they can be looked up.
-pub(crate) async fn look_up_all(hosts: &[HostPort]) -> Vec<SocketAddr> {
-    let mut addrs = Vec::new();
-    for at in hosts {
-        addrs.extend(look_up(at).await.unwrap_or_default());
-    }
-    addrs
 }

@@ -1,26 +1,24 @@
 //! Downloads: from the moment a user accepts an offer until its content is complete.
 //!
-//! [`Transfers`] decides which piece to request from whom. This part opens, finishes and removes
-//! partial downloads, stores the state of each offer, and reports it. The streams are in
-//! [`content_sessions`](super::content_sessions).
+//! This part opens, finishes and removes partial downloads, stores the state of each offer, and
+//! reports it. The downloads that run are in [`active_downloads`](super::active_downloads), and the
+//! streams in [`content_sessions`](super::content_sessions).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hobnob_core::commit::{OfferRecord, OfferState};
-use hobnob_core::transfers::{
-    FULL_AGAIN_AFTER, Failure, Held, Input, Output, Progress, Transfers, WANTED_MAX,
-};
+use hobnob_core::transfers::{FULL_AGAIN_AFTER, Failure, Held, Input, Output, WANTED_MAX};
 use hobnob_protocol::{OfferId, OfferWord, PeerId};
 
+use super::active_downloads::ActiveDownloads;
 use super::context::{Context, record_of};
 use super::finish;
 use super::jobs::{JobResult, Jobs, Reply, answer};
 use super::local_files::LocalFiles;
 use super::messages::{FileUpdate, FromTransfers};
-use super::meter::Meter;
 use super::partial::{Partial, WriteError};
 use super::peer_words::{CHANGED, WITHDRAWN};
 use super::restore;
@@ -28,20 +26,11 @@ use super::sources::KnownSources;
 use crate::store::{OfferRow, StoreError, StoredOffer};
 use crate::{FileError, FileState};
 
-/// A download whose partial file is open.
-#[derive(Debug)]
-struct ActiveDownload {
-    partial: Arc<Partial>,
-    meter: Meter,
-}
-
 /// The downloads of this node.
 pub(super) struct Downloads {
     jobs: Jobs,
-    machine: Transfers,
-    /// The contents that `machine` requests.
-    active: BTreeMap<OfferId, ActiveDownload>,
-    /// Accepted offers that `machine` does not know: a job opens or finishes their files.
+    active: ActiveDownloads,
+    /// Accepted offers that are not active: a job opens or finishes their files.
     pending: BTreeSet<OfferId>,
     sources: KnownSources,
 }
@@ -50,8 +39,7 @@ impl Downloads {
     pub(super) fn new(jobs: Jobs) -> Self {
         Self {
             jobs,
-            machine: Transfers::default(),
-            active: BTreeMap::new(),
+            active: ActiveDownloads::default(),
             pending: BTreeSet::new(),
             sources: KnownSources::default(),
         }
@@ -64,30 +52,27 @@ impl Downloads {
 
     /// Passes an input to the state machine.
     pub(super) fn handle(&mut self, now: Duration, input: Input) {
-        self.machine.handle(now, input);
+        self.active.handle(now, input);
     }
 
     /// The next decision of the state machine.
     pub(super) fn poll_output(&mut self) -> Option<Output> {
-        self.machine.poll_output()
+        self.active.poll_output()
     }
 
     /// When the state machine needs [`Input::Timeout`].
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
-        self.machine.poll_timeout()
+        self.active.poll_timeout()
     }
 
     /// The partial download that the state machine requests pieces for.
     pub(super) fn partial(&self, id: OfferId) -> Arc<Partial> {
-        let active = self.active.get(&id);
-        let active = active.expect("the machine requests only pieces of active downloads");
-        active.partial.clone()
+        self.active.partial(id)
     }
 
     /// The name of an offer for the log. Empty if the download has ended.
     pub(super) fn name(&self, id: OfferId) -> String {
-        let active = self.active.get(&id);
-        active.map_or_else(String::new, |active| active.partial.stored.visible_name())
+        self.active.name(id)
     }
 
     /// Starts to download an offer. `reply` receives the decision once it is stored. A second
@@ -171,10 +156,13 @@ impl Downloads {
     ) {
         let is_wanted = self.pending.remove(&offer.id);
         match opened {
-            Ok((partial, held)) if is_wanted => self.request(now, partial, held),
+            Ok((partial, held)) if is_wanted => {
+                let sources = self.sources.of(partial.stored.id);
+                self.active.start(now, partial, held, sources);
+            }
             // The user declined it meanwhile. A second acceptance may use the same files by now.
             Ok((partial, _)) => {
-                if !self.active.contains_key(&offer.id) {
+                if !self.active.contains(offer.id) {
                     tokio::task::spawn_blocking(move || partial.remove());
                 }
             }
@@ -183,38 +171,15 @@ impl Downloads {
         }
     }
 
-    fn request(&mut self, now: Duration, partial: Arc<Partial>, held: Held) {
-        let (id, shape, folder) = (
-            partial.stored.id,
-            partial.shape,
-            partial.stored.offer.folder,
-        );
-        let meter = Meter::starting_at(held.bytes(shape));
-        self.active.insert(id, ActiveDownload { partial, meter });
-        let want = Input::Want {
-            offer: id,
-            shape,
-            head: folder.map_or(0, |folder| folder.manifest_bytes),
-            held,
-        };
-        self.machine.handle(now, want);
-        for peer in self.sources.of(id) {
-            self.machine.handle(now, Input::Source(id, peer));
-        }
-    }
-
     /// A peer reports that it has all of an offer.
     pub(super) fn peer_has(&mut self, now: Duration, id: OfferId, peer: PeerId) {
         self.sources.add(id, peer);
-        self.machine.handle(now, Input::Source(id, peer));
+        self.active.handle(now, Input::Source(id, peer));
     }
 
     /// All pieces are on disk: moves the content to its path.
     pub(super) fn finish(&mut self, id: OfferId) {
-        let active = self.active.remove(&id);
-        let partial = active
-            .expect("the machine reports each active download once as whole")
-            .partial;
+        let partial = self.active.take_whole(id);
         self.pending.insert(id);
         let context = self.jobs.context.clone();
         self.jobs.spawn(async move {
@@ -308,25 +273,23 @@ impl Downloads {
 
     /// Ends a download that can't be completed now. The partial download stays for another try.
     pub(super) fn give_up(&mut self, now: Duration, id: OfferId, why: String) {
-        self.machine.handle(now, Input::Drop(id));
         // Several streams may report the same disk error, and the first report ends the download.
-        if let Some(active) = self.active.remove(&id) {
-            active.partial.cancel();
+        if let Some(partial) = self.active.end(now, id) {
+            partial.cancel();
             self.jobs
                 .context
-                .record_failure(active.partial.stored.clone(), why);
+                .record_failure(partial.stored.clone(), why);
         }
     }
 
     /// Ends a download and removes its files. The files are gone when the returned future is ready.
     fn remove(&mut self, now: Duration, id: OfferId) -> impl Future<Output = ()> + use<> {
-        self.machine.handle(now, Input::Drop(id));
         self.pending.remove(&id);
-        let active = self.active.remove(&id);
+        let partial = self.active.end(now, id);
         let files = self.jobs.context.files.clone();
         let is_own = self.jobs.context.is_own(id);
-        let removed = tokio::task::spawn_blocking(move || match active {
-            Some(active) => active.partial.remove(),
+        let removed = tokio::task::spawn_blocking(move || match partial {
+            Some(partial) => partial.remove(),
             None if is_own => {}
             None => files.discard((id.name.log, id.seq)),
         });
@@ -337,59 +300,17 @@ impl Downloads {
     }
 
     fn is_running(&self, id: OfferId) -> bool {
-        self.active.contains_key(&id) || self.pending.contains(&id)
+        self.active.contains(id) || self.pending.contains(&id)
     }
 
     /// The downloads whose progress has changed since the last call.
     pub(super) fn progress(&mut self, now: Duration) -> Vec<FileUpdate> {
-        let machine = &self.machine;
-        let mut updates = Vec::new();
-        for (id, active) in &mut self.active {
-            let (progress, is_full) = progress_of(machine, *id);
-            active.meter.measure(now, progress.bytes);
-            if active
-                .meter
-                .has_changed((!progress.from.is_empty(), is_full))
-            {
-                updates.push(active.update(progress, is_full));
-            }
-        }
-        updates
+        self.active.progress(now)
     }
 
     /// The state of every active download.
     pub(super) fn current(&self) -> impl Iterator<Item = FileUpdate> {
-        self.active.iter().map(|(id, active)| {
-            let (progress, is_full) = progress_of(&self.machine, *id);
-            active.update(progress, is_full)
-        })
-    }
-}
-
-/// The progress of an active download, and whether it waits for space on the disk.
-fn progress_of(machine: &Transfers, id: OfferId) -> (Progress, bool) {
-    let progress = machine
-        .progress(id)
-        .expect("an active download is in the machine until its output is carried out");
-    (progress, machine.waits_for_room(id))
-}
-
-impl ActiveDownload {
-    fn update(&self, progress: Progress, is_full: bool) -> FileUpdate {
-        let is_moving = !progress.from.is_empty();
-        let state = if is_moving {
-            FileState::Moving
-        } else {
-            FileState::Waiting
-        };
-        FileUpdate {
-            bytes: progress.bytes,
-            rate: self.meter.rate().filter(|_| is_moving),
-            peers: progress.from.into_iter().collect(),
-            why: is_full
-                .then(|| "the disk is full: the download resumes when there is space".to_owned()),
-            ..FileUpdate::new(self.partial.stored.clone(), state)
-        }
+        self.active.current()
     }
 }
 

@@ -14,6 +14,7 @@
 //! Not here: which piece to request from whom ([`hobnob_core::transfers`]), and which peer may have
 //! an offer. The replica decides that, and this task asks the engine for each request.
 
+mod active_downloads;
 mod auto_accept;
 mod cleanup;
 mod commands;

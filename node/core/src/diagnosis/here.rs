@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::finding::{Finding, MachineFinding, NetworkFinding, RelayFinding, Verdict};
+use super::findings::{Finding, MachineFinding, NetworkFinding, RelayFinding};
+use super::subject::Verdict;
 use super::{
     Answer, CLOCK_DIFFERENCE_MS, DISK_FREE_MIN, Evidence, Relay, RelayState, SETTLED_AFTER,
     Session, reach,

@@ -4,9 +4,11 @@
 //! it explains something), a *problem* or *unknown*. Nothing here gathers evidence: `Node` does.
 //! Nothing here is worded for people: the user interfaces do that.
 
-mod finding;
+mod findings;
 mod here;
+mod nat;
 mod reach;
+mod subject;
 mod there;
 
 use std::net::{IpAddr, SocketAddr};
@@ -14,11 +16,12 @@ use std::time::Duration;
 
 use hobnob_protocol::PeerId;
 
-pub use finding::{
-    Filtering, Finding, MachineFinding, Mapping, NetworkFinding, PeerFinding, ReachFinding,
-    RelayFinding, Subject, Verdict,
+pub use findings::{
+    Finding, MachineFinding, NetworkFinding, PeerFinding, ReachFinding, RelayFinding,
 };
 pub use here::judge;
+pub use nat::{Filtering, Mapping};
+pub use subject::{Subject, Verdict};
 pub use there::{judge_address, judge_peer};
 
 /// Clocks that differ by less than this count as equal.

@@ -1,6 +1,6 @@
 //! Findings about the way to one peer.
 
-use super::finding::{Finding, PeerFinding};
+use super::findings::{Finding, PeerFinding};
 use super::{Answer, CLOCK_DIFFERENCE_MS, PeerEvidence, Unmet};
 use crate::policy::DenyReason;
 

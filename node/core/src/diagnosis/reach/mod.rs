@@ -8,7 +8,8 @@
 //! relay has one address, so some questions need a second relay, and some cannot be answered. This
 //! module never guesses.
 
-use super::finding::{Filtering, Mapping, ReachFinding};
+use super::findings::ReachFinding;
+use super::nat::{Filtering, Mapping};
 use super::{Evidence, PeerDialBack, Relay, RelayDialBack, RelayState};
 use crate::scope::is_link_local;
 use std::net::IpAddr;

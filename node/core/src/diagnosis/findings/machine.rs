@@ -1,0 +1,73 @@
+//! Findings about the machine.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::subject::{Parts, Subject, Verdict};
+
+/// Findings about the machine: port, clock and disk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "code", rename_all = "kebab-case")]
+pub enum MachineFinding {
+    /// The node listens on its usual UDP port, or on the configured one.
+    PortOpen {
+        /// The port.
+        port: u16,
+    },
+    /// Another program has the usual UDP port, so the node listens on another one.
+    PortTaken {
+        /// The port.
+        port: u16,
+        /// The usual port.
+        usual: u16,
+    },
+    /// No peer is connected to compare clocks with.
+    ClockUntested {},
+    /// This machine's clock agrees with those of all peers, or of most.
+    ClockAgrees {
+        /// Whether all agree.
+        all: bool,
+    },
+    /// This machine's clock differs from that of the only peer: one of the two is wrong.
+    ClockUnclear {},
+    /// Most peers' clocks are ahead of this machine's by this difference.
+    Clock {
+        /// The difference in milliseconds; negative: behind.
+        ahead_ms: i64,
+    },
+    /// The last commit failed (no size), or too little space is free on the disk of the messages.
+    Disk {
+        /// The free space.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        free_bytes: Option<u64>,
+    },
+    /// Enough space is free on the disk of the messages.
+    DiskFree {
+        /// The free space.
+        free_bytes: u64,
+    },
+    /// The system does not report the free space.
+    DiskUnknown {},
+    /// The program detected internal faults.
+    InternalFaults {
+        /// The number of faults since the program started.
+        count: u64,
+    },
+}
+
+impl MachineFinding {
+    pub(super) fn parts(&self) -> Parts {
+        use Verdict::{Fine, Problem, Unknown};
+        match self {
+            Self::PortOpen { .. } => (Subject::Port, Fine, "port-open"),
+            Self::PortTaken { .. } => (Subject::Port, Problem, "port-taken"),
+            Self::ClockUntested {} => (Subject::Clock, Unknown, "clock-untested"),
+            Self::ClockAgrees { .. } => (Subject::Clock, Fine, "clock-agrees"),
+            Self::ClockUnclear {} => (Subject::Clock, Unknown, "clock-unclear"),
+            Self::Clock { .. } => (Subject::Clock, Problem, "clock"),
+            Self::Disk { .. } => (Subject::Disk, Problem, "disk"),
+            Self::DiskFree { .. } => (Subject::Disk, Fine, "disk-free"),
+            Self::DiskUnknown {} => (Subject::Disk, Unknown, "disk-unknown"),
+            Self::InternalFaults { .. } => (Subject::Program, Problem, "internal-faults"),
+        }
+    }
+}
