@@ -7,8 +7,9 @@ use hobnob::{ConversationRef, MessageId};
 use hobnob_control::wire::MessageLine;
 
 use super::conversation::Conversation;
+use super::pages::{PageDirection, PageRequest};
 use super::timeline::Note;
-use super::window::{PageDirection, PageRequest, Window};
+use super::window::Window;
 
 /// See the module.
 #[derive(Debug)]

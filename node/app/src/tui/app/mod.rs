@@ -21,6 +21,7 @@ mod key_actions;
 mod keys;
 mod node_request;
 mod outbox;
+mod pages;
 mod path_completion;
 mod people;
 mod polling;
@@ -64,13 +65,13 @@ use conversations::Conversations;
 use io::RowHeights;
 use keys::Keys;
 use outbox::Outbox;
+use pages::PageRequest;
 use people::People;
 use polling::Polling;
 use previews::Previews;
 use reading::Reading;
 use screen::Screen;
 use transfers::Transfers;
-use window::PageRequest;
 
 /// The state of the chat.
 pub(super) struct App {

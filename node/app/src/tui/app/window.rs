@@ -11,30 +11,8 @@ use hobnob::{ConversationRef, MessageId};
 use hobnob_control::wire::{HistoryFilter, MessageLine, Text};
 
 use super::entries::{BYTES_MAX, ENTRIES_MAX, Entries};
+use super::pages::{PAGE, PageDirection, PageRequest, Pages};
 use super::timeline::Note;
-
-/// Messages per page. An answer with fewer means that there are no more in that direction.
-pub(crate) const PAGE: usize = 200;
-
-/// Which page to read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PageDirection {
-    /// The newest messages, replacing all entries.
-    Newest,
-    /// The first messages, replacing all entries.
-    Oldest,
-    /// The messages before the first entry.
-    Older,
-    /// The messages after the last entry.
-    Newer,
-}
-
-/// A page to ask the node for. The number identifies the answer.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct PageRequest {
-    pub(crate) number: u64,
-    pub(crate) filter: HistoryFilter,
-}
 
 /// How far the user has scrolled up: the lowest entry on the screen has `below` entries below it,
 /// and `rows` of its own rows are below the screen.
@@ -57,15 +35,7 @@ pub(crate) struct Window {
     at_end: bool,
     /// None: the screen shows the newest entry and follows new ones.
     scroll: Option<Scroll>,
-    /// The page that was asked for, and the number of that request.
-    asked: Option<(PageDirection, u64)>,
-    requests: u64,
-    /// Messages that arrived since the newest page was asked for.
-    live: Vec<MessageLine>,
-    /// The number of messages that arrived while the newest ones were not in memory.
-    missed: usize,
-    /// How many of `missed` arrived since a page was asked for last.
-    since_asked: usize,
+    pages: Pages,
     /// Whether the user has emptied the screen.
     cleared: bool,
 }
@@ -80,11 +50,7 @@ impl Window {
             at_start: false,
             at_end: false,
             scroll: None,
-            asked: None,
-            requests,
-            live: Vec::new(),
-            missed: 0,
-            since_asked: 0,
+            pages: Pages::after(requests),
             cleared: false,
         }
     }
@@ -102,7 +68,7 @@ impl Window {
     }
 
     pub(crate) fn requests(&self) -> u64 {
-        self.requests
+        self.pages.requests()
     }
 
     pub(crate) fn scroll(&self) -> Option<Scroll> {
@@ -129,12 +95,12 @@ impl Window {
 
     /// The number of entries below the screen, as far as it is known.
     pub(crate) fn below(&self) -> usize {
-        self.scroll.map_or(0, |scroll| scroll.below) + self.missed
+        self.scroll.map_or(0, |scroll| scroll.below) + self.pages.missed()
     }
 
     /// The page that a screen of so many rows needs next, if any. One page is read at a time.
     pub(crate) fn next_page(&mut self, rows: usize) -> Option<PageRequest> {
-        if self.asked.is_some() {
+        if self.pages.is_reading() {
             return None;
         }
         let below = self.scroll.map_or(0, |scroll| scroll.below);
@@ -153,10 +119,7 @@ impl Window {
 
     /// Begins to read a page. The answer to an earlier request is void from now on.
     pub(crate) fn begin(&mut self, direction: PageDirection) -> PageRequest {
-        self.requests += 1;
-        self.asked = Some((direction, self.requests));
-        self.live.clear();
-        self.since_asked = 0;
+        let number = self.pages.begin(direction);
         let filter = HistoryFilter {
             conversation: Some(Text(self.of.clone())),
             limit: Some(PAGE),
@@ -178,10 +141,7 @@ impl Window {
                 ..filter
             },
         };
-        PageRequest {
-            number: self.requests,
-            filter,
-        }
+        PageRequest { number, filter }
     }
 
     /// Takes a page, unless another one was begun since. Where the page replaces all entries,
@@ -192,16 +152,13 @@ impl Window {
         messages: Vec<MessageLine>,
         notes: &VecDeque<Note>,
     ) {
-        let Some((direction, _)) = self.asked.take_if(|(_, asked)| *asked == request) else {
+        let Some(direction) = self.pages.end(request) else {
             return;
         };
         let full = messages.len() >= PAGE;
         match direction {
             PageDirection::Newest => {
-                let messages = messages
-                    .into_iter()
-                    .chain(std::mem::take(&mut self.live))
-                    .collect();
+                let messages = messages.into_iter().chain(self.pages.take_live()).collect();
                 self.replace(messages, notes, !full, true);
                 self.scroll = None;
             }
@@ -225,21 +182,18 @@ impl Window {
 
     /// The page could not be read.
     pub(crate) fn failed(&mut self, request: u64) {
-        self.asked.take_if(|(_, asked)| *asked == request);
+        self.pages.end(request);
     }
 
     /// A message has arrived, or the user has sent it.
     pub(crate) fn message(&mut self, message: MessageLine) {
-        if matches!(self.asked, Some((PageDirection::Newest, _))) {
-            self.live.push(message.clone());
-        }
+        self.pages.arrived(&message);
         if self.at_end && (self.scroll.is_none() || self.entries.len() < ENTRIES_MAX) {
             let added = self.entries.push_message(message);
             self.follow_or_stay(added);
         } else if !self.entries.contains(message.id.0) {
             self.at_end = false;
-            self.missed += 1;
-            self.since_asked += 1;
+            self.pages.miss();
         }
     }
 
@@ -257,7 +211,7 @@ impl Window {
             at_start,
             at_end,
             cleared,
-            ..Window::new(self.of.clone(), self.requests)
+            ..Window::new(self.of.clone(), self.pages.requests())
         };
     }
 
@@ -347,7 +301,7 @@ impl Window {
         *self = Window {
             at_start,
             at_end,
-            ..Window::new(self.of.clone(), self.requests)
+            ..Window::new(self.of.clone(), self.pages.requests())
         };
         let mut notes = notes.iter().peekable();
         for message in messages {
@@ -375,14 +329,7 @@ impl Window {
         if let Some(scroll) = &mut self.scroll {
             scroll.below += added;
         }
-        // Messages that arrived while this page was read may be on it or not. If there are any,
-        // the next page tells.
-        self.at_end = !full && self.since_asked == 0;
-        self.missed = if full {
-            self.missed.saturating_sub(added)
-        } else {
-            self.since_asked
-        };
+        self.at_end = self.pages.newer_read(full, added);
         let below = self.scroll.map_or(0, |scroll| scroll.below);
         while self.entries.is_too_large() && self.entries.len() > below + 1 {
             self.pop_front();

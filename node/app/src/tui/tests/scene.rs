@@ -344,13 +344,40 @@ impl Scene {
             AnyRequest::ListPeers(ListPeers { .. }) => value(&PeerList {
                 peers: self.peers.clone(),
             }),
-            AnyRequest::ListRooms(ListRooms {}) => value(&RoomList {
-                rooms: self.rooms.clone(),
-            }),
             AnyRequest::HistoryFilter(filter) => value(&self.history(&filter)),
             AnyRequest::Resolve(Resolve { target }) => self
                 .resolve(&target.0)
                 .and_then(|peer| value(&Resolved { peer: Text(peer) })),
+            AnyRequest::SetNick(SetNick { .. }) => value(&serde_json::json!({})),
+            AnyRequest::BroadcastMessage(request) => Ok(self.broadcast(request)),
+            AnyRequest::SendMessage(request) => self.send_to_peer(request),
+            request @ (AnyRequest::ListRooms(_)
+            | AnyRequest::JoinRoom(_)
+            | AnyRequest::PartRoom(_)) => self.answer_about_rooms(request),
+            request @ (AnyRequest::OfferFile(_)
+            | AnyRequest::ListFiles(_)
+            | AnyRequest::AcceptFile(_)
+            | AnyRequest::DeclineFile(_)) => self.answer_about_files(request),
+            request @ (AnyRequest::Ignore(_)
+            | AnyRequest::Unignore(_)
+            | AnyRequest::Block(_)
+            | AnyRequest::Unblock(_)
+            | AnyRequest::Kick(_)
+            | AnyRequest::Verify(_)) => self.answer_about_peers(request),
+            AnyRequest::Diagnose(Diagnose {}) | AnyRequest::Why(Why { .. }) => {
+                value(&Diagnosis { checks: vec![] })
+            }
+            AnyRequest::Ping(Ping {}) | AnyRequest::Subscribe(Subscribe {}) => {
+                unreachable!("the event loop sends these")
+            }
+        }
+    }
+
+    fn answer_about_rooms(&mut self, request: AnyRequest) -> Result<Value, String> {
+        match request {
+            AnyRequest::ListRooms(ListRooms {}) => value(&RoomList {
+                rooms: self.rooms.clone(),
+            }),
             AnyRequest::JoinRoom(JoinRoom { room, .. }) => {
                 let line = RoomInfo {
                     name: room.0,
@@ -364,28 +391,12 @@ impl Scene {
                 self.rooms.retain(|line| line.name != room.0);
                 value(&serde_json::json!({}))
             }
-            AnyRequest::SetNick(SetNick { .. }) => value(&serde_json::json!({})),
-            AnyRequest::BroadcastMessage(BroadcastMessage { room, body, .. }) => {
-                let here = self
-                    .rooms
-                    .iter()
-                    .filter(|line| line.name == room.0)
-                    .flat_map(|line| line.here.iter().copied().map(Text))
-                    .collect();
-                Ok(self.send(
-                    ConversationRef::Room(room.0),
-                    body.text.unwrap_or_default(),
-                    here,
-                ))
-            }
-            AnyRequest::SendMessage(SendMessage { target, body, .. }) => {
-                let peer = self.resolve(&target.0)?;
-                Ok(self.send(
-                    ConversationRef::Direct(peer),
-                    body.text.unwrap_or_default(),
-                    vec![Text(peer)],
-                ))
-            }
+            other => unreachable!("no request about rooms: {other:?}"),
+        }
+    }
+
+    fn answer_about_peers(&self, request: AnyRequest) -> Result<Value, String> {
+        match request {
             AnyRequest::Ignore(Ignore { target })
             | AnyRequest::Unignore(Unignore { target })
             | AnyRequest::Block(Block { target })
@@ -394,35 +405,25 @@ impl Scene {
                 peer: self.known(&target.0)?.clone(),
                 for_s: 600,
             }),
+            AnyRequest::Verify(Verify { target, .. }) => {
+                let words = ["abandon", "ability", "able", "about", "above", "absent"]
+                    .map(str::to_owned)
+                    .to_vec();
+                value(&Verification {
+                    peer: self.known(&target.0)?.clone(),
+                    words,
+                })
+            }
+            other => unreachable!("no request about peers: {other:?}"),
+        }
+    }
+
+    fn answer_about_files(&mut self, request: AnyRequest) -> Result<Value, String> {
+        match request {
             AnyRequest::OfferFile(OfferFile { path, .. }) if path.ends_with("missing") => {
                 Err(format!("can't read {}", path.display()))
             }
-            AnyRequest::OfferFile(OfferFile {
-                target, room, path, ..
-            }) => {
-                let (of, to) = match (target, room) {
-                    (Some(target), _) => {
-                        let peer = self.resolve(&target.0)?;
-                        (ConversationRef::Direct(peer), vec![Text(peer)])
-                    }
-                    (None, room) => (ConversationRef::Room(room.unwrap().0), vec![]),
-                };
-                self.sent.push((of.to_string(), path.display().to_string()));
-                let id = self.offers(
-                    ANN,
-                    "ann",
-                    &of,
-                    path.file_name().unwrap().to_str().unwrap(),
-                    5_200_000,
-                );
-                self.files.last_mut().unwrap().saved = Some(path);
-                value(&SentLine {
-                    id: Text(id),
-                    conversation: Text(of),
-                    to,
-                    state: DeliveryState::Queued,
-                })
-            }
+            AnyRequest::OfferFile(request) => self.offer_file(request),
             AnyRequest::ListFiles(ListFiles {}) => value(&FileList {
                 files: self.files.clone(),
             }),
@@ -434,22 +435,56 @@ impl Scene {
                 self.file_is(offer.0, |line| line.state = FileState::Declined);
                 value(&serde_json::json!({}))
             }
-            AnyRequest::Verify(Verify { target, .. }) => {
-                let words = ["abandon", "ability", "able", "about", "above", "absent"]
-                    .map(str::to_owned)
-                    .to_vec();
-                value(&Verification {
-                    peer: self.known(&target.0)?.clone(),
-                    words,
-                })
-            }
-            AnyRequest::Diagnose(Diagnose {}) | AnyRequest::Why(Why { .. }) => {
-                value(&Diagnosis { checks: vec![] })
-            }
-            AnyRequest::Ping(Ping {}) | AnyRequest::Subscribe(Subscribe {}) => {
-                unreachable!("the event loop sends these")
-            }
+            other => unreachable!("no request about files: {other:?}"),
         }
+    }
+
+    fn offer_file(&mut self, request: OfferFile) -> Result<Value, String> {
+        let OfferFile {
+            target, room, path, ..
+        } = request;
+        let (of, to) = match (target, room) {
+            (Some(target), _) => {
+                let peer = self.resolve(&target.0)?;
+                (ConversationRef::Direct(peer), vec![Text(peer)])
+            }
+            (None, room) => (ConversationRef::Room(room.unwrap().0), vec![]),
+        };
+        self.sent.push((of.to_string(), path.display().to_string()));
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let id = self.offers(ANN, "ann", &of, name, 5_200_000);
+        self.files.last_mut().unwrap().saved = Some(path);
+        value(&SentLine {
+            id: Text(id),
+            conversation: Text(of),
+            to,
+            state: DeliveryState::Queued,
+        })
+    }
+
+    fn broadcast(&mut self, request: BroadcastMessage) -> Value {
+        let BroadcastMessage { room, body, .. } = request;
+        let here = self
+            .rooms
+            .iter()
+            .filter(|line| line.name == room.0)
+            .flat_map(|line| line.here.iter().copied().map(Text))
+            .collect();
+        self.send(
+            ConversationRef::Room(room.0),
+            body.text.unwrap_or_default(),
+            here,
+        )
+    }
+
+    fn send_to_peer(&mut self, request: SendMessage) -> Result<Value, String> {
+        let SendMessage { target, body, .. } = request;
+        let peer = self.resolve(&target.0)?;
+        Ok(self.send(
+            ConversationRef::Direct(peer),
+            body.text.unwrap_or_default(),
+            vec![Text(peer)],
+        ))
     }
 
     fn send(&mut self, of: ConversationRef, text: String, to: Vec<Text<PeerId>>) -> Value {
