@@ -1,4 +1,5 @@
-//! Text from people and peers: names with limits, and stand-ins for what must not reach a screen.
+//! Text from people and peers: names with limits, and stand-ins for characters that must not reach
+//! a screen.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,18 +9,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::invisible;
 
-/// Longest nickname, in characters. A longer one is refused where it is typed and cut where it is
-/// received.
+/// Maximum characters of a nickname. A longer typed one is refused, and a longer received one is
+/// cut.
 pub const NICKNAME_CHARS_MAX: usize = 32;
 
-/// Characters of a received nickname that are read at all.
+/// Characters of a received nickname that are read. The rest is ignored.
 const NICKNAME_READ_MAX: usize = 4 * NICKNAME_CHARS_MAX;
 
-/// Longest text of one message, in bytes of UTF-8. Longer ones are refused where they are typed.
+/// Maximum text of one message, in bytes of UTF-8. A longer typed text is refused.
 pub const TEXT_BYTES_MAX: usize = 16 * 1024;
 
-/// A name that a person gave themselves: 1 to 32 characters, none of them able to disturb a screen.
-/// A hint, never an identity.
+/// A name that a person chose: 1 to 32 characters, none of which can disturb a screen. It is a hint,
+/// not an identity.
 ///
 /// ```
 /// use hobnob_protocol::Nickname;
@@ -34,7 +35,7 @@ pub const TEXT_BYTES_MAX: usize = 16 * 1024;
 #[serde(into = "String", try_from = "String")]
 pub struct Nickname(String);
 
-/// Why a text can't be a nickname.
+/// The fault in a text that cannot be a nickname.
 ///
 /// ```
 /// use hobnob_protocol::{Nickname, text::NicknameError};
@@ -44,20 +45,20 @@ pub struct Nickname(String);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NicknameError {
-    /// Nothing is left once white space is trimmed.
+    /// It contains only white space.
     #[error("a nickname needs at least one character")]
     Empty,
     /// More than [`NICKNAME_CHARS_MAX`] characters.
     #[error("a nickname has at most {NICKNAME_CHARS_MAX} characters; this has {0}")]
     TooLong(usize),
-    /// A control character, a bidi override, white space other than single spaces, or an invisible
-    /// character that its script does not need.
+    /// It contains a control character, a bidi override, white space other than single spaces, or
+    /// an invisible character that its script does not need.
     #[error("a nickname can't contain the character U+{0:04X}")]
     Forbidden(u32),
 }
 
 impl Nickname {
-    /// Takes what a person typed, or says what is wrong with it.
+    /// Checks a typed name.
     pub fn new(text: &str) -> Result<Self, NicknameError> {
         let text = text.trim();
         if text.is_empty() {
@@ -74,8 +75,8 @@ impl Nickname {
         }
     }
 
-    /// Takes what a peer sent: drops what is forbidden, cuts what is too long. Nothing left means
-    /// no nickname.
+    /// Cleans a received name: removes forbidden characters, and cuts a long name. Returns `None` if
+    /// nothing is left.
     pub fn cleaned(text: &str) -> Option<Self> {
         let mut chars: Vec<_> = text
             .chars()
@@ -136,11 +137,12 @@ impl TryFrom<String> for Nickname {
     }
 }
 
-/// The text with visible stand-ins for everything that could move a cursor, hide text, or reorder
-/// the text around it.
+/// Replaces each character that could move a cursor, hide text or reorder the text around it with a
+/// visible stand-in.
 ///
-/// C0 controls and DEL become their pictures (U+2400 block: `␛`, `␊`), the rest `⟨U+202E⟩`. The
-/// invisible characters that a script or an emoji needs stay. Ordinary text is borrowed unchanged.
+/// C0 controls and DEL become their pictures (U+2400 block: `␛`, `␊`). Others become their code
+/// point, as in `⟨U+202E⟩`. Invisible characters that a script or an emoji needs stay. Ordinary text
+/// is borrowed unchanged.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_disturbing) {
         return Cow::Borrowed(text);
@@ -159,7 +161,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// For each character, whether a nickname can't contain it.
+/// For each character, whether it is forbidden in a nickname.
 fn forbidden_in_name(chars: &[char]) -> Vec<bool> {
     let needed = invisible::needed(chars);
     let forbidden = |(&c, needed): (&char, bool)| {
@@ -169,10 +171,10 @@ fn forbidden_in_name(chars: &[char]) -> Vec<bool> {
     chars.iter().zip(needed).map(forbidden).collect()
 }
 
-/// JSON text with the same characters written as `\uXXXX`: it stays the same JSON value, and a
-/// terminal is safe from it.
+/// Writes the same characters of a JSON text as `\uXXXX`. The JSON value stays the same, and the
+/// text is safe to print on a terminal.
 ///
-/// `json` must be valid JSON, in which such characters can only stand inside strings.
+/// `json` must be valid JSON, which has such characters only inside strings.
 pub fn visible_json(json: &str) -> Cow<'_, str> {
     if !json.chars().any(is_disturbing) {
         return Cow::Borrowed(json);

@@ -49,7 +49,7 @@ pub enum Input {
     /// A session ended.
     Down(SessionId),
     /// A caller asks whether the peer is online now.
-    Ask(SessionId),
+    Check(SessionId),
     /// The local network changed: every peer must respond again.
     NetworkChanged,
     /// The time returned by [`Presence::poll_timeout`] has passed.
@@ -107,7 +107,7 @@ impl Presence {
             Input::Pong(session, token) => self.pong(session, token, now),
             Input::Acked(session) => self.acked(session),
             Input::Down(session) => drop(self.watches.remove(&session)),
-            Input::Ask(session) => self.ask_now(session, now),
+            Input::Check(session) => self.check_now(session, now),
             Input::NetworkChanged => self.network_changed(now),
             Input::Timeout => self.timeout(now),
         }
@@ -141,7 +141,7 @@ impl Presence {
         };
         self.watches.insert(session, watch);
         // The first ping measures the round trip at once.
-        self.ask(session, now);
+        self.ping(session, now);
     }
 
     fn heard(&mut self, session: SessionId, now: Duration) {
@@ -196,19 +196,19 @@ impl Presence {
             watch.confirm_from = Some(from);
         }
         for session in self.watches.keys().copied().collect::<Vec<_>>() {
-            self.ask_now(session, now);
+            self.check_now(session, now);
         }
     }
 
     /// Sends a ping that requires a pong, immediately.
-    fn ask_now(&mut self, session: SessionId, now: Duration) {
+    fn check_now(&mut self, session: SessionId, now: Duration) {
         if let Some(watch) = self.watches.get_mut(&session) {
             watch.light = 0;
-            self.ask(session, now);
+            self.ping(session, now);
         }
     }
 
-    fn ask(&mut self, session: SessionId, now: Duration) {
+    fn ping(&mut self, session: SessionId, now: Duration) {
         let watch = self.watches.get_mut(&session);
         let watch = watch.expect("each caller has just inserted or found the watch");
         watch.next_at = now + MISS;
@@ -258,7 +258,7 @@ impl Presence {
                 _ => {}
             }
         }
-        self.ask(session, now);
+        self.ping(session, now);
     }
 }
 
@@ -399,10 +399,10 @@ mod tests {
         let mut clock = Clock::new();
         clock.tell(Input::Pong(S, 1));
         clock.1 = Duration::from_secs(5);
-        assert_eq!(clock.tell(Input::Ask(S)), [Output::Ping(S, 2)]);
+        assert_eq!(clock.tell(Input::Check(S)), [Output::Ping(S, 2)]);
         let lost = clock.run(Duration::from_secs(60), || false).pop();
         assert_eq!(lost, Some((Duration::from_secs(9), Output::Lost(S))));
-        assert_eq!(clock.tell(Input::Ask(S)), []);
+        assert_eq!(clock.tell(Input::Check(S)), []);
     }
 
     #[test]

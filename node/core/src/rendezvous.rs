@@ -70,7 +70,7 @@ pub enum Input {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// Send our candidate addresses to the peer of this session.
-    SayCandidates(SessionId),
+    SendCandidates(SessionId),
     /// Send a probe to this address.
     Probe(SocketAddr, Probe),
     /// This address of the peer is proven: dial it.
@@ -127,7 +127,7 @@ impl Rendezvous {
                 let earlier = self.attempts.insert(session, attempt);
                 debug_assert!(earlier.is_none(), "a session begins once");
                 self.by_token.insert(theirs, session);
-                self.outputs.push_back(Output::SayCandidates(session));
+                self.outputs.push_back(Output::SendCandidates(session));
             }
             Input::Candidates(session, addrs) => self.candidates(session, addrs, now),
             Input::Probed(from, probe) => self.probed(from, probe, now),
@@ -205,7 +205,7 @@ impl Rendezvous {
         for (session, attempt) in &mut self.attempts {
             (attempt.failures, attempt.proven, attempt.again_at) = (0, false, None);
             attempt.begin(now);
-            self.outputs.push_back(Output::SayCandidates(*session));
+            self.outputs.push_back(Output::SendCandidates(*session));
         }
     }
 
@@ -213,7 +213,7 @@ impl Rendezvous {
         for (session, attempt) in &mut self.attempts {
             if attempt.again_at.is_some_and(|at| at <= now) {
                 (attempt.again_at, attempt.proven) = (None, false);
-                self.outputs.push_back(Output::SayCandidates(*session));
+                self.outputs.push_back(Output::SendCandidates(*session));
                 attempt.begin(now);
             }
             let Some((until, next)) = attempt.probing else {
@@ -334,7 +334,7 @@ mod tests {
                                 }
                             }
                             Output::Proven(_, addr) => self.proven.push(addr),
-                            Output::SayCandidates(_) => {}
+                            Output::SendCandidates(_) => {}
                         }
                     }
                 }

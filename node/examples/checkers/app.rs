@@ -1,6 +1,6 @@
 //! The program: handles typed commands and the node's events, and owns the tables.
 //!
-//! It stores nothing: the moves are messages in the node's store. After a restart it rebuilds every
+//! It stores nothing. The moves are messages in the node's store. After a restart it rebuilds every
 //! table from them.
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use super::screen::{self, View};
 use super::table::{Match, News, State, Table};
 use super::words::Word;
 
-/// Number of messages in one read while the tables are rebuilt.
+/// Messages per read while the tables are rebuilt.
 const PAGE: usize = 1000;
 
 const HELP: &str = "  peers            who is here
@@ -101,7 +101,7 @@ impl App {
                     None => return Ok(()),
                 },
                 message = self.messages.next() => self.message(&message?)?,
-                // A reader that was too slow reads the next change.
+                // If the program read too slowly, the next change is read instead.
                 event = self.events.next() => if let Ok(Event::Peer(peer)) = event { self.peer(&peer)? },
                 interrupted = tokio::signal::ctrl_c() => return interrupted.context("can't listen for Ctrl-C"),
             }

@@ -1,10 +1,11 @@
-//! The rules of English draughts: where pieces may go. When a game ends is for [`super::game`].
+//! The rules of English draughts: the legal moves of a position. Not here: the end of a game, which
+//! is in [`super::game`].
 //!
 //! Squares are numbered 1 to 32 as draughts players do: black begins on 1 to 12 and moves towards
-//! 32, white on 21 to 32. A man moves and captures forward only; who can capture must; a capture
-//! goes on for as long as that piece can capture, by whichever way its player likes; a man that
-//! reaches the last row becomes a king, and that ends the move. A king goes one square, forward or
-//! back.
+//! 32, and white begins on 21 to 32. A man moves and captures forward only. A player who can capture
+//! must capture. A capture continues as long as the piece can capture again, and its player chooses
+//! the path. A man that reaches the last row becomes a king, and its move ends. A king moves one
+//! square, forward or back.
 
 use std::fmt;
 use std::str::FromStr;
@@ -39,7 +40,7 @@ impl Square {
         (self.0 - 1).cast_signed() % 4 * 2 + (self.row() + 1) % 2
     }
 
-    /// The dark square in this row and column, if that is one.
+    /// The dark square in this row and column, if there is one.
     pub(crate) fn at(row: i8, column: i8) -> Option<Square> {
         let dark = (0..8).contains(&row) && (0..8).contains(&column) && (row + column) % 2 == 1;
         dark.then(|| Square((row * 4 + column / 2 + 1).cast_unsigned()))
@@ -56,7 +57,7 @@ type Way = (i8, i8);
 /// One of the two players.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Side {
-    /// Moves first.
+    /// The side that moves first.
     Black,
     White,
 }
@@ -105,7 +106,7 @@ impl Piece {
     }
 }
 
-/// A move: the squares that the piece visits, the first being where it stood.
+/// A move: the squares that the piece visits, beginning with its own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Move {
     pub(crate) path: Vec<Square>,
@@ -124,7 +125,7 @@ impl fmt::Display for Move {
     }
 }
 
-/// A move as a player writes it, `11-15` or `15x22x31`: not yet known to be legal.
+/// A move as a player writes it, `11-15` or `15x22x31`. It may be illegal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Written(Vec<Square>);
 
@@ -146,8 +147,8 @@ impl FromStr for Written {
 }
 
 impl Written {
-    /// The one legal move that is meant: with the whole path, or, where only one fits, with its
-    /// first and last squares.
+    /// The one legal move with this path. If only one legal move has these first and last squares,
+    /// they are enough.
     pub(crate) fn among(&self, legal: &[Move]) -> Option<Move> {
         if let Some(whole) = legal.iter().find(|legal| legal.path == self.0) {
             return Some(whole.clone());
@@ -169,7 +170,7 @@ pub(crate) struct Position {
 }
 
 impl Position {
-    /// How a game begins.
+    /// The position at the start of a game.
     pub(crate) fn start() -> Position {
         let man = |side| Some(Piece { side, king: false });
         let mut pieces = [None; SQUARES as usize];
@@ -243,8 +244,8 @@ impl Position {
         .collect()
     }
 
-    /// Finds every way in which the piece, lifted from the board, can go on capturing from the end
-    /// of `path`.
+    /// Finds every path on which the piece can continue to capture from the end of `path`. The piece
+    /// itself is lifted from the board.
     fn capture_on(&mut self, piece: Piece, path: &mut Vec<Square>, found: &mut Vec<Move>) {
         let from = *path.last().expect("begins where the piece stood");
         let mut goes_on = false;
@@ -266,7 +267,7 @@ impl Position {
                     captures: true,
                 });
             } else {
-                // What is captured leaves at once, so that nothing is captured twice.
+                // Remove a captured piece at once, so that no piece is captured twice.
                 self.pieces[over.index()] = None;
                 self.capture_on(piece, path, found);
                 self.pieces[over.index()] = Some(taken);
@@ -338,7 +339,7 @@ mod tests {
         }
     }
 
-    /// The numbers of games of so many moves: OEIS A133046, found by several programs.
+    /// The number of games of each length in moves: OEIS A133046, confirmed by several programs.
     #[test]
     fn there_are_as_many_games_as_others_have_counted() {
         let known = [1, 7, 49, 302, 1469, 7361, 36768, 179_740, 845_931];
@@ -378,7 +379,7 @@ mod tests {
         // A man captures forward only, a king also back.
         check("B:B18:W14", &["18-22", "18-23"]);
         check("B:BK18:W14", &["18x9"]);
-        // Nothing is captured when there is no room behind it.
+        // A piece with no free square behind it cannot be captured.
         check("B:B18:W23,27", &["18-22"]);
     }
 

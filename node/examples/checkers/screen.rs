@@ -5,8 +5,8 @@ use hobnob::PeerId;
 use super::rules::{Position, Side, Square};
 use super::table::{Ending, Match, News, State, Table};
 
-/// The board with `side` at the bottom. `b` and `w` are men, `B` and `W` kings; every dark square
-/// shows its number.
+/// The board with `side` at the bottom. `b` and `w` are men, `B` and `W` are kings. Every dark
+/// square shows its number.
 pub(crate) fn board(position: &Position, side: Side) -> String {
     let turned = |n: i8| if side == Side::White { n } else { 7 - n };
     let edge = "  +---------------------------------+\n";

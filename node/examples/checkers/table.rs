@@ -1,15 +1,15 @@
 //! The table of two players: the state that results from their words.
 //!
-//! The table applies words in arrival order, so a word that claims to be older can't undo an earlier
-//! one. Two words may cross on their way and arrive in different orders. These rules give both
+//! The table applies words in arrival order, so a word that claims to be older cannot undo an
+//! earlier one. Two words may cross on their way and arrive in different orders. These rules give both
 //! players the same game anyway:
 //!
-//! - One game at a time. A challenge while one is on does not count. A challenge stands until the
+//! - One game at a time. A challenge during a game does not count. A challenge is open until the
 //!   other player answers it.
-//! - Two challenges that cross accept each other: the one with the lower id is the game's.
-//! - Moves are numbered, and made in turns. A draw is offered with a move, and accepted instead of
-//!   the next.
-//! - Giving up is possible at any time, and undoes a move that crossed it.
+//! - Two challenges that cross accept each other. The game has the lower of the two ids.
+//! - Moves are numbered, and the players take turns. A player offers a draw with a move. The other
+//!   player accepts it instead of the next move.
+//! - A player may give up at any time. That undoes a move that crossed it.
 
 use std::fmt;
 
@@ -31,7 +31,7 @@ pub(crate) struct Table {
 #[derive(Debug, Clone)]
 pub(crate) enum State {
     Nothing,
-    /// One has challenged, by this message, and the other has not answered.
+    /// One player has challenged with this message, and the other has not answered.
     Challenged(PeerId, MessageId),
     Playing(Match),
     Over(Match, Ending),
@@ -44,7 +44,7 @@ pub(crate) struct Match {
     pub(crate) game: Game,
     black: PeerId,
     white: PeerId,
-    /// The last move came with the offer of a draw.
+    /// The last move has an offer of a draw.
     pub(crate) offered: bool,
 }
 
@@ -171,7 +171,7 @@ impl Table {
         }
     }
 
-    /// Whether there is this challenge for this player to answer.
+    /// Whether this challenge waits for an answer of this player.
     fn answer(&self, game: MessageId, from: PeerId) -> Result<(), Reason> {
         match self.state {
             State::Challenged(by, id) if id == game && by != from => Ok(()),
@@ -316,7 +316,7 @@ impl Match {
         }
     }
 
-    /// Whose turn it is.
+    /// The player whose turn it is.
     pub(crate) fn to_move(&self) -> PeerId {
         self.player(self.game.position().turn())
     }
@@ -354,7 +354,7 @@ mod tests {
         table.hear(id, from, Ok(word))
     }
 
-    /// A table where ann has challenged with message 1, bob has accepted, and so it is ann's turn.
+    /// A table where ann has challenged with message 1 and bob has accepted. It is ann's turn.
     fn begun() -> Table {
         let mut table = Table::new(ANN, BOB);
         assert_eq!(
@@ -368,7 +368,7 @@ mod tests {
         table
     }
 
-    /// Two words that cross mean the same in either order.
+    /// Two words that cross have the same effect in either order.
     fn check_crossing(before: &Table, ann: &Said, bob: &Said) -> Table {
         let [mut at_ann, mut at_bob] = [before.clone(), before.clone()];
         hear(&mut at_ann, ann);
@@ -460,7 +460,7 @@ mod tests {
             hear(&mut table, &(id(6), ANN, step(1, 11, 15))),
             refused(Reason::GameIsOver)
         );
-        // And a game after a game is another.
+        // The next game has another id.
         assert_eq!(
             hear(&mut table, &(id(7), BOB, Word::Challenge)),
             [News::Challenged]

@@ -1,6 +1,6 @@
 //! The words that two players send each other: app messages of one kind, in JSON.
 //!
-//! Every word names its game by the id of the challenge. So a word can't count in another game.
+//! Every word names its game by the id of the challenge, so it cannot count in another game.
 
 use hobnob::{Body, MessageId};
 use serde::{Deserialize, Serialize};
@@ -10,28 +10,28 @@ use super::rules::Square;
 /// The kind of these app messages.
 pub(crate) const KIND: &str = "org.hobnob.checkers";
 
-/// The longest path that is read: a king that captures twelve pieces visits 13 squares.
+/// The longest path that a word may have: a king that captures twelve pieces visits 13 squares.
 const PATH_MAX: usize = 13;
 
 /// A word of a player.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Word {
-    /// Let us play: I have black, and move first.
+    /// A challenge. Its sender has black and moves first.
     Challenge,
-    /// Yes.
+    /// Accepts the challenge.
     Accept(MessageId),
-    /// No.
+    /// Declines the challenge.
     Decline(MessageId),
-    /// My move, which is the game's `number`th; with `draw`, I offer one.
+    /// A move, the game's `number`th. `draw`: the sender offers a draw with it.
     Move {
         game: MessageId,
         number: u32,
         path: Vec<Square>,
         draw: bool,
     },
-    /// Instead of move `number`: a draw, as you offered.
+    /// Accepts the offered draw instead of making move `number`.
     Draw { game: MessageId, number: u32 },
-    /// I give up, having seen `number` moves.
+    /// The sender gives up. It had seen `number` moves.
     Resign { game: MessageId, number: u32 },
 }
 

@@ -58,7 +58,7 @@ impl Engine {
 
     pub(super) fn rendezvous_output(&mut self, output: rendezvous::Output) {
         match output {
-            rendezvous::Output::SayCandidates(session) => {
+            rendezvous::Output::SendCandidates(session) => {
                 let candidates = Frame::Candidates(self.own_candidates());
                 self.sessions.send(session, &candidates);
             }

@@ -168,7 +168,7 @@ impl Sessions {
         let mut newest_first = self.live.iter_mut().rev();
         if let Some((id, state)) = newest_first.find(|(_, state)| state.peer() == peer) {
             state.responses.wait(reply);
-            self.presence.handle(now, presence::Input::Ask(*id));
+            self.presence.handle(now, presence::Input::Check(*id));
         }
     }
 

@@ -57,7 +57,7 @@ pub enum Subject {
     /// This program itself.
     Program,
     /// The user's policy about a peer.
-    Decision,
+    Policy,
     /// The session with a peer.
     Session,
 }
@@ -78,7 +78,7 @@ impl Subject {
             Subject::Clock => "clock",
             Subject::Disk => "disk",
             Subject::Program => "program",
-            Subject::Decision => "decision",
+            Subject::Policy => "policy",
             Subject::Session => "session",
         }
     }

@@ -118,10 +118,10 @@ impl PeerFinding {
     pub(super) fn parts(&self) -> Parts {
         use Verdict::{Fine, Note, Problem, Unknown};
         match self {
-            Self::YouBlocked { .. } => (Subject::Decision, Problem, "you-blocked"),
-            Self::YouKicked { .. } => (Subject::Decision, Problem, "you-kicked"),
-            Self::YouIgnore { .. } => (Subject::Decision, Note, "you-ignore"),
-            Self::NameTaken { .. } => (Subject::Decision, Problem, "name-taken"),
+            Self::YouBlocked { .. } => (Subject::Policy, Problem, "you-blocked"),
+            Self::YouKicked { .. } => (Subject::Policy, Problem, "you-kicked"),
+            Self::YouIgnore { .. } => (Subject::Policy, Note, "you-ignore"),
+            Self::NameTaken { .. } => (Subject::Policy, Problem, "name-taken"),
             Self::BlockedYou { .. } => (Subject::Session, Problem, "blocked-you"),
             Self::KickedYou { .. } => (Subject::Session, Problem, "kicked-you"),
             Self::YourNameTaken { .. } => (Subject::Session, Problem, "your-name-taken"),
