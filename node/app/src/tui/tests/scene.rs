@@ -5,7 +5,7 @@ use hobnob::protocol::{Body, ContentHash, LogId, PeerId, RoomName, Target};
 use hobnob::{ConversationRef, DeliveryState, FileState, MessageId, PathKind, PeerState, RoomInfo};
 use hobnob_control::wire::{
     AcceptFile, AnyRequest, Block, BodyFields, BroadcastMessage, DeclineFile, Diagnose, Diagnosis,
-    FileLine, FileList, GetStatus, HistoryFilter, Ignore, JoinRoom, Kick, Kicked, ListFiles,
+    Done, FileLine, FileList, GetStatus, HistoryFilter, Ignore, JoinRoom, Kick, Kicked, ListFiles,
     ListPeers, ListRooms, MessageLine, MessageList, OfferFields, OfferFile, PartRoom, PeerLine,
     PeerList, Ping, PolicyFields, ReceiptLine, RelayLine, Resolve, Resolved, RoomList, SendMessage,
     SentLine, SetNick, StatusLine, Subscribe, Text, Time, Unblock, Unignore, Verification, Verify,
@@ -344,26 +344,47 @@ impl Scene {
             AnyRequest::ListPeers(ListPeers { .. }) => value(&PeerList {
                 peers: self.peers.clone(),
             }),
+            AnyRequest::ListRooms(ListRooms {}) => value(&RoomList {
+                rooms: self.rooms.clone(),
+            }),
+            AnyRequest::ListFiles(ListFiles {}) => value(&FileList {
+                files: self.files.clone(),
+            }),
             AnyRequest::HistoryFilter(filter) => value(&self.history(&filter)),
-            AnyRequest::Resolve(Resolve { target }) => self
-                .resolve(&target.0)
-                .and_then(|peer| value(&Resolved { peer: Text(peer) })),
-            AnyRequest::SetNick(SetNick { .. }) => value(&serde_json::json!({})),
+            AnyRequest::Resolve(Resolve { target }) => value(&Resolved {
+                peer: Text(self.resolve(&target.0)?),
+            }),
+            AnyRequest::JoinRoom(request) => value(&self.join(request)),
+            AnyRequest::PartRoom(PartRoom { room }) => {
+                self.rooms.retain(|line| line.name != room.0);
+                value(&Done {})
+            }
+            AnyRequest::SetNick(SetNick { .. }) => value(&Done {}),
             AnyRequest::BroadcastMessage(request) => Ok(self.broadcast(request)),
             AnyRequest::SendMessage(request) => self.send_to_peer(request),
-            request @ (AnyRequest::ListRooms(_)
-            | AnyRequest::JoinRoom(_)
-            | AnyRequest::PartRoom(_)) => self.answer_about_rooms(request),
-            request @ (AnyRequest::OfferFile(_)
-            | AnyRequest::ListFiles(_)
-            | AnyRequest::AcceptFile(_)
-            | AnyRequest::DeclineFile(_)) => self.answer_about_files(request),
-            request @ (AnyRequest::Ignore(_)
-            | AnyRequest::Unignore(_)
-            | AnyRequest::Block(_)
-            | AnyRequest::Unblock(_)
-            | AnyRequest::Kick(_)
-            | AnyRequest::Verify(_)) => self.answer_about_peers(request),
+            AnyRequest::Ignore(Ignore { target })
+            | AnyRequest::Unignore(Unignore { target })
+            | AnyRequest::Block(Block { target })
+            | AnyRequest::Unblock(Unblock { target }) => value(self.known(&target.0)?),
+            AnyRequest::Kick(Kick { target }) => value(&Kicked {
+                peer: self.known(&target.0)?.clone(),
+                for_s: 600,
+            }),
+            AnyRequest::Verify(Verify { target, .. }) => value(&Verification {
+                peer: self.known(&target.0)?.clone(),
+                words: ["abandon", "ability", "able", "about", "above", "absent"]
+                    .map(str::to_owned)
+                    .to_vec(),
+            }),
+            AnyRequest::OfferFile(request) => self.offer_file(request),
+            AnyRequest::AcceptFile(AcceptFile { offer }) => {
+                self.file_is(offer.0, |line| line.state = FileState::Waiting);
+                value(&Done {})
+            }
+            AnyRequest::DeclineFile(DeclineFile { offer }) => {
+                self.file_is(offer.0, |line| line.state = FileState::Declined);
+                value(&Done {})
+            }
             AnyRequest::Diagnose(Diagnose {}) | AnyRequest::Why(Why { .. }) => {
                 value(&Diagnosis { checks: vec![] })
             }
@@ -373,76 +394,23 @@ impl Scene {
         }
     }
 
-    fn answer_about_rooms(&mut self, request: AnyRequest) -> Result<Value, String> {
-        match request {
-            AnyRequest::ListRooms(ListRooms {}) => value(&RoomList {
-                rooms: self.rooms.clone(),
-            }),
-            AnyRequest::JoinRoom(JoinRoom { room, .. }) => {
-                let line = RoomInfo {
-                    name: room.0,
-                    open: true,
-                    here: vec![],
-                };
-                self.rooms.push(line.clone());
-                value(&line)
-            }
-            AnyRequest::PartRoom(PartRoom { room }) => {
-                self.rooms.retain(|line| line.name != room.0);
-                value(&serde_json::json!({}))
-            }
-            other => unreachable!("no request about rooms: {other:?}"),
-        }
-    }
-
-    fn answer_about_peers(&self, request: AnyRequest) -> Result<Value, String> {
-        match request {
-            AnyRequest::Ignore(Ignore { target })
-            | AnyRequest::Unignore(Unignore { target })
-            | AnyRequest::Block(Block { target })
-            | AnyRequest::Unblock(Unblock { target }) => value(self.known(&target.0)?),
-            AnyRequest::Kick(Kick { target }) => value(&Kicked {
-                peer: self.known(&target.0)?.clone(),
-                for_s: 600,
-            }),
-            AnyRequest::Verify(Verify { target, .. }) => {
-                let words = ["abandon", "ability", "able", "about", "above", "absent"]
-                    .map(str::to_owned)
-                    .to_vec();
-                value(&Verification {
-                    peer: self.known(&target.0)?.clone(),
-                    words,
-                })
-            }
-            other => unreachable!("no request about peers: {other:?}"),
-        }
-    }
-
-    fn answer_about_files(&mut self, request: AnyRequest) -> Result<Value, String> {
-        match request {
-            AnyRequest::OfferFile(OfferFile { path, .. }) if path.ends_with("missing") => {
-                Err(format!("can't read {}", path.display()))
-            }
-            AnyRequest::OfferFile(request) => self.offer_file(request),
-            AnyRequest::ListFiles(ListFiles {}) => value(&FileList {
-                files: self.files.clone(),
-            }),
-            AnyRequest::AcceptFile(AcceptFile { offer }) => {
-                self.file_is(offer.0, |line| line.state = FileState::Waiting);
-                value(&serde_json::json!({}))
-            }
-            AnyRequest::DeclineFile(DeclineFile { offer }) => {
-                self.file_is(offer.0, |line| line.state = FileState::Declined);
-                value(&serde_json::json!({}))
-            }
-            other => unreachable!("no request about files: {other:?}"),
-        }
+    fn join(&mut self, request: JoinRoom) -> RoomInfo {
+        let line = RoomInfo {
+            name: request.room.0,
+            open: true,
+            here: vec![],
+        };
+        self.rooms.push(line.clone());
+        line
     }
 
     fn offer_file(&mut self, request: OfferFile) -> Result<Value, String> {
         let OfferFile {
             target, room, path, ..
         } = request;
+        if path.ends_with("missing") {
+            return Err(format!("can't read {}", path.display()));
+        }
         let (of, to) = match (target, room) {
             (Some(target), _) => {
                 let peer = self.resolve(&target.0)?;
