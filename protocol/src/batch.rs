@@ -7,10 +7,12 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::body_hash::{BodyKey, Salts};
 use crate::codec::{self, CodecError, FRAME_MAX};
-use crate::entry::Entry;
+use crate::entry::{EncodedEntry, Entry};
 use crate::identity::{SecretKey, Signature};
 use crate::log::{EntryHash, LogName, Seq};
+use crate::ranges::Ranges;
 
 /// Maximum bytes of entries in one batch. The batch with its header then fits a frame.
 pub const BATCH_ENTRIES_BYTES_MAX: usize = FRAME_MAX - 256;
@@ -142,9 +144,13 @@ impl Batch {
 
     fn read_entries(&self) -> Result<Vec<CheckedEntry>, BatchError> {
         let mut entries: Vec<CheckedEntry> = Vec::new();
+        let key = BodyKey::of(&self.name);
         let (mut at, mut seq, mut hash) = (0, self.first, self.prev);
         while at < self.entries.len() {
-            let (entry, used) = Entry::decode_prefix(&self.entries[at..])?;
+            let encoded = EncodedEntry::read_prefix(&self.entries[at..])?;
+            let used = encoded.len;
+            hash = encoded.hash_after(&hash, &key, seq);
+            let entry = encoded.entry()?;
             if entries
                 .last()
                 .is_some_and(|before| before.entry.lamport > entry.lamport)
@@ -152,7 +158,6 @@ impl Batch {
                 return Err(BatchError::Lamport);
             }
             let bytes = self.entries.slice(at..at + used);
-            hash = hash.next(seq, &bytes);
             entries.push(CheckedEntry { bytes, hash, entry });
             (at, seq) = (at + used, seq + 1);
         }
@@ -171,21 +176,27 @@ impl CheckedBatch {
         first: Seq,
         prev: EntryHash,
         entries: Vec<Entry>,
+        salts: &mut Salts,
     ) -> Self {
         debug_assert!(key.id() == name.author && !entries.is_empty());
-        let mut joined = Vec::with_capacity(entries.len() * 64);
+        let mut joined = Vec::with_capacity(entries.len() * 80);
         let mut ends = Vec::with_capacity(entries.len());
+        let bodies = BodyKey::of(&name);
+        let (mut hash, mut seq) = (prev, first);
         for entry in &entries {
-            joined.extend_from_slice(&entry.encode());
-            ends.push(joined.len());
+            let encoded = entry.encode(&salts.draw());
+            let parts = EncodedEntry::read_prefix(&encoded).expect("encoded a line above");
+            hash = parts.hash_after(&hash, &bodies, seq);
+            joined.extend_from_slice(&encoded);
+            ends.push((joined.len(), hash));
+            seq += 1;
         }
         debug_assert!(joined.len() <= BATCH_ENTRIES_BYTES_MAX);
         let joined = Bytes::from(joined);
-        let (mut at, mut hash, mut seq) = (0, prev, first);
-        let checked = entries.into_iter().zip(ends).map(|(entry, end)| {
+        let mut at = 0;
+        let checked = entries.into_iter().zip(ends).map(|(entry, (end, hash))| {
             let bytes = joined.slice(at..end);
-            hash = hash.next(seq, &bytes);
-            (at, seq) = (end, seq + 1);
+            at = end;
             CheckedEntry { bytes, hash, entry }
         });
         let checked: Vec<_> = checked.collect();
@@ -200,6 +211,30 @@ impl CheckedBatch {
                 signature,
             },
             entries: checked,
+        }
+    }
+
+    /// The same batch without the bodies of these entries. Hashes and signature stay valid.
+    pub fn erased(&self, seqs: &Ranges) -> Self {
+        let key = BodyKey::of(&self.batch.name);
+        let mut joined = Vec::with_capacity(self.batch.entries.len());
+        for (seq, entry) in (self.first()..).zip(&self.entries) {
+            if seqs.contains(seq) {
+                let encoded = EncodedEntry::read_prefix(&entry.bytes);
+                let encoded = encoded.expect("the entries of a checked batch can be read");
+                joined.extend(encoded.erased(&key, seq));
+            } else {
+                joined.extend_from_slice(&entry.bytes);
+            }
+        }
+        let batch = Batch {
+            entries: joined.into(),
+            ..self.batch.clone()
+        };
+        let entries = batch.read_entries();
+        Self {
+            entries: entries.expect("erasing a body that is not a deletion keeps an entry valid"),
+            batch,
         }
     }
 
@@ -287,12 +322,13 @@ mod tests {
         }
     }
 
+    fn salts() -> Salts {
+        Salts::new([3; 32])
+    }
+
     fn texts(lamport: u64, texts: &[&str]) -> Vec<Entry> {
-        let entry = |(i, t): (usize, &&str)| Entry {
-            lamport: lamport + i as u64,
-            sent_at_ms: 9,
-            body: Body::Text((*t).into()),
-        };
+        let entry =
+            |(i, t): (usize, &&str)| Entry::new(lamport + i as u64, 9, Body::Text((*t).into()));
         texts.iter().enumerate().map(entry).collect()
     }
 
@@ -303,6 +339,7 @@ mod tests {
             1,
             name().genesis(),
             texts(1, &["a", "b", "c"]),
+            &mut salts(),
         )
     }
 
@@ -318,9 +355,30 @@ mod tests {
             (read.first(), read.last(), read.head()),
             (1, 3, first.head())
         );
-        let next = CheckedBatch::author(&key(), name(), 4, first.head(), texts(4, &["d"]));
+        let next = CheckedBatch::author(
+            &key(),
+            name(),
+            4,
+            first.head(),
+            texts(4, &["d"]),
+            &mut salts(),
+        );
         assert_eq!(next.hash_at(3), first.hash_at(3));
         assert!(next.batch.check().is_ok());
+    }
+
+    #[test]
+    fn erased_bodies_leave_a_valid_batch() {
+        let whole = batch();
+        let erased = whole.erased(&Ranges::span(2, 2));
+        assert_eq!(erased.head(), whole.head());
+        assert_eq!(erased.batch.signature, whole.batch.signature);
+        let bodies: Vec<_> = erased.entries.iter().map(|it| &it.entry.body).collect();
+        assert!(matches!(
+            bodies[..],
+            [Body::Text(_), Body::Erased { kind: 1, .. }, Body::Text(_)]
+        ));
+        assert!(erased.batch.check().is_ok());
     }
 
     #[test]
@@ -433,7 +491,15 @@ mod tests {
             ),
         ];
         assert!(good.check().is_ok());
-        let later = CheckedBatch::author(&key(), name(), 4, batch().head(), texts(4, &["d"])).batch;
+        let later = CheckedBatch::author(
+            &key(),
+            name(),
+            4,
+            batch().head(),
+            texts(4, &["d"]),
+            &mut salts(),
+        )
+        .batch;
         let moved = Batch {
             name: LogName {
                 log: LogId(8),

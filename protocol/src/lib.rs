@@ -6,12 +6,14 @@
 //! [`batch::Batch::check`]. Beyond these only valid values exist.
 
 pub mod batch;
+pub mod body_hash;
 pub mod codec;
 pub mod content;
 pub mod conversation;
 pub mod datagram;
 pub mod entry;
 pub mod frame;
+pub mod header;
 pub mod identity;
 pub mod invisible;
 pub mod log;
@@ -24,9 +26,11 @@ pub mod target;
 pub mod text;
 
 pub use batch::{Batch, BatchError, CheckedBatch};
+pub use body_hash::{BodyHash, BodyKey, Salts};
 pub use conversation::{ConversationId, RoomKey, RoomName};
 pub use entry::{Body, Entry};
 pub use frame::{Frame, FrameError, Hello};
+pub use header::{EntryRef, Extensions};
 pub use identity::{PeerId, SecretKey, Signature};
 pub use log::{EntryHash, LogId, LogName, Seq};
 pub use offer::{ContentHash, Offer, OfferId, OfferWord};

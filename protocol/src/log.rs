@@ -2,8 +2,9 @@
 //!
 //! An entry is hashed and signed as the exact bytes that travel. Those bytes contain neither its
 //! sequence number nor the hash of the entry before it. Both enter its hash instead:
-//! `H(n) = BLAKE3(H(n-1) ‖ n ‖ bytes)`, where `H(0)` is derived from the log's name. So the hash of
-//! one entry fixes its place, all entries before it, and the conversation, author and log.
+//! `H(n) = BLAKE3(H(n-1) ‖ n ‖ header ‖ body hash)`, where `H(0)` is derived from the log's name. So
+//! the hash of one entry fixes its place, all entries before it, and the conversation, author and
+//! log. It stays the same when the body is erased: see [`crate::body_hash`].
 //!
 //! The entries themselves are in [`crate::entry`].
 
@@ -11,6 +12,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::body_hash::BodyHash;
 use crate::conversation::ConversationId;
 use crate::identity::PeerId;
 
@@ -71,12 +73,13 @@ impl LogName {
 pub struct EntryHash([u8; 32]);
 
 impl EntryHash {
-    /// The hash of the entry `bytes` at `seq`, whose predecessor has this hash.
-    pub fn next(&self, seq: Seq, bytes: &[u8]) -> EntryHash {
+    /// The hash of the entry at `seq`, whose predecessor has this hash. `header` is encoded.
+    pub fn next(&self, seq: Seq, header: &[u8], body: &BodyHash) -> EntryHash {
         let mut hash = blake3::Hasher::new();
         hash.update(&self.0)
             .update(&seq.to_le_bytes())
-            .update(bytes);
+            .update(header)
+            .update(body.as_bytes());
         EntryHash(*hash.finalize().as_bytes())
     }
 
@@ -115,7 +118,8 @@ mod tests {
 
     #[test]
     fn an_entry_moved_to_another_place_has_another_hash() {
-        let first = name().genesis().next(1, b"a");
+        let body = BodyHash::from_bytes([5; 32]);
+        let first = name().genesis().next(1, b"a", &body);
         let other_log = LogName {
             log: LogId(4),
             ..name()
@@ -128,9 +132,9 @@ mod tests {
             conversation: ConversationId::from_bytes([9; 32]),
             ..name()
         };
-        assert_ne!(first, name().genesis().next(2, b"a"));
+        assert_ne!(first, name().genesis().next(2, b"a", &body));
         for other in [other_log, other_author, other_conversation] {
-            assert_ne!(first, other.genesis().next(1, b"a"));
+            assert_ne!(first, other.genesis().next(1, b"a", &body));
         }
     }
 
