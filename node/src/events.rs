@@ -290,6 +290,7 @@ fn weight(event: &Event) -> usize {
             Body::Text(text) => text.len(),
             Body::App { kind, bytes } => kind.len() + bytes.len(),
             Body::Offer(offer) => offer.name.len() + offer.media.len(),
+            Body::Delete { .. } | Body::Erased { .. } => 0,
             Body::Unknown { bytes, .. } => bytes.len(),
         },
         Event::Notice(notice) => notice.reason.text_len(),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hobnob_protocol::frame::ROOMS_MAX;
 use hobnob_protocol::relay::TOKEN_MAX;
-use hobnob_protocol::{Nickname, PeerId, SecretKey};
+use hobnob_protocol::{Nickname, PeerId, Salts, SecretKey};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -93,6 +93,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     let replica = Replica::new(
         key.clone(),
         run,
+        Salts::new(random()),
         interfaces.networks(),
         clock.now(),
         opened.loaded,

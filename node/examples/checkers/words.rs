@@ -68,7 +68,12 @@ impl Word {
     pub(crate) fn read(body: &Body) -> Option<Result<Word, String>> {
         match body {
             Body::App { kind, bytes } if kind == KIND => Some(parse(bytes)),
-            Body::App { .. } | Body::Text(_) | Body::Offer(_) | Body::Unknown { .. } => None,
+            Body::App { .. }
+            | Body::Text(_)
+            | Body::Offer(_)
+            | Body::Delete { .. }
+            | Body::Erased { .. }
+            | Body::Unknown { .. } => None,
         }
     }
 

@@ -146,6 +146,7 @@ pub struct Sent {
 ///     Body::App { kind, bytes } => println!("{} sent {} bytes for {kind}", message.name, bytes.len()),
 ///     Body::Offer(offer) => println!("{} offers {}, {} bytes", message.name, offer.name, offer.size),
 ///     Body::Unknown { kind, .. } => println!("{} uses a newer version: kind {kind}", message.name),
+///     Body::Erased { .. } | Body::Delete { .. } => println!("a deleted message"),
 /// }
 /// # Ok(()) }
 /// ```

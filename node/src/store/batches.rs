@@ -2,7 +2,8 @@
 //! signature of its author.
 
 use hobnob_protocol::batch::BATCH_ENTRIES_BYTES_MAX;
-use hobnob_protocol::{Batch, EntryHash, LogName, Seq, Signature};
+use hobnob_protocol::entry::hash_after;
+use hobnob_protocol::{Batch, BodyKey, EntryHash, LogName, Seq, Signature};
 use rusqlite::{Connection, Row, params};
 
 use super::chain;
@@ -68,6 +69,7 @@ fn end_of_stretch(conn: &Connection, log: i64, from: Seq) -> Result<Option<Seq>,
 /// Packs entries into batches. Receives the entries in order.
 struct Packer {
     name: LogName,
+    key: BodyKey,
     /// The number and hash before the current batch.
     first: Seq,
     prev: EntryHash,
@@ -97,6 +99,7 @@ impl Packer {
         let (bytes, batches) = (Vec::new(), Vec::new());
         Self {
             name,
+            key: BodyKey::of(&name),
             first,
             prev,
             bytes,
@@ -129,7 +132,8 @@ impl Packer {
         if !self.batches.is_empty() && self.bytes.len() + entry.len() > self.room {
             return Ok(false);
         }
-        self.hash = self.hash.next(self.next, entry);
+        let hash = hash_after(&self.hash, &self.key, self.next, entry);
+        self.hash = hash.map_err(columns::damaged_entry)?;
         self.bytes.extend_from_slice(entry);
         self.lamport = lamport;
         self.note_seal(row)?;

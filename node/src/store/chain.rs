@@ -1,6 +1,7 @@
 //! Finds the ordinal of a log, and hashes in its chain. The writer and the readers use it.
 
-use hobnob_protocol::{EntryHash, LogName, Seq};
+use hobnob_protocol::entry::hash_after;
+use hobnob_protocol::{BodyKey, EntryHash, LogName, Seq};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::columns::{self, EntryId, number};
@@ -44,6 +45,7 @@ pub(super) fn hash_at(
         EntryId::new(log, at + 1)?.0,
         EntryId::new(log, seq)?.0
     ])?;
+    let key = BodyKey::of(name);
     for expected in at + 1..=seq {
         let row = rows
             .next()?
@@ -51,12 +53,12 @@ pub(super) fn hash_at(
         let Some(row) = row else {
             return Err(missing(expected));
         };
-        hash = hash.next(
-            expected,
-            row.get_ref(1)?
-                .as_blob()
-                .map_err(|error| Fault::Damaged(error.to_string()))?,
-        );
+        let bytes = row
+            .get_ref(1)?
+            .as_blob()
+            .map_err(|error| Fault::Damaged(error.to_string()))?;
+        let next = hash_after(&hash, &key, expected, bytes);
+        hash = next.map_err(columns::damaged_entry)?;
     }
     Ok(hash)
 }

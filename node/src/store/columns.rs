@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use hobnob_protocol::codec::CodecError;
 use hobnob_protocol::{
     ConversationId, Entry, EntryHash, LogId, LogName, PeerId, Ranges, RoomKey, RoomName, Seq,
     Signature,
@@ -103,7 +104,12 @@ pub(super) fn log_name(row: &Row<'_>, column: usize) -> Result<LogName, Fault> {
 
 /// An entry from its bytes.
 pub(super) fn entry(bytes: &[u8]) -> Result<Entry, Fault> {
-    Entry::decode(bytes).map_err(|error| Fault::Damaged(format!("an entry is {error}")))
+    Entry::decode(bytes).map_err(damaged_entry)
+}
+
+/// An entry that cannot be read.
+pub(super) fn damaged_entry(error: CodecError) -> Fault {
+    Fault::Damaged(format!("an entry is {error}"))
 }
 
 /// A conversation from the columns id, peer, room, key, open and joined.

@@ -93,7 +93,9 @@ fn take_stretch(conn: &Connection, log: i64, first: Seq, last: Seq) -> Result<()
         match columns::entry(bytes)?.body {
             Body::Text(text) => insert.execute(params![row.get::<_, i64>(0)?, text])?,
             Body::Offer(offer) => insert.execute(params![row.get::<_, i64>(0)?, offer.name])?,
-            Body::App { .. } | Body::Unknown { .. } => continue,
+            Body::App { .. } | Body::Delete { .. } | Body::Erased { .. } | Body::Unknown { .. } => {
+                continue;
+            }
         };
     }
     Ok(())

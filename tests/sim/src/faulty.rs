@@ -11,7 +11,7 @@ use hobnob_core::commit::{AudienceId, Commit, CommitId, Loaded, NetworkId, Op};
 use hobnob_core::replica::{Input, Output, Refusal, Replica};
 use hobnob_core::{Now, SessionId};
 use hobnob_protocol::{
-    Batch, CheckedBatch, ConversationId, Frame, LogName, PeerId, Ranges, SecretKey, Seq,
+    Batch, CheckedBatch, ConversationId, Frame, LogName, PeerId, Ranges, Salts, SecretKey, Seq,
 };
 
 /// A fault that the checks must find.
@@ -100,8 +100,12 @@ impl FaultyReplica {
             loaded.logs.pop();
         }
         let me = key.id();
+        // A simulation must be repeatable.
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&run.to_le_bytes());
+        let salts = Salts::new(seed);
         Self {
-            replica: Replica::new(key, run, networks, now, loaded),
+            replica: Replica::new(key, run, salts, networks, now, loaded),
             fault,
             me,
             now,

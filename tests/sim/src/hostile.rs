@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hobnob_protocol::frame::{AuthorHeads, Digest};
 use hobnob_protocol::{
     Batch, Body, CheckedBatch, ConversationId, Entry, EntryHash, Frame, LogId, LogName, PeerId,
-    Ranges, Seq, Signature,
+    Ranges, Salts, Seq, Signature,
 };
 
 use super::link::{BATCHES, CONTROL, Item};
@@ -241,11 +241,7 @@ impl World {
     fn forged(&mut self, node: usize, victim: PeerId) -> Batch {
         let name = self.any_log(node, victim);
         let first = self.between(1, 5);
-        let entry = Entry {
-            lamport: self.between(1, 1000),
-            sent_at_ms: 0,
-            body: Body::Text("forged".to_owned()),
-        };
+        let entry = Entry::new(self.between(1, 1000), 0, Body::Text("forged".to_owned()));
         let prev = if first == 1 {
             name.genesis()
         } else {
@@ -255,7 +251,7 @@ impl World {
             name,
             first,
             prev,
-            entries: entry.encode().into(),
+            entries: entry.encode(&[0; 16]).into(),
             signature: Signature::from_bytes([3; 64]),
         }
     }
@@ -282,13 +278,13 @@ impl World {
             .entry((name, other))
             .or_insert((0, name.genesis(), 0));
         let entries: Vec<_> = (1..=texts)
-            .map(|n| Entry {
-                lamport: chain.2 + n,
-                sent_at_ms: 0,
-                body: Body::Text(format!("mischief {salt} {n}")),
+            .map(|n| {
+                let body = Body::Text(format!("mischief {salt} {n}"));
+                Entry::new(chain.2 + n, 0, body)
             })
             .collect();
-        let batch = CheckedBatch::author(&key, name, chain.0 + 1, chain.1, entries);
+        let salts = &mut Salts::new([7; 32]);
+        let batch = CheckedBatch::author(&key, name, chain.0 + 1, chain.1, entries, salts);
         if !again {
             *chain = (batch.last(), batch.head(), chain.2 + texts);
         }
@@ -321,11 +317,9 @@ impl World {
             EntryHash::from_bytes([9; 32])
         };
         let salt = self.rng.draw();
-        let entry = Entry {
-            lamport,
-            sent_at_ms: 0,
-            body: Body::Text(format!("the future {salt}")),
-        };
-        Frame::Batch(CheckedBatch::author(&key, name, first, prev, vec![entry]).batch).encode()
+        let entry = Entry::new(lamport, 0, Body::Text(format!("the future {salt}")));
+        let salts = &mut Salts::new([7; 32]);
+        let batch = CheckedBatch::author(&key, name, first, prev, vec![entry], salts);
+        Frame::Batch(batch.batch).encode()
     }
 }

@@ -15,7 +15,7 @@ use hobnob_core::{Now, Rng, SessionId};
 use hobnob_protocol::frame::{AuthorHeads, Digest};
 use hobnob_protocol::{
     Body, CheckedBatch, ConversationId, Entry, EntryHash, Frame, LogId, LogName, PeerId, Ranges,
-    SecretKey,
+    Salts, SecretKey,
 };
 
 use super::oracle;
@@ -29,7 +29,14 @@ pub fn lie_to(seed: u64, lies: u32) -> (usize, usize) {
         mono: Duration::ZERO,
         wall_ms: 1,
     };
-    let mut replica = Replica::new(me.clone(), 7, BTreeSet::new(), now, Loaded::default());
+    let mut replica = Replica::new(
+        me.clone(),
+        7,
+        Salts::new([7; 32]),
+        BTreeSet::new(),
+        now,
+        Loaded::default(),
+    );
     let [(name, key, open), _] = oracle::rooms();
     let session = SessionId(1);
     let direct = ConversationId::direct(me.id(), liar.id());
@@ -142,17 +149,14 @@ fn lie(
                     author: liar.id(),
                     ..name
                 };
-                let entry = Entry {
-                    lamport: 1,
-                    sent_at_ms: 0,
-                    body: Body::Text("x".to_owned()),
-                };
+                let entry = Entry::new(1, 0, Body::Text("x".to_owned()));
                 let batch = CheckedBatch::author(
                     liar,
                     name,
                     5,
                     EntryHash::from_bytes([1; 32]),
                     vec![entry],
+                    &mut Salts::new([7; 32]),
                 );
                 return Input::Batch(session, batch.batch);
             }

@@ -2,9 +2,10 @@
 //! writes valid batches.
 
 use bytes::Bytes;
+use hobnob_protocol::entry::hash_after;
 use hobnob_protocol::{
-    Batch, Body, ConversationId, Entry, EntryHash, Frame, LogId, LogName, PeerId, SecretKey, Seq,
-    codec,
+    Batch, Body, BodyKey, ConversationId, Entry, EntryHash, Frame, LogId, LogName, PeerId,
+    SecretKey, Seq, codec,
 };
 
 /// Writes a log, valid or not.
@@ -62,7 +63,10 @@ impl<'a> Forger<'a> {
         let first = self.next;
         let prev = self.hash;
         for entry in entries {
-            self.hash = self.hash.next(self.next, entry);
+            let key = BodyKey::of(&self.name);
+            let hash = hash_after(&self.hash, &key, self.next, entry);
+            // An entry that nobody can read has any hash.
+            self.hash = hash.unwrap_or(self.hash);
             self.next += 1;
         }
         let signature = self
@@ -91,17 +95,19 @@ impl<'a> Forger<'a> {
 
 /// An encoded text entry. The text may exceed the limits.
 pub fn text_entry(lamport: u64, text: &str) -> Vec<u8> {
-    Entry {
-        lamport,
-        sent_at_ms: 1,
-        body: Body::Text(text.to_owned()),
-    }
-    .encode()
+    encoded(&Entry::new(lamport, 1, Body::Text(text.to_owned())))
 }
 
 /// An entry of kind text whose bytes are not valid UTF-8 text.
 pub fn garbled_entry(lamport: u64, bytes: &[u8]) -> Vec<u8> {
-    codec::encode(&(lamport, 1u64, 1u16, bytes))
+    // Header: kind, Lamport number, time, no extensions. Then: not erased, the salt and the body.
+    let header = codec::encode(&(1u16, lamport, 1u64, 0u8));
+    [header, codec::encode(&(1u8, [0u8; 16], bytes))].concat()
+}
+
+/// An entry as it travels, with a salt of zeros.
+pub fn encoded(entry: &Entry) -> Vec<u8> {
+    entry.encode(&[0; 16])
 }
 
 /// The bytes that an author signs. This is a second definition, so that a change of the product's

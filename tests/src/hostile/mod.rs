@@ -21,7 +21,7 @@ mod relay_client;
 mod test_cert;
 mod test_net;
 
-pub use forge::{Forger, garbled_entry, text_entry};
+pub use forge::{Forger, encoded, garbled_entry, text_entry};
 pub use host::{Host, is_clean};
 pub use mallory::{Mallory, random_key};
 pub use raw_stream::RawStream;

@@ -1,7 +1,7 @@
 //! Names and texts that contain terminal control sequences.
 
 use hobnob_protocol::{Body, Entry, Frame};
-use hobnob_tests::hostile::{Forger, Host, Mallory, TestNet, is_clean};
+use hobnob_tests::hostile::{Forger, Host, Mallory, TestNet, encoded, is_clean};
 
 /// Clears the screen, rings the bell, sets a title, reorders and hides text, and breaks lines.
 const CONTROLS: &str = "ev\u{1b}[2J\u{7}\u{1b}]0;pwned\u{7}\u{202e}il\u{2066}\r\n\u{9b}31m\u{0}\u{8}\u{200b}\u{feff}\u{e0041}\u{2028}x";
@@ -21,21 +21,14 @@ fn control_characters_in_names_and_texts_are_shown_as_visible_characters() {
                 kind: "org.example.evil".into(),
                 bytes: CONTROLS.into(),
             };
-            let app = Entry {
-                lamport: 9,
-                sent_at_ms: 1,
-                body: app,
+            let app = Entry::new(9, 1, app);
+            stream.sends_batch(&log.entries(&[encoded(&app)])).await;
+            let unknown = Body::Unknown {
+                kind: 77,
+                bytes: CONTROLS.into(),
             };
-            stream.sends_batch(&log.entries(&[app.encode()])).await;
-            let unknown = Entry {
-                lamport: 10,
-                sent_at_ms: u64::MAX,
-                body: Body::Unknown {
-                    kind: 77,
-                    bytes: CONTROLS.into(),
-                },
-            };
-            stream.sends_batch(&log.entries(&[unknown.encode()])).await;
+            let unknown = Entry::new(10, u64::MAX, unknown);
+            stream.sends_batch(&log.entries(&[encoded(&unknown)])).await;
             stream.sends_batch(&log.texts(&["the last message"])).await;
             host.has("the last message");
             stream

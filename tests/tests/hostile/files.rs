@@ -7,7 +7,7 @@ use std::time::Duration;
 use hobnob_protocol::content::{Answer, PieceRequest, Shape, Tree};
 use hobnob_protocol::offer::{Folder, Offer};
 use hobnob_protocol::{Body, Entry, Frame, OfferId, manifest};
-use hobnob_tests::hostile::{Forger, Host, Mallory, RawStream, TestNet};
+use hobnob_tests::hostile::{Forger, Host, Mallory, RawStream, TestNet, encoded};
 use hobnob_tests::lab::until;
 use quinn::{RecvStream, SendStream};
 use serde_json::Value;
@@ -400,12 +400,7 @@ impl<'a> HostileSource<'a> {
     /// Sends an offer as an entry, and returns the entry's id.
     async fn send_offer(&mut self, offer: &Offer) -> String {
         let id = format!("{:016x}-{}", self.log.name.log.0, self.log.next);
-        let entry = Entry {
-            lamport: self.log.lamport,
-            sent_at_ms: 1,
-            body: Body::Offer(offer.clone()),
-        }
-        .encode();
+        let entry = encoded(&Entry::new(self.log.lamport, 1, Body::Offer(offer.clone())));
         self.log.lamport += 1;
         self.stream.sends_batch(&self.log.entries(&[entry])).await;
         id

@@ -85,7 +85,7 @@ pub(crate) fn body(body: &BodyFields) -> String {
             count(bytes, "byte")
         ),
         (None, None) => format!(
-            "[a message of a kind that this version of hobnob does not know, {}]",
+            "[a message that needs a newer hobnob, {}]",
             count(bytes, "byte")
         ),
     }
@@ -452,7 +452,7 @@ mod tests {
                     kind: 7,
                     bytes: vec![],
                 },
-                "[a message of a kind that this version of hobnob does not know, 0 bytes]",
+                "[a message that needs a newer hobnob, 0 bytes]",
             ),
         ];
         for (body, shown) in texts {

@@ -360,6 +360,7 @@ impl From<Body> for BodyFields {
                 file: Some(Box::new(offer.into())),
                 ..BodyFields::default()
             },
+            Body::Delete { .. } | Body::Erased { .. } => BodyFields::default(),
             Body::Unknown { kind, bytes } => BodyFields {
                 unknown: Some(kind),
                 bytes: Some(Base64(bytes)),

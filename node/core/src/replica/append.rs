@@ -78,7 +78,7 @@ impl Replica {
         for _ in 0..APPEND_BATCHES_MAX {
             let written = self
                 .conversations
-                .write_batch(&self.identity.key, name, self.now);
+                .write_batch(&mut self.identity, name, self.now);
             let Some((batch, tokens)) = written else {
                 break;
             };

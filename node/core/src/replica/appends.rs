@@ -45,14 +45,19 @@ impl Appends {
     }
 }
 
-/// An upper bound of the encoded size: 40 bytes cover the numbers, the lengths and the kind.
+/// Covers the salt, the numbers, the lengths, the kind, and the reference of a deletion.
+const FIXED_BYTES_MAX: usize = 72;
+
+/// An upper bound of the encoded size.
 fn encoded_size_at_most(body: &Body) -> usize {
-    40 + match body {
-        Body::Text(text) => text.len(),
-        Body::App { kind, bytes } => kind.len() + bytes.len() + 16,
-        Body::Offer(offer) => offer.name.len() + offer.media.len() + 80,
-        Body::Unknown { bytes, .. } => bytes.len(),
-    }
+    FIXED_BYTES_MAX
+        + match body {
+            Body::Text(text) => text.len(),
+            Body::App { kind, bytes } => kind.len() + bytes.len() + 16,
+            Body::Offer(offer) => offer.name.len() + offer.media.len() + 80,
+            Body::Delete { .. } | Body::Erased { .. } => 0,
+            Body::Unknown { bytes, .. } => bytes.len(),
+        }
 }
 
 #[cfg(test)]
@@ -88,7 +93,7 @@ mod tests {
     #[test]
     fn a_batch_holds_what_fits_and_the_rest_waits() {
         let mut appends = Appends::default();
-        let third = BATCH_ENTRIES_BYTES_MAX / 3 - 40;
+        let third = BATCH_ENTRIES_BYTES_MAX / 3 - FIXED_BYTES_MAX;
         for token in 0..4 {
             appends.add(Token(token), text(third));
         }
@@ -103,12 +108,12 @@ mod tests {
             bytes: vec![0; bytes],
         };
         let of = encoded_size_at_most;
-        assert_eq!(of(&text(7)), 47);
-        assert_eq!(of(&app("org.x", 10)), 40 + 5 + 10 + 16);
+        assert_eq!(of(&text(7)), 79);
+        assert_eq!(of(&app("org.x", 10)), 72 + 5 + 10 + 16);
         let unknown = Body::Unknown {
             kind: 99,
             bytes: vec![0; 9],
         };
-        assert_eq!(of(&unknown), 49);
+        assert_eq!(of(&unknown), 81);
     }
 }

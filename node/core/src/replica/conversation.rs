@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hobnob_protocol::{CheckedBatch, Entry, LogName, PeerId, Ranges, SecretKey, Seq};
+use hobnob_protocol::{CheckedBatch, Entry, LogName, PeerId, Ranges, Seq};
 
 use super::appends::Appends;
 use super::audiences::Audiences;
@@ -11,6 +11,7 @@ use super::clock::Clock;
 use super::commits::AfterCommit;
 use super::cut::NewcomerCut;
 use super::events::Token;
+use super::identity::Identity;
 use super::log::Log;
 use super::log_key::LogKey;
 use super::pulls::Pulls;
@@ -180,7 +181,7 @@ impl Conversation {
     /// Writes as many waiting appends as fit one batch to a log of our own.
     pub(super) fn write_batch(
         &mut self,
-        key: &SecretKey,
+        identity: &mut Identity,
         name: LogName,
         now: Now,
         last_ordinal: &mut u64,
@@ -191,15 +192,12 @@ impl Conversation {
         }
         let mut entries = Vec::with_capacity(bodies.len());
         for body in bodies {
-            entries.push(Entry {
-                lamport: self.clock.tick(),
-                sent_at_ms: now.wall_ms,
-                body,
-            });
+            entries.push(Entry::new(self.clock.tick(), now.wall_ms, body));
         }
         let log = self.log_or_new(&name, last_ordinal);
         let (head, hash) = log.head();
-        let batch = CheckedBatch::author(key, name, head + 1, hash, entries);
+        let (key, salts) = (&identity.key, &mut identity.salts);
+        let batch = CheckedBatch::author(key, name, head + 1, hash, entries, salts);
         log.accept(&batch);
         Some((Arc::new(batch), tokens))
     }
@@ -257,7 +255,7 @@ impl Conversation {
     // Who may write and read what.
 
     /// Whether `author` can have written here: in a direct conversation only its two ends can.
-    pub(super) fn may_author(&self, me: PeerId, author: PeerId) -> bool {
+    pub(super) fn may_write(&self, me: PeerId, author: PeerId) -> bool {
         match self.record.kind {
             ConversationKind::Direct(peer) => author == me || author == peer,
             ConversationKind::Room { .. } => true,

@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hobnob_protocol::{
-    CheckedBatch, ConversationId, LogName, PeerId, RoomKey, RoomName, SecretKey, Seq,
-};
+use hobnob_protocol::{CheckedBatch, ConversationId, LogName, PeerId, RoomKey, RoomName, Seq};
 
 use super::conversation::Conversation;
 use super::events::Token;
+use super::identity::Identity;
 use super::log_key::LogKey;
 use crate::commit::{
     Alive, AudienceId, AudienceRecord, ConversationKind, ConversationRecord, Lingerer, LogRecord,
@@ -163,13 +162,13 @@ impl Conversations {
     /// Writes as many waiting appends as fit one batch to a log of our own.
     pub(super) fn write_batch(
         &mut self,
-        key: &SecretKey,
+        identity: &mut Identity,
         name: LogName,
         now: Now,
     ) -> Option<(Arc<CheckedBatch>, Vec<Token>)> {
         let conversation = self.by_id.get_mut(&name.conversation);
         let conversation = conversation.expect("conversations are never removed");
-        conversation.write_batch(key, name, now, &mut self.last_ordinal)
+        conversation.write_batch(identity, name, now, &mut self.last_ordinal)
     }
 
     /// Accepts a batch that was checked. It is not durable yet.

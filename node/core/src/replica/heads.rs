@@ -147,7 +147,7 @@ impl Replica {
         let sync = sync.ok_or(Refusal::NotShared)?;
         let conversation = self.conversations.at(shared);
         for AuthorHeads { author, logs } in authors {
-            if !conversation.may_author(self.identity.id, author) {
+            if !conversation.may_write(self.identity.id, author) {
                 return Err(Refusal::NotAnAuthor);
             }
             for (log, ranges) in logs {

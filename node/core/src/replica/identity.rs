@@ -2,21 +2,28 @@
 
 use std::sync::Arc;
 
-use hobnob_protocol::{ConversationId, LogId, LogName, PeerId, SecretKey};
+use hobnob_protocol::{ConversationId, LogId, LogName, PeerId, Salts, SecretKey};
 
 /// This node's key and this run of it.
 #[derive(Debug)]
 pub(super) struct Identity {
     pub(super) key: Arc<SecretKey>,
     pub(super) id: PeerId,
+    /// The salts of this run's entries.
+    pub(super) salts: Salts,
     /// A random number that names the logs of this run.
     run: u64,
 }
 
 impl Identity {
-    pub(super) fn new(key: Arc<SecretKey>, run: u64) -> Self {
+    pub(super) fn new(key: Arc<SecretKey>, run: u64, salts: Salts) -> Self {
         let id = key.id();
-        Self { key, id, run }
+        Self {
+            key,
+            id,
+            salts,
+            run,
+        }
     }
 
     /// The log of a conversation that this run writes.

@@ -146,7 +146,7 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
-    use hobnob_protocol::{Body, ConversationId, Entry, LogId, SecretKey};
+    use hobnob_protocol::{Body, ConversationId, Entry, LogId, Salts, SecretKey};
 
     use super::*;
 
@@ -161,13 +161,12 @@ mod tests {
 
     /// Ann's entries from `first` on, one for each text.
     fn batch(first: Seq, prev: EntryHash, texts: &[&str]) -> CheckedBatch {
-        let entries = texts.iter().map(|text| Entry {
-            lamport: 1,
-            sent_at_ms: 1,
-            body: Body::Text((*text).to_owned()),
-        });
+        let entries = texts
+            .iter()
+            .map(|text| Entry::new(1, 1, Body::Text((*text).to_owned())));
         let key = SecretKey::from_seed([1; 32]);
-        CheckedBatch::author(&key, name(), first, prev, entries.collect())
+        let mut salts = Salts::new([1; 32]);
+        CheckedBatch::author(&key, name(), first, prev, entries.collect(), &mut salts)
     }
 
     /// A log of which five entries are on disk, in two batches.

@@ -159,7 +159,7 @@ impl Replica {
         let sync = self.sessions.sync(id, name.conversation);
         sync.ok_or(Refusal::NotShared)?;
         let conversation = self.conversations.at(name.conversation);
-        if !conversation.may_author(self.identity.id, name.author) {
+        if !conversation.may_write(self.identity.id, name.author) {
             return Err(Refusal::NotAnAuthor);
         }
         let session = self.sessions.at_mut(id);

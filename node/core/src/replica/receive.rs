@@ -54,7 +54,7 @@ impl Replica {
             return Err(Refusal::NotShared);
         }
         let conversation = self.conversations.at(name.conversation);
-        if !conversation.may_author(self.identity.id, name.author) {
+        if !conversation.may_write(self.identity.id, name.author) {
             return Err(Refusal::NotAnAuthor);
         }
         if self.is_blocked(name.author) {

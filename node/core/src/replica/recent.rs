@@ -47,7 +47,7 @@ impl Recent {
 
 #[cfg(test)]
 mod tests {
-    use hobnob_protocol::{Body, ConversationId, Entry, LogId, SecretKey};
+    use hobnob_protocol::{Body, ConversationId, Entry, LogId, Salts, SecretKey};
 
     use super::*;
 
@@ -59,12 +59,9 @@ mod tests {
             author: key.id(),
             log: LogId(log),
         };
-        let entry = Entry {
-            lamport: 1,
-            sent_at_ms: 1,
-            body: Body::Text("x".repeat(bytes)),
-        };
-        CheckedBatch::author(&key, name, first, name.genesis(), vec![entry])
+        let entry = Entry::new(1, 1, Body::Text("x".repeat(bytes)));
+        let mut salts = Salts::new([1; 32]);
+        CheckedBatch::author(&key, name, first, name.genesis(), vec![entry], &mut salts)
     }
 
     #[test]

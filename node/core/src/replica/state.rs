@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hobnob_protocol::{
-    ConversationId, Frame, LogId, LogName, PeerId, Ranges, RoomKey, RoomName, SecretKey, Seq,
+    ConversationId, Frame, LogId, LogName, PeerId, Ranges, RoomKey, RoomName, Salts, SecretKey, Seq,
 };
 
 use super::commits::Commits;
@@ -47,10 +47,11 @@ pub struct Replica {
 
 impl Replica {
     /// Starts from what the store holds. `run` names the logs that this run writes, so it is a
-    /// fresh random number at each start.
+    /// fresh random number at each start. So is the seed of `salts`.
     pub fn new(
         key: Arc<SecretKey>,
         run: u64,
+        salts: Salts,
         networks: BTreeSet<NetworkId>,
         now: Now,
         loaded: Loaded,
@@ -69,7 +70,7 @@ impl Replica {
             now,
         );
         let mut replica = Self {
-            identity: Identity::new(key, run),
+            identity: Identity::new(key, run, salts),
             now,
             networks,
             rng: Rng::new(run),

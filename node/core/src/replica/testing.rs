@@ -12,7 +12,7 @@ use std::time::Duration;
 use hobnob_protocol::frame::AuthorHeads;
 use hobnob_protocol::{
     Batch, Body, CheckedBatch, ConversationId, Entry, EntryHash, Frame, LogId, LogName, PeerId,
-    Ranges, RoomKey, RoomName, SecretKey, Seq,
+    Ranges, RoomKey, RoomName, Salts, SecretKey, Seq,
 };
 
 use super::events::{Input, Output, Token};
@@ -61,6 +61,7 @@ pub(super) struct Author {
     pub(super) name: LogName,
     next: Seq,
     head: EntryHash,
+    salts: Salts,
 }
 
 impl Author {
@@ -79,6 +80,7 @@ impl Author {
             name,
             next: 1,
             head: name.genesis(),
+            salts: Salts::new([n; 32]),
         }
     }
 
@@ -89,17 +91,16 @@ impl Author {
 
     /// Like [`Author::write`], with a Lamport number.
     pub(super) fn write_at(&mut self, lamport: u64, texts: &[&str]) -> Batch {
-        let entries = texts.iter().map(|text| Entry {
-            lamport,
-            sent_at_ms: 1,
-            body: Body::Text((*text).to_owned()),
-        });
+        let entries = texts
+            .iter()
+            .map(|text| Entry::new(lamport, 1, Body::Text((*text).to_owned())));
         let batch = CheckedBatch::author(
             &self.key,
             self.name,
             self.next,
             self.head,
             entries.collect(),
+            &mut self.salts,
         );
         self.next = batch.last() + 1;
         self.head = batch.head();
@@ -128,6 +129,7 @@ impl Bench {
             replica: Replica::new(
                 Arc::new(key(ME)),
                 42,
+                Salts::new([ME; 32]),
                 BTreeSet::from([NETWORK]),
                 now,
                 loaded,

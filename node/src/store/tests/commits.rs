@@ -1,6 +1,6 @@
 //! Tests of commits: durability before the report, atomicity and grouping.
 
-use hobnob_protocol::Ranges;
+use hobnob_protocol::{Batch, Ranges};
 
 use hobnob_core::commit::{Alive, AudienceRecord, Lingerer, NetworkId, Run};
 
@@ -187,11 +187,8 @@ fn commits_that_do_not_continue_the_stored_entries_are_rejected() {
         ann.name,
         super::super::SEQ_MAX + 1,
         ann.head,
-        vec![Entry {
-            lamport: 1_000,
-            sent_at_ms: 0,
-            body: Body::Text("x".into()),
-        }],
+        vec![Entry::new(1_000, 0, Body::Text("x".into()))],
+        &mut Salts::new([9; 32]),
     ));
     let cases = [
         ("held", append(&a)),
@@ -218,17 +215,16 @@ fn gaps_are_filled_and_adjacent_runs_of_one_audience_merge() {
     let mut home = Home::new();
     let mut ann = Author::new(1, lobby());
     let all: Vec<_> = (0..5).map(|_| ann.chats(2)).collect();
-    let overlapping = CheckedBatch::author(
-        &ann.key,
-        ann.name,
-        1,
-        ann.name.genesis(),
-        all[..4]
-            .iter()
-            .flat_map(|batch| batch.entries.iter().map(|e| e.entry.clone()))
-            .collect(),
-    );
-    let overlapping = Arc::new(overlapping);
+    let bytes: Vec<_> = all[..4]
+        .iter()
+        .map(|batch| batch.batch.entries.to_vec())
+        .collect();
+    let overlapping = Batch {
+        entries: bytes.concat().into(),
+        signature: all[3].batch.signature,
+        ..all[0].batch.clone()
+    };
+    let overlapping = Arc::new(overlapping.check().expect("the author signed its end"));
     home.commit(vec![the_lobby(true), append(&all[4])]);
     home.commit(vec![append(&all[1])]);
     // One batch from 1 to 8 fills the two gaps around 3 to 4.

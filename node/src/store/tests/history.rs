@@ -17,7 +17,11 @@ fn texts(home: &Home, request: HistoryRequest) -> Vec<String> {
 fn text(row: &HistoryRow) -> String {
     match &row.entry.body {
         Body::Text(text) => text.clone(),
-        other @ (Body::App { .. } | Body::Offer(_) | Body::Unknown { .. }) => format!("{other:?}"),
+        other @ (Body::App { .. }
+        | Body::Offer(_)
+        | Body::Delete { .. }
+        | Body::Erased { .. }
+        | Body::Unknown { .. }) => format!("{other:?}"),
     }
 }
 

@@ -15,7 +15,7 @@ use std::sync::mpsc::{self, Receiver};
 
 use hobnob_protocol::{
     Body, CheckedBatch, ConversationId, Entry, EntryHash, LogId, LogName, PeerId, RoomKey,
-    RoomName, SecretKey, Seq,
+    RoomName, Salts, SecretKey, Seq,
 };
 use tempfile::TempDir;
 
@@ -227,14 +227,12 @@ impl Author {
         let lamport = self.lamport + 1;
         let entries: Vec<_> = (lamport..)
             .zip(bodies)
-            .map(|(lamport, body)| Entry {
-                lamport,
-                sent_at_ms: 1_000 + lamport,
-                body,
-            })
+            .map(|(lamport, body)| Entry::new(lamport, 1_000 + lamport, body))
             .collect();
         self.lamport += entries.len() as u64;
-        let batch = CheckedBatch::author(&self.key, self.name, self.last + 1, self.head, entries);
+        let (first, prev) = (self.last + 1, self.head);
+        let salts = &mut Salts::new([9; 32]);
+        let batch = CheckedBatch::author(&self.key, self.name, first, prev, entries, salts);
         (self.last, self.head) = (batch.last(), batch.head());
         Arc::new(batch)
     }
