@@ -93,7 +93,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     let replica = Replica::new(
         key.clone(),
         run,
-        Salts::new(random()),
+        Salts::new(random_seed()),
         interfaces.networks(),
         clock.now(),
         opened.loaded,

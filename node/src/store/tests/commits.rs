@@ -1,6 +1,6 @@
 //! Tests of commits: durability before the report, atomicity and grouping.
 
-use hobnob_protocol::{Batch, Ranges};
+use hobnob_protocol::{Batch, BodyHash, Ranges};
 
 use hobnob_core::commit::{Alive, AudienceRecord, Lingerer, NetworkId, Run};
 
@@ -280,7 +280,10 @@ fn settings_and_peers_are_remembered() {
 }
 
 fn blake(number: u64) -> [u8; 32] {
-    *EntryHash::from_bytes([0; 32]).next(number, b"").as_bytes()
+    let body = BodyHash::from_bytes([0; 32]);
+    *EntryHash::from_bytes([0; 32])
+        .next(number, b"", &body)
+        .as_bytes()
 }
 
 #[cfg(unix)]
