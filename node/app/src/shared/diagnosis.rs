@@ -7,6 +7,7 @@ use hobnob::{
 };
 use hobnob_control::wire::{CheckLine, Diagnosis, FindingFields};
 
+use super::values::time_span;
 use super::wording::{count, rtt};
 
 /// How many checks found a problem.
@@ -501,17 +502,6 @@ const SHORT_ID: usize = 8;
 
 fn mebibytes(bytes: u64) -> String {
     format!("{} MiB", bytes / 1024 / 1024)
-}
-
-/// A span of time in words, to its largest unit.
-pub(crate) fn time_span(ms: u64) -> String {
-    let minutes = ms / 60_000;
-    match minutes {
-        0..=119 => format!("{minutes} minutes"),
-        120..=2879 => format!("{} hours", minutes / 60),
-        2880..=1_051_199 => format!("{} days", minutes / 1440),
-        _ => format!("{} years", minutes / 525_600),
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use hobnob::protocol::text::visible;
 use hobnob::{CopyEvidence, DenyReason, Notice, NoticeReason};
 
-use super::diagnosis::time_span;
+use super::values::time_span;
 
 /// A notice in one or two sentences, safe to print.
 pub(crate) fn words(notice: &Notice) -> String {

@@ -1,4 +1,5 @@
-//! Values on the command line: durations, times, sizes, delivery states, conversations.
+//! Values on the command line: durations, times, sizes, delivery states, conversations. And times in
+//! words.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -137,6 +138,17 @@ pub(crate) fn local_time_of_day(time: Time) -> String {
 /// This machine's clock.
 pub(crate) fn now() -> Time {
     Timestamp::now().into()
+}
+
+/// A span of time in words, to its largest unit.
+pub(crate) fn time_span(ms: u64) -> String {
+    let minutes = ms / 60_000;
+    match minutes {
+        0..=119 => format!("{minutes} minutes"),
+        120..=2879 => format!("{} hours", minutes / 60),
+        2880..=1_051_199 => format!("{} days", minutes / 1440),
+        _ => format!("{} years", minutes / 525_600),
+    }
 }
 
 #[cfg(test)]
