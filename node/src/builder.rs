@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use hobnob_protocol::{Nickname, RelayAddr, RoomName};
 
-use super::{Config, FilesConfig, Node, StartError};
+use super::{Config, DirectWith, FilesConfig, Node, StartError};
 
 /// The options of a node. Those that are not set keep the defaults of [`Config::new`].
 ///
@@ -73,6 +73,13 @@ impl Builder {
     /// Sets the token that the relays' operator gave to their users: 1 to 256 bytes.
     pub fn relay_token(mut self, token: impl Into<Vec<u8>>) -> Self {
         self.0.relay_token = Some(token.into());
+        self
+    }
+
+    /// Sets which peers learn this node's addresses through a relay, for a direct path. Default:
+    /// contacts.
+    pub fn direct_with(mut self, peers: DirectWith) -> Self {
+        self.0.direct_with = peers;
         self
     }
 

@@ -1,4 +1,4 @@
-//! The user's policy about peers: ignored, blocked, kicked, verified. Policies are stored. A kick is
+//! The user's policy about peers: contact, verified, ignored, blocked, kicked. Policies are stored. A kick is
 //! not: it lasts [`KICKED_FOR`](crate::KICKED_FOR), or until the node ends.
 
 use hobnob_protocol::PeerId;
@@ -8,6 +8,17 @@ use super::engine::{Command, PolicyChange};
 use crate::{Node, NodeError, PeerInfo, PolicyError};
 
 impl Node {
+    /// Accepts a stranger: it is a contact from now on, and its direct messages that waited arrive.
+    /// To write to a peer accepts it, too.
+    pub async fn accept_contact(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
+        self.change(peer, PolicyChange::Accept).await
+    }
+
+    /// Removes a contact: the peer is a stranger from now on, and not verified. Its messages stay.
+    pub async fn remove_contact(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
+        self.change(peer, PolicyChange::Remove).await
+    }
+
     /// Hides this peer's texts, old and new. Sessions and everything else continue.
     pub async fn ignore(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
         self.change(peer, PolicyChange::Ignore).await
@@ -44,7 +55,8 @@ impl Node {
     }
 
     /// Marks a peer as verified: the user has compared the safety words with it. From now on, sessions
-    /// with other peers that use its name are refused. Undoes [`Node::block`].
+    /// with other peers that use its name are refused. Undoes [`Node::block`], and makes the peer a
+    /// contact.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -109,6 +109,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         bound,
         side_datagrams,
         policies: Policies::new(opened.policies),
+        direct_with: config.direct_with,
         relay_ids: relay_ids(&opened.settings),
         relay_token: config.relay_token.clone(),
         interfaces: interfaces.clone(),

@@ -49,6 +49,9 @@ async fn a_program_that_stops_anywhere_handles_each_message_once_and_in_order() 
         start(dir.path(), "bob").await,
     );
     meet(&ann, &bob).await;
+    bob.accept_contact(ann.id())
+        .await
+        .expect("the disk takes it");
     let number = |n: u32| {
         if n.is_multiple_of(3) {
             app(n)

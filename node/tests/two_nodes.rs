@@ -99,6 +99,9 @@ async fn messages_sent_while_the_peer_is_away_arrive_once_and_in_order() {
     ann.wait_for(first.id, DeliveryState::Delivered)
         .await
         .expect("the message arrives");
+    bob.accept_contact(ann.id())
+        .await
+        .expect("the disk takes it");
     bob.shutdown().await;
     for n in 1..=1000 {
         ann.send("bob".parse().expect("a name"), Body::Text(n.to_string()))

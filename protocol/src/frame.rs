@@ -64,6 +64,9 @@ pub struct Profile {
     pub nick: String,
     /// The addresses that the node listens on, at most [`HELLO_ADDRS_MAX`].
     pub addrs: Vec<SocketAddr>,
+    /// Whether the node exchanges addresses with the receiver through a relay, to find a direct path.
+    /// Both ends must agree before either sends [`Frame::Candidates`].
+    pub direct: bool,
     /// A proof for each of the node's rooms, at most [`ROOMS_MAX`], see [`crate::RoomKey::proof`].
     /// A peer that is not in a room cannot recognize it.
     pub proofs: Vec<[u8; 32]>,
@@ -108,7 +111,7 @@ pub enum Frame {
     /// The sender's new profile. It replaces the earlier one.
     Profile(Profile),
     /// Addresses at which the sender of a relayed session may be reachable directly, at most
-    /// [`HELLO_ADDRS_MAX`].
+    /// [`HELLO_ADDRS_MAX`]. Sent only if both profiles have [`Profile::direct`].
     Candidates(Vec<SocketAddr>),
     /// Asks the peer to send a probe with this token to the session's address, from a socket to
     /// which the sender has never sent anything. It shows whether a firewall admits unsolicited
@@ -148,6 +151,9 @@ pub enum Frame {
     /// The receiver's entries of this log do not continue the sender's: the author wrote two
     /// chains.
     Conflict(LogName),
+    /// The sender does not store the receiver's entries in this direct conversation, because its
+    /// user has not accepted the receiver. It will request them with [`Frame::Want`].
+    Waiting(ConversationId),
     /// The state of an offer, which needs no entry in the log. Nodes without [`features::CONTENT`]
     /// skip it.
     Offer(OfferId, OfferWord),
@@ -193,6 +199,7 @@ mod kind {
     pub(super) const WANT: u8 = 20;
     pub(super) const PRUNE: u8 = 21;
     pub(super) const CONFLICT: u8 = 22;
+    pub(super) const WAITING: u8 = 23;
     pub(super) const OFFER: u8 = 32;
 }
 
@@ -225,6 +232,7 @@ impl Frame {
                 (kind::PRUNE, codec::encode(&(conversation, author)))
             }
             Frame::Conflict(name) => (kind::CONFLICT, codec::encode(name)),
+            Frame::Waiting(conversation) => (kind::WAITING, codec::encode(conversation)),
             Frame::Offer(offer, word) => (kind::OFFER, codec::encode(&(offer, word.code()))),
             Frame::Unknown(kind) => (*kind, Vec::new()),
         };
@@ -283,6 +291,7 @@ impl Frame {
                 Frame::Prune(conversation, author)
             }
             kind::CONFLICT => Frame::Conflict(codec::decode::<_, SMALL>(body)?),
+            kind::WAITING => Frame::Waiting(codec::decode::<_, SMALL>(body)?),
             kind::OFFER => {
                 let (offer, code) = codec::decode::<_, SMALL>(body)?;
                 Frame::Offer(offer, OfferWord::of_code(code))
@@ -310,6 +319,7 @@ impl Frame {
             | Frame::Want { .. }
             | Frame::Prune(..)
             | Frame::Conflict(_)
+            | Frame::Waiting(_)
             | Frame::Offer(..)
             | Frame::Unknown(_) => true,
         };
@@ -375,6 +385,10 @@ mod tests {
                 [vec![22], name_bytes.clone()].concat(),
             ),
             (
+                Frame::Waiting(name().conversation),
+                [vec![23], vec![1; 32]].concat(),
+            ),
+            (
                 Frame::Offer(
                     OfferId {
                         name: name(),
@@ -417,6 +431,7 @@ mod tests {
                 "10.0.0.1:4626".parse().expect("an address"),
                 "[::1]:9".parse().expect("an address"),
             ],
+            direct: true,
             proofs: vec![[7; 32]; 3],
         };
         round_trips(&Frame::Hello(Hello {

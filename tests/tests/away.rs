@@ -125,6 +125,7 @@ fn two_that_have_met(office: &Switch) -> (Node, Node) {
     ann.sees(&bob);
     ann.tells(&bob, "we have met");
     bob.shows_once("we have met");
+    bob.befriends(&ann);
     (ann, bob)
 }
 

@@ -14,6 +14,7 @@ fn a_node_with_a_full_disk_confirms_only_stored_messages_and_recovers_when_there
     let (ann, bob) = (home.up(&[]), office.machine("bob").up("bob", &[]));
     ann.sees(&bob);
     ann.tells(&bob, "there is room");
+    bob.befriends(&ann);
 
     home.fill_disk();
     let mut acknowledged = vec!["there is room".to_owned()];

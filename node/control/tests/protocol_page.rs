@@ -60,6 +60,8 @@ fn check_answer(request: &AnyRequest, line: &str) {
         AnyRequest::PartRoom(it) => check_one(it, line),
         AnyRequest::ListRooms(it) => check_one(it, line),
         AnyRequest::SetNick(it) => check_one(it, line),
+        AnyRequest::AcceptContact(it) => check_one(it, line),
+        AnyRequest::RemoveContact(it) => check_one(it, line),
         AnyRequest::Ignore(it) => check_one(it, line),
         AnyRequest::Unignore(it) => check_one(it, line),
         AnyRequest::Block(it) => check_one(it, line),

@@ -10,6 +10,8 @@ use hobnob_protocol::{
     CheckedBatch, ConversationId, EntryHash, LogName, PeerId, Ranges, RoomKey, RoomName, Seq,
 };
 
+use crate::source_network::SourceNetwork;
+
 /// Numbers the commits of one run, in the order in which the replica made them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommitId(pub u64);
@@ -72,6 +74,10 @@ pub enum Op {
     },
     /// Drops all entries of the log below this number.
     Trim(LogName, Seq),
+    /// How much a stranger has stored here. Replaces what was known before.
+    Request(RequestRecord),
+    /// The user has accepted this peer: its messages are no request any more.
+    RequestEnds(PeerId),
     /// A sign of life.
     Alive(Alive),
 }
@@ -98,6 +104,19 @@ pub struct Lingerer {
 pub struct Alive {
     /// Milliseconds since the Unix epoch.
     pub at_ms: u64,
+}
+
+/// The direct messages of a peer that the user has not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestRecord {
+    /// The stranger.
+    pub peer: PeerId,
+    /// Where the first message came from.
+    pub network: SourceNetwork,
+    /// How many messages are stored.
+    pub entries: u64,
+    /// The bytes of these messages.
+    pub bytes: u64,
 }
 
 /// The peers that entries of an open room were for.
@@ -235,4 +254,6 @@ pub struct Loaded {
     pub acked: Vec<(LogName, PeerId, Ranges)>,
     /// The last sign of life.
     pub alive: Option<Alive>,
+    /// The messages of strangers.
+    pub requests: Vec<RequestRecord>,
 }

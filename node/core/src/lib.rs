@@ -14,6 +14,7 @@ pub mod presence;
 pub mod rendezvous;
 pub mod replica;
 pub mod scope;
+pub mod source_network;
 pub mod synthetic;
 pub mod transfers;
 

@@ -1,10 +1,13 @@
-//! The user's policy about each peer: ignored, blocked, kicked or verified.
+//! The user's policy about each peer: contact, verified, ignored, blocked or kicked.
+//!
+//! A peer without a policy is a stranger.
 //!
 //! This module decides which peers may have a session and whose messages are shown.
 //! [`replica`](super::replica) decides which entries are accepted and forwarded, given the blocked
 //! peers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
 use std::time::Duration;
 
 use hobnob_protocol::{Nickname, PeerId, close};
@@ -27,12 +30,70 @@ pub const NAMES_TAKEN_MAX: usize = 1_000;
 /// The user's lasting policy about a peer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PeerPolicy {
+    /// The user has accepted the peer, or has written to it. Otherwise the peer is a stranger.
+    pub contact: bool,
     /// The peer's messages are not shown here.
     pub ignored: bool,
     /// The peer may not have a session. Its entries are neither shown nor forwarded.
     pub blocked: bool,
     /// The nickname of the peer when the user verified its key. `None`: not verified.
     pub verified: Option<Nickname>,
+}
+
+/// The peers that learn this node's addresses through a relay, for a direct path.
+///
+/// An address shows roughly where a node is. Without a direct path, the relay carries the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DirectWith {
+    /// No peer.
+    Nobody,
+    /// Contacts.
+    #[default]
+    Contacts,
+    /// Contacts, and peers that are in a room with a secret with this node.
+    Members,
+    /// All peers.
+    Everyone,
+}
+
+impl DirectWith {
+    const ALL: [DirectWith; 4] = [
+        DirectWith::Nobody,
+        DirectWith::Contacts,
+        DirectWith::Members,
+        DirectWith::Everyone,
+    ];
+
+    /// The word for it in the settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DirectWith::Nobody => "nobody",
+            DirectWith::Contacts => "contacts",
+            DirectWith::Members => "members",
+            DirectWith::Everyone => "everyone",
+        }
+    }
+
+    /// Whether a peer may learn this node's addresses.
+    pub fn allows(self, is_contact: bool, is_member: bool) -> bool {
+        match self {
+            DirectWith::Nobody => false,
+            DirectWith::Contacts => is_contact,
+            DirectWith::Members => is_contact || is_member,
+            DirectWith::Everyone => true,
+        }
+    }
+}
+
+impl FromStr for DirectWith {
+    type Err = &'static str;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|with| with.as_str() == word)
+            .ok_or("one of these words was expected: contacts, members, everyone, nobody")
+    }
 }
 
 /// Why a peer may not have a session now.
@@ -185,6 +246,14 @@ impl Policies {
             .is_none_or(|policy| !policy.ignored && !policy.blocked)
     }
 
+    /// All contacts.
+    pub fn contacts(&self) -> impl Iterator<Item = PeerId> {
+        self.by_peer
+            .iter()
+            .filter(|(_, policy)| policy.contact)
+            .map(|(peer, _)| *peer)
+    }
+
     /// All blocked peers.
     pub fn blocked(&self) -> impl Iterator<Item = PeerId> {
         self.by_peer
@@ -199,11 +268,13 @@ mod tests {
     use super::*;
 
     const IGNORED: PeerPolicy = PeerPolicy {
+        contact: false,
         ignored: true,
         blocked: false,
         verified: None,
     };
     const BLOCKED: PeerPolicy = PeerPolicy {
+        contact: false,
         ignored: false,
         blocked: true,
         verified: None,
@@ -299,6 +370,34 @@ mod tests {
             policies.note_name_taken(peer(n));
         }
         assert_eq!(policies.names_taken.len(), NAMES_TAKEN_MAX);
+    }
+
+    #[test]
+    fn the_setting_decides_who_learns_addresses() {
+        // Contact, member of a room with a secret, neither.
+        let peers = [(true, false), (false, true), (false, false)];
+        let allowed = |word: &str| {
+            let with: DirectWith = word.parse().expect("a word of the setting");
+            peers.map(|(contact, member)| with.allows(contact, member))
+        };
+        assert_eq!(allowed("contacts"), [true, false, false]);
+        assert_eq!(allowed("members"), [true, true, false]);
+        assert_eq!(allowed("everyone"), [true, true, true]);
+        assert_eq!(allowed("nobody"), [false, false, false]);
+        assert!("friends".parse::<DirectWith>().is_err());
+    }
+
+    #[test]
+    fn a_peer_is_a_stranger_until_it_is_a_contact() {
+        let mut policies = Policies::new(vec![(peer(1), BLOCKED)]);
+        let contact = PeerPolicy {
+            contact: true,
+            ..PeerPolicy::default()
+        };
+        assert!(policies.set(peer(2), contact.clone()));
+        assert_eq!(policies.contacts().collect::<Vec<_>>(), [peer(2)]);
+        assert_eq!(policies.of(peer(2)), contact);
+        assert!(!policies.of(peer(1)).contact && !policies.of(peer(3)).contact);
     }
 
     #[test]

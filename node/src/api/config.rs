@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use hobnob_core::policy::DirectWith;
 use hobnob_protocol::{Nickname, RelayAddr, RoomName};
 
 use crate::files::FilesConfig;
@@ -37,6 +38,8 @@ pub struct Config {
     pub relays: Vec<RelayAddr>,
     /// The token that the relays' operator gave to users.
     pub relay_token: Option<Vec<u8>>,
+    /// The peers that learn this node's addresses through a relay, for a direct path.
+    pub direct_with: DirectWith,
     /// How to receive files.
     pub files: FilesConfig,
 }
@@ -54,6 +57,7 @@ impl Config {
             rooms: Vec::new(),
             relays: Vec::new(),
             relay_token: None,
+            direct_with: DirectWith::default(),
         }
     }
 }

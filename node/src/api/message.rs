@@ -169,6 +169,12 @@ pub struct Message {
     pub received_at_ms: u64,
     /// For own messages: the delivery state. In a room, the least state of all recipients.
     pub state: Option<DeliveryState>,
+    /// Whether this is a direct message of a stranger: a peer that the user has not accepted. See
+    /// [`Node::accept_contact`](crate::Node::accept_contact).
+    pub request: bool,
+    /// For own messages in the state [`DeliveryState::Sent`]: whether the peer refuses it until its
+    /// user accepts this node. The message is sent again then.
+    pub awaits_consent: bool,
 }
 
 /// Which messages to read: see [`Node::history`](crate::Node::history).

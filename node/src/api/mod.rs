@@ -19,4 +19,4 @@ pub use hobnob_core::diagnosis::{
     Filtering, Finding, MachineFinding, Mapping, NetworkFinding, PeerFinding, ReachFinding,
     RelayFinding, Subject, Verdict,
 };
-pub use hobnob_core::policy::{DenyReason, KICKED_FOR, PeerPolicy};
+pub use hobnob_core::policy::{DenyReason, DirectWith, KICKED_FOR, PeerPolicy};

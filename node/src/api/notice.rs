@@ -66,6 +66,12 @@ pub enum NoticeReason {
         /// Its reason.
         reason: DenyReason,
     },
+    /// A stranger has sent more than it may before the user accepts it. Its further messages wait
+    /// there.
+    RequestFull {
+        /// The stranger.
+        name: String,
+    },
     /// Another peer uses the name of a verified peer. It was refused, and nothing was sent.
     VerifiedName {
         /// The name.
@@ -173,6 +179,7 @@ impl NoticeReason {
             NoticeReason::Clock { .. } => "clock",
             NoticeReason::NoDiscovery { .. } => "no-discovery",
             NoticeReason::TurnedAway { .. } => "turned-away",
+            NoticeReason::RequestFull { .. } => "request-full",
             NoticeReason::VerifiedName { .. } => "verified-name",
             NoticeReason::RelayUp { .. } => "relay-up",
             NoticeReason::RelayDown { .. } => "relay-down",
@@ -192,6 +199,7 @@ impl NoticeReason {
             | NoticeReason::Conflict { name }
             | NoticeReason::Clock { name, .. }
             | NoticeReason::TurnedAway { name, .. }
+            | NoticeReason::RequestFull { name }
             | NoticeReason::VerifiedName { name, .. }
             | NoticeReason::IdentityCopied(
                 CopyEvidence::StartedLater { name }
@@ -263,6 +271,7 @@ mod tests {
                 name: name.clone(),
                 reason: DenyReason::NameTaken,
             },
+            NoticeReason::RequestFull { name: name.clone() },
             NoticeReason::VerifiedName { name, verified: id },
             NoticeReason::RelayUp {
                 relay: relay.clone(),

@@ -89,6 +89,11 @@ pub struct PeerInfo {
     pub rtt_ms: Option<f64>,
     /// Whether the peer is offline because the connection broke. False if the peer said goodbye.
     pub lost: bool,
+    /// Whether the peer refuses direct messages of this node until its user accepts it. They stay
+    /// in the state [`DeliveryState::Sent`](crate::DeliveryState::Sent), and arrive then.
+    pub awaits_consent: bool,
+    /// How many direct messages of the peer, a stranger, are stored here. 0 for a contact.
+    pub request: u64,
     /// The user's policy about the peer.
     pub policy: PeerPolicy,
 }

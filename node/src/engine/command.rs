@@ -99,6 +99,9 @@ pub(crate) enum Command {
 /// A decision of the user about a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PolicyChange {
+    Accept,
+    /// The opposite of [`PolicyChange::Accept`].
+    Remove,
     Ignore,
     Unignore,
     Block,

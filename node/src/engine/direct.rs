@@ -4,19 +4,55 @@
 
 use std::net::SocketAddr;
 
+use hobnob_core::source_network::SourceNetwork;
 use hobnob_core::{SessionId, paths, rendezvous};
-use hobnob_protocol::Frame;
 use hobnob_protocol::datagram::Probe;
 use hobnob_protocol::frame::HELLO_ADDRS_MAX;
+use hobnob_protocol::{Frame, PeerId};
+use tracing::debug;
 
+use super::session_state::DirectChange;
 use super::state::Engine;
+use crate::api::PathKind;
 use crate::net::demux::{DatagramKind, SideDatagram};
 use hobnob_transport::addr::canonical;
 
 impl Engine {
-    /// A session begins. One through a relay looks for a direct path.
-    pub(super) fn rendezvous_up(&mut self, session: SessionId) {
-        let state = self.sessions.get(session).expect("it has just begun");
+    /// Whether a peer learns this node's addresses through a relay.
+    pub(super) fn goes_direct_with(&self, peer: PeerId) -> bool {
+        let shared = self.sessions.with(peer);
+        let shared = shared.map(|state| state.membership.shared());
+        let mut closed = self.replica.rooms().filter(|(_, _, _, open)| !open);
+        let is_member = closed.any(|(id, ..)| shared.is_some_and(|shared| shared.contains(&id)));
+        self.policy.goes_direct_with(peer, is_member)
+    }
+
+    /// Something may have changed about who learns this node's addresses: informs the peer of a
+    /// session, and begins or ends the search for a direct path.
+    pub(super) fn update_direct_path(&mut self, session: SessionId) {
+        let state = self.sessions.get(session);
+        let state = state.expect("the callers act on live sessions only");
+        if state.direct.ours() != self.goes_direct_with(state.peer()) {
+            self.send_profile(session);
+        }
+        let state = self.sessions.get_mut(session).expect("found above");
+        match state.direct.change() {
+            DirectChange::Begin => self.rendezvous_up(session),
+            DirectChange::End => self.tell_rendezvous(rendezvous::Input::Down(session)),
+            DirectChange::None => {}
+        }
+    }
+
+    /// As [`Engine::update_direct_path`], for all sessions with a peer.
+    pub(super) fn update_direct_paths_with(&mut self, peer: PeerId) {
+        for session in self.sessions.ids_with(peer) {
+            self.update_direct_path(session);
+        }
+    }
+
+    /// Both ends of a session agree on a direct path. One through a relay looks for it.
+    fn rendezvous_up(&mut self, session: SessionId) {
+        let state = self.sessions.get(session).expect("the caller has found it");
         if !state.is_relayed() {
             return;
         }
@@ -37,6 +73,10 @@ impl Engine {
         let state = self.sessions.get_mut(session);
         let state = state.expect("the callers act on live sessions only");
         let remote = state.remote_addr();
+        if !state.direct.looks() {
+            // This node agreed until a moment ago, or never did.
+            return debug!(peer = ?state.peer(), "refused: addresses of a peer that gets none");
+        }
         state.set_candidates(addrs.clone());
         let may_dial = |addr: &SocketAddr| self.network.may_dial(*addr, remote);
         let addrs = addrs.into_iter().filter(may_dial).collect();
@@ -66,6 +106,16 @@ impl Engine {
             rendezvous::Output::Proven(peer, addr) => {
                 self.tell_paths(paths::Input::Proven(peer, addr));
             }
+        }
+    }
+
+    /// Where a peer with this address connects from, for limits that are shared out per network.
+    pub(super) fn source_network(&self, remote: SocketAddr) -> SourceNetwork {
+        match (self.network.path_kind(remote), self.relay_of(remote)) {
+            (PathKind::Lan, _) => SourceNetwork::on_link(remote.ip()),
+            (PathKind::Relay, Some(relay)) => SourceNetwork::behind_relay(relay.ip()),
+            // A relay that this node has lost meanwhile has no address.
+            (PathKind::Relay | PathKind::Direct, _) => SourceNetwork::of(remote.ip()),
         }
     }
 

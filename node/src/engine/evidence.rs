@@ -45,6 +45,8 @@ impl Engine {
             disk_free: None,
             store_failing: self.reports.store_is_failing(),
             faults: invariants::count(),
+            strangers: self.replica.requests().count() as u64,
+            strangers_bytes: self.replica.requests_bytes(),
         }
     }
 
@@ -83,6 +85,7 @@ impl Engine {
         let evidence = PeerEvidence {
             name: self.peers.name(peer),
             ignored: self.policy.of(peer).ignored,
+            awaits_consent: self.outbox.awaits_consent(peer),
             denied: self.denies(peer),
             turned_away: self.policy.refused_by(peer),
             not_at: if session.is_none() {

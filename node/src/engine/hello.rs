@@ -45,6 +45,8 @@ impl HelloMaker {
             proofs: proofs.collect(),
             nick: self.nick,
             addrs: self.addrs,
+            // A profile follows that depends on the peer, which a dialing node may not know yet.
+            direct: false,
         }
     }
 }

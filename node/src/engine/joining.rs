@@ -81,6 +81,7 @@ impl Engine {
         self.send_rooms_to_relays();
         for id in self.sessions.ids() {
             self.compare_rooms(id);
+            self.update_direct_path(id);
         }
     }
 

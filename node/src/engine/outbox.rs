@@ -26,6 +26,8 @@ pub(super) struct Outbox {
     sent: BTreeMap<(LogName, PeerId), Ranges>,
     /// The addressees of the newest messages to rooms.
     addressed: VecDeque<(MessageId, Vec<PeerId>)>,
+    /// Peers that refuse messages of this node until their users accept it.
+    awaiting_consent: BTreeSet<PeerId>,
     last_token: u64,
 }
 
@@ -70,6 +72,9 @@ impl Outbox {
         }
         self.waiters
             .reached(name, ranges, peer, DeliveryState::Sent);
+        if self.awaits_consent(peer) {
+            self.give_up(peer);
+        }
     }
 
     /// A peer has messages on disk.
@@ -78,24 +83,59 @@ impl Outbox {
             .reached(name, ranges, peer, DeliveryState::Delivered);
     }
 
+    /// A peer refuses messages of this node until its user accepts it, or does so no longer. Returns
+    /// whether that has changed.
+    pub(super) fn note_awaits_consent(&mut self, peer: PeerId, awaits: bool) -> bool {
+        if awaits {
+            let is_new = self.awaiting_consent.insert(peer);
+            self.give_up(peer);
+            is_new
+        } else {
+            self.awaiting_consent.remove(&peer)
+        }
+    }
+
+    fn give_up(&mut self, peer: PeerId) {
+        let sent = &self.sent;
+        self.waiters.give_up(peer, |(name, seq)| {
+            let of_log = sent.get(&(*name, peer));
+            of_log.is_some_and(|sent| sent.contains(*seq))
+        });
+    }
+
+    /// Whether a peer refuses messages of this node until its user accepts it.
+    pub(super) fn awaits_consent(&self, peer: PeerId) -> bool {
+        self.awaiting_consent.contains(&peer)
+    }
+
     /// A user waits until a message has this state with all its addressees. `delivered` names the
-    /// peers that have it on disk.
+    /// peers that have it on disk. A direct message that its peer refuses is not waited for.
     pub(super) fn wait_for(
         &mut self,
         (name, seq): (LogName, Seq),
         state: DeliveryState,
+        is_direct: bool,
         addressees: Vec<PeerId>,
         delivered: &[PeerId],
         reply: oneshot::Sender<Result<DeliveryState, NodeError>>,
     ) {
         let has_it = |peer: &PeerId| self.state_with(name, seq, *peer, delivered) >= state;
         let missing = addressees.into_iter().filter(|peer| !has_it(peer));
+        let missing: BTreeSet<_> = missing.collect();
+        let refusing = missing
+            .iter()
+            .copied()
+            .find(|peer| self.awaits_consent(*peer));
         let waiter = Waiter {
+            is_direct,
             state,
-            missing: missing.collect(),
+            missing,
             reply,
         };
         self.waiters.add(name, seq, waiter);
+        if let Some(peer) = refusing {
+            self.give_up(peer);
+        }
     }
 
     /// Remembers who a new message to a room is for.
@@ -183,6 +223,27 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_its_peer_refuses_is_not_waited_for() {
+        let mut outbox = Outbox::default();
+        let wait = |outbox: &mut Outbox, is_direct| {
+            let (reply, answer) = oneshot::channel();
+            let state = DeliveryState::Delivered;
+            outbox.wait_for((log(), 1), state, is_direct, vec![peer(1)], &[], reply);
+            answer
+        };
+        assert!(outbox.note_awaits_consent(peer(1), true));
+        let mut queued = wait(&mut outbox, true);
+        assert!(queued.try_recv().is_err(), "it is not sent yet");
+        outbox.note_sent(log(), peer(1), &Ranges::span(1, 1));
+        assert!(matches!(queued.try_recv(), Ok(Ok(DeliveryState::Sent))));
+        let mut later = wait(&mut outbox, true);
+        assert!(matches!(later.try_recv(), Ok(Ok(DeliveryState::Sent))));
+        assert!(wait(&mut outbox, false).try_recv().is_err(), "to a room");
+        assert!(outbox.note_awaits_consent(peer(1), false));
+        assert!(wait(&mut outbox, true).try_recv().is_err());
+    }
+
+    #[test]
     fn in_a_room_the_least_advanced_peer_counts() {
         let mut outbox = Outbox::default();
         outbox.note_sent(log(), peer(1), &Ranges::span(1, 3));
@@ -239,7 +300,7 @@ mod tests {
         outbox.note_sent(log(), peer(1), &Ranges::span(1, 1));
         let mut wait = |state, delivered: &[PeerId]| {
             let (reply, answer) = oneshot::channel();
-            outbox.wait_for((log(), 1), state, vec![peer(1)], delivered, reply);
+            outbox.wait_for((log(), 1), state, true, vec![peer(1)], delivered, reply);
             answer
         };
         assert!(wait(DeliveryState::Sent, &[]).try_recv().is_ok());

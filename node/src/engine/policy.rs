@@ -2,27 +2,37 @@
 //!
 //! Not here: the effects of a decision on other parts, which are in `policy_changes`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hobnob_core::Now;
 use hobnob_core::peers::Peers;
-use hobnob_core::policy::{DenyReason, PeerPolicy, Policies};
+use hobnob_core::policy::{DenyReason, DirectWith, PeerPolicy, Policies};
 use hobnob_protocol::{Nickname, PeerId};
 
 use super::command::PolicyChange;
 use crate::error::PolicyError;
 
+/// Maximum strangers of whose waiting messages the user is notified in one run. A flood of strangers
+/// must not fill the screen.
+const NOTIFIED_MAX: usize = 100;
+
 /// Decisions in both directions.
 pub(super) struct Policy {
     policies: Policies,
+    /// The peers that learn this node's addresses through a relay.
+    direct_with: DirectWith,
+    /// Strangers of whose waiting messages the user was notified, at most [`NOTIFIED_MAX`].
+    requests_full: BTreeSet<PeerId>,
     /// The peers that refused a session with this node, and the reason that the user has seen.
     refused_by: BTreeMap<PeerId, DenyReason>,
 }
 
 impl Policy {
-    pub(super) fn new(policies: Policies) -> Self {
+    pub(super) fn new(policies: Policies, direct_with: DirectWith) -> Self {
         Self {
             policies,
+            direct_with,
+            requests_full: BTreeSet::new(),
             refused_by: BTreeMap::new(),
         }
     }
@@ -41,6 +51,21 @@ impl Policy {
     /// The peers about which the user decided something.
     pub(super) fn decided(&self) -> Vec<PeerId> {
         self.policies.decided().collect()
+    }
+
+    pub(super) fn contacts(&self) -> Vec<PeerId> {
+        self.policies.contacts().collect()
+    }
+
+    /// Whether the user has accepted this peer, or has written to it.
+    pub(super) fn is_contact(&self, peer: PeerId) -> bool {
+        self.of(peer).contact
+    }
+
+    /// Whether a peer learns this node's addresses through a relay. `is_member`: it is in a room with
+    /// a secret with this node.
+    pub(super) fn goes_direct_with(&self, peer: PeerId, is_member: bool) -> bool {
+        self.direct_with.allows(self.is_contact(peer), is_member)
     }
 
     pub(super) fn blocked(&self) -> Vec<PeerId> {
@@ -67,13 +92,18 @@ impl Policy {
     ) -> Result<PeerPolicy, PolicyError> {
         let mut policy = self.of(peer);
         match change {
+            PolicyChange::Accept => policy.contact = true,
+            PolicyChange::Remove => (policy.contact, policy.verified) = (false, None),
             PolicyChange::Ignore => policy.ignored = true,
             PolicyChange::Unignore => policy.ignored = false,
             PolicyChange::Block => policy.blocked = true,
             PolicyChange::Unblock => policy.blocked = false,
             // A kick is not stored: it ends by itself.
             PolicyChange::Kick => {}
-            PolicyChange::Verify => (policy.verified, policy.blocked) = (Some(name()), false),
+            PolicyChange::Verify => {
+                policy.verified = Some(name());
+                (policy.contact, policy.blocked) = (true, false);
+            }
             PolicyChange::Unverify => policy.verified = None,
         }
         if !self.policies.set(peer, policy.clone()) {
@@ -82,7 +112,9 @@ impl Policy {
         match change {
             PolicyChange::Kick => self.policies.kick(peer, now),
             PolicyChange::Unblock | PolicyChange::Verify => self.policies.pardon(peer),
-            PolicyChange::Ignore
+            PolicyChange::Accept
+            | PolicyChange::Remove
+            | PolicyChange::Ignore
             | PolicyChange::Unignore
             | PolicyChange::Block
             | PolicyChange::Unverify => {}
@@ -103,6 +135,11 @@ impl Policy {
     /// A peer uses the name of a verified one. Returns whether the user has not seen that yet.
     pub(super) fn note_name_taken(&mut self, peer: PeerId) -> bool {
         self.policies.note_name_taken(peer)
+    }
+
+    /// A stranger's messages wait until the user accepts it. Returns whether to notify the user.
+    pub(super) fn note_request_full(&mut self, peer: PeerId) -> bool {
+        self.requests_full.len() < NOTIFIED_MAX && self.requests_full.insert(peer)
     }
 
     /// A peer refused a session. Returns whether the user has not seen this reason yet.
@@ -128,7 +165,7 @@ mod tests {
     use super::*;
 
     fn nobody() -> Policy {
-        Policy::new(Policies::new(Vec::new()))
+        Policy::new(Policies::new(Vec::new()), DirectWith::Contacts)
     }
 
     fn ann() -> PeerId {
@@ -165,7 +202,19 @@ mod tests {
         changed(&mut policy, PolicyChange::Block);
         let verified = changed(&mut policy, PolicyChange::Verify);
         assert!(!verified.blocked && policy.is_verified(ann()));
+        assert!(policy.is_contact(ann()));
         assert_eq!(verified.verified, Some(named()));
+    }
+
+    #[test]
+    fn a_removed_contact_is_a_stranger_and_no_longer_verified() {
+        let mut policy = nobody();
+        assert!(changed(&mut policy, PolicyChange::Accept).contact);
+        assert_eq!(policy.contacts(), [ann()]);
+        changed(&mut policy, PolicyChange::Verify);
+        let removed = changed(&mut policy, PolicyChange::Remove);
+        assert_eq!(removed, PeerPolicy::default());
+        assert_eq!(policy.decided(), [], "nothing is left to store");
     }
 
     #[test]
@@ -183,6 +232,15 @@ mod tests {
         changed(&mut policy, PolicyChange::Ignore);
         assert!(!policy.shows(ann()));
         assert_eq!(policy.denies(ann(), NOW), None, "its session stays");
+    }
+
+    #[test]
+    fn the_user_is_notified_once_of_a_stranger_and_of_few_strangers() {
+        let mut policy = nobody();
+        assert!(policy.note_request_full(ann()) && !policy.note_request_full(ann()));
+        let strangers = (0..=u8::MAX).map(|n| PeerId::from_bytes([n; 32]));
+        let notified = strangers.filter(|peer| policy.note_request_full(*peer));
+        assert_eq!(notified.count() + 1, NOTIFIED_MAX);
     }
 
     #[test]

@@ -17,6 +17,9 @@ impl Engine {
         for peer in self.policy.decided() {
             self.make_known(peer);
         }
+        for peer in self.policy.contacts() {
+            self.tell_replica(replica::Input::Accept(peer));
+        }
         for peer in self.policy.blocked() {
             self.tell_replica(replica::Input::Block(peer));
         }
@@ -40,12 +43,17 @@ impl Engine {
         self.make_known(peer);
         match change {
             PolicyChange::Ignore | PolicyChange::Unignore | PolicyChange::Unverify => {}
+            PolicyChange::Accept => self.tell_replica(replica::Input::Accept(peer)),
+            PolicyChange::Remove => self.tell_replica(replica::Input::Unaccept(peer)),
             PolicyChange::Block => {
                 self.tell_replica(replica::Input::Block(peer));
                 self.part_with(peer, DenyReason::Blocked);
             }
             PolicyChange::Unblock | PolicyChange::Verify => {
                 self.tell_replica(replica::Input::Unblock(peer));
+                if change == PolicyChange::Verify {
+                    self.tell_replica(replica::Input::Accept(peer));
+                }
                 // Its addresses are known. Found again, they are dialed at once.
                 let addrs = self.paths.addrs(peer);
                 self.tell_paths(paths::Input::Found {
@@ -56,6 +64,7 @@ impl Engine {
             }
             PolicyChange::Kick => self.part_with(peer, DenyReason::Kicked),
         }
+        self.update_direct_paths_with(peer);
         let info = self.peer_info(peer);
         self.reports.event(Event::Peer(info.clone()));
         if change == PolicyChange::Kick {
@@ -71,6 +80,21 @@ impl Engine {
                     .map_err(|error| PolicyError::Store(error.to_string())),
             );
         });
+    }
+
+    /// The user has written to a peer, which makes it a contact. The store takes this before the
+    /// message, because it writes in order.
+    pub(super) fn accepted_by_writing(&mut self, peer: PeerId) {
+        let name = || nick_or_id(self.peers.nick(peer), peer);
+        let now = self.clock.now();
+        let accepted = self.policy.change(peer, PolicyChange::Accept, name, now);
+        // With as many policies as there can be, the peer is a contact until the node stops.
+        if let Ok(policy) = accepted {
+            // If the disk does not take it, it does not take the message either.
+            drop(self.store.set_policy(peer, policy));
+        }
+        self.update_direct_paths_with(peer);
+        self.reports.event(Event::Peer(self.peer_info(peer)));
     }
 
     /// Whether a peer uses the name of another one that the user has verified. Then there is no

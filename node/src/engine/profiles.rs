@@ -30,6 +30,7 @@ impl Engine {
             self.peers_changed();
             self.reports.event(Event::Peer(self.peer_info(peer)));
         }
+        self.update_direct_path(id);
     }
 
     /// Learns a peer's name, its addresses, and the rooms that it proves to be in. Returns whether
@@ -38,6 +39,7 @@ impl Engine {
         let state = self.live_session(id);
         let (peer, remote) = (state.peer(), state.remote_addr());
         state.membership.set_proofs(profile.proofs);
+        state.direct.set_theirs(profile.direct);
         let nick = Nickname::cleaned(&profile.nick);
         // The address that the peer has proved comes first: it is dialed first.
         let mut addrs = vec![remote];
@@ -82,15 +84,18 @@ impl Engine {
             .expect("the callers act on live sessions only")
     }
 
-    pub(super) fn send_profile(&self, id: SessionId) {
+    pub(super) fn send_profile(&mut self, id: SessionId) {
         let state = self.sessions.get(id);
         let state = state.expect("the callers act on live sessions only");
-        let profile = self.hello_maker().profile(state.membership.exporter());
+        let mut profile = self.hello_maker().profile(state.membership.exporter());
+        profile.direct = self.goes_direct_with(state.peer());
+        let state = self.live_session(id);
+        state.direct.set_ours(profile.direct);
         state.send(&Frame::Profile(profile));
     }
 
     /// Informs all sessions of a change of this node.
-    pub(super) fn send_profile_to_all(&self) {
+    pub(super) fn send_profile_to_all(&mut self) {
         for id in self.sessions.ids() {
             self.send_profile(id);
         }
@@ -117,6 +122,8 @@ impl Engine {
             },
             rtt_ms: session.map(SessionState::rtt_ms),
             lost: session.is_none() && self.lost.contains(peer),
+            awaits_consent: self.outbox.awaits_consent(peer),
+            request: self.replica.request_of(peer),
             policy: self.policy.of(peer),
         }
     }

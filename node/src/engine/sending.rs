@@ -115,6 +115,9 @@ impl Engine {
                 self.outbox.note_delivered(name, peer, &ranges);
                 self.publish_receipts(name, peer, &ranges, DeliveryState::Delivered);
             }
+            Output::Accepted(peer) => self.accepted_by_writing(peer),
+            Output::AwaitsConsent(peer, awaits) => self.awaits_consent(peer, awaits),
+            Output::RequestFull(peer) => self.request_full(peer),
             Output::OwnRestored(_, peer, count) => self.own_restored(peer, count),
             Output::Refused(session, refusal) => self.refused(session, &refusal),
         }
@@ -182,6 +185,8 @@ impl Engine {
             sent_at_ms,
             received_at_ms: sent_at_ms,
             state: Some(DeliveryState::Queued),
+            request: false,
+            awaits_consent: false,
         }
     }
 
@@ -198,6 +203,7 @@ impl Engine {
             return invariants::broken("the replica received an entry of no conversation");
         };
         let name = self.peers.name(from);
+        let request = self.is_request(&conversation, from);
         let entries = (first..=last).filter_map(|seq| Some((seq, &batch.at(seq)?.entry)));
         self.reports.events(entries.map(|(seq, entry)| {
             Event::Message(Message {
@@ -209,6 +215,8 @@ impl Engine {
                 sent_at_ms: entry.sent_at_ms,
                 received_at_ms,
                 state: None,
+                request,
+                awaits_consent: false,
             })
         }));
     }
@@ -222,19 +230,30 @@ impl Engine {
         received_at_ms: u64,
     ) -> Option<Message> {
         let own = name.author == self.me;
+        let conversation = self.conversation_ref(name.conversation)?;
+        let state = own.then(|| {
+            let delivered = self.replica.delivered_to(name, seq);
+            self.outbox.state(name, seq, &delivered)
+        });
         Some(Message {
             id: MessageId { log: name.log, seq },
-            conversation: self.conversation_ref(name.conversation)?,
+            request: self.is_request(&conversation, name.author),
+            awaits_consent: state == Some(DeliveryState::Sent)
+                && matches!(conversation, ConversationRef::Direct(peer) if self.outbox.awaits_consent(peer)),
+            conversation,
             from: name.author,
             name: self.peers.name(name.author),
             body: entry.body,
             sent_at_ms: entry.sent_at_ms,
             received_at_ms,
-            state: own.then(|| {
-                let delivered = self.replica.delivered_to(name, seq);
-                self.outbox.state(name, seq, &delivered)
-            }),
+            state,
         })
+    }
+
+    /// Whether a message is from a stranger, to this node only.
+    fn is_request(&self, conversation: &ConversationRef, from: PeerId) -> bool {
+        let direct = matches!(conversation, ConversationRef::Direct(_));
+        direct && from != self.me && !self.policy.is_contact(from)
     }
 
     fn publish_receipts(&self, name: LogName, peer: PeerId, ranges: &Ranges, state: DeliveryState) {
@@ -260,13 +279,14 @@ impl Engine {
         let Some(name) = self.own_log(id) else {
             return drop(reply.send(Err(NodeError::NoSuchMessage)));
         };
-        let addressees = match self.replica.kind(name.conversation) {
-            Some(ConversationKind::Direct(peer)) => vec![*peer],
-            Some(ConversationKind::Room { .. }) | None => self.outbox.addressees(id),
+        let (is_direct, addressees) = match self.replica.kind(name.conversation) {
+            Some(ConversationKind::Direct(peer)) => (true, vec![*peer]),
+            Some(ConversationKind::Room { .. }) | None => (false, self.outbox.addressees(id)),
         };
         let delivered = self.replica.delivered_to(name, id.seq);
+        let message = (name, id.seq);
         self.outbox
-            .wait_for((name, id.seq), state, addressees, &delivered, reply);
+            .wait_for(message, state, is_direct, addressees, &delivered, reply);
     }
 
     /// The log of this node that a message id names, if the message is on disk.
@@ -275,6 +295,24 @@ impl Engine {
             .own_log(id.log)
             .filter(|(_, held)| held.contains(id.seq))
             .map(|(name, _)| name)
+    }
+
+    /// A peer refuses messages of this node until its user accepts it, or does so no longer.
+    fn awaits_consent(&mut self, peer: PeerId, awaits: bool) {
+        if self.outbox.note_awaits_consent(peer, awaits) {
+            self.reports.event(Event::Peer(self.peer_info(peer)));
+        }
+    }
+
+    /// A stranger has sent more than it may before the user accepts it.
+    fn request_full(&mut self, peer: PeerId) {
+        // Ignored or blocked, the stranger is no business of the user's any more.
+        if !self.policy.shows(peer) || !self.policy.note_request_full(peer) {
+            return;
+        }
+        let name = self.peers.name(peer);
+        let reason = NoticeReason::RequestFull { name };
+        self.reports.notice(reason, Some(peer));
     }
 
     fn own_restored(&mut self, peer: PeerId, count: u64) {

@@ -36,15 +36,18 @@ impl Engine {
         }
         self.policy.forget_refused_by(peer);
         self.lost.remove(peer);
+        // What the peer refused on an earlier session is sent again on this one.
+        self.outbox.note_awaits_consent(peer, false);
         let network = self.network.network_of(remote);
-        self.tell_replica(replica::Input::SessionUp(id, peer, network));
+        let source = self.source_network(remote);
+        self.tell_replica(replica::Input::SessionUp(id, peer, network, source));
         let is_news = self.learn_profile(id, hello.profile);
         let name = self.peers.name(peer);
         self.reports
             .compare_clocks(peer, &name, hello.clock_ms, now.wall_ms);
         // What changed since this node's Hello was made, if anything did.
         self.send_profile(id);
-        self.rendezvous_up(id);
+        self.update_direct_path(id);
         self.peers_changed();
         let same_path = before.or(replaced) == Some(self.network.path_kind(remote));
         if is_news || !same_path {
@@ -131,7 +134,8 @@ impl Engine {
             | Frame::Have(..)
             | Frame::Want { .. }
             | Frame::Prune(..)
-            | Frame::Conflict(_)) => self.tell_replica(replica::Input::Frame(id, frame)),
+            | Frame::Conflict(_)
+            | Frame::Waiting(_)) => self.tell_replica(replica::Input::Frame(id, frame)),
             Frame::Hello(_)
             | Frame::Ping(_)
             | Frame::Pong(_)

@@ -28,6 +28,7 @@ pub(super) struct SessionState {
     /// The addresses that the peer of a relayed session named for a direct path.
     candidates: Vec<SocketAddr>,
     pub(super) membership: Membership,
+    pub(super) direct: DirectPath,
     pub(super) limits: Limits,
     pub(super) responses: Responses,
 }
@@ -51,6 +52,7 @@ impl SessionState {
             clock_ahead_ms: theirs_ms.saturating_sub(ours_ms),
             candidates: Vec::new(),
             membership: Membership::new(exporter, shared),
+            direct: DirectPath::default(),
             limits: Limits::new(now.mono),
             responses: Responses::default(),
         }
@@ -125,6 +127,57 @@ impl SessionState {
     }
 }
 
+/// Whether the two ends of a relayed session look for a direct path. Both must agree, because each
+/// then learns the other's addresses.
+#[derive(Debug, Default)]
+pub(super) struct DirectPath {
+    /// Whether this node agrees, as the peer was informed.
+    ours: bool,
+    /// Whether the peer agrees.
+    theirs: bool,
+    /// Whether they look for one.
+    looks: bool,
+}
+
+/// What follows when an end agrees, or no longer does.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum DirectChange {
+    Begin,
+    End,
+    None,
+}
+
+impl DirectPath {
+    /// Whether this node agrees, as the peer was informed.
+    pub(super) fn ours(&self) -> bool {
+        self.ours
+    }
+
+    /// The peer is informed whether this node agrees.
+    pub(super) fn set_ours(&mut self, agrees: bool) {
+        self.ours = agrees;
+    }
+
+    pub(super) fn set_theirs(&mut self, agrees: bool) {
+        self.theirs = agrees;
+    }
+
+    /// Whether addresses of the peer are acted on.
+    pub(super) fn looks(&self) -> bool {
+        self.looks
+    }
+
+    /// What changes now.
+    pub(super) fn change(&mut self) -> DirectChange {
+        let looks = self.ours && self.theirs;
+        match (std::mem::replace(&mut self.looks, looks), looks) {
+            (false, true) => DirectChange::Begin,
+            (true, false) => DirectChange::End,
+            (true, true) | (false, false) => DirectChange::None,
+        }
+    }
+}
+
 /// Whether and how fast the peer answers pings.
 #[derive(Debug, Default)]
 pub(super) struct Responses {
@@ -163,6 +216,20 @@ impl Responses {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_ends_must_agree_on_a_direct_path() {
+        let mut direct = DirectPath::default();
+        direct.set_ours(true);
+        assert_eq!(direct.change(), DirectChange::None);
+        direct.set_theirs(true);
+        assert_eq!(direct.change(), DirectChange::Begin);
+        assert_eq!(direct.change(), DirectChange::None);
+        assert!(direct.looks());
+        direct.set_ours(false);
+        assert_eq!(direct.change(), DirectChange::End);
+        assert!(!direct.looks());
+    }
 
     #[test]
     fn a_pong_answers_everybody_who_waits_for_it() {

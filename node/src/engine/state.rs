@@ -11,7 +11,7 @@ use std::sync::Arc;
 use hobnob_core::Rng;
 use hobnob_core::paths::{self, Instance, Paths};
 use hobnob_core::peers::Peers;
-use hobnob_core::policy::Policies;
+use hobnob_core::policy::{DirectWith, Policies};
 use hobnob_core::rendezvous::{self, Rendezvous};
 use hobnob_core::replica::{self, Replica};
 use hobnob_protocol::{Nickname, PeerId, SecretKey};
@@ -60,6 +60,7 @@ pub(crate) struct Parts {
     pub(crate) bound: BoundSocket,
     pub(crate) side_datagrams: mpsc::Receiver<SideDatagram>,
     pub(crate) policies: Policies,
+    pub(crate) direct_with: DirectWith,
     pub(crate) relay_ids: BTreeMap<String, PeerId>,
     pub(crate) relay_token: Option<Vec<u8>>,
     pub(crate) interfaces: Interfaces,
@@ -150,7 +151,7 @@ impl Engine {
             lost: LostPeers::default(),
             outbox: Outbox::default(),
             joins: Joins::default(),
-            policy: Policy::new(parts.policies),
+            policy: Policy::new(parts.policies, parts.direct_with),
             relays: Relays::new(parts.relay_ids, parts.relay_token),
             dial_backs: DialBacks::default(),
             discovery: Discovery::default(),

@@ -22,6 +22,8 @@ pub(super) struct Waiters {
 /// A user who waits until a message has this state with these peers.
 #[derive(Debug)]
 pub(super) struct Waiter {
+    /// Whether the message is for one peer, not for a room.
+    pub(super) is_direct: bool,
     pub(super) state: DeliveryState,
     /// The peers that do not have the message in this state yet.
     pub(super) missing: BTreeSet<PeerId>,
@@ -54,6 +56,21 @@ impl Waiters {
         for key in done {
             self.of.remove(&key);
         }
+    }
+
+    /// A peer refuses direct messages for now. Users who wait for the delivery of a message that was
+    /// sent to it are answered with that state.
+    pub(super) fn give_up(&mut self, peer: PeerId, is_sent: impl Fn(&(LogName, Seq)) -> bool) {
+        self.of.retain(|key, waiters| {
+            let in_vain = |waiter: &mut Waiter| {
+                let is_for_it = waiter.is_direct && waiter.missing.contains(&peer);
+                is_for_it && waiter.state == DeliveryState::Delivered && is_sent(key)
+            };
+            for waiter in waiters.extract_if(.., in_vain) {
+                let _ = waiter.reply.send(Ok(DeliveryState::Sent));
+            }
+            !waiters.is_empty()
+        });
     }
 
     /// A user waits. One for whom no peer is missing is answered at once.
@@ -105,6 +122,7 @@ mod tests {
         let (reply, answer) = oneshot::channel();
         let missing = missing.iter().copied().collect();
         let waiter = Waiter {
+            is_direct: true,
             state,
             missing,
             reply,
@@ -148,6 +166,20 @@ mod tests {
             DeliveryState::Delivered,
         );
         assert!(matches!(answer.try_recv(), Ok(Ok(DeliveryState::Sent))));
+    }
+
+    #[test]
+    fn a_user_is_answered_when_the_peer_refuses_the_message() {
+        let mut waiters = Waiters::default();
+        let (sent, mut of_sent) = waiter(DeliveryState::Delivered, &[peer(1)]);
+        let (queued, mut of_queued) = waiter(DeliveryState::Delivered, &[peer(1)]);
+        waiters.add(log(), 5, sent);
+        waiters.add(log(), 6, queued);
+        waiters.give_up(peer(2), |_| true);
+        assert!(of_sent.try_recv().is_err(), "that is another peer");
+        waiters.give_up(peer(1), |(_, seq)| *seq == 5);
+        assert!(matches!(of_sent.try_recv(), Ok(Ok(DeliveryState::Sent))));
+        assert!(of_queued.try_recv().is_err());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use hobnob_core::commit::{
     Alive, AudienceId, AudienceRecord, ConversationKind, ConversationRecord, Lingerer, OfferRecord,
-    Op, Run,
+    Op, RequestRecord, Run,
 };
 use hobnob_core::policy::PeerPolicy;
 use hobnob_core::replica::LAMPORT_AHEAD_MAX;
@@ -102,6 +102,10 @@ impl Apply<'_> {
             Op::Acked { name, peer, ranges } => self.put_acked(name, *peer, ranges),
             Op::Trim(name, below) => self.trim(name, *below),
             Op::Alive(alive) => self.put_alive(alive),
+            Op::Request(record) => self.put_request(record),
+            Op::RequestEnds(peer) => {
+                self.run("DELETE FROM requests WHERE peer = ?1", [peer.as_bytes()])
+            }
         }
     }
 
@@ -141,13 +145,14 @@ impl Apply<'_> {
             return self.run("DELETE FROM policies WHERE peer = ?1", [peer.as_bytes()]);
         }
         let PeerPolicy {
+            contact,
             ignored,
             blocked,
             verified,
         } = policy;
         self.run(
-            "INSERT OR REPLACE INTO policies (peer, ignored, blocked, verified) VALUES (?1, ?2, ?3, ?4)",
-            params![peer.as_bytes(), ignored, blocked, verified.as_ref().map(Nickname::as_str)],
+            "INSERT OR REPLACE INTO policies (peer, contact, ignored, blocked, verified) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![peer.as_bytes(), contact, ignored, blocked, verified.as_ref().map(Nickname::as_str)],
         )
     }
 
@@ -454,6 +459,18 @@ impl Apply<'_> {
         self.run(
             "INSERT OR REPLACE INTO alive (one, at_ms) VALUES (1, ?1)",
             [number(alive.at_ms)],
+        )
+    }
+
+    fn put_request(&mut self, record: &RequestRecord) -> Result<(), Fault> {
+        self.run(
+            "INSERT OR REPLACE INTO requests (peer, network, entries, bytes) VALUES (?1, ?2, ?3, ?4)",
+            params![
+                record.peer.as_bytes(),
+                record.network.0.cast_signed(),
+                number(record.entries),
+                number(record.bytes)
+            ],
         )
     }
 

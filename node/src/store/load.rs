@@ -7,9 +7,10 @@ use rusqlite::{Connection, Row, params};
 
 use hobnob_core::commit::{
     Alive, AudienceId, AudienceRecord, ConversationRecord, Lingerer, Loaded, LogRecord, NetworkId,
-    Run,
+    RequestRecord, Run,
 };
 use hobnob_core::policy::PeerPolicy;
+use hobnob_core::source_network::SourceNetwork;
 
 use super::columns::{self, count, number};
 use super::error::Fault;
@@ -36,6 +37,15 @@ pub(super) fn loaded(conn: &Connection, audiences_since_ms: u64) -> Result<Loade
             },
         )?,
         alive: only(conn, "SELECT at_ms FROM alive", |row| Ok(Alive { at_ms: count(row, 0)? }))?,
+        requests: all(conn, "SELECT peer, network, entries, bytes FROM requests", |row| {
+            let network: i64 = row.get(1)?;
+            Ok(RequestRecord {
+                peer: columns::peer(row, 0)?,
+                network: SourceNetwork(network.cast_unsigned()),
+                entries: count(row, 2)?,
+                bytes: count(row, 3)?,
+            })
+        })?,
     })
 }
 
@@ -68,7 +78,7 @@ pub(super) fn peers(conn: &Connection) -> Result<Vec<KnownPeer>, Fault> {
 pub(super) fn policies(conn: &Connection) -> Result<Vec<(PeerId, PeerPolicy)>, Fault> {
     all(
         conn,
-        "SELECT peer, ignored, blocked, verified FROM policies",
+        "SELECT peer, ignored, blocked, verified, contact FROM policies",
         |row| {
             let verified: Option<String> = row.get(3)?;
             let verified = verified.map(|name| Nickname::new(&name)).transpose();
@@ -76,6 +86,7 @@ pub(super) fn policies(conn: &Connection) -> Result<Vec<(PeerId, PeerPolicy)>, F
             Ok((
                 columns::peer(row, 0)?,
                 PeerPolicy {
+                    contact: row.get(4)?,
                     ignored: row.get(1)?,
                     blocked: row.get(2)?,
                     verified,

@@ -15,6 +15,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration::Sql(V5),
     Migration::Rows(offers::note_all),
     Migration::Sql(V7),
+    Migration::Sql(V8),
 ];
 
 /// Turns a database into one of the next version.
@@ -152,9 +153,18 @@ ALTER TABLE lingerers ADD COLUMN network INTEGER;
 ALTER TABLE alive DROP COLUMN network;
 ";
 
+/// `policies.contact`: the user has accepted the peer, or has written to it. `requests` has what
+/// strangers have stored: see [`hobnob_core::commit::RequestRecord`].
+const V8: &str = "
+ALTER TABLE policies ADD COLUMN contact INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE requests (
+    peer BLOB PRIMARY KEY, network INTEGER NOT NULL, entries INTEGER NOT NULL, bytes INTEGER NOT NULL
+) WITHOUT ROWID;
+";
+
 /// The tables that are checked at each start. All others depend on them, and they are small. Damage
 /// in other tables is detected when they are read: entries are checked against their hashes.
-const CHECKED: [&str; 8] = [
+const CHECKED: [&str; 9] = [
     "conversations",
     "logs",
     "runs",
@@ -163,6 +173,7 @@ const CHECKED: [&str; 8] = [
     "lingerers",
     "acked",
     "policies",
+    "requests",
 ];
 
 /// Rejects a database that `migrations` can't migrate. Changes nothing.

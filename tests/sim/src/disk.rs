@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use hobnob_core::commit::{
     Alive, AudienceId, AudienceRecord, Commit, ConversationRecord, Lingerer, Loaded, LogRecord, Op,
-    Run,
+    RequestRecord, Run,
 };
+use hobnob_core::replica::REQUEST_ENTRIES_MAX;
 use hobnob_protocol::batch::BATCH_ENTRIES_BYTES_MAX;
 use hobnob_protocol::{
     Batch, CheckedBatch, ConversationId, EntryHash, LogName, PeerId, Ranges, Seq, Signature,
@@ -126,6 +127,8 @@ pub(super) struct Durable {
     lingerers: BTreeMap<ConversationId, Vec<Lingerer>>,
     pub(super) acked: BTreeMap<(LogName, PeerId), Ranges>,
     alive: Option<Alive>,
+    /// What strangers have stored.
+    requests: BTreeMap<PeerId, RequestRecord>,
     next_ordinal: u64,
 }
 
@@ -170,6 +173,13 @@ impl Durable {
                         .retain(|seq, _| seq >= first);
                 }
                 Op::Alive(alive) => self.alive = Some(*alive),
+                Op::Request(record) => {
+                    if record.entries > REQUEST_ENTRIES_MAX {
+                        return Err(format!("a stranger has stored {} messages", record.entries));
+                    }
+                    self.requests.insert(record.peer, *record);
+                }
+                Op::RequestEnds(peer) => drop(self.requests.remove(peer)),
             }
         }
         Ok(())
@@ -334,6 +344,7 @@ impl Durable {
                 .map(|((name, peer), ranges)| (*name, *peer, ranges.clone()))
                 .collect(),
             alive: self.alive,
+            requests: self.requests.values().copied().collect(),
         }
     }
 }

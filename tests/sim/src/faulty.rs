@@ -154,7 +154,7 @@ impl FaultyReplica {
     fn watch_input(&mut self, input: &Input) {
         self.arriving = None;
         match input {
-            Input::SessionUp(session, peer, _) => {
+            Input::SessionUp(session, peer, ..) => {
                 self.sessions.insert(*session, (*peer, BTreeSet::new()));
             }
             Input::SessionRooms(session, rooms) => self.enter(*session, rooms),
@@ -321,6 +321,8 @@ fn appends(commit: &Commit) -> impl Iterator<Item = (&Arc<CheckedBatch>, Seq, Se
         | Op::Lingerers(..)
         | Op::Acked { .. }
         | Op::Trim(..)
+        | Op::Request(_)
+        | Op::RequestEnds(_)
         | Op::Alive(_) => None,
     })
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use hobnob_core::commit::Loaded;
 use hobnob_core::replica::{Input, Output, Replica, Token};
+use hobnob_core::source_network::SourceNetwork;
 use hobnob_core::{Now, Rng, SessionId};
 use hobnob_protocol::frame::{AuthorHeads, Digest};
 use hobnob_protocol::{
@@ -50,7 +51,8 @@ pub fn lie_to(seed: u64, lies: u32) -> (usize, usize) {
             open,
         },
     );
-    replica.handle(now, Input::SessionUp(session, liar.id(), None));
+    let source = SourceNetwork(1);
+    replica.handle(now, Input::SessionUp(session, liar.id(), None, source));
     replica.handle(
         now,
         Input::SessionRooms(session, BTreeSet::from([conversations[0]])),

@@ -187,7 +187,10 @@ impl World {
                     ));
                 }
             }
-            Output::Commit(_)
+            Output::Accepted(_)
+            | Output::AwaitsConsent(..)
+            | Output::RequestFull(_)
+            | Output::Commit(_)
             | Output::Send(..)
             | Output::SendBatch(..)
             | Output::Read { .. }

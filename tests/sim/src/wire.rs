@@ -6,6 +6,7 @@ use bytes::Bytes;
 use hobnob_core::SessionId;
 use hobnob_core::commit::NetworkId;
 use hobnob_core::replica::{BATCHES_OUTSTANDING_MAX, Input};
+use hobnob_core::source_network::SourceNetwork;
 use hobnob_protocol::frame::FRAME_MAX;
 use hobnob_protocol::{ConversationId, Frame};
 
@@ -100,8 +101,9 @@ impl World {
         self.conns.get_mut(&id).expect("found above").ends[end].network = network;
         self.note(|| format!("n{node} has a session {} with n{other}", session.0));
         let peer = self.nodes[other].id;
+        let source = SourceNetwork(other as u64);
         if self.nodes[node].replica.is_some() {
-            self.input(node, Input::SessionUp(session, peer, network));
+            self.input(node, Input::SessionUp(session, peer, network, source));
         }
         let told = self.rooms(node);
         if let Some(conn) = self.conns.get_mut(&id) {

@@ -72,6 +72,8 @@ pub(super) enum Event {
         end: usize,
     },
     Dial(usize, usize),
+    /// A node's user accepts a stranger.
+    Accept(usize, PeerId),
     Start(usize),
     Stop {
         node: usize,
@@ -149,6 +151,8 @@ pub(super) struct World {
     pub(super) edges: BTreeSet<(usize, usize)>,
     /// Blocks, as pairs of the blocking node and the blocked one.
     pub(super) blocks: BTreeSet<(usize, usize)>,
+    /// Contacts, as pairs of a node and a peer that its user has accepted.
+    pub(super) contacts: BTreeSet<(usize, PeerId)>,
     /// Group of each node while the network is partitioned.
     pub(super) groups: Vec<usize>,
     hash: DefaultHasher,
@@ -175,6 +179,7 @@ impl World {
             stats: Stats::default(),
             edges: BTreeSet::new(),
             blocks: BTreeSet::new(),
+            contacts: BTreeSet::new(),
             groups: Vec::new(),
             hash: DefaultHasher::new(),
             queue: BTreeMap::new(),
@@ -295,6 +300,10 @@ impl World {
             Event::Confirm { conn, end, moves } => self.confirm(conn, end, moves),
             Event::Unstall { conn, end } => self.unstall(conn, end),
             Event::Dial(a, b) => self.dial(a, b),
+            Event::Accept(node, peer) => {
+                self.contacts.insert((node, peer));
+                self.input(node, Input::Accept(peer));
+            }
             Event::Start(node) => self.start(node),
             Event::Stop { node, life, tries } => self.stop(node, life, tries),
             Event::Mischief(node) => self.mischief(node),
@@ -390,6 +399,13 @@ impl World {
                     self.script.newcomer_entries,
                 );
                 self.answer(node, Input::NewcomerCut(session, conversation, cut));
+            }
+            Output::Accepted(peer) => drop(self.contacts.insert((node, peer))),
+            Output::AwaitsConsent(..) => {}
+            // The user accepts the stranger after a while: what was refused must arrive then.
+            Output::RequestFull(peer) => {
+                let delay = self.between(0, 10 * SECOND);
+                self.after(delay, Event::Accept(node, peer));
             }
             Output::Release(session, batches) => self.release(node, session, batches),
             said @ (Output::Appended { .. }

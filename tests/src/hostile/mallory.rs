@@ -133,6 +133,7 @@ impl Mallory {
             .greet(Profile {
                 nick: nick.to_owned(),
                 addrs,
+                direct: false,
                 proofs,
             })
             .await;

@@ -139,6 +139,12 @@ impl TestNet {
         })
     }
 
+    /// The victim accepts an attacker as a contact, so that it may send more than a stranger.
+    pub fn accept(&self, mallory: &Mallory) {
+        let id = mallory.id().to_string();
+        self.ann.run(&["contacts", "accept", &id]).expect(0);
+    }
+
     /// The direct conversation of the victim and an attacker.
     pub fn direct(&self, mallory: &Mallory) -> ConversationId {
         ConversationId::direct(self.ann.id(), mallory.id())

@@ -84,6 +84,18 @@ impl Node {
         submitted(&sent).unwrap_or_else(|| panic!("no `sent` line: {sent}"))
     }
 
+    /// Accepts a peer as a contact, so that it can write as much as it wants.
+    pub fn befriends(&self, target: impl AsTarget) {
+        self.run(&["contacts", "accept", target.as_target()])
+            .expect(0);
+    }
+
+    /// Makes two nodes contacts of each other, so that they look for a direct path.
+    pub fn are_contacts(&self, other: &Node) {
+        self.befriends(other);
+        other.befriends(self);
+    }
+
     /// Queues a text for a peer, online or not, and returns the message's id.
     pub fn queues(&self, target: impl AsTarget, text: &str) -> String {
         let sent = self

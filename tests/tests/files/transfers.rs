@@ -316,6 +316,7 @@ fn a_transfer_continues_on_another_path() {
         let site = if nick == "ann" { &sites[0] } else { &sites[1] };
         site.machine(nick).up(nick, &["--relay", &relay.name()])
     });
+    ann.are_contacts(&bob);
     ann.connects_over("direct", &bob, Duration::from_secs(30));
     let file = random_file(&ann, "film.mp4", 200);
     let id = ann.offers(&bob, &file);

@@ -389,6 +389,8 @@ fn with_source(net: &TestNet, attack: impl AsyncFnOnce(&mut HostileSource<'_>)) 
 
 impl<'a> HostileSource<'a> {
     async fn connect(net: &'a TestNet, mallory: &'a Mallory) -> Self {
+        // A stranger could make twenty offers only.
+        net.accept(mallory);
         let stream = mallory.in_session(&net.ann).await;
         Self {
             net,

@@ -78,6 +78,7 @@ fn flood(
         async |net: &TestNet| {
             let mallory = Mallory::new();
             let mut stream = mallory.in_session(&net.ann).await;
+            net.accept(&mallory);
             let mut log = Forger::new(mallory.key(), conversation(net, &mallory));
             let text = "x".repeat(bytes);
             let mut pushed = 0;

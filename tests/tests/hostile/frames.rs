@@ -342,6 +342,7 @@ fn a_flood_of_profiles_costs_little_memory() {
                 let profile = Profile {
                     nick: format!("mallory {n}"),
                     addrs,
+                    direct: false,
                     proofs: vec![[7; 32]; 256],
                 };
                 if !stream.sends(&Frame::Profile(profile)).await {

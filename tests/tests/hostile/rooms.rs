@@ -79,6 +79,7 @@ fn assert_opens_nothing(proofs: impl AsyncFnOnce(&TestNet, &Mallory, &RawStream)
             .greet(Profile {
                 nick: "mallory".into(),
                 addrs: Vec::new(),
+                direct: false,
                 proofs: presented.clone(),
             })
             .await;
@@ -86,6 +87,7 @@ fn assert_opens_nothing(proofs: impl AsyncFnOnce(&TestNet, &Mallory, &RawStream)
             .sends(&Frame::Profile(Profile {
                 nick: "mallory".into(),
                 addrs: Vec::new(),
+                direct: false,
                 proofs: presented,
             }))
             .await;
@@ -123,7 +125,8 @@ fn assert_opens_nothing(proofs: impl AsyncFnOnce(&TestNet, &Mallory, &RawStream)
             | Frame::Heads {
                 conversation: of, ..
             }
-            | Frame::Prune(of, _) => *of == tag,
+            | Frame::Prune(of, _)
+            | Frame::Waiting(of) => *of == tag,
             Frame::Have(of, _) | Frame::Want { name: of, .. } | Frame::Conflict(of) => {
                 of.conversation == tag
             }

@@ -133,6 +133,7 @@ fn all_changes_at_once() {
 }
 
 fn wait_until_connected(ann: &Node, bob: &Node) {
+    ann.are_contacts(bob);
     ann.sees(bob);
     bob.sees(ann);
 }

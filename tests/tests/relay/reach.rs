@@ -68,6 +68,7 @@ fn peers_of_one_network_switch_from_the_relay_to_the_lan() {
         home.machine(nick)
             .up(nick, &["--no-mdns", "--relay", &name])
     });
+    ann.are_contacts(&bob);
     ann.connects_over("lan", &bob, Duration::from_secs(10));
     bob.connects_over("lan", &ann, Duration::from_secs(10));
 }
@@ -87,7 +88,9 @@ fn private_addresses_of_other_networks_are_never_probed() {
         net.up(&office.machine("bob"), "bob"),
     );
     let (_cafe, cat) = net.alone_behind(Nat::FullCone, "cat");
+    ann.are_contacts(&bob);
     for other in [&ann, &bob] {
+        cat.are_contacts(other);
         cat.connects_over("direct", other, Duration::from_secs(10));
     }
     ann.tells(&bob, "through the relay");
@@ -101,6 +104,8 @@ fn idle_peers_keep_their_path_through_nats_that_expire_after_half_a_minute() {
     let (_home, ann) = net.alone_behind(Nat::PortRestricted, "ann");
     let (_office, bob) = net.alone_behind(Nat::PortRestricted, "bob");
     let (_cafe, cat) = net.alone_behind(Nat::Symmetric, "cat");
+    ann.are_contacts(&bob);
+    ann.are_contacts(&cat);
     ann.connects_over("direct", &bob, Duration::from_secs(10));
     ann.connects_over("relay", &cat, Duration::from_secs(10));
     let registered =
@@ -130,6 +135,7 @@ fn a_failed_direct_path_is_restored() {
     let net = RelayNet::of(&lab);
     let (home, ann) = net.alone_behind(Nat::PortRestricted, "ann");
     let (office, bob) = net.alone_behind(Nat::AddressRestricted, "bob");
+    ann.are_contacts(&bob);
     ann.connects_over("direct", &bob, Duration::from_secs(10));
     net.internet.cut(&home, &office);
     ann.connects_over("relay", &bob, Duration::from_secs(30));
@@ -164,6 +170,7 @@ fn a_laptop_that_changes_networks_is_reconnected() {
     let net = RelayNet::of(&lab);
     let (home, ann) = net.alone_behind(Nat::PortRestricted, "ann");
     let (_office, bob) = net.alone_behind(Nat::PortRestricted, "bob");
+    ann.are_contacts(&bob);
     ann.connects_over("direct", &bob, Duration::from_secs(10));
     let cafe = net
         .internet
@@ -174,3 +181,22 @@ fn a_laptop_that_changes_networks_is_reconnected() {
     ann.tells(&bob, "from the café");
     bob.shows_once("from the café");
 }
+
+#[test]
+fn a_stranger_learns_no_address_through_a_relay() {
+    let lab = Lab::open();
+    let net = RelayNet::of(&lab);
+    let (_home, ann) = net.alone_behind(Nat::FullCone, "ann");
+    let (_office, bob) = net.alone_behind(Nat::FullCone, "bob");
+    ann.sees(&bob);
+    bob.tells(&ann, "do you know me?");
+    ann.shows_once("do you know me?");
+    // Bob would go direct by now. Ann has not accepted him.
+    pause(DIRECT_WITHIN);
+    assert!(!ann.has_connected_over("direct", &bob) && !bob.has_connected_over("direct", &ann));
+    ann.tells(&bob, "I do");
+    ann.connects_over("direct", &bob, DIRECT_WITHIN);
+}
+
+/// Contacts behind NATs that allow it have a direct path within this time.
+const DIRECT_WITHIN: Duration = Duration::from_secs(3);

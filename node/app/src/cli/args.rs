@@ -190,6 +190,10 @@ pub(crate) enum Command {
         #[arg(long)]
         undo: bool,
     },
+    Contacts {
+        #[command(subcommand)]
+        change: Option<ContactChange>,
+    },
     Ignore(PeerArg),
     Unignore(PeerArg),
     Block(PeerArg),
@@ -230,6 +234,15 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
+}
+
+/// A change of the list of contacts.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum ContactChange {
+    /// Accept a stranger as a contact: its messages that waited arrive.
+    Accept(PeerArg),
+    /// Make a contact a stranger again.
+    Remove(PeerArg),
 }
 
 #[derive(Debug, clap::Args)]

@@ -12,7 +12,7 @@ use hobnob::protocol::{Body, RoomName};
 use hobnob::{ConversationRef, DeliveryState};
 use hobnob_control::Client;
 use hobnob_control::wire::{
-    BroadcastMessage, Request, SendMessage, SentLine, Text, WaitOptions, WireEvent,
+    BroadcastMessage, Request, SendMessage, SentLine, Text, WaitOptions, WaitReason, WireEvent,
 };
 
 use super::{args, files};
@@ -20,7 +20,7 @@ use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::{Exit, Usage};
 use crate::shared::output::{Output, say, say_on_terminal};
 use crate::shared::session;
-use crate::shared::wording::{Names, count};
+use crate::shared::wording::{self, Names, count};
 
 /// Maximum number of bytes read from stdin. It is far beyond the limit of a message, so the error
 /// about the size is still right.
@@ -115,7 +115,7 @@ async fn words(client: &Client, sent: &SentLine, reached: bool, took: Duration) 
             if reached {
                 format!("{state} to {name} ({} ms)", took.as_millis())
             } else {
-                away(&name, sent.state)
+                away(&name, sent.state, sent.reason)
             }
         }
     }
@@ -126,8 +126,14 @@ pub(crate) fn alone(room: &RoomName) -> String {
     format!("nobody else is in {room} now: the message is in your history, and nobody receives it")
 }
 
-fn away(name: &str, state: DeliveryState) -> String {
+fn away(name: &str, state: DeliveryState, reason: Option<WaitReason>) -> String {
     match state {
+        DeliveryState::Sent | DeliveryState::Delivered if reason == Some(WaitReason::Consent) => {
+            format!(
+                "{}: it arrives when {name} accepts you",
+                wording::SENT_AND_WAITING
+            )
+        }
         DeliveryState::Queued => {
             format!(
                 "{name} is away: the message is queued, and is delivered the next time a node of this home and {name} connect"

@@ -154,6 +154,13 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
         Command::Rooms => views::rooms(flags, out).await,
         Command::Id => views::id(flags, out).await,
         Command::Nick { name } => people::nick(flags, out, name).await,
+        Command::Contacts { change: None } => views::contacts(flags, out).await,
+        Command::Contacts {
+            change: Some(args::ContactChange::Accept(peer)),
+        } => change(peer.target, PolicyChange::Accept).await,
+        Command::Contacts {
+            change: Some(args::ContactChange::Remove(peer)),
+        } => change(peer.target, PolicyChange::Remove).await,
         Command::Ignore(peer) => change(peer.target, PolicyChange::Ignore).await,
         Command::Unignore(peer) => change(peer.target, PolicyChange::Unignore).await,
         Command::Block(peer) => change(peer.target, PolicyChange::Block).await,

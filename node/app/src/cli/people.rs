@@ -52,7 +52,7 @@ struct Words {
     words: Vec<String>,
 }
 
-/// `hobnob ignore`, `block`, `unignore`, `unblock`.
+/// `hobnob contacts accept`, `contacts remove`, `ignore`, `block`, `unignore`, `unblock`.
 pub(crate) async fn change_policy(
     flags: &CommonFlags,
     out: Output,

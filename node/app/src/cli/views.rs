@@ -56,6 +56,28 @@ async fn print_peers(client: &Client, out: Output) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// `hobnob contacts`.
+pub(crate) async fn contacts(flags: &CommonFlags, out: Output) -> anyhow::Result<Exit> {
+    session::ask(flags, false, async |client| {
+        let PeerList { peers } = client.ask(ListPeers { settle: false }).await?;
+        let listed = wording::contacts_and_requests(&peers);
+        if listed.is_empty() {
+            output::say_on_terminal(wording::NO_CONTACTS);
+        }
+        if out.json {
+            listed
+                .into_iter()
+                .try_for_each(|peer| out.event(WireEvent::Peer(peer.clone()), |_| None))?;
+        } else {
+            wording::contacts(&listed)
+                .iter()
+                .try_for_each(|row| output::line(row))?;
+        }
+        Ok(Exit::Done)
+    })
+    .await
+}
+
 /// `hobnob peers --watch`: runs until a signal. When the node ends, it attaches to the next one, or
 /// runs one.
 pub(crate) async fn watch(flags: &CommonFlags, out: Output) -> anyhow::Result<Exit> {

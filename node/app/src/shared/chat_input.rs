@@ -36,6 +36,7 @@ pub(crate) enum Input {
     Rooms,
     Names,
     Peers,
+    Contacts,
     Whois(Target),
     Nick(Nickname),
     Search(String),
@@ -138,6 +139,7 @@ fn meaning(action: &'static Action, command: ChatCommand, rest: &str) -> Result<
         ChatCommand::Rooms => Input::Rooms,
         ChatCommand::Names => Input::Names,
         ChatCommand::Peers => Input::Peers,
+        ChatCommand::Contacts => Input::Contacts,
         ChatCommand::Receipts => Input::Receipts,
         ChatCommand::Send => send(action, rest)?,
         ChatCommand::Files => Input::Files,
@@ -265,6 +267,15 @@ mod tests {
             ("/query bob", Ok(Input::Query(bob()))),
             ("/whois bob", Ok(Input::Whois(bob()))),
             ("/peers", Ok(Input::Peers)),
+            ("/contacts", Ok(Input::Contacts)),
+            (
+                "/accept-contact bob",
+                Ok(Input::ChangePolicy(PolicyChange::Accept, bob())),
+            ),
+            (
+                "/remove-contact bob",
+                Ok(Input::ChangePolicy(PolicyChange::Remove, bob())),
+            ),
             ("/who ", Ok(Input::Peers)),
             ("/names", Ok(Input::Names)),
             (

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::ArgAction;
 use hobnob::protocol::relay::TOKEN_MAX;
 use hobnob::protocol::{Nickname, RelayAddr, RoomName};
-use hobnob::{AcceptFrom, Config, FilesConfig, RELAYS_MAX};
+use hobnob::{AcceptFrom, Config, DirectWith, FilesConfig, RELAYS_MAX};
 use hobnob_control::wire::Text;
 use hobnob_control::{Home, HomeError};
 
@@ -55,6 +55,11 @@ pub(crate) struct CommonFlags {
     /// Join this open room (repeatable). The chat and `broadcast` send to it. Default: lobby.
     #[arg(long = "room", global = true, value_name = "NAME")]
     pub(crate) rooms: Vec<RoomName>,
+
+    /// Tell the addresses of this machine through a relay to these peers only, so that they can
+    /// reach it directly. Default: contacts.
+    #[arg(long, global = true, value_name = "contacts|members|everyone|nobody")]
+    direct_with: Option<DirectWith>,
 
     /// Store received files in this folder. Default: your downloads folder, or `downloads` in the
     /// folder of --home. Downloads in progress stay in the folder they started in.
@@ -105,12 +110,13 @@ impl CommonFlags {
     }
 
     /// The flags that only a starting node uses, and whether they were given.
-    fn flags_of_a_start(&self) -> [(bool, &'static str); 7] {
+    fn flags_of_a_start(&self) -> [(bool, &'static str); 8] {
         [
             (self.mdns, "--mdns"),
             (self.no_mdns, "--no-mdns"),
             (!self.relays.is_empty(), "--relay"),
             (self.relay_token_file.is_some(), "--relay-token-file"),
+            (self.direct_with.is_some(), "--direct-with"),
             (self.downloads.is_some(), "--downloads"),
             (!self.accept_from.is_empty(), "--accept-from"),
             (self.accept_max.is_some(), "--accept-max"),
@@ -136,6 +142,10 @@ impl CommonFlags {
             mdns: self.mdns || (!self.no_mdns && settings.mdns.unwrap_or(true)),
             rooms: given_or(&self.rooms, settings.rooms),
             relays,
+            direct_with: self
+                .direct_with
+                .or(settings.direct_with.map(|Text(with)| with))
+                .unwrap_or_default(),
             relay_token: token_file.as_deref().map(relay_token).transpose()?,
             files,
             ..Config::new(home.data_dir())

@@ -8,7 +8,7 @@ use hobnob::{
 use hobnob_control::wire::{CheckLine, Diagnosis, FindingFields};
 
 use super::values::time_span;
-use super::wording::{count, rtt};
+use super::wording::{count, rtt, size};
 
 /// How many checks found a problem.
 pub(crate) fn problems(diagnosis: &Diagnosis) -> usize {
@@ -115,6 +115,14 @@ fn of_machine(finding: &MachineFinding) -> String {
         ),
         MachineFinding::DiskFree { free_bytes } => format!("{} are free", mebibytes(*free_bytes)),
         MachineFinding::DiskUnknown {} => "the system does not report the free space".to_owned(),
+        MachineFinding::Requests { strangers, bytes } => format!(
+            "strangers who wrote to you and are not accepted: {strangers}, with {} on disk",
+            size(*bytes)
+        ),
+        MachineFinding::RequestsFull { strangers, bytes } => format!(
+            "messages of {strangers} strangers take {} on disk, so further strangers may be refused",
+            size(*bytes)
+        ),
         MachineFinding::InternalFaults { count } => {
             format!("this program has found faults of its own since it started: {count}")
         }
@@ -132,6 +140,9 @@ fn for_machine(finding: &MachineFinding) -> Option<&'static str> {
         MachineFinding::Disk { .. } => Some(
             "free space on that disk; nothing is acknowledged before it is stored, so nothing is lost meanwhile",
         ),
+        MachineFinding::Requests { .. } | MachineFinding::RequestsFull { .. } => {
+            Some("`hobnob contacts` lists them; accept, ignore or block each")
+        }
         MachineFinding::InternalFaults { .. } => Some(
             "restart this node, and report the fault with the node's log, where each fault is an error",
         ),
@@ -387,6 +398,9 @@ fn of_peer(finding: &PeerFinding) -> String {
         PeerFinding::YouKicked { peer } => {
             format!("you have kicked {peer} within the last minutes")
         }
+        PeerFinding::AwaitsConsent { peer } => {
+            format!("{peer} has not accepted you: further direct messages wait until they do")
+        }
         PeerFinding::YouIgnore { peer } => {
             format!("you ignore {peer}: their messages arrive and are hidden")
         }
@@ -489,7 +503,8 @@ fn for_peer(finding: &PeerFinding) -> Option<&'static str> {
         PeerFinding::Refused { .. } => {
             Some("ask them, or try again later; your messages stay queued")
         }
-        PeerFinding::YouIgnore { .. }
+        PeerFinding::AwaitsConsent { .. }
+        | PeerFinding::YouIgnore { .. }
         | PeerFinding::Connected { .. }
         | PeerFinding::ClockDiffers { .. }
         | PeerFinding::NoAddress { .. }

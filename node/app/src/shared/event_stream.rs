@@ -248,6 +248,8 @@ mod tests {
             sent_at: Time(0),
             received_at: Time(received_at),
             state,
+            reason: None,
+            request: false,
         }
     }
 

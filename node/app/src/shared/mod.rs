@@ -15,6 +15,7 @@ pub(crate) mod policy;
 pub(crate) mod session;
 pub(crate) mod settings;
 pub(crate) mod status;
+pub(crate) mod strangers;
 pub(crate) mod typed_path;
 pub(crate) mod values;
 pub(crate) mod verification;

@@ -25,6 +25,13 @@ pub(crate) fn words(notice: &Notice) -> String {
         NoticeReason::Clock { name, ahead_ms } => clock(name, *ahead_ms),
         NoticeReason::NoDiscovery { why } => why.clone(),
         NoticeReason::TurnedAway { name, reason } => turned_away(name, *reason),
+        NoticeReason::RequestFull { name } => {
+            let id = notice.peer.map(|peer| peer.short()).unwrap_or_default();
+            format!(
+                "{name} has more messages for you. They wait at {name} until you accept: answer, \
+                 or run `hobnob contacts accept {id}`."
+            )
+        }
         NoticeReason::VerifiedName { name, verified } => {
             let key = verified.short();
             let other = notice.peer.map(|peer| peer.short()).unwrap_or_default();

@@ -3,12 +3,15 @@
 use hobnob::protocol::text::visible;
 use hobnob::protocol::{Nickname, Target};
 use hobnob_control::wire::{
-    AnyRequest, Block, Ignore, Kicked, PeerLine, Request, Text, Unblock, Unignore,
+    AcceptContact, AnyRequest, Block, Ignore, Kicked, PeerLine, RemoveContact, Request, Text,
+    Unblock, Unignore,
 };
 
 /// A lasting change of the policy about a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PolicyChange {
+    Accept,
+    Remove,
     Ignore,
     Unignore,
     Block,
@@ -28,6 +31,10 @@ impl PolicyChange {
     pub(crate) fn words(self, peer: &PeerLine) -> String {
         let name = name(peer);
         match self {
+            PolicyChange::Accept => format!("{name} is a contact now"),
+            PolicyChange::Remove => {
+                format!("{name} is no longer a contact: their direct messages are requests")
+            }
             PolicyChange::Ignore => format!("{name} is ignored: their messages are hidden"),
             PolicyChange::Unignore => format!("{name} is no longer ignored"),
             PolicyChange::Block => {
@@ -53,6 +60,8 @@ impl Request for PolicyRequest {
 impl From<PolicyRequest> for AnyRequest {
     fn from(PolicyRequest { change, target }: PolicyRequest) -> AnyRequest {
         match change {
+            PolicyChange::Accept => AcceptContact { target }.into(),
+            PolicyChange::Remove => RemoveContact { target }.into(),
             PolicyChange::Ignore => Ignore { target }.into(),
             PolicyChange::Unignore => Unignore { target }.into(),
             PolicyChange::Block => Block { target }.into(),

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use hobnob::AcceptFrom;
 use hobnob::protocol::{Nickname, RelayAddr, RoomName};
+use hobnob::{AcceptFrom, DirectWith};
 use hobnob_control::Home;
 use hobnob_control::wire::Text;
 use serde::Deserialize;
@@ -30,6 +30,7 @@ pub(crate) struct Settings {
     pub(crate) relays: Option<Vec<Text<RelayAddr>>>,
     pub(crate) relay_token_file: Option<PathBuf>,
     pub(crate) rooms: Option<Vec<Text<RoomName>>>,
+    pub(crate) direct_with: Option<Text<DirectWith>>,
     pub(crate) downloads: Option<PathBuf>,
     pub(crate) accept_from: Option<Vec<Text<AcceptFrom>>>,
     pub(crate) accept_max: Option<Text<Size>>,
@@ -147,6 +148,7 @@ impl Settings {
             relays: self.relays.or(others.relays),
             relay_token_file: self.relay_token_file.or(others.relay_token_file),
             rooms: self.rooms.or(others.rooms),
+            direct_with: self.direct_with.or(others.direct_with),
             downloads: self.downloads.or(others.downloads),
             accept_from: self.accept_from.or(others.accept_from),
             accept_max: self.accept_max.or(others.accept_max),
@@ -216,6 +218,9 @@ fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Settings,
         relays: one("HOBNOB_RELAY", &variable, list)?,
         relay_token_file: variable("HOBNOB_RELAY_TOKEN_FILE").map(PathBuf::from),
         rooms: one("HOBNOB_ROOM", &variable, list)?,
+        direct_with: one("HOBNOB_DIRECT_WITH", &variable, |word| {
+            word.parse().map(Text)
+        })?,
         downloads: variable("HOBNOB_DOWNLOADS").map(PathBuf::from),
         accept_from: one("HOBNOB_ACCEPT_FROM", &variable, list)?,
         accept_max: one("HOBNOB_ACCEPT_MAX", &variable, |word| {
@@ -292,6 +297,7 @@ mod tests {
             relays,
             relay_token_file,
             rooms,
+            direct_with,
             downloads,
             accept_from,
             accept_max,
@@ -307,6 +313,7 @@ mod tests {
         assert!(downloads.is_some() && accept_from.is_some());
         assert_eq!(accept_max, Some(Text(Size(20_000_000))));
         assert_eq!(mdns, Some(true));
+        assert_eq!(direct_with, Some(Text(DirectWith::default())));
     }
 
     /// A setting, as `hobnob config` prints it.
@@ -495,6 +502,11 @@ mod tests {
             ("nick = \"ann\n", 1, "string"),
             ("accept-from = [\"bob\"]\n", 1, "whole id, or `verified`"),
             ("\naccept-max = \"much\"\n", 2, "such as 20M"),
+            (
+                "direct-with = \"friends\"\n",
+                1,
+                "contacts, members, everyone, nobody",
+            ),
             ("bell = true\n\nbel = true\n", 3, "unknown field `bel`"),
             (
                 "mouse = false\nsidebars = \"left\"\n",

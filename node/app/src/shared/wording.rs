@@ -9,7 +9,7 @@ use hobnob::protocol::text::visible;
 use hobnob::{ConversationRef, FileState, PeerState, Picture, RoomInfo};
 use hobnob_control::wire::{
     BodyFields, FileLine, ListPeers, MessageLine, OfferFields, PeerLine, PolicyFields, RelayLine,
-    StatusLine, WireEvent,
+    StatusLine, WaitReason, WireEvent,
 };
 use hobnob_control::{Client, ClientError};
 
@@ -59,10 +59,12 @@ pub(crate) fn message(message: &MessageLine, names: &Names) -> String {
 
 /// `#lobby <ann> text [delivered]`
 pub(crate) fn said(message: &MessageLine, names: &Names) -> String {
-    let state = message
-        .state
-        .map(|state| format!(" [{}]", state.as_str()))
-        .unwrap_or_default();
+    let state = match (message.state, message.reason) {
+        (Some(_), Some(WaitReason::Consent)) => format!(" [{SENT_AND_WAITING}]"),
+        (Some(state), Some(WaitReason::Unknown) | None) => format!(" [{}]", state.as_str()),
+        (None, _) if message.request => " [from a stranger]".to_owned(),
+        (None, _) => String::new(),
+    };
     format!(
         "{} <{}> {}{state}",
         names.of_conversation(&message.conversation.0),
@@ -283,6 +285,59 @@ pub(crate) fn peer(peer: &PeerLine) -> String {
 pub(crate) const NODE_ENDED: &str =
     "the node that this chat used has ended; connecting to another one";
 
+/// The state of a message that its peer does not take until its user accepts this node.
+pub(crate) const SENT_AND_WAITING: &str = "sent: waiting to be accepted";
+
+/// Shown once for a peer that does not take messages until its user accepts this node.
+pub(crate) fn awaits_consent(peer: &PeerLine) -> String {
+    let name = visible(&peer.name);
+    format!(
+        "{name} has not accepted you yet: your further messages wait, and arrive when {name} does"
+    )
+}
+
+/// Shown once for a stranger, with its first message: what the user can do.
+pub(crate) fn new_stranger(message: &MessageLine) -> String {
+    let (name, id) = (visible(&message.nick), message.from.0.short());
+    format!(
+        "{name} is new to you: answer to accept, or /accept-contact {id}, /ignore {id}, /block {id}"
+    )
+}
+
+/// Shown instead of an empty list of contacts.
+pub(crate) const NO_CONTACTS: &str = "you have no contacts yet: write to somebody to make one";
+
+/// The contacts, and the strangers who wrote to this node.
+pub(crate) fn contacts_and_requests(peers: &[PeerLine]) -> Vec<&PeerLine> {
+    let is_listed = |peer: &&PeerLine| peer.policy.contact || peer.request > 0;
+    peers.iter().filter(is_listed).collect()
+}
+
+/// One contact or stranger a row, in columns.
+pub(crate) fn contacts(peers: &[&PeerLine]) -> Vec<String> {
+    let row = |peer: &&PeerLine| {
+        let kind = if peer.policy.contact {
+            policy(&peer.policy)
+        } else {
+            let messages = count_u64(peer.request, "message");
+            let rest = policy(&peer.policy);
+            let rest = if rest.is_empty() {
+                rest
+            } else {
+                format!(", {rest}")
+            };
+            format!("not accepted, {messages}{rest}")
+        };
+        [
+            visible(&peer.name).into_owned(),
+            peer.state.as_str().into(),
+            peer.peer.0.to_string(),
+            kind,
+        ]
+    };
+    columns(&peers.iter().map(row).collect::<Vec<_>>())
+}
+
 /// Shown instead of an empty list of peers.
 pub(crate) const NOBODY_MET: &str = "you have met nobody yet";
 
@@ -324,6 +379,7 @@ pub(crate) fn peers(peers: &[PeerLine]) -> Vec<String> {
 /// `verified, ignored`
 fn policy(policy: &PolicyFields) -> String {
     let words = [
+        (policy.contact, "contact"),
         (policy.verified, "verified"),
         (policy.ignored, "ignored"),
         (policy.blocked, "blocked"),
@@ -433,6 +489,8 @@ mod tests {
             sent_at: Time(0),
             received_at: Time(0),
             state: Some(DeliveryState::Sent),
+            reason: None,
+            request: false,
         }
     }
 

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hobnob::{
-    DeliveryState, HistoryQuery, KICKED_FOR, Node, PeerInfo, PolicyError, RoomInfo, SendError, Sent,
+    ConversationRef, DeliveryState, HistoryQuery, KICKED_FOR, Node, PeerInfo, PolicyError,
+    RoomInfo, SendError, Sent,
 };
 use hobnob_protocol::{Body, PeerId, RoomName, Target};
 use serde::Serialize;
@@ -13,12 +14,13 @@ use tokio_util::sync::CancellationToken;
 use super::Serving;
 use super::order::OrderTicket;
 use crate::wire::{
-    AcceptFile, Answer, Block, BodyFields, BroadcastMessage, DeclineFile, Diagnose, Diagnosis,
-    Done, Failure, FileLine, FileList, GetStatus, HISTORY_PAGE_MAX, HistoryFilter, Ignore,
-    JoinRoom, Kick, Kicked, ListFiles, ListPeers, ListRooms, MessageLine, MessageList, OfferFile,
-    Outcome, PartRoom, PeerLine, PeerList, Ping, Pong, Request, RequestLine, Resolve, Resolved,
-    RoomList, SendMessage, SentLine, SetNick, StatusLine, Subscribe, Text, Unblock, Unignore,
-    Verification, Verify, WaitOptions, Why, dispatch, to_line,
+    AcceptContact, AcceptFile, Answer, Block, BodyFields, BroadcastMessage, DeclineFile, Diagnose,
+    Diagnosis, Done, Failure, FileLine, FileList, GetStatus, HISTORY_PAGE_MAX, HistoryFilter,
+    Ignore, JoinRoom, Kick, Kicked, ListFiles, ListPeers, ListRooms, MessageLine, MessageList,
+    OfferFile, Outcome, PartRoom, PeerLine, PeerList, Ping, Pong, RemoveContact, Request,
+    RequestLine, Resolve, Resolved, RoomList, SendMessage, SentLine, SetNick, StatusLine,
+    Subscribe, Text, Unblock, Unignore, Verification, Verify, WaitOptions, WaitReason, Why,
+    dispatch, to_line,
 };
 
 /// The line that answers a request. `over` ends all waiting: the answer then has the state that was
@@ -74,6 +76,7 @@ impl Context<'_> {
         let progress = async {
             for step in [DeliveryState::Sent, DeliveryState::Delivered] {
                 if state < step && step <= options.wait {
+                    // This may be an earlier state than `step`: see `reason`.
                     state = self.node().wait_for(sent.id, step).await?;
                 }
             }
@@ -84,7 +87,23 @@ impl Context<'_> {
             () = tokio::time::sleep(Duration::from_millis(options.timeout_ms)) => {}
             () = self.over.cancelled() => {}
         }
-        Ok(SentLine::new(sent, state))
+        let reason = self.reason(&sent, state).await?;
+        Ok(SentLine::new(sent, state, reason))
+    }
+
+    /// Why a message stays in its state, if there is a reason.
+    async fn reason(
+        &self,
+        sent: &Sent,
+        state: DeliveryState,
+    ) -> Result<Option<WaitReason>, Failure> {
+        let (ConversationRef::Direct(peer), DeliveryState::Sent) = (&sent.conversation, state)
+        else {
+            return Ok(None);
+        };
+        let peer = self.node().peer(*peer).await?;
+        let awaits = peer.is_some_and(|peer| peer.awaits_consent);
+        Ok(awaits.then_some(WaitReason::Consent))
     }
 
     /// Changes the policy about the peer that a target names.
@@ -233,6 +252,22 @@ impl Handle for SetNick {
     async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
         context.node().set_nick(self.nick).await?;
         Ok(Done {})
+    }
+}
+
+impl Handle for AcceptContact {
+    async fn carry_out(self, context: Context<'_>) -> Result<PeerLine, Failure> {
+        context
+            .change_policy(self.target, Node::accept_contact)
+            .await
+    }
+}
+
+impl Handle for RemoveContact {
+    async fn carry_out(self, context: Context<'_>) -> Result<PeerLine, Failure> {
+        context
+            .change_policy(self.target, Node::remove_contact)
+            .await
     }
 }
 

@@ -98,6 +98,12 @@ pub struct PeerLine {
     /// Whether it is offline because the connection broke without a goodbye.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lost: bool,
+    /// Whether it refuses direct messages of this node until its user accepts it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaits_consent: bool,
+    /// How many of its direct messages are here, if it is a stranger.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub request: u64,
     /// The user's policy about it.
     #[serde(flatten)]
     pub policy: PolicyFields,
@@ -107,6 +113,9 @@ pub struct PeerLine {
 /// [`PeerPolicy`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyFields {
+    /// The user has accepted it, or has written to it. Otherwise it is a stranger.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub contact: bool,
     /// Its messages are hidden.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ignored: bool,
@@ -140,6 +149,23 @@ pub struct MessageLine {
     /// Its delivery state, if it is an own message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<DeliveryState>,
+    /// Why an own message stays in its state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<WaitReason>,
+    /// Whether it is a direct message of a stranger.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub request: bool,
+}
+
+/// Why an own message stays in its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WaitReason {
+    /// The peer's user has to accept this node first.
+    #[serde(rename = "waiting to be accepted")]
+    Consent,
+    /// A reason that only a newer version knows.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A body as fields of its message's line: `text`, or `kind` and `bytes`, or `file`.
@@ -185,6 +211,9 @@ pub struct SentLine {
     pub to: Vec<Text<PeerId>>,
     /// The state.
     pub state: DeliveryState,
+    /// Why it stays in this state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<WaitReason>,
 }
 
 /// The state of this node: see [`Status`]. The line writes the ticket as text and contains
@@ -226,6 +255,11 @@ pub struct RelayLine {
     pub why: Option<String>,
 }
 
+/// For serde, which passes references.
+fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
 impl From<Event> for WireEvent {
     fn from(event: Event) -> Self {
         match event {
@@ -257,6 +291,8 @@ impl From<PeerInfo> for PeerLine {
             addr,
             rtt_ms,
             lost,
+            awaits_consent,
+            request,
             policy,
         } = info;
         let rtt_ms = rtt_ms.map(|ms| (ms * 1000.0).round() / 1000.0);
@@ -269,6 +305,8 @@ impl From<PeerInfo> for PeerLine {
             addr,
             rtt_ms,
             lost,
+            awaits_consent,
+            request,
             policy: policy.into(),
         }
     }
@@ -277,6 +315,7 @@ impl From<PeerInfo> for PeerLine {
 impl From<PeerPolicy> for PolicyFields {
     fn from(policy: PeerPolicy) -> Self {
         PolicyFields {
+            contact: policy.contact,
             ignored: policy.ignored,
             blocked: policy.blocked,
             verified: policy.verified.is_some(),
@@ -295,19 +334,22 @@ impl From<Message> for MessageLine {
             sent_at: Time(message.sent_at_ms),
             received_at: Time(message.received_at_ms),
             state: message.state,
+            reason: message.awaits_consent.then_some(WaitReason::Consent),
+            request: message.request,
         }
     }
 }
 
 impl SentLine {
     /// The line about `sent` once it has reached `state`.
-    pub fn new(sent: Sent, state: DeliveryState) -> SentLine {
+    pub fn new(sent: Sent, state: DeliveryState, reason: Option<WaitReason>) -> SentLine {
         let to = sent.to.into_iter().map(Text).collect();
         SentLine {
             id: Text(sent.id),
             conversation: Text(sent.conversation),
             to,
             state,
+            reason,
         }
     }
 }

@@ -22,17 +22,17 @@ pub use answer::{
 pub use diagnosis::{CheckLine, Diagnosis, FindingFields};
 pub use event::{
     BodyFields, EventLine, ListeningLine, MessageLine, PeerLine, PolicyFields, ReceiptLine,
-    RelayLine, SentLine, StatusLine, WireEvent,
+    RelayLine, SentLine, StatusLine, WaitReason, WireEvent,
 };
 pub use failure::Failure;
 pub use file::{FileLine, FileList, OfferFields};
 pub use hobnob_local::json::{LINES_VERSION, Text, Time, to_line};
 pub(crate) use request::dispatch;
 pub use request::{
-    AcceptFile, AnyRequest, Block, BroadcastMessage, DeclineFile, Diagnose, GetStatus,
-    HistoryFilter, Ignore, JoinRoom, Kick, ListFiles, ListPeers, ListRooms, OfferFile, PartRoom,
-    Ping, Request, Resolve, SendMessage, SetNick, Subscribe, TIMEOUT_MS_DEFAULT, Unblock, Unignore,
-    Verify, WaitOptions, Why,
+    AcceptContact, AcceptFile, AnyRequest, Block, BroadcastMessage, DeclineFile, Diagnose,
+    GetStatus, HistoryFilter, Ignore, JoinRoom, Kick, ListFiles, ListPeers, ListRooms, OfferFile,
+    PartRoom, Ping, RemoveContact, Request, Resolve, SendMessage, SetNick, Subscribe,
+    TIMEOUT_MS_DEFAULT, Unblock, Unignore, Verify, WaitOptions, Why,
 };
 pub use values::Base64;
 

@@ -140,6 +140,10 @@ requests! { $
     "rooms" ListRooms -> RoomList, changes: |_| false;
     /// Changes this node's nickname.
     "nick" SetNick -> Done, changes: |_| true;
+    /// Accepts a stranger: its direct messages that waited arrive.
+    "accept-contact" AcceptContact -> PeerLine, changes: |_| true;
+    /// Makes a contact a stranger again.
+    "remove-contact" RemoveContact -> PeerLine, changes: |_| true;
     /// Hides what a peer writes. The answer comes once that is on disk.
     "ignore" Ignore -> PeerLine, changes: |_| true;
     /// Shows what a peer writes again.
@@ -297,6 +301,20 @@ pub struct ListRooms {}
 pub struct SetNick {
     /// The new nickname.
     pub nick: Nickname,
+}
+
+/// See [`AnyRequest::AcceptContact`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptContact {
+    /// The peer.
+    pub target: Text<Target>,
+}
+
+/// See [`AnyRequest::RemoveContact`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveContact {
+    /// The peer.
+    pub target: Text<Target>,
 }
 
 /// See [`AnyRequest::Ignore`].

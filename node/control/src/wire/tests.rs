@@ -302,7 +302,7 @@ fn event_lines() {
         to: vec![id(2)],
     };
     check_event(
-        WireEvent::Sent(SentLine::new(sent, DeliveryState::Queued)),
+        WireEvent::Sent(SentLine::new(sent, DeliveryState::Queued, None)),
         r#"{"v":1,"event":"sent","id":"00000000000000ab-7","conversation":"@BOB","to":["BOB"],"state":"queued"}"#,
     );
     check_event(
@@ -332,14 +332,17 @@ fn peer_lines() {
         rtt_ms: Some(1.234_567_8),
         lost: false,
         policy: PeerPolicy {
+            contact: true,
             ignored: true,
             blocked: true,
             verified: Nickname::new("bob").ok(),
         },
+        awaits_consent: false,
+        request: 0,
     };
     check_event(
         Event::Peer(here),
-        r#"{"v":1,"event":"peer","peer":"BOB","nick":"bob","name":"bob~aiba","state":"online","path":"lan","addr":"10.0.0.2:4626","rtt_ms":1.235,"ignored":true,"blocked":true,"verified":true}"#,
+        r#"{"v":1,"event":"peer","peer":"BOB","nick":"bob","name":"bob~aiba","state":"online","path":"lan","addr":"10.0.0.2:4626","rtt_ms":1.235,"contact":true,"ignored":true,"blocked":true,"verified":true}"#,
     );
     let gone = PeerInfo {
         peer: id(2),
@@ -351,6 +354,8 @@ fn peer_lines() {
         rtt_ms: None,
         lost: true,
         policy: PeerPolicy::default(),
+        awaits_consent: false,
+        request: 0,
     };
     check_event(
         Event::Peer(gone),
@@ -369,6 +374,8 @@ fn message_lines_are_safe_for_a_terminal_and_keep_their_value() {
         sent_at_ms: 1_795_179_789_042,
         received_at_ms: 0,
         state: None,
+        request: false,
+        awaits_consent: false,
     };
     let own = Message {
         state: Some(DeliveryState::Sent),

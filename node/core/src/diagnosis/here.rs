@@ -8,6 +8,7 @@ use super::{
     Answer, CLOCK_DIFFERENCE_MS, DISK_FREE_MIN, Evidence, Relay, RelayState, SETTLED_AFTER,
     Session, reach,
 };
+use crate::replica::REQUESTS_BYTES_MAX;
 
 /// Runs all checks of this node. A later check builds on the earlier ones.
 pub fn judge(evidence: &Evidence) -> Vec<Finding> {
@@ -24,6 +25,7 @@ pub fn judge(evidence: &Evidence) -> Vec<Finding> {
     let relays = evidence.relays.iter();
     findings.extend(relays.map(|relay| self::relay(relay, udp_blocked).into()));
     findings.extend([clock(evidence), disk(evidence)].map(Finding::from));
+    findings.extend(requests(evidence).map(Finding::from));
     findings.extend(faults(evidence).map(Finding::from));
     findings
 }
@@ -195,6 +197,16 @@ fn disk(evidence: &Evidence) -> MachineFinding {
     }
 }
 
+/// What strangers have stored. There is no finding without any.
+fn requests(evidence: &Evidence) -> Option<MachineFinding> {
+    let (strangers, bytes) = (evidence.strangers, evidence.strangers_bytes);
+    // One network fills at most an eighth, so this much needs many networks.
+    if bytes >= REQUESTS_BYTES_MAX / 2 {
+        return Some(MachineFinding::RequestsFull { strangers, bytes });
+    }
+    (strangers > 0).then_some(MachineFinding::Requests { strangers, bytes })
+}
+
 /// Faults of this program. There is no finding without any.
 fn faults(evidence: &Evidence) -> Option<MachineFinding> {
     let count = evidence.faults;
@@ -317,9 +329,12 @@ mod tests {
 
     #[test]
     fn each_fault_has_its_own_finding_and_no_other() {
-        let cases: [Case; 17] = [
+        let cases: [Case; 18] = [
             ("port-taken", |it| it.usual_port_taken = true),
             ("internal-faults", |it| it.faults = 1),
+            ("requests-full", |it| {
+                it.strangers_bytes = REQUESTS_BYTES_MAX
+            }),
             ("no-network", |it| it.networks.clear()),
             ("vpn", |it| {
                 it.networks.push(Network {

@@ -67,6 +67,10 @@ pub struct Evidence {
     pub store_failing: bool,
     /// Broken invariants of this program since it started.
     pub faults: u64,
+    /// The strangers whose messages are stored here.
+    pub strangers: u64,
+    /// The bytes of these messages on disk.
+    pub strangers_bytes: u64,
 }
 
 /// One address of this machine.
@@ -166,6 +170,8 @@ pub struct PeerEvidence {
     pub name: String,
     /// Whether the user ignores it.
     pub ignored: bool,
+    /// Whether it refuses messages until its user accepts this node.
+    pub awaits_consent: bool,
     /// Why this node denies it a session.
     pub denied: Option<super::policy::DenyReason>,
     /// Why it denies this node a session, as it reported.

@@ -55,6 +55,7 @@ fn decided(evidence: &PeerEvidence) -> Option<PeerFinding> {
         Some(DenyReason::Kicked) => Some(PeerFinding::YouKicked { peer }),
         Some(DenyReason::NameTaken) => Some(PeerFinding::NameTaken { peer }),
         None if evidence.ignored => Some(PeerFinding::YouIgnore { peer }),
+        None if evidence.awaits_consent => Some(PeerFinding::AwaitsConsent { peer }),
         None => None,
     }
 }
@@ -165,6 +166,8 @@ mod tests {
         assert_eq!(codes(&here), ["connected"]);
         here.session = session(3_600_000);
         assert_eq!(codes(&here), ["connected", "clock-differs"]);
+        here.awaits_consent = true;
+        assert_eq!(codes(&here)[0], "awaits-consent");
         here.ignored = true;
         assert_eq!(codes(&here)[0], "you-ignore");
     }

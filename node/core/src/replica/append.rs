@@ -59,6 +59,9 @@ impl Replica {
             return;
         };
         conversation.appends.add(token, body);
+        if let ConversationKind::Direct(peer) = conversation.record.kind {
+            self.accept_by_writing(peer);
+        }
         self.write_waiting(id);
     }
 

@@ -33,14 +33,14 @@ impl Appends {
         self.writing = false;
     }
 
-    /// Takes as many waiting messages as fit one batch.
-    pub(super) fn take_batch(&mut self) -> Vec<(Token, Body)> {
+    /// Takes as many waiting messages as fit one batch, and at most `most`.
+    pub(super) fn take_batch(&mut self, most: usize) -> Vec<(Token, Body)> {
         let mut bytes = 0;
         let fits = |(_, body): &&(Token, Body)| {
             bytes += encoded_size_at_most(body);
             bytes <= BATCH_ENTRIES_BYTES_MAX
         };
-        let count = self.waiting.iter().take_while(fits).count();
+        let count = self.waiting.iter().take(most).take_while(fits).count();
         self.waiting.drain(..count).collect()
     }
 }
@@ -85,9 +85,13 @@ mod tests {
         for token in 0..100 {
             appends.add(Token(token), text(5));
         }
-        let tokens: Vec<_> = appends.take_batch().iter().map(|(t, _)| t.0).collect();
+        let tokens: Vec<_> = appends
+            .take_batch(usize::MAX)
+            .iter()
+            .map(|(t, _)| t.0)
+            .collect();
         assert_eq!(tokens, (0..100).collect::<Vec<_>>());
-        assert_eq!(appends.take_batch(), []);
+        assert_eq!(appends.take_batch(usize::MAX), []);
     }
 
     #[test]
@@ -97,8 +101,8 @@ mod tests {
         for token in 0..4 {
             appends.add(Token(token), text(third));
         }
-        assert_eq!(appends.take_batch().len(), 3);
-        assert_eq!(appends.take_batch().len(), 1);
+        assert_eq!(appends.take_batch(usize::MAX).len(), 3);
+        assert_eq!(appends.take_batch(usize::MAX).len(), 1);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hobnob_protocol::{CheckedBatch, ConversationId, LogName, PeerId, Ranges};
 
 use super::events::Token;
+use super::strangers::Charge;
 use crate::SessionId;
 use crate::commit::{AudienceId, Commit, CommitId, ConversationRecord, Op};
 
@@ -26,6 +27,8 @@ pub(super) enum AfterCommit {
         pieces: Ranges,
         audience: AudienceId,
         received_at_ms: u64,
+        /// What they add to the request of their author, a stranger.
+        charge: Option<Charge>,
     },
     /// The record of a conversation is durable.
     Record(ConversationRecord),

@@ -15,6 +15,7 @@ use super::identity::Identity;
 use super::log::Log;
 use super::log_key::LogKey;
 use super::pulls::Pulls;
+use super::strangers::REQUEST_ENTRIES_MAX;
 use crate::Now;
 use crate::commit::{AudienceId, ConversationKind, ConversationRecord, LogRecord, Op};
 
@@ -178,6 +179,14 @@ impl Conversation {
         })
     }
 
+    /// Whether the next entry of an own log may be part of a request at the peer. A batch is accepted
+    /// or refused as a whole, so these entries get a batch each: all that fit the limit arrive.
+    fn may_be_request(&self, own: &LogKey) -> bool {
+        let answered = self.logs.keys().any(|key| key.author != own.author);
+        let head = self.logs.get(own).map_or(0, |log| log.head().0);
+        self.is_direct() && !answered && head < REQUEST_ENTRIES_MAX
+    }
+
     /// Writes as many waiting appends as fit one batch to a log of our own.
     pub(super) fn write_batch(
         &mut self,
@@ -186,7 +195,12 @@ impl Conversation {
         now: Now,
         last_ordinal: &mut u64,
     ) -> Option<(Arc<CheckedBatch>, Vec<Token>)> {
-        let (tokens, bodies): (Vec<_>, Vec<_>) = self.appends.take_batch().into_iter().unzip();
+        let most = if self.may_be_request(&LogKey::of(&name)) {
+            1
+        } else {
+            usize::MAX
+        };
+        let (tokens, bodies): (Vec<_>, Vec<_>) = self.appends.take_batch(most).into_iter().unzip();
         if bodies.is_empty() {
             return None;
         }

@@ -31,7 +31,11 @@ impl Replica {
             Input::Part(token, conversation) => self.part(token, conversation),
             Input::Block(author) => self.block(author),
             Input::Unblock(author) => self.unblock(author),
-            Input::SessionUp(session, peer, network) => self.session_up(session, peer, network),
+            Input::Accept(peer) => self.accept_peer(peer),
+            Input::Unaccept(peer) => self.strangers.part_with(peer),
+            Input::SessionUp(session, peer, network, source) => {
+                self.session_up(session, peer, network, source);
+            }
             Input::SessionRooms(session, rooms) => self.session_rooms(session, &rooms),
             Input::SessionDown { session, goodbye } => self.session_down(session, goodbye),
             Input::Confirmed(session, network) => self.confirmed(session, network),
@@ -100,6 +104,8 @@ fn session_of(input: &Input) -> Option<SessionId> {
         | Input::Part(..)
         | Input::Block(_)
         | Input::Unblock(_)
+        | Input::Accept(_)
+        | Input::Unaccept(_)
         | Input::SessionUp(..)
         | Input::Committed(_)
         | Input::CommitFailed(..)

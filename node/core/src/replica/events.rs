@@ -12,6 +12,7 @@ use hobnob_protocol::{
 use super::refusal::Refusal;
 use crate::SessionId;
 use crate::commit::{Commit, CommitId, NetworkId};
+use crate::source_network::SourceNetwork;
 
 /// A number that the caller chooses, to recognise the answer to an append, a join or a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,9 +51,14 @@ pub enum Input {
     Block(PeerId),
     /// The block of this author ends. Entries that were missed are requested.
     Unblock(PeerId),
-    /// A session is up: both Hellos were exchanged. The network is the one by which the peer was
-    /// reached, or `None` for a relay, which this machine does not leave when it changes networks.
-    SessionUp(SessionId, PeerId, Option<NetworkId>),
+    /// The user accepts this peer: from now on, its direct messages are no request.
+    Accept(PeerId),
+    /// The user does not accept this peer any more. Its later direct messages are a request.
+    Unaccept(PeerId),
+    /// A session is up: both Hellos were exchanged. The first network is the one of this machine by
+    /// which the peer was reached, or `None` for a relay, which this machine does not leave when it
+    /// changes networks. The other one is where the peer connects from.
+    SessionUp(SessionId, PeerId, Option<NetworkId>, SourceNetwork),
     /// The rooms that both ends of the session are in, as they have proved to each other.
     SessionRooms(SessionId, BTreeSet<ConversationId>),
     /// A session has ended.
@@ -152,6 +158,14 @@ pub enum Output {
     Sent(LogName, PeerId, Seq, Seq),
     /// The peer has these entries of our own on disk. Each is reported once.
     Delivered(LogName, PeerId, Ranges),
+    /// The user wrote to this peer for the first time, and has thereby accepted it. The commit of
+    /// the message follows.
+    Accepted(PeerId),
+    /// Whether this peer refuses our messages because its user has not accepted us.
+    AwaitsConsent(PeerId, bool),
+    /// A message of this stranger was refused, for the first time on its session: it waits there
+    /// until the user accepts the stranger.
+    RequestFull(PeerId),
     /// A peer returned this many entries of our own that this store did not have.
     OwnRestored(ConversationId, PeerId, u64),
     /// The replica rejected something that arrived on a session.

@@ -17,12 +17,20 @@ use super::state::Replica;
 use super::timers::Timer;
 use crate::SessionId;
 use crate::commit::{NetworkId, Op};
+use crate::source_network::SourceNetwork;
 
 impl Replica {
-    pub(super) fn session_up(&mut self, id: SessionId, peer: PeerId, network: Option<NetworkId>) {
+    pub(super) fn session_up(
+        &mut self,
+        id: SessionId,
+        peer: PeerId,
+        network: Option<NetworkId>,
+        source: SourceNetwork,
+    ) {
         self.open_direct(peer);
         let heard = network.is_none_or(|network| self.networks.contains(&network));
-        let session = Session::new(id, peer, network, heard, self.now.mono);
+        let networks = (network, source);
+        let session = Session::new(id, peer, networks, heard, self.now.mono);
         self.sessions.add(session);
         self.share(id, ConversationId::direct(self.identity.id, peer));
     }
@@ -151,6 +159,7 @@ impl Replica {
             Frame::Want { name, from, to } => self.want(id, name, from, to),
             Frame::Prune(conversation, author) => self.prune(id, conversation, author),
             Frame::Conflict(name) => self.conflict_reported(id, name),
+            Frame::Waiting(conversation) => self.consent_awaited(id, conversation),
             Frame::Unknown(_) => Ok(()),
             Frame::Hello(_)
             | Frame::Ping(_)

@@ -21,11 +21,11 @@
 //! - `session` holds the sessions, each with its stream of batches (`outgoing`) and its `budget`.
 //!   `session_sync` is what a session and a conversation have in common: `holdings`, `requests`,
 //!   `send_queues`, `cut`.
-//! - `receipts`, `commits`, `recent` and `timers` are the other parts.
+//! - `receipts`, `commits`, `recent`, `strangers` and `timers` are the other parts.
 //!
 //! The steps that need several parts, by direction: `append` and `receive` for entries that arrive,
 //! `saving` for the store's answers, `news` and `serve` for entries that leave, `heads` and `pull`
-//! for what two ends compare and request, `links` for sessions, `block` for blocked authors.
+//! for what two ends compare and request, `links` for sessions, `block` for blocked authors, `consent` for strangers.
 
 mod append;
 mod appends;
@@ -34,6 +34,7 @@ mod block;
 mod budget;
 mod clock;
 mod commits;
+mod consent;
 mod conversation;
 mod conversations;
 mod cut;
@@ -61,6 +62,7 @@ mod serve;
 mod session;
 mod session_sync;
 mod state;
+mod strangers;
 #[cfg(test)]
 mod testing;
 mod timers;
@@ -75,3 +77,4 @@ pub use self::holdings::LOGS_ANNOUNCED_MAX;
 pub use self::outgoing::BATCHES_OUTSTANDING_MAX;
 pub use self::refusal::{LAMPORT_MAX, Refusal};
 pub use self::state::Replica;
+pub use self::strangers::{REQUEST_BYTES_MAX, REQUEST_ENTRIES_MAX, REQUESTS_BYTES_MAX};

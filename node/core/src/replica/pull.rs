@@ -24,6 +24,10 @@ impl Replica {
         to: Option<Seq>,
     ) -> Result<(), Refusal> {
         let key = LogKey::of(&name);
+        // A peer that refuses our messages requests none of them.
+        if name.author == self.identity.id {
+            self.set_awaits_consent(id, name.conversation, false)?;
+        }
         let sync = self.sessions.sync_mut(id, name.conversation);
         let sync = sync.ok_or(Refusal::NotShared)?;
         if !sync.ready {
@@ -127,7 +131,7 @@ impl Replica {
 
     /// Makes this session the source of an author's entries: requests all missing ones and all
     /// later ones.
-    fn ask(&mut self, id: SessionId, shared: ConversationId, author: PeerId) {
+    pub(super) fn ask(&mut self, id: SessionId, shared: ConversationId, author: PeerId) {
         let conversation = self.conversations.at_mut(shared);
         if let Some(former) = conversation.pulls.set_source(author, id) {
             self.send(former, &Frame::Prune(shared, author));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hobnob_protocol::{Batch, CheckedBatch, Frame, LogName, Ranges, Seq};
+use hobnob_protocol::{Batch, CheckedBatch, ConversationId, Frame, LogName, Ranges, Seq};
 
 use super::budget::Budget;
 use super::commits::AfterCommit;
@@ -11,6 +11,7 @@ use super::events::Output;
 use super::log_key::LogKey;
 use super::refusal::{LAMPORT_MAX, Refusal};
 use super::state::Replica;
+use super::strangers::Charge;
 use super::timers::Timer;
 use crate::SessionId;
 use crate::commit::{AudienceId, Op};
@@ -20,8 +21,10 @@ const BUDGET_EVERY: Duration = Duration::from_millis(50);
 
 /// The decision about a batch.
 enum Verdict {
-    /// These entries of it are accepted.
-    Accept(Arc<CheckedBatch>, Ranges),
+    /// These entries of it are accepted. The charge is for a stranger's.
+    Accept(Arc<CheckedBatch>, Ranges, Option<Charge>),
+    /// A stranger has stored as much as it may. The batch stays with it.
+    Wait(ConversationId),
     /// All of it is held, or not wanted.
     Known(LogName),
     Refuse(Refusal),
@@ -30,7 +33,11 @@ enum Verdict {
 impl Replica {
     pub(super) fn batch(&mut self, session: SessionId, batch: Batch) {
         match self.judge(session, batch) {
-            Verdict::Accept(batch, pieces) => self.accept(session, batch, pieces),
+            Verdict::Accept(batch, pieces, charge) => self.accept(session, batch, pieces, charge),
+            Verdict::Wait(conversation) => {
+                self.refuse_request(session, conversation);
+                self.release(session, 1);
+            }
             Verdict::Known(name) => {
                 self.queue_receipt(session, name);
                 self.release(session, 1);
@@ -71,9 +78,14 @@ impl Replica {
         if missing.is_empty() {
             return Ok(Verdict::Known(name));
         }
+        // A request that is full asks for nothing, so this comes before the search for gaps.
+        let charge = self.charge_for(session, &checked, &missing);
+        if charge.is_some_and(|charge| !self.has_room_for(session, &checked, &charge)) {
+            return Ok(Verdict::Wait(name.conversation));
+        }
         self.check_place(session, name, &checked)?;
         checked.verify()?;
-        Ok(Verdict::Accept(Arc::new(checked), missing))
+        Ok(Verdict::Accept(Arc::new(checked), missing, charge))
     }
 
     /// The batch contradicts what is held: it is forged, or its author wrote two entries in one
@@ -155,7 +167,13 @@ impl Replica {
         })
     }
 
-    fn accept(&mut self, session: SessionId, batch: Arc<CheckedBatch>, pieces: Ranges) {
+    fn accept(
+        &mut self,
+        session: SessionId,
+        batch: Arc<CheckedBatch>,
+        pieces: Ranges,
+        charge: Option<Charge>,
+    ) {
         let name = batch.batch.name;
         let received_at_ms = self.now.wall_ms;
         let (mut ops, mut steps) = (Vec::new(), Vec::new());
@@ -174,12 +192,16 @@ impl Replica {
                 received_at_ms,
             });
         }
+        if let Some(charge) = charge {
+            ops.push(Op::Request(self.strangers.add(&charge)));
+        }
         steps.push(AfterCommit::Received {
             session,
             batch,
             pieces,
             audience,
             received_at_ms,
+            charge,
         });
         self.commit(ops, steps);
         let conversation = self.conversations.at_mut(name.conversation);

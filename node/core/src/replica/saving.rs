@@ -45,7 +45,11 @@ impl Replica {
                     pieces,
                     audience,
                     received_at_ms,
+                    charge,
                 } => {
+                    if let Some(charge) = charge {
+                        self.strangers.now_durable(&charge);
+                    }
                     self.received_is_durable(session, batch, pieces, audience, received_at_ms);
                 }
                 AfterCommit::Record(record) => {
@@ -68,12 +72,22 @@ impl Replica {
             AfterCommit::Record(_) | AfterCommit::Stored(_) | AfterCommit::Saved { .. } => return,
         };
         self.conversations.accept(batch);
+        // The user may have accepted the stranger meanwhile.
+        if let AfterCommit::Received {
+            charge: Some(charge),
+            ..
+        } = step
+            && !self.strangers.is_contact(batch.batch.name.author)
+        {
+            self.strangers.add(charge);
+        }
     }
 
     pub(super) fn commit_failed(&mut self, id: CommitId, why: &str) {
         let (steps, must_roll_back) = self.commits.failed(id);
         if must_roll_back {
             self.conversations.roll_back();
+            self.strangers.roll_back();
         }
         for step in steps {
             match step {

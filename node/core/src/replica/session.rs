@@ -14,6 +14,7 @@ use super::outgoing::{FairKey, Outgoing};
 use super::session_sync::SessionSync;
 use crate::SessionId;
 use crate::commit::NetworkId;
+use crate::source_network::SourceNetwork;
 
 /// Maximum bytes of frames that are not written yet. Above this, a session gets only frames that it
 /// can't do without.
@@ -24,6 +25,8 @@ const FRAMES_OUTSTANDING_MAX: usize = 256 * 1024;
 pub(super) struct Session {
     id: SessionId,
     pub(super) peer: PeerId,
+    /// Where the peer connects from.
+    pub(super) source: SourceNetwork,
     /// The conversations that both ends share.
     pub(super) syncs: BTreeMap<ConversationId, SessionSync>,
     pub(super) outgoing: Outgoing,
@@ -45,13 +48,14 @@ impl Session {
     pub(super) fn new(
         id: SessionId,
         peer: PeerId,
-        network: Option<NetworkId>,
+        (network, source): (Option<NetworkId>, SourceNetwork),
         heard: bool,
         now: Duration,
     ) -> Self {
         Self {
             id,
             peer,
+            source,
             syncs: BTreeMap::new(),
             outgoing: Outgoing::default(),
             frames_outstanding: 0,

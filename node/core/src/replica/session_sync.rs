@@ -34,6 +34,11 @@ pub(super) struct SessionSync {
     pub(super) digests: Digests,
     pub(super) heads_sent_at: Option<Duration>,
     pub(super) cut: NewcomerCut,
+    /// Whether the peer is a stranger whose messages were refused here on this session. It knows,
+    /// and no more of its entries are stored or requested until the user accepts it.
+    pub(super) refused_request: bool,
+    /// Whether the peer refuses our messages because its user has not accepted us.
+    pub(super) awaits_consent: bool,
     /// Requests that arrived before the peer's holdings were known.
     wants: Vec<Want>,
 }

@@ -19,6 +19,7 @@ use super::log_key::LogKey;
 use super::receipts::Receipts;
 use super::recent::Recent;
 use super::session::Sessions;
+use super::strangers::Strangers;
 use super::timers::{Timer, Timers};
 use crate::commit::{ConversationKind, ConversationRecord, Loaded, NetworkId};
 use crate::{Now, Rng, SessionId};
@@ -41,6 +42,7 @@ pub struct Replica {
     pub(super) receipts: Receipts,
     pub(super) commits: Commits,
     pub(super) recent: Recent,
+    pub(super) strangers: Strangers,
     pub(super) timers: Timers,
     pub(super) outputs: VecDeque<Output>,
 }
@@ -80,6 +82,7 @@ impl Replica {
             receipts: Receipts::load(loaded.acked),
             commits: Commits::default(),
             recent: Recent::default(),
+            strangers: Strangers::load(loaded.requests),
             timers: Timers::default(),
             outputs: VecDeque::new(),
         };
@@ -168,6 +171,8 @@ impl Replica {
         if is_own_run || self.is_blocked(key.author) {
             return Ranges::new();
         }
+        // A stranger's entries beyond its limit wait until the user accepts it.
+        let sync = sync.filter(|sync| !sync.refused_request);
         sync.map_or_else(Ranges::new, |sync| {
             let theirs = sync.holdings.of(key);
             let conversation = self.conversations.at(shared);

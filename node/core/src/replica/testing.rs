@@ -19,6 +19,7 @@ use super::events::{Input, Output, Token};
 use super::refusal::Refusal;
 use super::state::Replica;
 use crate::commit::{CommitId, Loaded, NetworkId};
+use crate::source_network::SourceNetwork;
 use crate::{Now, SessionId};
 
 /// The replica under test belongs to this peer.
@@ -179,9 +180,17 @@ impl Bench {
         self.now.wall_ms += u64::try_from(passed.as_millis()).expect("a short test");
     }
 
-    /// A session with a peer begins. The peer holds nothing yet.
+    /// A session with a contact begins. The peer holds nothing yet.
     pub(super) fn connect(&mut self, session: u64, n: u8) -> Vec<Output> {
-        let mut outputs = self.settle(Input::SessionUp(SessionId(session), peer(n), Some(NETWORK)));
+        self.settle(Input::Accept(peer(n)));
+        self.connect_stranger(session, n)
+    }
+
+    /// A session with a stranger begins. The peer holds nothing yet.
+    pub(super) fn connect_stranger(&mut self, session: u64, n: u8) -> Vec<Output> {
+        let source = SourceNetwork(u64::from(n));
+        let up = Input::SessionUp(SessionId(session), peer(n), Some(NETWORK), source);
+        let mut outputs = self.settle(up);
         outputs.extend(self.heads(session, direct(n), &[]));
         outputs
     }

@@ -117,6 +117,7 @@ async fn exchange(
         | Frame::Want { .. }
         | Frame::Prune(..)
         | Frame::Conflict(_)
+        | Frame::Waiting(_)
         | Frame::Offer(..)
         | Frame::Unknown(_) => return Err(refuse(connection, GreetError::NoHello)),
     };

@@ -267,6 +267,7 @@ impl Running {
                 | Frame::Want { .. }
                 | Frame::Prune(..)
                 | Frame::Conflict(_)
+                | Frame::Waiting(_)
                 | Frame::Offer(..)) => self.out.send(SessionEventKind::Frame(frame)).await?,
             }
         }
@@ -299,6 +300,7 @@ impl Running {
                 | Frame::Want { .. }
                 | Frame::Prune(..)
                 | Frame::Conflict(_)
+                | Frame::Waiting(_)
                 | Frame::Offer(..) => {
                     return Err(self.broke("something else than a batch on the batch stream"));
                 }

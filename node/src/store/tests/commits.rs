@@ -2,7 +2,8 @@
 
 use hobnob_protocol::{Batch, BodyHash, Ranges};
 
-use hobnob_core::commit::{Alive, AudienceRecord, Lingerer, NetworkId, Run};
+use hobnob_core::commit::{Alive, AudienceRecord, Lingerer, NetworkId, RequestRecord, Run};
+use hobnob_core::source_network::SourceNetwork;
 
 use super::super::{KnownPeer, PEERS_MAX};
 use super::*;
@@ -64,6 +65,12 @@ fn a_restart_loads_everything() {
         peers,
     };
     let alive = Alive { at_ms: 99 };
+    let request = |stranger| RequestRecord {
+        peer: peer(stranger),
+        network: SourceNetwork(u64::MAX),
+        entries: 20,
+        bytes: 65_536,
+    };
     home.commit(vec![the_lobby(true), direct(3)]);
     home.commit(vec![
         Op::Audience(of(1, 10, vec![peer(1), peer(2)])),
@@ -77,6 +84,9 @@ fn a_restart_loads_everything() {
         },
         Op::Lingerers(lobby(), lingerers.clone()),
         Op::Alive(alive),
+        Op::Request(request(4)),
+        Op::Request(request(5)),
+        Op::RequestEnds(peer(4)),
         the_lobby(false),
     ]);
     home.restart();
@@ -89,6 +99,7 @@ fn a_restart_loads_everything() {
         lingerers: lingering,
         acked,
         alive: last,
+        requests,
     } = home.loaded();
     let Op::Conversation(left) = the_lobby(false) else {
         unreachable!()
@@ -105,6 +116,7 @@ fn a_restart_loads_everything() {
     };
     assert_eq!(logs[0].runs, [run(1, 1), run(2, 2)]);
     assert_eq!(lamport.len(), 1);
+    assert_eq!(requests, &[request(5)]);
     home.goes_on_after(2);
     assert_eq!(
         audiences,

@@ -36,9 +36,11 @@ impl World {
                     )
                 })
             }
-            Ok(Frame::Digest(conversation, _) | Frame::Prune(conversation, _)) => {
-                self.not_theirs(conversation, node, to)
-            }
+            Ok(
+                Frame::Digest(conversation, _)
+                | Frame::Prune(conversation, _)
+                | Frame::Waiting(conversation),
+            ) => self.not_theirs(conversation, node, to),
             Ok(Frame::Want { name, .. }) if self.has_blocked(node, name.author) => {
                 Some(format!("a want of {name:?}, who is blocked"))
             }

@@ -37,6 +37,10 @@ impl World {
                 self.join(node, name, key, open);
             }
         }
+        let contacts = self.contacts.iter().filter(|(of, _)| *of == node);
+        for (_, contact) in contacts.copied().collect::<Vec<_>>() {
+            self.input(node, Input::Accept(contact));
+        }
         for blocked in self.blocked_by(node) {
             self.input(node, Input::Block(blocked));
         }

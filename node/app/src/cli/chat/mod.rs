@@ -32,6 +32,7 @@ use crate::shared::common_flags::CommonFlags;
 use crate::shared::event_stream::{EventStream, SeenIds};
 use crate::shared::exit_code::{Exit, Usage};
 use crate::shared::session;
+use crate::shared::strangers::Strangers;
 use crate::shared::wording::{self, Names};
 use crate::shared::{diagnosis, notices, output, status, values};
 use hobnob_local::signals::Signals;
@@ -107,6 +108,7 @@ struct Chat {
     moves: bool,
     seen: SeenIds,
     names: Names,
+    strangers: Strangers,
     here: BTreeMap<PeerId, PeerState>,
     outbox: Outbox,
     replies: JoinSet<Reply>,
@@ -126,6 +128,7 @@ impl Chat {
             moves: false,
             seen: SeenIds::since(values::now()),
             names: Names::default(),
+            strangers: Strangers::default(),
             here: BTreeMap::new(),
             outbox: Outbox::default(),
             replies: JoinSet::new(),
@@ -212,6 +215,7 @@ impl Chat {
             Input::Say(text) => self.say(client, text).await,
             Input::Msg(target, text) => self.message(client, target, text).await,
             Input::Peers => self.peers(client).await,
+            Input::Contacts => self.contacts(client).await,
             Input::History(n) => self.newest(client, n),
             Input::Search(words) => self.search(client, words),
             Input::ChangePolicy(change, target) => {
@@ -301,7 +305,11 @@ impl Chat {
         match event {
             WireEvent::Peer(peer) => self.peer(&peer),
             WireEvent::Message(message) if message.state.is_none() => {
-                output::line(&phrases::message(&message))
+                output::line(&phrases::message(&message))?;
+                if self.strangers.is_new(&message) {
+                    output::line(&format!("* {}", wording::new_stranger(&message)))?;
+                }
+                Ok(())
             }
             WireEvent::Receipt(receipt) if receipt.state == DeliveryState::Delivered => {
                 let report = self.outbox.delivered(receipt.id.0, receipt.peer.0);
@@ -327,6 +335,9 @@ impl Chat {
     /// Reports who connects and disconnects. A missed ping or a new address is not reported.
     fn peer(&mut self, peer: &PeerLine) -> std::io::Result<()> {
         self.names.learn(peer);
+        if self.strangers.begins_to_wait(peer) {
+            output::line(&format!("* {}", wording::awaits_consent(peer)))?;
+        }
         let was = self
             .here
             .insert(peer.peer.0, peer.state)

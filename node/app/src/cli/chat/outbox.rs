@@ -200,6 +200,7 @@ mod tests {
             conversation: Text(conversation),
             to,
             state: DeliveryState::Queued,
+            reason: None,
         }
     }
 

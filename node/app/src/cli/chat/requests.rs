@@ -47,6 +47,17 @@ impl Chat {
         self.begin(client, ListPeers { settle: false }, rows).await;
     }
 
+    pub(super) async fn contacts(&mut self, client: &Client) {
+        let rows = |list: PeerList| {
+            let listed = wording::contacts_and_requests(&list.peers);
+            match wording::contacts(&listed) {
+                nobody if nobody.is_empty() => Reply::Lines(vec![wording::NO_CONTACTS.to_owned()]),
+                rows => Reply::Lines(rows),
+            }
+        };
+        self.begin(client, ListPeers { settle: false }, rows).await;
+    }
+
     pub(super) fn newest(&mut self, client: &Client, limit: usize) {
         let filter = HistoryFilter {
             limit: Some(limit),

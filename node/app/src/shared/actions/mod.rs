@@ -123,6 +123,7 @@ pub(crate) enum ChatCommand {
     Rooms,
     Names,
     Peers,
+    Contacts,
     Whois,
     Nick,
     Search,

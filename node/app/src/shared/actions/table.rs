@@ -1,9 +1,9 @@
 //! The table of actions.
 
 use hobnob_control::wire::{
-    AcceptFile, Block, BroadcastMessage, DeclineFile, Diagnose, GetStatus, HistoryFilter, Ignore,
-    JoinRoom, Kick, ListFiles, ListPeers, ListRooms, OfferFile, PartRoom, Resolve, SendMessage,
-    SetNick, Unblock, Unignore, Verify, Why,
+    AcceptContact, AcceptFile, Block, BroadcastMessage, DeclineFile, Diagnose, GetStatus,
+    HistoryFilter, Ignore, JoinRoom, Kick, ListFiles, ListPeers, ListRooms, OfferFile, PartRoom,
+    RemoveContact, Resolve, SendMessage, SetNick, Unblock, Unignore, Verify, Why,
 };
 #[cfg(test)]
 use hobnob_control::wire::{Ping, Subscribe};
@@ -287,6 +287,39 @@ pub(crate) const ACTIONS: &[Action] = &[
             takes: "TARGET",
             help: Some("Show six safety words to compare; then /verify TARGET confirm (or undo)"),
         },
+    },
+    Action {
+        name: "contacts",
+        aliases: &[],
+        group: Group::People,
+        help: "List your contacts, and the strangers who wrote to you",
+        requests: &[ListPeers::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "A stranger becomes a contact when you accept it, answer it or write to it \
+                      first. Until then it can send you 20 messages; further ones wait at the \
+                      stranger.",
+            examples: &["hobnob contacts accept bob", "hobnob contacts remove bob"],
+        },
+        chat: chat(ChatCommand::Contacts, ""),
+    },
+    Action {
+        name: "accept-contact",
+        aliases: &[],
+        group: Group::People,
+        help: "Accept a stranger as a contact",
+        requests: &[AcceptContact::NAME],
+        command_line: CommandLine::Absent("use `hobnob contacts accept NAME`"),
+        chat: chat(ChatCommand::ChangePolicy(PolicyChange::Accept), "TARGET"),
+    },
+    Action {
+        name: "remove-contact",
+        aliases: &[],
+        group: Group::People,
+        help: "Make a contact a stranger again",
+        requests: &[RemoveContact::NAME],
+        command_line: CommandLine::Absent("use `hobnob contacts remove NAME`"),
+        chat: chat(ChatCommand::ChangePolicy(PolicyChange::Remove), "TARGET"),
     },
     Action {
         name: "ignore",

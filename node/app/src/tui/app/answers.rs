@@ -29,6 +29,10 @@ impl App {
     pub(super) fn take_peers(&mut self, list: PeerList) {
         let peers = list.peers.iter().map(|peer| peer.peer.0);
         let checked: Vec<PeerId> = peers.take(CHECKED_PEERS_MAX).collect();
+        // What changed before this chat listened is shown with the messages only.
+        for peer in &list.peers {
+            self.strangers.begins_to_wait(peer);
+        }
         let is_first = self.people.set_peers(list);
         if !is_first {
             return;
@@ -179,6 +183,14 @@ impl App {
     pub(super) fn take_nick(&mut self, nick: &Nickname) {
         self.note(Tone::Info, policy::renamed(nick));
         self.ask(GetStatus {}, App::take_status);
+    }
+
+    /// Lists the contacts and requests, as `/contacts` asked.
+    pub(super) fn take_contacts(&mut self, list: PeerList) {
+        let listed = wording::contacts_and_requests(&list.peers);
+        let rows = wording::contacts(&listed);
+        let nobody = rows.is_empty().then(|| wording::NO_CONTACTS.to_owned());
+        self.note_lines(rows.into_iter().chain(nobody).collect());
     }
 
     pub(super) fn take_policy(&mut self, change: PolicyChange, peer: &PeerLine) {

@@ -4,8 +4,9 @@ use hobnob::protocol::text::visible;
 use hobnob::protocol::{Body, Nickname, PeerId, RoomName, Target};
 use hobnob::{ConversationRef, DeliveryState};
 use hobnob_control::wire::{
-    BroadcastMessage, Diagnose, Done, HistoryFilter, JoinRoom, Kick, ListFiles, PartRoom, Request,
-    Resolve, Resolved, SendMessage, SentLine, SetNick, StatusLine, Text, Verify, WaitOptions, Why,
+    BroadcastMessage, Diagnose, Done, HistoryFilter, JoinRoom, Kick, ListFiles, ListPeers,
+    PartRoom, Request, Resolve, Resolved, SendMessage, SentLine, SetNick, StatusLine, Text, Verify,
+    WaitOptions, Why,
 };
 
 use super::{App, Doing, Mode, NodeRequest, Output, Tone};
@@ -61,6 +62,7 @@ impl App {
             Typed::Rooms => self.note_lines(self.list_of_rooms()),
             Typed::Names => self.note(Tone::Info, self.names_here()),
             Typed::Peers => self.note_lines(self.list_of_peers()),
+            Typed::Contacts => self.ask(ListPeers { settle: false }, App::take_contacts),
             Typed::Receipts => self.note_lines(self.receipts()),
             Typed::Id => self.note_lines(self.of_status(status::identity)),
             Typed::Help(None) => self.screen.set_mode(Mode::Help(0)),

@@ -178,6 +178,7 @@ mod tests {
             conversation: Text(conversation),
             to,
             state: DeliveryState::Queued,
+            reason: None,
         }
     }
 

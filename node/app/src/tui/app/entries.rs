@@ -137,6 +137,8 @@ mod tests {
             sent_at: Time(0),
             received_at: Time(0),
             state: None,
+            reason: None,
+            request: false,
         }
     }
 

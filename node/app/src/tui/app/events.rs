@@ -38,7 +38,12 @@ impl App {
                 self.ring(&message);
             }
         }
+        let hint = self.strangers.is_new(&message);
+        let hint = hint.then(|| wording::new_stranger(&message));
         self.conversations.show(index, message);
+        if let Some(hint) = hint {
+            self.note_in(index, Tone::Info, hint);
+        }
     }
 
     fn ring(&mut self, message: &MessageLine) {
@@ -52,6 +57,10 @@ impl App {
     fn peer(&mut self, peer: PeerLine) {
         let direct = ConversationRef::Direct(peer.peer.0);
         let words = wording::peer(&peer);
+        if self.strangers.begins_to_wait(&peer) {
+            let index = self.conversations.add(&direct);
+            self.note_in(index, Tone::Warning, wording::awaits_consent(&peer));
+        }
         if self.people.update(peer)
             && let Some(index) = self.conversations.position(&direct)
         {

@@ -44,6 +44,7 @@ use hobnob_control::wire::{
 
 use super::layout::{self, Layout};
 use super::picture::Picture;
+use crate::shared::strangers::Strangers;
 use crate::shared::wording;
 
 pub(super) use composer::FolderLookup;
@@ -78,6 +79,7 @@ pub(super) struct App {
     now: Time,
     pub(super) conversations: Conversations,
     pub(super) people: People,
+    pub(super) strangers: Strangers,
     pub(super) outbox: Outbox,
     pub(super) files: Transfers,
     previews: Previews,
@@ -108,6 +110,7 @@ impl App {
             now,
             conversations: Conversations::new(ConversationRef::Room(room)),
             people: People::default(),
+            strangers: Strangers::default(),
             outbox: Outbox::default(),
             files: Transfers::default(),
             previews: Previews::new(settings.previews),

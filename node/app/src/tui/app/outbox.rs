@@ -133,6 +133,7 @@ mod tests {
             conversation: Text(lobby()),
             to: vec![],
             state: DeliveryState::Queued,
+            reason: None,
         }
     }
 

@@ -384,6 +384,8 @@ mod tests {
             sent_at: Time(seq),
             received_at: Time(seq),
             state: None,
+            reason: None,
+            request: false,
         }
     }
 

@@ -100,6 +100,8 @@ pub(super) fn peer(byte: u8, name: &str, state: PeerState) -> PeerLine {
         rtt_ms: (state != PeerState::Offline).then_some(0.4),
         lost: false,
         policy: PolicyFields::default(),
+        awaits_consent: false,
+        request: 0,
     }
 }
 
@@ -224,6 +226,8 @@ impl Scene {
             sent_at: Time(self.now),
             received_at: Time(self.now),
             state: (from == ANN).then_some(DeliveryState::Queued),
+            reason: None,
+            request: false,
         }
     }
 
@@ -427,6 +431,7 @@ impl Scene {
             conversation: Text(of),
             to,
             state: DeliveryState::Queued,
+            reason: None,
         })
     }
 
@@ -464,6 +469,7 @@ impl Scene {
             conversation: Text(of),
             to,
             state: DeliveryState::Queued,
+            reason: None,
         };
         if !self.loses_events {
             self.app

@@ -5,6 +5,7 @@
 //! line of the screen.
 
 use hobnob::protocol::text::visible;
+use hobnob::{ConversationRef, DeliveryState};
 use hobnob_control::wire::{MessageLine, Time};
 use jiff::civil::Date;
 use ratatui::style::{Modifier, Style};
@@ -234,11 +235,18 @@ impl<'a> Context<'a> {
                     .outbox
                     .deliveries
                     .text(message.id.0, &message.conversation.0, base);
-            suffix.push(self.dim(&format!(
-                "{} {}",
-                self.view.theme.delivery_sign(shown.state),
-                shown.words
-            )));
+            let waits = matches!(
+                (&message.conversation.0, shown.state),
+                (ConversationRef::Direct(peer), DeliveryState::Sent)
+                    if self.view.app.strangers.awaits_consent(*peer)
+            );
+            let words = if waits {
+                wording::SENT_AND_WAITING
+            } else {
+                &shown.words
+            };
+            let sign = self.view.theme.delivery_sign(shown.state);
+            suffix.push(self.dim(&format!("{sign} {words}")));
         }
         suffix
     }

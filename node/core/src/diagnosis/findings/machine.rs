@@ -47,6 +47,20 @@ pub enum MachineFinding {
     },
     /// The system does not report the free space.
     DiskUnknown {},
+    /// Strangers wrote to this node, and the user has not accepted them.
+    Requests {
+        /// The number of strangers.
+        strangers: u64,
+        /// What their messages take on disk.
+        bytes: u64,
+    },
+    /// Strangers wrote so much to this node that it stores nothing more of some of them.
+    RequestsFull {
+        /// The number of strangers.
+        strangers: u64,
+        /// What their messages take on disk.
+        bytes: u64,
+    },
     /// The program detected internal faults.
     InternalFaults {
         /// The number of faults since the program started.
@@ -56,7 +70,7 @@ pub enum MachineFinding {
 
 impl MachineFinding {
     pub(super) fn parts(&self) -> Parts {
-        use Verdict::{Fine, Problem, Unknown};
+        use Verdict::{Fine, Note, Problem, Unknown};
         match self {
             Self::PortOpen { .. } => (Subject::Port, Fine, "port-open"),
             Self::PortTaken { .. } => (Subject::Port, Problem, "port-taken"),
@@ -67,6 +81,8 @@ impl MachineFinding {
             Self::Disk { .. } => (Subject::Disk, Problem, "disk"),
             Self::DiskFree { .. } => (Subject::Disk, Fine, "disk-free"),
             Self::DiskUnknown {} => (Subject::Disk, Unknown, "disk-unknown"),
+            Self::Requests { .. } => (Subject::Disk, Note, "requests"),
+            Self::RequestsFull { .. } => (Subject::Disk, Problem, "requests-full"),
             Self::InternalFaults { .. } => (Subject::Program, Problem, "internal-faults"),
         }
     }

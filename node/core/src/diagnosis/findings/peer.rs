@@ -25,6 +25,11 @@ pub enum PeerFinding {
         /// The peer.
         peer: String,
     },
+    /// The peer's user has not accepted this node. Further direct messages wait until then.
+    AwaitsConsent {
+        /// The peer.
+        peer: String,
+    },
     /// The peer uses the name of another peer that the user has verified.
     NameTaken {
         /// The peer.
@@ -120,6 +125,7 @@ impl PeerFinding {
         match self {
             Self::YouBlocked { .. } => (Subject::Policy, Problem, "you-blocked"),
             Self::YouKicked { .. } => (Subject::Policy, Problem, "you-kicked"),
+            Self::AwaitsConsent { .. } => (Subject::Policy, Note, "awaits-consent"),
             Self::YouIgnore { .. } => (Subject::Policy, Note, "you-ignore"),
             Self::NameTaken { .. } => (Subject::Policy, Problem, "name-taken"),
             Self::BlockedYou { .. } => (Subject::Session, Problem, "blocked-you"),
