@@ -522,9 +522,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn peers_stand_in_columns() {
-        let peer = |byte: u8, name: &str, rtt_ms| PeerLine {
+    fn peer(byte: u8, name: &str, rtt_ms: Option<f64>) -> PeerLine {
+        PeerLine {
             peer: Text(PeerId::from_bytes([byte; 32])),
             nick: None,
             name: name.into(),
@@ -533,11 +532,52 @@ mod tests {
             addr: "10.0.0.2:4626".parse().ok(),
             rtt_ms,
             lost: false,
+            awaits_consent: false,
+            request: 0,
             policy: PolicyFields {
                 blocked: byte == 2,
                 ..PolicyFields::default()
             },
-        };
+        }
+    }
+
+    #[test]
+    fn a_message_shows_that_it_is_from_a_stranger_or_waits_for_one() {
+        let mut line = said(Body::Text("hi".into()));
+        line.reason = Some(WaitReason::Consent);
+        let waits = message(&line, &Names::default());
+        assert!(
+            waits.ends_with(" hi [sent: waiting to be accepted]"),
+            "{waits}"
+        );
+        (line.state, line.reason, line.request) = (None, None, true);
+        let request = message(&line, &Names::default());
+        assert!(request.ends_with(" hi [from a stranger]"), "{request}");
+    }
+
+    #[test]
+    fn contacts_and_strangers_who_wrote_are_listed() {
+        let (mut ann, bob, mut cat) = (
+            peer(1, "ann", None),
+            peer(2, "bob", None),
+            peer(3, "cat", None),
+        );
+        ann.policy.contact = true;
+        cat.request = 2;
+        let peers = [ann, bob, cat];
+        let listed = contacts_and_requests(&peers);
+        let id = |byte| PeerId::from_bytes([byte; 32]);
+        assert_eq!(
+            contacts(&listed),
+            [
+                format!("ann  online  {}  contact", id(1)),
+                format!("cat  online  {}  not accepted, 2 messages", id(3)),
+            ]
+        );
+    }
+
+    #[test]
+    fn peers_stand_in_columns() {
         let rows = peers(&[peer(1, "ann", Some(1.26)), peer(2, "bobby", None)]);
         let id = |byte| PeerId::from_bytes([byte; 32]);
         assert_eq!(
