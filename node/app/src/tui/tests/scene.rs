@@ -4,12 +4,12 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use hobnob::protocol::{Body, ContentHash, LogId, PeerId, RoomName, Target};
 use hobnob::{ConversationRef, DeliveryState, FileState, MessageId, PathKind, PeerState, RoomInfo};
 use hobnob_control::wire::{
-    AcceptFile, AnyRequest, Block, BodyFields, BroadcastMessage, DeclineFile, Diagnose, Diagnosis,
-    Done, FileLine, FileList, GetStatus, HistoryFilter, Ignore, JoinRoom, Kick, Kicked, ListFiles,
-    ListPeers, ListRooms, MessageLine, MessageList, OfferFields, OfferFile, PartRoom, PeerLine,
-    PeerList, Ping, PolicyFields, ReceiptLine, RelayLine, Resolve, Resolved, RoomList, SendMessage,
-    SentLine, SetNick, StatusLine, Subscribe, Text, Time, Unblock, Unignore, Verification, Verify,
-    Why, WireEvent,
+    AcceptContact, AcceptFile, AnyRequest, Block, BodyFields, BroadcastMessage, DeclineFile,
+    Diagnose, Diagnosis, Done, FileLine, FileList, GetStatus, HistoryFilter, Ignore, JoinRoom,
+    Kick, Kicked, ListFiles, ListPeers, ListRooms, MessageLine, MessageList, OfferFields,
+    OfferFile, PartRoom, PeerLine, PeerList, Ping, PolicyFields, ReceiptLine, RelayLine,
+    RemoveContact, Resolve, Resolved, RoomList, SendMessage, SentLine, SetNick, StatusLine,
+    Subscribe, Text, Time, Unblock, Unignore, Verification, Verify, Why, WireEvent,
 };
 use jiff::tz::TimeZone;
 use ratatui::Terminal;
@@ -366,7 +366,9 @@ impl Scene {
             AnyRequest::SetNick(SetNick { .. }) => value(&Done {}),
             AnyRequest::BroadcastMessage(request) => Ok(self.broadcast(request)),
             AnyRequest::SendMessage(request) => self.send_to_peer(request),
-            AnyRequest::Ignore(Ignore { target })
+            AnyRequest::AcceptContact(AcceptContact { target })
+            | AnyRequest::RemoveContact(RemoveContact { target })
+            | AnyRequest::Ignore(Ignore { target })
             | AnyRequest::Unignore(Unignore { target })
             | AnyRequest::Block(Block { target })
             | AnyRequest::Unblock(Unblock { target }) => value(self.known(&target.0)?),
