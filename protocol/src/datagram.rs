@@ -7,8 +7,10 @@
 //! | 0x00..=0x03, with the magic cookie | STUN (RFC 8489 section 5) |
 //! | 0x10 | channel frame: a [`ChannelId`], then one QUIC datagram between the two ends |
 //! | 0x11 | probe: opens a NAT and shows that it is open, see [`Probe`] |
+//! | 0x13 | address check: asks which node answers at an address, see [`AddressCheck`] |
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use crate::identity::PeerId;
 
@@ -17,6 +19,9 @@ pub const CHANNEL: u8 = 0x10;
 
 /// First byte of a probe.
 pub const PROBE: u8 = 0x11;
+
+/// First byte of an address check.
+pub const ADDRESS_CHECK: u8 = 0x13;
 
 /// Bytes before the inner datagram of a channel frame: [`CHANNEL`] and a channel id.
 pub const CHANNEL_HEADER: usize = 9;
@@ -35,6 +40,8 @@ pub enum Class {
     Channel,
     /// A probe of the right length.
     Probe,
+    /// An address check of the right length.
+    AddressCheck,
     /// No known kind, or too short for its kind.
     Unknown,
 }
@@ -47,6 +54,7 @@ impl Class {
             Some(0x00..=0x03) if datagram.get(4..8) == Some(&STUN_COOKIE) => Class::Stun,
             Some(&CHANNEL) if datagram.len() > CHANNEL_HEADER => Class::Channel,
             Some(&PROBE) if datagram.len() == Probe::LEN => Class::Probe,
+            Some(&ADDRESS_CHECK) if datagram.len() == AddressCheck::LEN => Class::AddressCheck,
             Some(_) | None => Class::Unknown,
         }
     }
@@ -123,9 +131,95 @@ impl Probe {
     }
 }
 
+/// Asks which node answers at an address, before the address is dialed. A dial sends several
+/// kilobytes, so an address that only a stranger named is checked first.
+///
+/// The answer is as long as the question, so nodes cannot be used to amplify traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressCheck {
+    /// A question. The asking node recognizes its own token.
+    Question(CheckToken),
+    /// An answer: the token of the question, and a hash that only the answering node's id fits.
+    Answer(CheckToken, [u8; AddressCheck::TAG_LEN]),
+}
+
+/// Ties the answer to an address check to the question, and both to one address.
+pub type CheckToken = [u8; 16];
+
+impl AddressCheck {
+    /// Length of an address check on the wire.
+    pub const LEN: usize = 26;
+
+    /// Length of the hash in an answer. A question has as many zeros in its place.
+    pub const TAG_LEN: usize = 8;
+
+    /// The token for questions to an address. Only a machine that received the question knows it,
+    /// so nobody can answer for another address.
+    pub fn token(secret: &[u8; 32], to: SocketAddr) -> CheckToken {
+        let hash = blake3::keyed_hash(secret, to.to_string().as_bytes());
+        std::array::from_fn(|i| hash.as_bytes()[i])
+    }
+
+    /// The answer of a node to a question with this token.
+    pub fn answer(token: CheckToken, id: PeerId) -> Self {
+        let hash = blake3::derive_key(
+            "hobnob 1 address check",
+            &[&token[..], id.as_bytes()].concat(),
+        );
+        AddressCheck::Answer(token, std::array::from_fn(|i| hash[i]))
+    }
+
+    /// The datagram.
+    pub fn encode(&self) -> [u8; Self::LEN] {
+        let (kind, token, tag) = match self {
+            AddressCheck::Question(token) => (0, token, &[0; Self::TAG_LEN]),
+            AddressCheck::Answer(token, tag) => (1, token, tag),
+        };
+        let mut bytes = [0; Self::LEN];
+        (bytes[0], bytes[1]) = (ADDRESS_CHECK, kind);
+        bytes[2..18].copy_from_slice(token);
+        bytes[18..].copy_from_slice(tag);
+        bytes
+    }
+
+    /// Decodes a datagram of class [`Class::AddressCheck`].
+    pub fn decode(datagram: &[u8]) -> Option<AddressCheck> {
+        let (&[ADDRESS_CHECK, kind], rest) = datagram.split_at_checked(2)? else {
+            return None;
+        };
+        let (token, tag) = rest.split_at_checked(16)?;
+        let (token, tag) = (token.try_into().ok()?, tag.try_into().ok()?);
+        match kind {
+            0 => Some(AddressCheck::Question(token)),
+            1 => Some(AddressCheck::Answer(token, tag)),
+            _ => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_check_decodes_and_its_answer_fits_one_node() {
+        let to = SocketAddr::from(([192, 0, 2, 1], 4626));
+        let token = AddressCheck::token(&[7; 32], to);
+        let [ann, bob] = [1, 2].map(|n| PeerId::from_bytes([n; 32]));
+        let answer = AddressCheck::answer(token, ann);
+        assert_ne!(answer, AddressCheck::answer(token, bob));
+        for check in [AddressCheck::Question(token), answer] {
+            let bytes = check.encode();
+            assert_eq!(Class::of(&bytes), Class::AddressCheck);
+            assert_eq!(AddressCheck::decode(&bytes), Some(check));
+            assert_eq!(Class::of(&bytes[1..]), Class::Unknown);
+        }
+        let mut other_kind = answer.encode();
+        other_kind[1] = 2;
+        assert_eq!(AddressCheck::decode(&other_kind), None);
+        let elsewhere = SocketAddr::from(([192, 0, 2, 1], 4627));
+        assert_ne!(AddressCheck::token(&[7; 32], elsewhere), token);
+    }
 
     #[test]
     fn classes_by_first_byte() {

@@ -4,6 +4,7 @@
 //! Most machines have one shape: call `handle(now, input)`, then `poll_output()` until it returns
 //! `None`, then sleep until `poll_timeout()`.
 
+pub mod address_checks;
 pub mod commit;
 pub mod diagnosis;
 mod name_keys;
