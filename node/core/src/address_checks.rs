@@ -1,158 +1,371 @@
-//! Checks whether a hobnob answers at an address before the node dials it.
+//! Checks which node answers at an address before that address is dialed.
 //!
-//! An address that mDNS or a peer names is a claim: anybody can name the address of somebody else. A
-//! dial sends several kilobytes, so a claim is first checked with a datagram of a few bytes. Only an
-//! address that answers is dialed. The checks have limits for each host, for each network and in
-//! all, so that claims cannot aim many nodes at one victim. Addresses that answered in an earlier
-//! session, or that the user typed, need no check.
+//! An address that mDNS or a peer names is only a claim: anybody can name the address of somebody
+//! else. A dial sends several kilobytes, so the claim is checked first with a datagram of
+//! [`AddressCheck::LEN`] bytes. The claim holds if the claimed peer answers. All checks share one
+//! budget, with limits for each host, for each network and in all.
 //!
-//! Which claims are accepted at all is not decided here but by the engine: the rules depend on
-//! interfaces and on who makes the claim.
+//! The engine decides which claims it accepts, because that depends on interfaces and on who makes
+//! the claim. Addresses that the user typed, or that answered in an earlier session, need no check.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use hobnob_protocol::PeerId;
-use hobnob_protocol::datagram::AddressCheck;
+use hobnob_protocol::datagram::{AddressCheck, CheckToken};
+use hobnob_protocol::{PORT_NODE, PeerId};
 
 use super::{Now, Rng};
 
-/// Addresses that are being checked at most. Beyond, the one with the most unanswered checks makes
-/// room.
+/// Maximum addresses under check. One more replaces the address that is least likely to answer.
 pub const CHECKED_MAX: usize = 4_096;
 
-/// Peers that may claim one address at the same time. Beyond, further claims are dropped.
-pub const CLAIMS_PER_ADDR_MAX: usize = 8;
+/// Maximum peers that are claimed to be at one address. One more replaces any of them.
+pub const CLAIMS_PER_ADDR_MAX: usize = 32;
 
-/// Checks a second, in all, and how many may be sent at once after a quiet time.
+/// Checks in all.
 pub const CHECKS: Rate = Rate {
-    per_second: 50,
-    burst: 100,
+    per_second: 64,
+    burst: 256,
 };
 
-/// Checks to one host, whatever its port.
+/// Checks of one host, whatever the port.
 pub const CHECKS_PER_HOST: Rate = Rate {
-    per_second: 1,
-    burst: 16,
+    per_second: 2,
+    burst: 32,
 };
 
-/// Checks to one network: an IPv4 /24 or an IPv6 /56.
+/// Checks of one network: an IPv4 /24 or an IPv6 /56.
 pub const CHECKS_PER_NETWORK: Rate = Rate {
-    per_second: 20,
-    burst: 64,
+    per_second: 32,
+    burst: 128,
 };
 
-/// Hosts and networks whose rates are remembered, each. Beyond, the one used least recently is
-/// forgotten.
-pub const RATES_MAX: usize = 1_024;
+/// Unanswered checks after which a peer's claim about an address is dropped.
+pub const CHECKS_OF_PEERS_CLAIM: usize = 3;
 
-/// Waits before the second and the third check. After the third, the claim has failed once.
-const RETRY_AFTER: [Duration; 3] = [
-    Duration::from_millis(300),
-    Duration::from_millis(900),
-    Duration::from_secs(2),
+/// Unanswered checks after which the claim of an mDNS record is dropped, if the record has not
+/// expired before. The last one is sent an hour after the first.
+pub const CHECKS_OF_RECORDS_CLAIM: usize = 8;
+
+/// The waits between the checks of one address, in milliseconds.
+const WAITS_MS: [u64; CHECKS_OF_RECORDS_CLAIM] = [
+    400, 1_500, 5_000, 30_000, 120_000, 900_000, 2_700_000, 10_000,
 ];
 
-/// A claim that failed is checked again after this time, doubled each time, …
-const AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// While checks wait for the budget, how often to look whether it allows one.
+const BUDGET_EVERY: Duration = Duration::from_millis(50);
 
-/// … until it has failed so often: then it is forgotten.
-pub const FAILURES_MAX: u32 = 3;
+/// When so many hosts or networks have used their budget lately, those that regained all of it are
+/// forgotten. The overall budget keeps the number of the others below this.
+const BUDGETS_SWEPT_AT: usize = 1_024;
 
-/// How long an address is not checked for other peers after one of another identity answered there.
-pub const WRONG_PEER_FOR: Duration = Duration::from_secs(600);
-
-/// Addresses remembered as those of another identity. Beyond, the oldest is forgotten.
-const WRONG_MAX: usize = 1_024;
-
-/// How many in a second, and how many at once.
+/// A number per second, and how much of it may be saved up.
 #[derive(Debug, Clone, Copy)]
 pub struct Rate {
     /// Regained in each second.
     pub per_second: u32,
-    /// After a quiet time.
+    /// Available after a quiet time.
     pub burst: u32,
 }
 
-/// What a check and its answer contain.
-pub type CheckToken = [u8; AddressCheck::TOKEN_LEN];
+/// Who claims that a peer is at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// A peer, in a session.
+    Peer,
+    /// An mDNS record. [`AddressChecks::withdraw`] ends the claim when the record expires.
+    Record,
+}
 
-/// What the engine does.
+/// An action for the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// Send a check with this token to the address.
+    /// Send a question with this token to the address.
     Check(SocketAddr, CheckToken),
-    /// A hobnob answers at this address: it may be dialed for the peer.
+    /// The peer answers at this address: it may be dialed there.
     Answers(PeerId, SocketAddr),
 }
 
-/// A token bucket.
-#[derive(Debug, Clone, Copy)]
-struct Bucket {
-    /// In thousandths.
-    left: u64,
-    at: Duration,
-}
-
-impl Bucket {
-    fn full(rate: Rate, now: Duration) -> Self {
-        Self {
-            left: u64::from(rate.burst) * 1_000,
-            at: now,
-        }
-    }
-
-    fn refill(&mut self, rate: Rate, now: Duration) {
-        let millis = u64::try_from(now.saturating_sub(self.at).as_millis()).unwrap_or(u64::MAX);
-        let regained = millis.saturating_mul(u64::from(rate.per_second));
-        self.left = self
-            .left
-            .saturating_add(regained)
-            .min(u64::from(rate.burst) * 1_000);
-        self.at = now;
-    }
-
-    fn has_one(&self) -> bool {
-        self.left >= 1_000
-    }
-
-    fn take(&mut self) {
-        self.left = self.left.saturating_sub(1_000);
-    }
-}
-
-/// The rates of hosts or of networks.
+/// The checks of all addresses. See the module's doc.
 #[derive(Debug)]
-struct Rates<K> {
-    rate: Rate,
-    of: BTreeMap<K, Bucket>,
+pub struct AddressChecks {
+    /// Makes the tokens of the questions.
+    secret: [u8; 32],
+    rng: Rng,
+    budget: Budget,
+    checked: BTreeMap<SocketAddr, Checked>,
+    /// Addresses that wait for the budget, the most promising one first.
+    ready: BTreeSet<(Rank, SocketAddr)>,
+    /// Addresses that wait for an answer, with the time of their next check.
+    timers: BTreeSet<(Duration, SocketAddr)>,
+    /// When to look at `ready` again.
+    budget_at: Duration,
+    outputs: VecDeque<Output>,
 }
 
-impl<K: Ord + Copy> Rates<K> {
-    fn new(rate: Rate) -> Self {
+/// The order in which addresses get the budget: those that were checked least first, then the
+/// usual port, then in random order. So a true claim soon has its turn among many false ones.
+type Rank = (usize, bool, u64);
+
+/// One address under check.
+#[derive(Debug)]
+struct Checked {
+    claims: Vec<(PeerId, Source)>,
+    /// Questions that were sent.
+    sent: usize,
+    place: Place,
+}
+
+/// Where an address waits.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Ready(Rank),
+    Timer(Duration),
+}
+
+impl AddressChecks {
+    /// No claims yet. The secret must be random: it keeps others from answering questions that they
+    /// did not receive.
+    pub fn new(secret: [u8; 32], rng: Rng) -> Self {
         Self {
-            rate,
-            of: BTreeMap::new(),
+            secret,
+            rng,
+            budget: Budget::default(),
+            checked: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            budget_at: Duration::ZERO,
+            outputs: VecDeque::new(),
         }
     }
 
-    fn of(&mut self, key: K, now: Duration) -> &mut Bucket {
-        if self.of.len() >= RATES_MAX && !self.of.contains_key(&key) {
-            let oldest = self.of.iter().min_by_key(|(_, bucket)| bucket.at);
-            let oldest = *oldest.expect("RATES_MAX is not 0").0;
-            self.of.remove(&oldest);
+    /// A peer is claimed to be at an address.
+    pub fn claim(&mut self, now: Now, peer: PeerId, addr: SocketAddr, source: Source) {
+        if let Some(checked) = self.checked.get_mut(&addr) {
+            checked.claims.retain(|(claimed, _)| *claimed != peer);
+            if checked.claims.len() >= CLAIMS_PER_ADDR_MAX {
+                let any = self.rng.below(CLAIMS_PER_ADDR_MAX as u64);
+                checked
+                    .claims
+                    .swap_remove(usize::try_from(any).expect("a small number"));
+            }
+            return checked.claims.push((peer, source));
         }
-        let rate = self.rate;
-        let bucket = self.of.entry(key).or_insert(Bucket::full(rate, now));
-        bucket.refill(rate, now);
-        bucket
+        if self.checked.len() >= CHECKED_MAX {
+            self.drop_unlikeliest();
+        }
+        let checked = Checked {
+            claims: vec![(peer, source)],
+            sent: 0,
+            place: Place::Timer(now.mono),
+        };
+        self.checked.insert(addr, checked);
+        self.timers.insert((now.mono, addr));
+        if self.budget.allows(now.mono, addr.ip()) {
+            self.ask(addr, now.mono);
+        } else {
+            self.make_ready(addr);
+        }
+    }
+
+    /// The mDNS record that claimed this has expired.
+    pub fn withdraw(&mut self, peer: PeerId, addr: SocketAddr) {
+        let Some(checked) = self.checked.get_mut(&addr) else {
+            return;
+        };
+        checked
+            .claims
+            .retain(|claim| *claim != (peer, Source::Record));
+        if checked.claims.is_empty() {
+            self.forget(addr);
+        }
+    }
+
+    /// An answer arrived from this address. Only an answer to a question of this node counts.
+    pub fn answered(&mut self, from: SocketAddr, answer: AddressCheck) {
+        let token = AddressCheck::token(&self.secret, from);
+        let Some(checked) = self.checked.get(&from).filter(|checked| checked.sent > 0) else {
+            return;
+        };
+        if !matches!(answer, AddressCheck::Answer(of, _) if of == token) {
+            return;
+        }
+        // The node at this address is known now: every claim about another peer is false.
+        let true_claim = checked
+            .claims
+            .iter()
+            .find(|(peer, _)| AddressCheck::answer(token, *peer) == answer);
+        if let Some((peer, _)) = true_claim {
+            self.outputs.push_back(Output::Answers(*peer, from));
+        }
+        self.forget(from);
+    }
+
+    /// The time returned by [`AddressChecks::poll_timeout`] has passed.
+    pub fn time_out(&mut self, now: Now) {
+        let now = now.mono;
+        while let Some(&(at, addr)) = self.timers.first()
+            && at <= now
+        {
+            self.timers.pop_first();
+            if self.drop_unanswered_claims(addr) {
+                self.make_ready(addr);
+            }
+        }
+        if self.budget_at <= now {
+            self.budget_at = now + BUDGET_EVERY;
+            self.ask_ready(now);
+        }
+    }
+
+    /// The next action, if any.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`AddressChecks::time_out`].
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        let ready = (!self.ready.is_empty()).then_some(self.budget_at);
+        let timer = self.timers.first().map(|(at, _)| *at);
+        ready.into_iter().chain(timer).min()
+    }
+
+    /// Addresses under check.
+    pub fn len(&self) -> usize {
+        self.checked.len()
+    }
+
+    /// Whether no address is under check.
+    pub fn is_empty(&self) -> bool {
+        self.checked.is_empty()
+    }
+
+    fn ask_ready(&mut self, now: Duration) {
+        let mut asked = Vec::new();
+        for (_, addr) in &self.ready {
+            if !self.budget.allows_any(now) {
+                break;
+            }
+            if self.budget.allows(now, addr.ip()) {
+                asked.push(*addr);
+            }
+        }
+        for addr in asked {
+            let place = self.checked[&addr].place;
+            let Place::Ready(rank) = place else {
+                unreachable!("it was found among those that are ready");
+            };
+            self.ready.remove(&(rank, addr));
+            self.ask(addr, now);
+        }
+    }
+
+    /// Sends a question that the budget has allowed. The address is in no queue, or in that of the
+    /// timers.
+    fn ask(&mut self, addr: SocketAddr, now: Duration) {
+        let checked = self.checked.get_mut(&addr).expect("callers found it");
+        if let Place::Timer(at) = checked.place {
+            self.timers.remove(&(at, addr));
+        }
+        let wait = WAITS_MS[checked.sent.min(WAITS_MS.len() - 1)];
+        checked.sent += 1;
+        let next = now + Duration::from_millis(wait);
+        checked.place = Place::Timer(next);
+        self.timers.insert((next, addr));
+        let token = AddressCheck::token(&self.secret, addr);
+        self.outputs.push_back(Output::Check(addr, token));
+    }
+
+    /// Moves an address from the timers to those that wait for the budget.
+    fn make_ready(&mut self, addr: SocketAddr) {
+        let order = self.rng.draw();
+        let checked = self.checked.get_mut(&addr).expect("callers found it");
+        if let Place::Timer(at) = checked.place {
+            self.timers.remove(&(at, addr));
+        }
+        let rank = (checked.sent, addr.port() != PORT_NODE, order);
+        checked.place = Place::Ready(rank);
+        self.ready.insert((rank, addr));
+    }
+
+    /// Drops the claims for which enough questions were sent in vain. Returns whether any is left.
+    fn drop_unanswered_claims(&mut self, addr: SocketAddr) -> bool {
+        let checked = self.checked.get_mut(&addr).expect("it has a timer");
+        let sent = checked.sent;
+        checked.claims.retain(|(_, source)| {
+            sent < match source {
+                Source::Peer => CHECKS_OF_PEERS_CLAIM,
+                Source::Record => CHECKS_OF_RECORDS_CLAIM,
+            }
+        });
+        let any = !checked.claims.is_empty();
+        if !any {
+            self.checked.remove(&addr);
+        }
+        any
+    }
+
+    fn forget(&mut self, addr: SocketAddr) {
+        let checked = self.checked.remove(&addr).expect("callers found it");
+        match checked.place {
+            Place::Ready(rank) => self.ready.remove(&(rank, addr)),
+            Place::Timer(at) => self.timers.remove(&(at, addr)),
+        };
+    }
+
+    /// Makes room for another address. An address whose next check is far away has not answered
+    /// several; without such an address, the last in the queue for the budget goes.
+    fn drop_unlikeliest(&mut self) {
+        let last_timer = self.timers.last().map(|(_, addr)| *addr);
+        let last_ready = self.ready.last().map(|(_, addr)| *addr);
+        let candidates = last_timer.into_iter().chain(last_ready);
+        let sent = |addr: &SocketAddr| self.checked[addr].sent;
+        let unlikeliest = candidates.max_by_key(sent);
+        self.forget(unlikeliest.expect("each address is in one of the queues"));
     }
 }
 
-/// The network of a host, for a limit that a whole network shares.
-pub fn network_of(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
+/// What may be sent to addresses that have not answered.
+#[derive(Debug)]
+struct Budget {
+    all: Bucket,
+    hosts: Buckets,
+    networks: Buckets,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            all: Bucket::full(CHECKS, Duration::ZERO),
+            hosts: Buckets::new(CHECKS_PER_HOST),
+            networks: Buckets::new(CHECKS_PER_NETWORK),
+        }
+    }
+}
+
+impl Budget {
+    fn allows_any(&mut self, now: Duration) -> bool {
+        self.all.refill(CHECKS, now);
+        self.all.has_one()
+    }
+
+    /// Whether a datagram may be sent to this host now. If so, it counts as sent.
+    fn allows(&mut self, now: Duration, host: IpAddr) -> bool {
+        let (all, network) = (self.allows_any(now), network_of(host));
+        let allowed = all && self.hosts.has_one(host, now) && self.networks.has_one(network, now);
+        if allowed {
+            self.all.take();
+            self.hosts.take(host);
+            self.networks.take(network);
+        }
+        allowed
+    }
+}
+
+/// The network of a host, for a limit that the whole network shares.
+fn network_of(host: IpAddr) -> IpAddr {
+    match host.to_canonical() {
         IpAddr::V4(v4) => {
             let [a, b, c, _] = v4.octets();
             IpAddr::from([a, b, c, 0])
@@ -165,191 +378,75 @@ pub fn network_of(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// One address that peers are claimed to be at.
-#[derive(Debug)]
-struct Checked {
-    /// Until when each claim holds.
-    claims: BTreeMap<PeerId, Duration>,
-    /// Checks of this round that were sent.
-    sent: u32,
-    failures: u32,
-    next_at: Duration,
+/// A token bucket.
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    thousandths: u64,
+    at: Duration,
 }
 
-impl Checked {
-    fn is_due(&self, now: Duration) -> bool {
-        self.next_at <= now
-    }
-}
-
-/// All checks. See the module's documentation.
-#[derive(Debug)]
-pub struct AddressChecks {
-    /// Makes the tokens of the checks.
-    secret: [u8; 32],
-    rng: Rng,
-    all: Bucket,
-    hosts: Rates<IpAddr>,
-    networks: Rates<IpAddr>,
-    checked: BTreeMap<SocketAddr, Checked>,
-    /// Since when an address is known to be another peer's.
-    wrong: BTreeMap<SocketAddr, Duration>,
-    outputs: VecDeque<Output>,
-}
-
-impl AddressChecks {
-    /// No claims yet. The secret keeps others from answering checks that they did not receive.
-    pub fn new(secret: [u8; 32], rng: Rng) -> Self {
+impl Bucket {
+    fn full(rate: Rate, now: Duration) -> Self {
         Self {
-            secret,
-            rng,
-            all: Bucket::full(CHECKS, Duration::ZERO),
-            hosts: Rates::new(CHECKS_PER_HOST),
-            networks: Rates::new(CHECKS_PER_NETWORK),
-            checked: BTreeMap::new(),
-            wrong: BTreeMap::new(),
-            outputs: VecDeque::new(),
+            thousandths: u64::from(rate.burst) * 1_000,
+            at: now,
         }
     }
 
-    /// A peer is claimed to be at an address. The claim expires after `for_`.
-    pub fn claim(&mut self, now: Now, peer: PeerId, addr: SocketAddr, for_: Duration) {
-        let now = now.mono;
-        let is_wrong = |since: &Duration| now < *since + WRONG_PEER_FOR;
-        if self.wrong.get(&addr).is_some_and(is_wrong) {
-            return;
-        }
-        if !self.checked.contains_key(&addr) {
-            self.make_room();
-            let checked = Checked {
-                claims: BTreeMap::new(),
-                sent: 0,
-                failures: 0,
-                next_at: now,
-            };
-            self.checked.insert(addr, checked);
-        }
-        let checked = self.checked.get_mut(&addr).expect("inserted above");
-        if checked.claims.len() < CLAIMS_PER_ADDR_MAX || checked.claims.contains_key(&peer) {
-            checked.claims.insert(peer, now + for_);
-        }
-        self.all.refill(CHECKS, now);
-        if self.checked[&addr].is_due(now) && self.all.has_one() {
-            self.send_one(addr, now);
+    fn refill(&mut self, rate: Rate, now: Duration) {
+        let millis = now.saturating_sub(self.at).as_millis();
+        let regained = millis.saturating_mul(rate.per_second.into());
+        let most = u64::from(rate.burst) * 1_000;
+        self.thousandths = u64::try_from(regained)
+            .unwrap_or(most)
+            .saturating_add(self.thousandths)
+            .min(most);
+        // Less than a millisecond adds nothing, so it must not be lost either.
+        if millis > 0 {
+            self.at = now;
         }
     }
 
-    /// The answer to a check arrived from this address. Returns whether the token is that of a
-    /// check.
-    pub fn answered(&mut self, from: SocketAddr, token: CheckToken) -> bool {
-        if token != AddressCheck::token(&self.secret, from) {
-            return false;
-        }
-        let Some(checked) = self.checked.remove(&from) else {
-            // A second answer, or one that came after the claim had expired.
-            return true;
-        };
-        let peers: BTreeSet<_> = checked.claims.into_keys().collect();
-        let answers = peers.into_iter().map(|peer| Output::Answers(peer, from));
-        self.outputs.extend(answers);
-        true
+    fn has_one(&self) -> bool {
+        self.thousandths >= 1_000
     }
 
-    /// A dial has shown that another peer than the claimed one is at this address.
-    pub fn wrong_peer(&mut self, now: Now, addr: SocketAddr) {
-        self.checked.remove(&addr);
-        if self.wrong.len() >= WRONG_MAX {
-            let oldest = self.wrong.iter().min_by_key(|(_, since)| **since);
-            let oldest = *oldest.expect("WRONG_MAX is not 0").0;
-            self.wrong.remove(&oldest);
-        }
-        self.wrong.insert(addr, now.mono);
+    fn take(&mut self) {
+        self.thousandths -= 1_000;
     }
+}
 
-    /// It is later than [`AddressChecks::poll_timeout`] said.
-    pub fn time_out(&mut self, now: Now) {
-        self.send_due(now.mono);
-    }
+/// The buckets of hosts or networks. One that is not listed is full.
+#[derive(Debug)]
+struct Buckets {
+    rate: Rate,
+    of: BTreeMap<IpAddr, Bucket>,
+}
 
-    /// What to do next.
-    pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
-    }
-
-    /// When to call [`AddressChecks::time_out`].
-    pub fn poll_timeout(&self) -> Option<Duration> {
-        self.checked.values().map(|checked| checked.next_at).min()
-    }
-
-    /// Forgets the address that is least likely to answer, if there is no room for another.
-    fn make_room(&mut self) {
-        if self.checked.len() < CHECKED_MAX {
-            return;
-        }
-        let unlikeliest = |checked: &Checked| (checked.failures, checked.sent, checked.next_at);
-        let worst = self.checked.iter().max_by_key(|(_, c)| unlikeliest(c));
-        let worst = *worst.expect("CHECKED_MAX is not 0").0;
-        self.checked.remove(&worst);
-    }
-
-    /// Sends the checks that are due, as far as the rates allow. Addresses that were checked least
-    /// come first, in random order: so a new claim soon gets its turn among many false ones.
-    fn send_due(&mut self, now: Duration) {
-        self.expire(now);
-        self.all.refill(CHECKS, now);
-        let due = self.checked.iter().filter(|(_, c)| c.is_due(now));
-        let rng = &mut self.rng;
-        let mut due: Vec<_> = due
-            .map(|(addr, c)| (c.failures, c.sent, rng.draw(), *addr))
-            .collect();
-        due.sort_unstable();
-        for (.., addr) in due {
-            if self.all.has_one() {
-                self.send_one(addr, now);
-            } else {
-                // It waits for the next token of the common rate.
-                let wait = Duration::from_millis(1_000 / u64::from(CHECKS.per_second));
-                self.get_mut(addr).next_at = now + wait;
-            }
+impl Buckets {
+    fn new(rate: Rate) -> Self {
+        Self {
+            rate,
+            of: BTreeMap::new(),
         }
     }
 
-    fn send_one(&mut self, addr: SocketAddr, now: Duration) {
-        let host = addr.ip().to_canonical();
-        let allowed =
-            self.hosts.of(host, now).has_one() && self.networks.of(network_of(host), now).has_one();
-        if !allowed {
-            // The host's rate is the slowest: it has another check after a second.
-            self.get_mut(addr).next_at = now + Duration::from_secs(1);
-            return;
+    fn has_one(&mut self, key: IpAddr, now: Duration) -> bool {
+        let rate = self.rate;
+        if self.of.len() >= BUDGETS_SWEPT_AT {
+            let full = u64::from(rate.burst) * 1_000;
+            self.of.retain(|_, bucket| {
+                bucket.refill(rate, now);
+                bucket.thousandths < full
+            });
         }
-        self.all.take();
-        self.hosts.of(host, now).take();
-        self.networks.of(network_of(host), now).take();
-        let checked = self.get_mut(addr);
-        checked.next_at = now + RETRY_AFTER[checked.sent.min(2) as usize];
-        checked.sent += 1;
-        let token = AddressCheck::token(&self.secret, addr);
-        self.outputs.push_back(Output::Check(addr, token));
+        let bucket = self.of.entry(key).or_insert(Bucket::full(rate, now));
+        bucket.refill(rate, now);
+        bucket.has_one()
     }
 
-    /// Drops claims that have expired, and counts rounds of checks that nobody answered.
-    fn expire(&mut self, now: Duration) {
-        self.checked.retain(|_, checked| {
-            checked.claims.retain(|_, until| now < *until);
-            if checked.sent >= 3 && checked.next_at <= now {
-                checked.failures += 1;
-                checked.sent = 0;
-                checked.next_at = now + AGAIN_AFTER * (1 << checked.failures.min(FAILURES_MAX));
-            }
-            !checked.claims.is_empty() && checked.failures < FAILURES_MAX
-        });
-    }
-
-    fn get_mut(&mut self, addr: SocketAddr) -> &mut Checked {
-        self.checked
-            .get_mut(&addr)
-            .expect("the address is one of those being checked")
+    fn take(&mut self, key: IpAddr) {
+        self.of.get_mut(&key).expect("it had one").take();
     }
 }
 
@@ -357,7 +454,7 @@ impl AddressChecks {
 mod tests {
     use super::*;
 
-    const TTL: Duration = Duration::from_secs(120);
+    const SECRET: [u8; 32] = [7; 32];
 
     struct Checks {
         checks: AddressChecks,
@@ -370,15 +467,20 @@ mod tests {
         PeerId::from_bytes(bytes)
     }
 
+    /// An address in 10.0.0.0/8.
     fn addr(host: u32, port: u16) -> SocketAddr {
         let [_, b, c, d] = host.to_be_bytes();
         SocketAddr::from(([10, b, c, d], port))
     }
 
+    fn answer(addr: SocketAddr, peer: PeerId) -> AddressCheck {
+        AddressCheck::answer(AddressCheck::token(&SECRET, addr), peer)
+    }
+
     impl Checks {
         fn new() -> Self {
             Self {
-                checks: AddressChecks::new([7; 32], Rng::new(1)),
+                checks: AddressChecks::new(SECRET, Rng::new(1)),
                 now: Duration::ZERO,
             }
         }
@@ -390,16 +492,17 @@ mod tests {
             }
         }
 
-        fn claim(&mut self, peer: PeerId, addr: SocketAddr) -> Vec<Output> {
-            self.checks.claim(self.now(), peer, addr, TTL);
-            self.outputs()
+        /// Claims that the peer is at the address. Returns the number of checks sent.
+        fn claim(&mut self, peer: PeerId, addr: SocketAddr, source: Source) -> usize {
+            self.checks.claim(self.now(), peer, addr, source);
+            self.outputs().len()
         }
 
         fn outputs(&mut self) -> Vec<Output> {
             std::iter::from_fn(|| self.checks.poll_output()).collect()
         }
 
-        /// Runs for so long, and returns what was sent.
+        /// Returns what is sent in a span of time.
         fn run(&mut self, time: Duration) -> Vec<Output> {
             let end = self.now + time;
             let mut outputs = Vec::new();
@@ -413,77 +516,108 @@ mod tests {
         }
     }
 
-    fn token(output: &Output) -> CheckToken {
-        match output {
-            Output::Check(_, token) => *token,
-            Output::Answers(..) => panic!("not a check: {output:?}"),
-        }
+    const HOURS: Duration = Duration::from_secs(10_000);
+
+    #[test]
+    fn an_address_at_which_the_claimed_peer_answers_may_be_dialed() {
+        let mut checks = Checks::new();
+        let (ann, at) = (peer(1), addr(1, 1));
+        assert_eq!(checks.claim(ann, at, Source::Peer), 1);
+        let forged = AddressCheck::answer([0; 16], ann);
+        checks.checks.answered(at, forged);
+        checks.checks.answered(addr(2, 1), answer(at, ann));
+        assert_eq!(checks.outputs(), [], "it was not asked, or not there");
+        checks.checks.answered(at, answer(at, ann));
+        assert_eq!(checks.outputs(), [Output::Answers(ann, at)]);
+        assert_eq!(checks.run(HOURS), [], "nothing is left to check");
     }
 
     #[test]
-    fn an_address_that_answers_may_be_dialed() {
+    fn of_many_claims_about_one_address_only_the_true_one_leads_to_a_dial() {
         let mut checks = Checks::new();
-        let sent = checks.claim(peer(1), addr(1, 1));
-        assert_eq!(sent.len(), 1);
-        assert!(
-            !checks.checks.answered(addr(1, 1), [0; 16]),
-            "a wrong token"
-        );
-        assert!(!checks.checks.answered(addr(2, 1), token(&sent[0])));
-        assert!(checks.checks.answered(addr(1, 1), token(&sent[0])));
-        assert_eq!(checks.outputs(), [Output::Answers(peer(1), addr(1, 1))]);
-        assert_eq!(checks.run(TTL), [], "nothing is left to check");
+        let (bob, at) = (peer(20), addr(1, 1));
+        let sent: usize = (0..30)
+            .map(|n| checks.claim(peer(n), at, Source::Record))
+            .sum();
+        assert_eq!(sent, 1);
+        checks.checks.answered(at, answer(at, bob));
+        assert_eq!(checks.outputs(), [Output::Answers(bob, at)]);
     }
 
     #[test]
-    fn an_address_that_does_not_answer_is_checked_nine_times_and_forgotten() {
+    fn a_node_that_nobody_was_claimed_to_be_is_not_dialed() {
         let mut checks = Checks::new();
-        let first = checks.claim(peer(1), addr(1, 1)).len();
-        assert_eq!(first + checks.run(TTL).len(), 9);
+        checks.claim(peer(1), addr(1, 1), Source::Record);
+        checks
+            .checks
+            .answered(addr(1, 1), answer(addr(1, 1), peer(2)));
+        assert_eq!(checks.outputs(), []);
         assert_eq!(checks.checks.poll_timeout(), None);
     }
 
     #[test]
-    fn a_claim_ends_when_its_record_expires() {
-        let mut checks = Checks::new();
-        checks
-            .checks
-            .claim(checks.now(), peer(1), addr(1, 1), Duration::from_secs(1));
-        assert!(checks.outputs().len() + checks.run(TTL).len() < 9);
+    fn what_a_peer_claims_is_checked_three_times_and_what_a_record_claims_eight_times() {
+        for (source, expected) in [(Source::Peer, 3), (Source::Record, 8)] {
+            let mut checks = Checks::new();
+            let first = checks.claim(peer(1), addr(1, 1), source);
+            assert_eq!(first + checks.run(HOURS).len(), expected);
+            assert_eq!(checks.checks.poll_timeout(), None);
+        }
     }
 
     #[test]
-    fn the_address_of_another_peer_is_left_alone_for_ten_minutes() {
+    fn an_expired_record_is_not_checked() {
         let mut checks = Checks::new();
-        checks.checks.wrong_peer(checks.now(), addr(1, 1));
-        assert_eq!(checks.claim(peer(1), addr(1, 1)), []);
-        checks.now += WRONG_PEER_FOR;
-        assert_eq!(checks.claim(peer(1), addr(1, 1)).len(), 1);
+        checks.claim(peer(1), addr(1, 1), Source::Record);
+        checks.checks.withdraw(peer(2), addr(1, 1));
+        assert_eq!(checks.run(Duration::from_secs(1)).len(), 1);
+        checks.checks.withdraw(peer(1), addr(1, 1));
+        assert_eq!(checks.run(HOURS), []);
+        assert!(checks.checks.is_empty());
     }
 
     #[test]
-    fn claims_of_many_peers_and_ports_cannot_aim_at_one_host() {
+    fn claims_about_many_peers_and_ports_cannot_aim_at_one_host() {
         let mut checks = Checks::new();
         let mut sent = 0;
         for n in 0..2_000u16 {
-            sent += checks.claim(peer(n.into()), addr(1, n + 1)).len();
+            sent += checks.claim(peer(n.into()), addr(1, n + 1), Source::Record);
         }
         sent += checks.run(Duration::from_secs(180)).len();
-        let most = CHECKS_PER_HOST.burst + 180 * CHECKS_PER_HOST.per_second + 1;
+        let most = CHECKS_PER_HOST.burst + 180 * CHECKS_PER_HOST.per_second;
         assert!(sent <= most as usize, "{sent}");
     }
 
     #[test]
-    fn a_true_claim_is_found_among_many_false_ones() {
+    fn claims_about_many_hosts_cannot_aim_at_one_network() {
         let mut checks = Checks::new();
-        for n in 0..1_000 {
-            checks.claim(peer(n), addr(256 * n + 1, 1));
+        let mut sent = 0;
+        for n in 0..2_000u16 {
+            let at = addr(u32::from(n % 250), n);
+            sent += checks.claim(peer(n.into()), at, Source::Record);
         }
-        let real = addr(7, 4626);
-        let mut sent = checks.claim(peer(5_000), real);
-        sent.extend(checks.run(Duration::from_secs(30)));
-        let to_real = |output: &&Output| matches!(output, Output::Check(to, _) if *to == real);
-        assert!(sent.iter().any(|output| to_real(&output)));
+        sent += checks.run(Duration::from_secs(10)).len();
+        let most = CHECKS_PER_NETWORK.burst + 10 * CHECKS_PER_NETWORK.per_second;
+        assert!(sent <= most as usize, "{sent}");
+    }
+
+    #[test]
+    fn a_true_claim_is_checked_soon_among_many_false_ones() {
+        // The second true claim is about the host that all false ones are about.
+        for (real, host) in [(addr(7, PORT_NODE), 256), (addr(1, PORT_NODE), 0)] {
+            let mut checks = Checks::new();
+            for n in 0..1_000 {
+                let port = u16::try_from(n + 5_000).expect("a port");
+                checks.claim(peer(n), addr(host * n + 1, port), Source::Record);
+            }
+            checks
+                .checks
+                .claim(checks.now(), peer(5_000), real, Source::Record);
+            let mut sent = checks.outputs();
+            sent.extend(checks.run(Duration::from_secs(1)));
+            let to_real = |output: &Output| matches!(output, Output::Check(to, _) if *to == real);
+            assert!(sent.iter().any(to_real), "{real}");
+        }
     }
 
     #[test]
@@ -491,13 +625,28 @@ mod tests {
         let mut checks = Checks::new();
         let mut sent = 0;
         for n in 0..8_000 {
-            sent += checks.claim(peer(n), addr(256 * n + 1, 1)).len();
+            sent += checks.claim(peer(n), addr(256 * n + 1, 1), Source::Record);
         }
-        assert!(sent <= CHECKS.burst as usize);
-        assert_eq!(checks.checks.checked.len(), CHECKED_MAX);
-        assert!(checks.checks.hosts.of.len() <= RATES_MAX);
-        assert!(checks.checks.networks.of.len() <= RATES_MAX);
-        let later = checks.run(Duration::from_secs(10)).len();
-        assert!(later <= 11 * CHECKS.per_second as usize, "{later}");
+        assert_eq!(sent, CHECKS.burst as usize);
+        assert_eq!(checks.checks.len(), CHECKED_MAX);
+        let later = checks.run(Duration::from_secs(60)).len();
+        assert!(later <= 61 * CHECKS.per_second as usize, "{later}");
+        let budget = &checks.checks.budget;
+        let most = BUDGETS_SWEPT_AT + CHECKS.burst as usize;
+        assert!(budget.hosts.of.len() <= most && budget.networks.of.len() <= most);
+        let queued = checks.checks.ready.len() + checks.checks.timers.len();
+        assert_eq!(queued, checks.checks.len());
+    }
+
+    #[test]
+    fn a_new_address_replaces_one_that_has_not_answered() {
+        let mut checks = Checks::new();
+        checks.claim(peer(1), addr(1, 1), Source::Record);
+        checks.run(Duration::from_secs(30));
+        for n in 0..CHECKED_MAX as u32 {
+            checks.claim(peer(n), addr(256 * n + 2, 1), Source::Record);
+        }
+        assert!(!checks.checks.checked.contains_key(&addr(1, 1)));
+        assert!(checks.checks.checked.contains_key(&addr(2, 1)));
     }
 }
