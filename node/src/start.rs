@@ -269,8 +269,8 @@ fn relay_ids(settings: &BTreeMap<String, String>) -> BTreeMap<String, PeerId> {
 }
 
 fn find_peers(engine: &mut Engine, run: u64) {
-    let (found, queue) = mpsc::channel(256);
-    match Discovery::start(engine.id(), run, engine.bound_addr(), found) {
+    let (events, queue) = mpsc::channel(256);
+    match Discovery::start(engine.id(), run, engine.bound_addr(), events) {
         Ok(discovery) => engine.discover(discovery, queue),
         Err(error) => engine.notice(NoticeReason::NoDiscovery {
             why: error.to_string(),

@@ -113,7 +113,7 @@ impl Dialer {
         let _ = reply.send(answer);
     }
 
-    /// mDNS announced this node's own identity at another address: connects to learn whether a
+    /// A node with this node's own identity answers at another address: connects to learn whether a
     /// copy of this node runs there.
     pub(super) async fn look_for_copy(self, addr: SocketAddr) {
         let me = self.hello.me;

@@ -78,14 +78,10 @@ impl Engine {
         let _ = reply.send(answer);
     }
 
-    /// Another node announces this node's id. Unless the address is this node's own, learns who
-    /// answers there.
-    pub(super) fn look_for_copy(&self, addrs: &[SocketAddr]) {
-        let own = self.network.listening_addrs();
-        if let Some(&addr) = addrs.iter().find(|addr| !own.contains(addr)) {
-            self.tasks
-                .spawn_until_stop(self.dialer().look_for_copy(addr));
-        }
+    /// A node with this node's id answers at another address.
+    pub(super) fn look_for_copy(&self, addr: SocketAddr) {
+        self.tasks
+            .spawn_until_stop(self.dialer().look_for_copy(addr));
     }
 
     pub(super) fn greet_accepted(&mut self, accepted: Accepted) {

@@ -84,7 +84,7 @@ impl Engine {
     }
 
     /// A datagram other than QUIC arrived: a dial-back that this node requested, a probe on behalf
-    /// of a session, or an answer to a question of a diagnosis.
+    /// of a session, an address check, or an answer to a question of a diagnosis.
     pub(super) fn side_datagram(&mut self, datagram: SideDatagram) {
         let from = canonical(datagram.from);
         match datagram.kind {
@@ -92,6 +92,7 @@ impl Engine {
             DatagramKind::Probe(probe) => {
                 self.tell_rendezvous(rendezvous::Input::Probed(from, probe));
             }
+            DatagramKind::AddressCheck(check) => self.address_check(&datagram, check),
             DatagramKind::StunAnswer(seen) => self.dial_backs.seen(from, &seen),
         }
     }

@@ -1,37 +1,44 @@
 //! Discovery of peers on the local network by mDNS.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use hobnob_protocol::PeerId;
 use tokio::sync::mpsc;
 
 use crate::net::mdns;
 
-/// Peers that are remembered, at most. Further ones count as not discovered.
-const HEARD_MAX: usize = 10_000;
+/// Maximum peers that are remembered as discovered. One more replaces the one that was discovered
+/// first.
+pub(super) const HEARD_MAX: usize = 10_000;
 
-/// The mDNS service, and the peers that it has named in this run.
+/// The mDNS service, and the peers that it has discovered in this run.
 #[derive(Default)]
 pub(super) struct Discovery {
     mdns: Option<mdns::Discovery>,
-    found: Option<mpsc::Receiver<mdns::Found>>,
+    records: Option<mpsc::Receiver<mdns::RecordEvent>>,
     heard: BTreeSet<PeerId>,
+    /// The peers in `heard`, in order of discovery.
+    order: VecDeque<PeerId>,
 }
 
 impl Discovery {
-    /// mDNS runs, and reports peers through this channel.
-    pub(super) fn start(&mut self, mdns: mdns::Discovery, found: mpsc::Receiver<mdns::Found>) {
-        (self.mdns, self.found) = (Some(mdns), Some(found));
+    /// mDNS runs, and reports records through this channel.
+    pub(super) fn start(
+        &mut self,
+        mdns: mdns::Discovery,
+        records: mpsc::Receiver<mdns::RecordEvent>,
+    ) {
+        (self.mdns, self.records) = (Some(mdns), Some(records));
     }
 
-    /// The next peer that mDNS finds. Waits forever where it does not run, or has failed.
-    pub(super) async fn next(&mut self) -> mdns::Found {
-        if let Some(found) = &mut self.found {
-            if let Some(found) = found.recv().await {
-                return found;
+    /// The next change of a record. Waits forever where mDNS does not run, or has failed.
+    pub(super) async fn next(&mut self) -> mdns::RecordEvent {
+        if let Some(records) = &mut self.records {
+            if let Some(event) = records.recv().await {
+                return event;
             }
             // The service has ended. It has logged why.
-            self.found = None;
+            self.records = None;
         }
         std::future::pending().await
     }
@@ -48,8 +55,13 @@ impl Discovery {
     }
 
     pub(super) fn note_heard(&mut self, peer: PeerId) {
-        if self.heard.len() < HEARD_MAX {
-            self.heard.insert(peer);
+        if !self.heard.insert(peer) {
+            return;
+        }
+        self.order.push_back(peer);
+        if self.order.len() > HEARD_MAX {
+            let first = self.order.pop_front().expect("it was not empty");
+            self.heard.remove(&first);
         }
     }
 
@@ -63,23 +75,25 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn found_peers_arrive_until_the_service_ends() {
-        let (found, queue) = mpsc::channel(1);
+    async fn records_arrive_until_the_service_ends() {
+        let (records, queue) = mpsc::channel(1);
         let mut discovery = Discovery {
-            found: Some(queue),
+            records: Some(queue),
             ..Discovery::default()
         };
-        let peer = PeerId::from_bytes([1; 32]);
-        let addrs = Vec::new();
-        found.send(mdns::Found { peer, addrs }).await.expect("room");
-        assert_eq!(discovery.next().await.peer, peer);
-        drop(found);
+        let found = mdns::RecordEvent::Found(mdns::Found {
+            peer: PeerId::from_bytes([1; 32]),
+            addrs: Vec::new(),
+        });
+        records.send(found.clone()).await.expect("room");
+        assert_eq!(discovery.next().await, found);
+        drop(records);
         let nothing = tokio::time::timeout(std::time::Duration::from_millis(20), discovery.next());
         assert!(nothing.await.is_err(), "it waits");
     }
 
     #[test]
-    fn a_flood_of_names_is_not_remembered() {
+    fn a_flood_of_peers_replaces_those_that_were_discovered_first() {
         let peer = |n: usize| {
             let mut id = [0; 32];
             id[..8].copy_from_slice(&n.to_be_bytes());
@@ -89,7 +103,8 @@ mod tests {
         for n in 0..=HEARD_MAX {
             discovery.note_heard(peer(n));
         }
-        assert!(discovery.has_heard(peer(0)));
-        assert!(!discovery.has_heard(peer(HEARD_MAX)));
+        assert!(!discovery.has_heard(peer(0)));
+        assert!(discovery.has_heard(peer(1)) && discovery.has_heard(peer(HEARD_MAX)));
+        assert_eq!(discovery.heard.len(), HEARD_MAX);
     }
 }

@@ -1,12 +1,12 @@
 //! This machine's place in the network: its interfaces, its socket, and the QUIC endpoint on it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hobnob_core::commit::NetworkId;
 use hobnob_core::scope::is_link_local;
 use hobnob_core::synthetic::is_synthetic;
-use hobnob_protocol::datagram::Probe;
+use hobnob_protocol::datagram::{AddressCheck, Probe};
 use hobnob_protocol::{PORT_NODE, PeerId, close};
 use tokio::sync::mpsc;
 use tracing::info;
@@ -18,6 +18,7 @@ use crate::net::counters::Counted;
 use crate::net::endpoint::Endpoint;
 use crate::net::interfaces::Interfaces;
 use crate::net::socket::BoundSocket;
+use hobnob_transport::addr::undeliverable;
 use hobnob_transport::stun::client::Transaction;
 
 /// How often the engine checks whether the socket dropped datagrams.
@@ -95,6 +96,15 @@ impl Network {
         self.interfaces = interfaces;
     }
 
+    /// Whether another node may be at an address that an mDNS record names. The record's interface
+    /// was compared already. Another home on this machine may be found under its address.
+    pub(super) fn may_be_neighbour(&self, addr: SocketAddr) -> bool {
+        undeliverable(addr).is_none()
+            && !is_synthetic(addr.ip())
+            && !self.interfaces.is_broadcast(addr.ip())
+            && !self.listening_addrs().contains(&addr)
+    }
+
     /// Whether this node may dial an address that the peer at `remote` named. A peer can make it
     /// dial neither itself nor hosts that have nothing to do with either of them.
     pub(super) fn may_dial(&self, addr: SocketAddr, remote: SocketAddr) -> bool {
@@ -110,6 +120,11 @@ impl Network {
     /// Sends a probe, if the system takes it now.
     pub(super) fn probe(&self, to: SocketAddr, probe: Probe) {
         self.bound.demux.probe(to, probe);
+    }
+
+    /// Sends an address check, if the system takes it now.
+    pub(super) fn check(&self, from: Option<IpAddr>, to: SocketAddr, check: AddressCheck) {
+        self.bound.demux.check(from, to, check);
     }
 
     /// Asks a socket which address it sees this node at.

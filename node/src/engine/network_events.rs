@@ -1,18 +1,28 @@
-//! Changes of the network, and peers that mDNS finds.
+//! Changes of the network, and addresses that mDNS or peers name.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use hobnob_core::address_checks::{self, Source};
 use hobnob_core::{paths, rendezvous, replica};
+use hobnob_protocol::PeerId;
+use hobnob_protocol::datagram::AddressCheck;
+use hobnob_transport::addr::canonical;
 use tokio::sync::mpsc;
 use tracing::debug;
 
 use super::state::Engine;
+use crate::net::demux::SideDatagram;
 use crate::net::interfaces::Interfaces;
-use crate::net::mdns::{self, Found};
+use crate::net::mdns::{self, RecordEvent};
 
 impl Engine {
-    pub(crate) fn discover(&mut self, discovery: mdns::Discovery, found: mpsc::Receiver<Found>) {
-        self.discovery.start(discovery, found);
+    pub(crate) fn discover(
+        &mut self,
+        discovery: mdns::Discovery,
+        records: mpsc::Receiver<RecordEvent>,
+    ) {
+        self.discovery.start(discovery, records);
     }
 
     pub(crate) fn watch_interfaces(&mut self, interfaces: Interfaces, every: Duration) {
@@ -22,19 +32,76 @@ impl Engine {
         self.network.watch(changes);
     }
 
-    /// mDNS found a peer.
-    pub(super) fn found(&mut self, found: Found) {
-        debug!(peer = ?found.peer, addrs = ?found.addrs, "found");
-        if found.peer == self.me {
-            self.look_for_copy(&found.addrs);
-            return;
+    /// An mDNS record appeared, changed or expired. Anybody on the link can forge a record, so each
+    /// address is checked before it is dialed. That the record names this node's own id is no
+    /// exception: a copy of this node is looked for only where a node with this id answers.
+    pub(super) fn record_event(&mut self, event: RecordEvent) {
+        debug!(?event, "mDNS");
+        match event {
+            RecordEvent::Found(found) => {
+                for addr in found.addrs {
+                    if self.network.may_be_neighbour(addr) {
+                        self.claim(found.peer, addr, Source::Record);
+                    }
+                }
+            }
+            RecordEvent::Expired(expired) => {
+                for addr in expired.addrs {
+                    self.address_checks.withdraw(expired.peer, canonical(addr));
+                }
+            }
         }
-        self.discovery.note_heard(found.peer);
+    }
+
+    /// A peer is claimed to be at an address.
+    pub(super) fn claim(&mut self, peer: PeerId, addr: SocketAddr, source: Source) {
+        let now = self.clock.now();
+        self.address_checks
+            .claim(now, peer, canonical(addr), source);
+    }
+
+    pub(super) fn address_checks_output(&mut self, output: address_checks::Output) {
+        match output {
+            address_checks::Output::Check(to, token) => {
+                let question = AddressCheck::Question(token);
+                self.network.check(None, to, question);
+            }
+            address_checks::Output::Answers(peer, addr) if peer == self.me => {
+                self.look_for_copy(addr);
+            }
+            address_checks::Output::Answers(peer, addr) => self.answers(peer, addr),
+        }
+    }
+
+    /// A peer answers at an address that it was claimed to be at.
+    fn answers(&mut self, peer: PeerId, addr: SocketAddr) {
+        debug!(?peer, %addr, "it answers");
+        if self.network.interfaces().is_on_link(addr.ip()) {
+            self.discovery.note_heard(peer);
+        }
         self.tell_paths(paths::Input::Found {
-            peer: found.peer,
-            addrs: found.addrs,
+            peer,
+            addrs: vec![addr],
             alive: true,
         });
+    }
+
+    /// Somebody asks which node is here, or answers this node's question.
+    pub(super) fn address_check(&mut self, datagram: &SideDatagram, check: AddressCheck) {
+        match check {
+            AddressCheck::Question(token) => {
+                // The question may have been sent to many machines. Only a host's address can
+                // be the source of the answer.
+                let asked = datagram.to;
+                let from = asked.filter(|ip| self.network.interfaces().has(*ip));
+                let answer = AddressCheck::answer(token, self.me);
+                self.network.check(from, datagram.from, answer);
+            }
+            AddressCheck::Answer(..) => {
+                self.address_checks
+                    .answered(canonical(datagram.from), check);
+            }
+        }
     }
 
     /// The addresses of this machine have changed.

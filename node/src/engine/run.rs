@@ -39,7 +39,7 @@ impl Engine {
                 (relay, event) = self.relays.next() => self.relay_event(relay, event),
                 Some(datagram) = self.queues.side_datagrams.recv() => self.side_datagram(datagram),
                 Some(accepted) = self.queues.accepted.recv() => self.greet_accepted(accepted),
-                found = self.discovery.next() => self.found(found),
+                event = self.discovery.next() => self.record_event(event),
                 interfaces = self.network.changed() => self.network_changed(interfaces),
                 () = sleep_until(wake) => {}
             }
@@ -64,6 +64,7 @@ impl Engine {
             self.replica.poll_timeout(),
             self.sessions.poll_timeout(),
             self.paths.poll_timeout(),
+            self.address_checks.poll_timeout(),
             self.rendezvous.poll_timeout(),
             Some(self.network.poll_timeout()),
             self.lifecycle.deadline(),
@@ -83,6 +84,9 @@ impl Engine {
         if is_due(self.paths.poll_timeout()) {
             self.paths.handle(now, paths::Input::Timeout);
         }
+        if is_due(self.address_checks.poll_timeout()) {
+            self.address_checks.time_out(now);
+        }
         if is_due(self.rendezvous.poll_timeout()) {
             self.rendezvous.handle(now, rendezvous::Input::Timeout);
         }
@@ -98,6 +102,8 @@ impl Engine {
                 self.presence_output(output);
             } else if let Some(output) = self.paths.poll_output() {
                 self.paths_output(output);
+            } else if let Some(output) = self.address_checks.poll_output() {
+                self.address_checks_output(output);
             } else if let Some(output) = self.rendezvous.poll_output() {
                 self.rendezvous_output(output);
             } else if let Some(output) = self.replica.poll_output() {

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hobnob_core::Rng;
+use hobnob_core::address_checks::AddressChecks;
 use hobnob_core::paths::{self, Instance, Paths};
 use hobnob_core::peers::Peers;
 use hobnob_core::policy::{DirectWith, Policies};
@@ -37,7 +38,7 @@ use super::reports::Reports;
 use super::sessions::Sessions;
 use super::tasks::Tasks;
 use crate::api::NoticeReason;
-use crate::clock::Clock;
+use crate::clock::{Clock, random_seed};
 use crate::events::Publisher;
 use crate::net::demux::SideDatagram;
 use crate::net::endpoint::{Accepted, Endpoint};
@@ -101,6 +102,7 @@ pub(crate) struct Engine {
 
     pub(super) replica: Replica,
     pub(super) paths: Paths,
+    pub(super) address_checks: AddressChecks,
     pub(super) rendezvous: Rendezvous,
     pub(super) peers: Peers,
     /// Counts up whenever a session began or a name changed, for callers that wait for a name.
@@ -143,6 +145,7 @@ impl Engine {
             network: Network::new(parts.endpoint, parts.bound, parts.interfaces),
             replica: parts.replica,
             paths: Paths::new(me, Rng::new(parts.run ^ 1)),
+            address_checks: AddressChecks::new(random_seed(), Rng::new(parts.run ^ 2)),
             rendezvous: Rendezvous::default(),
             peers: Peers::new(me, parts.nick),
             met: parts.met,

@@ -25,7 +25,7 @@ pub struct Counted {
     /// Channel frames that belong to no channel of this node, also not a moment later; that did not
     /// come from the channel's relay; or that contain something other than QUIC.
     pub channel: u64,
-    /// Probes that the engine had no room for.
+    /// Probes and address checks that the engine had no room for.
     pub probe: u64,
     /// Datagrams of no known kind, empty ones among them.
     pub unknown: u64,

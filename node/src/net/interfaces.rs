@@ -50,6 +50,20 @@ impl OwnAddr {
         }
     }
 
+    /// Whether another machine of this network may have the address: it is neither the network's
+    /// own number nor its broadcast address.
+    fn neighbour_may_have(&self, ip: IpAddr) -> bool {
+        if self.prefix == 0 || !self.network_has(ip) {
+            return false;
+        }
+        let (IpAddr::V4(v4), 1..=30) = (ip, self.prefix) else {
+            return true;
+        };
+        let host_bits = u32::MAX >> self.prefix;
+        let host = v4.to_bits() & host_bits;
+        host != 0 && host != host_bits
+    }
+
     fn network_has(&self, ip: IpAddr) -> bool {
         match (self.ip, ip) {
             (IpAddr::V4(own), IpAddr::V4(ip)) => {
@@ -132,6 +146,26 @@ impl Interfaces {
         addr.is_loopback()
             || is_link_local(addr)
             || self.own.iter().any(|own| own.network_has(addr))
+    }
+
+    /// Whether an address is that of a machine on the link of this interface.
+    pub fn link_has(&self, interface: &str, addr: IpAddr) -> bool {
+        let addr = addr.to_canonical();
+        let mut own = self.own.iter().filter(|own| own.interface == interface);
+        own.any(|own| own.neighbour_may_have(addr))
+    }
+
+    /// Whether an address is the broadcast address or the number of one of this machine's networks.
+    pub fn is_broadcast(&self, addr: IpAddr) -> bool {
+        let addr = addr.to_canonical();
+        let mut own = self.own.iter().filter(|own| own.prefix != 0);
+        own.any(|own| own.network_has(addr) && !own.neighbour_may_have(addr))
+    }
+
+    /// Whether this machine has the address.
+    pub fn has(&self, addr: IpAddr) -> bool {
+        let addr = addr.to_canonical();
+        self.own.iter().any(|own| own.ip == addr)
     }
 
     /// The interface in whose network an address is. Loopback does not count.
@@ -278,6 +312,29 @@ mod tests {
         let old: IpAddr = old.parse().unwrap();
         let others = office().own.into_iter().filter(|own| own.ip != old);
         Interfaces::of(others.chain([new]))
+    }
+
+    #[test]
+    fn the_link_of_an_interface_has_the_machines_of_its_networks() {
+        for (interface, ip, has) in [
+            ("eth0", "192.0.2.200", true),
+            ("eth0", "::ffff:192.0.2.200", true),
+            ("eth0", "192.0.2.255", false),
+            ("eth0", "192.0.2.0", false),
+            ("eth0", "192.0.3.1", false),
+            ("eth0", "127.0.0.1", false),
+            ("eth0", "fe80::99", true),
+            ("tun0", "192.0.2.200", false),
+            ("tun0", "10.9.0.1", true),
+            ("lo", "127.0.0.1", true),
+        ] {
+            let found = office().link_has(interface, ip.parse().unwrap());
+            assert_eq!(found, has, "{interface} {ip}");
+        }
+        let everything = Interfaces::of([own("x", "0.0.0.0/0")]);
+        assert!(!everything.link_has("x", "8.8.8.8".parse().unwrap()));
+        assert!(office().is_broadcast("192.0.2.255".parse().unwrap()));
+        assert!(!office().is_broadcast("192.0.3.255".parse().unwrap()));
     }
 
     #[test]

@@ -1,19 +1,18 @@
 //! Discovery on the local network by mDNS (RFC 6762) and DNS-SD (RFC 6763).
 //!
 //! A record contains a peer's id, its port and the version of the record, and nothing about the
-//! person or the machine. Any machine on the network can forge a record, so it is only a hint: the
-//! handshake proves the id, and the engine decides whether to dial.
+//! person or the machine. Any machine on the network can forge a record, so it is only a claim. This
+//! module drops addresses that are not on the link on which the record arrived. The engine checks
+//! the others before it dials them, and the handshake proves the id.
 //!
 //! The crate mdns-sd implements the protocol on a thread that this module starts and stops. It uses
 //! all interfaces and follows their changes. Loopback is included, so that two homes on one machine
 //! find each other. A name contains the id, so it is unique and nothing waits for mDNS probes: a
 //! newcomer learns at once which peers are there, and announces itself at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hobnob_protocol::PeerId;
@@ -24,6 +23,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::interfaces::Interfaces;
 use hobnob_transport::addr::undeliverable;
 
 /// The service type that is searched and announced.
@@ -35,27 +35,33 @@ const RECORD_VERSION: &str = "1";
 /// How often to check for changed interfaces.
 const INTERFACES_EVERY_SECS: u32 = 1;
 
-/// Peers that are remembered. Records of further ones are dropped until one of these says goodbye or
-/// expires.
-const RECORDS_MAX: usize = 1_000;
+/// Maximum records whose expiry is reported. One more replaces the record that arrived first.
+pub const RECORDS_MAX: usize = 1_000;
 
-/// Records that are passed on in a burst, and per second. Further ones are dropped. Peers repeat
-/// their records, so nothing is lost for good.
-const RECORDS_BURST: u32 = 256;
-const RECORDS_PER_SECOND: u32 = 64;
+/// Maximum addresses used of one record.
+pub const ADDRS_PER_RECORD_MAX: usize = 4;
 
-/// Addresses taken from one record.
-const ADDRS_MAX: usize = 16;
+/// While records name addresses on no known link, how often the interfaces are read again.
+const INTERFACES_READ_EVERY: Duration = Duration::from_millis(250);
 
 /// How long the goodbye may take.
 const STOP_LIMIT: Duration = Duration::from_millis(500);
 
-/// A peer that a record announces.
+/// A record appeared, changed or expired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordEvent {
+    /// A record announces a peer.
+    Found(Found),
+    /// A record does not announce these addresses any more.
+    Expired(Found),
+}
+
+/// A peer and its addresses, as a record announces them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// The id in the record. It is not proved.
     pub peer: PeerId,
-    /// At least one address, in no particular order.
+    /// One to [`ADDRS_PER_RECORD_MAX`] addresses on the link on which the record arrived.
     pub addrs: Vec<SocketAddr>,
 }
 
@@ -84,12 +90,11 @@ pub enum MdnsError {
 pub struct Discovery {
     daemon: Daemon,
     listener: JoinHandle<()>,
-    dropped: Arc<AtomicU64>,
 }
 
 impl Discovery {
-    /// Announces that `id` listens at `bound`, and reports the peers that it finds. Peers that do not
-    /// fit into `found` are dropped and counted. Must be called within a tokio runtime.
+    /// Announces that `id` listens at `bound`, and reports the records of other nodes. Must be called
+    /// within a tokio runtime.
     ///
     /// `run` is a random number of this run. It is part of the announced name, so that a copy of this
     /// identity on another machine is found like any peer.
@@ -97,31 +102,21 @@ impl Discovery {
         id: PeerId,
         run: u64,
         bound: SocketAddr,
-        found: mpsc::Sender<Found>,
+        events: mpsc::Sender<RecordEvent>,
     ) -> Result<Self, MdnsError> {
         check_multicast()?;
         let daemon = Daemon(ServiceDaemon::new()?);
         daemon.0.set_ip_check_interval(INTERFACES_EVERY_SECS)?;
-        let dropped = Arc::<AtomicU64>::default();
         let own = instance_name(id, run);
         let listener = Listener {
             own: own.clone(),
-            found,
+            events,
             records: Records::default(),
-            dropped: dropped.clone(),
+            links: Links::default(),
         };
         let listener = tokio::spawn(listener.listen(daemon.0.clone()));
         daemon.0.register(announcement(id, &own, bound)?)?;
-        Ok(Self {
-            daemon,
-            listener,
-            dropped,
-        })
-    }
-
-    /// The number of records that were dropped because there were too many.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        Ok(Self { daemon, listener })
     }
 
     /// Withdraws the announcement and ends the mDNS thread. Takes half a second at most.
@@ -129,7 +124,6 @@ impl Discovery {
         let Self {
             daemon,
             mut listener,
-            ..
         } = self;
         let ended = async {
             if let Ok(status) = daemon.0.shutdown() {
@@ -239,86 +233,136 @@ fn shared_socket(addr: SocketAddr) -> io::Result<socket2::Socket> {
 /// Passes on the records that the mDNS thread receives.
 struct Listener {
     own: String,
-    found: mpsc::Sender<Found>,
+    events: mpsc::Sender<RecordEvent>,
     records: Records,
-    dropped: Arc<AtomicU64>,
+    links: Links,
 }
 
 impl Listener {
-    /// Reads until the daemon ends. The daemon ends a search that is not read fast enough; then this
-    /// begins another one.
+    /// Reads until the daemon ends, or until nobody reads the events. The daemon ends a search that
+    /// is not read fast enough; then this begins another one, which reports every record again.
     async fn listen(mut self, daemon: ServiceDaemon) {
-        while let Ok(events) = daemon.browse(SERVICE) {
-            while let Ok(event) = events.recv_async().await {
-                self.heard(event);
+        while let Ok(search) = daemon.browse(SERVICE) {
+            while let Ok(event) = search.recv_async().await {
+                for event in self.heard(event) {
+                    if self.events.send(event).await.is_err() {
+                        return;
+                    }
+                }
             }
         }
     }
 
     #[expect(
         clippy::disallowed_methods,
-        reason = "this driver reads the clock for its rate limit"
+        reason = "this driver reads the clock to limit how often it reads the interfaces"
     )]
-    fn heard(&mut self, event: ServiceEvent) {
+    fn heard(&mut self, event: ServiceEvent) -> Vec<RecordEvent> {
         if let ServiceEvent::ServiceResolved(service) = event {
-            self.resolved(&service, Instant::now());
-        } else if let ServiceEvent::ServiceRemoved(_, name) = event
-            && let Some(peer) = peer_in(&name)
-        {
-            self.records.forget(peer);
+            self.resolved(&service, Instant::now())
+        } else if let ServiceEvent::ServiceRemoved(_, name) = event {
+            let expired = self.records.remove(&name).map(RecordEvent::Expired);
+            expired.into_iter().collect()
+        } else {
+            Vec::new()
         }
     }
 
-    fn resolved(&mut self, service: &ResolvedService, now: Instant) {
-        let Some(found) = read(service) else {
-            return tracing::debug!("an mDNS record that is not a hobnob's of this version");
+    fn resolved(&mut self, service: &ResolvedService, now: Instant) -> Vec<RecordEvent> {
+        let Some((peer, claimed)) = read(service) else {
+            tracing::debug!("an mDNS record that is not a hobnob's of this version");
+            return Vec::new();
         };
         if name_in(service.get_fullname()) == Some(&self.own) {
-            return;
+            return Vec::new();
         }
-        let admitted = self.records.admit(found.peer, now) && self.found.try_send(found).is_ok();
-        if !admitted {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        let mut addrs: Vec<_> = claimed
+            .into_iter()
+            .filter(|claimed| self.links.have(claimed, now))
+            .map(|claimed| claimed.addr)
+            .collect();
+        addrs.sort();
+        addrs.truncate(ADDRS_PER_RECORD_MAX);
+        self.records
+            .update(service.get_fullname(), Found { peer, addrs })
     }
 }
 
-/// Limits what other machines on the network can make this node remember and do.
+/// An address in a record, and the interfaces on which the record arrived.
+#[derive(Debug, PartialEq, Eq)]
+struct ClaimedAddr {
+    addr: SocketAddr,
+    interfaces: Vec<String>,
+}
+
+/// The links of this machine, as far as records need them.
+#[derive(Debug, Default)]
+struct Links {
+    interfaces: Interfaces,
+    read_at: Option<Instant>,
+}
+
+impl Links {
+    /// Whether the address is on the link on which its record arrived. The address may belong to a
+    /// network that this machine has just joined, so "no" is only an answer of recent interfaces.
+    fn have(&mut self, claimed: &ClaimedAddr, now: Instant) -> bool {
+        let has = |interfaces: &Interfaces| {
+            let mut names = claimed.interfaces.iter();
+            names.any(|name| interfaces.link_has(name, claimed.addr.ip()))
+        };
+        if has(&self.interfaces) {
+            return true;
+        }
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < INTERFACES_READ_EVERY;
+        if self.read_at.is_some_and(is_recent) {
+            return false;
+        }
+        self.read_at = Some(now);
+        match Interfaces::now() {
+            Ok(interfaces) => self.interfaces = interfaces,
+            Err(error) => tracing::debug!(%error, "cannot read the interfaces"),
+        }
+        has(&self.interfaces)
+    }
+}
+
+/// What each record announces, to report which addresses it does not announce any more.
 #[derive(Debug, Default)]
 struct Records {
-    peers: BTreeSet<PeerId>,
-    /// Records passed on lately. The count falls with time.
-    level: u32,
-    since: Option<Instant>,
+    by_name: BTreeMap<String, Found>,
+    /// The names in order of arrival.
+    order: VecDeque<String>,
 }
 
 impl Records {
-    fn admit(&mut self, peer: PeerId, now: Instant) -> bool {
-        let since = *self.since.get_or_insert(now);
-        let seconds = now.saturating_duration_since(since).as_secs();
-        if seconds > 0 {
-            self.since = Some(now);
-            let forgiven = u32::try_from(seconds)
-                .unwrap_or(u32::MAX)
-                .saturating_mul(RECORDS_PER_SECOND);
-            self.level = self.level.saturating_sub(forgiven);
+    /// A record has appeared or changed.
+    fn update(&mut self, name: &str, found: Found) -> Vec<RecordEvent> {
+        let mut events = Vec::new();
+        if let Some(mut before) = self.remove(name) {
+            before.addrs.retain(|addr| !found.addrs.contains(addr));
+            events.push(RecordEvent::Expired(before));
         }
-        let known = self.peers.contains(&peer);
-        if self.level >= RECORDS_BURST || (!known && self.peers.len() >= RECORDS_MAX) {
-            return false;
+        if self.order.len() >= RECORDS_MAX {
+            // Its addresses were reported. Only their expiry is not.
+            let first = self.order.pop_front().expect("RECORDS_MAX is not 0");
+            self.by_name.remove(&first);
         }
-        self.level += 1;
-        self.peers.insert(peer);
-        true
+        self.order.push_back(name.to_owned());
+        self.by_name.insert(name.to_owned(), found.clone());
+        events.push(RecordEvent::Found(found));
+        events.retain(|(RecordEvent::Found(of) | RecordEvent::Expired(of))| !of.addrs.is_empty());
+        events
     }
 
-    fn forget(&mut self, peer: PeerId) {
-        self.peers.remove(&peer);
+    fn remove(&mut self, name: &str) -> Option<Found> {
+        let found = self.by_name.remove(name)?;
+        self.order.retain(|other| other != name);
+        Some(found)
     }
 }
 
-/// Reads a record. Returns nothing if it is not hobnob's, contradicts itself, or has no usable address.
-fn read(service: &ResolvedService) -> Option<Found> {
+/// Reads a record. Returns nothing if it is not hobnob's, or contradicts itself.
+fn read(service: &ResolvedService) -> Option<(PeerId, Vec<ClaimedAddr>)> {
     let peer = peer_in(service.get_fullname())?;
     let text = |key| service.get_property_val_str(key);
     if text("v") != Some(RECORD_VERSION) || text("id") != Some(peer.to_string().as_str()) {
@@ -328,13 +372,9 @@ fn read(service: &ResolvedService) -> Option<Found> {
     let addrs = service
         .get_addresses()
         .iter()
-        .filter_map(|ip| socket_addr(ip, port));
-    let mut addrs: Vec<_> = addrs
-        .filter(|&addr| undeliverable(addr).is_none())
-        .collect();
-    addrs.sort();
-    addrs.truncate(ADDRS_MAX);
-    (!addrs.is_empty()).then_some(Found { peer, addrs })
+        .map(|ip| claimed_addr(ip, port))
+        .filter(|claimed| undeliverable(claimed.addr).is_none());
+    Some((peer, addrs.collect()))
 }
 
 /// The peer that a full instance name, `<id>-<run>._hobnob._udp.local.`, claims.
@@ -347,18 +387,20 @@ fn name_in(full: &str) -> Option<&str> {
     full.strip_suffix(SERVICE)?.strip_suffix('.')
 }
 
-/// The address with the scope of the interface that received it, if it needs one. A loopback address
-/// from another machine is dropped: it would make this node dial its own machine.
-fn socket_addr(ip: &ScopedIp, port: u16) -> Option<SocketAddr> {
-    if ip.is_loopback() && !heard_on(ip).iter().any(is_loopback) {
-        return None;
-    }
-    if let ScopedIp::V6(v6) = ip
+/// The address with the scope of the interface that received it, if it needs one.
+fn claimed_addr(ip: &ScopedIp, port: u16) -> ClaimedAddr {
+    let addr = if let ScopedIp::V6(v6) = ip
         && v6.addr().is_unicast_link_local()
     {
-        return Some(SocketAddrV6::new(*v6.addr(), port, 0, v6.scope_id().index).into());
+        SocketAddrV6::new(*v6.addr(), port, 0, v6.scope_id().index).into()
+    } else {
+        SocketAddr::new(ip.to_ip_addr(), port)
+    };
+    let interfaces = heard_on(ip).iter().map(|interface| interface.name.clone());
+    ClaimedAddr {
+        addr,
+        interfaces: interfaces.collect(),
     }
-    Some(SocketAddr::new(ip.to_ip_addr(), port))
 }
 
 fn heard_on(ip: &ScopedIp) -> &[InterfaceId] {
@@ -371,13 +413,10 @@ fn heard_on(ip: &ScopedIp) -> &[InterfaceId] {
     }
 }
 
-fn is_loopback(interface: &InterfaceId) -> bool {
-    interface.get_addrs().iter().any(IpAddr::is_loopback)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::interfaces::OwnAddr;
     use hobnob_protocol::SecretKey;
 
     fn peer(n: u16) -> PeerId {
@@ -386,17 +425,30 @@ mod tests {
         SecretKey::from_seed(seed).id()
     }
 
-    fn record(name: &str, id: &str, version: &str, addr: &str, port: u16) -> Option<Found> {
+    fn record(
+        name: &str,
+        id: &str,
+        version: &str,
+        addr: &str,
+        port: u16,
+    ) -> Option<(PeerId, Vec<SocketAddr>)> {
         let properties = [("id", id), ("v", version)];
         let info =
             ServiceInfo::new(SERVICE, name, "host.local.", addr, port, &properties[..]).unwrap();
-        read(&info.as_resolved_service())
+        read_addrs(&info.as_resolved_service())
+    }
+
+    fn read_addrs(service: &ResolvedService) -> Option<(PeerId, Vec<SocketAddr>)> {
+        let (peer, claimed) = read(service)?;
+        let mut addrs: Vec<_> = claimed.iter().map(|claimed| claimed.addr).collect();
+        addrs.sort();
+        Some((peer, addrs))
     }
 
     #[test]
     fn a_record_is_an_id_and_addresses_or_nothing() {
         let id = peer(1).to_string();
-        let found = record(
+        let (found, addrs) = record(
             &format!("{id}-0badcafe"),
             &id,
             "1",
@@ -404,9 +456,9 @@ mod tests {
             9,
         )
         .unwrap();
-        assert_eq!(found.peer, peer(1));
+        assert_eq!(found, peer(1));
         assert_eq!(
-            found.addrs,
+            addrs,
             [
                 "192.0.2.1:9".parse().unwrap(),
                 "[2001:db8::1]:9".parse().unwrap()
@@ -430,25 +482,47 @@ mod tests {
                 "a later version",
                 record(&format!("{id}-0badcafe"), &id, "2", "192.0.2.1", 9),
             ),
-            (
-                "no port",
-                record(&format!("{id}-0badcafe"), &id, "1", "192.0.2.1", 0),
-            ),
-            (
-                "no machine",
-                record(&format!("{id}-0badcafe"), &id, "1", "0.0.0.0", 9),
-            ),
-            (
-                "many machines",
-                record(&format!("{id}-0badcafe"), &id, "1", "224.0.0.1", 9),
-            ),
-            (
-                "this machine, from nowhere",
-                record(&format!("{id}-0badcafe"), &id, "1", "127.0.0.1", 9),
-            ),
         ] {
             assert_eq!(record, None, "{what}");
         }
+        for (addr, port) in [("192.0.2.1", 0), ("0.0.0.0", 9), ("224.0.0.1", 9)] {
+            let (_, addrs) = record(&format!("{id}-0badcafe"), &id, "1", addr, port).unwrap();
+            assert_eq!(addrs, [], "{addr} {port}");
+        }
+    }
+
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "any instant will do to count from"
+    )]
+    fn a_claimed_address_is_on_the_link_that_its_record_arrived_on() {
+        let own = |interface: &str, ip: &str, prefix| OwnAddr {
+            interface: interface.into(),
+            ip: ip.parse().unwrap(),
+            prefix,
+        };
+        let now = Instant::now();
+        let mut links = Links {
+            interfaces: Interfaces::of([
+                own("eth0", "192.0.2.7", 24),
+                own("eth1", "198.51.100.7", 24),
+                own("lo", "127.0.0.1", 8),
+            ]),
+            read_at: Some(now),
+        };
+        let mut have = |addr: &str, interface: &str| {
+            let claimed = ClaimedAddr {
+                addr: addr.parse().unwrap(),
+                interfaces: vec![interface.into()],
+            };
+            links.have(&claimed, now)
+        };
+        assert!(have("192.0.2.9:1", "eth0"));
+        assert!(!have("192.0.2.9:1", "eth1"), "another link");
+        assert!(!have("203.0.113.9:1", "eth0"), "no link");
+        assert!(!have("127.0.0.1:1", "eth0"), "this machine");
+        assert!(have("127.0.0.1:1", "lo"), "another node on this machine");
     }
 
     #[test]
@@ -471,43 +545,51 @@ mod tests {
             format!("{}.local.", instance_name(peer(1), 7))
         );
         assert_eq!(
-            read(&info).unwrap(),
-            Found {
-                peer: peer(1),
-                addrs: vec!["192.0.2.1:9".parse().unwrap()]
-            }
+            read_addrs(&info).unwrap(),
+            (peer(1), vec!["192.0.2.1:9".parse().unwrap()])
+        );
+    }
+
+    fn found(n: u16, ports: &[u16]) -> Found {
+        let addr = |port: &u16| SocketAddr::from(([192, 0, 2, 1], *port));
+        Found {
+            peer: peer(n),
+            addrs: ports.iter().map(addr).collect(),
+        }
+    }
+
+    #[test]
+    fn addresses_that_a_record_does_not_announce_any_more_expire() {
+        let mut records = Records::default();
+        let first = records.update("ann", found(1, &[1, 2]));
+        assert_eq!(first, [RecordEvent::Found(found(1, &[1, 2]))]);
+        let second = records.update("ann", found(1, &[2, 3]));
+        assert_eq!(
+            second,
+            [
+                RecordEvent::Expired(found(1, &[1])),
+                RecordEvent::Found(found(1, &[2, 3]))
+            ]
+        );
+        assert_eq!(records.remove("ann"), Some(found(1, &[2, 3])));
+        assert_eq!(
+            records.update("bob", found(2, &[])),
+            [],
+            "no usable address"
         );
     }
 
     #[test]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "any instant will do to count from"
-    )]
-    fn a_flood_of_records_is_bounded_in_number_and_rate() {
-        let start = Instant::now();
+    fn a_flood_of_records_keeps_nobody_from_being_reported() {
         let mut records = Records::default();
-        let burst = (0..2_000)
-            .filter(|&n| records.admit(peer(n), start))
-            .count();
-        assert_eq!(burst, usize::try_from(RECORDS_BURST).unwrap());
-        let mut now = start;
-        for round in 0..40 {
-            now += Duration::from_secs(1);
-            let admitted = (0..100)
-                .filter(|n| records.admit(peer(round * 100 + n), now))
-                .count();
-            assert!(admitted <= usize::try_from(RECORDS_PER_SECOND).unwrap());
+        for n in 0..2_000 {
+            let events = records.update(&n.to_string(), found(n, &[n]));
+            assert_eq!(events.len(), 1);
         }
-        assert_eq!(records.peers.len(), RECORDS_MAX);
-        now += Duration::from_secs(60);
-        assert!(!records.admit(peer(5_000), now), "full");
-        records.forget(peer(0));
-        assert!(records.admit(peer(5_000), now));
-        assert!(
-            records.admit(peer(1), now),
-            "the known are never forgotten for the unknown"
-        );
+        assert_eq!(records.by_name.len(), RECORDS_MAX);
+        assert_eq!(records.order.len(), RECORDS_MAX);
+        assert_eq!(records.remove("0"), None);
+        assert!(records.remove("1999").is_some());
     }
 
     /// A node of this machine that looks for others, and what it hears.
@@ -515,7 +597,7 @@ mod tests {
         id: PeerId,
         port: u16,
         discovery: Discovery,
-        heard: mpsc::Receiver<Found>,
+        heard: mpsc::Receiver<RecordEvent>,
     }
 
     impl Seeker {
@@ -548,7 +630,9 @@ mod tests {
         async fn finds(&mut self, other: &Seeker) -> Vec<SocketAddr> {
             let wanted = async {
                 loop {
-                    let found = self.heard.recv().await.unwrap();
+                    let RecordEvent::Found(found) = self.heard.recv().await.unwrap() else {
+                        continue;
+                    };
                     if found.peer == other.id
                         && found.addrs.iter().all(|addr| addr.port() == other.port)
                     {

@@ -135,7 +135,7 @@ impl Forwarder {
                 }
                 Some(Class::Stun) => self.answer(now, &buf[at..end], meta, out),
                 Some(Class::Probe) => add(&self.counters.probe, 1),
-                Some(Class::Unknown) => add(&self.counters.unknown, 1),
+                Some(Class::AddressCheck | Class::Unknown) => add(&self.counters.unknown, 1),
                 None => add(&self.counters.oversized, 1),
             }
             at = end;

@@ -4,8 +4,8 @@
 //!
 //! To quinn a relayed peer has a synthetic address ([`crate::net::channels`]). A datagram for that
 //! address is sent to the relay with nine bytes in front. Received channel frames lose these bytes.
-//! Probes and answers of STUN go to the engine while it has room for them. All other datagrams are
-//! counted and dropped.
+//! Probes, address checks and answers of STUN go to the engine while it has room for them. All
+//! other datagrams are counted and dropped.
 //!
 //! quinn 0.11 expects more from a socket than a socket can promise. An error from sending, other
 //! than "would block", silently ends the connection's driver. An error from receiving ends the
@@ -24,7 +24,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use hobnob_protocol::datagram::{CHANNEL_HEADER, Probe};
+use hobnob_protocol::datagram::{AddressCheck, CHANNEL_HEADER, Probe};
 use hobnob_transport::addr::undeliverable;
 use hobnob_transport::stun::client::{self as stun, Transaction};
 use hobnob_transport::udp::{SegmentedSender, has_errno};
@@ -85,16 +85,22 @@ impl DemuxSocket {
 
     /// Sends a probe, if the system takes it now.
     pub fn probe(&self, to: SocketAddr, probe: Probe) {
-        self.send_side(to, &probe.encode());
+        self.send_side(to, None, &probe.encode());
+    }
+
+    /// Sends an address check, if the system takes it now. An answer must leave from the address
+    /// that the question was sent to: the asking node and firewalls on the way expect that.
+    pub fn check(&self, from: Option<IpAddr>, to: SocketAddr, check: AddressCheck) {
+        self.send_side(to, from, &check.encode());
     }
 
     /// Asks another machine at which address it sees this node, if the system takes the request
     /// now.
     pub fn ask(&self, to: SocketAddr, transaction: Transaction) {
-        self.send_side(to, &stun::request(transaction));
+        self.send_side(to, None, &stun::request(transaction));
     }
 
-    fn send_side(&self, to: SocketAddr, contents: &[u8]) {
+    fn send_side(&self, to: SocketAddr, src_ip: Option<IpAddr>, contents: &[u8]) {
         let on_v6 = self.io.local_addr().is_ok_and(|addr| addr.is_ipv6());
         let destination = match to {
             SocketAddr::V4(v4) if on_v6 => {
@@ -107,7 +113,7 @@ impl DemuxSocket {
             ecn: None,
             contents,
             segment_size: None,
-            src_ip: None,
+            src_ip,
         };
         if is_synthetic(to.ip()) || (to.is_ipv6() && !on_v6) {
             return count(&self.counters().send_error);

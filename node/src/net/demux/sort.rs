@@ -1,11 +1,11 @@
-//! Sorts a received batch. QUIC stays in it, relayed QUIC is taken out of its channel frames, probes
-//! and answers of STUN go to the engine, and the rest is counted.
+//! Sorts a received batch. QUIC stays in it, relayed QUIC is taken out of its channel frames, probes,
+//! address checks and answers of STUN go to the engine, and the rest is counted.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hobnob_protocol::datagram::{CHANNEL_HEADER, ChannelId, Class, Probe};
+use hobnob_protocol::datagram::{AddressCheck, CHANNEL_HEADER, ChannelId, Class, Probe};
 use hobnob_transport::stun::client as stun;
 use quinn::udp::RecvMeta;
 use tokio::sync::mpsc;
@@ -107,13 +107,15 @@ impl Sorter {
             Class::Quic => return Some(Sender::Direct),
             Class::Channel => return self.relayed(datagram, batch, route),
             Class::Probe
-                if self.pass_on(batch.addr, Probe::decode(datagram).map(DatagramKind::Probe)) => {}
-            Class::Stun
+                if self.pass_on(batch, Probe::decode(datagram).map(DatagramKind::Probe)) => {}
+            Class::AddressCheck
                 if self.pass_on(
-                    batch.addr,
-                    stun::answer(datagram).map(DatagramKind::StunAnswer),
+                    batch,
+                    AddressCheck::decode(datagram).map(DatagramKind::AddressCheck),
                 ) => {}
-            Class::Probe => count(&self.counters.probe),
+            Class::Stun
+                if self.pass_on(batch, stun::answer(datagram).map(DatagramKind::StunAnswer)) => {}
+            Class::Probe | Class::AddressCheck => count(&self.counters.probe),
             Class::Stun => count(&self.counters.stun),
             Class::Unknown => count(&self.counters.unknown),
         }
@@ -157,11 +159,11 @@ impl Sorter {
     }
 
     /// Passes a datagram of a known kind to the engine. Returns whether the engine had room for it.
-    fn pass_on(&self, from: SocketAddr, kind: Option<DatagramKind>) -> bool {
+    fn pass_on(&self, batch: &RecvMeta, kind: Option<DatagramKind>) -> bool {
         kind.is_some_and(|kind| {
-            self.side_datagrams
-                .try_send(SideDatagram { from, kind })
-                .is_ok()
+            let (from, to) = (batch.addr, batch.dst_ip);
+            let datagram = SideDatagram { from, to, kind };
+            self.side_datagrams.try_send(datagram).is_ok()
         })
     }
 }
@@ -371,6 +373,7 @@ mod tests {
             arrived.try_recv(),
             Ok(SideDatagram {
                 from: relay(),
+                to: None,
                 kind: DatagramKind::Probe(probe)
             })
         );
@@ -408,6 +411,7 @@ mod tests {
             arrived.try_recv(),
             Ok(SideDatagram {
                 from: relay(),
+                to: None,
                 kind: DatagramKind::StunAnswer(seen)
             })
         );
