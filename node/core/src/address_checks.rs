@@ -643,7 +643,7 @@ mod tests {
         let mut checks = Checks::new();
         checks.claim(peer(1), addr(1, 1), Source::Record);
         checks.run(Duration::from_secs(30));
-        for n in 0..CHECKED_MAX as u32 {
+        for n in 0..u32::try_from(CHECKED_MAX).expect("a small number") {
             checks.claim(peer(n), addr(256 * n + 2, 1), Source::Record);
         }
         assert!(!checks.checks.checked.contains_key(&addr(1, 1)));

@@ -7,6 +7,7 @@
 pub mod address_checks;
 pub mod commit;
 pub mod diagnosis;
+pub mod known_addrs;
 mod name_keys;
 pub mod paths;
 pub mod peers;

@@ -7,6 +7,8 @@
 //! one, never the reverse. A direct connection replaces a relayed one. A relayed connection
 //! replaces a direct one only if the direct one has been up for a while, which shows that the peer
 //! can no longer use it.
+//!
+//! The caller reports only addresses that may be dialed, see [`Origin`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -14,6 +16,7 @@ use std::time::Duration;
 
 use hobnob_protocol::PeerId;
 
+use super::known_addrs::{KnownAddrs, Origin};
 use super::synthetic::is_synthetic;
 use super::{Now, Rng, SessionId};
 
@@ -24,11 +27,35 @@ pub const BACK_OFF_MIN: Duration = Duration::from_secs(1);
 /// The longest wait before a peer is dialed again. The actual wait is random (full jitter).
 pub const BACK_OFF_MAX: Duration = Duration::from_secs(60);
 
-/// Maximum addresses stored per peer. The least recently reported address is dropped.
-pub const ADDRS_PER_PEER_MAX: usize = 16;
+/// The longest wait before a peer is dialed again after [`LONG_AWAY`] failures in a row, unless the
+/// user named its address.
+pub const BACK_OFF_LONG: Duration = Duration::from_secs(15 * 60);
 
-/// Maximum peers to dial. Reports of further peers are ignored.
+/// After so many failures, about half an hour, a peer counts as away for long.
+const LONG_AWAY: u32 = 60;
+
+/// Maximum peers with addresses. One more replaces the peer that was of use least recently, among
+/// those without a session. Peers whose address the user named go last.
 pub const PEERS_MAX: usize = 10_000;
+
+/// After a change of the network, a peer that was met within this time is dialed at once. The others
+/// follow one by one.
+pub const MET_LATELY: Duration = Duration::from_secs(3600);
+
+/// When the first of the others is dialed after a change of the network, …
+const OTHERS_AFTER: Duration = Duration::from_secs(2);
+
+/// … and how long after it the next one.
+pub const OTHERS_EVERY: Duration = Duration::from_millis(250);
+
+/// Peers that an earlier run met and whose addresses are used in this run.
+pub const REMEMBERED_MAX: usize = 1_000;
+
+/// Of these, how many are dialed at the start, …
+pub const DIALED_AT_START: usize = 64;
+
+/// … and how long after one the next one.
+const REMEMBERED_EVERY: Duration = Duration::from_millis(25);
 
 /// If the same instance connects twice within this time, both sides dialed simultaneously.
 const AT_ONCE: Duration = Duration::from_secs(5);
@@ -54,11 +81,20 @@ pub enum Input {
         peer: PeerId,
         /// Its possible addresses.
         addrs: Vec<SocketAddr>,
+        /// Why they may be dialed.
+        origin: Origin,
         /// Whether this is a sign of life: the peer is online now.
         alive: bool,
     },
+    /// The peers that earlier runs met, with the addresses at which they were, most recently met
+    /// first.
+    Remembered(Vec<(PeerId, Vec<SocketAddr>)>),
+    /// The user wants to reach this peer now, whatever the back-off.
+    Wanted(PeerId),
     /// A dial failed.
     DialFailed(PeerId),
+    /// Another peer is at this address.
+    WrongPeer(PeerId, SocketAddr),
     /// A connection completed the exchange of Hellos.
     Connected {
         /// The new connection.
@@ -123,11 +159,16 @@ pub enum CloseReason {
 
 #[derive(Debug, Default)]
 struct Path {
-    /// Most recently reported first.
-    addrs: VecDeque<SocketAddr>,
+    addrs: KnownAddrs,
     session: Option<Current>,
     dialing: bool,
     failures: u32,
+    /// When a session last began or ended, in this run.
+    met_at: Option<Duration>,
+    /// When the path last was of use: it was reported, or [`Path::met_at`].
+    useful_at: Duration,
+    /// Whether the peer said goodbye. It is then dialed once after each change of the network.
+    is_gone: bool,
     /// The next dial; `None` waits for a report of the peer or a network change.
     next_at: Option<Duration>,
 }
@@ -166,8 +207,20 @@ impl Paths {
     pub fn handle(&mut self, now: Now, input: Input) {
         let now = now.mono;
         match input {
-            Input::Found { peer, addrs, alive } => self.found(peer, addrs, alive, now),
+            Input::Found {
+                peer,
+                addrs,
+                origin,
+                alive,
+            } => self.found(peer, addrs, origin, alive, now),
+            Input::Remembered(peers) => self.remembered(peers, now),
+            Input::Wanted(peer) => self.wanted(peer, now),
             Input::DialFailed(peer) => self.dial_failed(peer, now),
+            Input::WrongPeer(peer, addr) => {
+                if let Some(path) = self.paths.get_mut(&peer) {
+                    path.addrs.wrong(addr);
+                }
+            }
             Input::Connected {
                 session,
                 peer,
@@ -227,29 +280,73 @@ impl Paths {
     pub fn addrs(&self, peer: PeerId) -> Vec<SocketAddr> {
         self.paths
             .get(&peer)
-            .map(|path| path.addrs.iter().copied().collect())
+            .map(|path| path.addrs.iter().collect())
             .unwrap_or_default()
     }
 
-    fn found(&mut self, peer: PeerId, addrs: Vec<SocketAddr>, alive: bool, now: Duration) {
-        if peer == self.me || (self.paths.len() >= PEERS_MAX && !self.paths.contains_key(&peer)) {
+    /// The addresses of a peer that the next run may use, and those of them that the user named.
+    pub fn lasting_addrs(&self, peer: PeerId) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
+        let known = self.paths.get(&peer).map(|path| &path.addrs);
+        known
+            .map(|addrs| (addrs.lasting().collect(), addrs.named().collect()))
+            .unwrap_or_default()
+    }
+
+    fn found(
+        &mut self,
+        peer: PeerId,
+        addrs: Vec<SocketAddr>,
+        origin: Origin,
+        alive: bool,
+        now: Duration,
+    ) {
+        if peer == self.me {
             return;
         }
-        let path = self.paths.entry(peer).or_default();
-        let mut news = false;
-        for addr in addrs.into_iter().rev() {
-            news |= !path.addrs.contains(&addr);
-            path.addrs.retain(|known| *known != addr);
-            path.addrs.push_front(addr);
-        }
-        path.addrs.truncate(ADDRS_PER_PEER_MAX);
-        if alive || news {
+        let path = self.path(peer, now);
+        let is_news = path.addrs.report(addrs, origin);
+        if alive || is_news {
             path.failures = 0;
+            path.is_gone = false;
             path.next_at = Some(now);
         }
         if alive && path.session.is_some_and(|current| current.relayed) {
             self.dial_some(peer, |addr| !is_synthetic(addr.ip()));
         }
+    }
+
+    fn remembered(&mut self, peers: Vec<(PeerId, Vec<SocketAddr>)>, now: Duration) {
+        let mut at = now;
+        for (i, (peer, addrs)) in peers.into_iter().take(REMEMBERED_MAX).enumerate() {
+            let path = self.path(peer, now);
+            path.addrs.report(addrs, Origin::Answered);
+            if i < DIALED_AT_START {
+                path.next_at = Some(at);
+                at += REMEMBERED_EVERY;
+            }
+        }
+    }
+
+    fn wanted(&mut self, peer: PeerId, now: Duration) {
+        if let Some(path) = self.paths.get_mut(&peer) {
+            path.is_gone = false;
+            path.next_at = Some(now);
+        }
+    }
+
+    /// The path to a peer. If there is none, makes one, and makes room for it.
+    fn path(&mut self, peer: PeerId, now: Duration) -> &mut Path {
+        if self.paths.len() >= PEERS_MAX && !self.paths.contains_key(&peer) {
+            let idle = |(_, path): &(&PeerId, &Path)| path.session.is_none();
+            let usefulness = |path: &Path| (path.addrs.has_named(), path.useful_at);
+            let all = self.paths.iter().filter(idle);
+            let least = all.min_by_key(|(_, path)| usefulness(path));
+            let least = *least.expect("PEERS_MAX is more than SESSIONS_MAX").0;
+            self.paths.remove(&least);
+        }
+        let path = self.paths.entry(peer).or_default();
+        path.useful_at = now;
+        path
     }
 
     /// Dials the relayed addresses, since the direct path may be dead. The session moves when a
@@ -283,7 +380,7 @@ impl Paths {
         let Some(path) = self.paths.get_mut(&peer) else {
             return;
         };
-        let addrs: Vec<_> = path.addrs.iter().copied().filter(which).collect();
+        let addrs: Vec<_> = path.addrs.iter().filter(which).collect();
         if !path.dialing && !addrs.is_empty() {
             path.dialing = true;
             self.outputs.push_back(Output::Dial(peer, addrs));
@@ -295,10 +392,21 @@ impl Paths {
             return;
         };
         path.dialing = false;
+        path.addrs.failed();
+        if path.addrs.is_empty() && path.session.is_none() {
+            self.paths.remove(&peer);
+            return;
+        }
         path.failures = path.failures.saturating_add(1);
-        let most = BACK_OFF_MIN
-            .saturating_mul(1 << path.failures.min(6))
-            .min(BACK_OFF_MAX);
+        if path.is_gone {
+            return;
+        }
+        let most = if path.failures > LONG_AWAY && !path.addrs.has_named() {
+            BACK_OFF_LONG
+        } else {
+            let doubled = BACK_OFF_MIN.saturating_mul(1 << path.failures.min(6));
+            doubled.min(BACK_OFF_MAX)
+        };
         path.next_at = Some(now + jittered(&mut self.rng, most));
     }
 
@@ -309,7 +417,7 @@ impl Paths {
             .filter(|path| path.session.is_some())
             .count()
             >= SESSIONS_MAX;
-        let path = self.paths.entry(peer).or_default();
+        let path = self.path(peer, new.since);
         if new.dialed {
             path.dialing = false;
         }
@@ -366,10 +474,12 @@ impl Paths {
     }
 
     fn keep(&mut self, peer: PeerId, new: Current) {
-        let path = self.paths.entry(peer).or_default();
+        let path = self.path(peer, new.since);
         path.session = Some(new);
         path.failures = 0;
         path.next_at = None;
+        path.met_at = Some(new.since);
+        path.is_gone = false;
         self.outputs.push_back(Output::Keep(new.session));
     }
 
@@ -382,6 +492,8 @@ impl Paths {
             return;
         };
         path.session = None;
+        (path.met_at, path.useful_at) = (Some(now), now);
+        path.is_gone = goodbye;
         path.next_at = match (goodbye, unwelcome) {
             (true, _) => None,
             (false, true) => Some(now + BACK_OFF_MAX),
@@ -389,14 +501,27 @@ impl Paths {
         };
     }
 
+    /// Dials the peers that may be reachable again: at once those that were here a moment ago, then
+    /// the others one by one, so that a machine that travels does not dial everybody it ever met.
     fn network_changed(&mut self, now: Duration) {
-        for path in self
-            .paths
-            .values_mut()
-            .filter(|path| path.session.is_none())
-        {
+        let lately = now.saturating_sub(MET_LATELY);
+        let mut others = Vec::new();
+        let offline = self.paths.iter_mut();
+        for (peer, path) in offline.filter(|(_, path)| path.session.is_none()) {
             path.failures = 0;
-            path.next_at = Some(now + jittered(&mut self.rng, BACK_OFF_MIN));
+            let met_lately = path.met_at.is_some_and(|at| at >= lately);
+            if !path.is_gone && (met_lately || path.addrs.has_named()) {
+                path.next_at = Some(now + jittered(&mut self.rng, BACK_OFF_MIN));
+            } else {
+                others.push((path.useful_at, *peer));
+            }
+        }
+        others.sort_unstable_by(|one, other| other.cmp(one));
+        let mut at = now + OTHERS_AFTER;
+        for (_, peer) in others {
+            let path = self.paths.get_mut(&peer).expect("it was found above");
+            path.next_at = Some(at + jittered(&mut self.rng, OTHERS_EVERY));
+            at += OTHERS_EVERY;
         }
     }
 
@@ -405,7 +530,7 @@ impl Paths {
             if path.wants_dial() && path.next_at.is_some_and(|at| at <= now) {
                 path.dialing = true;
                 path.next_at = None;
-                let mut addrs: Vec<_> = path.addrs.iter().copied().collect();
+                let mut addrs: Vec<_> = path.addrs.iter().collect();
                 // The sort is stable: within each kind, the most recently reported address stays
                 // first.
                 addrs.sort_by_key(|addr| is_synthetic(addr.ip()));
@@ -590,6 +715,7 @@ mod tests {
         let found = |alive| Input::Found {
             peer: large,
             addrs: vec![addr(1)],
+            origin: Origin::Answered,
             alive,
         };
         assert_eq!(a.tell(found(true)), [Output::Dial(large, vec![addr(1)])]);
@@ -616,6 +742,7 @@ mod tests {
         a.tell(Input::Found {
             peer: large,
             addrs: vec![addr(1)],
+            origin: Origin::Answered,
             alive: true,
         });
         assert_eq!(kept(&a.connected(1, large, true, FIRST)), [1]);
@@ -629,6 +756,7 @@ mod tests {
             a.tell(Input::Found {
                 peer: large,
                 addrs: vec![addr(2)],
+                origin: Origin::Answered,
                 alive: true
             })
             .len(),
@@ -643,6 +771,7 @@ mod tests {
         a.tell(Input::Found {
             peer: large,
             addrs: vec![addr(1)],
+            origin: Origin::Answered,
             alive: true,
         });
         a.connected(1, large, true, FIRST);
@@ -672,6 +801,123 @@ mod tests {
         assert_eq!(outputs, [Output::Close(SessionId(9999), CloseReason::Full)]);
     }
 
+    fn peer(n: usize) -> PeerId {
+        let mut bytes = [9; 32];
+        bytes[..8].copy_from_slice(&n.to_le_bytes());
+        PeerId::from_bytes(bytes)
+    }
+
+    /// A report of one address of a peer, which is dialed at once.
+    fn report(peer: PeerId, origin: Origin) -> Input {
+        Input::Found {
+            peer,
+            addrs: vec![addr(1)],
+            origin,
+            alive: true,
+        }
+    }
+
+    #[test]
+    fn a_checked_address_is_dialed_three_times_and_a_named_one_for_ever() {
+        let (small, large) = ids();
+        for (origin, dials) in [(Origin::Checked, 3), (Origin::Named, 100)] {
+            let mut a = Side::new(small);
+            let mut dialed = a.tell(report(large, origin)).len();
+            for _ in 0..99 {
+                a.tell(Input::DialFailed(large));
+                let Some(at) = a.paths.poll_timeout() else {
+                    break;
+                };
+                assert!(at - a.now <= BACK_OFF_MAX + Duration::from_millis(1));
+                a.now = at;
+                dialed += a.tell(Input::Timeout).len();
+            }
+            assert_eq!(dialed, dials);
+            assert_eq!(a.paths.paths.len(), usize::from(origin == Origin::Named));
+        }
+    }
+
+    #[test]
+    fn a_peer_that_is_away_for_long_is_dialed_ever_more_seldom_until_the_user_wants_it() {
+        let (small, large) = ids();
+        let mut a = Side::new(small);
+        a.tell(report(large, Origin::Answered));
+        let mut longest = Duration::ZERO;
+        for _ in 0..200 {
+            a.tell(Input::DialFailed(large));
+            let at = a.paths.poll_timeout().expect("dials again");
+            longest = longest.max(at - a.now);
+            a.now = at;
+            a.tell(Input::Timeout);
+        }
+        assert!(longest > BACK_OFF_MAX && longest <= BACK_OFF_LONG + Duration::from_millis(1));
+        a.tell(Input::DialFailed(large));
+        assert_eq!(a.tell(Input::Wanted(large)).len(), 1);
+    }
+
+    #[test]
+    fn a_flood_of_peers_pushes_out_neither_sessions_nor_named_peers_nor_newcomers() {
+        let mut a = Side::new(ids().0);
+        a.connected(1, peer(0), false, FIRST);
+        a.tell(report(peer(1), Origin::Named));
+        for n in 2..PEERS_MAX + 3 {
+            a.now += Duration::from_millis(1);
+            assert_eq!(a.tell(report(peer(n), Origin::Checked)).len(), 1);
+        }
+        assert_eq!(a.paths.paths.len(), PEERS_MAX);
+        let known = |n| a.paths.paths.contains_key(&peer(n));
+        assert!(known(0) && known(1) && !known(2) && known(PEERS_MAX + 2));
+    }
+
+    #[test]
+    fn after_a_change_of_network_most_peers_are_dialed_one_by_one() {
+        let mut a = Side::new(ids().0);
+        let remembered = (0..100).map(|n| (peer(n), vec![addr(1)])).collect();
+        let mut at_start = a.tell(Input::Remembered(remembered)).len();
+        a.now = Duration::from_secs(10);
+        at_start += a.tell(Input::Timeout).len();
+        assert_eq!(at_start, DIALED_AT_START);
+        for n in 0..DIALED_AT_START {
+            a.tell(Input::DialFailed(peer(n)));
+        }
+        // Peer 0 was here a moment ago, peer 1 has said goodbye.
+        for (n, goodbye) in [(0, false), (1, true)] {
+            a.connected(n, peer(usize::try_from(n).expect("small")), true, FIRST);
+            a.tell(Input::Down {
+                session: SessionId(n),
+                goodbye,
+                unwelcome: false,
+            });
+        }
+        a.tell(Input::NetworkChanged);
+        let mut dialed = Vec::new();
+        let start = a.now;
+        while dialed.len() < 100 {
+            a.now = a.paths.poll_timeout().expect("there are more");
+            let outputs = a.tell(Input::Timeout);
+            dialed.extend(outputs.into_iter().map(|output| (a.now - start, output)));
+        }
+        assert!(matches!(dialed[0], (_, Output::Dial(to, _)) if to == peer(0)));
+        assert!(dialed[0].0 <= BACK_OFF_MIN + Duration::from_millis(1));
+        assert!(dialed[1].0 >= OTHERS_AFTER);
+        for three in dialed.windows(3) {
+            let (first, last) = (three[0].0, three[2].0);
+            assert!(last - first >= OTHERS_EVERY, "{first:?} {last:?}");
+        }
+        a.tell(Input::DialFailed(peer(1)));
+        assert_eq!(a.paths.paths[&peer(1)].next_at, None, "one attempt");
+    }
+
+    #[test]
+    fn an_address_at_which_another_peer_answered_is_not_dialed_again() {
+        let (small, large) = ids();
+        let mut a = Side::new(small);
+        a.tell(report(large, Origin::Answered));
+        a.tell(Input::WrongPeer(large, addr(1)));
+        a.tell(Input::DialFailed(large));
+        assert_eq!(a.paths.poll_timeout(), None);
+    }
+
     fn relayed_addr() -> SocketAddr {
         crate::synthetic::from_random(true, 1, 2)
     }
@@ -683,6 +929,7 @@ mod tests {
         a.tell(Input::Found {
             peer: large,
             addrs: vec![relayed_addr()],
+            origin: Origin::Relayed,
             alive: true,
         });
         let connected = |session, relayed| Input::Connected {
@@ -744,6 +991,7 @@ mod tests {
         let found = |addrs| Input::Found {
             peer: large,
             addrs,
+            origin: Origin::Answered,
             alive: true,
         };
         assert_eq!(a.tell(found(vec![relayed_addr()])), []);

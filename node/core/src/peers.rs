@@ -10,7 +10,8 @@ use hobnob_protocol::{Nickname, PeerId};
 
 use super::name_keys::NameKeys;
 
-/// Maximum peers in the directory. Nicknames of further peers are not stored.
+/// Maximum peers in the directory. One more replaces the peer that was learned least recently.
+/// Peers that the user has dealt with leave after all others.
 pub const PEERS_MAX: usize = 10_000;
 
 /// Maximum candidates or suggestions in an error.
@@ -69,12 +70,45 @@ impl KeyedNick {
     }
 }
 
+/// The order in which peers leave a full directory.
+#[derive(Debug, Default)]
+struct Leaving {
+    places: BTreeMap<PeerId, Place>,
+    order: BTreeSet<(Place, PeerId)>,
+    last: u64,
+}
+
+/// Whether the user has dealt with a peer, and a number that grows with each peer learned.
+type Place = (bool, u64);
+
+impl Leaving {
+    /// Moves a peer to the end.
+    fn touch(&mut self, peer: PeerId, keep: bool) {
+        self.last += 1;
+        let before = self.places.get(&peer).copied();
+        if let Some(before) = before {
+            self.order.remove(&(before, peer));
+        }
+        let kept = before.is_some_and(|(kept, _)| kept);
+        let place = (kept || keep, self.last);
+        self.places.insert(peer, place);
+        self.order.insert((place, peer));
+    }
+
+    fn first(&mut self) -> Option<PeerId> {
+        let (_, first) = self.order.pop_first()?;
+        self.places.remove(&first);
+        Some(first)
+    }
+}
+
 /// The directory of peers.
 #[derive(Debug)]
 pub struct Peers {
     me: PeerId,
     own: KeyedNick,
     nicks: BTreeMap<PeerId, Option<KeyedNick>>,
+    leaving: Leaving,
     /// The peers that have a nickname with this key.
     by_key: BTreeMap<String, BTreeSet<PeerId>>,
 }
@@ -86,6 +120,7 @@ impl Peers {
             me,
             own: KeyedNick::new(nick),
             nicks: BTreeMap::new(),
+            leaving: Leaving::default(),
             by_key: BTreeMap::new(),
         }
     }
@@ -102,10 +137,10 @@ impl Peers {
 
     /// Stores a peer. Returns whether the peer or its nickname is new.
     pub fn learn(&mut self, peer: PeerId, nick: Option<Nickname>) -> bool {
-        let room = self.nicks.len() < PEERS_MAX || self.nicks.contains_key(&peer);
-        if peer == self.me || !room {
+        if peer == self.me {
             return false;
         }
+        self.make_room(peer, false);
         let before = self.nicks.get(&peer);
         if before.is_some_and(|known| known.as_ref().map(|known| &known.nick) == nick.as_ref()) {
             return false;
@@ -119,6 +154,24 @@ impl Peers {
             self.unindex(peer, &old.keys, kept.as_ref());
         }
         true
+    }
+
+    /// Stores that the user has dealt with a peer, whose nickname may be unknown.
+    pub fn keep(&mut self, peer: PeerId) {
+        if peer != self.me {
+            self.make_room(peer, true);
+            self.nicks.entry(peer).or_insert(None);
+        }
+    }
+
+    fn make_room(&mut self, peer: PeerId, keep: bool) {
+        if self.nicks.len() >= PEERS_MAX && !self.nicks.contains_key(&peer) {
+            let first = self.leaving.first().expect("PEERS_MAX is not 0");
+            if let Some(old) = self.nicks.remove(&first).flatten() {
+                self.unindex(first, &old.keys, None);
+            }
+        }
+        self.leaving.touch(peer, keep);
     }
 
     /// Removes a peer from the index under its old keys, except those that it still has.
@@ -379,5 +432,32 @@ mod tests {
         assert!(!peers.learn(id(1), Some(nick("anna"))), "no news");
         assert!(peers.resolve("ann").is_err());
         assert_eq!(peers.resolve("anna"), Ok(id(1)));
+    }
+
+    #[test]
+    fn a_flood_of_peers_replaces_those_learned_first_and_not_those_of_the_user() {
+        let mut peers = directory(&[(1, "ann"), (2, "bob")]);
+        peers.keep(id(1));
+        let nth = |n: usize| {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&n.to_le_bytes());
+            PeerId::from_bytes(bytes)
+        };
+        for n in 1..=PEERS_MAX {
+            assert!(peers.learn(nth(n), Some(nick("eve"))));
+        }
+        assert_eq!(peers.all().count(), PEERS_MAX);
+        assert_eq!(peers.resolve("ann"), Ok(id(1)));
+        assert!(!peers.knows(id(2)) && peers.resolve("bob").is_err());
+        assert!(peers.knows(nth(PEERS_MAX)));
+    }
+
+    #[test]
+    fn a_peer_that_the_user_deals_with_keeps_its_nickname() {
+        let mut peers = directory(&[(1, "ann")]);
+        peers.keep(id(1));
+        peers.keep(id(3));
+        assert_eq!(peers.resolve("ann"), Ok(id(1)));
+        assert!(peers.knows(id(3)));
     }
 }

@@ -6,10 +6,12 @@
 use std::net::SocketAddr;
 
 use hobnob_core::SessionId;
+use hobnob_core::known_addrs::Origin;
 use hobnob_core::paths::{self, CloseReason, Instance};
 use hobnob_core::policy::DenyReason;
 use hobnob_core::synthetic::is_synthetic;
 use hobnob_protocol::{PeerId, close};
+use hobnob_transport::addr::canonical;
 
 use super::dialer::{DIAL_LIMIT, Dialer};
 use super::handshakes::GreetedConnection;
@@ -114,7 +116,6 @@ impl Engine {
             clock: self.clock,
             discoverable: self.discovery.is_on(),
             nick: self.peers.own().to_string(),
-            addrs: self.network.listening_addrs(),
             rooms: self.replica.rooms().map(|(_, _, key, _)| *key).collect(),
         }
     }
@@ -192,9 +193,16 @@ impl Engine {
                 unwelcome: false,
             });
         }
-        let peer = greeted.peer;
+        let (peer, remote) = (greeted.peer, canonical(greeted.connection.remote_address()));
         self.begin_session(id, *greeted);
         if let Some(reply) = reply {
+            self.tell_paths(paths::Input::Found {
+                peer,
+                addrs: vec![remote],
+                origin: Origin::Named,
+                alive: false,
+            });
+            self.store_peer(peer);
             let _ = reply.send(Ok(peer));
         }
     }

@@ -1,24 +1,17 @@
 //! Discovery of peers on the local network by mDNS.
 
-use std::collections::{BTreeSet, VecDeque};
-
 use hobnob_protocol::PeerId;
 use tokio::sync::mpsc;
 
+use super::recent_peers::RecentPeers;
 use crate::net::mdns;
-
-/// Maximum peers that are remembered as discovered. One more replaces the one that was discovered
-/// first.
-pub(super) const HEARD_MAX: usize = 10_000;
 
 /// The mDNS service, and the peers that it has discovered in this run.
 #[derive(Default)]
 pub(super) struct Discovery {
     mdns: Option<mdns::Discovery>,
     records: Option<mpsc::Receiver<mdns::RecordEvent>>,
-    heard: BTreeSet<PeerId>,
-    /// The peers in `heard`, in order of discovery.
-    order: VecDeque<PeerId>,
+    heard: RecentPeers,
 }
 
 impl Discovery {
@@ -55,18 +48,11 @@ impl Discovery {
     }
 
     pub(super) fn note_heard(&mut self, peer: PeerId) {
-        if !self.heard.insert(peer) {
-            return;
-        }
-        self.order.push_back(peer);
-        if self.order.len() > HEARD_MAX {
-            let first = self.order.pop_front().expect("it was not empty");
-            self.heard.remove(&first);
-        }
+        self.heard.add(peer);
     }
 
     pub(super) fn has_heard(&self, peer: PeerId) -> bool {
-        self.heard.contains(&peer)
+        self.heard.contains(peer)
     }
 }
 
@@ -90,21 +76,5 @@ mod tests {
         drop(records);
         let nothing = tokio::time::timeout(std::time::Duration::from_millis(20), discovery.next());
         assert!(nothing.await.is_err(), "it waits");
-    }
-
-    #[test]
-    fn a_flood_of_peers_replaces_those_that_were_discovered_first() {
-        let peer = |n: usize| {
-            let mut id = [0; 32];
-            id[..8].copy_from_slice(&n.to_be_bytes());
-            PeerId::from_bytes(id)
-        };
-        let mut discovery = Discovery::default();
-        for n in 0..=HEARD_MAX {
-            discovery.note_heard(peer(n));
-        }
-        assert!(!discovery.has_heard(peer(0)));
-        assert!(discovery.has_heard(peer(1)) && discovery.has_heard(peer(HEARD_MAX)));
-        assert_eq!(discovery.heard.len(), HEARD_MAX);
     }
 }

@@ -1,11 +1,10 @@
-//! The Hello that this node sends at the start of a session: version, instance, nickname,
-//! addresses, and proofs of its rooms.
+//! The Hello that this node sends at the start of a session: version, instance, nickname, and proofs
+//! of its rooms. Its addresses follow in a profile, to those peers that may have them.
 
 use hobnob_core::paths::Instance;
 use hobnob_protocol::frame::Profile;
 use hobnob_protocol::frame::features::{CONTENT, DIAL_BACK, DISCOVERABLE};
 use hobnob_protocol::{Hello, PeerId, RoomKey};
-use std::net::SocketAddr;
 
 use crate::clock::Clock;
 
@@ -19,7 +18,6 @@ pub(super) struct HelloMaker {
     /// Whether mDNS announces this node.
     pub(super) discoverable: bool,
     pub(super) nick: String,
-    pub(super) addrs: Vec<SocketAddr>,
     /// The keys of this node's rooms. Only proofs of them leave this machine.
     pub(super) rooms: Vec<RoomKey>,
 }
@@ -38,14 +36,14 @@ impl HelloMaker {
         }
     }
 
-    /// The profile for the session with this exporter secret.
+    /// The profile for the session with this exporter secret, without addresses.
     pub(super) fn profile(self, exporter: &[u8; 32]) -> Profile {
         let proofs = self.rooms.iter().map(|key| key.proof(exporter, self.me));
         Profile {
             proofs: proofs.collect(),
             nick: self.nick,
-            addrs: self.addrs,
             // A profile follows that depends on the peer, which a dialing node may not know yet.
+            addrs: Vec::new(),
             direct: false,
         }
     }
@@ -68,13 +66,13 @@ mod tests {
             clock: Clock::start(),
             discoverable: false,
             nick: "ann".to_owned(),
-            addrs: Vec::new(),
             rooms: vec![key],
         };
         let hello = maker.clone().hello(&[1; 32]);
         assert_eq!((hello.instance, hello.started_at_ms), (7, 5));
         assert_eq!(hello.features & DISCOVERABLE, 0);
         assert_eq!(hello.profile.proofs, [key.proof(&[1; 32], me)]);
+        assert_eq!(hello.profile.addrs, []);
         let other = maker.profile(&[2; 32]);
         assert_ne!(other.proofs, hello.profile.proofs);
     }

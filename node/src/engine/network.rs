@@ -105,12 +105,19 @@ impl Network {
             && !self.listening_addrs().contains(&addr)
     }
 
-    /// Whether this node may dial an address that the peer at `remote` named. A peer can make it
-    /// dial neither itself nor hosts that have nothing to do with either of them.
+    /// Whether an address that the peer at `remote` named may be that peer's. A peer can make this
+    /// node send neither to its own machine nor to hosts that have nothing to do with either of
+    /// them.
     pub(super) fn may_dial(&self, addr: SocketAddr, remote: SocketAddr) -> bool {
         // The peer's network may use the same numbers as this node's, so that the peer's address is
         // this node's own here.
         !self.listening_addrs().contains(&addr) && may_be_dialed(addr, remote, &self.interfaces)
+    }
+
+    /// Whether an address is on the link through which a peer at `remote` is reached.
+    pub(super) fn same_link(&self, addr: SocketAddr, remote: SocketAddr) -> bool {
+        let interface = self.interfaces.interface_of(remote.ip());
+        interface.is_some_and(|interface| self.interfaces.link_has(interface, addr.ip()))
     }
 
     pub(super) fn channels(&self) -> &Channels {
@@ -197,15 +204,18 @@ fn may_be_dialed(addr: SocketAddr, remote: SocketAddr, interfaces: &Interfaces) 
     let private_elsewhere =
         private && ip != remote.ip().to_canonical() && !interfaces.is_on_link(ip);
     let broadcast = matches!(ip, std::net::IpAddr::V4(v4) if v4.is_broadcast());
-    let loopback_elsewhere = ip.is_loopback() && !remote.ip().to_canonical().is_loopback();
+    // Another home on this machine may name its address, and nobody else.
+    let own_elsewhere = interfaces.has(ip) && ip != remote.ip().to_canonical();
     addr.port() != 0
         && !is_synthetic(ip)
         && !ip.is_unspecified()
         && !ip.is_multicast()
         // Without its zone a link-local address leads nowhere. The zone is in `remote`.
         && !is_link_local(ip)
+        && !ip.is_loopback()
         && !broadcast
-        && !loopback_elsewhere
+        && !interfaces.is_broadcast(ip)
+        && !own_elsewhere
         && !private_elsewhere
 }
 
@@ -242,6 +252,8 @@ mod tests {
             "192.168.8.9:1",
             "10.1.2.4:1",
             "172.16.0.1:1",
+            "192.168.7.2:1",
+            "192.168.7.255:1",
             "[fd00:8::9]:1",
             "[::ffff:10.1.2.4]:1",
             "127.0.0.1:1",
@@ -261,8 +273,9 @@ mod tests {
         for bad in bad {
             assert!(!may(bad, "10.1.2.3:4"), "{bad}");
         }
+        assert!(!may("127.0.0.1:1", "127.0.0.1:2"));
         assert!(
-            may("127.0.0.1:1", "127.0.0.1:2"),
+            may("192.168.7.2:1", "192.168.7.2:2"),
             "a peer on this machine may name it"
         );
     }

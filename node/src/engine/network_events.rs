@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hobnob_core::address_checks::{self, Source};
+use hobnob_core::known_addrs::Origin;
 use hobnob_core::{paths, rendezvous, replica};
 use hobnob_protocol::PeerId;
 use hobnob_protocol::datagram::AddressCheck;
@@ -82,6 +83,7 @@ impl Engine {
         self.tell_paths(paths::Input::Found {
             peer,
             addrs: vec![addr],
+            origin: Origin::Checked,
             alive: true,
         });
     }

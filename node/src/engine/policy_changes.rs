@@ -54,13 +54,7 @@ impl Engine {
                 if change == PolicyChange::Verify {
                     self.tell_replica(replica::Input::Accept(peer));
                 }
-                // Its addresses are known. Found again, they are dialed at once.
-                let addrs = self.paths.addrs(peer);
-                self.tell_paths(paths::Input::Found {
-                    peer,
-                    addrs,
-                    alive: true,
-                });
+                self.tell_paths(paths::Input::Wanted(peer));
             }
             PolicyChange::Kick => self.part_with(peer, DenyReason::Kicked),
         }
@@ -115,9 +109,7 @@ impl Engine {
     }
 
     fn make_known(&mut self, peer: PeerId) {
-        if !self.peers.knows(peer) {
-            self.peers.learn(peer, None);
-        }
+        self.peers.keep(peer);
     }
 
     /// Ends every session with a peer. To the rooms the peer has said goodbye: messages written from

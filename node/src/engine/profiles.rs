@@ -1,11 +1,14 @@
 //! The profiles of peers, and this node's own: names, addresses, proofs of
 //! membership.
 
+use hobnob_core::address_checks::Source;
+use hobnob_core::known_addrs::Origin;
 use hobnob_core::policy::DenyReason;
 use hobnob_core::synthetic::is_synthetic;
 use hobnob_core::{SessionId, paths, replica};
-use hobnob_protocol::frame::{HELLO_ADDRS_MAX, Profile};
+use hobnob_protocol::frame::Profile;
 use hobnob_protocol::{Frame, Nickname, PeerId, close};
+use std::net::SocketAddr;
 use tracing::warn;
 
 use super::session_state::SessionState;
@@ -41,27 +44,54 @@ impl Engine {
         state.membership.set_proofs(profile.proofs);
         state.direct.set_theirs(profile.direct);
         let nick = Nickname::cleaned(&profile.nick);
-        // The address that the peer has proved comes first: it is dialed first.
-        let mut addrs = vec![remote];
-        let named = profile.addrs.into_iter();
-        addrs.extend(named.filter(|addr| *addr != remote && self.network.may_dial(*addr, remote)));
-        addrs.truncate(HELLO_ADDRS_MAX);
-        let direct = addrs.iter().copied();
-        self.store.remember_peer(KnownPeer {
-            peer,
-            nick: nick.as_ref().map(ToString::to_string),
-            // A synthetic address means nothing to the next run.
-            addrs: direct.filter(|addr| !is_synthetic(addr.ip())).collect(),
-            seen_at_ms: self.clock.now().wall_ms,
-        });
         self.tell_paths(paths::Input::Found {
             peer,
-            addrs,
+            addrs: vec![remote],
+            origin: Origin::Answered,
             alive: false,
         });
+        for addr in profile.addrs {
+            if addr != remote && self.may_name(peer, remote, addr) {
+                self.claim(peer, addr, Source::Peer);
+            }
+        }
         let named = self.peers.learn(peer, nick);
+        self.store_peer(peer);
         let moved = self.compare_rooms(id);
         named || moved
+    }
+
+    /// Whether the peer of a session with this remote address may name an address. A relayed peer
+    /// may not: it sends candidates when both look for a direct path.
+    fn may_name(&self, peer: PeerId, remote: SocketAddr, addr: SocketAddr) -> bool {
+        !is_synthetic(remote.ip())
+            && self.network.may_dial(addr, remote)
+            && (self.policy.is_contact(peer) || self.network.same_link(addr, remote))
+    }
+
+    /// The addresses of this node that the peer of a session is told. On one link they are known
+    /// anyway.
+    fn addrs_for(&self, state: &SessionState) -> Vec<SocketAddr> {
+        let remote = state.remote_addr();
+        let mut addrs = self.network.listening_addrs();
+        let all = self.goes_direct_with(state.peer());
+        addrs.retain(|addr| all || self.network.same_link(*addr, remote));
+        if state.is_relayed() {
+            addrs.clear();
+        }
+        addrs
+    }
+
+    /// Stores what later runs may use of a peer. Addresses without a session are not among it.
+    pub(super) fn store_peer(&self, peer: PeerId) {
+        let (addrs, named) = self.paths.lasting_addrs(peer);
+        self.store.remember_peer(KnownPeer {
+            peer,
+            nick: self.peers.nick(peer).map(ToString::to_string),
+            addrs,
+            named,
+            seen_at_ms: self.clock.now().wall_ms,
+        });
     }
 
     /// Compares the rooms that a session's peer has proved to be in with this node's, and informs
@@ -89,6 +119,7 @@ impl Engine {
         let state = state.expect("the callers act on live sessions only");
         let mut profile = self.hello_maker().profile(state.membership.exporter());
         profile.direct = self.goes_direct_with(state.peer());
+        profile.addrs = self.addrs_for(state);
         let state = self.live_session(id);
         state.direct.set_ours(profile.direct);
         state.send(&Frame::Profile(profile));

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use hobnob_core::known_addrs::Origin;
 use hobnob_core::synthetic::is_synthetic;
 use hobnob_core::{paths, rendezvous};
 use hobnob_protocol::datagram::ChannelId;
@@ -56,12 +57,14 @@ impl Engine {
                 addrs.push(self.network.relayed_addr(relay, peer));
             }
         }
-        self.peers.learn(peer, None);
+        self.peers.keep(peer);
         self.tell_paths(paths::Input::Found {
             peer,
             addrs,
+            origin: Origin::Named,
             alive: true,
         });
+        self.store_peer(peer);
     }
 
     /// The address of the relay through which a session goes.
@@ -218,6 +221,7 @@ impl Engine {
         self.tell_paths(paths::Input::Found {
             peer,
             addrs,
+            origin: Origin::Relayed,
             alive: true,
         });
     }
@@ -251,7 +255,7 @@ impl Engine {
     pub(super) fn wrong_peer(&mut self, addr: SocketAddr, expected: PeerId, found: PeerId) {
         // A direct address may have passed to another peer. That is no news.
         let Some((relay, _)) = self.network.channels().peer_at(addr) else {
-            return;
+            return self.tell_paths(paths::Input::WrongPeer(expected, addr));
         };
         let reason = NoticeReason::RelayLies {
             relay: self.relays.at(relay).to_string(),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use hobnob_core::SessionId;
 use hobnob_core::commit::ConversationKind;
+use hobnob_core::paths;
 use hobnob_core::policy::DenyReason;
 use hobnob_core::replica::{self, Output, Refusal, Token};
 use hobnob_protocol::{Body, CheckedBatch, ConversationId, LogName, PeerId, Ranges, Seq};
@@ -65,10 +66,12 @@ impl Engine {
 
     fn direct(&mut self, peer: PeerId) -> ConversationId {
         if self.outbox.open_direct(peer) {
-            if !self.peers.knows(peer) {
-                self.peers.learn(peer, None);
-            }
+            self.peers.keep(peer);
             self.tell_replica(replica::Input::OpenDirect(peer));
+        }
+        if self.sessions.with(peer).is_none() {
+            // The user is waiting, so the back-off does not count.
+            self.tell_paths(paths::Input::Wanted(peer));
         }
         ConversationId::direct(self.me, peer)
     }

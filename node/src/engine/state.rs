@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use hobnob_core::Rng;
 use hobnob_core::address_checks::AddressChecks;
+use hobnob_core::known_addrs::Origin;
 use hobnob_core::paths::{self, Instance, Paths};
 use hobnob_core::peers::Peers;
 use hobnob_core::policy::{DirectWith, Policies};
@@ -29,10 +30,10 @@ use super::handshakes::Handshakes;
 use super::internal::Internal;
 use super::joins::Joins;
 use super::lifecycle::Lifecycle;
-use super::lost::LostPeers;
 use super::network::Network;
 use super::outbox::Outbox;
 use super::policy::Policy;
+use super::recent_peers::RecentPeers;
 use super::relays::Relays;
 use super::reports::Reports;
 use super::sessions::Sessions;
@@ -110,7 +111,8 @@ pub(crate) struct Engine {
 
     pub(super) handshakes: Handshakes,
     pub(super) sessions: Sessions,
-    pub(super) lost: LostPeers,
+    /// Peers whose last session broke, as opposed to those that said goodbye.
+    pub(super) lost: RecentPeers,
     pub(super) outbox: Outbox,
     pub(super) joins: Joins,
     pub(super) policy: Policy,
@@ -151,7 +153,7 @@ impl Engine {
             met: parts.met,
             handshakes: Handshakes::default(),
             sessions: Sessions::new(parts.session_events),
-            lost: LostPeers::default(),
+            lost: RecentPeers::default(),
             outbox: Outbox::default(),
             joins: Joins::default(),
             policy: Policy::new(parts.policies, parts.direct_with),
@@ -176,26 +178,28 @@ impl Engine {
         self.reports.notice(reason, None);
     }
 
-    /// Restores what earlier runs knew about peers, and dials those seen most recently.
+    /// Restores what earlier runs knew about peers.
     pub(crate) fn remember(&mut self, known: Vec<KnownPeer>) {
-        const DIALED_MAX: usize = 64;
-        for (i, known) in known.into_iter().enumerate() {
+        // A full directory keeps those that it learned last, so those seen last come last.
+        for known in known.iter().rev() {
             let nick = known.nick.as_deref().and_then(Nickname::cleaned);
             self.peers.learn(known.peer, nick);
-            if i < DIALED_MAX {
-                self.tell_paths(paths::Input::Found {
-                    peer: known.peer,
-                    addrs: known.addrs,
-                    alive: false,
-                });
-            }
         }
+        let named = known.iter().filter(|known| !known.named.is_empty());
+        for known in named.cloned().collect::<Vec<_>>() {
+            self.tell_paths(paths::Input::Found {
+                peer: known.peer,
+                addrs: known.named,
+                origin: Origin::Named,
+                alive: false,
+            });
+        }
+        let met = known.into_iter().map(|known| (known.peer, known.addrs));
+        self.tell_paths(paths::Input::Remembered(met.collect()));
         self.restore_policies();
         // Users can name every peer that they have a conversation with, even without an address.
         for peer in self.talked_with() {
-            if self.peers.nick(peer).is_none() {
-                self.peers.learn(peer, None);
-            }
+            self.peers.keep(peer);
         }
     }
 

@@ -120,11 +120,13 @@ impl Apply<'_> {
     /// Stores a known peer.
     pub(super) fn put_peer(&mut self, known: &KnownPeer) -> Result<(), Fault> {
         self.run(
-            "INSERT OR REPLACE INTO peers (peer, nick, addrs, seen_at_ms) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT OR REPLACE INTO peers (peer, nick, addrs, named, seen_at_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
             params![
                 known.peer.as_bytes(),
                 known.nick,
                 columns::addrs_to_text(&known.addrs),
+                columns::addrs_to_text(&known.named),
                 number(known.seen_at_ms)
             ],
         )

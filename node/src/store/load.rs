@@ -61,15 +61,16 @@ pub(super) fn settings(conn: &Connection) -> Result<BTreeMap<String, String>, Fa
 /// The peers that were seen last, latest first.
 pub(super) fn peers(conn: &Connection) -> Result<Vec<KnownPeer>, Fault> {
     let sql = format!(
-        "SELECT peer, nick, addrs, seen_at_ms FROM peers ORDER BY seen_at_ms DESC, peer LIMIT {PEERS_MAX}"
+        "SELECT peer, nick, addrs, named, seen_at_ms FROM peers ORDER BY seen_at_ms DESC, peer LIMIT {PEERS_MAX}"
     );
     all(conn, &sql, |row| {
-        let addrs: String = row.get(2)?;
+        let (addrs, named): (String, String) = (row.get(2)?, row.get(3)?);
         Ok(KnownPeer {
             peer: columns::peer(row, 0)?,
             nick: row.get(1)?,
             addrs: columns::addrs_from_text(&addrs),
-            seen_at_ms: count(row, 3)?,
+            named: columns::addrs_from_text(&named),
+            seen_at_ms: count(row, 4)?,
         })
     })
 }

@@ -61,6 +61,8 @@ pub struct KnownPeer {
     pub nick: Option<String>,
     /// The peer's addresses in the last session.
     pub addrs: Vec<SocketAddr>,
+    /// Those that the user named.
+    pub named: Vec<SocketAddr>,
     /// When the peer was last seen, in milliseconds since the Unix epoch.
     pub seen_at_ms: u64,
 }
@@ -413,7 +415,10 @@ fn load_all(conn: &mut Connection, audiences_since_ms: u64) -> Result<Everything
             .peers
             .last()
             .map_or(0, |peer| columns::number(peer.seen_at_ms));
-        tx.execute("DELETE FROM peers WHERE seen_at_ms < ?1", [last])?;
+        tx.execute(
+            "DELETE FROM peers WHERE seen_at_ms < ?1 AND named = ''",
+            [last],
+        )?;
     }
     tx.commit()?;
     Ok(everything)

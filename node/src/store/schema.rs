@@ -77,7 +77,10 @@ CREATE TABLE acked (
 ) WITHOUT ROWID;
 CREATE TABLE alive (one INTEGER PRIMARY KEY CHECK (one = 1), at_ms INTEGER NOT NULL, network INTEGER NOT NULL);
 CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE peers (peer BLOB PRIMARY KEY, nick TEXT, addrs TEXT NOT NULL, seen_at_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE peers (
+    peer BLOB PRIMARY KEY, nick TEXT, addrs TEXT NOT NULL, named TEXT NOT NULL,
+    seen_at_ms INTEGER NOT NULL
+) WITHOUT ROWID;
 ";
 
 /// A commit of one message writes few pages: the page of the entry, and one page in each of the two

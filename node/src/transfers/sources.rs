@@ -1,6 +1,6 @@
 //! Which peers reported that they have all of an offer. The next download of it can use them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 
 use hobnob_protocol::{OfferId, PeerId};
 
@@ -8,12 +8,12 @@ use hobnob_protocol::{OfferId, PeerId};
 /// their next session.
 const OFFERS_MAX: usize = 1024;
 
-/// Maximum number of peers of one offer. Further ones are not noted.
+/// Maximum peers of one offer. One more replaces the one that was noted first.
 const PEERS_MAX: usize = 64;
 
 /// The known sources of each offer, beside its author.
 #[derive(Debug, Default)]
-pub(super) struct KnownSources(BTreeMap<OfferId, BTreeSet<PeerId>>);
+pub(super) struct KnownSources(BTreeMap<OfferId, VecDeque<PeerId>>);
 
 impl KnownSources {
     pub(super) fn add(&mut self, id: OfferId, peer: PeerId) {
@@ -21,9 +21,13 @@ impl KnownSources {
             self.0.pop_first();
         }
         let peers = self.0.entry(id).or_default();
-        if peers.len() < PEERS_MAX {
-            peers.insert(peer);
+        if peers.contains(&peer) {
+            return;
         }
+        if peers.len() >= PEERS_MAX {
+            peers.pop_front();
+        }
+        peers.push_back(peer);
     }
 
     pub(super) fn of(&self, id: OfferId) -> impl Iterator<Item = PeerId> {
@@ -68,6 +72,7 @@ mod tests {
             sources.add(offer(0), peer(n));
         }
         assert_eq!(sources.of(offer(0)).count(), PEERS_MAX);
+        assert!(sources.of(offer(0)).any(|source| source == peer(99)));
         for seq in 0..2_000 {
             sources.add(offer(seq), peer(1));
         }

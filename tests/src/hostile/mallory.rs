@@ -140,6 +140,23 @@ impl Mallory {
         stream
     }
 
+    /// Dials any address and sends a correct Hello with these addresses, without any room.
+    pub async fn in_session_at(&self, victim: SocketAddr, addrs: Vec<SocketAddr>) -> RawStream {
+        let connection = self
+            .dial_at(victim, &TestCert::of(&self.key))
+            .await
+            .expect("an honest handshake succeeds");
+        let mut stream = RawStream::open(connection, self.id()).await;
+        stream
+            .greet(Profile {
+                nick: "mallory".to_owned(),
+                addrs,
+                proofs: Vec::new(),
+            })
+            .await;
+        stream
+    }
+
     /// A Hello with this profile.
     pub fn hello(profile: Profile) -> Frame {
         Frame::Hello(Hello {

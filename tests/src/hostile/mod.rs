@@ -14,6 +14,7 @@
 )]
 
 mod forge;
+mod forged_record;
 mod host;
 mod mallory;
 mod raw_stream;
@@ -22,6 +23,7 @@ mod test_cert;
 mod test_net;
 
 pub use forge::{Forger, encoded, garbled_entry, text_entry};
+pub use forged_record::{ForgedRecord, mdns_socket};
 pub use host::{Host, is_clean};
 pub use mallory::{Mallory, random_key};
 pub use raw_stream::RawStream;

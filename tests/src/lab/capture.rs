@@ -1,5 +1,6 @@
 //! Records all frames that pass a machine's network cards.
 
+use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -17,12 +18,12 @@ use super::memory::contains;
 #[derive(Debug)]
 pub struct Capture {
     over: Arc<AtomicBool>,
-    recorder: JoinHandle<Vec<u8>>,
+    recorder: JoinHandle<Vec<Vec<u8>>>,
 }
 
-/// The recorded frames, one after another.
+/// The recorded frames.
 #[derive(Debug)]
-pub struct Recording(Vec<u8>);
+pub struct Recording(Vec<Vec<u8>>);
 
 impl Capture {
     pub(super) fn new(machine: &Machine) -> Self {
@@ -51,26 +52,42 @@ impl Capture {
 impl Recording {
     /// Whether one of the frames contains this word.
     pub fn has(&self, word: &str) -> bool {
-        contains(&self.0, word)
+        self.0.iter().any(|frame| contains(frame, word))
+    }
+
+    /// The number of bytes of all IPv4 packets to this address.
+    pub fn bytes_to(&self, addr: Ipv4Addr) -> usize {
+        let is_to = |packet: &&[u8]| packet.get(16..20) == Some(&addr.octets());
+        let packets = self.0.iter().filter_map(|frame| ipv4_packet(frame));
+        packets.filter(is_to).map(<[u8]>::len).sum()
     }
 
     /// The number of recorded bytes.
     pub fn size(&self) -> usize {
-        self.0.len()
+        self.0.iter().map(Vec::len).sum()
     }
 }
 
-fn record(tap: &OwnedFd, over: &AtomicBool) -> Vec<u8> {
+/// The packet in an Ethernet frame, if it is an IPv4 packet.
+fn ipv4_packet(frame: &[u8]) -> Option<&[u8]> {
+    let (addresses_and_type, packet) = frame.split_at_checked(14)?;
+    (addresses_and_type[12..] == ETH_P_IP.to_be_bytes()).then_some(packet)
+}
+
+fn record(tap: &OwnedFd, over: &AtomicBool) -> Vec<Vec<u8>> {
     let (mut all, mut frame) = (Vec::new(), vec![0; FRAME_MAX]);
     loop {
         match recv(tap, &mut frame[..], RecvFlags::empty()) {
-            Ok((_, length)) => all.extend_from_slice(&frame[..length]),
+            Ok((_, length)) => all.push(frame[..length].to_vec()),
             // The read timed out: no frame is waiting.
             Err(_) if over.load(Ordering::Relaxed) => return all,
             Err(_) => {}
         }
     }
 }
+
+/// The type of frames with IPv4 packets.
+const ETH_P_IP: u16 = 0x0800;
 
 /// All protocols (packet(7)).
 const ETH_P_ALL: u16 = 3;

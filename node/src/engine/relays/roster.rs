@@ -6,7 +6,8 @@ use std::ops::Bound;
 use hobnob_protocol::relay::{Roster as Update, RosterChange};
 use hobnob_protocol::{ConversationId, PeerId};
 
-/// Peers of one relay that are remembered as being there. Further ones can be reached by their id.
+/// Maximum peers of one relay that are remembered as being there. One more replaces another with
+/// which this node does not connect. That one can still be reached by its id.
 const ROSTER_MAX: usize = 4096;
 
 /// Members of a room with which a node connects through a relay of its own accord: the next ones
@@ -40,7 +41,8 @@ impl Roster {
         let mut arrived = Vec::new();
         for change in update.changes {
             match change {
-                RosterChange::Here { peer, rooms } if peer != me && self.has_room_for(peer) => {
+                RosterChange::Here { peer, rooms } if peer != me => {
+                    self.make_room_for(peer);
                     self.here.insert(peer, rooms.into_iter().collect());
                     self.missing.remove(&peer);
                     arrived.push(peer);
@@ -55,8 +57,20 @@ impl Roster {
         arrived
     }
 
-    fn has_room_for(&self, peer: PeerId) -> bool {
-        self.here.len() < ROSTER_MAX || self.here.contains_key(&peer)
+    /// A full roster loses a peer that cannot be reached, or else one with which this node does not
+    /// connect.
+    fn make_room_for(&mut self, peer: PeerId) {
+        if self.here.len() < ROSTER_MAX || self.here.contains_key(&peer) {
+            return;
+        }
+        let after = self.here.range(peer..);
+        let mut around = after.chain(self.here.range(..peer)).map(|(peer, _)| *peer);
+        let next = around.find(|peer| !self.wanted.contains(peer));
+        let first = self.missing.first().copied().or(next);
+        let first = first.or_else(|| self.here.keys().next().copied());
+        let leaves = first.expect("ROSTER_MAX is not 0");
+        self.here.remove(&leaves);
+        self.missing.remove(&leaves);
     }
 
     pub(super) fn names(&self, peer: PeerId) -> bool {
@@ -180,6 +194,27 @@ mod tests {
         let chosen = roster.choose(peer(9), &[ours], &direct);
         assert_eq!(chosen, [peer(1), peer(3)]);
         assert_eq!(roster.choose(peer(9), &[ours], &direct), [], "not again");
+    }
+
+    #[test]
+    fn a_full_roster_takes_newcomers_and_keeps_those_that_this_node_connects_with() {
+        let of = |n: usize| {
+            let mut bytes = [7; 32];
+            bytes[..8].copy_from_slice(&n.to_be_bytes());
+            PeerId::from_bytes(bytes)
+        };
+        let here = |n| RosterChange::Here {
+            peer: of(n),
+            rooms: Vec::new(),
+        };
+        let mut roster = roster(peer(9), (0..ROSTER_MAX).map(here).collect());
+        roster.choose(peer(9), &[], &BTreeSet::from([of(5)]));
+        roster.note_missing(of(3));
+        let newcomers = (ROSTER_MAX..2 * ROSTER_MAX - 1).map(here).collect();
+        roster.update(peer(9), update(false, newcomers));
+        assert_eq!(roster.here.len(), ROSTER_MAX);
+        assert!(roster.names(of(5)) && !roster.names(of(3)));
+        assert!(roster.names(of(2 * ROSTER_MAX - 2)));
     }
 
     #[test]

@@ -269,6 +269,7 @@ fn settings_and_peers_are_remembered() {
             "10.0.0.1:4626".parse().unwrap(),
             "[fe80::1%3]:4626".parse().unwrap(),
         ],
+        named: vec!["10.0.0.1:4626".parse().unwrap()],
         seen_at_ms: number,
     };
     home.store().set_setting("nick", "ann");

@@ -256,6 +256,7 @@ fn a_full_disk_loses_nothing_and_the_store_resumes_when_there_is_space() {
         peer: peer(3),
         nick: None,
         addrs: vec![],
+        named: vec![],
         seen_at_ms: 1,
     });
     assert_eq!(
