@@ -2,10 +2,10 @@
 //! addresses less than they cost the strangers.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hobnob_tests::hostile::{ForgedRecord, Mallory, mdns_socket};
-use hobnob_tests::lab::{Capture, Lab, Machine, Nat, Node, Site};
+use hobnob_tests::lab::{Capture, Lab, Machine, Nat, Node, Site, pause};
 use quinn::TransportConfig;
 
 #[test]
@@ -29,7 +29,7 @@ fn forged_mdns_records_do_not_aim_a_node_at_anybody() {
         }
         sent += ForgedRecord { addrs, port }.send(&attacker);
         // mDNS is slow by design: no machine receives thousands of records a second.
-        std::thread::sleep(Duration::from_millis(5));
+        pause(Duration::from_millis(5));
     }
     // A real peer is found although all these records wait to be checked.
     let bob = net.home.machine("bob").up("bob", &[]);
@@ -171,8 +171,5 @@ fn nearby(addr: Ipv4Addr, n: u8) -> Ipv4Addr {
 fn pass(time: Duration) {
     let longer = std::env::var("HOBNOB_AIMED_SECONDS").ok();
     let longer = longer.and_then(|seconds| seconds.parse().ok());
-    let end = Instant::now() + longer.map_or(time, Duration::from_secs);
-    while Instant::now() < end {
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    pause(longer.map_or(time, Duration::from_secs));
 }

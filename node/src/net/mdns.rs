@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hobnob_protocol::PeerId;
@@ -43,6 +44,13 @@ pub const ADDRS_PER_RECORD_MAX: usize = 4;
 
 /// While records name addresses on no known link, how often the interfaces are read again.
 const INTERFACES_READ_EVERY: Duration = Duration::from_millis(250);
+
+/// Maximum records that the mDNS thread caches, those of other services included. The crate has no
+/// limit of its own, so beyond this number the thread is replaced by one with an empty cache.
+pub const CACHED_MAX: i64 = 20_000;
+
+/// How often the number of cached records is compared with [`CACHED_MAX`].
+const CACHE_MEASURED_EVERY: Duration = Duration::from_secs(2);
 
 /// How long the goodbye may take.
 const STOP_LIMIT: Duration = Duration::from_millis(500);
@@ -88,7 +96,8 @@ pub enum MdnsError {
 /// dropped.
 #[derive(Debug)]
 pub struct Discovery {
-    daemon: Daemon,
+    /// The thread that runs now. The listener replaces it.
+    daemon: Arc<Mutex<Daemon>>,
     listener: JoinHandle<()>,
 }
 
@@ -105,17 +114,18 @@ impl Discovery {
         events: mpsc::Sender<RecordEvent>,
     ) -> Result<Self, MdnsError> {
         check_multicast()?;
-        let daemon = Daemon(ServiceDaemon::new()?);
-        daemon.0.set_ip_check_interval(INTERFACES_EVERY_SECS)?;
         let own = instance_name(id, run);
+        let announcement = announcement(id, &own, bound)?;
+        let daemon = Arc::new(Mutex::new(Daemon::start(&announcement)?));
         let listener = Listener {
-            own: own.clone(),
+            own,
+            announcement,
+            daemon: daemon.clone(),
             events,
             records: Records::default(),
             links: Links::default(),
         };
-        let listener = tokio::spawn(listener.listen(daemon.0.clone()));
-        daemon.0.register(announcement(id, &own, bound)?)?;
+        let listener = tokio::spawn(listener.listen());
         Ok(Self { daemon, listener })
     }
 
@@ -126,21 +136,37 @@ impl Discovery {
             mut listener,
         } = self;
         let ended = async {
-            if let Ok(status) = daemon.0.shutdown() {
+            // The listener must not start another thread from now on.
+            listener.abort();
+            let _ = (&mut listener).await;
+            let daemon = lock(&daemon).0.clone();
+            if let Ok(status) = daemon.shutdown() {
                 // The daemon has sent the goodbyes when it answers.
                 let _ = status.recv_async().await;
             }
-            let _ = (&mut listener).await;
         };
         if timeout(STOP_LIMIT, ended).await.is_err() {
             tracing::debug!("mDNS did not stop in time");
-            listener.abort();
         }
     }
 }
 
 /// The mDNS thread. It outlives its handles, so dropping this ends it.
 struct Daemon(ServiceDaemon);
+
+impl Daemon {
+    /// Starts the thread and announces this node.
+    fn start(announcement: &ServiceInfo) -> Result<Self, mdns_sd::Error> {
+        let daemon = Self(ServiceDaemon::new()?);
+        daemon.0.set_ip_check_interval(INTERFACES_EVERY_SECS)?;
+        daemon.0.register(announcement.clone())?;
+        Ok(daemon)
+    }
+}
+
+fn lock(daemon: &Mutex<Daemon>) -> MutexGuard<'_, Daemon> {
+    daemon.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Drop for Daemon {
     fn drop(&mut self) {
@@ -233,6 +259,8 @@ fn shared_socket(addr: SocketAddr) -> io::Result<socket2::Socket> {
 /// Passes on the records that the mDNS thread receives.
 struct Listener {
     own: String,
+    announcement: ServiceInfo,
+    daemon: Arc<Mutex<Daemon>>,
     events: mpsc::Sender<RecordEvent>,
     records: Records,
     links: Links,
@@ -241,9 +269,25 @@ struct Listener {
 impl Listener {
     /// Reads until the daemon ends, or until nobody reads the events. The daemon ends a search that
     /// is not read fast enough; then this begins another one, which reports every record again.
-    async fn listen(mut self, daemon: ServiceDaemon) {
-        while let Ok(search) = daemon.browse(SERVICE) {
-            while let Ok(event) = search.recv_async().await {
+    async fn listen(mut self) {
+        loop {
+            let daemon = lock(&self.daemon).0.clone();
+            let Ok(search) = daemon.browse(SERVICE) else {
+                return;
+            };
+            let overflow = cache_overflows(daemon);
+            tokio::pin!(overflow);
+            loop {
+                let event = tokio::select! {
+                    event = search.recv_async() => event,
+                    () = &mut overflow => {
+                        if let Err(error) = self.replace_daemon() {
+                            return tracing::warn!("discovery ends: {error}");
+                        }
+                        break;
+                    }
+                };
+                let Ok(event) = event else { break };
                 for event in self.heard(event) {
                     if self.events.send(event).await.is_err() {
                         return;
@@ -251,6 +295,16 @@ impl Listener {
                 }
             }
         }
+    }
+
+    /// Starts another mDNS thread, with an empty cache. The records that were reported stay valid.
+    fn replace_daemon(&self) -> Result<(), mdns_sd::Error> {
+        tracing::warn!("too many mDNS records on this network: they are forgotten");
+        let new = Daemon::start(&self.announcement)?;
+        // The old thread says goodbye when it is dropped. The new one announces this node twice,
+        // and the second announcement comes after that goodbye.
+        drop(std::mem::replace(&mut *lock(&self.daemon), new));
+        Ok(())
     }
 
     #[expect(
@@ -285,6 +339,28 @@ impl Listener {
         addrs.truncate(ADDRS_PER_RECORD_MAX);
         self.records
             .update(service.get_fullname(), Found { peer, addrs })
+    }
+}
+
+/// Waits until the thread caches more than [`CACHED_MAX`] records. Waits forever if it has ended.
+async fn cache_overflows(daemon: ServiceDaemon) {
+    loop {
+        tokio::time::sleep(CACHE_MEASURED_EVERY).await;
+        let Ok(answer) = daemon.get_metrics() else {
+            return std::future::pending().await;
+        };
+        let Ok(metrics) = answer.recv_async().await else {
+            return std::future::pending().await;
+        };
+        let is_cache = |(name, _): &(&String, &i64)| name.starts_with("cached-");
+        let cached: i64 = metrics
+            .iter()
+            .filter(is_cache)
+            .map(|(_, count)| *count)
+            .sum();
+        if cached > CACHED_MAX {
+            return;
+        }
     }
 }
 
