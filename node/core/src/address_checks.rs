@@ -9,12 +9,13 @@
 //! the claim. Addresses that the user typed, or that answered in an earlier session, need no check.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hobnob_protocol::datagram::{AddressCheck, CheckToken};
 use hobnob_protocol::{PORT_NODE, PeerId};
 
+use super::send_budget::{Rate, SendBudget};
 use super::{Now, Rng};
 
 /// Maximum addresses under check. One more replaces the address that is least likely to answer.
@@ -56,19 +57,6 @@ const WAITS_MS: [u64; CHECKS_OF_RECORDS_CLAIM] = [
 /// While checks wait for the budget, how often to look whether it allows one.
 const BUDGET_EVERY: Duration = Duration::from_millis(50);
 
-/// When so many hosts or networks have used their budget lately, those that regained all of it are
-/// forgotten. The overall budget keeps the number of the others below this.
-const BUDGETS_SWEPT_AT: usize = 1_024;
-
-/// A number per second, and how much of it may be saved up.
-#[derive(Debug, Clone, Copy)]
-pub struct Rate {
-    /// Regained in each second.
-    pub per_second: u32,
-    /// Available after a quiet time.
-    pub burst: u32,
-}
-
 /// Who claims that a peer is at an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
@@ -93,7 +81,7 @@ pub struct AddressChecks {
     /// Makes the tokens of the questions.
     secret: [u8; 32],
     rng: Rng,
-    budget: Budget,
+    budget: SendBudget,
     checked: BTreeMap<SocketAddr, Checked>,
     /// Addresses that wait for the budget, the most promising one first.
     ready: BTreeSet<(Rank, SocketAddr)>,
@@ -131,7 +119,7 @@ impl AddressChecks {
         Self {
             secret,
             rng,
-            budget: Budget::default(),
+            budget: SendBudget::new(CHECKS, CHECKS_PER_HOST, CHECKS_PER_NETWORK),
             checked: BTreeMap::new(),
             ready: BTreeSet::new(),
             timers: BTreeSet::new(),
@@ -326,130 +314,6 @@ impl AddressChecks {
     }
 }
 
-/// What may be sent to addresses that have not answered.
-#[derive(Debug)]
-struct Budget {
-    all: Bucket,
-    hosts: Buckets,
-    networks: Buckets,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self {
-            all: Bucket::full(CHECKS, Duration::ZERO),
-            hosts: Buckets::new(CHECKS_PER_HOST),
-            networks: Buckets::new(CHECKS_PER_NETWORK),
-        }
-    }
-}
-
-impl Budget {
-    fn allows_any(&mut self, now: Duration) -> bool {
-        self.all.refill(CHECKS, now);
-        self.all.has_one()
-    }
-
-    /// Whether a datagram may be sent to this host now. If so, it counts as sent.
-    fn allows(&mut self, now: Duration, host: IpAddr) -> bool {
-        let (all, network) = (self.allows_any(now), network_of(host));
-        let allowed = all && self.hosts.has_one(host, now) && self.networks.has_one(network, now);
-        if allowed {
-            self.all.take();
-            self.hosts.take(host);
-            self.networks.take(network);
-        }
-        allowed
-    }
-}
-
-/// The network of a host, for a limit that the whole network shares.
-fn network_of(host: IpAddr) -> IpAddr {
-    match host.to_canonical() {
-        IpAddr::V4(v4) => {
-            let [a, b, c, _] = v4.octets();
-            IpAddr::from([a, b, c, 0])
-        }
-        IpAddr::V6(v6) => {
-            let mut octets = v6.octets();
-            octets[7..].fill(0);
-            IpAddr::from(octets)
-        }
-    }
-}
-
-/// A token bucket.
-#[derive(Debug, Clone, Copy)]
-struct Bucket {
-    thousandths: u64,
-    at: Duration,
-}
-
-impl Bucket {
-    fn full(rate: Rate, now: Duration) -> Self {
-        Self {
-            thousandths: u64::from(rate.burst) * 1_000,
-            at: now,
-        }
-    }
-
-    fn refill(&mut self, rate: Rate, now: Duration) {
-        let millis = now.saturating_sub(self.at).as_millis();
-        let regained = millis.saturating_mul(rate.per_second.into());
-        let most = u64::from(rate.burst) * 1_000;
-        self.thousandths = u64::try_from(regained)
-            .unwrap_or(most)
-            .saturating_add(self.thousandths)
-            .min(most);
-        // Less than a millisecond adds nothing, so it must not be lost either.
-        if millis > 0 {
-            self.at = now;
-        }
-    }
-
-    fn has_one(&self) -> bool {
-        self.thousandths >= 1_000
-    }
-
-    fn take(&mut self) {
-        self.thousandths -= 1_000;
-    }
-}
-
-/// The buckets of hosts or networks. One that is not listed is full.
-#[derive(Debug)]
-struct Buckets {
-    rate: Rate,
-    of: BTreeMap<IpAddr, Bucket>,
-}
-
-impl Buckets {
-    fn new(rate: Rate) -> Self {
-        Self {
-            rate,
-            of: BTreeMap::new(),
-        }
-    }
-
-    fn has_one(&mut self, key: IpAddr, now: Duration) -> bool {
-        let rate = self.rate;
-        if self.of.len() >= BUDGETS_SWEPT_AT {
-            let full = u64::from(rate.burst) * 1_000;
-            self.of.retain(|_, bucket| {
-                bucket.refill(rate, now);
-                bucket.thousandths < full
-            });
-        }
-        let bucket = self.of.entry(key).or_insert(Bucket::full(rate, now));
-        bucket.refill(rate, now);
-        bucket.has_one()
-    }
-
-    fn take(&mut self, key: IpAddr) {
-        self.of.get_mut(&key).expect("it had one").take();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -631,9 +495,6 @@ mod tests {
         assert_eq!(checks.checks.len(), CHECKED_MAX);
         let later = checks.run(Duration::from_secs(60)).len();
         assert!(later <= 61 * CHECKS.per_second as usize, "{later}");
-        let budget = &checks.checks.budget;
-        let most = BUDGETS_SWEPT_AT + CHECKS.burst as usize;
-        assert!(budget.hosts.of.len() <= most && budget.networks.of.len() <= most);
         let queued = checks.checks.ready.len() + checks.checks.timers.len();
         assert_eq!(queued, checks.checks.len());
     }

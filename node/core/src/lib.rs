@@ -16,6 +16,7 @@ pub mod presence;
 pub mod rendezvous;
 pub mod replica;
 pub mod scope;
+pub mod send_budget;
 pub mod source_network;
 pub mod synthetic;
 pub mod transfers;

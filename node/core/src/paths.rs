@@ -86,9 +86,8 @@ pub enum Input {
         /// Whether this is a sign of life: the peer is online now.
         alive: bool,
     },
-    /// The peers that earlier runs met, with the addresses at which they were, most recently met
-    /// first.
-    Remembered(Vec<(PeerId, Vec<SocketAddr>)>),
+    /// The peers that earlier runs met, most recently met first.
+    Remembered(Vec<MetPeer>),
     /// The user wants to reach this peer now, whatever the back-off.
     Wanted(PeerId),
     /// A dial failed.
@@ -131,6 +130,17 @@ pub enum Input {
     NetworkChanged,
     /// The time returned by [`Paths::poll_timeout`] has passed.
     Timeout,
+}
+
+/// A peer that an earlier run met, or that the user named.
+#[derive(Debug, Clone)]
+pub struct MetPeer {
+    /// The peer.
+    pub peer: PeerId,
+    /// Its lasting addresses.
+    pub addrs: Vec<SocketAddr>,
+    /// Those of them that the user named.
+    pub named: Vec<SocketAddr>,
 }
 
 /// An action for the caller.
@@ -315,12 +325,17 @@ impl Paths {
         }
     }
 
-    fn remembered(&mut self, peers: Vec<(PeerId, Vec<SocketAddr>)>, now: Duration) {
+    fn remembered(&mut self, peers: Vec<MetPeer>, now: Duration) {
         let mut at = now;
-        for (i, (peer, addrs)) in peers.into_iter().take(REMEMBERED_MAX).enumerate() {
-            let path = self.path(peer, now);
-            path.addrs.report(addrs, Origin::Answered);
-            if i < DIALED_AT_START {
+        for (i, met) in peers.into_iter().enumerate() {
+            let is_named = !met.named.is_empty();
+            if i >= REMEMBERED_MAX && !is_named {
+                continue;
+            }
+            let path = self.path(met.peer, now);
+            path.addrs.report(met.addrs, Origin::Answered);
+            path.addrs.report(met.named, Origin::Named);
+            if i < DIALED_AT_START || is_named {
                 path.next_at = Some(at);
                 at += REMEMBERED_EVERY;
             }
@@ -872,7 +887,12 @@ mod tests {
     #[test]
     fn after_a_change_of_network_most_peers_are_dialed_one_by_one() {
         let mut a = Side::new(ids().0);
-        let remembered = (0..100).map(|n| (peer(n), vec![addr(1)])).collect();
+        let met = |n| MetPeer {
+            peer: peer(n),
+            addrs: vec![addr(1)],
+            named: Vec::new(),
+        };
+        let remembered = (0..100).map(met).collect();
         let mut at_start = a.tell(Input::Remembered(remembered)).len();
         a.now = Duration::from_secs(10);
         at_start += a.tell(Input::Timeout).len();

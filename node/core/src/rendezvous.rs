@@ -16,11 +16,30 @@ use std::time::Duration;
 use hobnob_protocol::PeerId;
 use hobnob_protocol::datagram::Probe;
 
+use super::send_budget::{Rate, SendBudget};
 use super::{Now, SessionId};
 
 /// Maximum candidate addresses of one peer, including source addresses of its probes. Further ones
 /// are ignored.
 pub const CANDIDATES_MAX: usize = 24;
+
+/// Probes to candidates, in all. Beyond, they are left out.
+pub const PROBES: Rate = Rate {
+    per_second: 1_000,
+    burst: 4_000,
+};
+
+/// Probes to one host, whatever the session and port: peers cannot aim many sessions at one host.
+pub const PROBES_PER_HOST: Rate = Rate {
+    per_second: 100,
+    burst: 1_000,
+};
+
+/// Probes to one network: an IPv4 /24 or an IPv6 /56.
+pub const PROBES_PER_NETWORK: Rate = Rate {
+    per_second: 200,
+    burst: 2_000,
+};
 
 /// The interval between two probes of one session.
 const PROBE_INTERVAL: Duration = Duration::from_millis(25);
@@ -94,11 +113,23 @@ struct Attempt {
 }
 
 /// All current attempts. See the module's doc.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Rendezvous {
+    budget: SendBudget,
     attempts: BTreeMap<SessionId, Attempt>,
     by_token: BTreeMap<Token, SessionId>,
     outputs: VecDeque<Output>,
+}
+
+impl Default for Rendezvous {
+    fn default() -> Self {
+        Self {
+            budget: SendBudget::new(PROBES, PROBES_PER_HOST, PROBES_PER_NETWORK),
+            attempts: BTreeMap::new(),
+            by_token: BTreeMap::new(),
+            outputs: VecDeque::new(),
+        }
+    }
 }
 
 impl Rendezvous {
@@ -227,6 +258,9 @@ impl Rendezvous {
             } else if let Some(to) = attempt.candidates.pop_front() {
                 attempt.candidates.push_back(to);
                 attempt.probing = Some((until, now + PROBE_INTERVAL));
+                if !self.budget.allows(now, to.ip()) {
+                    continue;
+                }
                 self.outputs.push_back(Output::Probe(
                     to,
                     Probe {
@@ -350,6 +384,41 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn many_peers_that_name_one_host_cannot_aim_at_it() {
+        let mut rendezvous = Rendezvous::default();
+        let at = |now| Now {
+            mono: now,
+            wall_ms: 0,
+        };
+        let peer = SecretKey::from_seed([1; 32]).id();
+        for n in 0..200 {
+            let session = SessionId(n);
+            let theirs = u128::from(n).to_be_bytes();
+            let up = Input::Up {
+                session,
+                peer,
+                dials: true,
+                ours: A_TO_B,
+                theirs,
+            };
+            rendezvous.handle(at(Duration::ZERO), up);
+            let victim = (1..=16).map(addr).collect();
+            rendezvous.handle(at(Duration::ZERO), Input::Candidates(session, victim));
+        }
+        let mut probes = 0;
+        while let Some(now) = rendezvous.poll_timeout().filter(|now| *now < PROBE_FOR) {
+            rendezvous.handle(at(now), Input::Timeout);
+            let outputs = std::iter::from_fn(|| rendezvous.poll_output());
+            probes += outputs
+                .filter(|output| matches!(output, Output::Probe(..)))
+                .count();
+        }
+        let seconds = u32::try_from(PROBE_FOR.as_secs()).expect("a few");
+        let most = PROBES_PER_HOST.burst + seconds * PROBES_PER_HOST.per_second;
+        assert!(probes <= most as usize, "{probes}");
     }
 
     #[test]

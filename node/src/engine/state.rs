@@ -10,8 +10,7 @@ use std::sync::Arc;
 
 use hobnob_core::Rng;
 use hobnob_core::address_checks::AddressChecks;
-use hobnob_core::known_addrs::Origin;
-use hobnob_core::paths::{self, Instance, Paths};
+use hobnob_core::paths::{self, Instance, MetPeer, Paths};
 use hobnob_core::peers::Peers;
 use hobnob_core::policy::{DirectWith, Policies};
 use hobnob_core::rendezvous::{self, Rendezvous};
@@ -185,16 +184,11 @@ impl Engine {
             let nick = known.nick.as_deref().and_then(Nickname::cleaned);
             self.peers.learn(known.peer, nick);
         }
-        let named = known.iter().filter(|known| !known.named.is_empty());
-        for known in named.cloned().collect::<Vec<_>>() {
-            self.tell_paths(paths::Input::Found {
-                peer: known.peer,
-                addrs: known.named,
-                origin: Origin::Named,
-                alive: false,
-            });
-        }
-        let met = known.into_iter().map(|known| (known.peer, known.addrs));
+        let met = known.into_iter().map(|known| MetPeer {
+            peer: known.peer,
+            addrs: known.addrs,
+            named: known.named,
+        });
         self.tell_paths(paths::Input::Remembered(met.collect()));
         self.restore_policies();
         // Users can name every peer that they have a conversation with, even without an address.
