@@ -194,15 +194,17 @@ impl Engine {
             });
         }
         let (peer, remote) = (greeted.peer, canonical(greeted.connection.remote_address()));
-        self.begin_session(id, *greeted);
-        if let Some(reply) = reply {
+        if reply.is_some() {
+            // The user typed the address. The session tells such a peer this node's addresses.
             self.tell_paths(paths::Input::Found {
                 peer,
                 addrs: vec![remote],
                 origin: Origin::Named,
                 alive: false,
             });
-            self.store_peer(peer);
+        }
+        self.begin_session(id, *greeted);
+        if let Some(reply) = reply {
             let _ = reply.send(Ok(peer));
         }
     }
