@@ -302,21 +302,21 @@ impl Peers {
         if is_me {
             return ResolveError::Me(word.to_owned());
         }
-        let mut known: Vec<_> = self.nicks.keys().map(|peer| self.name(*peer)).collect();
         // Sort names that start like the word first: the word is most likely a typo of one of them.
-        let alike = |name: &String| {
-            std::cmp::Reverse(
-                name.chars()
-                    .zip(word.chars())
-                    .take_while(|(a, b)| a == b)
-                    .count(),
-            )
+        // A name is compared with all others of its kind, so only those listed are completed.
+        let alike = |peer: &PeerId| {
+            let name = self
+                .nick(*peer)
+                .map_or_else(|| peer.short(), Nickname::to_string);
+            let same = name.chars().zip(word.chars()).take_while(|(a, b)| a == b);
+            std::cmp::Reverse(same.count())
         };
-        known.sort_by_key(alike);
+        let mut known: Vec<_> = self.all().collect();
+        known.sort_by_cached_key(alike);
         known.truncate(LISTED_MAX);
         ResolveError::Unknown {
             name: word.to_owned(),
-            known,
+            known: known.into_iter().map(|peer| self.name(peer)).collect(),
         }
     }
 

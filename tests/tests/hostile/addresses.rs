@@ -1,4 +1,4 @@
-//! A node does not dial special addresses that a peer names: loopback, unspecified, multicast and
+//! A node sends nothing to special addresses that a peer names: loopback, unspecified, multicast and
 //! broadcast.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -8,8 +8,7 @@ use hobnob_tests::hostile::{Host, Mallory};
 
 #[test]
 fn a_peer_cannot_make_a_node_dial_its_own_machine_or_special_addresses() {
-    // A node dials loopback addresses for peers that connected over loopback, so this test needs
-    // another address.
+    // A node uses no loopback address that a peer names, so this test needs another address.
     let Some(own) = own_address() else {
         eprintln!("SKIPPED: this machine has no address but loopback");
         return;
@@ -51,11 +50,11 @@ fn a_peer_cannot_make_a_node_dial_its_own_machine_or_special_addresses() {
         // of the connection.
         stream.connection.close(4u32.into(), b"lost");
     });
-    receives_within(&allowed, Duration::from_secs(20)).expect("ann dials the allowed address");
-    // A node dials all addresses of one peer within one second.
+    receives_within(&allowed, Duration::from_secs(20)).expect("ann checks the allowed address");
+    // A node checks all addresses of one peer within one second.
     assert!(
         receives_within(&everywhere, Duration::from_secs(4)).is_none(),
-        "ann dialed her own machine"
+        "ann sent something to her own machine"
     );
     ann.is_up();
     ann.is_clean();
