@@ -152,6 +152,7 @@ impl Mallory {
                 nick: "mallory".to_owned(),
                 addrs,
                 proofs: Vec::new(),
+                direct: false,
             })
             .await;
         stream
