@@ -2,6 +2,7 @@
 //! do.
 
 use hobnob_protocol::entry::BodyError;
+use hobnob_protocol::passphrase::PassphraseError;
 use hobnob_protocol::{PeerId, RoomName};
 
 use crate::net::endpoint::DialError;
@@ -257,9 +258,12 @@ pub enum JoinError {
     /// The node is in too many rooms.
     #[error("a node can be in {0} rooms at most: leave one first")]
     TooMany(usize),
-    /// The secret is empty or too long.
-    #[error("a room's secret has 1 to {0} bytes")]
-    Secret(usize),
+    /// The passphrase is empty, too long or easy to guess.
+    #[error(transparent)]
+    Passphrase(#[from] PassphraseError),
+    /// Everybody can enter an open room by its name, so it has no ticket.
+    #[error("{0} is open: others join it by its name")]
+    IsOpen(RoomName),
     /// The node is in a room with this name and another secret.
     #[error("this node is in {0} already, with another secret: leave it first")]
     OtherSecret(RoomName),

@@ -122,6 +122,7 @@ mod messages;
 mod node;
 mod policy;
 mod resolve;
+mod rooms;
 mod start;
 mod transfers;
 
@@ -133,9 +134,9 @@ pub use files::{AcceptFrom, FileError, FileInfo, FileState, FilesConfig, OfferEr
 pub use hobnob_protocol as protocol;
 #[doc(inline)]
 pub use hobnob_protocol::{
-    Body, HostPort, LogId, Nickname, PeerId, RelayAddr, RoomName, Seq, Target, Ticket,
-    conversation::NotARoomName, entry::BodyError, identity::NotAPeerId, target::TargetError,
-    text::NicknameError,
+    Body, HostPort, LogId, Nickname, PeerId, RelayAddr, RoomName, RoomTarget, RoomTicket, Seq,
+    Target, Ticket, conversation::NotARoomName, entry::BodyError, identity::NotAPeerId,
+    target::TargetError, text::NicknameError,
 };
 pub use messages::Messages;
 pub use node::Node;

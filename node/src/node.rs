@@ -12,9 +12,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::Command;
 use crate::{
-    Builder, Config, ConversationRef, DeliveryState, Events, HistoryQuery, JoinError, Message,
-    MessageId, Messages, NodeError, PeerInfo, RoomInfo, SendError, Sent, StartError, Status, clock,
-    events, start, transfers,
+    Builder, Config, ConversationRef, DeliveryState, Events, HistoryQuery, Message, MessageId,
+    Messages, NodeError, PeerInfo, SendError, Sent, StartError, Status, clock, events, start,
+    transfers,
 };
 
 /// A node is settled this long after its start, or when no new peer has appeared for [`QUIET`].
@@ -268,46 +268,6 @@ impl Node {
     /// ```
     pub async fn history(&self, query: HistoryQuery) -> Result<Vec<Message>, NodeError> {
         self.ask(|reply| Command::History { query, reply }).await?
-    }
-
-    /// Joins a room, for this run and later ones. Only peers that know its secret are members of a
-    /// room with a secret and can read its messages. It is not the same room as the open one with
-    /// that name.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
-    /// use hobnob::JoinError;
-    ///
-    /// let room = node.join("ops".parse()?, Some(b"correct horse battery staple".to_vec())).await?;
-    /// assert!(!room.open);
-    /// let other = node.join("ops".parse()?, Some(b"another".to_vec())).await;
-    /// assert!(matches!(other, Err(JoinError::OtherSecret(_))));
-    /// # Ok(()) }
-    /// ```
-    pub async fn join(
-        &self,
-        room: RoomName,
-        secret: Option<Vec<u8>>,
-    ) -> Result<RoomInfo, JoinError> {
-        self.ask(|reply| Command::Join {
-            room,
-            secret,
-            reply,
-        })
-        .await?
-    }
-
-    /// Leaves a room. Its stored messages stay readable.
-    pub async fn part(&self, room: RoomName) -> Result<(), JoinError> {
-        self.ask(|reply| Command::Part { room, reply }).await?
-    }
-
-    /// The rooms that this node is in.
-    pub async fn rooms(&self) -> Result<Vec<RoomInfo>, NodeError> {
-        self.status().await.map(|status| status.rooms)
     }
 
     /// Changes the nickname, for this run and later ones.

@@ -2,7 +2,7 @@
 //! not: it lasts [`KICKED_FOR`](crate::KICKED_FOR), or until the node ends.
 
 use hobnob_protocol::PeerId;
-use hobnob_protocol::sas::{SAFETY_WORDS, safety_words};
+use hobnob_protocol::safety_number::{SAFETY_NUMBER_GROUPS, safety_number};
 
 use super::engine::{Command, PolicyChange};
 use crate::{Node, NodeError, PeerInfo, PolicyError};
@@ -45,16 +45,16 @@ impl Node {
         self.change(peer, PolicyChange::Kick).await
     }
 
-    /// The six words that this node and the peer have in common, see
-    /// [`safety_words`](hobnob_protocol::sas::safety_words). Takes a moment of work.
-    pub async fn words(&self, peer: PeerId) -> [&'static str; SAFETY_WORDS] {
+    /// The 60 digits that this node and the peer have in common, in groups of five, see
+    /// [`safety_number`](hobnob_protocol::safety_number). Takes a few milliseconds of work.
+    pub async fn safety_number(&self, peer: PeerId) -> [String; SAFETY_NUMBER_GROUPS] {
         let me = self.id;
-        tokio::task::spawn_blocking(move || safety_words(me, peer))
+        tokio::task::spawn_blocking(move || safety_number(me, peer))
             .await
             .expect("hashing does not panic")
     }
 
-    /// Marks a peer as verified: the user has compared the safety words with it. From now on, sessions
+    /// Marks a peer as verified: the user has compared the safety number with it. From now on, sessions
     /// with other peers that use its name are refused. Undoes [`Node::block`], and makes the peer a
     /// contact.
     ///
@@ -65,7 +65,7 @@ impl Node {
     /// let ann = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
     /// let bob = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
     /// let peer = ann.resolve(bob.status().await?.ticket.into()).await?;
-    /// println!("does bob see the same words? {}", ann.words(peer).await.join(" "));
+    /// println!("does bob see the same digits? {}", ann.safety_number(peer).await.join(" "));
     /// assert!(ann.verify(peer).await?.policy.verified.is_some());
     /// # Ok(()) }
     /// ```

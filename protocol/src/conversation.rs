@@ -1,4 +1,5 @@
-//! Conversations: their ids on the wire, the names and keys of rooms, and proofs of membership.
+//! Conversations: their ids on the wire, and the names of rooms. The keys of rooms are in
+//! `room_key`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,14 +11,11 @@ use crate::identity::PeerId;
 /// Longest name of a room, in bytes.
 pub const ROOM_NAME_MAX: usize = 32;
 
-/// Longest secret of a room, in bytes.
-pub const ROOM_SECRET_MAX: usize = 1024;
-
 /// The room that every node is in until its user leaves it.
 pub const LOBBY: &str = "lobby";
 
 /// The id of a conversation on the wire. It is derived from the two peers of a direct conversation,
-/// or from the key of a room, so no authority assigns it.
+/// or from the first key of a room, so no authority assigns it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ConversationId([u8; 32]);
 
@@ -119,55 +117,6 @@ impl TryFrom<String> for RoomName {
     }
 }
 
-/// The key that the members of a room share, derived from its name and secret. `Debug` does not
-/// show it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct RoomKey([u8; 32]);
-
-impl RoomKey {
-    /// The key of the room with this name and secret. The secret of an open room is empty.
-    pub fn derive(name: &RoomName, secret: &[u8]) -> Self {
-        let mut hash = blake3::Hasher::new_derive_key("hobnob 1 room key");
-        // The length in front keeps ("ab", "c") and ("a", "bc") apart.
-        hash.update(&(name.0.len() as u64).to_le_bytes())
-            .update(name.0.as_bytes())
-            .update(secret);
-        Self(*hash.finalize().as_bytes())
-    }
-
-    /// A key from its 32 bytes.
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// The 32 bytes.
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    /// The room's tag, which is the id of its conversation. A relay may see it: the tag does not
-    /// reveal the key.
-    pub fn tag(&self) -> ConversationId {
-        ConversationId(blake3::derive_key("hobnob 1 room tag", &self.0))
-    }
-
-    /// The proof that `prover` has the key. It is bound to one session by the TLS exporter (RFC
-    /// 8446 section 7.5) and to the prover, so it is useless in other sessions and to other peers.
-    pub fn proof(&self, exporter: &[u8; 32], prover: PeerId) -> [u8; 32] {
-        let mut hash = blake3::Hasher::new_keyed(&self.0);
-        hash.update(b"hobnob 1 membership")
-            .update(exporter)
-            .update(prover.as_bytes());
-        *hash.finalize().as_bytes()
-    }
-}
-
-impl fmt::Debug for RoomKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RoomKey(..)")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,20 +135,5 @@ mod tests {
         for wrong in ["", "#", "a b", "ä", "x\x1b", &"x".repeat(33)] {
             assert_eq!(wrong.parse::<RoomName>(), Err(NotARoomName), "{wrong:?}");
         }
-    }
-
-    #[test]
-    fn a_proof_is_valid_for_one_room_one_session_and_one_prover() {
-        let [a, b] = [1, 2].map(|n| SecretKey::from_seed([n; 32]).id());
-        let room =
-            |name: &str, secret: &[u8]| RoomKey::derive(&name.parse().expect("a name"), secret);
-        let key = room("ops", b"s3cret");
-        assert_ne!(key.tag(), room("ops", b"").tag());
-        assert_ne!(room("ab", b"c").tag(), room("a", b"bc").tag());
-        let proof = key.proof(&[1; 32], a);
-        assert_ne!(proof, key.proof(&[2; 32], a));
-        assert_ne!(proof, key.proof(&[1; 32], b));
-        assert_ne!(proof, room("ops", b"other").proof(&[1; 32], a));
-        assert_ne!(proof, *key.tag().as_bytes());
     }
 }

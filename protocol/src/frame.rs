@@ -16,9 +16,13 @@ use crate::identity::PeerId;
 use crate::log::{LogId, LogName, Seq};
 use crate::offer::{OfferId, OfferWord};
 use crate::ranges::Ranges;
+use crate::room_key::RoomProof;
 
 /// Maximum rooms of one node, and maximum membership proofs in one frame.
 pub const ROOMS_MAX: usize = 256;
+
+/// The number of proofs in one frame is a multiple of this.
+pub const PROOFS_MULTIPLE: usize = 8;
 
 /// Maximum listening addresses in a Hello. A sender leaves out further ones; a receiver rejects a
 /// frame with more.
@@ -67,9 +71,10 @@ pub struct Profile {
     /// Whether the node exchanges addresses with the receiver through a relay, to find a direct path.
     /// Both ends must agree before either sends [`Frame::Candidates`].
     pub direct: bool,
-    /// A proof for each of the node's rooms, at most [`ROOMS_MAX`], see [`crate::RoomKey::proof`].
-    /// A peer that is not in a room cannot recognize it.
-    pub proofs: Vec<[u8; 32]>,
+    /// Proofs of the node's rooms, at most [`ROOMS_MAX`], see [`crate::RoomKey::proof`]. Random
+    /// ones fill the list up to a multiple of [`PROOFS_MULTIPLE`], so it does not show the number of
+    /// rooms. A peer that is not in a room cannot recognize its proof.
+    pub proofs: Vec<RoomProof>,
 }
 
 /// A short form of what a node holds of a conversation.
@@ -342,6 +347,11 @@ mod tests {
     use crate::log::EntryHash;
     use proptest::prelude::*;
 
+    const PROOF: RoomProof = RoomProof {
+        epoch: 300,
+        hash: [7; 32],
+    };
+
     fn name() -> LogName {
         LogName {
             conversation: ConversationId::from_bytes([1; 32]),
@@ -432,7 +442,7 @@ mod tests {
                 "[::1]:9".parse().expect("an address"),
             ],
             direct: true,
-            proofs: vec![[7; 32]; 3],
+            proofs: vec![PROOF; 3],
         };
         round_trips(&Frame::Hello(Hello {
             version: crate::VERSION,
@@ -484,7 +494,7 @@ mod tests {
     #[test]
     fn long_lists_are_rejected() {
         let crowded = Profile {
-            proofs: vec![[0; 32]; ROOMS_MAX + 1],
+            proofs: vec![PROOF; ROOMS_MAX + 1],
             ..Profile::default()
         };
         assert_eq!(

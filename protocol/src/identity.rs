@@ -190,7 +190,8 @@ impl fmt::Debug for SecretKey {
     }
 }
 
-fn base32() -> Encoding {
+/// Base32 in small letters, without padding.
+pub(crate) fn base32() -> Encoding {
     let mut spec = Specification::new();
     spec.symbols.push_str("abcdefghijklmnopqrstuvwxyz234567");
     spec.encoding()

@@ -12,10 +12,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, FRAME_MAX};
-use crate::conversation::ConversationId;
 use crate::datagram::ChannelId;
 use crate::frame::{FrameError, ROOMS_MAX};
 use crate::identity::PeerId;
+use crate::room_key::RoomTag;
 
 /// ALPN (RFC 7301) between a node and a relay. The number is the major version.
 pub const ALPN_RELAY: &[u8] = b"hobnob-relay/1";
@@ -123,7 +123,7 @@ pub struct Register {
     /// itself is never sent.
     pub token_proof: Option<[u8; TOKEN_PROOF_LEN]>,
     /// Tags of the node's rooms, at most [`ROOMS_MAX`].
-    pub rooms: Vec<ConversationId>,
+    pub rooms: Vec<RoomTag>,
 }
 
 /// The relay's answer to [`Register`].
@@ -154,7 +154,7 @@ pub enum RosterChange {
         /// The peer.
         peer: PeerId,
         /// The shared rooms.
-        rooms: Vec<ConversationId>,
+        rooms: Vec<RoomTag>,
     },
     /// The peer has disconnected, or shares no room with the receiver any more.
     Gone {
@@ -205,7 +205,7 @@ pub enum ToRelay {
     /// have no changes.
     Heartbeat(u64),
     /// The node's new rooms, at most [`ROOMS_MAX`]. They replace the earlier ones.
-    Rooms(Vec<ConversationId>),
+    Rooms(Vec<RoomTag>),
     /// Asks for a channel to this peer. If there is one already, the relay reports it again.
     Open(PeerId),
     /// The node no longer needs this channel.
@@ -424,8 +424,8 @@ mod tests {
         PeerId::from_bytes([2; 32])
     }
 
-    fn room(n: u8) -> ConversationId {
-        ConversationId::from_bytes([n; 32])
+    fn room(n: u8) -> RoomTag {
+        RoomTag::from_bytes([n; 32])
     }
 
     #[test]

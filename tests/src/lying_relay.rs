@@ -20,7 +20,7 @@ use hobnob_protocol::datagram::{CHANNEL_HEADER, ChannelId, Class, Probe};
 use hobnob_protocol::relay::{
     ALPN_RELAY, FromRelay, Register, Roster, RosterChange, ToRelay, VERSION, Welcome, features,
 };
-use hobnob_protocol::{ConversationId, PeerId, SecretKey};
+use hobnob_protocol::{PeerId, RoomTag, SecretKey};
 use hobnob_transport::tls::{self, Credentials};
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{
@@ -102,7 +102,7 @@ struct State {
 struct Client {
     connection: Connection,
     out: mpsc::UnboundedSender<FromRelay>,
-    rooms: Vec<ConversationId>,
+    rooms: Vec<RoomTag>,
 }
 
 /// A channel that the called peer does not know of, or has not answered.
@@ -168,6 +168,11 @@ impl LyingRelay {
         self.addr
     }
 
+    /// Its identity.
+    pub fn id(&self) -> PeerId {
+        self.id
+    }
+
     /// The value for a node's `--relay`.
     pub fn name(&self) -> String {
         format!("{}@{}", self.id, self.addr)
@@ -181,6 +186,13 @@ impl LyingRelay {
         for peer in peers {
             state.send_roster(peer);
         }
+    }
+
+    /// The tags that a peer has registered with, in the order of the frame.
+    pub fn tags(&self, peer: PeerId) -> Vec<RoomTag> {
+        let state = lock(&self.state);
+        let client = state.clients.get(&peer);
+        client.map_or_else(Vec::new, |client| client.rooms.clone())
     }
 
     /// Number of channel frames that it has forwarded.

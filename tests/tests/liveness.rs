@@ -85,7 +85,7 @@ fn a_peer_that_restarts_after_a_crash_is_online_at_once() {
 fn joining_and_leaving_a_room_is_reported_to_its_members() {
     let lab = Lab::open();
     let (ann, bob) = connected_pair(&lab.switch());
-    ann.joins("ops", "a word");
+    ann.joins("ops", "four unrelated words");
     let peer_events = || {
         ann.events()
             .iter()
@@ -95,7 +95,7 @@ fn joining_and_leaving_a_room_is_reported_to_its_members() {
     for (change, here) in [("join", true), ("part", false)] {
         let before = peer_events();
         match here {
-            true => bob.joins("ops", "a word"),
+            true => bob.joins("ops", "four unrelated words"),
             false => drop(bob.run(&["part", "ops"]).expect(0)),
         }
         let wanted = if here { json!([bob.id()]) } else { json!([]) };

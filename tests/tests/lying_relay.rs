@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::{PeerId, RoomKey, RoomName, RoomTag};
 use hobnob_tests::hostile::Host;
 use hobnob_tests::lab::until;
 use hobnob_tests::lying_relay::{FalseDialBack, Lies, LyingRelay};
@@ -59,6 +59,32 @@ impl LyingNet {
         }
         hosts
     }
+}
+
+/// A relay cannot compare the tags of its peers with those that another relay sees, and a tag is not
+/// the id of the room's conversation.
+#[test]
+fn a_relay_sees_tags_that_are_made_for_it_alone() {
+    const SECRET: &str = "four unrelated words";
+    let net = LyingNet::new();
+    let ann = net.up("ann");
+    ann.run_with_input(&["join", "cellar", "--secret-file", "-"], SECRET)
+        .expect(0);
+    let cellar: RoomName = "cellar".parse().expect("a room's name");
+    let key = RoomKey::from_passphrase(&cellar, SECRET.as_bytes()).expect("it is not weak");
+    until("ann registers her rooms", Duration::from_secs(10), || {
+        let tags = net.relay.tags(ann.id());
+        if tags.contains(&key.relay_tag(net.relay.id())) {
+            Ok(())
+        } else {
+            Err(format!("{tags:?}"))
+        }
+    });
+    let tags = net.relay.tags(ann.id());
+    assert_eq!(tags.len(), 2, "the lobby and the cellar");
+    let other = PeerId::from_bytes([7; 32]);
+    let id = RoomTag::from_bytes(*key.conversation().as_bytes());
+    assert!(!tags.contains(&key.relay_tag(other)) && !tags.contains(&id));
 }
 
 /// Both send this many messages to the other, then wait until both have all of them once and in

@@ -164,15 +164,15 @@ fn a_room_with_a_secret_sends_its_history_to_members_only() {
     let nodes = ["ann", "bob", "cat", "dan"].map(|name| office.machine(name).up(name, &[]));
     let [ann, bob, cat, dan] = &nodes;
     wait_until_all_connect(&nodes);
-    ann.joins("plans", "swordfish");
-    bob.joins("plans", "swordfish");
-    cat.joins("plans", "guessed wrong");
+    ann.joins("plans", "four unrelated words");
+    bob.joins("plans", "four unrelated words");
+    cat.joins("plans", "three wrong guesses");
     let first = ann.says_in("plans", "the first plan");
     ann.gets_receipt(&first, bob);
     bob.says_in("plans", "the second plan");
     ann.shows_once("the second plan");
 
-    dan.joins("plans", "swordfish");
+    dan.joins("plans", "four unrelated words");
     dan.shows_once("the first plan");
     dan.shows_once("the second plan");
     dan.says_in("plans", "thanks for the plans");
@@ -199,8 +199,8 @@ fn a_peer_that_parts_receives_no_more_messages_of_the_room() {
     let nodes = ["ann", "bob"].map(|name| office.machine(name).up(name, &[]));
     let [ann, bob] = &nodes;
     wait_until_all_connect(&nodes);
-    ann.joins("plans", "swordfish");
-    bob.joins("plans", "swordfish");
+    ann.joins("plans", "four unrelated words");
+    bob.joins("plans", "four unrelated words");
     ann.says_in("plans", "with bob");
     bob.shows_once("with bob");
     bob.run(&["part", "plans"]).expect(0);

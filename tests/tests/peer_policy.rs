@@ -43,7 +43,7 @@ fn room_messages_of_a_blocked_peer_are_hidden_and_not_forwarded_until_unblocked(
     let cat = home.machine("cat").up("cat", &[]);
     let dan = office.machine("dan").up("dan", &[]);
     for node in [&ann, &bob, &cat, &dan] {
-        node.joins("ops", "s3cret");
+        node.joins("ops", "correct-horse-battery-staple");
     }
     for node in [&bob, &cat, &dan] {
         ann.sees(node);
@@ -119,15 +119,19 @@ fn a_kicked_peer_is_disconnected_and_loses_no_message() {
 }
 
 #[test]
-fn both_ends_show_the_same_safety_words_and_a_verified_name_is_reserved() {
+fn both_ends_show_the_same_safety_number_and_a_verified_name_is_reserved() {
     let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = connected_pair(&office);
-    let words = |node: &Node, other: &Node| {
-        node.run(&["verify", other.id()]).expect(0).one_json()["words"].clone()
+    let number = |node: &Node, other: &Node| {
+        let answer = node.run(&["verify", other.id()]).expect(0).one_json();
+        answer["safety_number"].clone()
     };
-    assert_eq!(words(&ann, &bob), words(&bob, &ann));
-    assert_eq!(words(&ann, &bob).as_array().map(Vec::len), Some(6));
+    assert_eq!(number(&ann, &bob), number(&bob, &ann));
+    let digits = number(&ann, &bob)
+        .as_str()
+        .map(|text| text.replace(' ', "").len());
+    assert_eq!(digits, Some(60));
     ann.run(&["verify", "bob", "--confirm"]).expect(0);
     assert_eq!(ann.peers()[0]["verified"], true);
     bob.terminate();

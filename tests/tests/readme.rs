@@ -230,7 +230,7 @@ fn every_documented_command_works() {
     let bob = office
         .machine("bob")
         .up("bob", &["--accept-from", &ann.id()]);
-    bob.joins("ops", "s3cret");
+    bob.joins("ops", "correct-horse-battery-staple");
     let mut running = Vec::new();
     for (command, run) in COMMANDS {
         let line = command
@@ -270,7 +270,7 @@ impl Person {
         let person = Self { machine };
         person.run("mkdir notes && echo agenda > notes/monday.txt");
         person.run("touch holiday.jpg plan.pdf film.mp4");
-        person.run("echo s3cret > secret.txt && cp secret.txt token && echo '# ids' > allowed");
+        person.run("echo correct-horse-battery-staple > secret.txt && cp secret.txt token && echo '# ids' > allowed");
         person
     }
 

@@ -56,6 +56,8 @@ fn check_answer(request: &AnyRequest, line: &str) {
         AnyRequest::DeclineFile(it) => check_one(it, line),
         AnyRequest::ListPeers(it) => check_one(it, line),
         AnyRequest::HistoryFilter(it) => check_one(it, line),
+        AnyRequest::CreateRoom(it) => check_one(it, line),
+        AnyRequest::GetRoomTicket(it) => check_one(it, line),
         AnyRequest::JoinRoom(it) => check_one(it, line),
         AnyRequest::PartRoom(it) => check_one(it, line),
         AnyRequest::ListRooms(it) => check_one(it, line),

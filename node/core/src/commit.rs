@@ -141,11 +141,9 @@ pub enum ConversationKind {
     Room {
         /// Its name.
         name: RoomName,
-        /// Its key.
+        /// Its key. Everybody can enter an open room, and receives the messages that are written
+        /// meanwhile. Members of the others receive the history.
         key: RoomKey,
-        /// Whether the room has no secret. Everybody who knows its name may enter, and receives the
-        /// messages that are written meanwhile.
-        open: bool,
         /// Whether this node is in the room now. The history stays when it leaves.
         joined: bool,
     },

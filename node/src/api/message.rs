@@ -124,6 +124,9 @@ pub struct Sent {
     pub conversation: ConversationRef,
     /// Its recipients: the peer, or the members of the room that this node has a session with now.
     pub to: Vec<PeerId>,
+    /// Whether more peers receive it later: members of a room with a secret who are away now, or
+    /// who join soon.
+    pub later: bool,
 }
 
 /// A stored message.

@@ -32,8 +32,11 @@ pub struct RoomInfo {
     /// Its name.
     #[serde(rename = "room")]
     pub name: RoomName,
-    /// Whether it has no secret.
+    /// Whether it has no key: everybody can enter by the name.
     pub open: bool,
+    /// Five words that are the same for everybody who has the room's key. Open rooms have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
     /// The members that this node has a session with.
     pub here: Vec<PeerId>,
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use hobnob_core::diagnosis::{Evidence, PeerEvidence};
 use hobnob_core::peers::ResolveError;
-use hobnob_protocol::{Body, Nickname, PeerId, RelayAddr, RoomName};
+use hobnob_protocol::{Body, Nickname, PeerId, RelayAddr, RoomKey, RoomName, RoomTicket};
 use tokio::sync::oneshot;
 
 use crate::api::{
@@ -62,8 +62,12 @@ pub(crate) enum Command {
     },
     Join {
         room: RoomName,
-        secret: Option<Vec<u8>>,
+        key: RoomKey,
         reply: oneshot::Sender<Result<RoomInfo, JoinError>>,
+    },
+    RoomTicket {
+        room: RoomName,
+        reply: oneshot::Sender<Result<RoomTicket, JoinError>>,
     },
     Part {
         room: RoomName,

@@ -41,11 +41,10 @@ impl Engine {
             } => self.send(to, certain, body, reply),
             Command::WaitFor { id, state, reply } => self.wait_for(id, state, reply),
             Command::History { query, reply } => self.read_history(query, reply),
-            Command::Join {
-                room,
-                secret,
-                reply,
-            } => self.join(room, secret, reply),
+            Command::Join { room, key, reply } => self.join(room, key, reply),
+            Command::RoomTicket { room, reply } => {
+                let _ = reply.send(self.room_ticket(room));
+            }
             Command::Part { room, reply } => self.part(&room, reply),
             Command::SetNick { nick, reply } => {
                 self.set_nick(nick);

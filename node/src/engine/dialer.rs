@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hobnob_core::policy::DenyReason;
-use hobnob_protocol::{PeerId, close};
+use hobnob_protocol::{Hello, PeerId, close};
 use hobnob_transport::tls;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -33,6 +33,15 @@ pub(super) struct Dialer {
     pub(super) reports: mpsc::UnboundedSender<Internal>,
 }
 
+/// An address of a peer, and what dialing it takes.
+#[derive(Debug)]
+pub(super) struct DialAddr {
+    pub(super) addr: SocketAddr,
+    /// The channel to wait for, for an address at a relay.
+    pub(super) opening: Option<ChannelOpening>,
+    pub(super) hello: HelloMaker,
+}
+
 /// Why a dial led to no session of its own.
 #[derive(Debug)]
 enum NotMet {
@@ -48,15 +57,23 @@ enum NotMet {
 
 impl Dialer {
     /// Dials all addresses of a peer, one a moment after the other. The first that answers wins.
-    /// An address with a `ChannelOpening` is dialed when its channel is open.
-    pub(super) async fn dial_peer(
-        self,
-        peer: PeerId,
-        addrs: Vec<(SocketAddr, Option<ChannelOpening>)>,
-    ) {
+    /// An address with a `ChannelOpening` is dialed when its channel is open. Each address has its
+    /// own Hello.
+    pub(super) async fn dial_peer(self, peer: PeerId, addrs: Vec<DialAddr>) {
         let mut attempts = JoinSet::new();
-        for (i, (addr, opening)) in (0u32..).zip(addrs) {
-            let dialer = self.clone();
+        for (
+            i,
+            DialAddr {
+                addr,
+                opening,
+                hello,
+            },
+        ) in (0u32..).zip(addrs)
+        {
+            let dialer = Self {
+                hello,
+                ..self.clone()
+            };
             attempts.spawn(async move {
                 tokio::time::sleep(STAGGER * i).await;
                 (addr, dialer.connect(addr, opening, Some(peer)).await)
@@ -126,8 +143,11 @@ impl Dialer {
 
     /// Exchanges Hellos on an accepted connection. `under_way` is dropped at the end.
     pub(super) async fn greet_accepted<T>(self, accepted: Accepted, under_way: T) {
-        let hello = self.hello.clone();
-        let make_hello = |exporter: &[u8; 32]| hello.hello(exporter);
+        let (hello, peer) = (self.hello.clone(), accepted.peer);
+        let make_hello = |exporter: &[u8; 32], theirs: Option<&Hello>| match theirs {
+            Some(theirs) => hello.answer(exporter, peer, theirs),
+            None => hello.hello(exporter),
+        };
         match greet(accepted.connection, false, make_hello, DIAL_LIMIT).await {
             Ok(greeted) => self.met(greeted, None),
             Err(error) => info!(peer = ?accepted.peer, "an accepted connection failed: {error}"),
@@ -151,7 +171,7 @@ impl Dialer {
             .await
             .map_err(|error| not_connected(addr, error))?;
         let peer = tls::peer_id(connection.peer_identity());
-        let make_hello = |exporter: &[u8; 32]| self.hello.hello(exporter);
+        let make_hello = |exporter: &[u8; 32], _: Option<&Hello>| self.hello.hello(exporter);
         greet(connection, true, make_hello, DIAL_LIMIT)
             .await
             .map_err(|error| not_greeted(addr, peer, &error))

@@ -3,6 +3,7 @@
 //! [`Dialer`] makes the connections; [`handshakes`](super::handshakes) holds those that wait for a
 //! verdict.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use hobnob_core::SessionId;
@@ -13,10 +14,11 @@ use hobnob_core::synthetic::is_synthetic;
 use hobnob_protocol::{PeerId, close};
 use hobnob_transport::addr::canonical;
 
-use super::dialer::{DIAL_LIMIT, Dialer};
+use super::dialer::{DIAL_LIMIT, DialAddr, Dialer};
 use super::handshakes::GreetedConnection;
 use super::hello::HelloMaker;
 use super::internal::{DialReply, Met};
+use super::proofs::RoomProofs;
 use super::state::Engine;
 use crate::api::{CopyEvidence, NoticeReason};
 use crate::error::SendError;
@@ -52,9 +54,14 @@ impl Engine {
     fn dial(&mut self, peer: PeerId, addrs: Vec<SocketAddr>) {
         let addrs = addrs
             .into_iter()
-            .map(|addr| (addr, self.open_channel_to(addr)))
+            .map(|addr| DialAddr {
+                addr,
+                opening: self.open_channel_to(addr),
+                hello: self.hello_maker(Some(peer), self.network.is_on_own_link(addr)),
+            })
             .collect();
-        let dialing = self.dialer().dial_peer(peer, addrs);
+        let dialer = self.dialer(self.hello_maker(Some(peer), false));
+        let dialing = dialer.dial_peer(peer, addrs);
         self.tasks.spawn_until_stop(dialing);
     }
 
@@ -66,7 +73,9 @@ impl Engine {
         reply: DialReply,
     ) {
         let Some(found) = self.sessions.at(addr).map(|state| state.peer()) else {
-            let dialing = self.dialer().dial_for_user(addr, expected, reply);
+            // The user chose this peer, so it may see proofs of all rooms.
+            let dialer = self.dialer(self.hello_maker(expected, true));
+            let dialing = dialer.dial_for_user(addr, expected, reply);
             return self.tasks.spawn_until_stop(dialing);
         };
         let answer = match expected {
@@ -82,8 +91,8 @@ impl Engine {
 
     /// A node with this node's id answers at another address.
     pub(super) fn look_for_copy(&self, addr: SocketAddr) {
-        self.tasks
-            .spawn_until_stop(self.dialer().look_for_copy(addr));
+        let dialer = self.dialer(self.hello_maker(Some(self.me), false));
+        self.tasks.spawn_until_stop(dialer.look_for_copy(addr));
     }
 
     pub(super) fn greet_accepted(&mut self, accepted: Accepted) {
@@ -97,26 +106,38 @@ impl Engine {
             let why = "too many connections that have not said Hello";
             hang_up(&oldest, close::FULL, why);
         }
-        let greeting = self.dialer().greet_accepted(accepted, under_way);
+        let dialer = self.dialer(self.hello_maker(Some(accepted.peer), false));
+        let greeting = dialer.greet_accepted(accepted, under_way);
         self.tasks.spawn_until_stop(greeting);
     }
 
-    fn dialer(&self) -> Dialer {
+    fn dialer(&self, hello: HelloMaker) -> Dialer {
         Dialer {
             endpoint: self.network.endpoint(),
-            hello: self.hello_maker(),
+            hello,
             reports: self.tasks.reporter(),
         }
     }
 
-    pub(super) fn hello_maker(&self) -> HelloMaker {
+    /// For a connection with this peer, if it is known. `goes_first`: the connection may prove the
+    /// rooms with a passphrase before the peer has proved them.
+    fn hello_maker(&self, peer: Option<PeerId>, goes_first: bool) -> HelloMaker {
+        // A second connection with a peer proves what the first has proved.
+        let session = peer.and_then(|peer| self.sessions.with(peer));
+        let none = BTreeSet::new();
+        let shared = session.map_or(&none, |session| session.membership.shared());
+        self.hello_with(self.room_proofs(peer, goes_first, shared))
+    }
+
+    /// A Hello or profile that proves these rooms.
+    pub(super) fn hello_with(&self, rooms: RoomProofs) -> HelloMaker {
         HelloMaker {
             me: self.me,
             instance: self.instance,
             clock: self.clock,
             discoverable: self.discovery.is_on(),
             nick: self.peers.own().to_string(),
-            rooms: self.replica.rooms().map(|(_, _, key, _)| *key).collect(),
+            rooms,
         }
     }
 
@@ -194,7 +215,8 @@ impl Engine {
             });
         }
         let (peer, remote) = (greeted.peer, canonical(greeted.connection.remote_address()));
-        if reply.is_some() {
+        let by_user = reply.is_some();
+        if by_user {
             // The user typed the address. The session tells such a peer this node's addresses.
             self.tell_paths(paths::Input::Found {
                 peer,
@@ -203,7 +225,7 @@ impl Engine {
                 alive: false,
             });
         }
-        self.begin_session(id, *greeted);
+        self.begin_session(id, *greeted, by_user);
         if let Some(reply) = reply {
             let _ = reply.send(Ok(peer));
         }

@@ -22,7 +22,7 @@ impl Engine {
     pub(super) fn goes_direct_with(&self, peer: PeerId) -> bool {
         let shared = self.sessions.with(peer);
         let shared = shared.map(|state| state.membership.shared());
-        let mut closed = self.replica.rooms().filter(|(_, _, _, open)| !open);
+        let mut closed = self.replica.rooms().filter(|(_, _, key)| !key.is_open());
         let is_member = closed.any(|(id, ..)| shared.is_some_and(|shared| shared.contains(&id)));
         self.policy.goes_direct_with(peer, is_member)
     }

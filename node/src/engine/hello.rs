@@ -4,12 +4,13 @@
 use hobnob_core::paths::Instance;
 use hobnob_protocol::frame::Profile;
 use hobnob_protocol::frame::features::{CONTENT, DIAL_BACK, DISCOVERABLE};
-use hobnob_protocol::{Hello, PeerId, RoomKey};
+use hobnob_protocol::{Hello, PeerId};
 
+use super::proofs::RoomProofs;
 use crate::clock::Clock;
 
-/// Makes this node's Hello and profile for any connection, from the state at one moment. A change
-/// after that moment is sent as a profile once the session is up.
+/// Makes this node's Hello and profile for a connection with one peer, from the state at one moment.
+/// A change after that moment is sent as a profile once the session is up.
 #[derive(Debug, Clone)]
 pub(super) struct HelloMaker {
     pub(super) me: PeerId,
@@ -18,8 +19,8 @@ pub(super) struct HelloMaker {
     /// Whether mDNS announces this node.
     pub(super) discoverable: bool,
     pub(super) nick: String,
-    /// The keys of this node's rooms. Only proofs of them leave this machine.
-    pub(super) rooms: Vec<RoomKey>,
+    /// The rooms to prove. Only proofs of their keys leave this machine.
+    pub(super) rooms: RoomProofs,
 }
 
 impl HelloMaker {
@@ -36,11 +37,17 @@ impl HelloMaker {
         }
     }
 
+    /// The Hello that answers the Hello of a peer that has dialed. It also proves the rooms that the
+    /// peer has proved.
+    pub(super) fn answer(mut self, exporter: &[u8; 32], peer: PeerId, theirs: &Hello) -> Hello {
+        self.rooms = self.rooms.answer(exporter, peer, &theirs.profile.proofs);
+        self.hello(exporter)
+    }
+
     /// The profile for the session with this exporter secret, without addresses.
     pub(super) fn profile(self, exporter: &[u8; 32]) -> Profile {
-        let proofs = self.rooms.iter().map(|key| key.proof(exporter, self.me));
         Profile {
-            proofs: proofs.collect(),
+            proofs: self.rooms.list(exporter),
             nick: self.nick,
             // A profile follows that depends on the peer, which a dialing node may not know yet.
             addrs: Vec::new(),
@@ -52,12 +59,12 @@ impl HelloMaker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hobnob_protocol::{RoomKey, RoomKind};
 
-    #[test]
-    fn a_hello_proves_each_room_for_one_connection_only() {
-        let key = RoomKey::derive(&"ops".parse().expect("a room"), b"secret");
-        let me = PeerId::from_bytes([1; 32]);
-        let maker = HelloMaker {
+    fn maker(me: PeerId, key: RoomKey, withheld: bool) -> HelloMaker {
+        let mut rooms = RoomProofs::new(me, [9; 32]);
+        rooms.add(key.conversation(), key, withheld);
+        HelloMaker {
             me,
             instance: Instance {
                 started_at_ms: 5,
@@ -66,14 +73,41 @@ mod tests {
             clock: Clock::start(),
             discoverable: false,
             nick: "ann".to_owned(),
-            rooms: vec![key],
-        };
+            rooms,
+        }
+    }
+
+    #[test]
+    fn a_hello_proves_each_room_for_one_connection_only() {
+        let (me, key) = (PeerId::from_bytes([1; 32]), RoomKey::random([7; 32]));
+        let maker = maker(me, key, false);
         let hello = maker.clone().hello(&[1; 32]);
         assert_eq!((hello.instance, hello.started_at_ms), (7, 5));
         assert_eq!(hello.features & DISCOVERABLE, 0);
-        assert_eq!(hello.profile.proofs, [key.proof(&[1; 32], me)]);
+        assert!(hello.profile.proofs.contains(&key.proof(&[1; 32], me)));
         assert_eq!(hello.profile.addrs, []);
         let other = maker.profile(&[2; 32]);
-        assert_ne!(other.proofs, hello.profile.proofs);
+        assert!(
+            other
+                .proofs
+                .iter()
+                .all(|proof| !hello.profile.proofs.contains(proof))
+        );
+    }
+
+    #[test]
+    fn an_answer_proves_what_the_dialing_peer_has_proved() {
+        let [ann, bob] = [1, 2].map(|n| PeerId::from_bytes([n; 32]));
+        let key = RoomKey::from_bytes(RoomKind::Passphrase, [7; 32]);
+        let (exporter, ours) = ([1; 32], maker(ann, key, true));
+        let proves = |hello: &Hello, who| hello.profile.proofs.contains(&key.proof(&exporter, who));
+        let stranger = maker(bob, RoomKey::random([8; 32]), false).hello(&exporter);
+        assert!(!proves(
+            &ours.clone().answer(&exporter, bob, &stranger),
+            ann
+        ));
+        let member = maker(bob, key, false).hello(&exporter);
+        assert!(proves(&member, bob));
+        assert!(proves(&ours.answer(&exporter, bob, &member), ann));
     }
 }

@@ -2,9 +2,8 @@
 
 use hobnob_core::commit::ConversationKind;
 use hobnob_core::replica::{self, Token};
-use hobnob_protocol::conversation::ROOM_SECRET_MAX;
 use hobnob_protocol::frame::ROOMS_MAX;
-use hobnob_protocol::{ConversationId, RoomKey, RoomName};
+use hobnob_protocol::{ConversationId, RoomKey, RoomName, RoomTicket};
 use tokio::sync::oneshot;
 
 use super::joins::Joining;
@@ -24,7 +23,8 @@ impl Engine {
         let lobby = first_run.then_some(lobby.clone());
         for name in lobby.into_iter().chain(named.iter().cloned()) {
             if self.joined_room(&name).is_none() {
-                self.begin_join(name, None, Joining::First);
+                let key = RoomKey::open(&name);
+                self.begin_join(name, key, Joining::First);
             }
         }
     }
@@ -32,37 +32,27 @@ impl Engine {
     pub(super) fn join(
         &mut self,
         room: RoomName,
-        secret: Option<Vec<u8>>,
+        key: RoomKey,
         reply: oneshot::Sender<Result<RoomInfo, JoinError>>,
     ) {
-        if let Some(secret) = &secret
-            && !(1..=ROOM_SECRET_MAX).contains(&secret.len())
-        {
-            return drop(reply.send(Err(JoinError::Secret(ROOM_SECRET_MAX))));
-        }
-        let key = RoomKey::derive(&room, secret.as_deref().unwrap_or_default());
         match self.joined_room(&room) {
-            Some(id) if id != key.tag() => drop(reply.send(Err(JoinError::OtherSecret(room)))),
+            Some(id) if id != key.conversation() => {
+                drop(reply.send(Err(JoinError::OtherSecret(room))));
+            }
             None if self.replica.rooms().count() >= ROOMS_MAX => {
                 drop(reply.send(Err(JoinError::TooMany(ROOMS_MAX))))
             }
             Some(_) | None => {
                 let joining = Joining::Join(room.clone(), reply);
-                self.begin_join(room, secret, joining);
+                self.begin_join(room, key, joining);
             }
         }
     }
 
-    fn begin_join(&mut self, name: RoomName, secret: Option<Vec<u8>>, joining: Joining) {
-        let key = RoomKey::derive(&name, secret.as_deref().unwrap_or_default());
+    fn begin_join(&mut self, name: RoomName, key: RoomKey, joining: Joining) {
         let token = self.outbox.token();
         self.joins.begin(token, joining);
-        self.tell_replica(replica::Input::Join {
-            token,
-            name,
-            key,
-            open: secret.is_none(),
-        });
+        self.tell_replica(replica::Input::Join { token, name, key });
         self.rooms_changed();
     }
 
@@ -77,12 +67,13 @@ impl Engine {
     }
 
     fn rooms_changed(&mut self) {
-        self.send_profile_to_all();
-        self.send_rooms_to_relays();
+        // Rooms that a peer has proved are proved to it in turn, so compare before the profiles.
         for id in self.sessions.ids() {
             self.compare_rooms(id);
             self.update_direct_path(id);
         }
+        self.send_profile_to_all();
+        self.send_rooms_to_relays();
     }
 
     /// A join or part is on disk, or not.
@@ -98,10 +89,20 @@ impl Engine {
             .map(|(id, ..)| id)
     }
 
+    /// The ticket of a room that this node is in.
+    pub(super) fn room_ticket(&self, room: RoomName) -> Result<RoomTicket, JoinError> {
+        let found = self.replica.rooms().find(|(_, name, _)| **name == room);
+        let Some((_, _, key)) = found else {
+            return Err(JoinError::NotInRoom(room));
+        };
+        RoomTicket::new(room.clone(), *key).ok_or(JoinError::IsOpen(room))
+    }
+
     pub(super) fn room_infos(&self) -> Vec<RoomInfo> {
-        let info = |(id, name, _, open): (ConversationId, &RoomName, &RoomKey, bool)| RoomInfo {
+        let info = |(id, name, key): (ConversationId, &RoomName, &RoomKey)| RoomInfo {
             name: name.clone(),
-            open,
+            open: key.is_open(),
+            fingerprint: key.fingerprint().map(|words| words.join(" ")),
             here: self.replica.here(id).into_iter().collect(),
         };
         self.replica.rooms().map(info).collect()

@@ -59,6 +59,7 @@ mod tests {
         let lobby = RoomInfo {
             name: RoomName::lobby(),
             open: true,
+            fingerprint: None,
             here: Vec::new(),
         };
         let mut joins = Joins::default();

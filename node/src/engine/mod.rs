@@ -42,6 +42,7 @@ mod outbox;
 mod policy;
 mod policy_changes;
 mod profiles;
+mod proofs;
 mod reading;
 mod recent_peers;
 mod relay_events;

@@ -163,6 +163,11 @@ impl Network {
         self.interfaces.network_of(remote)
     }
 
+    /// Whether this address belongs to a network of an interface of this machine.
+    pub(super) fn is_on_own_link(&self, addr: SocketAddr) -> bool {
+        self.path_kind(addr) == PathKind::Lan
+    }
+
     /// The synthetic address of a peer at a relay.
     pub(super) fn relayed_addr(&self, relay: RelayId, peer: PeerId) -> SocketAddr {
         self.bound.channels.addr(relay, peer, random)

@@ -59,6 +59,7 @@ impl Engine {
             PolicyChange::Kick => self.part_with(peer, DenyReason::Kicked),
         }
         self.update_direct_paths_with(peer);
+        self.send_new_proofs_with(peer);
         let info = self.peer_info(peer);
         self.reports.event(Event::Peer(info.clone()));
         if change == PolicyChange::Kick {
@@ -88,6 +89,7 @@ impl Engine {
             drop(self.store.set_policy(peer, policy));
         }
         self.update_direct_paths_with(peer);
+        self.send_new_proofs_with(peer);
         self.reports.event(Event::Peer(self.peer_info(peer)));
     }
 

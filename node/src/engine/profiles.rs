@@ -1,16 +1,19 @@
 //! The profiles of peers, and this node's own: names, addresses, proofs of
 //! membership.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
 use hobnob_core::address_checks::Source;
 use hobnob_core::known_addrs::Origin;
 use hobnob_core::policy::DenyReason;
 use hobnob_core::synthetic::is_synthetic;
 use hobnob_core::{SessionId, paths, replica};
 use hobnob_protocol::frame::Profile;
-use hobnob_protocol::{Frame, Nickname, PeerId, close};
-use std::net::SocketAddr;
+use hobnob_protocol::{ConversationId, Frame, Nickname, PeerId, RoomKey, RoomKind, close};
 use tracing::warn;
 
+use super::proofs::RoomProofs;
 use super::session_state::SessionState;
 use super::state::Engine;
 use crate::api::{Event, PeerInfo, PeerState};
@@ -29,7 +32,9 @@ impl Engine {
         if self.has_taken_name(peer, &profile.nick) {
             return self.part_with(peer, DenyReason::NameTaken);
         }
-        if self.learn_profile(id, profile) {
+        let is_news = self.learn_profile(id, profile);
+        self.send_new_proofs(id);
+        if is_news {
             self.peers_changed();
             self.reports.event(Event::Peer(self.peer_info(peer)));
         }
@@ -101,9 +106,13 @@ impl Engine {
             .sessions
             .get_mut(id)
             .expect("the callers act on live sessions only");
-        let rooms = self.replica.rooms().map(|(room, _, key, _)| (room, key));
+        let rooms = self.replica.rooms().map(|(room, _, key)| (room, key));
         let changed = state.membership.compare(state.peer(), rooms);
         let shared = state.membership.shared().clone();
+        let rooms = self.replica.rooms();
+        let closed = rooms.filter(|(id, _, key)| !key.is_open() && shared.contains(id));
+        let closed: Vec<_> = closed.map(|(id, ..)| id).collect();
+        self.members.add(state.peer(), &closed);
         self.tell_replica(replica::Input::SessionRooms(id, shared));
         changed
     }
@@ -115,14 +124,81 @@ impl Engine {
     }
 
     pub(super) fn send_profile(&mut self, id: SessionId) {
+        let rooms = self.session_proofs(id);
+        let proved = rooms.proved();
+        let maker = self.hello_with(rooms);
         let state = self.sessions.get(id);
         let state = state.expect("the callers act on live sessions only");
-        let mut profile = self.hello_maker().profile(state.membership.exporter());
+        let mut profile = maker.profile(state.membership.exporter());
         profile.direct = self.goes_direct_with(state.peer());
         profile.addrs = self.addrs_for(state);
         let state = self.live_session(id);
         state.direct.set_ours(profile.direct);
+        state.membership.set_proved(proved);
         state.send(&Frame::Profile(profile));
+    }
+
+    /// Sends the profile if this node may prove more rooms to the peer than it has proved.
+    fn send_new_proofs(&mut self, id: SessionId) {
+        let proved = self.session_proofs(id).proved();
+        if !proved.is_subset(self.live_session(id).membership.proved()) {
+            self.send_profile(id);
+        }
+    }
+
+    /// A peer may have become a contact: proves rooms to it.
+    pub(super) fn send_new_proofs_with(&mut self, peer: PeerId) {
+        for id in self.sessions.ids_with(peer) {
+            self.send_new_proofs(id);
+        }
+    }
+
+    /// Peers may have become trusted with rooms: proves these rooms to them.
+    pub(super) fn send_new_proofs_to_all(&mut self) {
+        for id in self.sessions.ids() {
+            self.send_new_proofs(id);
+        }
+    }
+
+    fn session_proofs(&self, id: SessionId) -> RoomProofs {
+        let state = self.sessions.get(id);
+        let state = state.expect("the callers act on live sessions only");
+        let membership = &state.membership;
+        self.room_proofs(
+            Some(state.peer()),
+            membership.goes_first(),
+            membership.shared(),
+        )
+    }
+
+    /// The rooms to prove to a peer. `shared` are the rooms that it has proved.
+    pub(super) fn room_proofs(
+        &self,
+        peer: Option<PeerId>,
+        goes_first: bool,
+        shared: &BTreeSet<ConversationId>,
+    ) -> RoomProofs {
+        let mut rooms = RoomProofs::new(self.me, self.proof_filler);
+        for (id, _, key) in self.replica.rooms() {
+            let withheld = match key.kind() {
+                RoomKind::Open | RoomKind::Random => false,
+                RoomKind::Passphrase => {
+                    let trusts = |peer| self.trusts_with_room(peer, id, key);
+                    !(goes_first || shared.contains(&id) || peer.is_some_and(trusts))
+                }
+            };
+            rooms.add(id, *key, withheld);
+        }
+        rooms
+    }
+
+    /// Whether a peer may see proofs of a room with a passphrase before it has proved the room:
+    /// contacts, members, and peers that a relay's roster lists in the room.
+    fn trusts_with_room(&self, peer: PeerId, room: ConversationId, key: &RoomKey) -> bool {
+        self.policy.of(peer).contact
+            || self.members.contains(room, peer)
+            || self.replica.has_author(room, peer)
+            || self.relays.list_in_room(peer, key)
     }
 
     /// Informs all sessions of a change of this node.

@@ -7,7 +7,7 @@ use hobnob_core::synthetic::is_synthetic;
 use hobnob_core::{paths, rendezvous};
 use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::relay::{FromRelay, Roster, ToRelay, Welcome};
-use hobnob_protocol::{ConversationId, PeerId, RelayAddr};
+use hobnob_protocol::{PeerId, RelayAddr, RoomKey};
 
 use super::command::RELAY_SETTING;
 use super::relays::{ChannelOpening, DOUBTED_AT, NewLink, WentUp};
@@ -75,7 +75,7 @@ impl Engine {
 
     /// Informs all relays at which peers find this node of its rooms.
     pub(super) fn send_rooms_to_relays(&mut self) {
-        self.relays.set_rooms(&self.room_ids());
+        self.relays.set_rooms(&self.room_keys());
         self.connect_with_roster();
     }
 
@@ -161,19 +161,20 @@ impl Engine {
                 self.relays.send(id, ToRelay::Open(peer));
             }
         }
+        self.send_new_proofs_to_all();
         self.connect_with_roster();
     }
 
     /// Connects with those peers on the rosters that this node has newly chosen.
     fn connect_with_roster(&mut self) {
-        let (rooms, direct) = (self.room_ids(), self.talked_with());
+        let (rooms, direct) = (self.room_keys(), self.talked_with());
         for (relay, peer) in self.relays.choose_peers(self.me, &rooms, &direct) {
             self.found_at(relay, peer);
         }
     }
 
-    fn room_ids(&self) -> Vec<ConversationId> {
-        self.replica.rooms().map(|(room, ..)| room).collect()
+    fn room_keys(&self) -> Vec<RoomKey> {
+        self.replica.rooms().map(|(_, _, key)| *key).collect()
     }
 
     /// A peer could not be reached. On rosters that name it, other peers take its place.

@@ -148,10 +148,13 @@ impl Engine {
                     sent_at_ms,
                 )));
             }
+            let kind = self.replica.kind(name.conversation);
+            let later = matches!(kind, Some(ConversationKind::Room { key, .. }) if !key.is_open());
             let _ = reply.send(Ok(Sent {
                 id,
                 conversation: to,
                 to: addressees,
+                later,
             }));
         }
         self.reports.events(events);

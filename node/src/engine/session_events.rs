@@ -15,8 +15,8 @@ use crate::net::session::{Ended, Greeted, SessionEvent, SessionEventKind, Stream
 use crate::transfers::messages::ToTransfers;
 
 impl Engine {
-    /// Begins the session on a greeted connection.
-    pub(super) fn begin_session(&mut self, id: SessionId, greeted: Greeted) {
+    /// Begins the session on a greeted connection. `by_user`: the user named the address.
+    pub(super) fn begin_session(&mut self, id: SessionId, greeted: Greeted, by_user: bool) {
         let (peer, hello, now) = (greeted.peer, greeted.hello.clone(), self.clock.now());
         // The peer was online before, by a session or by one that this session replaces. If it
         // is reached by the same path as then, users learn nothing new.
@@ -24,9 +24,19 @@ impl Engine {
         let before = self.sessions.with(peer);
         let before = before.filter(|state| !state.responses.is_suspect());
         let before = before.map(|state| self.network.path_kind(state.remote_addr()));
-        let state = self
-            .sessions
-            .begin(id, greeted, self.me < peer, now, self.tasks.tracker());
+        let goes_first = greeted.dialed
+            && (by_user
+                || self
+                    .network
+                    .is_on_own_link(greeted.connection.remote_address()));
+        let state = self.sessions.begin(
+            id,
+            greeted,
+            goes_first,
+            self.me < peer,
+            now,
+            self.tasks.tracker(),
+        );
         let remote = state.remote_addr();
         self.files
             .session_up(id, peer, state.features(), state.content());

@@ -1,12 +1,11 @@
 //! The state that the engine keeps for one live session.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use hobnob_core::Now;
 use hobnob_core::synthetic::is_synthetic;
-use hobnob_protocol::{ConversationId, Frame, Hello, PeerId};
+use hobnob_protocol::{Frame, Hello, PeerId};
 use quinn::Connection;
 use tokio::sync::oneshot;
 
@@ -34,13 +33,12 @@ pub(super) struct SessionState {
 }
 
 impl SessionState {
-    /// A session that begins now. `shared` are the rooms of an earlier session with the same peer.
+    /// A session that begins now.
     pub(super) fn new(
         peer: PeerId,
         session: Session,
-        exporter: [u8; 32],
+        membership: Membership,
         hello: &Hello,
-        shared: BTreeSet<ConversationId>,
         now: Now,
     ) -> Self {
         let (theirs_ms, ours_ms) = (hello.clock_ms.cast_signed(), now.wall_ms.cast_signed());
@@ -51,7 +49,7 @@ impl SessionState {
             features: hello.features,
             clock_ahead_ms: theirs_ms.saturating_sub(ours_ms),
             candidates: Vec::new(),
-            membership: Membership::new(exporter, shared),
+            membership,
             direct: DirectPath::default(),
             limits: Limits::new(now.mono),
             responses: Responses::default(),

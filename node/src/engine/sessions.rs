@@ -16,6 +16,7 @@ use quinn::Connection;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
+use super::membership::Membership;
 use super::session_state::SessionState;
 use crate::api::PathKind;
 use crate::net::session::{Greeted, Session, SessionEvent};
@@ -47,11 +48,13 @@ impl Sessions {
         }
     }
 
-    /// Starts a session on a greeted connection. Of two nodes, one pings first.
+    /// Starts a session on a greeted connection. `goes_first`: see [`Membership::goes_first`]. Of two
+    /// nodes, one pings first.
     pub(super) fn begin(
         &mut self,
         id: SessionId,
         greeted: Greeted,
+        goes_first: bool,
         pings_first: bool,
         now: Now,
         tasks: &TaskTracker,
@@ -62,7 +65,8 @@ impl Sessions {
         let shared = before.map(|state| state.membership.shared().clone());
         let session = Session::start(greeted, id, self.events.clone(), tasks);
         let shared = shared.unwrap_or_default();
-        let state = SessionState::new(peer, session, exporter, &hello, shared, now);
+        let membership = Membership::new(exporter, goes_first, shared);
+        let state = SessionState::new(peer, session, membership, &hello, now);
         let up = presence::Input::Up {
             session: id,
             first: pings_first,
@@ -306,7 +310,14 @@ mod tests {
         let (mut sessions, tasks) = (Sessions::new(events), TaskTracker::new());
         for id in [1_u32, 2] {
             let (ours, _theirs) = meet(&ann, &mut bob).await;
-            sessions.begin(SessionId(id.into()), ours, true, at(id * SECOND), &tasks);
+            sessions.begin(
+                SessionId(id.into()),
+                ours,
+                false,
+                true,
+                at(id * SECOND),
+                &tasks,
+            );
         }
         (sessions, bob.id, tasks)
     }

@@ -32,6 +32,7 @@ use super::lifecycle::Lifecycle;
 use super::network::Network;
 use super::outbox::Outbox;
 use super::policy::Policy;
+use super::proofs::KnownMembers;
 use super::recent_peers::RecentPeers;
 use super::relays::Relays;
 use super::reports::Reports;
@@ -93,6 +94,8 @@ pub(super) struct Queues {
 pub(crate) struct Engine {
     pub(super) me: PeerId,
     pub(super) instance: Instance,
+    /// See [`RoomProofs`](super::proofs::RoomProofs).
+    pub(super) proof_filler: [u8; 32],
     pub(super) clock: Clock,
     pub(super) queues: Queues,
     pub(super) tasks: Tasks,
@@ -114,6 +117,7 @@ pub(crate) struct Engine {
     pub(super) lost: RecentPeers,
     pub(super) outbox: Outbox,
     pub(super) joins: Joins,
+    pub(super) members: KnownMembers,
     pub(super) policy: Policy,
     pub(super) relays: Relays,
     pub(super) dial_backs: DialBacks,
@@ -132,6 +136,7 @@ impl Engine {
                 started_at_ms: started.wall_ms,
                 number: parts.run,
             },
+            proof_filler: random_seed(),
             clock: parts.clock,
             queues: Queues {
                 accepted: parts.accepted,
@@ -155,6 +160,7 @@ impl Engine {
             lost: RecentPeers::default(),
             outbox: Outbox::default(),
             joins: Joins::default(),
+            members: KnownMembers::default(),
             policy: Policy::new(parts.policies, parts.direct_with),
             relays: Relays::new(parts.relay_ids, parts.relay_token),
             dial_backs: DialBacks::default(),

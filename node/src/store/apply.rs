@@ -159,26 +159,21 @@ impl Apply<'_> {
     }
 
     fn put_conversation(&mut self, record: &ConversationRecord) -> Result<(), Fault> {
-        let (peer, room, key, open, joined) = match &record.kind {
-            ConversationKind::Direct(peer) => (Some(peer.as_bytes()), None, None, false, false),
-            ConversationKind::Room {
-                name,
-                key,
-                open,
-                joined,
-            } => (
+        let (peer, room, key, kind, joined) = match &record.kind {
+            ConversationKind::Direct(peer) => (Some(peer.as_bytes()), None, None, 0, false),
+            ConversationKind::Room { name, key, joined } => (
                 None,
                 Some(name.as_str()),
                 Some(key.as_bytes()),
-                *open,
+                key.kind().code(),
                 *joined,
             ),
         };
         self.run(
-            "INSERT INTO conversations (id, peer, room, key, open, joined) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+            "INSERT INTO conversations (id, peer, room, key, kind, joined) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (id) DO UPDATE SET peer = excluded.peer, room = excluded.room, key = excluded.key,
-                                            open = excluded.open, joined = excluded.joined",
-            params![record.id.as_bytes(), peer, room, key, open, joined],
+                                            kind = excluded.kind, joined = excluded.joined",
+            params![record.id.as_bytes(), peer, room, key, kind, joined],
         )
     }
 

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use hobnob_protocol::codec::CodecError;
 use hobnob_protocol::{
-    ConversationId, Entry, EntryHash, LogId, LogName, PeerId, Ranges, RoomKey, RoomName, Seq,
-    Signature,
+    ConversationId, Entry, EntryHash, LogId, LogName, PeerId, Ranges, RoomKey, RoomKind, RoomName,
+    Seq, Signature,
 };
 use rusqlite::Row;
 
@@ -112,7 +112,7 @@ pub(super) fn damaged_entry(error: CodecError) -> Fault {
     Fault::Damaged(format!("an entry is {error}"))
 }
 
-/// A conversation from the columns id, peer, room, key, open and joined.
+/// A conversation from the columns id, peer, room, key, kind and joined.
 pub(super) fn conversation_record(row: &Row<'_>) -> Result<ConversationRecord, Fault> {
     let room: Option<String> = row.get(2)?;
     let kind = match room {
@@ -121,8 +121,7 @@ pub(super) fn conversation_record(row: &Row<'_>) -> Result<ConversationRecord, F
             name: name
                 .parse::<RoomName>()
                 .map_err(|error| Fault::Damaged(error.to_string()))?,
-            key: RoomKey::from_bytes(blob(row, 3)?),
-            open: row.get(4)?,
+            key: RoomKey::from_bytes(room_kind(row.get(4)?)?, blob(row, 3)?),
             joined: row.get(5)?,
         },
     };
@@ -130,6 +129,11 @@ pub(super) fn conversation_record(row: &Row<'_>) -> Result<ConversationRecord, F
         id: conversation(row, 0)?,
         kind,
     })
+}
+
+fn room_kind(code: u8) -> Result<RoomKind, Fault> {
+    let kind = RoomKind::of_code(code);
+    kind.ok_or_else(|| Fault::Damaged(format!("no kind of room has number {code}")))
 }
 
 /// Writes peers as a blob of 32 bytes each.

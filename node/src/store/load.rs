@@ -103,7 +103,7 @@ pub(super) fn log_ordinals(conn: &Connection) -> Result<Vec<i64>, Fault> {
 }
 
 fn conversations(conn: &Connection) -> Result<Vec<ConversationRecord>, Fault> {
-    let sql = "SELECT id, peer, room, key, open, joined FROM conversations ORDER BY ordinal";
+    let sql = "SELECT id, peer, room, key, kind, joined FROM conversations ORDER BY ordinal";
     all(conn, sql, columns::conversation_record)
 }
 

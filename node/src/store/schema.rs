@@ -16,6 +16,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration::Rows(offers::note_all),
     Migration::Sql(V7),
     Migration::Sql(V8),
+    Migration::Sql(V9),
 ];
 
 /// Turns a database into one of the next version.
@@ -163,6 +164,13 @@ ALTER TABLE policies ADD COLUMN contact INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE requests (
     peer BLOB PRIMARY KEY, network INTEGER NOT NULL, entries INTEGER NOT NULL, bytes INTEGER NOT NULL
 ) WITHOUT ROWID;
+";
+
+/// `conversations.kind` is [`RoomKind::code`](hobnob_protocol::RoomKind::code) of a room, and 0 of a
+/// direct conversation.
+const V9: &str = "
+ALTER TABLE conversations RENAME COLUMN open TO kind;
+UPDATE conversations SET kind = room IS NOT NULL AND NOT kind;
 ";
 
 /// The tables that are checked at each start. All others depend on them, and they are small. Damage

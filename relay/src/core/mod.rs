@@ -42,7 +42,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hobnob_protocol::relay::{FromRelay, ToRelay};
-use hobnob_protocol::{ConversationId, PeerId};
+use hobnob_protocol::{PeerId, RoomTag};
 
 use crate::route::Update;
 
@@ -62,7 +62,7 @@ pub enum Input {
         /// Its address, as the plane sees senders.
         addr: SocketAddr,
         /// The rooms that it named.
-        rooms: Vec<ConversationId>,
+        rooms: Vec<RoomTag>,
     },
     /// A registered node sent a later frame.
     Frame {

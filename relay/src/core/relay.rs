@@ -7,7 +7,7 @@ use std::time::Duration;
 use hobnob_protocol::relay::{
     FromRelay, Roster as RosterFrame, ToRelay, VERSION, Welcome, features,
 };
-use hobnob_protocol::{ConversationId, PeerId};
+use hobnob_protocol::{PeerId, RoomTag};
 use hobnob_transport::addr::canonical;
 
 use super::channels::Channels;
@@ -145,7 +145,7 @@ impl Relay {
         connection: ConnectionId,
         peer: PeerId,
         addr: SocketAddr,
-        rooms: Vec<ConversationId>,
+        rooms: Vec<RoomTag>,
     ) {
         if self.drain.is_some() {
             return self.output_end(connection, EndReason::Draining);
@@ -233,7 +233,7 @@ impl Relay {
         }
     }
 
-    fn change_rooms(&mut self, now: Duration, peer: PeerId, rooms: Vec<ConversationId>) {
+    fn change_rooms(&mut self, now: Duration, peer: PeerId, rooms: Vec<RoomTag>) {
         if !self.may(now, peer, LimitedAction::RoomChanges) {
             return;
         }
@@ -391,7 +391,7 @@ fn pop_due<T: Ord>(queue: &mut BTreeSet<(Duration, T)>, now: Duration) -> Option
     if due { queue.pop_first() } else { None }
 }
 
-fn distinct(mut rooms: Vec<ConversationId>) -> Vec<ConversationId> {
+fn distinct(mut rooms: Vec<RoomTag>) -> Vec<RoomTag> {
     rooms.sort_unstable();
     rooms.dedup();
     rooms

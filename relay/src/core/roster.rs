@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hobnob_protocol::relay::{CHANGES_MAX, Roster as Frame, RosterChange, SHARED_MAX};
-use hobnob_protocol::{ConversationId, PeerId};
+use hobnob_protocol::{PeerId, RoomTag};
 
 use super::room::{Change, ROSTER_PEERS_MAX, Room, Stay};
 
@@ -55,7 +55,7 @@ const IS_MEMBER: &str = "a connected peer is a member as long as the roster is o
 struct Member {
     stay: Stay,
     /// Sorted, each once.
-    rooms: Vec<ConversationId>,
+    rooms: Vec<RoomTag>,
     /// The version that it has once all frames have arrived. `None`: it needs the whole list.
     sent: Option<u64>,
     /// The version at which it last received the whole list.
@@ -70,14 +70,14 @@ struct Member {
 /// The rooms with their members, and the peers that each member knows.
 #[derive(Debug)]
 pub(super) struct Roster {
-    rooms: BTreeMap<ConversationId, Room>,
+    rooms: BTreeMap<RoomTag, Room>,
     members: BTreeMap<PeerId, Member>,
     memberships: usize,
     /// The version of the latest change in any room. 0 is the version of a peer that knows nothing.
     version: u64,
     stays: Stay,
     /// Rooms whose members must be informed, and when.
-    announcements: BTreeSet<(Duration, ConversationId)>,
+    announcements: BTreeSet<(Duration, RoomTag)>,
     /// Members that get a push, and when.
     pushes: BTreeSet<(Duration, PeerId)>,
     /// When the cost of everything sent so far is paid.
@@ -123,7 +123,7 @@ impl Roster {
 
     /// Sets the rooms of a peer that has a new connection, or that changes its rooms. The list is
     /// sorted and has no duplicates.
-    pub(super) fn set(&mut self, now: Duration, peer: PeerId, rooms: Vec<ConversationId>) {
+    pub(super) fn set(&mut self, now: Duration, peer: PeerId, rooms: Vec<RoomTag>) {
         let (old, stay) = match self.members.get(&peer) {
             Some(member) => (member.rooms.clone(), member.stay),
             None => (Vec::new(), self.new_stay(peer)),
@@ -221,8 +221,8 @@ impl Roster {
         now: Duration,
         peer: PeerId,
         stay: Stay,
-        old: &[ConversationId],
-        new: &[ConversationId],
+        old: &[RoomTag],
+        new: &[RoomTag],
     ) {
         let version = self.version + 1;
         // Leaving takes two versions: one for the peer that leaves, one for the peer that is listed
@@ -253,14 +253,14 @@ impl Roster {
         self.memberships = self.memberships + new.len() - old.len();
     }
 
-    fn drop_room(&mut self, tag: ConversationId) {
+    fn drop_room(&mut self, tag: RoomTag) {
         if let Some(at) = self.rooms.remove(&tag).and_then(|room| room.announce_at) {
             self.announcements.remove(&(at, tag));
         }
     }
 
     /// Plans to inform the room's members of a change.
-    fn announce_soon(&mut self, now: Duration, tag: ConversationId) {
+    fn announce_soon(&mut self, now: Duration, tag: RoomTag) {
         let room = self.rooms.get_mut(&tag).expect("the room has just changed");
         if room.announce_at.is_none() {
             let rest =
@@ -274,7 +274,7 @@ impl Roster {
         }
     }
 
-    fn announce(&mut self, now: Duration, tag: ConversationId) {
+    fn announce(&mut self, now: Duration, tag: RoomTag) {
         let room = self
             .rooms
             .get_mut(&tag)
@@ -447,7 +447,7 @@ impl Roster {
     }
 
     /// The rooms of `member` in which `other` is listed, at most [`SHARED_MAX`].
-    fn shared(&self, member: &Member, other: PeerId, theirs: &Member) -> Vec<ConversationId> {
+    fn shared(&self, member: &Member, other: PeerId, theirs: &Member) -> Vec<RoomTag> {
         let both = member
             .rooms
             .iter()
@@ -493,8 +493,8 @@ mod tests {
         PeerId::from_bytes([n; 32])
     }
 
-    fn room(n: u8) -> ConversationId {
-        ConversationId::from_bytes([n; 32])
+    fn room(n: u8) -> RoomTag {
+        RoomTag::from_bytes([n; 32])
     }
 
     fn here(n: u8, rooms: &[u8]) -> RosterChange {

@@ -10,7 +10,7 @@ use hobnob_protocol::relay::{
     ALPN_RELAY, FromRelay, Register, Roster, TOKEN_EXPORTER_LABEL, TOKEN_PROOF_LEN, ToRelay,
     VERSION, Welcome, token_proof,
 };
-use hobnob_protocol::{ConversationId, PeerId, SecretKey};
+use hobnob_protocol::{PeerId, RoomTag, SecretKey};
 use hobnob_transport::tls::{self, Credentials, SERVER_NAME};
 use quinn::{
     ClientConfig, Connecting, Connection, ConnectionError, Endpoint, EndpointConfig, RecvStream,
@@ -110,7 +110,7 @@ impl Client {
     pub(crate) async fn registers(
         &self,
         token: &str,
-        rooms: &[ConversationId],
+        rooms: &[RoomTag],
     ) -> (Link, Result<FromRelay, Ended>) {
         let mut link = self.connects().await;
         let exporter = tls::exported_secret(&link.connection, TOKEN_EXPORTER_LABEL);
@@ -121,7 +121,7 @@ impl Client {
     }
 
     /// Registers successfully.
-    pub(crate) async fn joins(&self, rooms: &[ConversationId]) -> (Link, Welcome) {
+    pub(crate) async fn joins(&self, rooms: &[RoomTag]) -> (Link, Welcome) {
         match self.registers("", rooms).await {
             (link, Ok(FromRelay::Welcome(welcome))) => (link, welcome),
             (_, other) => panic!("no welcome: {other:?}"),
@@ -226,10 +226,7 @@ impl Link {
     }
 }
 
-pub(crate) fn register(
-    token_proof: Option<[u8; TOKEN_PROOF_LEN]>,
-    rooms: &[ConversationId],
-) -> Register {
+pub(crate) fn register(token_proof: Option<[u8; TOKEN_PROOF_LEN]>, rooms: &[RoomTag]) -> Register {
     Register {
         version: VERSION,
         features: 0,

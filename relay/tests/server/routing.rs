@@ -1,6 +1,6 @@
 //! Registration, the roster, channels, and their frames.
 
-use hobnob_protocol::ConversationId;
+use hobnob_protocol::RoomTag;
 use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::relay::{ChannelEnd, FromRelay, OpenRefusal, RosterChange, ToRelay, close};
 use hobnob_relay::core::State;
@@ -8,8 +8,8 @@ use hobnob_relay::core::State;
 use crate::Relay;
 use crate::client::{Client, Link, within};
 
-fn lobby() -> ConversationId {
-    ConversationId::from_bytes([7; 32])
+fn lobby() -> RoomTag {
+    RoomTag::from_bytes([7; 32])
 }
 
 /// Two registered clients with a channel.

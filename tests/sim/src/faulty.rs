@@ -188,7 +188,7 @@ impl FaultyReplica {
         }
         let opened = |room: &ConversationId| {
             let mut rooms = self.replica.rooms();
-            rooms.any(|(id, _, _, open)| id == *room && open)
+            rooms.any(|(id, _, key)| id == *room && key.is_open())
         };
         for room in new.into_iter().filter(opened) {
             let logs = self

@@ -38,17 +38,16 @@ pub fn lie_to(seed: u64, lies: u32) -> (usize, usize) {
         now,
         Loaded::default(),
     );
-    let [(name, key, open), _] = oracle::rooms();
+    let [(name, key), _] = oracle::rooms();
     let session = SessionId(1);
     let direct = ConversationId::direct(me.id(), liar.id());
-    let conversations = [key.tag(), direct];
+    let conversations = [key.conversation(), direct];
     replica.handle(
         now,
         Input::Join {
             token: Token(0),
             name,
             key,
-            open,
         },
     );
     let source = SourceNetwork(1);

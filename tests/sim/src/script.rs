@@ -70,7 +70,7 @@ pub(super) struct Script {
 }
 
 impl Script {
-    pub(super) fn rooms_at_start(&self, node: usize) -> Vec<(RoomName, RoomKey, bool)> {
+    pub(super) fn rooms_at_start(&self, node: usize) -> Vec<(RoomName, RoomKey)> {
         let [lobby, secret] = oracle::rooms();
         let in_lobby = self.lobby_at_start.contains(&node).then_some(lobby);
         let in_secret = self.secret_at_start.contains(&node).then_some(secret);
@@ -80,9 +80,9 @@ impl Script {
 
 impl World {
     fn set_rooms(&mut self) {
-        let [(_, lobby, _), (_, secret, _)] = oracle::rooms();
-        self.oracle.lobby = Some(lobby.tag());
-        self.oracle.secret = Some(secret.tag());
+        let [(_, lobby), (_, secret)] = oracle::rooms();
+        self.oracle.lobby = Some(lobby.conversation());
+        self.oracle.secret = Some(secret.conversation());
         self.script.newcomer_entries = hobnob_core::replica::NEWCOMER_ENTRIES;
     }
 
@@ -153,10 +153,10 @@ impl World {
     fn add_hostile(&mut self) {
         let node = self.add_node(0);
         let member = self.one_in(2);
-        let [(_, lobby, _), (_, secret, _)] = oracle::rooms();
-        let mut rooms = BTreeSet::from([lobby.tag()]);
+        let [(_, lobby), (_, secret)] = oracle::rooms();
+        let mut rooms = BTreeSet::from([lobby.conversation()]);
         if member {
-            rooms.insert(secret.tag());
+            rooms.insert(secret.conversation());
             self.oracle.in_on_it.insert(node);
         }
         let run = self.rng.draw();
@@ -348,9 +348,9 @@ impl World {
         self.unblock_everybody();
         // The nodes that join the room later do so now at the latest.
         for node in self.script.secret_later.clone() {
-            let [_, (name, key, open)] = oracle::rooms();
-            if self.nodes[node].replica.is_some() && !self.is_in(node, key.tag()) {
-                self.join(node, name, key, open);
+            let [_, (name, key)] = oracle::rooms();
+            if self.nodes[node].replica.is_some() && !self.is_in(node, key.conversation()) {
+                self.join(node, name, key);
             }
         }
         self.rewire();

@@ -127,7 +127,7 @@ impl Mallory {
         addrs: Vec<SocketAddr>,
     ) -> RawStream {
         let mut stream = self.connected(host).await;
-        let lobby = RoomKey::derive(&RoomName::lobby(), b"");
+        let lobby = RoomKey::open(&RoomName::lobby());
         let proofs = vec![lobby.proof(&stream.exporter(), self.id())];
         stream
             .greet(Profile {

@@ -397,7 +397,7 @@ async fn log_of(stream: &mut RawStream, net: &TestNet) -> (hobnob_protocol::LogN
 }
 
 fn lobby() -> ConversationId {
-    RoomKey::derive(&RoomName::lobby(), b"").tag()
+    RoomKey::open(&RoomName::lobby()).conversation()
 }
 
 const FLOOD: Duration = Duration::from_secs(5);

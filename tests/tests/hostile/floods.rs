@@ -9,7 +9,7 @@ use hobnob_tests::lab::Stopwatch;
 #[test]
 fn a_flood_of_entries_in_the_lobby_delays_no_other_message() {
     flood(
-        |_, _| RoomKey::derive(&RoomName::lobby(), b"").tag(),
+        |_, _| RoomKey::open(&RoomName::lobby()).conversation(),
         100,
         100,
     );
@@ -38,7 +38,7 @@ fn a_peer_that_never_reads_costs_little_memory() {
             let mallory = Mallory::with_window(2048);
             let mut stream = mallory.in_session(&net.ann).await;
             stream
-                .sends_empty_digest(RoomKey::derive(&RoomName::lobby(), b"").tag())
+                .sends_empty_digest(RoomKey::open(&RoomName::lobby()).conversation())
                 .await;
             stream.sends_empty_digest(net.direct(&mallory)).await;
             tokio::time::sleep(FLOOD).await;

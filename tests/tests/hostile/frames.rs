@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hobnob_protocol::frame::{AuthorHeads, Digest, FRAME_MAX, Profile};
 use hobnob_protocol::{
-    ConversationId, Frame, LogId, LogName, Ranges, RoomKey, RoomName, close, codec,
+    ConversationId, Frame, LogId, LogName, Ranges, RoomKey, RoomName, RoomProof, close, codec,
 };
 use hobnob_tests::hostile::{Forger, Mallory, RawStream, TestNet, random_key};
 
@@ -343,7 +343,13 @@ fn a_flood_of_profiles_costs_little_memory() {
                     nick: format!("mallory {n}"),
                     addrs,
                     direct: false,
-                    proofs: vec![[7; 32]; 256],
+                    proofs: vec![
+                        RoomProof {
+                            epoch: 0,
+                            hash: [7; 32]
+                        };
+                        256
+                    ],
                 };
                 if !stream.sends(&Frame::Profile(profile)).await {
                     return;
@@ -373,7 +379,7 @@ fn assert_ends_session(code: u32, why: &str, attack: impl AsyncFnOnce(&mut RawSt
 }
 
 fn lobby() -> ConversationId {
-    RoomKey::derive(&RoomName::lobby(), b"").tag()
+    RoomKey::open(&RoomName::lobby()).conversation()
 }
 
 fn framed(kind: u8, body: &[u8]) -> Vec<u8> {

@@ -1,7 +1,9 @@
 //! A room with a secret is closed to peers that do not know the secret.
 
+use std::sync::LazyLock;
+
 use hobnob_protocol::frame::Profile;
-use hobnob_protocol::{Frame, LogId, LogName, Ranges, RoomKey, RoomName};
+use hobnob_protocol::{Frame, LogId, LogName, Ranges, RoomKey, RoomName, RoomProof};
 use hobnob_tests::hostile::{Forger, Mallory, RawStream, TestNet};
 
 const SECRET: &str = "the password of the cellar";
@@ -9,7 +11,10 @@ const SECRET: &str = "the password of the cellar";
 #[test]
 fn a_rooms_tag_alone_opens_nothing() {
     assert_opens_nothing(async |_: &TestNet, _: &Mallory, _: &RawStream| {
-        vec![*key(SECRET).tag().as_bytes()]
+        vec![RoomProof {
+            epoch: 0,
+            hash: *key(SECRET).conversation().as_bytes(),
+        }]
     });
 }
 
@@ -18,7 +23,7 @@ fn a_wrong_secret_opens_nothing() {
     assert_opens_nothing(async |_: &TestNet, mallory: &Mallory, stream: &RawStream| {
         vec![
             key("the password of the attic").proof(&stream.exporter(), mallory.id()),
-            key("").proof(&stream.exporter(), mallory.id()),
+            RoomKey::open(&cellar()).proof(&stream.exporter(), mallory.id()),
         ]
     });
 }
@@ -61,15 +66,59 @@ fn the_right_secret_opens_the_room() {
         stream
             .receives_until(
                 "the room's digest",
-                |frame| matches!(frame, Frame::Digest(of, _) if *of == key(SECRET).tag()),
+                |frame| matches!(frame, Frame::Digest(of, _) if *of == key(SECRET).conversation()),
             )
             .await;
     });
 }
 
+/// A stranger that dials learns nothing from which it could guess the passphrase.
+#[test]
+fn a_stranger_that_connects_receives_no_proof_of_a_room_with_a_passphrase() {
+    let net = net();
+    net.attack(async |net: &TestNet| {
+        let mallory = Mallory::new();
+        let mut stream = mallory.connected(&net.ann).await;
+        let wrong = key("the password of the attic").proof(&stream.exporter(), mallory.id());
+        let seen = proofs_seen(&mut stream, vec![wrong]).await;
+        assert!(
+            seen.len() >= 8 && seen.len().is_multiple_of(8),
+            "{}",
+            seen.len()
+        );
+        for prover in [&net.ann, &net.bob] {
+            let proof = key(SECRET).proof(&stream.exporter(), prover.id());
+            assert!(!seen.contains(&proof), "a proof of {:?}", prover.id());
+        }
+        // The control: a member that dials the same way receives the proof.
+        let mut stream = Mallory::new().connected(&net.ann).await;
+        let right = key(SECRET).proof(&stream.exporter(), stream.me());
+        let seen = proofs_seen(&mut stream, vec![right]).await;
+        assert!(seen.contains(&key(SECRET).proof(&stream.exporter(), net.ann.id())));
+    });
+}
+
+/// Greets with these proofs. Returns all proofs in the victim's Hello and its profiles.
+async fn proofs_seen(stream: &mut RawStream, proofs: Vec<RoomProof>) -> Vec<RoomProof> {
+    let profile = Profile {
+        nick: "carl".into(),
+        proofs,
+        ..Profile::default()
+    };
+    let mut seen = stream.greet(profile).await.proofs;
+    for frame in stream.receives_for(std::time::Duration::from_secs(1)).await {
+        if let Frame::Profile(profile) = frame {
+            seen.extend(profile.proofs);
+        }
+    }
+    seen
+}
+
 /// Checks that these proofs open nothing: ann answers no question about the room and accepts no
 /// entry in it.
-fn assert_opens_nothing(proofs: impl AsyncFnOnce(&TestNet, &Mallory, &RawStream) -> Vec<[u8; 32]>) {
+fn assert_opens_nothing(
+    proofs: impl AsyncFnOnce(&TestNet, &Mallory, &RawStream) -> Vec<RoomProof>,
+) {
     let net = net();
     net.attack(async |net: &TestNet| {
         let mallory = Mallory::new();
@@ -91,7 +140,7 @@ fn assert_opens_nothing(proofs: impl AsyncFnOnce(&TestNet, &Mallory, &RawStream)
                 proofs: presented,
             }))
             .await;
-        let tag = key(SECRET).tag();
+        let tag = key(SECRET).conversation();
         let name = LogName {
             conversation: tag,
             author: net.bob.id(),
@@ -180,9 +229,20 @@ fn net() -> TestNet {
     net
 }
 
+fn cellar() -> RoomName {
+    "cellar".parse().expect("a room's name")
+}
+
+/// The key of the room. Each costs a stretching, so the one that all tests use is made once.
 fn key(secret: &str) -> RoomKey {
-    RoomKey::derive(
-        &"cellar".parse::<RoomName>().expect("a room's name"),
-        secret.as_bytes(),
-    )
+    static RIGHT: LazyLock<RoomKey> = LazyLock::new(|| stretched(SECRET));
+    if secret == SECRET {
+        *RIGHT
+    } else {
+        stretched(secret)
+    }
+}
+
+fn stretched(secret: &str) -> RoomKey {
+    RoomKey::from_passphrase(&cellar(), secret.as_bytes()).expect("it is not weak")
 }

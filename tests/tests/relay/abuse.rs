@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::relay::{PORT_RELAY, ToRelay, close};
-use hobnob_protocol::{PeerId, RoomKey, RoomName};
+use hobnob_protocol::{PeerId, RoomTag};
 use hobnob_tests::hostile::RelayClient;
 use hobnob_tests::lab::{Lab, Machine, Nat, Node, OnInternet, Stopwatch, until};
 
@@ -162,7 +162,7 @@ fn a_flood_of_requests_ends_with_its_limit_and_disturbs_no_other_peer() {
         |node: &Node| net.relay.row(node.id()).expect("the node is registered")["since"].clone();
     let before = [&ann, &bob].map(since);
     let machine = net.internet.machine("flooder");
-    let room = RoomKey::derive(&RoomName::lobby(), b"").tag();
+    let room = RoomTag::from_bytes([7; 32]);
     for (what, frame) in [
         (
             "requests for channels",

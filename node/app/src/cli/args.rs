@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use hobnob::DeliveryState;
-use hobnob::protocol::{Nickname, RoomName, Target};
+use hobnob::protocol::{Nickname, RoomName, RoomTarget, Target};
 use hobnob_control::wire::Time;
 
 use crate::shared::actions::help::{WIDTH_MAX, command_list, terminal_width};
@@ -148,6 +148,21 @@ impl Flags {
     }
 }
 
+/// The commands of `hobnob room`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RoomCommand {
+    /// Create a room with a random key, join it, and print its ticket.
+    Create {
+        /// The room's name.
+        room: RoomName,
+    },
+    /// Print the ticket of a room with a secret.
+    Ticket {
+        /// The room's name.
+        room: RoomName,
+    },
+}
+
 /// The commands. The table of actions has their help.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -162,12 +177,20 @@ pub(crate) enum Command {
         file: String,
     },
     Join {
-        /// The room's name.
-        room: RoomName,
-        /// Read the room's secret from this file, or from stdin if it is `-`. Without a secret, the
-        /// room is open.
+        /// The room's name, or its ticket.
+        room: RoomTarget,
+        /// The room's passphrase. Other users of this machine may see it in the list of processes, so
+        /// prefer --secret-file.
+        #[arg(long, value_name = "PASSPHRASE", conflicts_with = "secret_file")]
+        secret: Option<String>,
+        /// Read the room's passphrase or ticket from this file, or from stdin if it is `-`. Without a
+        /// secret, the room is open.
         #[arg(long, value_name = "FILE")]
         secret_file: Option<PathBuf>,
+    },
+    Room {
+        #[command(subcommand)]
+        command: RoomCommand,
     },
     Part {
         /// The room's name.
@@ -183,7 +206,7 @@ pub(crate) enum Command {
     Verify {
         #[command(flatten)]
         peer: PeerArg,
-        /// Mark the peer as verified, after you found the words equal.
+        /// Mark the peer as verified, after you found the safety numbers equal.
         #[arg(long, conflicts_with = "undo")]
         confirm: bool,
         /// Withdraw the confirmation.

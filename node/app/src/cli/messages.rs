@@ -80,8 +80,9 @@ async fn deliver(
     let start = Instant::now();
     let sent = client.ask(request).await?;
     let took = start.elapsed();
-    // In an empty room there is nobody to reach.
-    let reached = sent.state >= wanted || sent.to.is_empty();
+    // In an empty open room there is nobody to reach. In one with a secret, the members who are away
+    // receive the message later.
+    let reached = sent.state >= wanted || (sent.to.is_empty() && !sent.later);
     let words = words(client, &sent, reached, took).await;
     out.event(WireEvent::Sent(sent.clone()), |_| None)?;
     if reached && !sent.to.is_empty() {
@@ -96,7 +97,7 @@ async fn deliver(
 async fn words(client: &Client, sent: &SentLine, reached: bool, took: Duration) -> String {
     let state = sent.state.as_str();
     match &sent.conversation.0 {
-        ConversationRef::Room(room) if sent.to.is_empty() => alone(room),
+        ConversationRef::Room(room) if sent.to.is_empty() => alone(room, sent.later),
         ConversationRef::Room(room) if reached => {
             format!(
                 "{state} to {} in {room} ({} ms)",
@@ -121,9 +122,18 @@ async fn words(client: &Client, sent: &SentLine, reached: bool, took: Duration) 
     }
 }
 
-/// The sentence for a message to an empty room.
-pub(crate) fn alone(room: &RoomName) -> String {
-    format!("nobody else is in {room} now: the message is in your history, and nobody receives it")
+/// The sentence for a message to a room where no other member is connected. `later`: the room has a
+/// secret, so other members receive the message when they connect.
+pub(crate) fn alone(room: &RoomName, later: bool) -> String {
+    if later {
+        format!(
+            "nobody else is in {room} now: the message is queued, and members receive it the next time your nodes connect"
+        )
+    } else {
+        format!(
+            "nobody else is in {room} now: the message is in your history, and nobody receives it"
+        )
+    }
 }
 
 fn away(name: &str, state: DeliveryState, reason: Option<WaitReason>) -> String {

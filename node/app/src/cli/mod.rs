@@ -11,6 +11,7 @@ mod files;
 mod manual;
 mod messages;
 mod people;
+mod rooms;
 mod up;
 mod views;
 
@@ -149,9 +150,14 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
         Command::Whois(peer) => views::whois(flags, out, peer.target).await,
         Command::History(history) => views::history(flags, out, history).await,
         Command::Search(search) => views::history(flags, out, search.into()).await,
-        Command::Join { room, secret_file } => views::join(flags, out, room, secret_file).await,
-        Command::Part { room } => views::part(flags, room).await,
-        Command::Rooms => views::rooms(flags, out).await,
+        Command::Join {
+            room,
+            secret,
+            secret_file,
+        } => rooms::join(flags, out, room, secret, secret_file).await,
+        Command::Room { command } => rooms::share(flags, out, command).await,
+        Command::Part { room } => rooms::part(flags, room).await,
+        Command::Rooms => rooms::list(flags, out).await,
         Command::Id => views::id(flags, out).await,
         Command::Nick { name } => people::nick(flags, out, name).await,
         Command::Contacts { change: None } => views::contacts(flags, out).await,

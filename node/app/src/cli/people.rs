@@ -14,7 +14,7 @@ use crate::shared::policy::{self, PolicyChange};
 use crate::shared::session;
 use crate::shared::verification::{self, Syntax};
 
-/// `hobnob verify`: shows the words, or marks the peer as verified, or withdraws that.
+/// `hobnob verify`: shows the safety number, or marks the peer as verified, or withdraws that.
 pub(crate) async fn verify(
     flags: &CommonFlags,
     out: Output,
@@ -29,13 +29,16 @@ pub(crate) async fn verify(
             })
             .await?;
         if out.json {
-            let Verification { peer, words } = answer;
-            output::raw(&to_line(&Words {
+            let Verification {
+                peer,
+                safety_number,
+            } = answer;
+            output::raw(&to_line(&Verified {
                 peer: WireEvent::Peer(peer).into(),
-                words,
+                safety_number,
             }))?;
         } else {
-            verification::words(&answer, confirm, &Syntax::COMMAND)
+            verification::lines(&answer, confirm, &Syntax::COMMAND)
                 .iter()
                 .try_for_each(|line| output::line(line))?;
         }
@@ -44,12 +47,12 @@ pub(crate) async fn verify(
     .await
 }
 
-/// The event line of a peer, with the words as one more field.
+/// The event line of a peer, with the safety number as one more field.
 #[derive(Serialize)]
-struct Words {
+struct Verified {
     #[serde(flatten)]
     peer: EventLine,
-    words: Vec<String>,
+    safety_number: String,
 }
 
 /// `hobnob contacts accept`, `contacts remove`, `ignore`, `block`, `unignore`, `unblock`.

@@ -1,22 +1,16 @@
-//! Commands that print what a node knows, and those about rooms: `peers`, `whois`, `history`,
-//! `search`, `join`, `part`, `rooms`, `id`.
+//! Commands that print what a node knows: `peers`, `whois`, `history`, `search`, `id`.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
-
-use anyhow::Context;
-use hobnob::protocol::conversation::ROOM_SECRET_MAX;
-use hobnob::protocol::{RoomName, Target};
-use hobnob::{ConversationRef, RoomInfo};
+use hobnob::ConversationRef;
+use hobnob::protocol::Target;
 use hobnob_control::wire::{
-    Base64, Done, GetStatus, HistoryFilter, JoinRoom, ListPeers, ListRooms, PartRoom, PeerLine,
-    PeerList, Resolve, Resolved, RoomList, StatusLine, Text, WireEvent,
+    GetStatus, HistoryFilter, ListPeers, PeerLine, PeerList, Resolve, Resolved, StatusLine, Text,
+    WireEvent,
 };
 use hobnob_control::{Client, ClientError};
 
 use super::args;
 use crate::shared::common_flags::CommonFlags;
-use crate::shared::exit_code::{Exit, Usage};
+use crate::shared::exit_code::Exit;
 use crate::shared::output::{self, Output};
 use crate::shared::values::ConversationArg;
 use crate::shared::wording::{self, Names};
@@ -199,94 +193,6 @@ async fn conversation(
             Ok(ConversationRef::Direct(peer.0))
         }
     }
-}
-
-/// `hobnob join`.
-pub(crate) async fn join(
-    flags: &CommonFlags,
-    out: Output,
-    room: RoomName,
-    secret: Option<PathBuf>,
-) -> anyhow::Result<Exit> {
-    let secret = secret
-        .map(|file| read_secret(&file))
-        .transpose()?
-        .map(Base64);
-    session::ask(flags, false, async |client| {
-        let room: RoomInfo = client
-            .ask(JoinRoom {
-                room: Text(room),
-                secret,
-            })
-            .await?;
-        out.event(WireEvent::Room(room), plain_room)?;
-        Ok(Exit::Done)
-    })
-    .await
-}
-
-/// The content of the file without the line break that editors add at its end.
-fn read_secret(file: &Path) -> anyhow::Result<Vec<u8>> {
-    let mut secret = Vec::new();
-    // One byte and a line break beyond the limit, to notice a secret that is too long.
-    let limit = u64::try_from(ROOM_SECRET_MAX + 3).unwrap_or(u64::MAX);
-    if file == Path::new("-") {
-        std::io::stdin()
-            .lock()
-            .take(limit)
-            .read_to_end(&mut secret)
-            .context("can't read the secret from stdin")?;
-    } else {
-        let open = std::fs::File::open(file)
-            .and_then(|opened| opened.take(limit).read_to_end(&mut secret));
-        open.with_context(|| format!("can't read the secret from {}", file.display()))?;
-    }
-    if secret.last() == Some(&b'\n') {
-        secret.pop();
-        if secret.last() == Some(&b'\r') {
-            secret.pop();
-        }
-    }
-    match secret.len() {
-        0 => Err(Usage(
-            "the secret is empty: to join an open room, leave out --secret-file".into(),
-        )
-        .into()),
-        1..=ROOM_SECRET_MAX => Ok(secret),
-        _ => Err(Usage(format!(
-            "a room's secret has at most {ROOM_SECRET_MAX} bytes"
-        ))
-        .into()),
-    }
-}
-
-fn plain_room(event: &WireEvent) -> Option<String> {
-    if let WireEvent::Room(room) = event {
-        Some(wording::room(room))
-    } else {
-        None
-    }
-}
-
-/// `hobnob part`.
-pub(crate) async fn part(flags: &CommonFlags, room: RoomName) -> anyhow::Result<Exit> {
-    session::ask(flags, false, async |client| {
-        let Done {} = client.ask(PartRoom { room: Text(room) }).await?;
-        Ok(Exit::Done)
-    })
-    .await
-}
-
-/// `hobnob rooms`.
-pub(crate) async fn rooms(flags: &CommonFlags, out: Output) -> anyhow::Result<Exit> {
-    session::ask(flags, false, async |client| {
-        let RoomList { rooms } = client.ask(ListRooms {}).await?;
-        for room in rooms {
-            out.event(WireEvent::Room(room), plain_room)?;
-        }
-        Ok(Exit::Done)
-    })
-    .await
 }
 
 /// `hobnob id`.

@@ -1,8 +1,9 @@
 //! Parses the lines that a user types into a chat: messages and commands.
 
+use hobnob::protocol::room_ticket::RoomTargetError;
 use hobnob::protocol::target::TargetError;
 use hobnob::protocol::text::visible;
-use hobnob::protocol::{Nickname, RoomName, Target};
+use hobnob::protocol::{Nickname, RoomName, RoomTarget, Target};
 use hobnob_control::wire::Text;
 
 use super::actions::help::{purpose, synopsis};
@@ -30,7 +31,11 @@ pub(crate) enum Input {
     /// A direct message.
     Msg(Target, String),
     Query(Target),
-    Join(RoomName),
+    /// With a passphrase, if the room has one.
+    Join(RoomTarget, Option<String>),
+    CreateRoom(RoomName),
+    /// Without a name: of the open conversation.
+    RoomTicket(Option<RoomName>),
     /// Without a name: the open conversation.
     Part(Option<RoomName>),
     Rooms,
@@ -50,7 +55,7 @@ pub(crate) enum Input {
     Decline(Option<String>),
     ChangePolicy(PolicyChange, Target),
     Kick(Target),
-    /// Marks the peer as verified, or withdraws that. Without either, shows the words.
+    /// Marks the peer as verified, or withdraws that. Without either, shows the safety number.
     Verify(Target, Option<bool>),
     Why(Target),
     /// This node's id, addresses and ticket.
@@ -121,7 +126,8 @@ fn meaning(action: &'static Action, command: ChatCommand, rest: &str) -> Result<
         ChatCommand::Why => Input::Why(parse_target(rest)?),
         ChatCommand::Verify => verify(action, rest)?,
         ChatCommand::Me => Input::Say(format!("{ACTION}{rest}")),
-        ChatCommand::Join => Input::Join(parse_room(rest)?),
+        ChatCommand::Join => join(rest)?,
+        ChatCommand::Room => room(action, rest)?,
         ChatCommand::Part if rest.is_empty() => Input::Part(None),
         ChatCommand::Part => Input::Part(Some(parse_room(rest)?)),
         ChatCommand::Nick => Input::Nick(Nickname::new(rest).map_err(|e| e.to_string())?),
@@ -150,6 +156,23 @@ fn meaning(action: &'static Action, command: ChatCommand, rest: &str) -> Result<
         ChatCommand::Clear => Input::Clear,
         ChatCommand::Quit => Input::Quit,
     })
+}
+
+fn join(rest: &str) -> Result<Input, String> {
+    let (room, passphrase) = split_word(rest);
+    let room = room
+        .parse()
+        .map_err(|error: RoomTargetError| error.to_string())?;
+    Ok(Input::Join(room, some(passphrase)))
+}
+
+fn room(action: &Action, rest: &str) -> Result<Input, String> {
+    match split_word(rest) {
+        ("create", name) if !name.is_empty() => Ok(Input::CreateRoom(parse_room(name)?)),
+        ("ticket", "") => Ok(Input::RoomTicket(None)),
+        ("ticket", name) => Ok(Input::RoomTicket(Some(parse_room(name)?))),
+        _ => Err(usage(action)),
+    }
 }
 
 fn verify(action: &Action, rest: &str) -> Result<Input, String> {
@@ -325,8 +348,23 @@ mod tests {
                 "/nick Ann B",
                 Ok(Input::Nick(Nickname::new("Ann B").unwrap())),
             ),
-            ("/join #Ops", Ok(Input::Join(room("ops")))),
-            ("/j ops", Ok(Input::Join(room("ops")))),
+            (
+                "/join #Ops",
+                Ok(Input::Join(RoomTarget::Name(room("ops")), None)),
+            ),
+            (
+                "/j ops four unrelated words",
+                Ok(Input::Join(
+                    RoomTarget::Name(room("ops")),
+                    Some("four unrelated words".into()),
+                )),
+            ),
+            ("/room create ops", Ok(Input::CreateRoom(room("ops")))),
+            (
+                "/room ticket #ops",
+                Ok(Input::RoomTicket(Some(room("ops")))),
+            ),
+            ("/room ticket", Ok(Input::RoomTicket(None))),
             ("/part", Ok(Input::Part(None))),
             ("/leave ops", Ok(Input::Part(Some(room("ops"))))),
             ("/rooms", Ok(Input::Rooms)),

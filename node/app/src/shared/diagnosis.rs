@@ -482,16 +482,16 @@ fn for_peer(finding: &PeerFinding) -> Option<&'static str> {
         PeerFinding::YouKicked { .. } => {
             Some("wait, or undo it with `hobnob unblock NAME`, or /unblock NAME in the chat")
         }
-        PeerFinding::NameTaken { .. } => {
-            Some("compare safety words with them (`hobnob verify`), and confirm if they are equal")
-        }
+        PeerFinding::NameTaken { .. } => Some(
+            "compare the safety number with them (`hobnob verify`), and confirm if it is equal",
+        ),
         PeerFinding::BlockedYou { .. } => Some("only they can undo it; your messages stay queued"),
         PeerFinding::KickedYou { .. } => Some("wait some minutes; your messages stay queued"),
         PeerFinding::YourNameTaken { .. } => Some(
-            "use another nickname, or ask them to compare safety words with you (`hobnob verify`)",
+            "use another nickname, or ask them to compare safety numbers with you (`hobnob verify`)",
         ),
         PeerFinding::KeyMismatch { .. } => Some(
-            "if they have a new machine or lost their key, compare safety words (`hobnob verify`) and use the new id; otherwise somebody else \
+            "if they have a new machine or lost their key, compare safety numbers (`hobnob verify`) and use the new id; otherwise somebody else \
              has that address now",
         ),
         PeerFinding::OtherVersion { .. } => {

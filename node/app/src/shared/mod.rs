@@ -12,6 +12,7 @@ pub(crate) mod notices;
 pub(crate) mod offers;
 pub(crate) mod output;
 pub(crate) mod policy;
+pub(crate) mod room_secrets;
 pub(crate) mod session;
 pub(crate) mod settings;
 pub(crate) mod status;

@@ -38,7 +38,7 @@ pub(crate) fn words(notice: &Notice) -> String {
             format!(
                 "Another peer uses the name {name}, but you have verified {name} with the key \
                  {key}. Its key is {other}. The connection was refused, and nothing was sent. If \
-                 {name} has a new key, compare the safety words over the telephone (`hobnob \
+                 {name} has a new key, compare the safety number over the telephone (`hobnob \
                  verify {other}`), then run `hobnob verify {other} --confirm`."
             )
         }
@@ -129,7 +129,7 @@ fn turned_away(name: &str, reason: DenyReason) -> String {
         ),
         DenyReason::NameTaken => format!(
             "{name} has verified another peer with this node's nickname, and refuses this node. \
-             Choose another nickname, or compare the safety words with them (`hobnob verify`)."
+             Choose another nickname, or compare the safety number with them (`hobnob verify`)."
         ),
         DenyReason::Kicked => format!(
             "{name} has disconnected this node for a while. Your messages to them stay queued \

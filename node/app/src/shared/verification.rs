@@ -1,4 +1,4 @@
-//! The safety words to compare with a peer, as commands and chats show them.
+//! The safety number to compare with a peer, as commands and chats show them.
 
 use hobnob_control::wire::Verification;
 
@@ -25,7 +25,7 @@ impl Syntax {
 }
 
 /// The lines for the user.
-pub(crate) fn words(
+pub(crate) fn lines(
     verification: &Verification,
     confirm: Option<bool>,
     syntax: &Syntax,
@@ -50,15 +50,44 @@ pub(crate) fn words(
             } else {
                 "is not verified yet"
             };
-            vec![
-                format!("{name} {so_far}. The words for the two of you:"),
-                format!("  {}", verification.words.join(" ")),
-                format!(
-                    "Compare them by voice or face to face. If all six are equal: {verify} {short} {yes}"
-                ),
-                "If they differ, somebody stands between you: do not trust what you read here."
+            let mut lines = vec![format!(
+                "{name} {so_far}. The safety number for the two of you:"
+            )];
+            lines.extend(rows(&verification.safety_number));
+            lines.push(format!(
+                "Compare it by voice or face to face. If all digits are equal: {verify} {short} {yes}"
+            ));
+            lines.push(
+                "If they differ, somebody intercepts your session: do not trust what you read here."
                     .to_owned(),
-            ]
+            );
+            lines
         }
+    }
+}
+
+/// Groups of a safety number on one line.
+const GROUPS_PER_ROW: usize = 4;
+
+/// The digits on short lines, so that two people do not lose their place.
+fn rows(safety_number: &str) -> Vec<String> {
+    let groups: Vec<_> = safety_number.split(' ').collect();
+    let rows = groups.chunks(GROUPS_PER_ROW);
+    rows.map(|row| format!("  {}", row.join(" "))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_safety_number_has_three_rows() {
+        let number = hobnob::protocol::safety_number::safety_number(
+            hobnob::PeerId::from_bytes([1; 32]),
+            hobnob::PeerId::from_bytes([2; 32]),
+        );
+        let rows = rows(&number.join(" "));
+        assert_eq!(rows.len(), 3);
+        assert!(rows.iter().all(|row| row.len() == 2 + 4 * 5 + 3));
     }
 }

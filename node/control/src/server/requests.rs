@@ -4,23 +4,24 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hobnob::{
-    ConversationRef, DeliveryState, HistoryQuery, KICKED_FOR, Node, PeerInfo, PolicyError,
-    RoomInfo, SendError, Sent,
+    ConversationRef, DeliveryState, HistoryQuery, JoinError, KICKED_FOR, Node, PeerInfo,
+    PolicyError, RoomInfo, SendError, Sent,
 };
-use hobnob_protocol::{Body, PeerId, RoomName, Target};
+use hobnob_protocol::room_ticket::{ROOM_TICKET_PREFIX, RoomTicketError};
+use hobnob_protocol::{Body, PeerId, RoomName, RoomTarget, RoomTicket, Target};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::Serving;
 use super::order::OrderTicket;
 use crate::wire::{
-    AcceptContact, AcceptFile, Answer, Block, BodyFields, BroadcastMessage, DeclineFile, Diagnose,
-    Diagnosis, Done, Failure, FileLine, FileList, GetStatus, HISTORY_PAGE_MAX, HistoryFilter,
-    Ignore, JoinRoom, Kick, Kicked, ListFiles, ListPeers, ListRooms, MessageLine, MessageList,
-    OfferFile, Outcome, PartRoom, PeerLine, PeerList, Ping, Pong, RemoveContact, Request,
-    RequestLine, Resolve, Resolved, RoomList, SendMessage, SentLine, SetNick, StatusLine,
-    Subscribe, Text, Unblock, Unignore, Verification, Verify, WaitOptions, WaitReason, Why,
-    dispatch, to_line,
+    AcceptContact, AcceptFile, Answer, Block, BodyFields, BroadcastMessage, CreateRoom,
+    DeclineFile, Diagnose, Diagnosis, Done, Failure, FileLine, FileList, GetRoomTicket, GetStatus,
+    HISTORY_PAGE_MAX, HistoryFilter, Ignore, JoinRoom, Kick, Kicked, ListFiles, ListPeers,
+    ListRooms, MessageLine, MessageList, OfferFile, Outcome, PartRoom, PeerLine, PeerList, Ping,
+    Pong, RemoveContact, Request, RequestLine, Resolve, Resolved, RoomList, SendMessage, SentLine,
+    SetNick, SharedRoom, StatusLine, Subscribe, Text, Unblock, Unignore, Verification, Verify,
+    WaitOptions, WaitReason, Why, dispatch, to_line,
 };
 
 /// The line that answers a request. `over` ends all waiting: the answer then has the state that was
@@ -73,6 +74,10 @@ impl Context<'_> {
     /// waiting is over.
     async fn delivery(&self, sent: Sent, options: WaitOptions) -> Result<SentLine, Failure> {
         let mut state = DeliveryState::Queued;
+        if sent.to.is_empty() && sent.later {
+            // No member is connected, so nobody can have it yet.
+            return Ok(SentLine::new(sent, state, None));
+        }
         let progress = async {
             for step in [DeliveryState::Sent, DeliveryState::Delivered] {
                 if state < step && step <= options.wait {
@@ -229,8 +234,51 @@ impl Handle for HistoryFilter {
 
 impl Handle for JoinRoom {
     async fn carry_out(self, context: Context<'_>) -> Result<RoomInfo, Failure> {
-        let secret = self.secret.map(|secret| secret.0);
-        Ok(context.node().join(self.room.0, secret).await?)
+        let node = context.node();
+        let (room, secret) = (self.room.0, self.secret.map(|secret| secret.0));
+        match (room, secret) {
+            (RoomTarget::Ticket(ticket), None) => Ok(node.join_with_ticket(ticket).await?),
+            (RoomTarget::Ticket(_), Some(_)) => {
+                Err(Failure::usage("a room ticket needs no secret beside it"))
+            }
+            (RoomTarget::Name(room), secret) => match secret.as_deref().and_then(ticket_in) {
+                None => Ok(node.join(room, secret).await?),
+                Some(Ok(ticket)) if *ticket.name() == room => {
+                    Ok(node.join_with_ticket(ticket).await?)
+                }
+                Some(Ok(ticket)) => Err(Failure::usage(format!(
+                    "this ticket is for {}, not for {room}",
+                    ticket.name()
+                ))),
+                Some(Err(error)) => Err(Failure::usage(error)),
+            },
+        }
+    }
+}
+
+/// The ticket that a secret is, if it begins like one. A file with a secret may hold either.
+fn ticket_in(secret: &[u8]) -> Option<Result<RoomTicket, RoomTicketError>> {
+    let text = std::str::from_utf8(secret).ok()?.trim();
+    text.starts_with(ROOM_TICKET_PREFIX).then(|| text.parse())
+}
+
+impl Handle for CreateRoom {
+    async fn carry_out(self, context: Context<'_>) -> Result<SharedRoom, Failure> {
+        let node = context.node();
+        let room = node.create_room(self.room.0.clone()).await?;
+        let ticket = Text(node.room_ticket(self.room.0).await?);
+        Ok(SharedRoom { room, ticket })
+    }
+}
+
+impl Handle for GetRoomTicket {
+    async fn carry_out(self, context: Context<'_>) -> Result<SharedRoom, Failure> {
+        let (node, name) = (context.node(), self.room.0);
+        let ticket = Text(node.room_ticket(name.clone()).await?);
+        let rooms = node.rooms().await?;
+        let room = rooms.into_iter().find(|room| room.name == name);
+        let room = room.ok_or(JoinError::NotInRoom(name))?;
+        Ok(SharedRoom { room, ticket })
     }
 }
 
@@ -315,7 +363,7 @@ impl Handle for Verify {
         };
         Ok(Verification {
             peer: info.into(),
-            words: node.words(peer).await.map(str::to_owned).to_vec(),
+            safety_number: node.safety_number(peer).await.join(" "),
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use hobnob_protocol::{Body, Nickname, PeerId, RoomName, Target, Ticket};
+use hobnob_protocol::{Body, Nickname, PeerId, RoomName, RoomTarget, Target, Ticket};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
@@ -394,7 +394,7 @@ async fn commands_that_change_something_take_their_turn() {
     let joined = ann
         .client
         .begin(JoinRoom {
-            room: room.clone(),
+            room: Text(RoomTarget::Name(room.0.clone())),
             secret: None,
         })
         .await

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::{PeerId, RoomTicket};
 use serde::{Deserialize, Serialize};
 
 use super::event::{MessageLine, PeerLine};
@@ -98,8 +98,18 @@ pub struct Kicked {
 pub struct Verification {
     /// The peer.
     pub peer: PeerLine,
-    /// The six safety words. They are the same at the other end if nobody is in between.
-    pub words: Vec<String>,
+    /// Sixty digits in groups of five. They are the same at the other end if nobody is in between.
+    pub safety_number: String,
+}
+
+/// Answers `create_room` and `room_ticket`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedRoom {
+    /// The room.
+    #[serde(flatten)]
+    pub room: RoomInfo,
+    /// Anybody who has the ticket can join the room.
+    pub ticket: Text<RoomTicket>,
 }
 
 /// Answers a request that has nothing more to report.

@@ -122,7 +122,7 @@ pub struct PolicyFields {
     /// It is refused.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub blocked: bool,
-    /// The user has compared safety words with it.
+    /// The user has compared the safety number with it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub verified: bool,
 }
@@ -209,6 +209,9 @@ pub struct SentLine {
     pub conversation: Text<ConversationRef>,
     /// The recipients: the peer, or the members of the room that are connected.
     pub to: Vec<Text<PeerId>>,
+    /// Whether more peers receive it later: members of a room with a secret who are away now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub later: bool,
     /// The state.
     pub state: DeliveryState,
     /// Why it stays in this state.
@@ -348,6 +351,7 @@ impl SentLine {
             id: Text(sent.id),
             conversation: Text(sent.conversation),
             to,
+            later: sent.later,
             state,
             reason,
         }

@@ -106,9 +106,10 @@ impl From<OfferError> for Failure {
 impl From<JoinError> for Failure {
     fn from(error: JoinError) -> Self {
         match error {
-            JoinError::Secret(_) | JoinError::OtherSecret(_) | JoinError::NotInRoom(_) => {
-                Failure::usage(error)
-            }
+            JoinError::Passphrase(_)
+            | JoinError::OtherSecret(_)
+            | JoinError::IsOpen(_)
+            | JoinError::NotInRoom(_) => Failure::usage(error),
             JoinError::TooMany(_) | JoinError::Store(_) | JoinError::Stopped => {
                 Failure::fault(error)
             }

@@ -17,7 +17,8 @@ mod values;
 use serde::{Deserialize, Serialize};
 
 pub use answer::{
-    Answer, Done, Kicked, MessageList, Outcome, PeerList, Pong, Resolved, RoomList, Verification,
+    Answer, Done, Kicked, MessageList, Outcome, PeerList, Pong, Resolved, RoomList, SharedRoom,
+    Verification,
 };
 pub use diagnosis::{CheckLine, Diagnosis, FindingFields};
 pub use event::{
@@ -29,10 +30,10 @@ pub use file::{FileLine, FileList, OfferFields};
 pub use hobnob_local::json::{LINES_VERSION, Text, Time, to_line};
 pub(crate) use request::dispatch;
 pub use request::{
-    AcceptContact, AcceptFile, AnyRequest, Block, BroadcastMessage, DeclineFile, Diagnose,
-    GetStatus, HistoryFilter, Ignore, JoinRoom, Kick, ListFiles, ListPeers, ListRooms, OfferFile,
-    PartRoom, Ping, RemoveContact, Request, Resolve, SendMessage, SetNick, Subscribe,
-    TIMEOUT_MS_DEFAULT, Unblock, Unignore, Verify, WaitOptions, Why,
+    AcceptContact, AcceptFile, AnyRequest, Block, BroadcastMessage, CreateRoom, DeclineFile,
+    Diagnose, GetRoomTicket, GetStatus, HistoryFilter, Ignore, JoinRoom, Kick, ListFiles,
+    ListPeers, ListRooms, OfferFile, PartRoom, Ping, RemoveContact, Request, Resolve, SendMessage,
+    SetNick, Subscribe, TIMEOUT_MS_DEFAULT, Unblock, Unignore, Verify, WaitOptions, Why,
 };
 pub use values::Base64;
 

@@ -7,11 +7,13 @@
 use std::path::PathBuf;
 
 use hobnob::{ConversationRef, DeliveryState, HistoryQuery, MessageId, RoomInfo};
-use hobnob_protocol::{Nickname, RoomName, Target};
+use hobnob_protocol::{Nickname, RoomName, RoomTarget, Target};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::answer::{Done, Kicked, MessageList, PeerList, Pong, Resolved, RoomList, Verification};
+use super::answer::{
+    Done, Kicked, MessageList, PeerList, Pong, Resolved, RoomList, SharedRoom, Verification,
+};
 use super::diagnosis::Diagnosis;
 use super::event::{BodyFields, PeerLine, SentLine, StatusLine};
 use super::file::FileList;
@@ -132,6 +134,10 @@ requests! { $
     "peers" ListPeers -> PeerList, changes: |_| false;
     /// Messages, oldest first.
     "history" HistoryFilter -> MessageList, changes: |_| false;
+    /// Creates a room with a random key, and joins it.
+    "create_room" CreateRoom -> SharedRoom, changes: |_| true;
+    /// The ticket of a room with a key.
+    "room_ticket" GetRoomTicket -> SharedRoom, changes: |_| false;
     /// Joins a room.
     "join" JoinRoom -> RoomInfo, changes: |_| true;
     /// Leaves a room.
@@ -154,7 +160,7 @@ requests! { $
     "unblock" Unblock -> PeerLine, changes: |_| true;
     /// Disconnects a peer and refuses new connections for a while.
     "kick" Kick -> Kicked, changes: |_| true;
-    /// The safety words for a peer; marks the peer as verified, or takes that back.
+    /// The safety number for a peer; marks the peer as verified, or takes that back.
     "verify" Verify -> Verification, changes: |request| request.confirm.is_some();
     /// Checks this node's network.
     "doctor" Diagnose -> Diagnosis, changes: |_| false;
@@ -278,11 +284,25 @@ pub struct HistoryFilter {
 /// See [`AnyRequest::JoinRoom`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinRoom {
-    /// The room.
-    pub room: Text<RoomName>,
-    /// Its secret; none for an open room.
+    /// The room's name, or its ticket.
+    pub room: Text<RoomTarget>,
+    /// Its passphrase, or the bytes of its ticket; none for an open room.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<Base64>,
+}
+
+/// See [`AnyRequest::CreateRoom`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateRoom {
+    /// The room.
+    pub room: Text<RoomName>,
+}
+
+/// See [`AnyRequest::GetRoomTicket`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetRoomTicket {
+    /// The room.
+    pub room: Text<RoomName>,
 }
 
 /// See [`AnyRequest::PartRoom`].

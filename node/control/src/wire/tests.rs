@@ -300,6 +300,7 @@ fn event_lines() {
         id: message_id(),
         conversation: ConversationRef::Direct(id(2)),
         to: vec![id(2)],
+        later: false,
     };
     check_event(
         WireEvent::Sent(SentLine::new(sent, DeliveryState::Queued, None)),
@@ -309,6 +310,7 @@ fn event_lines() {
         WireEvent::Room(RoomInfo {
             name: RoomName::lobby(),
             open: true,
+            fingerprint: None,
             here: vec![id(2)],
         }),
         r##"{"v":1,"event":"room","room":"#lobby","open":true,"here":["BOB"]}"##,

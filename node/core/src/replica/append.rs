@@ -19,13 +19,12 @@ impl Replica {
         self.conversations.open(ConversationRecord { id, kind });
     }
 
-    pub(super) fn join(&mut self, token: Token, name: RoomName, key: RoomKey, open: bool) {
+    pub(super) fn join(&mut self, token: Token, name: RoomName, key: RoomKey) {
         let record = ConversationRecord {
-            id: key.tag(),
+            id: key.conversation(),
             kind: ConversationKind::Room {
                 name,
                 key,
-                open,
                 joined: true,
             },
         };

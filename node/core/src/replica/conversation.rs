@@ -95,13 +95,13 @@ impl Conversation {
     /// Whether everybody who knows the name may enter. Only peers that are present receive a
     /// message.
     pub(super) fn is_open_room(&self) -> bool {
-        matches!(self.record.kind, ConversationKind::Room { open: true, .. })
+        matches!(&self.record.kind, ConversationKind::Room { key, .. } if key.is_open())
     }
 
     /// Whether only peers that know a secret may enter. They receive the history, and a newcomer
     /// receives the end of it.
     pub(super) fn is_closed_room(&self) -> bool {
-        matches!(self.record.kind, ConversationKind::Room { open: false, .. })
+        matches!(&self.record.kind, ConversationKind::Room { key, .. } if !key.is_open())
     }
 
     /// The user entered the room. The caller commits the record.
@@ -309,10 +309,10 @@ impl Conversation {
     /// Whether entries before the first one held are not wanted. Members of a room with a secret
     /// hold a log from some entry on. A full room does not fetch again what it has dropped.
     fn wants_nothing_older(&self, key: &LogKey) -> bool {
-        match self.record.kind {
+        match &self.record.kind {
             ConversationKind::Direct(_) => false,
-            ConversationKind::Room { open: false, .. } => true,
-            ConversationKind::Room { open: true, .. } => self
+            ConversationKind::Room { key, .. } if !key.is_open() => true,
+            ConversationKind::Room { .. } => self
                 .entries
                 .get(&key.author)
                 .is_some_and(|held| *held >= ROOM_ENTRIES_PER_AUTHOR_MAX),

@@ -122,19 +122,16 @@ impl Conversations {
         rooms.map(|(id, _)| id).collect()
     }
 
-    /// The rooms that the node is in, with their keys and whether they are open.
-    pub(super) fn joined(
-        &self,
-    ) -> impl Iterator<Item = (ConversationId, &RoomName, &RoomKey, bool)> {
+    /// The rooms that the node is in, with their keys.
+    pub(super) fn joined(&self) -> impl Iterator<Item = (ConversationId, &RoomName, &RoomKey)> {
         self.by_id
             .values()
             .filter_map(|conversation| match &conversation.record.kind {
                 ConversationKind::Room {
                     name,
                     key,
-                    open,
                     joined: true,
-                } => Some((conversation.record.id, name, key, *open)),
+                } => Some((conversation.record.id, name, key)),
                 ConversationKind::Room { joined: false, .. } | ConversationKind::Direct(_) => None,
             })
     }

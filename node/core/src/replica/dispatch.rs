@@ -22,12 +22,7 @@ impl Replica {
                 body,
             } => self.append(token, conversation, body),
             Input::OpenDirect(peer) => self.open_direct(peer),
-            Input::Join {
-                token,
-                name,
-                key,
-                open,
-            } => self.join(token, name, key, open),
+            Input::Join { token, name, key } => self.join(token, name, key),
             Input::Part(token, conversation) => self.part(token, conversation),
             Input::Block(author) => self.block(author),
             Input::Unblock(author) => self.unblock(author),

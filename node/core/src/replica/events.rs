@@ -41,8 +41,6 @@ pub enum Input {
         name: RoomName,
         /// The room's key.
         key: RoomKey,
-        /// Whether the room has no secret.
-        open: bool,
     },
     /// The user leaves this room. Answered by [`Output::Stored`] or [`Output::StoreFailed`].
     Part(Token, ConversationId),

@@ -102,8 +102,8 @@ impl Replica {
         self.commits.len()
     }
 
-    /// The rooms this node is in, with their keys and whether they are open.
-    pub fn rooms(&self) -> impl Iterator<Item = (ConversationId, &RoomName, &RoomKey, bool)> {
+    /// The rooms this node is in, with their keys.
+    pub fn rooms(&self) -> impl Iterator<Item = (ConversationId, &RoomName, &RoomKey)> {
         self.conversations.joined()
     }
 
@@ -116,6 +116,13 @@ impl Replica {
     /// All conversations.
     pub fn conversations(&self) -> impl Iterator<Item = &ConversationRecord> {
         self.conversations.iter().map(|(_, it)| &it.record)
+    }
+
+    /// Whether this node holds entries of the author in this conversation. Only members write in a
+    /// room with a key.
+    pub fn has_author(&self, conversation: ConversationId, author: PeerId) -> bool {
+        let conversation = self.conversations.get(conversation);
+        conversation.is_some_and(|it| it.logs_of(author).next().is_some())
     }
 
     /// The peers that share this conversation with a session now.

@@ -42,18 +42,19 @@ pub(super) fn direct(n: u8) -> ConversationId {
 }
 
 fn room_key(open: bool) -> (RoomName, RoomKey) {
-    let name: RoomName = if open { "lobby" } else { "ops" }.parse().expect("a name");
-    let secret: &[u8] = if open { b"" } else { b"secret" };
-    let key = RoomKey::derive(&name, secret);
-    (name, key)
+    if open {
+        (RoomName::lobby(), RoomKey::open(&RoomName::lobby()))
+    } else {
+        ("ops".parse().expect("a name"), RoomKey::random([7; 32]))
+    }
 }
 
 pub(super) fn open_room() -> ConversationId {
-    room_key(true).1.tag()
+    room_key(true).1.conversation()
 }
 
 pub(super) fn closed_room() -> ConversationId {
-    room_key(false).1.tag()
+    room_key(false).1.conversation()
 }
 
 /// Another author, who writes one log of a conversation.
@@ -250,7 +251,6 @@ impl Bench {
             token: Token(0),
             name,
             key,
-            open,
         })
     }
 

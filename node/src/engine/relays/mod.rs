@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 
 use hobnob_core::diagnosis;
 use hobnob_protocol::relay::{Roster as RosterUpdate, ToRelay, Welcome, features};
-use hobnob_protocol::{ConversationId, HostPort, PeerId, RelayAddr};
+use hobnob_protocol::{HostPort, PeerId, RelayAddr, RoomKey};
 use tokio::sync::mpsc;
 
 pub(super) use self::openings::{ChannelOpening, OpenFailed};
@@ -169,15 +169,25 @@ impl Relays {
     pub(super) fn choose_peers(
         &mut self,
         me: PeerId,
-        rooms: &[ConversationId],
+        rooms: &[RoomKey],
         direct: &BTreeSet<PeerId>,
     ) -> Vec<(RelayId, PeerId)> {
         let mut chosen = Vec::new();
         for (id, relay) in &mut self.list {
-            let new = relay.roster.choose(me, rooms, direct);
+            let tags = relay.tags(rooms);
+            let new = relay.roster.choose(me, &tags, direct);
             chosen.extend(new.into_iter().map(|peer| (*id, peer)));
         }
         chosen
+    }
+
+    /// Whether a relay names this peer in a room.
+    pub(super) fn list_in_room(&self, peer: PeerId, room: &RoomKey) -> bool {
+        let mut relays = self.list.values();
+        relays.any(|relay| {
+            let tags = relay.tags(std::slice::from_ref(room));
+            tags.iter().any(|tag| relay.roster.lists(peer, *tag))
+        })
     }
 
     /// A peer could not be reached. Returns the relays that name it and did not know that.
@@ -231,7 +241,7 @@ impl Relays {
     }
 
     /// Informs the relays at which peers find this node of its rooms.
-    pub(super) fn set_rooms(&self, rooms: &[ConversationId]) {
+    pub(super) fn set_rooms(&self, rooms: &[RoomKey]) {
         for relay in self.list.values().filter(|relay| relay.is_in_rooms()) {
             relay.set_rooms(rooms.to_vec());
         }

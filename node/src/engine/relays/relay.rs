@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use hobnob_core::diagnosis::{self, RelayState};
 use hobnob_protocol::relay::{ToRelay, close};
-use hobnob_protocol::{ConversationId, HostPort, PeerId, RelayAddr};
+use hobnob_protocol::{HostPort, PeerId, RelayAddr, RoomKey, RoomTag};
 use tokio::sync::mpsc;
 
 use super::openings::Openings;
@@ -115,7 +115,18 @@ impl Relay {
         self.command(LinkCommand::Send(frame));
     }
 
-    pub(super) fn set_rooms(&self, rooms: Vec<ConversationId>) {
+    /// The names of rooms at this relay. There are none until it has proved its identity.
+    pub(super) fn tags(&self, rooms: &[RoomKey]) -> Vec<RoomTag> {
+        let tags = |relay| {
+            rooms
+                .iter()
+                .map(move |room| room.relay_tag(relay))
+                .collect()
+        };
+        self.id.map(tags).unwrap_or_default()
+    }
+
+    pub(super) fn set_rooms(&self, rooms: Vec<RoomKey>) {
         self.command(LinkCommand::Rooms(rooms));
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use hobnob_protocol::relay::{Roster as Update, RosterChange};
-use hobnob_protocol::{ConversationId, PeerId};
+use hobnob_protocol::{PeerId, RoomTag};
 
 /// Maximum peers of one relay that are remembered as being there. One more replaces another with
 /// which this node does not connect. That one can still be reached by its id.
@@ -23,7 +23,7 @@ pub(crate) const DOUBTED_AT: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     /// Each peer with those of its rooms that it shares with this node.
-    here: BTreeMap<PeerId, BTreeSet<ConversationId>>,
+    here: BTreeMap<PeerId, BTreeSet<RoomTag>>,
     /// The peers with which this node connects.
     wanted: BTreeSet<PeerId>,
     /// The peers that could not be reached since the relay last named them. Others take their
@@ -73,6 +73,13 @@ impl Roster {
         self.missing.remove(&leaves);
     }
 
+    /// Whether the relay names this peer in the room with this tag.
+    pub(super) fn lists(&self, peer: PeerId, room: RoomTag) -> bool {
+        self.here
+            .get(&peer)
+            .is_some_and(|rooms| rooms.contains(&room))
+    }
+
     pub(super) fn names(&self, peer: PeerId) -> bool {
         self.here.contains_key(&peer)
     }
@@ -94,7 +101,7 @@ impl Roster {
     pub(super) fn choose(
         &mut self,
         me: PeerId,
-        rooms: &[ConversationId],
+        rooms: &[RoomTag],
         direct: &BTreeSet<PeerId>,
     ) -> Vec<PeerId> {
         let talked_with = self.here.keys().filter(|peer| direct.contains(peer));
@@ -120,11 +127,11 @@ mod tests {
         PeerId::from_bytes([n; 32])
     }
 
-    fn room(n: u8) -> ConversationId {
-        ConversationId::from_bytes([n; 32])
+    fn room(n: u8) -> RoomTag {
+        RoomTag::from_bytes([n; 32])
     }
 
-    fn here(n: u8, rooms: &[ConversationId]) -> RosterChange {
+    fn here(n: u8, rooms: &[RoomTag]) -> RosterChange {
         RosterChange::Here {
             peer: peer(n),
             rooms: rooms.to_vec(),

@@ -18,7 +18,7 @@ use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::relay::{
     FromRelay, Register, TOKEN_EXPORTER_LABEL, ToRelay, VERSION, Welcome, close, token_proof,
 };
-use hobnob_protocol::{HostPort, PeerId};
+use hobnob_protocol::{HostPort, PeerId, RoomKey, RoomTag};
 use hobnob_transport::frames::{FrameBatch, FrameReader, ReceiveError};
 use hobnob_transport::tls;
 use quinn::{Connection, SendStream};
@@ -70,7 +70,7 @@ pub enum LinkCommand {
     /// after [`LinkEvent::Up`].
     Send(ToRelay),
     /// The node's rooms have changed to these.
-    Rooms(Vec<hobnob_protocol::ConversationId>),
+    Rooms(Vec<RoomKey>),
     /// The network has changed. Test the connection, or dial now if there is none.
     Wake,
 }
@@ -101,7 +101,7 @@ pub struct RelayLink {
     traffic: Arc<Traffic>,
     commands: mpsc::UnboundedReceiver<LinkCommand>,
     events: mpsc::Sender<(RelayId, LinkEvent)>,
-    rooms: Vec<hobnob_protocol::ConversationId>,
+    rooms: Vec<RoomKey>,
     rng: Rng,
     /// The connection, once the relay has proved its identity.
     connection: Option<Connection>,
@@ -156,7 +156,7 @@ impl RelayLink {
                     if !self.report(LinkEvent::Up { id, addr, welcome }).await {
                         return;
                     }
-                    let Err(down) = self.serve(connected, heartbeat_ms).await;
+                    let Err(down) = self.serve(connected, id, heartbeat_ms).await;
                     (true, down)
                 }
                 Err(down) => (false, down),
@@ -286,7 +286,7 @@ impl RelayLink {
             version: VERSION,
             features: 0,
             token_proof: token.map(|token| token_proof(token, &exporter)),
-            rooms: self.rooms.clone(),
+            rooms: tags(&self.rooms, id),
         };
         let registering = async {
             let (control_out, control_in) = connection.open_bi().await?;
@@ -318,6 +318,7 @@ impl RelayLink {
     async fn serve(
         &mut self,
         mut connected: Connected,
+        relay: PeerId,
         heartbeat_ms: u32,
     ) -> Result<Never, LinkDown> {
         let every = Duration::from_millis(
@@ -353,8 +354,8 @@ impl RelayLink {
                     None => return Err(LinkDown::Lost("this node is stopping".to_owned())),
                     Some(LinkCommand::Send(frame)) => connected.send(&frame).await?,
                     Some(LinkCommand::Rooms(rooms)) => {
-                        self.rooms.clone_from(&rooms);
-                        connected.send(&ToRelay::Rooms(rooms)).await?;
+                        connected.send(&ToRelay::Rooms(tags(&rooms, relay))).await?;
+                        self.rooms = rooms;
                     }
                     Some(LinkCommand::Wake) => connected.beat(roster, &mut liveness).await?,
                 },
@@ -367,6 +368,11 @@ impl RelayLink {
             }
         }
     }
+}
+
+/// The names of the node's rooms at this relay.
+fn tags(rooms: &[RoomKey], relay: PeerId) -> Vec<RoomTag> {
+    rooms.iter().map(|room| room.relay_tag(relay)).collect()
 }
 
 /// A connection with its control stream.

@@ -54,16 +54,17 @@ pub enum GreetError {
 }
 
 /// Exchanges Hellos, or closes the connection after `limit`. `make_hello` gets the exporter secret,
-/// for proofs of membership.
+/// for proofs of membership. The end that dialed sends its Hello first, and the other end gets that
+/// Hello to answer it. This costs no time: QUIC announces the stream by the first Hello anyway.
 pub async fn greet(
     connection: Connection,
     dialed: bool,
-    make_hello: impl FnOnce(&[u8; 32]) -> Hello,
+    make_hello: impl FnOnce(&[u8; 32], Option<&Hello>) -> Hello,
     limit: Duration,
 ) -> Result<Greeted, GreetError> {
     let exporter = tls::exported_secret(&connection, EXPORTER_LABEL);
-    let ours = Frame::Hello(make_hello(&exporter));
-    match timeout(limit, exchange(&connection, dialed, &ours)).await {
+    let make_hello = |theirs: Option<&Hello>| make_hello(&exporter, theirs);
+    match timeout(limit, exchange(&connection, dialed, make_hello)).await {
         Ok(Ok((hello, control_in, control_out))) => {
             let peer = tls::peer_id(connection.peer_identity())
                 .expect("both ends of a finished handshake have shown a certificate");
@@ -88,22 +89,51 @@ pub async fn greet(
 async fn exchange(
     connection: &Connection,
     dialed: bool,
-    ours: &Frame,
+    make_hello: impl FnOnce(Option<&Hello>) -> Hello,
 ) -> Result<(Hello, FrameReader, SendStream), GreetError> {
-    // QUIC announces a stream with its first bytes, so the accepting end learns of the stream by the
-    // dialer's Hello.
     let opened = if dialed {
         connection.open_bi().await
     } else {
         connection.accept_bi().await
     };
     let (mut control_out, control_in) = opened.map_err(|error| GreetError::Ended(error.into()))?;
-    let mut frames = FrameBatch::default();
-    frames.push(ours.encode());
-    write_frames(frames, &mut control_out, connection).await?;
     let mut control_in = FrameReader::new(control_in);
-    let hello = match read_frame(&mut control_in, connection).await? {
-        Frame::Hello(hello) => hello,
+    let hello = if dialed {
+        send_hello(make_hello(None), &mut control_out, connection).await?;
+        receive_hello(&mut control_in, connection).await?
+    } else {
+        let hello = receive_hello(&mut control_in, connection).await?;
+        // Also to a peer of another version, which can then tell its user.
+        send_hello(make_hello(Some(&hello)), &mut control_out, connection).await?;
+        hello
+    };
+    if hello.version.0 != VERSION.0 {
+        return Err(refuse(
+            connection,
+            GreetError::Version {
+                theirs: hello.version,
+            },
+        ));
+    }
+    Ok((hello, control_in, control_out))
+}
+
+async fn send_hello(
+    hello: Hello,
+    control_out: &mut SendStream,
+    connection: &Connection,
+) -> Result<(), GreetError> {
+    let mut frames = FrameBatch::default();
+    frames.push(Frame::Hello(hello).encode());
+    Ok(write_frames(frames, control_out, connection).await?)
+}
+
+async fn receive_hello(
+    control_in: &mut FrameReader,
+    connection: &Connection,
+) -> Result<Hello, GreetError> {
+    match read_frame(control_in, connection).await? {
+        Frame::Hello(hello) => Ok(hello),
         Frame::Ping(_)
         | Frame::Pong(_)
         | Frame::Profile(_)
@@ -119,17 +149,8 @@ async fn exchange(
         | Frame::Conflict(_)
         | Frame::Waiting(_)
         | Frame::Offer(..)
-        | Frame::Unknown(_) => return Err(refuse(connection, GreetError::NoHello)),
-    };
-    if hello.version.0 != VERSION.0 {
-        return Err(refuse(
-            connection,
-            GreetError::Version {
-                theirs: hello.version,
-            },
-        ));
+        | Frame::Unknown(_) => Err(refuse(connection, GreetError::NoHello)),
     }
-    Ok((hello, control_in, control_out))
 }
 
 fn refuse(connection: &Connection, error: GreetError) -> GreetError {

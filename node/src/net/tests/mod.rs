@@ -87,7 +87,7 @@ fn hello(nick: &str) -> Hello {
 }
 
 async fn greeted(connection: Connection, dialed: bool, nick: &str) -> Result<Greeted, GreetError> {
-    greet(connection, dialed, |_| hello(nick), LIMIT).await
+    greet(connection, dialed, |_, _| hello(nick), LIMIT).await
 }
 
 /// A dials B, and both say Hello.

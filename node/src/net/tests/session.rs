@@ -364,13 +364,37 @@ async fn whoever_does_not_say_hello_first_gets_no_session() {
         }
     }
     let (carl, accepted) = raw(&mut bob, &[]).await;
-    let error = greet(accepted, false, |_| hello("bob"), Duration::from_millis(50))
-        .await
-        .unwrap_err();
+    let error = greet(
+        accepted,
+        false,
+        |_, _| hello("bob"),
+        Duration::from_millis(50),
+    )
+    .await
+    .unwrap_err();
     assert_eq!(
         (error, closed(&carl).await.0),
         (GreetError::Timeout, close::SILENT)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_accepting_end_answers_the_hello_of_the_dialing_end() {
+    let (ann, mut bob) = (node(1), node(2));
+    let (dialed, accepted) = ann.dials(&mut bob).await;
+    let first = |_: &[u8; 32], theirs: Option<&Hello>| {
+        assert_eq!(theirs, None);
+        hello("ann")
+    };
+    let answer = |_: &[u8; 32], theirs: Option<&Hello>| {
+        hello(&format!("{}'s friend", theirs.unwrap().profile.nick))
+    };
+    let (a, b) = tokio::join!(
+        greet(dialed, true, first, LIMIT),
+        greet(accepted.connection, false, answer, LIMIT)
+    );
+    assert_eq!(a.unwrap().hello.profile.nick, "ann's friend");
+    assert_eq!(b.unwrap().hello.profile.nick, "ann");
 }
 
 #[tokio::test(flavor = "multi_thread")]

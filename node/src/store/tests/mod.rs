@@ -147,20 +147,15 @@ fn wait<T>(pending: Pending<T>) -> Result<T, StoreError> {
 }
 
 fn lobby() -> ConversationId {
-    RoomKey::derive(&RoomName::lobby(), b"").tag()
+    RoomKey::open(&RoomName::lobby()).conversation()
 }
 
 fn the_lobby(joined: bool) -> Op {
     let name = RoomName::lobby();
-    let key = RoomKey::derive(&name, b"");
+    let key = RoomKey::open(&name);
     Op::Conversation(ConversationRecord {
-        id: key.tag(),
-        kind: ConversationKind::Room {
-            name,
-            key,
-            open: true,
-            joined,
-        },
+        id: key.conversation(),
+        kind: ConversationKind::Room { name, key, joined },
     })
 }
 

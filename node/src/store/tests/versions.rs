@@ -13,7 +13,7 @@ fn written_by_version_1(file: &Path, name: LogName, batches: &[&CheckedBatch]) {
     let mut conn = Connection::open(file).unwrap();
     migrate(&mut conn, &MIGRATIONS[..1]).unwrap();
     let room = RoomName::lobby();
-    let key = RoomKey::derive(&room, b"");
+    let key = RoomKey::open(&room);
     let id = lobby();
     let conversation = params![id.as_bytes(), room.as_str(), key.as_bytes(), 100];
     conn.execute("INSERT INTO conversations (id, room, key, open, joined, lamport) VALUES (?1, ?2, ?3, 1, 1, ?4)", conversation)

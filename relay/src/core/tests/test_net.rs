@@ -8,7 +8,7 @@ use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::relay::{
     ChannelEnd, FromRelay, OpenRefusal, Roster, RosterChange, ToRelay, Welcome,
 };
-use hobnob_protocol::{ConversationId, PeerId};
+use hobnob_protocol::{PeerId, RoomTag};
 
 use crate::core::{ConnectionId, Counts, EndReason, Input, Limits, Output, Relay, Row, State};
 use crate::route::{Route, Update};
@@ -18,7 +18,7 @@ use crate::route::{Route, Update};
 pub(super) struct Node {
     pub(super) welcome: Option<Welcome>,
     pub(super) version: u64,
-    pub(super) roster: BTreeMap<PeerId, Vec<ConversationId>>,
+    pub(super) roster: BTreeMap<PeerId, Vec<RoomTag>>,
     pub(super) channels: BTreeMap<PeerId, ChannelId>,
     pub(super) not_opened: Vec<(PeerId, OpenRefusal)>,
     pub(super) ended: Vec<(ChannelId, ChannelEnd)>,
@@ -221,7 +221,7 @@ impl TestNet {
     }
 
     /// The peers in the node's roster, with their rooms.
-    pub(super) fn sees(&self, connection: ConnectionId) -> Vec<(PeerId, Vec<ConversationId>)> {
+    pub(super) fn sees(&self, connection: ConnectionId) -> Vec<(PeerId, Vec<RoomTag>)> {
         self.node(connection).roster.clone().into_iter().collect()
     }
 
@@ -257,6 +257,6 @@ pub(super) fn peer(n: u16) -> PeerId {
     PeerId::from_bytes(bytes)
 }
 
-pub(super) fn room(n: u8) -> ConversationId {
-    ConversationId::from_bytes([n; 32])
+pub(super) fn room(n: u8) -> RoomTag {
+    RoomTag::from_bytes([n; 32])
 }

@@ -86,8 +86,8 @@ impl Pair {
         let (dialed, accepted) = tokio::join!(ann.dial(bound, None, LIMIT), incoming.recv());
         let accepted = accepted.context("bob's endpoint is closed")?;
         let (a, b) = tokio::join!(
-            greet(dialed?, true, |_| hello(), LIMIT),
-            greet(accepted.connection, false, |_| hello(), LIMIT)
+            greet(dialed?, true, |_, _| hello(), LIMIT),
+            greet(accepted.connection, false, |_, _| hello(), LIMIT)
         );
         let tasks = TaskTracker::new();
         let (near_events, events) = mpsc::channel(256);

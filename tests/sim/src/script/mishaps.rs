@@ -100,13 +100,13 @@ impl World {
 
     pub(super) fn join_one(&mut self, node: usize) {
         let [lobby, secret] = oracle::rooms();
-        let (name, key, open) = if self.oracle.in_on_it.contains(&node) && self.one_in(2) {
+        let (name, key) = if self.oracle.in_on_it.contains(&node) && self.one_in(2) {
             secret
         } else {
             lobby
         };
-        if self.nodes[node].replica.is_some() && !self.is_in(node, key.tag()) {
-            self.join(node, name, key, open);
+        if self.nodes[node].replica.is_some() && !self.is_in(node, key.conversation()) {
+            self.join(node, name, key);
         }
     }
 

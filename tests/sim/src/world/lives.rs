@@ -32,9 +32,9 @@ impl World {
         self.note(|| format!("n{node} starts, run {life}"));
         self.oracle.started(node, &self.nodes[node].networks);
         let rooms = self.script.rooms_at_start(node);
-        for (name, key, open) in rooms {
-            if !self.is_in(node, key.tag()) {
-                self.join(node, name, key, open);
+        for (name, key) in rooms {
+            if !self.is_in(node, key.conversation()) {
+                self.join(node, name, key);
             }
         }
         let contacts = self.contacts.iter().filter(|(of, _)| *of == node);
@@ -48,17 +48,9 @@ impl World {
         self.dial_everybody(node);
     }
 
-    pub(crate) fn join(&mut self, node: usize, name: RoomName, key: RoomKey, open: bool) {
+    pub(crate) fn join(&mut self, node: usize, name: RoomName, key: RoomKey) {
         let token = self.oracle.token();
-        self.input(
-            node,
-            Input::Join {
-                token,
-                name,
-                key,
-                open,
-            },
-        );
+        self.input(node, Input::Join { token, name, key });
     }
 
     /// Simulates a power failure: everything that is not durable is lost. Some waiting commits may

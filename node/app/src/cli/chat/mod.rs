@@ -95,7 +95,8 @@ enum Ended {
 enum Reply {
     Sent(SentLine),
     Lines(Vec<String>),
-    Speak(RoomName),
+    /// Messages go to this room now. Prints the lines first.
+    Speak(RoomName, Vec<String>),
     Error(String),
 }
 
@@ -190,7 +191,10 @@ impl Chat {
 
     async fn line(&mut self, client: &Client, line: &str) -> anyhow::Result<Option<Ended>> {
         let input = chat_input::parse(line);
-        self.moves = matches!(input, Ok(Input::Join(_) | Input::Part(_)));
+        self.moves = matches!(
+            input,
+            Ok(Input::Join(..) | Input::CreateRoom(_) | Input::Part(_))
+        );
         match input {
             Err(error) => output::say(&error),
             Ok(Input::Nothing) => {}
@@ -235,7 +239,9 @@ impl Chat {
                 self.begin(client, Diagnose {}, diagnosed).await;
             }
             Input::Nick(nick) => self.nick(client, nick).await,
-            Input::Join(room) => self.join(client, room).await,
+            Input::Join(room, passphrase) => self.join(client, room, passphrase).await,
+            Input::CreateRoom(room) => self.create_room(client, room).await,
+            Input::RoomTicket(room) => self.room_ticket(client, room).await,
             Input::Part(room) => self.part(client, room).await,
             Input::Rooms => {
                 let rows =
@@ -279,8 +285,9 @@ impl Chat {
                 self.report(report)
             }
             Reply::Lines(lines) => lines.iter().try_for_each(|line| output::line(line)),
-            Reply::Speak(room) => {
+            Reply::Speak(room, lines) => {
                 self.room = room;
+                lines.iter().try_for_each(|line| output::line(line))?;
                 output::line(&format!("your messages go to {} now", self.room))
             }
             Reply::Error(text) => {
@@ -292,7 +299,7 @@ impl Chat {
 
     fn report(&mut self, report: impl IntoIterator<Item = Report>) -> std::io::Result<()> {
         for report in report {
-            let alone = matches!(report, Report::Alone(_));
+            let alone = matches!(report, Report::Alone { .. });
             if !(alone && self.told_alone) {
                 output::line(&phrases::report(&report, &self.names))?;
             }

@@ -34,7 +34,11 @@ pub(crate) enum Report {
         missing: BTreeSet<PeerId>,
     },
     /// Nobody else is in the room.
-    Alone(RoomName),
+    Alone {
+        room: RoomName,
+        /// Whether members receive the message later.
+        later: bool,
+    },
 }
 
 /// The messages under way, and what remains to be reported.
@@ -67,7 +71,10 @@ impl Outbox {
         let id = sent.id.0;
         let conversation = sent.conversation.0.clone();
         if let (ConversationRef::Room(room), true) = (&conversation, sent.to.is_empty()) {
-            return Some(Report::Alone(room.clone()));
+            return Some(Report::Alone {
+                room: room.clone(),
+                later: sent.later,
+            });
         }
         if self.under_way.len() >= UNDER_WAY_MAX {
             return None;
@@ -199,6 +206,7 @@ mod tests {
             id: Text(id(seq)),
             conversation: Text(conversation),
             to,
+            later: false,
             state: DeliveryState::Queued,
             reason: None,
         }
@@ -266,7 +274,10 @@ mod tests {
         let mut outbox = Outbox::default();
         assert_eq!(
             outbox.sent(0, &sent(1, lobby(), &[])),
-            Some(Report::Alone(RoomName::lobby()))
+            Some(Report::Alone {
+                room: RoomName::lobby(),
+                later: false,
+            })
         );
         assert!(outbox.is_empty());
     }

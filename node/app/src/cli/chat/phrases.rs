@@ -82,7 +82,7 @@ pub(crate) fn report(report: &Report, names: &Names) -> String {
                 some_names(missing, names)
             )
         }
-        Report::Alone(room) => format!("  {}", messages::alone(room)),
+        Report::Alone { room, later } => format!("  {}", messages::alone(room, *later)),
     }
 }
 

@@ -3,19 +3,20 @@
 
 use std::collections::BTreeMap;
 
-use hobnob::protocol::{Body, Nickname, PeerId, RoomName, Target};
+use hobnob::protocol::{Body, Nickname, PeerId, RoomName, RoomTarget, Target};
 use hobnob::{ConversationRef, RoomInfo};
 use hobnob_control::Client;
 use hobnob_control::wire::{
-    BroadcastMessage, Done, HistoryFilter, JoinRoom, Kick, Kicked, ListPeers, ListRooms, PartRoom,
-    PeerList, RoomList, SendMessage, SetNick, Text, Verification, Verify, WaitOptions, Why,
+    Base64, BroadcastMessage, CreateRoom, Done, GetRoomTicket, HistoryFilter, JoinRoom, Kick,
+    Kicked, ListPeers, ListRooms, PartRoom, PeerList, RoomList, SendMessage, SetNick, SharedRoom,
+    Text, Verification, Verify, WaitOptions, Why,
 };
 
 use super::{Chat, Reply, diagnosed};
 use crate::cli::views;
 use crate::shared::verification::{self, Syntax};
 use crate::shared::wording::{self, Names};
-use crate::shared::{policy, status};
+use crate::shared::{policy, room_secrets, status};
 
 /// Maximum number of messages that `/search` shows: the newest.
 const FOUND_MAX: usize = 50;
@@ -90,13 +91,41 @@ impl Chat {
         self.begin(client, SetNick { nick }, done).await;
     }
 
-    pub(super) async fn join(&mut self, client: &Client, room: RoomName) {
+    pub(super) async fn join(
+        &mut self,
+        client: &Client,
+        room: RoomTarget,
+        passphrase: Option<String>,
+    ) {
         let request = JoinRoom {
             room: Text(room),
-            secret: None,
+            secret: passphrase.map(|passphrase| Base64(passphrase.into_bytes())),
         };
-        let joined = |room: RoomInfo| Reply::Speak(room.name);
+        let joined = |room: RoomInfo| {
+            let lines = if room.open {
+                Vec::new()
+            } else {
+                room_secrets::joined(&room)
+            };
+            Reply::Speak(room.name, lines)
+        };
         self.begin(client, request, joined).await;
+    }
+
+    pub(super) async fn create_room(&mut self, client: &Client, room: RoomName) {
+        let request = CreateRoom { room: Text(room) };
+        let created = |shared: SharedRoom| {
+            let lines = room_secrets::shared(&shared);
+            Reply::Speak(shared.room.name, lines)
+        };
+        self.begin(client, request, created).await;
+    }
+
+    /// Without a name: of the room that messages go to.
+    pub(super) async fn room_ticket(&mut self, client: &Client, room: Option<RoomName>) {
+        let room = Text(room.unwrap_or_else(|| self.room.clone()));
+        let lines = |shared: SharedRoom| Reply::Lines(room_secrets::shared(&shared));
+        self.begin(client, GetRoomTicket { room }, lines).await;
     }
 
     pub(super) async fn verify(&mut self, client: &Client, target: Target, confirm: Option<bool>) {
@@ -105,7 +134,7 @@ impl Chat {
             confirm,
         };
         let words = move |answer: Verification| {
-            Reply::Lines(verification::words(&answer, confirm, &Syntax::CHAT))
+            Reply::Lines(verification::lines(&answer, confirm, &Syntax::CHAT))
         };
         self.begin(client, request, words).await;
     }
@@ -127,7 +156,7 @@ impl Chat {
             self.room.clone()
         };
         self.begin(client, PartRoom { room: Text(room) }, |_: Done| {
-            Reply::Speak(next)
+            Reply::Speak(next, Vec::new())
         })
         .await;
     }

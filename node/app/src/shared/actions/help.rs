@@ -3,7 +3,7 @@
 use super::{Action, Chat, ChatCommand, Group, of_chat, of_command_line};
 
 /// Columns of [`synopsis`] in a list of the chat.
-pub(crate) const SYNOPSIS: usize = 19;
+pub(crate) const SYNOPSIS: usize = 23;
 
 /// Columns of a command's name in the list of the command line.
 const NAME: usize = 13;

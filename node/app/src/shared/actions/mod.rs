@@ -119,6 +119,7 @@ pub(crate) enum ChatCommand {
     Query,
     Me,
     Join,
+    Room,
     Part,
     Rooms,
     Names,

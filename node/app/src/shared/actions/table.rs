@@ -1,9 +1,10 @@
 //! The table of actions.
 
 use hobnob_control::wire::{
-    AcceptContact, AcceptFile, Block, BroadcastMessage, DeclineFile, Diagnose, GetStatus,
-    HistoryFilter, Ignore, JoinRoom, Kick, ListFiles, ListPeers, ListRooms, OfferFile, PartRoom,
-    RemoveContact, Resolve, SendMessage, SetNick, Unblock, Unignore, Verify, Why,
+    AcceptContact, AcceptFile, Block, BroadcastMessage, CreateRoom, DeclineFile, Diagnose,
+    GetRoomTicket, GetStatus, HistoryFilter, Ignore, JoinRoom, Kick, ListFiles, ListPeers,
+    ListRooms, OfferFile, PartRoom, RemoveContact, Resolve, SendMessage, SetNick, Unblock,
+    Unignore, Verify, Why,
 };
 #[cfg(test)]
 use hobnob_control::wire::{Ping, Subscribe};
@@ -185,8 +186,12 @@ pub(crate) const ACTIONS: &[Action] = &[
         requests: &[JoinRoom::NAME],
         command_line: CommandLine::Command {
             flags: Flags::Ask,
-            details: "The node stays in the room until you leave it. A room with a secret and \
-                      the open room of that name are two different rooms.",
+            details: "The node stays in the room until you leave it. ROOM is a name, or the ticket of \
+                      a private room. A room with a secret and the open room of that name are two \
+                      different rooms.\n\nA secret is a passphrase that the members agree on, or a \
+                      ticket. Members of a room with a secret see the same five words. Others can \
+                      guess a passphrase, at 0.1 s and 64 MiB for each guess, so choose four \
+                      unrelated words. `hobnob room create` makes a room whose key cannot be guessed.",
             examples: &[
                 "hobnob join ops --secret-file secret.txt",
                 "pass show ops | hobnob join ops --secret-file -",
@@ -194,8 +199,26 @@ pub(crate) const ACTIONS: &[Action] = &[
         },
         chat: Chat::Command {
             command: ChatCommand::Join,
-            takes: "ROOM",
-            help: Some("Join an open room (with a secret: hobnob join ROOM --secret-file FILE)"),
+            takes: "ROOM [SECRET]",
+            help: Some("Join a room: its name, with a passphrase if it has one; or its ticket"),
+        },
+    },
+    Action {
+        name: "room",
+        aliases: &[],
+        group: Group::Rooms,
+        help: "Create a private room, or show the ticket of one",
+        requests: &[CreateRoom::NAME, GetRoomTicket::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "A private room has a random key that nobody can guess. Whoever you give its \
+                      ticket to can join the room with `hobnob join TICKET`, and read its history.",
+            examples: &["hobnob room create ops", "hobnob room ticket ops"],
+        },
+        chat: Chat::Command {
+            command: ChatCommand::Room,
+            takes: "create ROOM",
+            help: Some("Create a private room; /room ticket shows the ticket of this one"),
         },
     },
     Action {
@@ -273,19 +296,19 @@ pub(crate) const ACTIONS: &[Action] = &[
         name: "verify",
         aliases: &[],
         group: Group::People,
-        help: "Compare safety words with a peer, and mark it as verified",
+        help: "Compare a safety number with a peer, and mark it as verified",
         requests: &[Verify::NAME],
         command_line: CommandLine::Command {
             flags: Flags::Ask,
-            details: "Shows six words. Your peer's node shows the same six if nobody stands \
-                      between you. Compare them by voice. If they are equal, confirm: from then \
+            details: "Shows 60 digits. Your peer's node shows the same digits if nobody intercepts \
+                      your session. Compare them by voice. If they are equal, confirm: from then \
                       on, nobody else can use this peer's name at your node.",
             examples: &["hobnob verify bob", "hobnob verify bob --confirm"],
         },
         chat: Chat::Command {
             command: ChatCommand::Verify,
             takes: "TARGET",
-            help: Some("Show six safety words to compare; then /verify TARGET confirm (or undo)"),
+            help: Some("Show the safety number to compare; then /verify TARGET confirm (or undo)"),
         },
     },
     Action {

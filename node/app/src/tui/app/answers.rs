@@ -11,7 +11,7 @@ use super::keys::key_of;
 use super::people::Membership;
 use super::{App, Tone};
 use crate::shared::policy::{self, PolicyChange};
-use crate::shared::wording;
+use crate::shared::{room_secrets, wording};
 use crate::tui::text;
 
 /// Maximum number of peers that are checked at the start for messages with them.
@@ -170,6 +170,15 @@ impl App {
     }
 
     pub(super) fn take_join(&mut self, room: RoomInfo) {
+        let lines = (!room.open).then(|| room_secrets::joined(&room));
+        self.enter_room(room);
+        if let Some(lines) = lines {
+            self.note_lines(lines);
+        }
+    }
+
+    /// Opens a room that the node has joined.
+    pub(super) fn enter_room(&mut self, room: RoomInfo) {
         let of = ConversationRef::Room(room.name.clone());
         self.people.rooms.insert(room.name.clone(), room);
         self.open(&of);

@@ -1,12 +1,12 @@
 //! Carries out what the user has typed: messages and commands. Parsing is in `shared::chat_input`.
 
 use hobnob::protocol::text::visible;
-use hobnob::protocol::{Body, Nickname, PeerId, RoomName, Target};
+use hobnob::protocol::{Body, Nickname, PeerId, RoomName, RoomTarget, Target};
 use hobnob::{ConversationRef, DeliveryState};
 use hobnob_control::wire::{
-    BroadcastMessage, Diagnose, Done, HistoryFilter, JoinRoom, Kick, ListFiles, ListPeers,
-    PartRoom, Request, Resolve, Resolved, SendMessage, SentLine, SetNick, StatusLine, Text, Verify,
-    WaitOptions, Why,
+    Base64, BroadcastMessage, CreateRoom, Diagnose, Done, GetRoomTicket, HistoryFilter, JoinRoom,
+    Kick, ListFiles, ListPeers, PartRoom, Request, Resolve, Resolved, SendMessage, SentLine,
+    SetNick, SharedRoom, StatusLine, Text, Verify, WaitOptions, Why,
 };
 
 use super::{App, Doing, Mode, NodeRequest, Output, Tone};
@@ -14,7 +14,7 @@ use crate::shared::actions::help;
 use crate::shared::chat_input::{self, Input as Typed};
 use crate::shared::policy::{self, PolicyChange};
 use crate::shared::verification::{self, Syntax};
-use crate::shared::{diagnosis, status, wording};
+use crate::shared::{diagnosis, room_secrets, status, wording};
 use crate::tui::text::fit;
 
 /// Own messages that `/receipts` lists.
@@ -43,7 +43,9 @@ impl App {
                 app.open(&ConversationRef::Direct(peer));
             }),
             Typed::Whois(target) => self.resolve(target, App::whois),
-            Typed::Join(room) => self.join(room),
+            Typed::Join(room, passphrase) => self.join(room, passphrase),
+            Typed::CreateRoom(room) => self.create_room(room),
+            Typed::RoomTicket(room) => self.room_ticket(room),
             Typed::Part(room) => self.part(room),
             Typed::ChangePolicy(change, target) => self.change_policy(change, target),
             Typed::Kick(target) => self.kick(target),
@@ -83,9 +85,36 @@ impl App {
         });
     }
 
-    fn join(&mut self, room: RoomName) {
+    fn join(&mut self, room: RoomTarget, passphrase: Option<String>) {
+        let request = JoinRoom {
+            room: Text(room),
+            secret: passphrase.map(|passphrase| Base64(passphrase.into_bytes())),
+        };
+        self.ask(request, App::take_join);
+    }
+
+    fn create_room(&mut self, room: RoomName) {
         let room = Text(room);
-        self.ask(JoinRoom { room, secret: None }, App::take_join);
+        self.ask(CreateRoom { room }, |app, shared: SharedRoom| {
+            app.enter_room(shared.room.clone());
+            app.note_lines(room_secrets::shared(&shared));
+        });
+    }
+
+    /// Without a name: of the open conversation.
+    fn room_ticket(&mut self, room: Option<RoomName>) {
+        let current = self.conversations.current().of();
+        let room = match (room, current) {
+            (Some(room), _) => room,
+            (None, ConversationRef::Room(room)) => room.clone(),
+            (None, ConversationRef::Direct(_)) => {
+                return self.note(Tone::Warning, "name a room: /room ticket ROOM");
+            }
+        };
+        let room = Text(room);
+        self.ask(GetRoomTicket { room }, |app, shared: SharedRoom| {
+            app.note_lines(room_secrets::shared(&shared));
+        });
     }
 
     fn change_policy(&mut self, change: PolicyChange, target: Target) {
@@ -104,7 +133,7 @@ impl App {
     fn verify(&mut self, target: Target, confirm: Option<bool>) {
         let target = Text(target);
         self.ask(Verify { target, confirm }, move |app, verification| {
-            app.note_lines(verification::words(&verification, confirm, &Syntax::CHAT));
+            app.note_lines(verification::lines(&verification, confirm, &Syntax::CHAT));
         });
     }
 

@@ -22,6 +22,8 @@ pub(crate) struct Deliveries {
 pub(crate) struct Delivery {
     /// The recipients; none until the node has answered.
     to: Option<BTreeSet<PeerId>>,
+    /// Whether members who are away receive it later.
+    later: bool,
     sent: BTreeSet<PeerId>,
     delivered: BTreeSet<PeerId>,
 }
@@ -35,7 +37,9 @@ pub(crate) struct DeliveryText {
 
 impl Deliveries {
     pub(crate) fn sent(&mut self, line: &SentLine) {
-        self.of(line.id.0).to = Some(line.to.iter().map(|peer| peer.0).collect());
+        let delivery = self.of(line.id.0);
+        delivery.to = Some(line.to.iter().map(|peer| peer.0).collect());
+        delivery.later = line.later;
     }
 
     pub(crate) fn receipt(&mut self, receipt: &ReceiptLine) {
@@ -112,6 +116,9 @@ impl Delivery {
 
     fn in_room(&self, to: &BTreeSet<PeerId>, base: DeliveryState) -> DeliveryText {
         let have = to.intersection(&self.delivered).count();
+        if to.is_empty() && self.later {
+            return self.to_absent_members();
+        }
         if to.is_empty() {
             return DeliveryText {
                 state: base,
@@ -140,6 +147,20 @@ impl Delivery {
         DeliveryText {
             state,
             words: format!("delivered {have} of {}", to.len()),
+        }
+    }
+
+    /// Nobody else was connected when the message was written.
+    fn to_absent_members(&self) -> DeliveryText {
+        match self.delivered.len() {
+            0 => DeliveryText {
+                state: DeliveryState::Queued,
+                words: "waits for other members".into(),
+            },
+            count => DeliveryText {
+                state: DeliveryState::Delivered,
+                words: format!("delivered to {count}"),
+            },
         }
     }
 
@@ -177,6 +198,7 @@ mod tests {
             id: Text(ID),
             conversation: Text(conversation),
             to,
+            later: false,
             state: DeliveryState::Queued,
             reason: None,
         }
@@ -188,6 +210,21 @@ mod tests {
             peer: Text(peer(by)),
             state,
         }
+    }
+
+    #[test]
+    fn a_message_to_absent_members_waits_for_them() {
+        let mut deliveries = Deliveries::default();
+        deliveries.sent(&SentLine {
+            later: true,
+            ..sent(lobby(), &[])
+        });
+        let text = deliveries.text(ID, &lobby(), DeliveryState::Queued);
+        assert_eq!(text.words, "waits for other members");
+        deliveries.receipt(&receipt(2, DeliveryState::Delivered));
+        let text = deliveries.text(ID, &lobby(), DeliveryState::Queued);
+        assert_eq!(text.words, "delivered to 1");
+        assert_eq!(text.state, DeliveryState::Delivered);
     }
 
     #[test]

@@ -132,6 +132,7 @@ mod tests {
             id: Text(ID),
             conversation: Text(lobby()),
             to: vec![],
+            later: false,
             state: DeliveryState::Queued,
             reason: None,
         }

@@ -127,6 +127,7 @@ mod tests {
             rooms: vec![RoomInfo {
                 name: RoomName::lobby(),
                 open: true,
+                fingerprint: None,
                 here,
             }],
         }

@@ -47,6 +47,20 @@ fn a_message_goes_to_the_open_conversation_and_is_shown_once() {
 }
 
 #[test]
+fn a_private_room_is_created_and_its_words_and_ticket_are_shown() {
+    let mut scene = Scene::three().opened();
+    scene.enters("/room create ops");
+    for text in ["#ops", "words: ", "ticket: hobnob-room:ops:"] {
+        assert!(shows(&mut scene, text), "{text}");
+    }
+    scene.enters("hello members");
+    assert_eq!(
+        scene.sent,
+        [("#ops".to_owned(), "hello members".to_owned())]
+    );
+}
+
+#[test]
 fn typing_while_the_help_is_open_loses_no_letter() {
     let mut scene = Scene::three().opened();
     scene.key(KeyCode::F(1));

@@ -1,15 +1,16 @@
 //! A chat with a fake node, which answers requests from lists of people, rooms and messages.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use hobnob::protocol::{Body, ContentHash, LogId, PeerId, RoomName, Target};
+use hobnob::protocol::{Body, ContentHash, LogId, PeerId, RoomName, RoomTicket, Target};
 use hobnob::{ConversationRef, DeliveryState, FileState, MessageId, PathKind, PeerState, RoomInfo};
 use hobnob_control::wire::{
-    AcceptContact, AcceptFile, AnyRequest, Block, BodyFields, BroadcastMessage, DeclineFile,
-    Diagnose, Diagnosis, Done, FileLine, FileList, GetStatus, HistoryFilter, Ignore, JoinRoom,
-    Kick, Kicked, ListFiles, ListPeers, ListRooms, MessageLine, MessageList, OfferFields,
-    OfferFile, PartRoom, PeerLine, PeerList, Ping, PolicyFields, ReceiptLine, RelayLine,
-    RemoveContact, Resolve, Resolved, RoomList, SendMessage, SentLine, SetNick, StatusLine,
-    Subscribe, Text, Time, Unblock, Unignore, Verification, Verify, Why, WireEvent,
+    AcceptContact, AcceptFile, AnyRequest, Block, BodyFields, BroadcastMessage, CreateRoom,
+    DeclineFile, Diagnose, Diagnosis, Done, FileLine, FileList, GetRoomTicket, GetStatus,
+    HistoryFilter, Ignore, JoinRoom, Kick, Kicked, ListFiles, ListPeers, ListRooms, MessageLine,
+    MessageList, OfferFields, OfferFile, PartRoom, PeerLine, PeerList, Ping, PolicyFields,
+    ReceiptLine, RelayLine, RemoveContact, Resolve, Resolved, RoomList, SendMessage, SentLine,
+    SetNick, SharedRoom, StatusLine, Subscribe, Text, Time, Unblock, Unignore, Verification,
+    Verify, Why, WireEvent,
 };
 use jiff::tz::TimeZone;
 use ratatui::Terminal;
@@ -134,6 +135,7 @@ impl Scene {
             rooms: vec![RoomInfo {
                 name: RoomName::lobby(),
                 open: true,
+                fingerprint: None,
                 here: vec![],
             }],
             relays: vec![],
@@ -359,6 +361,8 @@ impl Scene {
                 peer: Text(self.resolve(&target.0)?),
             }),
             AnyRequest::JoinRoom(request) => value(&self.join(request)),
+            AnyRequest::CreateRoom(CreateRoom { room })
+            | AnyRequest::GetRoomTicket(GetRoomTicket { room }) => value(&self.share(room.0)),
             AnyRequest::PartRoom(PartRoom { room }) => {
                 self.rooms.retain(|line| line.name != room.0);
                 value(&Done {})
@@ -378,9 +382,7 @@ impl Scene {
             }),
             AnyRequest::Verify(Verify { target, .. }) => value(&Verification {
                 peer: self.known(&target.0)?.clone(),
-                words: ["abandon", "ability", "able", "about", "above", "absent"]
-                    .map(str::to_owned)
-                    .to_vec(),
+                safety_number: ["12345"; 12].join(" "),
             }),
             AnyRequest::OfferFile(request) => self.offer_file(request),
             AnyRequest::AcceptFile(AcceptFile { offer }) => {
@@ -402,12 +404,29 @@ impl Scene {
 
     fn join(&mut self, request: JoinRoom) -> RoomInfo {
         let line = RoomInfo {
-            name: request.room.0,
+            name: request.room.0.name().clone(),
             open: true,
+            fingerprint: None,
             here: vec![],
         };
         self.rooms.push(line.clone());
         line
+    }
+
+    /// A private room with its ticket.
+    fn share(&mut self, name: RoomName) -> SharedRoom {
+        let key = hobnob::protocol::RoomKey::random([7; 32]);
+        let room = RoomInfo {
+            name: name.clone(),
+            open: false,
+            fingerprint: key.fingerprint().map(|words| words.join(" ")),
+            here: vec![],
+        };
+        self.rooms.push(room.clone());
+        SharedRoom {
+            room,
+            ticket: Text(RoomTicket::new(name, key).unwrap()),
+        }
     }
 
     fn offer_file(&mut self, request: OfferFile) -> Result<Value, String> {
@@ -432,6 +451,7 @@ impl Scene {
             id: Text(id),
             conversation: Text(of),
             to,
+            later: false,
             state: DeliveryState::Queued,
             reason: None,
         })
@@ -470,6 +490,7 @@ impl Scene {
             id: message.id,
             conversation: Text(of),
             to,
+            later: false,
             state: DeliveryState::Queued,
             reason: None,
         };

@@ -138,6 +138,7 @@ fn unread_messages_are_below_a_line_and_counted_in_the_list() {
     scene.rooms.push(RoomInfo {
         name: "ops".parse().unwrap(),
         open: false,
+        fingerprint: None,
         here: vec![id(CAT)],
     });
     scene.now += 11_000;
@@ -314,6 +315,7 @@ fn a_crowd() {
         scene.rooms.push(RoomInfo {
             name: format!("room-{n}").parse().unwrap(),
             open: true,
+            fingerprint: None,
             here: vec![],
         });
     }
