@@ -294,6 +294,13 @@ impl Paths {
             .unwrap_or_default()
     }
 
+    /// Whether the user has named an address of this peer, in this run or an earlier one.
+    pub fn is_named(&self, peer: PeerId) -> bool {
+        self.paths
+            .get(&peer)
+            .is_some_and(|path| path.addrs.has_named())
+    }
+
     /// The addresses of a peer that the next run may use, and those of them that the user named.
     pub fn lasting_addrs(&self, peer: PeerId) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
         let known = self.paths.get(&peer).map(|path| &path.addrs);
@@ -838,6 +845,7 @@ mod tests {
         for (origin, dials) in [(Origin::Checked, 3), (Origin::Named, 100)] {
             let mut a = Side::new(small);
             let mut dialed = a.tell(report(large, origin)).len();
+            assert_eq!(a.paths.is_named(large), origin == Origin::Named);
             for _ in 0..99 {
                 a.tell(Input::DialFailed(large));
                 let Some(at) = a.paths.poll_timeout() else {

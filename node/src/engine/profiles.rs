@@ -193,9 +193,11 @@ impl Engine {
     }
 
     /// Whether a peer may see proofs of a room with a passphrase before it has proved the room:
-    /// contacts, members, and peers that a relay's roster lists in the room.
+    /// contacts, peers that the user named by an address, members, and peers that a relay's roster
+    /// lists in the room.
     fn trusts_with_room(&self, peer: PeerId, room: ConversationId, key: &RoomKey) -> bool {
         self.policy.of(peer).contact
+            || self.paths.is_named(peer)
             || self.members.contains(room, peer)
             || self.replica.has_author(room, peer)
             || self.relays.list_in_room(peer, key)
