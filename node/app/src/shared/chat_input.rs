@@ -387,7 +387,7 @@ mod tests {
             ("/Quit", "did you mean /quit?"),
             ("/frobnicate", "see /help"),
             ("/up", "for shells"),
-            ("/foo", "see /help"),
+            ("/fax", "see /help"),
             ("/help frob", "see /help"),
             ("/\u{1b}[2J", "␛[2J"),
             ("/msg", "/msg TARGET TEXT"),
