@@ -2,6 +2,7 @@
 //!
 //! - [`addr`]: judges socket addresses.
 //! - [`frames`]: frames on a QUIC stream.
+//! - [`gate`]: limits handshakes, fairly among source networks.
 //! - [`key_file`]: the key of a home folder.
 //! - [`lock`]: one process at a time holds a home folder.
 //! - [`private_file`]: small files that a crash cannot damage.
@@ -13,6 +14,7 @@
 
 pub mod addr;
 pub mod frames;
+pub mod gate;
 pub mod key_file;
 pub mod lock;
 pub mod private_file;

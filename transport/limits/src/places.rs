@@ -202,7 +202,6 @@ mod tests {
         assert_eq!(places.enter(11, 'b', true), Entrance::Replaces(3));
         assert_eq!(places.enter(12, 'c', true), Entrance::Full);
         assert_eq!(places.taken_by('b'), 0, "protected holders do not count");
-        places.protect(11, false);
         places.protect(2, false);
         assert_eq!(places.enter(12, 'c', true), Entrance::Replaces(2));
     }
