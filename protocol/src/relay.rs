@@ -44,6 +44,11 @@ pub fn token_proof(token: &[u8], exporter: &[u8; 32]) -> [u8; TOKEN_PROOF_LEN] {
     blake3::derive_key("hobnob 1 relay token", &[&exporter[..], token].concat())
 }
 
+/// Stands for the source network of a peer at a relay: a MAC under a key that the relay changes every
+/// day. So a node can share its places fairly among relayed peers, too, without learning their
+/// addresses.
+pub type Origin = [u8; 4];
+
 /// Maximum changes in one roster frame. With 8 rooms each they fill a frame.
 pub const CHANGES_MAX: usize = 200;
 
@@ -236,6 +241,8 @@ pub enum FromRelay {
         peer: PeerId,
         /// The name that the receiver uses for the channel.
         channel: ChannelId,
+        /// Where the other end connects from.
+        origin: Origin,
     },
     /// The channel was not opened.
     NotOpened {
@@ -349,9 +356,11 @@ impl FromRelay {
         match self {
             FromRelay::Welcome(welcome) => frame(kind::WELCOME, &codec::encode(welcome)),
             FromRelay::Roster(roster) => frame(kind::ROSTER, &codec::encode(roster)),
-            FromRelay::Opened { peer, channel } => {
-                frame(kind::OPENED, &codec::encode(&(peer, channel)))
-            }
+            FromRelay::Opened {
+                peer,
+                channel,
+                origin,
+            } => frame(kind::OPENED, &codec::encode(&(peer, channel, origin))),
             FromRelay::NotOpened { peer, why } => {
                 frame(kind::NOT_OPENED, &codec::encode(&(peer, why)))
             }
@@ -373,8 +382,12 @@ impl FromRelay {
             kind::WELCOME => FromRelay::Welcome(body(kind, rest)?),
             kind::ROSTER => FromRelay::Roster(body(kind, rest)?),
             kind::OPENED => {
-                let (peer, channel) = body(kind, rest)?;
-                FromRelay::Opened { peer, channel }
+                let (peer, channel, origin) = body(kind, rest)?;
+                FromRelay::Opened {
+                    peer,
+                    channel,
+                    origin,
+                }
             }
             kind::NOT_OPENED => {
                 let (peer, why) = body(kind, rest)?;
@@ -443,11 +456,18 @@ mod tests {
         let opened = FromRelay::Opened {
             peer: peer(),
             channel,
+            origin: [9, 8, 7, 6],
         }
         .encode();
         assert_eq!(
             opened[..],
-            [&[67][..], &[2; 32], &[1, 2, 3, 4, 5, 6, 7, 8]].concat()[..]
+            [
+                &[67][..],
+                &[2; 32],
+                &[1, 2, 3, 4, 5, 6, 7, 8],
+                &[9, 8, 7, 6]
+            ]
+            .concat()[..]
         );
         let ended = FromRelay::Ended {
             channel,
@@ -517,6 +537,7 @@ mod tests {
             FromRelay::Opened {
                 peer: peer(),
                 channel,
+                origin: [9; 4],
             },
             FromRelay::NotOpened {
                 peer: peer(),

@@ -18,7 +18,8 @@ use std::task::{Context, Poll, ready};
 
 use hobnob_protocol::datagram::{CHANNEL_HEADER, ChannelId, Class, Probe};
 use hobnob_protocol::relay::{
-    ALPN_RELAY, FromRelay, Register, Roster, RosterChange, ToRelay, VERSION, Welcome, features,
+    ALPN_RELAY, FromRelay, Origin, Register, Roster, RosterChange, ToRelay, VERSION, Welcome,
+    features,
 };
 use hobnob_protocol::{PeerId, RoomTag, SecretKey};
 use hobnob_transport::tls::{self, Credentials};
@@ -363,6 +364,7 @@ impl State {
         let _ = one.out.send(FromRelay::Opened {
             peer: requested,
             channel: ours,
+            origin: Origin::default(),
         });
         if self.lies.late {
             self.pending
@@ -371,6 +373,7 @@ impl State {
             let _ = other.out.send(FromRelay::Opened {
                 peer: caller,
                 channel: theirs,
+                origin: Origin::default(),
             });
         }
     }
@@ -407,6 +410,7 @@ impl State {
             let _ = called.out.send(FromRelay::Opened {
                 peer: call.caller,
                 channel: becomes,
+                origin: Origin::default(),
             });
         }
         call.frames <= FIRST_FLIGHT

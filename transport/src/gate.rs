@@ -220,17 +220,19 @@ mod tests {
     }
 
     fn begin(gate: &Gate<char>, network: char) -> Place<char> {
-        match gate.admit(network, true) {
-            Admission::Begin(place) => place,
-            other => panic!("{network} does not begin: {other:?}"),
-        }
+        let admission = gate.admit(network, true);
+        let Admission::Begin(place) = admission else {
+            panic!("{network} does not begin: {admission:?}");
+        };
+        place
     }
 
     fn wait(gate: &Gate<char>, network: char) -> Waiting<char> {
-        match gate.admit(network, true) {
-            Admission::Wait(waiting) => waiting,
-            other => panic!("{network} does not wait: {other:?}"),
-        }
+        let admission = gate.admit(network, true);
+        let Admission::Wait(waiting) = admission else {
+            panic!("{network} does not wait: {admission:?}");
+        };
+        waiting
     }
 
     /// The result of a future that is ready.

@@ -14,9 +14,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use hobnob_limits::{Entrance, Places};
 use hobnob_protocol::PeerId;
 
 use super::known_addrs::{KnownAddrs, Origin};
+use super::source_network::SourceNetwork;
 use super::synthetic::is_synthetic;
 use super::{Now, Rng, SessionId};
 
@@ -106,6 +108,10 @@ pub enum Input {
         instance: Instance,
         /// Whether the connection goes through a relay.
         relayed: bool,
+        /// Where the peer connects from.
+        source: SourceNetwork,
+        /// Whether the peer is more than a stranger to the user: no stranger takes its place.
+        protected: bool,
         /// A number of this connection that both ends know. It lets both ends choose the same one
         /// of several connections.
         mark: u64,
@@ -163,7 +169,7 @@ pub enum CloseReason {
     Duplicate,
     /// A newer instance of the peer is connected.
     Replaced,
-    /// The node has [`SESSIONS_MAX`] sessions.
+    /// The node has [`SESSIONS_MAX`] sessions, and this one has the weakest claim to its place.
     Full,
 }
 
@@ -188,6 +194,8 @@ struct Current {
     session: SessionId,
     dialed: bool,
     relayed: bool,
+    source: SourceNetwork,
+    protected: bool,
     mark: u64,
     instance: Instance,
     since: Duration,
@@ -199,6 +207,8 @@ pub struct Paths {
     me: PeerId,
     rng: Rng,
     paths: BTreeMap<PeerId, Path>,
+    /// The peers with sessions.
+    places: Places<SourceNetwork, PeerId>,
     outputs: VecDeque<Output>,
 }
 
@@ -209,6 +219,7 @@ impl Paths {
             me,
             rng,
             paths: BTreeMap::new(),
+            places: Places::new(SESSIONS_MAX),
             outputs: VecDeque::new(),
         }
     }
@@ -237,6 +248,8 @@ impl Paths {
                 dialed,
                 instance,
                 relayed,
+                source,
+                protected,
                 mark,
             } => {
                 self.connected(
@@ -245,6 +258,8 @@ impl Paths {
                         session,
                         dialed,
                         relayed,
+                        source,
+                        protected,
                         mark,
                         instance,
                         since: now,
@@ -432,25 +447,33 @@ impl Paths {
         path.next_at = Some(now + jittered(&mut self.rng, most));
     }
 
+    /// Notes that a peer with a session uses it. Of the sessions that may have to make room for
+    /// others, the idlest ends first.
+    pub fn active(&mut self, peer: PeerId) {
+        self.places.active(peer);
+    }
+
+    /// Changes whether a peer with a session is protected (see [`Input::Connected`]).
+    pub fn protect(&mut self, peer: PeerId, protected: bool) {
+        self.places.protect(peer, protected);
+    }
+
     fn connected(&mut self, peer: PeerId, new: Current) {
-        let full = self
-            .paths
-            .values()
-            .filter(|path| path.session.is_some())
-            .count()
-            >= SESSIONS_MAX;
         let path = self.path(peer, new.since);
         if new.dialed {
             path.dialing = false;
         }
         let Some(old) = path.session else {
-            if full {
-                self.outputs
-                    .push_back(Output::Close(new.session, CloseReason::Full));
-                return;
-            }
-            self.keep(peer, new);
-            return;
+            return match self.places.enter(peer, new.source, new.protected) {
+                Entrance::Free => self.keep(peer, new),
+                Entrance::Replaces(other) => {
+                    self.end_for_another(other);
+                    self.keep(peer, new);
+                }
+                Entrance::Full => self
+                    .outputs
+                    .push_back(Output::Close(new.session, CloseReason::Full)),
+            };
         };
         if new.instance != old.instance {
             self.another_instance(peer, old, new);
@@ -495,7 +518,21 @@ impl Paths {
         }
     }
 
+    /// Ends the session of a peer that has lost its place. The peer is not dialed again until
+    /// something is heard of it.
+    fn end_for_another(&mut self, peer: PeerId) {
+        let path = self.paths.get_mut(&peer);
+        let path = path.expect("a peer with a place is known");
+        let session = path.session.take();
+        let session = session.expect("a peer with a place has a session");
+        path.is_gone = true;
+        self.outputs
+            .push_back(Output::Close(session.session, CloseReason::Full));
+    }
+
     fn keep(&mut self, peer: PeerId, new: Current) {
+        self.places.relocate(peer, new.source);
+        self.places.protect(peer, new.protected);
         let path = self.path(peer, new.since);
         path.session = Some(new);
         path.failures = 0;
@@ -506,16 +543,17 @@ impl Paths {
     }
 
     fn down(&mut self, session: SessionId, goodbye: bool, unwelcome: bool, now: Duration) {
-        let of_session = |path: &&mut Path| {
+        let of_session = |(_, path): &(&PeerId, &mut Path)| {
             path.session
                 .is_some_and(|current| current.session == session)
         };
-        let Some(path) = self.paths.values_mut().find(of_session) else {
+        let Some((peer, path)) = self.paths.iter_mut().find(of_session) else {
             return;
         };
         path.session = None;
         (path.met_at, path.useful_at) = (Some(now), now);
         path.is_gone = goodbye;
+        self.places.leave(*peer);
         path.next_at = match (goodbye, unwelcome) {
             (true, _) => None,
             (false, true) => Some(now + BACK_OFF_MAX),
@@ -587,6 +625,9 @@ mod tests {
         number: 3,
     };
 
+    const HERE: SourceNetwork = SourceNetwork(1);
+    const ELSEWHERE: SourceNetwork = SourceNetwork(2);
+
     struct Side {
         paths: Paths,
         now: Duration,
@@ -633,6 +674,8 @@ mod tests {
                 dialed,
                 instance,
                 relayed: false,
+                source: HERE,
+                protected: false,
                 mark: session,
             })
         }
@@ -807,19 +850,77 @@ mod tests {
         );
     }
 
+    fn stranger(n: u64) -> PeerId {
+        let mut bytes = [9; 32];
+        bytes[..8].copy_from_slice(&n.to_le_bytes());
+        PeerId::from_bytes(bytes)
+    }
+
+    /// A node whose sessions are all with peers of one host.
+    fn crowded() -> Side {
+        let (small, _) = ids();
+        let mut side = Side::new(small);
+        for n in 0..SESSIONS_MAX as u64 {
+            let outputs = side.connected(n, stranger(n), false, FIRST);
+            assert_eq!(kept(&outputs), [n]);
+        }
+        side
+    }
+
+    fn arrival(n: u64, source: SourceNetwork, protected: bool) -> Input {
+        Input::Connected {
+            session: SessionId(n),
+            peer: stranger(n),
+            dialed: false,
+            instance: FIRST,
+            relayed: false,
+            source,
+            protected,
+            mark: n,
+        }
+    }
+
     #[test]
     fn sessions_are_limited() {
-        let (small, _) = ids();
-        let mut a = Side::new(small);
-        for n in 0..SESSIONS_MAX as u64 {
-            let mut bytes = [9; 32];
-            bytes[..8].copy_from_slice(&n.to_le_bytes());
-            assert_eq!(
-                kept(&a.connected(n, PeerId::from_bytes(bytes), false, FIRST)),
-                [n]
-            );
+        let outputs = crowded().tell(arrival(9999, HERE, false));
+        assert_eq!(outputs, [Output::Close(SessionId(9999), CloseReason::Full)]);
+    }
+
+    #[test]
+    fn when_sessions_run_short_a_crowd_makes_room_for_others() {
+        let mut a = crowded();
+        a.paths.active(stranger(0));
+        let outputs = a.tell(arrival(9999, ELSEWHERE, false));
+        let replaced = [
+            Output::Close(SessionId(1), CloseReason::Full),
+            Output::Keep(SessionId(9999)),
+        ];
+        assert_eq!(outputs, replaced, "the first of the crowd is active");
+        assert_eq!(a.paths.session(stranger(1)), None);
+        assert_eq!(a.paths.poll_timeout(), None, "it is not dialed again");
+        a.tell(Input::Down {
+            session: SessionId(1),
+            goodbye: false,
+            unwelcome: false,
+        });
+        let outputs = a.tell(arrival(10_000, HERE, false));
+        let full = [Output::Close(SessionId(10_000), CloseReason::Full)];
+        assert_eq!(outputs, full, "a session counts once");
+    }
+
+    #[test]
+    fn no_stranger_takes_the_place_of_a_contact() {
+        let mut a = crowded();
+        for n in 1..SESSIONS_MAX as u64 {
+            a.paths.protect(stranger(n), true);
         }
-        let outputs = a.connected(9999, PeerId::from_bytes([1; 32]), false, FIRST);
+        let outputs = a.tell(arrival(9998, HERE, true));
+        let replaced = [
+            Output::Close(SessionId(0), CloseReason::Full),
+            Output::Keep(SessionId(9998)),
+        ];
+        assert_eq!(outputs, replaced);
+        let outputs = a.tell(arrival(9999, HERE, false));
         assert_eq!(outputs, [Output::Close(SessionId(9999), CloseReason::Full)]);
     }
 
@@ -966,6 +1067,8 @@ mod tests {
             dialed: true,
             instance: FIRST,
             relayed,
+            source: HERE,
+            protected: false,
             mark: 0,
         };
         assert_eq!(a.tell(connected(1, true)), [Output::Keep(SessionId(1))]);
@@ -1014,6 +1117,8 @@ mod tests {
             dialed: true,
             instance: FIRST,
             relayed: true,
+            source: HERE,
+            protected: false,
             mark: 0,
         });
         let found = |addrs| Input::Found {

@@ -4,7 +4,10 @@
 
 use std::net::IpAddr;
 
-/// Where a peer connects from. Peers with the same value share limits.
+use hobnob_limits::Network;
+use hobnob_protocol::relay::Origin;
+
+/// Where a peer connects from. Peers with the same value share limits and places.
 ///
 /// The store keeps the number, so its meaning must not change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,34 +19,36 @@ const V6: u64 = 6 << 56;
 const RELAY: u64 = 1 << 56;
 const ON_LINK: u64 = 2 << 56;
 
-/// The seven bytes below the highest one.
-const LOW: u64 = (1 << 56) - 1;
-
 impl SourceNetwork {
     /// The network of an address: an IPv4 /24 or an IPv6 /56.
     pub fn of(addr: IpAddr) -> Self {
-        match addr.to_canonical() {
-            IpAddr::V4(addr) => Self(V4 | u64::from(addr.to_bits() >> 8)),
-            IpAddr::V6(addr) => Self(V6 | low_bytes(addr.to_bits() >> 72)),
+        match Network::of(addr) {
+            Network::V4(bytes) => Self(V4 | number(&bytes)),
+            Network::V6(bytes) => Self(V6 | number(&bytes)),
         }
     }
 
     /// A peer on the same link. Each address counts for itself, because all are of one network.
     pub fn on_link(addr: IpAddr) -> Self {
         match addr.to_canonical() {
-            IpAddr::V4(addr) => Self(ON_LINK | u64::from(addr.to_bits())),
-            IpAddr::V6(addr) => Self(ON_LINK | low_bytes(addr.to_bits())),
+            IpAddr::V4(addr) => Self(ON_LINK | number(&addr.octets())),
+            IpAddr::V6(addr) => Self(ON_LINK | number(&addr.octets()[9..])),
         }
     }
 
-    /// All peers behind the relay with this address.
-    pub fn behind_relay(relay: IpAddr) -> Self {
-        Self(RELAY | Self::of(relay).0 & LOW)
+    /// A network behind the relay with this address. Only the relay knows which one; `origin` is its
+    /// name for it.
+    pub fn behind_relay(relay: IpAddr, origin: Origin) -> Self {
+        let relay = Self::of(relay).0 & 0xff_ffff;
+        Self(RELAY | relay << 32 | number(&origin))
     }
 }
 
-fn low_bytes(bits: u128) -> u64 {
-    u64::try_from(bits & u128::from(LOW)).expect("seven bytes fit eight")
+/// The number with these bytes, at most seven.
+fn number(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 #[cfg(test)]
@@ -75,8 +80,12 @@ mod tests {
     }
 
     #[test]
-    fn a_relay_counts_apart_from_its_neighbours() {
-        let addr = "192.0.2.1".parse().expect("an address");
-        assert_ne!(SourceNetwork::behind_relay(addr), SourceNetwork::of(addr));
+    fn behind_a_relay_each_origin_counts_for_itself() {
+        let relay =
+            |ip: &str, origin| SourceNetwork::behind_relay(ip.parse().expect("an address"), origin);
+        assert_ne!(relay("192.0.2.1", [0; 4]), of("192.0.2.1"));
+        assert_eq!(relay("192.0.2.1", [1; 4]), relay("192.0.2.1", [1; 4]));
+        assert_ne!(relay("192.0.2.1", [1; 4]), relay("192.0.2.1", [2; 4]));
+        assert_ne!(relay("192.0.2.1", [1; 4]), relay("192.0.3.1", [1; 4]));
     }
 }

@@ -101,7 +101,10 @@ impl Engine {
             let (code, words) = reason.code();
             return hang_up(&accepted.connection, code, words);
         }
-        let (under_way, oldest) = self.handshakes.begin(accepted.connection.clone());
+        let source = self
+            .network
+            .source_network(accepted.connection.remote_address());
+        let (under_way, oldest) = self.handshakes.begin(source, accepted.connection.clone());
         if let Some(oldest) = oldest {
             let why = "too many connections that have not said Hello";
             hang_up(&oldest, close::FULL, why);
@@ -174,6 +177,10 @@ impl Engine {
             dialed: greeted.dialed,
             instance,
             relayed: is_synthetic(greeted.connection.remote_address().ip()),
+            source: self
+                .network
+                .source_network(greeted.connection.remote_address()),
+            protected: self.policy.is_contact(peer),
             // Both ends know the exporter, so both choose the same one of two connections.
             mark: u64::from_be_bytes(std::array::from_fn(|i| greeted.exporter[i])),
         };

@@ -4,7 +4,6 @@
 
 use std::net::SocketAddr;
 
-use hobnob_core::source_network::SourceNetwork;
 use hobnob_core::{SessionId, paths, rendezvous};
 use hobnob_protocol::datagram::Probe;
 use hobnob_protocol::frame::HELLO_ADDRS_MAX;
@@ -13,7 +12,6 @@ use tracing::debug;
 
 use super::session_state::DirectChange;
 use super::state::Engine;
-use crate::api::PathKind;
 use crate::net::demux::{DatagramKind, SideDatagram};
 use hobnob_transport::addr::canonical;
 
@@ -107,16 +105,6 @@ impl Engine {
             rendezvous::Output::Proven(peer, addr) => {
                 self.tell_paths(paths::Input::Proven(peer, addr));
             }
-        }
-    }
-
-    /// Where a peer with this address connects from, for limits that are shared out per network.
-    pub(super) fn source_network(&self, remote: SocketAddr) -> SourceNetwork {
-        match (self.network.path_kind(remote), self.relay_of(remote)) {
-            (PathKind::Lan, _) => SourceNetwork::on_link(remote.ip()),
-            (PathKind::Relay, Some(relay)) => SourceNetwork::behind_relay(relay.ip()),
-            // A relay that this node has lost meanwhile has no address.
-            (PathKind::Relay | PathKind::Direct, _) => SourceNetwork::of(remote.ip()),
         }
     }
 

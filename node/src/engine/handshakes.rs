@@ -1,15 +1,17 @@
 //! Connections that are not sessions yet: those whose peer has not sent Hello, and those that wait
 //! for the verdict of [`hobnob_core::paths`].
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use hobnob_core::SessionId;
+use hobnob_core::source_network::SourceNetwork;
+use hobnob_limits::{Entrance, Places};
 
 use super::internal::DialReply;
 use crate::net::session::Greeted;
 
-/// Accepted connections whose peer has not sent Hello yet, at most. One more closes the oldest: an
+/// Accepted connections whose peer has not sent Hello yet, at most. One more closes an older one: an
 /// honest peer sends Hello at once, and a silent one can keep nobody out.
 const GREETINGS_MAX: usize = 64;
 
@@ -34,9 +36,10 @@ impl Handshakes {
     /// lasts, and closes the other connection, if there is one: it had to make room.
     pub(super) fn begin(
         &mut self,
+        source: SourceNetwork,
         connection: quinn::Connection,
     ) -> (Arc<()>, Option<quinn::Connection>) {
-        self.greetings.add(connection)
+        self.greetings.add(source, connection)
     }
 
     /// Gives the next session its id.
@@ -62,9 +65,13 @@ impl Handshakes {
     }
 }
 
-/// Accepted connections whose peers have not sent Hello yet, the oldest first.
+/// Accepted connections whose peers have not sent Hello yet.
 #[derive(Debug)]
-struct Greetings<C>(VecDeque<Greeting<C>>);
+struct Greetings<C> {
+    places: Places<SourceNetwork, u64>,
+    under_way: BTreeMap<u64, Greeting<C>>,
+    last: u64,
+}
 
 #[derive(Debug)]
 struct Greeting<C> {
@@ -75,31 +82,49 @@ struct Greeting<C> {
 
 impl<C> Default for Greetings<C> {
     fn default() -> Self {
-        Self(VecDeque::new())
+        Self {
+            places: Places::new(GREETINGS_MAX),
+            under_way: BTreeMap::new(),
+            last: 0,
+        }
     }
 }
 
 impl<C> Greetings<C> {
-    /// Adds a connection. Returns a value that lives as long as the greeting, and the oldest
-    /// connection if it has to make room.
-    fn add(&mut self, connection: C) -> (Arc<()>, Option<C>) {
-        self.0
-            .retain(|greeting| greeting.under_way.strong_count() > 0);
-        let oldest = if self.0.len() >= GREETINGS_MAX {
-            self.0.pop_front()
-        } else {
-            None
+    /// Adds a connection. Returns a value that lives as long as the greeting, and the connection that
+    /// has to make room, if there is one: the oldest of the most crowded source, or of the same one.
+    fn add(&mut self, source: SourceNetwork, connection: C) -> (Arc<()>, Option<C>) {
+        let (places, is_over) = (&mut self.places, |greeting: &Greeting<C>| {
+            greeting.under_way.strong_count() == 0
+        });
+        self.under_way
+            .retain(|number, greeting| !(is_over(greeting) && places.leave(*number)));
+        let replaced = match self.places.entrance(source, false) {
+            Entrance::Free => None,
+            Entrance::Replaces(other) => Some(other),
+            Entrance::Full => self
+                .places
+                .idlest_of(source)
+                .or_else(|| self.under_way.keys().next().copied()),
         };
+        let replaced = replaced.and_then(|other| {
+            self.places.leave(other);
+            self.under_way.remove(&other)
+        });
+        self.last += 1;
+        let entrance = self.places.enter(self.last, source, false);
+        debug_assert_eq!(entrance, Entrance::Free, "one has made room");
         let under_way = Arc::new(());
-        self.0.push_back(Greeting {
+        let greeting = Greeting {
             connection,
             under_way: Arc::downgrade(&under_way),
-        });
-        (under_way, oldest.map(|greeting| greeting.connection))
+        };
+        self.under_way.insert(self.last, greeting);
+        (under_way, replaced.map(|greeting| greeting.connection))
     }
 
     fn all(&self) -> impl Iterator<Item = &C> {
-        self.0.iter().map(|greeting| &greeting.connection)
+        self.under_way.values().map(|greeting| &greeting.connection)
     }
 }
 
@@ -107,29 +132,44 @@ impl<C> Greetings<C> {
 mod tests {
     use super::*;
 
+    fn host(n: u64) -> SourceNetwork {
+        SourceNetwork(n)
+    }
+
     #[test]
     fn a_silent_connection_makes_room_for_a_new_one() {
         let mut greetings = Greetings::default();
         let mut under_way = Vec::new();
         for n in 0..GREETINGS_MAX {
-            let (greeting, oldest) = greetings.add(n);
+            let (greeting, oldest) = greetings.add(host(1), n);
             assert_eq!(oldest, None);
             under_way.push(greeting);
         }
-        let (_greeting, oldest) = greetings.add(GREETINGS_MAX);
+        let (_greeting, oldest) = greetings.add(host(1), GREETINGS_MAX);
         assert_eq!(oldest, Some(0));
         assert_eq!(greetings.all().count(), GREETINGS_MAX);
+    }
+
+    #[test]
+    fn connections_of_one_host_do_not_displace_those_of_another() {
+        let mut greetings = Greetings::default();
+        let (_first, _) = greetings.add(host(1), 1000);
+        let mut under_way = Vec::new();
+        for n in 0..2 * GREETINGS_MAX {
+            under_way.push(greetings.add(host(2), n).0);
+        }
+        assert!(greetings.all().any(|connection| *connection == 1000));
     }
 
     #[test]
     fn a_greeting_that_is_over_takes_no_room() {
         let mut greetings = Greetings::default();
         for n in 0..2 * GREETINGS_MAX {
-            let (greeting, oldest) = greetings.add(n);
+            let (greeting, oldest) = greetings.add(host(1), n);
             assert_eq!(oldest, None);
             drop(greeting);
         }
-        let (_greeting, _) = greetings.add(99);
+        let (_greeting, _) = greetings.add(host(1), 99);
         assert_eq!(greetings.all().collect::<Vec<_>>(), [&99]);
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hobnob_core::commit::NetworkId;
 use hobnob_core::scope::is_link_local;
+use hobnob_core::source_network::SourceNetwork;
 use hobnob_core::synthetic::is_synthetic;
 use hobnob_protocol::datagram::{AddressCheck, Probe};
 use hobnob_protocol::{PORT_NODE, PeerId, close};
@@ -41,6 +42,9 @@ impl Network {
             let port = bound.local_addr.port();
             info!("UDP port {PORT_NODE} is taken; listening on {port} instead");
         }
+        endpoint
+            .source_networks()
+            .set_interfaces(interfaces.clone());
         Self {
             endpoint,
             bound,
@@ -93,6 +97,9 @@ impl Network {
     }
 
     pub(super) fn set_interfaces(&mut self, interfaces: Interfaces) {
+        self.endpoint
+            .source_networks()
+            .set_interfaces(interfaces.clone());
         self.interfaces = interfaces;
     }
 
@@ -103,6 +110,11 @@ impl Network {
             && !is_synthetic(addr.ip())
             && !self.interfaces.is_broadcast(addr.ip())
             && !self.listening_addrs().contains(&addr)
+    }
+
+    /// Where a connection from this address comes from.
+    pub(super) fn source_network(&self, addr: SocketAddr) -> SourceNetwork {
+        self.endpoint.source_networks().of(addr)
     }
 
     /// Whether an address that the peer at `remote` named may be that peer's. A peer can make this

@@ -58,6 +58,7 @@ impl Engine {
             }
             PolicyChange::Kick => self.part_with(peer, DenyReason::Kicked),
         }
+        self.paths.protect(peer, self.policy.is_contact(peer));
         self.update_direct_paths_with(peer);
         self.send_new_proofs_with(peer);
         let info = self.peer_info(peer);
@@ -88,6 +89,7 @@ impl Engine {
             // If the disk does not take it, it does not take the message either.
             drop(self.store.set_policy(peer, policy));
         }
+        self.paths.protect(peer, self.policy.is_contact(peer));
         self.update_direct_paths_with(peer);
         self.send_new_proofs_with(peer);
         self.reports.event(Event::Peer(self.peer_info(peer)));

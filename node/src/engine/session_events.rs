@@ -49,7 +49,7 @@ impl Engine {
         // What the peer refused on an earlier session is sent again on this one.
         self.outbox.note_awaits_consent(peer, false);
         let network = self.network.network_of(remote);
-        let source = self.source_network(remote);
+        let source = self.network.source_network(remote);
         self.tell_replica(replica::Input::SessionUp(id, peer, network, source));
         let is_news = self.learn_profile(id, hello.profile);
         let name = self.peers.name(peer);
@@ -103,9 +103,10 @@ impl Engine {
     pub(super) fn session_event(&mut self, event: SessionEvent) {
         let (id, now) = (event.session, self.clock.now());
         // Events that were queued when the engine ended the session mean nothing any more.
-        if self.sessions.get(id).is_none() {
+        let Some(state) = self.sessions.get(id) else {
             return;
-        }
+        };
+        let peer = state.peer();
         match event.kind {
             SessionEventKind::Frame(Frame::Pong(token)) => self.sessions.pong(id, token, now),
             SessionEventKind::Frame(frame) => {
@@ -114,6 +115,7 @@ impl Engine {
             }
             SessionEventKind::Batch(batch) => {
                 self.sessions.heard(id, now);
+                self.paths.active(peer);
                 self.tell_replica(replica::Input::Batch(id, batch));
             }
             SessionEventKind::Content(stream) => {

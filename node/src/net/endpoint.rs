@@ -19,7 +19,7 @@ use quinn::{
     TransportConfig, TransportErrorCode, VarInt,
 };
 use quinn_proto::HashedConnectionIdGenerator;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
@@ -28,13 +28,23 @@ use super::congestion::BoundedConfig;
 use super::demux::DATAGRAM_MAX;
 use super::route_mtu;
 use super::socket::BoundSocket;
+use super::source_networks::SourceNetworks;
+use hobnob_core::source_network::SourceNetwork;
 use hobnob_core::synthetic::is_synthetic;
 use hobnob_core::transfers::{STREAM_BYTES, STREAMS_MAX};
 use hobnob_transport::addr::undeliverable;
+use hobnob_transport::gate::{Admission, Gate, GateLimits, Place};
 
 /// Handshakes under way at the same time. When half of these places are taken, a newcomer must first
-/// prove its address (Retry, RFC 9000 section 8.1.2). When all are taken, it is refused.
+/// prove its address (Retry, RFC 9000 section 8.1.2). When all are taken, it takes the place of one
+/// from the most crowded source, or is refused.
 pub const HANDSHAKES_MAX: usize = 64;
+
+const GATE_LIMITS: GateLimits = GateLimits {
+    places: HANDSHAKES_MAX,
+    unvalidated: HANDSHAKES_MAX / 2,
+    seats: 0,
+};
 
 /// How long an accepted handshake may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
@@ -77,6 +87,7 @@ pub struct Endpoint {
     quinn: quinn::Endpoint,
     credentials: Arc<Credentials>,
     transports: ByPath<TransportConfig>,
+    source_networks: SourceNetworks,
     tasks: TaskTracker,
 }
 
@@ -193,12 +204,13 @@ impl Endpoint {
             quinn,
             credentials,
             transports,
+            source_networks: SourceNetworks::new(bound.channels.clone()),
             tasks: TaskTracker::new(),
         };
         let (accepted, incoming) = mpsc::channel(ACCEPTED_MAX);
-        let gate = Gate::new(HANDSHAKES_MAX);
         let door = Door {
-            gate,
+            gate: Gate::new(GATE_LIMITS),
+            source_networks: endpoint.source_networks.clone(),
             servers,
             accepted,
             tasks: endpoint.tasks.clone(),
@@ -261,6 +273,11 @@ impl Endpoint {
             }),
             Err(_) => Err(DialError::Timeout),
         }
+    }
+
+    /// Where connections come from.
+    pub fn source_networks(&self) -> &SourceNetworks {
+        &self.source_networks
     }
 
     /// The number of connections, including those in their handshake.
@@ -348,56 +365,22 @@ fn transport() -> TransportConfig {
 
 /// Accepts connections.
 struct Door {
-    gate: Gate,
+    gate: Gate<SourceNetwork>,
+    source_networks: SourceNetworks,
     servers: ByPath<quinn::ServerConfig>,
     accepted: mpsc::Sender<Accepted>,
     tasks: TaskTracker,
-}
-
-/// Limits the handshakes that are under way, since any machine can begin one.
-struct Gate {
-    places: Arc<Semaphore>,
-    max: usize,
-}
-
-enum Admission {
-    Enter(OwnedSemaphorePermit),
-    Retry,
-    Refuse,
-}
-
-impl Gate {
-    fn new(max: usize) -> Self {
-        Self {
-            places: Arc::new(Semaphore::new(max)),
-            max,
-        }
-    }
-
-    /// Decides about a newcomer. `validated`: its address is proved.
-    fn admit(&self, validated: bool) -> Admission {
-        let crowded = self.places.available_permits() <= self.max / 2;
-        if crowded && !validated {
-            return Admission::Retry;
-        }
-        match self.places.clone().try_acquire_owned() {
-            Ok(place) => Admission::Enter(place),
-            Err(_) => Admission::Refuse,
-        }
-    }
 }
 
 async fn let_in(endpoint: quinn::Endpoint, door: Door) {
     while let Some(incoming) = endpoint.accept().await {
         // quinn cannot check the proof of a link-local address, because it loses the zone. Only
         // machines on the same link could forge such an address.
-        let neighbour =
-            matches!(incoming.remote_address(), SocketAddr::V6(addr) if addr.scope_id() != 0);
-        match door
-            .gate
-            .admit(neighbour || incoming.remote_address_validated())
-        {
-            Admission::Enter(place) => {
+        let from = incoming.remote_address();
+        let neighbour = matches!(from, SocketAddr::V6(addr) if addr.scope_id() != 0);
+        let validated = neighbour || incoming.remote_address_validated();
+        match door.gate.admit(door.source_networks.of(from), validated) {
+            Admission::Begin(place) => {
                 door.tasks.spawn(finish_handshake(
                     incoming,
                     door.servers.clone(),
@@ -409,33 +392,40 @@ async fn let_in(endpoint: quinn::Endpoint, door: Door) {
                 // This fails only for an address that is proved already, and here none is.
                 let _ = incoming.retry();
             }
-            Admission::Refuse => incoming.refuse(),
+            Admission::Wait(_) | Admission::Refuse => incoming.refuse(),
         }
     }
 }
 
-/// Waits until a peer has proved its identity. `_place` is held until the engine has the connection.
+/// Waits until a peer has proved its identity. Its place in the gate is held until the engine has
+/// the connection, unless a newcomer from a less crowded source takes it.
 async fn finish_handshake(
     incoming: quinn::Incoming,
     servers: ByPath<quinn::ServerConfig>,
-    _place: OwnedSemaphorePermit,
+    mut place: Place<SourceNetwork>,
     accepted: mpsc::Sender<Accepted>,
 ) {
     let from = incoming.remote_address();
-    let handshake = async { incoming.accept_with(servers.to(from))?.await };
-    let connection = match timeout(HANDSHAKE_LIMIT, handshake).await {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => {
-            return tracing::debug!(%from, error = %clean(&error.to_string()), "a handshake failed");
+    let handshake = async {
+        let handshake = async { incoming.accept_with(servers.to(from))?.await };
+        let connection = match timeout(HANDSHAKE_LIMIT, handshake).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => {
+                return tracing::debug!(%from, error = %clean(&error.to_string()), "a handshake failed");
+            }
+            Err(_) => return tracing::debug!(%from, "a handshake took too long"),
+        };
+        let Some(peer) = tls::peer_id(connection.peer_identity()) else {
+            return hang_up(&connection, close::PROTOCOL, "no certificate");
+        };
+        tokio::select! {
+            _ = accepted.send(Accepted { connection: connection.clone(), peer }) => {}
+            _ = connection.closed() => {}
         }
-        Err(_) => return tracing::debug!(%from, "a handshake took too long"),
-    };
-    let Some(peer) = tls::peer_id(connection.peer_identity()) else {
-        return hang_up(&connection, close::PROTOCOL, "no certificate");
     };
     tokio::select! {
-        _ = accepted.send(Accepted { connection: connection.clone(), peer }) => {}
-        _ = connection.closed() => {}
+        () = handshake => {}
+        () = place.replaced() => tracing::debug!(%from, "a handshake made room for another"),
     }
 }
 
@@ -485,33 +475,4 @@ fn failed(error: ConnectionError) -> DialError {
 pub(crate) fn clean(words: &str) -> String {
     const CHARS_MAX: usize = 200;
     visible(&words.chars().take(CHARS_MAX).collect::<String>()).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_gate_asks_for_proof_of_address_when_crowded_and_refuses_when_full() {
-        let gate = Gate::new(4);
-        let mut inside = Vec::new();
-        let mut enter = |validated| match gate.admit(validated) {
-            Admission::Enter(place) => {
-                inside.push(place);
-                "enter"
-            }
-            Admission::Retry => "retry",
-            Admission::Refuse => "refuse",
-        };
-        assert_eq!(
-            [enter(false), enter(false), enter(false)],
-            ["enter", "enter", "retry"]
-        );
-        assert_eq!(
-            [enter(true), enter(true), enter(true), enter(false)],
-            ["enter", "enter", "refuse", "retry"]
-        );
-        inside.clear();
-        assert!(matches!(gate.admit(false), Admission::Enter(_)));
-    }
 }

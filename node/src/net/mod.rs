@@ -6,7 +6,8 @@
 //!
 //! - [`socket`] binds the socket, [`demux`] sorts its datagrams, [`channels`] is the table of
 //!   relayed peers, [`counters`] counts what is dropped.
-//! - [`endpoint`] dials and accepts. TLS proves the identity of the other end.
+//! - [`endpoint`] dials and accepts. TLS proves the identity of the other end. [`source_networks`] says
+//!   where a connection comes from.
 //! - `route_mtu` looks up how large datagrams to an address may be, `congestion` keeps queues short.
 //! - [`session`] carries frames over one connection, [`content`] the bytes of files. [`close`] ends
 //!   connections in good order.
@@ -28,6 +29,7 @@ pub mod relay;
 mod route_mtu;
 pub mod session;
 pub mod socket;
+pub mod source_networks;
 
 #[cfg(test)]
 pub(crate) mod tests;

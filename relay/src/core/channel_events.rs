@@ -29,10 +29,11 @@ impl Relay {
             Opening::New(channel) => {
                 self.counts.opened += 1;
                 self.set_routes(&channel);
-                self.send_opened(&channel, other);
-                self.send_opened(&channel, peer);
+                self.send_opened(now, &channel, other);
+                self.send_opened(now, &channel, peer);
+                self.registry.active(peer);
             }
-            Opening::Already(channel) => self.send_opened(&channel, peer),
+            Opening::Already(channel) => self.send_opened(now, &channel, peer),
             Opening::Refused(why) => self.send_not_opened(peer, other, why),
         }
     }
@@ -46,13 +47,15 @@ impl Relay {
         self.send(asker, FromRelay::NotOpened { peer, why });
     }
 
-    fn send_opened(&mut self, channel: &Channel, to: PeerId) {
+    fn send_opened(&mut self, now: Duration, channel: &Channel, to: PeerId) {
         let (mine, theirs) = channel.seen_from(to);
+        let origin = self.origin(now, theirs.peer);
         self.send(
             to,
             FromRelay::Opened {
                 peer: theirs.peer,
                 channel: mine.name,
+                origin,
             },
         );
     }

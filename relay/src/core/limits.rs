@@ -1,6 +1,5 @@
 //! The relay's limits: how much it serves in all and for one peer, and how often a peer may act.
 
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// How often something may happen: `burst` times at once, then once every `every`.
@@ -22,9 +21,10 @@ impl Pace {
 /// peer receives names the limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Peers registered at once. Beyond: the newcomer is rejected (`full`).
+    /// Peers registered at once. Beyond: the newcomer replaces the idlest peer of the network that
+    /// has the most, or is rejected (`full`).
     pub peers: usize,
-    /// Peers registered at once from one /24 (IPv4) or one /48 (IPv6). Beyond: the newcomer is
+    /// Peers registered at once from one [`Network`](hobnob_limits::Network). Beyond: the newcomer is
     /// rejected (`full`).
     pub peers_per_network: usize,
     /// Room memberships of all peers together. Beyond: the newcomer is rejected (`full`), a
@@ -152,29 +152,6 @@ pub(super) struct Allowance {
     pub(super) dial_backs: Bucket,
 }
 
-/// The addresses that one subscriber of a network may have: the /24 of an IPv4 address, the /48 of
-/// an IPv6 address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Network {
-    V4([u8; 3]),
-    V6([u8; 6]),
-}
-
-impl Network {
-    pub(super) fn of(addr: SocketAddr) -> Self {
-        match addr.ip().to_canonical() {
-            IpAddr::V4(ip) => {
-                let [a, b, c, _] = ip.octets();
-                Network::V4([a, b, c])
-            }
-            IpAddr::V6(ip) => {
-                let [a, b, c, d, e, f, ..] = ip.octets();
-                Network::V6([a, b, c, d, e, f])
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,18 +165,5 @@ mod tests {
             .filter(|second| bucket.take(Duration::from_secs(*second), pace))
             .collect();
         assert_eq!(taken, [10, 10, 10, 12, 20, 20, 20]);
-    }
-
-    #[test]
-    fn a_network_is_the_same_for_all_of_a_subscribers_addresses() {
-        let network = |addr: &str| Network::of(addr.parse().expect("an address"));
-        assert_eq!(network("11.0.0.1:1"), network("11.0.0.255:2"));
-        assert_eq!(network("11.0.0.1:1"), network("[::ffff:11.0.0.9]:1"));
-        assert_ne!(network("11.0.0.1:1"), network("11.0.1.1:1"));
-        assert_eq!(
-            network("[2001:db8:7:1::1]:1"),
-            network("[2001:db8:7:ffff::2]:1")
-        );
-        assert_ne!(network("[2001:db8:7::1]:1"), network("[2001:db8:8::1]:1"));
     }
 }

@@ -21,6 +21,7 @@ mod channel_events;
 mod channels;
 mod limits;
 mod liveness;
+mod origins;
 mod reasons;
 mod registry;
 mod relay;

@@ -22,6 +22,8 @@ pub enum EndReason {
     RegisteredTwice,
     /// The relay has the maximum number of peers: this many.
     Full(usize),
+    /// The relay is full, and a newcomer from a network with fewer peers needed the place.
+    MadeRoom,
     /// The relay has the maximum number of peers from the peer's network: this many.
     NetworkFull(usize),
     /// The peer registers with more rooms than the relay still has place for.
@@ -44,7 +46,7 @@ impl EndReason {
             Self::Banned => close::BANNED,
             Self::Draining => close::DRAINING,
             Self::RegisteredTwice => close::PROTOCOL,
-            Self::Full(_) | Self::NetworkFull(_) | Self::RoomsFull => close::FULL,
+            Self::Full(_) | Self::MadeRoom | Self::NetworkFull(_) | Self::RoomsFull => close::FULL,
             Self::TooManyRooms | Self::RegisteredTooOften(..) | Self::TooOften(..) => close::LIMIT,
         }
     }

@@ -11,10 +11,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hobnob_limits::{Entrance, Network, Places};
 use hobnob_protocol::PeerId;
 
 use super::ConnectionId;
-use super::limits::{Allowance, Limits, Network};
+use super::limits::{Allowance, Limits};
 use super::liveness::State;
 use super::reasons::EndReason;
 use crate::route::Meter;
@@ -95,17 +96,29 @@ impl PeerRecord {
 }
 
 /// All peers that are registered or were recently.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Registry {
     peers: BTreeMap<PeerId, PeerRecord>,
     connections: BTreeMap<ConnectionId, PeerId>,
-    networks: BTreeMap<Network, usize>,
+    /// The connected peers. A peer is active when it asks for a channel.
+    places: Places<Network, PeerId>,
     looks: BTreeSet<(Duration, PeerId)>,
     /// Peers without a connection, by when it ended.
     gone: BTreeSet<(Duration, PeerId)>,
 }
 
 impl Registry {
+    /// Creates an empty registry with this many places.
+    pub(super) fn new(peers: usize) -> Self {
+        Self {
+            peers: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            places: Places::new(peers),
+            looks: BTreeSet::new(),
+            gone: BTreeSet::new(),
+        }
+    }
+
     /// Number of connected peers.
     pub(super) fn connected(&self) -> usize {
         self.connections.len()
@@ -145,36 +158,37 @@ impl Registry {
             .filter(|peer| peer.connection.is_some())
     }
 
-    /// Checks whether the limits admit this peer. A connected peer may always replace its
-    /// connection, within the pace of registrations.
+    /// Checks whether the limits admit this peer, and which peer must make room for it. A connected
+    /// peer may always replace its connection, within the pace of registrations.
     pub(super) fn admit(
         &mut self,
         now: Duration,
         id: PeerId,
         addr: SocketAddr,
         limits: &Limits,
-    ) -> Result<(), EndReason> {
-        let connected = self.connected();
-        let from_network = self.networks.get(&Network::of(addr)).copied().unwrap_or(0);
+    ) -> Result<Option<PeerId>, EndReason> {
         if let Some(peer) = self.peers.get_mut(&id) {
             let pace = limits.registrations;
             if !peer.allowance.registrations.take(now, pace) {
                 return Err(EndReason::RegisteredTooOften(id, pace));
             }
             if peer.connection.is_some() {
-                return Ok(());
+                return Ok(None);
             }
         }
-        if connected >= limits.peers {
-            return Err(EndReason::Full(limits.peers));
-        }
-        if from_network >= limits.peers_per_network {
+        let network = Network::of(addr.ip());
+        if self.places.taken_by(network) >= limits.peers_per_network {
             return Err(EndReason::NetworkFull(limits.peers_per_network));
         }
-        Ok(())
+        match self.places.entrance(network, false) {
+            Entrance::Free => Ok(None),
+            Entrance::Replaces(idle) => Ok(Some(idle)),
+            Entrance::Full => Err(EndReason::Full(limits.peers)),
+        }
     }
 
-    /// Connects an admitted peer, which has no connection at the moment.
+    /// Connects an admitted peer, which has no connection at the moment. The peer that must make room
+    /// for it is disconnected already.
     pub(super) fn connect(
         &mut self,
         now: Duration,
@@ -199,7 +213,12 @@ impl Registry {
         peer.look_at = peer.due_at;
         self.looks.insert((peer.look_at, id));
         self.connections.insert(connection, id);
-        *self.networks.entry(Network::of(addr)).or_default() += 1;
+        let entrance = self.places.enter(id, Network::of(addr.ip()), false);
+        debug_assert_eq!(
+            entrance,
+            Entrance::Free,
+            "an admitted peer has a free place"
+        );
     }
 
     /// Ends the connection of a connected peer, which is gone from then on.
@@ -207,10 +226,10 @@ impl Registry {
         let peer = self.connected_mut(id);
         let connection = peer.connection.take().expect("a connected peer has one");
         peer.gone_at = now;
-        let (addr, look_at) = (peer.addr, peer.look_at);
+        let look_at = peer.look_at;
         self.looks.remove(&(look_at, id));
         self.connections.remove(&connection);
-        self.leave_network(addr);
+        self.places.leave(id);
         self.gone.insert((now, id));
         self.forget(now);
     }
@@ -219,9 +238,13 @@ impl Registry {
     pub(super) fn moved(&mut self, now: Duration, id: PeerId, addr: SocketAddr) {
         let peer = self.connected_mut(id);
         peer.moved_at = Some(now);
-        let old = std::mem::replace(&mut peer.addr, addr);
-        self.leave_network(old);
-        *self.networks.entry(Network::of(addr)).or_default() += 1;
+        peer.addr = addr;
+        self.places.relocate(id, Network::of(addr.ip()));
+    }
+
+    /// Notes that a connected peer uses the relay.
+    pub(super) fn active(&mut self, id: PeerId) {
+        self.places.active(id);
     }
 
     /// Notes that a frame arrived from a connected peer.
@@ -277,18 +300,6 @@ impl Registry {
             self.peers.remove(&id);
         }
     }
-
-    fn leave_network(&mut self, addr: SocketAddr) {
-        let network = Network::of(addr);
-        let count = self
-            .networks
-            .get_mut(&network)
-            .expect("a connected peer is counted in its network");
-        *count -= 1;
-        if *count == 0 {
-            self.networks.remove(&network);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -307,7 +318,7 @@ mod tests {
 
     /// A registry with peer 1, which connected at second 0.
     fn registry() -> Registry {
-        let mut registry = Registry::default();
+        let mut registry = Registry::new(2);
         registry.connect(
             Duration::ZERO,
             peer(1),
@@ -353,25 +364,48 @@ mod tests {
         assert_eq!(registry.peers().count(), 0);
     }
 
+    /// Connects peer `n` of a network at second 0.
+    fn connect(registry: &mut Registry, n: u8, from: &str) {
+        registry.connect(
+            Duration::ZERO,
+            peer(n),
+            ConnectionId(n.into()),
+            addr(from),
+            0,
+        );
+    }
+
     #[test]
-    fn limits_apply_to_newcomers_and_not_to_a_new_connection_of_a_peer() {
+    fn a_network_has_a_limit_and_a_peer_may_replace_its_own_connection() {
         let mut registry = registry();
-        let limits = |peers, peers_per_network| Limits {
-            peers,
-            peers_per_network,
+        let limits = Limits {
+            peers_per_network: 1,
             ..Limits::default()
         };
-        let neighbour = addr("192.0.2.9:5");
-        for (limits, id, expected) in [
-            (limits(1, 9), 2, Err(EndReason::Full(1))),
-            (limits(9, 1), 2, Err(EndReason::NetworkFull(1))),
-            (limits(1, 1), 1, Ok(())),
-            (limits(2, 2), 2, Ok(())),
-        ] {
-            assert_eq!(
-                registry.admit(SECOND, peer(id), neighbour, &limits),
-                expected
-            );
+        let mut admit = |id, from| registry.admit(SECOND, peer(id), addr(from), &limits);
+        assert_eq!(admit(2, "192.0.2.9:5"), Err(EndReason::NetworkFull(1)));
+        assert_eq!(admit(1, "192.0.2.9:5"), Ok(None));
+        assert_eq!(admit(2, "192.0.3.9:5"), Ok(None));
+    }
+
+    #[test]
+    fn a_newcomer_to_a_full_relay_replaces_the_idlest_peer_of_the_largest_network() {
+        let mut registry = Registry::new(3);
+        for n in 1..=3 {
+            connect(&mut registry, n, "192.0.2.1:5");
         }
+        registry.active(peer(1));
+        let limits = Limits {
+            peers: 3,
+            ..Limits::default()
+        };
+        let mut admit = |id, from| registry.admit(SECOND, peer(id), addr(from), &limits);
+        assert_eq!(admit(4, "192.0.2.9:5"), Err(EndReason::Full(3)));
+        assert_eq!(admit(4, "198.51.100.1:5"), Ok(Some(peer(2))));
+        assert_eq!(admit(1, "192.0.2.1:5"), Ok(None), "it is connected");
+        registry.disconnect(SECOND, peer(2));
+        connect(&mut registry, 4, "198.51.100.1:5");
+        let admitted = registry.admit(SECOND, peer(5), addr("198.51.100.2:5"), &limits);
+        assert_eq!(admitted, Err(EndReason::Full(3)), "two would be the most");
     }
 }

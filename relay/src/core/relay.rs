@@ -4,8 +4,9 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use hobnob_limits::Network;
 use hobnob_protocol::relay::{
-    FromRelay, Roster as RosterFrame, ToRelay, VERSION, Welcome, features,
+    FromRelay, Origin, Roster as RosterFrame, ToRelay, VERSION, Welcome, features,
 };
 use hobnob_protocol::{PeerId, RoomTag};
 use hobnob_transport::addr::canonical;
@@ -13,6 +14,7 @@ use hobnob_transport::addr::canonical;
 use super::channels::Channels;
 use super::limits::{LimitedAction, Limits};
 use super::liveness::{Counts, Row};
+use super::origins::Origins;
 use super::reasons::EndReason;
 use super::registry::{HEARTBEAT_EVERY, PeerRecord, Registry};
 use super::roster::Roster;
@@ -34,6 +36,7 @@ pub struct Relay {
     pub(super) registry: Registry,
     roster: Roster,
     pub(super) channels: Channels,
+    origins: Origins,
     /// Once the relay drains: the connections still to end, and when.
     drain: Option<BTreeSet<(Duration, ConnectionId)>>,
     pub(super) counts: Counts,
@@ -45,10 +48,11 @@ impl Relay {
     /// must be unguessable.
     pub fn new(limits: Limits, seed: [u8; 32]) -> Self {
         Self {
+            registry: Registry::new(limits.peers),
             limits,
-            registry: Registry::default(),
             roster: Roster::new(),
             channels: Channels::new(&seed),
+            origins: Origins::new(&seed),
             drain: None,
             counts: Counts::default(),
             outputs: VecDeque::new(),
@@ -150,8 +154,10 @@ impl Relay {
         if self.drain.is_some() {
             return self.output_end(connection, EndReason::Draining);
         }
-        if let Err(reason) = self.admit(now, peer, addr, rooms.len()) {
-            return self.output_end(connection, reason);
+        match self.admit(now, peer, addr, rooms.len()) {
+            Ok(None) => {}
+            Ok(Some(idle)) => self.end(now, idle, EndReason::MadeRoom),
+            Err(reason) => return self.output_end(connection, reason),
         }
         if let Some(older) = self.registry.connection_of(peer) {
             self.output_end(older, EndReason::Replaced);
@@ -173,11 +179,11 @@ impl Relay {
         peer: PeerId,
         addr: SocketAddr,
         rooms: usize,
-    ) -> Result<(), EndReason> {
-        self.registry.admit(now, peer, addr, &self.limits)?;
+    ) -> Result<Option<PeerId>, EndReason> {
+        let makes_room = self.registry.admit(now, peer, addr, &self.limits)?;
         let fits = self.roster.memberships_with(peer, rooms) <= self.limits.memberships;
         if fits {
-            Ok(())
+            Ok(makes_room)
         } else {
             Err(EndReason::RoomsFull)
         }
@@ -375,6 +381,12 @@ impl Relay {
         self.counts.roster_frames += 1;
         self.counts.roster_changes += frame.changes.len() as u64;
         self.send(peer, FromRelay::Roster(frame));
+    }
+
+    /// Where a connected peer comes from, for other peers.
+    pub(super) fn origin(&mut self, now: Duration, peer: PeerId) -> Origin {
+        let addr = self.registry.connected_mut(peer).addr;
+        self.origins.of(now, Network::of(addr.ip()))
     }
 
     pub(super) fn send(&mut self, peer: PeerId, frame: FromRelay) {

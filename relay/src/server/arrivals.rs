@@ -8,22 +8,39 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use hobnob_limits::Network;
 use hobnob_protocol::PeerId;
 use hobnob_protocol::relay::{Register, ToRelay, VERSION, close};
 use hobnob_transport::frames::FrameReader;
+use hobnob_transport::gate::{Admission, Gate, GateLimits, Place, Waiting};
 use hobnob_transport::tls;
 use quinn::{Connection, Incoming, SendStream};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::close::{STOPPING, end};
 use super::event::{Event, Registration};
 use super::frames::{NoFrame, Outbox, next_frame};
-use super::gate::{Gate, GateDecision};
 use super::newcomers::{Fate, Newcomers};
 use super::peer;
 use crate::core::ConnectionId;
+
+/// Maximum newcomers that have a place in the gate: their handshake or registration is in progress.
+pub(super) const HANDSHAKES_MAX: usize = 256;
+
+/// Maximum newcomers with a validated address that wait for a place. Each occupies about 4 KiB with
+/// its first datagrams. The limit is the number of peers that may reconnect at once, because a
+/// refused one must start again behind all others.
+pub(super) const WAITING_MAX: usize = 10_000;
+
+/// Every newcomer must validate its address. So nobody can use the relay to send more to a third
+/// party than they sent themselves.
+pub(super) const GATE_LIMITS: GateLimits = GateLimits {
+    places: HANDSHAKES_MAX,
+    unvalidated: 0,
+    seats: WAITING_MAX,
+};
 
 /// Time limit for a handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(4);
@@ -39,7 +56,7 @@ const REGISTER_LIMIT: Duration = Duration::from_secs(10);
 /// The shared parts that every newcomer's task needs.
 #[derive(Debug, Clone)]
 pub(super) struct ArrivalContext {
-    pub(super) gate: Gate,
+    pub(super) gate: Gate<Network>,
     pub(super) hub: mpsc::Sender<Event>,
     pub(super) tasks: TaskTracker,
     pub(super) connections: Arc<AtomicU64>,
@@ -53,36 +70,31 @@ pub(super) async fn accept_all(endpoint: quinn::Endpoint, context: ArrivalContex
         // neighbours could forge such an address.
         let neighbour =
             matches!(incoming.remote_address(), SocketAddr::V6(addr) if addr.scope_id() != 0);
-        match context
-            .gate
-            .admit(neighbour || incoming.remote_address_validated())
-        {
-            GateDecision::Begin(place) => {
-                context
-                    .tasks
-                    .spawn(shake_hands(incoming, place, context.clone()));
+        let network = Network::of(incoming.remote_address().ip());
+        let validated = neighbour || incoming.remote_address_validated();
+        match context.gate.admit(network, validated) {
+            Admission::Begin(place) => {
+                let arrival = arrive(incoming, place, context.clone());
+                context.tasks.spawn(arrival);
             }
-            GateDecision::Retry => {
+            Admission::Retry => {
                 context.newcomers.count(Fate::Asked);
                 incoming
                     .retry()
                     .expect("the gate asks only addresses that are not validated");
             }
-            GateDecision::Wait(seat) => {
+            Admission::Wait(seat) => {
                 context.tasks.spawn(wait(incoming, seat, context.clone()));
             }
-            GateDecision::Refuse => refuse(incoming, &context),
+            Admission::Refuse => refuse(incoming, &context),
         }
     }
 }
 
-async fn wait(incoming: Incoming, seat: OwnedSemaphorePermit, context: ArrivalContext) {
-    match timeout(WAIT_LIMIT, context.gate.place()).await {
-        Ok(place) => {
-            drop(seat);
-            shake_hands(incoming, place, context).await;
-        }
-        Err(_) => refuse(incoming, &context),
+async fn wait(incoming: Incoming, seat: Waiting<Network>, context: ArrivalContext) {
+    match timeout(WAIT_LIMIT, seat.place()).await {
+        Ok(Some(place)) => arrive(incoming, place, context).await,
+        Ok(None) | Err(_) => refuse(incoming, &context),
     }
 }
 
@@ -91,21 +103,43 @@ fn refuse(incoming: Incoming, context: &ArrivalContext) {
     incoming.refuse();
 }
 
-async fn shake_hands(incoming: Incoming, place: OwnedSemaphorePermit, context: ArrivalContext) {
+/// Waits until a newcomer has registered, or has lost its place to one from another network.
+async fn arrive(incoming: Incoming, mut place: Place<Network>, context: ArrivalContext) {
     context.newcomers.count(Fate::Begun);
+    let arrived = tokio::select! {
+        arrived = shake_hands(incoming) => arrived,
+        () = place.replaced() => None,
+    };
+    let Some(arrived) = arrived else {
+        return context.newcomers.count(Fate::Failed);
+    };
+    // A separate task: it lives as long as the connection, and should not keep the memory of a
+    // handshake.
+    drop(context.tasks.spawn(serve(arrived, place, context.clone())));
+}
+
+/// A newcomer that sent a valid Register.
+struct Arrived {
+    connection: Connection,
+    from: SocketAddr,
+    peer: PeerId,
+    register: Register,
+    frames: FrameReader,
+    stream: SendStream,
+}
+
+async fn shake_hands(incoming: Incoming) -> Option<Arrived> {
     let from = incoming.remote_address();
-    match proven(incoming).await {
-        // A separate task: it lives as long as the connection, and should not keep the memory of a
-        // handshake.
-        Some((connection, peer)) => {
-            drop(
-                context
-                    .tasks
-                    .spawn(receive(connection, from, peer, place, context.clone())),
-            )
-        }
-        None => context.newcomers.count(Fate::Failed),
-    }
+    let (connection, peer) = proven(incoming).await?;
+    let (register, frames, stream) = registration(&connection).await?;
+    Some(Arrived {
+        connection,
+        from,
+        peer,
+        register,
+        frames,
+        stream,
+    })
 }
 
 /// Waits until a newcomer has proved its identity.
@@ -123,24 +157,21 @@ async fn proven(incoming: Incoming) -> Option<(Connection, PeerId)> {
 }
 
 /// Serves one peer from its registration to the end of its connection.
-async fn receive(
-    connection: Connection,
-    from: SocketAddr,
-    peer: PeerId,
-    place: OwnedSemaphorePermit,
-    context: ArrivalContext,
-) {
-    let Some((register, frames, stream)) = registration(&connection).await else {
-        return context.newcomers.count(Fate::Failed);
-    };
+async fn serve(arrived: Arrived, place: Place<Network>, context: ArrivalContext) {
+    let Arrived {
+        connection,
+        frames,
+        stream,
+        ..
+    } = arrived;
     let id = ConnectionId(context.connections.fetch_add(1, Ordering::Relaxed));
     let outbox = Arc::new(Outbox::default());
     let registration = Registration {
         id,
         connection: connection.clone(),
-        from,
-        peer,
-        register,
+        from: arrived.from,
+        peer: arrived.peer,
+        register: arrived.register,
         outbox: outbox.clone(),
     };
     if context

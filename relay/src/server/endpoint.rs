@@ -10,7 +10,7 @@ use hobnob_transport::tls::Credentials;
 use quinn::{AsyncUdpSocket, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 
-use super::gate::{HANDSHAKES_MAX, WAITING_MAX};
+use super::arrivals::{HANDSHAKES_MAX, WAITING_MAX};
 use crate::keys::Derived;
 
 /// Maximum received data that the relay buffers for one peer. A peer has no reason to send more

@@ -14,7 +14,6 @@ mod dial_back;
 mod endpoint;
 mod event;
 mod frames;
-mod gate;
 mod hub;
 mod newcomers;
 mod operator;
@@ -30,6 +29,7 @@ use std::time::Duration;
 
 use hobnob_protocol::PeerId;
 use hobnob_protocol::relay::{self, PORT_RELAY};
+use hobnob_transport::gate::Gate;
 use hobnob_transport::key_file::KeyFileError;
 use quinn::{AsyncUdpSocket, VarInt};
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -41,11 +41,10 @@ use crate::admission::{self, Admission, FileError, Rule};
 use crate::core::{DRAIN_OVER, Limits, Relay};
 use crate::keys;
 use crate::plane::{self, Counted, PlaneConfig, PlaneHandle};
-use arrivals::ArrivalContext;
+use arrivals::{ArrivalContext, GATE_LIMITS};
 use close::STOPPING;
 use dial_back::DialBacks;
 use event::Event;
-use gate::{Gate, HANDSHAKES_MAX, WAITING_MAX};
 use hub::Hub;
 use operator::OperatorRequest;
 
@@ -167,7 +166,7 @@ impl Server {
             dial_backs,
         );
         tasks.spawn(stop.clone().run_until_cancelled_owned(driver.run(events)));
-        let gate = Gate::new(HANDSHAKES_MAX, WAITING_MAX);
+        let gate = Gate::new(GATE_LIMITS);
         let context = ArrivalContext {
             gate,
             hub: hub.clone(),

@@ -32,6 +32,7 @@ pub(super) fn end_reason(reason: &EndReason) -> String {
         EndReason::Draining => "this relay is about to stop: try again later, or use another relay".into(),
         EndReason::RegisteredTwice => "this connection was already registered: register only once on each connection".into(),
         EndReason::Full(peers) => format!("this relay has {peers} peers, the maximum: try again later, or use another relay"),
+        EndReason::MadeRoom => "this relay is full, and your network has the most peers here: try again later, or use another relay".to_owned(),
         EndReason::NetworkFull(peers) => format!("this relay has {peers} peers from one network, the maximum: try again later, or use another relay"),
         EndReason::RoomsFull | EndReason::TooManyRooms => "this relay has the maximum number of rooms: try again later, or use another relay".into(),
         EndReason::RegisteredTooOften(peer, pace) => format!(

@@ -58,7 +58,16 @@ impl Client {
     }
 
     pub(crate) async fn with(seed: u8, relay: SocketAddr, filter: QuicFilter) -> Self {
-        let io = open().await;
+        Self::on(open(Ipv4Addr::LOCALHOST).await, seed, relay, filter)
+    }
+
+    /// A client in another network than those that [`Client::new`] makes.
+    pub(crate) async fn elsewhere(seed: u8, relay: SocketAddr) -> Self {
+        let io = open(Ipv4Addr::new(127, 0, seed, 1)).await;
+        Self::on(io, seed, relay, QuicFilter::All)
+    }
+
+    fn on(io: Arc<UdpSocket>, seed: u8, relay: SocketAddr, filter: QuicFilter) -> Self {
         let (socket, frames) = ClientSocket::new(io.clone(), filter);
         let mut config = EndpointConfig::default();
         config.grease_quic_bit(false);
@@ -153,7 +162,7 @@ impl Client {
 
     /// Changes to another socket, as if a NAT had lost its mapping.
     pub(crate) async fn moves(&mut self) {
-        self.io = open().await;
+        self.io = open(Ipv4Addr::LOCALHOST).await;
         let (socket, frames) = ClientSocket::new(self.io.clone(), QuicFilter::All);
         self.frames = frames;
         self.endpoint.rebind_abstract(socket).unwrap();
@@ -200,7 +209,7 @@ impl Link {
 
     pub(crate) async fn opened(&mut self) -> (PeerId, ChannelId) {
         self.receives_where(|frame| match frame {
-            FromRelay::Opened { peer, channel } => Some((*peer, *channel)),
+            FromRelay::Opened { peer, channel, .. } => Some((*peer, *channel)),
             _ => None,
         })
         .await
@@ -235,6 +244,6 @@ pub(crate) fn register(token_proof: Option<[u8; TOKEN_PROOF_LEN]>, rooms: &[Room
     }
 }
 
-async fn open() -> Arc<UdpSocket> {
-    Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap())
+async fn open(ip: Ipv4Addr) -> Arc<UdpSocket> {
+    Arc::new(UdpSocket::bind((ip, 0)).await.unwrap())
 }

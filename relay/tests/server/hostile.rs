@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hobnob_protocol::frame::FRAME_MAX;
 use hobnob_protocol::relay::{Register, ToRelay, close};
+use hobnob_relay::core::{Limits, State};
 use hobnob_relay::server::Fate;
 use quinn::Connecting;
 use tokio::runtime::Runtime;
@@ -129,8 +130,11 @@ impl HalfOpen {
 /// Number of newcomers with unfinished handshakes.
 const HALF_OPEN: u64 = 10_000;
 
-/// Places for handshakes, as in `server::gate`.
+/// Places for handshakes, as in `server::arrivals`.
 const PLACES: u64 = 256;
+
+/// An honest newcomer from another network is registered within this time.
+const SERVED_WITHIN: Duration = Duration::from_secs(5);
 
 /// After this time nothing is left of them.
 const RECLAIMED_WITHIN: Duration = Duration::from_secs(10);
@@ -173,6 +177,56 @@ async fn ten_thousand_half_open_handshakes_are_reclaimed_within_ten_seconds() {
     })
     .await;
     Client::new(1, relay.addr()).await.joins(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_open_handshakes_of_one_network_exclude_no_other_network() {
+    let relay = Relay::start();
+    let newcomers = relay.server.newcomers();
+    let half_open = HalfOpen::come(relay.addr(), QuicFilter::OnlyRetry).await;
+    until(LIMIT, || newcomers.read(Fate::Begun) >= PLACES).await;
+    for seed in 1..=20 {
+        let client = Client::elsewhere(seed, relay.addr()).await;
+        tokio::time::timeout(SERVED_WITHIN, client.joins(&[]))
+            .await
+            .expect("a newcomer from another network is served soon");
+    }
+    half_open.vanish();
+}
+
+#[tokio::test]
+async fn a_relay_full_of_one_network_has_room_for_others() {
+    let limits = Limits {
+        peers: 6,
+        ..Limits::default()
+    };
+    let relay = Relay::with_limits(limits);
+    let mut crowd = Vec::new();
+    for seed in 1..=6 {
+        let client = Client::new(seed, relay.addr()).await;
+        crowd.push((client.joins(&[]).await, client));
+    }
+    for seed in 11..=13 {
+        let client = Client::elsewhere(seed, relay.addr()).await;
+        let joined = client.joins(&[]).await;
+        crowd.push((joined, client));
+    }
+    for ((link, _), _) in &mut crowd[..3] {
+        let ended = link.ends().await;
+        assert!(
+            ended.code == close::FULL && ended.reason.contains("your network"),
+            "{ended:?}"
+        );
+    }
+    let table = relay.server.table().await.unwrap();
+    assert_eq!(
+        table
+            .peers
+            .iter()
+            .filter(|peer| peer.row.state != State::Gone)
+            .count(),
+        6
+    );
 }
 
 #[tokio::test]

@@ -42,6 +42,18 @@ impl Relay {
         }
     }
 
+    fn with_limits(limits: Limits) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let config = Config {
+            limits,
+            ..config_in(&home, "[::]:0".parse().unwrap(), Rule::Open)
+        };
+        Self {
+            server: Server::start(config).unwrap(),
+            home,
+        }
+    }
+
     /// The address for clients.
     fn addr(&self) -> SocketAddr {
         loopback_addr(&self.server)
@@ -55,13 +67,16 @@ impl Relay {
 }
 
 fn server_in(home: &TempDir, listen: SocketAddr, rule: Rule) -> Server {
-    let config = Config {
+    Server::start(config_in(home, listen, rule)).unwrap()
+}
+
+fn config_in(home: &TempDir, listen: SocketAddr, rule: Rule) -> Config {
+    Config {
         listen: Some(listen),
         home: home.path().to_owned(),
         rule,
         limits: Limits::default(),
-    };
-    Server::start(config).unwrap()
+    }
 }
 
 fn loopback_addr(server: &Server) -> SocketAddr {

@@ -54,17 +54,30 @@ fn the_relay_program_has_no_screen_and_no_database() {
 fn each_crate_depends_only_on_lower_layers() {
     let allowed: &[(&str, &[&str])] = &[
         ("hobnob-protocol", &[]),
-        ("hobnob-core", &["hobnob-protocol"]),
-        ("hobnob-transport", &["hobnob-protocol"]),
-        ("hobnob-local", &["hobnob-protocol", "hobnob-transport"]),
+        ("hobnob-limits", &[]),
+        ("hobnob-core", &["hobnob-limits", "hobnob-protocol"]),
+        ("hobnob-transport", &["hobnob-limits", "hobnob-protocol"]),
+        (
+            "hobnob-local",
+            &["hobnob-limits", "hobnob-protocol", "hobnob-transport"],
+        ),
         (
             "hobnob",
-            &["hobnob-core", "hobnob-protocol", "hobnob-transport"],
+            &[
+                "hobnob-core",
+                "hobnob-limits",
+                "hobnob-protocol",
+                "hobnob-transport",
+            ],
         ),
-        ("hobnob-relay", &["hobnob-protocol", "hobnob-transport"]),
+        (
+            "hobnob-relay",
+            &["hobnob-limits", "hobnob-protocol", "hobnob-transport"],
+        ),
         (
             "hobnob-relay-app",
             &[
+                "hobnob-limits",
                 "hobnob-local",
                 "hobnob-protocol",
                 "hobnob-relay",

@@ -1,8 +1,15 @@
 //! Many connections and many identities of one attacker.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use hobnob_protocol::frame::Profile;
 use hobnob_protocol::{Frame, close};
 use hobnob_tests::hostile::{Host, MIB, Mallory, RawStream, TestCert, TestNet};
+use quinn::TransportConfig;
+
+/// An honest newcomer gets its session within this time.
+const SERVED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The maximum number of sessions of a node.
 const SESSIONS_MAX: usize = 512;
@@ -43,6 +50,40 @@ fn six_hundred_identities_get_512_sessions_and_the_honest_peer_keeps_its_own() {
 }
 
 #[test]
+fn a_crowd_from_one_host_makes_room_for_everybody_else() {
+    let net = TestNet::alone();
+    net.attack(async |net: &TestNet| {
+        let mut crowd = Vec::new();
+        for _ in 0..SESSIONS_MAX + 88 {
+            let mallory = Mallory::new();
+            let mut stream = mallory.connected(&net.ann).await;
+            // The node refuses the last ones.
+            let _refused = stream.try_greet(Profile::default()).await;
+            crowd.push((mallory, stream));
+        }
+        let mut others = Vec::new();
+        for n in 1..=20 {
+            let elsewhere = SocketAddr::from(([127, 0, n, 1], 0));
+            let other = Mallory::at(elsewhere, TransportConfig::default());
+            let session = async {
+                let mut stream = other.in_session(&net.ann).await;
+                assert!(answers_ping(&mut stream).await);
+                stream
+            };
+            let stream = tokio::time::timeout(SERVED_WITHIN, session)
+                .await
+                .expect("a newcomer from another host is served soon");
+            others.push((other, stream));
+        }
+        net.talks("among the crowd");
+        for (_, stream) in &mut others {
+            assert!(answers_ping(stream).await, "it keeps its session");
+        }
+    });
+    net.survives_within(&[], 96 * MIB);
+}
+
+#[test]
 fn one_identity_that_connects_repeatedly_has_one_session() {
     let net = TestNet::alone();
     net.attack(async |net: &TestNet| {
@@ -68,11 +109,11 @@ fn connections_that_never_send_hello_exclude_no_honest_peer() {
                 if let Ok(connection) = mallory.dial(&net.ann, &TestCert::of(mallory.key())).await {
                     silent.push(connection);
                 }
-                tokio::time::sleep(std::time::Duration::from_millis(15)).await;
+                tokio::time::sleep(Duration::from_millis(15)).await;
             }
         },
         || {
-            hobnob_tests::lab::pause(std::time::Duration::from_secs(2));
+            hobnob_tests::lab::pause(Duration::from_secs(2));
             let carl = Host::up(net.dir(), "carl");
             carl.tells(&net.ann.addr().to_string(), "may I come in?");
             net.talks("meanwhile");

@@ -64,6 +64,27 @@ impl<N: Ord + Copy, T: Ord + Copy> Places<N, T> {
         self.by_network.get(&network).map_or(0, BTreeSet::len)
     }
 
+    /// What would happen to a newcomer.
+    pub fn entrance(&self, network: N, protected: bool) -> Entrance<T> {
+        if self.holders.len() < self.max {
+            return Entrance::Free;
+        }
+        let Some(&(most, largest)) = self.sizes.last() else {
+            return Entrance::Full;
+        };
+        if !protected && most <= self.taken_by(network) + 1 {
+            return Entrance::Full;
+        }
+        let idlest = self.idlest_of(largest);
+        Entrance::Replaces(idlest.expect("a network with a size has a holder"))
+    }
+
+    /// The idlest unprotected holder of a network.
+    pub fn idlest_of(&self, network: N) -> Option<T> {
+        let (_, idlest) = self.by_network.get(&network)?.first()?;
+        Some(*idlest)
+    }
+
     /// Gives a newcomer a place, if it can have one. A replaced holder has no place any more.
     ///
     /// # Panics
@@ -74,22 +95,14 @@ impl<N: Ord + Copy, T: Ord + Copy> Places<N, T> {
             !self.holders.contains_key(&newcomer),
             "a newcomer has no place yet"
         );
-        if self.holders.len() < self.max {
+        let entrance = self.entrance(network, protected);
+        if let Entrance::Replaces(holder) = entrance {
+            self.leave(holder);
+        }
+        if entrance != Entrance::Full {
             self.add(newcomer, network, protected);
-            return Entrance::Free;
         }
-        let Some(&(most, largest)) = self.sizes.last() else {
-            return Entrance::Full;
-        };
-        if !protected && most <= self.taken_by(network) + 1 {
-            return Entrance::Full;
-        }
-        let &(_, idlest) = self.by_network[&largest]
-            .first()
-            .expect("a network with a size has a holder");
-        self.leave(idlest);
-        self.add(newcomer, network, protected);
-        Entrance::Replaces(idlest)
+        entrance
     }
 
     /// Notes that a holder is active: it is now the least idle of its network.
@@ -105,6 +118,13 @@ impl<N: Ord + Copy, T: Ord + Copy> Places<N, T> {
     /// Protects a holder, or ends its protection.
     pub fn protect(&mut self, holder: T, protected: bool) {
         if let Some(Holder { network, .. }) = self.remove(holder) {
+            self.add(holder, network, protected);
+        }
+    }
+
+    /// Notes that a holder has moved to another network.
+    pub fn relocate(&mut self, holder: T, network: N) {
+        if let Some(Holder { protected, .. }) = self.remove(holder) {
             self.add(holder, network, protected);
         }
     }
@@ -208,7 +228,7 @@ mod tests {
 
     /// An action on the places: its kind, the holder and its network.
     fn actions() -> impl Strategy<Value = Vec<(u8, u8, u8)>> {
-        prop::collection::vec((0u8..5, 0u8..20, 0u8..4), 0..200)
+        prop::collection::vec((0u8..6, 0u8..20, 0u8..4), 0..200)
     }
 
     proptest! {
@@ -234,6 +254,12 @@ mod tests {
                     }
                     2 => prop_assert_eq!(places.leave(holder), model.remove(&holder).is_some()),
                     3 => places.active(holder),
+                    4 => {
+                        places.relocate(holder, network);
+                        if let Some((home, _)) = model.get_mut(&holder) {
+                            *home = network;
+                        }
+                    }
                     _ => {
                         places.protect(holder, network % 2 == 0);
                         if let Some((_, protected)) = model.get_mut(&holder) {

@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use hobnob_protocol::PeerId;
 use hobnob_protocol::datagram::ChannelId;
+use hobnob_protocol::relay::Origin;
 
 pub(in crate::net) use self::early::Received;
 use self::early::{Early, same_place};
@@ -50,6 +51,7 @@ struct Table {
     relays: HashMap<RelayId, SocketAddr>,
     addrs: HashMap<(RelayId, PeerId), SocketAddr>,
     peers: HashMap<SocketAddr, (RelayId, PeerId)>,
+    origins: HashMap<SocketAddr, Origin>,
     out: HashMap<SocketAddr, RelayRoute>,
     in_by_channel: HashMap<ChannelId, RelayRoute>,
     traffic: HashMap<RelayId, Arc<Traffic>>,
@@ -128,6 +130,17 @@ impl Channels {
     /// The peer with this synthetic address, and its relay.
     pub fn peer_at(&self, addr: SocketAddr) -> Option<(RelayId, PeerId)> {
         self.read().peers.get(&addr).copied()
+    }
+
+    /// Where the peer with this synthetic address connects to its relay from.
+    pub fn origin(&self, addr: SocketAddr) -> Origin {
+        let plain = SocketAddr::new(addr.ip(), addr.port());
+        self.read().origins.get(&plain).copied().unwrap_or_default()
+    }
+
+    /// Notes where a peer connects to its relay from.
+    pub fn set_origin(&self, addr: SocketAddr, origin: Origin) {
+        self.write().origins.insert(addr, origin);
     }
 
     /// This node is connected with a relay. Early frames from there are kept from now on.
@@ -286,6 +299,7 @@ impl Table {
         if let Some((key, addr)) = idle {
             self.addrs.remove(&key);
             self.peers.remove(&addr);
+            self.origins.remove(&addr);
         }
     }
 }

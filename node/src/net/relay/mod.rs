@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::relay::{
-    FromRelay, Register, TOKEN_EXPORTER_LABEL, ToRelay, VERSION, Welcome, close, token_proof,
+    FromRelay, Origin, Register, TOKEN_EXPORTER_LABEL, ToRelay, VERSION, Welcome, close,
+    token_proof,
 };
 use hobnob_protocol::{HostPort, PeerId, RoomKey, RoomTag};
 use hobnob_transport::frames::{FrameBatch, FrameReader, ReceiveError};
@@ -189,11 +190,12 @@ impl RelayLink {
         }
     }
 
-    fn opened(&mut self, connected: &Connected, peer: PeerId, channel: ChannelId) {
+    fn opened(&mut self, connected: &Connected, peer: PeerId, channel: ChannelId, origin: Origin) {
         let relay = connected.connection.remote_address();
         let addr = self
             .channels
             .addr(self.config.relay, peer, || self.rng.draw());
+        self.channels.set_origin(addr, origin);
         self.channels.bind(addr, relay, channel);
     }
 
@@ -338,7 +340,7 @@ impl RelayLink {
                     liveness.heard();
                     match &frame {
                         FromRelay::Roster(changes) => roster = changes.version,
-                        FromRelay::Opened { peer, channel } => self.opened(&connected, *peer, *channel),
+                        FromRelay::Opened { peer, channel, origin } => self.opened(&connected, *peer, *channel, *origin),
                         FromRelay::Welcome(_)
                         | FromRelay::NotOpened { .. }
                         | FromRelay::Ended { .. }

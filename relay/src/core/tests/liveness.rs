@@ -196,7 +196,7 @@ fn a_full_relay_or_network_rejects_newcomers_and_keeps_its_peers() {
     let third = net.register_at(peer(3), "11.0.0.3:1", &[]);
     assert_eq!(net.end(third), Some(EndReason::NetworkFull(2)));
     net.register_at(peer(4), "11.0.1.1:1", &[]);
-    let fifth = net.register_at(peer(5), "11.0.2.1:1", &[]);
+    let fifth = net.register_at(peer(5), "11.0.1.9:1", &[]);
     assert_eq!(net.end(fifth).expect("ended").code(), close::FULL);
     let again = net.register_at(peer(1), "11.0.0.1:2", &[]);
     assert!(net.end(again).is_none() && net.end(ann).is_some());

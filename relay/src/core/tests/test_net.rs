@@ -39,7 +39,7 @@ impl Node {
                 assert!(self.welcome.replace(welcome).is_none(), "welcomed twice");
             }
             FromRelay::Roster(roster) => self.read(roster),
-            FromRelay::Opened { peer, channel } => drop(self.channels.insert(peer, channel)),
+            FromRelay::Opened { peer, channel, .. } => drop(self.channels.insert(peer, channel)),
             FromRelay::NotOpened { peer, why } => self.not_opened.push((peer, why)),
             FromRelay::Ended { channel, why } => {
                 let before = self.channels.len();

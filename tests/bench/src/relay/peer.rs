@@ -91,7 +91,7 @@ impl Control {
     async fn opened(&mut self, with: PeerId) -> anyhow::Result<ChannelId> {
         loop {
             match self.receive().await? {
-                FromRelay::Opened { peer, channel } if peer == with => return Ok(channel),
+                FromRelay::Opened { peer, channel, .. } if peer == with => return Ok(channel),
                 FromRelay::NotOpened { why, .. } => {
                     bail!("the relay refused to open a channel: {why:?}")
                 }
