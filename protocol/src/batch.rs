@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::body_hash::{BodyKey, Salts};
 use crate::codec::{self, CodecError, FRAME_MAX};
-use crate::entry::{EncodedEntry, Entry};
+use crate::entry::{Body, EncodedEntry, Entry};
 use crate::identity::{SecretKey, Signature};
 use crate::log::{EntryHash, LogName, Seq};
 use crate::ranges::Ranges;
@@ -214,12 +214,14 @@ impl CheckedBatch {
         }
     }
 
-    /// The same batch without the bodies of these entries. Hashes and signature stay valid.
+    /// The same batch without the bodies of these entries, apart from deletions, which are never
+    /// erased. Hashes and signature stay valid.
     pub fn erased(&self, seqs: &Ranges) -> Self {
         let key = BodyKey::of(&self.batch.name);
         let mut joined = Vec::with_capacity(self.batch.entries.len());
         for (seq, entry) in (self.first()..).zip(&self.entries) {
-            if seqs.contains(seq) {
+            let is_deletion = matches!(entry.entry.body, Body::Delete { .. });
+            if seqs.contains(seq) && !is_deletion {
                 let encoded = EncodedEntry::read_prefix(&entry.bytes);
                 let encoded = encoded.expect("the entries of a checked batch can be read");
                 joined.extend(encoded.erased(&key, seq));
@@ -306,7 +308,6 @@ fn signed_bytes(name: &LogName, last: Seq, head: &EntryHash) -> [u8; 96] {
 mod tests {
     use super::*;
     use crate::conversation::ConversationId;
-    use crate::entry::Body;
     use crate::log::LogId;
     use proptest::prelude::*;
 

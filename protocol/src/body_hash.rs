@@ -7,35 +7,10 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
-use crate::log::{LogName, Seq};
+use crate::log::{BodyHash, LogName, Seq};
 
 /// Random bytes that are hashed with a body. They are erased together with it.
 pub type Salt = [u8; 16];
-
-/// The hash of one body at one place.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct BodyHash([u8; 32]);
-
-impl BodyHash {
-    /// A hash from its 32 bytes.
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// The 32 bytes.
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for BodyHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, ..] = self.0;
-        write!(f, "{a:02x}{b:02x}{c:02x}{d:02x}")
-    }
-}
 
 /// Hashes the bodies of one log. Deriving it costs more than a hash, so it is made once for a
 /// batch.
@@ -56,7 +31,7 @@ impl BodyKey {
     pub fn hash(&self, seq: Seq, salt: &Salt, body: &[u8]) -> BodyHash {
         let mut hash = blake3::Hasher::new_keyed(&self.0);
         hash.update(&seq.to_le_bytes()).update(salt).update(body);
-        BodyHash(*hash.finalize().as_bytes())
+        BodyHash::from_bytes(*hash.finalize().as_bytes())
     }
 }
 

@@ -5,10 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::body_hash::{BodyHash, BodyKey, Salt};
+use crate::body_hash::{BodyKey, Salt};
 use crate::codec::{self, CodecError};
 use crate::header::{EXTENSIONS_BYTES_MAX, EntryRef, Extensions, Header, tag};
-use crate::log::{EntryHash, LogId, Seq};
+use crate::log::{BodyHash, EntryHash, LogId, Seq};
 use crate::offer::{Offer, OfferError};
 use crate::text::TEXT_BYTES_MAX;
 

@@ -93,12 +93,55 @@ pub struct AuthorHeads {
     /// The author.
     pub author: PeerId,
     /// Each log with the entries that the sender has.
-    pub logs: Vec<(LogId, Ranges)>,
+    pub logs: Vec<(LogId, Holding)>,
+}
+
+/// The entries of one log that a node has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holding {
+    /// The entries that are settled: the node had the body on disk once, or has the author's
+    /// deletion of it.
+    pub settled: Ranges,
+    /// Settled entries whose body the node can't send any more.
+    pub erased: Ranges,
+}
+
+impl From<Ranges> for Holding {
+    /// Entries that are all held with their bodies.
+    fn from(settled: Ranges) -> Self {
+        let erased = Ranges::new();
+        Self { settled, erased }
+    }
+}
+
+impl Holding {
+    /// The entries whose bodies the node can send.
+    pub fn servable(&self) -> Ranges {
+        self.settled.minus(&self.erased)
+    }
+
+    /// As much as fits a frame. If the second list is too long, its newest ranges remain. Then a
+    /// peer may ask in vain for the body of an older entry, once.
+    pub fn for_frame(&self) -> Self {
+        Self {
+            settled: self.settled.for_frame(),
+            erased: self.erased.for_frame(),
+        }
+    }
 }
 
 impl AuthorHeads {
-    /// Hash of a list of heads. Two replicas compare it to find differences with one frame.
+    /// Hash of a list of heads, without the lists of erased bodies. Two replicas compare it to find
+    /// differences with one frame.
     pub fn digest(all: &[AuthorHeads]) -> [u8; 32] {
+        let settled = |heads: &AuthorHeads| {
+            let logs = heads.logs.iter();
+            let logs: Vec<_> = logs
+                .map(|(log, held)| (*log, held.settled.clone()))
+                .collect();
+            (heads.author, logs)
+        };
+        let all: Vec<_> = all.iter().map(settled).collect();
         blake3::derive_key("hobnob 1 heads digest", &codec::encode(&all))
     }
 }
@@ -140,7 +183,7 @@ pub enum Frame {
     Batch(Batch),
     /// The entries of a log that the sender has on disk. It is the receipt, and it announces
     /// entries that the receiver can request.
-    Have(LogName, Ranges),
+    Have(LogName, Holding),
     /// Requests the entries of a log in a range.
     Want {
         /// The log.
@@ -211,6 +254,9 @@ mod kind {
 /// Memory that decoding a small frame may claim. The length of the frame bounds the others.
 const SMALL: usize = 2 * 1024;
 
+/// Memory that decoding a Have may claim: two full lists of ranges.
+const HAVE_MEMORY_MAX: usize = 4 * 1024;
+
 impl Frame {
     /// Encodes kind and body, without the length. The same bytes can be sent on many sessions.
     pub fn encode(&self) -> Bytes {
@@ -231,7 +277,7 @@ impl Frame {
                 authors,
             } => (kind::HEADS, codec::encode(&(conversation, more, authors))),
             Frame::Batch(batch) => (kind::BATCH, batch.encode()),
-            Frame::Have(name, ranges) => (kind::HAVE, codec::encode(&(name, ranges.for_frame()))),
+            Frame::Have(name, held) => (kind::HAVE, codec::encode(&(name, held.for_frame()))),
             Frame::Want { name, from, to } => (kind::WANT, codec::encode(&(name, from, to))),
             Frame::Prune(conversation, author) => {
                 (kind::PRUNE, codec::encode(&(conversation, author)))
@@ -284,8 +330,8 @@ impl Frame {
             }
             kind::BATCH => Frame::Batch(Batch::decode(body)?),
             kind::HAVE => {
-                let (name, ranges) = codec::decode::<_, SMALL>(body)?;
-                Frame::Have(name, ranges)
+                let (name, held) = codec::decode::<_, HAVE_MEMORY_MAX>(body)?;
+                Frame::Have(name, held)
             }
             kind::WANT => {
                 let (name, from, to) = codec::decode::<_, SMALL>(body)?;
@@ -371,8 +417,18 @@ mod tests {
             (Frame::Ping(5), vec![2, 5]),
             (Frame::Pong(300), vec![3, 251, 0x2c, 0x01]),
             (
-                Frame::Have(name(), Ranges::span(1, 9)),
-                [vec![19], name_bytes.clone(), vec![1, 1, 9]].concat(),
+                Frame::Have(name(), Ranges::span(1, 9).into()),
+                [vec![19], name_bytes.clone(), vec![1, 1, 9, 0]].concat(),
+            ),
+            (
+                Frame::Have(
+                    name(),
+                    Holding {
+                        settled: Ranges::span(1, 9),
+                        erased: Ranges::span(3, 4),
+                    },
+                ),
+                [vec![19], name_bytes.clone(), vec![1, 1, 9, 1, 3, 4]].concat(),
             ),
             (
                 Frame::Want {
@@ -469,7 +525,7 @@ mod tests {
             more: true,
             authors: vec![AuthorHeads {
                 author: name().author,
-                logs: vec![(LogId(1), Ranges::span(1, 5))],
+                logs: vec![(LogId(1), Ranges::span(1, 5).into())],
             }],
         });
     }
@@ -488,6 +544,33 @@ mod tests {
         assert!(matches!(
             Frame::decode(&Bytes::from_static(&[2, 5, 5])),
             Err(FrameError::Body { kind: 2, .. })
+        ));
+    }
+
+    #[test]
+    fn erased_bodies_do_not_change_a_digest() {
+        let heads = |erased| {
+            let settled = Ranges::span(1, 5);
+            vec![AuthorHeads {
+                author: name().author,
+                logs: vec![(LogId(1), Holding { settled, erased })],
+            }]
+        };
+        let whole = AuthorHeads::digest(&heads(Ranges::new()));
+        assert_eq!(whole, AuthorHeads::digest(&heads(Ranges::span(2, 3))));
+        assert_ne!(whole, AuthorHeads::digest(&[]));
+    }
+
+    #[test]
+    fn the_longest_have_fits_its_limit() {
+        let mut ranges = Ranges::new();
+        (1..=64).for_each(|n| ranges.insert(n * 1_000_000_000_000, n * 1_000_000_000_000));
+        round_trips(&Frame::Have(
+            name(),
+            Holding {
+                settled: ranges.clone(),
+                erased: ranges,
+            },
         ));
     }
 

@@ -30,13 +30,13 @@ pub mod text;
 mod words;
 
 pub use batch::{Batch, BatchError, CheckedBatch};
-pub use body_hash::{BodyHash, BodyKey, Salts};
+pub use body_hash::{BodyKey, Salts};
 pub use conversation::{ConversationId, RoomName};
 pub use entry::{Body, Entry};
-pub use frame::{Frame, FrameError, Hello};
+pub use frame::{Frame, FrameError, Hello, Holding};
 pub use header::{EntryRef, Extensions};
 pub use identity::{PeerId, SecretKey, Signature};
-pub use log::{EntryHash, LogId, LogName, Seq};
+pub use log::{BodyHash, EntryHash, LogId, LogName, Seq};
 pub use offer::{ContentHash, Offer, OfferId, OfferWord};
 pub use ranges::Ranges;
 pub use room_key::{RoomKey, RoomKind, RoomProof, RoomTag};

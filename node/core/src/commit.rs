@@ -56,7 +56,29 @@ pub enum Op {
         audience: AudienceId,
         /// This node's wall clock, in milliseconds since the Unix epoch.
         received_at_ms: u64,
+        /// Of these entries, those that their author has deleted. The batch holds them without
+        /// their bodies.
+        deleted: Ranges,
     },
+    /// Adds the bodies of entries that are held without them. The bodies must match their hashes.
+    Fill {
+        /// A checked batch that contains the entries with their bodies.
+        batch: Arc<CheckedBatch>,
+        /// The entries.
+        seqs: Ranges,
+    },
+    /// Erases the bodies of entries that are held. Deletions are never erased.
+    Erase {
+        /// The log.
+        name: LogName,
+        /// The entries.
+        seqs: Ranges,
+        /// Whether the author deleted them. Otherwise the user of this node erased them here.
+        by_author: bool,
+    },
+    /// The author has deleted an entry that is not held. It must be erased when it arrives: then an
+    /// append names it as deleted.
+    AwaitDeleted(LogName, Seq),
     /// A new audience of an open room, or one that has grown. Precedes the first entry that names
     /// it.
     Audience(AudienceRecord),
@@ -230,6 +252,11 @@ pub struct LogRecord {
     /// The hashes at the other edges of the entries held: at the last entry of each range, and
     /// before its first one.
     pub edges: Vec<(Seq, EntryHash)>,
+    /// Of the entries held, those whose body is erased, and was here or was deleted by its author.
+    pub erased: Ranges,
+    /// Of the entries held, those that arrived without a body and whose author has not deleted
+    /// them.
+    pub unsettled: Ranges,
 }
 
 /// Everything that the replica needs when a node starts.
@@ -254,4 +281,6 @@ pub struct Loaded {
     pub alive: Option<Alive>,
     /// The messages of strangers.
     pub requests: Vec<RequestRecord>,
+    /// Entries that their author has deleted and that are not held.
+    pub awaited_deleted: Vec<(LogName, Seq)>,
 }

@@ -17,7 +17,8 @@ use hobnob_core::replica::LAMPORT_AHEAD_MAX;
 
 use super::KnownPeer;
 use super::chain;
-use super::columns::{self, EntryId, SEQ_MAX, number};
+use super::columns::{self, BodyState, EntryId, SEQ_MAX, number};
+use super::erase;
 use super::error::Fault;
 use super::index;
 use super::offers;
@@ -77,6 +78,8 @@ struct Part<'a> {
     to: Seq,
     audience: AudienceId,
     received_at_ms: u64,
+    /// Of these entries, those that their author has deleted.
+    deleted: &'a Ranges,
 }
 
 impl Apply<'_> {
@@ -90,13 +93,36 @@ impl Apply<'_> {
                 to,
                 audience,
                 received_at_ms,
+                deleted,
             } => self.append(&Part {
                 batch,
                 from: *from,
                 to: *to,
                 audience: *audience,
                 received_at_ms: *received_at_ms,
+                deleted,
             }),
+            Op::Fill { batch, seqs } => {
+                let (log, arrived) = (self.log(&batch.batch.name)?.ordinal, self.arrived()?);
+                let arrived = erase::fill(self.conn, log, batch, seqs, arrived)?;
+                self.known.arrived = Some(arrived);
+                Ok(())
+            }
+            Op::Erase {
+                name,
+                seqs,
+                by_author,
+            } => {
+                let log = self.log(name)?.ordinal;
+                erase::erase(self.conn, name, log, seqs, *by_author)
+            }
+            Op::AwaitDeleted(name, seq) => {
+                let log = self.log(name)?.ordinal;
+                self.run(
+                    "INSERT OR IGNORE INTO awaited (log, seq) VALUES (?1, ?2)",
+                    params![log, number(*seq)],
+                )
+            }
             Op::Audience(record) => self.put_audience(record),
             Op::Lingerers(conversation, lingerers) => self.put_lingerers(*conversation, lingerers),
             Op::Acked { name, peer, ranges } => self.put_acked(name, *peer, ranges),
@@ -132,11 +158,18 @@ impl Apply<'_> {
         )
     }
 
+    /// Forgets a known peer.
+    pub(super) fn forget_peer(&mut self, peer: PeerId) -> Result<(), Fault> {
+        self.run("DELETE FROM peers WHERE peer = ?1", [peer.as_bytes()])
+    }
+
     /// Stores the state of an offer.
     pub(super) fn put_offer(&mut self, offer: &OfferId, record: &OfferRecord) -> Result<(), Fault> {
         let id = EntryId::new(self.log(&offer.name)?.ordinal, offer.seq)?;
         self.run(
-            "INSERT OR REPLACE INTO offers (id, state, place, why) VALUES (?1, ?2, ?3, ?4)",
+            // An erased offer has no state: its name and the place of its content must not come back.
+            "INSERT OR REPLACE INTO offers (id, state, place, why)
+             SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM entries WHERE id = ?1 AND state = 0)",
             params![id.0, record.state.code(), record.place, record.why],
         )
     }
@@ -331,8 +364,8 @@ impl Apply<'_> {
 
     fn put_entries(&mut self, log: LogRow, part: &Part<'_>) -> Result<(), Fault> {
         let mut insert = self.conn.prepare_cached(
-            "INSERT INTO entries (id, conversation, lamport, received_at_ms, hash, signature, bytes, arrival)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO entries (id, conversation, lamport, received_at_ms, hash, signature, bytes, arrival, state)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?;
         let mut arrived = self.arrived()?;
         let received_at_ms = number(part.received_at_ms);
@@ -346,9 +379,16 @@ impl Apply<'_> {
             let signature = sealed.then_some(part.batch.batch.signature.as_bytes());
             let id = EntryId::new(log.ordinal, seq)?;
             let lamport = number(kept.entry.lamport);
-            if matches!(kept.entry.body, Body::Offer(_)) {
-                offers::note(self.conn, id)?;
-            }
+            let state = match kept.entry.body {
+                Body::Delete { .. } => BodyState::NotShown,
+                Body::Erased { .. } if part.deleted.contains(seq) => BodyState::Deleted,
+                Body::Erased { .. } => BodyState::Missing,
+                Body::Offer(_) => {
+                    offers::note(self.conn, id)?;
+                    BodyState::Shown
+                }
+                Body::Text(_) | Body::App { .. } | Body::Unknown { .. } => BodyState::Shown,
+            };
             arrived += 1;
             let bytes = kept.bytes.as_ref();
             insert.execute(params![
@@ -359,8 +399,16 @@ impl Apply<'_> {
                 hash,
                 signature,
                 bytes,
-                arrived
+                arrived,
+                state.code()
             ])?;
+        }
+        for (first, last) in part.deleted.iter() {
+            let arrived = params![log.ordinal, number(first), number(last)];
+            self.run(
+                "DELETE FROM awaited WHERE log = ?1 AND seq BETWEEN ?2 AND ?3",
+                arrived,
+            )?;
         }
         self.known.arrived = Some(arrived);
         let highest = part
@@ -496,13 +544,14 @@ impl Apply<'_> {
             self.begin_run(log, below, run.audience)?;
         }
         self.known.logs.remove(name);
+        // The index needs the texts to remove them.
+        index::trim(self.conn, log, below)?;
         let (first_gone, last_gone) = (EntryId::new(log, 0)?, EntryId::new(log, last_gone)?);
         self.run(
             "DELETE FROM entries WHERE id BETWEEN ?1 AND ?2",
             params![first_gone.0, last_gone.0],
         )?;
-        offers::trim(self.conn, first_gone, last_gone)?;
-        index::trim(self.conn, log, below)
+        offers::trim(self.conn, first_gone, last_gone)
     }
 
     /// The row of a log. Creates it for the first entry.

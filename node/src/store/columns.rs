@@ -39,9 +39,50 @@ impl EntryId {
         Ok(Self((ordinal << SEQ_BITS) | number(seq)))
     }
 
+    /// The ordinal of the log.
+    pub(super) fn log(self) -> i64 {
+        self.0 >> SEQ_BITS
+    }
+
     /// The number of the entry in its log.
     pub(super) fn seq(self) -> Seq {
         self.0.cast_unsigned() & SEQ_MAX
+    }
+}
+
+/// What the store holds of an entry's body: the column `state`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BodyState {
+    /// The body, for the user to see.
+    Shown = 0,
+    /// The user or the retention erased it here. The entry is not shown any more.
+    ErasedHere = 1,
+    /// It has not arrived. The entry is shown as a placeholder.
+    Missing = 2,
+    /// Its author deleted it. The entry is shown as a placeholder.
+    Deleted = 3,
+    /// The body of an entry that is not shown, such as a deletion.
+    NotShown = 4,
+}
+
+impl BodyState {
+    /// The value of the column.
+    pub(super) fn code(self) -> i64 {
+        self as i64
+    }
+
+    /// Reads the column.
+    pub(super) fn read(row: &Row<'_>, column: usize) -> Result<Self, Fault> {
+        let all = [
+            Self::Shown,
+            Self::ErasedHere,
+            Self::Missing,
+            Self::Deleted,
+            Self::NotShown,
+        ];
+        let code: i64 = row.get(column)?;
+        let known = all.into_iter().find(|state| state.code() == code);
+        known.ok_or_else(|| Fault::Damaged(format!("a body in state {code}")))
     }
 }
 
@@ -100,6 +141,12 @@ pub(super) fn log_name(row: &Row<'_>, column: usize) -> Result<LogName, Fault> {
         author: peer(row, column + 1)?,
         log: LogId(log.cast_unsigned()),
     })
+}
+
+/// A blob.
+pub(super) fn bytes<'a>(row: &'a Row<'_>, column: usize) -> Result<&'a [u8], Fault> {
+    let bytes = row.get_ref(column)?.as_blob();
+    bytes.map_err(|error| Fault::Damaged(error.to_string()))
 }
 
 /// An entry from its bytes.

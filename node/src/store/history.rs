@@ -1,16 +1,21 @@
 //! Reads messages for users: history, search and single entries.
 
-use hobnob_protocol::{ConversationId, Entry, LogId, LogName, Seq};
+use std::collections::BTreeMap;
+
+use hobnob_protocol::{ConversationId, Entry, LogId, LogName, Ranges, Seq};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::chain;
-use super::columns::{self, EntryId, SEQ_BITS, SEQ_MAX, number};
+use super::columns::{self, BodyState, EntryId, SEQ_BITS, SEQ_MAX, number};
 use super::error::Fault;
 use super::index;
 
 /// Maximum number of rows in one answer. Use [`HistoryRequest::before`] for older ones.
 pub const HISTORY_ROWS_MAX: usize = 10_000;
+
+/// Maximum number of entries in one answer of [`older_than`].
+const OLDER_MAX: usize = 10_000;
 
 /// Which entries to read.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +51,9 @@ pub struct HistoryRow {
     pub entry: Entry,
     /// This node's clock when it received or wrote the entry, in milliseconds since the Unix epoch.
     pub received_at_ms: u64,
+    /// Whether the author deleted the entry. Otherwise an entry without a body has not arrived
+    /// completely.
+    pub deleted: bool,
 }
 
 /// The newest (or oldest) rows that match the request, oldest first.
@@ -101,10 +109,33 @@ pub(super) fn message(
     Ok(collect(statement.query([position.id])?)?.pop())
 }
 
+/// The entries of a conversation that have a body and that arrived before this time. At most
+/// [`OLDER_MAX`]: the caller erases them and asks again.
+pub(super) fn older_than(
+    conn: &Connection,
+    conversation: ConversationId,
+    before_ms: u64,
+) -> Result<BTreeMap<LogName, Ranges>, Fault> {
+    let sql = format!(
+        "SELECT c.id, l.author, l.log, e.id FROM entries e {JOINS}
+         WHERE c.id = ?1 AND e.conversation = c.ordinal AND e.state = 0 AND e.received_at_ms < ?2
+         ORDER BY e.id LIMIT {OLDER_MAX}"
+    );
+    let mut statement = conn.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![conversation.as_bytes(), number(before_ms)])?;
+    let mut found: BTreeMap<LogName, Ranges> = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let seq = EntryId(row.get(3)?).seq();
+        let of_log = found.entry(columns::log_name(row, 0)?).or_default();
+        of_log.insert(seq, seq);
+    }
+    Ok(found)
+}
+
 // Statements of the store contain this number.
 const _: () = assert!(SEQ_BITS == 40);
 
-pub(super) const COLUMNS: &str = "e.id, e.received_at_ms, e.bytes, c.id, l.author, l.log";
+pub(super) const COLUMNS: &str = "e.id, e.received_at_ms, e.bytes, c.id, l.author, l.log, e.state";
 
 /// CROSS JOIN makes SQLite start at the index that has the order.
 pub(super) const JOINS: &str = "CROSS JOIN logs l ON l.ordinal = e.id >> 40 CROSS JOIN conversations c ON c.ordinal = l.conversation";
@@ -127,6 +158,7 @@ pub(super) fn history_row(row: &Row<'_>) -> Result<HistoryRow, Fault> {
         seq: EntryId(row.get(0)?).seq(),
         entry: columns::entry(bytes)?,
         received_at_ms: columns::count(row, 1)?,
+        deleted: BodyState::read(row, 6)? == BodyState::Deleted,
     })
 }
 
@@ -186,6 +218,14 @@ impl Query {
         };
         let search = request.search.as_deref().and_then(index::query_of);
         let mut query = Self::along(within, search);
+        // A program that reads in arrival order gets a message when its body arrives. A page of one
+        // conversation has placeholders.
+        let states = if within.is_some() {
+            " AND e.state IN (0, 2, 3)"
+        } else {
+            " AND e.state = 0"
+        };
+        query.add(states, []);
         if let Some(since_ms) = request.since_ms {
             query.add(" AND e.received_at_ms >= ?", [number(since_ms).into()]);
         }

@@ -35,11 +35,54 @@ pub(super) fn take_in(conn: &mut Connection, log: i64, most: usize) -> Result<us
 /// Deletes the entries of a log below this number from the index.
 pub(super) fn trim(conn: &Connection, log: i64, below: Seq) -> Result<(), Fault> {
     let mut seen = ranges(conn, SEEN, log)?;
-    let (first, last) = (EntryId::new(log, 0)?.0, EntryId::new(log, below - 1)?.0);
-    conn.prepare_cached("DELETE FROM words WHERE rowid BETWEEN ?1 AND ?2")?
-        .execute([first, last])?;
+    let indexed = seen.intersect(&Ranges::span(1, below - 1));
+    for (first, last) in indexed.iter() {
+        let mut query =
+            conn.prepare_cached("SELECT id, bytes FROM entries WHERE id BETWEEN ?1 AND ?2")?;
+        let mut rows = query.query([EntryId::new(log, first)?.0, EntryId::new(log, last)?.0])?;
+        while let Some(row) = rows.next()? {
+            remove_words(conn, row.get(0)?, columns::bytes(row, 1)?)?;
+        }
+    }
     seen.remove(1, below - 1);
     write_seen(conn, log, &seen)
+}
+
+/// Whether the index has been updated with this entry.
+pub(super) fn has_seen(conn: &Connection, log: i64, seq: Seq) -> Result<bool, Fault> {
+    let mut query = conn.prepare_cached(
+        "SELECT count(*) FROM indexed WHERE log = ?1 AND first <= ?2 AND last >= ?2",
+    )?;
+    let count: i64 = query.query_row(params![log, number(seq)], |row| row.get(0))?;
+    Ok(count > 0)
+}
+
+/// Deletes an entry from the index. The index does not store texts: it finds the words to remove in
+/// the text that it is given.
+pub(super) fn remove_words(conn: &Connection, id: i64, bytes: &[u8]) -> Result<(), Fault> {
+    if let Some(text) = text_of(bytes)? {
+        conn.prepare_cached("INSERT INTO words (words, rowid, text) VALUES ('delete', ?1, ?2)")?
+            .execute(params![id, text])?;
+    }
+    Ok(())
+}
+
+/// Adds an entry to the index.
+pub(super) fn add_words(conn: &Connection, id: i64, bytes: &[u8]) -> Result<(), Fault> {
+    if let Some(text) = text_of(bytes)? {
+        conn.prepare_cached("INSERT INTO words (rowid, text) VALUES (?1, ?2)")?
+            .execute(params![id, text])?;
+    }
+    Ok(())
+}
+
+/// The text of an entry that can be searched.
+fn text_of(bytes: &[u8]) -> Result<Option<String>, Fault> {
+    Ok(match columns::entry(bytes)?.body {
+        Body::Text(text) => Some(text),
+        Body::Offer(offer) => Some(offer.name),
+        Body::App { .. } | Body::Delete { .. } | Body::Erased { .. } | Body::Unknown { .. } => None,
+    })
 }
 
 /// An FTS5 query for what a user typed: all words, of which the last may be the start of a word. The
@@ -83,20 +126,9 @@ fn last_within(first: Seq, last: Seq, room: usize) -> Option<Seq> {
 fn take_stretch(conn: &Connection, log: i64, first: Seq, last: Seq) -> Result<(), Fault> {
     let mut query =
         conn.prepare_cached("SELECT id, bytes FROM entries WHERE id BETWEEN ?1 AND ?2")?;
-    let mut insert = conn.prepare_cached("INSERT INTO words (rowid, text) VALUES (?1, ?2)")?;
     let mut rows = query.query([EntryId::new(log, first)?.0, EntryId::new(log, last)?.0])?;
     while let Some(row) = rows.next()? {
-        let bytes = row
-            .get_ref(1)?
-            .as_blob()
-            .map_err(|error| Fault::Damaged(error.to_string()))?;
-        match columns::entry(bytes)?.body {
-            Body::Text(text) => insert.execute(params![row.get::<_, i64>(0)?, text])?,
-            Body::Offer(offer) => insert.execute(params![row.get::<_, i64>(0)?, offer.name])?,
-            Body::App { .. } | Body::Delete { .. } | Body::Erased { .. } | Body::Unknown { .. } => {
-                continue;
-            }
-        };
+        add_words(conn, row.get(0)?, columns::bytes(row, 1)?)?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hobnob_protocol::{ConversationId, EntryHash, Nickname, PeerId, Seq};
+use hobnob_protocol::{ConversationId, EntryHash, Nickname, PeerId, Ranges, Seq};
 use rusqlite::{Connection, Row, params};
 
 use hobnob_core::commit::{
@@ -12,7 +12,7 @@ use hobnob_core::commit::{
 use hobnob_core::policy::PeerPolicy;
 use hobnob_core::source_network::SourceNetwork;
 
-use super::columns::{self, count, number};
+use super::columns::{self, BodyState, EntryId, count, number};
 use super::error::Fault;
 use super::{KnownPeer, PEERS_MAX};
 
@@ -35,6 +35,12 @@ pub(super) fn loaded(conn: &Connection, audiences_since_ms: u64) -> Result<Loade
                 let ranges: Vec<u8> = row.get(4)?;
                 Ok((columns::log_name(row, 0)?, columns::peer(row, 3)?, columns::ranges_from_blob(&ranges)?))
             },
+        )?,
+        awaited_deleted: all(
+            conn,
+            "SELECT c.id, l.author, l.log, a.seq FROM awaited a
+             JOIN logs l ON l.ordinal = a.log JOIN conversations c ON c.ordinal = l.conversation ORDER BY a.log, a.seq",
+            |row| Ok((columns::log_name(row, 0)?, count(row, 3)?)),
         )?,
         alive: only(conn, "SELECT at_ms FROM alive", |row| Ok(Alive { at_ms: count(row, 0)? }))?,
         requests: all(conn, "SELECT peer, network, entries, bytes FROM requests", |row| {
@@ -129,6 +135,19 @@ fn logs(conn: &Connection) -> Result<Vec<LogRecord>, Fault> {
     })? {
         edges.entry(log).or_default().push(edge);
     }
+    let mut without_body: BTreeMap<i64, (Ranges, Ranges)> = BTreeMap::new();
+    let sql = "SELECT id, state FROM entries INDEXED BY entries_changed WHERE state > 0 AND state < 4 ORDER BY id";
+    for (id, state) in all(conn, sql, |row| {
+        Ok((EntryId(row.get(0)?), BodyState::read(row, 1)?))
+    })? {
+        let (erased, missing) = without_body.entry(id.log()).or_default();
+        let seqs = if state == BodyState::Missing {
+            missing
+        } else {
+            erased
+        };
+        seqs.insert(id.seq(), id.seq());
+    }
     // The last entry of a log ends a range, and the end of a range always has a hash.
     let sql = "SELECT c.id, l.author, l.log, l.ordinal, e.hash, h.last
                FROM (SELECT log, max(last) AS last FROM held GROUP BY log) h
@@ -136,12 +155,15 @@ fn logs(conn: &Connection) -> Result<Vec<LogRecord>, Fault> {
                JOIN entries e ON e.id = (h.log << 40 | h.last) WHERE e.hash IS NOT NULL ORDER BY l.ordinal";
     let logs = all(conn, sql, |row| {
         let ordinal: i64 = row.get(3)?;
+        let (erased, unsettled) = without_body.remove(&ordinal).unwrap_or_default();
         Ok(LogRecord {
             name: columns::log_name(row, 0)?,
             ordinal: count(row, 3)?,
             runs: runs.remove(&ordinal).unwrap_or_default(),
             head: (count(row, 5)?, columns::hash(row, 4)?),
             edges: edges.remove(&ordinal).unwrap_or_default(),
+            erased,
+            unsettled,
         })
     })?;
     // A log that is left over has lost its row or its last hash.

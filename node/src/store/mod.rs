@@ -12,6 +12,7 @@ mod apply;
 mod batches;
 mod chain;
 mod columns;
+mod erase;
 mod error;
 mod history;
 mod index;
@@ -32,7 +33,7 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
-use hobnob_protocol::{Batch, LogId, LogName, OfferId, PeerId, Seq};
+use hobnob_protocol::{Batch, ConversationId, LogId, LogName, OfferId, PeerId, Ranges, Seq};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
@@ -206,6 +207,11 @@ impl Store {
         self.write(Job::Peer(known));
     }
 
+    /// Forgets a peer's name and addresses.
+    pub fn forget_peer(&self, peer: PeerId) {
+        self.write(Job::ForgetPeer(peer));
+    }
+
     /// Stores the user's policy about a peer. Replaces the earlier policy. The answer arrives once it
     /// is on disk.
     pub fn set_policy(&self, peer: PeerId, policy: PeerPolicy) -> Pending<()> {
@@ -216,6 +222,28 @@ impl Store {
             answer,
         });
         pending
+    }
+
+    /// Removes what was erased from all files of the database. The answer arrives once no file
+    /// contains it any more.
+    pub fn scrub(&self) -> Pending<()> {
+        let (answer, pending) = oneshot::channel();
+        self.write(Job::Truncate(answer));
+        pending
+    }
+
+    /// The entries with a body that this node received or wrote before this time, in milliseconds
+    /// since the Unix epoch.
+    pub fn older_than(
+        &self,
+        conversation: ConversationId,
+        before_ms: u64,
+    ) -> Pending<BTreeMap<LogName, Ranges>> {
+        ask(&self.queues().history, |answer| PageRequest::Older {
+            conversation,
+            before_ms,
+            answer,
+        })
     }
 
     /// Reads batches that cover the entries `from..=to`, up to the first gap, and up to about
@@ -365,6 +393,8 @@ fn open_for_writing(path: &Path) -> Result<Connection, Fault> {
         )));
     }
     conn.pragma_update(None, "synchronous", "full")?;
+    // Erased texts are overwritten. Without this, they stay in free parts of the file.
+    conn.pragma_update(None, "secure_delete", true)?;
     conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
     conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     conn.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;

@@ -63,7 +63,7 @@ pub(super) fn read(conn: &Connection, which: WhichOffers) -> Result<Vec<OfferRow
     };
     let sql = format!(
         "SELECT {COLUMNS}, o.state, o.place, o.why FROM offers o CROSS JOIN entries e ON e.id = o.id {JOINS}
-         WHERE {condition} ORDER BY e.received_at_ms DESC, e.id DESC LIMIT {OFFERS_MAX}"
+         WHERE e.state = 0 AND {condition} ORDER BY e.received_at_ms DESC, e.id DESC LIMIT {OFFERS_MAX}"
     );
     let mut statement = conn.prepare_cached(&sql)?;
     let mut rows = statement.query(params_from_iter(values))?;
@@ -76,19 +76,20 @@ pub(super) fn read(conn: &Connection, which: WhichOffers) -> Result<Vec<OfferRow
 }
 
 fn offer_row(row: &Row<'_>) -> Result<OfferRow, Fault> {
-    let state: i64 = row.get(6)?;
+    let state: i64 = row.get(7)?;
     let state = OfferState::of_code(state)
         .ok_or_else(|| Fault::Damaged(format!("an offer in state {state}")))?;
     let record = OfferRecord {
         state,
-        place: row.get(7)?,
-        why: row.get(8)?,
+        place: row.get(8)?,
+        why: row.get(9)?,
     };
     let HistoryRow {
         name,
         seq,
         entry,
         received_at_ms,
+        ..
     } = history::history_row(row)?;
     let Body::Offer(offer) = entry.body else {
         return Err(Fault::Damaged(format!(

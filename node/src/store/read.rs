@@ -1,10 +1,11 @@
 //! The reader threads. Each has a read-only connection and never waits for the writer.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 
-use hobnob_protocol::{Batch, LogId, LogName, Seq};
+use hobnob_protocol::{Batch, ConversationId, LogId, LogName, Ranges, Seq};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
@@ -40,6 +41,11 @@ pub(super) enum PageRequest {
         seq: Seq,
         answer: Answer<Option<HistoryRow>>,
     },
+    Older {
+        conversation: ConversationId,
+        before_ms: u64,
+        answer: Answer<BTreeMap<LogName, Ranges>>,
+    },
     Offers {
         which: WhichOffers,
         answer: Answer<Vec<OfferRow>>,
@@ -55,6 +61,7 @@ impl PageRequest {
                 give(answer, Err(error))
             }
             PageRequest::Message { answer, .. } => give(answer, Err(error)),
+            PageRequest::Older { answer, .. } => give(answer, Err(error)),
             PageRequest::Offers { answer, .. } => give(answer, Err(error)),
         }
     }
@@ -126,6 +133,14 @@ impl Reader {
             PageRequest::Message { log, seq, answer } => {
                 give(answer, self.read(|conn| history::message(conn, log, seq)))
             }
+            PageRequest::Older {
+                conversation,
+                before_ms,
+                answer,
+            } => give(
+                answer,
+                self.read(|conn| history::older_than(conn, conversation, before_ms)),
+            ),
             PageRequest::Offers { which, answer } => {
                 give(answer, self.read(|conn| offers::read(conn, which)))
             }

@@ -17,6 +17,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration::Sql(V7),
     Migration::Sql(V8),
     Migration::Sql(V9),
+    Migration::Sql(V10),
 ];
 
 /// Turns a database into one of the next version.
@@ -173,9 +174,25 @@ ALTER TABLE conversations RENAME COLUMN open TO kind;
 UPDATE conversations SET kind = room IS NOT NULL AND NOT kind;
 ";
 
+/// Bodies can be erased.
+///
+/// - `entries.state` is [`super::columns::BodyState`].
+/// - `awaited` has the entries that their author has deleted and that are not held.
+/// - `words` can delete: a contentless table that is given the deleted text leaves nothing of it
+///   behind, if `secure-delete` is on.
+const V10: &str = "
+ALTER TABLE entries ADD COLUMN state INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX entries_changed ON entries (state) WHERE state > 0;
+CREATE TABLE awaited (log INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (log, seq)) WITHOUT ROWID;
+DROP TABLE words;
+CREATE VIRTUAL TABLE words USING fts5 (text, content = '');
+INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
+DELETE FROM indexed;
+";
+
 /// The tables that are checked at each start. All others depend on them, and they are small. Damage
 /// in other tables is detected when they are read: entries are checked against their hashes.
-const CHECKED: [&str; 9] = [
+const CHECKED: [&str; 10] = [
     "conversations",
     "logs",
     "runs",
@@ -185,6 +202,7 @@ const CHECKED: [&str; 9] = [
     "acked",
     "policies",
     "requests",
+    "awaited",
 ];
 
 /// Rejects a database that `migrations` can't migrate. Changes nothing.

@@ -27,12 +27,15 @@ pub(super) enum Job {
         value: String,
     },
     Peer(KnownPeer),
+    ForgetPeer(PeerId),
     Offer(OfferId, OfferRecord, Answer<()>),
     PeerPolicy {
         peer: PeerId,
         policy: PeerPolicy,
         answer: Answer<()>,
     },
+    /// Removes everything that was erased from the write-ahead log.
+    Truncate(Answer<()>),
     /// A search. The writer passes it to the reader once the index has all earlier commits.
     Search(PageRequest),
     /// Limits the database to this many pages. Tests fill a disk with it.
@@ -72,6 +75,7 @@ pub(super) struct Writer<F> {
 struct Group {
     writes: Vec<Job>,
     searches: Vec<PageRequest>,
+    truncations: Vec<Answer<()>>,
     bytes: usize,
     entries: usize,
 }
@@ -165,13 +169,36 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
             match job {
                 Job::Commit(commit) => (self.on_done)(commit.id, result),
                 Job::Offer(_, _, answer) | Job::PeerPolicy { answer, .. } => give(answer, result),
-                Job::Setting { .. } | Job::Peer(_) | Job::Search(_) => note_failure(result),
+                Job::Setting { .. }
+                | Job::Peer(_)
+                | Job::ForgetPeer(_)
+                | Job::Search(_)
+                | Job::Truncate(_) => {
+                    note_failure(result);
+                }
                 #[cfg(test)]
                 Job::Pages(_) => note_failure(result),
             }
         }
+        for answer in group.truncations {
+            give(answer, self.truncate());
+        }
         self.searches.extend(group.searches);
         self.answer_searches();
+    }
+
+    /// Moves the write-ahead log into the database and cuts it to nothing. The log holds older
+    /// copies of pages, and so the texts that were erased.
+    fn truncate(&self) -> Result<(), StoreError> {
+        let busy: rusqlite::Result<i64> =
+            self.conn
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        match busy.map_err(|error| Fault::from(error).at(&self.file))? {
+            0 => Ok(()),
+            _ => Err(StoreError::InUse {
+                file: self.file.clone(),
+            }),
+        }
     }
 
     /// Writes all jobs in one transaction. If a commit is wrong, it starts again with a savepoint for
@@ -312,6 +339,10 @@ impl Group {
             self.searches.push(ask);
             return;
         }
+        if let Job::Truncate(answer) = job {
+            self.truncations.push(answer);
+            return;
+        }
         if let Job::Commit(commit) = &job {
             for op in &commit.ops {
                 if let Op::Append { batch, .. } = op {
@@ -329,9 +360,10 @@ fn apply(tables: &mut Apply<'_>, write: &Job) -> Result<(), Fault> {
         Job::Commit(commit) => commit.ops.iter().try_for_each(|op| tables.op(op)),
         Job::Setting { key, value } => tables.put_setting(key, value),
         Job::Peer(known) => tables.put_peer(known),
+        Job::ForgetPeer(peer) => tables.forget_peer(*peer),
         Job::Offer(offer, record, _) => tables.put_offer(offer, record),
         Job::PeerPolicy { peer, policy, .. } => tables.put_policy(*peer, policy),
-        Job::Search(_) => Ok(()),
+        Job::Search(_) | Job::Truncate(_) => Ok(()),
         #[cfg(test)]
         Job::Pages(pages) => Ok(tables.conn.pragma_update(None, "max_page_count", pages)?),
     }

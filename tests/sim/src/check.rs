@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hobnob_protocol::{ConversationId, LogName, Ranges, Seq};
 
+use super::disk::Stand;
 use super::world::World;
 
 type Held = BTreeMap<LogName, Ranges>;
@@ -16,6 +17,8 @@ impl World {
             .or_else(|| self.apart_in_direct())
             .or_else(|| self.apart_in_secret())
             .or_else(|| self.apart_in_lobby())
+            .or_else(|| self.undeleted())
+            .or_else(|| self.censored())
     }
 
     fn honest(&self) -> impl Iterator<Item = usize> {
@@ -181,6 +184,45 @@ impl World {
                 if let Some(seq) = lacks.find(sendable) {
                     return Some(format!(
                         "n{b} lacks {name:?} {seq}, which n{a} has for it in the lobby"
+                    ));
+                }
+            }
+        }
+        None
+    }
+
+    /// Checks that a node that holds a deletion does not hold what it deletes.
+    fn undeleted(&self) -> Option<String> {
+        for ((name, seq), (deletion, at)) in &self.oracle.deleted {
+            let wrong = self.honest().find(|node| {
+                let durable = &self.nodes[*node].disk.durable;
+                durable.holds(deletion, *at) && durable.body(name, *seq) == Some(Stand::Whole)
+            });
+            if let Some(node) = wrong {
+                return Some(format!("n{node} has {name:?} {seq}, which is deleted"));
+            }
+        }
+        None
+    }
+
+    /// Checks that no honest node lacks a body that an honest neighbour could give it.
+    fn censored(&self) -> Option<String> {
+        for (a, b) in self.adjacent() {
+            let (holder, lacks) = (&self.nodes[a].disk.durable, &self.nodes[b].disk.durable);
+            for (name, log) in &lacks.logs {
+                let is_hostile = self.oracle.hostile.contains(&name.author);
+                if is_hostile || !self.share(a, b, name.conversation) {
+                    continue;
+                }
+                let mut missing = log.missing();
+                let here = missing.find(|seq| {
+                    let is_for = !self.oracle.is_open(name.conversation)
+                        || self.oracle.is_for(a, name, *seq, self.nodes[b].id);
+                    is_for && holder.body(name, *seq) == Some(Stand::Whole)
+                });
+                if let Some(seq) = here {
+                    return Some(format!(
+                        "n{b} lacks the body of {name:?} {seq}, which n{a} has"
                     ));
                 }
             }

@@ -3,7 +3,7 @@
 //! The store checks each commit. It rejects broken chains, duplicate entries, and entries of an
 //! unknown conversation or audience.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use hobnob_core::commit::{
@@ -12,8 +12,10 @@ use hobnob_core::commit::{
 };
 use hobnob_core::replica::REQUEST_ENTRIES_MAX;
 use hobnob_protocol::batch::BATCH_ENTRIES_BYTES_MAX;
+use hobnob_protocol::entry::erase;
 use hobnob_protocol::{
-    Batch, CheckedBatch, ConversationId, EntryHash, LogName, PeerId, Ranges, Seq, Signature,
+    Batch, Body, BodyKey, CheckedBatch, ConversationId, Entry, EntryHash, LogName, PeerId, Ranges,
+    Seq, Signature,
 };
 
 /// One entry on disk.
@@ -25,6 +27,18 @@ pub(super) struct Stored {
     pub(super) lamport: u64,
     received_at_ms: u64,
     audience: AudienceId,
+    pub(super) body: Stand,
+}
+
+/// What is on disk of the body of an entry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stand {
+    /// The body.
+    Whole,
+    /// It was here, or its author deleted it.
+    Erased,
+    /// It has not arrived.
+    Missing,
 }
 
 /// One log on disk.
@@ -98,6 +112,20 @@ impl StoredLog {
             .collect()
     }
 
+    /// The entries whose body has not arrived.
+    pub(super) fn missing(&self) -> impl Iterator<Item = Seq> + '_ {
+        let missing = self.entries.iter();
+        let missing = missing.filter(|(_, it)| it.body == Stand::Missing);
+        missing.map(|(seq, _)| *seq)
+    }
+
+    fn with_body(&self, body: Stand) -> Ranges {
+        let mut seqs = Ranges::new();
+        let with = self.entries.iter().filter(|(_, it)| it.body == body);
+        with.for_each(|(&seq, _)| seqs.insert(seq, seq));
+        seqs
+    }
+
     fn runs(&self) -> Vec<Run> {
         let mut runs: Vec<Run> = Vec::new();
         for (&seq, stored) in &self.entries {
@@ -130,6 +158,7 @@ pub(super) struct Durable {
     /// What strangers have stored.
     requests: BTreeMap<PeerId, RequestRecord>,
     next_ordinal: u64,
+    awaited_deleted: BTreeSet<(LogName, Seq)>,
 }
 
 impl Durable {
@@ -137,6 +166,18 @@ impl Durable {
         self.logs
             .get(name)
             .is_some_and(|log| log.entries.contains_key(&seq))
+    }
+
+    /// Whether the body of an entry was here, or its author deleted it.
+    pub(super) fn is_settled(&self, name: &LogName, seq: Seq) -> bool {
+        self.body(name, seq)
+            .is_some_and(|body| body != Stand::Missing)
+    }
+
+    /// What is on disk of the body of an entry.
+    pub(super) fn body(&self, name: &LogName, seq: Seq) -> Option<Stand> {
+        let entry = self.logs.get(name)?.entries.get(&seq)?;
+        Some(entry.body)
     }
 
     /// Applies a commit, or reports what is wrong with it.
@@ -152,8 +193,19 @@ impl Durable {
                     to,
                     audience,
                     received_at_ms,
+                    deleted,
                 } => {
                     self.append(batch, *from, *to, *audience, *received_at_ms)?;
+                    self.note_bodies(batch, *from, *to, deleted)?;
+                }
+                Op::Fill { batch, seqs } => self.fill(batch, seqs)?,
+                Op::Erase {
+                    name,
+                    seqs,
+                    by_author,
+                } => self.erase(name, seqs, *by_author)?,
+                Op::AwaitDeleted(name, seq) => {
+                    self.awaited_deleted.insert((*name, *seq));
                 }
                 Op::Audience(record) => {
                     self.last_audience = self.last_audience.max(record.id.0);
@@ -180,6 +232,73 @@ impl Durable {
                     self.requests.insert(record.peer, *record);
                 }
                 Op::RequestEnds(peer) => drop(self.requests.remove(peer)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes which of the new entries have no body.
+    fn note_bodies(
+        &mut self,
+        batch: &CheckedBatch,
+        from: Seq,
+        to: Seq,
+        deleted: &Ranges,
+    ) -> Result<(), String> {
+        let name = batch.batch.name;
+        let log = self.logs.get_mut(&name).expect("just appended");
+        for seq in from..=to {
+            let is_erased = batch.at(seq).is_some_and(|it| it.entry.body.is_erased());
+            let stored = log.entries.get_mut(&seq).expect("just appended");
+            let is_deleted = deleted.contains(seq);
+            stored.body = match (is_erased, is_deleted) {
+                (false, false) => Stand::Whole,
+                (true, false) => Stand::Missing,
+                (true, true) => Stand::Erased,
+                (false, true) => return Err(format!("{name:?} {seq} is deleted and has a body")),
+            };
+            self.awaited_deleted.remove(&(name, seq));
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, batch: &CheckedBatch, seqs: &Ranges) -> Result<(), String> {
+        let name = batch.batch.name;
+        for seq in seqs.iter().flat_map(|(first, last)| first..=last) {
+            let filled = batch.at(seq).filter(|it| !it.entry.body.is_erased());
+            let filled = filled.ok_or_else(|| format!("no body for {name:?} {seq}"))?;
+            let stored = self.logs.get_mut(&name);
+            let stored = stored.and_then(|log| log.entries.get_mut(&seq));
+            let Some(stored) = stored.filter(|stored| stored.body == Stand::Missing) else {
+                continue;
+            };
+            if stored.hash != filled.hash {
+                return Err(format!("the body of {name:?} {seq} is another one"));
+            }
+            stored.bytes = filled.bytes.clone();
+            stored.body = Stand::Whole;
+        }
+        Ok(())
+    }
+
+    fn erase(&mut self, name: &LogName, seqs: &Ranges, by_author: bool) -> Result<(), String> {
+        let key = BodyKey::of(name);
+        let Some(log) = self.logs.get_mut(name) else {
+            return Ok(());
+        };
+        for (&seq, stored) in log
+            .entries
+            .iter_mut()
+            .filter(|(seq, _)| seqs.contains(**seq))
+        {
+            let entry = Entry::decode(&stored.bytes).map_err(|error| error.to_string())?;
+            if matches!(entry.body, Body::Delete { .. }) {
+                continue;
+            }
+            if stored.body == Stand::Whole || by_author {
+                let erased = erase(&key, seq, &stored.bytes);
+                stored.bytes = erased.map_err(|error| error.to_string())?.into();
+                stored.body = Stand::Erased;
             }
         }
         Ok(())
@@ -239,6 +358,7 @@ impl Durable {
                 lamport,
                 received_at_ms: at,
                 audience,
+                body: Stand::Whole,
             };
             if log.entries.insert(seq, stored).is_some() {
                 return Err(format!("{name:?} {seq} is stored twice"));
@@ -325,6 +445,8 @@ impl Durable {
                 runs: log.runs(),
                 head,
                 edges,
+                erased: log.with_body(Stand::Erased),
+                unsettled: log.with_body(Stand::Missing),
             });
         }
         Loaded {
@@ -345,6 +467,7 @@ impl Durable {
                 .collect(),
             alive: self.alive,
             requests: self.requests.values().copied().collect(),
+            awaited_deleted: self.awaited_deleted.iter().copied().collect(),
         }
     }
 }

@@ -266,7 +266,7 @@ impl FaultyReplica {
     fn acknowledge(&mut self, commit: &Commit) {
         for (batch, from, to) in appends(commit) {
             let name = batch.batch.name;
-            let have = Frame::Have(name, Ranges::span(from, to)).encode();
+            let have = Frame::Have(name, Ranges::span(from, to).into()).encode();
             let to_author = self
                 .sessions
                 .iter()
@@ -301,6 +301,7 @@ impl FaultyReplica {
             to,
             audience: AudienceId::MEMBERS,
             received_at_ms: 0,
+            deleted: Ranges::new(),
         });
         self.forged += 1;
         self.outputs.push_back(Output::Commit(Commit {
@@ -317,6 +318,9 @@ fn appends(commit: &Commit) -> impl Iterator<Item = (&Arc<CheckedBatch>, Seq, Se
             batch, from, to, ..
         } => Some((batch, *from, *to)),
         Op::Conversation(_)
+        | Op::Fill { .. }
+        | Op::Erase { .. }
+        | Op::AwaitDeleted(..)
         | Op::Audience(_)
         | Op::Lingerers(..)
         | Op::Acked { .. }

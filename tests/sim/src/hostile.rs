@@ -136,9 +136,23 @@ impl World {
         if self.one_in(2) {
             let at = self.pick(bytes.len());
             bytes[at] ^= 1 << self.below(8);
+        } else if let Some(censored) = self.censor(&bytes) {
+            bytes = censored;
         }
         let stream = if bytes[0] == 18 { BATCHES } else { CONTROL };
         (stream, bytes.into())
+    }
+
+    /// A received batch without some of its bodies.
+    fn censor(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
+        let Ok(Frame::Batch(batch)) = Frame::decode(&Bytes::copy_from_slice(frame)) else {
+            return None;
+        };
+        let batch = batch.check().ok()?;
+        let first = self.between(batch.first(), batch.last());
+        let last = self.between(first, batch.last());
+        let censored = batch.erased(&Ranges::span(first, last));
+        Some(Frame::Batch(censored.batch).encode().to_vec())
     }
 
     fn any_conversation(&mut self, node: usize, victim: PeerId) -> ConversationId {
@@ -194,7 +208,7 @@ impl World {
         let name = self.any_log(node, victim);
         let ranges = self.any_ranges();
         match self.below(7) {
-            0 => Frame::Have(name, ranges),
+            0 => Frame::Have(name, ranges.into()),
             1 => Frame::Want {
                 name,
                 from: self.below(50),
@@ -222,7 +236,7 @@ impl World {
             _ => {
                 let more = self.one_in(2);
                 let logs = (0..self.between(0, 20))
-                    .map(|_| (LogId(self.rng.draw()), ranges.clone()))
+                    .map(|_| (LogId(self.rng.draw()), ranges.clone().into()))
                     .collect();
                 let authors = vec![AuthorHeads {
                     author: name.author,

@@ -114,7 +114,7 @@ fn lie(
     Input::Frame(
         session,
         match rng.below(7) {
-            0 | 1 => Frame::Have(name, ranges),
+            0 | 1 => Frame::Have(name, ranges.into()),
             2 => Frame::Want {
                 name,
                 from: rng.below(100),
@@ -129,7 +129,7 @@ fn lie(
             ),
             4 => {
                 let logs = (0..30)
-                    .map(|_| (LogId(rng.draw()), ranges.clone()))
+                    .map(|_| (LogId(rng.draw()), ranges.clone().into()))
                     .collect();
                 Frame::Heads {
                     conversation,

@@ -58,6 +58,12 @@ pub(super) struct Oracle {
     /// When each node first shared the room with a secret.
     pub(super) in_secret_since: Vec<Option<u64>>,
     pub(super) hostile: BTreeSet<PeerId>,
+    /// Deletions that were not confirmed yet, and what they delete.
+    pub(super) deleting: BTreeMap<u64, (LogName, Seq)>,
+    /// Confirmed deletions: what they delete, and their own place.
+    pub(super) deleted: Vec<((LogName, Seq), (LogName, Seq))>,
+    /// Entries whose body arrived after their header. They are shown out of order.
+    filled: BTreeSet<(usize, LogName, Seq)>,
     next_token: u64,
 }
 
@@ -119,6 +125,11 @@ impl World {
             (presence.saved, presence.saved_at) = (left, at);
         }
         for op in &commit.ops {
+            if let Op::Fill { batch, seqs } = op {
+                let all = seqs.iter().flat_map(|(first, last)| first..=last);
+                let filled = all.map(|seq| (node, batch.batch.name, seq));
+                self.oracle.filled.extend(filled);
+            }
             let Op::Append {
                 batch, from, to, ..
             } = op
@@ -162,10 +173,20 @@ impl World {
         match output {
             Output::Appended { tokens, batch } => {
                 for (token, seq) in tokens.into_iter().zip(batch.first()..) {
-                    self.appended(node, token, batch.batch.name, seq);
+                    match self.oracle.deleting.remove(&token.0) {
+                        Some(target) => {
+                            let deletion = (batch.batch.name, seq);
+                            self.oracle.deleted.push((target, deletion));
+                        }
+                        None => self.appended(node, token, batch.batch.name, seq),
+                    }
                 }
             }
-            Output::AppendFailed(token, _) => self.append_failed(node, token),
+            Output::AppendFailed(token, _) => {
+                if self.oracle.deleting.remove(&token.0).is_none() {
+                    self.append_failed(node, token);
+                }
+            }
             Output::Received {
                 batch, first, last, ..
             } => self.received(node, &batch, first, last),
@@ -191,6 +212,8 @@ impl World {
             | Output::AwaitsConsent(..)
             | Output::RequestFull(_)
             | Output::Commit(_)
+            | Output::Erased { .. }
+            | Output::EraseRefused(..)
             | Output::Send(..)
             | Output::SendBatch(..)
             | Output::Read { .. }
@@ -316,10 +339,18 @@ impl World {
                     "n{node} shows {name:?} {seq}, which is not on its disk"
                 ));
             }
+            let body = batch.at(seq).map(|entry| &entry.entry.body);
+            if matches!(body, Some(Body::Erased { .. } | Body::Delete { .. })) {
+                return self.fail(format!(
+                    "n{node} shows {name:?} {seq}, which is not for its user"
+                ));
+            }
             if !self.oracle.shown[node].insert((name, seq)) {
                 return self.fail(format!("n{node} shows {name:?} {seq} twice"));
             }
-            self.check_order(node, name, seq);
+            if !self.oracle.filled.contains(&(node, name, seq)) {
+                self.check_order(node, name, seq);
+            }
         }
     }
 
@@ -364,7 +395,7 @@ impl World {
             return;
         }
         for seq in ranges.iter().flat_map(|(first, last)| first..=last) {
-            let holds = self.nodes[other].disk.durable.holds(&name, seq);
+            let holds = self.nodes[other].disk.durable.is_settled(&name, seq);
             let lost =
                 self.oracle.restored_at[other].is_some() && self.oracle.ever_had(peer, &name, seq);
             if !holds && !lost {

@@ -4,7 +4,7 @@ mod mishaps;
 
 use std::collections::BTreeSet;
 
-use hobnob_core::replica::{Input, Replica};
+use hobnob_core::replica::{EraseWhat, Input, Replica, Undelivered};
 use hobnob_protocol::{Body, ConversationId, RoomKey, RoomName};
 
 use super::hostile::Hostile;
@@ -46,6 +46,8 @@ enum Act {
     Double,
     LongWhile,
     Block,
+    Delete,
+    Clear,
 }
 
 /// The plan of one run.
@@ -189,6 +191,8 @@ impl World {
             (Act::LongWhile, 8, 1),
             (Act::Flood, 16, 1),
             (Act::Block, 5, 2),
+            (Act::Delete, 2, 3),
+            (Act::Clear, 4, 1),
         ];
         for (act, one_in, times) in some {
             if self.one_in(one_in) {
@@ -259,12 +263,53 @@ impl World {
             Act::ClockJump => self.jump(node),
             Act::Double => self.double(),
             Act::Block => self.block_or_unblock(node),
+            Act::Delete => self.delete_something(node),
+            Act::Clear => self.clear_something(node),
             Act::LongWhile => pause = self.between(600 * SECOND, 5000 * SECOND),
         }
         self.after(pause, Event::Act);
     }
 
     // Writing entries.
+
+    /// The node deletes one of its messages.
+    fn delete_something(&mut self, node: usize) {
+        let of_node = self.oracle.appended.iter().filter(|it| it.node == node);
+        let of_node: Vec<_> = of_node.map(|it| (it.name, it.seq)).collect();
+        let Some(at) = of_node.len().checked_sub(1) else {
+            return;
+        };
+        let newest = self.between(at.saturating_sub(5) as u64, at as u64);
+        let (name, seq) = of_node[usize::try_from(newest).expect("an index")];
+        let conversation = name.conversation;
+        if self.nodes[node].replica.is_none() {
+            return;
+        }
+        let token = self.oracle.token();
+        self.oracle.deleting.insert(token.0, (name, seq));
+        let body = Body::Delete { log: name.log, seq };
+        self.input(
+            node,
+            Input::Append {
+                token,
+                conversation,
+                body,
+            },
+        );
+    }
+
+    /// The node erases a conversation, apart from what is undelivered.
+    fn clear_something(&mut self, node: usize) {
+        let Some(conversation) = self.choose_conversation(node) else {
+            return;
+        };
+        let token = self.oracle.token();
+        let what = EraseWhat {
+            only: None,
+            undelivered: Undelivered::Keep,
+        };
+        self.input(node, Input::Erase(token, conversation, what));
+    }
 
     fn say_something(&mut self, node: usize, count: u64) {
         let Some(conversation) = self.choose_conversation(node) else {

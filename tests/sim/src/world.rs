@@ -416,6 +416,7 @@ impl World {
             | Output::OwnRestored(..)
             | Output::Refused(..)) => self.said(node, said),
             Output::Stored(_) | Output::StoreFailed(..) => self.after(0, Event::RoomsChanged(node)),
+            Output::Erased { .. } | Output::EraseRefused(..) => {}
         }
     }
 

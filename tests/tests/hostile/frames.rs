@@ -206,7 +206,9 @@ fn frames_about_conversations_of_others_get_no_answer() {
                     authors: Vec::new(),
                 })
                 .await;
-            stream.sends(&Frame::Have(name, Ranges::span(1, 9))).await;
+            stream
+                .sends(&Frame::Have(name, Ranges::span(1, 9).into()))
+                .await;
             stream
                 .sends(&Frame::Want {
                     name,
@@ -232,7 +234,7 @@ fn thousands_of_logs_in_heads_cost_little_memory_and_do_not_stall_the_node() {
         for frame in 0..200u64 {
             let logs = |author: u64| {
                 (0..4)
-                    .map(|n| (LogId(n), Ranges::span(1, 1 + author)))
+                    .map(|n| (LogId(n), Ranges::span(1, 1 + author).into()))
                     .collect()
             };
             let author = |n: u64| AuthorHeads {
@@ -255,7 +257,7 @@ fn thousands_of_logs_in_heads_cost_little_memory_and_do_not_stall_the_node() {
                 })
             };
             let logs = (0..200)
-                .map(|n| (LogId(round * 1000 + n), ranges(n)))
+                .map(|n| (LogId(round * 1000 + n), ranges(n).into()))
                 .collect();
             stream
                 .sends(&Frame::Heads {
@@ -287,7 +289,7 @@ fn a_log_of_a_million_holes_costs_little_memory() {
         for round in 0..16_000u64 {
             let mut ranges = Ranges::new();
             (0..64).for_each(|n| ranges.insert((round * 64 + n) * 3 + 1, (round * 64 + n) * 3 + 1));
-            stream.sends(&Frame::Have(name, ranges)).await;
+            stream.sends(&Frame::Have(name, ranges.into())).await;
         }
         stream.is_alive().await;
     });

@@ -161,7 +161,9 @@ fn assert_opens_nothing(
                 to: None,
             })
             .await;
-        stream.sends(&Frame::Have(name, Ranges::span(1, 5))).await;
+        stream
+            .sends(&Frame::Have(name, Ranges::span(1, 5).into()))
+            .await;
         stream
             .sends_batch(&Forger::new(mallory.key(), tag).texts(&["forged"]))
             .await;

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use hobnob_protocol::{Body, CheckedBatch, ConversationId, LogName, PeerId, RoomKey, RoomName};
+use hobnob_protocol::{
+    Body, CheckedBatch, ConversationId, LogName, PeerId, Ranges, RoomKey, RoomName,
+};
 
 use super::commits::AfterCommit;
 use super::events::{Output, Token};
+use super::log_key::LogKey;
 use super::state::Replica;
 use crate::commit::{AudienceId, ConversationKind, ConversationRecord, Op};
 
@@ -57,6 +60,15 @@ impl Replica {
             self.outputs.push_back(Output::AppendFailed(token, why));
             return;
         };
+        if let Body::Delete { log, seq } = body {
+            let author = self.identity.id;
+            let log = conversation.log(&LogKey { author, log });
+            if log.is_none_or(|log| !log.durable().contains(seq)) {
+                let why = "this node has no such message of its own".to_owned();
+                self.outputs.push_back(Output::AppendFailed(token, why));
+                return;
+            }
+        }
         conversation.appends.add(token, body);
         if let ConversationKind::Direct(peer) = conversation.record.kind {
             self.accept_by_writing(peer);
@@ -85,19 +97,24 @@ impl Replica {
                 break;
             };
             let (from, to) = (batch.first(), batch.last());
+            let pieces = Ranges::span(from, to);
+            let of_target = self.audience_of_target(&batch, &pieces);
+            let audience = of_target.unwrap_or(audience);
             ops.push(Op::Append {
                 batch: batch.clone(),
                 from,
                 to,
                 audience,
                 received_at_ms: self.now.wall_ms,
+                deleted: Ranges::new(),
             });
             steps.push(AfterCommit::Own {
                 name,
-                batch,
+                batch: batch.clone(),
                 audience,
                 tokens,
             });
+            self.apply_deletions(batch, &pieces, &mut ops, &mut steps);
         }
         self.commit(ops, steps);
     }

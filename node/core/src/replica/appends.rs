@@ -33,14 +33,24 @@ impl Appends {
         self.writing = false;
     }
 
-    /// Takes as many waiting messages as fit one batch, and at most `most`.
+    /// Takes as many waiting messages as fit one batch, and at most `most`. A deletion is alone in its batch, because it
+    /// is for those whom the deleted entry was for.
     pub(super) fn take_batch(&mut self, most: usize) -> Vec<(Token, Body)> {
+        let is_deletion = |(_, body): &&(Token, Body)| matches!(body, Body::Delete { .. });
+        if self
+            .waiting
+            .front()
+            .is_some_and(|first| is_deletion(&first))
+        {
+            return self.waiting.drain(..1).collect();
+        }
         let mut bytes = 0;
         let fits = |(_, body): &&(Token, Body)| {
             bytes += encoded_size_at_most(body);
             bytes <= BATCH_ENTRIES_BYTES_MAX
         };
-        let count = self.waiting.iter().take(most).take_while(fits).count();
+        let messages = self.waiting.iter().take_while(|it| !is_deletion(it));
+        let count = messages.take(most).take_while(fits).count();
         self.waiting.drain(..count).collect()
     }
 }
@@ -92,6 +102,19 @@ mod tests {
             .collect();
         assert_eq!(tokens, (0..100).collect::<Vec<_>>());
         assert_eq!(appends.take_batch(usize::MAX), []);
+    }
+
+    #[test]
+    fn a_deletion_is_alone_in_its_batch() {
+        let mut appends = Appends::default();
+        let (log, seq) = (hobnob_protocol::LogId(1), 1);
+        appends.add(Token(1), text(1));
+        appends.add(Token(2), Body::Delete { log, seq });
+        appends.add(Token(3), text(1));
+        for token in 1..=3 {
+            let batch = appends.take_batch(usize::MAX);
+            assert_eq!((batch.len(), batch[0].0), (1, Token(token)));
+        }
     }
 
     #[test]

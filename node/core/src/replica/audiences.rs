@@ -291,6 +291,11 @@ impl Audiences {
             .is_some_and(|members| members.binary_search(&peer).is_ok())
     }
 
+    /// The peers of an audience. None if it formed too long ago to be remembered.
+    pub(super) fn members_of(&self, audience: AudienceId) -> &[PeerId] {
+        self.members.get(&audience).map_or(&[], Vec::as_slice)
+    }
+
     /// Handles a failure to store the current audience: the next entry forms a new one.
     pub(super) fn not_stored(&mut self) {
         self.current = None;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hobnob_protocol::{CheckedBatch, ConversationId, LogName, PeerId, Ranges};
 
+use super::erasing::Arrival;
 use super::events::Token;
 use super::strangers::Charge;
 use crate::SessionId;
@@ -20,19 +21,25 @@ pub(super) enum AfterCommit {
         audience: AudienceId,
         tokens: Vec<Token>,
     },
-    /// Entries from a session are durable: `pieces` of the batch.
+    /// Entries from a session are durable.
     Received {
         session: SessionId,
         batch: Arc<CheckedBatch>,
-        pieces: Ranges,
+        arrival: Arrival,
         audience: AudienceId,
         received_at_ms: u64,
         /// What they add to the request of their author, a stranger.
         charge: Option<Charge>,
     },
+    /// Bodies are erased on disk.
+    Erased {
+        name: LogName,
+        seqs: Ranges,
+        by_author: bool,
+    },
     /// The record of a conversation is durable.
     Record(ConversationRecord),
-    /// The user's join or part is durable.
+    /// The user's join, part or erasing is durable.
     Stored(Token),
     /// State that is saved lazily. It goes into another commit if this one fails.
     Saved {

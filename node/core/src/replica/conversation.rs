@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hobnob_protocol::{CheckedBatch, Entry, LogName, PeerId, Ranges, Seq};
+use hobnob_protocol::{CheckedBatch, Entry, Holding, LogName, PeerId, Ranges, Seq};
 
 use super::appends::Appends;
 use super::audiences::Audiences;
+use super::bodies::AwaitedDeletions;
 use super::clock::Clock;
 use super::commits::AfterCommit;
 use super::cut::NewcomerCut;
@@ -37,6 +38,7 @@ pub(super) struct Conversation {
     pub(super) audiences: Audiences,
     pub(super) appends: Appends,
     pub(super) pulls: Pulls,
+    pub(super) awaited: AwaitedDeletions,
 }
 
 impl Conversation {
@@ -52,6 +54,7 @@ impl Conversation {
             audiences: Audiences::default(),
             appends: Appends::default(),
             pulls: Pulls::default(),
+            awaited: AwaitedDeletions::default(),
         }
     }
 
@@ -150,6 +153,10 @@ impl Conversation {
 
     pub(super) fn log(&self, key: &LogKey) -> Option<&Log> {
         self.logs.get(key)
+    }
+
+    pub(super) fn log_mut(&mut self, key: &LogKey) -> Option<&mut Log> {
+        self.logs.get_mut(key)
     }
 
     pub(super) fn logs(&self) -> impl Iterator<Item = (&LogKey, &Log)> {
@@ -264,6 +271,37 @@ impl Conversation {
         let name = key.name(self.record.id);
         self.entries.insert(author, held - dropped);
         Some(Op::Trim(name, keep_from))
+    }
+
+    // Bodies.
+
+    /// The missing bodies of a log.
+    pub(super) fn lacks_body(&self, key: &LogKey) -> Ranges {
+        self.logs.get(key).map_or_else(Ranges::new, Log::lacks_body)
+    }
+
+    /// Of the entries of a checked batch, those that are held without the body that it contains.
+    pub(super) fn bodies_in(&self, key: &LogKey, batch: &CheckedBatch) -> Ranges {
+        let mut bodies = self.lacks_body(key);
+        if !bodies.is_empty() {
+            bodies = bodies.intersect(&Ranges::span(batch.first(), batch.last()));
+            for (seq, entry) in (batch.first()..).zip(&batch.entries) {
+                if entry.entry.body.is_erased() {
+                    bodies.remove(seq, seq);
+                }
+            }
+        }
+        bodies
+    }
+
+    /// Settled entries on disk, and which of them are erased, as far as they are among `entries`.
+    pub(super) fn holding(&self, key: &LogKey, entries: &Ranges) -> Holding {
+        let Some(log) = self.logs.get(key) else {
+            return Holding::default();
+        };
+        let settled = entries.intersect(&log.settled());
+        let erased = log.erased().intersect(&settled);
+        Holding { settled, erased }
     }
 
     // Who may write and read what.

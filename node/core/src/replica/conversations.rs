@@ -52,6 +52,13 @@ impl Conversations {
         loaded
     }
 
+    /// Loads the deletions that wait for their entries.
+    pub(super) fn load_awaited(&mut self, awaited: &[(LogName, Seq)]) {
+        for (name, seq) in awaited {
+            self.at_mut(name.conversation).awaited.load(name, *seq);
+        }
+    }
+
     /// Loads the audiences, and the peers that were present when the last run ended and were reached
     /// by one of these networks. `alive` is the last sign of life.
     pub(super) fn load_presence(

@@ -24,6 +24,7 @@ impl Replica {
             Input::OpenDirect(peer) => self.open_direct(peer),
             Input::Join { token, name, key } => self.join(token, name, key),
             Input::Part(token, conversation) => self.part(token, conversation),
+            Input::Erase(token, conversation, what) => self.erase(token, conversation, &what),
             Input::Block(author) => self.block(author),
             Input::Unblock(author) => self.unblock(author),
             Input::Accept(peer) => self.accept_peer(peer),
@@ -97,6 +98,7 @@ fn session_of(input: &Input) -> Option<SessionId> {
         | Input::OpenDirect(_)
         | Input::Join { .. }
         | Input::Part(..)
+        | Input::Erase(..)
         | Input::Block(_)
         | Input::Unblock(_)
         | Input::Accept(_)

@@ -18,6 +18,26 @@ use crate::source_network::SourceNetwork;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
 
+/// Which bodies to erase.
+#[derive(Debug, Clone)]
+pub struct EraseWhat {
+    /// The entries. `None` means all of the conversation.
+    pub only: Option<BTreeMap<LogName, Ranges>>,
+    /// What happens to our own entries that somebody whom they are for has not confirmed.
+    pub undelivered: Undelivered,
+}
+
+/// What happens to undelivered messages when others are erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undelivered {
+    /// They are erased, too. Their recipients get them without their bodies.
+    Erase,
+    /// They stay.
+    Keep,
+    /// Nothing is erased, and they are listed.
+    Ask,
+}
+
 /// Everything that can happen to a replica.
 #[derive(Debug)]
 pub enum Input {
@@ -44,6 +64,9 @@ pub enum Input {
     },
     /// The user leaves this room. Answered by [`Output::Stored`] or [`Output::StoreFailed`].
     Part(Token, ConversationId),
+    /// The user erases messages on this node. Answered by [`Output::Stored`],
+    /// [`Output::StoreFailed`] or [`Output::EraseRefused`].
+    Erase(Token, ConversationId, EraseWhat),
     /// From now on, entries of this author are not accepted, requested or forwarded. Entries on
     /// disk stay there.
     Block(PeerId),
@@ -140,8 +163,9 @@ pub enum Output {
     Stored(Token),
     /// A join or part is not durable, and will not be. The text is for people.
     StoreFailed(Token, String),
-    /// Entries of another author are durable. Each entry is reported once. An author's entries are
-    /// reported in the order of its logs.
+    /// Entries of another author are durable with their bodies. Each entry is reported once. An
+    /// author's entries are reported in the order of its logs, apart from those that arrived without
+    /// their bodies first. Deletions are not reported.
     Received {
         /// The batch that contains the entries.
         batch: Arc<CheckedBatch>,
@@ -152,6 +176,18 @@ pub enum Output {
         /// When the batch arrived, in milliseconds since the Unix epoch.
         received_at_ms: u64,
     },
+    /// Bodies were erased on this node.
+    Erased {
+        /// The log.
+        name: LogName,
+        /// The entries.
+        seqs: Ranges,
+        /// Whether their author deleted them. Otherwise the user erased them here.
+        by_author: bool,
+    },
+    /// Nothing was erased, because these entries of our own are undelivered. At most
+    /// [`UNDELIVERED_LISTED_MAX`](super::UNDELIVERED_LISTED_MAX) are listed.
+    EraseRefused(Token, Vec<(LogName, Seq)>),
     /// Entries of our own were written to a session with this peer.
     Sent(LogName, PeerId, Seq, Seq),
     /// The peer has these entries of our own on disk. Each is reported once.

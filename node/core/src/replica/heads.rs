@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hobnob_protocol::frame::{AuthorHeads, Digest, FRAME_MAX};
-use hobnob_protocol::{ConversationId, Frame, LogId, LogName, PeerId, Ranges, Seq};
+use hobnob_protocol::{ConversationId, Frame, Holding, LogId, LogName, PeerId, Ranges, Seq};
 
 use super::cut::NewcomerCut;
 use super::events::Output;
@@ -33,9 +33,9 @@ impl Replica {
         let conversation = self.conversations.at(shared);
         let mut authors: Vec<AuthorHeads> = Vec::new();
         for (key, _) in conversation.logs() {
-            let ranges = self.may_send(id, shared, key);
-            if !ranges.is_empty() {
-                push_head(&mut authors, key.author, key.log, ranges.for_frame());
+            let held = self.may_tell(id, shared, key);
+            if !held.settled.is_empty() {
+                push_head(&mut authors, key.author, key.log, held.for_frame());
             }
         }
         authors
@@ -99,7 +99,7 @@ impl Replica {
         // withheld from it, or that did not fit a frame.
         let same = heads.into_iter().flat_map(|AuthorHeads { author, logs }| {
             let of_author = logs.into_iter();
-            of_author.map(move |(log, ranges)| (LogKey { author, log }, ranges))
+            of_author.map(move |(log, held)| (LogKey { author, log }, held.settled))
         });
         let same = same.collect();
         self.holdings_known(id, shared, same);
@@ -150,8 +150,10 @@ impl Replica {
             if !conversation.may_write(self.identity.id, author) {
                 return Err(Refusal::NotAnAuthor);
             }
-            for (log, ranges) in logs {
-                sync.holdings.add_to_list(LogKey { author, log }, ranges)?;
+            for (log, held) in logs {
+                let key = LogKey { author, log };
+                sync.bodies.note_erased(key, held.erased);
+                sync.holdings.add_to_list(key, held.settled)?;
             }
         }
         if more {
@@ -288,26 +290,27 @@ fn split_heads(heads: Vec<AuthorHeads>) -> Vec<Vec<AuthorHeads>> {
     let mut frames = vec![Vec::<AuthorHeads>::new()];
     let mut room = FRAME_MAX / 2;
     for AuthorHeads { author, logs } in heads {
-        for (log, ranges) in logs {
-            let bytes = HEAD_BYTES_MAX + AUTHOR_BYTES_MAX + 18 * ranges.iter().count();
+        for (log, held) in logs {
+            let ranges = held.settled.iter().count() + held.erased.iter().count();
+            let bytes = HEAD_BYTES_MAX + AUTHOR_BYTES_MAX + 18 * ranges;
             if bytes > room {
                 frames.push(Vec::new());
                 room = FRAME_MAX / 2;
             }
             room -= bytes;
-            push_head(frames.last_mut().expect("never empty"), author, log, ranges);
+            push_head(frames.last_mut().expect("never empty"), author, log, held);
         }
     }
     frames
 }
 
 /// Adds a log to heads that are sorted by author.
-fn push_head(heads: &mut Vec<AuthorHeads>, author: PeerId, log: LogId, ranges: Ranges) {
+fn push_head(heads: &mut Vec<AuthorHeads>, author: PeerId, log: LogId, held: Holding) {
     match heads.last_mut().filter(|last| last.author == author) {
-        Some(last) => last.logs.push((log, ranges)),
+        Some(last) => last.logs.push((log, held)),
         None => heads.push(AuthorHeads {
             author,
-            logs: vec![(log, ranges)],
+            logs: vec![(log, held)],
         }),
     }
 }

@@ -155,7 +155,7 @@ impl Replica {
                 more,
                 authors,
             } => self.heads(id, conversation, more, authors),
-            Frame::Have(name, ranges) => self.have(id, name, &ranges),
+            Frame::Have(name, held) => self.have(id, name, held),
             Frame::Want { name, from, to } => self.want(id, name, from, to),
             Frame::Prune(conversation, author) => self.prune(id, conversation, author),
             Frame::Conflict(name) => self.conflict_reported(id, name),

@@ -17,6 +17,13 @@ pub(super) struct Log {
     durable: Ranges,
     /// The entries on disk, and those in commits that are not done yet.
     accepted: Ranges,
+    /// Of what is on disk: entries whose body is erased, and was here or was deleted by its author.
+    erased: Ranges,
+    /// Of what is on disk: entries that arrived without a body and that their author has not
+    /// deleted. They count as missing.
+    unsettled: Ranges,
+    /// Of the unsettled entries: those whose body is on its way to the disk.
+    filling: Ranges,
     /// The chain's hash at the edges of what is durable or accepted, where it is known.
     marks: BTreeMap<Seq, EntryHash>,
 }
@@ -28,6 +35,9 @@ impl Log {
             runs: Vec::new(),
             durable: Ranges::new(),
             accepted: Ranges::new(),
+            erased: Ranges::new(),
+            unsettled: Ranges::new(),
+            filling: Ranges::new(),
             marks: BTreeMap::from([(0, name.genesis())]),
         }
     }
@@ -38,6 +48,8 @@ impl Log {
             log.durable.insert(run.first, run.last);
         }
         log.accepted = log.durable.clone();
+        log.erased = record.erased;
+        log.unsettled = record.unsettled;
         log.runs = record.runs;
         log.marks.extend(record.edges);
         log.marks.insert(record.head.0, record.head.1);
@@ -55,6 +67,70 @@ impl Log {
 
     pub(super) fn accepted(&self) -> &Ranges {
         &self.accepted
+    }
+
+    // Bodies.
+
+    /// What is on disk, apart from the entries whose body is missing.
+    pub(super) fn settled(&self) -> Ranges {
+        if self.unsettled.is_empty() {
+            return self.durable.clone();
+        }
+        self.durable.minus(&self.unsettled)
+    }
+
+    /// Settled entries whose body is erased.
+    pub(super) fn erased(&self) -> &Ranges {
+        &self.erased
+    }
+
+    /// The entries on disk with their bodies.
+    pub(super) fn servable(&self) -> Ranges {
+        self.settled().minus(&self.erased)
+    }
+
+    /// The entries whose body is missing and is not on its way to the disk.
+    pub(super) fn lacks_body(&self) -> Ranges {
+        self.unsettled.minus(&self.filling)
+    }
+
+    /// The audience of an entry on disk.
+    pub(super) fn audience_of(&self, seq: Seq) -> Option<AudienceId> {
+        let at = self.runs.partition_point(|run| run.last < seq);
+        let run = self.runs.get(at).filter(|run| run.first <= seq);
+        run.map(|run| run.audience)
+    }
+
+    /// Bodies that were missing are on their way to the disk.
+    pub(super) fn accept_bodies(&mut self, seqs: &Ranges) {
+        self.filling.insert_all(seqs);
+    }
+
+    /// Bodies that were missing are on disk. Returns those that were still missing.
+    pub(super) fn bodies_are_durable(&mut self, seqs: &Ranges) -> Ranges {
+        let filled = seqs.intersect(&self.unsettled);
+        self.filling = self.filling.minus(seqs);
+        self.unsettled = self.unsettled.minus(seqs);
+        filled
+    }
+
+    /// Entries on disk have no body: `deleted` by their author, or `unsettled`.
+    pub(super) fn arrived_without_body(&mut self, deleted: &Ranges, unsettled: &Ranges) {
+        self.erased.insert_all(deleted);
+        self.unsettled.insert_all(unsettled);
+    }
+
+    /// Bodies are erased on disk. If the author has deleted them, that settles those that were
+    /// missing. Returns the entries that had a body.
+    pub(super) fn erase(&mut self, seqs: &Ranges, by_author: bool) -> Ranges {
+        let had_body = seqs.intersect(&self.servable());
+        self.erased.insert_all(&had_body);
+        if by_author {
+            let settled = seqs.intersect(&self.unsettled);
+            self.erased.insert_all(&settled);
+            self.unsettled = self.unsettled.minus(&settled);
+        }
+        had_body
     }
 
     /// The last accepted entry and its hash; number 0 and the first hash where there is none.
@@ -115,6 +191,7 @@ impl Log {
     /// Forgets what was accepted and never reached the disk.
     pub(super) fn roll_back(&mut self) {
         self.accepted = self.durable.clone();
+        self.filling = Ranges::new();
         self.keep_edge_marks();
     }
 
@@ -125,6 +202,8 @@ impl Log {
         }
         self.durable.remove(1, seq - 1);
         self.accepted.remove(1, seq - 1);
+        self.erased.remove(1, seq - 1);
+        self.unsettled.remove(1, seq - 1);
         self.runs.retain(|run| run.last >= seq);
         if let Some(run) = self.runs.first_mut() {
             run.first = run.first.max(seq);
@@ -264,9 +343,40 @@ mod tests {
             runs: log.runs().to_vec(),
             head: (5, two.head()),
             edges: vec![(0, name().genesis()), (5, two.head())],
+            erased: Ranges::span(1, 2),
+            unsettled: Ranges::span(4, 4),
         });
         assert_eq!((loaded.ordinal, loaded.head()), (4, (5, two.head())));
         assert!(!loaded.conflicts(&batch(6, two.head(), &["f"])));
         assert!(loaded.conflicts(&batch(6, name().genesis(), &["f"])));
+    }
+
+    #[test]
+    fn a_missing_body_is_settled_when_it_arrives_or_is_deleted() {
+        let (mut log, ..) = five();
+        log.arrived_without_body(&Ranges::new(), &Ranges::span(2, 4));
+        assert_eq!(log.settled().len(), 2);
+        log.accept_bodies(&Ranges::span(2, 2));
+        assert_eq!(log.lacks_body(), Ranges::span(3, 4));
+        assert_eq!(
+            log.bodies_are_durable(&Ranges::span(1, 2)),
+            Ranges::span(2, 2)
+        );
+        assert!(
+            log.bodies_are_durable(&Ranges::span(2, 2)).is_empty(),
+            "once"
+        );
+        assert!(log.erase(&Ranges::span(3, 3), true).is_empty());
+        assert_eq!(log.lacks_body(), Ranges::span(4, 4));
+        assert_eq!(log.erased(), &Ranges::span(3, 3));
+    }
+
+    #[test]
+    fn what_the_user_erases_stays_settled() {
+        let (mut log, ..) = five();
+        assert_eq!(log.erase(&Ranges::span(1, 2), false), Ranges::span(1, 2));
+        assert!(log.erase(&Ranges::span(1, 2), false).is_empty(), "once");
+        assert_eq!(log.settled(), Ranges::span(1, 5));
+        assert_eq!(log.servable(), Ranges::span(3, 5));
     }
 }

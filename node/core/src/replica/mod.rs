@@ -25,12 +25,14 @@
 //!
 //! The steps that need several parts, by direction: `append` and `receive` for entries that arrive,
 //! `saving` for the store's answers, `news` and `serve` for entries that leave, `heads` and `pull`
-//! for what two ends compare and request, `links` for sessions, `block` for blocked authors, `consent` for strangers.
+//! for what two ends compare and request, `links` for sessions, `block` for blocked authors,
+//! `consent` for strangers, `erasing` for deletions. `bodies` tracks which missing bodies a peer can send.
 
 mod append;
 mod appends;
 mod audiences;
 mod block;
+mod bodies;
 mod budget;
 mod clock;
 mod commits;
@@ -39,6 +41,7 @@ mod conversation;
 mod conversations;
 mod cut;
 mod dispatch;
+mod erasing;
 mod events;
 mod heads;
 mod holdings;
@@ -68,10 +71,12 @@ mod testing;
 mod timers;
 
 pub use self::audiences::{LINGER_MS, OPEN_ROOM_OFFER_MS};
+pub use self::bodies::{AWAITED_DELETIONS_MAX, ERASED_RANGES_MAX};
 pub use self::budget::LIVE_ENTRIES_PER_SECOND;
 pub use self::clock::LAMPORT_AHEAD_MAX;
 pub use self::conversation::ROOM_ENTRIES_PER_AUTHOR_MAX;
-pub use self::events::{Input, Output, Token};
+pub use self::erasing::UNDELIVERED_LISTED_MAX;
+pub use self::events::{EraseWhat, Input, Output, Token, Undelivered};
 pub use self::heads::{NEWCOMER_AGE_MS, NEWCOMER_ENTRIES};
 pub use self::holdings::LOGS_ANNOUNCED_MAX;
 pub use self::outgoing::BATCHES_OUTSTANDING_MAX;

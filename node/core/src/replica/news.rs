@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use hobnob_protocol::{ConversationId, Frame, LogName, PeerId, Ranges, Seq};
+use hobnob_protocol::{ConversationId, Frame, Holding, LogName, PeerId, Ranges, Seq};
 
 use super::events::Output;
 use super::log_key::LogKey;
@@ -94,7 +94,7 @@ impl Replica {
 
     pub(super) fn announce(&mut self) {
         for (id, shared, key) in self.take_due(|sync| &mut sync.announcements) {
-            let news = self.may_send(id, shared, &key);
+            let news = self.may_tell(id, shared, &key).settled;
             let sync = self.sessions.sync(id, shared).expect("it was due");
             // Peers that have announced these entries need no announcement.
             if !news.minus(&sync.holdings.of(&key)).is_empty() {
@@ -136,8 +136,9 @@ impl Replica {
         // Entries that the peer holds are no secret to it, whatever their audience.
         let mut ranges = log.durable().intersect(&sync.holdings.of(&key));
         ranges.insert_all(&self.may_send(id, shared, &key));
-        if !ranges.is_empty() {
-            self.send(id, &Frame::Have(key.name(shared), ranges));
+        let held = self.conversations.at(shared).holding(&key, &ranges);
+        if !held.settled.is_empty() {
+            self.send(id, &Frame::Have(key.name(shared), held));
         }
     }
 
@@ -154,7 +155,7 @@ impl Replica {
         &mut self,
         id: SessionId,
         name: LogName,
-        ranges: &Ranges,
+        held: Holding,
     ) -> Result<(), Refusal> {
         let sync = self.sessions.sync(id, name.conversation);
         sync.ok_or(Refusal::NotShared)?;
@@ -163,10 +164,13 @@ impl Replica {
             return Err(Refusal::NotAnAuthor);
         }
         let session = self.sessions.at_mut(id);
-        session.note_holdings(name, ranges);
+        session.note_holdings(name, &held.settled);
+        let sync = session.syncs.get_mut(&name.conversation);
+        let sync = sync.expect("found above");
+        sync.bodies.note_erased(LogKey::of(&name), held.erased);
         let peer = session.peer;
         if name.author == self.identity.id {
-            self.confirm(name, peer, ranges);
+            self.confirm(name, peer, &held.settled);
         }
         self.request_missing(id, name.conversation, LogKey::of(&name));
         Ok(())

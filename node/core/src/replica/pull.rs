@@ -93,8 +93,30 @@ impl Replica {
 
     // Requests of our own.
 
+    /// Requests the bodies that are missing and that the session can send. Each session is asked once
+    /// for a body, whoever else was asked.
+    pub(super) fn request_bodies(&mut self, id: SessionId, shared: ConversationId, key: LogKey) {
+        let bodies = self.bodies_from(id, shared, &key);
+        let session = self.sessions.at_mut(id);
+        if bodies.is_empty() || !session.may_send_more() {
+            return;
+        }
+        let name = key.name(shared);
+        let sync = session.syncs.get_mut(&shared);
+        let sync = sync.expect("it announced these entries");
+        sync.bodies.note_asked(key, &bodies);
+        for (from, last) in bodies.iter() {
+            sync.requests.add(key, from, Some(last));
+        }
+        for (from, last) in bodies.iter() {
+            let to = Some(last);
+            session.send(&Frame::Want { name, from, to }, &mut self.outputs);
+        }
+    }
+
     /// A session announced entries. Requests those that are missing, unless they will arrive anyway.
     pub(super) fn request_missing(&mut self, id: SessionId, shared: ConversationId, key: LogKey) {
+        self.request_bodies(id, shared, key);
         if self.missing_from(id, shared, &key).is_empty() {
             return;
         }

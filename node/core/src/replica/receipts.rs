@@ -42,6 +42,17 @@ impl Receipts {
             .unwrap_or_default()
     }
 
+    /// The entries of a log that any peer has confirmed.
+    pub(super) fn of_anybody(&self, name: LogName) -> Ranges {
+        let mut all = Ranges::new();
+        let of_log = self
+            .confirmed
+            .range((name, PeerId::from_bytes([0; 32]))..)
+            .take_while(|((of, _), _)| *of == name);
+        of_log.for_each(|(_, ranges)| all.insert_all(ranges));
+        all
+    }
+
     /// The peers that have confirmed this entry.
     pub(super) fn peers_with(&self, name: LogName, seq: Seq) -> Vec<PeerId> {
         let of_log = self

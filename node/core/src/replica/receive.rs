@@ -7,6 +7,7 @@ use hobnob_protocol::{Batch, CheckedBatch, ConversationId, Frame, LogName, Range
 
 use super::budget::Budget;
 use super::commits::AfterCommit;
+use super::erasing::Arrival;
 use super::events::Output;
 use super::log_key::LogKey;
 use super::refusal::{LAMPORT_MAX, Refusal};
@@ -21,8 +22,9 @@ const BUDGET_EVERY: Duration = Duration::from_millis(50);
 
 /// The decision about a batch.
 enum Verdict {
-    /// These entries of it are accepted. The charge is for a stranger's.
-    Accept(Arc<CheckedBatch>, Ranges, Option<Charge>),
+    /// New entries of it are accepted, and bodies of entries that are held without them. The charge is
+    /// for a stranger's.
+    Accept(Arc<CheckedBatch>, Ranges, Ranges, Option<Charge>),
     /// A stranger has stored as much as it may. The batch stays with it.
     Wait(ConversationId),
     /// All of it is held, or not wanted.
@@ -33,7 +35,9 @@ enum Verdict {
 impl Replica {
     pub(super) fn batch(&mut self, session: SessionId, batch: Batch) {
         match self.judge(session, batch) {
-            Verdict::Accept(batch, pieces, charge) => self.accept(session, batch, pieces, charge),
+            Verdict::Accept(batch, pieces, bodies, charge) => {
+                self.accept(session, batch, pieces, bodies, charge);
+            }
             Verdict::Wait(conversation) => {
                 self.refuse_request(session, conversation);
                 self.release(session, 1);
@@ -74,18 +78,28 @@ impl Replica {
         }
         let span = Ranges::span(checked.first(), checked.last());
         let missing = conversation.missing(self.identity.id, &key, &span);
-        self.sessions.at_mut(session).note_holdings(name, &span);
-        if missing.is_empty() {
+        let bodies = conversation.bodies_in(&key, &checked);
+        // The peer may lack a body that it sent without: it may still want it.
+        let with_body = span.minus(&erased_in(&checked));
+        let of_peer = self.sessions.at_mut(session);
+        if !with_body.is_empty() {
+            of_peer.note_holdings(name, &with_body);
+        }
+        if missing.is_empty() && bodies.is_empty() {
             return Ok(Verdict::Known(name));
         }
         // A request that is full asks for nothing, so this comes before the search for gaps.
-        let charge = self.charge_for(session, &checked, &missing);
+        let mut new = missing.clone();
+        new.insert_all(&bodies);
+        let charge = self.charge_for(session, &checked, &new);
         if charge.is_some_and(|charge| !self.has_room_for(session, &checked, &charge)) {
             return Ok(Verdict::Wait(name.conversation));
         }
-        self.check_place(session, name, &checked)?;
+        if !missing.is_empty() {
+            self.check_place(session, name, &checked)?;
+        }
         checked.verify()?;
-        Ok(Verdict::Accept(Arc::new(checked), missing, charge))
+        Ok(Verdict::Accept(Arc::new(checked), missing, bodies, charge))
     }
 
     /// The batch contradicts what is held: it is forged, or its author wrote two entries in one
@@ -172,6 +186,7 @@ impl Replica {
         session: SessionId,
         batch: Arc<CheckedBatch>,
         pieces: Ranges,
+        bodies: Ranges,
         charge: Option<Charge>,
     ) {
         let name = batch.batch.name;
@@ -182,14 +197,34 @@ impl Replica {
         let audience =
             self.conversations
                 .stamp(name.conversation, &self.networks, self.now, &mut ops);
-        self.conversations.accept(&batch);
-        for (from, to) in pieces.iter() {
+        let of_target = self.audience_of_target(&batch, &pieces);
+        let audience = of_target.unwrap_or(audience);
+        // The deletions come after the entries, on disk and in what follows the commit.
+        let (mut erase_ops, mut erase_steps) = (Vec::new(), Vec::new());
+        let (batch, deleted) =
+            self.apply_deletions(batch, &pieces, &mut erase_ops, &mut erase_steps);
+        let mut arrival = Arrival::new(&batch, pieces, deleted);
+        arrival.bodies = bodies;
+        if !arrival.pieces.is_empty() {
+            self.conversations.accept(&batch);
+        }
+        for (from, to) in arrival.pieces.iter() {
             ops.push(Op::Append {
                 batch: batch.clone(),
                 from,
                 to,
                 audience,
                 received_at_ms,
+                deleted: arrival.deleted.intersect(&Ranges::span(from, to)),
+            });
+        }
+        if !arrival.bodies.is_empty() {
+            let log = self.conversations.at_mut(name.conversation);
+            let log = log.log_mut(&LogKey::of(&name));
+            log.expect("it lacks bodies").accept_bodies(&arrival.bodies);
+            ops.push(Op::Fill {
+                batch: batch.clone(),
+                seqs: arrival.bodies.clone(),
             });
         }
         if let Some(charge) = charge {
@@ -198,11 +233,13 @@ impl Replica {
         steps.push(AfterCommit::Received {
             session,
             batch,
-            pieces,
+            arrival,
             audience,
             received_at_ms,
             charge,
         });
+        ops.append(&mut erase_ops);
+        steps.append(&mut erase_steps);
         self.commit(ops, steps);
         let conversation = self.conversations.at_mut(name.conversation);
         conversation.pulls.arrived(name.author, self.now.mono);
@@ -212,15 +249,21 @@ impl Replica {
         &mut self,
         session: SessionId,
         batch: Arc<CheckedBatch>,
-        pieces: Ranges,
+        arrival: &Arrival,
         audience: AudienceId,
         received_at_ms: u64,
     ) {
         let name = batch.batch.name;
+        let pieces = &arrival.pieces;
         let own = name.author == self.identity.id;
         for (first, last) in pieces.iter() {
             self.now_durable(name, first, last, audience);
-            if !own {
+        }
+        let filled = self.bodies_arrived(name, arrival);
+        if !own {
+            let mut shown = arrival.shown.clone();
+            shown.insert_all(&filled);
+            for (first, last) in shown.iter() {
                 self.outputs.push_back(Output::Received {
                     batch: batch.clone(),
                     first,
@@ -229,11 +272,19 @@ impl Replica {
                 });
             }
         }
-        if own {
+        if own && !pieces.is_empty() {
             let from = self.sessions.get(session);
             let from = from.map_or(self.identity.id, |session| session.peer);
             self.outputs
                 .push_back(Output::OwnRestored(name.conversation, from, pieces.len()));
+        }
+        if !arrival.bodies.is_empty() {
+            // The cache may hold these entries without their bodies.
+            self.recent.forget(name, &arrival.bodies);
+            self.announce_log(name);
+        }
+        if !arrival.unsettled.is_empty() {
+            self.ask_for_bodies(session, name, &arrival.unsettled);
         }
         self.recent.keep(&batch);
         self.queue_receipt(session, name);
@@ -243,9 +294,43 @@ impl Replica {
         self.release_within_budget(session, pieces.len());
     }
 
+    /// Entries arrived without their bodies. Asks everybody who has announced them, except the
+    /// session that sent them.
+    fn ask_for_bodies(&mut self, from: SessionId, name: LogName, bodies: &Ranges) {
+        let (key, shared) = (LogKey::of(&name), name.conversation);
+        if let Some(sync) = self.sessions.sync_mut(from, shared) {
+            sync.bodies.note_asked(key, bodies);
+        }
+        for (id, announced) in self.sessions.announced(shared, Some(name.author)) {
+            if announced == key {
+                self.request_bodies(id, shared, key);
+            }
+        }
+    }
+
+    /// Notes which entries of a batch have a body on disk now. Returns those whose body was missing.
+    fn bodies_arrived(&mut self, name: LogName, arrival: &Arrival) -> Ranges {
+        let key = LogKey::of(&name);
+        let conversation = self.conversations.at_mut(name.conversation);
+        conversation.awaited.arrived(&key, &arrival.deleted);
+        // A room that drops its oldest entries may have dropped these.
+        let Some(log) = conversation.log_mut(&key) else {
+            return Ranges::new();
+        };
+        let held = log.durable().clone();
+        log.arrived_without_body(
+            &arrival.deleted.intersect(&held),
+            &arrival.unsettled.intersect(&held),
+        );
+        log.bodies_are_durable(&arrival.bodies)
+    }
+
     /// The store did not take the batch.
     pub(super) fn received_failed(&mut self, session: SessionId, batch: &CheckedBatch) {
         let name = batch.batch.name;
+        if let Some(sync) = self.sessions.sync_mut(session, name.conversation) {
+            sync.bodies.forget_asked(&LogKey::of(&name));
+        }
         let conversation = self.conversations.at_mut(name.conversation);
         conversation.pulls.set_back(name.author, self.now.mono);
         self.release(session, 1);
@@ -315,6 +400,17 @@ impl Replica {
             }
         }
     }
+}
+
+/// The entries of a batch that it contains without their bodies.
+fn erased_in(batch: &CheckedBatch) -> Ranges {
+    let mut erased = Ranges::new();
+    for (seq, entry) in (batch.first()..).zip(&batch.entries) {
+        if entry.entry.body.is_erased() {
+            erased.insert(seq, seq);
+        }
+    }
+    erased
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use hobnob_protocol::{CheckedBatch, Frame, LogName, Seq};
+use hobnob_protocol::{CheckedBatch, Frame, LogName, Ranges, Seq};
 
 /// The frames in the cache take at most this many bytes.
 const RECENT_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -39,6 +39,18 @@ impl Recent {
         }
     }
 
+    /// Removes all batches that contain one of these entries.
+    pub(super) fn forget(&mut self, name: LogName, seqs: &Ranges) {
+        let of_log = self.frames.range((name, 0)..=(name, Seq::MAX));
+        let holds = |first: Seq, last: Seq| !seqs.intersect(&Ranges::span(first, last)).is_empty();
+        let gone = of_log.filter(|((_, first), (last, _))| holds(*first, *last));
+        for at in gone.map(|(at, _)| *at).collect::<Vec<_>>() {
+            let (_, frame) = self.frames.remove(&at).expect("found a line above");
+            self.bytes -= frame.len();
+            self.order.retain(|other| *other != at);
+        }
+    }
+
     /// The batch of a log that starts with this entry: its last entry and its frame.
     pub(super) fn starting_at(&self, name: LogName, first: Seq) -> Option<(Seq, Bytes)> {
         self.frames.get(&(name, first)).cloned()
@@ -71,6 +83,17 @@ mod tests {
         let frame = Frame::Batch(kept.batch.clone()).encode();
         assert_eq!(recent.starting_at(kept.batch.name, 4), Some((4, frame)));
         assert_eq!(recent.starting_at(kept.batch.name, 3), None);
+    }
+
+    #[test]
+    fn batches_with_erased_entries_leave() {
+        let (mut recent, kept) = (Recent::default(), batch(1, 4, 10));
+        recent.keep(&kept);
+        recent.forget(kept.batch.name, &Ranges::span(1, 3));
+        assert!(recent.starting_at(kept.batch.name, 4).is_some());
+        recent.forget(kept.batch.name, &Ranges::span(1, 4));
+        assert_eq!(recent.starting_at(kept.batch.name, 4), None);
+        assert_eq!((recent.bytes, recent.order.len()), (0, 0));
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl Replica {
                 AfterCommit::Received {
                     session,
                     batch,
-                    pieces,
+                    arrival,
                     audience,
                     received_at_ms,
                     charge,
@@ -50,8 +50,13 @@ impl Replica {
                     if let Some(charge) = charge {
                         self.strangers.now_durable(&charge);
                     }
-                    self.received_is_durable(session, batch, pieces, audience, received_at_ms);
+                    self.received_is_durable(session, batch, &arrival, audience, received_at_ms);
                 }
+                AfterCommit::Erased {
+                    name,
+                    seqs,
+                    by_author,
+                } => self.erased_are_durable(name, &seqs, by_author),
                 AfterCommit::Record(record) => {
                     self.conversations
                         .at_mut(record.id)
@@ -68,8 +73,13 @@ impl Replica {
     /// store took them all the same.
     fn accept_again(&mut self, step: &AfterCommit) {
         let batch: &CheckedBatch = match step {
-            AfterCommit::Own { batch, .. } | AfterCommit::Received { batch, .. } => batch,
-            AfterCommit::Record(_) | AfterCommit::Stored(_) | AfterCommit::Saved { .. } => return,
+            AfterCommit::Own { batch, .. } => batch,
+            AfterCommit::Received { batch, arrival, .. } if !arrival.pieces.is_empty() => batch,
+            AfterCommit::Received { .. }
+            | AfterCommit::Erased { .. }
+            | AfterCommit::Record(_)
+            | AfterCommit::Stored(_)
+            | AfterCommit::Saved { .. } => return,
         };
         self.conversations.accept(batch);
         // The user may have accepted the stranger meanwhile.
@@ -99,7 +109,7 @@ impl Replica {
                 AfterCommit::Received { session, batch, .. } => {
                     self.received_failed(session, &batch)
                 }
-                AfterCommit::Record(_) => {}
+                AfterCommit::Record(_) | AfterCommit::Erased { .. } => {}
                 AfterCommit::Stored(token) => {
                     let failed = Output::StoreFailed(token, why.to_owned());
                     self.outputs.push_back(failed);

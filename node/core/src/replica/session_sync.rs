@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hobnob_protocol::{LogName, Seq};
 
+use super::bodies::Bodies;
 use super::cut::NewcomerCut;
 use super::holdings::Holdings;
 use super::log_key::LogKey;
@@ -27,6 +28,7 @@ pub(super) struct SessionSync {
     pub(super) holdings: Holdings,
     pub(super) queues: SendQueues,
     pub(super) requests: Requests,
+    pub(super) bodies: Bodies,
     /// Logs of which the peer must learn at once what is on disk here.
     pub(super) receipts: BTreeSet<LogKey>,
     /// Logs of which the peer may learn a moment later.
@@ -74,6 +76,7 @@ impl SessionSync {
         self.holdings.remembered()
             + self.queues.size()
             + self.requests.size()
+            + self.bodies.size()
             + self.receipts.len()
             + self.announcements.len()
             + self.wants.len()

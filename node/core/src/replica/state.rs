@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hobnob_protocol::{
-    ConversationId, Frame, LogId, LogName, PeerId, Ranges, RoomKey, RoomName, Salts, SecretKey, Seq,
+    ConversationId, Frame, Holding, LogId, LogName, PeerId, Ranges, RoomKey, RoomName, Salts,
+    SecretKey, Seq,
 };
 
 use super::commits::Commits;
@@ -64,6 +65,7 @@ impl Replica {
             loaded.lamport,
             loaded.last_audience,
         );
+        conversations.load_awaited(&loaded.awaited_deleted);
         conversations.load_presence(
             loaded.audiences,
             loaded.lingerers,
@@ -138,16 +140,38 @@ impl Replica {
         logs.find_map(|(id, it)| it.log(&key).map(|log| (key.name(id), log.durable())))
     }
 
+    /// The log of any author that holds this entry. If two authors use one id, it is our own log.
+    pub fn find(&self, log: LogId, seq: Seq) -> Option<LogName> {
+        let all = self.conversations.iter();
+        let held = all.flat_map(|(id, it)| {
+            let logs = it.logs();
+            let named = logs.filter(move |(key, of)| key.log == log && of.durable().contains(seq));
+            named.map(move |(key, _)| key.name(id))
+        });
+        let found: Vec<_> = held.collect();
+        let own = found.iter().find(|name| name.author == self.identity.id);
+        own.or(found.first()).copied()
+    }
+
     /// The peers that are known to have this entry of our own on disk.
     pub fn delivered_to(&self, name: LogName, seq: Seq) -> Vec<PeerId> {
         self.receipts.peers_with(name, seq)
     }
 
-    /// Whether an entry is on disk here and may go to the peer at the other end of this session.
+    /// Whether an entry is on disk here with its body and may go to the peer at the other end of
+    /// this session.
     pub fn may_have(&self, session: SessionId, name: LogName, seq: Seq) -> bool {
         let key = LogKey::of(&name);
-        self.may_send(session, name.conversation, &key)
-            .contains(seq)
+        let allowed = self.may_send(session, name.conversation, &key);
+        let log = || self.conversations.at(name.conversation).log(&key);
+        allowed.contains(seq) && log().is_some_and(|log| log.servable().contains(seq))
+    }
+
+    /// Whether an entry of a log is on disk here with its body.
+    pub fn has_body(&self, name: LogName, seq: Seq) -> bool {
+        let log = self.conversations.get(name.conversation);
+        let log = log.and_then(|it| it.log(&LogKey::of(&name)));
+        log.is_some_and(|log| log.servable().contains(seq))
     }
 
     // What every step uses.
@@ -185,6 +209,30 @@ impl Replica {
             let conversation = self.conversations.at(shared);
             conversation.missing(self.identity.id, key, &theirs)
         })
+    }
+
+    /// The bodies that are missing here and that the session can send, unless it was asked before.
+    pub(super) fn bodies_from(
+        &self,
+        id: SessionId,
+        shared: ConversationId,
+        key: &LogKey,
+    ) -> Ranges {
+        let bodies = self.conversations.at(shared).lacks_body(key);
+        let sync = self.sessions.sync(id, shared);
+        match sync.filter(|_| !bodies.is_empty() && !self.is_blocked(key.author)) {
+            Some(sync) => {
+                let theirs = sync.holdings.of(key);
+                sync.bodies.can_ask(key, &bodies, &theirs)
+            }
+            None => Ranges::new(),
+        }
+    }
+
+    /// What a session may know of a log.
+    pub(super) fn may_tell(&self, id: SessionId, shared: ConversationId, key: &LogKey) -> Holding {
+        let allowed = self.may_send(id, shared, key);
+        self.conversations.at(shared).holding(key, &allowed)
     }
 
     /// Whether this author is blocked. Every decision about blocked authors calls this function.

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use hobnob_protocol::frame::AuthorHeads;
 use hobnob_protocol::{
-    Batch, Body, CheckedBatch, ConversationId, Entry, EntryHash, Frame, LogId, LogName, PeerId,
-    Ranges, RoomKey, RoomName, Salts, SecretKey, Seq,
+    Batch, Body, CheckedBatch, ConversationId, Entry, EntryHash, Frame, Holding, LogId, LogName,
+    PeerId, Ranges, RoomKey, RoomName, Salts, SecretKey, Seq,
 };
 
 use super::events::{Input, Output, Token};
@@ -93,9 +93,14 @@ impl Author {
 
     /// Like [`Author::write`], with a Lamport number.
     pub(super) fn write_at(&mut self, lamport: u64, texts: &[&str]) -> Batch {
-        let entries = texts
-            .iter()
-            .map(|text| Entry::new(lamport, 1, Body::Text((*text).to_owned())));
+        let bodies = texts.iter().map(|text| Body::Text((*text).to_owned()));
+        let bodies = bodies.collect();
+        self.write_bodies(lamport, bodies)
+    }
+
+    /// The next entries of the log, in one batch.
+    pub(super) fn write_bodies(&mut self, lamport: u64, bodies: Vec<Body>) -> Batch {
+        let entries = bodies.into_iter().map(|body| Entry::new(lamport, 1, body));
         let batch = CheckedBatch::author(
             &self.key,
             self.name,
@@ -219,7 +224,7 @@ impl Bench {
         sorted.sort_by_key(|(name, _)| *name);
         let mut authors: Vec<AuthorHeads> = Vec::new();
         for (name, ranges) in sorted {
-            let log = (name.log, ranges);
+            let log = (name.log, Holding::from(ranges));
             match authors.last_mut().filter(|last| last.author == name.author) {
                 Some(last) => last.logs.push(log),
                 None => authors.push(AuthorHeads {
@@ -281,6 +286,12 @@ impl Bench {
     pub(super) fn own_log(&self, conversation: ConversationId) -> LogName {
         self.replica.identity.log_of_run(conversation)
     }
+}
+
+/// The batch without the bodies of these entries.
+pub(super) fn without_bodies(batch: Batch, seqs: &Ranges) -> Batch {
+    let checked = batch.check().expect("an author wrote it");
+    checked.erased(seqs).batch
 }
 
 // What came out.
@@ -348,7 +359,7 @@ pub(super) fn refusals(outputs: &[Output]) -> Vec<Refusal> {
 /// The receipts for one session.
 pub(super) fn receipts(outputs: &[Output], session: u64) -> Vec<(LogName, Ranges)> {
     let receipt = |frame| match frame {
-        Frame::Have(name, ranges) => Some((name, ranges)),
+        Frame::Have(name, held) => Some((name, held.settled)),
         _ => None,
     };
     let frames = frames(outputs, session).into_iter();
@@ -363,6 +374,31 @@ pub(super) fn wants(outputs: &[Output], session: u64) -> Vec<(LogName, Seq, Opti
     };
     let frames = frames(outputs, session).into_iter();
     frames.filter_map(want).collect()
+}
+
+/// The entries that were erased: log, entries, and whether their author deleted them.
+pub(super) fn erased(outputs: &[Output]) -> Vec<(LogName, Ranges, bool)> {
+    let erased = |output: &Output| match output {
+        Output::Erased {
+            name,
+            seqs,
+            by_author,
+        } => Some((*name, seqs.clone(), *by_author)),
+        _ => None,
+    };
+    outputs.iter().filter_map(erased).collect()
+}
+
+/// What was announced to a session.
+pub(super) fn holdings(outputs: &[Output], session: u64) -> Vec<Holding> {
+    let have = |output: &Output| match output {
+        Output::Send(to, bytes) if to.0 == session => match Frame::decode(bytes) {
+            Ok(Frame::Have(_, held)) => Some(held),
+            _ => None,
+        },
+        _ => None,
+    };
+    outputs.iter().filter_map(have).collect()
 }
 
 /// How many more batches the sessions may deliver.

@@ -89,6 +89,7 @@ fn busy_home() -> (Home, Vec<HistoryRow>) {
                         seq,
                         entry: kept.entry.clone(),
                         received_at_ms,
+                        deleted: false,
                     }),
             );
         }

@@ -2,6 +2,7 @@
 //! back.
 
 mod commits;
+mod erase;
 mod failures;
 mod history;
 mod model;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 
 use hobnob_protocol::{
-    Body, CheckedBatch, ConversationId, Entry, EntryHash, LogId, LogName, PeerId, RoomKey,
+    Body, CheckedBatch, ConversationId, Entry, EntryHash, LogId, LogName, PeerId, Ranges, RoomKey,
     RoomName, Salts, SecretKey, Seq,
 };
 use tempfile::TempDir;
@@ -244,6 +245,7 @@ fn part(batch: &Arc<CheckedBatch>, from: Seq, to: Seq, audience: AudienceId) -> 
         to,
         audience,
         received_at_ms: 5_000 + batch.first(),
+        deleted: Ranges::new(),
     }
 }
 
@@ -255,5 +257,6 @@ fn append_at(batch: &Arc<CheckedBatch>, received_at_ms: u64) -> Op {
         to,
         audience,
         received_at_ms,
+        deleted: Ranges::new(),
     }
 }

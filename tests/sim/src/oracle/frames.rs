@@ -12,7 +12,7 @@ impl World {
         let peer = self.nodes[to].id;
         let wrong = match Frame::decode(frame) {
             Ok(Frame::Batch(batch)) => self.wrong_batch(node, to, batch),
-            Ok(Frame::Have(name, ranges)) => self.wrong_word(node, to, name, &ranges),
+            Ok(Frame::Have(name, held)) => self.wrong_word(node, to, name, &held.settled),
             Ok(Frame::Heads {
                 conversation,
                 authors,
@@ -20,7 +20,7 @@ impl World {
             }) => {
                 let names = |AuthorHeads { author, logs }| {
                     logs.into_iter()
-                        .map(move |(log, ranges)| (author, log, ranges))
+                        .map(move |(log, held)| (author, log, held.settled))
                 };
                 let all = authors.into_iter().flat_map(names);
                 all.into_iter().find_map(|(author, log, ranges)| {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hobnob_core::commit::{Commit, CommitId, NetworkId, Op};
-use hobnob_protocol::PeerId;
+use hobnob_protocol::{Body, CheckedBatch, LogName, PeerId, Seq};
 
 use super::super::disk::Durable;
 use super::super::world::{MILLI, SECOND, World};
@@ -260,6 +260,25 @@ impl World {
         last_full > 0 && last_full + 130 * SECOND > self.now
     }
 
+    fn stamp_of_target(
+        &self,
+        node: usize,
+        batch: &CheckedBatch,
+        from: Seq,
+        to: Seq,
+    ) -> Option<usize> {
+        let entry = batch.at(from).filter(|_| from == to)?;
+        let Body::Delete { log, seq } = entry.entry.body else {
+            return None;
+        };
+        let name = LogName {
+            log,
+            ..batch.batch.name
+        };
+        let stamp = self.oracle.stamps.get(&(node, name, seq))?;
+        Some(*stamp).filter(|_| self.nodes[node].disk.durable.holds(&name, seq))
+    }
+
     /// Records the audience of the entries in a commit when the replica requests it.
     pub(crate) fn stamp(&mut self, node: usize, commit: &Commit) {
         if commit.ops.iter().any(|op| matches!(op, Op::Lingerers(..))) {
@@ -274,7 +293,9 @@ impl World {
             } = op
                 && self.oracle.is_open(batch.batch.name.conversation)
             {
-                let audience = self.audience_now(node);
+                // A deletion is for those whom the deleted entry was for.
+                let of_target = self.stamp_of_target(node, batch, *from, *to);
+                let audience = of_target.unwrap_or_else(|| self.audience_now(node));
                 for seq in *from..=*to {
                     self.oracle
                         .stamps
