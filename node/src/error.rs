@@ -5,6 +5,7 @@ use hobnob_protocol::entry::BodyError;
 use hobnob_protocol::passphrase::PassphraseError;
 use hobnob_protocol::{PeerId, RoomName};
 
+use crate::api::MessageId;
 use crate::net::endpoint::DialError;
 use crate::net::socket::BindError;
 use crate::store::StoreError;
@@ -76,6 +77,43 @@ pub enum NodeError {
     /// This node has no such conversation.
     #[error("there is no conversation {0} here")]
     NoSuchConversation(String),
+}
+
+/// Why messages were not erased.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EraseError {
+    /// The message is not stored here, or no longer.
+    #[error("there is no such message here")]
+    NoSuchMessage,
+    /// This node has no such conversation.
+    #[error("there is no conversation {0} here")]
+    NoSuchConversation(String),
+    /// Nothing was erased: these messages of this node are not delivered to everybody whom they are
+    /// for. The list has at most 100 of them.
+    #[error(
+        "nothing was erased: {} not delivered yet ({}{}). Use --yes to erase them all the same",
+        if .0.len() == 1 { "1 message is" } else { "some messages are" },
+        .0.iter().take(3).map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        if .0.len() > 3 { ", …" } else { "" }
+    )]
+    Undelivered(Vec<MessageId>),
+    /// The store failed.
+    #[error("the messages could not be erased: {0}")]
+    Store(String),
+    /// The node has stopped.
+    #[error("the node has stopped")]
+    Stopped,
+}
+
+impl From<NodeError> for EraseError {
+    fn from(error: NodeError) -> Self {
+        match error {
+            NodeError::Stopped => EraseError::Stopped,
+            NodeError::Store(why) => EraseError::Store(why),
+            NodeError::NoSuchMessage => EraseError::NoSuchMessage,
+            NodeError::NoSuchConversation(name) => EraseError::NoSuchConversation(name),
+        }
+    }
 }
 
 impl From<StoreError> for NodeError {

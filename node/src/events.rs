@@ -295,6 +295,7 @@ fn weight(event: &Event) -> usize {
         },
         Event::Notice(notice) => notice.reason.text_len(),
         Event::File(file) => file.offer.name.len() + file.offer.media.len(),
+        Event::Erased { ids, .. } => size_of::<crate::MessageId>() * ids.len(),
         Event::Listening { .. } | Event::Peer(_) | Event::Receipt { .. } => 0,
     };
     size_of::<Event>() + text

@@ -128,7 +128,7 @@ mod transfers;
 
 pub use api::*;
 pub use builder::Builder;
-pub use error::{Cause, JoinError, NodeError, PolicyError, SendError, StartError};
+pub use error::{Cause, EraseError, JoinError, NodeError, PolicyError, SendError, StartError};
 pub use events::{Events, Lagged};
 pub use files::{AcceptFrom, FileError, FileInfo, FileState, FilesConfig, OfferError, Picture};
 pub use hobnob_protocol as protocol;

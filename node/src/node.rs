@@ -12,9 +12,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::Command;
 use crate::{
-    Builder, Config, ConversationRef, DeliveryState, Events, HistoryQuery, Message, MessageId,
-    Messages, NodeError, PeerInfo, SendError, Sent, StartError, Status, clock, events, start,
-    transfers,
+    Builder, Config, ConversationRef, DeliveryState, EraseError, Events, HistoryQuery, Message,
+    MessageId, Messages, NodeError, PeerInfo, SendError, Sent, StartError, Status, clock, events,
+    start, transfers,
 };
 
 /// A node is settled this long after its start, or when no new peer has appeared for [`QUIET`].
@@ -268,6 +268,62 @@ impl Node {
     /// ```
     pub async fn history(&self, query: HistoryQuery) -> Result<Vec<Message>, NodeError> {
         self.ask(|reply| Command::History { query, reply }).await?
+    }
+
+    /// Deletes a message. An own message is deleted on every node that has it, as soon as this node
+    /// meets it; with `here`, on this node only. A message of somebody else is erased on this node
+    /// only. Returns when no file of this node contains the message any more.
+    ///
+    /// # Errors
+    ///
+    /// [`EraseError::Undelivered`] if an own message would be erased here only, and is not delivered
+    /// yet. `yes` erases it all the same.
+    pub async fn delete(&self, id: MessageId, here: bool, yes: bool) -> Result<(), EraseError> {
+        self.ask(|reply| Command::Delete {
+            id,
+            here,
+            yes,
+            reply,
+        })
+        .await?
+    }
+
+    /// Erases all messages of a conversation on this node. Nobody else learns of it. Returns when no
+    /// file of this node contains them any more.
+    ///
+    /// # Errors
+    ///
+    /// [`EraseError::Undelivered`] if own messages are not delivered yet. Then nothing is erased.
+    /// `yes` erases them all the same.
+    pub async fn clear(&self, conversation: ConversationRef, yes: bool) -> Result<(), EraseError> {
+        self.ask(|reply| Command::Clear {
+            conversation,
+            yes,
+            reply,
+        })
+        .await?
+    }
+
+    /// Erases the direct conversation with a peer on this node, as [`Node::clear`], and forgets the
+    /// peer's name and addresses from the next start on. A block stays.
+    pub async fn forget(&self, peer: PeerId, yes: bool) -> Result<(), EraseError> {
+        self.clear(ConversationRef::Direct(peer), yes).await?;
+        Ok(self.ask(|reply| Command::Forget(peer, reply)).await?)
+    }
+
+    /// Sets how long the messages of a conversation are kept on this node. Older ones are erased
+    /// every hour, except own ones that are not delivered yet. `None` keeps them for ever.
+    pub async fn keep(
+        &self,
+        conversation: ConversationRef,
+        keep: Option<Duration>,
+    ) -> Result<(), EraseError> {
+        self.ask(|reply| Command::Keep {
+            conversation,
+            keep,
+            reply,
+        })
+        .await?
     }
 
     /// Changes the nickname, for this run and later ones.

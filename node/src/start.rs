@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::clock::{Clock, random, random_seed};
-use super::engine::{Engine, Internal, NICK_SETTING, Parts, RELAY_SETTING};
+use super::engine::{Engine, Erasing, Internal, NICK_SETTING, Parts, RELAY_SETTING};
 use super::events::Publisher;
 use super::transfers::messages::{EngineHandle, ToTransfers};
 use super::transfers::pictures::Pictures;
@@ -112,6 +112,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         direct_with: config.direct_with,
         relay_ids: relay_ids(&opened.settings),
         relay_token: config.relay_token.clone(),
+        erasing: Erasing::new(&opened.settings, config.keep),
         interfaces: interfaces.clone(),
         accepted,
         commands: command_queue,
@@ -131,6 +132,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     let mut engine = Engine::new(parts);
     engine.remember(opened.peers);
     engine.join_first_rooms(&config.rooms);
+    engine.retain_all();
     engine.watch_interfaces(interfaces, INTERFACES_EVERY);
     for relay in config.relays {
         engine.add_relay(relay, true);

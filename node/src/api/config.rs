@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hobnob_core::policy::DirectWith;
 use hobnob_protocol::{Nickname, RelayAddr, RoomName};
@@ -42,6 +43,9 @@ pub struct Config {
     pub direct_with: DirectWith,
     /// How to receive files.
     pub files: FilesConfig,
+    /// How long messages are kept. `None` means for ever. [`Node::keep`](crate::Node::keep) sets
+    /// another time for one conversation.
+    pub keep: Option<Duration>,
 }
 
 impl Config {
@@ -58,6 +62,7 @@ impl Config {
             relays: Vec::new(),
             relay_token: None,
             direct_with: DirectWith::default(),
+            keep: None,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use hobnob_protocol::PeerId;
 
-use super::message::{DeliveryState, Message, MessageId};
+use super::message::{ConversationRef, DeliveryState, Message, MessageId};
 use super::notice::Notice;
 use super::peer::PeerInfo;
 use crate::files::FileInfo;
@@ -47,6 +47,16 @@ pub enum Event {
         peer: PeerId,
         /// The new state.
         state: DeliveryState,
+    },
+    /// The contents of messages were erased on this node.
+    Erased {
+        /// The conversation.
+        conversation: ConversationRef,
+        /// The messages.
+        ids: Vec<MessageId>,
+        /// Whether their author deleted them. Otherwise this node's user, or the time for which the
+        /// conversation is kept, erased them here only.
+        by_author: bool,
     },
     /// An offer of a file is new, or its state has changed.
     File(FileInfo),

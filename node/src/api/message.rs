@@ -178,6 +178,9 @@ pub struct Message {
     /// For own messages in the state [`DeliveryState::Sent`]: whether the peer refuses it until its
     /// user accepts this node. The message is sent again then.
     pub awaits_consent: bool,
+    /// Whether the author has deleted the message. If not, a [`Body::Erased`] has not arrived yet: a
+    /// peer sent the message without its content, and others are asked for it.
+    pub deleted: bool,
 }
 
 /// Which messages to read: see [`Node::history`](crate::Node::history).

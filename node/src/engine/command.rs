@@ -1,12 +1,14 @@
 //! The requests of a [`Node`](crate::node::Node) to its engine.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use hobnob_core::diagnosis::{Evidence, PeerEvidence};
 use hobnob_core::peers::ResolveError;
 use hobnob_protocol::{Body, Nickname, PeerId, RelayAddr, RoomKey, RoomName, RoomTicket};
 use tokio::sync::oneshot;
 
+use super::erasing::EraseReply;
 use crate::api::{
     ConversationRef, DeliveryState, HistoryQuery, Message, MessageId, PeerInfo, RoomInfo, Sent,
     Status,
@@ -72,6 +74,25 @@ pub(crate) enum Command {
     Part {
         room: RoomName,
         reply: oneshot::Sender<Result<(), JoinError>>,
+    },
+    /// `here`: an own message is deleted on this node only. `yes`: undelivered messages, too.
+    Delete {
+        id: MessageId,
+        here: bool,
+        yes: bool,
+        reply: EraseReply,
+    },
+    Clear {
+        conversation: ConversationRef,
+        yes: bool,
+        reply: EraseReply,
+    },
+    /// Forgets the name and the addresses of a peer.
+    Forget(PeerId, oneshot::Sender<()>),
+    Keep {
+        conversation: ConversationRef,
+        keep: Option<Duration>,
+        reply: EraseReply,
     },
     SetNick {
         nick: Nickname,

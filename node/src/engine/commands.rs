@@ -46,6 +46,26 @@ impl Engine {
                 let _ = reply.send(self.room_ticket(room));
             }
             Command::Part { room, reply } => self.part(&room, reply),
+            Command::Delete {
+                id,
+                here,
+                yes,
+                reply,
+            } => self.delete(id, here, yes, reply),
+            Command::Clear {
+                conversation,
+                yes,
+                reply,
+            } => self.clear(&conversation, yes, reply),
+            Command::Forget(peer, reply) => {
+                self.store.forget_peer(peer);
+                let _ = reply.send(());
+            }
+            Command::Keep {
+                conversation,
+                keep,
+                reply,
+            } => self.keep(&conversation, keep, reply),
             Command::SetNick { nick, reply } => {
                 self.set_nick(nick);
                 let _ = reply.send(());

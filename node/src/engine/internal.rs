@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use hobnob_core::SessionId;
 use hobnob_core::commit::CommitId;
 use hobnob_core::policy::DenyReason;
-use hobnob_protocol::{Batch, ConversationId, LogName, PeerId, Seq};
+use hobnob_protocol::{Batch, ConversationId, LogName, PeerId, Ranges, Seq};
 use tokio::sync::oneshot;
 
 use super::dialback::DialBackToken;
@@ -24,6 +24,10 @@ pub(crate) enum Internal {
     Read(SessionId, LogName, Result<Vec<Batch>, String>),
     NewcomerCut(SessionId, ConversationId, BTreeMap<LogName, Seq>),
     History(HistoryRead),
+    /// Entries that are older than the user wants.
+    Older(ConversationId, BTreeMap<LogName, Ranges>),
+    RetentionIsDue,
+    ScrubIsDue,
     Met(Met),
     DialFailed(PeerId),
     WrongPeer {

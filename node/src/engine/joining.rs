@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::joins::Joining;
 use super::state::Engine;
 use crate::api::RoomInfo;
-use crate::error::JoinError;
+use crate::error::{EraseError, JoinError};
 
 impl Engine {
     /// Joins the lobby, on the first run of this home, and the rooms that the configuration names.
@@ -76,8 +76,14 @@ impl Engine {
         self.send_rooms_to_relays();
     }
 
-    /// A join or part is on disk, or not.
+    /// A join, a part, or what the user erased is on disk, or not.
     pub(super) fn joined(&mut self, token: Token, result: Result<(), String>) {
+        if let Some(reply) = self.erasing.take(token) {
+            return match result {
+                Ok(()) => self.erased_for_user(reply),
+                Err(why) => self.erase_failed(reply, EraseError::Store(why)),
+            };
+        }
         let rooms = self.room_infos();
         self.joins.end(token, result, &rooms);
     }

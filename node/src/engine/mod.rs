@@ -10,6 +10,7 @@
 //!
 //! - `sessions`, with `session_state`, `membership` and `limits`, and `handshakes` for connections
 //!   that are not sessions yet. `hello` and `dialer` make such connections.
+//! - `erasing` for what the user erases.
 //! - `outbox` and `waiters` for messages, `joins` for rooms, `policy` for decisions about peers.
 //! - `relays`, `network`, `discovery` and `dialback` for the ways to peers.
 //! - `files`, `lost`, `reports`, `tasks` and `lifecycle`.
@@ -25,6 +26,7 @@ mod dialer;
 mod dialing;
 mod direct;
 mod discovery;
+mod erasing;
 mod evidence;
 mod files;
 mod handshakes;
@@ -59,5 +61,6 @@ mod tasks;
 mod waiters;
 
 pub(crate) use self::command::{Command, NICK_SETTING, PolicyChange, RELAY_SETTING};
+pub(crate) use self::erasing::Erasing;
 pub(crate) use self::internal::Internal;
 pub(crate) use self::state::{Engine, Parts};

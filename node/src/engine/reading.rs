@@ -56,7 +56,10 @@ impl Engine {
     pub(super) fn history_read(&mut self, read: HistoryRead) {
         let messages = read.rows.map_err(NodeError::from).map(|rows| {
             rows.into_iter()
-                .filter_map(|row| self.message(row.name, row.seq, row.entry, row.received_at_ms))
+                .filter_map(|row| {
+                    let (name, seq, at_ms) = (row.name, row.seq, row.received_at_ms);
+                    self.message(name, seq, row.entry, at_ms, row.deleted)
+                })
                 .collect()
         });
         let _ = read.reply.send(messages);

@@ -16,7 +16,7 @@ use super::state::Engine;
 use crate::api::{
     ConversationRef, CopyEvidence, DeliveryState, Event, Message, MessageId, NoticeReason, Sent,
 };
-use crate::error::{NodeError, SendError};
+use crate::error::{EraseError, NodeError, SendError};
 use crate::invariants;
 
 impl Engine {
@@ -94,10 +94,7 @@ impl Engine {
                 since_ms,
             } => self.find_cut(session, conversation, since_ms),
             Output::Appended { tokens, batch } => self.appended(tokens, &batch),
-            Output::AppendFailed(token, why) => match self.outbox.take(token) {
-                Some(sending) => drop(sending.reply.send(Err(SendError::Store(why)))),
-                None => invariants::broken("the replica refused a message that nobody sent"),
-            },
+            Output::AppendFailed(token, why) => self.append_failed(token, why),
             Output::Stored(token) => self.joined(token, Ok(())),
             Output::StoreFailed(token, why) => self.joined(token, Err(why)),
             Output::Received {
@@ -121,8 +118,24 @@ impl Engine {
             Output::Accepted(peer) => self.accepted_by_writing(peer),
             Output::AwaitsConsent(peer, awaits) => self.awaits_consent(peer, awaits),
             Output::RequestFull(peer) => self.request_full(peer),
+            Output::Erased {
+                name,
+                seqs,
+                by_author,
+            } => self.erased(name, &seqs, by_author),
+            Output::EraseRefused(token, undelivered) => self.erase_refused(token, &undelivered),
             Output::OwnRestored(_, peer, count) => self.own_restored(peer, count),
             Output::Refused(session, refusal) => self.refused(session, &refusal),
+        }
+    }
+
+    fn append_failed(&mut self, token: Token, why: String) {
+        if let Some(reply) = self.erasing.take(token) {
+            return self.erase_failed(reply, EraseError::Store(why));
+        }
+        match self.outbox.take(token) {
+            Some(sending) => drop(sending.reply.send(Err(SendError::Store(why)))),
+            None => invariants::broken("the replica refused a message that nobody sent"),
         }
     }
 
@@ -133,6 +146,10 @@ impl Engine {
         let mut events = Vec::new();
         let entries = (batch.first()..).zip(&batch.entries);
         for (token, (seq, written)) in tokens.into_iter().zip(entries) {
+            if let Some(reply) = self.erasing.take(token) {
+                self.erased_for_user(reply);
+                continue;
+            }
             let Some(Sending { to, body, reply }) = self.outbox.take(token) else {
                 invariants::broken("the replica stored a message that nobody sent");
                 continue;
@@ -193,6 +210,7 @@ impl Engine {
             state: Some(DeliveryState::Queued),
             request: false,
             awaits_consent: false,
+            deleted: false,
         }
     }
 
@@ -223,6 +241,7 @@ impl Engine {
                 state: None,
                 request,
                 awaits_consent: false,
+                deleted: false,
             })
         }));
     }
@@ -234,6 +253,7 @@ impl Engine {
         seq: Seq,
         entry: hobnob_protocol::Entry,
         received_at_ms: u64,
+        deleted: bool,
     ) -> Option<Message> {
         let own = name.author == self.me;
         let conversation = self.conversation_ref(name.conversation)?;
@@ -253,6 +273,7 @@ impl Engine {
             sent_at_ms: entry.sent_at_ms,
             received_at_ms,
             state,
+            deleted,
         })
     }
 

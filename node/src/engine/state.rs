@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 use super::command::Command;
 use super::dialback::DialBacks;
 use super::discovery::Discovery;
+use super::erasing::Erasing;
 use super::files::Files;
 use super::handshakes::Handshakes;
 use super::internal::Internal;
@@ -65,6 +66,7 @@ pub(crate) struct Parts {
     pub(crate) direct_with: DirectWith,
     pub(crate) relay_ids: BTreeMap<String, PeerId>,
     pub(crate) relay_token: Option<Vec<u8>>,
+    pub(crate) erasing: Erasing,
     pub(crate) interfaces: Interfaces,
     pub(crate) accepted: mpsc::Receiver<Accepted>,
     pub(crate) commands: mpsc::Receiver<Command>,
@@ -118,6 +120,7 @@ pub(crate) struct Engine {
     pub(super) outbox: Outbox,
     pub(super) joins: Joins,
     pub(super) members: KnownMembers,
+    pub(super) erasing: Erasing,
     pub(super) policy: Policy,
     pub(super) relays: Relays,
     pub(super) dial_backs: DialBacks,
@@ -161,6 +164,7 @@ impl Engine {
             outbox: Outbox::default(),
             joins: Joins::default(),
             members: KnownMembers::default(),
+            erasing: parts.erasing,
             policy: Policy::new(parts.policies, parts.direct_with),
             relays: Relays::new(parts.relay_ids, parts.relay_token),
             dial_backs: DialBacks::default(),

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
-use hobnob::DeliveryState;
 use hobnob::protocol::{Nickname, RoomName, RoomTarget, Target};
+use hobnob::{DeliveryState, MessageId};
 use hobnob_control::wire::Time;
 
 use crate::shared::actions::help::{WIDTH_MAX, command_list, terminal_width};
@@ -196,6 +196,31 @@ pub(crate) enum Command {
         /// The room's name.
         room: RoomName,
     },
+    Delete {
+        /// The message's id.
+        id: MessageId,
+        /// Erase your own message on this node only.
+        #[arg(long)]
+        here: bool,
+        /// Erase it here although it is not delivered yet.
+        #[arg(long)]
+        yes: bool,
+    },
+    Clear {
+        /// The conversation: a peer, or a room with its #.
+        #[arg(value_name = "CONVERSATION")]
+        of: ConversationArg,
+        /// Erase your undelivered messages, too.
+        #[arg(long)]
+        yes: bool,
+    },
+    Keep {
+        /// The conversation: a peer, or a room with its #.
+        #[arg(value_name = "CONVERSATION")]
+        of: ConversationArg,
+        /// How long: 12h, 7d, 2w, or forever.
+        time: String,
+    },
     Rooms,
     Peers {
         /// Keep running, and print each change.
@@ -220,6 +245,13 @@ pub(crate) enum Command {
     Ignore(PeerArg),
     Unignore(PeerArg),
     Block(PeerArg),
+    Forget {
+        #[command(flatten)]
+        peer: PeerArg,
+        /// Erase your undelivered messages, too.
+        #[arg(long)]
+        yes: bool,
+    },
     Unblock(PeerArg),
     Kick(PeerArg),
     Id,

@@ -26,6 +26,7 @@ use args::{Args, Command};
 
 use crate::shared::actions::{self, CommandLine};
 use crate::shared::common_flags::CommonFlags;
+use crate::shared::erasing::{self, Erase};
 use crate::shared::exit_code::Exit;
 use crate::shared::log_output;
 use crate::shared::output::{self, Output};
@@ -157,6 +158,16 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
         } => rooms::join(flags, out, room, secret, secret_file).await,
         Command::Room { command } => rooms::share(flags, out, command).await,
         Command::Part { room } => rooms::part(flags, room).await,
+        Command::Delete { id, here, yes } => erase(flags, Erase::Delete { id, here, yes }).await,
+        Command::Clear { of, yes } => erase(flags, Erase::Clear { of, yes }).await,
+        Command::Forget { peer, yes } => {
+            let target = peer.target;
+            erase(flags, Erase::Forget { target, yes }).await
+        }
+        Command::Keep { of, time } => {
+            let time = erasing::keep_time(&time).map_err(anyhow::Error::msg)?;
+            erase(flags, Erase::Keep { of, time }).await
+        }
         Command::Rooms => rooms::list(flags, out).await,
         Command::Id => views::id(flags, out).await,
         Command::Nick { name } => people::nick(flags, out, name).await,
@@ -188,6 +199,19 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
         | Command::Help { .. }
         | Command::Relay(_) => unreachable!("run() handles the commands that need no node"),
     }
+}
+
+/// `hobnob delete`, `clear`, `forget`, `keep`.
+async fn erase(flags: &CommonFlags, erase: Erase) -> anyhow::Result<Exit> {
+    session::ask(flags, false, async |client| {
+        let done = erase.done();
+        client.ask(erase.request()).await?;
+        if !flags.json {
+            output::line(done)?;
+        }
+        Ok(Exit::Done)
+    })
+    .await
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use hobnob_control::wire::Text;
 
 use super::actions::help::{purpose, synopsis};
 use super::actions::{Action, Chat, ChatCommand, find, of_chat};
+use super::erasing::{self, Erase};
 use super::policy::PolicyChange;
 use super::typed_path::PathWord;
 
@@ -62,7 +63,8 @@ pub(crate) enum Input {
     Id,
     /// The state of this node, and a diagnosis.
     Doctor,
-    Clear,
+    Erase(Erase),
+    Cls,
     /// Explains one command, or lists all.
     Help(Option<&'static Action>),
     Quit,
@@ -153,7 +155,26 @@ fn meaning(action: &'static Action, command: ChatCommand, rest: &str) -> Result<
         ChatCommand::Decline => Input::Decline(some(rest)),
         ChatCommand::Id => Input::Id,
         ChatCommand::Doctor => Input::Doctor,
-        ChatCommand::Clear => Input::Clear,
+        ChatCommand::Delete => Input::Erase(delete(action, rest)?),
+        ChatCommand::Clear => {
+            let (of, [yes]) = flagged(action, rest, ["--yes"])?;
+            let of = of.parse()?;
+            Input::Erase(Erase::Clear { of, yes })
+        }
+        ChatCommand::Forget => {
+            let (target, [yes]) = flagged(action, rest, ["--yes"])?;
+            let target = parse_target(target)?;
+            Input::Erase(Erase::Forget { target, yes })
+        }
+        ChatCommand::Keep => {
+            let (of, time) = split_word(rest);
+            if time.is_empty() {
+                return Err(usage(action));
+            }
+            let (of, time) = (of.parse()?, erasing::keep_time(time)?);
+            Input::Erase(Erase::Keep { of, time })
+        }
+        ChatCommand::Cls => Input::Cls,
         ChatCommand::Quit => Input::Quit,
     })
 }
@@ -184,6 +205,26 @@ fn verify(action: &Action, rest: &str) -> Result<Input, String> {
         _ => return Err(usage(action)),
     };
     Ok(Input::Verify(parse_target(target)?, confirm))
+}
+
+fn delete(action: &Action, rest: &str) -> Result<Erase, String> {
+    let (id, [here, yes]) = flagged(action, rest, ["--here", "--yes"])?;
+    let id = id.parse().map_err(|error: &str| error.to_owned())?;
+    Ok(Erase::Delete { id, here, yes })
+}
+
+/// The first word, and which of these flags follow it.
+fn flagged<'a, const N: usize>(
+    action: &Action,
+    rest: &'a str,
+    flags: [&str; N],
+) -> Result<(&'a str, [bool; N]), String> {
+    let (first, others) = split_word(rest);
+    let others: Vec<_> = others.split_whitespace().collect();
+    if others.iter().any(|word| !flags.contains(word)) {
+        return Err(usage(action));
+    }
+    Ok((first, flags.map(|flag| others.contains(&flag))))
 }
 
 fn send(action: &Action, rest: &str) -> Result<Input, String> {
@@ -368,6 +409,36 @@ mod tests {
             ("/part", Ok(Input::Part(None))),
             ("/leave ops", Ok(Input::Part(Some(room("ops"))))),
             ("/rooms", Ok(Input::Rooms)),
+            ("/cls", Ok(Input::Cls)),
+            (
+                "/delete 00000000000000ab-7 --here",
+                Ok(Input::Erase(Erase::Delete {
+                    id: "00000000000000ab-7".parse().unwrap(),
+                    here: true,
+                    yes: false,
+                })),
+            ),
+            (
+                "/clear #ops --yes",
+                Ok(Input::Erase(Erase::Clear {
+                    of: "#ops".parse().unwrap(),
+                    yes: true,
+                })),
+            ),
+            (
+                "/forget bob",
+                Ok(Input::Erase(Erase::Forget {
+                    target: bob(),
+                    yes: false,
+                })),
+            ),
+            (
+                "/keep #ops forever",
+                Ok(Input::Erase(Erase::Keep {
+                    of: "#ops".parse().unwrap(),
+                    time: None,
+                })),
+            ),
             ("/help", Ok(Input::Help(None))),
             ("/help /j", Ok(Input::Help(find("join")))),
             ("/quit", Ok(Input::Quit)),
@@ -391,6 +462,9 @@ mod tests {
             ("/help frob", "see /help"),
             ("/\u{1b}[2J", "␛[2J"),
             ("/msg", "/msg TARGET TEXT"),
+            ("/keep #ops", "/keep TO TIME"),
+            ("/clear #ops maybe", "/clear TO [--yes]"),
+            ("/delete 7", "a message id is"),
             ("/msg bob", "/msg TARGET TEXT"),
             ("/msg host:0 hi", "no valid port"),
             ("/history many", "a number"),

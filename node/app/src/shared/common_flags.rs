@@ -13,6 +13,7 @@ use hobnob::{AcceptFrom, Config, DirectWith, FilesConfig, RELAYS_MAX};
 use hobnob_control::wire::Text;
 use hobnob_control::{Home, HomeError};
 
+use super::erasing::KeepTime;
 use super::exit_code::Usage;
 use super::settings::Settings;
 use super::values::Size;
@@ -148,6 +149,7 @@ impl CommonFlags {
                 .unwrap_or_default(),
             relay_token: token_file.as_deref().map(relay_token).transpose()?,
             files,
+            keep: settings.keep.and_then(|Text(KeepTime(keep))| keep),
             ..Config::new(home.data_dir())
         })
     }

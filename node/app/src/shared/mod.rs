@@ -5,6 +5,7 @@ pub(crate) mod actions;
 pub(crate) mod chat_input;
 pub(crate) mod common_flags;
 pub(crate) mod diagnosis;
+pub(crate) mod erasing;
 pub(crate) mod event_stream;
 pub(crate) mod exit_code;
 pub(crate) mod log_output;

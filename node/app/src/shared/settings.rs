@@ -11,6 +11,7 @@ use hobnob_control::Home;
 use hobnob_control::wire::Text;
 use serde::Deserialize;
 
+use super::erasing::KeepTime;
 use super::exit_code::Usage;
 use super::values::Size;
 
@@ -34,6 +35,7 @@ pub(crate) struct Settings {
     pub(crate) downloads: Option<PathBuf>,
     pub(crate) accept_from: Option<Vec<Text<AcceptFrom>>>,
     pub(crate) accept_max: Option<Text<Size>>,
+    pub(crate) keep: Option<Text<KeepTime>>,
     bell: Option<bool>,
     notifications: Option<bool>,
     mouse: Option<bool>,
@@ -152,6 +154,7 @@ impl Settings {
             downloads: self.downloads.or(others.downloads),
             accept_from: self.accept_from.or(others.accept_from),
             accept_max: self.accept_max.or(others.accept_max),
+            keep: self.keep.or(others.keep),
             bell: self.bell.or(others.bell),
             notifications: self.notifications.or(others.notifications),
             mouse: self.mouse.or(others.mouse),
@@ -226,6 +229,7 @@ fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Settings,
         accept_max: one("HOBNOB_ACCEPT_MAX", &variable, |word| {
             word.parse().map(Text)
         })?,
+        keep: one("HOBNOB_KEEP", &variable, |word| word.parse().map(Text))?,
         bell: one("HOBNOB_BELL", &variable, bool::from_str)?,
         notifications: one("HOBNOB_NOTIFICATIONS", &variable, bool::from_str)?,
         mouse: one("HOBNOB_MOUSE", &variable, bool::from_str)?,
@@ -301,6 +305,7 @@ mod tests {
             downloads,
             accept_from,
             accept_max,
+            keep,
             ..
         } = documented;
         assert!(
@@ -310,7 +315,7 @@ mod tests {
                 && relay_token_file.is_some()
                 && rooms.is_some()
         );
-        assert!(downloads.is_some() && accept_from.is_some());
+        assert!(downloads.is_some() && accept_from.is_some() && keep.is_some());
         assert_eq!(accept_max, Some(Text(Size(20_000_000))));
         assert_eq!(mdns, Some(true));
         assert_eq!(direct_with, Some(Text(DirectWith::default())));

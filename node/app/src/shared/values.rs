@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hobnob::DeliveryState;
 use hobnob::protocol::{RoomName, Target};
-use hobnob_control::wire::Time;
+use hobnob_control::wire::{Text, Time};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned, civil};
 
@@ -15,6 +15,16 @@ use jiff::{Span, Timestamp, Zoned, civil};
 pub(crate) enum ConversationArg {
     Room(RoomName),
     Peer(Target),
+}
+
+impl ConversationArg {
+    /// The fields of a request: a target, or a room.
+    pub(crate) fn fields(self) -> (Option<Text<Target>>, Option<Text<RoomName>>) {
+        match self {
+            ConversationArg::Peer(target) => (Some(Text(target)), None),
+            ConversationArg::Room(room) => (None, Some(Text(room))),
+        }
+    }
 }
 
 impl FromStr for ConversationArg {

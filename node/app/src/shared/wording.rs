@@ -8,8 +8,8 @@ use hobnob::protocol::PeerId;
 use hobnob::protocol::text::visible;
 use hobnob::{ConversationRef, FileState, PeerState, Picture, RoomInfo};
 use hobnob_control::wire::{
-    BodyFields, FileLine, ListPeers, MessageLine, OfferFields, PeerLine, PolicyFields, RelayLine,
-    StatusLine, WaitReason, WireEvent,
+    BodyFields, ErasedWhy, FileLine, ListPeers, MessageLine, OfferFields, PeerLine, PolicyFields,
+    RelayLine, StatusLine, WaitReason, WireEvent,
 };
 use hobnob_control::{Client, ClientError};
 
@@ -78,6 +78,12 @@ pub(crate) fn body(body: &BodyFields) -> String {
     if let Some(offered) = &body.file {
         return offer(offered);
     }
+    if let Some(why) = body.erased {
+        return match why {
+            ErasedWhy::Deleted => "[deleted]".to_owned(),
+            ErasedWhy::Missing => "[not received yet]".to_owned(),
+        };
+    }
     let bytes = body.bytes.as_ref().map_or(0, |bytes| bytes.0.len());
     match (&body.text, &body.kind) {
         (Some(text), _) => visible(text).into_owned(),
@@ -115,7 +121,8 @@ pub(crate) fn event(event: &WireEvent, names: &Names) -> Option<String> {
                 count_u64(*missed, "event")
             )
         }
-        WireEvent::Sent(_)
+        WireEvent::Erased(_)
+        | WireEvent::Sent(_)
         | WireEvent::Room(_)
         | WireEvent::Status(_)
         | WireEvent::Goodbye

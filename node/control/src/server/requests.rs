@@ -15,13 +15,14 @@ use tokio_util::sync::CancellationToken;
 use super::Serving;
 use super::order::OrderTicket;
 use crate::wire::{
-    AcceptContact, AcceptFile, Answer, Block, BodyFields, BroadcastMessage, CreateRoom,
-    DeclineFile, Diagnose, Diagnosis, Done, Failure, FileLine, FileList, GetRoomTicket, GetStatus,
-    HISTORY_PAGE_MAX, HistoryFilter, Ignore, JoinRoom, Kick, Kicked, ListFiles, ListPeers,
-    ListRooms, MessageLine, MessageList, OfferFile, Outcome, PartRoom, PeerLine, PeerList, Ping,
-    Pong, RemoveContact, Request, RequestLine, Resolve, Resolved, RoomList, SendMessage, SentLine,
-    SetNick, SharedRoom, StatusLine, Subscribe, Text, Unblock, Unignore, Verification, Verify,
-    WaitOptions, WaitReason, Why, dispatch, to_line,
+    AcceptContact, AcceptFile, Answer, Block, BodyFields, BroadcastMessage, ClearConversation,
+    CreateRoom, DeclineFile, DeleteMessage, Diagnose, Diagnosis, Done, Failure, FileLine, FileList,
+    ForgetPeer, GetRoomTicket, GetStatus, HISTORY_PAGE_MAX, HistoryFilter, Ignore, JoinRoom,
+    KeepConversation, Kick, Kicked, ListFiles, ListPeers, ListRooms, MessageLine, MessageList,
+    OfferFile, Outcome, PartRoom, PeerLine, PeerList, Ping, Pong, RemoveContact, Request,
+    RequestLine, Resolve, Resolved, RoomList, SendMessage, SentLine, SetNick, SharedRoom,
+    StatusLine, Subscribe, Text, Unblock, Unignore, Verification, Verify, WaitOptions, WaitReason,
+    Why, dispatch, to_line,
 };
 
 /// The line that answers a request. `over` ends all waiting: the answer then has the state that was
@@ -119,6 +120,21 @@ impl Context<'_> {
     ) -> Result<PeerLine, Failure> {
         let peer = self.peer(target).await?;
         Ok(change(self.node(), peer).await?.into())
+    }
+
+    /// The conversation that a request names: by a peer, or by a room.
+    async fn conversation(
+        &self,
+        target: Option<Text<Target>>,
+        room: Option<Text<RoomName>>,
+    ) -> Result<ConversationRef, Failure> {
+        match (target, room) {
+            (Some(target), None) => Ok(ConversationRef::Direct(self.peer(target).await?)),
+            (None, Some(room)) => Ok(ConversationRef::Room(room.0)),
+            (Some(_), Some(_)) | (None, None) => {
+                Err(Failure::usage("name either a target or a room"))
+            }
+        }
     }
 
     /// The peer that a target names. A peer named by its id need not be known: a policy can be set
@@ -285,6 +301,39 @@ impl Handle for GetRoomTicket {
 impl Handle for PartRoom {
     async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
         context.node().part(self.room.0).await?;
+        Ok(Done {})
+    }
+}
+
+impl Handle for DeleteMessage {
+    async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
+        let node = context.node();
+        node.delete(self.message.0, self.here, self.yes).await?;
+        Ok(Done {})
+    }
+}
+
+impl Handle for ClearConversation {
+    async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
+        let conversation = context.conversation(self.target, self.room).await?;
+        context.node().clear(conversation, self.yes).await?;
+        Ok(Done {})
+    }
+}
+
+impl Handle for ForgetPeer {
+    async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
+        let peer = context.peer(self.target).await?;
+        context.node().forget(peer, self.yes).await?;
+        Ok(Done {})
+    }
+}
+
+impl Handle for KeepConversation {
+    async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
+        let keep = self.seconds.map(Duration::from_secs);
+        let conversation = context.conversation(self.target, self.room).await?;
+        context.node().keep(conversation, keep).await?;
         Ok(Done {})
     }
 }

@@ -46,6 +46,8 @@ pub enum WireEvent {
     Message(MessageLine),
     /// An own message reached the next state with one peer.
     Receipt(ReceiptLine),
+    /// The contents of messages were erased here.
+    Erased(ErasedLine),
     /// An own message is queued, and has reached this state.
     Sent(SentLine),
     /// A room.
@@ -186,6 +188,30 @@ pub struct BodyFields {
     /// The content of an app message, or of an unknown kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<Base64>,
+    /// Why the message has no content: `deleted` by its author, or `missing` until a peer sends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erased: Option<ErasedWhy>,
+}
+
+/// Why a message has no content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ErasedWhy {
+    /// Its author deleted it.
+    Deleted,
+    /// A peer sent it without its content. Others are asked for it.
+    Missing,
+}
+
+/// Messages whose content was erased on this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErasedLine {
+    /// The conversation.
+    pub conversation: Text<ConversationRef>,
+    /// The messages.
+    pub ids: Vec<Text<MessageId>>,
+    /// Whether their author deleted them, and not this node's user.
+    pub by_author: bool,
 }
 
 /// The delivery state of an own message with one peer.
@@ -272,6 +298,15 @@ impl From<Event> for WireEvent {
             }),
             Event::Peer(info) => WireEvent::Peer(info.into()),
             Event::Message(message) | Event::Own(message) => WireEvent::Message(message.into()),
+            Event::Erased {
+                conversation,
+                ids,
+                by_author,
+            } => WireEvent::Erased(ErasedLine {
+                conversation: Text(conversation),
+                ids: ids.into_iter().map(Text).collect(),
+                by_author,
+            }),
             Event::Receipt { id, peer, state } => WireEvent::Receipt(ReceiptLine {
                 id: Text(id),
                 peer: Text(peer),
@@ -328,12 +363,16 @@ impl From<PeerPolicy> for PolicyFields {
 
 impl From<Message> for MessageLine {
     fn from(message: Message) -> Self {
+        let mut body = BodyFields::from(message.body);
+        if message.deleted {
+            body.erased = Some(ErasedWhy::Deleted);
+        }
         MessageLine {
             id: Text(message.id),
             conversation: Text(message.conversation),
             from: Text(message.from),
             nick: message.name,
-            body: message.body.into(),
+            body,
             sent_at: Time(message.sent_at_ms),
             received_at: Time(message.received_at_ms),
             state: message.state,
@@ -406,7 +445,10 @@ impl From<Body> for BodyFields {
                 file: Some(Box::new(offer.into())),
                 ..BodyFields::default()
             },
-            Body::Delete { .. } | Body::Erased { .. } => BodyFields::default(),
+            Body::Delete { .. } | Body::Erased { .. } => BodyFields {
+                erased: Some(ErasedWhy::Missing),
+                ..BodyFields::default()
+            },
             Body::Unknown { kind, bytes } => BodyFields {
                 unknown: Some(kind),
                 bytes: Some(Base64(bytes)),
@@ -428,6 +470,7 @@ impl TryFrom<BodyFields> for Body {
                 kind: None,
                 bytes: None,
                 unknown: None,
+                erased: None,
             } => Ok(Body::Text(text)),
             BodyFields {
                 text: None,
@@ -435,6 +478,7 @@ impl TryFrom<BodyFields> for Body {
                 kind: Some(kind),
                 bytes: Some(Base64(bytes)),
                 unknown: None,
+                erased: None,
             } => Ok(Body::App { kind, bytes }),
             BodyFields { .. } => Err("a message has either text, or kind and bytes"),
         }

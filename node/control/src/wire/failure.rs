@@ -1,14 +1,16 @@
 //! Failures: the `error` of an answer, made from the errors of the library.
 
-use hobnob::{Cause, FileError, JoinError, NodeError, OfferError, PolicyError, SendError};
+use hobnob::{
+    Cause, EraseError, FileError, JoinError, NodeError, OfferError, PolicyError, SendError,
+};
 use serde::{Deserialize, Serialize};
 
 /// The reason why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{text}")]
 pub struct Failure {
-    /// A fixed word for programs: `fault`, `usage`, `no-such-peer`, `no-such-message`, `refused`,
-    /// `identity-mismatch`.
+    /// A fixed word for programs: `fault`, `usage`, `no-such-peer`, `no-such-message`,
+    /// `undelivered`, `refused`, `identity-mismatch`.
     pub code: String,
     /// The exit code of a command that fails this way.
     pub exit: u8,
@@ -75,6 +77,22 @@ impl From<NodeError> for Failure {
             },
             NodeError::NoSuchConversation(_) => Failure::usage(error),
             NodeError::Stopped | NodeError::Store(_) => Failure::fault(error),
+        }
+    }
+}
+
+impl From<EraseError> for Failure {
+    fn from(error: EraseError) -> Self {
+        let code = match error {
+            EraseError::NoSuchMessage => "no-such-message",
+            EraseError::Undelivered(_) => "undelivered",
+            EraseError::NoSuchConversation(_) => return Failure::usage(error),
+            EraseError::Store(_) | EraseError::Stopped => return Failure::fault(error),
+        };
+        Failure {
+            code: code.into(),
+            exit: 1,
+            text: error.to_string(),
         }
     }
 }

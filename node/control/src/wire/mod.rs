@@ -22,18 +22,19 @@ pub use answer::{
 };
 pub use diagnosis::{CheckLine, Diagnosis, FindingFields};
 pub use event::{
-    BodyFields, EventLine, ListeningLine, MessageLine, PeerLine, PolicyFields, ReceiptLine,
-    RelayLine, SentLine, StatusLine, WaitReason, WireEvent,
+    BodyFields, ErasedLine, ErasedWhy, EventLine, ListeningLine, MessageLine, PeerLine,
+    PolicyFields, ReceiptLine, RelayLine, SentLine, StatusLine, WaitReason, WireEvent,
 };
 pub use failure::Failure;
 pub use file::{FileLine, FileList, OfferFields};
 pub use hobnob_local::json::{LINES_VERSION, Text, Time, to_line};
 pub(crate) use request::dispatch;
 pub use request::{
-    AcceptContact, AcceptFile, AnyRequest, Block, BroadcastMessage, CreateRoom, DeclineFile,
-    Diagnose, GetRoomTicket, GetStatus, HistoryFilter, Ignore, JoinRoom, Kick, ListFiles,
-    ListPeers, ListRooms, OfferFile, PartRoom, Ping, RemoveContact, Request, Resolve, SendMessage,
-    SetNick, Subscribe, TIMEOUT_MS_DEFAULT, Unblock, Unignore, Verify, WaitOptions, Why,
+    AcceptContact, AcceptFile, AnyRequest, Block, BroadcastMessage, ClearConversation, CreateRoom,
+    DeclineFile, DeleteMessage, Diagnose, ForgetPeer, GetRoomTicket, GetStatus, HistoryFilter,
+    Ignore, JoinRoom, KeepConversation, Kick, ListFiles, ListPeers, ListRooms, OfferFile, PartRoom,
+    Ping, RemoveContact, Request, Resolve, SendMessage, SetNick, Subscribe, TIMEOUT_MS_DEFAULT,
+    Unblock, Unignore, Verify, WaitOptions, Why,
 };
 pub use values::Base64;
 

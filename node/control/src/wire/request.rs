@@ -142,6 +142,14 @@ requests! { $
     "join" JoinRoom -> RoomInfo, changes: |_| true;
     /// Leaves a room.
     "part" PartRoom -> Done, changes: |_| true;
+    /// Deletes a message. The answer comes once no file of the node contains it.
+    "delete" DeleteMessage -> Done, changes: |_| true;
+    /// Erases all messages of a conversation on this node.
+    "clear" ClearConversation -> Done, changes: |_| true;
+    /// Erases the direct conversation with a peer, and forgets the peer.
+    "forget" ForgetPeer -> Done, changes: |_| true;
+    /// Sets how long the messages of a conversation are kept.
+    "keep" KeepConversation -> Done, changes: |_| true;
     /// The rooms that this node is in.
     "rooms" ListRooms -> RoomList, changes: |_| false;
     /// Changes this node's nickname.
@@ -279,6 +287,57 @@ pub struct HistoryFilter {
     /// [`HISTORY_PAGE_MAX`](super::HISTORY_PAGE_MAX).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+}
+
+/// See [`AnyRequest::DeleteMessage`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteMessage {
+    /// The message. An own one is deleted for everybody.
+    pub message: Text<MessageId>,
+    /// Delete an own message on this node only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub here: bool,
+    /// Erase an own message here although it is not delivered yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub yes: bool,
+}
+
+/// See [`AnyRequest::ClearConversation`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClearConversation {
+    /// The peer, for the direct conversation with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Text<Target>>,
+    /// The room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<Text<RoomName>>,
+    /// Erase own messages, too, that are not delivered yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub yes: bool,
+}
+
+/// See [`AnyRequest::ForgetPeer`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgetPeer {
+    /// The peer.
+    pub target: Text<Target>,
+    /// Erase own messages, too, that are not delivered yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub yes: bool,
+}
+
+/// See [`AnyRequest::KeepConversation`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeepConversation {
+    /// The peer, for the direct conversation with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Text<Target>>,
+    /// The room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<Text<RoomName>>,
+    /// For how many seconds. None means for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
 }
 
 /// See [`AnyRequest::JoinRoom`].

@@ -286,13 +286,13 @@ impl Replica {
             seqs.minus(&self.receipts.of(name, peer))
         };
         let conversation = self.conversations.at(name.conversation);
-        match conversation.record.kind {
-            ConversationKind::Direct(peer) => lacks(peer),
+        match &conversation.record.kind {
+            ConversationKind::Direct(peer) => lacks(*peer),
             // It is unknown who belongs to a room with a secret: one member must have it.
-            ConversationKind::Room { open: false, .. } => {
+            ConversationKind::Room { key, .. } if !key.is_open() => {
                 seqs.minus(&self.receipts.of_anybody(name))
             }
-            ConversationKind::Room { open: true, .. } => {
+            ConversationKind::Room { .. } => {
                 let log = conversation.log(&LogKey::of(&name));
                 let mut undelivered = Ranges::new();
                 for run in log.map_or(&[][..], |log| log.runs()) {

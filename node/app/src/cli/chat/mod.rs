@@ -207,7 +207,7 @@ impl Chat {
                 );
                 lines.iter().try_for_each(|line| output::line(line))?;
             }
-            Ok(Input::Query(_) | Input::Receipts | Input::Clear) => output::say(FOR_SCREENS),
+            Ok(Input::Query(_) | Input::Receipts | Input::Cls) => output::say(FOR_SCREENS),
             Ok(input) => self.ask(client, input).await,
         }
         Ok(None)
@@ -225,6 +225,11 @@ impl Chat {
             Input::ChangePolicy(change, target) => {
                 let done = move |peer: PeerLine| Reply::Lines(vec![change.words(&peer)]);
                 self.begin(client, change.request(target), done).await;
+            }
+            Input::Erase(erase) => {
+                let done = erase.done().to_owned();
+                let say = |_| Reply::Lines(vec![done]);
+                self.begin(client, erase.request(), say).await;
             }
             Input::Kick(target) => self.kick(client, target).await,
             Input::Whois(target) => self.whois(client, target),
@@ -258,7 +263,7 @@ impl Chat {
             | Input::Help(_)
             | Input::Query(_)
             | Input::Receipts
-            | Input::Clear
+            | Input::Cls
             | Input::Quit => unreachable!("line() handles these"),
         }
     }
@@ -329,6 +334,7 @@ impl Chat {
             WireEvent::Notice(notice) => output::line(&format!("* {}", notices::words(&notice))),
             WireEvent::Message(_)
             | WireEvent::Receipt(_)
+            | WireEvent::Erased(_)
             | WireEvent::Listening(_)
             | WireEvent::Sent(_)
             | WireEvent::Room(_)

@@ -167,7 +167,7 @@ mod tests {
         assert!(list.contains("\n\nFiles:\n"), "{list}");
         let chat = chat_list(80).join("\n");
         assert!(
-            chat.contains("People:\n/peers ") && !chat.contains("/clear"),
+            chat.contains("People:\n/peers ") && !chat.contains("/cls"),
             "{chat}"
         );
     }

@@ -140,7 +140,11 @@ pub(crate) enum ChatCommand {
     Why,
     Id,
     Doctor,
+    Delete,
     Clear,
+    Forget,
+    Keep,
+    Cls,
     Help,
     Quit,
 }
@@ -150,7 +154,7 @@ impl ChatCommand {
     pub(crate) fn needs_screen(self) -> bool {
         matches!(
             self,
-            ChatCommand::Query | ChatCommand::Receipts | ChatCommand::Clear
+            ChatCommand::Query | ChatCommand::Receipts | ChatCommand::Cls
         )
     }
 }

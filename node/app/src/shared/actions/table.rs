@@ -1,10 +1,10 @@
 //! The table of actions.
 
 use hobnob_control::wire::{
-    AcceptContact, AcceptFile, Block, BroadcastMessage, CreateRoom, DeclineFile, Diagnose,
-    GetRoomTicket, GetStatus, HistoryFilter, Ignore, JoinRoom, Kick, ListFiles, ListPeers,
-    ListRooms, OfferFile, PartRoom, RemoveContact, Resolve, SendMessage, SetNick, Unblock,
-    Unignore, Verify, Why,
+    AcceptContact, AcceptFile, Block, BroadcastMessage, ClearConversation, CreateRoom, DeclineFile,
+    DeleteMessage, Diagnose, ForgetPeer, GetRoomTicket, GetStatus, HistoryFilter, Ignore, JoinRoom,
+    KeepConversation, Kick, ListFiles, ListPeers, ListRooms, OfferFile, PartRoom, RemoveContact,
+    Resolve, SendMessage, SetNick, Unblock, Unignore, Verify, Why,
 };
 #[cfg(test)]
 use hobnob_control::wire::{Ping, Subscribe};
@@ -262,13 +262,60 @@ pub(crate) const ACTIONS: &[Action] = &[
         chat: chat(ChatCommand::Query, "TARGET"),
     },
     Action {
+        name: "delete",
+        aliases: &[],
+        group: Group::Rooms,
+        help: "Delete a message",
+        requests: &[DeleteMessage::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "Your own message is deleted here at once, and by everybody who has it as \
+                      soon as their nodes learn of it. Somebody else's message is erased on this \
+                      node only. `hobnob history --json` shows the ids of messages.",
+            examples: &["hobnob delete f33731c0a1b2c3d4-7"],
+        },
+        chat: Chat::Command {
+            command: ChatCommand::Delete,
+            takes: "ID",
+            help: Some("Delete a message; with --here, your own message on this node only"),
+        },
+    },
+    Action {
         name: "clear",
+        aliases: &[],
+        group: Group::Rooms,
+        help: "Erase all messages of a conversation on this node",
+        requests: &[ClearConversation::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "The texts leave the database, its log and the search index. Nobody else \
+                      learns of it. Refuses while messages of yours are not delivered.",
+            examples: &["hobnob clear bob", "hobnob clear '#ops'"],
+        },
+        chat: chat(ChatCommand::Clear, "TO [--yes]"),
+    },
+    Action {
+        name: "keep",
+        aliases: &[],
+        group: Group::Rooms,
+        help: "Set how long the messages of a conversation are kept here",
+        requests: &[KeepConversation::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "Older messages are erased on this node every hour, except yours that are \
+                      not delivered. The setting `keep` is for all other conversations.",
+            examples: &["hobnob keep '#ops' 7d", "hobnob keep bob forever"],
+        },
+        chat: chat(ChatCommand::Keep, "TO TIME"),
+    },
+    Action {
+        name: "cls",
         aliases: &[],
         group: Group::Rooms,
         help: "Clear the screen; the messages stay on disk",
         requests: &[],
         command_line: CommandLine::Absent(ONLY_IN_CHAT),
-        chat: chat(ChatCommand::Clear, ""),
+        chat: chat(ChatCommand::Cls, ""),
     },
     Action {
         name: "peers",
@@ -373,6 +420,18 @@ pub(crate) const ACTIONS: &[Action] = &[
              blocked. In a room, it can still receive your messages from other members.",
         ),
         chat: chat(ChatCommand::ChangePolicy(PolicyChange::Block), "TARGET"),
+    },
+    Action {
+        name: "forget",
+        aliases: &[],
+        group: Group::People,
+        help: "Erase the conversation with a peer, and forget its name and addresses",
+        requests: &[ForgetPeer::NAME],
+        command_line: ask(
+            "Erases on this node only. A block stays. Refuses while messages of yours to the \
+             peer are not delivered.",
+        ),
+        chat: chat(ChatCommand::Forget, "TARGET"),
     },
     Action {
         name: "unblock",

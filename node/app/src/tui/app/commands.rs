@@ -12,6 +12,7 @@ use hobnob_control::wire::{
 use super::{App, Doing, Mode, NodeRequest, Output, Tone};
 use crate::shared::actions::help;
 use crate::shared::chat_input::{self, Input as Typed};
+use crate::shared::erasing::Erase;
 use crate::shared::policy::{self, PolicyChange};
 use crate::shared::verification::{self, Syntax};
 use crate::shared::{diagnosis, room_secrets, status, wording};
@@ -72,7 +73,8 @@ impl App {
                 let line = format!("{}: {}", help::synopsis(action), help::purpose(action));
                 self.note(Tone::Info, line);
             }
-            Typed::Clear => self.conversations.clear(),
+            Typed::Cls => self.conversations.clear(),
+            Typed::Erase(erase) => self.erase(erase),
             Typed::Quit => self.outputs.push_back(Output::Quit),
         }
     }
@@ -121,6 +123,11 @@ impl App {
         self.ask(change.request(target), move |app, peer| {
             app.take_policy(change, &peer);
         });
+    }
+
+    fn erase(&mut self, erase: Erase) {
+        let done = erase.done();
+        self.ask(erase.request(), move |app, _| app.note(Tone::Info, done));
     }
 
     fn kick(&mut self, target: Target) {

@@ -18,6 +18,12 @@ impl App {
             WireEvent::Room(room) => drop(self.people.rooms.insert(room.name.clone(), room)),
             WireEvent::Lagged { .. } => self.lagged(),
             WireEvent::File(file) => self.files.update(self.now, *file),
+            WireEvent::Erased(erased) => {
+                // What is on the screen is read again, without the erased texts.
+                if *self.conversations.current().of() == erased.conversation.0 {
+                    self.conversations.restart();
+                }
+            }
             WireEvent::Sent(_) | WireEvent::Status(_) | WireEvent::Goodbye | WireEvent::Unknown => {
             }
         }

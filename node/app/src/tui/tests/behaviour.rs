@@ -464,7 +464,7 @@ fn a_message_that_cannot_be_sent_gets_a_warning() {
 #[test]
 fn clear_empties_the_screen_and_keeps_the_messages() {
     let mut scene = long();
-    scene.enters("/clear");
+    scene.enters("/cls");
     assert!(!shows(&mut scene, "message"));
     scene.said(BOB, "bob", &room("lobby"), "after that");
     assert!(shows(&mut scene, "after that") && !shows(&mut scene, "message"));

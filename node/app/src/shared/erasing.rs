@@ -1,0 +1,146 @@
+//! Erasing messages: what the user types, the requests to the node, and the words for the answers.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use hobnob::MessageId;
+use hobnob::protocol::Target;
+use hobnob_control::wire::{
+    AnyRequest, ClearConversation, DeleteMessage, ForgetPeer, KeepConversation, Text,
+};
+
+use super::values::{self, ConversationArg};
+
+/// What to erase, or how long to keep it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Erase {
+    /// `here`: an own message on this node only.
+    Delete {
+        id: MessageId,
+        here: bool,
+        yes: bool,
+    },
+    Clear {
+        of: ConversationArg,
+        yes: bool,
+    },
+    Forget {
+        target: Target,
+        yes: bool,
+    },
+    /// Without a time: for ever.
+    Keep {
+        of: ConversationArg,
+        time: Option<Duration>,
+    },
+}
+
+impl Erase {
+    /// The request to the node.
+    pub(crate) fn request(self) -> AnyRequest {
+        match self {
+            Erase::Delete { id, here, yes } => DeleteMessage {
+                message: Text(id),
+                here,
+                yes,
+            }
+            .into(),
+            Erase::Clear { of, yes } => {
+                let (target, room) = of.fields();
+                ClearConversation { target, room, yes }.into()
+            }
+            Erase::Forget { target, yes } => ForgetPeer {
+                target: Text(target),
+                yes,
+            }
+            .into(),
+            Erase::Keep { of, time } => {
+                let (target, room) = of.fields();
+                KeepConversation {
+                    target,
+                    room,
+                    seconds: time.map(|time| time.as_secs()),
+                }
+                .into()
+            }
+        }
+    }
+
+    /// What was done.
+    pub(crate) fn done(&self) -> &'static str {
+        match self {
+            Erase::Delete { here: true, .. } => "deleted here",
+            Erase::Delete { here: false, .. } => "deleted",
+            Erase::Clear { .. } => "all messages of the conversation are erased on this node",
+            Erase::Forget { .. } => "the peer is forgotten, and its messages are erased",
+            Erase::Keep { time: None, .. } => "the messages are kept for ever",
+            Erase::Keep { time: Some(_), .. } => "older messages are erased from now on",
+        }
+    }
+}
+
+/// How long to keep messages, as a setting. `None` means for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeepTime(pub(crate) Option<Duration>);
+
+impl FromStr for KeepTime {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        keep_time(word).map(KeepTime)
+    }
+}
+
+/// How long to keep messages: `7d`, `2w`, `12h`, or `forever`.
+pub(crate) fn keep_time(word: &str) -> Result<Option<Duration>, String> {
+    const DAY: u64 = 24 * 60 * 60;
+    const WRONG: &str = "a time is a number and a unit, such as 12h, 7d, 2w, or the word forever";
+    if word == "forever" {
+        return Ok(None);
+    }
+    let in_days = [("d", DAY), ("w", 7 * DAY)].into_iter();
+    let days = in_days.find_map(|(unit, seconds)| Some((word.strip_suffix(unit)?, seconds)));
+    let time = match days {
+        Some((number, seconds)) => {
+            let number: u64 = number.parse().map_err(|_| WRONG)?;
+            let seconds = number.checked_mul(seconds).ok_or(WRONG)?;
+            Duration::from_secs(seconds)
+        }
+        None => values::duration(word).map_err(|_| WRONG)?,
+    };
+    if time.as_secs() == 0 {
+        return Err(WRONG.to_owned());
+    }
+    Ok(Some(time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_days_and_weeks() {
+        let days = |n| Ok(Some(Duration::from_secs(n * 24 * 60 * 60)));
+        assert_eq!(keep_time("7d"), days(7));
+        assert_eq!(keep_time("2w"), days(14));
+        assert_eq!(keep_time("24h"), days(1));
+        assert_eq!(keep_time("forever"), Ok(None));
+        for wrong in ["", "7", "d", "0d", "0s", "-1d", "99999999999999999999w"] {
+            assert!(keep_time(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_names_a_peer_or_a_room() {
+        let of: ConversationArg = "#ops".parse().expect("a room");
+        let AnyRequest::ClearConversation(clear) = Erase::Clear { of, yes: true }.request() else {
+            panic!("it clears");
+        };
+        assert!(clear.target.is_none() && clear.room.is_some() && clear.yes);
+        let (of, time) = ("bob".parse().expect("a peer"), None);
+        let AnyRequest::KeepConversation(keep) = (Erase::Keep { of, time }).request() else {
+            panic!("it keeps");
+        };
+        assert!(keep.target.is_some() && keep.seconds.is_none());
+    }
+}
