@@ -118,7 +118,8 @@ pub(super) fn older_than(
 ) -> Result<BTreeMap<LogName, Ranges>, Fault> {
     let sql = format!(
         "SELECT c.id, l.author, l.log, e.id FROM entries e {JOINS}
-         WHERE c.id = ?1 AND e.conversation = c.ordinal AND e.state = 0 AND e.received_at_ms < ?2
+         WHERE e.conversation = (SELECT ordinal FROM conversations WHERE id = ?1)
+           AND e.state = 0 AND e.received_at_ms < ?2
          ORDER BY e.id LIMIT {OLDER_MAX}"
     );
     let mut statement = conn.prepare_cached(&sql)?;

@@ -269,7 +269,7 @@ impl Replica {
         let of_all = seqs.iter().flat_map(|(name, seqs)| {
             let undelivered = self.undelivered(*name, seqs);
             let each: Vec<_> = undelivered.iter().flat_map(|(a, b)| a..=b).collect();
-            each.into_iter().map(|seq| (*name, seq))
+            each.into_iter().map(move |seq| (*name, seq))
         });
         of_all.take(UNDELIVERED_LISTED_MAX).collect()
     }
