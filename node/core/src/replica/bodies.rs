@@ -36,10 +36,9 @@ impl Bodies {
     /// the entries that it holds.
     pub(super) fn can_ask(&self, key: &LogKey, missing: &Ranges, theirs: &Ranges) -> Ranges {
         let mut can = missing.intersect(theirs);
-        for known in [self.erased.get(key), self.asked.get(key)] {
-            if let Some(known) = known {
-                can = can.minus(known);
-            }
+        let known = [self.erased.get(key), self.asked.get(key)];
+        for known in known.into_iter().flatten() {
+            can = can.minus(known);
         }
         can
     }
