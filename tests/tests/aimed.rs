@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use hobnob_tests::hostile::{ForgedRecord, Mallory, mdns_socket};
+use hobnob_tests::hostile::{ForgedRecord, MIB, Mallory, mdns_socket};
 use hobnob_tests::lab::{Capture, Lab, Machine, Nat, Node, Site, pause};
 use quinn::TransportConfig;
 
@@ -42,6 +42,33 @@ fn forged_mdns_records_do_not_aim_a_node_at_anybody() {
     assert!(received <= 3 * sent, "{received} bytes for {sent}");
     assert!(received > 0, "the test does not reach the node");
     ann.tells(&bob, "all is well");
+}
+
+#[test]
+fn a_flood_of_mdns_records_fills_neither_the_memory_nor_any_list() {
+    let lab = Lab::open();
+    let office = lab.switch();
+    let ann = office.machine("ann").up("ann", &[]);
+    let mallory = office.machine("mallory");
+    let victim = ipv4_of(&office.machine("victim"));
+    let attacker = mallory.inside(mdns_socket);
+    let before = ann.memory();
+    for n in 0..RECORDS {
+        let record = ForgedRecord {
+            addrs: vec![victim],
+            port: n % 50_000 + 1,
+        };
+        record.send(&attacker);
+        if n % 4 == 0 {
+            // A machine drops what arrives faster than its mDNS thread reads.
+            pause(Duration::from_millis(1));
+        }
+    }
+    let grown = ann.memory().saturating_sub(before);
+    assert!(grown < 64 * MIB, "{grown} bytes");
+    let bob = office.machine("bob").up("bob", &[]);
+    ann.sees_within(&bob, Duration::from_secs(10));
+    bob.sees_within(&ann, Duration::from_secs(10));
 }
 
 #[test]
@@ -88,6 +115,9 @@ fn addresses_in_hello_do_not_aim_a_node_at_anybody() {
 
 /// As many bytes as in the report of this attack.
 const RECORD_BYTES: usize = 118_000;
+
+/// More records than a node caches: each has four parts.
+const RECORDS: u16 = 30_000;
 
 /// Sessions of different identities. Each names 16 addresses of one victim.
 const IDENTITIES: u16 = 200;

@@ -184,6 +184,12 @@ impl Daemon {
         memory::search(running.as_ref().expect("it is running").pid(), words)
     }
 
+    /// The memory that the process uses now, in bytes.
+    pub(super) fn memory(&self) -> u64 {
+        let running = self.running();
+        memory::resident(running.as_ref().expect("it is running").pid())
+    }
+
     fn name(&self) -> &str {
         self.home.nick()
     }

@@ -26,6 +26,21 @@ pub(super) fn search(process: Pid, words: &[String]) -> BTreeSet<String> {
     found
 }
 
+/// The memory that the process uses now, in bytes.
+pub(super) fn resident(process: Pid) -> u64 {
+    let path = format!("/proc/{}/status", process.as_raw_nonzero());
+    let status = std::fs::read_to_string(path).expect("the process is a running child");
+    let mut lines = status.lines();
+    let line = lines.find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = line.expect("Linux reports a process's memory");
+    let kib: u64 = line
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .expect("a number");
+    kib * 1024
+}
+
 /// Whether these bytes contain the word.
 pub(super) fn contains(bytes: &[u8], word: &str) -> bool {
     bytes

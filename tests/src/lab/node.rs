@@ -109,6 +109,11 @@ impl Node {
         self.daemon.memory_contains(words)
     }
 
+    /// The memory that the node uses now, in bytes.
+    pub fn memory(&self) -> u64 {
+        self.daemon.memory()
+    }
+
     /// A client that queues messages at this node and connects again after the node restarts.
     pub fn client(&self) -> MessageClient {
         MessageClient::to(self.home.path())
