@@ -70,6 +70,8 @@ const COMMANDS: &[(&str, Run)] = &[
     ("hobnob help send", Ends),
     ("hobnob help protocol", Ends),
     ("hobnob send 10.0.0.2:4626 hi", Ends),
+    ("hobnob room create plans", Ends),
+    ("hobnob room ticket plans", Ends),
     ("hobnob join ops --secret-file secret.txt", Ends),
     ("hobnob broadcast --room ops \"hi\"", Ends),
     ("hobnob --relay ID@HOST:PORT", Elsewhere("relay {RELAY} up")),
