@@ -367,7 +367,11 @@ impl Scene {
                 self.rooms.retain(|line| line.name != room.0);
                 value(&Done {})
             }
-            AnyRequest::SetNick(SetNick { .. }) => value(&Done {}),
+            AnyRequest::SetNick(SetNick { .. })
+            | AnyRequest::DeleteMessage(_)
+            | AnyRequest::ClearConversation(_)
+            | AnyRequest::ForgetPeer(_)
+            | AnyRequest::KeepConversation(_) => value(&Done {}),
             AnyRequest::BroadcastMessage(request) => Ok(self.broadcast(request)),
             AnyRequest::SendMessage(request) => self.send_to_peer(request),
             AnyRequest::AcceptContact(AcceptContact { target })
