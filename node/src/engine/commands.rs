@@ -15,10 +15,10 @@ impl Engine {
                 drop(reply.send(self.peers.all().map(|peer| self.peer_info(peer)).collect()))
             }
             Command::Peer(peer, reply) => {
-                drop(reply.send(self.peers.knows(peer).then(|| self.peer_info(peer))))
+                drop(reply.send(self.knows(peer).then(|| self.peer_info(peer))))
             }
-            Command::Resolve { name, reply } => drop(reply.send(self.peers.resolve(&name))),
-            Command::IsKnown { peer, reply } => drop(reply.send(self.peers.knows(peer))),
+            Command::Resolve { name, reply } => drop(reply.send(self.resolve(&name))),
+            Command::IsKnown { peer, reply } => drop(reply.send(self.knows(peer))),
             Command::Reach {
                 peer,
                 addrs,

@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 
 use hobnob_core::known_addrs::Origin;
+use hobnob_core::peers::ResolveError;
 use hobnob_core::synthetic::is_synthetic;
 use hobnob_core::{paths, rendezvous};
 use hobnob_protocol::datagram::ChannelId;
+use hobnob_protocol::identity::PEER_ID_SHORT_LEN;
 use hobnob_protocol::relay::{FromRelay, Roster, ToRelay, Welcome};
 use hobnob_protocol::{PeerId, RelayAddr, RoomKey};
 
@@ -216,8 +218,24 @@ impl Engine {
         }
     }
 
+    /// Whether the user can name this peer: it was met, or a relay names it.
+    pub(super) fn knows(&self, peer: PeerId) -> bool {
+        self.peers.knows(peer) || !self.relays.naming(peer).is_empty()
+    }
+
+    /// The peer that a word refers to. Of peers that only a relay names, nothing but the id is known.
+    pub(super) fn resolve(&self, word: &str) -> Result<PeerId, ResolveError> {
+        let resolved = self.peers.resolve(word);
+        match resolved {
+            Err(ResolveError::Unknown { .. }) if word.len() >= PEER_ID_SHORT_LEN => {
+                self.relays.named_by_start(word).map_or(resolved, Ok)
+            }
+            resolved => resolved,
+        }
+    }
+
     /// The peer is, or may be, at this relay now.
-    fn found_at(&mut self, relay: RelayId, peer: PeerId) {
+    pub(super) fn found_at(&mut self, relay: RelayId, peer: PeerId) {
         let addrs = vec![self.network.relayed_addr(relay, peer)];
         self.tell_paths(paths::Input::Found {
             peer,

@@ -54,7 +54,7 @@ impl Engine {
                 Err(SendError::Blocked(self.peers.name(*peer)))
             }
             ConversationRef::Direct(peer) if *peer == self.me => Err(SendError::Myself),
-            ConversationRef::Direct(peer) if !certain && !self.peers.knows(*peer) => {
+            ConversationRef::Direct(peer) if !certain && !self.knows(*peer) => {
                 Err(SendError::UnknownId(*peer))
             }
             ConversationRef::Direct(peer) => Ok(self.direct(*peer)),
@@ -70,6 +70,9 @@ impl Engine {
             self.tell_replica(replica::Input::OpenDirect(peer));
         }
         if self.sessions.with(peer).is_none() {
+            for relay in self.relays.naming(peer) {
+                self.found_at(relay, peer);
+            }
             // The user is waiting, so the back-off does not count.
             self.tell_paths(paths::Input::Wanted(peer));
         }

@@ -50,3 +50,23 @@ fn everyone_receives_every_message(nodes: &[&Node], room: &str) {
         }
     }
 }
+
+#[test]
+fn members_of_a_large_lobby_can_be_written_to_without_having_met() {
+    let lab = Lab::open();
+    let net = RelayNet::of(&lab);
+    let crowd: Vec<_> = (0..11)
+        .map(|n| net.alone_behind(Nat::Symmetric, &format!("peer{n}")))
+        .collect();
+    let nodes: Vec<_> = crowd.iter().map(|(_, node)| node).collect();
+    let ann = nodes[0];
+    // A node connects with eight members of a room at a relay, so ann has not met two of them.
+    for (n, other) in nodes.iter().enumerate().skip(1) {
+        let by_id = format!("to id {n}");
+        ann.tells(other.id(), &by_id);
+        other.shows_once(&by_id);
+        let by_start = format!("to the start of id {n}");
+        ann.tells(&other.id()[..8], &by_start);
+        other.shows_once(&by_start);
+    }
+}

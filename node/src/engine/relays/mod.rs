@@ -190,6 +190,25 @@ impl Relays {
         })
     }
 
+    /// The relays that name this peer.
+    pub(super) fn naming(&self, peer: PeerId) -> Vec<RelayId> {
+        let naming = self
+            .list
+            .iter()
+            .filter(|(_, relay)| relay.roster.names(peer));
+        naming.map(|(id, _)| *id).collect()
+    }
+
+    /// The peer on the rosters whose id starts with this text, if there is exactly one.
+    pub(super) fn named_by_start(&self, text: &str) -> Option<PeerId> {
+        let rosters = self.list.values().map(|relay| &relay.roster);
+        let found: BTreeSet<_> = rosters
+            .flat_map(|roster| roster.starting_with(text))
+            .collect();
+        let mut found = found.into_iter();
+        found.next().filter(|_| found.next().is_none())
+    }
+
     /// A peer could not be reached. Returns the relays that name it and did not know that.
     pub(super) fn note_missing(&mut self, peer: PeerId) -> Vec<RelayId> {
         let mut all = self.list.iter_mut();

@@ -84,6 +84,12 @@ impl Roster {
         self.here.contains_key(&peer)
     }
 
+    /// The peers whose id starts with this text.
+    pub(super) fn starting_with<'a>(&'a self, text: &'a str) -> impl Iterator<Item = PeerId> + 'a {
+        let ids = self.here.keys().copied();
+        ids.filter(move |peer| peer.to_string().starts_with(text))
+    }
+
     /// A peer could not be reached. Returns whether the relay names it and it was not known to be
     /// missing.
     pub(super) fn note_missing(&mut self, peer: PeerId) -> bool {
