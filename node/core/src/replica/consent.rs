@@ -261,6 +261,14 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_that_returns_own_messages_to_an_older_home_is_a_contact() {
+        let (mut bench, _) = with_stranger();
+        let mut earlier = Author::with_log(super::super::testing::ME, direct(BOB), 99);
+        assert!(is_accepted(&bench.batch(1, earlier.write(&["hello Bob"]))));
+        assert!(bench.replica.is_contact(peer(BOB)));
+    }
+
+    #[test]
     fn a_contact_that_is_removed_is_a_stranger_again() {
         let (mut bench, mut bob) = with_stranger();
         bench.settle(Input::Accept(peer(BOB)));

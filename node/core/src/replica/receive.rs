@@ -15,7 +15,7 @@ use super::state::Replica;
 use super::strangers::Charge;
 use super::timers::Timer;
 use crate::SessionId;
-use crate::commit::{AudienceId, Op};
+use crate::commit::{AudienceId, ConversationKind, Op};
 
 /// How often sessions that were too fast are checked.
 const BUDGET_EVERY: Duration = Duration::from_millis(50);
@@ -277,6 +277,11 @@ impl Replica {
             let from = from.map_or(self.identity.id, |session| session.peer);
             self.outputs
                 .push_back(Output::OwnRestored(name.conversation, from, pieces.len()));
+            // This home is an older copy, and has lost that the user wrote to the peer.
+            let kind = &self.conversations.at(name.conversation).record.kind;
+            if let ConversationKind::Direct(peer) = *kind {
+                self.accept_by_writing(peer);
+            }
         }
         if !arrival.bodies.is_empty() {
             // The cache may hold these entries without their bodies.
