@@ -347,6 +347,10 @@ impl World {
 
     pub(super) fn flood(&mut self, node: usize, other: usize, count: u64) {
         self.script.long = true;
+        // A stranger's flood would wait for consent.
+        let author = self.nodes[node].id;
+        self.contacts.insert((other, author));
+        self.input(other, Input::Accept(author));
         let conversation = ConversationId::direct(self.nodes[node].id, self.nodes[other].id);
         (0..count).for_each(|_| self.say(node, conversation));
         self.script.long = false;

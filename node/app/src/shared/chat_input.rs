@@ -333,11 +333,11 @@ mod tests {
             ("/peers", Ok(Input::Peers)),
             ("/contacts", Ok(Input::Contacts)),
             (
-                "/accept-contact bob",
+                "/befriend bob",
                 Ok(Input::ChangePolicy(PolicyChange::Accept, bob())),
             ),
             (
-                "/remove-contact bob",
+                "/unfriend bob",
                 Ok(Input::ChangePolicy(PolicyChange::Remove, bob())),
             ),
             ("/who ", Ok(Input::Peers)),

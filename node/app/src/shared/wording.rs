@@ -306,9 +306,7 @@ pub(crate) fn awaits_consent(peer: &PeerLine) -> String {
 /// Shown once for a stranger, with its first message: what the user can do.
 pub(crate) fn new_stranger(message: &MessageLine) -> String {
     let (name, id) = (visible(&message.nick), message.from.0.short());
-    format!(
-        "{name} is new to you: answer to accept, or /accept-contact {id}, /ignore {id}, /block {id}"
-    )
+    format!("{name} is new to you: answer to accept, or /befriend {id}, /ignore {id}, /block {id}")
 }
 
 /// Shown instead of an empty list of contacts.

@@ -374,7 +374,7 @@ pub(crate) const ACTIONS: &[Action] = &[
         chat: chat(ChatCommand::Contacts, ""),
     },
     Action {
-        name: "accept-contact",
+        name: "befriend",
         aliases: &[],
         group: Group::People,
         help: "Accept a stranger as a contact",
@@ -383,7 +383,7 @@ pub(crate) const ACTIONS: &[Action] = &[
         chat: chat(ChatCommand::ChangePolicy(PolicyChange::Accept), "TARGET"),
     },
     Action {
-        name: "remove-contact",
+        name: "unfriend",
         aliases: &[],
         group: Group::People,
         help: "Make a contact a stranger again",
