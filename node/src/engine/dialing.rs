@@ -31,7 +31,7 @@ impl Engine {
         match output {
             paths::Output::Dial(peer, _) if self.denies(peer).is_some() => self.dial_failed(peer),
             paths::Output::Dial(peer, addrs) => self.dial(peer, addrs),
-            paths::Output::Keep(session) => self.keep(session),
+            paths::Output::Keep(session) => self.keep_session(session),
             paths::Output::Close(session, reason) => self.close_session(session, reason),
             paths::Output::Copied(peer) => {
                 let name = self.peers.name(peer);
@@ -207,7 +207,7 @@ impl Engine {
     }
 
     /// `paths` keeps a greeted connection.
-    fn keep(&mut self, id: SessionId) {
+    fn keep_session(&mut self, id: SessionId) {
         let GreetedConnection { greeted, reply } = self
             .handshakes
             .take_greeted(id)

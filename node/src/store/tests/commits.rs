@@ -100,6 +100,7 @@ fn a_restart_loads_everything() {
         acked,
         alive: last,
         requests,
+        awaited_deleted,
     } = home.loaded();
     let Op::Conversation(left) = the_lobby(false) else {
         unreachable!()
@@ -117,6 +118,7 @@ fn a_restart_loads_everything() {
     assert_eq!(logs[0].runs, [run(1, 1), run(2, 2)]);
     assert_eq!(lamport.len(), 1);
     assert_eq!(requests, &[request(5)]);
+    assert!(awaited_deleted.is_empty());
     home.goes_on_after(2);
     assert_eq!(
         audiences,
