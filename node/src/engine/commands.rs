@@ -65,7 +65,7 @@ impl Engine {
                 conversation,
                 keep,
                 reply,
-            } => self.keep(&conversation, keep, reply),
+            } => self.keep_for(&conversation, keep, reply),
             Command::SetNick { nick, reply } => {
                 self.set_nick(nick);
                 let _ = reply.send(());

@@ -122,7 +122,7 @@ impl Engine {
     }
 
     /// Sets how long the messages of a conversation are kept. `None` means for ever.
-    pub(super) fn keep(
+    pub(super) fn keep_for(
         &mut self,
         named: &ConversationRef,
         keep: Option<Duration>,
