@@ -84,6 +84,7 @@ fn a_restart_loads_everything() {
         },
         Op::Lingerers(lobby(), lingerers.clone()),
         Op::Alive(alive),
+        Op::AwaitDeleted(ann.name, 9),
         Op::Request(request(4)),
         Op::Request(request(5)),
         Op::RequestEnds(peer(4)),
@@ -118,7 +119,7 @@ fn a_restart_loads_everything() {
     assert_eq!(logs[0].runs, [run(1, 1), run(2, 2)]);
     assert_eq!(lamport.len(), 1);
     assert_eq!(requests, &[request(5)]);
-    assert!(awaited_deleted.is_empty());
+    assert_eq!(awaited_deleted, &[(ann.name, 9)]);
     home.goes_on_after(2);
     assert_eq!(
         audiences,
