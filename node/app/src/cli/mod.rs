@@ -31,6 +31,7 @@ use crate::shared::exit_code::Exit;
 use crate::shared::log_output;
 use crate::shared::output::{self, Output};
 use crate::shared::policy::PolicyChange;
+use crate::shared::session;
 use crate::tui;
 
 /// Runs the program.

@@ -98,7 +98,7 @@ pub(crate) fn keep_time(word: &str) -> Result<Option<Duration>, String> {
     if word == "forever" {
         return Ok(None);
     }
-    let in_days = [("d", DAY), ("w", 7 * DAY)].into_iter();
+    let mut in_days = [("d", DAY), ("w", 7 * DAY)].into_iter();
     let days = in_days.find_map(|(unit, seconds)| Some((word.strip_suffix(unit)?, seconds)));
     let time = match days {
         Some((number, seconds)) => {
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_time_has_days_and_weeks() {
-        let days = |n| Ok(Some(Duration::from_secs(n * 24 * 60 * 60)));
+        let days = |n: u64| Ok(Some(Duration::from_secs(n * 24 * 60 * 60)));
         assert_eq!(keep_time("7d"), days(7));
         assert_eq!(keep_time("2w"), days(14));
         assert_eq!(keep_time("24h"), days(1));
