@@ -141,3 +141,168 @@ impl Replica {
         self.write_waiting(id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hobnob_protocol::batch::BATCH_ENTRIES_BYTES_MAX;
+
+    use super::super::events::Input;
+    use super::super::testing::{
+        Bench, appended, batches, closed_room, commit_sizes, commits, direct, failed, ops, peer,
+    };
+    use super::*;
+
+    const BOB: u8 = 2;
+
+    /// A session 1 with Bob.
+    fn with_bob() -> Bench {
+        let mut bench = Bench::new();
+        bench.connect(1, BOB);
+        bench
+    }
+
+    fn store_failed(outputs: &[Output]) -> bool {
+        let failed = |output: &Output| matches!(output, Output::StoreFailed(..));
+        outputs.iter().any(failed)
+    }
+
+    fn rooms(bench: &Bench) -> Vec<ConversationId> {
+        bench.replica.rooms().map(|(id, ..)| id).collect()
+    }
+
+    /// The user enters the room with a secret.
+    fn join() -> Input {
+        let name: RoomName = "ops".parse().expect("a name");
+        let key = RoomKey::derive(&name, b"secret");
+        Input::Join {
+            token: Token(1),
+            name,
+            key,
+            open: false,
+        }
+    }
+
+    #[test]
+    fn a_message_is_sent_and_confirmed_when_it_is_durable() {
+        let mut bench = with_bob();
+        let begun = bench.begin_append(7, direct(BOB), "hi");
+        assert_eq!((appended(&begun), batches(&begun, 1)), (vec![], vec![]));
+        let durable = bench.handle(Input::Committed(commits(&begun)[0]));
+        let log = bench.own_log(direct(BOB));
+        assert_eq!(appended(&durable), [7]);
+        assert_eq!(batches(&durable, 1), [(log, 1, 1)]);
+    }
+
+    #[test]
+    fn messages_written_during_a_commit_share_the_next_one() {
+        let mut bench = with_bob();
+        let first = bench.begin_append(1, direct(BOB), "a");
+        for token in 2..=4 {
+            let waits = bench.begin_append(token, direct(BOB), "b");
+            assert_eq!(commits(&waits), []);
+        }
+        let outputs = bench.settle(Input::Committed(commits(&first)[0]));
+        let log = bench.own_log(direct(BOB));
+        assert_eq!(appended(&outputs), [1, 2, 3, 4]);
+        assert_eq!(batches(&outputs, 1), [(log, 1, 1), (log, 2, 4)]);
+    }
+
+    #[test]
+    fn a_burst_of_long_messages_takes_several_commits() {
+        let mut bench = with_bob();
+        let first = bench.begin_append(0, direct(BOB), "short");
+        // Each of these fills a batch.
+        let long = "x".repeat(BATCH_ENTRIES_BYTES_MAX - 100);
+        for token in 1..=APPEND_BATCHES_MAX as u64 + 2 {
+            bench.begin_append(token, direct(BOB), &long);
+        }
+        let outputs = bench.settle(Input::Committed(commits(&first)[0]));
+        let sizes = commit_sizes(&outputs);
+        assert_eq!(sizes, [APPEND_BATCHES_MAX, 2]);
+        assert_eq!(appended(&outputs).len(), APPEND_BATCHES_MAX + 3);
+    }
+
+    #[test]
+    fn a_message_that_the_disk_did_not_take_leaves_no_hole() {
+        let mut bench = with_bob();
+        let first = bench.begin_append(1, direct(BOB), "lost");
+        bench.begin_append(2, direct(BOB), "waits");
+        let failure = Input::CommitFailed(commits(&first)[0], "full".to_owned());
+        let outputs = bench.settle(failure);
+        assert_eq!(failed(&outputs), [1]);
+        assert_eq!(appended(&outputs), [2]);
+        assert_eq!(batches(&outputs, 1), [(bench.own_log(direct(BOB)), 1, 1)]);
+    }
+
+    #[test]
+    fn a_message_needs_a_conversation() {
+        let mut bench = Bench::new();
+        let outputs = bench.begin_append(3, direct(BOB), "to nobody");
+        assert_eq!(failed(&outputs), [3]);
+        assert_eq!(commits(&outputs), []);
+        bench.handle(Input::OpenDirect(peer(BOB)));
+        assert_eq!(appended(&bench.append(direct(BOB), "to Bob")), [1]);
+    }
+
+    #[test]
+    fn a_conversation_is_stored_with_its_first_message() {
+        let mut bench = Bench::new();
+        bench.handle(Input::OpenDirect(peer(BOB)));
+        let first = bench.append(direct(BOB), "a");
+        assert!(matches!(
+            ops(&first)[..],
+            [Op::Conversation(_), Op::Append { .. }]
+        ));
+        let second = bench.append(direct(BOB), "b");
+        assert!(matches!(ops(&second)[..], [Op::Append { .. }]));
+    }
+
+    #[test]
+    fn a_conversation_that_was_not_stored_is_stored_with_the_next_message() {
+        let mut bench = Bench::new();
+        bench.handle(Input::OpenDirect(peer(BOB)));
+        let first = bench.begin_append(1, direct(BOB), "a");
+        bench.handle(Input::CommitFailed(commits(&first)[0], "full".to_owned()));
+        let second = bench.append(direct(BOB), "b");
+        assert!(matches!(
+            ops(&second)[..],
+            [Op::Conversation(_), Op::Append { .. }]
+        ));
+    }
+
+    #[test]
+    fn a_room_is_entered_and_left() {
+        let mut bench = Bench::new();
+        let stored = |output: &Output| matches!(output, Output::Stored(Token(0)));
+        assert!(bench.join(false).iter().any(stored));
+        assert_eq!(rooms(&bench), [closed_room()]);
+        assert!(bench.part(closed_room()).iter().any(stored));
+        assert_eq!(rooms(&bench), []);
+        // The history stays, and so does the right to write to it.
+        assert_eq!(appended(&bench.append(closed_room(), "from outside")), [1]);
+    }
+
+    #[test]
+    fn an_unknown_room_cannot_be_left() {
+        let outputs = Bench::new().part(closed_room());
+        assert!(store_failed(&outputs));
+        assert_eq!(commits(&outputs), []);
+    }
+
+    #[test]
+    fn a_step_into_or_out_of_a_room_that_the_disk_did_not_take_is_undone() {
+        let mut bench = Bench::new();
+        let fail = |bench: &mut Bench, input| {
+            let commit = commits(&bench.handle(input))[0];
+            bench.handle(Input::CommitFailed(commit, "full".to_owned()))
+        };
+        assert!(store_failed(&fail(&mut bench, join())));
+        assert_eq!(rooms(&bench), []);
+        bench.join(false);
+        assert!(store_failed(&fail(
+            &mut bench,
+            Input::Part(Token(1), closed_room())
+        )));
+        assert_eq!(rooms(&bench), [closed_room()]);
+    }
+}

@@ -357,3 +357,138 @@ impl Conversation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hobnob_protocol::ConversationId;
+
+    use super::super::events::Output;
+    use super::super::testing::{
+        Author, Bench, closed_room, direct, direct_record, open_room, ops, received, room_record,
+        wants,
+    };
+    use super::*;
+    use crate::commit::Loaded;
+
+    const BOB: u8 = 2;
+    const DAVE: u8 = 4;
+
+    /// One per cent more than a room holds of one author. The next entry is too much.
+    const FULL: u64 = ROOM_ENTRIES_PER_AUTHOR_MAX + ROOM_ENTRIES_PER_AUTHOR_MAX / 100;
+
+    /// Dave's log of a conversation, with this many entries.
+    fn log(conversation: ConversationId, entries: Seq) -> Author {
+        let mut dave = Author::new(DAVE, conversation);
+        dave.skip_to(entries);
+        dave
+    }
+
+    /// A session 1 with Bob in a room of which this node holds these logs. Bob holds the same.
+    fn in_room(open: bool, logs: &[&Author]) -> Bench {
+        let ordinals = 1..;
+        let stored = logs.iter().zip(ordinals);
+        let stored: Vec<_> = stored.map(|(log, ordinal)| log.stored(ordinal)).collect();
+        let held = stored
+            .iter()
+            .map(|log| (log.name, Ranges::span(1, log.head.0)));
+        let held: Vec<_> = held.collect();
+        let record = room_record(open);
+        let room = record.id;
+        let mut bench = Bench::load(Loaded {
+            conversations: vec![record],
+            logs: stored,
+            ..Loaded::default()
+        });
+        bench.connect(1, BOB);
+        bench.meet_in(1, room, &held);
+        bench
+    }
+
+    /// What the store was asked to drop: all entries below these.
+    fn trims(outputs: &[Output]) -> Vec<(LogName, Seq)> {
+        let mut trims = Vec::new();
+        for op in ops(outputs) {
+            if let Op::Trim(name, keep_from) = op {
+                trims.push((*name, *keep_from));
+            }
+        }
+        trims
+    }
+
+    #[test]
+    fn a_room_drops_the_oldest_entries_of_an_author_who_writes_too_much() {
+        let mut dave = log(closed_room(), FULL - 1);
+        let mut bench = in_room(false, &[&dave]);
+        assert_eq!(trims(&bench.batch(1, dave.write(&["fits"]))), []);
+        let outputs = bench.batch(1, dave.write(&["too much"]));
+        assert_eq!(received(&outputs), ["too much"]);
+        let excess = FULL + 1 - ROOM_ENTRIES_PER_AUTHOR_MAX;
+        assert_eq!(trims(&outputs), [(dave.name, excess + 1)]);
+        // There is room for one per cent more again.
+        assert_eq!(trims(&bench.batch(1, dave.write(&["fits"]))), []);
+    }
+
+    #[test]
+    fn the_oldest_log_shrinks_first_and_keeps_its_newest_entry() {
+        let old = log(closed_room(), 10);
+        let mut new = Author::with_log(DAVE, closed_room(), 2);
+        new.skip_to(FULL);
+        let mut bench = in_room(false, &[&old, &new]);
+        let outputs = bench.batch(1, new.write(&["a"]));
+        assert_eq!(trims(&outputs), [(old.name, 10)]);
+    }
+
+    #[test]
+    fn other_authors_do_not_count() {
+        let dave = log(closed_room(), FULL);
+        let mut bench = in_room(false, &[&dave]);
+        let mut bob = Author::new(BOB, closed_room());
+        assert_eq!(trims(&bench.batch(1, bob.write(&["a"]))), []);
+    }
+
+    #[test]
+    fn a_direct_conversation_has_no_limit() {
+        let mut bob = Author::new(BOB, direct(BOB));
+        bob.skip_to(FULL);
+        let mut bench = Bench::load(Loaded {
+            conversations: vec![direct_record(BOB)],
+            logs: vec![bob.stored(1)],
+            ..Loaded::default()
+        });
+        bench.connect(1, BOB);
+        assert_eq!(trims(&bench.batch(1, bob.write(&["a"]))), []);
+    }
+
+    /// What is requested of Bob, who has all of Dave's log, while this node holds some of it.
+    fn requested(open: bool, first: Seq, last: Seq) -> Vec<(LogName, Seq, Option<Seq>)> {
+        let room = if open { open_room() } else { closed_room() };
+        let dave = log(room, last);
+        let mut stored = dave.stored(1);
+        stored.runs[0].first = first;
+        let mut bench = Bench::load(Loaded {
+            conversations: vec![room_record(open)],
+            logs: vec![stored],
+            ..Loaded::default()
+        });
+        bench.connect(1, BOB);
+        let outputs = bench.meet_in(1, room, &[(dave.name, Ranges::span(1, last + 1))]);
+        wants(&outputs, 1)
+    }
+
+    #[test]
+    fn a_room_with_a_secret_wants_nothing_older_than_it_holds() {
+        let dave = log(closed_room(), 9).name;
+        assert_eq!(requested(false, 4, 9), [(dave, 10, None)]);
+    }
+
+    #[test]
+    fn an_open_room_wants_older_entries_until_it_is_full() {
+        let dave = log(open_room(), 9).name;
+        assert_eq!(
+            requested(true, 4, 9),
+            [(dave, 1, Some(3)), (dave, 10, None)]
+        );
+        let last = ROOM_ENTRIES_PER_AUTHOR_MAX + 3;
+        assert_eq!(requested(true, 4, last), [(dave, last + 1, None)]);
+    }
+}

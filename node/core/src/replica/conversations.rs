@@ -267,3 +267,64 @@ impl Conversations {
         self.unsaved.extend(rooms);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hobnob_protocol::Ranges;
+
+    use super::super::testing::{
+        Author, Bench, announced, closed_room, direct, direct_record, lamports, peer, room_record,
+    };
+    use super::*;
+    use crate::commit::Loaded;
+
+    const BOB: u8 = 2;
+    const CAROL: u8 = 3;
+    const DAVE: u8 = 4;
+
+    #[test]
+    fn after_a_restart_new_logs_are_younger_than_the_stored_ones() {
+        let mut stored = Author::with_log(DAVE, closed_room(), 9);
+        stored.write(&["a"]);
+        let mut bench = Bench::load(Loaded {
+            conversations: vec![room_record(false)],
+            logs: vec![stored.stored(5)],
+            ..Loaded::default()
+        });
+        let held = [(stored.name, Ranges::span(1, 1))];
+        bench.connect(1, BOB);
+        bench.meet_in(1, closed_room(), &held);
+        let mut new = Author::with_log(DAVE, closed_room(), 3);
+        bench.batch(1, new.write(&["b"]));
+        bench.connect(2, CAROL);
+        let outputs = bench.meet_in(2, closed_room(), &held);
+        let names: Vec<_> = announced(&outputs, 2)
+            .iter()
+            .map(|(name, _)| *name)
+            .collect();
+        assert_eq!(names, [stored.name, new.name]);
+    }
+
+    #[test]
+    fn after_a_restart_the_clock_goes_on() {
+        let mut bench = Bench::load(Loaded {
+            conversations: vec![room_record(false)],
+            lamport: vec![(closed_room(), 41)],
+            ..Loaded::default()
+        });
+        assert_eq!(lamports(&bench.append(closed_room(), "a")), [42]);
+    }
+
+    #[test]
+    fn stored_conversations_are_known_and_stored_rooms_are_entered() {
+        let bench = Bench::load(Loaded {
+            conversations: vec![room_record(false), direct_record(BOB)],
+            ..Loaded::default()
+        });
+        assert_eq!(bench.replica.conversations().count(), 2);
+        let rooms: Vec<_> = bench.replica.rooms().map(|(id, ..)| id).collect();
+        assert_eq!(rooms, [closed_room()]);
+        let kind = bench.replica.kind(direct(BOB));
+        assert_eq!(kind, Some(&ConversationKind::Direct(peer(BOB))));
+    }
+}

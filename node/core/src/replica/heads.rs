@@ -314,3 +314,334 @@ fn push_head(heads: &mut Vec<AuthorHeads>, author: PeerId, log: LogId, held: Hol
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::events::Input;
+    use super::super::testing::{
+        Author, Bench, ME, announced, batches, closed_room, compared, delivered, direct,
+        direct_record, frames, lamports, open_room, pages, peer, reads, refusals, room_record,
+        wants,
+    };
+    use super::*;
+    use crate::commit::Loaded;
+
+    const BOB: u8 = 2;
+    const CAROL: u8 = 3;
+
+    /// A node in the room with a secret, which holds this log of it.
+    fn in_closed_room(log: &Author) -> Bench {
+        Bench::load(Loaded {
+            conversations: vec![room_record(false)],
+            logs: vec![log.stored(1)],
+            ..Loaded::default()
+        })
+    }
+
+    fn cuts_asked(outputs: &[Output]) -> usize {
+        let is_cut = |output: &&Output| matches!(output, Output::FindNewcomerCut { .. });
+        outputs.iter().filter(is_cut).count()
+    }
+
+    fn cut(bench: &mut Bench, firsts: &[(LogName, Seq)]) -> Vec<Output> {
+        let firsts = firsts.iter().copied().collect();
+        bench.settle(Input::NewcomerCut(SessionId(1), closed_room(), firsts))
+    }
+
+    #[test]
+    fn a_session_begins_with_a_digest_of_each_shared_conversation() {
+        let mut bench = Bench::new();
+        assert_eq!(compared(&bench.connect(1, BOB), 1), [direct(BOB)]);
+        bench.join(false);
+        let outputs = bench.meet_in(1, closed_room(), &[]);
+        assert_eq!(compared(&outputs, 1), [closed_room()]);
+    }
+
+    #[test]
+    fn ends_that_hold_the_same_exchange_digests_only() {
+        let mut bob = Author::new(BOB, direct(BOB));
+        let mut bench = Bench::new();
+        bench.connect(1, BOB);
+        bench.batch(1, bob.write(&["a", "b"]));
+        bench.hang_up(1, true);
+        let again = bench.connect_only(1, BOB);
+        let [Frame::Digest(_, digest)] = frames(&again, 1)[..] else {
+            panic!("a digest: {again:?}")
+        };
+        let agreed = bench.frame(1, Frame::Digest(direct(BOB), digest));
+        assert_eq!(frames(&agreed, 1), []);
+        // Bob is known to hold these entries, so they are not sent to him.
+        assert_eq!(reads(&bench.want(1, bob.name, 1, None), 1), []);
+    }
+
+    #[test]
+    fn where_the_digests_differ_both_ends_send_heads() {
+        let mut bob = Author::new(BOB, direct(BOB));
+        let mut bench = Bench::new();
+        bench.connect(1, BOB);
+        bench.batch(1, bob.write(&["a", "b"]));
+        bench.hang_up(1, true);
+        bench.connect_only(1, BOB);
+        let hash = [1; 32];
+        let digest = Frame::Digest(direct(BOB), Digest { hash, clock: 0 });
+        let outputs = bench.frame(1, digest);
+        assert_eq!(announced(&outputs, 1), [(bob.name, Ranges::span(1, 2))]);
+        // Bob's heads answer ours. They are not answered again.
+        let outputs = bench.heads(1, direct(BOB), &[(bob.name, Ranges::span(1, 3))]);
+        assert_eq!(announced(&outputs, 1), []);
+    }
+
+    #[test]
+    fn heads_are_answered_at_most_every_five_seconds() {
+        let mut bob = Author::new(BOB, direct(BOB));
+        let mut bench = Bench::new();
+        bench.connect(1, BOB);
+        bench.batch(1, bob.write(&["a"]));
+        let held = [(bob.name, Ranges::span(1, 1))];
+        assert_eq!(announced(&bench.heads(1, direct(BOB), &[]), 1), []);
+        bench.wait(HEADS_EVERY);
+        assert_eq!(announced(&bench.heads(1, direct(BOB), &[]), 1), held);
+        assert_eq!(announced(&bench.heads(1, direct(BOB), &[]), 1), []);
+    }
+
+    #[test]
+    fn heads_show_what_was_delivered_and_what_is_missing() {
+        let mut bench = Bench::new();
+        bench.connect(1, BOB);
+        bench.append(direct(BOB), "a");
+        let (own, bob) = (bench.own_log(direct(BOB)), Author::new(BOB, direct(BOB)));
+        let outputs = bench.heads(
+            1,
+            direct(BOB),
+            &[(own, Ranges::span(1, 1)), (bob.name, Ranges::span(1, 4))],
+        );
+        assert_eq!(delivered(&outputs), [(own, peer(BOB), Ranges::span(1, 1))]);
+        // Bob himself sends his entries. If he does not, they are requested.
+        assert_eq!(wants(&outputs, 1), []);
+        let later = bench.wait(Duration::from_secs(1));
+        assert_eq!(wants(&later, 1), [(bob.name, 1, None)]);
+    }
+
+    #[test]
+    fn own_entries_that_the_peer_lacks_are_sent() {
+        let mut own = Author::with_log(ME, direct(BOB), 9);
+        let written = own.write(&["a", "b", "c"]);
+        let mut bench = Bench::load(Loaded {
+            conversations: vec![direct_record(BOB)],
+            logs: vec![own.stored(1)],
+            ..Loaded::default()
+        });
+        let outputs = bench.connect(1, BOB);
+        assert_eq!(reads(&outputs, 1), [(own.name, 1, 3)]);
+        let outputs = bench.read(1, own.name, vec![written]);
+        assert_eq!(batches(&outputs, 1), [(own.name, 1, 3)]);
+        // They are not sent twice on one session.
+        let again = bench.heads(1, direct(BOB), &[]);
+        assert_eq!((reads(&again, 1), batches(&again, 1)), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_list_in_pages_counts_when_it_is_complete() {
+        let mut bench = Bench::new();
+        bench.join(false);
+        bench.connect(1, BOB);
+        bench.share_room(1, closed_room());
+        let carol = Author::new(CAROL, closed_room());
+        let page = |more, logs| Frame::Heads {
+            conversation: closed_room(),
+            more,
+            authors: vec![AuthorHeads {
+                author: peer(CAROL),
+                logs,
+            }],
+        };
+        let first = bench.frame(1, page(true, vec![(LogId(1), Ranges::span(1, 2))]));
+        assert_eq!(wants(&first, 1), []);
+        let last = bench.frame(1, page(false, vec![(LogId(2), Ranges::span(1, 2))]));
+        let newer = Author::with_log(CAROL, closed_room(), 2);
+        assert_eq!(
+            wants(&last, 1),
+            [(carol.name, 1, None), (newer.name, 1, None)]
+        );
+    }
+
+    #[test]
+    fn heads_of_a_third_party_or_a_foreign_room_are_refused() {
+        let mut bench = Bench::new();
+        bench.connect(1, BOB);
+        let carol = Author::new(CAROL, direct(BOB));
+        let outputs = bench.heads(1, direct(BOB), &[(carol.name, Ranges::span(1, 1))]);
+        assert_eq!(refusals(&outputs), [Refusal::NotAnAuthor]);
+        let outputs = bench.heads(1, closed_room(), &[]);
+        assert_eq!(refusals(&outputs), [Refusal::NotShared]);
+    }
+
+    #[test]
+    fn an_authors_older_log_is_announced_first() {
+        let mut older = Author::with_log(BOB, closed_room(), 9);
+        let mut newer = Author::with_log(BOB, closed_room(), 4);
+        older.write(&["a"]);
+        newer.write(&["b"]);
+        let mut bench = Bench::load(Loaded {
+            conversations: vec![room_record(false)],
+            logs: vec![older.stored(1), newer.stored(2)],
+            ..Loaded::default()
+        });
+        bench.connect(1, CAROL);
+        let held = [(older.name, Ranges::span(1, 1))];
+        let outputs = bench.meet_in(1, closed_room(), &held);
+        let names: Vec<_> = announced(&outputs, 1)
+            .iter()
+            .map(|(name, _)| *name)
+            .collect();
+        assert_eq!(names, [older.name, newer.name]);
+    }
+
+    #[test]
+    fn many_logs_take_several_frames() {
+        let logs: Vec<_> = (1..=2_000)
+            .map(|n| {
+                let mut log = Author::with_log(CAROL, closed_room(), n);
+                log.write(&["x"]);
+                log.stored(n)
+            })
+            .collect();
+        let mut bench = Bench::load(Loaded {
+            conversations: vec![room_record(false)],
+            logs,
+            ..Loaded::default()
+        });
+        bench.connect(1, BOB);
+        bench.share_room(1, closed_room());
+        let other = Author::with_log(CAROL, closed_room(), 1);
+        let outputs = bench.heads(1, closed_room(), &[(other.name, Ranges::span(1, 1))]);
+        assert_eq!(announced(&outputs, 1).len(), 2_000);
+        let more = pages(&outputs, 1);
+        let (last, earlier) = more.split_last().expect("a list has a last page");
+        assert!(!last && earlier.len() >= 1 && earlier.iter().all(|more| *more));
+    }
+
+    // The clock.
+
+    #[test]
+    fn a_message_comes_after_all_that_the_peer_has_seen() {
+        let mut bench = Bench::new();
+        bench.connect_only(1, BOB);
+        let digest = |clock| {
+            let hash = AuthorHeads::digest(&[]);
+            Frame::Digest(direct(BOB), Digest { hash, clock })
+        };
+        bench.frame(1, digest(40));
+        // A peer moves the clock once in a session.
+        bench.frame(1, digest(90));
+        let outputs = bench.append(direct(BOB), "a");
+        assert_eq!(lamports(&outputs), [41]);
+    }
+
+    #[test]
+    fn a_digest_may_arrive_before_the_room_is_known_to_be_shared() {
+        let mut bob = Author::new(BOB, closed_room());
+        bob.write(&["a"]);
+        let mut bench = in_closed_room(&bob);
+        bench.connect(1, BOB);
+        let hash = [1; 32];
+        let digest = Frame::Digest(closed_room(), Digest { hash, clock: 0 });
+        let early = bench.frame(1, digest);
+        assert_eq!(refusals(&early), [Refusal::NotShared]);
+        let outputs = bench.share_room(1, closed_room());
+        assert_eq!(announced(&outputs, 1), [(bob.name, Ranges::span(1, 1))]);
+    }
+
+    // Newcomers.
+
+    #[test]
+    fn a_newcomer_reads_the_end_of_the_history() {
+        let mut carol = Author::new(CAROL, closed_room());
+        let old = carol.write(&["a", "b"]);
+        let new = carol.write(&["c", "d"]);
+        let mut bench = in_closed_room(&carol);
+        bench.connect(1, BOB);
+        let outputs = bench.meet_in(1, closed_room(), &[]);
+        assert_eq!(cuts_asked(&outputs), 1);
+        // Until the store has answered, a request waits.
+        let outputs = bench.want(1, carol.name, 1, None);
+        assert_eq!(reads(&outputs, 1), []);
+        let outputs = cut(&mut bench, &[(carol.name, 3)]);
+        assert_eq!(announced(&outputs, 1), [(carol.name, Ranges::span(3, 4))]);
+        assert_eq!(reads(&outputs, 1), [(carol.name, 3, 4)]);
+        let outputs = bench.read(1, carol.name, vec![old, new]);
+        assert_eq!(batches(&outputs, 1), [(carol.name, 3, 4)]);
+    }
+
+    #[test]
+    fn a_newcomer_reads_nothing_of_a_log_that_ended_long_ago() {
+        let mut carol = Author::new(CAROL, closed_room());
+        carol.write(&["a", "b"]);
+        let mut bench = in_closed_room(&carol);
+        bench.connect(1, BOB);
+        bench.meet_in(1, closed_room(), &[]);
+        let outputs = cut(&mut bench, &[]);
+        assert_eq!(announced(&outputs, 1), []);
+        assert_eq!(reads(&bench.want(1, carol.name, 1, None), 1), []);
+    }
+
+    #[test]
+    fn a_member_that_lost_its_disk_gets_its_own_entries_back() {
+        let mut bob = Author::new(BOB, closed_room());
+        bob.write(&["a", "b"]);
+        let mut bench = in_closed_room(&bob);
+        bench.connect(1, BOB);
+        bench.meet_in(1, closed_room(), &[]);
+        let outputs = cut(&mut bench, &[]);
+        assert_eq!(announced(&outputs, 1), [(bob.name, Ranges::span(1, 2))]);
+        let outputs = bench.want(1, bob.name, 1, None);
+        assert_eq!(reads(&outputs, 1), [(bob.name, 1, 2)]);
+    }
+
+    #[test]
+    fn a_newcomer_gets_own_entries_from_the_cut_on() {
+        let mut own = Author::with_log(ME, closed_room(), 9);
+        own.write(&["a", "b", "c"]);
+        let mut bench = in_closed_room(&own);
+        bench.connect(1, BOB);
+        let outputs = bench.meet_in(1, closed_room(), &[]);
+        assert_eq!(reads(&outputs, 1), []);
+        let outputs = cut(&mut bench, &[(own.name, 2)]);
+        assert_eq!(reads(&outputs, 1), [(own.name, 2, 3)]);
+    }
+
+    #[test]
+    fn a_peer_that_holds_a_part_of_the_room_is_no_newcomer() {
+        let mut carol = Author::new(CAROL, closed_room());
+        carol.write(&["a", "b"]);
+        let mut bench = in_closed_room(&carol);
+        bench.connect(1, BOB);
+        let held = [(carol.name, Ranges::span(2, 2))];
+        let outputs = bench.meet_in(1, closed_room(), &held);
+        assert_eq!(cuts_asked(&outputs), 0);
+        assert_eq!(announced(&outputs, 1), [(carol.name, Ranges::span(1, 2))]);
+    }
+
+    #[test]
+    fn open_rooms_and_empty_rooms_have_no_cut() {
+        let mut bench = Bench::new();
+        bench.connect(1, BOB);
+        bench.join(false);
+        assert_eq!(cuts_asked(&bench.meet_in(1, closed_room(), &[])), 0);
+        bench.join(true);
+        bench.append(open_room(), "a");
+        bench.connect(2, CAROL);
+        assert_eq!(cuts_asked(&bench.meet_in(2, open_room(), &[])), 0);
+    }
+
+    #[test]
+    fn a_cut_for_a_newcomer_that_has_left_again_is_dropped() {
+        let mut carol = Author::new(CAROL, closed_room());
+        carol.write(&["a"]);
+        let mut bench = in_closed_room(&carol);
+        bench.connect(1, BOB);
+        bench.meet_in(1, closed_room(), &[]);
+        bench.settle(Input::SessionRooms(SessionId(1), [].into()));
+        assert_eq!(frames(&cut(&mut bench, &[(carol.name, 1)]), 1), []);
+    }
+}

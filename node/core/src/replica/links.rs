@@ -176,3 +176,127 @@ impl Replica {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hobnob_protocol::Ranges;
+
+    use super::super::events::Input;
+    use super::super::testing::{
+        Author, Bench, batches, closed_room, compared, direct, frames, open_room, peer, received,
+        refusals,
+    };
+    use super::*;
+
+    const BOB: u8 = 2;
+    const CAROL: u8 = 3;
+
+    fn rooms(bench: &mut Bench, rooms: &[ConversationId]) -> Vec<Output> {
+        let rooms = rooms.iter().copied().collect();
+        bench.settle(Input::SessionRooms(SessionId(1), rooms))
+    }
+
+    #[test]
+    fn the_direct_conversation_exists_as_soon_as_the_peer_connects() {
+        let mut bench = Bench::new();
+        bench.connect(1, BOB);
+        assert!(bench.replica.kind(direct(BOB)).is_some());
+        assert_eq!(bench.replica.here(direct(BOB)), [peer(BOB)].into());
+        let mut bob = Author::new(BOB, direct(BOB));
+        assert_eq!(received(&bench.batch(1, bob.write(&["a"]))), ["a"]);
+    }
+
+    #[test]
+    fn a_room_is_shared_while_both_ends_are_in_it() {
+        let mut bench = Bench::new();
+        bench.join(true);
+        bench.join(false);
+        bench.connect(1, BOB);
+        let outputs = rooms(&mut bench, &[open_room(), closed_room()]);
+        assert_eq!(compared(&outputs, 1).len(), 2);
+        assert_eq!(bench.replica.here(open_room()), [peer(BOB)].into());
+        // A room that stays in the list is not shared a second time.
+        assert_eq!(frames(&rooms(&mut bench, &[closed_room()]), 1), []);
+        assert_eq!(bench.replica.here(open_room()), [].into());
+        assert_eq!(bench.replica.here(closed_room()), [peer(BOB)].into());
+        // The direct conversation is shared whatever the rooms are.
+        assert_eq!(bench.replica.here(direct(BOB)), [peer(BOB)].into());
+    }
+
+    #[test]
+    fn a_room_that_this_node_never_entered_is_not_shared() {
+        let mut bench = Bench::new();
+        bench.connect(1, BOB);
+        assert_eq!(frames(&rooms(&mut bench, &[closed_room()]), 1), []);
+        assert_eq!(bench.replica.here(closed_room()), [].into());
+    }
+
+    #[test]
+    fn after_a_session_ended_nothing_happens_on_it() {
+        let mut bench = Bench::new();
+        bench.connect(1, BOB);
+        bench.hang_up(1, true);
+        assert_eq!(bench.replica.here(direct(BOB)), [].into());
+        let mut bob = Author::new(BOB, direct(BOB));
+        assert!(bench.batch(1, bob.write(&["late"])).is_empty());
+        assert_eq!(batches(&bench.append(direct(BOB), "a"), 1), []);
+        assert_eq!(bench.replica.remembered_for_sessions(), 0);
+    }
+
+    #[test]
+    fn who_left_with_a_goodbye_misses_what_is_said_in_an_open_room() {
+        for (goodbye, gets_it) in [(true, false), (false, true)] {
+            let mut bench = Bench::new();
+            bench.join(true);
+            bench.connect(1, BOB);
+            bench.meet_in(1, open_room(), &[]);
+            bench.hang_up(1, goodbye);
+            bench.append(open_room(), "a");
+            bench.connect(2, BOB);
+            let outputs = bench.meet_in(2, open_room(), &[]);
+            assert_eq!(!batches(&outputs, 2).is_empty(), gets_it, "{goodbye}");
+        }
+    }
+
+    #[test]
+    fn a_second_session_keeps_the_peer_in_the_room() {
+        let mut bench = Bench::new();
+        bench.join(true);
+        for session in [1, 2] {
+            bench.connect(session, BOB);
+            bench.meet_in(session, open_room(), &[]);
+        }
+        bench.hang_up(1, true);
+        let outputs = bench.append(open_room(), "a");
+        assert_eq!(batches(&outputs, 2).len(), 1);
+    }
+
+    #[test]
+    fn frames_of_other_streams_are_refused_and_unknown_ones_ignored() {
+        let mut bench = Bench::new();
+        bench.connect(1, BOB);
+        let outputs = bench.frame(1, Frame::Ping(1));
+        assert_eq!(refusals(&outputs), [Refusal::Misplaced]);
+        let outputs = bench.frame(1, Frame::Unknown(99));
+        assert_eq!(refusals(&outputs), []);
+    }
+
+    #[test]
+    fn an_author_who_hangs_up_is_pulled_from_others() {
+        let mut bench = Bench::new();
+        bench.join(false);
+        for (session, n) in [(1, BOB), (2, CAROL)] {
+            bench.connect(session, n);
+            bench.meet_in(session, closed_room(), &[]);
+        }
+        let bob = Author::new(BOB, closed_room());
+        bench.frame(2, Frame::Have(bob.name, Ranges::span(1, 1)));
+        let outputs = bench.hang_up(1, true);
+        let request = Frame::Want {
+            name: bob.name,
+            from: 1,
+            to: None,
+        };
+        assert_eq!(frames(&outputs, 2), [request]);
+    }
+}

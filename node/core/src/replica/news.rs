@@ -192,3 +192,215 @@ impl Replica {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::events::Input;
+    use super::super::testing::{
+        Author, Bench, batches, closed_room, commits, delivered, direct, frames, open_room, peer,
+        receipts, refusals, wants,
+    };
+    use super::*;
+
+    const BOB: u8 = 2;
+    const CAROL: u8 = 3;
+
+    /// Sessions 1 with Bob and 2 with Carol, who are in the room with a secret. Bob writes in it.
+    fn room() -> (Bench, Author) {
+        let mut bench = Bench::new();
+        bench.join(false);
+        for (session, n) in [(1, BOB), (2, CAROL)] {
+            bench.connect(session, n);
+            bench.meet_in(session, closed_room(), &[]);
+        }
+        (bench, Author::new(BOB, closed_room()))
+    }
+
+    #[test]
+    fn own_entries_are_pushed_to_every_member() {
+        let (mut bench, _) = room();
+        let outputs = bench.append(closed_room(), "a");
+        let log = bench.own_log(closed_room());
+        for session in [1, 2] {
+            assert_eq!(batches(&outputs, session), [(log, 1, 1)]);
+        }
+    }
+
+    #[test]
+    fn entries_of_others_are_announced_and_sent_on_request() {
+        let (mut bench, mut bob) = room();
+        let arrived = bench.batch(1, bob.write(&["a"]));
+        assert_eq!(receipts(&arrived, 1), [(bob.name, Ranges::span(1, 1))]);
+        assert_eq!(
+            (batches(&arrived, 2), receipts(&arrived, 2)),
+            (vec![], vec![])
+        );
+        let announced = bench.wait(ANNOUNCE_AFTER);
+        assert_eq!(receipts(&announced, 2), [(bob.name, Ranges::span(1, 1))]);
+        assert_eq!(receipts(&announced, 1), []);
+        let requested = bench.want(2, bob.name, 1, None);
+        assert_eq!(batches(&requested, 2), [(bob.name, 1, 1)]);
+    }
+
+    #[test]
+    fn one_announcement_covers_what_arrives_within_a_moment() {
+        let (mut bench, mut bob) = room();
+        bench.batch(1, bob.write(&["a"]));
+        bench.batch(1, bob.write(&["b", "c"]));
+        let announced = bench.wait(ANNOUNCE_AFTER);
+        assert_eq!(receipts(&announced, 2), [(bob.name, Ranges::span(1, 3))]);
+    }
+
+    #[test]
+    fn a_peer_that_asked_for_all_that_follows_gets_it_at_once() {
+        let (mut bench, mut bob) = room();
+        bench.batch(1, bob.write(&["a"]));
+        bench.wait(ANNOUNCE_AFTER);
+        bench.want(2, bob.name, 1, None);
+        let arrived = bench.batch(1, bob.write(&["b"]));
+        assert_eq!(batches(&arrived, 2), [(bob.name, 2, 2)]);
+        assert_eq!(receipts(&bench.wait(ANNOUNCE_AFTER), 2), []);
+    }
+
+    #[test]
+    fn entries_that_the_peer_has_already_are_neither_sent_nor_announced() {
+        let (mut bench, mut bob) = room();
+        bench.have(2, bob.name, 1, 1);
+        bench.batch(1, bob.write(&["a"]));
+        assert_eq!(receipts(&bench.wait(ANNOUNCE_AFTER), 2), []);
+        bench.want(2, bob.name, 2, None);
+        bench.have(2, bob.name, 2, 2);
+        let arrived = bench.batch(1, bob.write(&["b"]));
+        assert_eq!(batches(&arrived, 2), []);
+    }
+
+    #[test]
+    fn a_peer_that_holds_nothing_of_a_log_gets_the_older_entries_first() {
+        let (mut bench, _) = room();
+        let log = bench.own_log(closed_room());
+        bench.append(closed_room(), "a");
+        bench.hang_up(2, false);
+        bench.append(closed_room(), "b");
+        // Carol's new disk holds a log of somebody else only.
+        let other = Author::new(BOB, closed_room());
+        bench.connect(3, CAROL);
+        let outputs = bench.meet_in(3, closed_room(), &[(other.name, Ranges::span(1, 1))]);
+        assert_eq!(batches(&outputs, 3), [(log, 1, 1), (log, 2, 2)]);
+    }
+
+    #[test]
+    fn the_author_gets_receipts_however_the_entries_arrived() {
+        let (mut bench, mut bob) = room();
+        let batch = bob.write(&["a"]);
+        bench.have(2, bob.name, 1, 1);
+        // Carol forwards what Bob wrote before he connected.
+        bench.hang_up(1, false);
+        bench.wait(Duration::from_secs(1));
+        bench.connect(3, BOB);
+        bench.meet_in(3, closed_room(), &[]);
+        let outputs = bench.batch(2, batch);
+        assert_eq!(receipts(&outputs, 3), [(bob.name, Ranges::span(1, 1))]);
+    }
+
+    #[test]
+    fn a_member_that_was_absent_from_an_open_room_learns_nothing() {
+        let mut bench = Bench::new();
+        bench.join(true);
+        bench.connect(1, BOB);
+        bench.meet_in(1, open_room(), &[]);
+        let mut bob = Author::new(BOB, open_room());
+        bench.batch(1, bob.write(&["a"]));
+        bench.append(open_room(), "b");
+        bench.connect(2, CAROL);
+        let met = bench.meet_in(2, open_room(), &[]);
+        let later = bench.wait(Duration::from_secs(60));
+        for outputs in [met, later] {
+            assert_eq!(
+                (receipts(&outputs, 2), batches(&outputs, 2)),
+                (vec![], vec![])
+            );
+        }
+        let asked = bench.want(2, bob.name, 1, None);
+        assert_eq!(batches(&asked, 2), []);
+    }
+
+    #[test]
+    fn a_receipt_names_only_what_the_peer_has_or_may_have() {
+        let mut bench = Bench::new();
+        bench.join(true);
+        bench.connect(1, BOB);
+        bench.meet_in(1, open_room(), &[]);
+        let mut bob = Author::new(BOB, open_room());
+        let secret = bob.write(&["before Carol"]);
+        bench.batch(1, secret);
+        bench.connect(2, CAROL);
+        bench.meet_in(2, open_room(), &[]);
+        let second = bob.write(&["with Carol"]);
+        bench.batch(1, second.clone());
+        bench.wait(ANNOUNCE_AFTER);
+        // Carol forwards the second entry, and learns nothing of the first.
+        let outputs = bench.batch(2, second);
+        assert_eq!(receipts(&outputs, 2), [(bob.name, Ranges::span(2, 2))]);
+    }
+
+    #[test]
+    fn a_delivery_is_reported_once() {
+        let mut bench = Bench::new();
+        bench.connect(1, BOB);
+        bench.append(direct(BOB), "a");
+        bench.append(direct(BOB), "b");
+        let log = bench.own_log(direct(BOB));
+        let span = |first, last| (log, peer(BOB), Ranges::span(first, last));
+        assert_eq!(delivered(&bench.have(1, log, 1, 1)), [span(1, 1)]);
+        assert_eq!(delivered(&bench.have(1, log, 1, 2)), [span(2, 2)]);
+        assert_eq!(delivered(&bench.have(1, log, 1, 2)), []);
+        assert_eq!(bench.replica.delivered_to(log, 2), [peer(BOB)]);
+    }
+
+    #[test]
+    fn a_receipt_for_entries_that_do_not_exist_counts_for_nothing() {
+        let mut bench = Bench::new();
+        bench.connect(1, BOB);
+        let log = bench.own_log(direct(BOB));
+        assert_eq!(delivered(&bench.have(1, log, 1, 9)), []);
+        bench.append(direct(BOB), "a");
+        assert_eq!(
+            delivered(&bench.have(1, log, 1, 9)),
+            [(log, peer(BOB), Ranges::span(1, 1))]
+        );
+        assert_eq!(bench.replica.delivered_to(log, 9), []);
+    }
+
+    #[test]
+    fn announcements_of_third_parties_or_foreign_rooms_are_refused() {
+        let mut bench = Bench::new();
+        bench.connect(1, BOB);
+        let carol = Author::new(CAROL, direct(BOB));
+        let outputs = bench.have(1, carol.name, 1, 1);
+        assert_eq!(refusals(&outputs), [Refusal::NotAnAuthor]);
+        let foreign = Author::new(BOB, closed_room());
+        let outputs = bench.have(1, foreign.name, 1, 1);
+        assert_eq!(refusals(&outputs), [Refusal::NotShared]);
+    }
+
+    #[test]
+    fn an_announcement_of_missing_entries_leads_to_a_request() {
+        let (mut bench, _) = room();
+        let dave = Author::new(4, closed_room());
+        let outputs = bench.have(1, dave.name, 1, 3);
+        assert_eq!(wants(&outputs, 1), [(dave.name, 1, None)]);
+    }
+
+    #[test]
+    fn a_receipt_after_the_session_ended_is_dropped() {
+        let (mut bench, mut bob) = room();
+        let arrived = bench.handle(Input::Batch(SessionId(1), bob.write(&["a"])));
+        bench.hang_up(1, false);
+        let commit = commits(&arrived)[0];
+        let outputs = bench.settle(Input::Committed(commit));
+        assert_eq!(frames(&outputs, 1), []);
+        // The entry itself is announced to the others.
+        let outputs = bench.wait(ANNOUNCE_AFTER);
+        assert_eq!(receipts(&outputs, 2), [(bob.name, Ranges::span(1, 1))]);
+    }
+}

@@ -263,3 +263,246 @@ impl Replica {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use hobnob_protocol::frame::{AuthorHeads, Digest};
+
+    use super::super::testing::{
+        Author, Bench, ME, batches, closed_room, compared, direct, open_room, peer, pruned, reads,
+        received, refusals, wants,
+    };
+    use super::*;
+
+    const BOB: u8 = 2;
+    const CAROL: u8 = 3;
+    const DAVE: u8 = 4;
+
+    /// Sessions 1 with Bob and 2 with Carol, who are in the room with a secret. Dave is away.
+    fn room() -> (Bench, Author) {
+        let mut bench = Bench::new();
+        bench.join(false);
+        for (session, n) in [(1, BOB), (2, CAROL)] {
+            bench.connect(session, n);
+            bench.meet_in(session, closed_room(), &[]);
+        }
+        (bench, Author::new(DAVE, closed_room()))
+    }
+
+    // Requests of our own.
+
+    #[test]
+    fn one_session_is_asked_for_an_authors_entries() {
+        let (mut bench, dave) = room();
+        let first = bench.have(1, dave.name, 1, 3);
+        assert_eq!(wants(&first, 1), [(dave.name, 1, None)]);
+        let second = bench.have(2, dave.name, 1, 3);
+        assert_eq!(wants(&second, 2), []);
+        // The request has an open end: it covers what is announced later.
+        let more = bench.have(1, dave.name, 4, 5);
+        assert_eq!(wants(&more, 1), []);
+    }
+
+    #[test]
+    fn only_what_is_missing_is_requested() {
+        let (mut bench, mut dave) = room();
+        bench.have(1, dave.name, 1, 2);
+        bench.batch(1, dave.write(&["a", "b"]));
+        bench.hang_up(1, false);
+        let outputs = bench.have(2, dave.name, 1, 4);
+        assert_eq!(wants(&outputs, 2), [(dave.name, 3, None)]);
+    }
+
+    #[test]
+    fn a_peer_with_holes_is_asked_for_each_piece() {
+        let (mut bench, dave) = room();
+        let mut pieces = Ranges::span(1, 3);
+        pieces.insert(6, 7);
+        let outputs = bench.heads(1, closed_room(), &[(dave.name, pieces)]);
+        assert_eq!(
+            wants(&outputs, 1),
+            [(dave.name, 1, Some(3)), (dave.name, 6, None)]
+        );
+    }
+
+    #[test]
+    fn all_logs_of_an_author_are_requested_in_the_order_of_their_announcement() {
+        let (mut bench, _) = room();
+        let older = Author::with_log(DAVE, closed_room(), 9);
+        let newer = Author::with_log(DAVE, closed_room(), 5);
+        bench.have(2, older.name, 1, 1);
+        bench.have(1, older.name, 1, 1);
+        bench.have(1, newer.name, 1, 1);
+        bench.have(2, newer.name, 1, 1);
+        // Carol, who was asked, has gone. Bob is asked for both.
+        let outputs = bench.hang_up(2, false);
+        assert_eq!(
+            wants(&outputs, 1),
+            [(older.name, 1, None), (newer.name, 1, None)]
+        );
+    }
+
+    #[test]
+    fn a_connected_author_is_not_pulled_from_others() {
+        let (mut bench, _) = room();
+        let bob = Author::new(BOB, closed_room());
+        let outputs = bench.have(2, bob.name, 1, 2);
+        assert_eq!(wants(&outputs, 2), []);
+        // If Bob does not send them himself, somebody else is asked.
+        let later = bench.wait(PULL_RETRY_AFTER);
+        assert_eq!(wants(&later, 2), [(bob.name, 1, None)]);
+    }
+
+    #[test]
+    fn when_the_author_connects_the_former_source_stops() {
+        let (mut bench, dave) = room();
+        bench.have(1, dave.name, 1, 1);
+        bench.connect(3, DAVE);
+        let outputs = bench.meet_in(3, closed_room(), &[]);
+        assert_eq!(pruned(&outputs, 1), [peer(DAVE)]);
+    }
+
+    #[test]
+    fn a_source_that_sends_nothing_is_replaced() {
+        let (mut bench, mut dave) = room();
+        bench.have(1, dave.name, 1, 1);
+        bench.have(2, dave.name, 1, 1);
+        let early = bench.wait(PULL_RETRY_AFTER / 2);
+        assert_eq!(wants(&early, 2), []);
+        let later = bench.wait(PULL_RETRY_AFTER / 2);
+        assert_eq!(pruned(&later, 1), [peer(DAVE)]);
+        assert_eq!(wants(&later, 2), [(dave.name, 1, None)]);
+        // What the first one sends after all is welcome. Nobody is asked any more.
+        assert_eq!(received(&bench.batch(1, dave.write(&["a"]))), ["a"]);
+        let outputs = bench.wait(Duration::from_secs(20));
+        assert_eq!((wants(&outputs, 1), wants(&outputs, 2)), (vec![], vec![]));
+    }
+
+    #[test]
+    fn an_entry_that_arrives_gives_the_source_more_time() {
+        let (mut bench, mut dave) = room();
+        bench.have(1, dave.name, 1, 2);
+        bench.have(2, dave.name, 1, 2);
+        bench.wait(PULL_RETRY_AFTER * 9 / 10);
+        bench.batch(1, dave.write(&["a"]));
+        let outputs = bench.wait(PULL_RETRY_AFTER * 9 / 10);
+        assert_eq!(wants(&outputs, 2), []);
+        let outputs = bench.wait(PULL_RETRY_AFTER / 10);
+        assert_eq!(wants(&outputs, 2), [(dave.name, 2, None)]);
+    }
+
+    #[test]
+    fn when_the_source_disconnects_another_one_is_asked_at_once() {
+        let (mut bench, dave) = room();
+        bench.have(1, dave.name, 1, 1);
+        bench.have(2, dave.name, 1, 1);
+        let outputs = bench.hang_up(1, false);
+        assert_eq!(wants(&outputs, 2), [(dave.name, 1, None)]);
+    }
+
+    // Requests of a peer.
+
+    #[test]
+    fn a_request_with_an_end_is_answered_up_to_it() {
+        let (mut bench, mut dave) = room();
+        for text in ["a", "b", "c", "d"] {
+            bench.batch(1, dave.write(&[text]));
+        }
+        let outputs = bench.want(2, dave.name, 2, Some(3));
+        assert_eq!(batches(&outputs, 2), [(dave.name, 2, 2), (dave.name, 3, 3)]);
+        // It makes the peer no follower.
+        let outputs = bench.batch(1, dave.write(&["e"]));
+        assert_eq!(batches(&outputs, 2), []);
+    }
+
+    #[test]
+    fn a_request_from_the_first_entry_on_is_answered_from_there() {
+        let (mut bench, mut dave) = room();
+        for text in ["a", "b", "c"] {
+            bench.batch(1, dave.write(&[text]));
+        }
+        let outputs = bench.want(2, dave.name, 2, None);
+        assert_eq!(batches(&outputs, 2), [(dave.name, 2, 2), (dave.name, 3, 3)]);
+    }
+
+    #[test]
+    fn a_request_for_a_log_that_nobody_wrote_is_ignored() {
+        let (mut bench, dave) = room();
+        let before = bench.replica.remembered_for_sessions();
+        let outputs = bench.want(1, dave.name, 1, None);
+        assert_eq!(reads(&outputs, 1), []);
+        assert_eq!(bench.replica.remembered_for_sessions(), before);
+    }
+
+    #[test]
+    fn a_request_in_a_room_that_is_not_shared_is_refused() {
+        let (mut bench, _) = room();
+        let foreign = Author::new(DAVE, open_room());
+        let outputs = bench.want(1, foreign.name, 1, None);
+        assert_eq!(refusals(&outputs), [Refusal::NotShared]);
+        let outputs = bench.frame(1, Frame::Prune(open_room(), peer(DAVE)));
+        assert_eq!(refusals(&outputs), [Refusal::NotShared]);
+        let outputs = bench.frame(1, Frame::Conflict(foreign.name));
+        assert_eq!(refusals(&outputs), [Refusal::NotShared]);
+    }
+
+    #[test]
+    fn a_peer_that_prunes_an_author_gets_announcements_only() {
+        let (mut bench, mut dave) = room();
+        bench.batch(1, dave.write(&["a"]));
+        bench.want(2, dave.name, 1, None);
+        bench.frame(2, Frame::Prune(closed_room(), peer(DAVE)));
+        let outputs = bench.batch(1, dave.write(&["b"]));
+        assert_eq!(batches(&outputs, 2), []);
+    }
+
+    #[test]
+    fn own_entries_cannot_be_pruned() {
+        let (mut bench, _) = room();
+        bench.frame(2, Frame::Prune(closed_room(), peer(ME)));
+        let outputs = bench.append(closed_room(), "a");
+        assert_eq!(batches(&outputs, 2), [(bench.own_log(closed_room()), 1, 1)]);
+    }
+
+    #[test]
+    fn a_conflict_with_entries_of_this_run_means_that_the_identity_is_reused() {
+        let (mut bench, dave) = room();
+        let own = bench.own_log(direct(BOB));
+        let outputs = bench.frame(1, Frame::Conflict(own));
+        assert_eq!(refusals(&outputs), [Refusal::IdentityReused]);
+        // Somebody else's conflict is that author's fault.
+        let outputs = bench.frame(1, Frame::Conflict(dave.name));
+        assert_eq!(refusals(&outputs), []);
+    }
+
+    // Digests of rooms.
+
+    #[test]
+    fn a_member_is_compared_with_every_half_minute() {
+        let mut bench = Bench::new();
+        bench.join(false);
+        bench.connect(1, BOB);
+        bench.meet_in(1, closed_room(), &[]);
+        let outputs = bench.wait(2 * ANTI_ENTROPY_EVERY);
+        assert_eq!(compared(&outputs, 1), [closed_room(); 2]);
+    }
+
+    #[test]
+    fn members_that_agree_do_not_compare_again() {
+        let mut bench = Bench::new();
+        bench.join(false);
+        bench.connect(1, BOB);
+        bench.share_room(1, closed_room());
+        let hash = AuthorHeads::digest(&[]);
+        let digest = Digest { hash, clock: 0 };
+        bench.frame(1, Frame::Digest(closed_room(), digest));
+        let outputs = bench.wait(2 * ANTI_ENTROPY_EVERY);
+        assert_eq!(compared(&outputs, 1), []);
+        // A new entry changes the digest.
+        bench.append(closed_room(), "a");
+        let outputs = bench.wait(ANTI_ENTROPY_EVERY);
+        assert_eq!(compared(&outputs, 1), [closed_room()]);
+    }
+}

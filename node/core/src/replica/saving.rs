@@ -159,3 +159,117 @@ impl Replica {
         self.commit(ops, vec![saved]);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hobnob_protocol::{LogName, PeerId, Ranges};
+
+    use super::super::events::Input;
+    use super::super::testing::{Bench, commits, direct, open_room, ops, peer};
+    use super::*;
+
+    const BOB: u8 = 2;
+
+    /// A session 1 with Bob, who has confirmed the first entry of the log of this run.
+    fn with_receipt() -> (Bench, LogName) {
+        let mut bench = Bench::new();
+        bench.connect(1, BOB);
+        bench.append(direct(BOB), "a");
+        let log = bench.own_log(direct(BOB));
+        let outputs = bench.have(1, log, 1, 1);
+        assert_eq!(acked(&outputs), []);
+        (bench, log)
+    }
+
+    /// The receipts that the store was asked to save.
+    fn acked(outputs: &[Output]) -> Vec<(LogName, Ranges)> {
+        let mut acked = Vec::new();
+        for op in ops(outputs) {
+            if let Op::Acked { name, ranges, .. } = op {
+                acked.push((*name, ranges.clone()));
+            }
+        }
+        acked
+    }
+
+    /// The times of the signs of life that the store was asked to save.
+    fn signs_of_life(outputs: &[Output]) -> Vec<u64> {
+        let mut times = Vec::new();
+        for op in ops(outputs) {
+            if let Op::Alive(alive) = op {
+                times.push(alive.at_ms);
+            }
+        }
+        times
+    }
+
+    /// The lists of present peers that the store was asked to save.
+    fn present(outputs: &[Output]) -> Vec<Vec<PeerId>> {
+        let mut lists = Vec::new();
+        for op in ops(outputs) {
+            if let Op::Lingerers(_, peers) = op {
+                lists.push(peers.iter().map(|lingerer| lingerer.peer).collect());
+            }
+        }
+        lists
+    }
+
+    #[test]
+    fn a_receipt_is_saved_half_a_second_later() {
+        let (mut bench, log) = with_receipt();
+        assert_eq!(acked(&bench.wait(SAVE_AFTER / 2)), []);
+        let saved = bench.wait(SAVE_AFTER / 2);
+        assert_eq!(acked(&saved), [(log, Ranges::span(1, 1))]);
+        assert_eq!(acked(&bench.wait(10 * SAVE_AFTER)), [], "saved once");
+    }
+
+    #[test]
+    fn a_node_that_stops_saves_at_once_what_has_changed() {
+        let (mut bench, log) = with_receipt();
+        let saved = bench.settle(Input::Flush);
+        assert_eq!(acked(&saved), [(log, Ranges::span(1, 1))]);
+        assert_eq!(commits(&bench.settle(Input::Flush)), [], "nothing is left");
+    }
+
+    #[test]
+    fn what_the_disk_did_not_take_is_saved_five_seconds_later() {
+        let (mut bench, log) = with_receipt();
+        let saving = bench.handle(Input::Flush);
+        bench.handle(Input::CommitFailed(commits(&saving)[0], "full".to_owned()));
+        let early = bench.wait(ALIVE_AGAIN_AFTER - Duration::from_secs(1));
+        assert_eq!(acked(&early), []);
+        let saved = bench.wait(Duration::from_secs(1));
+        assert_eq!(acked(&saved), [(log, Ranges::span(1, 1))]);
+    }
+
+    #[test]
+    fn a_node_shows_a_sign_of_life_every_minute() {
+        let mut bench = Bench::new();
+        let minute = bench.wait(ALIVE_EVERY);
+        assert_eq!(signs_of_life(&minute), [bench.now.wall_ms]);
+        assert_eq!(signs_of_life(&bench.wait(5 * ALIVE_EVERY)).len(), 5);
+    }
+
+    #[test]
+    fn a_sign_of_life_goes_with_everything_that_is_saved() {
+        let (mut bench, _) = with_receipt();
+        let saved = bench.settle(Input::Flush);
+        assert_eq!((commits(&saved).len(), signs_of_life(&saved).len()), (1, 1));
+    }
+
+    #[test]
+    fn the_peers_in_an_open_room_are_saved_when_they_change() {
+        let mut bench = Bench::new();
+        bench.join(true);
+        bench.connect(1, BOB);
+        bench.meet_in(1, open_room(), &[]);
+        assert_eq!(present(&bench.wait(SAVE_AFTER)), [vec![peer(BOB)]]);
+        bench.hang_up(1, true);
+        assert_eq!(present(&bench.wait(SAVE_AFTER)), [Vec::new()]);
+        // A peer that dropped out without a goodbye still counts as present.
+        bench.connect(2, BOB);
+        bench.meet_in(2, open_room(), &[]);
+        bench.hang_up(2, false);
+        assert_eq!(present(&bench.wait(SAVE_AFTER)), [vec![peer(BOB)]]);
+    }
+}

@@ -122,3 +122,175 @@ impl Replica {
         self.serve(id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hobnob_protocol::Ranges;
+
+    use super::super::events::Input;
+    use super::super::outgoing::BATCHES_OUTSTANDING_MAX;
+    use super::super::testing::{
+        Author, Bench, ME, batches, closed_room, direct, direct_record, peer, reads, room_record,
+        sent,
+    };
+    use super::*;
+    use crate::commit::Loaded;
+
+    const BOB: u8 = 2;
+    const DAVE: u8 = 4;
+
+    /// A session 1 with Bob, to whom an earlier run wrote three batches. The store reads them.
+    fn with_own_log() -> (Bench, LogName, Vec<Batch>) {
+        let mut own = Author::with_log(ME, direct(BOB), 9);
+        let written = ["a", "b", "c"].map(|text| own.write(&[text])).to_vec();
+        let mut bench = Bench::load(Loaded {
+            conversations: vec![direct_record(BOB)],
+            logs: vec![own.stored(1)],
+            ..Loaded::default()
+        });
+        let outputs = bench.connect(1, BOB);
+        assert_eq!(reads(&outputs, 1), [(own.name, 1, 3)]);
+        assert_eq!(batches(&outputs, 1), []);
+        (bench, own.name, written)
+    }
+
+    /// A session 1 with Bob, who has the first of Dave's two entries and requests the second one.
+    fn with_request() -> (Bench, LogName, Batch) {
+        let mut dave = Author::new(DAVE, closed_room());
+        dave.write(&["a"]);
+        let second = dave.write(&["b"]);
+        let mut bench = Bench::load(Loaded {
+            conversations: vec![room_record(false)],
+            logs: vec![dave.stored(1)],
+            ..Loaded::default()
+        });
+        bench.connect(1, BOB);
+        bench.meet_in(1, closed_room(), &[(dave.name, Ranges::span(1, 1))]);
+        let outputs = bench.want(1, dave.name, 2, None);
+        assert_eq!(reads(&outputs, 1), [(dave.name, 2, 2)]);
+        (bench, dave.name, second)
+    }
+
+    fn read_fails(bench: &mut Bench, name: LogName) -> Vec<Output> {
+        let failure = Err("a bad sector".to_owned());
+        bench.settle(Input::Read(SessionId(1), name, failure))
+    }
+
+    #[test]
+    fn batches_that_are_not_in_memory_are_read_from_the_store() {
+        let (mut bench, log, written) = with_own_log();
+        let outputs = bench.read(1, log, written);
+        assert_eq!(
+            batches(&outputs, 1),
+            [(log, 1, 1), (log, 2, 2), (log, 3, 3)]
+        );
+    }
+
+    #[test]
+    fn nothing_overtakes_what_the_store_reads() {
+        let (mut bench, log, written) = with_own_log();
+        assert_eq!(batches(&bench.append(direct(BOB), "d"), 1), []);
+        let outputs = bench.read(1, log, written);
+        let newest = bench.own_log(direct(BOB));
+        let sent: Vec<_> = batches(&outputs, 1);
+        assert_eq!((sent.len(), sent[3]), (4, (newest, 1, 1)));
+    }
+
+    #[test]
+    fn a_read_that_failed_is_repeated() {
+        let (mut bench, log, written) = with_own_log();
+        assert_eq!(reads(&read_fails(&mut bench, log), 1), []);
+        assert_eq!(reads(&bench.wait(READ_AGAIN_AFTER), 1), [(log, 1, 3)]);
+        assert_eq!(batches(&bench.read(1, log, written), 1).len(), 3);
+        assert_eq!(reads(&bench.wait(10 * READ_AGAIN_AFTER), 1), []);
+    }
+
+    #[test]
+    fn entries_that_stay_unreadable_are_not_sent() {
+        let (mut bench, log, _) = with_own_log();
+        let mut repeated = 0;
+        loop {
+            read_fails(&mut bench, log);
+            match reads(&bench.wait(READ_AGAIN_AFTER), 1).len() {
+                0 => break,
+                again => repeated += again,
+            }
+        }
+        assert_eq!(repeated, 9, "ten tries");
+        let newest = bench.own_log(direct(BOB));
+        let outputs = bench.append(direct(BOB), "d");
+        assert_eq!(batches(&outputs, 1), [(newest, 1, 1)]);
+    }
+
+    #[test]
+    fn a_batch_is_sent_whole_or_not_at_all() {
+        let mut dave = Author::new(DAVE, closed_room());
+        let batch = dave.write(&["a", "b", "c"]);
+        let mut bench = Bench::load(Loaded {
+            conversations: vec![room_record(false)],
+            logs: vec![dave.stored(1)],
+            ..Loaded::default()
+        });
+        bench.connect(1, BOB);
+        bench.meet_in(1, closed_room(), &[]);
+        // Bob is new, and may read from the second entry on. It was signed together with the first.
+        let cut = [(dave.name, 2)].into();
+        bench.settle(Input::NewcomerCut(SessionId(1), closed_room(), cut));
+        let outputs = bench.want(1, dave.name, 1, None);
+        assert_eq!(reads(&outputs, 1), [(dave.name, 2, 3)]);
+        let outputs = bench.read(1, dave.name, vec![batch]);
+        assert_eq!((batches(&outputs, 1), reads(&outputs, 1)), (vec![], vec![]));
+    }
+
+    #[test]
+    fn what_the_peer_received_meanwhile_is_not_sent() {
+        let (mut bench, dave, second) = with_request();
+        bench.have(1, dave, 2, 2);
+        assert_eq!(batches(&bench.read(1, dave, vec![second]), 1), []);
+    }
+
+    #[test]
+    fn what_the_peer_pruned_meanwhile_is_not_sent() {
+        let (mut bench, dave, second) = with_request();
+        bench.frame(1, Frame::Prune(closed_room(), peer(DAVE)));
+        assert_eq!(batches(&bench.read(1, dave, vec![second]), 1), []);
+    }
+
+    #[test]
+    fn entries_that_are_gone_make_room_for_the_next_ones() {
+        let (mut bench, dave, _) = with_request();
+        let outputs = bench.read(1, dave, Vec::new());
+        assert_eq!((batches(&outputs, 1), reads(&outputs, 1)), (vec![], vec![]));
+        let outputs = bench.append(closed_room(), "a");
+        assert_eq!(batches(&outputs, 1), [(bench.own_log(closed_room()), 1, 1)]);
+    }
+
+    #[test]
+    fn a_slow_session_gets_more_when_it_has_written_something() {
+        const MESSAGES: usize = 12;
+        let mut bench = Bench::new();
+        bench.connect(1, BOB);
+        let text = "x".repeat(60_000);
+        let mut outputs = Vec::new();
+        for _ in 0..MESSAGES {
+            outputs.extend(bench.append(direct(BOB), &text));
+        }
+        let mut bytes = 0;
+        for output in &outputs {
+            if let Output::SendBatch(_, frame) = output {
+                bytes += frame.len();
+            }
+        }
+        let log = bench.own_log(direct(BOB));
+        let handed_out = batches(&outputs, 1).len();
+        assert!(handed_out < MESSAGES && bytes >= BATCHES_OUTSTANDING_MAX);
+        assert_eq!(sent(&outputs), []);
+        let outputs = bench.settle(Input::BatchesWritten(SessionId(1), bytes));
+        let first = [(log, peer(BOB), 1, 1)];
+        assert_eq!(
+            (sent(&outputs).len(), &sent(&outputs)[..1]),
+            (handed_out, &first[..])
+        );
+        assert_eq!(batches(&outputs, 1).len(), MESSAGES - handed_out);
+    }
+}

@@ -285,3 +285,88 @@ impl Sessions {
         self.0.values().map(Session::remembered).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::events::Input;
+    use super::super::testing::{
+        Author, Bench, ME, batches, closed_room, direct, direct_record, receipts, room_record,
+    };
+    use super::*;
+    use crate::commit::Loaded;
+
+    const BOB: u8 = 2;
+    const CAROL: u8 = 3;
+    const DAVE: u8 = 4;
+
+    #[test]
+    fn authors_take_turns_on_a_session() {
+        let mut own = Author::with_log(ME, direct(BOB), 9);
+        let old = own.write(&["a"]);
+        let mut bench = Bench::load(Loaded {
+            conversations: vec![direct_record(BOB), room_record(false)],
+            logs: vec![own.stored(1)],
+            ..Loaded::default()
+        });
+        // Bob's session waits for the store, which reads an old message.
+        for (session, n) in [(1, BOB), (2, CAROL), (3, DAVE)] {
+            bench.connect(session, n);
+            bench.meet_in(session, closed_room(), &[]);
+        }
+        for (session, n) in [(2, CAROL), (3, DAVE)] {
+            let mut author = Author::new(n, closed_room());
+            bench.batch(session, author.write(&["a"]));
+            bench.batch(session, author.write(&["b"]));
+            bench.want(1, author.name, 1, None);
+        }
+        let outputs = bench.read(1, own.name, vec![old]);
+        let authors: Vec<_> = batches(&outputs, 1)
+            .iter()
+            .map(|(name, ..)| name.author)
+            .collect();
+        assert_eq!(authors.len(), 5);
+        assert_eq!(authors[1..3], authors[3..5]);
+        assert_ne!(authors[1], authors[2]);
+    }
+
+    #[test]
+    fn a_peer_that_reads_nothing_gets_no_receipts_until_it_reads() {
+        let mut bench = Bench::new();
+        bench.connect(1, BOB);
+        let mut bob = Author::new(BOB, direct(BOB));
+        let batch = bob.write(&["a"]);
+        let mut bytes = 0;
+        let mut silent = false;
+        for _ in 0..10_000 {
+            let outputs = bench.batch(1, batch.clone());
+            silent = receipts(&outputs, 1).is_empty();
+            for output in &outputs {
+                if let Output::Send(_, frame) = output {
+                    bytes += frame.len();
+                }
+            }
+        }
+        assert!(silent && bytes < FRAMES_OUTSTANDING_MAX + 1_000, "{bytes}");
+        let written = Input::FramesWritten(SessionId(1), bytes);
+        let outputs = bench.settle(written);
+        assert_eq!(receipts(&outputs, 1), [(bob.name, Ranges::span(1, 1))]);
+    }
+
+    #[test]
+    fn what_is_remembered_for_a_peer_ends_with_its_session() {
+        let mut bench = Bench::new();
+        bench.join(false);
+        bench.connect(1, BOB);
+        bench.meet_in(1, closed_room(), &[]);
+        let dave = Author::new(DAVE, closed_room());
+        bench.have(1, dave.name, 1, 3);
+        assert!(bench.replica.remembered_for_sessions() > 0);
+        // Leaving the room forgets what the peer holds of it.
+        bench.settle(Input::SessionRooms(SessionId(1), [].into()));
+        let in_no_room = bench.replica.remembered_for_sessions();
+        bench.meet_in(1, closed_room(), &[]);
+        assert_eq!(bench.replica.remembered_for_sessions(), in_no_room);
+        bench.hang_up(1, true);
+        assert_eq!(bench.replica.remembered_for_sessions(), 0);
+    }
+}

@@ -251,3 +251,60 @@ impl Replica {
         self.timers.arm(timer, self.now.mono + after);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::events::Input;
+    use super::super::testing::{
+        Author, Bench, ME, commits, direct, direct_record, open_room, peer, room_record,
+    };
+    use super::*;
+
+    const BOB: u8 = 2;
+    const CAROL: u8 = 3;
+
+    #[test]
+    fn what_peers_have_confirmed_is_known_after_a_restart() {
+        let mut own = Author::with_log(ME, direct(BOB), 9);
+        own.write(&["a", "b"]);
+        let bench = Bench::load(Loaded {
+            conversations: vec![direct_record(BOB)],
+            logs: vec![own.stored(1)],
+            acked: vec![(own.name, peer(BOB), Ranges::span(1, 1))],
+            ..Loaded::default()
+        });
+        assert_eq!(bench.replica.delivered_to(own.name, 1), [peer(BOB)]);
+        assert_eq!(bench.replica.delivered_to(own.name, 2), []);
+        let own_log = bench.replica.own_log(own.name.log);
+        assert_eq!(own_log, Some((own.name, &Ranges::span(1, 2))));
+        assert_eq!(bench.replica.own_log(LogId(1)), None);
+    }
+
+    #[test]
+    fn a_peer_may_have_what_was_written_while_it_was_in_an_open_room() {
+        let mut bench = Bench::load(Loaded {
+            conversations: vec![room_record(true)],
+            ..Loaded::default()
+        });
+        bench.connect(1, BOB);
+        bench.meet_in(1, open_room(), &[]);
+        bench.append(open_room(), "a");
+        bench.connect(2, CAROL);
+        let log = bench.own_log(open_room());
+        let may_have = |bench: &Bench, session| bench.replica.may_have(SessionId(session), log, 1);
+        assert!(may_have(&bench, 1));
+        assert!(!may_have(&bench, 2), "not in the room");
+        bench.meet_in(2, open_room(), &[]);
+        assert!(!may_have(&bench, 2), "too late");
+    }
+
+    #[test]
+    fn commits_are_under_way_until_the_store_answers() {
+        let mut bench = Bench::new();
+        bench.connect(1, BOB);
+        let begun = bench.begin_append(1, direct(BOB), "a");
+        assert_eq!(bench.replica.commits_under_way(), 1);
+        bench.handle(Input::Committed(commits(&begun)[0]));
+        assert_eq!(bench.replica.commits_under_way(), 0);
+    }
+}

@@ -18,7 +18,10 @@ use hobnob_protocol::{
 use super::events::{Input, Output, Token};
 use super::refusal::Refusal;
 use super::state::Replica;
-use crate::commit::{CommitId, Loaded, NetworkId};
+use crate::commit::{
+    AudienceId, CommitId, ConversationKind, ConversationRecord, Loaded, LogRecord, NetworkId, Op,
+    Run,
+};
 use crate::source_network::SourceNetwork;
 use crate::{Now, SessionId};
 
@@ -57,6 +60,28 @@ pub(super) fn closed_room() -> ConversationId {
     room_key(false).1.conversation()
 }
 
+/// What the store holds of one of the two rooms, which the node is in.
+pub(super) fn room_record(open: bool) -> ConversationRecord {
+    let (name, key) = room_key(open);
+    ConversationRecord {
+        id: key.tag(),
+        kind: ConversationKind::Room {
+            name,
+            key,
+            open,
+            joined: true,
+        },
+    }
+}
+
+/// What the store holds of the direct conversation with a peer.
+pub(super) fn direct_record(n: u8) -> ConversationRecord {
+    ConversationRecord {
+        id: direct(n),
+        kind: ConversationKind::Direct(peer(n)),
+    }
+}
+
 /// Another author, who writes one log of a conversation.
 pub(super) struct Author {
     key: SecretKey,
@@ -84,6 +109,28 @@ impl Author {
             head: name.genesis(),
             salts: Salts::new([n; 32]),
         }
+    }
+
+    /// The log as the store of the replica under test holds it: all entries that were written,
+    /// for all members. `ordinal` is its place among all logs, by age.
+    pub(super) fn stored(&self, ordinal: u64) -> LogRecord {
+        let last = self.next - 1;
+        LogRecord {
+            name: self.name,
+            ordinal,
+            runs: vec![Run {
+                first: 1,
+                last,
+                audience: AudienceId::MEMBERS,
+            }],
+            head: (last, self.head),
+            edges: vec![(0, self.name.genesis()), (last, self.head)],
+        }
+    }
+
+    /// Continues after this many entries, without writing them.
+    pub(super) fn skip_to(&mut self, last: Seq) {
+        self.next = last + 1;
     }
 
     /// The next entries of the log, one for each text, in one batch.
@@ -188,17 +235,34 @@ impl Bench {
 
     /// A session with a contact begins. The peer holds nothing yet.
     pub(super) fn connect(&mut self, session: u64, n: u8) -> Vec<Output> {
-        self.settle(Input::Accept(peer(n)));
-        self.connect_stranger(session, n)
+        let mut outputs = self.connect_only(session, n);
+        outputs.extend(self.heads(session, direct(n), &[]));
+        outputs
     }
 
     /// A session with a stranger begins. The peer holds nothing yet.
     pub(super) fn connect_stranger(&mut self, session: u64, n: u8) -> Vec<Output> {
-        let source = SourceNetwork(u64::from(n));
-        let up = Input::SessionUp(SessionId(session), peer(n), Some(NETWORK), source);
-        let mut outputs = self.settle(up);
+        let mut outputs = self.session_up(session, n);
         outputs.extend(self.heads(session, direct(n), &[]));
         outputs
+    }
+
+    /// A session with a contact begins. It is not known what the peer holds.
+    pub(super) fn connect_only(&mut self, session: u64, n: u8) -> Vec<Output> {
+        self.settle(Input::Accept(peer(n)));
+        self.session_up(session, n)
+    }
+
+    fn session_up(&mut self, session: u64, n: u8) -> Vec<Output> {
+        let source = SourceNetwork(u64::from(n));
+        let up = Input::SessionUp(SessionId(session), peer(n), Some(NETWORK), source);
+        self.settle(up)
+    }
+
+    /// Both ends of a session are in a room. It is not known what the peer holds of it.
+    pub(super) fn share_room(&mut self, session: u64, room: ConversationId) -> Vec<Output> {
+        let rooms = BTreeSet::from([room]);
+        self.settle(Input::SessionRooms(SessionId(session), rooms))
     }
 
     /// Both ends of a session are in a room. The peer holds these logs of it.
@@ -208,13 +272,13 @@ impl Bench {
         room: ConversationId,
         heads: &[(LogName, Ranges)],
     ) -> Vec<Output> {
-        let rooms = BTreeSet::from([room]);
-        let mut outputs = self.settle(Input::SessionRooms(SessionId(session), rooms));
+        let mut outputs = self.share_room(session, room);
         outputs.extend(self.heads(session, room, heads));
         outputs
     }
 
-    fn heads(
+    /// The peer of a session holds these logs of a conversation.
+    pub(super) fn heads(
         &mut self,
         session: u64,
         conversation: ConversationId,
@@ -245,6 +309,39 @@ impl Bench {
         self.settle(Input::Frame(SessionId(session), frame))
     }
 
+    /// The peer of a session has these entries of a log on disk.
+    pub(super) fn have(
+        &mut self,
+        session: u64,
+        name: LogName,
+        first: Seq,
+        last: Seq,
+    ) -> Vec<Output> {
+        self.frame(session, Frame::Have(name, Ranges::span(first, last)))
+    }
+
+    /// The peer of a session requests entries of a log.
+    pub(super) fn want(
+        &mut self,
+        session: u64,
+        name: LogName,
+        from: Seq,
+        to: Option<Seq>,
+    ) -> Vec<Output> {
+        self.frame(session, Frame::Want { name, from, to })
+    }
+
+    /// The store answers a read for a session with these batches.
+    pub(super) fn read(&mut self, session: u64, name: LogName, batches: Vec<Batch>) -> Vec<Output> {
+        self.settle(Input::Read(SessionId(session), name, Ok(batches)))
+    }
+
+    /// A session ends.
+    pub(super) fn hang_up(&mut self, session: u64, goodbye: bool) -> Vec<Output> {
+        let session = SessionId(session);
+        self.settle(Input::SessionDown { session, goodbye })
+    }
+
     pub(super) fn batch(&mut self, session: u64, batch: Batch) -> Vec<Output> {
         self.settle(Input::Batch(SessionId(session), batch))
     }
@@ -257,6 +354,11 @@ impl Bench {
             name,
             key,
         })
+    }
+
+    /// The user leaves a room.
+    pub(super) fn part(&mut self, room: ConversationId) -> Vec<Output> {
+        self.settle(Input::Part(Token(0), room))
     }
 
     /// The user writes a message. The store has not answered yet.
@@ -408,4 +510,138 @@ pub(super) fn released(outputs: &[Output]) -> usize {
         _ => 0,
     };
     outputs.iter().map(release).sum()
+}
+
+/// The changes that the store was asked to make, in order.
+pub(super) fn ops(outputs: &[Output]) -> Vec<&Op> {
+    let mut ops = Vec::new();
+    for output in outputs {
+        if let Output::Commit(commit) = output {
+            ops.extend(&commit.ops);
+        }
+    }
+    ops
+}
+
+/// How many changes each commit has.
+pub(super) fn commit_sizes(outputs: &[Output]) -> Vec<usize> {
+    let size = |output: &Output| match output {
+        Output::Commit(commit) => Some(commit.ops.len()),
+        _ => None,
+    };
+    outputs.iter().filter_map(size).collect()
+}
+
+/// The Lamport numbers of own entries that became durable.
+pub(super) fn lamports(outputs: &[Output]) -> Vec<u64> {
+    let mut lamports = Vec::new();
+    for output in outputs {
+        if let Output::Appended { batch, .. } = output {
+            lamports.extend(batch.entries.iter().map(|checked| checked.entry.lamport));
+        }
+    }
+    lamports
+}
+
+/// Whether more heads follow, for each page of heads for one session.
+pub(super) fn pages(outputs: &[Output], session: u64) -> Vec<bool> {
+    let more = |frame| match frame {
+        Frame::Heads { more, .. } => Some(more),
+        _ => None,
+    };
+    let frames = frames(outputs, session).into_iter();
+    frames.filter_map(more).collect()
+}
+
+/// The appends that are durable.
+pub(super) fn appended(outputs: &[Output]) -> Vec<u64> {
+    let appended = |output: &Output| match output {
+        Output::Appended { tokens, .. } => tokens.iter().map(|token| token.0).collect(),
+        _ => Vec::new(),
+    };
+    outputs.iter().flat_map(appended).collect()
+}
+
+/// The appends that failed.
+pub(super) fn failed(outputs: &[Output]) -> Vec<u64> {
+    let failed = |output: &Output| match output {
+        Output::AppendFailed(token, _) => Some(token.0),
+        _ => None,
+    };
+    outputs.iter().filter_map(failed).collect()
+}
+
+/// The entries of our own that peers have newly confirmed.
+pub(super) fn delivered(outputs: &[Output]) -> Vec<(LogName, PeerId, Ranges)> {
+    let delivered = |output: &Output| match output {
+        Output::Delivered(name, peer, ranges) => Some((*name, *peer, ranges.clone())),
+        _ => None,
+    };
+    outputs.iter().filter_map(delivered).collect()
+}
+
+/// The entries of our own that were written to sessions.
+pub(super) fn sent(outputs: &[Output]) -> Vec<(LogName, PeerId, Seq, Seq)> {
+    let sent = |output: &Output| match output {
+        Output::Sent(name, peer, first, last) => Some((*name, *peer, *first, *last)),
+        _ => None,
+    };
+    outputs.iter().filter_map(sent).collect()
+}
+
+/// The logs in the heads for one session, in order.
+pub(super) fn announced(outputs: &[Output], session: u64) -> Vec<(LogName, Ranges)> {
+    let mut logs = Vec::new();
+    for frame in frames(outputs, session) {
+        if let Frame::Heads {
+            conversation,
+            authors,
+            ..
+        } = frame
+        {
+            for AuthorHeads { author, logs: of } in authors {
+                let name = |log| LogName {
+                    conversation,
+                    author,
+                    log,
+                };
+                logs.extend(of.into_iter().map(|(log, ranges)| (name(log), ranges)));
+            }
+        }
+    }
+    logs
+}
+
+/// The authors whose entries one session is asked not to forward any more.
+pub(super) fn pruned(outputs: &[Output], session: u64) -> Vec<PeerId> {
+    let prune = |frame| match frame {
+        Frame::Prune(_, author) => Some(author),
+        _ => None,
+    };
+    let frames = frames(outputs, session).into_iter();
+    frames.filter_map(prune).collect()
+}
+
+/// The conversations that one session was sent a digest of.
+pub(super) fn compared(outputs: &[Output], session: u64) -> Vec<ConversationId> {
+    let digest = |frame| match frame {
+        Frame::Digest(conversation, _) => Some(conversation),
+        _ => None,
+    };
+    let frames = frames(outputs, session).into_iter();
+    frames.filter_map(digest).collect()
+}
+
+/// What the store is asked to read for one session: log, first entry, last entry.
+pub(super) fn reads(outputs: &[Output], session: u64) -> Vec<(LogName, Seq, Seq)> {
+    let read = |output: &Output| match output {
+        Output::Read {
+            session: to,
+            name,
+            from,
+            to: last,
+        } if to.0 == session => Some((*name, *from, *last)),
+        _ => None,
+    };
+    outputs.iter().filter_map(read).collect()
 }
