@@ -144,7 +144,7 @@ impl Replica {
 
 #[cfg(test)]
 mod tests {
-    use hobnob_protocol::batch::BATCH_ENTRIES_BYTES_MAX;
+    use hobnob_protocol::text::TEXT_BYTES_MAX;
 
     use super::super::events::Input;
     use super::super::testing::{
@@ -211,15 +211,15 @@ mod tests {
     fn a_burst_of_long_messages_takes_several_commits() {
         let mut bench = with_bob();
         let first = bench.begin_append(0, direct(BOB), "short");
-        // Each of these fills a batch.
-        let long = "x".repeat(BATCH_ENTRIES_BYTES_MAX - 100);
-        for token in 1..=APPEND_BATCHES_MAX as u64 + 2 {
+        // Three of these fill a batch.
+        let long = "x".repeat(TEXT_BYTES_MAX);
+        let messages = 3 * (APPEND_BATCHES_MAX + 2);
+        for token in 1..=messages as u64 {
             bench.begin_append(token, direct(BOB), &long);
         }
         let outputs = bench.settle(Input::Committed(commits(&first)[0]));
-        let sizes = commit_sizes(&outputs);
-        assert_eq!(sizes, [APPEND_BATCHES_MAX, 2]);
-        assert_eq!(appended(&outputs).len(), APPEND_BATCHES_MAX + 3);
+        assert_eq!(commit_sizes(&outputs), [APPEND_BATCHES_MAX, 2]);
+        assert_eq!(appended(&outputs).len(), messages + 1);
     }
 
     #[test]

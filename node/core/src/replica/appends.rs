@@ -72,6 +72,8 @@ fn encoded_size_at_most(body: &Body) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use hobnob_protocol::{ContentHash, Offer};
+
     use super::*;
 
     fn text(bytes: usize) -> Body {
@@ -142,5 +144,13 @@ mod tests {
             bytes: vec![0; 9],
         };
         assert_eq!(of(&unknown), 81);
+        let offer = Body::Offer(Offer {
+            name: "cat.png".to_owned(),
+            media: "image/png".to_owned(),
+            size: 10,
+            hash: ContentHash([0; 32]),
+            folder: None,
+        });
+        assert_eq!(of(&offer), 72 + 7 + 9 + 80);
     }
 }

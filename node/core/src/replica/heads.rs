@@ -574,6 +574,34 @@ mod tests {
     }
 
     #[test]
+    fn a_newcomer_reads_entries_of_the_last_week() {
+        let mut carol = Author::new(CAROL, closed_room());
+        carol.write(&["a"]);
+        let mut bench = in_closed_room(&carol);
+        bench.connect(1, BOB);
+        let outputs = bench.meet_in(1, closed_room(), &[]);
+        let mut since = Vec::new();
+        for output in &outputs {
+            if let Output::FindNewcomerCut { since_ms, .. } = output {
+                since.push(Duration::from_millis(bench.now.wall_ms - since_ms));
+            }
+        }
+        assert_eq!(since, [Duration::from_secs(7 * 24 * 3600)]);
+    }
+
+    #[test]
+    fn a_peer_is_a_newcomer_once_in_a_session() {
+        let mut carol = Author::new(CAROL, closed_room());
+        carol.write(&["a"]);
+        let mut bench = in_closed_room(&carol);
+        bench.connect(1, BOB);
+        bench.meet_in(1, closed_room(), &[]);
+        cut(&mut bench, &[(carol.name, 1)]);
+        let again = bench.heads(1, closed_room(), &[]);
+        assert_eq!(cuts_asked(&again), 0);
+    }
+
+    #[test]
     fn a_newcomer_reads_nothing_of_a_log_that_ended_long_ago() {
         let mut carol = Author::new(CAROL, closed_room());
         carol.write(&["a", "b"]);

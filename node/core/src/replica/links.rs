@@ -272,6 +272,23 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_of_a_network_that_was_left_gets_messages_once_it_answers() {
+        let mut bench = Bench::new();
+        bench.join(true);
+        bench.connect(1, BOB);
+        bench.meet_in(1, open_room(), &[]);
+        let elsewhere = NetworkId(99);
+        bench.settle(Input::NetworksChanged([elsewhere].into()));
+        assert_eq!(batches(&bench.append(open_room(), "a"), 1), []);
+        // An answer by the former network is too old.
+        let former = Input::Confirmed(SessionId(1), Some(NetworkId(98)));
+        assert_eq!(batches(&bench.settle(former), 1), []);
+        let answer = Input::Confirmed(SessionId(1), Some(elsewhere));
+        let log = bench.own_log(open_room());
+        assert_eq!(batches(&bench.settle(answer), 1), [(log, 1, 1)]);
+    }
+
+    #[test]
     fn frames_of_other_streams_are_refused_and_unknown_ones_ignored() {
         let mut bench = Bench::new();
         bench.connect(1, BOB);

@@ -620,6 +620,20 @@ mod tests {
     }
 
     #[test]
+    fn a_session_that_was_too_fast_may_go_on_after_a_moment() {
+        let (mut bench, mut bob) = with_bob();
+        bench.begin_append(1, direct(BOB), "the disk does not answer this one");
+        let texts = ["x"; 500];
+        let mut releases = 0;
+        for _ in 0..5 {
+            releases += released(&bench.batch(1, bob.write(&texts)));
+        }
+        assert_eq!(releases, 4, "2,000 entries are within the budget");
+        assert_eq!(released(&bench.wait(BUDGET_EVERY)), 1);
+        assert_eq!(released(&bench.wait(10 * BUDGET_EVERY)), 0);
+    }
+
+    #[test]
     fn a_session_that_pushes_too_fast_waits_for_the_disk() {
         let (mut bench, mut bob) = with_bob();
         let texts = ["x"; 500];

@@ -234,7 +234,8 @@ mod tests {
     #[test]
     fn what_the_disk_did_not_take_is_saved_five_seconds_later() {
         let (mut bench, log) = with_receipt();
-        let saving = bench.handle(Input::Flush);
+        bench.now.mono += SAVE_AFTER;
+        let saving = bench.handle(Input::Timeout);
         bench.handle(Input::CommitFailed(commits(&saving)[0], "full".to_owned()));
         let early = bench.wait(ALIVE_AGAIN_AFTER - Duration::from_secs(1));
         assert_eq!(acked(&early), []);

@@ -126,6 +126,7 @@ impl Replica {
 #[cfg(test)]
 mod tests {
     use hobnob_protocol::Ranges;
+    use hobnob_protocol::text::TEXT_BYTES_MAX;
 
     use super::super::events::Input;
     use super::super::outgoing::BATCHES_OUTSTANDING_MAX;
@@ -267,10 +268,10 @@ mod tests {
 
     #[test]
     fn a_slow_session_gets_more_when_it_has_written_something() {
-        const MESSAGES: usize = 12;
+        const MESSAGES: usize = 40;
         let mut bench = Bench::new();
         bench.connect(1, BOB);
-        let text = "x".repeat(60_000);
+        let text = "x".repeat(TEXT_BYTES_MAX);
         let mut outputs = Vec::new();
         for _ in 0..MESSAGES {
             outputs.extend(bench.append(direct(BOB), &text));

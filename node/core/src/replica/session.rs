@@ -353,6 +353,23 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_counts_as_remembered_until_it_is_written() {
+        let mut bench = Bench::new();
+        bench.connect(1, BOB);
+        let outputs = bench.append(direct(BOB), "a");
+        let [Output::SendBatch(_, frame)] = outputs
+            .iter()
+            .filter(|output| matches!(output, Output::SendBatch(..)))
+            .collect::<Vec<_>>()[..]
+        else {
+            panic!("one batch: {outputs:?}")
+        };
+        let before = bench.replica.remembered_for_sessions();
+        bench.settle(Input::BatchesWritten(SessionId(1), frame.len()));
+        assert_eq!(bench.replica.remembered_for_sessions(), before - 1);
+    }
+
+    #[test]
     fn what_is_remembered_for_a_peer_ends_with_its_session() {
         let mut bench = Bench::new();
         bench.join(false);

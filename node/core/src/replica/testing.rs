@@ -219,9 +219,12 @@ impl Bench {
     pub(super) fn wait(&mut self, time: Duration) -> Vec<Output> {
         let end = self.now.mono + time;
         let mut outputs = Vec::new();
+        let mut timeouts = 0;
         while let Some(at) = self.replica.poll_timeout().filter(|at| *at <= end) {
             self.advance_to(at);
             outputs.extend(self.settle(Input::Timeout));
+            timeouts += 1;
+            assert!(timeouts < 100_000, "a timer is always due");
         }
         self.advance_to(end);
         outputs
