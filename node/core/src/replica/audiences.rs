@@ -334,15 +334,40 @@ mod tests {
         audiences
     }
 
+    fn minutes(minutes: u64) -> Duration {
+        Duration::from_secs(60 * minutes)
+    }
+
+    /// This much later, on both clocks.
+    fn later(now: Now, by: Duration) -> Now {
+        let by_ms = u64::try_from(by.as_millis()).expect("a short test");
+        Now {
+            mono: now.mono + by,
+            wall_ms: now.wall_ms + by_ms,
+        }
+    }
+
     #[test]
     fn a_peer_that_dropped_out_counts_for_an_hour() {
         let audiences = without_ann(Some(OFFICE));
-        let after = |ms| Now {
-            mono: NOW.mono + Duration::from_millis(ms),
-            ..NOW
+        let present = |by| audiences.now(later(NOW, by));
+        assert_eq!(present(minutes(60) - Duration::from_millis(1)), [ann()]);
+        assert_eq!(present(minutes(60)), []);
+    }
+
+    #[test]
+    fn a_restart_does_not_renew_the_hour() {
+        let saved_at = later(NOW, minutes(10));
+        let stored = without_ann(Some(OFFICE)).lingerers(saved_at);
+        let restart = Now {
+            mono: minutes(1),
+            ..later(NOW, minutes(30))
         };
-        assert_eq!(audiences.now(after(LINGER_MS - 1)), [ann()]);
-        assert_eq!(audiences.now(after(LINGER_MS)), []);
+        let mut audiences = Audiences::default();
+        audiences.load(&stored, saved_at.wall_ms, &networks(&[OFFICE]), restart);
+        let present = |by| audiences.now(later(restart, by));
+        assert_eq!(present(minutes(30) - Duration::from_millis(1)), [ann()]);
+        assert_eq!(present(minutes(30)), []);
     }
 
     #[test]
