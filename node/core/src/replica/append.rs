@@ -161,6 +161,14 @@ mod tests {
         bench
     }
 
+    /// A session 1 with Bob, who is in the room with a secret.
+    fn in_room() -> Bench {
+        let mut bench = with_bob();
+        bench.join(false);
+        bench.meet_in(1, closed_room(), &[]);
+        bench
+    }
+
     fn store_failed(outputs: &[Output]) -> bool {
         let failed = |output: &Output| matches!(output, Output::StoreFailed(..));
         outputs.iter().any(failed)
@@ -195,27 +203,27 @@ mod tests {
 
     #[test]
     fn messages_written_during_a_commit_share_the_next_one() {
-        let mut bench = with_bob();
-        let first = bench.begin_append(1, direct(BOB), "a");
+        let mut bench = in_room();
+        let first = bench.begin_append(1, closed_room(), "a");
         for token in 2..=4 {
-            let waits = bench.begin_append(token, direct(BOB), "b");
+            let waits = bench.begin_append(token, closed_room(), "b");
             assert_eq!(commits(&waits), []);
         }
         let outputs = bench.settle(Input::Committed(commits(&first)[0]));
-        let log = bench.own_log(direct(BOB));
+        let log = bench.own_log(closed_room());
         assert_eq!(appended(&outputs), [1, 2, 3, 4]);
         assert_eq!(batches(&outputs, 1), [(log, 1, 1), (log, 2, 4)]);
     }
 
     #[test]
     fn a_burst_of_long_messages_takes_several_commits() {
-        let mut bench = with_bob();
-        let first = bench.begin_append(0, direct(BOB), "short");
+        let mut bench = in_room();
+        let first = bench.begin_append(0, closed_room(), "short");
         // Three of these fill a batch.
         let long = "x".repeat(TEXT_BYTES_MAX);
         let messages = 3 * (APPEND_BATCHES_MAX + 2);
         for token in 1..=messages as u64 {
-            bench.begin_append(token, direct(BOB), &long);
+            bench.begin_append(token, closed_room(), &long);
         }
         let outputs = bench.settle(Input::Committed(commits(&first)[0]));
         assert_eq!(commit_sizes(&outputs), [APPEND_BATCHES_MAX, 2]);
