@@ -148,7 +148,8 @@ mod tests {
 
     use super::super::events::Input;
     use super::super::testing::{
-        Bench, appended, batches, closed_room, commit_sizes, commits, direct, failed, ops, peer,
+        Bench, appended, batches, closed_room, commit_sizes, commits, direct, entering, failed,
+        ops, peer,
     };
     use super::*;
 
@@ -176,18 +177,6 @@ mod tests {
 
     fn rooms(bench: &Bench) -> Vec<ConversationId> {
         bench.replica.rooms().map(|(id, ..)| id).collect()
-    }
-
-    /// The user enters the room with a secret.
-    fn join() -> Input {
-        let name: RoomName = "ops".parse().expect("a name");
-        let key = RoomKey::derive(&name, b"secret");
-        Input::Join {
-            token: Token(1),
-            name,
-            key,
-            open: false,
-        }
     }
 
     #[test]
@@ -304,7 +293,7 @@ mod tests {
             let commit = commits(&bench.handle(input))[0];
             bench.handle(Input::CommitFailed(commit, "full".to_owned()))
         };
-        assert!(store_failed(&fail(&mut bench, join())));
+        assert!(store_failed(&fail(&mut bench, entering(false))));
         assert_eq!(rooms(&bench), []);
         bench.join(false);
         assert!(store_failed(&fail(

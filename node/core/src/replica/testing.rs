@@ -60,15 +60,24 @@ pub(super) fn closed_room() -> ConversationId {
     room_key(false).1.conversation()
 }
 
+/// The user enters one of the two rooms.
+pub(super) fn entering(open: bool) -> Input {
+    let (name, key) = room_key(open);
+    Input::Join {
+        token: Token(0),
+        name,
+        key,
+    }
+}
+
 /// What the store holds of one of the two rooms, which the node is in.
 pub(super) fn room_record(open: bool) -> ConversationRecord {
     let (name, key) = room_key(open);
     ConversationRecord {
-        id: key.tag(),
+        id: key.conversation(),
         kind: ConversationKind::Room {
             name,
             key,
-            open,
             joined: true,
         },
     }
@@ -351,12 +360,7 @@ impl Bench {
 
     /// The user enters a room.
     pub(super) fn join(&mut self, open: bool) -> Vec<Output> {
-        let (name, key) = room_key(open);
-        self.settle(Input::Join {
-            token: Token(0),
-            name,
-            key,
-        })
+        self.settle(entering(open))
     }
 
     /// The user leaves a room.
