@@ -455,9 +455,9 @@ mod tests {
                 logs,
             }],
         };
-        let first = bench.frame(1, page(true, vec![(LogId(1), Ranges::span(1, 2))]));
+        let first = bench.frame(1, page(true, vec![(LogId(1), Ranges::span(1, 2).into())]));
         assert_eq!(wants(&first, 1), []);
-        let last = bench.frame(1, page(false, vec![(LogId(2), Ranges::span(1, 2))]));
+        let last = bench.frame(1, page(false, vec![(LogId(2), Ranges::span(1, 2).into())]));
         let newer = Author::with_log(CAROL, closed_room(), 2);
         assert_eq!(
             wants(&last, 1),

@@ -307,7 +307,7 @@ mod tests {
             bench.meet_in(session, closed_room(), &[]);
         }
         let bob = Author::new(BOB, closed_room());
-        bench.frame(2, Frame::Have(bob.name, Ranges::span(1, 1)));
+        bench.frame(2, Frame::Have(bob.name, Ranges::span(1, 1).into()));
         let outputs = bench.hang_up(1, true);
         let request = Frame::Want {
             name: bob.name,

@@ -134,6 +134,8 @@ impl Author {
             }],
             head: (last, self.head),
             edges: vec![(0, self.name.genesis()), (last, self.head)],
+            erased: Ranges::new(),
+            unsettled: Ranges::new(),
         }
     }
 
@@ -329,7 +331,7 @@ impl Bench {
         first: Seq,
         last: Seq,
     ) -> Vec<Output> {
-        self.frame(session, Frame::Have(name, Ranges::span(first, last)))
+        self.frame(session, Frame::Have(name, Ranges::span(first, last).into()))
     }
 
     /// The peer of a session requests entries of a log.
@@ -612,7 +614,7 @@ pub(super) fn announced(outputs: &[Output], session: u64) -> Vec<(LogName, Range
                     author,
                     log,
                 };
-                logs.extend(of.into_iter().map(|(log, ranges)| (name(log), ranges)));
+                logs.extend(of.into_iter().map(|(log, held)| (name(log), held.settled)));
             }
         }
     }
