@@ -518,7 +518,7 @@ mod tests {
         assert_eq!(announced(&outputs, 1).len(), 2_000);
         let more = pages(&outputs, 1);
         let (last, earlier) = more.split_last().expect("a list has a last page");
-        assert!(!last && earlier.len() >= 1 && earlier.iter().all(|more| *more));
+        assert!(!last && !earlier.is_empty() && earlier.iter().all(|more| *more));
     }
 
     // The clock.
