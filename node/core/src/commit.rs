@@ -100,6 +100,10 @@ pub enum Op {
     Request(RequestRecord),
     /// The user has accepted this peer: its messages are no request any more.
     RequestEnds(PeerId),
+    /// The log is charged to this peer, which brought its first entry. Follows that entry.
+    Brought(LogName, PeerId),
+    /// Drops the log with all its entries, because the room is full.
+    Forget(LogName),
     /// A sign of life.
     Alive(Alive),
 }
@@ -245,6 +249,11 @@ pub struct LogRecord {
     /// The place of this log among all logs, by the time when this store first held an entry of
     /// it. An author's logs are sent in this order.
     pub ordinal: u64,
+    /// The peer that brought the first entry, as [`Op::Brought`] says.
+    pub brought_by: Option<PeerId>,
+    /// What the entries cost, as [`ENTRY_COST`](crate::replica::ENTRY_COST) says. Counted in open
+    /// rooms only.
+    pub bytes: u64,
     /// The entries held, sorted by `first`.
     pub runs: Vec<Run>,
     /// The last entry held and its hash.

@@ -369,9 +369,9 @@ impl Engine {
                 self.reports
                     .notice(NoticeReason::Conflict { name }, Some(peer));
             }
-            // These happen between honest nodes too, when rooms change or entries overtake each
-            // other.
-            Refusal::NotShared | Refusal::Gap | Refusal::Blocked => {
+            // These happen between honest nodes too, when rooms change or are full, or entries
+            // overtake each other.
+            Refusal::NotShared | Refusal::Gap | Refusal::Blocked | Refusal::RoomFull => {
                 debug!(?peer, "refused: {refusal}")
             }
             Refusal::NotAnAuthor | Refusal::Batch(_) | Refusal::Lamport | Refusal::Misplaced => {

@@ -127,6 +127,8 @@ impl Apply<'_> {
             Op::Lingerers(conversation, lingerers) => self.put_lingerers(*conversation, lingerers),
             Op::Acked { name, peer, ranges } => self.put_acked(name, *peer, ranges),
             Op::Trim(name, below) => self.trim(name, *below),
+            Op::Brought(name, peer) => self.put_bringer(name, *peer),
+            Op::Forget(name) => self.forget_log(name),
             Op::Alive(alive) => self.put_alive(alive),
             Op::Request(record) => self.put_request(record),
             Op::RequestEnds(peer) => {
@@ -552,6 +554,28 @@ impl Apply<'_> {
             params![first_gone.0, last_gone.0],
         )?;
         offers::trim(self.conn, first_gone, last_gone)
+    }
+
+    fn put_bringer(&mut self, name: &LogName, peer: PeerId) -> Result<(), Fault> {
+        let log = self.log(name)?.ordinal;
+        self.run(
+            "UPDATE logs SET brought_by = ?2 WHERE ordinal = ?1",
+            params![log, peer.as_bytes()],
+        )
+    }
+
+    /// Deletes a log with all its entries.
+    fn forget_log(&mut self, name: &LogName) -> Result<(), Fault> {
+        let row = self.log(name)?;
+        if let Some(end) = row.end {
+            self.trim(name, end.seq + 1)?;
+        }
+        self.run("DELETE FROM bases WHERE log = ?1", [row.ordinal])?;
+        self.run("DELETE FROM acked WHERE log = ?1", [row.ordinal])?;
+        self.run("DELETE FROM awaited WHERE log = ?1", [row.ordinal])?;
+        self.run("DELETE FROM logs WHERE ordinal = ?1", [row.ordinal])?;
+        self.known.logs.remove(name);
+        Ok(())
     }
 
     /// The row of a log. Creates it for the first entry.

@@ -114,6 +114,16 @@ pub(super) fn peer(row: &Row<'_>, column: usize) -> Result<PeerId, Fault> {
     Ok(PeerId::from_bytes(blob(row, column)?))
 }
 
+/// A peer, or null.
+pub(super) fn peer_or_null(row: &Row<'_>, column: usize) -> Result<Option<PeerId>, Fault> {
+    let is_null = row.get_ref(column)?.data_type() == rusqlite::types::Type::Null;
+    if is_null {
+        Ok(None)
+    } else {
+        Ok(Some(peer(row, column)?))
+    }
+}
+
 /// A conversation's id.
 pub(super) fn conversation(row: &Row<'_>, column: usize) -> Result<ConversationId, Fault> {
     Ok(ConversationId::from_bytes(blob(row, column)?))

@@ -10,6 +10,7 @@ use hobnob_core::commit::{
     RequestRecord, Run,
 };
 use hobnob_core::policy::PeerPolicy;
+use hobnob_core::replica::ENTRY_COST;
 use hobnob_core::source_network::SourceNetwork;
 
 use super::columns::{self, BodyState, EntryId, count, number};
@@ -148,8 +149,18 @@ fn logs(conn: &Connection) -> Result<Vec<LogRecord>, Fault> {
         };
         seqs.insert(id.seq(), id.seq());
     }
+    // Only open rooms have a limit. It bounds what is read here.
+    let sql = "SELECT id >> 40, sum(length(bytes)), count(*) FROM entries
+               WHERE conversation IN (SELECT ordinal FROM conversations WHERE room IS NOT NULL AND kind = 0) GROUP BY 1";
+    let mut costs: BTreeMap<i64, u64> = BTreeMap::new();
+    for (log, cost) in all(conn, sql, |row| {
+        let cost = count(row, 1)? + ENTRY_COST * count(row, 2)?;
+        Ok((row.get::<_, i64>(0)?, cost))
+    })? {
+        costs.insert(log, cost);
+    }
     // The last entry of a log ends a range, and the end of a range always has a hash.
-    let sql = "SELECT c.id, l.author, l.log, l.ordinal, e.hash, h.last
+    let sql = "SELECT c.id, l.author, l.log, l.ordinal, e.hash, h.last, l.brought_by
                FROM (SELECT log, max(last) AS last FROM held GROUP BY log) h
                JOIN logs l ON l.ordinal = h.log JOIN conversations c ON c.ordinal = l.conversation
                JOIN entries e ON e.id = (h.log << 40 | h.last) WHERE e.hash IS NOT NULL ORDER BY l.ordinal";
@@ -159,6 +170,8 @@ fn logs(conn: &Connection) -> Result<Vec<LogRecord>, Fault> {
         Ok(LogRecord {
             name: columns::log_name(row, 0)?,
             ordinal: count(row, 3)?,
+            brought_by: columns::peer_or_null(row, 6)?,
+            bytes: costs.remove(&ordinal).unwrap_or_default(),
             runs: runs.remove(&ordinal).unwrap_or_default(),
             head: (count(row, 5)?, columns::hash(row, 4)?),
             edges: edges.remove(&ordinal).unwrap_or_default(),

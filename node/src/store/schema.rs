@@ -18,6 +18,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration::Sql(V8),
     Migration::Sql(V9),
     Migration::Sql(V10),
+    Migration::Sql(V11),
 ];
 
 /// Turns a database into one of the next version.
@@ -188,6 +189,11 @@ DROP TABLE words;
 CREATE VIRTUAL TABLE words USING fts5 (text, content = '');
 INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
 DELETE FROM indexed;
+";
+
+/// `logs.brought_by` is the peer that brought the first entry. An open room's logs are charged to it.
+const V11: &str = "
+ALTER TABLE logs ADD COLUMN brought_by BLOB;
 ";
 
 /// The tables that are checked at each start. All others depend on them, and they are small. Damage

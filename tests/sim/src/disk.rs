@@ -10,7 +10,7 @@ use hobnob_core::commit::{
     Alive, AudienceId, AudienceRecord, Commit, ConversationRecord, Lingerer, Loaded, LogRecord, Op,
     RequestRecord, Run,
 };
-use hobnob_core::replica::REQUEST_ENTRIES_MAX;
+use hobnob_core::replica::{ENTRY_COST, REQUEST_ENTRIES_MAX};
 use hobnob_protocol::batch::BATCH_ENTRIES_BYTES_MAX;
 use hobnob_protocol::entry::erase;
 use hobnob_protocol::{
@@ -45,6 +45,7 @@ pub(super) enum Stand {
 #[derive(Clone, Default)]
 pub(super) struct StoredLog {
     ordinal: u64,
+    brought_by: Option<PeerId>,
     pub(super) entries: BTreeMap<Seq, Stored>,
     signatures: BTreeMap<Seq, Signature>,
 }
@@ -54,6 +55,13 @@ impl StoredLog {
         let mut held = Ranges::new();
         self.entries.keys().for_each(|&seq| held.insert(seq, seq));
         held
+    }
+
+    fn cost(&self) -> u64 {
+        let entries = self.entries.values();
+        entries
+            .map(|stored| stored.bytes.len() as u64 + ENTRY_COST)
+            .sum()
     }
 
     /// The entries from `seq` to the next signature.
@@ -223,6 +231,16 @@ impl Durable {
                         .or_default()
                         .entries
                         .retain(|seq, _| seq >= first);
+                }
+                Op::Brought(name, peer) => {
+                    let log = self.logs.get_mut(name);
+                    let log =
+                        log.ok_or_else(|| format!("who brought {name:?}, without an entry"))?;
+                    log.brought_by = Some(*peer);
+                }
+                Op::Forget(name) => {
+                    let log = self.logs.remove(name);
+                    log.ok_or_else(|| format!("{name:?} to forget, which is not there"))?;
                 }
                 Op::Alive(alive) => self.alive = Some(*alive),
                 Op::Request(record) => {
@@ -442,6 +460,8 @@ impl Durable {
             logs.push(LogRecord {
                 name: *name,
                 ordinal: log.ordinal,
+                brought_by: log.brought_by,
+                bytes: log.cost(),
                 runs: log.runs(),
                 head,
                 edges,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hobnob_core::commit::{AudienceId, Commit, CommitId, Loaded, NetworkId, Op};
-use hobnob_core::replica::{Input, Output, Refusal, Replica};
+use hobnob_core::replica::{Input, Output, Refusal, Replica, RoomLimits};
 use hobnob_core::{Now, SessionId};
 use hobnob_protocol::{
     Batch, CheckedBatch, ConversationId, Frame, LogName, PeerId, Ranges, Salts, SecretKey, Seq,
@@ -53,7 +53,14 @@ pub enum Fault {
     NoRollBack,
     /// The replica does not learn that the user blocked a peer.
     BlockIgnored,
+    /// Of a peer's list of heads only the first logs arrive, and the rest is forgotten.
+    HeadsCut,
+    /// The store does not drop the logs that must make room.
+    ForgetIgnored,
 }
+
+/// With [`Fault::HeadsCut`], a list of heads ends after so many authors.
+const LOGS_BEFORE_CUT: usize = 4;
 
 /// Forged commits are numbered from here, out of the way of the replica's own.
 const FORGED_COMMITS: u64 = 1 << 62;
@@ -116,6 +123,10 @@ impl FaultyReplica {
             forged: 0,
             outputs: VecDeque::new(),
         }
+    }
+
+    pub(super) fn limit_open_rooms(&mut self, limits: RoomLimits) {
+        self.replica.limit_open_rooms(limits);
     }
 
     pub(super) fn handle(&mut self, now: Now, input: Input) {
@@ -230,6 +241,9 @@ impl FaultyReplica {
             | (Some(Fault::LostWakeUp), Input::BatchesWritten(..))
             | (Some(Fault::BlockIgnored), Input::Block(_)) => None,
             (Some(Fault::NoRollBack), Input::CommitFailed(id, _)) => Some(Input::Committed(id)),
+            (Some(Fault::HeadsCut), Input::Frame(session, frame)) => {
+                Some(Input::Frame(session, cut_heads(frame)))
+            }
             (_, input) => Some(input),
         }
     }
@@ -260,6 +274,13 @@ impl FaultyReplica {
             }
             _ => {}
         }
+        let output = match (self.fault, output) {
+            (Some(Fault::ForgetIgnored), Output::Commit(mut commit)) => {
+                commit.ops.retain(|op| !matches!(op, Op::Forget(_)));
+                Output::Commit(commit)
+            }
+            (_, output) => output,
+        };
         self.outputs.push_back(output);
     }
 
@@ -327,8 +348,18 @@ fn appends(commit: &Commit) -> impl Iterator<Item = (&Arc<CheckedBatch>, Seq, Se
         | Op::Trim(..)
         | Op::Request(_)
         | Op::RequestEnds(_)
+        | Op::Brought(..)
+        | Op::Forget(_)
         | Op::Alive(_) => None,
     })
+}
+
+/// The first logs of a list of heads.
+fn cut_heads(mut frame: Frame) -> Frame {
+    if let Frame::Heads { authors, .. } = &mut frame {
+        authors.truncate(LOGS_BEFORE_CUT);
+    }
+    frame
 }
 
 fn received(batch: &Arc<CheckedBatch>) -> Output {

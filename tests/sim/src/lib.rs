@@ -13,6 +13,7 @@ mod check;
 mod describe;
 mod disk;
 mod faulty;
+mod flooder;
 mod hostile;
 mod liar;
 mod link;
@@ -159,6 +160,47 @@ pub fn flood(seed: u64, fault: Option<Fault>) -> Outcome {
 
 /// Entries of maximum length in a flood.
 const FLOOD: u64 = 150;
+
+/// Runs a few nodes of which a flooder fills the open room. A member drops out, the others speak and
+/// leave, and the member returns: it must get everything from the one that stayed.
+pub fn run_flooded(seed: u64, fault: Option<Fault>) -> Outcome {
+    let mut world = World::new(seed, fault, false);
+    let nodes = world.set_up_flood();
+    guarded(world, |world| {
+        world.run_until(6 * SECOND);
+        world.part(&[0]);
+        // All have noticed by now that the member is gone.
+        world.run_until(world.now + 20 * SECOND);
+        for node in 1..nodes {
+            world.say_in_lobby(node);
+            let pause = world.between(1, SECOND);
+            world.run_until(world.now + pause);
+        }
+        world.run_until(world.now + 20 * SECOND);
+        if world.one_in(2) {
+            // What the room holds, and who brought it, survives.
+            world.crash(1, SECOND, false);
+            world.run_until(world.now + 20 * SECOND);
+        }
+        let others: Vec<_> = (2..nodes).collect();
+        world.part(&others);
+        let back = world.now;
+        while world.failure.is_none() && world.lacks_from(0, 1) {
+            world.run_until(world.now + SECOND / 2);
+            if world.now - back > CONVERGENCE_MAX {
+                world.fail("a message of a member was lost in a flood".to_owned());
+            }
+        }
+        world.mend();
+        world.everybody_speaks(false);
+        let spoken_at = world.now;
+        world.run_until(spoken_at + SECOND);
+        converge(world, spoken_at);
+        if let Some(wrong) = world.overfull() {
+            world.fail(wrong);
+        }
+    })
+}
 
 /// Runs an idle hour after a few entries. Returns the bytes of control frames per session.
 pub fn idle_hour(seed: u64, nodes: usize) -> (Outcome, u64) {

@@ -130,6 +130,10 @@ impl World {
                 let filled = all.map(|seq| (node, batch.batch.name, seq));
                 self.oracle.filled.extend(filled);
             }
+            if let Op::Forget(name) = op {
+                // A log that made room may come back, and is shown again then.
+                self.oracle.shown[node].retain(|(of, _)| of != name);
+            }
             let Op::Append {
                 batch, from, to, ..
             } = op
@@ -407,7 +411,7 @@ impl World {
     /// Checks that honest nodes reject nothing else from each other.
     fn refused(&mut self, node: usize, refusal: &Refusal) {
         match refusal {
-            Refusal::NotShared | Refusal::Gap | Refusal::Blocked => {}
+            Refusal::NotShared | Refusal::Gap | Refusal::Blocked | Refusal::RoomFull => {}
             Refusal::NotAnAuthor
             | Refusal::Batch(_)
             | Refusal::Conflict

@@ -112,6 +112,12 @@ impl World {
         self.shape(shape);
     }
 
+    /// No node enters the room with a secret.
+    pub(super) fn stay_out_of_the_secret(&mut self) {
+        self.script.secret_at_start.clear();
+        self.oracle.in_on_it.clear();
+    }
+
     /// Sets up a run with all kinds of faults.
     pub(super) fn set_up_storm(&mut self, hostile: bool) {
         self.set_rooms();

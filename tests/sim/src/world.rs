@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hobnob_core::commit::{Commit, NetworkId};
-use hobnob_core::replica::{Input, Output};
+use hobnob_core::replica::{Input, Output, RoomLimits};
 use hobnob_core::{Now, Rng, SessionId};
 use hobnob_protocol::{ConversationId, PeerId, RoomKey, RoomName, SecretKey};
 
@@ -81,6 +81,8 @@ pub(super) enum Event {
         tries: u32,
     },
     Mischief(usize),
+    /// The node still has so many logs to write.
+    Flood(usize, u32),
     RoomsChanged(usize),
 }
 
@@ -155,6 +157,8 @@ pub(super) struct World {
     pub(super) contacts: BTreeSet<(usize, PeerId)>,
     /// Group of each node while the network is partitioned.
     pub(super) groups: Vec<usize>,
+    /// How much an open room may hold.
+    pub(super) room_limits: RoomLimits,
     hash: DefaultHasher,
     queue: BTreeMap<(u64, u64), Event>,
     next_event: u64,
@@ -181,6 +185,7 @@ impl World {
             blocks: BTreeSet::new(),
             contacts: BTreeSet::new(),
             groups: Vec::new(),
+            room_limits: RoomLimits::default(),
             hash: DefaultHasher::new(),
             queue: BTreeMap::new(),
             next_event: 0,
@@ -307,6 +312,7 @@ impl World {
             Event::Start(node) => self.start(node),
             Event::Stop { node, life, tries } => self.stop(node, life, tries),
             Event::Mischief(node) => self.mischief(node),
+            Event::Flood(node, left) => self.flood_on(node, left),
             Event::RoomsChanged(node) => self.rooms_changed(node),
         }
     }

@@ -9,6 +9,9 @@ use hobnob_sim::{self as sim, Fault, Shape};
 /// Seeds of a whole run. `SIM_SEEDS` asks for another number.
 const SEEDS: u64 = 3_000;
 
+/// Seeds of runs with a flood of logs.
+const FLOOD_SEEDS: u64 = 30;
+
 /// Within this many seeds each planted fault is found.
 const FAULT_SEEDS: u64 = 400;
 
@@ -51,6 +54,14 @@ fn nothing_is_lost_or_shown_twice_or_told_to_strangers() {
 }
 
 #[test]
+fn a_flood_of_logs_loses_no_honest_message_and_fills_no_room() {
+    for seed in 0..FLOOD_SEEDS {
+        let outcome = sim::run_flooded(seed, None);
+        assert_eq!(outcome.failure, None, "SEED={seed}");
+    }
+}
+
+#[test]
 fn one_seed_is_one_run() {
     for seed in 0..20 {
         let [first, again] = [(); 2].map(|()| sim::run(seed, None, false));
@@ -80,6 +91,8 @@ fn every_planted_fault_is_found() {
         Fault::LostWakeUp,
         Fault::NoRollBack,
         Fault::BlockIgnored,
+        Fault::HeadsCut,
+        Fault::ForgetIgnored,
     ];
     let missed: Vec<_> = faults
         .into_iter()
@@ -101,7 +114,14 @@ fn is_found(fault: Fault) -> bool {
             .failure
             .map(|failure| (seed, failure))
     };
-    let found = flood.or_else(|| (0..FAULT_SEEDS).find_map(storm));
+    let flooded = |seed| {
+        sim::run_flooded(seed, Some(fault))
+            .failure
+            .map(|failure| (seed, failure))
+    };
+    let found = flood
+        .or_else(|| (0..FLOOD_SEEDS).find_map(flooded))
+        .or_else(|| (0..FAULT_SEEDS).find_map(storm));
     if let Some((seed, failure)) = &found {
         println!("{fault:?}: seed {seed}: {failure}");
     }

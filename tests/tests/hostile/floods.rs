@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hobnob_protocol::{ConversationId, RoomKey, RoomName};
-use hobnob_tests::hostile::{Forger, MIB, Mallory, TestNet, text_entry};
+use hobnob_tests::hostile::{Forger, Host, MIB, Mallory, TestNet, random_key, text_entry};
 use hobnob_tests::lab::Stopwatch;
 
 #[test]
@@ -65,6 +65,58 @@ fn a_peer_that_never_reads_costs_little_memory() {
     }
     net.survives(&[]);
 }
+
+/// Issue 13, point 1: a flood of logs broke an open room for good. `FLOOD_LOGS=400000` runs the long
+/// form.
+#[test]
+fn a_flood_of_logs_takes_no_message_from_a_member() {
+    let mut net = TestNet::alone();
+    let logs = std::env::var("FLOOD_LOGS").map_or(FLOOD_LOGS, |n| n.parse().expect("a number"));
+    let lobby = RoomKey::open(&RoomName::lobby()).conversation();
+    let watch = Stopwatch::start();
+    net.attack_while(
+        async |net: &TestNet| {
+            let mut stream = Mallory::new().in_session(&net.ann).await;
+            for _ in 0..logs {
+                let key = random_key();
+                let frame = Forger::new(&key, lobby).texts(&["x"]);
+                assert!(stream.sends_batch(&frame).await, "the session ended");
+            }
+        },
+        || net.talks("during the flood"),
+    );
+    eprintln!("{logs} logs in {:?}", watch.elapsed());
+
+    // Bob drops out. Six others each say something and leave.
+    net.bob.kill();
+    let names = ["cat", "dan", "eve", "fay", "gus", "hal"];
+    for name in names {
+        let other = Host::up(net.dir(), name);
+        other.tells(&net.ann.addr().to_string(), "hello");
+        other.says(&format!("said by {name}"));
+        net.ann.has(&format!("said by {name}"));
+        other.terminate();
+    }
+    net.bob = Host::up(net.dir(), "bob");
+    net.bob.tells(&net.ann.addr().to_string(), "back again");
+    for name in names {
+        net.bob.has(&format!("said by {name}"));
+    }
+
+    let newcomer = Host::up(net.dir(), "ivy");
+    let watch = Stopwatch::start();
+    newcomer.tells(&net.ann.addr().to_string(), "may I come in?");
+    assert!(watch.elapsed() < SERVED, "served in {:?}", watch.elapsed());
+    newcomer.says("new here");
+    net.ann.has("new here");
+    net.survives_within(&[], 64 * MIB);
+}
+
+/// Logs in the short form of the flood: twice as many as an open room holds.
+const FLOOD_LOGS: u64 = 8_192;
+
+/// Within this time a newcomer gets a session and a receipt, even during a flood.
+const SERVED: Duration = Duration::from_secs(5);
 
 /// Pushes batches of this many texts of this many bytes for some seconds. Measures how fast ann and
 /// bob exchange messages meanwhile.

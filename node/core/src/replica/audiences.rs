@@ -284,6 +284,27 @@ impl Audiences {
         id
     }
 
+    /// Whether the peer was in the room when one of the entries arrived that are still offered, or
+    /// is in it now.
+    pub(super) fn know(&self, peer: PeerId) -> bool {
+        let is_member = |members: &Vec<PeerId>| members.binary_search(&peer).is_ok();
+        self.present.contains_key(&peer)
+            || self.dropped.contains_key(&peer)
+            || self.members.values().any(is_member)
+    }
+
+    /// All peers that [`Audiences::know`] knows.
+    pub(super) fn everybody(&self) -> BTreeSet<PeerId> {
+        let members = self.members.values().flatten();
+        let now = self.present.keys().chain(self.dropped.keys());
+        members.chain(now).copied().collect()
+    }
+
+    /// Whether entries of this audience are still offered.
+    pub(super) fn remember(&self, audience: AudienceId) -> bool {
+        self.members.contains_key(&audience)
+    }
+
     /// Whether the peer belongs to this audience.
     pub(super) fn includes(&self, audience: AudienceId, peer: PeerId) -> bool {
         self.members

@@ -7,6 +7,7 @@ use hobnob_protocol::{CheckedBatch, ConversationId, LogName, PeerId, Ranges};
 
 use super::erasing::Arrival;
 use super::events::Token;
+use super::log::Log;
 use super::strangers::Charge;
 use crate::SessionId;
 use crate::commit::{AudienceId, Commit, CommitId, ConversationRecord, Op};
@@ -30,6 +31,8 @@ pub(super) enum AfterCommit {
         received_at_ms: u64,
         /// What they add to the request of their author, a stranger.
         charge: Option<Charge>,
+        /// The peer to which a new log is charged.
+        brought_by: PeerId,
     },
     /// Bodies are erased on disk.
     Erased {
@@ -37,6 +40,8 @@ pub(super) enum AfterCommit {
         seqs: Ranges,
         by_author: bool,
     },
+    /// A log was dropped to make room.
+    Dropped { name: LogName, log: Log },
     /// The record of a conversation is durable.
     Record(ConversationRecord),
     /// The user's join, part or erasing is durable.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use hobnob_protocol::{CheckedBatch, Entry, Holding, LogName, PeerId, Ranges, Seq};
+use hobnob_protocol::{CheckedBatch, Entry, Holding, LogId, LogName, PeerId, Ranges, Seq};
 
 use super::appends::Appends;
 use super::audiences::Audiences;
@@ -16,9 +17,10 @@ use super::identity::Identity;
 use super::log::Log;
 use super::log_key::LogKey;
 use super::pulls::Pulls;
+use super::room_budget::{Charged, Kept, Protected, RoomBudget, cost};
 use super::strangers::REQUEST_ENTRIES_MAX;
 use crate::Now;
-use crate::commit::{AudienceId, ConversationKind, ConversationRecord, LogRecord, Op};
+use crate::commit::{AudienceId, ConversationKind, ConversationRecord, LogRecord, Op, Run};
 
 /// Maximum entries of one author that a room holds. The oldest ones beyond it are dropped.
 pub const ROOM_ENTRIES_PER_AUTHOR_MAX: u64 = 100_000;
@@ -36,6 +38,8 @@ pub(super) struct Conversation {
     /// How many entries of each author are durable, to keep a room within its limit.
     entries: BTreeMap<PeerId, u64>,
     pub(super) audiences: Audiences,
+    /// How much is held. Has a limit in open rooms.
+    pub(super) budget: RoomBudget,
     pub(super) appends: Appends,
     pub(super) pulls: Pulls,
     pub(super) awaited: AwaitedDeletions,
@@ -52,6 +56,7 @@ impl Conversation {
             logs: BTreeMap::new(),
             entries: BTreeMap::new(),
             audiences: Audiences::default(),
+            budget: RoomBudget::default(),
             appends: Appends::default(),
             pulls: Pulls::default(),
             awaited: AwaitedDeletions::default(),
@@ -67,11 +72,16 @@ impl Conversation {
         }
     }
 
-    pub(super) fn load_log(&mut self, record: LogRecord) {
+    /// A log that the store has. `me` is the owner of this node.
+    pub(super) fn load_log(&mut self, me: PeerId, record: LogRecord) {
         let key = LogKey::of(&record.name);
+        let bringer = record.brought_by.filter(|_| key.author != me);
+        let brought_by = bringer.unwrap_or(key.author);
+        self.budget.add_log();
+        self.budget.add_bytes(record.bytes);
         let held: u64 = record.runs.iter().map(|run| run.last - run.first + 1).sum();
         *self.entries.entry(key.author).or_default() += held;
-        self.logs.insert(key, Log::load(record));
+        self.logs.insert(key, Log::load(record, brought_by));
     }
 
     pub(super) fn load_lamport(&mut self, lamport: u64) {
@@ -141,6 +151,10 @@ impl Conversation {
     pub(super) fn roll_back(&mut self) {
         self.audiences.not_stored();
         self.logs.values_mut().for_each(Log::roll_back);
+        let gone = self.logs.values().filter(|log| log.durable().is_empty());
+        for log in gone {
+            self.budget.remove_log(log.bytes);
+        }
         self.logs.retain(|_, log| !log.durable().is_empty());
         self.asked_to_store = self.stored.is_some();
         match &self.stored {
@@ -165,9 +179,17 @@ impl Conversation {
 
     /// The logs of one author.
     pub(super) fn logs_of(&self, author: PeerId) -> impl Iterator<Item = (&LogKey, &Log)> {
-        self.logs
-            .iter()
-            .filter(move |(key, _)| key.author == author)
+        let log = |log| LogKey { author, log };
+        self.logs.range(log(LogId(0))..=log(LogId(u64::MAX)))
+    }
+
+    /// The logs of this author and of those that follow, sorted by author.
+    pub(super) fn logs_from(&self, author: PeerId) -> impl Iterator<Item = (&LogKey, &Log)> {
+        let first = LogKey {
+            author,
+            log: LogId(0),
+        };
+        self.logs.range(first..)
     }
 
     pub(super) fn has_logs(&self) -> bool {
@@ -179,10 +201,17 @@ impl Conversation {
         self.logs.get(key).map_or(0, |log| log.ordinal)
     }
 
-    fn log_or_new(&mut self, name: &LogName, last_ordinal: &mut u64) -> &mut Log {
+    fn log_or_new(
+        &mut self,
+        name: &LogName,
+        brought_by: PeerId,
+        last_ordinal: &mut u64,
+    ) -> &mut Log {
+        let budget = &mut self.budget;
         self.logs.entry(LogKey::of(name)).or_insert_with(|| {
             *last_ordinal += 1;
-            Log::new(name, *last_ordinal)
+            budget.add_log();
+            Log::new(name, *last_ordinal, brought_by)
         })
     }
 
@@ -192,6 +221,80 @@ impl Conversation {
         let answered = self.logs.keys().any(|key| key.author != own.author);
         let head = self.logs.get(own).map_or(0, |log| log.head().0);
         self.is_direct() && !answered && head < REQUEST_ENTRIES_MAX
+    }
+
+    // The room's limit.
+
+    /// Whether the room can take this much of a log.
+    pub(super) fn has_room(&self, key: &LogKey, cost: u64) -> bool {
+        let is_new = !self.logs.contains_key(key);
+        !self.is_open_room() || self.budget.fits(is_new, cost)
+    }
+
+    /// Whether a log that a peer announced would be accepted now, as far as that is known at once.
+    pub(super) fn may_take(&self, key: &LogKey, by: PeerId, now: Duration) -> bool {
+        let is_lost = || self.budget.was_dropped(key) || self.budget.is_refused(by, now);
+        self.logs.contains_key(key)
+            || self.has_room(key, 0)
+            || !is_lost()
+            || self.audiences.know(key.author)
+    }
+
+    /// All logs, with the peers to which they are charged. `has_dropped` says whether a peer is known
+    /// to have dropped a log that it brought.
+    pub(super) fn charged(
+        &self,
+        me: PeerId,
+        has_dropped: impl Fn(PeerId, &LogKey) -> bool,
+    ) -> Vec<Charged> {
+        let known = self.audiences.everybody();
+        let mut by_age: Vec<_> = self.logs.iter().collect();
+        by_age.sort_by_key(|(_, log)| log.ordinal);
+        let mut protected: BTreeMap<PeerId, Protected> = BTreeMap::new();
+        let mut charged = Vec::new();
+        for (key, log) in by_age {
+            let by = log.brought_by;
+            let is_past = |run: &Run| !self.audiences.remember(run.audience);
+            let of_author = protected.entry(key.author).or_default();
+            let kept = if log.accepted() != log.durable() {
+                Kept::Always
+            } else if log.runs().iter().all(is_past) {
+                Kept::Past
+            } else if key.author == me || (known.contains(&key.author) && of_author.add(log.bytes))
+            {
+                Kept::Always
+            } else if has_dropped(by, key) {
+                Kept::Abandoned
+            } else {
+                Kept::Plain
+            };
+            charged.push(Charged {
+                key: *key,
+                by,
+                bytes: log.bytes,
+                ordinal: log.ordinal,
+                kept,
+            });
+        }
+        charged
+    }
+
+    /// Drops a log to make room. The caller commits it.
+    pub(super) fn drop_log(&mut self, key: &LogKey) -> Log {
+        let log = self.logs.remove(key).expect("it was chosen among these");
+        self.budget.remove_log(log.bytes);
+        self.budget.begin_drop(*key);
+        let held = self.entries.entry(key.author).or_default();
+        *held -= log.durable().len();
+        log
+    }
+
+    /// The store could not drop the log.
+    pub(super) fn put_back(&mut self, key: LogKey, log: Log) {
+        self.budget.add_log();
+        self.budget.add_bytes(log.bytes);
+        *self.entries.entry(key.author).or_default() += log.durable().len();
+        self.logs.insert(key, log);
     }
 
     /// Writes as many waiting appends as fit one batch to a log of our own.
@@ -215,18 +318,29 @@ impl Conversation {
         for body in bodies {
             entries.push(Entry::new(self.clock.tick(), now.wall_ms, body));
         }
-        let log = self.log_or_new(&name, last_ordinal);
+        let log = self.log_or_new(&name, name.author, last_ordinal);
         let (head, hash) = log.head();
         let (key, salts) = (&identity.key, &mut identity.salts);
         let batch = CheckedBatch::author(key, name, head + 1, hash, entries, salts);
         log.accept(&batch);
+        let cost = cost(&batch, &Ranges::span(batch.first(), batch.last()));
+        log.bytes += cost;
+        self.budget.add_bytes(cost);
         Some((Arc::new(batch), tokens))
     }
 
     /// Accepts a batch that was checked. It is not durable yet.
-    pub(super) fn accept(&mut self, batch: &CheckedBatch, last_ordinal: &mut u64) {
-        self.log_or_new(&batch.batch.name, last_ordinal)
-            .accept(batch);
+    pub(super) fn accept(
+        &mut self,
+        batch: &CheckedBatch,
+        cost: u64,
+        brought_by: PeerId,
+        last_ordinal: &mut u64,
+    ) {
+        let log = self.log_or_new(&batch.batch.name, brought_by, last_ordinal);
+        log.accept(batch);
+        log.bytes += cost;
+        self.budget.add_bytes(cost);
         self.clock
             .follow(batch.entries.last().map_or(0, |last| last.entry.lamport));
     }
@@ -268,6 +382,9 @@ impl Conversation {
         let before = log.durable().len();
         log.trim(keep_from);
         let dropped = before - log.durable().len();
+        let bytes = log.bytes / before * dropped;
+        log.bytes -= bytes;
+        self.budget.remove_bytes(bytes);
         let name = key.name(self.record.id);
         self.entries.insert(author, held - dropped);
         Some(Op::Trim(name, keep_from))

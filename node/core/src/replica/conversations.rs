@@ -10,6 +10,7 @@ use super::conversation::Conversation;
 use super::events::Token;
 use super::identity::Identity;
 use super::log_key::LogKey;
+use super::room_budget::RoomLimits;
 use crate::commit::{
     Alive, AudienceId, AudienceRecord, ConversationKind, ConversationRecord, Lingerer, LogRecord,
     NetworkId, Op,
@@ -26,10 +27,13 @@ pub(super) struct Conversations {
     last_audience: u64,
     /// Open rooms whose present peers have changed since they were saved.
     unsaved: BTreeSet<ConversationId>,
+    /// How much each open room may hold.
+    limits: RoomLimits,
 }
 
 impl Conversations {
     pub(super) fn load(
+        me: PeerId,
         records: Vec<ConversationRecord>,
         logs: Vec<LogRecord>,
         lamport: Vec<(ConversationId, u64)>,
@@ -44,7 +48,7 @@ impl Conversations {
         }
         for record in logs {
             loaded.last_ordinal = loaded.last_ordinal.max(record.ordinal);
-            loaded.at_mut(record.name.conversation).load_log(record);
+            loaded.at_mut(record.name.conversation).load_log(me, record);
         }
         for (id, lamport) in lamport {
             loaded.at_mut(id).load_lamport(lamport);
@@ -104,9 +108,20 @@ impl Conversations {
 
     /// The conversation with this record. It is created if it does not exist.
     pub(super) fn open(&mut self, record: ConversationRecord) -> &mut Conversation {
-        self.by_id
-            .entry(record.id)
-            .or_insert_with(|| Conversation::new(record))
+        let limits = self.limits;
+        self.by_id.entry(record.id).or_insert_with(|| {
+            let mut conversation = Conversation::new(record);
+            conversation.budget.limits = limits;
+            conversation
+        })
+    }
+
+    /// Sets how much each open room may hold.
+    pub(super) fn limit(&mut self, limits: RoomLimits) {
+        self.limits = limits;
+        for conversation in self.by_id.values_mut() {
+            conversation.budget.limits = limits;
+        }
     }
 
     pub(super) fn contains(&self, id: ConversationId) -> bool {
@@ -176,10 +191,10 @@ impl Conversations {
     }
 
     /// Accepts a batch that was checked. It is not durable yet.
-    pub(super) fn accept(&mut self, batch: &CheckedBatch) {
+    pub(super) fn accept(&mut self, batch: &CheckedBatch, cost: u64, brought_by: PeerId) {
         let conversation = self.by_id.get_mut(&batch.batch.name.conversation);
         let conversation = conversation.expect("conversations are never removed");
-        conversation.accept(batch, &mut self.last_ordinal);
+        conversation.accept(batch, cost, brought_by, &mut self.last_ordinal);
     }
 
     /// Accepted entries are on disk. Returns an op that keeps a room within its limit.

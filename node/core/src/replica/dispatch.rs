@@ -39,7 +39,8 @@ impl Replica {
             Input::Batch(session, batch) => self.batch(session, batch),
             Input::BatchesWritten(session, bytes) => self.batches_written(session, bytes),
             Input::FramesWritten(session, bytes) => {
-                self.sessions.at_mut(session).frames_written(bytes)
+                self.sessions.at_mut(session).frames_written(bytes);
+                self.go_on_with_heads(session);
             }
             Input::Committed(commit) => self.committed(commit),
             Input::CommitFailed(commit, why) => self.commit_failed(commit, &why),
@@ -73,6 +74,7 @@ impl Replica {
                 Timer::Announce => self.announce(),
                 Timer::PullRetry => self.try_next_sources(),
                 Timer::AntiEntropy => self.compare_with_random_members(),
+                Timer::MoreHeads => self.ask_for_more_heads(),
                 Timer::Save => self.save_changes(),
                 Timer::Budget => self.release_after_budget(),
                 Timer::Alive => self.save_sign_of_life(),

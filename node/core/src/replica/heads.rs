@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hobnob_protocol::frame::{AuthorHeads, Digest, FRAME_MAX};
-use hobnob_protocol::{ConversationId, Frame, Holding, LogId, LogName, PeerId, Ranges, Seq};
+use hobnob_protocol::{ConversationId, Frame, Holding, LogId, LogName, PeerId, Seq};
 
 use super::cut::NewcomerCut;
 use super::events::Output;
+use super::heads_to_send::PageEnd;
 use super::log_key::LogKey;
 use super::refusal::Refusal;
+use super::session_sync::SessionSync;
 use super::state::Replica;
+use super::timers::Timer;
 use crate::SessionId;
 
 /// A newcomer to a room with a secret receives at most this many of its last entries …
@@ -22,6 +25,9 @@ pub const NEWCOMER_AGE_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
 /// Heads are not repeated to one session within this time.
 const HEADS_EVERY: Duration = Duration::from_secs(5);
+
+/// While a peer has announced more logs than are remembered, it is asked for more this often.
+const MORE_HEADS_AFTER: Duration = Duration::from_secs(5);
 
 /// Maximum encoded size of one log with one range in a Heads frame; and of an author.
 const HEAD_BYTES_MAX: usize = 9 + 3 + 18;
@@ -85,13 +91,15 @@ impl Replica {
         let heads = self.authors_heads(id, shared);
         let holds_nothing = digest.hash == AuthorHeads::digest(&[]);
         if holds_nothing {
-            self.holdings_known(id, shared, BTreeMap::new());
+            let session = self.sessions.at_mut(id);
+            session.replace_holdings(shared, BTreeMap::new());
+            self.holdings_known(id, shared);
         }
         if AuthorHeads::digest(&heads) != digest.hash {
             // A newcomer gets heads when it is known what it may read.
             let sync = self.sessions.sync(id, shared).expect("found above");
             if sync.ready || !holds_nothing {
-                self.send_heads(id, shared, heads);
+                self.send_heads(id, shared);
             }
             return Ok(());
         }
@@ -102,38 +110,89 @@ impl Replica {
             of_author.map(move |(log, held)| (LogKey { author, log }, held.settled))
         });
         let same = same.collect();
-        self.holdings_known(id, shared, same);
+        let session = self.sessions.at_mut(id);
+        session.replace_holdings(shared, same);
+        self.holdings_known(id, shared);
         Ok(())
     }
 
-    fn send_heads(&mut self, id: SessionId, shared: ConversationId, mut heads: Vec<AuthorHeads>) {
-        let session = self.sessions.at_mut(id);
-        if !session.may_send_more() {
-            return;
+    /// Sends all heads, in pages as fast as the peer reads.
+    fn send_heads(&mut self, id: SessionId, shared: ConversationId) {
+        let sync = self.sessions.sync_mut(id, shared).expect("it is shared");
+        sync.heads.begin(self.now.mono);
+        self.send_pages(id, shared);
+    }
+
+    /// Sends the next pages of all lists of heads, if the peer reads fast enough.
+    pub(super) fn go_on_with_heads(&mut self, id: SessionId) {
+        let session = self.sessions.at(id);
+        let under_way = |sync: &SessionSync| sync.heads.next_page().is_some();
+        let syncs = session.syncs.iter().filter(|(_, sync)| under_way(sync));
+        for shared in syncs.map(|(shared, _)| *shared).collect::<Vec<_>>() {
+            self.send_pages(id, shared);
         }
-        let sync = session.syncs.get_mut(&shared).expect("it is shared");
-        sync.heads_sent_at = Some(self.now.mono);
-        // Digests are made of logs in the order of their names. Peers request logs in the order of
-        // the heads, so here an author's older logs come first.
+    }
+
+    fn send_pages(&mut self, id: SessionId, shared: ConversationId) {
+        while self.sessions.at(id).may_send_more() {
+            let sync = self.sessions.sync(id, shared).expect("it is shared");
+            let Some(after) = sync.heads.next_page() else {
+                return;
+            };
+            let (authors, end) = self.page(id, shared, after);
+            let sync = self.sessions.sync_mut(id, shared).expect("it is shared");
+            sync.heads.page_sent(end);
+            let frame = Frame::Heads {
+                conversation: shared,
+                more: end.is_some(),
+                authors,
+            };
+            self.send(id, &frame);
+        }
+    }
+
+    /// The heads that follow this log and fit a frame, and the last of them if there are more.
+    ///
+    /// Digests are made of logs in the order of their names. Peers request logs in the order of the
+    /// heads, so here an author's older logs come first.
+    fn page(
+        &self,
+        id: SessionId,
+        shared: ConversationId,
+        after: Option<PageEnd>,
+    ) -> (Vec<AuthorHeads>, Option<PageEnd>) {
         let conversation = self.conversations.at(shared);
-        for AuthorHeads { author, logs } in &mut heads {
-            let author = *author;
-            logs.sort_by_key(|(log, _)| conversation.ordinal(&LogKey { author, log: *log }));
+        let (mut heads, mut end, mut room) = (Vec::new(), after, FRAME_MAX / 2);
+        let mut next = after.map_or(Some(PeerId::from_bytes([0; 32])), |(author, _)| {
+            Some(author)
+        });
+        while let Some(author) = next {
+            let mut logs: Vec<_> = conversation.logs_of(author).collect();
+            logs.sort_by_key(|(_, log)| log.ordinal);
+            for (key, log) in logs {
+                let at = (author, log.ordinal);
+                if end.is_some_and(|end| at.0 == end.0 && at.1 <= end.1) {
+                    continue;
+                }
+                let held = self.may_tell(id, shared, key).for_frame();
+                if held.settled.is_empty() {
+                    continue;
+                }
+                let ranges = held.settled.iter().count() + held.erased.iter().count();
+                let bytes = HEAD_BYTES_MAX + AUTHOR_BYTES_MAX + 18 * ranges;
+                if bytes > room {
+                    return (heads, end);
+                }
+                room -= bytes;
+                push_head(&mut heads, author, key.log, held);
+                end = Some(at);
+            }
+            let mut later = conversation.logs_from(author);
+            next = later
+                .find(|(key, _)| key.author > author)
+                .map(|(key, _)| key.author);
         }
-        let mut frames = split_heads(heads);
-        let last = frames.pop().expect("there is always a last frame");
-        let frames = frames.into_iter().map(|authors| (true, authors));
-        for (more, authors) in frames.chain([(false, last)]) {
-            let conversation = shared;
-            self.send(
-                id,
-                &Frame::Heads {
-                    conversation,
-                    more,
-                    authors,
-                },
-            );
-        }
+        (heads, None)
     }
 
     pub(super) fn heads(
@@ -143,51 +202,65 @@ impl Replica {
         more: bool,
         authors: Vec<AuthorHeads>,
     ) -> Result<(), Refusal> {
-        let sync = self.sessions.sync_mut(id, shared);
-        let sync = sync.ok_or(Refusal::NotShared)?;
+        self.sessions.sync(id, shared).ok_or(Refusal::NotShared)?;
         let conversation = self.conversations.at(shared);
-        for AuthorHeads { author, logs } in authors {
-            if !conversation.may_write(self.identity.id, author) {
-                return Err(Refusal::NotAnAuthor);
-            }
-            for (log, held) in logs {
-                let key = LogKey { author, log };
-                sync.bodies.note_erased(key, held.erased);
-                sync.holdings.add_to_list(key, held.settled)?;
-            }
+        let me = self.identity.id;
+        if authors
+            .iter()
+            .any(|of| !conversation.may_write(me, of.author))
+        {
+            return Err(Refusal::NotAnAuthor);
         }
+        let is_held = |key: &LogKey| conversation.log(key).is_some();
+        let session = self.sessions.at_mut(id);
+        session.list_holdings(shared, authors, more, is_held);
         if more {
             return Ok(());
         }
-        let theirs = sync.holdings.take_list();
-        let answered = sync
-            .heads_sent_at
-            .is_some_and(|at| self.now.mono - at < HEADS_EVERY);
-        self.holdings_known(id, shared, theirs);
+        let sync = self.sessions.sync(id, shared).expect("found above");
+        let answered = sync.heads.began_within(HEADS_EVERY, self.now.mono);
+        if sync.holdings.is_cut() {
+            self.arm(Timer::MoreHeads, MORE_HEADS_AFTER);
+        }
+        self.holdings_known(id, shared);
         if !answered {
-            let heads = self.authors_heads(id, shared);
-            self.send_heads(id, shared, heads);
+            self.send_heads(id, shared);
         }
         Ok(())
     }
 
+    /// Some peers announced more logs than are remembered at a time. Once most of these have been
+    /// fetched, a digest makes such a peer send its heads again.
+    pub(super) fn ask_for_more_heads(&mut self) {
+        let is_cut = |sync: &SessionSync| sync.holdings.is_cut();
+        let cut = self.sessions.iter().flat_map(|(id, session)| {
+            let syncs = session.syncs.iter().filter(|(_, sync)| is_cut(sync));
+            syncs.map(move |(shared, _)| (id, *shared))
+        });
+        for (id, shared) in cut.collect::<Vec<_>>() {
+            let conversations = &self.conversations;
+            let session = self.sessions.at_mut(id);
+            let has_room = session.recount(|of, key| conversations.at(of).log(key).is_some());
+            if has_room && session.may_send_more() {
+                self.send_digest(id, shared);
+            }
+            self.arm(Timer::MoreHeads, MORE_HEADS_AFTER);
+        }
+    }
+
     /// The peer's holdings of a conversation are known: notes the receipts in them, sends our own
     /// entries that the peer lacks, and requests what is missing here.
-    fn holdings_known(
-        &mut self,
-        id: SessionId,
-        shared: ConversationId,
-        theirs: BTreeMap<LogKey, Ranges>,
-    ) {
-        let own: Vec<_> = theirs
-            .iter()
-            .filter(|(key, _)| key.author == self.identity.id)
-            .map(|(key, ranges)| (key.name(shared), ranges.clone()))
-            .collect();
-        let holds_nothing = theirs.is_empty();
+    fn holdings_known(&mut self, id: SessionId, shared: ConversationId) {
+        let me = self.identity.id;
         let session = self.sessions.at_mut(id);
         let peer = session.peer;
-        let first_time = session.replace_holdings(shared, theirs);
+        let sync = session.syncs.get_mut(&shared).expect("it is shared");
+        let first_time = !std::mem::replace(&mut sync.ready, true);
+        let holds_nothing = sync.holdings.is_empty();
+        let own = sync.holdings.logs_of(me);
+        let own: Vec<_> = own
+            .map(|(key, ranges)| (key.name(shared), ranges.clone()))
+            .collect();
         for (name, ranges) in own {
             self.confirm(name, peer, &ranges);
         }
@@ -246,8 +319,7 @@ impl Replica {
         sync.cut = NewcomerCut::From(firsts.collect());
         sync.ready = true;
         self.offer_own(id, room);
-        let heads = self.authors_heads(id, room);
-        self.send_heads(id, room, heads);
+        self.send_heads(id, room);
         self.handle_postponed(id, room);
         self.request_all_missing(room);
     }
@@ -285,25 +357,6 @@ impl Replica {
     }
 }
 
-/// Divides heads into lists that fit a frame each. There is at least one, which may be empty.
-fn split_heads(heads: Vec<AuthorHeads>) -> Vec<Vec<AuthorHeads>> {
-    let mut frames = vec![Vec::<AuthorHeads>::new()];
-    let mut room = FRAME_MAX / 2;
-    for AuthorHeads { author, logs } in heads {
-        for (log, held) in logs {
-            let ranges = held.settled.iter().count() + held.erased.iter().count();
-            let bytes = HEAD_BYTES_MAX + AUTHOR_BYTES_MAX + 18 * ranges;
-            if bytes > room {
-                frames.push(Vec::new());
-                room = FRAME_MAX / 2;
-            }
-            room -= bytes;
-            push_head(frames.last_mut().expect("never empty"), author, log, held);
-        }
-    }
-    frames
-}
-
 /// Adds a log to heads that are sorted by author.
 fn push_head(heads: &mut Vec<AuthorHeads>, author: PeerId, log: LogId, held: Holding) {
     match heads.last_mut().filter(|last| last.author == author) {
@@ -317,6 +370,8 @@ fn push_head(heads: &mut Vec<AuthorHeads>, author: PeerId, log: LogId, held: Hol
 
 #[cfg(test)]
 mod tests {
+    use hobnob_protocol::Ranges;
+
     use super::super::events::Input;
     use super::super::testing::{
         Author, Bench, ME, announced, batches, closed_room, compared, delivered, direct,
@@ -671,5 +726,154 @@ mod tests {
         bench.meet_in(1, closed_room(), &[]);
         bench.settle(Input::SessionRooms(SessionId(1), [].into()));
         assert_eq!(frames(&cut(&mut bench, &[(carol.name, 1)]), 1), []);
+    }
+}
+
+#[cfg(test)]
+mod many_logs {
+    use hobnob_protocol::{Batch, Ranges};
+
+    use super::super::events::Input;
+    use super::super::holdings::LOGS_ANNOUNCED_MAX;
+    use super::super::testing::{Author, Bench, ME, closed_room, peer, room_record};
+    use super::*;
+    use crate::commit::{AudienceId, Loaded, LogRecord, Run};
+    use crate::source_network::SourceNetwork;
+
+    const BOB: u8 = 2;
+
+    /// A member of the room with a secret, whose store has a log of one entry for each of these
+    /// batches.
+    fn member(n: u8, batches: &[Batch]) -> Bench {
+        let record = |(batch, ordinal): (&Batch, u64)| {
+            let checked = batch.clone().read().expect("well formed");
+            LogRecord {
+                name: batch.name,
+                ordinal,
+                brought_by: None,
+                bytes: 0,
+                runs: vec![Run {
+                    first: 1,
+                    last: 1,
+                    audience: AudienceId::MEMBERS,
+                }],
+                head: (1, checked.head()),
+                edges: vec![(0, batch.prev), (1, checked.head())],
+                erased: Ranges::new(),
+                unsettled: Ranges::new(),
+            }
+        };
+        Bench::of(
+            n,
+            Loaded {
+                conversations: vec![room_record(false)],
+                logs: batches.iter().zip(1..).map(record).collect(),
+                ..Loaded::default()
+            },
+        )
+    }
+
+    /// Delivers everything between two members for so many seconds, beginning with these outputs.
+    /// Returns the most bytes of heads that were under way at once.
+    fn talk(
+        members: &mut [Bench; 2],
+        stores: [&[Batch]; 2],
+        mut waiting: Vec<(usize, Output)>,
+        seconds: u64,
+    ) -> usize {
+        let mut most = 0;
+        for _ in 0..seconds * 4 {
+            while !waiting.is_empty() {
+                let heads = waiting.iter().map(|(_, output)| bytes_of_heads(output));
+                most = heads.sum::<usize>().max(most);
+                let mut next = Vec::new();
+                for (at, output) in waiting {
+                    for (to, input) in arrivals(at, output, stores[at]) {
+                        let outputs = members[to].settle(input);
+                        next.extend(outputs.into_iter().map(|output| (to, output)));
+                    }
+                }
+                waiting = next;
+            }
+            for (at, member) in members.iter_mut().enumerate() {
+                let outputs = member.wait(Duration::from_millis(250));
+                waiting.extend(outputs.into_iter().map(|output| (at, output)));
+            }
+        }
+        most
+    }
+
+    fn bytes_of_heads(output: &Output) -> usize {
+        if let Output::Send(_, bytes) = output
+            && let Ok(Frame::Heads { .. }) = Frame::decode(bytes)
+        {
+            bytes.len()
+        } else {
+            0
+        }
+    }
+
+    /// What an output of one member causes: the frame arrives, and it was written.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the bench has answered all other outputs"
+    )]
+    fn arrivals(at: usize, output: Output, store: &[Batch]) -> Vec<(usize, Input)> {
+        let session = SessionId(1);
+        match output {
+            Output::Send(_, bytes) => {
+                let frame = Frame::decode(&bytes).expect("well formed");
+                let written = Input::FramesWritten(session, bytes.len());
+                vec![(1 - at, Input::Frame(session, frame)), (at, written)]
+            }
+            Output::SendBatch(_, bytes) => {
+                let Ok(Frame::Batch(batch)) = Frame::decode(&bytes) else {
+                    panic!("not a batch");
+                };
+                let written = Input::BatchesWritten(session, bytes.len());
+                vec![(1 - at, Input::Batch(session, batch)), (at, written)]
+            }
+            Output::Read { name, .. } => {
+                let of_log = store.iter().find(|batch| batch.name == name);
+                let batches = of_log.cloned().into_iter().collect();
+                vec![(at, Input::Read(session, name, Ok(batches)))]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The two members have a session. Returns their first outputs.
+    fn connect(members: &mut [Bench; 2]) -> Vec<(usize, Output)> {
+        let peers = [peer(BOB), peer(ME)];
+        for (member, peer) in members.iter_mut().zip(peers) {
+            let source = SourceNetwork(1);
+            member.settle(Input::SessionUp(SessionId(1), peer, None, source));
+        }
+        let mut outputs = Vec::new();
+        for (at, member) in members.iter_mut().enumerate() {
+            let rooms = Input::SessionRooms(SessionId(1), [closed_room()].into());
+            outputs.extend(member.settle(rooms).into_iter().map(|output| (at, output)));
+        }
+        outputs
+    }
+
+    fn logs(member: &Bench) -> usize {
+        let conversation = member.replica.conversations.at(closed_room());
+        conversation.logs().count()
+    }
+
+    #[test]
+    fn all_logs_arrive_even_if_there_are_more_than_are_remembered_at_a_time() {
+        let count = LOGS_ANNOUNCED_MAX / 2 + 700;
+        let write = |(author, log)| Author::with_log(author, closed_room(), log).write(&["x"]);
+        let ids = (0..count as u64).map(|n| (u8::try_from(3 + n % 40).expect("small"), n));
+        let all: Vec<_> = ids.map(write).collect();
+        // Bob is no newcomer: he has some of the logs.
+        let (some, _) = all.split_at(10);
+        let mut members = [member(ME, &all), member(BOB, some)];
+        let first = connect(&mut members);
+        let most = talk(&mut members, [&all, some], first, 20);
+        assert_eq!(logs(&members[1]), count);
+        assert!(most < 512 * 1024, "{most} bytes of heads at once");
     }
 }

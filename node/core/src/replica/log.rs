@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hobnob_protocol::{CheckedBatch, EntryHash, LogName, Ranges, Seq};
+use hobnob_protocol::{CheckedBatch, EntryHash, LogName, PeerId, Ranges, Seq};
 
 use crate::commit::{AudienceId, LogRecord, Run};
 
@@ -11,6 +11,10 @@ use crate::commit::{AudienceId, LogRecord, Run};
 pub(super) struct Log {
     /// The order in which the logs of one author are sent.
     pub(super) ordinal: u64,
+    /// The peer to which the log is charged: the one that brought it.
+    pub(super) brought_by: PeerId,
+    /// What the entries cost.
+    pub(super) bytes: u64,
     /// The runs on disk, sorted. Adjacent runs differ in their audience.
     runs: Vec<Run>,
     /// The entries on disk.
@@ -29,9 +33,11 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) fn new(name: &LogName, ordinal: u64) -> Self {
+    pub(super) fn new(name: &LogName, ordinal: u64, brought_by: PeerId) -> Self {
         Self {
             ordinal,
+            brought_by,
+            bytes: 0,
             runs: Vec::new(),
             durable: Ranges::new(),
             accepted: Ranges::new(),
@@ -42,8 +48,10 @@ impl Log {
         }
     }
 
-    pub(super) fn load(record: LogRecord) -> Self {
-        let mut log = Self::new(&record.name, record.ordinal);
+    /// A log that the store has, and the peer to which it is charged.
+    pub(super) fn load(record: LogRecord, brought_by: PeerId) -> Self {
+        let mut log = Self::new(&record.name, record.ordinal, brought_by);
+        log.bytes = record.bytes;
         for run in &record.runs {
             log.durable.insert(run.first, run.last);
         }
@@ -250,7 +258,7 @@ mod tests {
 
     /// A log of which five entries are on disk, in two batches.
     fn five() -> (Log, CheckedBatch, CheckedBatch) {
-        let mut log = Log::new(&name(), 1);
+        let mut log = Log::new(&name(), 1, name().author);
         let one = batch(1, name().genesis(), &["a", "b", "c"]);
         let two = batch(4, one.head(), &["d", "e"]);
         for batch in [&one, &two] {
@@ -262,14 +270,14 @@ mod tests {
 
     #[test]
     fn a_new_log_begins_with_entry_1() {
-        let log = Log::new(&name(), 1);
+        let log = Log::new(&name(), 1, name().author);
         assert_eq!(log.head(), (0, name().genesis()));
         assert!(log.continues_at(1) && !log.continues_at(2));
     }
 
     #[test]
     fn an_accepted_batch_is_not_durable_yet() {
-        let mut log = Log::new(&name(), 1);
+        let mut log = Log::new(&name(), 1, name().author);
         let one = batch(1, name().genesis(), &["a", "b"]);
         log.accept(&one);
         assert_eq!(log.head(), (2, one.head()));
@@ -337,15 +345,18 @@ mod tests {
     #[test]
     fn a_loaded_log_knows_its_chain() {
         let (log, _, two) = five();
-        let loaded = Log::load(LogRecord {
+        let record = LogRecord {
             name: name(),
             ordinal: 4,
+            brought_by: None,
+            bytes: 0,
             runs: log.runs().to_vec(),
             head: (5, two.head()),
             edges: vec![(0, name().genesis()), (5, two.head())],
             erased: Ranges::span(1, 2),
             unsettled: Ranges::span(4, 4),
-        });
+        };
+        let loaded = Log::load(record, name().author);
         assert_eq!((loaded.ordinal, loaded.head()), (4, (5, two.head())));
         assert!(!loaded.conflicts(&batch(6, two.head(), &["f"])));
         assert!(loaded.conflicts(&batch(6, name().genesis(), &["f"])));

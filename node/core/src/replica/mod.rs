@@ -17,17 +17,20 @@
 //!
 //! - `state` declares [`Replica`], which owns the parts. `dispatch` is its interface.
 //! - `conversations` and `conversation` hold the logs (`log`), the Lamport `clock`, the waiting appends (`appends`), the
-//!   peers present in an open room (`audiences`) and the sources of entries (`pulls`).
+//!   peers present in an open room (`audiences`), what an open room may hold (`room_budget`) and the
+//!   sources of entries (`pulls`).
 //! - `session` holds the sessions, each with its stream of batches (`outgoing`) and its `budget`.
 //!   `session_sync` is what a session and a conversation have in common: `holdings`, `requests`,
-//!   `send_queues`, `cut`.
+//!   `send_queues`, `heads_to_send`, `cut`.
 //! - `receipts`, `commits`, `recent`, `strangers` and `timers` are the other parts.
 //!
-//! The steps that need several parts, by direction: `append` and `receive` for entries that arrive,
+//! The steps that need several parts, by direction: `append`, `receive` and `admission` for entries
+//! that arrive,
 //! `saving` for the store's answers, `news` and `serve` for entries that leave, `heads` and `pull`
 //! for what two ends compare and request, `links` for sessions, `block` for blocked authors,
 //! `consent` for strangers, `erasing` for deletions. `bodies` tracks which missing bodies a peer can send.
 
+mod admission;
 mod append;
 mod appends;
 mod audiences;
@@ -44,6 +47,7 @@ mod dispatch;
 mod erasing;
 mod events;
 mod heads;
+mod heads_to_send;
 mod holdings;
 mod identity;
 mod links;
@@ -58,6 +62,7 @@ mod receive;
 mod recent;
 mod refusal;
 mod requests;
+mod room_budget;
 mod saving;
 mod send_queue;
 mod send_queues;
@@ -81,5 +86,9 @@ pub use self::heads::{NEWCOMER_AGE_MS, NEWCOMER_ENTRIES};
 pub use self::holdings::LOGS_ANNOUNCED_MAX;
 pub use self::outgoing::BATCHES_OUTSTANDING_MAX;
 pub use self::refusal::{LAMPORT_MAX, Refusal};
+pub use self::room_budget::{
+    BYTES_KEPT_PER_AUTHOR, ENTRY_COST, LOGS_KEPT_PER_AUTHOR, OPEN_ROOM_BYTES_MAX,
+    OPEN_ROOM_LOGS_MAX, RoomLimits,
+};
 pub use self::state::Replica;
 pub use self::strangers::{REQUEST_BYTES_MAX, REQUEST_ENTRIES_MAX, REQUESTS_BYTES_MAX};

@@ -50,7 +50,7 @@ impl Replica {
             } else if !sync.ready {
                 // When the peer's heads arrive, it gets our own entries that it lacks. It learns of
                 // the others from our heads, or now if those were sent already.
-                if !own && sync.heads_sent_at.is_some() && !sync.cut.is_asked() {
+                if !own && sync.heads.were_sent() && !sync.cut.is_asked() {
                     sync.announcements.insert(key);
                     announced = true;
                 }
@@ -163,8 +163,9 @@ impl Replica {
         if !conversation.may_write(self.identity.id, name.author) {
             return Err(Refusal::NotAnAuthor);
         }
+        let is_held = conversation.log(&LogKey::of(&name)).is_some();
         let session = self.sessions.at_mut(id);
-        session.note_holdings(name, &held.settled);
+        session.note_holdings(name, &held.settled, is_held);
         let sync = session.syncs.get_mut(&name.conversation);
         let sync = sync.expect("found above");
         sync.bodies.note_erased(LogKey::of(&name), held.erased);

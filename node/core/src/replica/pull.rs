@@ -159,8 +159,8 @@ impl Replica {
             self.send(former, &Frame::Prune(shared, author));
         }
         let sync = self.sessions.sync(id, shared).expect("it announced them");
-        let of_author = sync.holdings.logs().map(|(key, _)| *key);
-        let mut logs: Vec<_> = of_author.filter(|key| key.author == author).collect();
+        let of_author = sync.holdings.logs_of(author);
+        let mut logs: Vec<_> = of_author.map(|(key, _)| *key).collect();
         // The peer answers in the order of the requests, and an author's logs must arrive in order.
         logs.sort_by_key(|key| sync.holdings.position(key));
         for key in logs {
@@ -174,6 +174,10 @@ impl Replica {
         let session = self.sessions.at_mut(id);
         let highest = missing.last();
         for (from, last) in missing.iter() {
+            if !session.may_send_more() {
+                // The peer reads slowly. What is still missing later is requested again.
+                return;
+            }
             // The last range is open, so that later entries are sent as well.
             let to = (Some(last) != highest).then_some(last);
             let sync = session.syncs.get_mut(&name.conversation);

@@ -11,6 +11,7 @@ use super::erasing::Arrival;
 use super::events::Output;
 use super::log_key::LogKey;
 use super::refusal::{LAMPORT_MAX, Refusal};
+use super::room_budget::cost;
 use super::state::Replica;
 use super::strangers::Charge;
 use super::timers::Timer;
@@ -23,8 +24,14 @@ const BUDGET_EVERY: Duration = Duration::from_millis(50);
 /// The decision about a batch.
 enum Verdict {
     /// New entries of it are accepted, and bodies of entries that are held without them. The charge is
-    /// for a stranger's.
-    Accept(Arc<CheckedBatch>, Ranges, Ranges, Option<Charge>),
+    /// for a stranger's. The logs are dropped to make room.
+    Accept(
+        Arc<CheckedBatch>,
+        Ranges,
+        Ranges,
+        Option<Charge>,
+        Vec<LogKey>,
+    ),
     /// A stranger has stored as much as it may. The batch stays with it.
     Wait(ConversationId),
     /// All of it is held, or not wanted.
@@ -35,8 +42,8 @@ enum Verdict {
 impl Replica {
     pub(super) fn batch(&mut self, session: SessionId, batch: Batch) {
         match self.judge(session, batch) {
-            Verdict::Accept(batch, pieces, bodies, charge) => {
-                self.accept(session, batch, pieces, bodies, charge);
+            Verdict::Accept(batch, pieces, bodies, charge, drops) => {
+                self.accept(session, batch, pieces, bodies, charge, drops);
             }
             Verdict::Wait(conversation) => {
                 self.refuse_request(session, conversation);
@@ -76,14 +83,18 @@ impl Replica {
         if log.is_some_and(|log| log.conflicts(&checked)) {
             return Err(self.conflict(session, &checked));
         }
-        let span = Ranges::span(checked.first(), checked.last());
+        let (is_held, span) = (log.is_some(), Ranges::span(checked.first(), checked.last()));
         let missing = conversation.missing(self.identity.id, &key, &span);
+        if !missing.is_empty() {
+            self.check_room(session, &checked, &missing)?;
+        }
+        let conversation = self.conversations.at(name.conversation);
         let bodies = conversation.bodies_in(&key, &checked);
         // The peer may lack a body that it sent without: it may still want it.
         let with_body = span.minus(&erased_in(&checked));
         let of_peer = self.sessions.at_mut(session);
         if !with_body.is_empty() {
-            of_peer.note_holdings(name, &with_body);
+            of_peer.note_holdings(name, &with_body, is_held);
         }
         if missing.is_empty() && bodies.is_empty() {
             return Ok(Verdict::Known(name));
@@ -99,7 +110,13 @@ impl Replica {
             self.check_place(session, name, &checked)?;
         }
         checked.verify()?;
-        Ok(Verdict::Accept(Arc::new(checked), missing, bodies, charge))
+        let drops = if missing.is_empty() {
+            Vec::new()
+        } else {
+            self.make_room(session, &checked, &missing)?
+        };
+        let accepted = Arc::new(checked);
+        Ok(Verdict::Accept(accepted, missing, bodies, charge, drops))
     }
 
     /// The batch contradicts what is held: it is forged, or its author wrote two entries in one
@@ -188,12 +205,24 @@ impl Replica {
         pieces: Ranges,
         bodies: Ranges,
         charge: Option<Charge>,
+        drops: Vec<LogKey>,
     ) {
         let name = batch.batch.name;
+        // Entries of our own that come back are not charged to the peer that kept them.
+        let own = name.author == self.identity.id;
+        let bringer = self.sessions.at(session).peer;
+        let brought_by = if own { name.author } else { bringer };
         let received_at_ms = self.now.wall_ms;
         let (mut ops, mut steps) = (Vec::new(), Vec::new());
         let conversation = self.conversations.at_mut(name.conversation);
         conversation.store_record(&mut ops, &mut steps);
+        for key in drops {
+            let (name, log) = (key.name(name.conversation), conversation.drop_log(&key));
+            self.recent.forget(name, log.durable());
+            ops.push(Op::Forget(name));
+            steps.push(AfterCommit::Dropped { name, log });
+        }
+        let is_new = conversation.log(&LogKey::of(&name)).is_none();
         let audience =
             self.conversations
                 .stamp(name.conversation, &self.networks, self.now, &mut ops);
@@ -205,8 +234,10 @@ impl Replica {
             self.apply_deletions(batch, &pieces, &mut erase_ops, &mut erase_steps);
         let mut arrival = Arrival::new(&batch, pieces, deleted);
         arrival.bodies = bodies;
-        if !arrival.pieces.is_empty() {
-            self.conversations.accept(&batch);
+        let has_new = !arrival.pieces.is_empty();
+        if has_new {
+            let cost = cost(&batch, &arrival.pieces);
+            self.conversations.accept(&batch, cost, brought_by);
         }
         for (from, to) in arrival.pieces.iter() {
             ops.push(Op::Append {
@@ -230,6 +261,10 @@ impl Replica {
         if let Some(charge) = charge {
             ops.push(Op::Request(self.strangers.add(&charge)));
         }
+        let is_open = self.conversations.at(name.conversation).is_open_room();
+        if is_new && has_new && is_open && !own {
+            ops.push(Op::Brought(name, brought_by));
+        }
         steps.push(AfterCommit::Received {
             session,
             batch,
@@ -237,6 +272,7 @@ impl Replica {
             audience,
             received_at_ms,
             charge,
+            brought_by,
         });
         ops.append(&mut erase_ops);
         steps.append(&mut erase_steps);

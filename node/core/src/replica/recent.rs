@@ -113,6 +113,19 @@ mod tests {
     }
 
     #[test]
+    fn a_forgotten_log_leaves_nothing() {
+        let mut recent = Recent::default();
+        for (log, first) in [(1, 1), (2, 1), (1, 2)] {
+            recent.keep(&batch(log, first, 100));
+        }
+        recent.forget(batch(1, 1, 1).batch.name, &Ranges::span(1, 9));
+        assert_eq!((recent.frames.len(), recent.order.len()), (1, 1));
+        let left = batch(2, 1, 100);
+        let frame = Frame::Batch(left.batch).encode();
+        assert_eq!(recent.bytes, frame.len());
+    }
+
+    #[test]
     fn the_same_batch_counts_once() {
         let mut recent = Recent::default();
         recent.keep(&batch(1, 1, 100));

@@ -31,6 +31,9 @@ pub enum Refusal {
     /// The preceding entries are missing.
     #[error("entries before these are missing")]
     Gap,
+    /// The open room is full, and what is in it is worth more.
+    #[error("the room is full")]
+    RoomFull,
     /// The Lamport number is above [`LAMPORT_MAX`].
     #[error("an impossible Lamport number")]
     Lamport,

@@ -43,6 +43,11 @@ impl Requests {
         self.contain(key, SEQ_OPEN_END)
     }
 
+    /// The peer holds only these logs. Requests for others lead nowhere.
+    pub(super) fn keep_only(&mut self, is_held: impl Fn(&LogKey) -> bool) {
+        self.pulled.retain(|key, _| is_held(key));
+    }
+
     /// The session does not send this author's entries any more.
     pub(super) fn forget_author(&mut self, author: PeerId) {
         self.pulled.retain(|key, _| key.author != author);
@@ -106,6 +111,17 @@ mod tests {
         requests.forget_author(log(1, 1).author);
         let open = [log(1, 1), log(1, 2), log(2, 1)].map(|key| requests.are_open(&key));
         assert_eq!(open, [false, false, true]);
+    }
+
+    #[test]
+    fn requests_for_logs_that_the_peer_does_not_hold_are_forgotten() {
+        let mut requests = Requests::default();
+        for key in [log(1, 1), log(1, 2)] {
+            requests.add(key, 1, None);
+        }
+        requests.keep_only(|key| *key == log(1, 2));
+        let open = [log(1, 1), log(1, 2)].map(|key| requests.are_open(&key));
+        assert_eq!(open, [false, true]);
     }
 
     #[test]

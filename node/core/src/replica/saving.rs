@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
-use hobnob_protocol::CheckedBatch;
+use hobnob_protocol::Ranges;
 
 use super::commits::AfterCommit;
 use super::events::Output;
+use super::log_key::LogKey;
+use super::room_budget::cost;
 use super::state::Replica;
 use super::timers::Timer;
 use crate::commit::{Alive, CommitId, Op};
@@ -46,6 +48,7 @@ impl Replica {
                     audience,
                     received_at_ms,
                     charge,
+                    brought_by: _,
                 } => {
                     if let Some(charge) = charge {
                         self.strangers.now_durable(&charge);
@@ -57,6 +60,10 @@ impl Replica {
                     seqs,
                     by_author,
                 } => self.erased_are_durable(name, &seqs, by_author),
+                AfterCommit::Dropped { name, .. } => {
+                    let conversation = self.conversations.at_mut(name.conversation);
+                    conversation.budget.end_drop(&LogKey::of(&name));
+                }
                 AfterCommit::Record(record) => {
                     self.conversations
                         .at_mut(record.id)
@@ -72,24 +79,34 @@ impl Replica {
     /// Another commit failed while this one waited, so its entries are no longer accepted. The
     /// store took them all the same.
     fn accept_again(&mut self, step: &AfterCommit) {
-        let batch: &CheckedBatch = match step {
-            AfterCommit::Own { batch, .. } => batch,
-            AfterCommit::Received { batch, arrival, .. } if !arrival.pieces.is_empty() => batch,
-            AfterCommit::Received { .. }
-            | AfterCommit::Erased { .. }
-            | AfterCommit::Record(_)
+        match step {
+            AfterCommit::Own { name, batch, .. } => {
+                let cost = cost(batch, &Ranges::span(batch.first(), batch.last()));
+                self.conversations.accept(batch, cost, name.author);
+            }
+            AfterCommit::Received {
+                batch,
+                arrival,
+                brought_by,
+                charge,
+                ..
+            } => {
+                if !arrival.pieces.is_empty() {
+                    let cost = cost(batch, &arrival.pieces);
+                    self.conversations.accept(batch, cost, *brought_by);
+                }
+                // The user may have accepted the stranger meanwhile.
+                if let Some(charge) = charge
+                    && !self.strangers.is_contact(batch.batch.name.author)
+                {
+                    self.strangers.add(charge);
+                }
+            }
+            AfterCommit::Record(_)
             | AfterCommit::Stored(_)
-            | AfterCommit::Saved { .. } => return,
-        };
-        self.conversations.accept(batch);
-        // The user may have accepted the stranger meanwhile.
-        if let AfterCommit::Received {
-            charge: Some(charge),
-            ..
-        } = step
-            && !self.strangers.is_contact(batch.batch.name.author)
-        {
-            self.strangers.add(charge);
+            | AfterCommit::Dropped { .. }
+            | AfterCommit::Erased { .. }
+            | AfterCommit::Saved { .. } => {}
         }
     }
 
@@ -108,6 +125,12 @@ impl Replica {
                 }
                 AfterCommit::Received { session, batch, .. } => {
                     self.received_failed(session, &batch)
+                }
+                AfterCommit::Dropped { name, log } => {
+                    let conversation = self.conversations.at_mut(name.conversation);
+                    let key = LogKey::of(&name);
+                    conversation.budget.end_drop(&key);
+                    conversation.put_back(key, log);
                 }
                 AfterCommit::Record(_) | AfterCommit::Erased { .. } => {}
                 AfterCommit::Stored(token) => {

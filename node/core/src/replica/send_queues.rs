@@ -1,6 +1,7 @@
 //! The entries of a conversation that a session must still be sent, and those that it was sent.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Unbounded};
 
 use hobnob_protocol::{LogId, PeerId, Ranges, Seq};
 
@@ -60,13 +61,16 @@ impl SendQueues {
         self.queues.get(&key.author)?.of_log(key.log)
     }
 
-    /// For each author with queued entries, the range that is sent next.
-    pub(super) fn next(&self) -> impl Iterator<Item = (PeerId, (LogId, Seq, Seq))> {
-        let next = |(author, queue): (&PeerId, &SendQueue)| {
-            let next = queue.next().expect("empty queues are removed");
-            (*author, next)
-        };
-        self.queues.iter().map(next)
+    /// The first author with queued entries after this one.
+    pub(super) fn waiting_after(&self, last: Option<PeerId>) -> Option<PeerId> {
+        let from = last.map_or(Unbounded, Excluded);
+        let mut later = self.queues.range((from, Unbounded));
+        later.next().map(|(author, _)| *author)
+    }
+
+    /// The range of an author's entries that is sent next.
+    pub(super) fn next_of(&self, author: PeerId) -> Option<(LogId, Seq, Seq)> {
+        self.queues.get(&author)?.next()
     }
 
     /// The peer receives this author's new entries as they arrive.
@@ -124,15 +128,20 @@ mod tests {
         queues.add(1, &log(1, 1), &Ranges::span(1, 9));
         queues.add(2, &log(1, 2), &Ranges::span(1, 3));
         queues.add(3, &log(2, 5), &Ranges::span(4, 6));
-        let mut next: Vec<_> = queues.next().map(|(_, (log, ..))| log.0).collect();
-        next.sort_unstable();
-        assert_eq!(next, [1, 5]);
+        let next = |queues: &SendQueues, n| queues.next_of(log(n, 0).author);
+        assert_eq!(next(&queues, 1), Some((LogId(1), 1, 9)));
+        assert_eq!(next(&queues, 2), Some((LogId(5), 4, 6)));
+        let mut both = [log(1, 0).author, log(2, 0).author];
+        both.sort_unstable();
+        assert_eq!(queues.waiting_after(None), Some(both[0]));
+        assert_eq!(queues.waiting_after(Some(both[0])), Some(both[1]));
+        assert_eq!(queues.waiting_after(Some(both[1])), None);
         queues.strike(&log(2, 5), &Ranges::span(1, 9));
         queues.strike(&log(1, 1), &Ranges::span(1, 9));
-        let next: Vec<_> = queues.next().map(|(_, next)| next).collect();
-        assert_eq!(next, [(LogId(2), 1, 3)]);
+        assert_eq!(next(&queues, 1), Some((LogId(2), 1, 3)));
+        assert_eq!(next(&queues, 2), None);
         queues.strike_author(log(1, 2).author);
-        assert_eq!(queues.next().count(), 0);
+        assert_eq!(queues.waiting_after(None), None);
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! The sessions of the node: connections with peers, after both Hellos.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound::{Included, Unbounded};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hobnob_protocol::frame::{Digest, ROOMS_MAX};
-use hobnob_protocol::{ConversationId, Frame, LogId, LogName, PeerId, Ranges, Seq};
+use hobnob_protocol::frame::{AuthorHeads, Digest, ROOMS_MAX};
+use hobnob_protocol::{ConversationId, Frame, LogName, PeerId, Ranges, Seq};
 
 use super::budget::Budget;
 use super::events::Output;
+use super::holdings::LOGS_ANNOUNCED_MAX;
 use super::log_key::LogKey;
 use super::outgoing::{FairKey, Outgoing};
 use super::session_sync::SessionSync;
@@ -95,20 +97,30 @@ impl Session {
         if !self.outgoing.is_open() {
             return None;
         }
-        let mut waiting: BTreeMap<FairKey, (LogId, Seq, Seq)> = BTreeMap::new();
-        for (conversation, sync) in &self.syncs {
-            let next = sync.queues.next();
-            waiting.extend(next.map(|(author, next)| ((*conversation, author), next)));
-        }
-        let turn = self.outgoing.take_turn(waiting.keys().copied())?;
-        let (log, first, last) = waiting[&turn];
+        let after_last = self.waiting_after(self.outgoing.turn());
+        let turn = after_last.or_else(|| self.waiting_after(None))?;
+        self.outgoing.set_turn(turn);
         let (conversation, author) = turn;
+        let queues = &self.syncs[&conversation].queues;
+        let (log, first, last) = queues.next_of(author).expect("the author waits");
         let name = LogName {
             conversation,
             author,
             log,
         };
         Some((name, first, last))
+    }
+
+    /// The first author with queued entries after this one, in the order of conversations and
+    /// authors.
+    fn waiting_after(&self, last: Option<FairKey>) -> Option<FairKey> {
+        let from = last.map_or(Unbounded, |(conversation, _)| Included(conversation));
+        let mut later = self.syncs.range((from, Unbounded));
+        later.find_map(|(conversation, sync)| {
+            let after = last.filter(|(of, _)| of == conversation);
+            let author = sync.queues.waiting_after(after.map(|(_, author)| author))?;
+            Some((*conversation, author))
+        })
     }
 
     /// Hands a batch to the session's batch stream. `own` says whether this node wrote it.
@@ -130,27 +142,63 @@ impl Session {
 
     // Conversations.
 
-    /// Notes that the peer holds these entries.
-    pub(super) fn note_holdings(&mut self, name: LogName, ranges: &Ranges) {
+    /// Notes that the peer holds these entries. `is_held` is whether this node holds the log.
+    pub(super) fn note_holdings(&mut self, name: LogName, ranges: &Ranges, is_held: bool) {
         let key = LogKey::of(&name);
         let sync = self.syncs.get_mut(&name.conversation);
         let sync = sync.expect("the caller has looked it up");
-        if sync.holdings.add(key, ranges, &mut self.announced) {
+        if sync.holdings.add(key, ranges, is_held, &mut self.announced) {
             sync.queues.strike(&key, ranges);
         }
     }
 
-    /// All holdings of the peer in a conversation are known. Returns whether they were unknown
-    /// before.
+    /// The peer holds exactly these logs of a conversation, which this node holds as well.
     pub(super) fn replace_holdings(
         &mut self,
         conversation: ConversationId,
         theirs: BTreeMap<LogKey, Ranges>,
-    ) -> bool {
+    ) {
         let sync = self.syncs.get_mut(&conversation);
         let sync = sync.expect("the caller has looked it up");
         sync.holdings.replace(theirs, &mut self.announced);
-        !std::mem::replace(&mut sync.ready, true)
+    }
+
+    /// A page of the peer's heads. `is_held` is whether this node holds a log.
+    pub(super) fn list_holdings(
+        &mut self,
+        conversation: ConversationId,
+        page: Vec<AuthorHeads>,
+        more: bool,
+        is_held: impl Fn(&LogKey) -> bool,
+    ) {
+        let sync = self.syncs.get_mut(&conversation);
+        let sync = sync.expect("the caller has looked it up");
+        sync.holdings.page_arrives();
+        for AuthorHeads { author, logs } in page {
+            for (log, held) in logs {
+                let key = LogKey { author, log };
+                let is_held = is_held(&key);
+                sync.bodies.note_erased(key, held.erased);
+                sync.holdings
+                    .list(key, held.settled, is_held, &mut self.announced);
+            }
+        }
+        if !more {
+            sync.holdings.list_ends(&mut self.announced);
+            let holdings = &sync.holdings;
+            let is_held = |key: &LogKey| holdings.position(key).is_some();
+            sync.requests.keep_only(is_held);
+        }
+    }
+
+    /// Counts the announced logs again, because this node holds other logs than before. Returns
+    /// whether the peer can announce many more.
+    pub(super) fn recount(&mut self, is_held: impl Fn(ConversationId, &LogKey) -> bool) -> bool {
+        for (conversation, sync) in &mut self.syncs {
+            let is_held = |key: &LogKey| is_held(*conversation, key);
+            sync.holdings.recount(is_held, &mut self.announced);
+        }
+        self.announced <= LOGS_ANNOUNCED_MAX / 2
     }
 
     /// Both ends belong to the conversation. Returns the digest that the peer sent before this end
@@ -268,9 +316,14 @@ impl Sessions {
     ) -> Vec<(SessionId, LogKey)> {
         let mut announced = Vec::new();
         for (id, session) in self.sharing(conversation) {
-            let logs = session.syncs[&conversation].holdings.logs();
-            let wanted = logs.filter(|(key, _)| author.is_none_or(|author| key.author == author));
-            announced.extend(wanted.map(|(key, _)| (id, *key)));
+            let holdings = &session.syncs[&conversation].holdings;
+            match author {
+                Some(author) => {
+                    let of_author = holdings.logs_of(author);
+                    announced.extend(of_author.map(|(key, _)| (id, *key)));
+                }
+                None => announced.extend(holdings.logs().map(|key| (id, *key))),
+            }
         }
         announced
     }
@@ -385,5 +438,47 @@ mod tests {
         assert_eq!(bench.replica.remembered_for_sessions(), in_no_room);
         bench.hang_up(1, true);
         assert_eq!(bench.replica.remembered_for_sessions(), 0);
+    }
+}
+
+#[cfg(test)]
+mod turns {
+    use hobnob_protocol::{LogId, SecretKey};
+
+    use super::*;
+
+    #[test]
+    fn authors_and_conversations_take_turns() {
+        let author = |n| SecretKey::from_seed([n; 32]).id();
+        let room = |n| ConversationId::from_bytes([n; 32]);
+        let mut session = Session::new(
+            SessionId(1),
+            author(9),
+            (None, SourceNetwork(1)),
+            true,
+            Duration::ZERO,
+        );
+        let mut waiting = Vec::new();
+        for conversation in [room(1), room(2)] {
+            session.share(conversation);
+            for author in [1, 2, 3].map(author) {
+                let log = LogKey {
+                    author,
+                    log: LogId(1),
+                };
+                let sync = session.syncs.get_mut(&conversation).expect("shared above");
+                sync.queues.add(1, &log, &Ranges::span(1, 9));
+                waiting.push((conversation, author));
+            }
+        }
+        waiting.sort_unstable();
+        let mut turn = || {
+            let (name, first, _) = session.next_to_send().expect("all still wait");
+            assert_eq!(first, 1);
+            (name.conversation, name.author)
+        };
+        let turns: Vec<_> = (0..7).map(|_| turn()).collect();
+        assert_eq!(turns[..6], waiting);
+        assert_eq!(turns[6], waiting[0]);
     }
 }

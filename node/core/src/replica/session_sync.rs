@@ -2,12 +2,12 @@
 //! sent, requested and announced.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use hobnob_protocol::{LogName, Seq};
 
 use super::bodies::Bodies;
 use super::cut::NewcomerCut;
+use super::heads_to_send::HeadsToSend;
 use super::holdings::Holdings;
 use super::log_key::LogKey;
 use super::requests::Requests;
@@ -34,7 +34,7 @@ pub(super) struct SessionSync {
     /// Logs of which the peer may learn a moment later.
     pub(super) announcements: BTreeSet<LogKey>,
     pub(super) digests: Digests,
-    pub(super) heads_sent_at: Option<Duration>,
+    pub(super) heads: HeadsToSend,
     pub(super) cut: NewcomerCut,
     /// Whether the peer is a stranger whose messages were refused here on this session. It knows,
     /// and no more of its entries are stored or requested until the user accepts it.

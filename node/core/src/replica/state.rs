@@ -19,6 +19,7 @@ use super::identity::Identity;
 use super::log_key::LogKey;
 use super::receipts::Receipts;
 use super::recent::Recent;
+use super::room_budget::RoomLimits;
 use super::session::Sessions;
 use super::strangers::Strangers;
 use super::timers::{Timer, Timers};
@@ -59,7 +60,9 @@ impl Replica {
         now: Now,
         loaded: Loaded,
     ) -> Self {
+        let identity = Identity::new(key, run, salts);
         let mut conversations = Conversations::load(
+            identity.id,
             loaded.conversations,
             loaded.logs,
             loaded.lamport,
@@ -74,7 +77,7 @@ impl Replica {
             now,
         );
         let mut replica = Self {
-            identity: Identity::new(key, run, salts),
+            identity,
             now,
             networks,
             rng: Rng::new(run),
@@ -97,6 +100,21 @@ impl Replica {
     /// grow, so it has a limit for each session.
     pub fn remembered_for_sessions(&self) -> usize {
         self.sessions.remembered()
+    }
+
+    /// Sets how much each open room may hold, for machines with little memory or disk.
+    pub fn limit_open_rooms(&mut self, limits: RoomLimits) {
+        self.conversations.limit(limits);
+    }
+
+    /// The open rooms that are full, with the number of logs that were refused or dropped for that
+    /// reason since the start.
+    pub fn full_rooms(&self) -> impl Iterator<Item = (ConversationId, u64)> {
+        let lost = self
+            .conversations
+            .iter()
+            .map(|(id, it)| (id, it.budget.lost()));
+        lost.filter(|(_, lost)| *lost > 0)
     }
 
     /// The number of commits that are not on disk yet.
@@ -205,8 +223,12 @@ impl Replica {
         // A stranger's entries beyond its limit wait until the user accepts it.
         let sync = sync.filter(|sync| !sync.refused_request);
         sync.map_or_else(Ranges::new, |sync| {
-            let theirs = sync.holdings.of(key);
             let conversation = self.conversations.at(shared);
+            let peer = self.sessions.at(id).peer;
+            if !conversation.may_take(key, peer, self.now.mono) {
+                return Ranges::new();
+            }
+            let theirs = sync.holdings.of(key);
             conversation.missing(self.identity.id, key, &theirs)
         })
     }

@@ -127,6 +127,8 @@ impl Author {
         LogRecord {
             name: self.name,
             ordinal,
+            brought_by: None,
+            bytes: 0,
             runs: vec![Run {
                 first: 1,
                 last,
@@ -186,15 +188,20 @@ impl Bench {
     }
 
     pub(super) fn load(loaded: Loaded) -> Self {
+        Self::of(ME, loaded)
+    }
+
+    /// The replica of another peer.
+    pub(super) fn of(n: u8, loaded: Loaded) -> Self {
         let now = Now {
             mono: Duration::from_secs(1000),
             wall_ms: 1_000_000_000,
         };
         let mut bench = Self {
             replica: Replica::new(
-                Arc::new(key(ME)),
+                Arc::new(key(n)),
                 42,
-                Salts::new([ME; 32]),
+                Salts::new([n; 32]),
                 BTreeSet::from([NETWORK]),
                 now,
                 loaded,

@@ -12,6 +12,8 @@ pub(super) enum Timer {
     PullRetry,
     /// Compare digests with a random member of each room.
     AntiEntropy,
+    /// Ask peers for heads that they left out, or that were too many.
+    MoreHeads,
     /// Save receipts and the peers present in open rooms.
     Save,
     /// Release sessions that were too fast.

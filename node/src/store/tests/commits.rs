@@ -337,3 +337,24 @@ fn a_closed_store_leaves_one_file() {
         "the write-ahead log is folded in"
     );
 }
+
+#[test]
+fn a_log_that_makes_room_leaves_nothing() {
+    let mut home = Home::new();
+    let (mut ann, mut bob) = (Author::new(1, lobby()), Author::new(2, lobby()));
+    home.commit(vec![the_lobby(true), append(&bob.chats(2))]);
+    home.commit(vec![append(&ann.chats(3)), Op::Brought(ann.name, peer(7))]);
+    home.restart();
+    let log = &home.loaded().logs[1];
+    assert_eq!((log.name, log.brought_by), (ann.name, Some(peer(7))));
+    assert!(log.bytes > 3 * hobnob_core::replica::ENTRY_COST);
+    home.commit(vec![Op::Forget(ann.name)]);
+    home.restart();
+    let names: Vec<_> = home.loaded().logs.iter().map(|log| log.name).collect();
+    assert_eq!(names, [bob.name]);
+    // Its author may write again, from the beginning.
+    let mut ann = Author::new(1, lobby());
+    home.commit(vec![append(&ann.chats(1))]);
+    home.restart();
+    assert_eq!(home.loaded().logs.len(), 2);
+}

@@ -27,6 +27,15 @@ impl World {
         self.rewire();
     }
 
+    /// Isolates these nodes, each from all others.
+    pub(crate) fn part(&mut self, apart: &[usize]) {
+        self.groups.fill(0);
+        for (group, node) in apart.iter().enumerate() {
+            self.groups[*node] = group + 1;
+        }
+        self.rewire();
+    }
+
     pub(super) fn heal(&mut self) {
         self.groups.fill(0);
         self.rewire();

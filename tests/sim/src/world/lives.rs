@@ -19,7 +19,7 @@ impl World {
         it.life += 1;
         it.started_at = self.now;
         it.armed = None;
-        let replica = FaultyReplica::new(
+        let mut replica = FaultyReplica::new(
             fault,
             it.key.clone(),
             it.run,
@@ -27,6 +27,7 @@ impl World {
             now,
             it.disk.durable.loaded(),
         );
+        replica.limit_open_rooms(self.room_limits);
         it.replica = Some(replica);
         let life = it.life;
         self.note(|| format!("n{node} starts, run {life}"));

@@ -1,0 +1,123 @@
+//! Whether a full open room takes a batch, and which logs it drops for it.
+
+use hobnob_protocol::{CheckedBatch, PeerId, Ranges};
+
+use super::conversation::Conversation;
+use super::log_key::LogKey;
+use super::refusal::Refusal;
+use super::room_budget::{Charged, Choice, Kept, Protected, choose, cost};
+use super::state::Replica;
+use crate::SessionId;
+
+/// Maximum logs that are dropped for one batch.
+const DROPS_MAX: usize = 64;
+
+impl Replica {
+    /// Refuses, before anything expensive is done for it, a batch that a full room would not take.
+    pub(super) fn check_room(
+        &mut self,
+        session: SessionId,
+        batch: &CheckedBatch,
+        missing: &Ranges,
+    ) -> Result<(), Refusal> {
+        let name = batch.batch.name;
+        let (key, by) = (LogKey::of(&name), self.sessions.at(session).peer);
+        let conversation = self.conversations.at(name.conversation);
+        if conversation.budget.is_leaving(&key) {
+            return Err(Refusal::RoomFull);
+        }
+        let is_sure = key.author == self.identity.id
+            || conversation.has_room(&key, cost(batch, missing))
+            || conversation.audiences.know(key.author);
+        let was_dropped = conversation.budget.was_dropped(&key);
+        if is_sure || !(was_dropped || conversation.budget.is_refused(by, self.now.mono)) {
+            return Ok(());
+        }
+        let conversation = self.conversations.at_mut(name.conversation);
+        conversation.pulls.give_up(key.author);
+        Err(Refusal::RoomFull)
+    }
+
+    /// Chooses the logs that leave a full room for a batch, or refuses the batch.
+    pub(super) fn make_room(
+        &mut self,
+        session: SessionId,
+        batch: &CheckedBatch,
+        missing: &Ranges,
+    ) -> Result<Vec<LogKey>, Refusal> {
+        let name = batch.batch.name;
+        let (key, by) = (LogKey::of(&name), self.sessions.at(session).peer);
+        let cost = cost(batch, missing);
+        let conversation = self.conversations.at(name.conversation);
+        if key.author == self.identity.id || conversation.has_room(&key, cost) {
+            return Ok(Vec::new());
+        }
+        let mut held = conversation.charged(self.identity.id, |by, key| {
+            let mut of_peer = self.sessions.sharing(name.conversation);
+            let of_peer = of_peer.find(|(_, session)| session.peer == by);
+            let sync = of_peer.map(|(_, session)| &session.syncs[&name.conversation]);
+            sync.is_some_and(|sync| sync.ready && sync.holdings.of(key).is_empty())
+        });
+        let arriving = arriving(conversation, &held, key, by, cost);
+        let (mut drops, mut freed) = (Vec::new(), 0);
+        let is_new = conversation.log(&key).is_none();
+        while !conversation
+            .budget
+            .fits_after(is_new, cost, drops.len(), freed)
+        {
+            let lacks_logs = conversation.budget.lacks_logs(is_new, drops.len());
+            let weight = |log: &Charged| if lacks_logs { 1 } else { log.bytes };
+            let choice = choose(&held, &arriving, weight);
+            let Choice::Drop(dropped) = choice else {
+                break;
+            };
+            if drops.len() == DROPS_MAX {
+                break;
+            }
+            let at = held.iter().position(|log| log.key == dropped);
+            freed += held.remove(at.expect("it was chosen among these")).bytes;
+            drops.push(dropped);
+        }
+        // A room that holds much more than it may, from an earlier version, shrinks in steps.
+        let budget = &conversation.budget;
+        let fits = budget.fits_after(is_new, cost, drops.len(), freed);
+        if fits || drops.len() == DROPS_MAX {
+            return Ok(drops);
+        }
+        let now = self.now.mono;
+        let conversation = self.conversations.at_mut(name.conversation);
+        conversation.budget.note_refused(by, now);
+        if conversation.audiences.know(key.author) {
+            // All that could go was being written. In a moment it will be on disk.
+            self.expect_entries(name.conversation, key.author);
+        } else {
+            conversation.pulls.give_up(key.author);
+        }
+        Err(Refusal::RoomFull)
+    }
+}
+
+/// The log that needs room, charged as if it was held.
+fn arriving(
+    conversation: &Conversation,
+    held: &[Charged],
+    key: LogKey,
+    by: PeerId,
+    cost: u64,
+) -> Charged {
+    let mut protected = Protected::default();
+    let of_author = held.iter().filter(|log| log.key.author == key.author);
+    for other in of_author.filter(|log| log.key != key && log.kept == Kept::Always) {
+        protected.add(other.bytes);
+    }
+    let log = held.iter().find(|log| log.key == key);
+    let bytes = log.map_or(0, |log| log.bytes) + cost;
+    let is_kept = conversation.audiences.know(key.author) && protected.add(bytes);
+    Charged {
+        key,
+        by: log.map_or(by, |log| log.by),
+        bytes,
+        ordinal: log.map_or(u64::MAX, |log| log.ordinal),
+        kept: if is_kept { Kept::Always } else { Kept::Plain },
+    }
+}
