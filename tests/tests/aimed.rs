@@ -47,7 +47,9 @@ fn forged_mdns_records_do_not_aim_a_node_at_anybody() {
 #[test]
 fn a_flood_of_mdns_records_fills_neither_the_memory_nor_any_list() {
     let lab = Lab::open();
-    let office = lab.switch();
+    // A machine needs a route to send to a multicast group.
+    let internet = lab.internet();
+    let office = internet.site(Nat::PortRestricted);
     let ann = office.machine("ann").up("ann", &[]);
     let mallory = office.machine("mallory");
     let victim = ipv4_of(&office.machine("victim"));

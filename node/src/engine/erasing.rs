@@ -1,25 +1,15 @@
-//! What the user erases: single messages, whole conversations, and old messages by the retention.
-//! The user is answered when no file of the database contains the texts any more.
+//! Requests to erase on their way to the disk, and how long each conversation is kept.
+//!
+//! `erasing_requests` carries the requests out.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hobnob_core::replica::{self, EraseWhat, Token, Undelivered};
-use hobnob_protocol::{Body, ConversationId, LogName, Ranges, Seq};
+use hobnob_core::replica::Token;
+use hobnob_protocol::ConversationId;
 use tokio::sync::oneshot;
-use tracing::warn;
 
-use super::internal::Internal;
-use super::state::Engine;
-use crate::api::{ConversationRef, Event, MessageId};
 use crate::error::EraseError;
-use crate::store::StoreError;
-
-/// How often old messages are looked for.
-const RETENTION_EVERY: Duration = Duration::from_secs(60 * 60);
-
-/// How soon the files are rid of texts that a peer has deleted. Many deletions share one pass.
-const SCRUB_AFTER: Duration = Duration::from_secs(10);
 
 /// The prefix of the settings that hold how long a conversation is kept. Its id follows, in hex.
 const KEEP_SETTING: &str = "keep ";
@@ -55,7 +45,7 @@ impl Erasing {
         }
     }
 
-    fn begin(&mut self, token: Token, reply: Option<EraseReply>) {
+    pub(super) fn begin(&mut self, token: Token, reply: Option<EraseReply>) {
         self.waiting.insert(token, reply);
     }
 
@@ -64,197 +54,32 @@ impl Erasing {
         self.waiting.remove(&token)
     }
 
+    /// Keeps the messages of a conversation for this long. Zero means for ever.
+    pub(super) fn set_kept_for(&mut self, id: ConversationId, keep: Duration) {
+        self.keep.insert(setting_of(id), keep);
+    }
+
+    /// Notes that the files are to be rid of erased texts. Returns whether that was known.
+    pub(super) fn note_scrub_is_due(&mut self) -> bool {
+        std::mem::replace(&mut self.scrub_is_due, true)
+    }
+
+    /// Notes that the files are being rid of erased texts.
+    pub(super) fn scrubs(&mut self) {
+        self.scrub_is_due = false;
+    }
+
     /// How long the messages of a conversation are kept.
-    fn kept_for(&self, id: ConversationId) -> Option<Duration> {
+    pub(super) fn kept_for(&self, id: ConversationId) -> Option<Duration> {
         let of_one = self.keep.get(&setting_of(id)).copied();
         of_one.or(self.keep_default).filter(|keep| !keep.is_zero())
     }
 }
 
-fn setting_of(id: ConversationId) -> String {
+/// The setting of the store that holds how long a conversation is kept.
+pub(super) fn setting_of(id: ConversationId) -> String {
     let hex = id.as_bytes().iter().map(|byte| format!("{byte:02x}"));
     KEEP_SETTING.to_owned() + &hex.collect::<String>()
-}
-
-impl Engine {
-    /// Deletes one message. An own one is deleted for everybody, unless `here`.
-    pub(super) fn delete(&mut self, id: MessageId, here: bool, yes: bool, reply: EraseReply) {
-        let Some(name) = self.replica.find(id.log, id.seq) else {
-            return drop(reply.send(Err(EraseError::NoSuchMessage)));
-        };
-        let token = self.outbox.token();
-        self.erasing.begin(token, Some(reply));
-        let conversation = name.conversation;
-        if name.author == self.me && !here {
-            let (log, seq) = (id.log, id.seq);
-            self.tell_replica(replica::Input::Append {
-                token,
-                conversation,
-                body: Body::Delete { log, seq },
-            });
-            return;
-        }
-        let only = BTreeMap::from([(name, Ranges::span(id.seq, id.seq))]);
-        let what = EraseWhat {
-            only: Some(only),
-            undelivered: unless(yes),
-        };
-        self.tell_replica(replica::Input::Erase(token, conversation, what));
-    }
-
-    /// Erases a whole conversation on this node.
-    pub(super) fn clear(&mut self, named: &ConversationRef, yes: bool, reply: EraseReply) {
-        let Some(conversation) = self.conversation_id(named) else {
-            let error = EraseError::NoSuchConversation(named.to_string());
-            return drop(reply.send(Err(error)));
-        };
-        if self.replica.kind(conversation).is_none() {
-            // Nothing was ever written there.
-            return drop(reply.send(Ok(())));
-        }
-        let token = self.outbox.token();
-        self.erasing.begin(token, Some(reply));
-        let what = EraseWhat {
-            only: None,
-            undelivered: unless(yes),
-        };
-        self.tell_replica(replica::Input::Erase(token, conversation, what));
-    }
-
-    /// Sets how long the messages of a conversation are kept. `None` means for ever.
-    pub(super) fn keep_for(
-        &mut self,
-        named: &ConversationRef,
-        keep: Option<Duration>,
-        reply: EraseReply,
-    ) {
-        let Some(id) = self.conversation_id(named) else {
-            let error = EraseError::NoSuchConversation(named.to_string());
-            return drop(reply.send(Err(error)));
-        };
-        let keep = keep.unwrap_or_default();
-        self.store
-            .set_setting(setting_of(id), keep.as_secs().to_string());
-        self.erasing.keep.insert(setting_of(id), keep);
-        let _ = reply.send(Ok(()));
-        self.retain(id);
-    }
-
-    /// The replica has erased what a request asked for, or stored the deletion. The answer follows
-    /// when no file contains the texts any more.
-    pub(super) fn erased_for_user(&self, reply: Option<EraseReply>) {
-        let scrubbed = self.store.scrub();
-        self.tasks.spawn(async move {
-            let scrubbed = scrubbed.await.unwrap_or(Err(StoreError::Closed));
-            match reply {
-                Some(reply) => {
-                    let result = scrubbed.map_err(|error| EraseError::Store(error.to_string()));
-                    drop(reply.send(result));
-                }
-                None => {
-                    if let Err(error) = scrubbed {
-                        warn!("erased texts may still be in the files: {error}");
-                    }
-                }
-            }
-        });
-    }
-
-    pub(super) fn erase_failed(&mut self, reply: Option<EraseReply>, error: EraseError) {
-        if let Some(reply) = reply {
-            drop(reply.send(Err(error)));
-        }
-    }
-
-    /// Undelivered messages are in the way.
-    pub(super) fn erase_refused(&mut self, token: Token, undelivered: &[(LogName, Seq)]) {
-        let ids = undelivered.iter().map(|(name, seq)| MessageId {
-            log: name.log,
-            seq: *seq,
-        });
-        let error = EraseError::Undelivered(ids.collect());
-        if let Some(reply) = self.erasing.take(token) {
-            self.erase_failed(reply, error);
-        }
-    }
-
-    /// Bodies were erased, by the user or because their author deleted them.
-    pub(super) fn erased(&mut self, name: LogName, seqs: &Ranges, by_author: bool) {
-        if self.reports.is_heard() {
-            let ids = seqs.iter().flat_map(|(first, last)| first..=last);
-            let ids = ids.map(|seq| MessageId { log: name.log, seq });
-            if let Some(conversation) = self.conversation_ref(name.conversation) {
-                self.reports.event(Event::Erased {
-                    conversation,
-                    ids: ids.collect(),
-                    by_author,
-                });
-            }
-        }
-        if by_author && !std::mem::replace(&mut self.erasing.scrub_is_due, true) {
-            let reports = self.tasks.reporter();
-            self.tasks.spawn_until_stop(async move {
-                tokio::time::sleep(SCRUB_AFTER).await;
-                let _ = reports.send(Internal::ScrubIsDue);
-            });
-        }
-    }
-
-    pub(super) fn scrub(&mut self) {
-        self.erasing.scrub_is_due = false;
-        self.erased_for_user(None);
-    }
-
-    // Retention.
-
-    /// Erases what is older than the user wants, now and every hour.
-    pub(crate) fn retain_all(&mut self) {
-        let ids: Vec<_> = self.replica.conversations().map(|it| it.id).collect();
-        for id in ids {
-            self.retain(id);
-        }
-        let reports = self.tasks.reporter();
-        self.tasks.spawn_until_stop(async move {
-            tokio::time::sleep(RETENTION_EVERY).await;
-            let _ = reports.send(Internal::RetentionIsDue);
-        });
-    }
-
-    fn retain(&self, id: ConversationId) {
-        let Some(keep) = self.erasing.kept_for(id) else {
-            return;
-        };
-        let keep_ms = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
-        let before_ms = self.clock.now().wall_ms.saturating_sub(keep_ms);
-        let older = self.store.older_than(id, before_ms);
-        let reports = self.tasks.reporter();
-        self.tasks.spawn(async move {
-            if let Ok(Ok(older)) = older.await
-                && !older.is_empty()
-            {
-                let _ = reports.send(Internal::Older(id, older));
-            }
-        });
-    }
-
-    /// Erases old entries, apart from undelivered ones of our own.
-    pub(super) fn erase_older(&mut self, id: ConversationId, older: BTreeMap<LogName, Ranges>) {
-        let token = self.outbox.token();
-        self.erasing.begin(token, None);
-        let what = EraseWhat {
-            only: Some(older),
-            undelivered: Undelivered::Keep,
-        };
-        self.tell_replica(replica::Input::Erase(token, id, what));
-    }
-}
-
-fn unless(yes: bool) -> Undelivered {
-    if yes {
-        Undelivered::Erase
-    } else {
-        Undelivered::Ask
-    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@
 //!
 //! - `sessions`, with `session_state`, `membership` and `limits`, and `handshakes` for connections
 //!   that are not sessions yet. `hello` and `dialer` make such connections.
-//! - `erasing` for what the user erases.
+//! - `erasing` for what the user erases, carried out by `erasing_requests`.
 //! - `outbox` and `waiters` for messages, `joins` for rooms, `policy` for decisions about peers.
 //! - `relays`, `network`, `discovery` and `dialback` for the ways to peers.
 //! - `files`, `lost`, `reports`, `tasks` and `lifecycle`.
@@ -27,6 +27,7 @@ mod dialing;
 mod direct;
 mod discovery;
 mod erasing;
+mod erasing_requests;
 mod evidence;
 mod files;
 mod handshakes;

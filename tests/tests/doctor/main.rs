@@ -20,6 +20,8 @@ fn a_healthy_network_has_no_verdicts_and_a_report_contains_no_names() {
     );
     ann.sees(&bob);
     ann.tells(&bob, "a word between us");
+    // Otherwise bob's doctor notes that a stranger waits.
+    bob.befriends(&ann);
     for node in [&ann, &bob] {
         // All checks are done, and none found a problem.
         doctor_reports(node, &[]);

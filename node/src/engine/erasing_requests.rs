@@ -1,0 +1,204 @@
+//! Erases what the user or an author asked for: single messages, whole conversations, and old
+//! messages by the retention. The user is answered when no file of the database contains the texts
+//! any more.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hobnob_core::replica::{self, EraseWhat, Token, Undelivered};
+use hobnob_protocol::{Body, ConversationId, LogName, Ranges, Seq};
+use tracing::warn;
+
+use super::erasing::{EraseReply, setting_of};
+use super::internal::Internal;
+use super::state::Engine;
+use crate::api::{ConversationRef, Event, MessageId};
+use crate::error::EraseError;
+use crate::store::StoreError;
+
+/// How often old messages are looked for.
+const RETENTION_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// How soon the files are rid of texts that a peer has deleted. Many deletions share one pass.
+const SCRUB_AFTER: Duration = Duration::from_secs(10);
+
+impl Engine {
+    /// Deletes one message. An own one is deleted for everybody, unless `here`.
+    pub(super) fn delete(&mut self, id: MessageId, here: bool, yes: bool, reply: EraseReply) {
+        let Some(name) = self.replica.find(id.log, id.seq) else {
+            return drop(reply.send(Err(EraseError::NoSuchMessage)));
+        };
+        let token = self.outbox.token();
+        self.erasing.begin(token, Some(reply));
+        let conversation = name.conversation;
+        if name.author == self.me && !here {
+            let (log, seq) = (id.log, id.seq);
+            self.tell_replica(replica::Input::Append {
+                token,
+                conversation,
+                body: Body::Delete { log, seq },
+            });
+            return;
+        }
+        let only = BTreeMap::from([(name, Ranges::span(id.seq, id.seq))]);
+        let what = EraseWhat {
+            only: Some(only),
+            undelivered: unless(yes),
+        };
+        self.tell_replica(replica::Input::Erase(token, conversation, what));
+    }
+
+    /// Erases a whole conversation on this node.
+    pub(super) fn clear(&mut self, named: &ConversationRef, yes: bool, reply: EraseReply) {
+        let Some(conversation) = self.conversation_id(named) else {
+            let error = EraseError::NoSuchConversation(named.to_string());
+            return drop(reply.send(Err(error)));
+        };
+        if self.replica.kind(conversation).is_none() {
+            // Nothing was ever written there.
+            return drop(reply.send(Ok(())));
+        }
+        let token = self.outbox.token();
+        self.erasing.begin(token, Some(reply));
+        let what = EraseWhat {
+            only: None,
+            undelivered: unless(yes),
+        };
+        self.tell_replica(replica::Input::Erase(token, conversation, what));
+    }
+
+    /// Sets how long the messages of a conversation are kept. `None` means for ever.
+    pub(super) fn keep_for(
+        &mut self,
+        named: &ConversationRef,
+        keep: Option<Duration>,
+        reply: EraseReply,
+    ) {
+        let Some(id) = self.conversation_id(named) else {
+            let error = EraseError::NoSuchConversation(named.to_string());
+            return drop(reply.send(Err(error)));
+        };
+        let keep = keep.unwrap_or_default();
+        self.store
+            .set_setting(setting_of(id), keep.as_secs().to_string());
+        self.erasing.set_kept_for(id, keep);
+        let _ = reply.send(Ok(()));
+        self.retain(id);
+    }
+
+    /// The replica has erased what a request asked for, or stored the deletion. The answer follows
+    /// when no file contains the texts any more.
+    pub(super) fn erased_for_user(&self, reply: Option<EraseReply>) {
+        let scrubbed = self.store.scrub();
+        self.tasks.spawn(async move {
+            let scrubbed = scrubbed.await.unwrap_or(Err(StoreError::Closed));
+            match reply {
+                Some(reply) => {
+                    let result = scrubbed.map_err(|error| EraseError::Store(error.to_string()));
+                    drop(reply.send(result));
+                }
+                None => {
+                    if let Err(error) = scrubbed {
+                        warn!("erased texts may still be in the files: {error}");
+                    }
+                }
+            }
+        });
+    }
+
+    pub(super) fn erase_failed(&mut self, reply: Option<EraseReply>, error: EraseError) {
+        if let Some(reply) = reply {
+            drop(reply.send(Err(error)));
+        }
+    }
+
+    /// Undelivered messages are in the way.
+    pub(super) fn erase_refused(&mut self, token: Token, undelivered: &[(LogName, Seq)]) {
+        let ids = undelivered.iter().map(|(name, seq)| MessageId {
+            log: name.log,
+            seq: *seq,
+        });
+        let error = EraseError::Undelivered(ids.collect());
+        if let Some(reply) = self.erasing.take(token) {
+            self.erase_failed(reply, error);
+        }
+    }
+
+    /// Bodies were erased, by the user or because their author deleted them.
+    pub(super) fn erased(&mut self, name: LogName, seqs: &Ranges, by_author: bool) {
+        if self.reports.is_heard() {
+            let ids = seqs.iter().flat_map(|(first, last)| first..=last);
+            let ids = ids.map(|seq| MessageId { log: name.log, seq });
+            if let Some(conversation) = self.conversation_ref(name.conversation) {
+                self.reports.event(Event::Erased {
+                    conversation,
+                    ids: ids.collect(),
+                    by_author,
+                });
+            }
+        }
+        if by_author && !self.erasing.note_scrub_is_due() {
+            let reports = self.tasks.reporter();
+            self.tasks.spawn_until_stop(async move {
+                tokio::time::sleep(SCRUB_AFTER).await;
+                let _ = reports.send(Internal::ScrubIsDue);
+            });
+        }
+    }
+
+    pub(super) fn scrub(&mut self) {
+        self.erasing.scrubs();
+        self.erased_for_user(None);
+    }
+
+    // Retention.
+
+    /// Erases what is older than the user wants, now and every hour.
+    pub(crate) fn retain_all(&mut self) {
+        let ids: Vec<_> = self.replica.conversations().map(|it| it.id).collect();
+        for id in ids {
+            self.retain(id);
+        }
+        let reports = self.tasks.reporter();
+        self.tasks.spawn_until_stop(async move {
+            tokio::time::sleep(RETENTION_EVERY).await;
+            let _ = reports.send(Internal::RetentionIsDue);
+        });
+    }
+
+    fn retain(&self, id: ConversationId) {
+        let Some(keep) = self.erasing.kept_for(id) else {
+            return;
+        };
+        let keep_ms = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
+        let before_ms = self.clock.now().wall_ms.saturating_sub(keep_ms);
+        let older = self.store.older_than(id, before_ms);
+        let reports = self.tasks.reporter();
+        self.tasks.spawn(async move {
+            if let Ok(Ok(older)) = older.await
+                && !older.is_empty()
+            {
+                let _ = reports.send(Internal::Older(id, older));
+            }
+        });
+    }
+
+    /// Erases old entries, apart from undelivered ones of our own.
+    pub(super) fn erase_older(&mut self, id: ConversationId, older: BTreeMap<LogName, Ranges>) {
+        let token = self.outbox.token();
+        self.erasing.begin(token, None);
+        let what = EraseWhat {
+            only: Some(older),
+            undelivered: Undelivered::Keep,
+        };
+        self.tell_replica(replica::Input::Erase(token, id, what));
+    }
+}
+
+fn unless(yes: bool) -> Undelivered {
+    if yes {
+        Undelivered::Erase
+    } else {
+        Undelivered::Ask
+    }
+}
