@@ -59,6 +59,7 @@ fn a_recipient_with_a_full_disk_sends_no_receipt_before_it_has_stored_the_messag
     let (ann, bob) = (office.machine("ann").up("ann", &[]), home.up(&[]));
     ann.sees(&bob);
     ann.tells(&bob, "there is room");
+    bob.befriends(&ann);
     home.fill_disk();
     let mut texts = vec!["there is room".to_owned()];
     for number in 0..200 {

@@ -112,6 +112,8 @@ fn client_isolation_is_reported() {
     let [ann, bob] =
         machines.map(|machine| machine.up(machine.name(), &["--relay", &relay.name()]));
     ann.connects_over("relay", &bob, TIMEOUT);
+    // Only contacts learn that they are neighbours.
+    ann.are_contacts(&bob);
     doctor_reports(&ann, &["isolated"]);
 }
 
@@ -186,6 +188,7 @@ fn disabled_discovery_is_reported() {
         office.machine("bob").up("bob", &[]),
     );
     ann.tells(format!("{}:4626", bob.machine().ipv4()), "found you");
+    bob.befriends(&ann);
     doctor_reports(&ann, &["mdns-off"]);
     doctor_reports(&bob, &[]);
 }
