@@ -292,6 +292,7 @@ fn a_slow_reader_is_informed_and_gets_every_message_once_and_in_order() {
     let (mut ann, mut bob) = (Piped::up(dir.path(), "ann"), Piped::up(dir.path(), "bob"));
     let peer =
         ann.ask(&json!({"id": 1, "cmd": "resolve", "target": bob.ticket()}))["ok"]["peer"].clone();
+    bob.ask(&json!({"id": 1, "cmd": "accept-contact", "target": ann.ticket()}));
     // Several times as many events as a node buffers for a slow reader. The test does not read
     // bob's output meanwhile.
     let padding = "x".repeat(4_000);

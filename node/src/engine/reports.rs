@@ -54,7 +54,7 @@ impl Reports {
 
     /// Logs and publishes a notice, and keeps it for `Node::status`.
     pub(super) fn notice(&mut self, reason: NoticeReason, peer: Option<PeerId>) {
-        info!(?peer, "notice: {reason:?}");
+        info!(?peer, "notice {}: {reason:?}", reason.code());
         let notice = self.notices.add(reason, peer);
         self.event(Event::Notice(notice));
     }

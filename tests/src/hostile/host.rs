@@ -179,10 +179,20 @@ impl Host {
             .collect()
     }
 
-    /// Waits until the last 100 messages contain this text.
+    /// Waits until the 100 messages that arrived last contain this text.
     pub fn has(&self, text: &str) {
+        self.has_among(text, &["--limit", "100"]);
+    }
+
+    /// Waits until the last 100 messages of the lobby, in the order in which they were written,
+    /// contain this text.
+    pub fn has_in_lobby(&self, text: &str) {
+        self.has_among(text, &["#lobby", "--limit", "100"]);
+    }
+
+    fn has_among(&self, text: &str, of: &[&str]) {
         until(&format!("{} has {text:?}", self.nick), TIMEOUT, || {
-            let texts = self.texts(&["--limit", "100"]);
+            let texts = self.texts(of);
             if texts.iter().any(|has| has == text) {
                 Ok(())
             } else {
