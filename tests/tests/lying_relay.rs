@@ -164,7 +164,7 @@ fn a_relay_that_connects_the_wrong_peer_is_reported_and_leaks_no_message() {
     let at_relay = format!("{bob_id}@{}", net.relay.addr());
     ann.run(&["send", "--timeout", "2s", &at_relay, "for bob alone"])
         .expect(4);
-    ann.prints(&["relay-lies", "instead of"]);
+    ann.prints(&["relay-lies", &cat_id.to_string()]);
     assert!(
         !cat.texts(&[]).iter().any(|text| text == "for bob alone"),
         "cat received bob's message"
@@ -245,7 +245,7 @@ fn a_relay_that_reaches_no_peer_is_reported() {
         ..Lies::default()
     });
     let ann = net.up("ann");
-    ann.prints(&["relay-doubtful", "none of them is reached"]);
+    ann.prints(&["relay-doubtful"]);
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn a_new_identity_at_a_relays_address_is_refused_with_advice() {
         )
     };
     let ann = start(&at.to_string());
-    ann.prints(&["relay-changed", "--relay"]);
+    ann.prints(&["relay-changed", "expected", "found"]);
     assert!(
         !ann.output().contains("relay-up"),
         "it registered with the impostor"
