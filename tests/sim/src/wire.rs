@@ -326,7 +326,7 @@ impl World {
                 .is_some_and(|lobby| end.shared.contains(&lobby));
             let peer = self.nodes[other].id;
             if in_lobby {
-                self.oracle.confirmed(node, peer, network);
+                self.oracle.confirmed(node, self.now, peer, network);
             }
             self.input(node, Input::Confirmed(session, network));
         }

@@ -1,5 +1,6 @@
 //! The presence in the open room as each node saw it, and the resulting audience of each entry.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use hobnob_core::commit::{Commit, CommitId, NetworkId, Op};
@@ -15,7 +16,7 @@ const LINGER: u64 = 3600 * SECOND;
 const LAZY: u64 = 3 * SECOND;
 
 /// A peer that was in the open room and disconnected without a goodbye.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Left {
     at: u64,
     /// Whether the node must still know the peer. A crash may make it forget.
@@ -23,8 +24,17 @@ pub(crate) struct Left {
     /// Whether the peer was still present at that time. The store then counts from the peer's last
     /// sign of life.
     here: bool,
-    /// The network by which the node reached the peer. `None` for a relay.
-    network: Option<NetworkId>,
+    /// The networks by which the node may have reached the peer. `None` is a relay. It is one
+    /// network, unless a crash may have lost a change of it: the store then has the one before.
+    networks: Reached,
+}
+
+impl Left {
+    /// The node is on these networks now. Returns whether the peer may still count as present.
+    fn stays(&mut self, networks: &BTreeSet<NetworkId>) -> bool {
+        self.networks.retain(|network| is_on(*network, networks));
+        !self.networks.is_empty()
+    }
 }
 
 /// The networks by which a node reaches a peer and by which the peer was confirmed.
@@ -58,9 +68,7 @@ pub(super) struct Audience {
 impl Oracle {
     pub(crate) fn started(&mut self, node: usize, networks: &BTreeSet<NetworkId>) {
         let presence = &mut self.presence[node];
-        presence
-            .left
-            .retain(|_, left| is_on(left.network, networks));
+        presence.left.retain(|_, left| left.stays(networks));
         presence
             .left
             .values_mut()
@@ -70,7 +78,8 @@ impl Oracle {
     }
 
     /// The peers that the store may contain: the current ones, and the saved ones if the store may
-    /// not have been written since the last change.
+    /// not have been written since the last change. A peer that was reached by another network when
+    /// it was saved may be stored with that one.
     fn as_stored(
         &self,
         node: usize,
@@ -84,7 +93,16 @@ impl Oracle {
         if stale.is_some_and(|at| now - at < LAZY || disk_was_full) {
             for (peer, saved) in &presence.saved {
                 let at = if saved.here { now } else { saved.at };
-                left.entry(*peer).or_insert(Left { at, ..*saved });
+                let saved = Left {
+                    at,
+                    ..saved.clone()
+                };
+                match left.entry(*peer) {
+                    Entry::Vacant(vacant) => drop(vacant.insert(saved)),
+                    Entry::Occupied(mut current) => {
+                        current.get_mut().networks.extend(saved.networks)
+                    }
+                }
             }
         }
         left
@@ -132,18 +150,23 @@ impl Oracle {
         networks: &BTreeSet<NetworkId>,
     ) {
         let presence = &mut self.presence[node];
-        presence
-            .left
-            .retain(|_, left| is_on(left.network, networks));
+        presence.left.retain(|_, left| left.stays(networks));
         presence
             .unconfirmed
             .retain(|(_, _, then)| !then.is_disjoint(networks));
         presence.changes.push(now);
     }
 
-    pub(crate) fn confirmed(&mut self, node: usize, peer: PeerId, network: Option<NetworkId>) {
+    pub(crate) fn confirmed(
+        &mut self,
+        node: usize,
+        now: u64,
+        peer: PeerId,
+        network: Option<NetworkId>,
+    ) {
         let presence = &mut self.presence[node];
         presence.left.remove(&peer);
+        presence.changes.push(now);
         let grown: Vec<_> = presence
             .unconfirmed
             .extract_if(.., |(_, of, then)| *of == peer && is_on(network, then))
@@ -196,7 +219,12 @@ impl World {
             self.oracle.in_secret_since[node].get_or_insert(now);
         }
         let presence = &mut self.oracle.presence[node];
-        if before.keys().ne(after.keys()) {
+        let last = |here: &BTreeMap<PeerId, Reached>| -> Vec<_> {
+            let reached = here.iter();
+            let last = reached.map(|(peer, reached)| (*peer, reached.last().copied()));
+            last.collect()
+        };
+        if last(&before) != last(&after) {
             presence.changes.push(now);
         }
         for (peer, reached) in &before {
@@ -210,7 +238,7 @@ impl World {
                     at: now,
                     sure: true,
                     here: false,
-                    network,
+                    networks: vec![network],
                 };
                 presence.left.insert(*peer, left);
             }
@@ -232,7 +260,7 @@ impl World {
                 at: self.now,
                 sure: false,
                 here: true,
-                network,
+                networks: vec![network],
             };
             Some((peer, left))
         }));
