@@ -26,6 +26,7 @@ fn a_relay_forwards_only_ciphertext() {
         let (asked, answered) = (format!("{text} {round}"), format!("{reply} {round}"));
         ann.tells(&bob, &asked);
         bob.shows_once(&asked);
+        bob.befriends(&ann);
         bob.says_in(&room, &answered);
         ann.shows_once(&answered);
     }

@@ -66,7 +66,7 @@ fn the_plain_chat_continues_with_another_node() {
         hobnob_binary(),
         &["--home", &home.path().to_string_lossy(), "--plain"],
     );
-    ann.shows("this chat's node has stopped");
+    ann.shows("the node that this chat used has ended");
     ann.shows("You are");
     node.join().expect("the chat subscribed");
 }
