@@ -2,6 +2,7 @@
 
 use hobnob_protocol::Batch;
 use hobnob_protocol::batch::BATCH_ENTRIES_BYTES_MAX;
+use hobnob_protocol::text::TEXT_BYTES_MAX;
 
 use super::*;
 
@@ -131,20 +132,31 @@ fn large_batches_fit_their_frames_and_the_requested_size() {
     }
 }
 
+/// The size of an early entry with its header and salt.
+fn encoded_len(body: Body) -> usize {
+    Entry::new(1, 1_001, body).encode(&[0; 16]).len()
+}
+
 #[test]
 fn the_largest_possible_batches_can_be_read_back() {
     let mut home = Home::new();
     let mut ann = Author::new(1, lobby());
     home.commit(vec![the_lobby(true)]);
+    let text = |letter: &str, len| Body::Text(letter.repeat(len));
+    // Three of the longest texts, and a fourth that fills the batch to the last byte.
+    let of_longest = encoded_len(text("x", TEXT_BYTES_MAX));
+    let left = BATCH_ENTRIES_BYTES_MAX - 3 * of_longest;
+    let around_text = encoded_len(text("y", left)) - left;
     let batches: Vec<_> = (0..3)
         .map(|_| {
-            let mut bodies: Vec<_> = (0..3).map(|_| Body::Text("x".repeat(16 * 1024))).collect();
-            bodies.push(Body::Text(
-                "y".repeat(BATCH_ENTRIES_BYTES_MAX - 3 * (16 * 1024 + 8) - 8),
-            ));
+            let mut bodies = vec![text("x", TEXT_BYTES_MAX); 3];
+            bodies.push(text("y", left - around_text));
             ann.writes(bodies)
         })
         .collect();
+    for batch in &batches {
+        assert_eq!(batch.batch.entries.len(), BATCH_ENTRIES_BYTES_MAX);
+    }
     home.commit(batches.iter().map(append).collect());
     let hashes = hashes(&ann, &batches);
     for from in 1..=ann.last {
