@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hobnob_protocol::{CheckedBatch, ConversationId, LogName, PeerId, Ranges};
 
-use super::erasing::Arrival;
+use super::arrival::Arrival;
 use super::events::Token;
 use super::log::Log;
 use super::strangers::Charge;

@@ -17,21 +17,6 @@ use crate::commit::{ConversationKind, Op};
 /// Maximum undelivered messages that one answer lists.
 pub const UNDELIVERED_LISTED_MAX: usize = 100;
 
-/// What a commit takes from a batch.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Arrival {
-    /// The new entries.
-    pub(super) pieces: Ranges,
-    /// Of these, the ones that their author has deleted.
-    pub(super) deleted: Ranges,
-    /// Of these, the ones that arrived without their body.
-    pub(super) unsettled: Ranges,
-    /// Of these, the ones for the user.
-    pub(super) shown: Ranges,
-    /// Bodies of entries that were held without them.
-    pub(super) bodies: Ranges,
-}
-
 /// What the deletions in a batch erase.
 #[derive(Debug, Default)]
 pub(super) struct Deletions {
@@ -92,31 +77,6 @@ impl Deletions {
         };
         let author = batch.batch.name.author;
         Some((LogKey { author, log }, seq))
-    }
-}
-
-impl Arrival {
-    /// Sorts the new entries of a batch, of which `deleted` are erased already.
-    pub(super) fn new(batch: &CheckedBatch, pieces: Ranges, deleted: Ranges) -> Self {
-        let mut arrival = Self {
-            pieces,
-            deleted,
-            ..Self::default()
-        };
-        // Nearly always, all entries are for the user.
-        arrival.shown = arrival.pieces.minus(&arrival.deleted);
-        for (seq, entry) in (batch.first()..).zip(&batch.entries) {
-            if !arrival.shown.contains(seq) {
-                continue;
-            }
-            if entry.entry.body.is_erased() {
-                arrival.shown.remove(seq, seq);
-                arrival.unsettled.insert(seq, seq);
-            } else if matches!(entry.entry.body, Body::Delete { .. }) {
-                arrival.shown.remove(seq, seq);
-            }
-        }
-        arrival
     }
 }
 

@@ -33,6 +33,7 @@
 mod admission;
 mod append;
 mod appends;
+mod arrival;
 mod audiences;
 mod block;
 mod bodies;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use hobnob_protocol::{Batch, CheckedBatch, ConversationId, Frame, LogName, Ranges, Seq};
 
+use super::arrival::Arrival;
 use super::budget::Budget;
 use super::commits::AfterCommit;
-use super::erasing::Arrival;
 use super::events::Output;
 use super::log_key::LogKey;
 use super::refusal::{LAMPORT_MAX, Refusal};
