@@ -173,7 +173,7 @@ impl World {
             let theirs = self.held(b, lobby);
             for (name, held) in self.held(a, lobby) {
                 let lacks = held.minus(theirs.get(&name).unwrap_or(&Ranges::new()));
-                let mut lacks = lacks.iter().flat_map(|(first, last)| first..=last);
+                let lacks = lacks.iter().flat_map(|(first, last)| first..=last);
                 let log = &self.nodes[a].disk.durable.logs[&name];
                 // An entry can't be sent to a peer if its signature also covers entries that are
                 // not for the peer.
@@ -181,6 +181,9 @@ impl World {
                     log.signed_after(*seq)
                         .all(|seq| self.oracle.is_for(a, &name, seq, self.nodes[b].id))
                 };
+                // A node offers no entry whose body has not arrived: it has nothing to show.
+                let holder = &self.nodes[a].disk.durable;
+                let mut lacks = lacks.filter(|seq| holder.is_settled(&name, *seq));
                 if let Some(seq) = lacks.find(sendable) {
                     return Some(format!(
                         "n{b} lacks {name:?} {seq}, which n{a} has for it in the lobby"
