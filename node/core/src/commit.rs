@@ -259,7 +259,8 @@ pub struct LogRecord {
     /// The last entry held and its hash.
     pub head: (Seq, EntryHash),
     /// The hashes at the other edges of the entries held: at the last entry of each range, and
-    /// before its first one.
+    /// before its first one. Where the store knows them, also the hashes of the entries in
+    /// `unsettled`.
     pub edges: Vec<(Seq, EntryHash)>,
     /// Of the entries held, those whose body is erased, and was here or was deleted by its author.
     pub erased: Ranges,

@@ -110,14 +110,14 @@ impl StoredLog {
 
     fn edges(&self) -> Vec<(Seq, EntryHash)> {
         let held = self.held();
-        held.iter()
-            .flat_map(|(first, last)| {
-                [
-                    (first - 1, self.entries[&first].prev),
-                    (last, self.entries[&last].hash),
-                ]
-            })
-            .collect()
+        let edges = held.iter().flat_map(|(first, last)| {
+            [
+                (first - 1, self.entries[&first].prev),
+                (last, self.entries[&last].hash),
+            ]
+        });
+        let unsettled = self.missing().map(|seq| (seq, self.entries[&seq].hash));
+        edges.chain(unsettled).collect()
     }
 
     /// The entries whose body has not arrived.

@@ -28,6 +28,9 @@ pub(super) struct Log {
     unsettled: Ranges,
     /// Of the unsettled entries: those whose body is on its way to the disk.
     filling: Ranges,
+    /// The hashes of the unsettled entries. A body is accepted only for the entry with this hash: its
+    /// author may have signed another entry with the same number.
+    unsettled_hashes: BTreeMap<Seq, EntryHash>,
     /// The chain's hash at the edges of what is durable or accepted, where it is known.
     marks: BTreeMap<Seq, EntryHash>,
 }
@@ -44,6 +47,7 @@ impl Log {
             erased: Ranges::new(),
             unsettled: Ranges::new(),
             filling: Ranges::new(),
+            unsettled_hashes: BTreeMap::new(),
             marks: BTreeMap::from([(0, name.genesis())]),
         }
     }
@@ -59,6 +63,10 @@ impl Log {
         log.erased = record.erased;
         log.unsettled = record.unsettled;
         log.runs = record.runs;
+        let of_unsettled = record.edges.iter().copied();
+        log.unsettled_hashes = of_unsettled
+            .filter(|(seq, _)| log.unsettled.contains(*seq))
+            .collect();
         log.marks.extend(record.edges);
         log.marks.insert(record.head.0, record.head.1);
         log.keep_edge_marks();
@@ -118,14 +126,30 @@ impl Log {
     pub(super) fn bodies_are_durable(&mut self, seqs: &Ranges) -> Ranges {
         let filled = seqs.intersect(&self.unsettled);
         self.filling = self.filling.minus(seqs);
-        self.unsettled = self.unsettled.minus(seqs);
+        self.settle(&filled);
         filled
     }
 
-    /// Entries on disk have no body: `deleted` by their author, or `unsettled`.
-    pub(super) fn arrived_without_body(&mut self, deleted: &Ranges, unsettled: &Ranges) {
+    /// Entries of this batch are on disk without a body: `deleted` by their author, or `unsettled`.
+    pub(super) fn arrived_without_body(
+        &mut self,
+        batch: &CheckedBatch,
+        deleted: &Ranges,
+        unsettled: &Ranges,
+    ) {
         self.erased.insert_all(deleted);
         self.unsettled.insert_all(unsettled);
+        for seq in unsettled.iter().flat_map(|(first, last)| first..=last) {
+            let hash = batch.hash_at(seq).expect("the entry is in the batch");
+            self.unsettled_hashes.insert(seq, hash);
+        }
+    }
+
+    fn settle(&mut self, seqs: &Ranges) {
+        self.unsettled = self.unsettled.minus(seqs);
+        for seq in seqs.iter().flat_map(|(first, last)| first..=last) {
+            self.unsettled_hashes.remove(&seq);
+        }
     }
 
     /// Bodies are erased on disk. If the author has deleted them, that settles those that were
@@ -136,7 +160,7 @@ impl Log {
         if by_author {
             let settled = seqs.intersect(&self.unsettled);
             self.erased.insert_all(&settled);
-            self.unsettled = self.unsettled.minus(&settled);
+            self.settle(&settled);
         }
         had_body
     }
@@ -160,9 +184,10 @@ impl Log {
 
     /// Whether the batch belongs to another chain than the one held.
     pub(super) fn conflicts(&self, batch: &CheckedBatch) -> bool {
-        let edges = self.marks.range(batch.first() - 1..=batch.last());
+        let span = batch.first() - 1..=batch.last();
+        let edges = self.marks.range(span.clone());
         edges
-            .into_iter()
+            .chain(self.unsettled_hashes.range(span))
             .any(|(&seq, hash)| batch.hash_at(seq) != Some(*hash))
     }
 
@@ -212,6 +237,7 @@ impl Log {
         self.accepted.remove(1, seq - 1);
         self.erased.remove(1, seq - 1);
         self.unsettled.remove(1, seq - 1);
+        self.unsettled_hashes = self.unsettled_hashes.split_off(&seq);
         self.runs.retain(|run| run.last >= seq);
         if let Some(run) = self.runs.first_mut() {
             run.first = run.first.max(seq);
@@ -344,7 +370,7 @@ mod tests {
 
     #[test]
     fn a_loaded_log_knows_its_chain() {
-        let (log, _, two) = five();
+        let (log, one, two) = five();
         let record = LogRecord {
             name: name(),
             ordinal: 4,
@@ -352,7 +378,11 @@ mod tests {
             bytes: 0,
             runs: log.runs().to_vec(),
             head: (5, two.head()),
-            edges: vec![(0, name().genesis()), (5, two.head())],
+            edges: vec![
+                (0, name().genesis()),
+                (4, two.hash_at(4).unwrap()),
+                (5, two.head()),
+            ],
             erased: Ranges::span(1, 2),
             unsettled: Ranges::span(4, 4),
         };
@@ -360,15 +390,17 @@ mod tests {
         assert_eq!((loaded.ordinal, loaded.head()), (4, (5, two.head())));
         assert!(!loaded.conflicts(&batch(6, two.head(), &["f"])));
         assert!(loaded.conflicts(&batch(6, name().genesis(), &["f"])));
+        assert!(!loaded.conflicts(&batch(4, one.head(), &["d"])));
+        assert!(loaded.conflicts(&batch(4, one.head(), &["other"])));
     }
 
     #[test]
     fn a_missing_body_is_settled_when_it_arrives_or_is_deleted() {
-        let (mut log, ..) = five();
-        log.arrived_without_body(&Ranges::new(), &Ranges::span(2, 4));
-        assert_eq!(log.settled().len(), 2);
+        let (mut log, one, _) = five();
+        log.arrived_without_body(&one, &Ranges::new(), &Ranges::span(2, 3));
+        assert_eq!(log.settled().len(), 3);
         log.accept_bodies(&Ranges::span(2, 2));
-        assert_eq!(log.lacks_body(), Ranges::span(3, 4));
+        assert_eq!(log.lacks_body(), Ranges::span(3, 3));
         assert_eq!(
             log.bodies_are_durable(&Ranges::span(1, 2)),
             Ranges::span(2, 2)
@@ -378,8 +410,22 @@ mod tests {
             "once"
         );
         assert!(log.erase(&Ranges::span(3, 3), true).is_empty());
-        assert_eq!(log.lacks_body(), Ranges::span(4, 4));
+        assert!(log.lacks_body().is_empty());
         assert_eq!(log.erased(), &Ranges::span(3, 3));
+    }
+
+    #[test]
+    fn a_missing_body_of_another_chain_conflicts() {
+        let (mut log, one, _) = five();
+        let other = batch(1, name().genesis(), &["a", "other"]);
+        let in_the_middle = Ranges::span(2, 2);
+        // Neither end of the other batch is an edge of the log.
+        assert!(!log.conflicts(&other));
+        log.arrived_without_body(&one, &Ranges::new(), &in_the_middle);
+        assert!(log.conflicts(&other));
+        assert!(!log.conflicts(&one));
+        log.bodies_are_durable(&in_the_middle);
+        assert!(log.unsettled_hashes.is_empty());
     }
 
     #[test]

@@ -295,7 +295,7 @@ impl Replica {
         for (first, last) in pieces.iter() {
             self.now_durable(name, first, last, audience);
         }
-        let filled = self.bodies_arrived(name, arrival);
+        let filled = self.bodies_arrived(&batch, arrival);
         if !own {
             let mut shown = arrival.shown.clone();
             shown.insert_all(&filled);
@@ -350,7 +350,8 @@ impl Replica {
     }
 
     /// Notes which entries of a batch have a body on disk now. Returns those whose body was missing.
-    fn bodies_arrived(&mut self, name: LogName, arrival: &Arrival) -> Ranges {
+    fn bodies_arrived(&mut self, batch: &CheckedBatch, arrival: &Arrival) -> Ranges {
+        let name = batch.batch.name;
         let key = LogKey::of(&name);
         let conversation = self.conversations.at_mut(name.conversation);
         conversation.awaited.arrived(&key, &arrival.deleted);
@@ -360,6 +361,7 @@ impl Replica {
         };
         let held = log.durable().clone();
         log.arrived_without_body(
+            batch,
             &arrival.deleted.intersect(&held),
             &arrival.unsettled.intersect(&held),
         );
