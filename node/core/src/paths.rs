@@ -29,7 +29,7 @@ pub const BACK_OFF_MIN: Duration = Duration::from_secs(1);
 /// The longest wait before a peer is dialed again. The actual wait is random (full jitter).
 pub const BACK_OFF_MAX: Duration = Duration::from_secs(60);
 
-/// The longest wait before a peer is dialed again after [`LONG_AWAY`] failures in a row, unless the
+/// The longest wait before a peer is dialed again after `LONG_AWAY` failures in a row, unless the
 /// user named its address.
 pub const BACK_OFF_LONG: Duration = Duration::from_secs(15 * 60);
 
