@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::PeerId;
+use crate::short_hex::short_hex;
 
 /// Longest name of a room, in bytes.
 pub const ROOM_NAME_MAX: usize = 32;
@@ -40,11 +41,7 @@ impl ConversationId {
 
 impl fmt::Debug for ConversationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:02x}{:02x}{:02x}{:02x}",
-            self.0[0], self.0[1], self.0[2], self.0[3]
-        )
+        short_hex(&self.0, f)
     }
 }
 

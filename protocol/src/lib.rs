@@ -25,6 +25,7 @@ pub mod relay;
 pub mod room_key;
 pub mod room_ticket;
 pub mod safety_number;
+mod short_hex;
 pub mod target;
 pub mod text;
 mod words;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::conversation::ConversationId;
 use crate::identity::PeerId;
+use crate::short_hex::short_hex;
 
 /// The place of an entry in its log: 1, 2, 3 and so on, without gaps.
 pub type Seq = u64;
@@ -95,11 +96,7 @@ impl EntryHash {
 
 impl fmt::Debug for EntryHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:02x}{:02x}{:02x}{:02x}",
-            self.0[0], self.0[1], self.0[2], self.0[3]
-        )
+        short_hex(&self.0, f)
     }
 }
 
@@ -121,8 +118,7 @@ impl BodyHash {
 
 impl fmt::Debug for BodyHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, ..] = self.0;
-        write!(f, "{a:02x}{b:02x}{c:02x}{d:02x}")
+        short_hex(&self.0, f)
     }
 }
 

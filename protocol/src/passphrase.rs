@@ -62,7 +62,7 @@ impl RoomKey {
     }
 }
 
-/// What people choose first. A word of this list counts as one character.
+/// Passphrases that people choose first. A word of this list counts as one character.
 const COMMON: [&str; 48] = [
     "password",
     "passwort",

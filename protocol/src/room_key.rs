@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::conversation::{ConversationId, RoomName};
 use crate::identity::PeerId;
+use crate::short_hex::short_hex;
 use crate::words::words_of;
 
 /// Words in the fingerprint of a room's key. Together they are 55 bits.
@@ -50,7 +51,7 @@ impl RoomKind {
     }
 }
 
-/// What is derived from a room's key.
+/// The values that are derived from a room's key.
 #[derive(Debug, Clone, Copy)]
 enum Purpose {
     Id,
@@ -206,11 +207,7 @@ impl RoomTag {
 
 impl fmt::Debug for RoomTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:02x}{:02x}{:02x}{:02x}",
-            self.0[0], self.0[1], self.0[2], self.0[3]
-        )
+        short_hex(&self.0, f)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::conversation::{NotARoomName, RoomName};
 use crate::identity::base32;
 use crate::room_key::{RoomKey, RoomKind};
 
-/// What every room ticket begins with.
+/// The start of every room ticket.
 pub const ROOM_TICKET_PREFIX: &str = "hobnob-room:";
 
 /// Longest room ticket, in bytes.

@@ -12,10 +12,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use hobnob_limits::Pace;
 use hobnob_protocol::datagram::{AddressCheck, CheckToken};
 use hobnob_protocol::{PORT_NODE, PeerId};
 
-use super::send_budget::{Rate, SendBudget};
+use super::send_budget::SendBudget;
 use super::{Now, Rng};
 
 /// Maximum addresses under check. One more replaces the address that is least likely to answer.
@@ -25,22 +26,13 @@ pub const CHECKED_MAX: usize = 4_096;
 pub const CLAIMS_PER_ADDR_MAX: usize = 32;
 
 /// Checks in all.
-pub const CHECKS: Rate = Rate {
-    per_second: 64,
-    burst: 256,
-};
+pub const CHECKS: Pace = Pace::per_second(64, 256);
 
 /// Checks of one host, whatever the port.
-pub const CHECKS_PER_HOST: Rate = Rate {
-    per_second: 2,
-    burst: 32,
-};
+pub const CHECKS_PER_HOST: Pace = Pace::per_second(2, 32);
 
 /// Checks of one network: an IPv4 /24 or an IPv6 /56.
-pub const CHECKS_PER_NETWORK: Rate = Rate {
-    per_second: 32,
-    burst: 128,
-};
+pub const CHECKS_PER_NETWORK: Pace = Pace::per_second(32, 128);
 
 /// Unanswered checks after which a peer's claim about an address is dropped.
 pub const CHECKS_OF_PEERS_CLAIM: usize = 3;
@@ -57,7 +49,7 @@ const WAITS_MS: [u64; CHECKS_OF_RECORDS_CLAIM] = [
 /// While checks wait for the budget, how often to look whether it allows one.
 const BUDGET_EVERY: Duration = Duration::from_millis(50);
 
-/// Who claims that a peer is at an address.
+/// The origin of a claim that a peer is at an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// A peer, in a session.
@@ -317,6 +309,7 @@ impl AddressChecks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::send_budget::earned_in;
 
     const SECRET: [u8; 32] = [7; 32];
 
@@ -448,8 +441,9 @@ mod tests {
             sent += checks.claim(peer(n.into()), addr(1, n + 1), Source::Record);
         }
         sent += checks.run(Duration::from_secs(180)).len();
-        let most = CHECKS_PER_HOST.burst + 180 * CHECKS_PER_HOST.per_second;
-        assert!(sent <= most as usize, "{sent}");
+        let earned = earned_in(CHECKS_PER_HOST, Duration::from_secs(180));
+        let most = CHECKS_PER_HOST.burst as usize + earned;
+        assert!(sent <= most, "{sent}");
     }
 
     #[test]
@@ -461,8 +455,9 @@ mod tests {
             sent += checks.claim(peer(n.into()), at, Source::Record);
         }
         sent += checks.run(Duration::from_secs(10)).len();
-        let most = CHECKS_PER_NETWORK.burst + 10 * CHECKS_PER_NETWORK.per_second;
-        assert!(sent <= most as usize, "{sent}");
+        let earned = earned_in(CHECKS_PER_NETWORK, Duration::from_secs(10));
+        let most = CHECKS_PER_NETWORK.burst as usize + earned;
+        assert!(sent <= most, "{sent}");
     }
 
     #[test]
@@ -494,7 +489,8 @@ mod tests {
         assert_eq!(sent, CHECKS.burst as usize);
         assert_eq!(checks.checks.len(), CHECKED_MAX);
         let later = checks.run(Duration::from_secs(60)).len();
-        assert!(later <= 61 * CHECKS.per_second as usize, "{later}");
+        let most = earned_in(CHECKS, Duration::from_secs(61));
+        assert!(later <= most, "{later}");
         let queued = checks.checks.ready.len() + checks.checks.timers.len();
         assert_eq!(queued, checks.checks.len());
     }

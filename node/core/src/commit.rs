@@ -251,7 +251,7 @@ pub struct LogRecord {
     pub ordinal: u64,
     /// The peer that brought the first entry, as [`Op::Brought`] says.
     pub brought_by: Option<PeerId>,
-    /// What the entries cost, as [`ENTRY_COST`](crate::replica::ENTRY_COST) says. Counted in open
+    /// The cost of the entries, as [`ENTRY_COST`](crate::replica::ENTRY_COST) says. Counted in open
     /// rooms only.
     pub bytes: u64,
     /// The entries held, sorted by `first`.

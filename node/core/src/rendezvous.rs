@@ -13,10 +13,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use hobnob_limits::Pace;
 use hobnob_protocol::PeerId;
 use hobnob_protocol::datagram::Probe;
 
-use super::send_budget::{Rate, SendBudget};
+use super::send_budget::SendBudget;
 use super::{Now, SessionId};
 
 /// Maximum candidate addresses of one peer, including source addresses of its probes. Further ones
@@ -24,22 +25,13 @@ use super::{Now, SessionId};
 pub const CANDIDATES_MAX: usize = 24;
 
 /// Probes to candidates, in all. Beyond, they are left out.
-pub const PROBES: Rate = Rate {
-    per_second: 1_000,
-    burst: 4_000,
-};
+pub const PROBES: Pace = Pace::per_second(1_000, 4_000);
 
 /// Probes to one host, whatever the session and port: peers cannot aim many sessions at one host.
-pub const PROBES_PER_HOST: Rate = Rate {
-    per_second: 100,
-    burst: 1_000,
-};
+pub const PROBES_PER_HOST: Pace = Pace::per_second(100, 1_000);
 
 /// Probes to one network: an IPv4 /24 or an IPv6 /56.
-pub const PROBES_PER_NETWORK: Rate = Rate {
-    per_second: 200,
-    burst: 2_000,
-};
+pub const PROBES_PER_NETWORK: Pace = Pace::per_second(200, 2_000);
 
 /// The interval between two probes of one session.
 const PROBE_INTERVAL: Duration = Duration::from_millis(25);
@@ -296,6 +288,7 @@ impl Attempt {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::send_budget::earned_in;
     use hobnob_protocol::SecretKey;
 
     const SESSION: SessionId = SessionId(1);
@@ -416,9 +409,8 @@ mod tests {
                 .filter(|output| matches!(output, Output::Probe(..)))
                 .count();
         }
-        let seconds = u32::try_from(PROBE_FOR.as_secs()).expect("a few");
-        let most = PROBES_PER_HOST.burst + seconds * PROBES_PER_HOST.per_second;
-        assert!(probes <= most as usize, "{probes}");
+        let most = PROBES_PER_HOST.burst as usize + earned_in(PROBES_PER_HOST, PROBE_FOR);
+        assert!(probes <= most, "{probes}");
     }
 
     #[test]

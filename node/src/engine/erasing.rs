@@ -17,7 +17,7 @@ const KEEP_SETTING: &str = "keep ";
 /// The answer to a request to erase.
 pub(crate) type EraseReply = oneshot::Sender<Result<(), EraseError>>;
 
-/// What is being erased, and how long each conversation is kept.
+/// The requests to erase that are under way, and how long each conversation is kept.
 #[derive(Debug, Default)]
 pub(crate) struct Erasing {
     /// Requests on their way to the disk. Nobody waits for the retention.

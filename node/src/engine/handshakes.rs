@@ -94,11 +94,13 @@ impl<C> Greetings<C> {
     /// Adds a connection. Returns a value that lives as long as the greeting, and the connection that
     /// has to make room, if there is one: the oldest of the most crowded source, or of the same one.
     fn add(&mut self, source: SourceNetwork, connection: C) -> (Arc<()>, Option<C>) {
-        let (places, is_over) = (&mut self.places, |greeting: &Greeting<C>| {
-            greeting.under_way.strong_count() == 0
+        self.under_way.retain(|number, greeting| {
+            let is_over = greeting.under_way.strong_count() == 0;
+            if is_over {
+                self.places.leave(*number);
+            }
+            !is_over
         });
-        self.under_way
-            .retain(|number, greeting| !(is_over(greeting) && places.leave(*number)));
         let replaced = match self.places.entrance(source, false) {
             Entrance::Free => None,
             Entrance::Replaces(other) => Some(other),

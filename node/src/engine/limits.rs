@@ -1,5 +1,5 @@
-//! Limits on what one session may cost the user, the log and the network: profiles that it sends, refusals
-//! that it causes, dial-backs that it requests.
+//! Limits on what one session may cost the user, the log and the network: profiles that it sends,
+//! refusals that it causes, dial-backs that it requests.
 
 use std::collections::HashSet;
 use std::mem::{Discriminant, discriminant};

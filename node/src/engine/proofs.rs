@@ -90,8 +90,8 @@ impl RoomProofs {
 pub(super) struct KnownMembers(BTreeSet<(ConversationId, PeerId)>);
 
 impl KnownMembers {
-    /// The peer has proved these rooms, none of which is open. Beyond [`KNOWN_MEMBERS_MAX`] another member is forgotten,
-    /// which must then prove its room first.
+    /// The peer has proved these rooms, none of which is open. Beyond [`KNOWN_MEMBERS_MAX`] another
+    /// member is forgotten, which must then prove its room first.
     pub(super) fn add(&mut self, peer: PeerId, rooms: &[ConversationId]) {
         for room in rooms {
             self.0.insert((*room, peer));

@@ -137,7 +137,7 @@ pub(super) struct DirectPath {
     looks: bool,
 }
 
-/// What follows when an end agrees, or no longer does.
+/// The consequence when an end agrees, or no longer does.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum DirectChange {
     Begin,
@@ -165,7 +165,7 @@ impl DirectPath {
         self.looks
     }
 
-    /// What changes now.
+    /// The change that is due now.
     pub(super) fn change(&mut self) -> DirectChange {
         let looks = self.ours && self.theirs;
         match (std::mem::replace(&mut self.looks, looks), looks) {

@@ -402,7 +402,7 @@ impl Links {
     }
 }
 
-/// What each record announces, to report which addresses it does not announce any more.
+/// The addresses of each record, to report those that it does not announce any more.
 #[derive(Debug, Default)]
 struct Records {
     by_name: BTreeMap<String, Found>,

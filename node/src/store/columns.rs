@@ -50,7 +50,7 @@ impl EntryId {
     }
 }
 
-/// What the store holds of an entry's body: the column `state`.
+/// The state of an entry's body in the store: the column `state`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BodyState {
     /// The body, for the user to see.

@@ -2,20 +2,7 @@
 
 use std::time::Duration;
 
-/// How often something may happen: `burst` times at once, then once every `every`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
-    /// Time until one more is allowed.
-    pub every: Duration,
-    /// How many may happen at once after a long pause; at least 1.
-    pub burst: u32,
-}
-
-impl Pace {
-    const fn new(burst: u32, every: Duration) -> Self {
-        Self { every, burst }
-    }
-}
+use hobnob_limits::{Bucket, Pace};
 
 /// The relay's limits. Exceeding one affects only the peer that did it, and the reason that the
 /// peer receives names the limit.
@@ -78,26 +65,6 @@ impl Default for Limits {
     }
 }
 
-/// One peer's use of one [`Pace`]. This is the generic cell rate algorithm (ITU-T I.371), which
-/// needs one number.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Bucket {
-    /// When the bucket is full again.
-    full_at: Duration,
-}
-
-impl Bucket {
-    /// Takes one, or returns false if there is none.
-    pub(super) fn take(&mut self, now: Duration, pace: Pace) -> bool {
-        let full_at = self.full_at.max(now) + pace.every;
-        let allowed = full_at <= now + pace.every * pace.burst.max(1);
-        if allowed {
-            self.full_at = full_at;
-        }
-        allowed
-    }
-}
-
 /// An action of a registered peer with a limited pace. Exceeding the pace ends the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitedAction {
@@ -150,20 +117,4 @@ pub(super) struct Allowance {
     opens: Bucket,
     moves: Bucket,
     pub(super) dial_backs: Bucket,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bucket_gives_its_burst_and_then_one_at_a_time() {
-        let pace = Pace::new(3, Duration::from_secs(2));
-        let mut bucket = Bucket::default();
-        let taken: Vec<_> = [10, 10, 10, 10, 11, 12, 12, 20, 20, 20, 20]
-            .into_iter()
-            .filter(|second| bucket.take(Duration::from_secs(*second), pace))
-            .collect();
-        assert_eq!(taken, [10, 10, 10, 12, 20, 20, 20]);
-    }
 }

@@ -31,7 +31,8 @@ mod roster;
 mod tests;
 
 pub use channels::CHANNEL_IDLE;
-pub use limits::{LimitedAction, Limits, Pace};
+pub use hobnob_limits::Pace;
+pub use limits::{LimitedAction, Limits};
 pub use liveness::{Counts, Row, State};
 pub use reasons::EndReason;
 pub use registry::{GONE_KEPT, GONE_MAX, HEARTBEAT_EVERY, HEARTBEAT_GRACE, MISSES_MAX};

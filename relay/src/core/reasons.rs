@@ -1,9 +1,10 @@
 //! Why the relay ends a connection, as a type. The sentences for users are in `server/wording.rs`.
 
+use hobnob_limits::Pace;
 use hobnob_protocol::PeerId;
 use hobnob_protocol::relay::close;
 
-use super::limits::{LimitedAction, Pace};
+use super::limits::LimitedAction;
 
 /// Why the relay ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

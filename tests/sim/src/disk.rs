@@ -30,7 +30,7 @@ pub(super) struct Stored {
     pub(super) body: Stand,
 }
 
-/// What is on disk of the body of an entry.
+/// The state of an entry's body on disk.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stand {
     /// The body.
@@ -163,7 +163,7 @@ pub(super) struct Durable {
     lingerers: BTreeMap<ConversationId, Vec<Lingerer>>,
     pub(super) acked: BTreeMap<(LogName, PeerId), Ranges>,
     alive: Option<Alive>,
-    /// What strangers have stored.
+    /// The requests of strangers.
     requests: BTreeMap<PeerId, RequestRecord>,
     next_ordinal: u64,
     awaited_deleted: BTreeSet<(LogName, Seq)>,
@@ -182,7 +182,7 @@ impl Durable {
             .is_some_and(|body| body != Stand::Missing)
     }
 
-    /// What is on disk of the body of an entry.
+    /// The state of an entry's body on disk.
     pub(super) fn body(&self, name: &LogName, seq: Seq) -> Option<Stand> {
         let entry = self.logs.get(name)?.entries.get(&seq)?;
         Some(entry.body)

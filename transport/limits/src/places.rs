@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What happens to a newcomer.
+/// The fate of a newcomer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entrance<T> {
     /// A place was free. The newcomer has it.
@@ -64,7 +64,7 @@ impl<N: Ord + Copy, T: Ord + Copy> Places<N, T> {
         self.by_network.get(&network).map_or(0, BTreeSet::len)
     }
 
-    /// What would happen to a newcomer.
+    /// The fate that a newcomer would have.
     pub fn entrance(&self, network: N, protected: bool) -> Entrance<T> {
         if self.holders.len() < self.max {
             return Entrance::Free;

@@ -1,4 +1,4 @@
-//! Who waits for a place, with turns that alternate between networks.
+//! The newcomers that wait for a place, with turns that alternate between networks.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -11,7 +11,7 @@ use hobnob_control::wire::{
 
 use super::values::{self, ConversationArg};
 
-/// What to erase, or how long to keep it.
+/// A request to erase something, or to keep it for some time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Erase {
     /// `here`: an own message on this node only.
@@ -66,7 +66,7 @@ impl Erase {
         }
     }
 
-    /// What was done.
+    /// The sentence for a request that was carried out.
     pub(crate) fn done(&self) -> &'static str {
         match self {
             Erase::Delete { here: true, .. } => "deleted here",

@@ -1,4 +1,4 @@
-//! What commands and chats show about the keys of rooms.
+//! The lines about the keys of rooms, for commands and chats.
 
 use hobnob::RoomInfo;
 use hobnob_control::wire::SharedRoom;

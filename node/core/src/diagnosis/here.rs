@@ -197,7 +197,7 @@ fn disk(evidence: &Evidence) -> MachineFinding {
     }
 }
 
-/// What strangers have stored. There is no finding without any.
+/// The messages that strangers have stored. There is no finding without any.
 fn requests(evidence: &Evidence) -> Option<MachineFinding> {
     let (strangers, bytes) = (evidence.strangers, evidence.strangers_bytes);
     // One network fills at most an eighth, so this much needs many networks.

@@ -1,5 +1,7 @@
 //! Whether a full open room takes a batch, and which logs it drops for it.
 
+use std::collections::BTreeMap;
+
 use hobnob_protocol::{CheckedBatch, PeerId, Ranges};
 
 use super::conversation::Conversation;
@@ -23,6 +25,9 @@ impl Replica {
         let name = batch.batch.name;
         let (key, by) = (LogKey::of(&name), self.sessions.at(session).peer);
         let conversation = self.conversations.at(name.conversation);
+        if !conversation.is_open_room() {
+            return Ok(());
+        }
         if conversation.budget.is_leaving(&key) {
             return Err(Refusal::RoomFull);
         }
@@ -47,15 +52,20 @@ impl Replica {
     ) -> Result<Vec<LogKey>, Refusal> {
         let name = batch.batch.name;
         let (key, by) = (LogKey::of(&name), self.sessions.at(session).peer);
-        let cost = cost(batch, missing);
         let conversation = self.conversations.at(name.conversation);
-        if key.author == self.identity.id || conversation.has_room(&key, cost) {
+        if !conversation.is_open_room() || key.author == self.identity.id {
             return Ok(Vec::new());
         }
+        let cost = cost(batch, missing);
+        if conversation.has_room(&key, cost) {
+            return Ok(Vec::new());
+        }
+        let sharing = self.sessions.sharing(name.conversation);
+        let by_peer: BTreeMap<_, _> = sharing
+            .map(|(_, session)| (session.peer, &session.syncs[&name.conversation]))
+            .collect();
         let mut held = conversation.charged(self.identity.id, |by, key| {
-            let mut of_peer = self.sessions.sharing(name.conversation);
-            let of_peer = of_peer.find(|(_, session)| session.peer == by);
-            let sync = of_peer.map(|(_, session)| &session.syncs[&name.conversation]);
+            let sync = by_peer.get(&by);
             sync.is_some_and(|sync| sync.ready && sync.holdings.of(key).is_empty())
         });
         let arriving = arriving(conversation, &held, key, by, cost);

@@ -1,10 +1,10 @@
-//! What a commit takes from a batch of a peer: the new entries, sorted by what becomes of them.
+//! The new entries that a commit takes from a peer's batch, sorted by their use.
 //!
 //! It decides nothing. `receive` chooses the entries, and `erasing` finds what is deleted.
 
 use hobnob_protocol::{Body, CheckedBatch, Ranges};
 
-/// What a commit takes from a batch.
+/// The entries that a commit takes from a batch.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Arrival {
     /// The new entries.

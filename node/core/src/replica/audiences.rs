@@ -56,7 +56,7 @@ struct Dropped {
     network: Option<NetworkId>,
 }
 
-/// What an audience waits for.
+/// The event that an audience waits for.
 #[derive(Debug)]
 struct Provisional {
     /// The peers that were connected and unconfirmed when the audience formed.

@@ -10,7 +10,7 @@ use super::log_key::LogKey;
 /// logs they are not remembered. Then the peer is asked once for a body that it does not have.
 pub const ERASED_RANGES_MAX: usize = 20_000;
 
-/// What one session has told of the bodies of one conversation.
+/// The announcements of one session about the bodies of one conversation.
 #[derive(Debug, Default)]
 pub(super) struct Bodies {
     /// Entries that the peer holds without their body.
@@ -50,7 +50,7 @@ impl Bodies {
         }
     }
 
-    /// What the peer sent of this log could not be stored: it may be asked again.
+    /// The peer's entries of this log could not be stored: it may be asked again.
     pub(super) fn forget_asked(&mut self, key: &LogKey) {
         self.asked.remove(key);
     }
@@ -105,16 +105,8 @@ impl AwaitedDeletions {
 
 #[cfg(test)]
 mod tests {
-    use hobnob_protocol::{LogId, SecretKey};
-
+    use super::super::testing::log_key as log;
     use super::*;
-
-    fn log(author: u8, log: u64) -> LogKey {
-        LogKey {
-            author: SecretKey::from_seed([author; 32]).id(),
-            log: LogId(log),
-        }
-    }
 
     #[test]
     fn a_peer_is_asked_once_for_bodies_that_it_has() {

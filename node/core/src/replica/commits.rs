@@ -29,7 +29,7 @@ pub(super) enum AfterCommit {
         arrival: Arrival,
         audience: AudienceId,
         received_at_ms: u64,
-        /// What they add to the request of their author, a stranger.
+        /// Their share in the request of their author, a stranger.
         charge: Option<Charge>,
         /// The peer to which a new log is charged.
         brought_by: PeerId,

@@ -1,7 +1,7 @@
 //! Strangers: the limit of what they store here, and what follows when the user accepts one. And
 //! the other side of it: a peer whose user has not accepted us.
 //!
-//! What a stranger may do in rooms is decided elsewhere: this concerns direct messages only.
+//! This concerns direct messages only. Rooms have rules of their own: see `room_budget`.
 
 use hobnob_protocol::{CheckedBatch, ConversationId, Frame, PeerId, Ranges};
 

@@ -521,7 +521,7 @@ mod tests {
         bench
     }
 
-    /// What the store was asked to drop: all entries below these.
+    /// The store was asked to drop all entries below these.
     fn trims(outputs: &[Output]) -> Vec<(LogName, Seq)> {
         let mut trims = Vec::new();
         for op in ops(outputs) {

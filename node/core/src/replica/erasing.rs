@@ -17,7 +17,7 @@ use crate::commit::{ConversationKind, Op};
 /// Maximum undelivered messages that one answer lists.
 pub const UNDELIVERED_LISTED_MAX: usize = 100;
 
-/// What the deletions in a batch erase.
+/// The entries that the deletions in a batch erase.
 #[derive(Debug, Default)]
 pub(super) struct Deletions {
     /// New entries of the same batch.
@@ -35,19 +35,17 @@ impl Deletions {
         let mut found = Self::default();
         let awaited = conversation.awaited.of(&LogKey::of(&name));
         found.in_batch = awaited.intersect(pieces);
+        let mut deletions = Ranges::new();
         for (seq, entry) in (batch.first()..).zip(&batch.entries) {
             if let Body::Delete { log, seq: target } = entry.entry.body
                 && pieces.contains(seq)
             {
+                deletions.insert(seq, seq);
                 found.add(conversation, LogName { log, ..name }, target, name, pieces);
             }
         }
         // A deletion is not erased, whatever its author says.
-        for (seq, entry) in (batch.first()..).zip(&batch.entries) {
-            if matches!(entry.entry.body, Body::Delete { .. }) {
-                found.in_batch.remove(seq, seq);
-            }
-        }
+        found.in_batch = found.in_batch.minus(&deletions);
         found
     }
 
@@ -102,16 +100,7 @@ impl Replica {
             }
         }
         for (name, seqs) in held {
-            ops.push(Op::Erase {
-                name,
-                seqs: seqs.clone(),
-                by_author: true,
-            });
-            steps.push(AfterCommit::Erased {
-                name,
-                seqs,
-                by_author: true,
-            });
+            erase_in(ops, steps, name, seqs, true);
         }
         if in_batch.is_empty() {
             (batch, in_batch)
@@ -208,18 +197,8 @@ impl Replica {
 
     fn commit_erasing(&mut self, token: Token, seqs: BTreeMap<LogName, Ranges>) {
         let (mut ops, mut steps) = (Vec::new(), Vec::new());
-        for (name, seqs) in seqs {
-            let by_author = false;
-            ops.push(Op::Erase {
-                name,
-                seqs: seqs.clone(),
-                by_author,
-            });
-            steps.push(AfterCommit::Erased {
-                name,
-                seqs,
-                by_author,
-            });
+        for (name, seqs) in seqs.into_iter().filter(|(_, seqs)| !seqs.is_empty()) {
+            erase_in(&mut ops, &mut steps, name, seqs, false);
         }
         steps.push(AfterCommit::Stored(token));
         self.commit(ops, steps);
@@ -265,6 +244,26 @@ impl Replica {
             }
         }
     }
+}
+
+/// Adds to a commit that the bodies of these entries are erased.
+fn erase_in(
+    ops: &mut Vec<Op>,
+    steps: &mut Vec<AfterCommit>,
+    name: LogName,
+    seqs: Ranges,
+    by_author: bool,
+) {
+    ops.push(Op::Erase {
+        name,
+        seqs: seqs.clone(),
+        by_author,
+    });
+    steps.push(AfterCommit::Erased {
+        name,
+        seqs,
+        by_author,
+    });
 }
 
 #[cfg(test)]

@@ -23,11 +23,11 @@ pub struct Token(pub u64);
 pub struct EraseWhat {
     /// The entries. `None` means all of the conversation.
     pub only: Option<BTreeMap<LogName, Ranges>>,
-    /// What happens to our own entries that somebody whom they are for has not confirmed.
+    /// The treatment of our own entries that an intended recipient has not confirmed.
     pub undelivered: Undelivered,
 }
 
-/// What happens to undelivered messages when others are erased.
+/// The treatment of undelivered messages when others are erased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Undelivered {
     /// They are erased, too. Their recipients get them without their bodies.

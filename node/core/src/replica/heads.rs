@@ -163,9 +163,8 @@ impl Replica {
     ) -> (Vec<AuthorHeads>, Option<PageEnd>) {
         let conversation = self.conversations.at(shared);
         let (mut heads, mut end, mut room) = (Vec::new(), after, FRAME_MAX / 2);
-        let mut next = after.map_or(Some(PeerId::from_bytes([0; 32])), |(author, _)| {
-            Some(author)
-        });
+        let first = PeerId::from_bytes([0; 32]);
+        let mut next = Some(after.map_or(first, |(author, _)| author));
         while let Some(author) = next {
             let mut logs: Vec<_> = conversation.logs_of(author).collect();
             logs.sort_by_key(|(_, log)| log.ordinal);
@@ -813,7 +812,7 @@ mod many_logs {
         }
     }
 
-    /// What an output of one member causes: the frame arrives, and it was written.
+    /// The inputs that an output of one member causes: the frame arrives, and it was written.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "the bench has answered all other outputs"

@@ -26,7 +26,7 @@ pub(super) struct Holdings {
     is_cut: bool,
 }
 
-/// What a peer holds of one log.
+/// The entries of one log that a peer holds.
 #[derive(Debug)]
 struct Holding {
     ranges: Ranges,
@@ -182,15 +182,10 @@ impl Holdings {
         self.is_cut
     }
 
-    /// How much of the session's limit this conversation takes up.
+    /// How much of the session's limit this conversation takes up. The logs that this node holds
+    /// itself do not count: their number has a limit already.
     pub(super) fn size(&self) -> usize {
         self.logs.values().map(|holding| holding.cost).sum()
-    }
-
-    /// The number of items held, for the limit of a session. The logs that this node holds itself
-    /// do not count: their number has a limit already.
-    pub(super) fn remembered(&self) -> usize {
-        self.size()
     }
 }
 
@@ -207,16 +202,10 @@ fn cost_of(ranges: &Ranges, is_held: bool) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use hobnob_protocol::{ConversationId, LogId, SecretKey};
+    use hobnob_protocol::ConversationId;
 
+    use super::super::testing::log_key as log;
     use super::*;
-
-    fn log(author: u8, log: u64) -> LogKey {
-        LogKey {
-            author: SecretKey::from_seed([author; 32]).id(),
-            log: LogId(log),
-        }
-    }
 
     fn name(key: LogKey) -> LogName {
         key.name(ConversationId::direct(log(1, 0).author, log(2, 0).author))

@@ -300,12 +300,7 @@ mod tests {
 
     #[test]
     fn an_author_who_hangs_up_is_pulled_from_others() {
-        let mut bench = Bench::new();
-        bench.join(false);
-        for (session, n) in [(1, BOB), (2, CAROL)] {
-            bench.connect(session, n);
-            bench.meet_in(session, closed_room(), &[]);
-        }
+        let mut bench = Bench::in_closed_room(&[BOB, CAROL]);
         let bob = Author::new(BOB, closed_room());
         bench.frame(2, Frame::Have(bob.name, Ranges::span(1, 1).into()));
         let outputs = bench.hang_up(1, true);

@@ -13,7 +13,7 @@ pub(super) struct Log {
     pub(super) ordinal: u64,
     /// The peer to which the log is charged: the one that brought it.
     pub(super) brought_by: PeerId,
-    /// What the entries cost.
+    /// The cost of the entries.
     pub(super) bytes: u64,
     /// The runs on disk, sorted. Adjacent runs differ in their audience.
     runs: Vec<Run>,
@@ -87,7 +87,7 @@ impl Log {
 
     // Bodies.
 
-    /// What is on disk, apart from the entries whose body is missing.
+    /// The entries on disk, apart from those whose body is missing.
     pub(super) fn settled(&self) -> Ranges {
         if self.unsettled.is_empty() {
             return self.durable.clone();

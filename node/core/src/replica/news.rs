@@ -208,12 +208,7 @@ mod tests {
 
     /// Sessions 1 with Bob and 2 with Carol, who are in the room with a secret. Bob writes in it.
     fn room() -> (Bench, Author) {
-        let mut bench = Bench::new();
-        bench.join(false);
-        for (session, n) in [(1, BOB), (2, CAROL)] {
-            bench.connect(session, n);
-            bench.meet_in(session, closed_room(), &[]);
-        }
+        let bench = Bench::in_closed_room(&[BOB, CAROL]);
         (bench, Author::new(BOB, closed_room()))
     }
 

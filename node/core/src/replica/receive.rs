@@ -216,13 +216,8 @@ impl Replica {
         let (mut ops, mut steps) = (Vec::new(), Vec::new());
         let conversation = self.conversations.at_mut(name.conversation);
         conversation.store_record(&mut ops, &mut steps);
-        for key in drops {
-            let (name, log) = (key.name(name.conversation), conversation.drop_log(&key));
-            self.recent.forget(name, log.durable());
-            ops.push(Op::Forget(name));
-            steps.push(AfterCommit::Dropped { name, log });
-        }
         let is_new = conversation.log(&LogKey::of(&name)).is_none();
+        self.drop_logs(name.conversation, drops, &mut ops, &mut steps);
         let audience =
             self.conversations
                 .stamp(name.conversation, &self.networks, self.now, &mut ops);
@@ -279,6 +274,25 @@ impl Replica {
         self.commit(ops, steps);
         let conversation = self.conversations.at_mut(name.conversation);
         conversation.pulls.arrived(name.author, self.now.mono);
+    }
+
+    /// Adds to a commit that these logs leave a full room.
+    fn drop_logs(
+        &mut self,
+        room: ConversationId,
+        drops: Vec<LogKey>,
+        ops: &mut Vec<Op>,
+        steps: &mut Vec<AfterCommit>,
+    ) {
+        for key in drops {
+            let (name, log) = (
+                key.name(room),
+                self.conversations.at_mut(room).drop_log(&key),
+            );
+            self.recent.forget(name, log.durable());
+            ops.push(Op::Forget(name));
+            steps.push(AfterCommit::Dropped { name, log });
+        }
     }
 
     pub(super) fn received_is_durable(

@@ -77,18 +77,10 @@ impl Requests {
 
 #[cfg(test)]
 mod tests {
-    use hobnob_protocol::{LogId, SecretKey};
-
+    use super::super::testing::log_key as log;
     use super::*;
 
     const NOW: Duration = Duration::from_secs(100);
-
-    fn log(author: u8, log: u64) -> LogKey {
-        LogKey {
-            author: SecretKey::from_seed([author; 32]).id(),
-            log: LogId(log),
-        }
-    }
 
     #[test]
     fn a_request_without_an_end_covers_later_entries() {

@@ -4,9 +4,10 @@
 //! the peers that brought them. When the room is full, the peer with the largest charge loses its
 //! newest logs. See `docs/decisions/0050-charges-in-open-rooms.md`.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use hobnob_limits::RecentSet;
 use hobnob_protocol::{CheckedBatch, PeerId, Ranges};
 
 use super::log_key::LogKey;
@@ -17,11 +18,11 @@ pub const OPEN_ROOM_LOGS_MAX: usize = 4096;
 /// Maximum bytes of the entries that an open room holds, with [`ENTRY_COST`] for each.
 pub const OPEN_ROOM_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// What an entry costs beside its bytes: its row in the store.
+/// The cost of an entry beside its bytes: its row in the store.
 pub const ENTRY_COST: u64 = 128;
 
-/// So many logs of an author that was in the room are never dropped: the author may have been told
-/// that they were delivered.
+/// So many logs of an author that was in the room are never dropped: their messages may have been
+/// reported to the author as delivered.
 pub const LOGS_KEPT_PER_AUTHOR: usize = 8;
 
 /// So many bytes of such an author are never dropped, counted as in [`OPEN_ROOM_BYTES_MAX`].
@@ -77,7 +78,7 @@ pub(super) enum Kept {
     Always,
 }
 
-/// What an author that was in the room has there.
+/// The protected logs of an author that was in the room.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Protected {
     logs: usize,
@@ -97,7 +98,7 @@ impl Protected {
     }
 }
 
-/// What must leave the room.
+/// The decision about a full room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Choice {
     /// Drop this log.
@@ -153,9 +154,7 @@ pub(super) struct RoomBudget {
     lost: u64,
     /// Logs that the store still has to drop.
     leaving: BTreeSet<LogKey>,
-    /// Logs that were dropped, oldest first.
-    dropped: VecDeque<LogKey>,
-    dropped_set: BTreeSet<LogKey>,
+    dropped: RecentSet<LogKey, DROPPED_MAX>,
 }
 
 impl RoomBudget {
@@ -199,19 +198,12 @@ impl RoomBudget {
 
     fn note_dropped(&mut self, key: LogKey) {
         self.lost += 1;
-        if self.dropped_set.insert(key) {
-            self.dropped.push_back(key);
-        }
-        if self.dropped.len() > DROPPED_MAX
-            && let Some(oldest) = self.dropped.pop_front()
-        {
-            self.dropped_set.remove(&oldest);
-        }
+        self.dropped.add(key);
     }
 
     /// Whether the log was dropped to make room.
     pub(super) fn was_dropped(&self, key: &LogKey) -> bool {
-        self.dropped_set.contains(key)
+        self.dropped.contains(*key)
     }
 
     /// Whether a log with these bytes, or these bytes for a log that is held, need no room.
@@ -248,7 +240,7 @@ impl RoomBudget {
     }
 }
 
-/// What these entries of a batch cost.
+/// The cost of these entries of a batch.
 pub(super) fn cost(batch: &CheckedBatch, pieces: &Ranges) -> u64 {
     let numbers = pieces.iter().flat_map(|(first, last)| first..=last);
     let entries = numbers.filter_map(|seq| batch.at(seq));

@@ -101,16 +101,8 @@ impl SendQueues {
 
 #[cfg(test)]
 mod tests {
-    use hobnob_protocol::SecretKey;
-
+    use super::super::testing::log_key as log;
     use super::*;
-
-    fn log(author: u8, log: u64) -> LogKey {
-        LogKey {
-            author: SecretKey::from_seed([author; 32]).id(),
-            log: LogId(log),
-        }
-    }
 
     #[test]
     fn sent_entries_leave_the_queue_and_are_remembered() {

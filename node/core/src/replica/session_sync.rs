@@ -73,7 +73,7 @@ impl SessionSync {
 
     /// The number of items held, for the limit of a session.
     pub(super) fn remembered(&self) -> usize {
-        self.holdings.remembered()
+        self.holdings.size()
             + self.queues.size()
             + self.requests.size()
             + self.bodies.size()

@@ -251,7 +251,7 @@ impl Replica {
         }
     }
 
-    /// What a session may know of a log.
+    /// The entries of a log that a session may know of.
     pub(super) fn may_tell(&self, id: SessionId, shared: ConversationId, key: &LogKey) -> Holding {
         let allowed = self.may_send(id, shared, key);
         self.conversations.at(shared).holding(key, &allowed)

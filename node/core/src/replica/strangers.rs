@@ -1,4 +1,4 @@
-//! What strangers may store here: how much of it there is, and how much more there may be.
+//! The limits of what strangers may store here, and how much of it is used.
 //!
 //! A stranger is a peer that the user has not accepted. Its direct messages are a request. Beyond
 //! the limits a message is neither stored nor acknowledged, so it stays with its sender. Nothing
@@ -34,7 +34,7 @@ const BYTES_PER_ENTRY: u64 = 512;
 /// A message is stored as it is, and again as words in the search index.
 const COPIES: u64 = 2;
 
-/// What a batch adds to a stranger's request.
+/// The share of a batch in a stranger's request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Charge {
     peer: PeerId,
@@ -69,7 +69,7 @@ struct Request {
     durable_bytes: u64,
 }
 
-/// Who is no stranger, and what strangers have stored.
+/// The contacts, and the messages that strangers have stored.
 #[derive(Debug, Default)]
 pub(super) struct Strangers {
     contacts: BTreeSet<PeerId>,

@@ -16,6 +16,7 @@ use hobnob_protocol::{
 };
 
 use super::events::{Input, Output, Token};
+use super::log_key::LogKey;
 use super::refusal::Refusal;
 use super::state::Replica;
 use crate::commit::{
@@ -37,6 +38,14 @@ pub(super) fn key(n: u8) -> SecretKey {
 
 pub(super) fn peer(n: u8) -> PeerId {
     key(n).id()
+}
+
+/// A log of a peer.
+pub(super) fn log_key(author: u8, log: u64) -> LogKey {
+    LogKey {
+        author: peer(author),
+        log: LogId(log),
+    }
 }
 
 /// The direct conversation of the replica under test with a peer.
@@ -70,7 +79,7 @@ pub(super) fn entering(open: bool) -> Input {
     }
 }
 
-/// What the store holds of one of the two rooms, which the node is in.
+/// The store's record of one of the two rooms, which the node is in.
 pub(super) fn room_record(open: bool) -> ConversationRecord {
     let (name, key) = room_key(open);
     ConversationRecord {
@@ -83,7 +92,7 @@ pub(super) fn room_record(open: bool) -> ConversationRecord {
     }
 }
 
-/// What the store holds of the direct conversation with a peer.
+/// The store's record of the direct conversation with a peer.
 pub(super) fn direct_record(n: u8) -> ConversationRecord {
     ConversationRecord {
         id: direct(n),
@@ -185,6 +194,17 @@ impl Bench {
     /// A replica that starts for the first time.
     pub(super) fn new() -> Self {
         Self::load(Loaded::default())
+    }
+
+    /// A replica in the room with a secret, with sessions 1, 2 and so on with these members.
+    pub(super) fn in_closed_room(members: &[u8]) -> Self {
+        let mut bench = Self::new();
+        bench.join(false);
+        for (session, n) in (1..).zip(members) {
+            bench.connect(session, *n);
+            bench.meet_in(session, closed_room(), &[]);
+        }
+        bench
     }
 
     pub(super) fn load(loaded: Loaded) -> Self {
@@ -507,7 +527,7 @@ pub(super) fn erased(outputs: &[Output]) -> Vec<(LogName, Ranges, bool)> {
     outputs.iter().filter_map(erased).collect()
 }
 
-/// What was announced to a session.
+/// The entries that were announced to a session.
 pub(super) fn holdings(outputs: &[Output], session: u64) -> Vec<Holding> {
     let have = |output: &Output| match output {
         Output::Send(to, bytes) if to.0 == session => match Frame::decode(bytes) {
@@ -648,7 +668,7 @@ pub(super) fn compared(outputs: &[Output], session: u64) -> Vec<ConversationId> 
     frames.filter_map(digest).collect()
 }
 
-/// What the store is asked to read for one session: log, first entry, last entry.
+/// The reads that the store is asked for, for one session: log, first entry, last entry.
 pub(super) fn reads(outputs: &[Output], session: u64) -> Vec<(LogName, Seq, Seq)> {
     let read = |output: &Output| match output {
         Output::Read {

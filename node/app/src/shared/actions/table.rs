@@ -211,8 +211,8 @@ pub(crate) const ACTIONS: &[Action] = &[
         requests: &[CreateRoom::NAME, GetRoomTicket::NAME],
         command_line: CommandLine::Command {
             flags: Flags::Ask,
-            details: "A private room has a random key that nobody can guess. Whoever you give its \
-                      ticket to can join the room with `hobnob join TICKET`, and read its history.",
+            details: "A private room has a random key that nobody can guess. Its \
+                      ticket admits people with `hobnob join TICKET`, and lets them read its history.",
             examples: &["hobnob room create ops", "hobnob room ticket ops"],
         },
         chat: Chat::Command {

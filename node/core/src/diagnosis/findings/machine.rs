@@ -51,14 +51,14 @@ pub enum MachineFinding {
     Requests {
         /// The number of strangers.
         strangers: u64,
-        /// What their messages take on disk.
+        /// The bytes of their messages on disk.
         bytes: u64,
     },
     /// Strangers wrote so much to this node that it stores nothing more of some of them.
     RequestsFull {
         /// The number of strangers.
         strangers: u64,
-        /// What their messages take on disk.
+        /// The bytes of their messages on disk.
         bytes: u64,
     },
     /// The program detected internal faults.
