@@ -29,6 +29,19 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     timeout(LIMIT, future).await.expect("it hangs")
 }
 
+/// Waits until the condition holds.
+pub(crate) async fn until(limit: Duration, holds: impl Fn() -> bool) {
+    let mut look = tokio::time::interval(Duration::from_millis(50));
+    let looking = async {
+        while !holds() {
+            look.tick().await;
+        }
+    };
+    tokio::time::timeout(limit, looking)
+        .await
+        .expect("it comes to that");
+}
+
 /// A person's machine: a key, a socket, an endpoint.
 pub(crate) struct Client {
     key: SecretKey,

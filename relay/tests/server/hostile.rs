@@ -11,7 +11,7 @@ use quinn::Connecting;
 use tokio::runtime::Runtime;
 
 use crate::Relay;
-use crate::client::{Client, LIMIT, register};
+use crate::client::{Client, LIMIT, register, until};
 use crate::socket::QuicFilter;
 
 #[tokio::test]
@@ -138,18 +138,6 @@ const SERVED_WITHIN: Duration = Duration::from_secs(5);
 
 /// After this time nothing is left of them.
 const RECLAIMED_WITHIN: Duration = Duration::from_secs(10);
-
-async fn until(limit: Duration, holds: impl Fn() -> bool) {
-    let mut look = tokio::time::interval(Duration::from_millis(50));
-    let looking = async {
-        while !holds() {
-            look.tick().await;
-        }
-    };
-    tokio::time::timeout(limit, looking)
-        .await
-        .expect("it comes to that");
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_unvalidated_addresses_occupy_nothing_and_block_nobody() {
