@@ -142,6 +142,7 @@ pub use messages::Messages;
 pub use node::Node;
 
 #[doc(inline)]
+pub use hobnob_core::carrier::Carrier;
 pub use hobnob_core::peers::ResolveError;
 #[doc(inline)]
 pub use net::socket::BindError;

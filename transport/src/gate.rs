@@ -18,6 +18,9 @@ use tokio::sync::oneshot;
 pub struct GateLimits {
     /// Maximum newcomers that have a place.
     pub places: usize,
+    /// Maximum newcomers of one network that have a place, even while others are free. Further ones
+    /// are refused.
+    pub per_network: usize,
     /// While fewer places than this are taken, newcomers need not validate their addresses.
     pub unvalidated: usize,
     /// Maximum newcomers that wait for a place.
@@ -101,6 +104,9 @@ impl<N: Ord + Copy> Gate<N> {
         let mut inner = self.lock();
         if !validated && inner.places.taken() >= self.limits.unvalidated {
             return Admission::Retry;
+        }
+        if inner.places.taken_by(network) >= self.limits.per_network {
+            return Admission::Refuse;
         }
         inner.newcomers += 1;
         let newcomer = inner.newcomers;
@@ -214,9 +220,25 @@ mod tests {
     fn gate(places: usize, unvalidated: usize, seats: usize) -> Gate<char> {
         Gate::new(GateLimits {
             places,
+            per_network: usize::MAX,
             unvalidated,
             seats,
         })
+    }
+
+    #[test]
+    fn a_network_may_not_take_more_than_its_share_of_free_places() {
+        let gate = Gate::new(GateLimits {
+            places: 9,
+            per_network: 2,
+            unvalidated: 0,
+            seats: 9,
+        });
+        let held = [begin(&gate, 'a'), begin(&gate, 'a')];
+        assert!(matches!(gate.admit('a', true), Admission::Refuse));
+        let _other = begin(&gate, 'b');
+        drop(held);
+        let _again = begin(&gate, 'a');
     }
 
     fn begin(gate: &Gate<char>, network: char) -> Place<char> {

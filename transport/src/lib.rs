@@ -6,6 +6,7 @@
 //! - [`key_file`]: the key of a home folder.
 //! - [`lock`]: one process at a time holds a home folder.
 //! - [`private_file`]: small files that a crash cannot damage.
+//! - [`stream`]: datagrams over TLS and TCP, where UDP is blocked.
 //! - [`stun`]: requests and answers that reveal where a datagram came from.
 //! - [`tls`]: mutual TLS whose keys are the peers' identities.
 //! - [`udp`]: opens the UDP socket and sends batches of datagrams.
@@ -18,6 +19,7 @@ pub mod gate;
 pub mod key_file;
 pub mod lock;
 pub mod private_file;
+pub mod stream;
 pub mod stun;
 pub mod tls;
 pub mod udp;

@@ -95,7 +95,11 @@ impl Credentials {
         }
     }
 
-    fn private_key(&self) -> PrivateKeyDer<'static> {
+    pub(crate) fn provider(&self) -> &Arc<CryptoProvider> {
+        &self.provider
+    }
+
+    pub(crate) fn private_key(&self) -> PrivateKeyDer<'static> {
         self.key.clone_key().into()
     }
 }

@@ -5,6 +5,7 @@
 //! `None`, then sleep until `poll_timeout()`.
 
 pub mod address_checks;
+pub mod carrier;
 pub mod commit;
 pub mod diagnosis;
 pub mod known_addrs;

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use hobnob_core::carrier::Carrier;
 use hobnob_core::policy::DenyReason;
 use hobnob_protocol::PeerId;
 use serde::{Deserialize, Serialize};
@@ -87,6 +88,8 @@ pub enum NoticeReason {
         id: PeerId,
         /// The address at which it sees this node.
         observed: SocketAddr,
+        /// What carries the datagrams between this node and the relay.
+        carrier: Carrier,
     },
     /// A relay cannot be used now. The node keeps trying.
     RelayDown {
@@ -277,6 +280,7 @@ mod tests {
                 relay: relay.clone(),
                 id,
                 observed: "192.0.2.1:1".parse().expect("an address"),
+                carrier: Carrier::Udp,
             },
             NoticeReason::RelayDown {
                 relay: relay.clone(),

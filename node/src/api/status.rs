@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use hobnob_core::carrier::Carrier;
 use hobnob_protocol::{HostPort, Nickname, PeerId, RoomName, Ticket};
 use serde::{Deserialize, Serialize};
 
@@ -63,7 +64,11 @@ pub struct RelayInfo {
     /// Its identity, once it has proved one.
     pub id: Option<PeerId>,
     /// The address at which it sees this node. `None` without a connection.
+    ///
+    /// Its port is 0 if the relay is reached over TCP: no datagram arrives there.
     pub observed: Option<SocketAddr>,
+    /// What carries the datagrams between this node and the relay. `None` without a connection.
+    pub carrier: Option<Carrier>,
     /// Why there is no connection, if that is known.
     pub why: Option<String>,
 }

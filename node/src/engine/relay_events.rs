@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use hobnob_core::carrier::Carrier;
 use hobnob_core::known_addrs::Origin;
 use hobnob_core::peers::ResolveError;
 use hobnob_core::synthetic::is_synthetic;
@@ -83,7 +84,12 @@ impl Engine {
 
     pub(super) fn relay_event(&mut self, relay: RelayId, event: LinkEvent) {
         match event {
-            LinkEvent::Up { id, addr, welcome } => self.relay_up(relay, id, addr, &welcome),
+            LinkEvent::Up {
+                id,
+                addr,
+                carrier,
+                welcome,
+            } => self.relay_up(relay, id, (addr, carrier), &welcome),
             LinkEvent::Received(frame) => self.relay_frame(relay, frame),
             LinkEvent::Down(down) => {
                 if let Some(reason) = self.relays.went_down(relay, down) {
@@ -93,13 +99,19 @@ impl Engine {
         }
     }
 
-    fn relay_up(&mut self, id: RelayId, identity: PeerId, addr: SocketAddr, welcome: &Welcome) {
+    fn relay_up(
+        &mut self,
+        id: RelayId,
+        identity: PeerId,
+        way: (SocketAddr, Carrier),
+        welcome: &Welcome,
+    ) {
         let WentUp {
             at,
             observed,
             is_new_identity,
             mut waited_for,
-        } = self.relays.went_up(id, identity, addr, welcome);
+        } = self.relays.went_up(id, identity, way, welcome);
         if is_new_identity {
             self.store
                 .set_setting(format!("{RELAY_SETTING}{at}"), identity.to_string());
@@ -108,6 +120,7 @@ impl Engine {
             relay: at.to_string(),
             id: identity,
             observed,
+            carrier: way.1,
         };
         self.reports.notice(reason, None);
         // Sessions through an earlier connection with this relay continue as soon as they have

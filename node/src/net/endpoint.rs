@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use super::close::hang_up;
 use super::congestion::BoundedConfig;
-use super::demux::DATAGRAM_MAX;
+use super::demux::{DATAGRAM_MAX, DemuxSocket};
 use super::route_mtu;
 use super::socket::BoundSocket;
 use super::source_networks::SourceNetworks;
@@ -42,6 +42,7 @@ pub const HANDSHAKES_MAX: usize = 64;
 
 const GATE_LIMITS: GateLimits = GateLimits {
     places: HANDSHAKES_MAX,
+    per_network: usize::MAX,
     unvalidated: HANDSHAKES_MAX / 2,
     seats: 0,
 };
@@ -88,6 +89,7 @@ pub struct Endpoint {
     credentials: Arc<Credentials>,
     transports: ByPath<TransportConfig>,
     source_networks: SourceNetworks,
+    demux: Arc<DemuxSocket>,
     tasks: TaskTracker,
 }
 
@@ -205,6 +207,7 @@ impl Endpoint {
             credentials,
             transports,
             source_networks: SourceNetworks::new(bound.channels.clone()),
+            demux: bound.demux.clone(),
             tasks: TaskTracker::new(),
         };
         let (accepted, incoming) = mpsc::channel(ACCEPTED_MAX);
@@ -244,6 +247,22 @@ impl Endpoint {
             });
         }
         self.dial_speaking(ALPN_RELAY, addr, expected, limit).await
+    }
+
+    /// As [`Endpoint::dial_relay`], through the stream with this synthetic address.
+    pub(super) async fn dial_relay_by_stream(
+        &self,
+        stream: SocketAddr,
+        expected: Option<PeerId>,
+        limit: Duration,
+    ) -> Result<quinn::Connection, DialError> {
+        self.dial_speaking(ALPN_RELAY, stream, expected, limit)
+            .await
+    }
+
+    /// The node's socket, which streams to relays pass datagrams to.
+    pub(super) fn demux(&self) -> &Arc<DemuxSocket> {
+        &self.demux
     }
 
     async fn dial_speaking(

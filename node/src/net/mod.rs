@@ -11,7 +11,7 @@
 //! - `route_mtu` looks up how large datagrams to an address may be, `congestion` keeps queues short.
 //! - [`session`] carries frames over one connection, [`content`] the bytes of files. [`close`] ends
 //!   connections in good order.
-//! - [`relay`] holds the link to a relay.
+//! - [`relay`] holds the link to a relay, [`streams`] the streams to relays where UDP is blocked.
 //! - [`probe`] tests what is in the way to an address.
 //! - [`mdns`] and [`interfaces`] find peers and this machine's own addresses on the local network.
 
@@ -30,6 +30,7 @@ mod route_mtu;
 pub mod session;
 pub mod socket;
 pub mod source_networks;
+pub mod streams;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,6 +1,6 @@
 //! The arguments of `hobnob relay`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand};
@@ -68,6 +68,31 @@ pub(crate) struct RunFlags {
     #[arg(long, value_name = "N", value_parser = peers)]
     pub(crate) peers_max: Option<usize>,
 
+    /// Do not listen on the TCP port with the number of the UDP port. Nodes whose network blocks UDP
+    /// then need a --tcp address.
+    #[arg(long)]
+    pub(crate) no_tcp: bool,
+
+    /// Accept nodes whose network blocks UDP at this address and TCP port, too, such as
+    /// 0.0.0.0:443. May be repeated.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) tcp: Vec<SocketAddr>,
+
+    /// Use the certificate in this PEM file for TLS. Default: a certificate of the relay's own
+    /// identity. Nodes accept any, because they check the identity inside.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// Use the private key in this PEM file for TLS.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+
+    /// Serve plain HTTP at loopback --tcp addresses, for a reverse proxy that ends TLS. Learn the
+    /// clients' addresses from the proxies at these addresses, by PROXY protocol v2 or
+    /// X-Forwarded-For. Default: proxies on this machine.
+    #[arg(long, value_name = "ADDR", num_args = 0.., value_delimiter = ',', requires = "tcp")]
+    pub(crate) behind_proxy: Option<Vec<IpAddr>>,
+
     /// Serve a status page, metrics and a health check at this address and TCP port. Everyone who
     /// can connect to it can read them.
     #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = STATUS_LISTEN)]
@@ -127,6 +152,10 @@ impl Arguments {
             (run.no_roster, "--no-roster"),
             (run.rate.is_some(), "--rate"),
             (run.peers_max.is_some(), "--peers-max"),
+            (run.no_tcp, "--no-tcp"),
+            (!run.tcp.is_empty(), "--tcp"),
+            (run.tls_cert.is_some(), "--tls-cert"),
+            (run.behind_proxy.is_some(), "--behind-proxy"),
             (run.status.is_some(), "--status"),
         ];
         match (&self.command, flags.into_iter().find(|(given, _)| *given)) {
@@ -185,6 +214,9 @@ mod tests {
             "hobnob-relay --listen 0.0.0.0:4627 --token-file t --no-roster --rate 10M --peers-max 500 --home /tmp/x --json -v",
             "hobnob-relay --allow-file a --status",
             "hobnob-relay --status [::1]:80 --json",
+            "hobnob-relay --no-tcp --tcp 0.0.0.0:443 --tcp [::]:443 --tls-cert c --tls-key k",
+            "hobnob-relay --tcp 127.0.0.1:8080 --behind-proxy",
+            "hobnob-relay --tcp 127.0.0.1:8080 --behind-proxy 127.0.0.1,10.0.0.7",
             "hobnob-relay --home /tmp/x peers --json",
             "hobnob-relay --home /tmp/x kick ann",
             "hobnob-relay ban aaaaaaaa",

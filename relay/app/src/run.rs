@@ -10,7 +10,7 @@ use hobnob_local::signals::Signals;
 use hobnob_local::socket::Listener;
 use hobnob_relay::admission::{AllowList, FileError, Rule, Token};
 use hobnob_relay::core::Limits;
-use hobnob_relay::server::{Config, Server};
+use hobnob_relay::server::{Config, PROXIES, Server, TcpConfig, raise_descriptor_limit};
 use hobnob_relay::status::Status;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,6 +27,7 @@ pub(crate) async fn run(
     json: bool,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
+    raise_descriptor_limit();
     let claimed = claim(home)?;
     let status = match flags.status {
         Some(addr) => {
@@ -72,6 +73,19 @@ fn claim(home: &Home) -> anyhow::Result<Claimed> {
 }
 
 fn config(home: &Home, flags: RunFlags, listen: Option<SocketAddr>) -> Result<Config, FileError> {
+    let proxies = flags.behind_proxy.map(|proxies| {
+        if proxies.is_empty() {
+            PROXIES.to_vec()
+        } else {
+            proxies
+        }
+    });
+    let tcp = TcpConfig {
+        at_udp_port: !flags.no_tcp,
+        also: flags.tcp,
+        certificate: flags.tls_cert.zip(flags.tls_key),
+        proxies,
+    };
     let rule = match (flags.token_file, flags.allow_file) {
         (Some(file), _) => Rule::Token(Token::read(&file)?),
         (None, Some(file)) => Rule::Listed(AllowList::read(&file)?),
@@ -89,6 +103,7 @@ fn config(home: &Home, flags: RunFlags, listen: Option<SocketAddr>) -> Result<Co
         home: home.data_dir().to_owned(),
         rule,
         limits,
+        tcp,
     })
 }
 
@@ -105,7 +120,7 @@ fn announce(server: &Server, status: Option<&Status>, json: bool) -> std::io::Re
     display::print(&events, json)?;
     let port = server.local_addr().port();
     output::say_on_terminal(&format!(
-        "From other networks, use this machine's public name or address instead. Its firewall and router must let UDP port {port} through."
+        "From other networks, use this machine's public name or address instead. Its firewall and router must let UDP port {port} through, and the same TCP port for nodes whose network blocks UDP."
     ));
     Ok(())
 }

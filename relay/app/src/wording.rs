@@ -3,7 +3,7 @@
 use hobnob_protocol::identity::PEER_ID_SHORT_LEN;
 use hobnob_protocol::relay::TOKEN_MAX;
 use hobnob_relay::admission::{FileError, LineProblem};
-use hobnob_relay::server::{OperatorError, StartError};
+use hobnob_relay::server::{ListenError, OperatorError, StartError};
 use hobnob_relay::status::StatusError;
 use hobnob_transport::key_file::KeyFileError;
 
@@ -21,6 +21,12 @@ pub(crate) fn start_error(error: &StartError) -> String {
             addr.port()
         ),
         StartError::Forbidden(_) => "choose a port above 1023".to_owned(),
+        StartError::Tcp(ListenError::Socket { .. }) => {
+            "end the program that uses the port, give this user the right to use it, or serve \
+             UDP alone with --no-tcp"
+                .to_owned()
+        }
+        StartError::Tcp(ListenError::Certificate(_)) => return error.to_string(),
         StartError::Socket { .. } => return error.to_string(),
     };
     format!("{error}: {advice}")

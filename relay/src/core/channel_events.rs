@@ -118,8 +118,8 @@ impl Relay {
             });
             let route = Route {
                 channel: from.name,
-                from: sender.addr,
-                to: receiver.addr,
+                from: sender.frame_addr(),
+                to: receiver.frame_addr(),
                 becomes: to.name,
                 meter: sender.meter.clone(),
                 used: channel.used.clone(),

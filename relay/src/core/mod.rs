@@ -61,8 +61,11 @@ pub enum Input {
         connection: ConnectionId,
         /// Its identity.
         peer: PeerId,
-        /// Its address, as the plane sees senders.
+        /// Its address. With a stream, that of its TCP connection; otherwise as the plane sees
+        /// senders.
         addr: SocketAddr,
+        /// The synthetic address of its stream, if it uses one. Its frames have this address.
+        stream: Option<SocketAddr>,
         /// The rooms that it named.
         rooms: Vec<RoomTag>,
     },

@@ -42,6 +42,8 @@ pub(super) struct PeerRecord {
     /// `None` if it is gone.
     pub(super) connection: Option<ConnectionId>,
     pub(super) addr: SocketAddr,
+    /// The synthetic address of its stream, if it uses one.
+    pub(super) stream: Option<SocketAddr>,
     /// When its connection changed to this address, if it did.
     pub(super) moved_at: Option<Duration>,
     /// When it registered.
@@ -66,6 +68,7 @@ impl PeerRecord {
         Self {
             connection: None,
             addr,
+            stream: None,
             moved_at: None,
             since: now,
             heard_at: now,
@@ -78,6 +81,11 @@ impl PeerRecord {
             look_at: now,
             gone_at: now,
         }
+    }
+
+    /// The address of its frames, in routes.
+    pub(super) fn frame_addr(&self) -> SocketAddr {
+        self.stream.unwrap_or(self.addr)
     }
 
     pub(super) fn state(&self) -> State {

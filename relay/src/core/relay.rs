@@ -67,8 +67,9 @@ impl Relay {
                 connection,
                 peer,
                 addr,
+                stream,
                 rooms,
-            } => self.registered(now, connection, peer, addr, distinct(rooms)),
+            } => self.registered(now, connection, peer, addr, stream, distinct(rooms)),
             Input::Frame { connection, frame } => self.frame(now, connection, frame),
             Input::Moved { connection, addr } => self.moved(now, connection, addr),
             Input::Rtt { connection, rtt } => self.measured(connection, rtt),
@@ -149,6 +150,7 @@ impl Relay {
         connection: ConnectionId,
         peer: PeerId,
         addr: SocketAddr,
+        stream: Option<SocketAddr>,
         rooms: Vec<RoomTag>,
     ) {
         if self.drain.is_some() {
@@ -166,11 +168,15 @@ impl Relay {
         }
         self.registry
             .connect(now, peer, connection, addr, rooms.len());
+        self.registry.connected_mut(peer).stream = stream;
         if self.limits.roster {
             self.roster.set(now, peer, rooms);
         }
         self.counts.registered += 1;
-        self.send(peer, FromRelay::Welcome(self.welcome(addr)));
+        self.send(
+            peer,
+            FromRelay::Welcome(self.welcome(addr, stream.is_some())),
+        );
     }
 
     fn admit(
@@ -189,11 +195,17 @@ impl Relay {
         }
     }
 
-    fn welcome(&self, addr: SocketAddr) -> Welcome {
+    /// The answer to a registration. A peer that uses a stream learns the address of its network
+    /// with port 0: no datagram can reach it there.
+    fn welcome(&self, addr: SocketAddr, stream: bool) -> Welcome {
+        let mut observed = canonical(addr);
+        if stream {
+            observed.set_port(0);
+        }
         Welcome {
             version: VERSION,
             features: features::DIAL_BACK,
-            observed: canonical(addr),
+            observed,
             heartbeat_ms: u32::try_from(HEARTBEAT_EVERY.as_millis())
                 .expect("a quarter of a minute"),
             roster: self.limits.roster,
@@ -275,7 +287,7 @@ impl Relay {
         let pace = self.limits.dial_backs;
         let known = self.registry.connected_mut(peer);
         let settled = known.moved_at.is_none_or(|at| now >= at + ADDRESS_SETTLES);
-        if settled && known.allowance.dial_backs.take(now, pace) {
+        if settled && known.stream.is_none() && known.allowance.dial_backs.take(now, pace) {
             self.counts.dial_backs += 1;
             self.outputs.push_back(Output::DialBack(connection, token));
         } else {

@@ -93,6 +93,11 @@ impl Forwarder {
         }
     }
 
+    /// Counts datagrams whose source address no sender can have.
+    pub(super) fn forged(&self, datagrams: u64) {
+        add(&self.counters.unknown, datagrams);
+    }
+
     /// Handles every datagram of a batch and leaves only QUIC, in order. `now` is in nanoseconds
     /// since the start.
     ///

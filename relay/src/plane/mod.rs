@@ -17,6 +17,7 @@
 //! - `socket_stats`: how full the socket's receive buffer is.
 //! - `fair`: which senders are limited while the relay is overloaded.
 //! - `quic`: the queue to quinn, and the socket for quinn.
+//! - `streams`: clients behind firewalls that block UDP. Their datagrams take the same way.
 //! - `counters`: what was forwarded and dropped, by cause.
 
 mod bucket;
@@ -27,6 +28,7 @@ mod quic;
 mod route_table;
 mod socket;
 mod socket_stats;
+mod streams;
 mod thread;
 mod waker;
 
@@ -40,9 +42,11 @@ use counters::Counters;
 use forward::Forwarder;
 use route_table::RouteTable;
 use socket::PlaneSocket;
+use streams::Batch;
 use thread::Thread;
 
 pub use counters::Counted;
+pub(crate) use streams::StreamClient;
 
 /// The limits of the plane.
 #[derive(Debug, Clone, Default)]
@@ -62,8 +66,33 @@ pub struct PlaneConfig {
 pub struct PlaneHandle {
     updates: mpsc::Sender<Update>,
     thread: Arc<Thread>,
+    socket: Arc<PlaneSocket>,
     counters: Arc<Counters>,
     local_addr: SocketAddr,
+}
+
+/// A client that uses a stream instead of UDP. Dropping this value removes it.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    plane: PlaneHandle,
+    addr: SocketAddr,
+    pub(crate) client: Arc<StreamClient>,
+}
+
+impl Stream {
+    /// Passes datagrams of the client, each with its length in front, to the plane. Waits while the
+    /// plane is busy.
+    pub(crate) async fn pass(&self, run: Vec<u8>) {
+        let from = self.addr;
+        self.plane.socket.streams.pass(Batch { from, run }).await;
+        self.plane.thread.wake();
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.plane.socket.streams.remove(self.addr);
+    }
 }
 
 impl PlaneHandle {
@@ -85,6 +114,22 @@ impl PlaneHandle {
     /// The datagrams forwarded and dropped since the start, by cause.
     pub fn counters(&self) -> Counted {
         self.counters.snapshot()
+    }
+
+    /// Adds a client whose stream comes from this address.
+    pub(crate) fn add_stream(&self, from: SocketAddr) -> Stream {
+        let (addr, client) = self.socket.streams.add(from);
+        let plane = self.clone();
+        Stream {
+            plane,
+            addr,
+            client,
+        }
+    }
+
+    /// The client that uses the stream with this synthetic address. `None` for any other address.
+    pub(crate) fn stream_client(&self, at: SocketAddr) -> Option<Arc<StreamClient>> {
+        self.socket.streams.client(at)
     }
 
     /// The address that the relay listens on. The IP address may be unspecified.
@@ -112,12 +157,18 @@ pub fn bind(
     );
     let (updates, receiver) = mpsc::channel();
     let (quic_queue, quic_socket) = quic::queue(socket.clone(), counters.clone());
-    let thread = Arc::new(Thread::start(socket, forwarder, receiver, quic_queue)?);
+    let thread = Arc::new(Thread::start(
+        socket.clone(),
+        forwarder,
+        receiver,
+        quic_queue,
+    )?);
     Ok((
         Arc::new(quic_socket),
         PlaneHandle {
             updates,
             thread,
+            socket,
             counters,
             local_addr,
         },

@@ -23,6 +23,7 @@ use tokio::sync::Notify;
 
 use super::counters::Counters;
 use super::forward::{PacketSink, Sent};
+use super::streams::Streams;
 use super::waker::Waker;
 
 /// The socket, with the state that its users share.
@@ -34,6 +35,8 @@ pub(super) struct PlaneSocket {
     full: AtomicBool,
     /// Notifies the tasks that wait for room.
     room: Arc<Notify>,
+    /// The clients whose datagrams take streams instead of this socket.
+    pub(super) streams: Streams,
     /// Wakes the plane's thread.
     pub(super) waker: Waker,
     stopped: AtomicBool,
@@ -71,6 +74,7 @@ impl PlaneSocket {
             sender,
             full,
             room,
+            streams: Streams::default(),
             waker: Waker::new()?,
             stopped,
             counters,
@@ -114,8 +118,16 @@ impl PlaneSocket {
         self.sender.segments()
     }
 
-    /// Sends a batch, or its datagrams one by one if the system cannot send batches.
+    /// Sends a batch, or its datagrams one by one if the system cannot send batches. A batch for a
+    /// stream is queued there.
     pub(super) fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        match self.streams.send(transmit) {
+            Some(Sent::Taken) => return Ok(()),
+            // Not "would block": quinn would wait for the UDP socket, which has room.
+            Some(Sent::Full) => return Err(Errno::NOBUFS.into()),
+            Some(Sent::Refused) => return Err(Errno::HOSTUNREACH.into()),
+            None => {}
+        }
         if undeliverable(transmit.destination).is_some() {
             return Err(Errno::ADDRNOTAVAIL.into());
         }
@@ -169,6 +181,7 @@ impl PacketSink for &PlaneSocket {
         match PlaneSocket::send(self, transmit) {
             Ok(()) => Sent::Taken,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sent::Full,
+            Err(error) if udp::has_errno(&error, &[Errno::NOBUFS]) => Sent::Full,
             Err(error) => {
                 tracing::trace!(%error, to = %transmit.destination, "the system rejected a datagram");
                 Sent::Refused

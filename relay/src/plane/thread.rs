@@ -15,10 +15,11 @@ use std::time::Instant;
 use quinn::udp::RecvMeta;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::forward::Forwarder;
+use super::forward::{Forwarder, count};
 use super::quic::QuicQueue;
 use super::socket::PlaneSocket;
 use super::socket_stats;
+use super::streams::{Batch, equal_runs, is_stream};
 use crate::route::Update;
 
 /// Maximum batches received at once. More would not fit the processor's cache.
@@ -101,14 +102,25 @@ impl Work {
         let mut bufs: [IoSliceMut<'_>; BATCHES] =
             std::array::from_fn(|_| bufs.next().expect("the memory has BATCHES chunks"));
         let mut meta = [RecvMeta::default(); BATCHES];
+        let mut more_from_streams = false;
         while !self.socket.has_stopped() {
             let received = self.socket.receive(&mut bufs, &mut meta);
-            // Updates come first, so that they apply to frames that were sent after them.
-            if self.socket.waker.has_rung() {
+            let rung = self.socket.waker.has_rung() || more_from_streams;
+            let from_streams = if rung {
+                self.take_from_streams()
+            } else {
+                Vec::new()
+            };
+            // Updates come before frames, so that they apply to frames that were sent after them.
+            if rung {
                 self.update();
             }
             self.sort(&mut bufs[..received], &mut meta[..received]);
-            let more = received == BATCHES;
+            from_streams
+                .iter()
+                .for_each(|batch| self.sort_stream(batch));
+            more_from_streams = from_streams.len() == BATCHES;
+            let more = received == BATCHES || more_from_streams;
             if !more || self.socket.is_full() {
                 self.wait(more);
             }
@@ -125,6 +137,12 @@ impl Work {
     fn sort(&mut self, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) {
         let now = self.now();
         for (buf, meta) in bufs.iter_mut().zip(meta.iter_mut()) {
+            if is_stream(meta.addr) {
+                // Forged: these addresses are in no network.
+                self.forwarder
+                    .forged(count(&buf[..meta.len], meta.stride.max(1)));
+                continue;
+            }
             self.forwarder.sort(now, buf, meta, &mut &*self.socket);
             if meta.len > 0 {
                 self.quic.pass(&buf[..meta.len], meta);
@@ -133,6 +151,29 @@ impl Work {
         // After fewer batches the socket is empty, so its state is known.
         let left = (bufs.len() == BATCHES).then(|| socket_stats::of(&*self.socket));
         self.forwarder.received(now, left);
+    }
+
+    /// The next batches of streams, at most [`BATCHES`].
+    fn take_from_streams(&self) -> Vec<Batch> {
+        let next = std::iter::from_fn(|| self.socket.streams.next());
+        next.take(BATCHES).collect()
+    }
+
+    /// Passes datagrams from a stream to the forwarder, and the QUIC among them to quinn.
+    fn sort_stream(&mut self, batch: &Batch) {
+        let now = self.now();
+        equal_runs(&batch.run, |run, stride| {
+            let mut meta = RecvMeta {
+                addr: batch.from,
+                len: run.len(),
+                stride,
+                ..RecvMeta::default()
+            };
+            self.forwarder.sort(now, run, &mut meta, &mut &*self.socket);
+            if meta.len > 0 {
+                self.quic.pass(&run[..meta.len], &meta);
+            }
+        });
     }
 
     /// Waits for the next event. If there are `more` datagrams, only checks for room to send.

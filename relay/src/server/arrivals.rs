@@ -25,6 +25,7 @@ use super::frames::{NoFrame, Outbox, next_frame};
 use super::newcomers::{Fate, Newcomers};
 use super::peer;
 use crate::core::ConnectionId;
+use crate::plane::PlaneHandle;
 
 /// Maximum newcomers that have a place in the gate: their handshake or registration is in progress.
 pub(super) const HANDSHAKES_MAX: usize = 256;
@@ -38,6 +39,7 @@ pub(super) const WAITING_MAX: usize = 10_000;
 /// party than they sent themselves.
 pub(super) const GATE_LIMITS: GateLimits = GateLimits {
     places: HANDSHAKES_MAX,
+    per_network: usize::MAX,
     unvalidated: 0,
     seats: WAITING_MAX,
 };
@@ -61,6 +63,8 @@ pub(super) struct ArrivalContext {
     pub(super) tasks: TaskTracker,
     pub(super) connections: Arc<AtomicU64>,
     pub(super) newcomers: Arc<Newcomers>,
+    /// Knows the clients that use streams.
+    pub(super) plane: PlaneHandle,
 }
 
 /// Accepts newcomers until the endpoint is closed.
@@ -70,8 +74,13 @@ pub(super) async fn accept_all(endpoint: quinn::Endpoint, context: ArrivalContex
         // neighbours could forge such an address.
         let neighbour =
             matches!(incoming.remote_address(), SocketAddr::V6(addr) if addr.scope_id() != 0);
-        let network = Network::of(incoming.remote_address().ip());
-        let validated = neighbour || incoming.remote_address_validated();
+        let stream = context.plane.stream_client(incoming.remote_address());
+        let from = stream
+            .as_ref()
+            .map_or(incoming.remote_address(), |client| client.addr);
+        let network = Network::of(from.ip());
+        // Nobody can forge the address of a stream: TCP has validated it.
+        let validated = neighbour || stream.is_some() || incoming.remote_address_validated();
         match context.gate.admit(network, validated) {
             Admission::Begin(place) => {
                 let arrival = arrive(incoming, place, context.clone());
@@ -161,17 +170,19 @@ async fn serve(arrived: Arrived, place: Place<Network>, context: ArrivalContext)
     let Arrived {
         connection,
         frames,
-        stream,
+        stream: control,
         ..
     } = arrived;
     let id = ConnectionId(context.connections.fetch_add(1, Ordering::Relaxed));
     let outbox = Arc::new(Outbox::default());
+    let stream = context.plane.stream_client(arrived.from);
     let registration = Registration {
         id,
         connection: connection.clone(),
         from: arrived.from,
         peer: arrived.peer,
         register: arrived.register,
+        stream: stream.clone(),
         outbox: outbox.clone(),
     };
     if context
@@ -183,7 +194,10 @@ async fn serve(arrived: Arrived, place: Place<Network>, context: ArrivalContext)
         return end(&connection, close::DRAINING, STOPPING);
     }
     drop(place);
-    peer::run(id, &connection, frames, stream, &outbox, &context.hub).await;
+    peer::run(id, &connection, frames, control, &outbox, &context.hub).await;
+    if let Some(client) = stream {
+        client.ended.cancel();
+    }
     // If the hub has ended, nothing needs this event.
     let _ended = context.hub.send(Event::Disconnected(id)).await;
 }

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::frames::Outbox;
 use super::operator::OperatorRequest;
 use crate::core::ConnectionId;
+use crate::plane::StreamClient;
 
 /// An event for the hub.
 #[derive(Debug)]
@@ -32,9 +33,11 @@ pub(super) enum Event {
 pub(super) struct Registration {
     pub(super) id: ConnectionId,
     pub(super) connection: Connection,
-    /// The address of its handshake, which has validated the address.
+    /// The address of its handshake, which has validated the address. Of a stream it is synthetic.
     pub(super) from: SocketAddr,
     pub(super) peer: PeerId,
     pub(super) register: Register,
+    /// Its stream, if it uses one.
+    pub(super) stream: Option<Arc<StreamClient>>,
     pub(super) outbox: Arc<Outbox>,
 }

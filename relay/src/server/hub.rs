@@ -116,6 +116,7 @@ impl Hub {
             from: addr,
             peer,
             register,
+            stream,
             outbox,
         } = registration;
         let exporter = tls::exported_secret(&connection, TOKEN_EXPORTER_LABEL);
@@ -130,10 +131,14 @@ impl Hub {
             addr,
         };
         self.links.insert(id, link);
+        if let Some(client) = &stream {
+            client.registered.cancel();
+        }
         self.handle(Input::Registered {
             connection: id,
             peer,
-            addr,
+            addr: stream.as_ref().map_or(addr, |client| client.addr),
+            stream: stream.as_ref().map(|_| addr),
             rooms: register.rooms,
         });
         self.check_address(id);

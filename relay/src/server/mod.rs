@@ -15,10 +15,13 @@ mod endpoint;
 mod event;
 mod frames;
 mod hub;
+mod listen;
 mod newcomers;
 mod operator;
 mod peer;
 mod probe;
+mod proxied;
+mod streams;
 mod wording;
 
 use std::io;
@@ -31,6 +34,7 @@ use hobnob_protocol::PeerId;
 use hobnob_protocol::relay::{self, PORT_RELAY};
 use hobnob_transport::gate::Gate;
 use hobnob_transport::key_file::KeyFileError;
+use hobnob_transport::tls::Credentials;
 use quinn::{AsyncUdpSocket, VarInt};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::timeout;
@@ -47,10 +51,13 @@ use dial_back::DialBacks;
 use event::Event;
 use hub::Hub;
 use operator::OperatorRequest;
+use streams::{Listeners, StreamContext};
 
+pub use listen::raise_descriptor_limit;
 pub use newcomers::{Fate, Newcomers};
 pub use operator::{OperatorError, PeerStatus, Table};
 pub use probe::ProbeError;
+pub use streams::{ListenError, PROXIES, TcpConfig};
 
 /// Maximum events that wait for the hub. Beyond it the frames of the peers stay in their streams.
 const EVENTS_MAX: usize = 1024;
@@ -60,6 +67,9 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long the hub may take to disconnect all peers.
 const DRAIN_LIMIT: Duration = DRAIN_OVER.saturating_add(Duration::from_secs(1));
+
+/// How many ports of the system's choice are tried until one is free for both UDP and TCP.
+const PORT_ATTEMPTS: u32 = 8;
 
 /// A peer may send this fraction of a second's rate at once.
 const BURST_PER_RATE: u64 = 4;
@@ -76,6 +86,8 @@ pub struct Config {
     pub rule: Rule,
     /// How much to serve.
     pub limits: Limits,
+    /// Where to accept streams of nodes behind firewalls that block UDP.
+    pub tcp: TcpConfig,
 }
 
 /// Why a relay can't start.
@@ -96,6 +108,9 @@ pub enum StartError {
     /// The user may not listen on this port.
     #[error("this user may not listen on UDP {0}")]
     Forbidden(SocketAddr),
+    /// It cannot accept streams.
+    #[error(transparent)]
+    Tcp(#[from] ListenError),
     /// Any other error of the system.
     #[error("can't listen on UDP {addr}: {error}")]
     Socket {
@@ -131,6 +146,7 @@ struct Running {
     home: PathBuf,
     endpoint: quinn::Endpoint,
     plane: PlaneHandle,
+    tcp_addrs: Vec<SocketAddr>,
     newcomers: Arc<Newcomers>,
     hub: mpsc::Sender<Event>,
     tasks: TaskTracker,
@@ -147,10 +163,13 @@ impl Server {
             home,
             rule,
             limits,
+            tcp,
         } = config;
         let key = keys::load_or_create(&home)?;
         let admission = Admission::load(rule, &home)?;
-        let (socket, plane) = bind(listen, &plane_config(limits.rate))?;
+        let credentials = Credentials::new(&key);
+        let (socket, plane, listeners) =
+            bind_all(listen, &plane_config(limits.rate), &tcp, &credentials)?;
         let endpoint = endpoint::new(socket, &key)
             .map_err(|e| StartError::of_socket(plane.local_addr(), e))?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -173,13 +192,22 @@ impl Server {
             tasks: tasks.clone(),
             connections: Arc::default(),
             newcomers: newcomers.clone(),
+            plane: plane.clone(),
         };
+        let tcp_addrs = listeners.addrs();
+        listeners.serve(&StreamContext {
+            plane: plane.clone(),
+            newcomers: newcomers.clone(),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        });
         tasks.spawn(arrivals::accept_all(endpoint.clone(), context));
         let running = Running {
             id: key.id(),
             home,
             endpoint,
             plane,
+            tcp_addrs,
             newcomers,
             hub,
             tasks,
@@ -197,6 +225,11 @@ impl Server {
     /// The address that the socket is bound to.
     pub fn local_addr(&self) -> SocketAddr {
         self.0.plane.local_addr()
+    }
+
+    /// The TCP addresses that the relay listens on.
+    pub fn tcp_addrs(&self) -> &[SocketAddr] {
+        &self.0.tcp_addrs
     }
 
     /// The addresses at which others can reach the relay, as far as this machine knows.
@@ -311,6 +344,32 @@ impl Drop for Running {
     }
 }
 
+/// The bound sockets of a relay.
+type Bound = (Arc<dyn AsyncUdpSocket>, PlaneHandle, Listeners);
+
+/// Binds the UDP socket and the TCP listeners.
+fn bind_all(
+    listen: Option<SocketAddr>,
+    config: &PlaneConfig,
+    tcp: &TcpConfig,
+    credentials: &Credentials,
+) -> Result<Bound, StartError> {
+    let mut attempts = 0;
+    loop {
+        let (socket, plane) = bind(listen, config)?;
+        attempts += 1;
+        match Listeners::bind(tcp, plane.local_addr(), credentials) {
+            Ok(listeners) => return Ok((socket, plane, listeners)),
+            // The system chose a port that is free for UDP only.
+            Err(ListenError::Socket { error, .. })
+                if error.kind() == io::ErrorKind::AddrInUse
+                    && listen.is_some_and(|addr| addr.port() == 0)
+                    && attempts < PORT_ATTEMPTS => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 fn bind(
     listen: Option<SocketAddr>,
     config: &PlaneConfig,
@@ -328,6 +387,7 @@ fn bind(
         StartError::Taken(_)
         | StartError::Forbidden(_)
         | StartError::Key(_)
+        | StartError::Tcp(_)
         | StartError::File(_) => Err(error),
     })
 }

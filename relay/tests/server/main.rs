@@ -15,12 +15,13 @@ mod routing;
 mod socket;
 mod status;
 mod stop;
+mod streams;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use hobnob_relay::admission::Rule;
 use hobnob_relay::core::Limits;
-use hobnob_relay::server::{Config, Server};
+use hobnob_relay::server::{Config, Server, TcpConfig};
 use tempfile::TempDir;
 
 /// A relay with a home of its own, on a free port of all addresses.
@@ -76,6 +77,7 @@ fn config_in(home: &TempDir, listen: SocketAddr, rule: Rule) -> Config {
         home: home.path().to_owned(),
         rule,
         limits: Limits::default(),
+        tcp: TcpConfig::default(),
     }
 }
 

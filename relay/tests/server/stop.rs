@@ -41,6 +41,7 @@ async fn a_taken_port_is_an_error_that_names_it() {
         home: home.path().to_owned(),
         rule: Rule::Open,
         limits: hobnob_relay::core::Limits::default(),
+        tcp: hobnob_relay::server::TcpConfig::default(),
     };
     let error = Server::start(config).unwrap_err();
     assert!(

@@ -67,7 +67,7 @@ pub use home::{Backup, Home};
 pub use internet::{Internet, OnInternet};
 pub use machine::Machine;
 pub use message_client::MessageClient;
-pub use nat::Nat;
+pub use nat::{Filter, Nat};
 pub use node::{AsTarget, Node};
 pub use process::{Output, checkers_binary, hobnob_binary};
 pub(crate) use process::{finish, pipes};

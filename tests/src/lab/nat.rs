@@ -133,13 +133,27 @@ impl Translation {
     }
 }
 
-/// The router's firewall. It drops packets from unknown senders, and all UDP packets if
-/// `udp_blocked`.
-pub(super) fn firewall(udp_blocked: bool) -> String {
-    let block = if udp_blocked {
-        "meta l4proto udp drop"
-    } else {
-        ""
+/// What a site's router lets through, apart from packets of unknown senders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filter {
+    /// Everything.
+    Open,
+    /// Everything but UDP, which it drops silently.
+    UdpDropped,
+    /// Everything but UDP, which it rejects with ICMP.
+    UdpRejected,
+    /// Only TCP to port 443.
+    OnlyHttps,
+}
+
+/// The router's firewall. It drops packets from unknown senders, and what the filter does not let
+/// through.
+pub(super) fn firewall(filter: Filter) -> String {
+    let block = match filter {
+        Filter::Open => "",
+        Filter::UdpDropped => "meta l4proto udp drop",
+        Filter::UdpRejected => "meta l4proto udp reject with icmp type admin-prohibited",
+        Filter::OnlyHttps => "meta l4proto udp drop\noifname wan tcp dport != 443 drop",
     };
     // A dropped packet creates no flow, so it uses no port. The router sends no answer: neither to
     // unknown senders, nor to inner sockets that send to the site's own public address, because

@@ -9,7 +9,7 @@ use super::addresses::{Lease, Plan, ROUTER, host_of};
 use super::card::Card;
 use super::internet::{Internet, OnInternet};
 use super::machine::Machine;
-use super::nat::{FORGETS_AFTER, Nat, Translation, WAN, firewall};
+use super::nat::{FORGETS_AFTER, Filter, Nat, Translation, WAN, firewall};
 use super::switch::Switch;
 
 /// Machines that share a public address. Clones refer to the same site.
@@ -47,7 +47,7 @@ impl Site {
             translation,
         }));
         site.retranslate(|_| {});
-        site.0.lan.namespace().nft(&firewall(false));
+        site.0.lan.namespace().nft(&firewall(Filter::Open));
         site
     }
 
@@ -100,14 +100,19 @@ impl Site {
         self.retranslate(|translation| translation.forgets_after = time);
     }
 
+    /// The router lets only this through.
+    pub fn filter(&self, filter: Filter) {
+        self.0.lan.namespace().nft(&firewall(filter));
+    }
+
     /// The router drops UDP in both directions. TCP passes.
     pub fn block_udp(&self) {
-        self.0.lan.namespace().nft(&firewall(true));
+        self.filter(Filter::UdpDropped);
     }
 
     /// Undoes [`Site::block_udp`].
     pub fn allow_udp(&self) {
-        self.0.lan.namespace().nft(&firewall(false));
+        self.filter(Filter::Open);
     }
 
     /// Drops this percentage of the packets from the internet. 0 drops none.

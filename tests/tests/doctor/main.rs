@@ -160,7 +160,7 @@ fn a_filtered_relay_port_is_reported() {
     let net = lab.internet();
     let [one, other] = ["one", "other"].map(|name| net.machine(name));
     firewall(&one, "udp dport 4627 drop", "");
-    let relays = [one, other].map(|machine| machine.relay(&[]));
+    let relays = [one, other].map(|machine| machine.relay(&["--no-tcp"]));
     let names = relays.each_ref().map(|relay| relay.name());
     let ann = net
         .site(Nat::PortRestricted)

@@ -1,6 +1,7 @@
 //! Relays in the lab: nodes behind NATs reach each other through real relays.
 
 mod abuse;
+mod carriers;
 mod matrix;
 mod operator;
 mod path_changes;

@@ -87,21 +87,17 @@ fn a_relay_with_a_new_identity_is_refused_with_advice() {
 }
 
 #[test]
-fn blocked_udp_is_reported() {
+fn blocked_udp_is_reported_if_the_relay_does_not_accept_tcp() {
     let lab = Lab::open();
-    let net = RelayNet::of(&lab);
+    let internet = lab.internet();
+    let relay = internet.machine("relay").relay(&["--no-tcp"]);
+    let net = RelayNet { internet, relay };
     let home = net.internet.site(Nat::PortRestricted);
     home.block_udp();
     let ann = net.up(&home.machine("ann"), "ann");
     assert_why(
         &ann.notices("udp-blocked"),
-        &[
-            "UDP is blocked",
-            "TCP",
-            "port 4627",
-            "firewall",
-            "another network",
-        ],
+        &["UDP is blocked", "TCP", "port 4627", "firewall", "443"],
     );
     let listed = ann.run(&["peers"]);
     assert!(listed.stderr.contains("UDP is blocked"), "{listed}");

@@ -174,7 +174,7 @@ fn of_network(finding: &NetworkFinding) -> String {
         NetworkFinding::OneNetwork { interface: None } => "only a VPN".to_owned(),
         NetworkFinding::UdpWorks {} => "datagrams leave and arrive".to_owned(),
         NetworkFinding::UdpBlocked { relay } => format!(
-            "the machine at {relay} answers over TCP but not over UDP, and nothing else has arrived over UDP: something on the way drops UDP"
+            "{relay} answers over TCP but not over UDP, and nothing else has arrived over UDP: something on the way drops UDP"
         ),
         NetworkFinding::UdpUntested {} => {
             "no peer has connected and no relay has answered: start hobnob on a second machine of this network, and check again".to_owned()
@@ -205,7 +205,8 @@ fn for_network(finding: &NetworkFinding) -> Option<&'static str> {
             Some("connect this machine to a network: by cable or Wi-Fi")
         }
         NetworkFinding::UdpBlocked { .. } => Some(
-            "let UDP out through the firewalls of this machine and of your network; if the network's owner blocks UDP, use another network",
+            "let UDP out through the firewalls of this machine and of your network; until then, relays that accept TCP connect this node with \
+             its peers, and nothing else does",
         ),
         NetworkFinding::MulticastUnanswered { .. } => Some(
             "let UDP port 5353 (mDNS) through this machine's firewall (`sudo ufw allow 5353/udp`, or `sudo firewall-cmd --permanent \
@@ -339,6 +340,9 @@ fn for_reach(finding: &ReachFinding) -> Option<&'static str> {
 fn of_relay(finding: &RelayFinding) -> String {
     match finding {
         RelayFinding::RelayUp { relay } => format!("registered at {relay}"),
+        RelayFinding::RelayByTcp { relay } => {
+            format!("registered at {relay} over TCP, because UDP is blocked")
+        }
         RelayFinding::RelayConnecting { relay } => format!("{relay} has not answered yet"),
         RelayFinding::RelayName { relay, why } => {
             format!("the name of the relay at {relay} cannot be looked up: {why}")
@@ -385,6 +389,7 @@ fn for_relay(finding: &RelayFinding) -> Option<&'static str> {
             Some("open the relay's UDP port in the firewall of its machine")
         }
         RelayFinding::RelayUp { .. }
+        | RelayFinding::RelayByTcp { .. }
         | RelayFinding::RelayConnecting { .. }
         | RelayFinding::RelayUntested { .. }
         | RelayFinding::RelayAnswers { .. }

@@ -1,7 +1,7 @@
 //! Notices as sentences: what happened, and what to do.
 
 use hobnob::protocol::text::visible;
-use hobnob::{CopyEvidence, DenyReason, Notice, NoticeReason};
+use hobnob::{Carrier, CopyEvidence, DenyReason, Notice, NoticeReason};
 
 use super::values::time_span;
 
@@ -46,6 +46,17 @@ pub(crate) fn words(notice: &Notice) -> String {
             relay,
             id,
             observed,
+            carrier: Carrier::Tcp,
+        } => format!(
+            "Registered with the relay at {relay} ({}) over TCP, because UDP is blocked. It sees this node at {}.",
+            id.short(),
+            observed.ip()
+        ),
+        NoticeReason::RelayUp {
+            relay,
+            id,
+            observed,
+            carrier: Carrier::Udp,
         } => format!(
             "Registered with the relay at {relay} ({}), which sees this node at {observed}.",
             id.short()

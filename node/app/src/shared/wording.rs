@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use hobnob::protocol::PeerId;
 use hobnob::protocol::text::visible;
-use hobnob::{ConversationRef, FileState, PeerState, Picture, RoomInfo};
+use hobnob::{Carrier, ConversationRef, FileState, PeerState, Picture, RoomInfo};
 use hobnob_control::wire::{
     BodyFields, ErasedWhy, FileLine, ListPeers, MessageLine, OfferFields, PeerLine, PolicyFields,
     RelayLine, StatusLine, WaitReason, WireEvent,
@@ -410,6 +410,11 @@ pub(crate) fn room(room: &RoomInfo) -> String {
 /// `relay.example:4627 (up)`
 pub(crate) fn relay(relay: &RelayLine) -> String {
     match (&relay.observed, &relay.why) {
+        (Some(observed), _) if relay.carrier == Some(Carrier::Tcp) => format!(
+            "{} (over TCP, because UDP is blocked; sees this node at {})",
+            relay.at.0,
+            observed.ip()
+        ),
         (Some(observed), _) => format!("{} (sees this node at {observed})", relay.at.0),
         (None, Some(why)) => format!("{} (down: {})", relay.at.0, visible(why)),
         (None, None) => format!("{} (connecting)", relay.at.0),

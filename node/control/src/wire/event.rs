@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::file::{FileLine, OfferFields};
 use super::values::Base64;
 use hobnob::{
-    ConversationRef, DeliveryState, Event, Message, MessageId, Notice, PathKind, PeerInfo,
+    Carrier, ConversationRef, DeliveryState, Event, Message, MessageId, Notice, PathKind, PeerInfo,
     PeerPolicy, PeerState, RelayInfo, RoomInfo, Sent, Status,
 };
 use hobnob_local::json::{LINES_VERSION, Text, Time};
@@ -279,6 +279,9 @@ pub struct RelayLine {
     pub up: bool,
     /// The address at which it sees this node.
     pub observed: Option<SocketAddr>,
+    /// What carries the datagrams between this node and the relay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carrier: Option<Carrier>,
     /// Why the node is not registered there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
@@ -403,6 +406,7 @@ impl From<RelayInfo> for RelayLine {
             at,
             id,
             observed,
+            carrier,
             why,
         } = info;
         RelayLine {
@@ -410,6 +414,7 @@ impl From<RelayInfo> for RelayLine {
             id: id.map(Text),
             up: observed.is_some(),
             observed,
+            carrier,
             why,
         }
     }

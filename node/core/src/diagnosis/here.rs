@@ -69,8 +69,15 @@ fn udp(evidence: &Evidence) -> NetworkFinding {
         .relays
         .iter()
         .any(|relay| matches!(relay.state, RelayState::Up(..)));
-    if relayed || !evidence.sessions.is_empty() {
+    // A relayed session may go through a relay that is reached over TCP.
+    if relayed || evidence.sessions.iter().any(|session| !session.relayed) {
         return NetworkFinding::UdpWorks {};
+    }
+    let mut relays = evidence.relays.iter();
+    if let Some(relay) = relays.find(|relay| relay.state == RelayState::UpByTcp) {
+        return NetworkFinding::UdpBlocked {
+            relay: relay.at.clone(),
+        };
     }
     let probes = || {
         evidence
@@ -136,6 +143,7 @@ fn relay(relay: &Relay, udp_blocked: bool) -> RelayFinding {
     let at = relay.at.clone();
     match &relay.state {
         RelayState::Up(..) => RelayFinding::RelayUp { relay: at },
+        RelayState::UpByTcp => RelayFinding::RelayByTcp { relay: at },
         RelayState::Connecting if relay.probe.is_none() => {
             RelayFinding::RelayConnecting { relay: at }
         }

@@ -126,6 +126,8 @@ pub struct Relay {
 pub enum RelayState {
     /// Registered. It is at the first address, and sees this node at the second.
     Up(SocketAddr, SocketAddr),
+    /// Registered through a stream, because UDP is blocked.
+    UpByTcp,
     /// It has not answered yet.
     Connecting,
     /// Its name has no address, for this reason.

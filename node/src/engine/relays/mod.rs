@@ -12,6 +12,7 @@ mod roster;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use hobnob_core::carrier::Carrier;
 use hobnob_core::diagnosis;
 use hobnob_protocol::relay::{Roster as RosterUpdate, ToRelay, Welcome, features};
 use hobnob_protocol::{HostPort, PeerId, RelayAddr, RoomKey};
@@ -120,13 +121,14 @@ impl Relays {
         &mut self,
         relay: RelayId,
         id: PeerId,
-        addr: SocketAddr,
+        (addr, carrier): (SocketAddr, Carrier),
         welcome: &Welcome,
     ) -> WentUp {
         let observed = canonical(welcome.observed);
         let relay = Self::relay_mut(&mut self.list, relay);
         let up = Up {
             addr,
+            carrier,
             observed,
             dials_back: welcome.features & features::DIAL_BACK != 0,
             doubt_reported: false,
@@ -284,14 +286,19 @@ impl Relays {
         self.relay(relay).connection().map(|up| up.addr)
     }
 
-    /// The addresses of all relays with which there is a connection.
+    /// The addresses of all relays with which there is a connection over UDP.
     pub(super) fn addrs_up(&self) -> impl Iterator<Item = SocketAddr> {
-        self.connections().map(|up| up.addr)
+        self.by_udp().map(|up| up.addr)
     }
 
-    /// The addresses at which relays see this node.
+    /// The addresses at which relays see this node's UDP socket. Nothing can be sent to the address
+    /// of a TCP connection.
     pub(super) fn observed(&self) -> impl Iterator<Item = SocketAddr> {
-        self.connections().map(|up| up.observed)
+        self.by_udp().map(|up| up.observed)
+    }
+
+    fn by_udp(&self) -> impl Iterator<Item = &Up> {
+        self.connections().filter(|up| up.carrier == Carrier::Udp)
     }
 
     fn connections(&self) -> impl Iterator<Item = &Up> {
@@ -300,7 +307,10 @@ impl Relays {
 
     /// The relays that dial back at request.
     pub(super) fn that_dial_back(&self) -> Vec<RelayId> {
-        let dials_back = |relay: &Relay| relay.connection().is_some_and(|up| up.dials_back);
+        let dials_back = |relay: &Relay| {
+            let up = relay.connection();
+            up.is_some_and(|up| up.dials_back && up.carrier == Carrier::Udp)
+        };
         let all = self.list.iter().filter(|(_, relay)| dials_back(relay));
         all.map(|(id, _)| *id).collect()
     }
@@ -374,7 +384,8 @@ mod tests {
     }
 
     fn up(relays: &mut Relays, relay: RelayId) -> WentUp {
-        relays.went_up(relay, peer(99), addr("192.0.2.1:4627"), &welcome())
+        let way = (addr("192.0.2.1:4627"), Carrier::Udp);
+        relays.went_up(relay, peer(99), way, &welcome())
     }
 
     #[test]

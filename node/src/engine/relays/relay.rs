@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use hobnob_core::carrier::Carrier;
 use hobnob_core::diagnosis::{self, RelayState};
 use hobnob_protocol::relay::{ToRelay, close};
 use hobnob_protocol::{HostPort, PeerId, RelayAddr, RoomKey, RoomTag};
@@ -40,6 +41,7 @@ enum State {
 #[derive(Debug, Clone)]
 pub(super) struct Up {
     pub(super) addr: SocketAddr,
+    pub(super) carrier: Carrier,
     /// The address at which the relay sees this node.
     pub(super) observed: SocketAddr,
     /// Whether the relay dials back at request.
@@ -145,6 +147,7 @@ impl Relay {
             at: self.at.clone(),
             id: self.id,
             observed: self.connection().map(|up| up.observed),
+            carrier: self.connection().map(|up| up.carrier),
             why: match &self.state {
                 State::Down(down) => Some(down.to_string()),
                 State::Up(_) | State::Connecting => None,
@@ -156,7 +159,10 @@ impl Relay {
         diagnosis::Relay {
             at: self.at.to_string(),
             state: match &self.state {
-                State::Up(up) => RelayState::Up(canonical(up.addr), up.observed),
+                State::Up(up) => match up.carrier {
+                    Carrier::Udp => RelayState::Up(canonical(up.addr), up.observed),
+                    Carrier::Tcp => RelayState::UpByTcp,
+                },
                 State::Connecting => RelayState::Connecting,
                 State::Down(LinkDown::Identity { .. }) => RelayState::OtherIdentity,
                 State::Down(LinkDown::NoAddress(why)) => RelayState::NoAddress(why.clone()),
@@ -224,6 +230,7 @@ mod tests {
     fn up() -> Up {
         Up {
             addr: "192.0.2.1:4627".parse().expect("an address"),
+            carrier: Carrier::Udp,
             observed: "198.51.100.7:4626".parse().expect("an address"),
             dials_back: true,
             doubt_reported: false,

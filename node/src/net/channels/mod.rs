@@ -104,6 +104,11 @@ impl Channels {
         }
     }
 
+    /// Whether synthetic addresses are IPv6 addresses.
+    pub(super) fn is_v6(&self) -> bool {
+        self.v6
+    }
+
     /// The synthetic address of a peer at a relay, drawn from `random` if there is none yet.
     pub fn addr(
         &self,

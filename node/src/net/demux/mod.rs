@@ -1,4 +1,4 @@
-//! The node's one UDP socket, with the interface that quinn expects. It sorts received datagrams by
+//! The node's one UDP socket, and the streams to relays beside it, with the interface that quinn expects. It sorts received datagrams by
 //! their first byte (see [`hobnob_protocol::datagram`]), and carries the datagrams of relayed
 //! connections in channel frames. It does not look into QUIC packets.
 //!
@@ -21,11 +21,13 @@ use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use hobnob_protocol::datagram::{AddressCheck, CHANNEL_HEADER, Probe};
 use hobnob_transport::addr::undeliverable;
+use hobnob_transport::stream::queue::Queued;
 use hobnob_transport::stun::client::{self as stun, Transaction};
 use hobnob_transport::udp::{SegmentedSender, has_errno};
 use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
@@ -40,6 +42,7 @@ pub(super) use self::sort::DATAGRAM_MAX;
 use self::sort::Sorter;
 use super::channels::{Channels, Received, RelayRoute};
 use super::counters::{Counters, count};
+use super::streams::Streams;
 use hobnob_core::synthetic::is_synthetic;
 
 /// The node's UDP socket.
@@ -48,6 +51,10 @@ pub struct DemuxSocket {
     state: UdpSocketState,
     sender: SegmentedSender,
     sorter: Sorter,
+    streams: Streams,
+    /// Whether quinn reads the UDP socket before the streams. It takes turns, so that neither has to
+    /// wait for the other.
+    udp_first: AtomicBool,
     /// Runs of datagrams that were received in one batch with those of another sender. quinn
     /// receives them next. Only the task that polls takes the lock.
     held: Mutex<VecDeque<Received>>,
@@ -79,8 +86,31 @@ impl DemuxSocket {
             state,
             sender,
             sorter,
+            streams: Streams::default(),
+            udp_first: AtomicBool::new(false),
             held: Mutex::default(),
         })
+    }
+
+    /// The streams to relays.
+    pub(super) fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
+    /// The channels through relays.
+    pub(super) fn channels(&self) -> &Channels {
+        &self.sorter.channels
+    }
+
+    /// Passes datagrams that a stream received, each with its length in front, to quinn. Waits while
+    /// quinn is busy. Returns false if one is neither QUIC nor a channel frame.
+    pub(super) async fn receive_from_stream(&self, from: SocketAddr, run: &[u8]) -> bool {
+        let mut runs = VecDeque::new();
+        if !self.sorter.sort_stream(from, run, &mut runs) {
+            return false;
+        }
+        self.streams.deliver(runs).await;
+        true
     }
 
     /// Sends a probe, if the system takes it now.
@@ -150,7 +180,16 @@ impl DemuxSocket {
         })
     }
 
+    /// Sends to another machine, or to a relay through a stream.
     fn send_direct(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        if is_synthetic(transmit.destination.ip()) {
+            // A full queue drops, as a full socket on the way would. "Would block" would make quinn
+            // wait for the UDP socket.
+            if self.streams.send(transmit) != Some(Queued::All) {
+                count(&self.counters().send_error);
+            }
+            return Ok(());
+        }
         let sent = self.sender.send(transmit, |transmit| self.send(transmit));
         match sent {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
@@ -170,12 +209,24 @@ impl DemuxSocket {
     fn take_held(&self, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> usize {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.extend(std::iter::from_fn(|| self.sorter.channels.take_early()));
+        while held.len() < bufs.len()
+            && let Some(run) = self.streams.take()
+        {
+            held.push_back(run);
+        }
         let n = held.len().min(bufs.len()).min(meta.len());
         for ((run, buf), meta) in held.drain(..n).zip(bufs).zip(meta) {
             buf[..run.bytes.len()].copy_from_slice(&run.bytes);
             *meta = run.meta;
         }
         n
+    }
+
+    /// Wakes this task when there are datagrams that did not come from the socket. Returns whether
+    /// there are some already.
+    fn wake_on_held(&self, cx: &Context<'_>) -> bool {
+        let early = self.sorter.channels.wake_on_early(cx);
+        self.streams.wake_on_arrival(cx) || early
     }
 
     fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
@@ -213,6 +264,7 @@ impl AsyncUdpSocket for DemuxSocket {
         if is_synthetic(transmit.destination.ip()) {
             return match self.sorter.channels.route_to(transmit.destination) {
                 Some(route) => self.send_relayed(transmit, &route),
+                None if self.streams.has(transmit.destination) => self.send_direct(transmit),
                 None => {
                     count(&self.counters().no_channel);
                     Ok(())
@@ -233,15 +285,22 @@ impl AsyncUdpSocket for DemuxSocket {
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
         loop {
-            let held = self.take_held(bufs, meta);
+            let udp_first = self.udp_first.swap(false, Ordering::Relaxed);
+            let held = if udp_first {
+                0
+            } else {
+                self.take_held(bufs, meta)
+            };
             if held > 0 {
+                self.udp_first.store(true, Ordering::Relaxed);
                 return Poll::Ready(Ok(held));
             }
             match self.io.poll_recv_ready(cx) {
                 Poll::Ready(Ok(())) => {}
                 // The runtime is shutting down: no task is polled again.
                 Poll::Ready(Err(_)) => return Poll::Pending,
-                Poll::Pending if self.sorter.channels.wake_on_early(cx) => continue,
+                Poll::Pending if udp_first => continue,
+                Poll::Pending if self.wake_on_held(cx) => continue,
                 Poll::Pending => return Poll::Pending,
             }
             if let Ok(received) = self.receive(bufs, meta) {

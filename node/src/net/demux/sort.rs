@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hobnob_protocol::datagram::{AddressCheck, CHANNEL_HEADER, ChannelId, Class, Probe};
+use hobnob_transport::stream::datagrams;
 use hobnob_transport::stun::client as stun;
 use quinn::udp::RecvMeta;
 use tokio::sync::mpsc;
@@ -91,6 +92,45 @@ impl Sorter {
         *meta = run_meta(&batch, first.unwrap_or(Sender::Direct), kept);
     }
 
+    /// Sorts datagrams that a stream to a relay received, each with its length in front. Adds runs in
+    /// the form that quinn expects to `sorted`. Returns false if one is neither QUIC nor a channel
+    /// frame: a relay sends nothing else.
+    pub(super) fn sort_stream(
+        &self,
+        from: SocketAddr,
+        run: &[u8],
+        sorted: &mut VecDeque<Received>,
+    ) -> bool {
+        let mut route: Option<RelayRoute> = None;
+        for datagram in datagrams(run) {
+            if !matches!(Class::of(datagram), Class::Quic | Class::Channel) {
+                return false;
+            }
+            let batch = RecvMeta {
+                addr: from,
+                len: datagram.len(),
+                stride: datagram.len(),
+                ..RecvMeta::default()
+            };
+            let Some(sender) = self.sender(datagram, &batch, &mut route) else {
+                continue;
+            };
+            let bytes = &datagram[header(sender)..];
+            let meta = run_meta(&batch, sender, bytes.len());
+            match sorted.back_mut() {
+                Some(run) if continues(run, &meta) => {
+                    run.bytes.extend_from_slice(bytes);
+                    run.meta.len = run.bytes.len();
+                }
+                Some(_) | None => sorted.push_back(Received {
+                    meta,
+                    bytes: bytes.to_vec(),
+                }),
+            }
+        }
+        true
+    }
+
     /// The sender of a datagram, or nothing if the datagram is not for quinn. `route` is the route of
     /// the channel frame before it.
     fn sender(
@@ -166,6 +206,15 @@ impl Sorter {
             self.side_datagrams.try_send(datagram).is_ok()
         })
     }
+}
+
+/// Whether a datagram with this metadata may be appended to a run. A run fits into the smallest
+/// buffer that quinn provides.
+fn continues(run: &Received, next: &RecvMeta) -> bool {
+    run.meta.addr == next.addr
+        && run.meta.len.is_multiple_of(run.meta.stride)
+        && next.len <= run.meta.stride
+        && run.meta.len + next.len <= DATAGRAM_MAX.into()
 }
 
 fn header(sender: Sender) -> usize {
@@ -255,6 +304,37 @@ mod tests {
 
     fn frame(channel: ChannelId, inner: &[u8]) -> Vec<u8> {
         [&channel.header()[..], inner].concat()
+    }
+
+    #[test]
+    fn a_stream_delivers_runs_of_one_sender() {
+        let (sorter, [ann, bob], _) = sorter();
+        let quic = |len: usize| vec![0x40; len];
+        let mut run = Vec::new();
+        for datagram in [
+            frame(ANN, &quic(9)),
+            frame(ANN, &quic(9)),
+            frame(ANN, &quic(5)),
+            frame(BOB, &quic(9)),
+            quic(7),
+        ] {
+            hobnob_transport::stream::push_datagram(&mut run, &datagram);
+        }
+        let mut sorted = VecDeque::new();
+        assert!(sorter.sort_stream(relay(), &run, &mut sorted));
+        let runs: Vec<_> = sorted
+            .iter()
+            .map(|run| (run.meta.addr, run.meta.stride, run.bytes.len()))
+            .collect();
+        assert_eq!(runs, [(ann, 9, 23), (bob, 9, 9), (relay(), 7, 7)]);
+        // Channels belong to the relay that announced them, whatever carries its datagrams.
+        sorted.clear();
+        let other = "11.0.0.2:1".parse().unwrap();
+        assert!(sorter.sort_stream(other, &run, &mut sorted));
+        assert_eq!(sorted.len(), 1);
+        let mut probe = Vec::new();
+        hobnob_transport::stream::push_datagram(&mut probe, &[hobnob_protocol::datagram::PROBE]);
+        assert!(!sorter.sort_stream(relay(), &probe, &mut sorted));
     }
 
     const ANN: ChannelId = ChannelId([1; 8]);

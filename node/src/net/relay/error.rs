@@ -34,10 +34,10 @@ pub enum LinkDown {
         /// The port.
         port: u16,
     },
-    /// Its machine answers over TCP, but not over UDP.
+    /// Its machine answers over TCP, but not over UDP, and accepts no stream.
     #[error(
-        "UDP is blocked. That machine answers over TCP, but not over UDP, which hobnob needs: open UDP port {port} in the firewall \
-         of this network and in the relay's, or use another network"
+        "UDP is blocked, and no relay answers over TCP there: open UDP port {port} in the firewall of this network and in the \
+         relay's, or ask the relay's operator to serve TCP port {port} or 443"
     )]
     UdpBlocked {
         /// The port.

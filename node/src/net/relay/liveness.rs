@@ -24,6 +24,10 @@ pub(super) struct Counts {
     pub(super) own: u64,
 }
 
+/// After so many checks, three quarters of a second, without an acknowledgement, UDP may be blocked:
+/// the link looks for another way.
+const SUSPECT_CHECKS: u32 = 3;
+
 /// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Health {
@@ -54,6 +58,12 @@ impl Liveness {
     /// The relay sent a frame. So it is there, and only its peers are silent.
     pub(super) fn heard(&mut self) {
         self.silent = 0;
+    }
+
+    /// Whether the relay was asked and is silent for longer than usual.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.unanswered
+            .is_some_and(|checks| checks >= SUSPECT_CHECKS)
     }
 
     /// Judges the traffic since the last check.
@@ -115,6 +125,18 @@ mod tests {
             checks(&mut liveness, 10, 8, 9).is_empty(),
             "a relay that answers is there, whatever the peer does"
         );
+    }
+
+    #[test]
+    fn a_relay_is_suspect_until_it_acknowledges() {
+        let mut liveness = Liveness::default();
+        liveness.asked();
+        checks(&mut liveness, 0, 0, SUSPECT_CHECKS - 1);
+        assert!(!liveness.is_suspect());
+        checks(&mut liveness, 0, 0, 1);
+        assert!(liveness.is_suspect());
+        checks(&mut liveness, 0, 1, 1);
+        assert!(!liveness.is_suspect());
     }
 
     #[test]

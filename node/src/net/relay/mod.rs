@@ -1,14 +1,21 @@
 //! The link to one relay: it registers, and connects again when the connection is lost.
 //!
+//! The connection uses UDP where that works, and a stream elsewhere (`race` tries both). While it
+//! uses a stream, the link looks for UDP. While UDP is silent, the link looks for a stream. The new
+//! connection registers before the old one is dropped.
+//!
 //! One task owns the connection and reports what happens on it. It dials again after a wait that
 //! doubles with each failure, with full jitter, so that thousands of nodes do not return to a
 //! restarted relay at the same time. The engine decides what to ask of the relay and how far to
 //! trust it. Only the table of channels is updated here, before the engine learns of a channel: the
 //! channel's first frames may follow at once.
 
+mod connected;
 mod error;
 mod liveness;
 mod probe;
+mod race;
+mod stream;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,23 +27,23 @@ use hobnob_protocol::relay::{
     token_proof,
 };
 use hobnob_protocol::{HostPort, PeerId, RoomKey, RoomTag};
-use hobnob_transport::frames::{FrameBatch, FrameReader, ReceiveError};
 use hobnob_transport::tls;
-use quinn::{Connection, SendStream};
+use quinn::Connection;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 pub use error::LinkDown;
 
+use self::connected::Connected;
 use self::liveness::{CHECK_EVERY, Counts, Health, Liveness};
+use self::race::{DIAL_LIMIT, Preferred, Race, Shaken, UDP_PAUSE_MAX, ways, without_udp};
+use self::stream::RelayStream;
 use super::channels::{Channels, RelayId, Traffic};
-use super::close::{hang_up, say_goodbye};
+use super::close::say_goodbye;
 use super::endpoint::Endpoint;
 use hobnob_core::Rng;
-
-/// How long a dial may take. The relay's Welcome may take as long again.
-const DIAL_LIMIT: Duration = Duration::from_secs(5);
+use hobnob_core::carrier::Carrier;
 
 /// The first wait before a relay is dialed again, the longest one, and the one after a refusal.
 const BACK_OFF_MIN: Duration = Duration::from_millis(500);
@@ -45,6 +52,12 @@ const BACK_OFF_REFUSED: Duration = Duration::from_secs(60);
 
 /// The heartbeat intervals that a relay may ask for. Others are replaced by the nearest of these.
 const HEARTBEAT_MS: std::ops::RangeInclusive<u32> = 1_000..=60_000;
+
+/// The shortest pause before the first look whether UDP works again.
+const UDP_PAUSE_MIN: Duration = Duration::from_secs(2);
+
+/// UDP that has worked for so many checks, a minute, is trusted again.
+const UDP_LASTS_CHECKS: u32 = 240;
 
 /// Addresses of a relay's name that are tried.
 const ADDRS_MAX: usize = 4;
@@ -83,8 +96,10 @@ pub enum LinkEvent {
     Up {
         /// The relay's identity, proved.
         id: PeerId,
-        /// Its address.
+        /// Its address. With a stream, that of the TCP connection.
         addr: SocketAddr,
+        /// What carries the datagrams between this node and the relay.
+        carrier: Carrier,
         /// Its answer to the registration.
         welcome: Welcome,
     },
@@ -104,8 +119,16 @@ pub struct RelayLink {
     events: mpsc::Sender<(RelayId, LinkEvent)>,
     rooms: Vec<RoomKey>,
     rng: Rng,
+    /// The addresses of the relay's name at the last look-up.
+    addrs: Vec<SocketAddr>,
+    /// The carrier that worked last. It starts first at the next attempt.
+    preferred: Option<Preferred>,
+    /// How often UDP failed soon after it seemed to work.
+    udp_falls: u32,
     /// The connection, once the relay has proved its identity.
     connection: Option<Connection>,
+    /// The stream that carries it, unless UDP does.
+    stream: Option<Arc<RelayStream>>,
 }
 
 impl std::fmt::Debug for RelayLink {
@@ -135,7 +158,11 @@ impl RelayLink {
             events,
             rooms: Vec::new(),
             rng,
+            addrs: Vec::new(),
+            preferred: None,
+            udp_falls: 0,
             connection: None,
+            stream: None,
         }
     }
 
@@ -152,17 +179,13 @@ impl RelayLink {
         let mut failures = 0;
         loop {
             let (was_up, down) = match self.connect().await {
-                Ok((connected, addr, id, welcome)) => {
-                    let heartbeat_ms = welcome.heartbeat_ms;
-                    if !self.report(LinkEvent::Up { id, addr, welcome }).await {
-                        return;
-                    }
-                    let Err(down) = self.serve(connected, id, heartbeat_ms).await;
-                    (true, down)
-                }
+                Ok((connected, welcome)) => match self.stay_up(connected, welcome).await {
+                    Some(down) => (true, down),
+                    None => return,
+                },
                 Err(down) => (false, down),
             };
-            self.connection = None;
+            (self.connection, self.stream) = (None, None);
             self.channels.disconnected(self.config.relay);
             failures = if was_up { 0 } else { failures + 1 };
             let most = if down.is_refusal() {
@@ -179,6 +202,45 @@ impl RelayLink {
                 return;
             }
         }
+    }
+
+    /// Serves a connection, and each one by a better way that replaces it, until the last is lost.
+    /// Returns the reason, or nothing if the engine no longer listens.
+    async fn stay_up(&mut self, mut connected: Connected, welcome: Welcome) -> Option<LinkDown> {
+        let mut heartbeat = heartbeat(&welcome);
+        self.report_up(&connected, welcome).await?;
+        loop {
+            let shaken = match self.serve(&mut connected, heartbeat).await {
+                Ok(shaken) => shaken,
+                Err(down) => return Some(down),
+            };
+            let (before, way) = (connected.carrier(), shaken.carrier());
+            tracing::debug!(relay = %self.config.at, ?before, ?way, "changing the way to a relay");
+            // The old connection stays until the relay has answered. The relay then replaces it, so
+            // nobody sees this node leave.
+            match self.register(shaken).await {
+                Ok((new, welcome)) => {
+                    heartbeat = self::heartbeat(&welcome);
+                    self.report_up(&new, welcome).await?;
+                    connected = new;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "the other way to a relay failed");
+                    self.adopt(&connected.connection, connected.stream.clone());
+                }
+            }
+        }
+    }
+
+    async fn report_up(&mut self, connected: &Connected, welcome: Welcome) -> Option<()> {
+        self.preferred = Some((connected.carrier(), connected.addr.port()));
+        let up = LinkEvent::Up {
+            id: connected.id,
+            addr: connected.addr,
+            carrier: connected.carrier(),
+            welcome,
+        };
+        self.report(up).await.then_some(())
     }
 
     fn counts(&self, connected: &Connected) -> Counts {
@@ -223,37 +285,29 @@ impl RelayLink {
         }
     }
 
-    async fn connect(&mut self) -> Result<(Connected, SocketAddr, PeerId, Welcome), LinkDown> {
+    async fn look_up(&self) -> Result<Vec<SocketAddr>, LinkDown> {
         let at = &self.config.at;
         let found = tokio::net::lookup_host((at.host.as_str(), at.port)).await;
-        let found: Vec<_> = found
-            .map_err(|error| LinkDown::NoAddress(error.to_string()))?
-            .take(ADDRS_MAX)
-            .collect();
-        let mut down = LinkDown::NoAddress("the name has none".to_owned());
-        for addr in found {
-            match self.connect_or_find_cause(addr).await {
-                Ok(connected) => return Ok(connected),
-                Err(error) => down = error,
-            }
+        let found = found.map_err(|error| LinkDown::NoAddress(error.to_string()))?;
+        let addrs: Vec<_> = found.take(ADDRS_MAX).collect();
+        if addrs.is_empty() {
+            return Err(LinkDown::NoAddress("the name has none".to_owned()));
         }
-        Err(down)
+        Ok(addrs)
     }
 
-    async fn connect_or_find_cause(
-        &mut self,
-        addr: SocketAddr,
-    ) -> Result<(Connected, SocketAddr, PeerId, Welcome), LinkDown> {
-        let connected = self.connect_to(addr).await;
+    async fn connect(&mut self) -> Result<(Connected, Welcome), LinkDown> {
+        self.addrs = self.look_up().await?;
+        let connected = self.race().await;
         if !matches!(connected, Err(LinkDown::Unreachable)) {
             return connected;
         }
-        let cause = probe::cause(addr).await;
+        let cause = probe::cause(self.addrs[0]).await;
         if cause != LinkDown::Busy {
             return Err(cause);
         }
         // The probe was answered: the relay may have been started in the meantime.
-        self.connect_to(addr).await.map_err(|down| {
+        self.race().await.map_err(|down| {
             if down == LinkDown::Unreachable {
                 cause
             } else {
@@ -262,41 +316,48 @@ impl RelayLink {
         })
     }
 
-    async fn connect_to(
-        &mut self,
-        addr: SocketAddr,
-    ) -> Result<(Connected, SocketAddr, PeerId, Welcome), LinkDown> {
-        let connection = self
-            .endpoint
-            .dial_relay(addr, self.config.expected, DIAL_LIMIT)
-            .await?;
-        let id = tls::peer_id(connection.peer_identity())
-            .ok_or(LinkDown::Lost("it showed no identity".to_owned()))?;
+    /// Tries all ways side by side, and registers on the first that leads to the relay.
+    async fn race(&mut self) -> Result<(Connected, Welcome), LinkDown> {
+        let ways = ways(&self.config.at, &self.addrs, self.preferred);
+        let mut race = Race::start(&self.endpoint, self.config.expected, ways, &mut self.rng);
+        let mut down = LinkDown::Unreachable;
+        while let Some(attempt) = race.next().await {
+            let registered = match attempt {
+                Ok(shaken) => self.register(shaken).await,
+                Err(error) => Err(error),
+            };
+            match registered {
+                Ok(connected) => return Ok(connected),
+                // The relay itself refuses this node, and would by any way.
+                Err(error @ LinkDown::Refused { .. }) => return Err(error),
+                Err(LinkDown::Unreachable) => {}
+                Err(error) => down = error,
+            }
+        }
+        Err(down)
+    }
+
+    /// Registers on a connection. Its way has won when the relay's Welcome has come.
+    async fn register(&mut self, shaken: Shaken) -> Result<(Connected, Welcome), LinkDown> {
+        let connection = shaken.connection.clone();
         // Of commands from before the connection, only the latest rooms still matter.
         while let Ok(command) = self.commands.try_recv() {
             if let LinkCommand::Rooms(rooms) = command {
                 self.rooms = rooms;
             }
         }
-        self.connection = Some(connection.clone());
         // The relay may open channels as soon as it has read the registration.
-        self.channels
-            .connected(self.config.relay, connection.remote_address());
+        self.adopt(&connection, shaken.stream.clone());
         let exporter = tls::exported_secret(&connection, TOKEN_EXPORTER_LABEL);
         let token = self.config.token.as_ref();
         let register = Register {
             version: VERSION,
             features: 0,
             token_proof: token.map(|token| token_proof(token, &exporter)),
-            rooms: tags(&self.rooms, id),
+            rooms: tags(&self.rooms, shaken.id),
         };
         let registering = async {
-            let (control_out, control_in) = connection.open_bi().await?;
-            let mut connected = Connected {
-                connection: connection.clone(),
-                control_out,
-                control_in: FrameReader::new(control_in),
-            };
+            let mut connected = Connected::open(shaken).await?;
             connected.send(&ToRelay::Register(register)).await?;
             match connected.next().await? {
                 FromRelay::Welcome(welcome) => Ok((connected, welcome)),
@@ -311,28 +372,39 @@ impl RelayLink {
                 )),
             }
         };
-        let (connected, welcome) = timeout(DIAL_LIMIT, registering)
+        let registered = timeout(DIAL_LIMIT, registering)
             .await
             .unwrap_or(Err(LinkDown::Unreachable))?;
-        Ok((connected, connection.remote_address(), id, welcome))
+        // Channels of an earlier connection ended with this registration.
+        self.channels.disconnected(self.config.relay);
+        self.channels
+            .connected(self.config.relay, connection.remote_address());
+        Ok(registered)
     }
 
+    /// From now on the relay is at the other end of this connection.
+    fn adopt(&mut self, connection: &Connection, stream: Option<Arc<RelayStream>>) {
+        self.connection = Some(connection.clone());
+        self.stream = stream;
+        self.channels
+            .connected(self.config.relay, connection.remote_address());
+    }
+
+    /// Serves a connection until it is lost, or until there is one by a better way.
     async fn serve(
         &mut self,
-        mut connected: Connected,
-        relay: PeerId,
-        heartbeat_ms: u32,
-    ) -> Result<Never, LinkDown> {
-        let every = Duration::from_millis(
-            heartbeat_ms
-                .clamp(*HEARTBEAT_MS.start(), *HEARTBEAT_MS.end())
-                .into(),
-        );
-        let mut heartbeats = interval(every);
+        connected: &mut Connected,
+        heartbeat: Duration,
+    ) -> Result<Shaken, LinkDown> {
+        let mut heartbeats = interval(heartbeat);
         let mut checks = interval(CHECK_EVERY);
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut roster, mut liveness) = (0, Liveness::default());
+        let (mut roster, mut liveness, mut checked) = (0, Liveness::default(), 0);
+        let by_udp = connected.carrier() == Carrier::Udp;
+        let mut other_way = (!by_udp).then(|| self.back_to_udp(connected.id, self.udp_pause()));
+        let stream_ended = connected.stream_ended();
+        tokio::pin!(stream_ended);
         loop {
             tokio::select! {
                 frame = connected.next() => {
@@ -340,7 +412,7 @@ impl RelayLink {
                     liveness.heard();
                     match &frame {
                         FromRelay::Roster(changes) => roster = changes.version,
-                        FromRelay::Opened { peer, channel, origin } => self.opened(&connected, *peer, *channel, *origin),
+                        FromRelay::Opened { peer, channel, origin } => self.opened(connected, *peer, *channel, *origin),
                         FromRelay::Welcome(_)
                         | FromRelay::NotOpened { .. }
                         | FromRelay::Ended { .. }
@@ -356,81 +428,85 @@ impl RelayLink {
                     None => return Err(LinkDown::Lost("this node is stopping".to_owned())),
                     Some(LinkCommand::Send(frame)) => connected.send(&frame).await?,
                     Some(LinkCommand::Rooms(rooms)) => {
-                        connected.send(&ToRelay::Rooms(tags(&rooms, relay))).await?;
+                        connected.send(&ToRelay::Rooms(tags(&rooms, connected.id))).await?;
                         self.rooms = rooms;
                     }
-                    Some(LinkCommand::Wake) => connected.beat(roster, &mut liveness).await?,
+                    Some(LinkCommand::Wake) => {
+                        connected.beat(roster, &mut liveness).await?;
+                        if !by_udp {
+                            other_way = Some(self.back_to_udp(connected.id, Duration::ZERO));
+                        }
+                    }
                 },
                 _ = heartbeats.tick() => connected.beat(roster, &mut liveness).await?,
-                _ = checks.tick() => match liveness.check(self.counts(&connected)) {
-                    Health::Alive => {}
-                    Health::Ask => connected.beat(roster, &mut liveness).await?,
-                    Health::Dead => return Err(LinkDown::Silent),
-                },
+                _ = checks.tick() => {
+                    match liveness.check(self.counts(connected)) {
+                        Health::Alive => {}
+                        Health::Ask => connected.beat(roster, &mut liveness).await?,
+                        Health::Dead => return Err(LinkDown::Silent),
+                    }
+                    checked += 1;
+                    if by_udp && checked == UDP_LASTS_CHECKS {
+                        self.udp_falls = 0;
+                    }
+                    if by_udp && !liveness.is_suspect() {
+                        other_way = None;
+                    } else if by_udp && other_way.is_none() {
+                        other_way = Some(self.without_udp(connected.id));
+                    }
+                }
+                shaken = first(&mut other_way) => {
+                    self.udp_falls += u32::from(by_udp);
+                    return Ok(shaken);
+                }
+                down = &mut stream_ended => return Err(down),
             }
         }
     }
+
+    /// Looks for a way without UDP, which does not answer at the moment.
+    fn without_udp(&mut self, relay: PeerId) -> Race {
+        let ways = without_udp(ways(&self.config.at, &self.addrs, None));
+        Race::start(&self.endpoint, Some(relay), ways, &mut self.rng)
+    }
+
+    /// Looks for UDP, which was blocked when the connection was made. The first look is after this
+    /// pause.
+    fn back_to_udp(&mut self, relay: PeerId, pause: Duration) -> Race {
+        Race::back_to_udp(&self.endpoint, relay, &self.addrs, pause, &mut self.rng)
+    }
+
+    /// The pause before the first look whether UDP works. It is longer each time that UDP has failed
+    /// soon after it seemed to work.
+    fn udp_pause(&self) -> Duration {
+        UDP_PAUSE_MAX.min(UDP_PAUSE_MIN * (1 << self.udp_falls.saturating_sub(1).min(7)))
+    }
+}
+
+/// The first success of a race. Never returns if there is none.
+async fn first(race: &mut Option<Race>) -> Shaken {
+    if let Some(race) = race {
+        while let Some(attempt) = race.next().await {
+            match attempt {
+                Ok(shaken) => return shaken,
+                Err(error) => tracing::debug!(%error, "a way to a relay failed"),
+            }
+        }
+    }
+    std::future::pending().await
+}
+
+/// The time between heartbeats that a relay asks for.
+fn heartbeat(welcome: &Welcome) -> Duration {
+    let millis = welcome.heartbeat_ms;
+    Duration::from_millis(
+        millis
+            .clamp(*HEARTBEAT_MS.start(), *HEARTBEAT_MS.end())
+            .into(),
+    )
 }
 
 /// The names of the node's rooms at this relay.
 fn tags(rooms: &[RoomKey], relay: PeerId) -> Vec<RoomTag> {
     rooms.iter().map(|room| room.relay_tag(relay)).collect()
 }
-
-/// A connection with its control stream.
-struct Connected {
-    connection: Connection,
-    control_out: SendStream,
-    control_in: FrameReader,
-}
-
-impl Connected {
-    /// Sends a heartbeat with the version of this node's roster. The relay answers each one.
-    async fn beat(&mut self, roster: u64, liveness: &mut Liveness) -> Result<(), LinkDown> {
-        liveness.asked();
-        self.send(&ToRelay::Heartbeat(roster)).await
-    }
-
-    async fn send(&mut self, frame: &ToRelay) -> Result<(), LinkDown> {
-        let mut frames = FrameBatch::default();
-        frames.push(frame.encode());
-        match frames.write(&mut self.control_out).await {
-            Ok(()) => Ok(()),
-            Err(quinn::WriteError::ConnectionLost(error)) => Err(error.into()),
-            Err(error) => Err(self.broke(error.to_string())),
-        }
-    }
-
-    /// Reads the next frame of a known kind. Cancel-safe.
-    async fn next(&mut self) -> Result<FromRelay, LinkDown> {
-        loop {
-            let frame = match self.control_in.next().await {
-                Ok(frame) => frame,
-                Err(ReceiveError::Lost(error)) => return Err(error.into()),
-                Err(
-                    error @ (ReceiveError::TooLarge
-                    | ReceiveError::Ended
-                    | ReceiveError::Truncated
-                    | ReceiveError::Stream(_)),
-                ) => return Err(self.broke(error.to_string())),
-            };
-            match FromRelay::decode(&frame) {
-                Ok(FromRelay::Unknown(_)) => {}
-                Ok(frame) => return Ok(frame),
-                Err(error) => return Err(self.broke(error.to_string())),
-            }
-        }
-    }
-
-    /// The relay broke the protocol. If it has closed the connection, its reason counts instead.
-    fn broke(&self, what: String) -> LinkDown {
-        if let Some(error) = self.connection.close_reason() {
-            return error.into();
-        }
-        hang_up(&self.connection, close::PROTOCOL, &what);
-        LinkDown::Protocol(what)
-    }
-}
-
-/// The result of a loop that ends only with an error.
-enum Never {}

@@ -167,6 +167,7 @@ impl TestNet {
         self.nodes.insert(connection, Node::default());
         let addr = addr.parse().expect("an address");
         self.tell(Input::Registered {
+            stream: None,
             connection,
             peer,
             addr,

@@ -282,6 +282,7 @@ fn the_network_status() {
         id: None,
         up: true,
         observed: "11.0.0.7:4626".parse().ok(),
+        carrier: Some(hobnob::Carrier::Udp),
         why: None,
     };
     scene.relays = vec![relay];

@@ -13,6 +13,11 @@ pub enum RelayFinding {
         /// The relay.
         relay: String,
     },
+    /// The node is registered at a relay through a stream, because UDP is blocked.
+    RelayByTcp {
+        /// The relay.
+        relay: String,
+    },
     /// The relay has not answered yet.
     RelayConnecting {
         /// The relay.
@@ -69,6 +74,7 @@ impl RelayFinding {
         use Verdict::{Fine, Problem, Unknown};
         match self {
             Self::RelayUp { .. } => (Subject::Relay, Fine, "relay-up"),
+            Self::RelayByTcp { .. } => (Subject::Relay, Fine, "relay-by-tcp"),
             Self::RelayConnecting { .. } => (Subject::Relay, Unknown, "relay-connecting"),
             Self::RelayName { .. } => (Subject::Relay, Problem, "relay-name"),
             Self::RelayIdentity { .. } => (Subject::Relay, Problem, "relay-identity"),

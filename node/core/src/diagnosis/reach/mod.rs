@@ -54,7 +54,8 @@ impl<'a> Outside<'a> {
                 seen,
                 dial_back: relay.dial_back,
             }),
-            RelayState::Connecting
+            RelayState::UpByTcp
+            | RelayState::Connecting
             | RelayState::NoAddress(_)
             | RelayState::OtherIdentity
             | RelayState::Refused(_)
