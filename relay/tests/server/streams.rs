@@ -17,15 +17,15 @@ use super::{Relay, TcpConfig};
 /// A newcomer has five seconds. The machine may be busy.
 const ENDED: Duration = Duration::from_secs(9);
 
-trait Io: AsyncRead + AsyncWrite + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
+trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
 async fn tcp(relay: &Relay) -> TcpStream {
     TcpStream::connect(relay.addr()).await.unwrap()
 }
 
 /// Sends a request over TLS. Returns the connection and the answer's head.
-async fn asks(relay: &Relay, request: &[u8]) -> (impl Io, request::Head, Vec<u8>) {
+async fn asks(relay: &Relay, request: &[u8]) -> (Box<dyn Io>, request::Head, Vec<u8>) {
     let mut io = tls::connect("relay.example", tcp(relay).await)
         .await
         .unwrap();
@@ -33,10 +33,10 @@ async fn asks(relay: &Relay, request: &[u8]) -> (impl Io, request::Head, Vec<u8>
     io.flush().await.unwrap();
     let mut rest = Vec::new();
     let head = request::read_head(&mut io, &mut rest).await.unwrap();
-    (io, head, rest)
+    (Box::new(io), head, rest)
 }
 
-async fn upgraded(relay: &Relay) -> impl Io {
+async fn upgraded(relay: &Relay) -> Box<dyn Io> {
     let (asked, key) = handshake::request("relay.example", handshake::PATH, [7; 16]);
     let (io, answer, rest) = asks(relay, &asked).await;
     assert!(handshake::is_upgraded(&answer, &key) && rest.is_empty());
@@ -100,8 +100,8 @@ async fn whoever_does_not_register_is_disconnected() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_violation_ends_the_connection_at_once() {
     let relay = Relay::start();
-    let long = message(&[&[0x40; 1200]; 15]);
-    let probe = message(&[&[hobnob_protocol::datagram::PROBE; 20]]);
+    let long = message(&[&[0x40; 1200][..]; 15]);
+    let probe = message(&[&[hobnob_protocol::datagram::PROBE; 20][..]]);
     let text = vec![0x81, 0x80, 0, 0, 0, 0];
     let compressed = vec![0xc2, 0x80, 0, 0, 0, 0];
     let endless = vec![0x82, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
