@@ -12,7 +12,7 @@ use crate::{Node, NodeError, SendError};
 use hobnob_core::diagnosis::{
     self, Answer, Evidence, Finding, PeerEvidence, RelayState, Unmet, Verdict,
 };
-use hobnob_protocol::{HostPort, Target};
+use hobnob_protocol::{HostPort, RelayAt, Target};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -228,8 +228,12 @@ impl Node {
             .iter_mut()
             .filter(|relay| matches!(relay.state, RelayState::Down(_) | RelayState::Connecting));
         for relay in down.take(PROBED_MAX) {
-            let at: HostPort = relay.at.parse().expect("the engine wrote an address");
-            if let Some(addr) = look_up(&at)
+            let at: RelayAt = relay.at.parse().expect("the engine wrote an address");
+            if at.path().is_some() {
+                // A reverse proxy says nothing about UDP.
+                continue;
+            }
+            if let Some(addr) = look_up(at.host_port())
                 .await
                 .ok()
                 .and_then(|addrs| addrs.first().copied())

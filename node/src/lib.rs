@@ -134,8 +134,8 @@ pub use files::{AcceptFrom, FileError, FileInfo, FileState, FilesConfig, OfferEr
 pub use hobnob_protocol as protocol;
 #[doc(inline)]
 pub use hobnob_protocol::{
-    Body, HostPort, LogId, Nickname, PeerId, RelayAddr, RoomName, RoomTarget, RoomTicket, Seq,
-    Target, Ticket, conversation::NotARoomName, entry::BodyError, identity::NotAPeerId,
+    Body, HostPort, LogId, Nickname, PeerId, RelayAddr, RelayAt, RoomName, RoomTarget, RoomTicket,
+    Seq, Target, Ticket, conversation::NotARoomName, entry::BodyError, identity::NotAPeerId,
     target::TargetError, text::NicknameError,
 };
 pub use messages::Messages;

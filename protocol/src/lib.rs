@@ -42,7 +42,7 @@ pub use offer::{ContentHash, Offer, OfferId, OfferWord};
 pub use ranges::Ranges;
 pub use room_key::{RoomKey, RoomKind, RoomProof, RoomTag};
 pub use room_ticket::{RoomTarget, RoomTicket};
-pub use target::{HostPort, RelayAddr, Target, Ticket};
+pub use target::{HostPort, RelayAddr, RelayAt, Target, Ticket};
 pub use text::Nickname;
 
 /// ALPN (RFC 7301) between two nodes. The number is the major version: nodes of different major

@@ -29,13 +29,36 @@ pub struct HostPort {
     pub port: u16,
 }
 
-/// A relay, written as `[id@]host:port`.
+/// Where a relay is: `host:port`, or `wss://host[:port]/path`.
+///
+/// ```
+/// use hobnob_protocol::RelayAt;
+///
+/// let at: RelayAt = "wss://relay.example/hobnob".parse()?;
+/// assert_eq!((at.host_port().port, at.path()), (443, Some("/hobnob")));
+/// assert_eq!("relay.example:4627".parse::<RelayAt>()?.path(), None);
+/// # Ok::<(), hobnob_protocol::target::TargetError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RelayAt {
+    /// By UDP at this host and port, or by TCP where UDP is blocked.
+    Port(HostPort),
+    /// By WebSocket alone, for example behind a reverse proxy.
+    Web {
+        /// The host and the TCP port.
+        at: HostPort,
+        /// The path, which starts with a slash.
+        path: String,
+    },
+}
+
+/// A relay, written as `[id@]host:port` or `[id@]wss://host[:port]/path`.
 ///
 /// ```
 /// use hobnob_protocol::{PeerId, RelayAddr};
 ///
 /// let relay: RelayAddr = "relay.example:4627".parse()?;
-/// assert_eq!((relay.id, relay.at.port), (None, 4627));
+/// assert_eq!((relay.id, relay.at.host_port().port), (None, 4627));
 /// let known = RelayAddr { id: Some(PeerId::from_bytes([7; 32])), ..relay };
 /// assert_eq!(known.to_string().parse(), Ok(known));
 /// # Ok::<(), hobnob_protocol::target::TargetError>(())
@@ -44,8 +67,8 @@ pub struct HostPort {
 pub struct RelayAddr {
     /// The identity that the relay must prove, if it is known.
     pub id: Option<PeerId>,
-    /// The address that it listens on.
-    pub at: HostPort,
+    /// Where it is.
+    pub at: RelayAt,
 }
 
 /// All data to reach a peer, as one word that can be mailed: `hobnob:<id>?a=<addr>&r=<relay>`.
@@ -91,7 +114,7 @@ pub enum Target {
     /// A full peer id.
     Id(PeerId),
     /// `id@relayhost:port`: this peer, through that relay.
-    AtRelay(PeerId, HostPort),
+    AtRelay(PeerId, RelayAt),
     /// `hobnob:…`.
     Ticket(Ticket),
     /// A nickname, `nickname~1234`, or a prefix of an id. Only a node that knows peers can resolve
@@ -111,6 +134,11 @@ pub enum TargetError {
     /// The part after the colon is not a port.
     #[error("{0:?} has no valid port: write host:port, with a port from 1 to 65535")]
     Port(String),
+    /// The part after the host of `wss://host/path` is no path.
+    #[error(
+        "{0:?} is no address of a WebSocket: write wss://host/path, with letters, digits and -._~/ in the path"
+    )]
+    Path(String),
     /// The host is neither a name nor an IP literal.
     #[error("{0:?} is no host name or IP address (an IPv6 address goes in brackets: [::1]:4626)")]
     Host(String),
@@ -218,6 +246,83 @@ impl fmt::Display for RelayAddr {
             None => self.at.fmt(f),
         }
     }
+}
+
+impl RelayAt {
+    /// The host and the port.
+    pub fn host_port(&self) -> &HostPort {
+        match self {
+            Self::Port(at) | Self::Web { at, .. } => at,
+        }
+    }
+
+    /// The path of a WebSocket.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::Port(_) => None,
+            Self::Web { path, .. } => Some(path),
+        }
+    }
+}
+
+impl From<HostPort> for RelayAt {
+    fn from(at: HostPort) -> Self {
+        Self::Port(at)
+    }
+}
+
+impl FromStr for RelayAt {
+    type Err = TargetError;
+
+    fn from_str(word: &str) -> Result<Self, TargetError> {
+        let Some(web) = word.strip_prefix(WEB) else {
+            return word.parse().map(Self::Port);
+        };
+        let (host, path) = match web.find('/') {
+            Some(at) => web.split_at(at),
+            None => (web, "/"),
+        };
+        if path.len() > PATH_MAX || !path.chars().all(is_in_path) {
+            return Err(TargetError::Path(text::visible(word).into_owned()));
+        }
+        let has_port = host.rfind(':').is_some_and(|at| !host[at..].contains(']'));
+        let at = if has_port {
+            host.parse()?
+        } else {
+            format!("{host}:{PORT_WEB}").parse()?
+        };
+        let path = path.to_owned();
+        Ok(Self::Web { at, path })
+    }
+}
+
+impl fmt::Display for RelayAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(at) => at.fmt(f),
+            Self::Web { at, path } => {
+                let shown = at.to_string();
+                let usual = format!(":{PORT_WEB}");
+                write!(
+                    f,
+                    "{WEB}{}{path}",
+                    shown.strip_suffix(&usual).unwrap_or(&shown)
+                )
+            }
+        }
+    }
+}
+
+/// The scheme of a WebSocket over TLS, and its usual port.
+const WEB: &str = "wss://";
+const PORT_WEB: u16 = 443;
+
+/// Longest path of a WebSocket, in bytes.
+const PATH_MAX: usize = 128;
+
+/// Whether a path may contain this character. Others could end an HTTP head or a part of a ticket.
+fn is_in_path(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-._~/".contains(c)
 }
 
 impl FromStr for HostPort {
@@ -344,7 +449,7 @@ mod tests {
             addrs: vec![at("10.0.0.2", 4626), at("fe80::1%eth0", 4626)],
             relays: vec![RelayAddr {
                 id: Some(id),
-                at: at("relay.example", 4627),
+                at: at("relay.example", 4627).into(),
             }],
         };
         let cases = [
@@ -364,7 +469,7 @@ mod tests {
             (id.to_string(), Target::Id(id)),
             (
                 format!("{id}@r.example:4627"),
-                Target::AtRelay(id, at("r.example", 4627)),
+                Target::AtRelay(id, at("r.example", 4627).into()),
             ),
             ("ann".to_owned(), Target::Name("ann".into())),
             ("ann~x4yz".to_owned(), Target::Name("ann~x4yz".into())),
@@ -387,6 +492,34 @@ mod tests {
         for (word, target) in cases {
             assert_eq!(word.parse(), Ok(target.clone()), "{word}");
             assert_eq!(target.to_string(), word);
+        }
+    }
+
+    #[test]
+    fn a_relay_may_be_a_websocket() {
+        for word in [
+            "wss://relay.example/hobnob",
+            "wss://relay.example:8443/a/b-c_d~e.f",
+            "wss://[2001:db8::1]/",
+            "wss://192.0.2.1:4627/",
+        ] {
+            let relay = format!("{}@{word}", id());
+            assert_eq!(relay.parse::<RelayAddr>().map(|r| r.to_string()), Ok(relay));
+            assert!(word.parse::<RelayAt>().is_ok_and(|at| at.path().is_some()));
+        }
+        let bare = "wss://relay.example"
+            .parse::<RelayAt>()
+            .map(|at| at.to_string());
+        assert_eq!(bare, Ok("wss://relay.example/".to_owned()));
+        for word in [
+            "wss://",
+            "wss://a/b c",
+            "wss://a/?x",
+            "wss://a/&r=b",
+            "ws://a/",
+            "wss://a:0/",
+        ] {
+            assert!(word.parse::<RelayAt>().is_err(), "{word}");
         }
     }
 

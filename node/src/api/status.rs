@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use hobnob_core::carrier::Carrier;
-use hobnob_protocol::{HostPort, Nickname, PeerId, RoomName, Ticket};
+use hobnob_protocol::{Nickname, PeerId, RelayAt, RoomName, Ticket};
 use serde::{Deserialize, Serialize};
 
 use super::notice::Notice;
@@ -60,7 +60,7 @@ pub struct RoomInfo {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RelayInfo {
     /// Its address.
-    pub at: HostPort,
+    pub at: RelayAt,
     /// Its identity, once it has proved one.
     pub id: Option<PeerId>,
     /// The address at which it sees this node. `None` without a connection.

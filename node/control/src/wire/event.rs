@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 
-use hobnob_protocol::{Body, HostPort, Nickname, PeerId};
+use hobnob_protocol::{Body, Nickname, PeerId, RelayAt};
 use serde::{Deserialize, Serialize};
 
 use super::file::{FileLine, OfferFields};
@@ -272,7 +272,7 @@ pub struct StatusLine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayLine {
     /// Its host and port.
-    pub at: Text<HostPort>,
+    pub at: Text<RelayAt>,
     /// Its identity, once it has proved one.
     pub id: Option<Text<PeerId>>,
     /// Whether the node is registered there.

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use hobnob_core::carrier::Carrier;
 use hobnob_core::diagnosis;
 use hobnob_protocol::relay::{Roster as RosterUpdate, ToRelay, Welcome, features};
-use hobnob_protocol::{HostPort, PeerId, RelayAddr, RoomKey};
+use hobnob_protocol::{PeerId, RelayAddr, RelayAt, RoomKey};
 use tokio::sync::mpsc;
 
 pub(super) use self::openings::{ChannelOpening, OpenFailed};
@@ -50,7 +50,7 @@ pub(super) struct NewLink {
 /// A relay has registered this node.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct WentUp {
-    pub(super) at: HostPort,
+    pub(super) at: RelayAt,
     /// The address at which the relay sees this node.
     pub(super) observed: SocketAddr,
     /// The address had another identity before, or none.
@@ -78,7 +78,7 @@ impl Relays {
     }
 
     /// The relay at this address, if the node uses it.
-    pub(super) fn find(&self, at: &HostPort) -> Option<RelayId> {
+    pub(super) fn find(&self, at: &RelayAt) -> Option<RelayId> {
         let mut all = self.list.iter();
         all.find(|(_, relay)| relay.at() == at).map(|(id, _)| *id)
     }
@@ -225,7 +225,7 @@ impl Relays {
 
     /// No session goes through a relay. Returns its address if it names many peers that cannot be
     /// reached, once for each connection with it.
-    pub(super) fn doubt(&mut self, relay: RelayId) -> Option<HostPort> {
+    pub(super) fn doubt(&mut self, relay: RelayId) -> Option<RelayAt> {
         let relay = Self::relay_mut(&mut self.list, relay);
         if !relay.roster.is_doubtful() {
             return None;
@@ -277,7 +277,7 @@ impl Relays {
         self.relay(relay).is_in_rooms()
     }
 
-    pub(super) fn at(&self, relay: RelayId) -> &HostPort {
+    pub(super) fn at(&self, relay: RelayId) -> &RelayAt {
         self.relay(relay).at()
     }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use hobnob_core::carrier::Carrier;
 use hobnob_core::diagnosis::{self, RelayState};
 use hobnob_protocol::relay::{ToRelay, close};
-use hobnob_protocol::{HostPort, PeerId, RelayAddr, RoomKey, RoomTag};
+use hobnob_protocol::{PeerId, RelayAddr, RelayAt, RoomKey, RoomTag};
 use tokio::sync::mpsc;
 
 use super::openings::Openings;
@@ -16,7 +16,7 @@ use hobnob_transport::addr::canonical;
 
 /// The state that the engine keeps for one relay.
 pub(super) struct Relay {
-    at: HostPort,
+    at: RelayAt,
     /// The identity that it has proved, or must prove.
     id: Option<PeerId>,
     /// Whether its peers see this node in their rooms. They do if the user named the relay for all
@@ -52,7 +52,7 @@ pub(super) struct Up {
 
 impl Relay {
     pub(super) fn new(
-        at: HostPort,
+        at: RelayAt,
         id: Option<PeerId>,
         in_rooms: bool,
         link: mpsc::UnboundedSender<LinkCommand>,
@@ -68,7 +68,7 @@ impl Relay {
         }
     }
 
-    pub(super) fn at(&self) -> &HostPort {
+    pub(super) fn at(&self) -> &RelayAt {
         &self.at
     }
 
@@ -178,7 +178,7 @@ impl Relay {
 }
 
 /// The reason for the notice that a relay cannot be used.
-fn down_notice(at: &HostPort, down: &LinkDown) -> NoticeReason {
+fn down_notice(at: &RelayAt, down: &LinkDown) -> NoticeReason {
     let relay = at.to_string();
     match down {
         LinkDown::Identity { expected, found } => NoticeReason::RelayChanged {

@@ -26,7 +26,7 @@ use hobnob_protocol::relay::{
     FromRelay, Origin, Register, TOKEN_EXPORTER_LABEL, ToRelay, VERSION, Welcome, close,
     token_proof,
 };
-use hobnob_protocol::{HostPort, PeerId, RoomKey, RoomTag};
+use hobnob_protocol::{PeerId, RelayAt, RoomKey, RoomTag};
 use hobnob_transport::tls;
 use quinn::Connection;
 use tokio::sync::mpsc;
@@ -68,7 +68,7 @@ pub struct LinkConfig {
     /// This node's number for the relay.
     pub relay: RelayId,
     /// Its name or address.
-    pub at: HostPort,
+    pub at: RelayAt,
     /// The identity that it must prove, if it is known.
     pub expected: Option<PeerId>,
     /// The admission token, if the node may prove to this relay that it knows it.
@@ -286,7 +286,7 @@ impl RelayLink {
     }
 
     async fn look_up(&self) -> Result<Vec<SocketAddr>, LinkDown> {
-        let at = &self.config.at;
+        let at = self.config.at.host_port();
         let found = tokio::net::lookup_host((at.host.as_str(), at.port)).await;
         let found = found.map_err(|error| LinkDown::NoAddress(error.to_string()))?;
         let addrs: Vec<_> = found.take(ADDRS_MAX).collect();
@@ -300,6 +300,10 @@ impl RelayLink {
         self.addrs = self.look_up().await?;
         let connected = self.race().await;
         if !matches!(connected, Err(LinkDown::Unreachable)) {
+            return connected;
+        }
+        if self.config.at.path().is_some() {
+            // There is no UDP port to probe.
             return connected;
         }
         let cause = probe::cause(self.addrs[0]).await;
@@ -402,7 +406,9 @@ impl RelayLink {
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut roster, mut liveness, mut checked) = (0, Liveness::default(), 0);
         let by_udp = connected.carrier() == Carrier::Udp;
-        let mut other_way = (!by_udp).then(|| self.back_to_udp(connected.id, self.udp_pause()));
+        let has_udp = self.config.at.path().is_none();
+        let mut other_way =
+            (!by_udp && has_udp).then(|| self.back_to_udp(connected.id, self.udp_pause()));
         let stream_ended = connected.stream_ended();
         tokio::pin!(stream_ended);
         loop {
@@ -433,7 +439,7 @@ impl RelayLink {
                     }
                     Some(LinkCommand::Wake) => {
                         connected.beat(roster, &mut liveness).await?;
-                        if !by_udp {
+                        if !by_udp && has_udp {
                             other_way = Some(self.back_to_udp(connected.id, Duration::ZERO));
                         }
                     }

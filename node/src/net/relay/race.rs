@@ -11,7 +11,7 @@ use std::time::Duration;
 use hobnob_core::Rng;
 use hobnob_core::carrier::Carrier;
 use hobnob_core::diagnosis::Answer;
-use hobnob_protocol::{HostPort, PeerId};
+use hobnob_protocol::{PeerId, RelayAt};
 use hobnob_transport::stream::handshake;
 use hobnob_transport::tls;
 use quinn::Connection;
@@ -48,13 +48,18 @@ pub(super) type Preferred = (Carrier, u16);
 /// The ways to a relay, each with the time from the start of the race to its attempt. `preferred`
 /// starts at once.
 pub(super) fn ways(
-    at: &HostPort,
+    at: &RelayAt,
     addrs: &[SocketAddr],
     preferred: Option<Preferred>,
 ) -> Vec<(Duration, Way)> {
-    let mut carriers = vec![(Carrier::Udp, at.port), (Carrier::Tcp, at.port)];
-    if at.port != PORT_HTTPS {
-        carriers.push((Carrier::Tcp, PORT_HTTPS));
+    let path = at.path().unwrap_or(handshake::PATH);
+    let (host, port) = (&at.host_port().host, at.host_port().port);
+    let mut carriers = vec![(Carrier::Tcp, port)];
+    if at.path().is_none() {
+        carriers.insert(0, (Carrier::Udp, port));
+        if port != PORT_HTTPS {
+            carriers.push((Carrier::Tcp, PORT_HTTPS));
+        }
     }
     let mut ways = Vec::new();
     for (rank, carrier) in (0..).zip(&carriers) {
@@ -70,8 +75,8 @@ pub(super) fn ways(
                 Carrier::Udp => Way::Udp(addr),
                 Carrier::Tcp => Way::Stream(StreamTo {
                     addr,
-                    host: at.host.clone(),
-                    path: handshake::PATH.to_owned(),
+                    host: host.clone(),
+                    path: path.to_owned(),
                 }),
             };
             ways.push((first + ADDRESS_DELAY * n, way));
@@ -262,6 +267,15 @@ mod tests {
             "250 tcp 192.0.2.1:443 r.example/hobnob",
         ];
         assert_eq!(shown("r.example:443", &["192.0.2.1:443"], None), expected);
+    }
+
+    #[test]
+    fn a_websocket_behind_a_reverse_proxy_is_the_only_way() {
+        let expected = ["0 tcp 192.0.2.1:443 r.example/a/b"];
+        assert_eq!(
+            shown("wss://r.example/a/b", &["192.0.2.1:443"], None),
+            expected
+        );
     }
 
     #[test]

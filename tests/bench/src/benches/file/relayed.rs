@@ -3,7 +3,7 @@
 
 use anyhow::ensure;
 use hobnob::PathKind;
-use hobnob::protocol::{HostPort, RelayAddr, Target};
+use hobnob::protocol::{HostPort, RelayAddr, RelayAt, Target};
 
 use super::{Memory, Pair};
 use crate::plan::Plan;
@@ -16,10 +16,10 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
     let mib = plan.pick(64, 512);
     let memory = Memory::new(mib)?;
     let relay = Relay::start(&plan.folder("file-relay")?)?;
-    let at = HostPort {
+    let at = RelayAt::from(HostPort {
         host: relay.addr.ip().to_string(),
         port: relay.addr.port(),
-    };
+    });
     let by = RelayAddr {
         id: Some(relay.id),
         at: at.clone(),
