@@ -145,7 +145,11 @@ fn relays(status: &StatusLine) -> Vec<String> {
     let state = |up: bool| if up { "up" } else { "down" };
     match status.relays.as_slice() {
         [] => vec!["no relay".to_owned()],
-        [one] => vec![format!("relay {} {}", one.at.0.host, state(one.up))],
+        [one] => vec![format!(
+            "relay {} {}",
+            one.at.0.host_port().host,
+            state(one.up)
+        )],
         many => vec![format!(
             "relays {} of {} up",
             many.iter().filter(|relay| relay.up).count(),
