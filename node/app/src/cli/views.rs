@@ -45,7 +45,7 @@ async fn print_peers(client: &Client, out: Output) -> anyhow::Result<()> {
     status
         .relays
         .iter()
-        .filter_map(wording::relay_down)
+        .filter_map(wording::relay_remark)
         .for_each(|text| output::say(&text));
     Ok(())
 }

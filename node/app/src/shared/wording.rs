@@ -421,8 +421,14 @@ pub(crate) fn relay(relay: &RelayLine) -> String {
     }
 }
 
-/// A sentence about a relay that is down, or none if it is up or connecting.
-pub(crate) fn relay_down(relay: &RelayLine) -> Option<String> {
+/// A sentence about a relay that is down or is reached over TCP, or none for any other.
+pub(crate) fn relay_remark(relay: &RelayLine) -> Option<String> {
+    if relay.carrier == Some(Carrier::Tcp) {
+        return Some(format!(
+            "The relay at {} is reached over TCP, because UDP is blocked.",
+            relay.at.0
+        ));
+    }
     let why = relay.why.as_ref().filter(|_| relay.observed.is_none())?;
     Some(format!(
         "The relay at {} is not usable now: {}",
