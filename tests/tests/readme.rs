@@ -136,6 +136,11 @@ const COMMANDS: &[(&str, Run)] = &[
     ("hobnob why bob", Ends),
     ("hobnob doctor --report report.txt", Ends),
     // docs/RELAY.md
+    ("hobnob relay --tcp [::]:443", Elsewhere("--relay")),
+    (
+        "hobnob relay --tcp 127.0.0.1:8627 --behind-proxy",
+        Elsewhere("--relay"),
+    ),
     ("head -c 24 /dev/urandom | base64 > token", Ends),
     ("hobnob relay --token-file token", Elsewhere("--relay")),
     (
