@@ -471,7 +471,7 @@ mod tests {
             sizes in proptest::collection::vec(1..=DATAGRAM_MAX, 1..30),
             pieces in proptest::collection::vec(1_usize..700, 1..40),
         ) {
-            let texts: Vec<Vec<u8>> = sizes.iter().map(|size| vec![(*size % 251) as u8; *size]).collect();
+            let texts: Vec<Vec<u8>> = sizes.iter().map(|size| vec![u8::try_from(*size % 251).unwrap(); *size]).collect();
             let mut bytes = message(&texts.iter().map(Vec::as_slice).collect::<Vec<_>>());
             bytes.extend(message(&[b"last"]));
             let mut decoder = Decoder::new(Side::Server);
