@@ -305,7 +305,8 @@ impl Node {
     }
 
     /// Erases the direct conversation with a peer on this node, as [`Node::clear`], and forgets the
-    /// peer's name and addresses from the next start on. A block stays.
+    /// peer: it is a stranger, its addresses are dropped, also those that the user typed, and from
+    /// the next start on its name. It stays blocked or ignored.
     pub async fn forget(&self, peer: PeerId, yes: bool) -> Result<(), EraseError> {
         self.clear(ConversationRef::Direct(peer), yes).await?;
         Ok(self.ask(|reply| Command::Forget(peer, reply)).await?)

@@ -7,6 +7,7 @@ use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use data_encoding::{Encoding, Specification};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zeroize::Zeroizing;
 
 /// Length of the text form of a [`PeerId`]: 256 bits in base32 without padding.
 pub const PEER_ID_TEXT_LEN: usize = 52;
@@ -132,9 +133,10 @@ impl fmt::Debug for Signature {
     }
 }
 
-/// A node's secret key: the 32-byte seed of its Ed25519 key pair. `Debug` shows only the peer id.
+/// A node's secret key: the 32-byte seed of its Ed25519 key pair. `Debug` shows only the peer id. The
+/// seed is overwritten in memory when the key is dropped.
 pub struct SecretKey {
-    seed: [u8; 32],
+    seed: Zeroizing<[u8; 32]>,
     pair: Ed25519KeyPair,
     id: PeerId,
 }
@@ -147,7 +149,7 @@ impl SecretKey {
         let mut id = [0; 32];
         id.copy_from_slice(pair.public_key().as_ref());
         Self {
-            seed,
+            seed: Zeroizing::new(seed),
             pair,
             id: PeerId(id),
         }
@@ -172,14 +174,14 @@ impl SecretKey {
     }
 
     /// The key as a PKCS#8 version 1 document (RFC 8410 section 7), the format of TLS libraries.
-    pub fn to_pkcs8(&self) -> [u8; 48] {
+    pub fn to_pkcs8(&self) -> Zeroizing<[u8; 48]> {
         const PREFIX: [u8; 16] = [
             0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22,
             0x04, 0x20,
         ];
-        let mut document = [0; 48];
+        let mut document = Zeroizing::new([0; 48]);
         document[..16].copy_from_slice(&PREFIX);
-        document[16..].copy_from_slice(&self.seed);
+        document[16..].copy_from_slice(self.seed());
         document
     }
 }

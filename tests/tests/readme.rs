@@ -97,6 +97,10 @@ const COMMANDS: &[(&str, Run)] = &[
     ("hobnob contacts accept bob", Ends),
     ("hobnob contacts", Ends),
     ("hobnob contacts remove bob", Ends),
+    (
+        "hobnob contacts delete mallory",
+        Not("the lab has no stranger"),
+    ),
     ("hobnob ignore bob", Ends),
     ("hobnob unignore bob", Ends),
     ("hobnob kick bob", Ends),

@@ -216,6 +216,11 @@ impl AddressChecks {
         self.checked.len()
     }
 
+    /// Addresses that wait until the budget allows a check of them.
+    pub fn waiting(&self) -> usize {
+        self.ready.len()
+    }
+
     /// Whether no address is under check.
     pub fn is_empty(&self) -> bool {
         self.checked.is_empty()

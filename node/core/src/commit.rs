@@ -82,6 +82,9 @@ pub enum Op {
     /// A new audience of an open room, or one that has grown. Precedes the first entry that names
     /// it.
     Audience(AudienceRecord),
+    /// Forgets the audiences of this conversation with lower numbers. Their entries are offered to
+    /// nobody any more.
+    AudiencesBefore(ConversationId, AudienceId),
     /// The peers that are in an open room, or that dropped out without a goodbye. Replaces the list
     /// of this conversation.
     Lingerers(ConversationId, Vec<Lingerer>),

@@ -92,6 +92,8 @@ pub enum Input {
     Remembered(Vec<MetPeer>),
     /// The user wants to reach this peer now, whatever the back-off.
     Wanted(PeerId),
+    /// The user forgets this peer: its addresses are dropped, also those that the user named.
+    Forget(PeerId),
     /// A dial failed.
     DialFailed(PeerId),
     /// Another peer is at this address.
@@ -236,6 +238,7 @@ impl Paths {
             } => self.found(peer, addrs, origin, alive, now),
             Input::Remembered(peers) => self.remembered(peers, now),
             Input::Wanted(peer) => self.wanted(peer, now),
+            Input::Forget(peer) => self.forget(peer),
             Input::DialFailed(peer) => self.dial_failed(peer, now),
             Input::WrongPeer(peer, addr) => {
                 if let Some(path) = self.paths.get_mut(&peer) {
@@ -421,6 +424,17 @@ impl Paths {
         if !path.dialing && !addrs.is_empty() {
             path.dialing = true;
             self.outputs.push_back(Output::Dial(peer, addrs));
+        }
+    }
+
+    fn forget(&mut self, peer: PeerId) {
+        let Some(path) = self.paths.get_mut(&peer) else {
+            return;
+        };
+        path.addrs = KnownAddrs::default();
+        // A dial that is under way ends by itself. Then nothing is left of the peer.
+        if path.session.is_none() && !path.dialing {
+            self.paths.remove(&peer);
         }
     }
 

@@ -73,6 +73,13 @@ pub enum NoticeReason {
         /// The stranger.
         name: String,
     },
+    /// All places for sessions are taken: peers that are not contacts are refused, or lose theirs.
+    PlacesFull {},
+    /// An open room holds as much as it may: messages of those who sent most are dropped or refused.
+    RoomFull {
+        /// The room's name.
+        room: String,
+    },
     /// Another peer uses the name of a verified peer. It was refused, and nothing was sent.
     VerifiedName {
         /// The name.
@@ -183,6 +190,8 @@ impl NoticeReason {
             NoticeReason::NoDiscovery { .. } => "no-discovery",
             NoticeReason::TurnedAway { .. } => "turned-away",
             NoticeReason::RequestFull { .. } => "request-full",
+            NoticeReason::PlacesFull {} => "places-full",
+            NoticeReason::RoomFull { .. } => "room-full",
             NoticeReason::VerifiedName { .. } => "verified-name",
             NoticeReason::RelayUp { .. } => "relay-up",
             NoticeReason::RelayDown { .. } => "relay-down",
@@ -209,6 +218,7 @@ impl NoticeReason {
                 | CopyEvidence::UnknownEntries { name }
                 | CopyEvidence::PeerRunsTwice { name },
             ) => name.len(),
+            NoticeReason::RoomFull { room } => room.len(),
             NoticeReason::StoreError { why } | NoticeReason::NoDiscovery { why } => why.len(),
             NoticeReason::RelayDown { relay, why }
             | NoticeReason::UdpBlocked { relay, why }
@@ -219,6 +229,7 @@ impl NoticeReason {
             | NoticeReason::RelayDoubtful { relay, .. } => relay.len(),
             NoticeReason::IdentityCopied(CopyEvidence::RunsAt { .. })
             | NoticeReason::StoreRecovered {}
+            | NoticeReason::PlacesFull {}
             | NoticeReason::Unknown => 0,
         }
     }
@@ -275,6 +286,8 @@ mod tests {
                 reason: DenyReason::NameTaken,
             },
             NoticeReason::RequestFull { name: name.clone() },
+            NoticeReason::PlacesFull {},
+            NoticeReason::RoomFull { room: name.clone() },
             NoticeReason::VerifiedName { name, verified: id },
             NoticeReason::RelayUp {
                 relay: relay.clone(),

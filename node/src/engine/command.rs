@@ -87,7 +87,7 @@ pub(crate) enum Command {
         yes: bool,
         reply: EraseReply,
     },
-    /// Forgets the name and the addresses of a peer.
+    /// Forgets the name and the addresses of a peer, which becomes a stranger.
     Forget(PeerId, oneshot::Sender<()>),
     Keep {
         conversation: ConversationRef,

@@ -58,7 +58,7 @@ impl Engine {
                 reply,
             } => self.clear(&conversation, yes, reply),
             Command::Forget(peer, reply) => {
-                self.store.forget_peer(peer);
+                self.forget(peer);
                 let _ = reply.send(());
             }
             Command::Keep {

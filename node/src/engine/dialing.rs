@@ -240,6 +240,9 @@ impl Engine {
 
     /// `paths` closes a greeted connection or a session. The session may have ended meanwhile.
     fn close_session(&mut self, id: SessionId, reason: CloseReason) {
+        if reason == CloseReason::Full {
+            self.reports.place_refused(self.clock.now().mono);
+        }
         let (code, words) = match reason {
             CloseReason::Duplicate => (close::DUPLICATE, "there is another connection between us"),
             CloseReason::Replaced => (

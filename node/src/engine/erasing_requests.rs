@@ -89,14 +89,14 @@ impl Engine {
     /// The replica has erased what a request asked for, or stored the deletion. The answer follows
     /// when no file contains the texts any more.
     pub(super) fn erased_for_user(&self, reply: Option<EraseReply>) {
-        let scrubbed = self.store.scrub();
+        let (scrubbed, removed) = (self.store.scrub(), self.files.remove_contents());
         self.tasks.spawn(async move {
             let scrubbed = scrubbed.await.unwrap_or(Err(StoreError::Closed));
+            let removed = removed.await;
+            let removed = removed.unwrap_or_else(|_| Err(StoreError::Closed.to_string()));
+            let scrubbed = scrubbed.map_err(|error| error.to_string()).and(removed);
             match reply {
-                Some(reply) => {
-                    let result = scrubbed.map_err(|error| EraseError::Store(error.to_string()));
-                    drop(reply.send(result));
-                }
+                Some(reply) => drop(reply.send(scrubbed.map_err(EraseError::Store))),
                 None => {
                     if let Err(error) = scrubbed {
                         warn!("erased texts may still be in the files: {error}");

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use hobnob_core::diagnosis::{Evidence, Network, PeerEvidence, PeerSession, Session};
+use hobnob_core::diagnosis::{Evidence, FullRoom, Network, PeerEvidence, PeerSession, Session};
 use hobnob_core::synthetic::is_synthetic;
 use hobnob_protocol::PeerId;
 use hobnob_protocol::frame::features;
@@ -45,8 +45,23 @@ impl Engine {
             disk_free: None,
             store_failing: self.reports.store_is_failing(),
             faults: invariants::count(),
-            strangers: self.replica.requests().count() as u64,
+            strangers: self
+                .replica
+                .requests()
+                .filter(|request| self.replica.request_of(request.peer) > 0)
+                .count() as u64,
             strangers_bytes: self.replica.requests_bytes(),
+            requests_refused: self.replica.requests_refused(),
+            places_refused: self.reports.places_refused(),
+            full_rooms: self
+                .replica
+                .full_rooms()
+                .map(|(room, lost)| FullRoom {
+                    name: self.room_name(room),
+                    lost,
+                })
+                .collect(),
+            checks_waiting: self.address_checks.waiting() as u64,
         }
     }
 

@@ -3,7 +3,7 @@
 use hobnob_core::SessionId;
 use hobnob_protocol::frame::features::CONTENT;
 use hobnob_protocol::{Offer, OfferId, PeerId};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::files::Picture;
 use crate::net::content::ContentOpener;
@@ -47,6 +47,13 @@ impl Files {
             received_at_ms,
         };
         self.send(ToTransfers::Offered { offer, verified });
+    }
+
+    /// Asks the task to remove the contents that no offer names any more.
+    pub(super) fn remove_contents(&self) -> oneshot::Receiver<Result<(), String>> {
+        let (reply, removed) = oneshot::channel();
+        self.send(ToTransfers::RemoveContents(reply));
+        removed
     }
 
     /// The size of the picture that an offer is, if it is one.

@@ -78,6 +78,18 @@ impl Engine {
         });
     }
 
+    /// The user forgets a peer, which becomes a stranger. Its addresses are dropped now, and its name
+    /// from the next start on. It stays blocked or ignored.
+    pub(super) fn forget(&mut self, peer: PeerId) {
+        self.store.forget_peer(peer);
+        self.tell_paths(paths::Input::Forget(peer));
+        if self.policy.is_contact(peer) {
+            // Nobody waits for the disk: if it does not take the change, it fails for all to see.
+            let (reply, _) = oneshot::channel();
+            self.change_policy(peer, PolicyChange::Remove, reply);
+        }
+    }
+
     /// The user has written to a peer, which makes it a contact. The store takes this before the
     /// message, because it writes in order.
     pub(super) fn accepted_by_writing(&mut self, peer: PeerId) {

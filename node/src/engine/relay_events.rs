@@ -289,10 +289,7 @@ impl Engine {
         let Some((relay, _)) = self.network.channels().peer_at(addr) else {
             return self.tell_paths(paths::Input::WrongPeer(expected, addr));
         };
-        let reason = NoticeReason::RelayLies {
-            relay: self.relays.at(relay).to_string(),
-            found,
-        };
-        self.reports.notice(reason, Some(expected));
+        let at = self.relays.at(relay).to_string();
+        self.reports.relay_lies(relay, at, (expected, found));
     }
 }

@@ -3,18 +3,27 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use hobnob_core::diagnosis::CLOCK_DIFFERENCE_MS;
 use hobnob_core::paths::Instance;
+use hobnob_limits::RecentSet;
 use hobnob_protocol::PeerId;
 use tracing::{info, warn};
 
 use crate::api::{CopyEvidence, Event, Notice, NoticeReason};
 use crate::events::Publisher;
+use crate::net::channels::RelayId;
 use crate::store::StoreError;
 
 /// The notices of a run that `Node::status` lists: the newest.
 const NOTICES_MAX: usize = 32;
+
+/// How often the user is informed that strangers are refused.
+const PLACES_NOTICE_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// Wrong peers behind relays that are remembered, so that each is reported once.
+const LIES_MAX: usize = 64;
 
 /// Publishes events and notices, and remembers which notices the user has seen.
 #[derive(Debug)]
@@ -26,6 +35,17 @@ pub(super) struct Reports {
     /// Other running instances of this identity.
     copies: BTreeSet<Instance>,
     store_failing: bool,
+    places: PlacesRefused,
+    /// The peers with which relays connected this node instead of others.
+    lies: RecentSet<(RelayId, PeerId), LIES_MAX>,
+}
+
+/// Connections that were refused, and sessions of strangers that ended, because all places were
+/// taken.
+#[derive(Debug, Default)]
+struct PlacesRefused {
+    count: u64,
+    noticed_at: Option<Duration>,
 }
 
 impl Reports {
@@ -36,6 +56,8 @@ impl Reports {
             clocks: BTreeSet::new(),
             copies: BTreeSet::new(),
             store_failing: false,
+            places: PlacesRefused::default(),
+            lies: RecentSet::default(),
         }
     }
 
@@ -79,6 +101,36 @@ impl Reports {
     pub(super) fn store_recovered(&mut self) {
         if std::mem::take(&mut self.store_failing) {
             self.notice(NoticeReason::StoreRecovered {}, None);
+        }
+    }
+
+    /// All places for sessions are taken, and somebody got none or lost one. The user is informed now
+    /// and then.
+    pub(super) fn place_refused(&mut self, now: Duration) {
+        self.places.count += 1;
+        let noticed_at = self.places.noticed_at;
+        if noticed_at.is_none_or(|at| now >= at + PLACES_NOTICE_EVERY) {
+            self.places.noticed_at = Some(now);
+            self.notice(NoticeReason::PlacesFull {}, None);
+        }
+    }
+
+    /// How many connections were refused, or sessions ended, because all places were taken.
+    pub(super) fn places_refused(&self) -> u64 {
+        self.places.count
+    }
+
+    /// A relay connected this node with another peer than the expected one: reported once for each
+    /// peer that answered.
+    pub(super) fn relay_lies(
+        &mut self,
+        relay: RelayId,
+        at: String,
+        (expected, found): (PeerId, PeerId),
+    ) {
+        if !self.lies.contains((relay, found)) {
+            self.lies.add((relay, found));
+            self.notice(NoticeReason::RelayLies { relay: at, found }, Some(expected));
         }
     }
 
@@ -185,6 +237,31 @@ mod tests {
             ahead_ms: -CLOCK_DIFFERENCE_MS.cast_signed(),
         };
         assert_eq!(reports.recent()[0].reason, behind);
+    }
+
+    #[test]
+    fn refused_strangers_are_counted_and_reported_once_an_hour() {
+        let mut reports = Reports::new(Publisher::new());
+        let hour = PLACES_NOTICE_EVERY;
+        for at in [hour, hour, 2 * hour - Duration::from_millis(1)] {
+            reports.place_refused(at);
+        }
+        assert_eq!(codes(&reports), ["places-full"]);
+        reports.place_refused(2 * hour);
+        assert_eq!(codes(&reports), ["places-full"; 2]);
+        assert_eq!(reports.places_refused(), 4);
+    }
+
+    #[test]
+    fn a_relay_that_lies_at_every_dial_is_reported_once() {
+        let mut reports = Reports::new(Publisher::new());
+        let [ann, bob, eve] = [1, 2, 3].map(|n| PeerId::from_bytes([n; 32]));
+        for expected in [ann, ann, bob] {
+            reports.relay_lies(RelayId(1), "relay:4627".to_owned(), (expected, eve));
+        }
+        assert_eq!(codes(&reports), ["relay-lies"]);
+        reports.relay_lies(RelayId(1), "relay:4627".to_owned(), (ann, bob));
+        assert_eq!(codes(&reports), ["relay-lies"; 2]);
     }
 
     #[test]

@@ -121,6 +121,7 @@ impl Engine {
             Output::Accepted(peer) => self.accepted_by_writing(peer),
             Output::AwaitsConsent(peer, awaits) => self.awaits_consent(peer, awaits),
             Output::RequestFull(peer) => self.request_full(peer),
+            Output::RoomFull(room) => self.room_full(room),
             Output::Erased {
                 name,
                 seqs,
@@ -343,6 +344,20 @@ impl Engine {
         let name = self.peers.name(peer);
         let reason = NoticeReason::RequestFull { name };
         self.reports.notice(reason, Some(peer));
+    }
+
+    /// An open room drops or refuses logs from now on.
+    fn room_full(&mut self, room: ConversationId) {
+        let room = self.room_name(room);
+        self.reports.notice(NoticeReason::RoomFull { room }, None);
+    }
+
+    /// The name of a room, for the user.
+    pub(super) fn room_name(&self, room: ConversationId) -> String {
+        match self.replica.kind(room) {
+            Some(ConversationKind::Room { name, .. }) => name.to_string(),
+            Some(ConversationKind::Direct(_)) | None => String::new(),
+        }
     }
 
     fn own_restored(&mut self, peer: PeerId, count: u64) {

@@ -124,6 +124,13 @@ impl Apply<'_> {
                 )
             }
             Op::Audience(record) => self.put_audience(record),
+            Op::AudiencesBefore(conversation, first) => {
+                let conversation = self.conversation(*conversation)?;
+                self.run(
+                    "DELETE FROM audiences WHERE id < ?1 AND conversation = ?2",
+                    params![number(first.0), conversation],
+                )
+            }
             Op::Lingerers(conversation, lingerers) => self.put_lingerers(*conversation, lingerers),
             Op::Acked { name, peer, ranges } => self.put_acked(name, *peer, ranges),
             Op::Trim(name, below) => self.trim(name, *below),
@@ -443,22 +450,26 @@ impl Apply<'_> {
         )
     }
 
+    /// Adds an audience, or the peers by which a stored one has grown.
     fn put_audience(&mut self, record: &AudienceRecord) -> Result<(), Fault> {
         let conversation = self.conversation(record.conversation)?;
-        let added = self
+        let changed = self
             .conn
-            .prepare_cached("INSERT OR IGNORE INTO audiences (id, conversation, formed_at_ms, peers) VALUES (?1, ?2, ?3, ?4)")?
+            .prepare_cached(
+                "INSERT INTO audiences (id, conversation, formed_at_ms, peers) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (id) DO UPDATE SET peers = excluded.peers WHERE conversation = excluded.conversation",
+            )?
             .execute(params![
                 number(record.id.0),
                 conversation,
                 number(record.formed_at_ms),
                 columns::peers_to_blob(&record.peers)
             ])?;
-        if added == 1 {
+        if changed == 1 {
             Ok(())
         } else {
             Err(gap(format_args!(
-                "audience {} is already there",
+                "audience {} is that of another conversation",
                 record.id.0
             )))
         }

@@ -2,7 +2,7 @@
 
 use hobnob_protocol::entry::hash_after;
 use hobnob_protocol::{BodyKey, EntryHash, LogName, Seq};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Rows, params};
 
 use super::columns::{self, EntryId, number};
 use super::error::Fault;
@@ -47,20 +47,46 @@ pub(super) fn hash_at(
     ])?;
     let key = BodyKey::of(name);
     for expected in at + 1..=seq {
-        let row = rows
-            .next()?
-            .filter(|row| row.get(0).is_ok_and(|id| EntryId(id).seq() == expected));
-        let Some(row) = row else {
-            return Err(missing(expected));
-        };
-        let bytes = row
-            .get_ref(1)?
-            .as_blob()
-            .map_err(|error| Fault::Damaged(error.to_string()))?;
-        let next = hash_after(&hash, &key, expected, bytes);
-        hash = next.map_err(columns::damaged_entry)?;
+        hash = next_hash(&mut rows, &key, expected, &hash)?;
     }
     Ok(hash)
+}
+
+/// The hashes of the entries `first..=last`, which are held.
+pub(super) fn hashes(
+    conn: &Connection,
+    name: &LogName,
+    log: i64,
+    (first, last): (Seq, Seq),
+) -> Result<Vec<(Seq, EntryHash)>, Fault> {
+    let mut hash = hash_at(conn, name, log, first - 1)?;
+    let mut hashes = Vec::new();
+    let mut query = conn
+        .prepare_cached("SELECT id, bytes FROM entries WHERE id BETWEEN ?1 AND ?2 ORDER BY id")?;
+    let mut rows = query.query([EntryId::new(log, first)?.0, EntryId::new(log, last)?.0])?;
+    let key = BodyKey::of(name);
+    for expected in first..=last {
+        hash = next_hash(&mut rows, &key, expected, &hash)?;
+        hashes.push((expected, hash));
+    }
+    Ok(hashes)
+}
+
+/// The hash of the entry in the next row, which is the expected one.
+fn next_hash(
+    rows: &mut Rows<'_>,
+    key: &BodyKey,
+    expected: Seq,
+    before: &EntryHash,
+) -> Result<EntryHash, Fault> {
+    let row = rows
+        .next()?
+        .filter(|row| row.get(0).is_ok_and(|id| EntryId(id).seq() == expected));
+    let Some(row) = row else {
+        return Err(missing(expected));
+    };
+    let bytes = columns::bytes(row, 1)?;
+    hash_after(before, key, expected, bytes).map_err(columns::damaged_entry)
 }
 
 fn seal_at_or_below(

@@ -13,6 +13,7 @@ use hobnob_core::policy::PeerPolicy;
 use hobnob_core::replica::ENTRY_COST;
 use hobnob_core::source_network::SourceNetwork;
 
+use super::chain;
 use super::columns::{self, BodyState, EntryId, count, number};
 use super::error::Fault;
 use super::{KnownPeer, PEERS_MAX};
@@ -164,7 +165,7 @@ fn logs(conn: &Connection) -> Result<Vec<LogRecord>, Fault> {
                FROM (SELECT log, max(last) AS last FROM held GROUP BY log) h
                JOIN logs l ON l.ordinal = h.log JOIN conversations c ON c.ordinal = l.conversation
                JOIN entries e ON e.id = (h.log << 40 | h.last) WHERE e.hash IS NOT NULL ORDER BY l.ordinal";
-    let logs = all(conn, sql, |row| {
+    let mut logs = all(conn, sql, |row| {
         let ordinal: i64 = row.get(3)?;
         let (erased, unsettled) = without_body.remove(&ordinal).unwrap_or_default();
         Ok(LogRecord {
@@ -179,6 +180,9 @@ fn logs(conn: &Connection) -> Result<Vec<LogRecord>, Fault> {
             unsettled,
         })
     })?;
+    for log in &mut logs {
+        add_unsettled_hashes(conn, log)?;
+    }
     // A log that is left over has lost its row or its last hash.
     if runs.is_empty() {
         Ok(logs)
@@ -188,6 +192,18 @@ fn logs(conn: &Connection) -> Result<Vec<LogRecord>, Fault> {
             runs.len()
         )))
     }
+}
+
+/// Adds the hashes of the entries whose body is missing: a body is accepted only if it fits them.
+fn add_unsettled_hashes(conn: &Connection, log: &mut LogRecord) -> Result<(), Fault> {
+    for span in log.unsettled.iter() {
+        let ordinal = i64::try_from(log.ordinal).expect("read from the table");
+        let hashes = chain::hashes(conn, &log.name, ordinal, span)?;
+        log.edges.extend(hashes);
+    }
+    log.edges.sort_by_key(|(seq, _)| *seq);
+    log.edges.dedup();
+    Ok(())
 }
 
 fn run(row: &Row<'_>) -> Result<(i64, Run), Fault> {

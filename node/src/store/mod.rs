@@ -24,7 +24,7 @@ mod schema;
 mod tests;
 mod writer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::SocketAddr;
@@ -33,7 +33,9 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
-use hobnob_protocol::{Batch, ConversationId, LogId, LogName, OfferId, PeerId, Ranges, Seq};
+use hobnob_protocol::{
+    Batch, ContentHash, ConversationId, LogId, LogName, OfferId, PeerId, Ranges, Seq,
+};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
@@ -117,6 +119,17 @@ impl OfferStore {
         match self.queues.upgrade() {
             Some(queues) => ask(&queues.history, |answer| PageRequest::Offers {
                 which,
+                answer,
+            }),
+            None => oneshot::channel().1,
+        }
+    }
+
+    /// Of these contents, those that no offer on disk names.
+    pub fn not_offered(&self, contents: BTreeSet<ContentHash>) -> Pending<BTreeSet<ContentHash>> {
+        match self.queues.upgrade() {
+            Some(queues) => ask(&queues.history, |answer| PageRequest::NotOffered {
+                contents,
                 answer,
             }),
             None => oneshot::channel().1,

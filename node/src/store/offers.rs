@@ -1,7 +1,9 @@
 //! The states of offers: one row beside the entry of each offer.
 
+use std::collections::BTreeSet;
+
 use hobnob_protocol::text::visible;
-use hobnob_protocol::{Body, LogId, Offer, OfferId, Seq};
+use hobnob_protocol::{Body, ContentHash, LogId, Offer, OfferId, Seq};
 use rusqlite::{Connection, Row, params_from_iter};
 
 use super::columns::{self, EntryId, number};
@@ -103,6 +105,26 @@ fn offer_row(row: &Row<'_>) -> Result<OfferRow, Fault> {
         received_at_ms,
     };
     Ok(OfferRow { offer, record })
+}
+
+/// Of these contents, those that no offer on disk names.
+pub(super) fn not_offered(
+    conn: &Connection,
+    mut contents: BTreeSet<ContentHash>,
+) -> Result<BTreeSet<ContentHash>, Fault> {
+    let mut query = conn.prepare_cached(
+        "SELECT e.bytes FROM offers o CROSS JOIN entries e ON e.id = o.id WHERE e.state = 0",
+    )?;
+    let mut rows = query.query([])?;
+    while !contents.is_empty()
+        && let Some(row) = rows.next()?
+    {
+        let entry = columns::entry(columns::bytes(row, 0)?)?;
+        if let Body::Offer(offer) = entry.body {
+            contents.remove(&offer.hash);
+        }
+    }
+    Ok(contents)
 }
 
 /// Adds a row for an offer that was just stored.

@@ -1,11 +1,11 @@
 //! The reader threads. Each has a read-only connection and never waits for the writer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 
-use hobnob_protocol::{Batch, ConversationId, LogId, LogName, Ranges, Seq};
+use hobnob_protocol::{Batch, ContentHash, ConversationId, LogId, LogName, Ranges, Seq};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
@@ -50,6 +50,10 @@ pub(super) enum PageRequest {
         which: WhichOffers,
         answer: Answer<Vec<OfferRow>>,
     },
+    NotOffered {
+        contents: BTreeSet<ContentHash>,
+        answer: Answer<BTreeSet<ContentHash>>,
+    },
 }
 
 impl PageRequest {
@@ -63,6 +67,7 @@ impl PageRequest {
             PageRequest::Message { answer, .. } => give(answer, Err(error)),
             PageRequest::Older { answer, .. } => give(answer, Err(error)),
             PageRequest::Offers { answer, .. } => give(answer, Err(error)),
+            PageRequest::NotOffered { answer, .. } => give(answer, Err(error)),
         }
     }
 }
@@ -144,6 +149,10 @@ impl Reader {
             PageRequest::Offers { which, answer } => {
                 give(answer, self.read(|conn| offers::read(conn, which)))
             }
+            PageRequest::NotOffered { contents, answer } => give(
+                answer,
+                self.read(|conn| offers::not_offered(conn, contents)),
+            ),
         }
     }
 

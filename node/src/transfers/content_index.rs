@@ -5,15 +5,17 @@
 //! files. The index notices by size and modification time that a file has changed, and no longer
 //! serves it.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use hobnob_limits::RecentSet;
 use hobnob_protocol::ContentHash;
 use hobnob_protocol::codec;
 use hobnob_protocol::content::{LEAF_BYTES, Leaf, PIECE_BYTES, SPAN_PIECES, Shape, Tree};
@@ -291,10 +293,15 @@ pub(super) fn read_tree(file: &File, shape: Shape) -> io::Result<Tree> {
     Ok(Tree::new(spans.collect::<io::Result<_>>()?))
 }
 
+/// Contents whose offer is not on disk yet that are remembered.
+const AWAITED_MAX: usize = 1024;
+
 /// The home's `content` folder.
 #[derive(Debug, Clone)]
 pub(super) struct ContentIndex {
     dir: PathBuf,
+    /// Contents that were added, and whose offer may not be on disk yet.
+    awaited: Arc<Mutex<RecentSet<ContentHash, AWAITED_MAX>>>,
 }
 
 impl ContentIndex {
@@ -305,7 +312,10 @@ impl ContentIndex {
             .recursive(true)
             .mode(0o700)
             .create(&dir)?;
-        Ok(Self { dir })
+        Ok(Self {
+            dir,
+            awaited: Arc::default(),
+        })
     }
 
     /// The names of the files in it.
@@ -323,6 +333,7 @@ impl ContentIndex {
     /// Adds a content. `leaves` is a file in this folder, which becomes the tree file. The content
     /// is durable when this returns.
     pub(super) fn keep(&self, hash: ContentHash, layout: &Layout, leaves: &Path) -> io::Result<()> {
+        self.awaited().add(hash);
         let new = self.path(&format!("{hash}.new"));
         let mut file = File::create(&new)?;
         file.write_all(&codec::encode(layout))?;
@@ -331,6 +342,45 @@ impl ContentIndex {
         fs::rename(leaves, self.tree_path(hash))?;
         fs::rename(&new, self.layout_path(hash))?;
         File::open(&self.dir)?.sync_all()
+    }
+
+    /// An offer of this content is on disk: the content is part of the index for as long as an offer
+    /// names it.
+    pub(super) fn is_offered(&self, hash: ContentHash) {
+        self.awaited().remove(hash);
+    }
+
+    /// The contents that are in the index, apart from those whose offer may not be on disk yet.
+    pub(super) fn contents(&self) -> io::Result<BTreeSet<ContentHash>> {
+        let content = |name: String| {
+            let (hash, kind) = name.split_once('.')?;
+            let hash = hash.parse().ok()?;
+            ["layout", "tree", "new"].contains(&kind).then_some(hash)
+        };
+        let mut contents: BTreeSet<_> = self.names()?.filter_map(content).collect();
+        let awaited = self.awaited();
+        contents.retain(|hash| !awaited.contains(*hash));
+        Ok(contents)
+    }
+
+    /// Removes a content. Its bytes stay in the user's files.
+    pub(super) fn remove(&self, hash: ContentHash) -> io::Result<()> {
+        if self.awaited().contains(hash) {
+            return Ok(()); // It was offered again a moment ago.
+        }
+        let unfinished = self.path(&format!("{hash}.new"));
+        for path in [self.layout_path(hash), self.tree_path(hash), unfinished] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn awaited(&self) -> MutexGuard<'_, RecentSet<ContentHash, AWAITED_MAX>> {
+        // No code that holds the lock can panic with the set half changed.
+        self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The path of the file or folder with this hash. It may have been deleted since.

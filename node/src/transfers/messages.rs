@@ -28,6 +28,8 @@ pub(crate) enum ToTransfers {
         /// Whether the user has verified its author.
         verified: bool,
     },
+    /// Offers were erased: remove the contents that no offer names any more, and answer.
+    RemoveContents(oneshot::Sender<Result<(), String>>),
     /// A user's command.
     Command(FileCommand),
 }

@@ -411,6 +411,7 @@ impl Partial {
         {
             tracing::warn!("{name} is complete, but can't be served to others: {error}");
         }
+        index.is_offered(self.stored.offer.hash);
         Ok(true)
     }
 

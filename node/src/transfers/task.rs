@@ -112,6 +112,9 @@ impl TransferTask {
         // Before the task accepts anything, so that every partial download in the folder is one
         // that an earlier run left.
         cleanup::remove_leftovers(&self.jobs.context).await;
+        if let Err(error) = cleanup::remove_contents(&self.jobs.context).await {
+            warn!("contents that nobody offers any more can't be removed: {error}");
+        }
         restore::read_wanted(&self.jobs);
         loop {
             let wake = self.clock.at(self.next_timeout());
@@ -182,11 +185,18 @@ impl TransferTask {
                 self.words.hear(peer, id, word);
             }
             ToTransfers::Offered { offer, verified } => self.on_offer(offer, verified),
+            ToTransfers::RemoveContents(reply) => {
+                let context = self.jobs.context.clone();
+                self.jobs.context.tasks.spawn(async move {
+                    let _ = reply.send(cleanup::remove_contents(&context).await);
+                });
+            }
             ToTransfers::Command(command) => self.on_command(command),
         }
     }
 
     fn on_offer(&mut self, offer: StoredOffer, verified: bool) {
+        self.jobs.context.files.index.is_offered(offer.offer.hash);
         self.jobs
             .context
             .publish(vec![FileUpdate::new(offer.clone(), FileState::Offered)]);

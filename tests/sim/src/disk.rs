@@ -30,6 +30,13 @@ pub(super) struct Stored {
     pub(super) body: Stand,
 }
 
+impl Stored {
+    fn is_deletion(&self) -> bool {
+        let entry = Entry::decode(&self.bytes).expect("it was decoded when it arrived");
+        matches!(entry.body, Body::Delete { .. })
+    }
+}
+
 /// The state of an entry's body on disk.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stand {
@@ -90,17 +97,18 @@ impl StoredLog {
     }
 
     /// The end of a batch that starts at `from`: the last signature that fits a frame, but at most
-    /// the first one at or after `to`.
+    /// the first one at or after `to`. A deletion is alone in its batch.
     fn end_of_batch(&self, from: Seq, to: Seq) -> Option<Seq> {
         let (mut bytes, mut end) = (0, None);
         for (expected, (&seq, stored)) in (from..).zip(self.entries.range(from..)) {
             bytes += stored.bytes.len();
-            if seq != expected || (bytes > BATCH_ENTRIES_BYTES_MAX && end.is_some()) {
+            let is_full = bytes > BATCH_ENTRIES_BYTES_MAX || stored.is_deletion();
+            if seq != expected || (is_full && end.is_some()) {
                 break;
             }
             if self.signatures.contains_key(&seq) {
                 end = Some(seq);
-                if seq >= to {
+                if seq >= to || stored.is_deletion() {
                     break;
                 }
             }
@@ -218,6 +226,10 @@ impl Durable {
                 Op::Audience(record) => {
                     self.last_audience = self.last_audience.max(record.id.0);
                     self.audiences.insert(record.id, record.clone());
+                }
+                Op::AudiencesBefore(conversation, first) => {
+                    self.audiences
+                        .retain(|id, it| it.conversation != *conversation || id >= first);
                 }
                 Op::Lingerers(conversation, list) => {
                     self.lingerers.insert(*conversation, list.clone());

@@ -343,6 +343,7 @@ fn appends(commit: &Commit) -> impl Iterator<Item = (&Arc<CheckedBatch>, Seq, Se
         | Op::Erase { .. }
         | Op::AwaitDeleted(..)
         | Op::Audience(_)
+        | Op::AudiencesBefore(..)
         | Op::Lingerers(..)
         | Op::Acked { .. }
         | Op::Trim(..)

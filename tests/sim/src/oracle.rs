@@ -215,6 +215,7 @@ impl World {
             Output::Accepted(_)
             | Output::AwaitsConsent(..)
             | Output::RequestFull(_)
+            | Output::RoomFull(_)
             | Output::Commit(_)
             | Output::Erased { .. }
             | Output::EraseRefused(..)

@@ -422,7 +422,7 @@ impl World {
             | Output::OwnRestored(..)
             | Output::Refused(..)) => self.said(node, said),
             Output::Stored(_) | Output::StoreFailed(..) => self.after(0, Event::RoomsChanged(node)),
-            Output::Erased { .. } | Output::EraseRefused(..) => {}
+            Output::Erased { .. } | Output::EraseRefused(..) | Output::RoomFull(_) => {}
         }
     }
 

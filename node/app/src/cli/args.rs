@@ -298,6 +298,8 @@ pub(crate) enum ContactChange {
     Accept(PeerArg),
     /// Make a contact a stranger again.
     Remove(PeerArg),
+    /// Delete a stranger's request: what it wrote to you, its name and its addresses.
+    Delete(PeerArg),
 }
 
 #[derive(Debug, clap::Args)]

@@ -179,6 +179,12 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
         Command::Contacts {
             change: Some(args::ContactChange::Remove(peer)),
         } => change(peer.target, PolicyChange::Remove).await,
+        Command::Contacts {
+            change: Some(args::ContactChange::Delete(peer)),
+        } => {
+            let (target, yes) = (peer.target, false);
+            erase(flags, Erase::Forget { target, yes }).await
+        }
         Command::Ignore(peer) => change(peer.target, PolicyChange::Ignore).await,
         Command::Unignore(peer) => change(peer.target, PolicyChange::Unignore).await,
         Command::Block(peer) => change(peer.target, PolicyChange::Block).await,

@@ -123,10 +123,34 @@ fn of_machine(finding: &MachineFinding) -> String {
             "messages of {strangers} strangers take {} on disk, so further strangers may be refused",
             size(*bytes)
         ),
+        MachineFinding::PlacesFull { refused } => format!(
+            "all places for sessions were taken: {} of peers that are not contacts",
+            count_of(
+                *refused,
+                "connection was refused",
+                "connections were refused"
+            )
+        ),
+        MachineFinding::RoomFull { room, lost } => format!(
+            "the room {room} holds as much as an open room may: {} for lack of room",
+            count_of(
+                *lost,
+                "log was dropped or refused",
+                "logs were dropped or refused"
+            )
+        ),
+        MachineFinding::ChecksWaiting { addresses } => format!(
+            "{addresses} addresses that others named wait to be checked, so new peers may be found later"
+        ),
         MachineFinding::InternalFaults { count } => {
             format!("this program has found faults of its own since it started: {count}")
         }
     }
+}
+
+/// A number with the words for one or for several.
+fn count_of(n: u64, one: &str, several: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { several })
 }
 
 fn for_machine(finding: &MachineFinding) -> Option<&'static str> {
@@ -141,8 +165,14 @@ fn for_machine(finding: &MachineFinding) -> Option<&'static str> {
             "free space on that disk; nothing is acknowledged before it is stored, so nothing is lost meanwhile",
         ),
         MachineFinding::Requests { .. } | MachineFinding::RequestsFull { .. } => {
-            Some("`hobnob contacts` lists them; accept, ignore or block each")
+            Some("`hobnob contacts` lists them; accept, ignore, delete or block each")
         }
+        MachineFinding::PlacesFull { .. } => {
+            Some("contacts always get a place: `hobnob contacts accept NAME` makes one of a peer")
+        }
+        MachineFinding::RoomFull { .. } => Some(
+            "anybody can write in an open room; a closed circle uses a room with a key (`hobnob room create NAME`)",
+        ),
         MachineFinding::InternalFaults { .. } => Some(
             "restart this node, and report the fault with the node's log, where each fault is an error",
         ),
@@ -151,7 +181,8 @@ fn for_machine(finding: &MachineFinding) -> Option<&'static str> {
         | MachineFinding::ClockAgrees { .. }
         | MachineFinding::ClockUnclear {}
         | MachineFinding::DiskFree { .. }
-        | MachineFinding::DiskUnknown {} => None,
+        | MachineFinding::DiskUnknown {}
+        | MachineFinding::ChecksWaiting { .. } => None,
     }
 }
 
@@ -553,6 +584,29 @@ mod tests {
                 "unknown  clock       nobody is connected to compare clocks with",
                 "1 problem to solve.",
             ]
+        );
+    }
+
+    #[test]
+    fn a_limit_that_was_reached_is_named_with_the_loss() {
+        let finding = MachineFinding::RoomFull {
+            room: "lobby".into(),
+            lost: 1,
+        };
+        let diagnosis = Diagnosis {
+            checks: vec![
+                check(finding),
+                check(MachineFinding::PlacesFull { refused: 7 }),
+            ],
+        };
+        let shown = lines(&diagnosis);
+        assert_eq!(
+            shown[0],
+            "note     limits      the room lobby holds as much as an open room may: 1 log was dropped or refused for lack of room"
+        );
+        assert_eq!(
+            shown[2],
+            "note     limits      all places for sessions were taken: 7 connections were refused of peers that are not contacts"
         );
     }
 

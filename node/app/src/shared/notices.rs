@@ -32,6 +32,17 @@ pub(crate) fn words(notice: &Notice) -> String {
                  or run `hobnob contacts accept {id}`."
             )
         }
+        NoticeReason::PlacesFull {} => {
+            "So many peers are connected that newcomers are refused, unless they are your \
+             contacts. Nothing of your contacts is affected: accept the peers you know (`hobnob \
+             contacts accept NAME`)."
+                .to_owned()
+        }
+        NoticeReason::RoomFull { room } => format!(
+            "The room {room} holds as much as an open room may. Messages of those who send most \
+             are dropped or refused there. Use a room with a key for a closed circle (`hobnob room \
+             create NAME`)."
+        ),
         NoticeReason::VerifiedName { name, verified } => {
             let key = verified.short();
             let other = notice.peer.map(|peer| peer.short()).unwrap_or_default();

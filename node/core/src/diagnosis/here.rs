@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::findings::{Finding, MachineFinding, NetworkFinding, RelayFinding};
 use super::subject::Verdict;
 use super::{
-    Answer, CLOCK_DIFFERENCE_MS, DISK_FREE_MIN, Evidence, Relay, RelayState, SETTLED_AFTER,
-    Session, reach,
+    Answer, CHECKS_WAITING_MIN, CLOCK_DIFFERENCE_MS, DISK_FREE_MIN, Evidence, FullRoom, Relay,
+    RelayState, SETTLED_AFTER, Session, reach,
 };
 use crate::replica::REQUESTS_BYTES_MAX;
 
@@ -26,6 +26,7 @@ pub fn judge(evidence: &Evidence) -> Vec<Finding> {
     findings.extend(relays.map(|relay| self::relay(relay, udp_blocked).into()));
     findings.extend([clock(evidence), disk(evidence)].map(Finding::from));
     findings.extend(requests(evidence).map(Finding::from));
+    findings.extend(limits(evidence).into_iter().map(Finding::from));
     findings.extend(faults(evidence).map(Finding::from));
     findings
 }
@@ -209,10 +210,27 @@ fn disk(evidence: &Evidence) -> MachineFinding {
 fn requests(evidence: &Evidence) -> Option<MachineFinding> {
     let (strangers, bytes) = (evidence.strangers, evidence.strangers_bytes);
     // One network fills at most an eighth, so this much needs many networks.
-    if bytes >= REQUESTS_BYTES_MAX / 2 {
+    if evidence.requests_refused > 0 || bytes >= REQUESTS_BYTES_MAX / 2 {
         return Some(MachineFinding::RequestsFull { strangers, bytes });
     }
     (strangers > 0).then_some(MachineFinding::Requests { strangers, bytes })
+}
+
+/// The limits that others have reached. There is no finding for the others.
+fn limits(evidence: &Evidence) -> Vec<MachineFinding> {
+    let mut reached = Vec::new();
+    let refused = evidence.places_refused;
+    if refused > 0 {
+        reached.push(MachineFinding::PlacesFull { refused });
+    }
+    let rooms = evidence.full_rooms.iter().cloned();
+    reached
+        .extend(rooms.map(|FullRoom { name, lost }| MachineFinding::RoomFull { room: name, lost }));
+    let addresses = evidence.checks_waiting;
+    if addresses >= CHECKS_WAITING_MIN {
+        reached.push(MachineFinding::ChecksWaiting { addresses });
+    }
+    reached
 }
 
 /// Faults of this program. There is no finding without any.
@@ -337,11 +355,20 @@ mod tests {
 
     #[test]
     fn each_fault_has_its_own_finding_and_no_other() {
-        let cases: [Case; 18] = [
+        let cases: [Case; 22] = [
             ("port-taken", |it| it.usual_port_taken = true),
             ("internal-faults", |it| it.faults = 1),
             ("requests-full", |it| {
                 it.strangers_bytes = REQUESTS_BYTES_MAX
+            }),
+            ("requests-full", |it| it.requests_refused = 1),
+            ("places-full", |it| it.places_refused = 1),
+            ("room-full", |it| {
+                let name = "lobby".into();
+                it.full_rooms.push(FullRoom { name, lost: 1 });
+            }),
+            ("checks-waiting", |it| {
+                it.checks_waiting = CHECKS_WAITING_MIN
             }),
             ("no-network", |it| it.networks.clear()),
             ("vpn", |it| {

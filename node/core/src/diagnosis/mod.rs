@@ -30,6 +30,9 @@ pub const CLOCK_DIFFERENCE_MS: u64 = 2 * 60 * 1000;
 /// With less free space than this, a node may soon be unable to store messages.
 pub const DISK_FREE_MIN: u64 = 64 * 1024 * 1024;
 
+/// With fewer addresses that wait for a check, the budget of the checks is enough.
+pub const CHECKS_WAITING_MIN: u64 = 64;
+
 /// In a younger session, a peer that mDNS has not found yet proves nothing.
 pub const SETTLED_AFTER: Duration = Duration::from_secs(5);
 
@@ -71,6 +74,25 @@ pub struct Evidence {
     pub strangers: u64,
     /// The bytes of these messages on disk.
     pub strangers_bytes: u64,
+    /// How often a stranger's messages were refused since the start, because strangers had stored too
+    /// much.
+    pub requests_refused: u64,
+    /// How many connections were refused, and sessions of strangers ended, since the start, because
+    /// all places for sessions were taken.
+    pub places_refused: u64,
+    /// The open rooms that were too full for a log since the start.
+    pub full_rooms: Vec<FullRoom>,
+    /// Addresses that wait until the budget allows a check of them.
+    pub checks_waiting: u64,
+}
+
+/// An open room that was too full for a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FullRoom {
+    /// Its name.
+    pub name: String,
+    /// The number of logs that were dropped or refused since the start.
+    pub lost: u64,
 }
 
 /// One address of this machine.

@@ -54,6 +54,8 @@ pub enum Subject {
     Clock,
     /// The disk of the messages.
     Disk,
+    /// The limits on what others can make this node hold and do.
+    Limits,
     /// This program itself.
     Program,
     /// The user's policy about a peer.
@@ -77,6 +79,7 @@ impl Subject {
             Subject::Relay => "relay",
             Subject::Clock => "clock",
             Subject::Disk => "disk",
+            Subject::Limits => "limits",
             Subject::Program => "program",
             Subject::Policy => "policy",
             Subject::Session => "session",

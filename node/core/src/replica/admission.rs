@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use hobnob_protocol::{CheckedBatch, PeerId, Ranges};
+use hobnob_protocol::{CheckedBatch, ConversationId, PeerId, Ranges};
 
 use super::conversation::Conversation;
+use super::events::Output;
 use super::log_key::LogKey;
 use super::refusal::Refusal;
 use super::room_budget::{Charged, Choice, Kept, Protected, choose, cost};
@@ -41,6 +42,13 @@ impl Replica {
         let conversation = self.conversations.at_mut(name.conversation);
         conversation.pulls.give_up(key.author);
         Err(Refusal::RoomFull)
+    }
+
+    /// Reports a full room to the user, once.
+    pub(super) fn report_full_room(&mut self, room: ConversationId) {
+        if self.conversations.at_mut(room).budget.is_news() {
+            self.outputs.push_back(Output::RoomFull(room));
+        }
     }
 
     /// Chooses the logs that leave a full room for a batch, or refuses the batch.
@@ -97,6 +105,8 @@ impl Replica {
         let now = self.now.mono;
         let conversation = self.conversations.at_mut(name.conversation);
         conversation.budget.note_refused(by, now);
+        self.report_full_room(name.conversation);
+        let conversation = self.conversations.at_mut(name.conversation);
         if conversation.audiences.know(key.author) {
             // All that could go was being written. In a moment it will be on disk.
             self.expect_entries(name.conversation, key.author);

@@ -22,6 +22,18 @@ pub const LINGER_MS: u64 = 60 * 60 * 1000;
 /// longer misses the entry.
 pub const OPEN_ROOM_OFFER_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
+/// An audience that formed so long ago is replaced by one with the same peers. So an audience can be
+/// forgotten by its age, whatever the entries that arrived for it later.
+const RENEWED_AFTER: Duration = Duration::from_secs(60 * 60);
+
+/// Maximum members of all audiences of one room that are remembered, which is 8 MiB. Beyond it the
+/// oldest audiences are forgotten, and their entries are offered to nobody any more.
+const AUDIENCE_MEMBERS_MAX: usize = 256 * 1024;
+
+/// Maximum peers that disconnected without a goodbye and count as present. One more replaces the one
+/// whose hour ends first.
+const LINGERERS_MAX: usize = 4096;
+
 /// The presence of peers in an open room.
 #[derive(Debug, Default)]
 pub(super) struct Audiences {
@@ -31,10 +43,21 @@ pub(super) struct Audiences {
     dropped: BTreeMap<PeerId, Dropped>,
     /// The audience of the last entry.
     current: Option<AudienceId>,
-    /// The peers in each audience.
-    members: BTreeMap<AudienceId, Vec<PeerId>>,
+    /// The audiences whose entries are still offered.
+    remembered: BTreeMap<AudienceId, Audience>,
+    /// Whether the store was asked in this run to forget the older ones.
+    is_swept: bool,
     /// Audiences that formed while some connected peers were unconfirmed.
     provisional: BTreeMap<AudienceId, Provisional>,
+}
+
+/// An audience.
+#[derive(Debug)]
+struct Audience {
+    /// Sorted.
+    peers: Vec<PeerId>,
+    /// When it formed in this run, or when the run began, by the monotonic clock.
+    formed: Duration,
 }
 
 /// How a session reaches its peer.
@@ -99,8 +122,12 @@ impl Audiences {
         }
     }
 
-    pub(super) fn load_audience(&mut self, record: AudienceRecord) {
-        self.members.insert(record.id, record.peers);
+    pub(super) fn load_audience(&mut self, record: AudienceRecord, now: Now) {
+        let audience = Audience {
+            peers: record.peers,
+            formed: now.mono,
+        };
+        self.remembered.insert(record.id, audience);
     }
 
     /// Adds a session with the peer in this room. `heard` is whether the peer has responded by this
@@ -140,7 +167,17 @@ impl Audiences {
                 until: now.mono + Duration::from_millis(LINGER_MS),
                 network: path.network,
             };
-            self.dropped.insert(peer, dropped);
+            self.linger(peer, dropped, now);
+        }
+    }
+
+    fn linger(&mut self, peer: PeerId, dropped: Dropped, now: Now) {
+        self.dropped.retain(|_, dropped| now.mono < dropped.until);
+        self.dropped.insert(peer, dropped);
+        if self.dropped.len() > LINGERERS_MAX {
+            let by_end = self.dropped.iter().min_by_key(|(_, it)| it.until);
+            let first = *by_end.expect("there are too many").0;
+            self.dropped.remove(&first);
         }
     }
 
@@ -176,10 +213,10 @@ impl Audiences {
             }
         }
         for id in &grown {
-            if let Some(members) = self.members.get_mut(id)
-                && let Err(at) = members.binary_search(&peer)
-            {
-                members.insert(at, peer);
+            let audience = self.remembered.get_mut(id);
+            let peers = &mut audience.expect("forgotten ones wait for nobody").peers;
+            if let Err(at) = peers.binary_search(&peer) {
+                peers.insert(at, peer);
             }
         }
         self.provisional
@@ -250,7 +287,7 @@ impl Audiences {
             id,
             conversation,
             formed_at_ms,
-            peers: self.members.get(&id).cloned().unwrap_or_default(),
+            peers: self.members_of(id).to_vec(),
         }
     }
 
@@ -265,15 +302,19 @@ impl Audiences {
         ops: &mut Vec<Op>,
     ) -> AudienceId {
         let peers = self.now(now);
-        if let Some(id) = self
+        let is_right = |audience: &Audience| {
+            audience.peers == peers && now.mono < audience.formed + RENEWED_AFTER
+        };
+        let current = self
             .current
-            .filter(|id| self.members.get(id) == Some(&peers))
-        {
+            .filter(|id| self.remembered.get(id).is_some_and(is_right));
+        if let Some(id) = current {
             return id;
         }
         *last_audience += 1;
         let id = AudienceId(*last_audience);
-        self.members.insert(id, peers);
+        let formed = now.mono;
+        self.remembered.insert(id, Audience { peers, formed });
         let waits: BTreeSet<_> = self.unconfirmed().collect();
         if !waits.is_empty() {
             let networks = networks.clone();
@@ -281,40 +322,61 @@ impl Audiences {
         }
         self.current = Some(id);
         ops.push(Op::Audience(self.record(id, conversation, now.wall_ms)));
+        let is_first = !std::mem::replace(&mut self.is_swept, true);
+        if self.forget_old(now) || is_first {
+            let (first, _) = self.remembered.first_key_value().expect("one was added");
+            ops.push(Op::AudiencesBefore(conversation, *first));
+        }
         id
+    }
+
+    /// Forgets audiences that formed too long ago, and the oldest of too many. The newest one stays.
+    /// Returns whether any was forgotten.
+    fn forget_old(&mut self, now: Now) -> bool {
+        let before = self.remembered.len();
+        let mut members: usize = self.remembered.values().map(|it| it.peers.len()).sum();
+        let offered_for = Duration::from_millis(OPEN_ROOM_OFFER_MS);
+        while self.remembered.len() > 1
+            && let Some(oldest) = self.remembered.first_entry()
+            && (members > AUDIENCE_MEMBERS_MAX || oldest.get().formed + offered_for < now.mono)
+        {
+            let (id, audience) = oldest.remove_entry();
+            members -= audience.peers.len();
+            self.provisional.remove(&id);
+        }
+        self.remembered.len() < before
     }
 
     /// Whether the peer was in the room when one of the entries arrived that are still offered, or
     /// is in it now.
     pub(super) fn know(&self, peer: PeerId) -> bool {
-        let is_member = |members: &Vec<PeerId>| members.binary_search(&peer).is_ok();
+        let is_member = |audience: &Audience| audience.peers.binary_search(&peer).is_ok();
         self.present.contains_key(&peer)
             || self.dropped.contains_key(&peer)
-            || self.members.values().any(is_member)
+            || self.remembered.values().any(is_member)
     }
 
     /// All peers that [`Audiences::know`] knows.
     pub(super) fn everybody(&self) -> BTreeSet<PeerId> {
-        let members = self.members.values().flatten();
+        let members = self.remembered.values().flat_map(|it| &it.peers);
         let now = self.present.keys().chain(self.dropped.keys());
         members.chain(now).copied().collect()
     }
 
     /// Whether entries of this audience are still offered.
     pub(super) fn remember(&self, audience: AudienceId) -> bool {
-        self.members.contains_key(&audience)
+        self.remembered.contains_key(&audience)
     }
 
     /// Whether the peer belongs to this audience.
     pub(super) fn includes(&self, audience: AudienceId, peer: PeerId) -> bool {
-        self.members
-            .get(&audience)
-            .is_some_and(|members| members.binary_search(&peer).is_ok())
+        self.members_of(audience).binary_search(&peer).is_ok()
     }
 
     /// The peers of an audience. None if it formed too long ago to be remembered.
     pub(super) fn members_of(&self, audience: AudienceId) -> &[PeerId] {
-        self.members.get(&audience).map_or(&[], Vec::as_slice)
+        let audience = self.remembered.get(&audience);
+        audience.map_or(&[], |audience| audience.peers.as_slice())
     }
 
     /// Handles a failure to store the current audience: the next entry forms a new one.
@@ -458,6 +520,58 @@ mod tests {
         audiences.networks_changed(&networks(&[OFFICE]));
         assert_eq!(audiences.confirmed(ann(), FIRST, Some(OFFICE)), []);
         assert!(!audiences.includes(at_cafe, ann()));
+    }
+
+    /// An entry arrives at this time. Returns its audience, and what the store is asked to do.
+    fn stamp_at(audiences: &mut Audiences, last: &mut u64, now: Now) -> (AudienceId, Vec<Op>) {
+        let room = ConversationId::from_bytes([1; 32]);
+        let mut ops = Vec::new();
+        let id = audiences.stamp(room, last, &networks(&[]), now, &mut ops);
+        (id, ops)
+    }
+
+    #[test]
+    fn an_audience_is_renewed_every_hour_and_forgotten_after_a_week() {
+        let (mut audiences, mut last) = (Audiences::default(), 0);
+        let at = |hours: u32| later(NOW, hours * minutes(60));
+        audiences.came(ann(), FIRST, Some(OFFICE), true);
+        let (first, _) = stamp_at(&mut audiences, &mut last, NOW);
+        let (same, ops) = stamp_at(&mut audiences, &mut last, later(NOW, minutes(59)));
+        assert_eq!((same, ops.len()), (first, 0));
+        let (second, _) = stamp_at(&mut audiences, &mut last, at(1));
+        assert_ne!(second, first);
+        stamp_at(&mut audiences, &mut last, at(7 * 24));
+        assert!(audiences.includes(first, ann()));
+        let (_, ops) = stamp_at(&mut audiences, &mut last, at(7 * 24 + 1));
+        assert!(matches!(ops[1], Op::AudiencesBefore(_, kept) if kept == second));
+        assert!(!audiences.remember(first) && audiences.includes(second, ann()));
+    }
+
+    #[test]
+    fn peers_that_come_and_go_fill_no_memory() {
+        let (mut audiences, mut last) = (Audiences::default(), 0);
+        let newcomer = |n: u32| PeerId::from_bytes(std::array::from_fn(|i| n.to_be_bytes()[i % 4]));
+        for n in 0..1_000 {
+            audiences.came(newcomer(n), FIRST, None, true);
+        }
+        for n in 0..400 {
+            audiences.went(newcomer(n), FIRST, true, NOW);
+            stamp_at(&mut audiences, &mut last, NOW);
+        }
+        let members = audiences.remembered.values().map(|it| it.peers.len());
+        assert!(members.sum::<usize>() <= AUDIENCE_MEMBERS_MAX);
+        assert!(audiences.remembered.len() > 300);
+        for n in 0..=u32::try_from(LINGERERS_MAX).expect("a small number") {
+            audiences.came(newcomer(n), FIRST, None, true);
+            audiences.went(
+                newcomer(n),
+                FIRST,
+                false,
+                later(NOW, Duration::from_millis(u64::from(n))),
+            );
+        }
+        assert_eq!(audiences.dropped.len(), LINGERERS_MAX);
+        assert!(!audiences.dropped.contains_key(&newcomer(0)));
     }
 
     #[test]

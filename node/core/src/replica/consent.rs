@@ -18,9 +18,17 @@ impl Replica {
         self.strangers.is_contact(peer)
     }
 
-    /// How many direct messages of a stranger are stored here.
+    /// How many direct messages of a stranger the user can read here. Those that the user has erased
+    /// still count for the stranger's limit.
     pub fn request_of(&self, peer: PeerId) -> u64 {
-        self.strangers.entries_of(peer)
+        let stored = self.strangers.entries_of(peer);
+        let direct = ConversationId::direct(self.identity.id, peer);
+        let Some(conversation) = self.conversations.get(direct).filter(|_| stored > 0) else {
+            return 0;
+        };
+        let logs = conversation.logs_of(peer);
+        let shown: u64 = logs.map(|(_, log)| log.servable().len()).sum();
+        stored.min(shown)
     }
 
     /// The strangers with messages here, and how much they have stored.
@@ -32,6 +40,11 @@ impl Replica {
     /// [`REQUESTS_BYTES_MAX`](super::REQUESTS_BYTES_MAX).
     pub fn requests_bytes(&self) -> u64 {
         self.strangers.total()
+    }
+
+    /// How often messages were refused because strangers had stored too much together.
+    pub fn requests_refused(&self) -> u64 {
+        self.strangers.refused()
     }
 
     /// The charge for a batch, if it is a stranger's direct message.
@@ -53,7 +66,7 @@ impl Replica {
     /// Whether a stranger's batch can be stored. Once one was refused, the later ones are too, so
     /// that none overtakes it.
     pub(super) fn has_room_for(
-        &self,
+        &mut self,
         session: SessionId,
         batch: &CheckedBatch,
         charge: &Charge,
@@ -147,7 +160,7 @@ impl Replica {
 mod tests {
     use std::time::Duration;
 
-    use super::super::events::Input;
+    use super::super::events::{EraseWhat, Input, Token, Undelivered};
     use super::super::strangers::REQUEST_ENTRIES_MAX;
     use super::super::testing::{
         Author, Bench, batches, commits, direct, frames, peer, receipts, received, refusals, wants,
@@ -186,6 +199,22 @@ mod tests {
             }
         }
         awaits
+    }
+
+    #[test]
+    fn a_request_that_the_user_erases_is_none_and_still_counts_for_the_limit() {
+        let (mut bench, mut bob) = with_stranger();
+        bench.batch(1, bob.write(&["a"]));
+        assert_eq!(bench.replica.request_of(peer(BOB)), 1);
+        let what = EraseWhat {
+            only: None,
+            undelivered: Undelivered::Ask,
+        };
+        bench.settle(Input::Erase(Token(1), direct(BOB), what));
+        assert_eq!(bench.replica.request_of(peer(BOB)), 0);
+        assert_eq!(bench.replica.requests().count(), 1);
+        bench.batch(1, bob.write(&["b"]));
+        assert_eq!(bench.replica.request_of(peer(BOB)), 1);
     }
 
     #[test]

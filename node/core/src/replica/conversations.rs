@@ -75,7 +75,7 @@ impl Conversations {
     ) {
         for record in audiences {
             let conversation = self.at_mut(record.conversation);
-            conversation.audiences.load_audience(record);
+            conversation.audiences.load_audience(record, now);
         }
         for (id, lingerers) in lingerers {
             if let Some(alive) = alive {

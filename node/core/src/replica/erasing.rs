@@ -417,6 +417,32 @@ mod tests {
     }
 
     #[test]
+    fn the_first_entries_of_a_log_are_passed_on_although_their_bodies_are_missing() {
+        let (mut bench, mut bob) = room();
+        bench.meet_in(1, closed_room(), &[(bob.name, Ranges::span(1, 3))]);
+        bench.meet_in(2, closed_room(), &[]);
+        let first = without_bodies(bob.write(&["a", "b"]), &Ranges::span(1, 2));
+        bench.batch(1, first);
+        bench.batch(1, bob.write(&["c"]));
+        // Dan knows of the third entry only.
+        let outputs = bench.want(2, bob.name, 3, None);
+        assert_eq!(batches(&outputs, 2), [(bob.name, 1, 2), (bob.name, 3, 3)]);
+    }
+
+    #[test]
+    fn the_author_is_asked_for_the_first_entries_whose_bodies_are_missing() {
+        let (mut bench, mut bob) = room();
+        bench.meet_in(1, closed_room(), &[(bob.name, Ranges::span(3, 3))]);
+        let whole = bob.write(&["a", "b"]);
+        bench.batch(1, without_bodies(whole.clone(), &Ranges::span(1, 2)));
+        bench.batch(1, bob.write(&["c"]));
+        bench.connect(3, BOB);
+        let outputs = bench.meet_in(3, closed_room(), &[(bob.name, Ranges::span(1, 3))]);
+        assert_eq!(wants(&outputs, 3), [(bob.name, 1, Some(2))]);
+        assert_eq!(received(&bench.batch(3, whole)), ["a", "b"]);
+    }
+
+    #[test]
     fn each_member_is_asked_once_for_a_missing_body() {
         let (mut bench, mut bob) = room();
         let censored = without_bodies(bob.write(&["a"]), &Ranges::span(1, 1));

@@ -110,6 +110,14 @@ impl Log {
         self.unsettled.minus(&self.filling)
     }
 
+    /// The first of the entries right before `seq` whose body is missing; `seq` if there are none.
+    pub(super) fn first_unsettled_before(&self, seq: Seq) -> Seq {
+        let before = seq.saturating_sub(1);
+        let mut runs = self.unsettled.iter();
+        let run = runs.find(|(first, last)| (*first..=*last).contains(&before));
+        run.map_or(seq, |(first, _)| first)
+    }
+
     /// The audience of an entry on disk.
     pub(super) fn audience_of(&self, seq: Seq) -> Option<AudienceId> {
         let at = self.runs.partition_point(|run| run.last < seq);
@@ -392,6 +400,16 @@ mod tests {
         assert!(loaded.conflicts(&batch(6, name().genesis(), &["f"])));
         assert!(!loaded.conflicts(&batch(4, one.head(), &["d"])));
         assert!(loaded.conflicts(&batch(4, one.head(), &["other"])));
+    }
+
+    #[test]
+    fn unsettled_entries_are_found_right_before_others_only() {
+        let (mut log, one, _) = five();
+        log.arrived_without_body(&one, &Ranges::new(), &Ranges::span(2, 3));
+        assert_eq!(log.first_unsettled_before(4), 2);
+        assert_eq!(log.first_unsettled_before(3), 2);
+        assert_eq!(log.first_unsettled_before(5), 5);
+        assert_eq!(log.first_unsettled_before(1), 1);
     }
 
     #[test]

@@ -41,6 +41,10 @@ impl Replica {
             return Ok(());
         };
         let ordinal = log.ordinal;
+        // Entries without a body are not announced. The peer gets those before the ones that it
+        // requests all the same: members of a room want nothing older than they hold, so a log that
+        // began after these entries would never be completed.
+        let from = log.first_unsettled_before(from);
         let mut grant = self.may_send(id, name.conversation, &key);
         grant.remove(1, from.saturating_sub(1));
         if let Some(to) = to {

@@ -293,6 +293,7 @@ impl Replica {
             ops.push(Op::Forget(name));
             steps.push(AfterCommit::Dropped { name, log });
         }
+        self.report_full_room(room);
     }
 
     pub(super) fn received_is_durable(

@@ -152,6 +152,8 @@ pub(super) struct RoomBudget {
     refused: BTreeMap<PeerId, Duration>,
     /// How many logs were refused or dropped.
     lost: u64,
+    /// Whether the user was informed of that.
+    is_reported: bool,
     /// Logs that the store still has to drop.
     leaving: BTreeSet<LogKey>,
     dropped: RecentSet<LogKey, DROPPED_MAX>,
@@ -224,6 +226,12 @@ impl RoomBudget {
     /// How many logs were refused or dropped since the start.
     pub(super) fn lost(&self) -> u64 {
         self.lost
+    }
+
+    /// Whether logs were refused or dropped, and the user was not informed yet. Then the caller informs
+    /// the user.
+    pub(super) fn is_news(&mut self) -> bool {
+        self.lost > 0 && !std::mem::replace(&mut self.is_reported, true)
     }
 
     /// A log of this peer was refused.

@@ -77,6 +77,8 @@ pub(super) struct Strangers {
     /// Bytes on disk of all requests, and of those from each network.
     total: u64,
     by_network: BTreeMap<SourceNetwork, u64>,
+    /// How often messages were refused because strangers had stored too much together.
+    refused: u64,
 }
 
 impl Strangers {
@@ -123,6 +125,12 @@ impl Strangers {
         self.total
     }
 
+    /// How often messages were refused because all strangers, or those of one network, had stored too
+    /// much.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused
+    }
+
     /// Whether a peer is a contact, or a stranger below its own limits.
     pub(super) fn may_send_more(&self, peer: PeerId) -> bool {
         let request = self.requests.get(&peer);
@@ -133,8 +141,8 @@ impl Strangers {
         self.is_contact(peer) || request.is_none_or(below)
     }
 
-    /// Whether these messages of a stranger can be stored.
-    pub(super) fn have_room(&self, charge: &Charge) -> bool {
+    /// Whether these messages of a stranger can be stored. If not, they count as refused.
+    pub(super) fn have_room(&mut self, charge: &Charge) -> bool {
         let before = self.requests.get(&charge.peer);
         let before = before.map(|request| request.accepted);
         let after = grown(before, charge);
@@ -147,7 +155,9 @@ impl Strangers {
         let others = self.total - of_network;
         let left = REQUESTS_BYTES_MAX.saturating_sub(others);
         let added = on_disk(&after) - before.as_ref().map_or(0, on_disk);
-        of_network + added <= left / NETWORK_SHARE
+        let fits = of_network + added <= left / NETWORK_SHARE;
+        self.refused += u64::from(!fits);
+        fits
     }
 
     /// Counts messages that are accepted. Returns the request as it is now, to be stored with them.
@@ -345,7 +355,7 @@ mod tests {
     fn requests_survive_a_restart() {
         let mut strangers = Strangers::default();
         let record = strangers.add(&charge(1, HOME, 20, 100));
-        let loaded = Strangers::load(vec![record]);
+        let mut loaded = Strangers::load(vec![record]);
         assert_eq!(loaded.total(), strangers.total());
         assert!(!loaded.have_room(&charge(1, HOME, 1, 1)));
     }

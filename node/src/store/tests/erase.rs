@@ -122,6 +122,20 @@ fn a_missing_body_is_added_when_it_arrives() {
 }
 
 #[test]
+fn a_restart_loads_the_hashes_of_entries_whose_body_is_missing() {
+    let (mut home, mut ann) = (Home::new(), ann());
+    let whole = ann.says(&["a", "b", "c", "d", "e"]);
+    let mut censored = Ranges::span(2, 3);
+    censored.insert(5, 5);
+    let arrived = Arc::new(whole.erased(&censored));
+    home.commit(vec![the_lobby(true), append(&arrived)]);
+    home.restart();
+    let edges = &home.loaded().logs[0].edges;
+    let expected = [2, 3, 5].map(|seq| (seq, whole.hash_at(seq).expect("in the batch")));
+    assert_eq!(edges[..], expected);
+}
+
+#[test]
 fn another_body_is_refused() {
     let (mut home, mut ann) = (Home::new(), ann());
     let whole = ann.says(&["xylophone"]);

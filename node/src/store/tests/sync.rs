@@ -290,6 +290,29 @@ fn batches_with_decreasing_lamport_numbers_are_not_merged() {
 }
 
 #[test]
+fn a_deletion_is_alone_in_its_batch() {
+    let mut home = Home::new();
+    let mut ann = Author::new(1, lobby());
+    let log = ann.name.log;
+    let before = ann.chats(2);
+    let deletion = ann.writes(vec![Body::Delete { log, seq: 1 }]);
+    let after = [ann.chats(1), ann.chats(2)];
+    let batches = [&before, &deletion, &after[0], &after[1]];
+    home.commit(
+        [the_lobby(true)]
+            .into_iter()
+            .chain(batches.map(append))
+            .collect(),
+    );
+    let read = wait(home.store().read_batches(ann.name, 1, 6, PLENTY)).unwrap();
+    let spans = read.into_iter().map(|batch| {
+        let batch = batch.check().expect("its end is signed");
+        (batch.first(), batch.last())
+    });
+    assert_eq!(spans.collect::<Vec<_>>(), [(1, 2), (3, 3), (4, 6)]);
+}
+
+#[test]
 fn a_reader_does_not_wait_for_the_writer() {
     let mut home = Home::new();
     let mut ann = Author::new(1, lobby());

@@ -368,8 +368,12 @@ pub(crate) const ACTIONS: &[Action] = &[
             flags: Flags::Ask,
             details: "A stranger becomes a contact when you accept it, answer it or write to it \
                       first. Until then it can send you 20 messages; further ones wait at the \
-                      stranger.",
-            examples: &["hobnob contacts accept bob", "hobnob contacts remove bob"],
+                      stranger. `hobnob contacts delete NAME` deletes what a stranger wrote.",
+            examples: &[
+                "hobnob contacts accept bob",
+                "hobnob contacts remove bob",
+                "hobnob contacts delete mallory",
+            ],
         },
         chat: chat(ChatCommand::Contacts, ""),
     },
@@ -428,8 +432,9 @@ pub(crate) const ACTIONS: &[Action] = &[
         help: "Erase the conversation with a peer, and forget its name and addresses",
         requests: &[ForgetPeer::NAME],
         command_line: ask(
-            "Erases on this node only. A block stays. Refuses while messages of yours to the \
-             peer are not delivered.",
+            "Erases on this node only. The peer becomes a stranger, and addresses that you typed \
+             are removed. A block stays. Refuses while messages of yours to the peer are not \
+             delivered.",
         ),
         chat: chat(ChatCommand::Forget, "TARGET"),
     },

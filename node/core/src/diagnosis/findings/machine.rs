@@ -61,6 +61,23 @@ pub enum MachineFinding {
         /// The bytes of their messages on disk.
         bytes: u64,
     },
+    /// All places for sessions were taken, so peers that are not contacts were refused.
+    PlacesFull {
+        /// The number of connections that were refused or ended since the start.
+        refused: u64,
+    },
+    /// An open room holds as much as it may, so it drops or refuses logs.
+    RoomFull {
+        /// The room's name.
+        room: String,
+        /// The number of logs that were dropped or refused since the start.
+        lost: u64,
+    },
+    /// Others name more addresses than this node may check, so peers are found later.
+    ChecksWaiting {
+        /// The number of addresses that wait.
+        addresses: u64,
+    },
     /// The program detected internal faults.
     InternalFaults {
         /// The number of faults since the program started.
@@ -83,6 +100,9 @@ impl MachineFinding {
             Self::DiskUnknown {} => (Subject::Disk, Unknown, "disk-unknown"),
             Self::Requests { .. } => (Subject::Disk, Note, "requests"),
             Self::RequestsFull { .. } => (Subject::Disk, Problem, "requests-full"),
+            Self::PlacesFull { .. } => (Subject::Limits, Note, "places-full"),
+            Self::RoomFull { .. } => (Subject::Limits, Note, "room-full"),
+            Self::ChecksWaiting { .. } => (Subject::Limits, Note, "checks-waiting"),
             Self::InternalFaults { .. } => (Subject::Program, Problem, "internal-faults"),
         }
     }
