@@ -105,6 +105,8 @@ pub enum Op {
     RequestEnds(PeerId),
     /// The log is charged to this peer, which brought its first entry. Follows that entry.
     Brought(LogName, PeerId),
+    /// The entries of a log in a room with a secret cost at most this much. Follows an entry.
+    Cost(LogName, u64),
     /// Drops the log with all its entries, because the room is full.
     Forget(LogName),
     /// A sign of life.
@@ -254,8 +256,8 @@ pub struct LogRecord {
     pub ordinal: u64,
     /// The peer that brought the first entry, as [`Op::Brought`] says.
     pub brought_by: Option<PeerId>,
-    /// The cost of the entries, as [`ENTRY_COST`](crate::replica::ENTRY_COST) says. Counted in open
-    /// rooms only.
+    /// The cost of the entries, as [`ENTRY_COST`](crate::replica::ENTRY_COST) says. Counted in rooms
+    /// only; rounded up in rooms with a secret, as [`Op::Cost`] says.
     pub bytes: u64,
     /// The entries held, sorted by `first`.
     pub runs: Vec<Run>,

@@ -75,7 +75,7 @@ pub enum NoticeReason {
     },
     /// All places for sessions are taken: peers that are not contacts are refused, or lose theirs.
     PlacesFull {},
-    /// An open room holds as much as it may: messages of those who sent most are dropped or refused.
+    /// A room holds as much as it may: messages of those who sent most are dropped or refused.
     RoomFull {
         /// The room's name.
         room: String,

@@ -346,7 +346,7 @@ impl Engine {
         self.reports.notice(reason, Some(peer));
     }
 
-    /// An open room drops or refuses logs from now on.
+    /// Logs of a room are dropped or refused from now on.
     fn room_full(&mut self, room: ConversationId) {
         let room = self.room_name(room);
         self.reports.notice(NoticeReason::RoomFull { room }, None);

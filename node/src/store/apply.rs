@@ -135,6 +135,13 @@ impl Apply<'_> {
             Op::Acked { name, peer, ranges } => self.put_acked(name, *peer, ranges),
             Op::Trim(name, below) => self.trim(name, *below),
             Op::Brought(name, peer) => self.put_bringer(name, *peer),
+            Op::Cost(name, cost) => {
+                let log = self.log(name)?.ordinal;
+                self.run(
+                    "UPDATE logs SET cost = ?2 WHERE ordinal = ?1",
+                    params![log, number(*cost)],
+                )
+            }
             Op::Forget(name) => self.forget_log(name),
             Op::Alive(alive) => self.put_alive(alive),
             Op::Request(record) => self.put_request(record),

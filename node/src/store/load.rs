@@ -150,7 +150,7 @@ fn logs(conn: &Connection) -> Result<Vec<LogRecord>, Fault> {
         };
         seqs.insert(id.seq(), id.seq());
     }
-    // Only open rooms have a limit. It bounds what is read here.
+    // The limit of open rooms bounds what is read here. In rooms with a secret the logs have a cost.
     let sql = "SELECT id >> 40, sum(length(bytes)), count(*) FROM entries
                WHERE conversation IN (SELECT ordinal FROM conversations WHERE room IS NOT NULL AND kind = 0) GROUP BY 1";
     let mut costs: BTreeMap<i64, u64> = BTreeMap::new();
@@ -161,7 +161,7 @@ fn logs(conn: &Connection) -> Result<Vec<LogRecord>, Fault> {
         costs.insert(log, cost);
     }
     // The last entry of a log ends a range, and the end of a range always has a hash.
-    let sql = "SELECT c.id, l.author, l.log, l.ordinal, e.hash, h.last, l.brought_by
+    let sql = "SELECT c.id, l.author, l.log, l.ordinal, e.hash, h.last, l.brought_by, l.cost
                FROM (SELECT log, max(last) AS last FROM held GROUP BY log) h
                JOIN logs l ON l.ordinal = h.log JOIN conversations c ON c.ordinal = l.conversation
                JOIN entries e ON e.id = (h.log << 40 | h.last) WHERE e.hash IS NOT NULL ORDER BY l.ordinal";
@@ -172,7 +172,10 @@ fn logs(conn: &Connection) -> Result<Vec<LogRecord>, Fault> {
             name: columns::log_name(row, 0)?,
             ordinal: count(row, 3)?,
             brought_by: columns::peer_or_null(row, 6)?,
-            bytes: costs.remove(&ordinal).unwrap_or_default(),
+            bytes: match costs.remove(&ordinal) {
+                Some(cost) => cost,
+                None => count(row, 7)?,
+            },
             runs: runs.remove(&ordinal).unwrap_or_default(),
             head: (count(row, 5)?, columns::hash(row, 4)?),
             edges: edges.remove(&ordinal).unwrap_or_default(),

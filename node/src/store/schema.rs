@@ -19,6 +19,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration::Sql(V9),
     Migration::Sql(V10),
     Migration::Sql(V11),
+    Migration::Sql(V12),
 ];
 
 /// Turns a database into one of the next version.
@@ -194,6 +195,12 @@ DELETE FROM indexed;
 /// `logs.brought_by` is the peer that brought the first entry. An open room's logs are charged to it.
 const V11: &str = "
 ALTER TABLE logs ADD COLUMN brought_by BLOB;
+";
+
+/// `logs.cost` is the cost of the entries of a log in a room with a secret, rounded up. It changes
+/// seldom, and saves reading all entries at the start.
+const V12: &str = "
+ALTER TABLE logs ADD COLUMN cost INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// The tables that are checked at each start. All others depend on them, and they are small. Damage

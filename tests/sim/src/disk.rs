@@ -250,6 +250,8 @@ impl Durable {
                         log.ok_or_else(|| format!("who brought {name:?}, without an entry"))?;
                     log.brought_by = Some(*peer);
                 }
+                // This disk counts what it has.
+                Op::Cost(..) => {}
                 Op::Forget(name) => {
                     let log = self.logs.remove(name);
                     log.ok_or_else(|| format!("{name:?} to forget, which is not there"))?;

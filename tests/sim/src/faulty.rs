@@ -350,6 +350,7 @@ fn appends(commit: &Commit) -> impl Iterator<Item = (&Arc<CheckedBatch>, Seq, Se
         | Op::Request(_)
         | Op::RequestEnds(_)
         | Op::Brought(..)
+        | Op::Cost(..)
         | Op::Forget(_)
         | Op::Alive(_) => None,
     })

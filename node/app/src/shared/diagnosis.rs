@@ -132,7 +132,7 @@ fn of_machine(finding: &MachineFinding) -> String {
             )
         ),
         MachineFinding::RoomFull { room, lost } => format!(
-            "the room {room} holds as much as an open room may: {} for lack of room",
+            "the room {room} is full: {} for lack of room",
             count_of(
                 *lost,
                 "log was dropped or refused",
@@ -171,7 +171,7 @@ fn for_machine(finding: &MachineFinding) -> Option<&'static str> {
             Some("contacts always get a place: `hobnob contacts accept NAME` makes one of a peer")
         }
         MachineFinding::RoomFull { .. } => Some(
-            "anybody can write in an open room; a closed circle uses a room with a key (`hobnob room create NAME`)",
+            "anybody can write in an open room; a room with a key keeps others out (`hobnob room create NAME`), and has room for your contacts",
         ),
         MachineFinding::InternalFaults { .. } => Some(
             "restart this node, and report the fault with the node's log, where each fault is an error",
@@ -602,7 +602,7 @@ mod tests {
         let shown = lines(&diagnosis);
         assert_eq!(
             shown[0],
-            "note     limits      the room lobby holds as much as an open room may: 1 log was dropped or refused for lack of room"
+            "note     limits      the room lobby is full: 1 log was dropped or refused for lack of room"
         );
         assert_eq!(
             shown[2],

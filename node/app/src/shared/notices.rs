@@ -39,9 +39,9 @@ pub(crate) fn words(notice: &Notice) -> String {
                 .to_owned()
         }
         NoticeReason::RoomFull { room } => format!(
-            "The room {room} holds as much as an open room may. Messages of those who send most \
-             are dropped or refused there. Use a room with a key for a closed circle (`hobnob room \
-             create NAME`)."
+            "The room {room} is full: messages of those who send most are dropped or refused there. \
+             A room with a key keeps others out (`hobnob room create NAME`), and takes the messages \
+             of your contacts last of all."
         ),
         NoticeReason::VerifiedName { name, verified } => {
             let key = verified.short();

@@ -80,13 +80,13 @@ pub struct Evidence {
     /// How many connections were refused, and sessions of strangers ended, since the start, because
     /// all places for sessions were taken.
     pub places_refused: u64,
-    /// The open rooms that were too full for a log since the start.
+    /// The rooms that were too full for a log since the start.
     pub full_rooms: Vec<FullRoom>,
     /// Addresses that wait until the budget allows a check of them.
     pub checks_waiting: u64,
 }
 
-/// An open room that was too full for a log.
+/// A room that was too full for a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FullRoom {
     /// Its name.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hobnob_protocol::{CheckedBatch, ConversationId, PeerId, Ranges};
+use hobnob_protocol::{CheckedBatch, ConversationId, LogName, PeerId, Ranges};
 
 use super::conversation::Conversation;
 use super::events::Output;
@@ -26,7 +26,10 @@ impl Replica {
         let name = batch.batch.name;
         let (key, by) = (LogKey::of(&name), self.sessions.at(session).peer);
         let conversation = self.conversations.at(name.conversation);
-        if !conversation.is_open_room() {
+        if conversation.is_closed_room() {
+            return self.check_share(name, by, cost(batch, missing));
+        }
+        if conversation.is_direct() {
             return Ok(());
         }
         if conversation.budget.is_leaving(&key) {
@@ -44,7 +47,28 @@ impl Replica {
         Err(Refusal::RoomFull)
     }
 
-    /// Reports a full room to the user, once.
+    /// Refuses entries in a room with a secret beyond the share of the peer that brought their log.
+    fn check_share(&mut self, name: LogName, from: PeerId, cost: u64) -> Result<(), Refusal> {
+        let (key, now) = (LogKey::of(&name), self.now.mono);
+        let conversation = self.conversations.at_mut(name.conversation);
+        let log = conversation.log(&key);
+        let by = log.map_or(from, |log| log.brought_by);
+        let for_contact = self.strangers.is_contact(key.author);
+        let is_own = key.author == self.identity.id;
+        let members = &conversation.members;
+        if is_own || members.allows(by, for_contact, log.is_none(), cost) {
+            return Ok(());
+        }
+        let is_news = conversation.members.lost() == 0;
+        conversation.members.note_refused(from, key.author, now);
+        conversation.pulls.give_up(key.author);
+        if is_news {
+            self.outputs.push_back(Output::RoomFull(name.conversation));
+        }
+        Err(Refusal::RoomFull)
+    }
+
+    /// Reports a full open room to the user, once.
     pub(super) fn report_full_room(&mut self, room: ConversationId) {
         if self.conversations.at_mut(room).budget.is_news() {
             self.outputs.push_back(Output::RoomFull(room));
@@ -139,5 +163,75 @@ fn arriving(
         bytes,
         ordinal: log.map_or(u64::MAX, |log| log.ordinal),
         kept: if is_kept { Kept::Always } else { Kept::Plain },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::events::Input;
+    use super::super::member_budget::CLOSED_ROOM_BYTES_MAX;
+    use super::super::testing::{
+        Author, Bench, closed_room, ops, peer, received, refusals, room_record, wants,
+    };
+    use super::*;
+    use crate::commit::{Loaded, Op};
+
+    const BOB: u8 = 2;
+    const CAROL: u8 = 3;
+    const DAVE: u8 = 4;
+    const EVE: u8 = 5;
+
+    /// Sessions 1 with Bob and 2 with Carol, in a room with a secret of which Bob has brought as much
+    /// as he may.
+    fn room_full_of_bob() -> Bench {
+        let mut old = Author::with_log(EVE, closed_room(), 9);
+        old.write(&["old"]);
+        let mut stored = old.stored(1);
+        stored.brought_by = Some(peer(BOB));
+        stored.bytes = CLOSED_ROOM_BYTES_MAX / 8;
+        let mut bench = Bench::load(Loaded {
+            conversations: vec![room_record(false)],
+            logs: vec![stored],
+            ..Loaded::default()
+        });
+        for (session, member) in [(1, BOB), (2, CAROL)] {
+            bench.connect(session, member);
+            bench.meet_in(session, closed_room(), &[]);
+        }
+        bench
+    }
+
+    fn is_reported(outputs: &[Output]) -> bool {
+        let is_full = |output: &Output| matches!(output, Output::RoomFull(_));
+        outputs.iter().any(is_full)
+    }
+
+    #[test]
+    fn a_member_that_has_brought_too_much_keeps_nobody_else_out() {
+        let mut bench = room_full_of_bob();
+        let mut dave = Author::new(DAVE, closed_room());
+        let batch = dave.write(&["hello"]);
+        let refused = bench.batch(1, batch.clone());
+        assert_eq!(refusals(&refused), [Refusal::RoomFull]);
+        assert!(is_reported(&refused));
+        // A second refusal is no news, and nothing of Dave is requested of Bob meanwhile.
+        assert!(!is_reported(&bench.batch(1, batch.clone())));
+        assert_eq!(wants(&bench.have(1, dave.name, 1, 1), 1), []);
+        // Carol has room for the same entries.
+        assert_eq!(received(&bench.batch(2, batch)), ["hello"]);
+    }
+
+    #[test]
+    fn a_contact_has_room_whoever_brings_its_entries() {
+        let mut bench = room_full_of_bob();
+        let mut eve = Author::new(EVE, closed_room());
+        bench.settle(Input::Accept(peer(EVE)));
+        let outputs = bench.batch(1, eve.write(&["hello"]));
+        assert_eq!(received(&outputs), ["hello"]);
+        let is_brought =
+            |op: &&Op| matches!(op, Op::Brought(name, by) if *name == eve.name && *by == peer(BOB));
+        assert_eq!(ops(&outputs).iter().copied().filter(is_brought).count(), 1);
+        let is_cost = |op: &&Op| matches!(op, Op::Cost(name, 256) if *name == eve.name);
+        assert_eq!(ops(&outputs).iter().copied().filter(is_cost).count(), 1);
     }
 }

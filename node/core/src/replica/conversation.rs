@@ -16,6 +16,7 @@ use super::events::Token;
 use super::identity::Identity;
 use super::log::Log;
 use super::log_key::LogKey;
+use super::member_budget::MemberBudget;
 use super::pulls::Pulls;
 use super::room_budget::{Charged, Kept, Protected, RoomBudget, cost};
 use super::strangers::REQUEST_ENTRIES_MAX;
@@ -40,6 +41,8 @@ pub(super) struct Conversation {
     pub(super) audiences: Audiences,
     /// How much is held. Has a limit in open rooms.
     pub(super) budget: RoomBudget,
+    /// How much each member has brought. Has a limit in rooms with a secret.
+    pub(super) members: MemberBudget,
     pub(super) appends: Appends,
     pub(super) pulls: Pulls,
     pub(super) awaited: AwaitedDeletions,
@@ -57,6 +60,7 @@ impl Conversation {
             entries: BTreeMap::new(),
             audiences: Audiences::default(),
             budget: RoomBudget::default(),
+            members: MemberBudget::default(),
             appends: Appends::default(),
             pulls: Pulls::default(),
             awaited: AwaitedDeletions::default(),
@@ -79,6 +83,8 @@ impl Conversation {
         let brought_by = bringer.unwrap_or(key.author);
         self.budget.add_log();
         self.budget.add_bytes(record.bytes);
+        self.members.add_log(brought_by);
+        self.members.add_bytes(brought_by, record.bytes);
         let held: u64 = record.runs.iter().map(|run| run.last - run.first + 1).sum();
         *self.entries.entry(key.author).or_default() += held;
         self.logs.insert(key, Log::load(record, brought_by));
@@ -154,6 +160,7 @@ impl Conversation {
         let gone = self.logs.values().filter(|log| log.durable().is_empty());
         for log in gone {
             self.budget.remove_log(log.bytes);
+            self.members.remove_log(log.brought_by, log.bytes);
         }
         self.logs.retain(|_, log| !log.durable().is_empty());
         self.asked_to_store = self.stored.is_some();
@@ -207,10 +214,11 @@ impl Conversation {
         brought_by: PeerId,
         last_ordinal: &mut u64,
     ) -> &mut Log {
-        let budget = &mut self.budget;
+        let (budget, members) = (&mut self.budget, &mut self.members);
         self.logs.entry(LogKey::of(name)).or_insert_with(|| {
             *last_ordinal += 1;
             budget.add_log();
+            members.add_log(brought_by);
             Log::new(name, *last_ordinal, brought_by)
         })
     }
@@ -233,6 +241,9 @@ impl Conversation {
 
     /// Whether a log that a peer announced would be accepted now, as far as that is known at once.
     pub(super) fn may_take(&self, key: &LogKey, by: PeerId, now: Duration) -> bool {
+        if self.is_closed_room() {
+            return !self.members.is_refused(by, key.author, now);
+        }
         let is_lost = || self.budget.was_dropped(key) || self.budget.is_refused(by, now);
         self.logs.contains_key(key)
             || self.has_room(key, 0)
@@ -283,6 +294,7 @@ impl Conversation {
     pub(super) fn drop_log(&mut self, key: &LogKey) -> Log {
         let log = self.logs.remove(key).expect("it was chosen among these");
         self.budget.remove_log(log.bytes);
+        self.members.remove_log(log.brought_by, log.bytes);
         self.budget.begin_drop(*key);
         let held = self.entries.entry(key.author).or_default();
         *held -= log.durable().len();
@@ -293,6 +305,8 @@ impl Conversation {
     pub(super) fn put_back(&mut self, key: LogKey, log: Log) {
         self.budget.add_log();
         self.budget.add_bytes(log.bytes);
+        self.members.add_log(log.brought_by);
+        self.members.add_bytes(log.brought_by, log.bytes);
         *self.entries.entry(key.author).or_default() += log.durable().len();
         self.logs.insert(key, log);
     }
@@ -326,23 +340,27 @@ impl Conversation {
         let cost = cost(&batch, &Ranges::span(batch.first(), batch.last()));
         log.bytes += cost;
         self.budget.add_bytes(cost);
+        self.members.add_bytes(name.author, cost);
         Some((Arc::new(batch), tokens))
     }
 
-    /// Accepts a batch that was checked. It is not durable yet.
+    /// Accepts a batch that was checked. It is not durable yet. Returns the cost of a log in a room
+    /// with a secret, if the store has to learn it.
     pub(super) fn accept(
         &mut self,
         batch: &CheckedBatch,
         cost: u64,
         brought_by: PeerId,
         last_ordinal: &mut u64,
-    ) {
+    ) -> Option<u64> {
         let log = self.log_or_new(&batch.batch.name, brought_by, last_ordinal);
         log.accept(batch);
-        log.bytes += cost;
+        let (stored, charged_to) = (log.charge(cost), log.brought_by);
         self.budget.add_bytes(cost);
+        self.members.add_bytes(charged_to, cost);
         self.clock
             .follow(batch.entries.last().map_or(0, |last| last.entry.lamport));
+        stored.filter(|_| self.is_closed_room())
     }
 
     /// Accepted entries are on disk.
@@ -385,6 +403,7 @@ impl Conversation {
         let bytes = log.bytes / before * dropped;
         log.bytes -= bytes;
         self.budget.remove_bytes(bytes);
+        self.members.remove_bytes(log.brought_by, bytes);
         let name = key.name(self.record.id);
         self.entries.insert(author, held - dropped);
         Some(Op::Trim(name, keep_from))

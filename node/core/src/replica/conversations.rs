@@ -191,10 +191,16 @@ impl Conversations {
     }
 
     /// Accepts a batch that was checked. It is not durable yet.
-    pub(super) fn accept(&mut self, batch: &CheckedBatch, cost: u64, brought_by: PeerId) {
+    /// Returns the cost of its log, if the store has to learn it.
+    pub(super) fn accept(
+        &mut self,
+        batch: &CheckedBatch,
+        cost: u64,
+        brought_by: PeerId,
+    ) -> Option<u64> {
         let conversation = self.by_id.get_mut(&batch.batch.name.conversation);
         let conversation = conversation.expect("conversations are never removed");
-        conversation.accept(batch, cost, brought_by, &mut self.last_ordinal);
+        conversation.accept(batch, cost, brought_by, &mut self.last_ordinal)
     }
 
     /// Accepted entries are on disk. Returns an op that keeps a room within its limit.

@@ -200,7 +200,7 @@ pub enum Output {
     /// A message of this stranger was refused, for the first time on its session: it waits there
     /// until the user accepts the stranger.
     RequestFull(PeerId),
-    /// An open room is full. It drops or refuses logs from now on. Reported once in a run.
+    /// A room is full: logs are dropped or refused from now on. Reported once in a run.
     RoomFull(ConversationId),
     /// A peer returned this many entries of our own that this store did not have.
     OwnRestored(ConversationId, PeerId, u64),

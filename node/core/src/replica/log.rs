@@ -15,6 +15,8 @@ pub(super) struct Log {
     pub(super) brought_by: PeerId,
     /// The cost of the entries.
     pub(super) bytes: u64,
+    /// The cost that the store knows, rounded up.
+    stored_bytes: u64,
     /// The runs on disk, sorted. Adjacent runs differ in their audience.
     runs: Vec<Run>,
     /// The entries on disk.
@@ -41,6 +43,7 @@ impl Log {
             ordinal,
             brought_by,
             bytes: 0,
+            stored_bytes: 0,
             runs: Vec::new(),
             durable: Ranges::new(),
             accepted: Ranges::new(),
@@ -55,7 +58,7 @@ impl Log {
     /// A log that the store has, and the peer to which it is charged.
     pub(super) fn load(record: LogRecord, brought_by: PeerId) -> Self {
         let mut log = Self::new(&record.name, record.ordinal, brought_by);
-        log.bytes = record.bytes;
+        (log.bytes, log.stored_bytes) = (record.bytes, record.bytes);
         for run in &record.runs {
             log.durable.insert(run.first, run.last);
         }
@@ -71,6 +74,17 @@ impl Log {
         log.marks.insert(record.head.0, record.head.1);
         log.keep_edge_marks();
         log
+    }
+
+    /// Adds to the cost of the entries. Returns the cost that the store must know, if it has to learn
+    /// it: a power of two, so that this is seldom.
+    pub(super) fn charge(&mut self, cost: u64) -> Option<u64> {
+        self.bytes += cost;
+        if self.bytes <= self.stored_bytes {
+            return None;
+        }
+        self.stored_bytes = self.bytes.next_power_of_two();
+        Some(self.stored_bytes)
     }
 
     pub(super) fn runs(&self) -> &[Run] {
@@ -233,6 +247,7 @@ impl Log {
     pub(super) fn roll_back(&mut self) {
         self.accepted = self.durable.clone();
         self.filling = Ranges::new();
+        self.stored_bytes = 0;
         self.keep_edge_marks();
     }
 
@@ -337,6 +352,19 @@ mod tests {
         assert!(!log.conflicts(&two));
         assert!(log.conflicts(&batch(4, one.head(), &["d", "other"])));
         assert!(log.conflicts(&batch(6, one.head(), &["f"])));
+    }
+
+    #[test]
+    fn the_store_learns_the_cost_of_a_log_seldom() {
+        let (mut log, _, _) = five();
+        let learned: Vec<_> = (0..1_000).filter_map(|_| log.charge(10)).collect();
+        assert_eq!(
+            learned,
+            [16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384]
+        );
+        assert_eq!(log.bytes, 10_000);
+        log.roll_back();
+        assert_eq!(log.charge(10), Some(16384));
     }
 
     #[test]

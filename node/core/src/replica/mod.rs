@@ -54,6 +54,7 @@ mod identity;
 mod links;
 mod log;
 mod log_key;
+mod member_budget;
 mod news;
 mod outgoing;
 mod pull;
@@ -85,6 +86,7 @@ pub use self::erasing::UNDELIVERED_LISTED_MAX;
 pub use self::events::{EraseWhat, Input, Output, Token, Undelivered};
 pub use self::heads::{NEWCOMER_AGE_MS, NEWCOMER_ENTRIES};
 pub use self::holdings::LOGS_ANNOUNCED_MAX;
+pub use self::member_budget::{CLOSED_ROOM_BYTES_MAX, CLOSED_ROOM_LOGS_MAX};
 pub use self::outgoing::BATCHES_OUTSTANDING_MAX;
 pub use self::refusal::{LAMPORT_MAX, Refusal};
 pub use self::room_budget::{

@@ -230,9 +230,10 @@ impl Replica {
         let mut arrival = Arrival::new(&batch, pieces, deleted);
         arrival.bodies = bodies;
         let has_new = !arrival.pieces.is_empty();
+        let mut stored_cost = None;
         if has_new {
             let cost = cost(&batch, &arrival.pieces);
-            self.conversations.accept(&batch, cost, brought_by);
+            stored_cost = self.conversations.accept(&batch, cost, brought_by);
         }
         for (from, to) in arrival.pieces.iter() {
             ops.push(Op::Append {
@@ -256,10 +257,11 @@ impl Replica {
         if let Some(charge) = charge {
             ops.push(Op::Request(self.strangers.add(&charge)));
         }
-        let is_open = self.conversations.at(name.conversation).is_open_room();
-        if is_new && has_new && is_open && !own {
+        let is_direct = self.conversations.at(name.conversation).is_direct();
+        if is_new && has_new && !is_direct && !own {
             ops.push(Op::Brought(name, brought_by));
         }
+        ops.extend(stored_cost.map(|cost| Op::Cost(name, cost)));
         steps.push(AfterCommit::Received {
             session,
             batch,

@@ -107,13 +107,13 @@ impl Replica {
         self.conversations.limit(limits);
     }
 
-    /// The open rooms that are full, with the number of logs that were refused or dropped for that
-    /// reason since the start.
+    /// The rooms that are full, with the number of logs that were refused or dropped for that reason
+    /// since the start.
     pub fn full_rooms(&self) -> impl Iterator<Item = (ConversationId, u64)> {
         let lost = self
             .conversations
             .iter()
-            .map(|(id, it)| (id, it.budget.lost()));
+            .map(|(id, it)| (id, it.budget.lost() + it.members.lost()));
         lost.filter(|(_, lost)| *lost > 0)
     }
 

@@ -358,3 +358,19 @@ fn a_log_that_makes_room_leaves_nothing() {
     home.restart();
     assert_eq!(home.loaded().logs.len(), 2);
 }
+
+#[test]
+fn the_cost_of_a_log_in_a_room_with_a_secret_is_loaded_as_it_was_stored() {
+    let mut home = Home::new();
+    let key = RoomKey::random([5; 32]);
+    let mut ann = Author::new(1, key.conversation());
+    let name = RoomName::lobby();
+    let joined = true;
+    let room = Op::Conversation(ConversationRecord {
+        id: key.conversation(),
+        kind: ConversationKind::Room { name, key, joined },
+    });
+    home.commit(vec![room, append(&ann.chats(3)), Op::Cost(ann.name, 512)]);
+    home.restart();
+    assert_eq!(home.loaded().logs[0].bytes, 512);
+}

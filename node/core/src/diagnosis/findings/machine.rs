@@ -66,7 +66,8 @@ pub enum MachineFinding {
         /// The number of connections that were refused or ended since the start.
         refused: u64,
     },
-    /// An open room holds as much as it may, so it drops or refuses logs.
+    /// A room holds as much as it may, or as one of those who send most may store there, so logs are
+    /// dropped or refused.
     RoomFull {
         /// The room's name.
         room: String,
