@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use hobnob_protocol::{CheckedBatch, EntryHash, LogName, PeerId, Ranges, Seq};
 
+use super::marks::Marks;
 use crate::commit::{AudienceId, LogRecord, Run};
 
 /// A log that this replica holds entries of.
@@ -34,11 +35,13 @@ pub(super) struct Log {
     /// author may have signed another entry with the same number.
     unsettled_hashes: BTreeMap<Seq, EntryHash>,
     /// The chain's hash at the edges of what is durable or accepted, where it is known.
-    marks: BTreeMap<Seq, EntryHash>,
+    marks: Marks,
 }
 
 impl Log {
     pub(super) fn new(name: &LogName, ordinal: u64, brought_by: PeerId) -> Self {
+        let mut marks = Marks::default();
+        marks.insert(0, name.genesis());
         Self {
             ordinal,
             brought_by,
@@ -51,7 +54,7 @@ impl Log {
             unsettled: Ranges::new(),
             filling: Ranges::new(),
             unsettled_hashes: BTreeMap::new(),
-            marks: BTreeMap::from([(0, name.genesis())]),
+            marks,
         }
     }
 
@@ -70,8 +73,10 @@ impl Log {
         log.unsettled_hashes = of_unsettled
             .filter(|(seq, _)| log.unsettled.contains(*seq))
             .collect();
-        log.marks.extend(record.edges);
-        log.marks.insert(record.head.0, record.head.1);
+        let head = [record.head];
+        for (seq, hash) in record.edges.into_iter().chain(head) {
+            log.marks.insert(seq, hash);
+        }
         log.keep_edge_marks();
         log
     }
@@ -194,7 +199,7 @@ impl Log {
             last,
             *self
                 .marks
-                .get(&last)
+                .get(last)
                 .expect("the mark of the last accepted entry is kept"),
         )
     }
@@ -208,9 +213,10 @@ impl Log {
     pub(super) fn conflicts(&self, batch: &CheckedBatch) -> bool {
         let span = batch.first() - 1..=batch.last();
         let edges = self.marks.range(span.clone());
+        let unsettled = self.unsettled_hashes.range(span);
         edges
-            .chain(self.unsettled_hashes.range(span))
-            .any(|(&seq, hash)| batch.hash_at(seq) != Some(*hash))
+            .chain(unsettled.map(|(&seq, hash)| (seq, *hash)))
+            .any(|(seq, hash)| batch.hash_at(seq) != Some(hash))
     }
 
     /// Adds a batch that is not durable yet.
@@ -274,7 +280,7 @@ impl Log {
         let (accepted, durable) = (&self.accepted, &self.durable);
         let is_edge = |set: &Ranges, seq: Seq| set.contains(seq) != set.contains(seq + 1);
         let under_way = |seq: Seq| accepted.contains(seq) && !durable.contains(seq);
-        self.marks.retain(|&seq, _| {
+        self.marks.retain(|seq| {
             seq == 0 || is_edge(accepted, seq) || is_edge(durable, seq) || under_way(seq)
         });
     }

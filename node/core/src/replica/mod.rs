@@ -54,6 +54,7 @@ mod identity;
 mod links;
 mod log;
 mod log_key;
+mod marks;
 mod member_budget;
 mod news;
 mod outgoing;
