@@ -1,6 +1,8 @@
 //! The errors of the public API, by cause. Every text is a complete message: what happened, and what to
 //! do.
 
+use std::net::SocketAddr;
+
 use hobnob_protocol::entry::BodyError;
 use hobnob_protocol::passphrase::PassphraseError;
 use hobnob_protocol::{PeerId, RoomName};
@@ -88,6 +90,9 @@ pub enum EraseError {
     /// This node has no such conversation.
     #[error("there is no conversation {0} here")]
     NoSuchConversation(String),
+    /// This node knows no such address of the peer.
+    #[error("this node does not know the peer at {0}")]
+    NoSuchAddress(SocketAddr),
     /// Nothing was erased: these messages of this node are not delivered to everybody whom they are
     /// for. The list has at most 100 of them.
     #[error(

@@ -4,6 +4,7 @@
 //! waits for the replies. Not here: the look-up of the peer that a target names, which is in
 //! `resolve`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -310,6 +311,23 @@ impl Node {
     pub async fn forget(&self, peer: PeerId, yes: bool) -> Result<(), EraseError> {
         self.clear(ConversationRef::Direct(peer), yes).await?;
         Ok(self.ask(|reply| Command::Forget(peer, reply)).await?)
+    }
+
+    /// Removes one address of a peer, such as one that the user typed wrongly. A node uses the others,
+    /// and learns further ones as before.
+    ///
+    /// # Errors
+    ///
+    /// [`EraseError::NoSuchAddress`] if the node knows no such address of the peer.
+    pub async fn forget_address(&self, peer: PeerId, addr: SocketAddr) -> Result<(), EraseError> {
+        let was_there = self
+            .ask(|reply| Command::ForgetAddress(peer, addr, reply))
+            .await?;
+        if was_there {
+            Ok(())
+        } else {
+            Err(EraseError::NoSuchAddress(addr))
+        }
     }
 
     /// Sets how long the messages of a conversation are kept on this node. Older ones are erased

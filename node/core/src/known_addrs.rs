@@ -72,6 +72,13 @@ impl KnownAddrs {
         });
     }
 
+    /// The user removes an address. Returns whether it was there.
+    pub fn remove(&mut self, addr: SocketAddr) -> bool {
+        let before = self.list.len();
+        self.list.retain(|known| known.addr != addr);
+        self.list.len() < before
+    }
+
     /// Another peer is at this address. An address that the user named stays.
     pub fn wrong(&mut self, addr: SocketAddr) {
         self.list
@@ -109,6 +116,18 @@ impl KnownAddrs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_user_removes_an_address_whoever_named_it() {
+        let mut addrs = KnownAddrs::default();
+        let (typed, met): (SocketAddr, SocketAddr) =
+            (([10, 0, 0, 1], 1).into(), ([10, 0, 0, 2], 2).into());
+        addrs.report(vec![typed], Origin::Named);
+        addrs.report(vec![met], Origin::Answered);
+        assert!(addrs.remove(typed) && !addrs.remove(typed));
+        assert_eq!(addrs.iter().collect::<Vec<_>>(), [met]);
+        assert!(!addrs.has_named());
+    }
 
     fn addr(port: u16) -> SocketAddr {
         SocketAddr::from(([10, 0, 0, 1], port))

@@ -319,6 +319,12 @@ impl Paths {
             .is_some_and(|path| path.addrs.has_named())
     }
 
+    /// The user removes an address of a peer, whoever named it. Returns whether it was there.
+    pub fn forget_addr(&mut self, peer: PeerId, addr: SocketAddr) -> bool {
+        let path = self.paths.get_mut(&peer);
+        path.is_some_and(|path| path.addrs.remove(addr))
+    }
+
     /// The addresses of a peer that the next run may use, and those of them that the user named.
     pub fn lasting_addrs(&self, peer: PeerId) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
         let known = self.paths.get(&peer).map(|path| &path.addrs);

@@ -89,6 +89,8 @@ pub(crate) enum Command {
     },
     /// Forgets the name and the addresses of a peer, which becomes a stranger.
     Forget(PeerId, oneshot::Sender<()>),
+    /// Forgets one address of a peer. The answer is whether there was one.
+    ForgetAddress(PeerId, SocketAddr, oneshot::Sender<bool>),
     Keep {
         conversation: ConversationRef,
         keep: Option<Duration>,

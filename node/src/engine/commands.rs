@@ -61,6 +61,9 @@ impl Engine {
                 self.forget(peer);
                 let _ = reply.send(());
             }
+            Command::ForgetAddress(peer, addr, reply) => {
+                let _ = reply.send(self.forget_address(peer, addr));
+            }
             Command::Keep {
                 conversation,
                 keep,

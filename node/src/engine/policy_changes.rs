@@ -1,8 +1,11 @@
 //! Carries out decisions: of the user about peers, and of peers about this node.
 
+use std::net::SocketAddr;
+
 use hobnob_core::policy::DenyReason;
 use hobnob_core::{paths, replica};
 use hobnob_protocol::{Nickname, PeerId};
+use hobnob_transport::addr::canonical;
 use tokio::sync::oneshot;
 
 use super::command::PolicyChange;
@@ -88,6 +91,15 @@ impl Engine {
             let (reply, _) = oneshot::channel();
             self.change_policy(peer, PolicyChange::Remove, reply);
         }
+    }
+
+    /// The user removes an address of a peer. Returns whether it was there.
+    pub(super) fn forget_address(&mut self, peer: PeerId, addr: SocketAddr) -> bool {
+        let was_there = self.paths.forget_addr(peer, canonical(addr));
+        if was_there {
+            self.store_peer(peer);
+        }
+        was_there
     }
 
     /// The user has written to a peer, which makes it a contact. The store takes this before the

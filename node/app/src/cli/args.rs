@@ -2,6 +2,7 @@
 //! actions; only their arguments are defined here.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -248,6 +249,9 @@ pub(crate) enum Command {
     Forget {
         #[command(flatten)]
         peer: PeerArg,
+        /// Remove only this address of the peer, and erase nothing.
+        #[arg(long, conflicts_with = "yes")]
+        address: Option<SocketAddr>,
         /// Erase your undelivered messages, too.
         #[arg(long)]
         yes: bool,

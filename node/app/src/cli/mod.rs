@@ -161,9 +161,14 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
         Command::Part { room } => rooms::part(flags, room).await,
         Command::Delete { id, here, yes } => erase(flags, Erase::Delete { id, here, yes }).await,
         Command::Clear { of, yes } => erase(flags, Erase::Clear { of, yes }).await,
-        Command::Forget { peer, yes } => {
+        Command::Forget { peer, address, yes } => {
             let target = peer.target;
-            erase(flags, Erase::Forget { target, yes }).await
+            let forget = Erase::Forget {
+                target,
+                address,
+                yes,
+            };
+            erase(flags, forget).await
         }
         Command::Keep { of, time } => {
             let time = erasing::keep_time(&time).map_err(anyhow::Error::msg)?;
@@ -182,8 +187,12 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
         Command::Contacts {
             change: Some(args::ContactChange::Delete(peer)),
         } => {
-            let (target, yes) = (peer.target, false);
-            erase(flags, Erase::Forget { target, yes }).await
+            let forget = Erase::Forget {
+                target: peer.target,
+                address: None,
+                yes: false,
+            };
+            erase(flags, forget).await
         }
         Command::Ignore(peer) => change(peer.target, PolicyChange::Ignore).await,
         Command::Unignore(peer) => change(peer.target, PolicyChange::Unignore).await,

@@ -162,9 +162,18 @@ fn meaning(action: &'static Action, command: ChatCommand, rest: &str) -> Result<
             Input::Erase(Erase::Clear { of, yes })
         }
         ChatCommand::Forget => {
-            let (target, [yes]) = flagged(action, rest, ["--yes"])?;
+            let (target, rest) = split_word(rest);
             let target = parse_target(target)?;
-            Input::Erase(Erase::Forget { target, yes })
+            let (yes, address) = match rest {
+                "" => (false, None),
+                "--yes" => (true, None),
+                address => (false, Some(address.parse().map_err(|_| usage(action))?)),
+            };
+            Input::Erase(Erase::Forget {
+                target,
+                address,
+                yes,
+            })
         }
         ChatCommand::Keep => {
             let (of, time) = split_word(rest);
@@ -429,6 +438,15 @@ mod tests {
                 "/forget bob",
                 Ok(Input::Erase(Erase::Forget {
                     target: bob(),
+                    address: None,
+                    yes: false,
+                })),
+            ),
+            (
+                "/forget bob 10.0.0.5:4626",
+                Ok(Input::Erase(Erase::Forget {
+                    target: bob(),
+                    address: Some(([10, 0, 0, 5], 4626).into()),
                     yes: false,
                 })),
             ),

@@ -1,5 +1,6 @@
 //! Erasing messages: what the user types, the requests to the node, and the words for the answers.
 
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -24,8 +25,10 @@ pub(crate) enum Erase {
         of: ConversationArg,
         yes: bool,
     },
+    /// With an address: only that address of the peer.
     Forget {
         target: Target,
+        address: Option<SocketAddr>,
         yes: bool,
     },
     /// Without a time: for ever.
@@ -49,8 +52,13 @@ impl Erase {
                 let (target, room) = of.fields();
                 ClearConversation { target, room, yes }.into()
             }
-            Erase::Forget { target, yes } => ForgetPeer {
+            Erase::Forget {
+                target,
+                address,
+                yes,
+            } => ForgetPeer {
                 target: Text(target),
+                address,
                 yes,
             }
             .into(),
@@ -72,7 +80,12 @@ impl Erase {
             Erase::Delete { here: true, .. } => "deleted here",
             Erase::Delete { here: false, .. } => "deleted",
             Erase::Clear { .. } => "all messages of the conversation are erased on this node",
-            Erase::Forget { .. } => "the peer is forgotten, and its messages are erased",
+            Erase::Forget {
+                address: Some(_), ..
+            } => "the address is removed",
+            Erase::Forget { address: None, .. } => {
+                "the peer is forgotten, and its messages are erased"
+            }
             Erase::Keep { time: None, .. } => "the messages are kept for ever",
             Erase::Keep { time: Some(_), .. } => "older messages are erased from now on",
         }

@@ -324,7 +324,10 @@ impl Handle for ClearConversation {
 impl Handle for ForgetPeer {
     async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
         let peer = context.peer(self.target).await?;
-        context.node().forget(peer, self.yes).await?;
+        match self.address {
+            Some(addr) => context.node().forget_address(peer, addr).await?,
+            None => context.node().forget(peer, self.yes).await?,
+        }
         Ok(Done {})
     }
 }

@@ -86,7 +86,9 @@ impl From<EraseError> for Failure {
         let code = match error {
             EraseError::NoSuchMessage => "no-such-message",
             EraseError::Undelivered(_) => "undelivered",
-            EraseError::NoSuchConversation(_) => return Failure::usage(error),
+            EraseError::NoSuchConversation(_) | EraseError::NoSuchAddress(_) => {
+                return Failure::usage(error);
+            }
             EraseError::Store(_) | EraseError::Stopped => return Failure::fault(error),
         };
         Failure {

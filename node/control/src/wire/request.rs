@@ -4,6 +4,7 @@
 //! dispatch to the handlers in `server/requests.rs` are generated from it. Answers are in
 //! `answer.rs` and `event.rs`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use hobnob::{ConversationRef, DeliveryState, HistoryQuery, MessageId, RoomInfo};
@@ -321,6 +322,9 @@ pub struct ClearConversation {
 pub struct ForgetPeer {
     /// The peer.
     pub target: Text<Target>,
+    /// Only this address of the peer, for example one that the user typed. Nothing is erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<SocketAddr>,
     /// Erase own messages, too, that are not delivered yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub yes: bool,

@@ -436,7 +436,7 @@ pub(crate) const ACTIONS: &[Action] = &[
              are removed. A block stays. Refuses while messages of yours to the peer are not \
              delivered.",
         ),
-        chat: chat(ChatCommand::Forget, "TARGET"),
+        chat: chat(ChatCommand::Forget, "TARGET [ADDR]"),
     },
     Action {
         name: "unblock",
