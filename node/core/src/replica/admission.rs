@@ -188,7 +188,7 @@ mod tests {
         old.write(&["old"]);
         let mut stored = old.stored(1);
         stored.brought_by = Some(peer(BOB));
-        stored.bytes = CLOSED_ROOM_BYTES_MAX / 8;
+        stored.bytes = CLOSED_ROOM_BYTES_MAX / 2;
         let mut bench = Bench::load(Loaded {
             conversations: vec![room_record(false)],
             logs: vec![stored],

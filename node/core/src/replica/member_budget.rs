@@ -1,9 +1,9 @@
 //! How much members may store in a room with a secret.
 //!
 //! Everybody who knows the secret can write with as many keys as they like. So what arrives is
-//! charged to the peer that brought its log, and a bringer fills at most a share of what the others
-//! leave. Beyond its share nothing is stored or acknowledged. Nothing that is stored is ever
-//! dropped for others. A part of the room is for contacts only.
+//! charged to the peer that brought its log. Once the room is half full, a bringer fills at most a
+//! share of what the others leave. Beyond its share nothing is stored or acknowledged. Nothing that
+//! is stored is ever dropped for others. A part of the room is for contacts only.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,8 +17,8 @@ pub const CLOSED_ROOM_LOGS_MAX: u64 = 65_536;
 /// [`ENTRY_COST`](super::ENTRY_COST) for each.
 pub const CLOSED_ROOM_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
-/// A bringer fills at most one part in this many of what the others leave. One part in this many is
-/// for the logs of contacts.
+/// Once the room is half full, a bringer fills at most one part in this many of what the others
+/// leave. One part in this many of the room is for the logs of contacts.
 const SHARE: u64 = 8;
 
 /// After an author's entries were refused, no session is asked for them for this long.
@@ -87,7 +87,7 @@ impl MemberBudget {
             }
             let others = total - charged;
             let left = (max - max / SHARE).saturating_sub(others);
-            added == 0 || charged + added <= left / SHARE
+            added == 0 || total + added <= max / 2 || charged + added <= left / SHARE
         };
         let (all, logs) = (self.total, u64::from(is_new));
         fits(CLOSED_ROOM_LOGS_MAX, all.logs, charge.logs, logs)
@@ -137,15 +137,19 @@ mod tests {
     }
 
     #[test]
-    fn a_bringer_fills_an_eighth_of_what_the_others_leave() {
+    fn in_a_room_that_is_half_full_a_bringer_fills_an_eighth_of_what_the_others_leave() {
         let mut budget = MemberBudget::default();
         let for_all = CLOSED_ROOM_LOGS_MAX - CLOSED_ROOM_LOGS_MAX / 8;
         let first = fill(&mut budget, 1, 1);
-        assert_eq!(first, for_all / 8);
+        assert_eq!(
+            first,
+            CLOSED_ROOM_LOGS_MAX / 2,
+            "one member can bring the whole history"
+        );
         assert_eq!(fill(&mut budget, 2, 1), (for_all - first) / 8);
         let megabyte = 1024 * 1024;
         let mut long = MemberBudget::default();
-        assert_eq!(fill(&mut long, 1, megabyte), 112);
+        assert_eq!(fill(&mut long, 1, megabyte), 512);
     }
 
     #[test]
