@@ -334,6 +334,24 @@ mod tests {
     }
 
     #[test]
+    fn a_relay_that_is_reached_over_tcp_shows_that_udp_is_blocked() {
+        let relayed = Session {
+            relayed: true,
+            interface: None,
+            ..session("bob")
+        };
+        let hotel = Evidence {
+            sessions: vec![relayed],
+            relays: vec![relay("one:4627", RelayState::UpByTcp, None)],
+            dial_backs: vec![],
+            ..healthy()
+        };
+        assert_eq!(codes(&hotel), ["udp-blocked"]);
+        let findings = judge(&hotel);
+        assert!(findings.iter().any(|it| it.code() == "relay-by-tcp"));
+    }
+
+    #[test]
     fn a_node_without_peers_has_unknown_findings_and_no_problems() {
         let alone = Evidence {
             sessions: vec![],
