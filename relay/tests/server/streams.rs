@@ -83,7 +83,7 @@ async fn a_plain_request_learns_what_this_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_does_not_register_is_disconnected() {
+async fn a_newcomer_that_does_not_register_is_disconnected() {
     let relay = Relay::start();
     let silent = tcp(&relay).await;
     let mut half_open = tcp(&relay).await;
