@@ -30,6 +30,13 @@ pub const MISSES_MAX: u32 = 4;
 /// The number of light pings between two pings that require a pong.
 pub const LIGHT_PINGS: u32 = 5;
 
+/// The number of round trips of which the shortest is reported. One that is longer may have waited
+/// for a busy program or for a path that did not work.
+pub const RTTS_KEPT: usize = 3;
+
+/// Round trips that differ by no more than this count as equal.
+const RTT_NOISE: Duration = Duration::from_millis(1);
+
 /// An event for [`Presence::handle`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
@@ -65,7 +72,7 @@ pub enum Output {
     Suspect(SessionId),
     /// A suspect peer responded.
     Recovered(SessionId),
-    /// A round trip was measured.
+    /// A round trip was measured. This is the shortest of the last [`RTTS_KEPT`].
     Rtt(SessionId, Duration),
     /// The peer answered a ping sent after the last network change.
     Confirmed(SessionId),
@@ -87,6 +94,50 @@ struct Watch {
     next_at: Duration,
     /// The first token whose pong confirms the peer on the current network.
     confirm_from: Option<u64>,
+    rtts: RecentRtts,
+}
+
+/// The last round trips of a session.
+#[derive(Debug, Default)]
+struct RecentRtts {
+    /// Oldest first.
+    last: VecDeque<Duration>,
+    /// How often the round trip was measured again without waiting for the next round.
+    repeats: usize,
+    /// When to measure it again.
+    repeat_at: Option<Duration>,
+}
+
+impl Watch {
+    /// When the session needs a ping.
+    fn due_at(&self) -> Duration {
+        let repeat_at = self.rtts.repeat_at;
+        repeat_at.map_or(self.next_at, |at| at.min(self.next_at))
+    }
+}
+
+impl RecentRtts {
+    /// Adds a round trip that was measured at `now`. Returns the shortest.
+    ///
+    /// The round trip is measured again after [`MISS`] if it was the first, which is measured while the
+    /// session begins, or if the last ones differ. So the reported time is right within seconds, also
+    /// when the path has become slower.
+    fn add(&mut self, rtt: Duration, now: Duration) -> Duration {
+        self.last.push_back(rtt);
+        if self.last.len() > RTTS_KEPT {
+            self.last.pop_front();
+        }
+        let shortest = self.last.iter().copied().fold(rtt, Duration::min);
+        let longest = self.last.iter().copied().fold(rtt, Duration::max);
+        let is_settled = self.last.len() > 1 && longest <= 2 * shortest + RTT_NOISE;
+        if is_settled || self.repeats == RTTS_KEPT {
+            (self.repeats, self.repeat_at) = (0, None);
+        } else {
+            self.repeats += 1;
+            self.repeat_at = Some(now + MISS);
+        }
+        shortest
+    }
 }
 
 /// Watches all sessions of a node. See the module's doc.
@@ -120,7 +171,7 @@ impl Presence {
 
     /// When to call [`Presence::handle`] with [`Input::Timeout`].
     pub fn poll_timeout(&self) -> Option<Duration> {
-        self.watches.values().map(|watch| watch.next_at).min()
+        self.watches.values().map(Watch::due_at).min()
     }
 
     fn up(&mut self, session: SessionId, first: bool, now: Duration) {
@@ -138,6 +189,7 @@ impl Presence {
             misses: 0,
             next_at: now + quiet,
             confirm_from: None,
+            rtts: RecentRtts::default(),
         };
         self.watches.insert(session, watch);
         // The first ping measures the round trip at once.
@@ -169,7 +221,8 @@ impl Presence {
         };
         let (_, asked_at) = watch.asked[at];
         watch.asked.drain(..=at);
-        self.outputs.push_back(Output::Rtt(session, now - asked_at));
+        let rtt = watch.rtts.add(now - asked_at, now);
+        self.outputs.push_back(Output::Rtt(session, rtt));
         if watch.confirm_from.is_some_and(|from| token >= from) {
             watch.confirm_from = None;
             self.outputs.push_back(Output::Confirmed(session));
@@ -219,6 +272,7 @@ impl Presence {
             return;
         }
         self.last_token += 1;
+        watch.rtts.repeat_at = None;
         watch.light = LIGHT_PINGS;
         watch.touched_at = None;
         watch.asked.push_back((self.last_token, now));
@@ -230,11 +284,18 @@ impl Presence {
         let due: Vec<_> = self
             .watches
             .iter()
-            .filter(|(_, watch)| watch.next_at <= now)
+            .filter(|(_, watch)| watch.due_at() <= now)
             .map(|(id, _)| *id)
             .collect();
         for session in due {
-            self.watch_timed_out(session, now);
+            let watch = self.watches.get_mut(&session);
+            let watch = watch.expect("listed above, and no other watch is removed");
+            if watch.next_at <= now {
+                self.watch_timed_out(session, now);
+            } else {
+                // It is due only to measure the round trip.
+                self.check_now(session, now);
+            }
         }
     }
 
@@ -277,6 +338,16 @@ mod tests {
                 session: S,
                 first: true,
             });
+            clock
+        }
+
+        /// A session whose round trip has been measured twice, a second apart.
+        fn settled() -> Self {
+            let mut clock = Clock::new();
+            clock.tell(Input::Pong(S, 1));
+            clock.1 = MISS;
+            assert_eq!(clock.tell(Input::Timeout), [Output::Ping(S, 2)]);
+            clock.tell(Input::Pong(S, 2));
             clock
         }
 
@@ -323,16 +394,16 @@ mod tests {
 
     #[test]
     fn a_silent_death_is_suspect_after_one_miss_and_lost_within_15_seconds() {
-        let mut clock = Clock::new();
-        clock.tell(Input::Pong(S, 1));
+        let mut clock = Clock::settled();
+        let heard_at = clock.1;
         let said = clock.run(Duration::from_secs(60), || false);
         let when = |wanted| {
             said.iter()
                 .find(|(_, output)| *output == wanted)
-                .map(|(at, _)| at.as_millis())
+                .map(|(at, _)| *at - heard_at)
         };
-        assert_eq!(when(Output::Suspect(S)), Some(11_000));
-        assert_eq!(when(Output::Lost(S)), Some(14_000));
+        assert_eq!(when(Output::Suspect(S)), Some(Duration::from_secs(11)));
+        assert_eq!(when(Output::Lost(S)), Some(Duration::from_secs(14)));
     }
 
     #[test]
@@ -350,10 +421,64 @@ mod tests {
         );
     }
 
+    /// The reported round trips of a session whose real ones are these milliseconds, one after the
+    /// other. The last one repeats.
+    fn reported(real: &[u64]) -> Vec<(Duration, u64)> {
+        let mut clock = Clock::new();
+        let (mut token, mut reported) = (1, Vec::new());
+        for n in 0.. {
+            let rtt = real.get(n).unwrap_or(real.last().expect("not empty"));
+            clock.1 += Duration::from_millis(*rtt);
+            for output in clock.tell(Input::Pong(S, token)) {
+                if let Output::Rtt(_, rtt) = output {
+                    let ms = u64::try_from(rtt.as_millis()).expect("a short time");
+                    reported.push((clock.1, ms));
+                }
+            }
+            // Light pings are answered at once.
+            token = loop {
+                clock.1 = clock.0.poll_timeout().expect("it watches a session");
+                if clock.1 > Duration::from_secs(240) {
+                    return reported;
+                }
+                match clock.tell(Input::Timeout)[..] {
+                    [Output::Ping(_, PING_LIGHT)] => drop(clock.tell(Input::Acked(S))),
+                    [Output::Ping(_, token)] => break token,
+                    ref other => panic!("{other:?}"),
+                }
+            };
+        }
+        unreachable!("the loop returns")
+    }
+
+    #[test]
+    fn a_slow_first_answer_is_corrected_within_two_seconds() {
+        let reported = reported(&[287, 1]);
+        assert_eq!(reported[0].1, 287);
+        assert_eq!(reported[1], (Duration::from_millis(1_288), 1));
+        assert!(reported[1..].iter().all(|(_, rtt)| *rtt == 1));
+    }
+
+    #[test]
+    fn one_answer_that_was_late_is_not_shown_and_a_slower_path_is_within_seconds() {
+        let late = reported(&[1, 1, 900, 1]);
+        assert!(late.iter().all(|(_, rtt)| *rtt == 1), "{late:?}");
+        let slower = reported(&[1, 1, 100]);
+        let first_slow = slower.iter().find(|(_, rtt)| *rtt == 100);
+        let (first, shown) = (slower[2].0, first_slow.expect("it is shown").0);
+        assert!(shown - first < Duration::from_secs(5), "{slower:?}");
+    }
+
+    #[test]
+    fn a_path_whose_round_trip_varies_is_not_measured_all_the_time() {
+        let varying: Vec<_> = (0..400).map(|n| if n % 2 == 0 { 1 } else { 90 }).collect();
+        // Four rounds of a minute, each with one measurement and its repeats.
+        assert!(reported(&varying).len() <= 5 * (1 + RTTS_KEPT));
+    }
+
     #[test]
     fn most_pings_of_an_idle_session_are_light_and_go_out_every_ten_seconds() {
-        let mut clock = Clock::new();
-        clock.tell(Input::Pong(S, 1));
+        let mut clock = Clock::settled();
         let said = clock.run(Duration::from_secs(3600), || true);
         let pings = |wanted: fn(u64) -> bool| {
             said.iter()
@@ -370,8 +495,7 @@ mod tests {
 
     #[test]
     fn a_program_that_hangs_is_lost_although_its_quic_goes_on_acknowledging() {
-        let mut clock = Clock::new();
-        clock.tell(Input::Pong(S, 1));
+        let mut clock = Clock::settled();
         let mut lost = false;
         while let Some(at) = clock.0.poll_timeout() {
             assert!(at < Duration::from_secs(75));
@@ -396,10 +520,9 @@ mod tests {
 
     #[test]
     fn an_explicit_check_detects_a_lost_peer_within_4_seconds() {
-        let mut clock = Clock::new();
-        clock.tell(Input::Pong(S, 1));
+        let mut clock = Clock::settled();
         clock.1 = Duration::from_secs(5);
-        assert_eq!(clock.tell(Input::Check(S)), [Output::Ping(S, 2)]);
+        assert_eq!(clock.tell(Input::Check(S)), [Output::Ping(S, 3)]);
         let lost = clock.run(Duration::from_secs(60), || false).pop();
         assert_eq!(lost, Some((Duration::from_secs(9), Output::Lost(S))));
         assert_eq!(clock.tell(Input::Check(S)), []);
@@ -407,7 +530,7 @@ mod tests {
 
     #[test]
     fn received_frames_postpone_pings() {
-        let mut clock = Clock::new();
+        let mut clock = Clock::settled();
         for second in 1..100 {
             clock.1 = Duration::from_secs(second * 5);
             clock.tell(Input::Heard(S));
