@@ -22,10 +22,9 @@ use super::events::Publisher;
 use super::transfers::messages::{EngineHandle, ToTransfers};
 use super::transfers::pictures::Pictures;
 use super::transfers::{self, TransferTask};
-use super::{Config, Node, NoticeReason, RELAYS_MAX, StartError};
+use super::{Config, Node, RELAYS_MAX, StartError};
 use crate::net::endpoint::Endpoint;
 use crate::net::interfaces::Interfaces;
-use crate::net::mdns::Discovery;
 use crate::net::socket;
 use crate::store::{Opened, Store};
 use hobnob_core::policy::Policies;
@@ -138,7 +137,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         engine.add_relay(relay, true);
     }
     if config.mdns {
-        find_peers(&mut engine, run);
+        engine.discover(run);
     }
     tokio::spawn(engine.run());
     Ok(Node {
@@ -268,14 +267,4 @@ fn relay_ids(settings: &BTreeMap<String, String>) -> BTreeMap<String, PeerId> {
         ))
     };
     settings.iter().filter_map(of_relay).collect()
-}
-
-fn find_peers(engine: &mut Engine, run: u64) {
-    let (events, queue) = mpsc::channel(256);
-    match Discovery::start(engine.id(), run, engine.bound_addr(), events) {
-        Ok(discovery) => engine.discover(discovery, queue),
-        Err(error) => engine.notice(NoticeReason::NoDiscovery {
-            why: error.to_string(),
-        }),
-    }
 }

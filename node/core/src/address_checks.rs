@@ -46,6 +46,9 @@ const WAITS_MS: [u64; CHECKS_OF_RECORDS_CLAIM] = [
     400, 1_500, 5_000, 30_000, 120_000, 900_000, 2_700_000, 10_000,
 ];
 
+/// Checks sent, the last of them a moment ago, after which an address counts as silent.
+const SILENT_AFTER: usize = 3;
+
 /// While checks wait for the budget, how often to look whether it allows one.
 const BUDGET_EVERY: Duration = Duration::from_millis(50);
 
@@ -209,6 +212,17 @@ impl AddressChecks {
         let ready = (!self.ready.is_empty()).then_some(self.budget_at);
         let timer = self.timers.first().map(|(at, _)| *at);
         ready.into_iter().chain(timer).min()
+    }
+
+    /// The peers that mDNS records announce at addresses where nobody answered several checks.
+    pub fn silent(&self) -> impl Iterator<Item = (PeerId, SocketAddr)> {
+        let asked = self.checked.iter();
+        let silent = asked.filter(|(_, checked)| checked.sent >= SILENT_AFTER);
+        silent.flat_map(|(addr, checked)| {
+            let announced = checked.claims.iter();
+            let announced = announced.filter(|(_, source)| *source == Source::Record);
+            announced.map(|(peer, _)| (*peer, *addr))
+        })
     }
 
     /// Addresses under check.
@@ -379,6 +393,19 @@ mod tests {
     }
 
     const HOURS: Duration = Duration::from_secs(10_000);
+
+    #[test]
+    fn an_announced_address_is_silent_after_several_checks() {
+        let mut it = Checks::new();
+        it.claim(peer(1), addr(1, 4626), Source::Record);
+        it.claim(peer(2), addr(2, 4626), Source::Peer);
+        let silent = |it: &Checks| it.checks.silent().collect::<Vec<_>>();
+        assert_eq!(silent(&it), []);
+        it.run(Duration::from_secs(5));
+        assert_eq!(silent(&it), [(peer(1), addr(1, 4626))]);
+        it.checks.withdraw(peer(1), addr(1, 4626));
+        assert_eq!(silent(&it), []);
+    }
 
     #[test]
     fn an_address_at_which_the_claimed_peer_answers_may_be_dialed() {

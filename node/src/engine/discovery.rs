@@ -1,50 +1,109 @@
 //! Discovery of peers on the local network by mDNS.
 
+use std::time::Duration;
+
+use hobnob_core::diagnosis::{Mdns, MdnsFault};
 use hobnob_protocol::PeerId;
 use tokio::sync::mpsc;
 
 use super::recent_peers::RecentPeers;
-use crate::net::mdns;
+use crate::net::interfaces::Interfaces;
+use crate::net::mdns::{self, MdnsError, Own, RecordEvent};
+
+/// How long a start that failed is not repeated, unless the network changes.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Maximum records that wait for the engine.
+const RECORD_EVENTS_MAX: usize = 256;
 
 /// The mDNS service, and the peers that it has discovered in this run.
 #[derive(Default)]
 pub(super) struct Discovery {
-    mdns: Option<mdns::Discovery>,
-    records: Option<mpsc::Receiver<mdns::RecordEvent>>,
+    /// What this node announces. `None` if the user has disabled discovery.
+    own: Option<Own>,
+    service: Service,
+    /// When to start the service if it does not run.
+    start_at: Duration,
     heard: RecentPeers,
 }
 
-impl Discovery {
-    /// mDNS runs, and reports records through this channel.
-    pub(super) fn start(
-        &mut self,
+/// Whether the service runs.
+#[derive(Default)]
+enum Service {
+    #[default]
+    NotStarted,
+    Failed(MdnsFault),
+    Runs {
         mdns: mdns::Discovery,
-        records: mpsc::Receiver<mdns::RecordEvent>,
-    ) {
-        (self.mdns, self.records) = (Some(mdns), Some(records));
+        records: mpsc::Receiver<RecordEvent>,
+    },
+}
+
+impl Discovery {
+    /// The service runs from now on, announces this, and is started again when it fails.
+    pub(super) fn enable(&mut self, own: Own) {
+        self.own = Some(own);
     }
 
-    /// The next change of a record. Waits forever where mDNS does not run, or has failed.
-    pub(super) async fn next(&mut self) -> mdns::RecordEvent {
-        if let Some(records) = &mut self.records {
+    /// When to call [`Discovery::start`].
+    pub(super) fn poll_timeout(&self) -> Option<Duration> {
+        let runs = matches!(self.service, Service::Runs { .. });
+        (self.own.is_some() && !runs).then_some(self.start_at)
+    }
+
+    /// Starts the service. Returns the error of the first of several failures.
+    pub(super) fn start(&mut self, now: Duration, interfaces: &Interfaces) -> Option<MdnsError> {
+        let own = self.own.as_ref()?;
+        self.start_at = now + RETRY_AFTER;
+        let (events, records) = mpsc::channel(RECORD_EVENTS_MAX);
+        let (service, error) = match mdns::Discovery::start(own, interfaces, events) {
+            Ok(mdns) => (Service::Runs { mdns, records }, None),
+            Err(error) => (Service::Failed(MdnsFault::from(&error)), Some(error)),
+        };
+        let failed_before = matches!(self.service, Service::Failed(_));
+        self.service = service;
+        error.filter(|_| !failed_before)
+    }
+
+    /// The machine's interfaces have changed. A service that failed is started at once.
+    pub(super) fn network_changed(&mut self, now: Duration, interfaces: &Interfaces) {
+        match &self.service {
+            Service::Runs { mdns, .. } => mdns.set_interfaces(interfaces),
+            Service::NotStarted | Service::Failed(_) => self.start_at = now,
+        }
+    }
+
+    /// The next change of a record. Waits forever while the service does not run.
+    pub(super) async fn next(&mut self) -> RecordEvent {
+        if let Service::Runs { records, .. } = &mut self.service {
             if let Some(event) = records.recv().await {
                 return event;
             }
-            // The service has ended. It has logged why.
-            self.records = None;
+            // The service has ended. It has logged why. Its next start is `RETRY_AFTER` later than
+            // the last one at the earliest.
+            self.service = Service::Failed(MdnsFault::Thread);
         }
         std::future::pending().await
     }
 
     /// Withdraws this node's announcement.
     pub(super) async fn stop(self) {
-        if let Some(mdns) = self.mdns {
+        if let Service::Runs { mdns, .. } = self.service {
             mdns.stop().await;
         }
     }
 
     pub(super) fn is_on(&self) -> bool {
-        self.mdns.is_some()
+        matches!(self.service, Service::Runs { .. })
+    }
+
+    /// The state of the service, for the diagnosis.
+    pub(super) fn evidence(&self) -> Mdns {
+        match (&self.own, &self.service) {
+            (None, _) => Mdns::Off,
+            (Some(_), Service::Failed(fault)) => Mdns::Failed(*fault),
+            (Some(_), Service::NotStarted | Service::Runs { .. }) => Mdns::On,
+        }
     }
 
     pub(super) fn note_heard(&mut self, peer: PeerId) {
@@ -60,21 +119,27 @@ impl Discovery {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn records_arrive_until_the_service_ends() {
-        let (records, queue) = mpsc::channel(1);
-        let mut discovery = Discovery {
-            records: Some(queue),
-            ..Discovery::default()
-        };
-        let found = mdns::RecordEvent::Found(mdns::Found {
-            peer: PeerId::from_bytes([1; 32]),
-            addrs: Vec::new(),
-        });
-        records.send(found.clone()).await.expect("room");
-        assert_eq!(discovery.next().await, found);
-        drop(records);
-        let nothing = tokio::time::timeout(std::time::Duration::from_millis(20), discovery.next());
-        assert!(nothing.await.is_err(), "it waits");
+    fn own() -> Own {
+        Own {
+            id: PeerId::from_bytes([1; 32]),
+            run: 1,
+            bound: ([127, 0, 0, 1], 9).into(),
+        }
+    }
+
+    #[test]
+    fn a_service_that_failed_is_started_again_and_at_once_when_the_network_changes() {
+        let mut discovery = Discovery::default();
+        assert_eq!(discovery.poll_timeout(), None, "the user has disabled it");
+        assert_eq!(discovery.evidence(), Mdns::Off);
+        discovery.enable(own());
+        assert_eq!(discovery.poll_timeout(), Some(Duration::ZERO));
+        discovery.start_at = RETRY_AFTER;
+        discovery.service = Service::Failed(MdnsFault::PortHeld);
+        assert_eq!(discovery.evidence(), Mdns::Failed(MdnsFault::PortHeld));
+        assert_eq!(discovery.poll_timeout(), Some(RETRY_AFTER));
+        let now = Duration::from_secs(2);
+        discovery.network_changed(now, &Interfaces::default());
+        assert_eq!(discovery.poll_timeout(), Some(now));
     }
 }

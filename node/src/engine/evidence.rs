@@ -1,6 +1,7 @@
 //! Collects the evidence for a diagnosis: what the engine knows about the network.
 
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use hobnob_core::diagnosis::{Evidence, FullRoom, Network, PeerEvidence, PeerSession, Session};
 use hobnob_core::synthetic::is_synthetic;
@@ -14,17 +15,19 @@ use crate::invariants;
 /// Addresses of a peer that are tried.
 const TRIED_MAX: usize = 4;
 
+/// Maximum silent neighbours in a report. Anybody can announce more.
+const SILENT_MAX: usize = 4;
+
 impl Engine {
-    pub(super) fn evidence(&self) -> Evidence {
-        let shown = |ip: IpAddr| {
-            !ip.is_loopback() && !matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local())
-        };
-        let own = self.network.interfaces().addrs().iter();
+    pub(super) fn evidence(&mut self) -> Evidence {
+        let send_refused = self.network.send_refused(self.clock.now().mono);
         Evidence {
             port: self.network.port(),
             usual_port_taken: self.network.fell_back(),
-            networks: own
-                .filter(|own| shown(own.ip))
+            networks: self
+                .network
+                .interfaces()
+                .networked()
                 .map(|own| Network {
                     interface: own.interface.clone(),
                     ip: own.ip,
@@ -32,7 +35,9 @@ impl Engine {
                     to_internet: false,
                 })
                 .collect(),
-            mdns: self.discovery.is_on(),
+            send_refused,
+            mdns: self.discovery.evidence(),
+            silent: self.silent_neighbours(),
             sessions: self
                 .sessions
                 .iter()
@@ -63,6 +68,18 @@ impl Engine {
                 .collect(),
             checks_waiting: self.address_checks.waiting() as u64,
         }
+    }
+
+    /// The peers that are announced on this network without a session, each with one address.
+    fn silent_neighbours(&self) -> Vec<(String, SocketAddr)> {
+        let silent: BTreeMap<_, _> = self.address_checks.silent().collect();
+        let mut silent: Vec<_> = silent
+            .into_iter()
+            .filter(|(peer, _)| self.sessions.with(*peer).is_none())
+            .map(|(peer, addr)| (self.peers.name(peer), addr))
+            .collect();
+        silent.truncate(SILENT_MAX);
+        silent
     }
 
     fn session_evidence(&self, state: &SessionState) -> Session {

@@ -51,6 +51,7 @@ mod recent_peers;
 mod relay_events;
 mod relays;
 mod reports;
+mod restored;
 mod run;
 mod sending;
 mod session_events;

@@ -25,6 +25,9 @@ use hobnob_transport::stun::client::Transaction;
 /// How often the engine checks whether the socket dropped datagrams.
 const COUNTERS_EVERY: Duration = Duration::from_secs(10);
 
+/// How long a refusal of this machine to send counts as its present state.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
+
 /// The socket, the endpoint and the interfaces.
 pub(super) struct Network {
     endpoint: Endpoint,
@@ -34,6 +37,8 @@ pub(super) struct Network {
     changes: Option<mpsc::Receiver<Interfaces>>,
     counted: Counted,
     count_at: Duration,
+    /// When the counter of refused datagrams was last seen to grow.
+    refused_at: Option<Duration>,
 }
 
 impl Network {
@@ -52,6 +57,7 @@ impl Network {
             changes: None,
             counted: Counted::default(),
             count_at: COUNTERS_EVERY,
+            refused_at: None,
         }
     }
 
@@ -186,13 +192,15 @@ impl Network {
     }
 
     /// Logs what the socket dropped since the last time, if anything. Some attacks and faults leave
-    /// no other trace.
-    fn log_counters(&mut self) {
+    /// no other trace. Returns whether this machine has refused to send since then.
+    fn log_counters(&mut self) -> bool {
         let counted = self.bound.counters.snapshot();
-        if counted != self.counted {
-            info!("datagrams dropped so far, by cause: {counted:?}");
-            self.counted = counted;
+        if counted == self.counted {
+            return false;
         }
+        info!("datagrams dropped so far, by cause: {counted:?}");
+        let before = std::mem::replace(&mut self.counted, counted);
+        counted.send_refused != before.send_refused
     }
 
     /// When to call [`Network::time_out`].
@@ -204,8 +212,21 @@ impl Network {
     pub(super) fn time_out(&mut self, now: Duration) {
         if self.count_at <= now {
             self.count_at = now + COUNTERS_EVERY;
-            self.log_counters();
+            self.read_counters(now);
         }
+    }
+
+    fn read_counters(&mut self, now: Duration) {
+        if self.log_counters() {
+            self.refused_at = Some(now);
+        }
+    }
+
+    /// The last address to which this machine refused to send in the last minute.
+    pub(super) fn send_refused(&mut self, now: Duration) -> Option<SocketAddr> {
+        self.read_counters(now);
+        let is_recent = now.saturating_sub(self.refused_at?) < REFUSED_FOR;
+        is_recent.then(|| self.bound.counters.last_refused())?
     }
 }
 

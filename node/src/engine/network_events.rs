@@ -13,17 +13,29 @@ use tokio::sync::mpsc;
 use tracing::debug;
 
 use super::state::Engine;
+use crate::api::NoticeReason;
 use crate::net::demux::SideDatagram;
 use crate::net::interfaces::Interfaces;
-use crate::net::mdns::{self, RecordEvent};
+use crate::net::mdns::{Own, RecordEvent};
 
 impl Engine {
-    pub(crate) fn discover(
-        &mut self,
-        discovery: mdns::Discovery,
-        records: mpsc::Receiver<RecordEvent>,
-    ) {
-        self.discovery.start(discovery, records);
+    /// Announces this run of the node to the machines on its networks, and looks for others.
+    pub(crate) fn discover(&mut self, run: u64) {
+        self.discovery.enable(Own {
+            id: self.me,
+            run,
+            bound: self.network.bound_addr(),
+        });
+        self.start_discovery();
+    }
+
+    pub(super) fn start_discovery(&mut self) {
+        let now = self.clock.now().mono;
+        if let Some(error) = self.discovery.start(now, self.network.interfaces()) {
+            self.notice(NoticeReason::NoDiscovery {
+                why: error.to_string(),
+            });
+        }
     }
 
     pub(crate) fn watch_interfaces(&mut self, interfaces: Interfaces, every: Duration) {
@@ -113,6 +125,7 @@ impl Engine {
         self.tell_replica(replica::Input::NetworksChanged(interfaces.networks()));
         self.sessions.network_changed(now);
         self.tell_paths(paths::Input::NetworkChanged);
+        self.discovery.network_changed(now.mono, &interfaces);
         self.network.set_interfaces(interfaces);
         self.relays.wake();
         self.tell_rendezvous(rendezvous::Input::NetworkChanged);

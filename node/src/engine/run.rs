@@ -66,6 +66,8 @@ impl Engine {
             self.paths.poll_timeout(),
             self.address_checks.poll_timeout(),
             self.rendezvous.poll_timeout(),
+            self.discovery.poll_timeout(),
+            self.restored.poll_timeout(),
             Some(self.network.poll_timeout()),
             self.lifecycle.deadline(),
         ]
@@ -89,6 +91,12 @@ impl Engine {
         }
         if is_due(self.rendezvous.poll_timeout()) {
             self.rendezvous.handle(now, rendezvous::Input::Timeout);
+        }
+        if is_due(self.discovery.poll_timeout()) {
+            self.start_discovery();
+        }
+        if is_due(self.restored.poll_timeout()) {
+            self.report_restored();
         }
         self.report_offline();
         self.network.time_out(now.mono);

@@ -128,7 +128,9 @@ impl Engine {
                 by_author,
             } => self.erased(name, &seqs, by_author),
             Output::EraseRefused(token, undelivered) => self.erase_refused(token, &undelivered),
-            Output::OwnRestored(_, peer, count) => self.own_restored(peer, count),
+            Output::OwnRestored(_, peer, count) => {
+                self.restored.add(self.clock.now().mono, peer, count);
+            }
             Output::Refused(session, refusal) => self.refused(session, &refusal),
         }
     }
@@ -360,10 +362,13 @@ impl Engine {
         }
     }
 
-    fn own_restored(&mut self, peer: PeerId, count: u64) {
-        let name = self.peers.name(peer);
-        self.reports
-            .notice(NoticeReason::OwnEntriesRestored { name, count }, Some(peer));
+    /// Reports the messages of this node that peers gave back.
+    pub(super) fn report_restored(&mut self) {
+        for (peer, count) in self.restored.take() {
+            let name = self.peers.name(peer);
+            self.reports
+                .notice(NoticeReason::OwnEntriesRestored { name, count }, Some(peer));
+        }
     }
 
     /// The replica refused something that a session sent. The session may have ended since.

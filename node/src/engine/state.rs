@@ -5,7 +5,6 @@
 //! others.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hobnob_core::Rng;
@@ -37,6 +36,7 @@ use super::proofs::KnownMembers;
 use super::recent_peers::RecentPeers;
 use super::relays::Relays;
 use super::reports::Reports;
+use super::restored::Restored;
 use super::sessions::Sessions;
 use super::tasks::Tasks;
 use crate::api::NoticeReason;
@@ -125,6 +125,7 @@ pub(crate) struct Engine {
     pub(super) relays: Relays,
     pub(super) dial_backs: DialBacks,
     pub(super) discovery: Discovery,
+    pub(super) restored: Restored,
     pub(super) files: Files,
     pub(super) reports: Reports,
 }
@@ -169,17 +170,10 @@ impl Engine {
             relays: Relays::new(parts.relay_ids, parts.relay_token),
             dial_backs: DialBacks::default(),
             discovery: Discovery::default(),
+            restored: Restored::default(),
             files: Files::new(parts.transfers, parts.pictures),
             reports: Reports::new(parts.events),
         }
-    }
-
-    pub(crate) fn id(&self) -> PeerId {
-        self.me
-    }
-
-    pub(crate) fn bound_addr(&self) -> SocketAddr {
-        self.network.bound_addr()
     }
 
     /// Reports a problem at the start of the node.

@@ -2,7 +2,9 @@
 //! trace.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// How many datagrams did not reach quinn, by cause.
 #[derive(Debug, Default)]
@@ -15,6 +17,9 @@ pub struct Counters {
     pub(super) no_channel: AtomicU64,
     pub(super) send_error: AtomicU64,
     pub(super) recv_error: AtomicU64,
+    send_refused: AtomicU64,
+    /// Where the last of these was to go.
+    refused_to: Mutex<Option<SocketAddr>>,
 }
 
 /// The counters at one moment.
@@ -33,8 +38,10 @@ pub struct Counted {
     pub oversized: u64,
     /// Transmissions to a relayed peer while there was no channel with it.
     pub no_channel: u64,
-    /// Transmissions that the system refused.
+    /// Transmissions that failed.
     pub send_error: u64,
+    /// Those of them that this machine does not allow, as with a firewall.
+    pub send_refused: u64,
     /// Receptions that failed.
     pub recv_error: u64,
 }
@@ -51,6 +58,7 @@ impl Counters {
             oversized: read(&self.oversized),
             no_channel: read(&self.no_channel),
             send_error: read(&self.send_error),
+            send_refused: read(&self.send_refused),
             recv_error: read(&self.recv_error),
         }
     }
@@ -58,6 +66,23 @@ impl Counters {
     /// Counts early frames whose channel did not become known in time.
     pub(super) fn early_dropped(&self, frames: u64) {
         count_all(&self.channel, frames);
+    }
+
+    /// Counts a transmission that this machine does not allow.
+    pub(super) fn refused(&self, to: SocketAddr) {
+        count(&self.send_refused);
+        *self.lock_refused() = Some(to);
+    }
+
+    /// Where the last transmission was to go that this machine did not allow.
+    pub fn last_refused(&self) -> Option<SocketAddr> {
+        *self.lock_refused()
+    }
+
+    fn lock_refused(&self) -> std::sync::MutexGuard<'_, Option<SocketAddr>> {
+        self.refused_to
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn failed(&self, counter: &AtomicU64, error: &io::Error) {

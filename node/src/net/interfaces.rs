@@ -20,6 +20,8 @@ use hobnob_core::scope::is_link_local;
 pub struct Interfaces {
     /// Sorted, each once.
     own: Vec<OwnAddr>,
+    /// The interfaces that lead to other machines, the most useful first.
+    outward: Vec<String>,
 }
 
 /// An address of this machine.
@@ -83,7 +85,7 @@ impl Interfaces {
         let up = if_addrs::get_if_addrs()?
             .into_iter()
             .filter(if_addrs::Interface::is_oper_up);
-        Ok(Self::of(up.map(|interface| {
+        let mut now = Self::of(up.map(|interface| {
             let prefix = match &interface.addr {
                 IfAddr::V4(v4) => v4.prefixlen,
                 IfAddr::V6(v6) => v6.prefixlen,
@@ -93,7 +95,10 @@ impl Interfaces {
                 interface: interface.name,
                 prefix,
             }
-        })))
+        }));
+        let to_internet = INTERNET.map(|addr| source_toward(addr).ok());
+        now.outward = now.outward(&to_internet, is_hardware);
+        Ok(now)
     }
 
     /// These addresses.
@@ -101,12 +106,68 @@ impl Interfaces {
         let mut own: Vec<_> = own.into_iter().collect();
         own.sort();
         own.dedup();
-        Self { own }
+        let outward = Vec::new();
+        Self { own, outward }
+    }
+
+    /// The interfaces of the default route, then those of hardware. The others, such as the bridges
+    /// of containers, rarely lead to another person.
+    fn outward(
+        &self,
+        to_internet: &[Option<IpAddr>],
+        is_hardware: impl Fn(&str) -> bool,
+    ) -> Vec<String> {
+        let mut outward: Vec<String> = Vec::new();
+        let of_route = self
+            .own
+            .iter()
+            .filter(|o| to_internet.contains(&Some(o.ip)));
+        let of_hardware = self.own.iter().filter(|own| is_hardware(&own.interface));
+        for own in of_route.chain(of_hardware) {
+            if !own.ip.is_loopback() && !outward.contains(&own.interface) {
+                outward.push(own.interface.clone());
+            }
+        }
+        outward
+    }
+
+    /// The names of all interfaces with an IPv4 address, the most useful first: those that lead to
+    /// other machines, loopback, and the rest.
+    pub fn by_use(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for own in self.own.iter().filter(|own| own.ip.is_ipv4()) {
+            if !names.contains(&own.interface.as_str()) {
+                names.push(&own.interface);
+            }
+        }
+        let is_loopback = |name: &str| {
+            let mut own = self.own.iter().filter(|own| own.interface == name);
+            own.all(|own| own.ip.is_loopback())
+        };
+        names.sort_by_cached_key(|name| (self.rank(name), !is_loopback(name)));
+        names
+    }
+
+    /// The place of an interface among those that lead to other machines. The others are last.
+    fn rank(&self, interface: &str) -> usize {
+        let at = self.outward.iter().position(|name| name == interface);
+        at.unwrap_or(usize::MAX)
     }
 
     /// The addresses, sorted by interface.
     pub fn addrs(&self) -> &[OwnAddr] {
         &self.own
+    }
+
+    /// The addresses that stand for this machine's networks: all but loopback. IPv6 link-local
+    /// addresses count only where an interface has no others, as with a cable between two laptops.
+    pub fn networked(&self) -> impl Iterator<Item = &OwnAddr> {
+        let is_v6_link_local = |own: &OwnAddr| own.ip.is_ipv6() && is_link_local(own.ip);
+        self.own.iter().filter(move |own| {
+            let mut same_interface = self.own.iter().filter(|o| o.interface == own.interface);
+            !own.ip.is_loopback()
+                && (!is_v6_link_local(own) || same_interface.all(is_v6_link_local))
+        })
     }
 
     /// The networks that this machine is in, and loopback. They have the same ids in later runs.
@@ -180,27 +241,30 @@ impl Interfaces {
     }
 
     /// The addresses at which peers can reach a socket that is bound to `bound`: at most
-    /// [`HELLO_ADDRS_MAX`], IPv4 first.
+    /// [`HELLO_ADDRS_MAX`]. Those of the interfaces that lead to other machines are first, and IPv4 is
+    /// before IPv6.
     ///
-    /// Loopback addresses are listed only if there are no others. IPv6 link-local addresses are left
-    /// out: they need the interface of the machine that dials, which mDNS provides.
+    /// Loopback addresses are listed only if the machine has no others. IPv6 link-local addresses are
+    /// left out: they need the interface of the machine that dials, which mDNS provides.
     pub fn listening_addrs(&self, bound: SocketAddr) -> Vec<SocketAddr> {
         if !bound.ip().is_unspecified() {
             return vec![bound];
         }
-        let mut ips: Vec<IpAddr> = self
+        let mut ips: Vec<(usize, IpAddr)> = self
             .own
             .iter()
-            .map(|own| own.ip)
-            .filter(|ip| ip.is_ipv4() || bound.is_ipv6())
+            .map(|own| (self.rank(&own.interface), own.ip))
+            .filter(|(_, ip)| ip.is_ipv4() || bound.is_ipv6())
             .collect();
-        ips.retain(|&ip| !matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local()));
-        if ips.iter().any(|ip| !ip.is_loopback()) {
-            ips.retain(|ip| !ip.is_loopback());
+        ips.retain(|(_, ip)| !matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local()));
+        if self.own.iter().any(|own| !own.ip.is_loopback()) {
+            ips.retain(|(_, ip)| !ip.is_loopback());
         }
         ips.sort();
-        ips.dedup();
+        let mut listed = BTreeSet::new();
         ips.into_iter()
+            .map(|(_, ip)| ip)
+            .filter(|ip| listed.insert(*ip))
             .take(HELLO_ADDRS_MAX)
             .map(|ip| SocketAddr::new(ip, bound.port()))
             .collect()
@@ -249,6 +313,21 @@ fn source_toward(remote: SocketAddr) -> io::Result<IpAddr> {
     let socket = UdpSocket::bind((any, 0))?;
     socket.connect(remote)?;
     Ok(socket.local_addr()?.ip())
+}
+
+/// Addresses that no network has (RFC 5737 and RFC 3849), so the default route leads there.
+const INTERNET: [SocketAddr; 2] = [
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9),
+    SocketAddr::new(
+        IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+        9,
+    ),
+];
+
+/// Whether an interface belongs to a device. Where the system does not say, none does.
+fn is_hardware(interface: &str) -> bool {
+    let path = std::path::Path::new("/sys/class/net").join(interface);
+    path.join("device").exists()
 }
 
 /// Whether two addresses of `bits` bits agree in the first `prefix`.
@@ -408,11 +487,54 @@ mod tests {
             alone.listening_addrs("[::]:9".parse().unwrap()),
             addrs(&["127.0.0.1:9", "[::1]:9"])
         );
+        let cable = Interfaces::of([own("lo", "127.0.0.1/8"), own("eth0", "fe80::7/64")]);
+        assert_eq!(cable.listening_addrs("[::]:9".parse().unwrap()), []);
         let many = Interfaces::of((0..100).map(|n| own("eth0", &format!("10.0.0.{n}/8"))));
         assert_eq!(
             many.listening_addrs("[::]:9".parse().unwrap()).len(),
             HELLO_ADDRS_MAX
         );
+    }
+
+    #[test]
+    fn a_link_local_address_stands_for_a_network_without_others() {
+        let ips = |here: &Interfaces| {
+            let ips = here.networked().map(|own| own.ip.to_string());
+            ips.collect::<Vec<_>>()
+        };
+        assert_eq!(ips(&office()), ["192.0.2.7", "2001:db8::7", "10.9.0.1"]);
+        let cable = Interfaces::of([own("lo", "127.0.0.1/8"), own("eth0", "fe80::7/64")]);
+        assert_eq!(ips(&cable), ["fe80::7"]);
+    }
+
+    /// A machine with a LAN, a VPN that is not the default route, and many bridges of containers.
+    fn with_bridges(bridges: u8) -> Interfaces {
+        let bridge = |n| own(&format!("br-{n:02}"), &format!("172.{}.0.1/16", 17 + n));
+        let mut here = Interfaces::of(
+            (0..bridges)
+                .map(bridge)
+                .chain([own("wg0", "10.9.0.1/24"), own("eth0", "192.168.1.7/24")])
+                .chain([own("lo", "127.0.0.1/8"), own("wlan0", "192.168.2.7/24")]),
+        );
+        let route = ["192.168.1.7".parse().ok(), None];
+        here.outward = here.outward(&route, |name| name == "eth0" || name == "wlan0");
+        here
+    }
+
+    #[test]
+    fn bridges_of_containers_do_not_displace_the_address_of_the_lan() {
+        let listed = with_bridges(30).listening_addrs("0.0.0.0:9".parse().unwrap());
+        assert_eq!(listed.len(), HELLO_ADDRS_MAX);
+        assert_eq!(listed[0], "192.168.1.7:9".parse().unwrap());
+        assert_eq!(listed[1], "192.168.2.7:9".parse().unwrap());
+    }
+
+    #[test]
+    fn the_interface_of_the_default_route_is_the_most_useful_one() {
+        let here = with_bridges(30);
+        let names = here.by_use();
+        assert_eq!(names[..4], ["eth0", "wlan0", "lo", "br-00"]);
+        assert_eq!(names.len(), 34);
     }
 
     #[tokio::test]

@@ -10,12 +10,13 @@
 //! find each other. A name contains the id, so it is unique and nothing waits for mDNS probes: a
 //! newcomer learns at once which peers are there, and announces itself at once.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use hobnob_core::diagnosis::MdnsFault;
 use hobnob_protocol::PeerId;
 use mdns_sd::{
     IfKind, InterfaceId, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo,
@@ -73,7 +74,12 @@ pub struct Found {
     pub addrs: Vec<SocketAddr>,
 }
 
-/// Why discovery cannot start. The node runs without it.
+/// Maximum interfaces on which discovery runs. The mDNS thread joins one multicast group on each with
+/// one socket, and Linux allows 20 groups (`igmp_max_memberships`). Beyond that it would leave out
+/// whatever interface is last in the system's list.
+pub const INTERFACES_MAX: usize = 18;
+
+/// Why discovery cannot start. The node runs without it, and tries again.
 #[derive(Debug, thiserror::Error)]
 pub enum MdnsError {
     /// There is no interface for multicast.
@@ -92,33 +98,52 @@ pub enum MdnsError {
     Daemon(#[from] mdns_sd::Error),
 }
 
+impl From<&MdnsError> for MdnsFault {
+    fn from(error: &MdnsError) -> Self {
+        match error {
+            MdnsError::NoInterface => Self::NoInterface,
+            MdnsError::Port(_) => Self::PortHeld,
+            MdnsError::Daemon(_) => Self::Thread,
+        }
+    }
+}
+
+/// What this node announces.
+#[derive(Debug, Clone, Copy)]
+pub struct Own {
+    /// Its id.
+    pub id: PeerId,
+    /// A random number of this run. It is part of the announced name, so that a copy of this identity
+    /// on another machine is found like any peer.
+    pub run: u64,
+    /// The address on which it listens.
+    pub bound: SocketAddr,
+}
+
 /// A running search and announcement. It ends with [`Discovery::stop`], or without a goodbye when it is
 /// dropped.
 #[derive(Debug)]
 pub struct Discovery {
-    /// The thread that runs now. The listener replaces it.
+    /// The thread that runs now. The listener replaces it when its cache overflows.
     daemon: Arc<Mutex<Daemon>>,
     listener: JoinHandle<()>,
 }
 
 impl Discovery {
-    /// Announces that `id` listens at `bound`, and reports the records of other nodes. Must be called
+    /// Announces this node on `interfaces`, and reports the records of other nodes. Must be called
     /// within a tokio runtime.
-    ///
-    /// `run` is a random number of this run. It is part of the announced name, so that a copy of this
-    /// identity on another machine is found like any peer.
     pub fn start(
-        id: PeerId,
-        run: u64,
-        bound: SocketAddr,
+        own: &Own,
+        interfaces: &Interfaces,
         events: mpsc::Sender<RecordEvent>,
     ) -> Result<Self, MdnsError> {
         check_multicast()?;
-        let own = instance_name(id, run);
-        let announcement = announcement(id, &own, bound)?;
-        let daemon = Arc::new(Mutex::new(Daemon::start(&announcement)?));
+        let name = instance_name(own.id, own.run);
+        let announcement = announcement(own.id, &name, own.bound)?;
+        let daemon = Daemon::start(&announcement, left_out(interfaces))?;
+        let daemon = Arc::new(Mutex::new(daemon));
         let listener = Listener {
-            own,
+            own: name,
             announcement,
             daemon: daemon.clone(),
             events,
@@ -127,6 +152,13 @@ impl Discovery {
         };
         let listener = tokio::spawn(listener.listen());
         Ok(Self { daemon, listener })
+    }
+
+    /// The machine's interfaces have changed.
+    pub fn set_interfaces(&self, interfaces: &Interfaces) {
+        if let Err(error) = lock(&self.daemon).leave_out(left_out(interfaces)) {
+            tracing::debug!(%error, "the mDNS thread has ended");
+        }
     }
 
     /// Withdraws the announcement and ends the mDNS thread. Takes half a second at most.
@@ -139,7 +171,7 @@ impl Discovery {
             // The listener must not start another thread from now on.
             listener.abort();
             let _ = (&mut listener).await;
-            let daemon = lock(&daemon).0.clone();
+            let daemon = lock(&daemon).thread.clone();
             if let Ok(status) = daemon.shutdown() {
                 // The daemon has sent the goodbyes when it answers.
                 let _ = status.recv_async().await;
@@ -151,16 +183,55 @@ impl Discovery {
     }
 }
 
+/// The interfaces on which discovery does not run, because the machine has more than
+/// [`INTERFACES_MAX`].
+fn left_out(interfaces: &Interfaces) -> BTreeSet<String> {
+    let by_use = interfaces.by_use().into_iter();
+    by_use.skip(INTERFACES_MAX).map(str::to_owned).collect()
+}
+
 /// The mDNS thread. It outlives its handles, so dropping this ends it.
-struct Daemon(ServiceDaemon);
+struct Daemon {
+    thread: ServiceDaemon,
+    left_out: BTreeSet<String>,
+}
 
 impl Daemon {
     /// Starts the thread and announces this node.
-    fn start(announcement: &ServiceInfo) -> Result<Self, mdns_sd::Error> {
-        let daemon = Self(ServiceDaemon::new()?);
-        daemon.0.set_ip_check_interval(INTERFACES_EVERY_SECS)?;
-        daemon.0.register(announcement.clone())?;
+    fn start(
+        announcement: &ServiceInfo,
+        left_out: BTreeSet<String>,
+    ) -> Result<Self, mdns_sd::Error> {
+        let mut daemon = Self {
+            thread: ServiceDaemon::new()?,
+            left_out: BTreeSet::new(),
+        };
+        daemon.thread.set_ip_check_interval(INTERFACES_EVERY_SECS)?;
+        daemon.leave_out(left_out)?;
+        daemon.thread.register(announcement.clone())?;
         Ok(daemon)
+    }
+
+    /// Uses all interfaces but these from now on.
+    fn leave_out(&mut self, left_out: BTreeSet<String>) -> Result<(), mdns_sd::Error> {
+        // The thread keeps a list of all changes, so it is sent nothing else.
+        let kinds = |names: std::collections::btree_set::Difference<'_, String>| {
+            names.map(|name| IfKind::Name(name.clone())).collect()
+        };
+        let disabled: Vec<_> = kinds(left_out.difference(&self.left_out));
+        let enabled: Vec<_> = kinds(self.left_out.difference(&left_out));
+        if !disabled.is_empty() {
+            tracing::warn!(
+                ?left_out,
+                "too many interfaces: discovery leaves some out, which lead to no other machine"
+            );
+            self.thread.disable_interface(disabled)?;
+        }
+        if !enabled.is_empty() {
+            self.thread.enable_interface(enabled)?;
+        }
+        self.left_out = left_out;
+        Ok(())
     }
 }
 
@@ -171,7 +242,7 @@ fn lock(daemon: &Mutex<Daemon>) -> MutexGuard<'_, Daemon> {
 impl Drop for Daemon {
     fn drop(&mut self) {
         // An error means that it has ended.
-        let _ = self.0.shutdown();
+        let _ = self.thread.shutdown();
     }
 }
 
@@ -271,7 +342,7 @@ impl Listener {
     /// is not read fast enough; then this begins another one, which reports every record again.
     async fn listen(mut self) {
         loop {
-            let daemon = lock(&self.daemon).0.clone();
+            let daemon = lock(&self.daemon).thread.clone();
             let Ok(search) = daemon.browse(SERVICE) else {
                 return;
             };
@@ -300,10 +371,11 @@ impl Listener {
     /// Starts another mDNS thread, with an empty cache. The records that were reported stay valid.
     fn replace_daemon(&self) -> Result<(), mdns_sd::Error> {
         tracing::warn!("too many mDNS records on this network: they are forgotten");
-        let new = Daemon::start(&self.announcement)?;
+        let mut daemon = lock(&self.daemon);
+        let new = Daemon::start(&self.announcement, daemon.left_out.clone())?;
         // The old thread says goodbye when it is dropped. The new one announces this node twice,
         // and the second announcement comes after that goodbye.
-        drop(std::mem::replace(&mut *lock(&self.daemon), new));
+        *daemon = new;
         Ok(())
     }
 
@@ -684,12 +756,13 @@ mod tests {
             seed[..4].copy_from_slice(&std::process::id().to_le_bytes());
             let id = SecretKey::from_seed(seed).id();
             let (found, heard) = mpsc::channel(64);
-            match Discovery::start(
+            let own = Own {
                 id,
-                7,
-                SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), port),
-                found,
-            ) {
+                run: 7,
+                bound: SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), port),
+            };
+            let interfaces = Interfaces::now().expect("the system lists them");
+            match Discovery::start(&own, &interfaces, found) {
                 Ok(discovery) => Some(Self {
                     id,
                     port,

@@ -5,7 +5,7 @@ mod reach;
 mod why;
 
 use std::collections::BTreeMap;
-use std::net::UdpSocket;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
 use hobnob_tests::lab::{Lab, Machine, Nat, Node, until};
@@ -191,6 +191,108 @@ fn disabled_discovery_is_reported() {
     bob.befriends(&ann);
     doctor_reports(&ann, &["mdns-off"]);
     doctor_reports(&bob, &[]);
+}
+
+#[test]
+fn discovery_starts_when_another_program_frees_the_mdns_port() {
+    let lab = Lab::open();
+    let office = lab.switch();
+    let machine = office.machine("ann");
+    let any: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    // One of the two sockets may have both families.
+    let port = machine.inside(|| any.map(|ip| UdpSocket::bind((ip, 5353))));
+    assert!(port.iter().any(Result::is_ok));
+    let (ann, bob) = (machine.up("ann", &[]), office.machine("bob").up("bob", &[]));
+    doctor_reports(&ann, &["mdns-failed"]);
+    drop(port);
+    ann.sees(&bob);
+    doctor_reports(&ann, &[]);
+}
+
+#[test]
+fn the_lan_is_found_behind_more_interfaces_than_multicast_groups() {
+    let lab = Lab::open();
+    let office = lab.switch();
+    let machine = office.machine("ann");
+    for n in 0..30 {
+        // The names are before the LAN's interface in the system's list, and so are the addresses.
+        let bridge = format!("br-{n:02}");
+        for line in [
+            format!("link add {bridge} type bridge"),
+            format!("addr add 10.0.{n}.1/24 dev {bridge}"),
+            format!("link set {bridge} up"),
+        ] {
+            let words: Vec<_> = line.split(' ').collect();
+            machine.run("ip", &words).expect(0);
+        }
+    }
+    machine
+        .run("ip", &["route", "add", "default", "dev", "eth0"])
+        .expect(0);
+    let ann = machine.up("ann", &[]);
+    let bob = office.machine("bob").up("bob", &[]);
+    ann.sees(&bob);
+    bob.sees(&ann);
+    let id = ann.run(&["id"]).expect(0).json();
+    let addrs = id[0]["addrs"].to_string();
+    assert!(addrs.contains(&machine.ipv4()), "{addrs}");
+}
+
+#[test]
+fn a_firewall_that_refuses_to_send_is_reported() {
+    let lab = Lab::open();
+    let office = lab.switch();
+    let [ann, bob] = ["ann", "bob"].map(|name| office.machine(name).up(name, &[]));
+    ann.sees(&bob);
+    bob.befriends(&ann);
+    doctor_reports(&ann, &[]);
+    firewall(ann.machine(), "", "udp sport 4626 drop");
+    let to_bob = ann.run(&["send", "--wait", "queued", bob.id(), "can you hear me?"]);
+    to_bob.expect(0);
+    until("the refusal is reported", TIMEOUT, || {
+        let reported = codes(&ann);
+        if reported.contains(&"send-refused".to_owned()) {
+            Ok(())
+        } else {
+            Err(format!("{reported:?}"))
+        }
+    });
+}
+
+#[test]
+fn a_neighbour_whose_firewall_drops_everything_is_named() {
+    let lab = Lab::open();
+    let office = lab.switch();
+    let machine = office.machine("bob");
+    // Bob hears mDNS and announces himself. Everything else is dropped.
+    firewall(&machine, "udp dport != 5353 drop", "udp dport != 5353 drop");
+    let ann = office.machine("ann").up("ann", &[]);
+    let _bob = machine.up("bob", &[]);
+    doctor_reports(&ann, &["silent-neighbour"]);
+}
+
+#[test]
+fn two_laptops_on_one_cable_have_a_network() {
+    let lab = Lab::open();
+    let cable = lab.switch();
+    let [ann, bob] = ["ann", "bob"].map(|name| {
+        let machine = cable.machine(name);
+        // Only the IPv6 link-local address is left.
+        machine
+            .run("ip", &["-4", "addr", "flush", "dev", "eth0"])
+            .expect(0);
+        machine
+            .run(
+                "ip",
+                &["-6", "addr", "flush", "dev", "eth0", "scope", "global"],
+            )
+            .expect(0);
+        machine.up(name, &[])
+    });
+    ann.sees(&bob);
+    ann.tells(&bob, "over the cable");
+    bob.befriends(&ann);
+    doctor_reports(&ann, &[]);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use hobnob::protocol::text::visible;
 use hobnob::{
-    Filtering, Finding, MachineFinding, Mapping, NetworkFinding, PeerFinding, ReachFinding,
-    RelayFinding, Verdict,
+    Filtering, Finding, MachineFinding, Mapping, MdnsFault, NetworkFinding, PeerFinding,
+    ReachFinding, RelayFinding, Verdict,
 };
 use hobnob_control::wire::{CheckLine, Diagnosis, FindingFields};
 
@@ -207,12 +207,27 @@ fn of_network(finding: &NetworkFinding) -> String {
         NetworkFinding::UdpBlocked { relay } => format!(
             "{relay} answers over TCP but not over UDP, and nothing else has arrived over UDP: something on the way drops UDP"
         ),
+        NetworkFinding::SendRefused { to } => format!(
+            "this machine refuses to send datagrams to {to}: a firewall or VPN on it drops them"
+        ),
         NetworkFinding::UdpUntested {} => {
             "no peer has connected and no relay has answered: start hobnob on a second machine of this network, and check again".to_owned()
         }
         NetworkFinding::MdnsOff {} => {
             "mDNS discovery is off: --mdns turns it on, as does mdns = true in the file that `hobnob config --path` names".to_owned()
         }
+        NetworkFinding::MdnsFailed { reason } => match reason {
+            MdnsFault::NoInterface => {
+                "no network interface can multicast, so mDNS finds no peers (it is tried again)"
+                    .to_owned()
+            }
+            MdnsFault::PortHeld => {
+                "another program holds UDP port 5353 and does not share it, so mDNS finds no peers (it is tried again)".to_owned()
+            }
+            MdnsFault::Thread => {
+                "mDNS cannot start, so it finds no peers (it is tried again)".to_owned()
+            }
+        },
         NetworkFinding::MulticastUntested {} => {
             "no peer is known to be on this network: if one should be, write to it by address once (`hobnob send ADDRESS hi`; `hobnob id` \
              shows the address there), and check again"
@@ -223,6 +238,9 @@ fn of_network(finding: &NetworkFinding) -> String {
         }
         NetworkFinding::MulticastUnanswered { interface, peer } => format!(
             "{peer} is on the network of {interface} and announces itself, but mDNS did not find it: something drops multicast there"
+        ),
+        NetworkFinding::Silent { peer, addr } => format!(
+            "{peer} announces itself at {addr}, but nothing answers there"
         ),
         NetworkFinding::Isolated { peer } => format!(
             "{peer} is on the same network as this machine, but the two can connect only through a relay"
@@ -239,10 +257,24 @@ fn for_network(finding: &NetworkFinding) -> Option<&'static str> {
             "let UDP out through the firewalls of this machine and of your network; until then, relays that accept TCP connect this node with \
              its peers, and nothing else does",
         ),
+        NetworkFinding::SendRefused { .. } => Some(
+            "allow outgoing UDP for hobnob in this machine's firewall, or in the VPN's settings (\"kill switch\", \"allow LAN\")",
+        ),
         NetworkFinding::MulticastUnanswered { .. } => Some(
             "let UDP port 5353 (mDNS) through this machine's firewall (`sudo ufw allow 5353/udp`, or `sudo firewall-cmd --permanent \
              --add-service=mdns` and `sudo firewall-cmd --reload`); on Wi-Fi, turn off \"AP isolation\" or \"multicast filtering\" at the \
              access point; until then, reach peers by address or ticket",
+        ),
+        NetworkFinding::MdnsFailed {
+            reason: MdnsFault::PortHeld,
+        } => Some(
+            "end the program that holds the port (`sudo ss -ulpn 'sport = 5353'` names it), or let it share the port; until then, reach \
+             peers by address or ticket",
+        ),
+        NetworkFinding::MdnsFailed { .. } => Some("until then, reach peers by address or ticket"),
+        NetworkFinding::Silent { .. } => Some(
+            "if hobnob runs there, let incoming UDP through that machine's firewall at its port (`sudo ufw allow 4626/udp`); on Wi-Fi, turn off \
+             \"AP isolation\" at the access point",
         ),
         NetworkFinding::Isolated { .. } => Some(
             "the network isolates its machines, as guest Wi-Fi does: turn off \"AP isolation\" or \"client isolation\" at the access point, or \

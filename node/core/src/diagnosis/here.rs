@@ -1,12 +1,13 @@
 //! Findings about this node's own machine and network.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
-use super::findings::{Finding, MachineFinding, NetworkFinding, RelayFinding};
+use super::findings::{Finding, MachineFinding, MdnsFault, NetworkFinding, RelayFinding};
 use super::subject::Verdict;
 use super::{
-    Answer, CHECKS_WAITING_MIN, CLOCK_DIFFERENCE_MS, DISK_FREE_MIN, Evidence, FullRoom, Relay,
-    RelayState, SETTLED_AFTER, Session, reach,
+    Answer, CHECKS_WAITING_MIN, CLOCK_DIFFERENCE_MS, DISK_FREE_MIN, Evidence, FullRoom, Mdns,
+    Relay, RelayState, SETTLED_AFTER, Session, reach,
 };
 use crate::replica::REQUESTS_BYTES_MAX;
 
@@ -15,12 +16,14 @@ pub fn judge(evidence: &Evidence) -> Vec<Finding> {
     let udp = Finding::from(udp(evidence));
     let udp_blocked = udp.verdict() == Verdict::Problem;
     let mut findings = vec![port(evidence).into(), networks(evidence).into(), udp];
+    findings.extend(send_refused(evidence).map(Finding::from));
     findings.extend(
         multicast(evidence, udp_blocked)
             .into_iter()
             .map(Finding::from),
     );
     findings.extend(isolated(evidence).map(Finding::from));
+    findings.extend(evidence.silent.iter().map(silent).map(Finding::from));
     findings.extend(reach::judge(evidence).into_iter().map(Finding::from));
     let relays = evidence.relays.iter();
     findings.extend(relays.map(|relay| self::relay(relay, udp_blocked).into()));
@@ -95,11 +98,21 @@ fn udp(evidence: &Evidence) -> NetworkFinding {
     }
 }
 
+/// Whether this machine itself refuses what the node sends, as a firewall does.
+fn send_refused(evidence: &Evidence) -> Option<NetworkFinding> {
+    let to = evidence.send_refused?.to_string();
+    Some(NetworkFinding::SendRefused { to })
+}
+
 /// Multicast, by interface: whether mDNS finds the peers that are on that network and announce
 /// themselves.
 fn multicast(evidence: &Evidence, udp_blocked: bool) -> Vec<NetworkFinding> {
-    if !evidence.mdns {
-        return vec![NetworkFinding::MdnsOff {}];
+    match evidence.mdns {
+        Mdns::Off => return vec![NetworkFinding::MdnsOff {}],
+        // Without a network there is nothing to multicast on.
+        Mdns::Failed(MdnsFault::NoInterface) if evidence.networks.is_empty() => return vec![],
+        Mdns::Failed(reason) => return vec![NetworkFinding::MdnsFailed { reason }],
+        Mdns::On => {}
     }
     let mut there: BTreeMap<&str, Vec<&Session>> = BTreeMap::new();
     for session in evidence
@@ -128,6 +141,14 @@ fn multicast(evidence: &Evidence, udp_blocked: bool) -> Vec<NetworkFinding> {
         }
     };
     there.into_iter().map(finding).collect()
+}
+
+/// A peer that announces itself on this network, and whose machine answers no check.
+fn silent((peer, addr): &(String, SocketAddr)) -> NetworkFinding {
+    NetworkFinding::Silent {
+        peer: peer.clone(),
+        addr: addr.to_string(),
+    }
 }
 
 /// A peer that shares this machine's network, according to both ends' addresses, but can be reached
@@ -285,7 +306,7 @@ mod tests {
         Evidence {
             port: 4626,
             networks: vec![network("eth0", "192.168.1.7")],
-            mdns: true,
+            mdns: Mdns::On,
             sessions: vec![session("bob"), session("cat")],
             relays: vec![
                 relay(
@@ -373,7 +394,7 @@ mod tests {
 
     #[test]
     fn each_fault_has_its_own_finding_and_no_other() {
-        let cases: [Case; 22] = [
+        let cases: [Case; 25] = [
             ("port-taken", |it| it.usual_port_taken = true),
             ("internal-faults", |it| it.faults = 1),
             ("requests-full", |it| {
@@ -401,11 +422,20 @@ mod tests {
                     ..network("eth1", "10.9.0.2")
                 })
             }),
-            ("mdns-off", |it| it.mdns = false),
+            ("send-refused", |it| {
+                it.send_refused = Some(addr("192.168.1.9:4626"))
+            }),
+            ("mdns-off", |it| it.mdns = Mdns::Off),
+            ("mdns-failed", |it| {
+                it.mdns = Mdns::Failed(MdnsFault::PortHeld)
+            }),
             ("multicast-unanswered", |it| {
                 it.sessions
                     .iter_mut()
                     .for_each(|session| session.heard = false)
+            }),
+            ("silent-neighbour", |it| {
+                it.silent = vec![("dan".to_owned(), addr("192.168.1.9:4626"))]
             }),
             ("isolated", |it| {
                 let session = &mut it.sessions[0];

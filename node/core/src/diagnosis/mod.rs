@@ -17,7 +17,7 @@ use std::time::Duration;
 use hobnob_protocol::PeerId;
 
 pub use findings::{
-    Finding, MachineFinding, NetworkFinding, PeerFinding, ReachFinding, RelayFinding,
+    Finding, MachineFinding, MdnsFault, NetworkFinding, PeerFinding, ReachFinding, RelayFinding,
 };
 pub use here::judge;
 pub use nat::{Filtering, Mapping};
@@ -47,6 +47,18 @@ pub enum Answer {
     Silent,
 }
 
+/// Whether mDNS discovery runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mdns {
+    /// The user has disabled it.
+    #[default]
+    Off,
+    /// It cannot start.
+    Failed(MdnsFault),
+    /// It runs.
+    On,
+}
+
 /// Everything that the node knows about its network.
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
@@ -54,10 +66,15 @@ pub struct Evidence {
     pub port: u16,
     /// Whether another program has the usual port.
     pub usual_port_taken: bool,
-    /// The machine's networks, without loopback and IPv6 link-local ones.
+    /// The machine's networks, without loopback, and without IPv6 link-local ones of interfaces that
+    /// have others.
     pub networks: Vec<Network>,
-    /// Whether mDNS discovery is on.
-    pub mdns: bool,
+    /// The last address to which the system refused to send in the last minute.
+    pub send_refused: Option<SocketAddr>,
+    /// Whether mDNS discovery runs.
+    pub mdns: Mdns,
+    /// Peers that mDNS records announce at addresses where nobody answers.
+    pub silent: Vec<(String, SocketAddr)>,
     /// The sessions with peers.
     pub sessions: Vec<Session>,
     /// Its relays.

@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use hobnob_protocol::datagram::{AddressCheck, CHANNEL_HEADER, Probe};
-use hobnob_transport::addr::undeliverable;
+use hobnob_transport::addr::{canonical, undeliverable};
 use hobnob_transport::stream::queue::Queued;
 use hobnob_transport::stun::client::{self as stun, Transaction};
 use hobnob_transport::udp::{SegmentedSender, has_errno};
@@ -198,6 +198,10 @@ impl DemuxSocket {
                 // MTU, or the path has become narrower.
                 if !has_errno(&error, &[Errno::MSGSIZE]) {
                     self.counters().failed(&self.counters().send_error, &error);
+                }
+                // Linux reports a datagram that a local firewall drops. A firewall elsewhere is silent.
+                if has_errno(&error, &[Errno::PERM]) {
+                    self.counters().refused(canonical(transmit.destination));
                 }
                 Ok(())
             }

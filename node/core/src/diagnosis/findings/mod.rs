@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::subject::{Parts, Subject, Verdict};
 pub use machine::MachineFinding;
-pub use network::NetworkFinding;
+pub use network::{MdnsFault, NetworkFinding};
 pub use peer::PeerFinding;
 pub use reach::ReachFinding;
 pub use relay::RelayFinding;

@@ -4,6 +4,18 @@ use serde::{Deserialize, Serialize};
 
 use super::super::subject::{Parts, Subject, Verdict};
 
+/// Why mDNS cannot start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MdnsFault {
+    /// No network interface can multicast.
+    NoInterface,
+    /// Another program has the mDNS port and does not share it.
+    PortHeld,
+    /// The mDNS thread cannot be started.
+    Thread,
+}
+
 /// Findings about the local network: interfaces, UDP, multicast and neighbours.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "code", rename_all = "kebab-case")]
@@ -33,10 +45,20 @@ pub enum NetworkFinding {
         /// The relay.
         relay: String,
     },
+    /// This machine refuses to send the node's datagrams to an address.
+    SendRefused {
+        /// The address.
+        to: String,
+    },
     /// Nothing is known that could answer a test.
     UdpUntested {},
     /// The user has disabled mDNS.
     MdnsOff {},
+    /// mDNS is enabled and cannot start.
+    MdnsFailed {
+        /// The reason.
+        reason: MdnsFault,
+    },
     /// No peer that announces itself is known to be on this network.
     MulticastUntested {},
     /// A peer on this network was found by mDNS.
@@ -52,6 +74,13 @@ pub enum NetworkFinding {
         interface: String,
         /// The peer.
         peer: String,
+    },
+    /// A peer announces itself on this network by mDNS, and its machine does not answer.
+    Silent {
+        /// The peer.
+        peer: String,
+        /// Its address.
+        addr: String,
     },
     /// A peer on the same network can be reached only through a relay.
     Isolated {
@@ -70,13 +99,16 @@ impl NetworkFinding {
             Self::OneNetwork { .. } => (Subject::Networks, Fine, "one-network"),
             Self::UdpWorks {} => (Subject::Udp, Fine, "udp-works"),
             Self::UdpBlocked { .. } => (Subject::Udp, Problem, "udp-blocked"),
+            Self::SendRefused { .. } => (Subject::Udp, Problem, "send-refused"),
             Self::UdpUntested {} => (Subject::Udp, Unknown, "udp-untested"),
             Self::MdnsOff {} => (Subject::Multicast, Note, "mdns-off"),
+            Self::MdnsFailed { .. } => (Subject::Multicast, Problem, "mdns-failed"),
             Self::MulticastUntested {} => (Subject::Multicast, Unknown, "multicast-untested"),
             Self::MulticastHeard { .. } => (Subject::Multicast, Fine, "multicast-heard"),
             Self::MulticastUnanswered { .. } => {
                 (Subject::Multicast, Problem, "multicast-unanswered")
             }
+            Self::Silent { .. } => (Subject::Neighbours, Note, "silent-neighbour"),
             Self::Isolated { .. } => (Subject::Neighbours, Problem, "isolated"),
         }
     }
