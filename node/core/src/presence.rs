@@ -47,6 +47,8 @@ pub enum Input {
         /// Whether this end pings after [`QUIET`]. The other end waits [`QUIET_OTHER_END`] longer.
         first: bool,
     },
+    /// Entries were sent. An answer is expected within [`MISS`], such as a receipt.
+    Sent(SessionId),
     /// A frame other than a pong arrived.
     Heard(SessionId),
     /// A pong with this token arrived.
@@ -154,6 +156,7 @@ impl Presence {
         let now = now.mono;
         match input {
             Input::Up { session, first } => self.up(session, first, now),
+            Input::Sent(session) => self.sent(session, now),
             Input::Heard(session) => self.heard(session, now),
             Input::Pong(session, token) => self.pong(session, token, now),
             Input::Acked(session) => self.acked(session),
@@ -194,6 +197,14 @@ impl Presence {
         self.watches.insert(session, watch);
         // The first ping measures the round trip at once.
         self.ping(session, now);
+    }
+
+    /// A path that broke while nobody wrote anything is found by the first message: without an answer
+    /// a ping follows at once, instead of after [`QUIET`].
+    fn sent(&mut self, session: SessionId, now: Duration) {
+        if let Some(watch) = self.watches.get_mut(&session) {
+            watch.next_at = watch.next_at.min(now + MISS);
+        }
     }
 
     fn heard(&mut self, session: SessionId, now: Duration) {
@@ -329,6 +340,9 @@ mod tests {
 
     const S: SessionId = SessionId(1);
 
+    /// The round trip of peers that answer.
+    const RTT: Duration = Duration::from_millis(2);
+
     struct Clock(Presence, Duration);
 
     impl Clock {
@@ -344,9 +358,11 @@ mod tests {
         /// A session whose round trip has been measured twice, a second apart.
         fn settled() -> Self {
             let mut clock = Clock::new();
+            clock.1 = RTT;
             clock.tell(Input::Pong(S, 1));
-            clock.1 = MISS;
+            clock.1 += MISS;
             assert_eq!(clock.tell(Input::Timeout), [Output::Ping(S, 2)]);
+            clock.1 += RTT;
             clock.tell(Input::Pong(S, 2));
             clock
         }
@@ -378,7 +394,7 @@ mod tests {
                     if let Output::Ping(session, token) = output
                         && answers()
                     {
-                        self.1 += Duration::from_millis(2);
+                        self.1 += RTT;
                         let answer = if token == PING_LIGHT {
                             Input::Acked(session)
                         } else {
@@ -417,7 +433,7 @@ mod tests {
         );
         assert!(
             said.iter()
-                .any(|(_, output)| *output == Output::Rtt(S, Duration::from_millis(2)))
+                .any(|(_, output)| *output == Output::Rtt(S, RTT))
         );
     }
 
@@ -526,6 +542,33 @@ mod tests {
         let lost = clock.run(Duration::from_secs(60), || false).pop();
         assert_eq!(lost, Some((Duration::from_secs(9), Output::Lost(S))));
         assert_eq!(clock.tell(Input::Check(S)), []);
+    }
+
+    #[test]
+    fn a_message_into_a_dead_path_makes_the_peer_suspect_within_two_seconds() {
+        let mut clock = Clock::settled();
+        clock.1 = Duration::from_secs(3);
+        assert_eq!(clock.tell(Input::Sent(S)), []);
+        let said = clock.run(Duration::from_secs(60), || false);
+        assert_eq!(
+            said[..2],
+            [
+                (Duration::from_secs(4), Output::Ping(S, PING_LIGHT)),
+                (Duration::from_secs(5), Output::Suspect(S)),
+            ][..]
+        );
+    }
+
+    #[test]
+    fn a_receipt_answers_a_message() {
+        let mut clock = Clock::settled();
+        for second in 2..100 {
+            clock.1 = Duration::from_secs(second);
+            clock.tell(Input::Sent(S));
+            clock.1 += Duration::from_millis(50);
+            clock.tell(Input::Heard(S));
+            assert_eq!(clock.tell(Input::Timeout), []);
+        }
     }
 
     #[test]

@@ -10,10 +10,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use hobnob_core::diagnosis::{PeerDialBack, RelayDialBack};
+use hobnob_protocol::PeerId;
 use hobnob_protocol::relay::TRANSACTION_LEN;
 
+use super::limits::DIAL_BACK_EVERY;
 use crate::net::channels::RelayId;
 use hobnob_transport::addr::canonical;
 use hobnob_transport::stun::client::{Seen, Transaction};
@@ -21,22 +24,35 @@ use hobnob_transport::stun::client::{Seen, Transaction};
 /// Sockets that were asked a question, at most. The oldest are forgotten, as firewalls forget them.
 const ASKED_MAX: usize = 1_000;
 
+/// How long a result stays valid. A peer dials back every [`DIAL_BACK_EVERY`] at most, so a second
+/// diagnosis within that time must use the results of the first.
+const RESULT_STAYS: Duration = DIAL_BACK_EVERY.saturating_add(Duration::from_secs(1));
+
 /// Names one request for a dial-back.
 pub(super) type DialBackToken = [u8; 16];
 
 /// The results of the last requests for dial-backs.
 #[derive(Debug, Default)]
 pub(super) struct DialBacks {
-    peers: BTreeMap<DialBackToken, PeerDialBack>,
+    peers: BTreeMap<DialBackToken, PeerRequest>,
     relays: BTreeMap<DialBackToken, RelayRequest>,
     /// Sockets of relays, other than their listening ones, that were sent a question in this run.
     asked: VecDeque<SocketAddr>,
+}
+
+/// A request to a peer.
+#[derive(Debug)]
+struct PeerRequest {
+    peer: PeerId,
+    at: Duration,
+    result: PeerDialBack,
 }
 
 /// A request to a relay.
 #[derive(Debug)]
 struct RelayRequest {
     relay: RelayId,
+    at: Duration,
     /// The socket that the relay says it used.
     from: Option<SocketAddr>,
     arrived: bool,
@@ -45,26 +61,43 @@ struct RelayRequest {
 }
 
 impl DialBacks {
-    /// Forgets the results of earlier requests.
-    pub(super) fn clear(&mut self) {
-        self.peers.clear();
-        self.relays.clear();
+    /// Forgets the results of requests that are older than [`RESULT_STAYS`].
+    pub(super) fn forget_old(&mut self, now: Duration) {
+        let is_recent = |at: Duration| now.saturating_sub(at) < RESULT_STAYS;
+        self.peers.retain(|_, request| is_recent(request.at));
+        self.relays.retain(|_, request| is_recent(request.at));
+    }
+
+    /// Whether a peer was asked a moment ago. It would refuse another request.
+    pub(super) fn has_asked(&self, peer: PeerId) -> bool {
+        self.peers.values().any(|request| request.peer == peer)
     }
 
     /// A peer was asked. `neighbour`: it is in a network of this machine.
-    pub(super) fn ask_peer(&mut self, token: DialBackToken, neighbour: bool) {
-        let dial_back = PeerDialBack {
-            neighbour,
-            sent: false,
-            arrived: false,
+    pub(super) fn ask_peer(
+        &mut self,
+        now: Duration,
+        token: DialBackToken,
+        peer: PeerId,
+        neighbour: bool,
+    ) {
+        let request = PeerRequest {
+            peer,
+            at: now,
+            result: PeerDialBack {
+                neighbour,
+                sent: false,
+                arrived: false,
+            },
         };
-        self.peers.insert(token, dial_back);
+        self.peers.insert(token, request);
     }
 
     /// A relay was asked.
-    pub(super) fn ask_relay(&mut self, token: DialBackToken, relay: RelayId) {
+    pub(super) fn ask_relay(&mut self, now: Duration, token: DialBackToken, relay: RelayId) {
         let request = RelayRequest {
             relay,
+            at: now,
             from: None,
             arrived: false,
             seen: None,
@@ -74,7 +107,7 @@ impl DialBacks {
 
     /// The results of the requests to peers.
     pub(super) fn of_peers(&self) -> Vec<PeerDialBack> {
-        self.peers.values().copied().collect()
+        self.peers.values().map(|request| request.result).collect()
     }
 
     /// The results of the requests to a relay.
@@ -89,8 +122,8 @@ impl DialBacks {
 
     /// A peer says that it has dialed back.
     pub(super) fn peer_reports(&mut self, token: &DialBackToken) {
-        if let Some(dial_back) = self.peers.get_mut(token) {
-            dial_back.sent = true;
+        if let Some(request) = self.peers.get_mut(token) {
+            request.result.sent = true;
         }
     }
 
@@ -120,7 +153,7 @@ impl DialBacks {
         let peer = self
             .peers
             .get_mut(token)
-            .map(|dial_back| &mut dial_back.arrived);
+            .map(|request| &mut request.result.arrived);
         let relay = self.relays.get_mut(token).map(|of| &mut of.arrived);
         peer.or(relay).map(|arrived| *arrived |= counts).is_some()
     }
@@ -178,7 +211,7 @@ mod tests {
     #[test]
     fn a_probe_from_a_fresh_socket_is_a_dial_back() {
         let mut all = DialBacks::default();
-        all.ask_peer(TOKEN, true);
+        all.ask_peer(Duration::ZERO, TOKEN, PeerId::from_bytes([1; 32]), true);
         let from = addr("192.0.2.1:9");
         assert!(!all.probe_arrived(from, &[8; 16], false), "nobody's token");
         assert!(all.probe_arrived(from, &TOKEN, true));
@@ -191,9 +224,23 @@ mod tests {
     }
 
     #[test]
+    fn a_second_diagnosis_within_seconds_uses_the_results_of_the_first() {
+        let mut all = DialBacks::default();
+        let bob = PeerId::from_bytes([1; 32]);
+        all.ask_peer(Duration::ZERO, TOKEN, bob, true);
+        assert!(all.probe_arrived(addr("192.0.2.1:9"), &TOKEN, false));
+        all.forget_old(Duration::from_secs(3));
+        assert!(all.has_asked(bob), "it would refuse");
+        assert!(all.of_peers()[0].arrived);
+        all.forget_old(RESULT_STAYS);
+        assert!(!all.has_asked(bob));
+        assert!(all.of_peers().is_empty());
+    }
+
+    #[test]
     fn a_relay_whose_probe_is_filtered_is_asked_from_the_same_socket() {
         let (mut all, relay) = (DialBacks::default(), addr("192.0.2.1:4627"));
-        all.ask_relay(TOKEN, RELAY);
+        all.ask_relay(Duration::ZERO, TOKEN, RELAY);
         all.relay_reports(RELAY, relay, &TOKEN, Some(4627));
         assert!(!all.of_relay(RELAY).sent, "its usual socket shows nothing");
         all.relay_reports(RELAY, relay, &TOKEN, Some(5000));

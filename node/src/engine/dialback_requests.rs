@@ -1,6 +1,7 @@
 //! Sends requests for dial-backs, and carries out those of peers.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use hobnob_core::SessionId;
 use hobnob_protocol::Frame;
@@ -23,29 +24,33 @@ impl Engine {
     /// Asks a few directly connected peers, and all relays, for dial-backs. `again`: only relays
     /// whose earlier probes have not arrived. One dial-back is one datagram, and some are lost.
     pub(super) fn request_dial_backs(&mut self, again: bool) {
+        let now = self.clock.now().mono;
         if !again {
-            self.dial_backs.clear();
-            self.request_dial_backs_of_peers();
+            self.dial_backs.forget_old(now);
+            self.request_dial_backs_of_peers(now);
         }
         for relay in self.relays.that_dial_back() {
             if !self.dial_backs.of_relay(relay).arrived {
                 let token = new_token();
-                self.dial_backs.ask_relay(token, relay);
+                self.dial_backs.ask_relay(now, token, relay);
                 self.relays.send(relay, ToRelay::DialBack(token));
             }
         }
     }
 
-    fn request_dial_backs_of_peers(&mut self) {
+    fn request_dial_backs_of_peers(&mut self, now: Duration) {
         let able = self.sessions.iter().filter(|state| {
             // A relayed peer has no address that this node could open its firewall for.
-            state.has_feature(features::DIAL_BACK) && !state.is_relayed()
+            state.has_feature(features::DIAL_BACK)
+                && !state.is_relayed()
+                && !self.dial_backs.has_asked(state.peer())
         });
-        for state in able.take(PEERS_ASKED) {
+        for state in able.take(PEERS_ASKED).collect::<Vec<_>>() {
             let interfaces = self.network.interfaces();
             let neighbour = interfaces.interface_of(state.remote_addr().ip()).is_some();
             let token = new_token();
-            self.dial_backs.ask_peer(token, neighbour);
+            self.dial_backs
+                .ask_peer(now, token, state.peer(), neighbour);
             state.send(&Frame::DialBack(token));
         }
     }

@@ -76,7 +76,17 @@ impl Engine {
             return debug!(peer = ?state.peer(), "refused: addresses of a peer that gets none");
         }
         state.set_candidates(addrs.clone());
-        let may_dial = |addr: &SocketAddr| self.network.may_dial(*addr, remote);
+        // Behind the same NAT, the peer may be in another private network that a router connects
+        // with this node's. Not every NAT leads from inside to its own public address.
+        let is_own_nat = |addr: &SocketAddr| {
+            let mut observed = self.relays.observed();
+            observed.any(|observed| observed.ip() == addr.ip())
+        };
+        let same_nat = addrs.iter().any(is_own_nat);
+        let may_dial = |addr: &SocketAddr| {
+            self.network.may_dial(*addr, remote)
+                || (same_nat && self.network.may_dial_inside(*addr, remote))
+        };
         let addrs = addrs.into_iter().filter(may_dial).collect();
         self.tell_rendezvous(rendezvous::Input::Candidates(session, addrs));
     }

@@ -17,7 +17,7 @@ const PROFILE_EVERY: Duration = Duration::from_secs(1);
 const REFUSALS_LOGGED: u64 = 16;
 
 /// A peer that asks more often than this is not dialed back.
-const DIAL_BACK_EVERY: Duration = Duration::from_secs(5);
+pub(super) const DIAL_BACK_EVERY: Duration = Duration::from_secs(5);
 
 /// The limits of one session, and how much of each is used.
 #[derive(Debug)]

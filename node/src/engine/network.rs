@@ -132,6 +132,13 @@ impl Network {
         !self.listening_addrs().contains(&addr) && may_be_dialed(addr, remote, &self.interfaces)
     }
 
+    /// As [`Network::may_dial`], for a peer behind the same NAT: its private networks may be connected
+    /// with this node's.
+    pub(super) fn may_dial_inside(&self, addr: SocketAddr, remote: SocketAddr) -> bool {
+        let inside = is_private(addr.ip().to_canonical());
+        inside && !self.listening_addrs().contains(&addr) && is_host(addr, remote, &self.interfaces)
+    }
+
     /// Whether an address is on the link through which a peer at `remote` is reached.
     pub(super) fn same_link(&self, addr: SocketAddr, remote: SocketAddr) -> bool {
         let interface = self.interfaces.interface_of(remote.ip());
@@ -230,18 +237,26 @@ impl Network {
     }
 }
 
-/// Whether an address that a peer names may be dialed. No peer can make this node send to its own
-/// machine, to no machine or to many, or to hosts of a private network that is not this node's: the
-/// address belongs to another host here.
+/// Whether an address that a peer names may be dialed. No peer can make this node send to hosts of a
+/// private network that is not this node's: the address belongs to another host here.
 fn may_be_dialed(addr: SocketAddr, remote: SocketAddr, interfaces: &Interfaces) -> bool {
     let ip = addr.ip().to_canonical();
-    let private = match ip {
-        std::net::IpAddr::V4(v4) => v4.is_private(),
-        std::net::IpAddr::V6(v6) => v6.is_unique_local(),
-    };
     let private_elsewhere =
-        private && ip != remote.ip().to_canonical() && !interfaces.is_on_link(ip);
-    let broadcast = matches!(ip, std::net::IpAddr::V4(v4) if v4.is_broadcast());
+        is_private(ip) && ip != remote.ip().to_canonical() && !interfaces.is_on_link(ip);
+    is_host(addr, remote, interfaces) && !private_elsewhere
+}
+
+fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => v4.is_private(),
+        IpAddr::V6(v6) => v6.is_unique_local(),
+    }
+}
+
+/// Whether an address can be that of one host other than this machine, and leads there from here.
+fn is_host(addr: SocketAddr, remote: SocketAddr, interfaces: &Interfaces) -> bool {
+    let ip = addr.ip().to_canonical();
+    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
     // Another home on this machine may name its address, and nobody else.
     let own_elsewhere = interfaces.has(ip) && ip != remote.ip().to_canonical();
     addr.port() != 0
@@ -254,7 +269,6 @@ fn may_be_dialed(addr: SocketAddr, remote: SocketAddr, interfaces: &Interfaces) 
         && !broadcast
         && !interfaces.is_broadcast(ip)
         && !own_elsewhere
-        && !private_elsewhere
 }
 
 #[cfg(test)]
@@ -270,6 +284,11 @@ mod tests {
             prefix,
         };
         let ours = Interfaces::of([own("192.168.7.2", 24), own("fd00:7::2", 64)]);
+        assert!(is_host(
+            "192.168.8.9:1".parse().expect("an address"),
+            "203.0.113.1:1".parse().expect("an address"),
+            &ours
+        ));
         let may = |addr: &str, remote: &str| {
             may_be_dialed(
                 addr.parse().expect("an address"),

@@ -83,7 +83,10 @@ impl Engine {
         match output {
             Output::Commit(commit) => self.store.commit(commit),
             Output::Send(session, frame) => self.sessions.send_encoded(session, frame),
-            Output::SendBatch(session, frame) => self.sessions.send_batch(session, frame),
+            Output::SendBatch(session, frame) => {
+                let now = self.clock.now();
+                self.sessions.send_batch(session, frame, now);
+            }
             Output::Release(session, batches) => self.sessions.release(session, batches),
             Output::Read {
                 session,

@@ -144,9 +144,10 @@ impl Sessions {
     }
 
     /// Queues encoded batches on a session's batch stream.
-    pub(super) fn send_batch(&self, id: SessionId, frame: Bytes) {
+    pub(super) fn send_batch(&mut self, id: SessionId, frame: Bytes, now: Now) {
         if let Some(state) = self.live.get(&id) {
             state.handle().send_batch(frame);
+            self.presence.handle(now, presence::Input::Sent(id));
         }
     }
 

@@ -56,6 +56,15 @@ impl Site {
         self.0.lan.machine(name)
     }
 
+    /// The router reaches another network through a machine of the site's local network.
+    pub fn route(&self, network: &str, via: &Machine) {
+        let via = via.ipv4();
+        self.0
+            .lan
+            .namespace()
+            .ip(&format!("route add {network} via {via}"));
+    }
+
     /// The site's local network, for machines that move or have two networks.
     pub fn lan(&self) -> &Switch {
         &self.0.lan

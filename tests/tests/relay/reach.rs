@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use hobnob_tests::lab::{Addresses, Lab, Nat, Node, OnInternet, pause};
+use hobnob_tests::lab::{Addresses, Lab, Machine, Nat, Node, OnInternet, pause};
 
 use crate::relay_net::RelayNet;
 
@@ -71,6 +71,50 @@ fn peers_of_one_network_switch_from_the_relay_to_the_lan() {
     ann.are_contacts(&bob);
     ann.connects_over("lan", &bob, Duration::from_secs(10));
     bob.connects_over("lan", &ann, Duration::from_secs(10));
+}
+
+#[test]
+fn peers_in_two_routed_networks_behind_one_nat_connect_directly() {
+    let lab = Lab::open();
+    let net = RelayNet::of(&lab);
+    let home = net.internet.site(Nat::PortRestricted);
+    let cellar = lab.switch();
+    // This machine connects the two networks.
+    let router = home.machine("router");
+    router.join(&cellar);
+    router
+        .run("sysctl", &["-q", "-w", "net.ipv4.ip_forward=1"])
+        .expect(0);
+    let bob = cellar.machine("bob");
+    let network = format!(
+        "{}.0/24",
+        bob.ipv4().rsplit_once('.').expect("four parts").0
+    );
+    home.route(&network, &router);
+    bob.run(
+        "ip",
+        &["route", "add", "default", "via", &inner_ipv4(&router)],
+    )
+    .expect(0);
+
+    let ann = home.machine("ann");
+    ann.run("ip", &["route", "add", &network, "via", &router.ipv4()])
+        .expect(0);
+
+    let name = net.relay.name();
+    let up = |machine: &Machine, nick: &str| machine.up(nick, &["--no-mdns", "--relay", &name]);
+    let (ann, bob) = (up(&ann, "ann"), up(&bob, "bob"));
+    ann.are_contacts(&bob);
+    ann.connects_over("direct", &bob, Duration::from_secs(20));
+    bob.connects_over("direct", &ann, Duration::from_secs(20));
+}
+
+/// A machine's address on its second network.
+fn inner_ipv4(machine: &Machine) -> String {
+    let cards = machine.run("ip", &["-j", "-4", "addr", "show", "dev", "eth1"]);
+    let cards = cards.expect(0).json();
+    let ip = cards[0][0]["addr_info"][0]["local"].as_str();
+    ip.expect("the second network has IPv4").to_owned()
 }
 
 #[test]

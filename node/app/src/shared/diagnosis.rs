@@ -239,7 +239,7 @@ fn of_network(finding: &NetworkFinding) -> String {
         NetworkFinding::MulticastUnanswered { interface, peer } => format!(
             "{peer} is on the network of {interface} and announces itself, but mDNS did not find it: something drops multicast there"
         ),
-        NetworkFinding::Silent { peer, addr } => format!(
+        NetworkFinding::SilentNeighbour { peer, addr } => format!(
             "{peer} announces itself at {addr}, but nothing answers there"
         ),
         NetworkFinding::Isolated { peer } => format!(
@@ -272,7 +272,7 @@ fn for_network(finding: &NetworkFinding) -> Option<&'static str> {
              peers by address or ticket",
         ),
         NetworkFinding::MdnsFailed { .. } => Some("until then, reach peers by address or ticket"),
-        NetworkFinding::Silent { .. } => Some(
+        NetworkFinding::SilentNeighbour { .. } => Some(
             "if hobnob runs there, let incoming UDP through that machine's firewall at its port (`sudo ufw allow 4626/udp`); on Wi-Fi, turn off \
              \"AP isolation\" at the access point",
         ),

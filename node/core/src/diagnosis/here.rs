@@ -145,7 +145,7 @@ fn multicast(evidence: &Evidence, udp_blocked: bool) -> Vec<NetworkFinding> {
 
 /// A peer that announces itself on this network, and whose machine answers no check.
 fn silent((peer, addr): &(String, SocketAddr)) -> NetworkFinding {
-    NetworkFinding::Silent {
+    NetworkFinding::SilentNeighbour {
         peer: peer.clone(),
         addr: addr.to_string(),
     }

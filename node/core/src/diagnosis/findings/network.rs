@@ -76,7 +76,7 @@ pub enum NetworkFinding {
         peer: String,
     },
     /// A peer announces itself on this network by mDNS, and its machine does not answer.
-    Silent {
+    SilentNeighbour {
         /// The peer.
         peer: String,
         /// Its address.
@@ -108,7 +108,7 @@ impl NetworkFinding {
             Self::MulticastUnanswered { .. } => {
                 (Subject::Multicast, Problem, "multicast-unanswered")
             }
-            Self::Silent { .. } => (Subject::Neighbours, Note, "silent-neighbour"),
+            Self::SilentNeighbour { .. } => (Subject::Neighbours, Note, "silent-neighbour"),
             Self::Isolated { .. } => (Subject::Neighbours, Problem, "isolated"),
         }
     }
