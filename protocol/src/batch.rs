@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::body_hash::{BodyKey, Salts};
 use crate::codec::{self, CodecError, FRAME_MAX};
-use crate::entry::{Body, EncodedEntry, Entry};
+use crate::entry::{EncodedEntry, Entry};
 use crate::identity::{SecretKey, Signature};
 use crate::log::{EntryHash, LogName, Seq};
 use crate::ranges::Ranges;
@@ -220,8 +220,7 @@ impl CheckedBatch {
         let key = BodyKey::of(&self.batch.name);
         let mut joined = Vec::with_capacity(self.batch.entries.len());
         for (seq, entry) in (self.first()..).zip(&self.entries) {
-            let is_deletion = matches!(entry.entry.body, Body::Delete { .. });
-            if seqs.contains(seq) && !is_deletion {
+            if seqs.contains(seq) && !entry.entry.body.is_deletion() {
                 let encoded = EncodedEntry::read_prefix(&entry.bytes);
                 let encoded = encoded.expect("the entries of a checked batch can be read");
                 joined.extend(encoded.erased(&key, seq));
@@ -308,6 +307,7 @@ fn signed_bytes(name: &LogName, last: Seq, head: &EntryHash) -> [u8; 96] {
 mod tests {
     use super::*;
     use crate::conversation::ConversationId;
+    use crate::entry::Body;
     use crate::log::LogId;
     use proptest::prelude::*;
 
@@ -379,6 +379,23 @@ mod tests {
             bodies[..],
             [Body::Text(_), Body::Erased { kind: 1, .. }, Body::Text(_)]
         ));
+        assert!(erased.batch.check().is_ok());
+    }
+
+    #[test]
+    fn a_deletion_of_a_newer_version_is_not_erased() {
+        let kind = 4;
+        let bytes = Vec::new();
+        let mut entries = texts(1, &["a", "b"]);
+        entries[1].body = Body::Unknown { kind, bytes };
+        entries[1]
+            .extensions
+            .set(34, b"even: must be known".to_vec());
+        let name = name();
+        let whole = CheckedBatch::author(&key(), name, 1, name.genesis(), entries, &mut salts());
+        let erased = whole.erased(&Ranges::span(1, 2));
+        assert!(erased.entries[0].entry.body.is_erased());
+        assert!(erased.entries[1].entry.body.is_deletion());
         assert!(erased.batch.check().is_ok());
     }
 

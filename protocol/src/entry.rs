@@ -253,6 +253,16 @@ impl Body {
         }
     }
 
+    /// Whether this is a deletion, also one that only a newer version understands. A deletion is
+    /// never erased.
+    pub fn is_deletion(&self) -> bool {
+        match self {
+            Body::Delete { .. } => true,
+            Body::Unknown { kind, .. } => *kind == KIND_DELETE,
+            Body::Text(_) | Body::App { .. } | Body::Offer(_) | Body::Erased { .. } => false,
+        }
+    }
+
     /// Whether the body is gone.
     pub fn is_erased(&self) -> bool {
         matches!(self, Body::Erased { .. })
@@ -264,6 +274,10 @@ impl Body {
             kind,
             bytes: bytes.to_vec(),
         };
+        // A deletion is never erased. So its body must be empty, also in a newer version.
+        if kind == KIND_DELETE && !bytes.is_empty() {
+            return Err(CodecError::Malformed("a deletion with a body".to_owned()));
+        }
         if extensions.need_newer_version() {
             return Ok(unknown());
         }
@@ -283,7 +297,7 @@ impl Body {
                     author: None,
                     log,
                     seq,
-                }) if bytes.is_empty() => {
+                }) => {
                     extensions.take(tag::ABOUT);
                     Body::Delete { log, seq }
                 }
@@ -418,6 +432,20 @@ mod tests {
         assert!(Entry::decode(&[&header[..], &content].concat()).is_err());
         let erased = [&header[..], &[0], &[7; 32]].concat();
         assert!(Entry::decode(&erased).is_err());
+    }
+
+    #[test]
+    fn a_deletion_that_needs_a_newer_version_is_still_a_deletion() {
+        let body = |bytes| Body::Unknown {
+            kind: KIND_DELETE,
+            bytes,
+        };
+        let mut entry = Entry::new(1, 2, body(Vec::new()));
+        entry.extensions.set(34, b"even: must be known".to_vec());
+        assert_eq!(Entry::decode(&entry.encode(&SALT)), Ok(entry.clone()));
+        assert!(entry.body.is_deletion());
+        entry.body = body(b"nobody could erase this".to_vec());
+        assert!(Entry::decode(&entry.encode(&SALT)).is_err());
     }
 
     #[test]

@@ -395,15 +395,17 @@ impl Apply<'_> {
             let signature = sealed.then_some(part.batch.batch.signature.as_bytes());
             let id = EntryId::new(log.ordinal, seq)?;
             let lamport = number(kept.entry.lamport);
-            let state = match kept.entry.body {
-                Body::Delete { .. } => BodyState::NotShown,
+            let state = match &kept.entry.body {
+                deletion if deletion.is_deletion() => BodyState::NotShown,
                 Body::Erased { .. } if part.deleted.contains(seq) => BodyState::Deleted,
                 Body::Erased { .. } => BodyState::Missing,
                 Body::Offer(_) => {
                     offers::note(self.conn, id)?;
                     BodyState::Shown
                 }
-                Body::Text(_) | Body::App { .. } | Body::Unknown { .. } => BodyState::Shown,
+                Body::Text(_) | Body::App { .. } | Body::Delete { .. } | Body::Unknown { .. } => {
+                    BodyState::Shown
+                }
             };
             arrived += 1;
             let bytes = kept.bytes.as_ref();

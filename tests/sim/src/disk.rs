@@ -14,8 +14,8 @@ use hobnob_core::replica::{ENTRY_COST, REQUEST_ENTRIES_MAX};
 use hobnob_protocol::batch::BATCH_ENTRIES_BYTES_MAX;
 use hobnob_protocol::entry::erase;
 use hobnob_protocol::{
-    Batch, Body, BodyKey, CheckedBatch, ConversationId, Entry, EntryHash, LogName, PeerId, Ranges,
-    Seq, Signature,
+    Batch, BodyKey, CheckedBatch, ConversationId, Entry, EntryHash, LogName, PeerId, Ranges, Seq,
+    Signature,
 };
 
 /// One entry on disk.
@@ -33,7 +33,7 @@ pub(super) struct Stored {
 impl Stored {
     fn is_deletion(&self) -> bool {
         let entry = Entry::decode(&self.bytes).expect("it was decoded when it arrived");
-        matches!(entry.body, Body::Delete { .. })
+        entry.body.is_deletion()
     }
 }
 
@@ -324,7 +324,7 @@ impl Durable {
             .filter(|(seq, _)| seqs.contains(**seq))
         {
             let entry = Entry::decode(&stored.bytes).map_err(|error| error.to_string())?;
-            if matches!(entry.body, Body::Delete { .. }) {
+            if entry.body.is_deletion() {
                 continue;
             }
             if stored.body == Stand::Whole || by_author {

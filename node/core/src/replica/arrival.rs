@@ -2,7 +2,7 @@
 //!
 //! It decides nothing. `receive` chooses the entries, and `erasing` finds what is deleted.
 
-use hobnob_protocol::{Body, CheckedBatch, Ranges};
+use hobnob_protocol::{CheckedBatch, Ranges};
 
 /// The entries that a commit takes from a batch.
 #[derive(Debug, Clone, Default)]
@@ -36,7 +36,7 @@ impl Arrival {
             if entry.entry.body.is_erased() {
                 arrival.shown.remove(seq, seq);
                 arrival.unsettled.insert(seq, seq);
-            } else if matches!(entry.entry.body, Body::Delete { .. }) {
+            } else if entry.entry.body.is_deletion() {
                 arrival.shown.remove(seq, seq);
             }
         }
@@ -48,6 +48,7 @@ impl Arrival {
 mod tests {
     use super::super::testing::{Author, direct, without_bodies};
     use super::*;
+    use hobnob_protocol::Body;
 
     #[test]
     fn only_bodies_that_are_here_are_shown_and_deletions_never_are() {

@@ -37,10 +37,11 @@ impl Deletions {
         found.in_batch = awaited.intersect(pieces);
         let mut deletions = Ranges::new();
         for (seq, entry) in (batch.first()..).zip(&batch.entries) {
-            if let Body::Delete { log, seq: target } = entry.entry.body
-                && pieces.contains(seq)
-            {
-                deletions.insert(seq, seq);
+            if !pieces.contains(seq) || !entry.entry.body.is_deletion() {
+                continue;
+            }
+            deletions.insert(seq, seq);
+            if let Body::Delete { log, seq: target } = entry.entry.body {
                 found.add(conversation, LogName { log, ..name }, target, name, pieces);
             }
         }
@@ -270,7 +271,7 @@ fn erase_in(
 mod tests {
     use std::time::Duration;
 
-    use hobnob_protocol::{Batch, Frame, Holding};
+    use hobnob_protocol::{Batch, Entry, Frame, Holding, Salts, SecretKey};
 
     use super::super::events::Input;
     use super::super::testing::{
@@ -361,6 +362,25 @@ mod tests {
         assert_eq!(received(&outputs), ["b"]);
         assert_eq!(receipts(&outputs, 1), [(bob.name, Ranges::span(1, 3))]);
         assert!(!bench.replica.has_body(bob.name, 1));
+    }
+
+    #[test]
+    fn nobody_can_delete_a_deletion_that_needs_a_newer_version() {
+        let mut bench = Bench::new();
+        bench.connect(1, BOB);
+        let bob = Author::new(BOB, direct(BOB));
+        let (kind, bytes, log) = (4, Vec::new(), bob.name.log);
+        let bodies = [Body::Unknown { kind, bytes }, Body::Delete { log, seq: 1 }];
+        let mut entries = bodies.map(|body| Entry::new(1, 1, body)).to_vec();
+        entries[0]
+            .extensions
+            .set(34, b"even: must be known".to_vec());
+        let (key, salts) = (SecretKey::from_seed([BOB; 32]), &mut Salts::new([BOB; 32]));
+        let batch = CheckedBatch::author(&key, bob.name, 1, bob.name.genesis(), entries, salts);
+        let outputs = bench.batch(1, batch.batch);
+        assert_eq!(received(&outputs), [""; 0]);
+        assert_eq!(receipts(&outputs, 1), [(bob.name, Ranges::span(1, 2))]);
+        assert!(bench.replica.has_body(bob.name, 1));
     }
 
     #[test]

@@ -164,6 +164,29 @@ fn a_deletion_is_never_erased() {
 }
 
 #[test]
+fn a_deletion_that_needs_a_newer_version_is_not_erased_either() {
+    let (mut home, ann) = (Home::new(), ann());
+    let (kind, bytes) = (4, Vec::new());
+    let body = Body::Unknown { kind, bytes };
+    let mut entries = vec![
+        Entry::new(1, 1_000, "xylophone".into()),
+        Entry::new(1, 1_000, body),
+    ];
+    entries[1]
+        .extensions
+        .set(34, b"even: must be known".to_vec());
+    let salts = &mut Salts::new([9; 32]);
+    let batch = CheckedBatch::author(&ann.key, ann.name, 1, ann.head, entries, salts);
+    let batch = Arc::new(batch);
+    home.commit(vec![the_lobby(true), append(&batch)]);
+    home.commit(vec![erase(&batch, Ranges::span(1, 2), true)]);
+    let served = read_all(&home, ann.name);
+    let checked = served[0].clone().check().expect("the signature is valid");
+    assert!(checked.entries[0].entry.body.is_erased());
+    assert!(checked.entries[1].entry.body.is_deletion());
+}
+
+#[test]
 fn awaited_deletions_survive_a_restart_until_their_entry_arrives() {
     let (mut home, mut ann) = (Home::new(), ann());
     let batch = ann.says(&["xylophone"]);
