@@ -63,6 +63,8 @@ impl Sorter {
         let mut route: Option<RelayRoute> = None;
         let mut first: Option<Sender> = None;
         let mut last: Option<Sender> = None;
+        // Once a later run has begun, the first one is complete: quinn receives all in order.
+        let mut in_first_run = true;
         let mut kept = 0;
         for start in (0..len).step_by(batch.stride) {
             let end = (start + batch.stride).min(len);
@@ -70,16 +72,18 @@ impl Sorter {
                 continue;
             };
             let from = start + header(sender);
-            if first.is_none_or(|first| first == sender && last == Some(first)) {
+            if in_first_run && first.is_none_or(|first| first == sender) {
                 first = Some(sender);
                 buf.copy_within(from..end, kept);
                 kept += end - from;
-            } else if last == Some(sender)
+            } else if !in_first_run
+                && last == Some(sender)
                 && let Some(run) = held.back_mut()
             {
                 run.bytes.extend_from_slice(&buf[from..end]);
                 run.meta.len = run.bytes.len();
             } else {
+                in_first_run = false;
                 let mut bytes = Vec::with_capacity(len - start);
                 bytes.extend_from_slice(&buf[from..end]);
                 held.push_back(Received {
@@ -413,6 +417,25 @@ mod tests {
             "only the relay speaks for its channels"
         );
         assert_eq!(counted.channel, 4);
+    }
+
+    #[test]
+    fn quinn_receives_all_datagrams_in_the_order_of_the_batch() {
+        let (_, [ann, bob], _) = sorter();
+        let batch = [
+            frame(ANN, QUIC_1),
+            frame(BOB, QUIC_1),
+            frame(ANN, QUIC_2),
+            frame(ANN, SHORT_QUIC),
+        ];
+        let batch: Vec<_> = batch.iter().map(Vec::as_slice).collect();
+        let (runs, _) = sorted(&batch, 19, relay());
+        let expected = [
+            (ann, 10, QUIC_1.to_vec()),
+            (bob, 10, QUIC_1.to_vec()),
+            (ann, 10, [QUIC_2, SHORT_QUIC].concat()),
+        ];
+        assert_eq!(runs, expected);
     }
 
     #[test]
