@@ -102,12 +102,14 @@
 //! 60 KiB for each connected peer. Every queue that a peer or a reader can fill is bounded. The
 //! node needs a tokio runtime with time and I/O enabled.
 
-// For the project's own tests and simulator. These modules are not part of the API and may change
+// For the project's own tests and simulator. These are not part of the API and may change
 // at any time.
 #[doc(hidden)]
 pub mod net;
 #[doc(hidden)]
 pub mod store;
+#[doc(hidden)]
+pub use transfers::clean_paths;
 
 mod api;
 mod builder;

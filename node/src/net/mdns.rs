@@ -438,9 +438,11 @@ async fn cache_overflows(daemon: ServiceDaemon) {
 
 /// An address in a record, and the interfaces on which the record arrived.
 #[derive(Debug, PartialEq, Eq)]
-struct ClaimedAddr {
-    addr: SocketAddr,
-    interfaces: Vec<String>,
+pub struct ClaimedAddr {
+    /// The address.
+    pub addr: SocketAddr,
+    /// The names of the interfaces.
+    pub interfaces: Vec<String>,
 }
 
 /// The links of this machine, as far as records need them.
@@ -510,7 +512,7 @@ impl Records {
 }
 
 /// Reads a record. Returns nothing if it is not hobnob's, or contradicts itself.
-fn read(service: &ResolvedService) -> Option<(PeerId, Vec<ClaimedAddr>)> {
+pub fn read(service: &ResolvedService) -> Option<(PeerId, Vec<ClaimedAddr>)> {
     let peer = peer_in(service.get_fullname())?;
     let text = |key| service.get_property_val_str(key);
     if text("v") != Some(RECORD_VERSION) || text("id") != Some(peer.to_string().as_str()) {

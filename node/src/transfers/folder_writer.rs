@@ -126,9 +126,7 @@ impl FolderWriter {
 ///
 /// The work is linear in the manifest: a name that is taken continues with the number after the last
 /// one given to that name, and more than [`FOLDERS_MAX`] folders are an error.
-pub(super) fn clean_paths(
-    entries: Vec<ManifestEntry>,
-) -> Result<Vec<ManifestEntry>, ManifestError> {
+pub fn clean_paths(entries: Vec<ManifestEntry>) -> Result<Vec<ManifestEntry>, ManifestError> {
     let (mut files, mut folders) = (HashSet::new(), HashSet::new());
     let mut last_numbers: HashMap<String, u32> = HashMap::new();
     let mut cleaned = Vec::with_capacity(entries.len());

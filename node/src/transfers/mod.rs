@@ -43,4 +43,5 @@ mod task;
 mod tests;
 mod uploads;
 
+pub use self::folder_writer::clean_paths;
 pub(super) use self::task::{Parts, TransferTask};

@@ -24,6 +24,9 @@ mod bucket;
 mod counters;
 mod fair;
 mod forward;
+// For the project's fuzz target. It is not part of the API.
+#[doc(hidden)]
+pub mod fuzz;
 mod quic;
 mod route_table;
 mod socket;

@@ -12,6 +12,7 @@
 //! endpoint. A batch with a stride of 0 loops forever. So no error leaves this module: errors are
 //! counted, and logged at debug level.
 
+pub mod fuzz;
 mod side_datagram;
 mod sort;
 

@@ -1,0 +1,93 @@
+//! Frames from another node.
+
+use bytes::Bytes;
+use hobnob_protocol::frame::{AuthorHeads, Digest, Profile};
+use hobnob_protocol::{
+    ConversationId, Frame, Hello, Holding, LogId, LogName, OfferId, OfferWord, PeerId, Ranges,
+    RoomProof, VERSION,
+};
+
+/// A frame that is encoded again is not longer, and has the same meaning.
+pub(crate) fn run(data: &[u8]) {
+    let Ok(frame) = Frame::decode(&Bytes::copy_from_slice(data)) else {
+        return;
+    };
+    let encoded = frame.encode();
+    assert!(encoded.len() <= data.len(), "{frame:?} has grown");
+    assert_eq!(Frame::decode(&encoded).as_ref(), Ok(&frame));
+}
+
+/// One frame of each kind. Batches have a target of their own.
+pub(crate) fn samples() -> Vec<Vec<u8>> {
+    let conversation = ConversationId::from_bytes([1; 32]);
+    let author = PeerId::from_bytes([2; 32]);
+    let name = LogName {
+        conversation,
+        author,
+        log: LogId(3),
+    };
+    let mut settled = Ranges::span(1, 9);
+    settled.insert(20, 300);
+    let held = Holding {
+        settled,
+        erased: Ranges::span(3, 4),
+    };
+    let profile = Profile {
+        nick: "ann".to_owned(),
+        addrs: vec![
+            ([192, 0, 2, 1], 4626).into(),
+            ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 4626).into(),
+        ],
+        direct: true,
+        proofs: vec![RoomProof {
+            epoch: 0,
+            hash: [7; 32],
+        }],
+    };
+    let frames = [
+        Frame::Hello(Hello {
+            version: VERSION,
+            features: 7,
+            instance: 8,
+            started_at_ms: 1_000,
+            clock_ms: 70_000,
+            profile: profile.clone(),
+        }),
+        Frame::Ping(7),
+        Frame::Pong(300),
+        Frame::Profile(profile),
+        Frame::Candidates(vec![([192, 0, 2, 1], 4626).into()]),
+        Frame::DialBack([1; 16]),
+        Frame::DialedBack([1; 16]),
+        Frame::Digest(
+            conversation,
+            Digest {
+                hash: [4; 32],
+                clock: 9,
+            },
+        ),
+        Frame::Heads {
+            conversation,
+            more: true,
+            authors: vec![AuthorHeads {
+                author,
+                logs: vec![
+                    (LogId(3), held.clone()),
+                    (LogId(4), Ranges::span(1, 2).into()),
+                ],
+            }],
+        },
+        Frame::Have(name, held),
+        Frame::Want {
+            name,
+            from: 1,
+            to: Some(9),
+        },
+        Frame::Prune(conversation, author),
+        Frame::Conflict(name),
+        Frame::Waiting(conversation),
+        Frame::Offer(OfferId { name, seq: 1 }, OfferWord::Whole),
+        Frame::Unknown(200),
+    ];
+    frames.iter().map(|frame| frame.encode().to_vec()).collect()
+}
