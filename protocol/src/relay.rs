@@ -93,10 +93,12 @@ pub mod close {
     pub const SILENT: u32 = 9;
     /// The relay is about to stop.
     pub const DRAINING: u32 = 10;
+    /// The peer has used its quota of today.
+    pub const QUOTA: u32 = 11;
 
     /// The name of a close code in logs.
     pub fn name(code: u64) -> &'static str {
-        const NAMES: [&str; 11] = [
+        const NAMES: [&str; 12] = [
             "bye",
             "replaced",
             "protocol",
@@ -108,6 +110,7 @@ pub mod close {
             "limit",
             "silent",
             "draining",
+            "quota",
         ];
         usize::try_from(code)
             .ok()

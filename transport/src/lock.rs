@@ -1,16 +1,24 @@
 //! The lock of a home folder: only one node at a time uses its key and its database.
 //!
-//! The system releases the lock when the process ends, even after a crash.
+//! The system releases the lock when the process ends, even after a crash. The file contains the
+//! process id, and after it a note of the process, such as the path of its socket.
 
+use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+const LOCK_FILE: &str = "lock";
+
+/// Longest content of a lock file that is read: a process id, and the longest path of Linux.
+const LOCK_FILE_MAX: u64 = 4096 + 16;
 
 /// The lock of a folder, taken by this process. Dropping it releases the folder.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 /// The result of [`Lock::take`].
@@ -30,7 +38,7 @@ impl Lock {
     /// Takes the lock of a folder, unless it is taken. Creates the folder if it does not exist.
     pub fn take(dir: &Path) -> Result<Taken, Unusable> {
         make_private_dir(dir)?;
-        let path = dir.join("lock");
+        let path = dir.join(LOCK_FILE);
         let unusable = |error| (path.clone(), error);
         let mut file = OpenOptions::new()
             .read(true)
@@ -43,12 +51,31 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => {
                 write_pid(&mut file).map_err(unusable)?;
-                Ok(Taken::Ours(Lock { _file: file }))
+                Ok(Taken::Ours(Lock { file }))
             }
             Err(TryLockError::WouldBlock) => Ok(Taken::Busy(read_pid(&mut file))),
             Err(TryLockError::Error(error)) => Err(unusable(error)),
         }
     }
+}
+
+impl Lock {
+    /// Adds a path to the lock file, for processes that know only the folder. It is there until
+    /// another process takes the lock.
+    pub fn note(&mut self, path: &Path) -> io::Result<()> {
+        write_pid(&mut self.file)?;
+        self.file.write_all(path.as_os_str().as_bytes())
+    }
+}
+
+/// The path that the process with the lock of a folder has noted, or the last process that had it.
+pub fn noted(dir: &Path) -> Option<PathBuf> {
+    let mut bytes = Vec::new();
+    let file = File::open(dir.join(LOCK_FILE)).ok()?;
+    file.take(LOCK_FILE_MAX).read_to_end(&mut bytes).ok()?;
+    let at = bytes.iter().position(|byte| *byte == b'\n')? + 1;
+    let path = Path::new(OsStr::from_bytes(&bytes[at..]));
+    path.is_absolute().then(|| path.to_owned())
 }
 
 /// Creates a folder that only its owner can access, if it does not exist.
@@ -68,9 +95,10 @@ fn write_pid(lock: &mut File) -> io::Result<()> {
 
 /// The process id in the lock file. `None` until its owner has written it.
 fn read_pid(lock: &mut File) -> Option<u32> {
-    let mut text = String::new();
-    lock.take(16).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
+    let mut text = Vec::new();
+    lock.take(LOCK_FILE_MAX).read_to_end(&mut text).ok()?;
+    let first = text.split(|byte| *byte == b'\n').next()?;
+    str::from_utf8(first).ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -100,6 +128,28 @@ mod tests {
         Lock::take(&home).unwrap();
         let mode = fs::metadata(&home).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_noted_path_is_found_until_the_lock_is_taken_again() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(noted(dir.path()), None);
+        let take = || match Lock::take(dir.path()).unwrap() {
+            Taken::Ours(lock) => lock,
+            Taken::Busy(_) => panic!("the folder is free"),
+        };
+        let mut lock = take();
+        assert_eq!(noted(dir.path()), None);
+        let path = Path::new("/run/user/1000/hobnob/control.sock");
+        lock.note(path).unwrap();
+        assert_eq!(noted(dir.path()).as_deref(), Some(path));
+        match Lock::take(dir.path()).unwrap() {
+            Taken::Busy(pid) => assert_eq!(pid, Some(std::process::id())),
+            Taken::Ours(_) => panic!("the folder is taken"),
+        }
+        drop(lock);
+        let _lock = take();
+        assert_eq!(noted(dir.path()), None);
     }
 
     #[test]

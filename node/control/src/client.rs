@@ -242,7 +242,9 @@ impl Client {
             Err(_) => return Err(not_running(&self.home, io::ErrorKind::TimedOut.into())),
             Ok(pong) => pong?,
         };
-        if self.home.shares_socket_folder() && pong.home != self.home.data_dir() {
+        // A socket within the home belongs to it. Another one may belong to another home by now.
+        let elsewhere = |path: &PathBuf| !path.starts_with(self.home.data_dir());
+        if self.home.sockets().iter().any(elsewhere) && pong.home != self.home.data_dir() {
             return Err(ClientError::OtherHome {
                 home: self.home.data_dir().to_owned(),
                 other: pong.home,
@@ -325,14 +327,18 @@ impl Pending {
 pub(super) async fn open(
     home: &Home,
 ) -> Result<(Lines<BufReader<OwnedReadHalf>>, OwnedWriteHalf), ClientError> {
-    let stream = socket::connect(home.socket())
-        .await
-        .map_err(|e| not_running(home, e))?;
-    if !socket::is_same_user(&stream).map_err(|e| not_running(home, e))? {
-        return Err(ClientError::OtherUser(home.socket().to_owned()));
+    let mut failed = not_running(home, io::ErrorKind::NotFound.into());
+    for path in home.sockets() {
+        match socket::connect(&path).await {
+            Ok(stream) if socket::is_same_user(&stream).map_err(|e| not_running(home, e))? => {
+                let (reader, writer) = stream.into_split();
+                return Ok((Lines::new(BufReader::new(reader), ANSWER_BYTES_MAX), writer));
+            }
+            Ok(_) => return Err(ClientError::OtherUser(path)),
+            Err(error) => failed = not_running(home, error),
+        }
     }
-    let (reader, writer) = stream.into_split();
-    Ok((Lines::new(BufReader::new(reader), ANSWER_BYTES_MAX), writer))
+    Err(failed)
 }
 
 fn not_running(home: &Home, error: io::Error) -> ClientError {

@@ -9,6 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use hobnob_local::json::{LINES_VERSION, Text, Time};
 use hobnob_protocol::PeerId;
+use hobnob_relay::admission::{BanTarget, IpRange};
 use hobnob_relay::server::{OperatorError, PeerStatus};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,7 @@ pub(crate) enum AdminRequest {
     Kick { target: String },
     Ban { target: String },
     Unban { target: String },
+    Bans,
 }
 
 /// One event line: the version of the lines and the event.
@@ -51,6 +53,10 @@ pub(crate) enum RelayEvent {
     Banned { peer: Text<PeerId> },
     /// The ban of a peer was removed.
     Unbanned { peer: Text<PeerId> },
+    /// A range of addresses is banned.
+    BannedRange { range: Text<IpRange> },
+    /// The ban of a range of addresses was removed.
+    UnbannedRange { range: Text<IpRange> },
 }
 
 /// A peer in the liveness table.
@@ -109,6 +115,24 @@ pub(crate) enum AdminAnswer {
     End(AdminEnd),
 }
 
+impl RelayEvent {
+    /// A ban that is in effect.
+    pub(crate) fn banned(target: BanTarget) -> Self {
+        match target {
+            BanTarget::Peer(peer) => Self::Banned { peer: Text(peer) },
+            BanTarget::Range(range) => Self::BannedRange { range: Text(range) },
+        }
+    }
+
+    /// A ban that was removed.
+    pub(crate) fn unbanned(target: BanTarget) -> Self {
+        match target {
+            BanTarget::Peer(peer) => Self::Unbanned { peer: Text(peer) },
+            BanTarget::Range(range) => Self::UnbannedRange { range: Text(range) },
+        }
+    }
+}
+
 impl From<RelayEvent> for RelayEventLine {
     fn from(event: RelayEvent) -> Self {
         RelayEventLine {
@@ -165,7 +189,9 @@ impl From<&OperatorError> for AdminError {
             OperatorError::NotConnected(_)
             | OperatorError::BannedAlready(_)
             | OperatorError::NotBanned(_)
+            | OperatorError::TooManyBans
             | OperatorError::NotStored(_)
+            | OperatorError::File(_)
             | OperatorError::Stopping => ("fault", 1),
         };
         Self {
@@ -201,6 +227,13 @@ mod tests {
         assert_eq!(
             to_line(&RelayEventLine::from(RelayEvent::Banned { peer })),
             banned
+        );
+        let range = "192.0.2.0/24".parse().unwrap();
+        assert_eq!(
+            to_line(&RelayEventLine::from(RelayEvent::banned(BanTarget::Range(
+                range
+            )))),
+            "{\"v\":1,\"event\":\"banned-range\",\"range\":\"192.0.2.0/24\"}\n"
         );
         assert_eq!(
             to_line(&AdminRequest::Kick {

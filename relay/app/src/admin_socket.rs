@@ -1,12 +1,12 @@
-//! The relay's local socket: answers requests of the operator. Only processes of the same user are
-//! served.
+//! The relay's local socket: answers requests of the operator. It serves processes of the same user,
+//! of root, and of the members of `--admin-group`.
 
 use std::io;
 use std::time::Duration;
 
 use hobnob_local::json::{Text, to_line};
 use hobnob_local::line::{Line, Lines};
-use hobnob_local::socket::{Listener, is_same_user};
+use hobnob_local::socket::{Access, Listener};
 use hobnob_relay::server::{OperatorError, Server};
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -29,7 +29,12 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Serves requests until `stop` is cancelled, then waits for those in progress to end.
-pub(crate) async fn serve(listener: Listener, server: Server, stop: CancellationToken) {
+pub(crate) async fn serve(
+    listener: Listener,
+    access: Access,
+    server: Server,
+    stop: CancellationToken,
+) {
     let requests = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -38,10 +43,11 @@ pub(crate) async fn serve(listener: Listener, server: Server, stop: Cancellation
         };
         match accepted {
             Ok(stream) if requests.len() < CONNECTIONS_MAX => {
-                requests.spawn(
-                    stop.clone()
-                        .run_until_cancelled_owned(serve_one(stream, server.clone())),
-                );
+                requests.spawn(stop.clone().run_until_cancelled_owned(serve_one(
+                    stream,
+                    access,
+                    server.clone(),
+                )));
             }
             Ok(_) => tracing::warn!(
                 "rejected a control connection: {CONNECTIONS_MAX} requests are in progress, the maximum"
@@ -56,8 +62,8 @@ pub(crate) async fn serve(listener: Listener, server: Server, stop: Cancellation
     requests.wait().await;
 }
 
-async fn serve_one(stream: UnixStream, server: Server) {
-    match is_same_user(&stream) {
+async fn serve_one(stream: UnixStream, access: Access, server: Server) {
+    match access.admits(&stream) {
         Ok(true) => {}
         Ok(false) | Err(_) => {
             return tracing::warn!("rejected a control connection of another user");
@@ -102,15 +108,15 @@ async fn answer(mut stream: UnixStream, server: &Server) -> io::Result<()> {
 async fn execute(request: AdminRequest, server: &Server) -> Result<Vec<RelayEvent>, OperatorError> {
     let event = match request {
         AdminRequest::Peers => return peers(server).await,
+        AdminRequest::Bans => {
+            let table = server.table().await?;
+            return Ok(table.bans.targets().map(RelayEvent::banned).collect());
+        }
         AdminRequest::Kick { target } => RelayEvent::Kicked {
             peer: Text(server.kick(&target).await?),
         },
-        AdminRequest::Ban { target } => RelayEvent::Banned {
-            peer: Text(server.ban(&target).await?),
-        },
-        AdminRequest::Unban { target } => RelayEvent::Unbanned {
-            peer: Text(server.unban(&target).await?),
-        },
+        AdminRequest::Ban { target } => RelayEvent::banned(server.ban(&target).await?),
+        AdminRequest::Unban { target } => RelayEvent::unbanned(server.unban(&target).await?),
     };
     Ok(vec![event])
 }
@@ -121,9 +127,6 @@ async fn peers(server: &Server) -> Result<Vec<RelayEvent>, OperatorError> {
         .peers
         .into_iter()
         .map(|peer| RelayEvent::RelayPeer(PeerRow::from(peer)));
-    let banned = table
-        .banned
-        .into_iter()
-        .map(|peer| RelayEvent::Banned { peer: Text(peer) });
+    let banned = table.bans.targets().map(RelayEvent::banned);
     Ok(peers.chain(banned).collect())
 }

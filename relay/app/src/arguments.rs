@@ -11,8 +11,9 @@ use crate::exit_code::UsageError;
 /// Run a relay, through which peers behind NAT reach each other, or administer the one that runs in
 /// this home.
 ///
-/// Without a command, runs a relay until it receives SIGINT, SIGTERM or SIGHUP.
-#[derive(Debug, Parser)]
+/// Without a command, runs a relay until it receives SIGINT or SIGTERM. On SIGHUP it reads its
+/// files again.
+#[derive(Debug, Clone, Parser)]
 #[command(name = "hobnob-relay", version, after_help = EXIT_CODES)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -30,6 +31,16 @@ pub struct Arguments {
     #[arg(long, global = true, value_name = "ADDR:PORT")]
     pub(crate) listen: Option<SocketAddr>,
 
+    /// Read flags from this TOML file. Each key is the name of a flag without its dashes. Flags on
+    /// the command line win.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// The socket for the operator's commands. Default: in the relay's home. The commands also find
+    /// a relay at /run/hobnob-relay/control.sock.
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) admin_socket: Option<PathBuf>,
+
     /// Print one JSON object per line.
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -43,11 +54,16 @@ const EXIT_CODES: &str =
     "Exit codes: 0 success; 1 a failure on this machine; 2 usage; 3 no such peer.";
 
 /// Flags that apply to a relay when it starts.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct RunFlags {
     /// Admit only peers that know the token in this file.
-    #[arg(long, value_name = "FILE", conflicts_with = "allow_file")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["tokens_file", "allow_file"])]
     pub(crate) token_file: Option<PathBuf>,
+
+    /// Admit only peers that know one of the tokens in this file. Each line has a name, a token and
+    /// optionally an expiry, such as 2027-01-31; # starts a comment.
+    #[arg(long, value_name = "FILE", conflicts_with = "allow_file")]
+    pub(crate) tokens_file: Option<PathBuf>,
 
     /// Admit only the peers in this file. Each line has an id and an optional label; # starts a
     /// comment.
@@ -93,18 +109,31 @@ pub(crate) struct RunFlags {
     #[arg(long, value_name = "ADDR", num_args = 0.., value_delimiter = ',', requires = "tcp")]
     pub(crate) behind_proxy: Option<Vec<IpAddr>>,
 
+    /// Forward at most this many bytes per day (UTC) for each peer, such as 500M or 5G. A peer that
+    /// has used them is refused until the next day. Default: no limit.
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub(crate) day_quota: Option<u64>,
+
     /// Serve a status page, metrics and a health check at this address and TCP port. Everyone who
     /// can connect to it can read them.
     #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = STATUS_LISTEN)]
     pub(crate) status: Option<SocketAddr>,
+
+    /// Members of this group may use the commands, too, given by its name or number. Needs
+    /// --admin-socket PATH in a folder that they can open.
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) admin_group: Option<String>,
 }
+
+/// The socket of the relay that scripts/hobnob-relay.service runs.
+const SYSTEM_SOCKET: &str = "/run/hobnob-relay/control.sock";
 
 /// The address of `--status` without a value: this machine only.
 const STATUS_LISTEN: &str = "127.0.0.1:9627";
 
 /// Requests to the relay that runs in this home. A TARGET is a label of the allow file, a peer's
 /// id, or the first 8 or more characters of an id.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(crate) enum AdminCommand {
     /// List the peers that are connected or were within the last hour: label or short id, state,
     /// address, round trip, rooms, channels, forwarded bytes, id.
@@ -114,32 +143,81 @@ pub(crate) enum AdminCommand {
         /// Label, id, or the first 8 or more characters of an id.
         target: String,
     },
-    /// Disconnect a peer and refuse its connections until unban.
+    /// Disconnect a peer, or all peers of an address range, and refuse them until unban.
     Ban {
-        /// Label, id, or the first 8 or more characters of an id. A peer that has never connected
-        /// needs its whole id.
+        /// Label, id, the first 8 or more characters of an id, or addresses such as 192.0.2.0/24. A
+        /// peer that has never connected needs its whole id.
         target: String,
     },
-    /// Remove the ban of a peer.
+    /// Remove a ban.
     Unban {
-        /// Label, id, or the first 8 or more characters of an id.
+        /// Label, id, the first 8 or more characters of an id, or addresses as `bans` lists them.
         target: String,
     },
+    /// List the bans.
+    Bans,
 }
 
 impl Arguments {
     /// The home of the relay: a folder of its own, so that a relay and a node in one home share
     /// neither key nor lock.
     pub(crate) fn relay_home(&self) -> Result<Home, HomeError> {
-        let variable = || {
-            std::env::var_os("HOBNOB_HOME")
-                .filter(|dir| !dir.is_empty())
-                .map(PathBuf::from)
-        };
         self.home
             .clone()
-            .or_else(variable)
+            .or_else(home_variable)
             .map_or_else(Home::of_relay, |dir| Home::at(&dir.join("relay")))
+    }
+
+    fn names_home(&self) -> bool {
+        self.home.is_some() || home_variable().is_some()
+    }
+
+    /// These arguments, and those of `file` where these have none.
+    pub(crate) fn or(self, file: Arguments) -> Arguments {
+        Arguments {
+            command: self.command,
+            run: self.run.or(file.run),
+            home: self.home.or(file.home),
+            listen: self.listen.or(file.listen),
+            config: self.config,
+            admin_socket: self.admin_socket.or(file.admin_socket),
+            json: self.json || file.json,
+            verbose: self.verbose.max(file.verbose),
+        }
+    }
+
+    /// The flags that `new` changes but that a running relay can't change.
+    pub(crate) fn flags_for_restart(&self, new: &Arguments) -> Vec<&'static str> {
+        let (run, new_run) = (&self.run, &new.run);
+        let flags = [
+            (self.home != new.home, "--home"),
+            (self.listen != new.listen, "--listen"),
+            (self.admin_socket != new.admin_socket, "--admin-socket"),
+            (run.admin_group != new_run.admin_group, "--admin-group"),
+            (run.no_roster != new_run.no_roster, "--no-roster"),
+            (run.no_tcp != new_run.no_tcp, "--no-tcp"),
+            (run.tcp != new_run.tcp, "--tcp"),
+            (run.tls_cert != new_run.tls_cert, "--tls-cert"),
+            (run.tls_key != new_run.tls_key, "--tls-key"),
+            (run.behind_proxy != new_run.behind_proxy, "--behind-proxy"),
+            (run.status != new_run.status, "--status"),
+            (self.json != new.json, "--json"),
+            (self.verbose != new.verbose, "--verbose"),
+        ];
+        let changed = flags.into_iter().filter(|(changed, _)| *changed);
+        changed.map(|(_, flag)| flag).collect()
+    }
+
+    /// Where the commands look for the relay, in this order.
+    pub(crate) fn sockets(&self, home: &Home) -> Vec<PathBuf> {
+        if let Some(socket) = &self.admin_socket {
+            return vec![socket.clone()];
+        }
+        let mut sockets = home.sockets();
+        if !self.names_home() {
+            sockets.push(SYSTEM_SOCKET.into());
+        }
+        sockets
     }
 
     /// Rejects flags of a starting relay beside a command.
@@ -148,6 +226,7 @@ impl Arguments {
         let flags = [
             (self.listen.is_some(), "--listen"),
             (run.token_file.is_some(), "--token-file"),
+            (run.tokens_file.is_some(), "--tokens-file"),
             (run.allow_file.is_some(), "--allow-file"),
             (run.no_roster, "--no-roster"),
             (run.rate.is_some(), "--rate"),
@@ -156,7 +235,9 @@ impl Arguments {
             (!run.tcp.is_empty(), "--tcp"),
             (run.tls_cert.is_some(), "--tls-cert"),
             (run.behind_proxy.is_some(), "--behind-proxy"),
+            (run.day_quota.is_some(), "--day-quota"),
             (run.status.is_some(), "--status"),
+            (run.admin_group.is_some(), "--admin-group"),
         ];
         match (&self.command, flags.into_iter().find(|(given, _)| *given)) {
             (Some(_), Some((_, flag))) => Err(UsageError(format!(
@@ -167,10 +248,45 @@ impl Arguments {
     }
 }
 
+impl RunFlags {
+    /// These flags, and those of `file` where these have none.
+    fn or(self, file: RunFlags) -> RunFlags {
+        // These three say which peers to admit. One on the command line replaces them all.
+        let rule =
+            self.token_file.is_some() || self.tokens_file.is_some() || self.allow_file.is_some();
+        let of_file = |path: Option<PathBuf>| path.filter(|_| !rule);
+        RunFlags {
+            token_file: self.token_file.or(of_file(file.token_file)),
+            tokens_file: self.tokens_file.or(of_file(file.tokens_file)),
+            allow_file: self.allow_file.or(of_file(file.allow_file)),
+            no_roster: self.no_roster || file.no_roster,
+            rate: self.rate.or(file.rate),
+            peers_max: self.peers_max.or(file.peers_max),
+            no_tcp: self.no_tcp || file.no_tcp,
+            tcp: if self.tcp.is_empty() {
+                file.tcp
+            } else {
+                self.tcp
+            },
+            tls_cert: self.tls_cert.or(file.tls_cert),
+            tls_key: self.tls_key.or(file.tls_key),
+            behind_proxy: self.behind_proxy.or(file.behind_proxy),
+            day_quota: self.day_quota.or(file.day_quota),
+            status: self.status.or(file.status),
+            admin_group: self.admin_group.or(file.admin_group),
+        }
+    }
+}
+
+fn home_variable() -> Option<PathBuf> {
+    std::env::var_os("HOBNOB_HOME")
+        .filter(|dir| !dir.is_empty())
+        .map(PathBuf::from)
+}
+
 /// `500`, `500k`, `10M`, `1G`.
 fn bytes(word: &str) -> Result<u64, String> {
-    const WRONG: &str =
-        "a rate is a number of bytes per second above 0, such as 500000, 500k, 10M or 1G";
+    const WRONG: &str = "write a number of bytes above 0, such as 500000, 500k, 10M or 1G";
     let (number, unit) = match word.char_indices().last() {
         Some((at, 'k')) => (&word[..at], 1_000),
         Some((at, 'M')) => (&word[..at], 1_000_000),
@@ -213,6 +329,11 @@ mod tests {
             "hobnob-relay",
             "hobnob-relay --listen 0.0.0.0:4627 --token-file t --no-roster --rate 10M --peers-max 500 --home /tmp/x --json -v",
             "hobnob-relay --allow-file a --status",
+            "hobnob-relay --config relay.toml --admin-group wheel --admin-socket /run/x",
+            "hobnob-relay --tokens-file t --day-quota 5G",
+            "hobnob-relay ban 192.0.2.0/24",
+            "hobnob-relay bans --json",
+            "hobnob-relay --admin-socket /run/x peers",
             "hobnob-relay --status [::1]:80 --json",
             "hobnob-relay --no-tcp --tcp 0.0.0.0:443 --tcp [::]:443 --tls-cert c --tls-key k",
             "hobnob-relay --tcp 127.0.0.1:8080 --behind-proxy",
@@ -263,6 +384,30 @@ mod tests {
             let error = check(line).expect_err(line);
             assert!(error.contains(says), "{line}: {error}");
         }
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_any_rule_over_all_rules_of_the_file() {
+        let parse = |line: &str| Arguments::parse_from(line.split(' '));
+        let file = parse("relay.toml --allow-file a --rate 5 --peers-max 7 --no-roster");
+        let merged = parse("hobnob-relay --token-file t --rate 9").or(file.clone());
+        assert_eq!(merged.run.token_file, Some("t".into()));
+        assert_eq!(merged.run.allow_file, None);
+        assert_eq!((merged.run.rate, merged.run.peers_max), (Some(9), Some(7)));
+        assert!(merged.run.no_roster);
+        assert_eq!(
+            parse("hobnob-relay").or(file).run.allow_file,
+            Some("a".into())
+        );
+    }
+
+    #[test]
+    fn without_a_home_the_commands_also_look_for_the_relay_of_the_system() {
+        let home = Home::at(std::path::Path::new("/x/relay")).unwrap();
+        let sockets = |line: &str| Arguments::parse_from(line.split(' ')).sockets(&home);
+        let own = PathBuf::from("/x/relay/control.sock");
+        assert_eq!(sockets("r --home /x peers"), [own]);
+        assert_eq!(sockets("r --admin-socket /s peers"), [PathBuf::from("/s")]);
     }
 
     #[test]

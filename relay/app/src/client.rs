@@ -1,13 +1,15 @@
-//! `peers`, `kick`, `ban` and `unban`: sends a request to the relay that runs in this home and
+//! `peers`, `kick`, `ban`, `unban` and `bans`: sends a request to the relay that runs in this home and
 //! prints its answer.
 
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use hobnob_local::home::Home;
 use hobnob_local::json::to_line;
 use hobnob_local::line::{Line, Lines};
-use hobnob_local::socket::{connect, is_same_user};
+use hobnob_local::socket::{connect, is_owner};
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -25,8 +27,15 @@ const LINE_BYTES_MAX: usize = 64 * 1024;
 const LOST: &str = "the relay stopped or timed out before it answered: check with `hobnob relay peers` whether the change was made";
 
 /// Sends the request of `command` and prints the answer.
-pub(crate) async fn request(home: &Home, command: AdminCommand, json: bool) -> anyhow::Result<()> {
-    let stream = reach(home).await?;
+///
+/// `sockets`: where the relay may listen, in this order.
+pub(crate) async fn request(
+    home: &Home,
+    sockets: &[PathBuf],
+    command: AdminCommand,
+    json: bool,
+) -> anyhow::Result<()> {
+    let stream = reach(home, sockets).await?;
     let events = exchange(stream, &to_request(command)).await?;
     display::print(&events, json)?;
     Ok(())
@@ -38,20 +47,29 @@ fn to_request(command: AdminCommand) -> AdminRequest {
         AdminCommand::Kick { target } => AdminRequest::Kick { target },
         AdminCommand::Ban { target } => AdminRequest::Ban { target },
         AdminCommand::Unban { target } => AdminRequest::Unban { target },
+        AdminCommand::Bans => AdminRequest::Bans,
     }
 }
 
-async fn reach(home: &Home) -> anyhow::Result<UnixStream> {
-    let dir = home.data_dir().display();
-    let stream = connect(home.socket()).await.with_context(|| {
-        format!(
-            "no relay is running in {dir}: start it with hobnob relay, or name the folder of a running one with --home DIR"
-        )
-    })?;
-    if !is_same_user(&stream)? {
-        bail!("the relay in {dir} belongs to another user: run this command as that user");
+async fn reach(home: &Home, sockets: &[PathBuf]) -> anyhow::Result<UnixStream> {
+    for path in sockets {
+        match connect(path).await {
+            Ok(stream) if is_owner(&stream, path)? => return Ok(stream),
+            Ok(_) => bail!(
+                "the relay at {} runs as a user who does not own that folder: do not trust it",
+                path.display()
+            ),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => bail!(
+                "you may not use the relay at {}: run this command as root, as the user of the relay, or as a member of its --admin-group",
+                path.display()
+            ),
+            Err(error) => tracing::debug!(?path, %error, "no relay answers"),
+        }
     }
-    Ok(stream)
+    bail!(
+        "no relay is running in {}: start it with hobnob relay, or name the folder of a running one with --home DIR",
+        home.data_dir().display()
+    )
 }
 
 async fn exchange(

@@ -33,7 +33,9 @@ fn peer(event: &RelayEvent) -> Option<[String; 8]> {
         | RelayEvent::Status { .. }
         | RelayEvent::Kicked { .. }
         | RelayEvent::Banned { .. }
-        | RelayEvent::Unbanned { .. } => None,
+        | RelayEvent::Unbanned { .. }
+        | RelayEvent::BannedRange { .. }
+        | RelayEvent::UnbannedRange { .. } => None,
     }
 }
 
@@ -73,6 +75,8 @@ fn plain(event: &RelayEvent) -> Vec<String> {
         RelayEvent::Kicked { peer } => vec![format!("kicked {}", peer.0)],
         RelayEvent::Banned { peer } => vec![format!("banned {}", peer.0)],
         RelayEvent::Unbanned { peer } => vec![format!("no longer banned {}", peer.0)],
+        RelayEvent::BannedRange { range } => vec![format!("banned {}", range.0)],
+        RelayEvent::UnbannedRange { range } => vec![format!("no longer banned {}", range.0)],
     }
 }
 

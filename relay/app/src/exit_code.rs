@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::admin_lines::AdminError;
+use crate::config_error::ConfigError;
 
 /// The exit codes that scripts can rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +38,7 @@ impl ExitStatus {
         {
             return ExitStatus::Done;
         }
-        if error.is::<UsageError>() {
+        if error.is::<UsageError>() || error.is::<ConfigError>() {
             return ExitStatus::Usage;
         }
         match error.downcast_ref::<AdminError>().map(|error| error.exit) {

@@ -1,6 +1,6 @@
 //! The command line of the relay: `hobnob-relay`, and `hobnob relay` in the large program.
 //!
-//! Without a command it runs a relay. The commands `peers`, `kick`, `ban` and `unban` send a
+//! Without a command it runs a relay. The commands `peers`, `kick`, `ban`, `unban` and `bans` send a
 //! request to the relay that runs in the same home, over its local socket.
 //!
 //! The relay uses the folder `relay` within the home, with its own key, lock and socket. A node can
@@ -13,9 +13,14 @@ mod admin_lines;
 mod admin_socket;
 mod arguments;
 mod client;
+mod config_error;
+mod config_file;
 mod display;
+mod event_log;
 mod exit_code;
+mod groups;
 mod run;
+mod settings;
 mod wording;
 
 use std::ffi::OsString;
@@ -38,7 +43,14 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Executes parsed arguments: runs a relay until a signal arrives, or one administrative command.
 /// Starts the log and a tokio runtime, so a process calls it once.
-pub fn execute(arguments: Arguments) -> ExitCode {
+pub fn execute(given: Arguments) -> ExitCode {
+    let arguments = match complete(&given) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            output::say(&format!("hobnob relay: {error:#}"));
+            return ExitStatus::of(&error).into();
+        }
+    };
     log::start(arguments.verbose, std::io::stderr);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
@@ -47,7 +59,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
             return ExitStatus::Fault.into();
         }
     };
-    match runtime.block_on(dispatch(arguments)) {
+    match runtime.block_on(dispatch(given, arguments)) {
         Ok(()) => ExitStatus::Done.into(),
         Err(error) => {
             let status = ExitStatus::of(&error);
@@ -59,13 +71,21 @@ pub fn execute(arguments: Arguments) -> ExitCode {
     }
 }
 
-async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
-    arguments.check()?;
+/// Checks the command line, and adds the flags of the file of `--config`.
+fn complete(given: &Arguments) -> anyhow::Result<Arguments> {
+    given.check()?;
+    Ok(config_file::complete(given)?)
+}
+
+/// `given`: the command line alone. `arguments`: together with the file of `--config`.
+async fn dispatch(given: Arguments, arguments: Arguments) -> anyhow::Result<()> {
     let home = arguments.relay_home()?;
-    let json = arguments.json;
-    match arguments.command {
-        Some(command) => client::request(&home, command, json).await,
-        None => run::run(&home, arguments.run, arguments.listen, json).await,
+    match &arguments.command {
+        Some(command) => {
+            let sockets = arguments.sockets(&home);
+            client::request(&home, &sockets, command.clone(), arguments.json).await
+        }
+        None => run::run(&home, given).await,
     }
 }
 

@@ -1,60 +1,122 @@
 //! Runs a relay until a signal arrives.
 
-use std::net::SocketAddr;
+use std::io::{self, IsTerminal};
 
 use anyhow::{Context, anyhow, bail};
 use hobnob_local::home::{Claim, Claimed, Home};
 use hobnob_local::json::Text;
 use hobnob_local::output;
-use hobnob_local::signals::Signals;
-use hobnob_local::socket::Listener;
-use hobnob_relay::admission::{AllowList, FileError, Rule, Token};
-use hobnob_relay::core::Limits;
-use hobnob_relay::server::{Config, PROXIES, Server, TcpConfig, raise_descriptor_limit};
+use hobnob_local::signals::{Kind, Signals};
+use hobnob_local::socket::{Access, Listener};
+use hobnob_relay::server::{Server, raise_descriptor_limit};
 use hobnob_relay::status::Status;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin_lines::RelayEvent;
-use crate::arguments::RunFlags;
-use crate::{admin_socket, display, wording};
+use crate::arguments::Arguments;
+use crate::exit_code::UsageError;
+use crate::settings::{self, Settings};
+use crate::{admin_socket, display, event_log, groups, wording};
 
-/// Runs a relay until a signal arrives, then shuts it down.
-pub(crate) async fn run(
-    home: &Home,
-    flags: RunFlags,
-    listen: Option<SocketAddr>,
-    json: bool,
-) -> anyhow::Result<()> {
+/// Runs a relay until a signal arrives, then shuts it down. `given`: the command line alone.
+pub(crate) async fn run(home: &Home, given: Arguments) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     raise_descriptor_limit();
-    let claimed = claim(home)?;
-    let status = match flags.status {
+    let mut claimed = claim(home)?;
+    let mut settings = Settings::read(given)?;
+    let arguments = settings.arguments.clone();
+    let access = access(&arguments)?;
+    let status = match arguments.run.status {
         Some(addr) => {
             let status = Status::bind(addr).await;
             Some(status.map_err(|error| anyhow!(wording::status_error(&error)))?)
         }
         None => None,
     };
-    let config =
-        config(home, flags, listen).map_err(|error| anyhow!(wording::file_error(&error)))?;
-    let server = Server::start(config).map_err(|error| anyhow!(wording::start_error(&error)))?;
-    let listener = Listener::bind(&claimed)
-        .with_context(|| format!("can't create the control socket {:?}", home.socket()))?;
+    let server = Server::start(settings::config(&settings, home))
+        .map_err(|error| anyhow!(wording::start_error(&error)))?;
+    let listener = admin_listener(&mut claimed, &arguments, access)?;
     let stop = CancellationToken::new();
-    announce(&server, status.as_ref(), json)?;
+    announce(&server, status.as_ref(), arguments.json)?;
     let services = TaskTracker::new();
-    services.spawn(admin_socket::serve(listener, server.clone(), stop.clone()));
+    services.spawn(event_log::print(server.log_events(), stop.clone()));
+    services.spawn(admin_socket::serve(
+        listener,
+        access,
+        server.clone(),
+        stop.clone(),
+    ));
     if let Some(status) = status {
         services.spawn(status.serve(server.clone(), stop.clone()));
     }
-    signals.any().await;
+    // The system sends SIGHUP also when it closes the terminal that a program was started from.
+    let on_terminal = io::stdin().is_terminal();
+    while signals.next().await == Kind::Hangup && !on_terminal {
+        reload(&mut settings, &server).await;
+    }
     // The operator's requests and the status page end first: they need the server.
     stop.cancel();
     services.close();
     services.wait().await;
     server.shutdown().await;
     Ok(())
+}
+
+/// Reads all files again and reports what changed.
+async fn reload(settings: &mut Settings, server: &Server) {
+    match settings.reload(server).await {
+        Ok(changes) if changes.is_empty() => {
+            output::say("hobnob relay: read all files again: nothing has changed");
+        }
+        Ok(changes) => {
+            for change in changes {
+                output::say(&format!("hobnob relay: changed: {change}"));
+            }
+        }
+        Err(error) => output::say(&format!(
+            "hobnob relay: read the files again, but kept the old settings: {error:#}"
+        )),
+    }
+}
+
+/// Which other users the control socket serves.
+fn access(arguments: &Arguments) -> Result<Access, UsageError> {
+    let group = match &arguments.run.admin_group {
+        Some(_) if arguments.admin_socket.is_none() => {
+            return Err(UsageError(
+                "--admin-group needs --admin-socket PATH: the relay's home is closed to other users"
+                    .to_owned(),
+            ));
+        }
+        Some(group) => Some(groups::id(group)?),
+        None => None,
+    };
+    Ok(Access { group })
+}
+
+fn admin_listener(
+    claimed: &mut Claimed,
+    arguments: &Arguments,
+    access: Access,
+) -> anyhow::Result<Listener> {
+    let (path, listener) = match &arguments.admin_socket {
+        Some(path) => {
+            let path = std::path::absolute(path)?;
+            claimed.note_socket(&path)?;
+            let listener = Listener::bind_at(&path, access);
+            (path, listener)
+        }
+        None => (claimed.home().socket().to_owned(), Listener::bind(claimed)),
+    };
+    let advice = match &listener {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => ": another relay uses it",
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && access.group.is_some() => {
+            ": the user of the relay must be able to write to its folder, and be a member of the --admin-group"
+        }
+        Ok(_) | Err(_) => "",
+    };
+    listener.with_context(|| format!("can't create the control socket {path:?}{advice}"))
 }
 
 fn claim(home: &Home) -> anyhow::Result<Claimed> {
@@ -70,41 +132,6 @@ fn claim(home: &Home) -> anyhow::Result<Claimed> {
             )
         }
     }
-}
-
-fn config(home: &Home, flags: RunFlags, listen: Option<SocketAddr>) -> Result<Config, FileError> {
-    let proxies = flags.behind_proxy.map(|proxies| {
-        if proxies.is_empty() {
-            PROXIES.to_vec()
-        } else {
-            proxies
-        }
-    });
-    let tcp = TcpConfig {
-        at_udp_port: !flags.no_tcp,
-        also: flags.tcp,
-        certificate: flags.tls_cert.zip(flags.tls_key),
-        proxies,
-    };
-    let rule = match (flags.token_file, flags.allow_file) {
-        (Some(file), _) => Rule::Token(Token::read(&file)?),
-        (None, Some(file)) => Rule::Listed(AllowList::read(&file)?),
-        (None, None) => Rule::Open,
-    };
-    let default = Limits::default();
-    let limits = Limits {
-        peers: flags.peers_max.unwrap_or(default.peers),
-        roster: !flags.no_roster,
-        rate: flags.rate.unwrap_or(default.rate),
-        ..default
-    };
-    Ok(Config {
-        listen,
-        home: home.data_dir().to_owned(),
-        rule,
-        limits,
-        tcp,
-    })
 }
 
 /// Prints the relay's id and addresses, and how to use them.
@@ -123,35 +150,4 @@ fn announce(server: &Server, status: Option<&Status>, json: bool) -> std::io::Re
         "From other networks, use this machine's public name or address instead. Its firewall and router must let UDP port {port} through, and the same TCP port for nodes whose network blocks UDP."
     ));
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::arguments::Arguments;
-    use clap::Parser;
-
-    fn configured(flags: &str) -> Result<Config, FileError> {
-        let folder = tempfile::tempdir().unwrap();
-        let home = Home::at(folder.path()).unwrap();
-        let words = ["hobnob-relay"].into_iter().chain(flags.split_whitespace());
-        let arguments = Arguments::parse_from(words);
-        config(&home, arguments.run, arguments.listen)
-    }
-
-    #[test]
-    fn flags_change_the_defaults() {
-        let config = configured("--no-roster --rate 10M --peers-max 5").unwrap();
-        assert_eq!(config.rule, Rule::Open);
-        assert_eq!(config.limits.peers, 5);
-        assert_eq!(config.limits.rate, 10_000_000);
-        assert!(!config.limits.roster);
-        assert_eq!(configured("").unwrap().limits, Limits::default());
-    }
-
-    #[test]
-    fn a_token_file_that_does_not_exist_is_an_error() {
-        let error = configured("--token-file /nowhere").unwrap_err();
-        assert!(matches!(error, FileError::Unreadable { .. }), "{error}");
-    }
 }

@@ -42,9 +42,10 @@ pub(crate) fn file_error(error: &FileError) -> String {
             problem: LineProblem::NotAnId(_),
             ..
         } => format!("{error}; `hobnob id` prints an id"),
-        FileError::Line { .. } | FileError::Unreadable { .. } | FileError::Unwritable { .. } => {
-            error.to_string()
-        }
+        FileError::TokenLine { .. }
+        | FileError::Line { .. }
+        | FileError::Unreadable { .. }
+        | FileError::Unwritable { .. } => error.to_string(),
     }
 }
 
@@ -63,9 +64,11 @@ pub(crate) fn operator_error(error: &OperatorError) -> String {
         OperatorError::Ambiguous { .. } => {
             format!("{error}: type more characters of the id")
         }
+        OperatorError::File(error) => file_error(error),
         OperatorError::NotConnected(_)
         | OperatorError::BannedAlready(_)
         | OperatorError::NotBanned(_)
+        | OperatorError::TooManyBans
         | OperatorError::NotStored(_)
         | OperatorError::Stopping => error.to_string(),
     }
@@ -87,6 +90,7 @@ fn key_error(error: &KeyFileError) -> String {
 mod tests {
     use super::*;
     use hobnob_protocol::PeerId;
+    use hobnob_relay::admission::BanTarget;
     use std::path::PathBuf;
 
     #[test]
@@ -122,7 +126,7 @@ mod tests {
             "{text}"
         );
         let peer = PeerId::from_bytes([1; 32]);
-        let text = operator_error(&OperatorError::NotBanned(peer));
+        let text = operator_error(&OperatorError::NotBanned(BanTarget::Peer(peer)));
         assert_eq!(text, format!("{peer} is not banned"));
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
 
 use hobnob_protocol::{PeerId, SecretKey};
 use rustix::process::{Pid, Signal, kill_process};
@@ -23,6 +23,7 @@ fn hobnob_relay(home: &Path, arguments: &[&str]) -> Command {
 struct Relay {
     process: Child,
     lines: BufReader<ChildStdout>,
+    log: BufReader<ChildStderr>,
 }
 
 impl Relay {
@@ -31,10 +32,17 @@ impl Relay {
         let mut process = hobnob_relay(home, &arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // A relay on a terminal ends on SIGHUP.
+            .stdin(Stdio::null())
             .spawn()
             .expect("starts");
         let lines = BufReader::new(process.stdout.take().expect("is piped"));
-        let mut relay = Self { process, lines };
+        let log = BufReader::new(process.stderr.take().expect("is piped"));
+        let mut relay = Self {
+            process,
+            lines,
+            log,
+        };
         let listening = relay.line();
         (relay, listening)
     }
@@ -44,6 +52,26 @@ impl Relay {
         let mut line = String::new();
         self.lines.read_line(&mut line).expect("reads");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+
+    /// The next line of its log that has these words.
+    fn logs(&mut self, words: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert_ne!(
+                self.log.read_line(&mut line).expect("reads"),
+                0,
+                "no {words:?}"
+            );
+            if line.contains(words) {
+                return line;
+            }
+        }
+    }
+
+    /// Asks it to read its files again, like `systemctl reload` does.
+    fn reloads(&self) {
+        kill_process(Pid::from_child(&self.process), Signal::HUP).expect("it runs");
     }
 
     /// Stops it like systemd does. Returns its exit code.
@@ -183,5 +211,105 @@ fn a_relay_serves_its_status_at_the_given_address() {
     // An unfinished request does not delay the end of the relay.
     let mut slow = TcpStream::connect(addr).expect("connects");
     write!(slow, "GET / HT").expect("writes");
+    assert_eq!(relay.stops(), Some(0));
+}
+
+#[test]
+fn hangup_reads_the_files_again_and_a_broken_file_keeps_the_old_settings() {
+    let home = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: &str| {
+        let path = home.path().join(name);
+        std::fs::write(&path, text).expect("writes");
+        path.display().to_string()
+    };
+    let tokens = file("tokens", "summer sesame 2099-01-01\n");
+    let config = file(
+        "relay.toml",
+        &format!("listen = '127.0.0.1:0'\npeers-max = 5\ntokens-file = {tokens:?}\n"),
+    );
+    let (mut relay, _) = Relay::start(home.path(), &["--config", &config, "--rate", "1M"]);
+
+    file("tokens", "summer sesame 2099-01-01\nwinter poppy\n");
+    relay.reloads();
+    let line = relay.logs("hobnob relay: ");
+    assert_eq!(
+        line,
+        "hobnob relay: changed: tokens added or changed: winter\n"
+    );
+
+    file(
+        "relay.toml",
+        &format!("listen = '127.0.0.1:0'\npeers-max = 6\nrate = '2M'\ntokens-file = {tokens:?}\n"),
+    );
+    relay.reloads();
+    let line = relay.logs("hobnob relay: ");
+    assert_eq!(line, "hobnob relay: changed: peers-max: 6 instead of 5\n");
+
+    for (name, text, says) in [
+        ("tokens", "winter\n", "tokens line 1: a line has a name"),
+        ("relay.toml", "peer-max = 7\n", "did you mean \"peers-max\""),
+        ("relay/banned", "nobody\n", "banned line 1: "),
+    ] {
+        let before = std::fs::read_to_string(home.path().join(name)).unwrap_or_default();
+        file(name, text);
+        relay.reloads();
+        let line = relay.logs("hobnob relay: ");
+        assert!(
+            line.contains("kept the old settings") && line.contains(says),
+            "{line}"
+        );
+        file(name, &before);
+    }
+    file("relay/banned", "192.0.2.0/24\n");
+    relay.reloads();
+    assert_eq!(
+        relay.logs("hobnob relay: "),
+        "hobnob relay: changed: bans added: 1\n"
+    );
+    relay.reloads();
+    relay.logs("nothing has changed");
+    assert_eq!(
+        says(home.path(), &["bans"]),
+        ("banned 192.0.2.0/24\n".into(), Some(0))
+    );
+    assert_eq!(relay.stops(), Some(0));
+}
+
+#[test]
+fn a_config_file_is_strict_and_a_service_finds_its_tokens_among_its_credentials() {
+    let home = tempfile::tempdir().expect("a folder");
+    let config = home.path().join("relay.toml");
+    std::fs::write(&config, "tokenfile = 'x'\n").expect("writes");
+    let config = config.display().to_string();
+    let (text, exit) = says(home.path(), &["--config", &config]);
+    assert!(
+        exit == Some(2) && text.contains("\"tokenfile\"") && text.contains("\"token-file\""),
+        "{exit:?} {text}"
+    );
+    let (text, exit) = says(home.path(), &["--admin-group", "0"]);
+    assert!(
+        exit == Some(2) && text.contains("--admin-socket"),
+        "{exit:?} {text}"
+    );
+
+    std::fs::write(home.path().join("tokens"), "broken\n").expect("writes");
+    let output = hobnob_relay(home.path(), &["--listen", "127.0.0.1:0"])
+        .env("CREDENTIALS_DIRECTORY", home.path())
+        .output()
+        .expect("runs");
+    let text = String::from_utf8(output.stderr).expect("text");
+    assert!(text.contains("tokens line 1: "), "{text}");
+}
+
+#[test]
+fn bans_are_logged_in_the_documented_form() {
+    let home = tempfile::tempdir().expect("a folder");
+    let (mut relay, _) = Relay::start(home.path(), &["--listen", "127.0.0.1:0"]);
+    assert_eq!(says(home.path(), &["ban", "192.0.2.7"]).1, Some(0));
+    let line = relay.logs(" banned ");
+    assert!(
+        line.ends_with(" hobnob-relay banned target=192.0.2.7/32\n"),
+        "{line}"
+    );
     assert_eq!(relay.stops(), Some(0));
 }

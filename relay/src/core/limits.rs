@@ -27,6 +27,9 @@ pub struct Limits {
     /// Bytes per second that the relay forwards for one peer; 0 means no limit. The core only
     /// reports the rate to peers; the plane enforces it.
     pub rate: u64,
+    /// Bytes that the relay forwards for one peer in one day (UTC); 0 means no limit. Beyond: the
+    /// peer's connection ends, and it is rejected until the next day (`quota`).
+    pub day_quota: u64,
     /// Registrations of one peer. Beyond: the new connection ends (`limit`), the old one stays.
     pub registrations: Pace,
     /// Frames of any kind from one peer. Beyond, here and below: its connection ends (`limit`).
@@ -54,6 +57,7 @@ impl Default for Limits {
             channels: 200_000,
             roster: true,
             rate: 0,
+            day_quota: 0,
             registrations: Pace::new(20, Duration::from_secs(5)),
             frames: Pace::new(500, Duration::from_millis(20)),
             heartbeats: Pace::new(20, Duration::from_secs(2)),

@@ -11,6 +11,7 @@
 //! - `channels.rs`: the channels and the names that their ends use; `channel_events.rs`: the frames
 //!   and routes that follow from them
 //! - `limits.rs`: how much the relay serves, and how often a peer may act
+//! - `quotas.rs`: how much the relay forwarded today, for each peer
 //! - `liveness.rs`: the liveness table for the operator; `reasons.rs`: why a connection ends
 //!
 //! The core does not authenticate or admit peers: the shell does, before it passes
@@ -22,6 +23,7 @@ mod channels;
 mod limits;
 mod liveness;
 mod origins;
+mod quotas;
 mod reasons;
 mod registry;
 mod relay;
@@ -34,6 +36,7 @@ pub use channels::CHANNEL_IDLE;
 pub use hobnob_limits::Pace;
 pub use limits::{LimitedAction, Limits};
 pub use liveness::{Counts, Row, State};
+pub use quotas::QUOTA_PEERS_MAX;
 pub use reasons::EndReason;
 pub use registry::{GONE_KEPT, GONE_MAX, HEARTBEAT_EVERY, HEARTBEAT_GRACE, MISSES_MAX};
 pub use relay::{ADDRESS_SETTLES, DRAIN_OVER, Relay};
@@ -99,10 +102,26 @@ pub enum Input {
     Kick(PeerId),
     /// The operator bans a peer. The shell does not admit it again.
     Ban(PeerId),
+    /// The operator banned the address of a peer, or does not admit the peer any more.
+    Exclude(PeerId, Exclusion),
+    /// The operator changed the limits. Their `roster` is fixed when the relay starts.
+    Limits(Box<Limits>),
+    /// It is this day, counted from 1970 in UTC. The shell passes it about every second. The core
+    /// then adds what was forwarded to the quotas.
+    Day(u64),
     /// The relay is about to stop.
     Drain,
     /// The time that [`Relay::poll_timeout`] returned has passed.
     Timeout,
+}
+
+/// Why the shell does not admit a registered peer any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exclusion {
+    /// Its address is banned.
+    Address,
+    /// The tokens or the allow list do not admit it.
+    Rule,
 }
 
 /// An action for the shell.

@@ -17,6 +17,12 @@ pub enum EndReason {
     Kicked,
     /// The operator banned the peer.
     Banned,
+    /// The operator banned the peer's address.
+    AddressBanned,
+    /// The operator changed the tokens or the allow list, and the peer is not admitted any more.
+    NotAdmitted,
+    /// The peer has used its quota of today, which is this many bytes.
+    QuotaUsed(u64),
     /// The relay is about to stop.
     Draining,
     /// The peer sent Register on a connection that was already registered.
@@ -44,7 +50,9 @@ impl EndReason {
             Self::Replaced => close::REPLACED,
             Self::Silent => close::SILENT,
             Self::Kicked => close::KICKED,
-            Self::Banned => close::BANNED,
+            Self::Banned | Self::AddressBanned => close::BANNED,
+            Self::NotAdmitted => close::NOT_ADMITTED,
+            Self::QuotaUsed(_) => close::QUOTA,
             Self::Draining => close::DRAINING,
             Self::RegisteredTwice => close::PROTOCOL,
             Self::Full(_) | Self::MadeRoom | Self::NetworkFull(_) | Self::RoomsFull => close::FULL,

@@ -55,6 +55,8 @@ pub(super) struct PeerRecord {
     /// Rooms that it named.
     pub(super) rooms: usize,
     pub(super) meter: Arc<Meter>,
+    /// The bytes of the meter that are part of the quotas already.
+    counted: u64,
     pub(super) allowance: Allowance,
     /// When the next frame is overdue.
     due_at: Duration,
@@ -76,6 +78,7 @@ impl PeerRecord {
             missed: 0,
             rooms: 0,
             meter: Arc::default(),
+            counted: 0,
             allowance: Allowance::default(),
             due_at: now,
             look_at: now,
@@ -96,6 +99,12 @@ impl PeerRecord {
         }
     }
 
+    /// The bytes that were forwarded since the last call.
+    pub(super) fn take_forwarded(&mut self) -> u64 {
+        let bytes = self.meter.read().bytes;
+        bytes - std::mem::replace(&mut self.counted, bytes)
+    }
+
     fn heard(&mut self, now: Duration) {
         self.heard_at = now;
         self.missed = 0;
@@ -110,6 +119,7 @@ pub(super) struct Registry {
     connections: BTreeMap<ConnectionId, PeerId>,
     /// The connected peers. A peer is active when it asks for a channel.
     places: Places<Network, PeerId>,
+    peers_max: usize,
     looks: BTreeSet<(Duration, PeerId)>,
     /// Peers without a connection, by when it ended.
     gone: BTreeSet<(Duration, PeerId)>,
@@ -122,9 +132,27 @@ impl Registry {
             peers: BTreeMap::new(),
             connections: BTreeMap::new(),
             places: Places::new(peers),
+            peers_max: peers,
             looks: BTreeSet::new(),
             gone: BTreeSet::new(),
         }
+    }
+
+    /// Changes the maximum number of peers. Those that are connected stay.
+    pub(super) fn set_peers_max(&mut self, peers: usize) {
+        self.peers_max = peers;
+        self.places.set_max(peers.max(self.places.taken()));
+    }
+
+    /// The bytes that were forwarded for each connected peer since the last call.
+    pub(super) fn forwarded(&mut self) -> Vec<(PeerId, u64)> {
+        let connected = self
+            .peers
+            .iter_mut()
+            .filter(|(_, peer)| peer.connection.is_some());
+        connected
+            .map(|(id, peer)| (*id, peer.take_forwarded()))
+            .collect()
     }
 
     /// Number of connected peers.
@@ -184,6 +212,11 @@ impl Registry {
                 return Ok(None);
             }
         }
+        // If the operator has lowered the maximum, the connected peers stay.
+        if self.places.taken() > self.peers_max {
+            return Err(EndReason::Full(self.peers_max));
+        }
+        self.places.set_max(self.peers_max);
         let network = Network::of(addr.ip());
         if self.places.taken_by(network) >= limits.peers_per_network {
             return Err(EndReason::NetworkFull(limits.peers_per_network));
@@ -370,6 +403,33 @@ mod tests {
         assert_eq!(states, [State::Gone]);
         registry.forget(SECOND + GONE_KEPT);
         assert_eq!(registry.peers().count(), 0);
+    }
+
+    #[test]
+    fn a_lower_maximum_keeps_the_connected_peers_and_their_reconnections() {
+        let mut registry = Registry::new(3);
+        for n in 1..=3 {
+            connect(&mut registry, n, "192.0.2.1:5");
+        }
+        registry.set_peers_max(1);
+        let limits = Limits {
+            peers: 1,
+            ..Limits::default()
+        };
+        let admit = |registry: &mut Registry, id| {
+            registry.admit(SECOND, peer(id), addr("198.51.100.1:5"), &limits)
+        };
+        assert_eq!(admit(&mut registry, 4), Err(EndReason::Full(1)));
+        assert_eq!(admit(&mut registry, 1), Ok(None));
+        registry.disconnect(SECOND, peer(1));
+        connect(&mut registry, 1, "192.0.2.1:5");
+        for n in 1..=2 {
+            registry.disconnect(SECOND, peer(n));
+        }
+        // One is left, so the relay is full; a raised maximum has a place again.
+        assert_eq!(admit(&mut registry, 4), Err(EndReason::Full(1)));
+        registry.set_peers_max(2);
+        assert_eq!(admit(&mut registry, 4), Ok(None));
     }
 
     /// Connects peer `n` of a network at second 0.

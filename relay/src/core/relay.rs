@@ -1,6 +1,6 @@
 //! The relay's state machine: handles each input with the registry, the roster and the channels.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -11,10 +11,12 @@ use hobnob_protocol::relay::{
 use hobnob_protocol::{PeerId, RoomTag};
 use hobnob_transport::addr::canonical;
 
+use super::Exclusion;
 use super::channels::Channels;
 use super::limits::{LimitedAction, Limits};
 use super::liveness::{Counts, Row};
 use super::origins::Origins;
+use super::quotas::Quotas;
 use super::reasons::EndReason;
 use super::registry::{HEARTBEAT_EVERY, PeerRecord, Registry};
 use super::roster::Roster;
@@ -37,6 +39,7 @@ pub struct Relay {
     roster: Roster,
     pub(super) channels: Channels,
     origins: Origins,
+    quotas: Quotas,
     /// Once the relay drains: the connections still to end, and when.
     drain: Option<BTreeSet<(Duration, ConnectionId)>>,
     pub(super) counts: Counts,
@@ -53,6 +56,7 @@ impl Relay {
             roster: Roster::new(),
             channels: Channels::new(&seed),
             origins: Origins::new(&seed),
+            quotas: Quotas::default(),
             drain: None,
             counts: Counts::default(),
             outputs: VecDeque::new(),
@@ -76,6 +80,14 @@ impl Relay {
             Input::Disconnected { connection } => self.disconnected(now, connection),
             Input::Kick(peer) => self.end_peer(now, peer, EndReason::Kicked),
             Input::Ban(peer) => self.end_peer(now, peer, EndReason::Banned),
+            Input::Exclude(peer, Exclusion::Address) => {
+                self.end_peer(now, peer, EndReason::AddressBanned);
+            }
+            Input::Exclude(peer, Exclusion::Rule) => {
+                self.end_peer(now, peer, EndReason::NotAdmitted);
+            }
+            Input::Limits(limits) => self.set_limits(*limits),
+            Input::Day(day) => self.count_quotas(now, day),
             Input::Drain => self.start_draining(now),
             Input::Timeout => self.timeout(now),
         }
@@ -127,6 +139,21 @@ impl Relay {
             roster_looks: self.roster.looks(),
             ..self.counts.clone()
         }
+    }
+
+    /// Continues the quotas of an earlier run, which has forwarded this many bytes on this day.
+    pub fn restore_usage(&mut self, day: u64, used: BTreeMap<PeerId, u64>) {
+        self.quotas = Quotas::restored(day, used);
+    }
+
+    /// The day of the quotas, and the bytes of each peer.
+    pub fn usage(&self) -> (u64, BTreeMap<PeerId, u64>) {
+        self.quotas.all()
+    }
+
+    /// The maximum number of connected peers.
+    pub fn peers_max(&self) -> usize {
+        self.limits.peers
     }
 
     /// Number of connected peers: alive or suspect.
@@ -186,6 +213,10 @@ impl Relay {
         addr: SocketAddr,
         rooms: usize,
     ) -> Result<Option<PeerId>, EndReason> {
+        let quota = self.limits.day_quota;
+        if quota > 0 && self.quotas.used(peer) >= quota {
+            return Err(EndReason::QuotaUsed(quota));
+        }
         let makes_room = self.registry.admit(now, peer, addr, &self.limits)?;
         let fits = self.roster.memberships_with(peer, rooms) <= self.limits.memberships;
         if fits {
@@ -313,6 +344,30 @@ impl Relay {
         self.gone(now, peer);
     }
 
+    fn set_limits(&mut self, limits: Limits) {
+        if self.limits.day_quota == 0 {
+            // Bytes of the time without a quota do not count.
+            self.registry.forwarded();
+        }
+        self.registry.set_peers_max(limits.peers);
+        // Peers know since they registered whether there is a roster.
+        let roster = self.limits.roster;
+        self.limits = Limits { roster, ..limits };
+    }
+
+    fn count_quotas(&mut self, now: Duration, day: u64) {
+        self.quotas.begin(day);
+        let quota = self.limits.day_quota;
+        if quota == 0 {
+            return;
+        }
+        for (peer, bytes) in self.registry.forwarded() {
+            if self.quotas.add(peer, bytes) >= quota {
+                self.end(now, peer, EndReason::QuotaUsed(quota));
+            }
+        }
+    }
+
     fn end_peer(&mut self, now: Duration, peer: PeerId, reason: EndReason) {
         if self.registry.get(peer).is_some() {
             self.end(now, peer, reason);
@@ -384,6 +439,10 @@ impl Relay {
     }
 
     fn gone(&mut self, now: Duration, peer: PeerId) {
+        if self.limits.day_quota > 0 {
+            let bytes = self.registry.connected_mut(peer).take_forwarded();
+            self.quotas.add(peer, bytes);
+        }
         self.registry.disconnect(now, peer);
         self.roster.leave(now, peer);
         self.end_channels(peer);

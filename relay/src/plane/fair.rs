@@ -81,6 +81,11 @@ impl Fairness {
         }
     }
 
+    /// Changes the operator's limit for each sender.
+    pub(super) fn allow(&mut self, allowed: Option<Rate>) {
+        self.allowed = allowed;
+    }
+
     /// Counts arrived datagrams of any kind.
     pub(super) fn came(&mut self, datagrams: u64) {
         self.datagrams += datagrams;
@@ -266,6 +271,18 @@ mod tests {
             passed.iter().all(|&passed| passed > share / 3),
             "{passed:?}"
         );
+    }
+
+    #[test]
+    fn the_operator_can_change_the_limit() {
+        let mut relay = busy(1_000 * MIB, None);
+        let sent = [100 * FRAME * 100];
+        assert_eq!(relay.window(&sent), sent);
+        let second = 1_000_000_000 / WINDOW;
+        relay.fairness.allow(Some(Rate::new(FRAME * second, FRAME)));
+        assert!(relay.window(&sent)[0] <= 2 * FRAME);
+        relay.fairness.allow(None);
+        assert_eq!(relay.window(&sent), sent);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! No frame costs an allocation.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hobnob_protocol::datagram::{CHANNEL_HEADER, ChannelId, Class};
 use hobnob_transport::stun;
@@ -78,6 +79,16 @@ impl Forwarder {
     /// The route table.
     pub(super) fn table(&mut self) -> &mut RouteTable {
         &mut self.table
+    }
+
+    /// The number of frames forwarded since the start.
+    pub(super) fn frames(&self) -> u64 {
+        self.counters.frames.load(Ordering::Relaxed)
+    }
+
+    /// Changes the operator's limit for each sender.
+    pub(super) fn limit(&mut self, rate: Option<Rate>) {
+        self.fairness.allow(rate);
     }
 
     /// Notes the end of a receive call. `left`: the state of the socket, if datagrams may be left.

@@ -18,6 +18,7 @@
 //! - `fair`: which senders are limited while the relay is overloaded.
 //! - `quic`: the queue to quinn, and the socket for quinn.
 //! - `streams`: clients behind firewalls that block UDP. Their datagrams take the same way.
+//! - `latency`: how long forwarding takes.
 //! - `counters`: what was forwarded and dropped, by cause.
 
 mod bucket;
@@ -27,6 +28,7 @@ mod forward;
 // For the project's fuzz target. It is not part of the API.
 #[doc(hidden)]
 pub mod fuzz;
+mod latency;
 mod quic;
 mod route_table;
 mod socket;
@@ -43,12 +45,14 @@ use crate::route::Update;
 use bucket::Rate;
 use counters::Counters;
 use forward::Forwarder;
+use latency::ForwardTimes;
 use route_table::RouteTable;
 use socket::PlaneSocket;
 use streams::Batch;
-use thread::Thread;
+use thread::{Change, Thread};
 
 pub use counters::Counted;
+pub use latency::Latency;
 pub(crate) use streams::StreamClient;
 
 /// The limits of the plane.
@@ -63,14 +67,28 @@ pub struct PlaneConfig {
     pub burst: u64,
 }
 
+/// A peer may send this fraction of a second's rate at once.
+const BURST_PER_RATE: u64 = 4;
+
+impl PlaneConfig {
+    /// A peer may send a quarter of a second's rate at once. The plane always allows one batch.
+    pub fn of_rate(rate: u64) -> Self {
+        Self {
+            rate,
+            burst: rate / BURST_PER_RATE,
+        }
+    }
+}
+
 /// The handle of the plane, which runs until [`PlaneHandle::stop`] or until the last clone is
 /// dropped.
 #[derive(Debug, Clone)]
 pub struct PlaneHandle {
-    updates: mpsc::Sender<Update>,
+    updates: mpsc::Sender<Change>,
     thread: Arc<Thread>,
     socket: Arc<PlaneSocket>,
     counters: Arc<Counters>,
+    times: Arc<ForwardTimes>,
     local_addr: SocketAddr,
 }
 
@@ -104,7 +122,14 @@ impl PlaneHandle {
     /// It wakes the plane, so that updates do not accumulate without traffic.
     pub fn update(&self, update: Update) {
         // A stopped plane has no table.
-        let _stopped = self.updates.send(update);
+        let _stopped = self.updates.send(Change::Route(update));
+        self.thread.wake();
+    }
+
+    /// Changes the limit for each sender.
+    pub fn limit(&self, config: &PlaneConfig) {
+        // A stopped plane forwards nothing.
+        let _stopped = self.updates.send(Change::Rate(Rate::of_bytes(config)));
         self.thread.wake();
     }
 
@@ -135,6 +160,11 @@ impl PlaneHandle {
         self.socket.streams.client(at)
     }
 
+    /// How long forwarding took since the start.
+    pub fn latency(&self) -> Latency {
+        self.times.snapshot()
+    }
+
     /// The address that the relay listens on. The IP address may be unspecified.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
@@ -159,12 +189,14 @@ pub fn bind(
         counters.clone(),
     );
     let (updates, receiver) = mpsc::channel();
+    let times = Arc::<ForwardTimes>::default();
     let (quic_queue, quic_socket) = quic::queue(socket.clone(), counters.clone());
     let thread = Arc::new(Thread::start(
         socket.clone(),
         forwarder,
         receiver,
         quic_queue,
+        times.clone(),
     )?);
     Ok((
         Arc::new(quic_socket),
@@ -173,6 +205,7 @@ pub fn bind(
             thread,
             socket,
             counters,
+            times,
             local_addr,
         },
     ))

@@ -318,6 +318,12 @@ async fn frames_are_forwarded_while_quinn_is_stuck_and_its_queue_is_bounded() {
     assert_eq!(bob.gets(100).await, frames(BOB_TO_ANN, 100));
 }
 
+#[test]
+fn a_peer_may_send_a_quarter_of_its_rate_at_once() {
+    let PlaneConfig { rate, burst } = PlaneConfig::of_rate(1_000_000);
+    assert_eq!((rate, burst), (1_000_000, 250_000));
+}
+
 #[tokio::test]
 async fn a_stopped_plane_has_no_thread_and_receives_nothing() {
     let relay = relay(PlaneConfig::default());
@@ -328,7 +334,7 @@ async fn a_stopped_plane_has_no_thread_and_receives_nothing() {
         relay
             .plane
             .updates
-            .send(Update::Remove(ANN_TO_BOB))
+            .send(Change::Route(Update::Remove(ANN_TO_BOB)))
             .is_err()
     );
     ann.sends(&relay, &[vec![0x40; 1200]]).await;

@@ -15,7 +15,9 @@ use std::time::Instant;
 use quinn::udp::RecvMeta;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::bucket::Rate;
 use super::forward::{Forwarder, count};
+use super::latency::{ForwardTimes, Sampling};
 use super::quic::QuicQueue;
 use super::socket::PlaneSocket;
 use super::socket_stats;
@@ -28,6 +30,15 @@ const BATCHES: usize = 8;
 /// Longest batch that the system delivers, in bytes.
 const BATCH_BYTES_MAX: usize = 64 * 1024;
 
+/// A change that the thread applies between two batches.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// Of the route table.
+    Route(Update),
+    /// Of the limit for each sender.
+    Rate(Option<Rate>),
+}
+
 /// The running thread. Dropping this value ends it.
 #[derive(Debug)]
 pub(super) struct Thread {
@@ -39,14 +50,17 @@ impl Thread {
     pub(super) fn start(
         socket: Arc<PlaneSocket>,
         forwarder: Forwarder,
-        updates: Receiver<Update>,
+        updates: Receiver<Change>,
         quic: QuicQueue,
+        times: Arc<ForwardTimes>,
     ) -> io::Result<Self> {
         let work = Work {
             socket: socket.clone(),
             forwarder,
             updates,
             quic,
+            times,
+            sampling: Sampling::default(),
             start: Instant::now(),
         };
         let handle = std::thread::Builder::new()
@@ -88,8 +102,10 @@ impl Drop for Thread {
 struct Work {
     socket: Arc<PlaneSocket>,
     forwarder: Forwarder,
-    updates: Receiver<Update>,
+    updates: Receiver<Change>,
     quic: QuicQueue,
+    times: Arc<ForwardTimes>,
+    sampling: Sampling,
     start: Instant,
 }
 
@@ -115,10 +131,19 @@ impl Work {
             if rung {
                 self.update();
             }
+            let began = self
+                .sampling
+                .is_due()
+                .then(|| (self.now(), self.forwarder.frames()));
             self.sort(&mut bufs[..received], &mut meta[..received]);
             from_streams
                 .iter()
                 .for_each(|batch| self.sort_stream(batch));
+            if let Some((at, frames)) = began
+                && self.forwarder.frames() > frames
+            {
+                self.times.record(self.now().saturating_sub(at));
+            }
             more_from_streams = from_streams.len() == BATCHES;
             let more = received == BATCHES || more_from_streams;
             if !more || self.socket.is_full() {
@@ -128,8 +153,11 @@ impl Work {
     }
 
     fn update(&mut self) {
-        while let Ok(update) = self.updates.try_recv() {
-            self.forwarder.table().apply(update);
+        while let Ok(change) = self.updates.try_recv() {
+            match change {
+                Change::Route(update) => self.forwarder.table().apply(update),
+                Change::Rate(rate) => self.forwarder.limit(rate),
+            }
         }
     }
 

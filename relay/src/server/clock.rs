@@ -26,6 +26,11 @@ impl Clock {
         self.origin.elapsed()
     }
 
+    /// The wall clock. Unlike [`Clock::wall`] it follows corrections of the machine's clock.
+    pub(crate) fn date(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
     /// A moment as tokio's timers expect it.
     pub(crate) fn at(&self, moment: Duration) -> tokio::time::Instant {
         (self.origin + moment).into()

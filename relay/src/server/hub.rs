@@ -3,16 +3,16 @@
 //! It receives [`Event`]s one by one. It passes the core's outputs at once to outboxes, connections
 //! and the forwarding plane, and never waits for any of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hobnob_protocol::PeerId;
 use hobnob_protocol::relay::{FromRelay, TOKEN_EXPORTER_LABEL, ToRelay, close};
 use hobnob_transport::tls;
 use quinn::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::clock::Clock;
@@ -20,15 +20,21 @@ use super::close::end;
 use super::dial_back::DialBacks;
 use super::event::{Event, Registration};
 use super::frames::{Full, OUT_BYTES_MAX, Outbox};
+use super::log_event::LogEvent;
 use super::newcomers::{Fate, Newcomers};
-use super::operator::{Banned, OperatorError, OperatorRequest, PeerStatus, Table, resolve};
+use super::operator::{
+    Banned, Change, Changed, OperatorError, OperatorRequest, PeerStatus, Table, resolve,
+    resolve_ban,
+};
 use super::wording;
-use crate::admission::Admission;
-use crate::core::{ConnectionId, Input, Output, Relay, Row, State};
-use crate::plane::PlaneHandle;
+use crate::admission::{Admission, BANS_MAX, BanTarget, Credentials, Refusal, Token};
+use crate::core::{ConnectionId, EndReason, Exclusion, Input, Output, Relay, Row, State};
+use crate::plane::{PlaneConfig, PlaneHandle};
 
-/// How often the hub checks whether peers' addresses have changed.
-const CHECK_ADDRESSES_EVERY: Duration = Duration::from_secs(1);
+/// How often the hub checks whether peers' addresses have changed, and counts their quotas.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
 
 /// The core and everything that it acts on.
 pub(super) struct Hub {
@@ -39,6 +45,7 @@ pub(super) struct Hub {
     newcomers: Arc<Newcomers>,
     dial_backs: DialBacks,
     links: HashMap<ConnectionId, RegisteredPeer>,
+    log: broadcast::Sender<LogEvent>,
     /// Completed once all peers have been disconnected.
     drained: Option<oneshot::Sender<()>>,
 }
@@ -47,8 +54,22 @@ pub(super) struct Hub {
 struct RegisteredPeer {
     connection: Connection,
     outbox: Arc<Outbox>,
+    peer: PeerId,
     /// The address that the core knows.
     addr: SocketAddr,
+    /// The client of its stream, if it uses one. `addr` is synthetic then.
+    stream_from: Option<SocketAddr>,
+    /// The token that it proved.
+    token: Option<Arc<Token>>,
+    /// Whether the core has registered it.
+    registered: bool,
+}
+
+impl RegisteredPeer {
+    /// The address that the peer connects from.
+    fn client_addr(&self) -> SocketAddr {
+        self.stream_from.unwrap_or(self.addr)
+    }
 }
 
 impl Hub {
@@ -58,6 +79,7 @@ impl Hub {
         plane: PlaneHandle,
         newcomers: Arc<Newcomers>,
         dial_backs: DialBacks,
+        log: broadcast::Sender<LogEvent>,
     ) -> Self {
         Self {
             relay,
@@ -67,14 +89,15 @@ impl Hub {
             newcomers,
             dial_backs,
             links: HashMap::new(),
+            log,
             drained: None,
         }
     }
 
     /// Runs until all senders of events are gone.
     pub(super) async fn run(mut self, mut events: mpsc::Receiver<Event>) {
-        let mut check_addresses = interval(CHECK_ADDRESSES_EVERY);
-        check_addresses.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut check = interval(CHECK_EVERY);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let timeout = self
                 .relay
@@ -86,7 +109,10 @@ impl Hub {
                     None => return,
                 },
                 () = at(timeout) => self.handle(Input::Timeout),
-                _ = check_addresses.tick() => self.check_addresses(),
+                _ = check.tick() => {
+                    self.check_addresses();
+                    self.handle(Input::Day(self.day()));
+                }
             }
         }
     }
@@ -121,14 +147,34 @@ impl Hub {
         } = registration;
         let exporter = tls::exported_secret(&connection, TOKEN_EXPORTER_LABEL);
         let proof = register.token_proof.as_ref();
-        if let Err(refusal) = self.admission.check(peer, proof, &exporter) {
-            self.newcomers.count(Fate::NotAdmitted);
-            return end(&connection, refusal.code(), wording::refusal(refusal));
-        }
+        // Of a stream, the address of its packets is synthetic.
+        let client_addr = stream.as_ref().map_or(addr, |client| client.addr);
+        let credentials = Credentials {
+            addr: client_addr.ip(),
+            proof,
+            exporter: &exporter,
+            now: self.clock.date(),
+        };
+        let token = match self.admission.check(peer, credentials) {
+            Ok(token) => token,
+            Err(refusal) => {
+                self.newcomers.count(Fate::NotAdmitted);
+                self.log(LogEvent::Refused {
+                    peer,
+                    addr: client_addr,
+                    reason: refusal.name(),
+                });
+                return end(&connection, refusal.code(), wording::refusal(refusal));
+            }
+        };
         let link = RegisteredPeer {
             connection,
             outbox,
+            peer,
             addr,
+            stream_from: stream.as_ref().map(|client| client.addr),
+            token,
+            registered: false,
         };
         self.links.insert(id, link);
         if let Some(client) = &stream {
@@ -137,11 +183,64 @@ impl Hub {
         self.handle(Input::Registered {
             connection: id,
             peer,
-            addr: stream.as_ref().map_or(addr, |client| client.addr),
+            addr: client_addr,
             stream: stream.as_ref().map(|_| addr),
             rooms: register.rooms,
         });
+        // Otherwise the core has refused the peer.
+        if let Some(link) = self.links.get_mut(&id) {
+            link.registered = true;
+            let token = link.token.as_ref().map(|token| token.name().to_owned());
+            self.log(LogEvent::Registered {
+                peer,
+                addr: client_addr,
+                token,
+            });
+        }
         self.check_address(id);
+    }
+
+    fn log(&self, event: LogEvent) {
+        // The program need not log.
+        let _nobody = self.log.send(event);
+    }
+
+    /// Logs that the core has ended a connection. Peers that are silent, that connected again or
+    /// that the relay leaves are normal.
+    fn log_end(&self, link: &RegisteredPeer, reason: &EndReason) {
+        let (peer, addr) = (link.peer, link.client_addr());
+        let name = close::name(reason.code().into());
+        match reason {
+            _ if !link.registered => self.log(LogEvent::Refused {
+                peer,
+                addr,
+                reason: name,
+            }),
+            EndReason::Silent | EndReason::Replaced | EndReason::Draining => {}
+            EndReason::Kicked
+            | EndReason::Banned
+            | EndReason::AddressBanned
+            | EndReason::NotAdmitted
+            | EndReason::QuotaUsed(_)
+            | EndReason::RegisteredTwice
+            | EndReason::Full(_)
+            | EndReason::MadeRoom
+            | EndReason::NetworkFull(_)
+            | EndReason::RoomsFull
+            | EndReason::TooManyRooms
+            | EndReason::RegisteredTooOften(..)
+            | EndReason::TooOften(..) => self.log(LogEvent::Ended {
+                peer,
+                addr,
+                reason: name,
+            }),
+        }
+    }
+
+    /// Today, counted from 1970 in UTC.
+    fn day(&self) -> u64 {
+        let since = self.clock.date().duration_since(SystemTime::UNIX_EPOCH);
+        since.unwrap_or_default().as_secs() / SECONDS_PER_DAY
     }
 
     fn frame(&mut self, id: ConnectionId, frame: ToRelay) {
@@ -181,11 +280,16 @@ impl Hub {
             return;
         };
         let addr = link.connection.remote_address();
-        if std::mem::replace(&mut link.addr, addr) != addr {
-            self.handle(Input::Moved {
-                connection: id,
-                addr,
-            });
+        if std::mem::replace(&mut link.addr, addr) == addr {
+            return;
+        }
+        let peer = link.peer;
+        self.handle(Input::Moved {
+            connection: id,
+            addr,
+        });
+        if self.admission.bans().has_addr(addr.ip()) {
+            self.handle(Input::Exclude(peer, Exclusion::Address));
         }
     }
 
@@ -197,6 +301,7 @@ impl Hub {
                 Output::Send(id, frame) => self.send(id, &frame),
                 Output::End(id, reason) => {
                     let link = self.links.remove(&id).expect(IS_LINKED);
+                    self.log_end(&link, &reason);
                     let words = wording::end_reason(&reason);
                     end(&link.connection, reason.code(), &words);
                 }
@@ -253,6 +358,8 @@ impl Hub {
             OperatorRequest::SetBanned(target, banned, answer) => {
                 drop(answer.send(self.set_banned(target, banned)))
             }
+            OperatorRequest::Change(change, answer) => drop(answer.send(self.change(*change))),
+            OperatorRequest::Usage(answer) => drop(answer.send(self.relay.usage())),
         }
     }
 
@@ -266,7 +373,8 @@ impl Hub {
         };
         Table {
             peers: self.relay.table().into_iter().map(peer).collect(),
-            banned: self.admission.banned().clone(),
+            peers_max: self.relay.peers_max(),
+            bans: self.admission.bans().clone(),
             counts: self.relay.counts(),
             connections: self.links.len(),
             channels: self.relay.channels(),
@@ -289,21 +397,67 @@ impl Hub {
     }
 
     fn set_banned(&mut self, target: String, banned: bool) -> Result<Banned, OperatorError> {
-        let peer = resolve(target, &self.admission, &self.relay.table())?;
-        if !self.admission.set_banned(peer, banned) {
+        let target = resolve_ban(target, &self.admission, &self.relay.table())?;
+        if banned && self.admission.bans().len() >= BANS_MAX {
+            return Err(OperatorError::TooManyBans);
+        }
+        if !self.admission.set_banned(target, banned) {
             return Err(if banned {
-                OperatorError::BannedAlready(peer)
+                OperatorError::BannedAlready(target)
             } else {
-                OperatorError::NotBanned(peer)
+                OperatorError::NotBanned(target)
             });
         }
         if banned {
-            self.handle(Input::Ban(peer));
+            self.log(LogEvent::Banned(target));
+            match target {
+                BanTarget::Peer(peer) => self.handle(Input::Ban(peer)),
+                BanTarget::Range(_) => drop(self.exclude()),
+            }
+        } else {
+            self.log(LogEvent::Unbanned(target));
         }
         Ok(Banned {
-            peer,
-            all: self.admission.banned().clone(),
+            target,
+            all: self.admission.bans().clone(),
         })
+    }
+
+    fn change(&mut self, change: Change) -> Changed {
+        let Change { rule, bans, limits } = change;
+        let before: BTreeSet<BanTarget> = self.admission.bans().targets().collect();
+        let after: BTreeSet<BanTarget> = bans.targets().collect();
+        self.admission = Admission::new(rule, bans);
+        self.plane.limit(&PlaneConfig::of_rate(limits.rate));
+        self.handle(Input::Limits(Box::new(limits)));
+        Changed {
+            bans_added: after.difference(&before).count(),
+            bans_removed: before.difference(&after).count(),
+            disconnected: self.exclude(),
+        }
+    }
+
+    /// Disconnects the peers that are not admitted any more. Returns how many.
+    fn exclude(&mut self) -> usize {
+        let excluded = self.links.values().filter_map(|link| {
+            let token = link.token.as_deref();
+            let checked = self
+                .admission
+                .check_again(link.peer, link.client_addr().ip(), token);
+            Some((link.peer, checked.err()?))
+        });
+        let excluded: Vec<_> = excluded.collect();
+        for (peer, refusal) in &excluded {
+            self.handle(match refusal {
+                Refusal::Banned => Input::Ban(*peer),
+                Refusal::AddressBanned => Input::Exclude(*peer, Exclusion::Address),
+                Refusal::NoToken
+                | Refusal::WrongToken
+                | Refusal::ExpiredToken
+                | Refusal::NotListed => Input::Exclude(*peer, Exclusion::Rule),
+            });
+        }
+        excluded.len()
     }
 }
 

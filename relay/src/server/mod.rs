@@ -16,12 +16,14 @@ mod event;
 mod frames;
 mod hub;
 mod listen;
+mod log_event;
 mod newcomers;
 mod operator;
 mod peer;
 mod probe;
 mod proxied;
 mod streams;
+mod usage_file;
 mod wording;
 
 use std::io;
@@ -36,31 +38,38 @@ use hobnob_transport::gate::Gate;
 use hobnob_transport::key_file::KeyFileError;
 use hobnob_transport::tls::Credentials;
 use quinn::{AsyncUdpSocket, VarInt};
-use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admission::{self, Admission, FileError, Rule};
+use crate::admission::{Admission, BanTarget, Bans, FileError, Rule};
 use crate::core::{DRAIN_OVER, Limits, Relay};
 use crate::keys;
-use crate::plane::{self, Counted, PlaneConfig, PlaneHandle};
+use crate::plane::{self, Counted, Latency, PlaneConfig, PlaneHandle};
 use arrivals::{ArrivalContext, GATE_LIMITS};
 use close::STOPPING;
 use dial_back::DialBacks;
 use event::Event;
 use hub::Hub;
-use operator::OperatorRequest;
+use operator::{Change, OperatorRequest};
 use streams::{Listeners, StreamContext};
 
 pub use listen::raise_descriptor_limit;
+pub use log_event::LogEvent;
 pub use newcomers::{Fate, Newcomers};
-pub use operator::{OperatorError, PeerStatus, Table};
+pub use operator::{Changed, OperatorError, PeerStatus, Table};
 pub use probe::ProbeError;
 pub use streams::{ListenError, PROXIES, TcpConfig};
 
 /// Maximum events that wait for the hub. Beyond it the frames of the peers stay in their streams.
 const EVENTS_MAX: usize = 1024;
+
+/// Maximum events that wait for the operator's log. Beyond, the oldest are lost and counted.
+const LOG_EVENTS_MAX: usize = 1024;
+
+/// How often the quotas are stored. A crash forgets at most the bytes of this time.
+const STORE_USAGE_EVERY: Duration = Duration::from_secs(60);
 
 /// How long connections and tasks may take to end once the relay has closed them.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
@@ -70,9 +79,6 @@ const DRAIN_LIMIT: Duration = DRAIN_OVER.saturating_add(Duration::from_secs(1));
 
 /// How many ports of the system's choice are tried until one is free for both UDP and TCP.
 const PORT_ATTEMPTS: u32 = 8;
-
-/// A peer may send this fraction of a second's rate at once.
-const BURST_PER_RATE: u64 = 4;
 
 /// The configuration of a relay.
 #[derive(Debug, Clone)]
@@ -151,6 +157,7 @@ struct Running {
     hub: mpsc::Sender<Event>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    log: broadcast::Sender<LogEvent>,
     /// Held while bans are changed and written, so that the file ends with the latest state.
     bans: Mutex<()>,
 }
@@ -168,13 +175,20 @@ impl Server {
         let key = keys::load_or_create(&home)?;
         let admission = Admission::load(rule, &home)?;
         let credentials = Credentials::new(&key);
-        let (socket, plane, listeners) =
-            bind_all(listen, &plane_config(limits.rate), &tcp, &credentials)?;
+        let (socket, plane, listeners) = bind_all(
+            listen,
+            &PlaneConfig::of_rate(limits.rate),
+            &tcp,
+            &credentials,
+        )?;
         let endpoint = endpoint::new(socket, &key)
             .map_err(|e| StartError::of_socket(plane.local_addr(), e))?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let (hub, events) = mpsc::channel(EVENTS_MAX);
-        let relay = Relay::new(limits, keys::random());
+        let mut relay = Relay::new(limits, keys::random());
+        let (day, used) = usage_file::read(&home);
+        relay.restore_usage(day, used);
+        let (log, _) = broadcast::channel(LOG_EVENTS_MAX);
         let newcomers = Arc::<Newcomers>::default();
         let dial_backs = DialBacks::new(tasks.clone(), stop.clone());
         let driver = Hub::new(
@@ -183,6 +197,7 @@ impl Server {
             plane.clone(),
             newcomers.clone(),
             dial_backs,
+            log.clone(),
         );
         tasks.spawn(stop.clone().run_until_cancelled_owned(driver.run(events)));
         let gate = Gate::new(GATE_LIMITS);
@@ -212,9 +227,12 @@ impl Server {
             hub,
             tasks,
             stop,
+            log,
             bans: Mutex::new(()),
         };
-        Ok(Server(Arc::new(running)))
+        let server = Server(Arc::new(running));
+        server.store_usage_regularly();
+        Ok(server)
     }
 
     /// The relay's identity.
@@ -242,6 +260,11 @@ impl Server {
         self.0.plane.counters()
     }
 
+    /// How long forwarding took since the start.
+    pub fn latency(&self) -> Latency {
+        self.0.plane.latency()
+    }
+
     /// The newcomers since the start, by fate.
     pub fn newcomers(&self) -> &Newcomers {
         &self.0.newcomers
@@ -259,28 +282,78 @@ impl Server {
             .await?
     }
 
-    /// Ends a peer's connection and bans the peer. Returns when the ban is on disk.
-    pub async fn ban(&self, target: &str) -> Result<PeerId, OperatorError> {
+    /// Bans a peer, or addresses such as 192.0.2.0/24, and ends the connections that this concerns.
+    /// Returns when the ban is on disk.
+    pub async fn ban(&self, target: &str) -> Result<BanTarget, OperatorError> {
         self.set_banned(target, true).await
     }
 
-    /// Removes the ban of a peer. Returns when the change is on disk.
-    pub async fn unban(&self, target: &str) -> Result<PeerId, OperatorError> {
+    /// Removes the ban of a peer or of addresses. Returns when the change is on disk.
+    pub async fn unban(&self, target: &str) -> Result<BanTarget, OperatorError> {
         self.set_banned(target, false).await
     }
 
-    async fn set_banned(&self, target: &str, banned: bool) -> Result<PeerId, OperatorError> {
+    /// Replaces rule and limits, and reads the bans in the relay's home again. Ends the connections
+    /// of peers that are not admitted any more. If the bans are unusable, nothing changes.
+    pub async fn change(&self, rule: Rule, limits: Limits) -> Result<Changed, OperatorError> {
+        let _in_order = self.0.bans.lock().await;
+        let home = self.0.home.clone();
+        let read = tokio::task::spawn_blocking(move || Bans::load(&home)).await;
+        let bans = read
+            .map_err(|_| OperatorError::Stopping)?
+            .map_err(OperatorError::File)?;
+        let change = Box::new(Change { rule, bans, limits });
+        self.ask(|answer| OperatorRequest::Change(change, answer))
+            .await
+    }
+
+    /// The events for the operator's log, from now on. A receiver that is too slow loses the oldest.
+    pub fn log_events(&self) -> broadcast::Receiver<LogEvent> {
+        self.0.log.subscribe()
+    }
+
+    async fn set_banned(&self, target: &str, banned: bool) -> Result<BanTarget, OperatorError> {
         let _in_order = self.0.bans.lock().await;
         let change = self
             .ask(|answer| OperatorRequest::SetBanned(target.to_owned(), banned, answer))
             .await??;
         let home = self.0.home.clone();
-        let written =
-            tokio::task::spawn_blocking(move || admission::write_banned(&home, &change.all)).await;
+        let written = tokio::task::spawn_blocking(move || change.all.write(&home)).await;
         written
             .map_err(|_| OperatorError::Stopping)?
             .map_err(OperatorError::NotStored)?;
-        Ok(change.peer)
+        Ok(change.target)
+    }
+
+    /// Stores the quotas every minute until the relay stops. The task does not keep the relay
+    /// running.
+    fn store_usage_regularly(&self) {
+        let (running, stop) = (Arc::downgrade(&self.0), self.0.stop.clone());
+        let store = async move {
+            loop {
+                sleep(STORE_USAGE_EVERY).await;
+                let Some(running) = running.upgrade() else {
+                    return;
+                };
+                Server(running).store_usage().await;
+            }
+        };
+        self.0.tasks.spawn(stop.run_until_cancelled_owned(store));
+    }
+
+    /// Stores the quotas. An error is logged: the relay can serve without the file.
+    async fn store_usage(&self) {
+        let Ok(usage) = self.ask(OperatorRequest::Usage).await else {
+            return;
+        };
+        if usage.1.is_empty() {
+            return;
+        }
+        let home = self.0.home.clone();
+        let stored = tokio::task::spawn_blocking(move || usage_file::write(&home, &usage)).await;
+        if let Ok(Err(error)) = stored {
+            tracing::warn!(%error, "can't store the quotas of today");
+        }
     }
 
     async fn ask<T>(
@@ -315,6 +388,8 @@ impl Server {
         if timeout(DRAIN_LIMIT, drain).await.is_err() {
             tracing::warn!("could not disconnect all peers in time");
         }
+        // The connections have ended, so the counts are final.
+        self.store_usage().await;
         running.endpoint.close(
             VarInt::from_u32(relay::close::DRAINING),
             STOPPING.as_bytes(),
@@ -392,14 +467,6 @@ fn bind(
     })
 }
 
-/// A peer may send a quarter of a second's rate at once. The plane always allows one batch.
-fn plane_config(rate: u64) -> PlaneConfig {
-    PlaneConfig {
-        rate,
-        burst: rate / BURST_PER_RATE,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -419,11 +486,5 @@ mod tests {
             StartError::Forbidden(_)
         ));
         assert!(matches!(error(ErrorKind::Other), StartError::Socket { .. }));
-    }
-
-    #[test]
-    fn a_peer_may_send_a_quarter_of_its_rate_at_once() {
-        let PlaneConfig { rate, burst } = plane_config(1_000_000);
-        assert_eq!((rate, burst), (1_000_000, 250_000));
     }
 }

@@ -9,8 +9,9 @@ use hobnob_protocol::PeerId;
 use hobnob_protocol::identity::PEER_ID_SHORT_LEN;
 use tokio::sync::oneshot;
 
-use crate::admission::{Admission, FileError};
-use crate::core::{Counts, Row};
+use super::usage_file::Usage;
+use crate::admission::{Admission, BANS_MAX, BanTarget, Bans, FileError, Rule};
+use crate::core::{Counts, Limits, Row};
 
 /// A request of the operator, with the channel for its answer.
 #[derive(Debug)]
@@ -21,6 +22,29 @@ pub(super) enum OperatorRequest {
     Kick(String, oneshot::Sender<Result<PeerId, OperatorError>>),
     /// Ban this target, or remove its ban. The answer has all bans, for the caller to store.
     SetBanned(String, bool, oneshot::Sender<Result<Banned, OperatorError>>),
+    /// Use these settings from now on.
+    Change(Box<Change>, oneshot::Sender<Changed>),
+    /// Return the bytes of today of each peer, for the caller to store.
+    Usage(oneshot::Sender<Usage>),
+}
+
+/// New settings of a running relay.
+#[derive(Debug)]
+pub(super) struct Change {
+    pub(super) rule: Rule,
+    pub(super) bans: Bans,
+    pub(super) limits: Limits,
+}
+
+/// The effect of new settings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// Bans that were not in effect before.
+    pub bans_added: usize,
+    /// Bans that are not in effect any more.
+    pub bans_removed: usize,
+    /// Peers that were disconnected because the new settings do not admit them.
+    pub disconnected: usize,
 }
 
 /// The liveness table at one moment, with the totals of the relay.
@@ -28,8 +52,10 @@ pub(super) enum OperatorRequest {
 pub struct Table {
     /// The peers that are connected, or were within the last hour.
     pub peers: Vec<PeerStatus>,
-    /// The banned peers.
-    pub banned: BTreeSet<PeerId>,
+    /// The maximum number of connected peers.
+    pub peers_max: usize,
+    /// The bans.
+    pub bans: Bans,
     /// The counters of the core since the start.
     pub counts: Counts,
     /// Number of registered control connections.
@@ -58,8 +84,8 @@ pub struct PeerStatus {
 /// A change of the bans.
 #[derive(Debug)]
 pub(super) struct Banned {
-    pub(super) peer: PeerId,
-    pub(super) all: BTreeSet<PeerId>,
+    pub(super) target: BanTarget,
+    pub(super) all: Bans,
 }
 
 /// Why a request of the operator failed.
@@ -79,15 +105,23 @@ pub enum OperatorError {
     /// The peer is known but not connected.
     #[error("{0} is not connected")]
     NotConnected(PeerId),
-    /// The peer is banned already.
+    /// The target is banned already.
     #[error("{0} is already banned")]
-    BannedAlready(PeerId),
-    /// The peer is not banned.
+    BannedAlready(BanTarget),
+    /// The target is not banned.
     #[error("{0} is not banned")]
-    NotBanned(PeerId),
+    NotBanned(BanTarget),
+    /// There are as many bans as possible.
+    #[error(
+        "there are {BANS_MAX} bans, the maximum: ban a range of addresses instead of single ones, or unban some"
+    )]
+    TooManyBans,
     /// The change of bans took effect, but could not be stored. It lasts until the relay ends.
     #[error("the change lasts only until the relay ends: {0}")]
     NotStored(FileError),
+    /// A file of the relay's home is unusable, so the old settings stay.
+    #[error(transparent)]
+    File(FileError),
     /// The relay is stopping.
     #[error("the relay is stopping")]
     Stopping,
@@ -108,7 +142,7 @@ pub(super) fn resolve(
         let known = rows
             .iter()
             .map(|row| row.peer)
-            .chain(admission.banned().iter().copied())
+            .chain(admission.bans().peers.iter().copied())
             .chain(admission.listed());
         among = known
             .filter(|peer| peer.to_string().starts_with(&target))
@@ -119,6 +153,18 @@ pub(super) fn resolve(
         [] => Err(OperatorError::Unknown(target)),
         [peer] => Ok(peer),
         [..] => Err(OperatorError::Ambiguous { target, among }),
+    }
+}
+
+/// What a target of a ban means: addresses such as 192.0.2.0/24, or a peer.
+pub(super) fn resolve_ban(
+    target: String,
+    admission: &Admission,
+    rows: &[Row],
+) -> Result<BanTarget, OperatorError> {
+    match target.parse() {
+        Ok(range) if admission.labelled(&target).is_empty() => Ok(BanTarget::Range(range)),
+        Ok(_) | Err(_) => resolve(target, admission, rows).map(BanTarget::Peer),
     }
 }
 
@@ -152,7 +198,7 @@ mod tests {
     fn a_target_is_a_whole_id_a_label_or_the_beginning_of_an_id() {
         let mut admission = admission();
         let banned = PeerId::from_bytes([9; 32]);
-        admission.set_banned(banned, true);
+        admission.set_banned(BanTarget::Peer(banned), true);
         let stranger = PeerId::from_bytes([5; 32]);
         for (target, peer) in [
             (stranger.to_string(), stranger),
@@ -161,6 +207,15 @@ mod tests {
         ] {
             assert_eq!(resolve(target, &admission, &[]).unwrap(), peer);
         }
+    }
+
+    #[test]
+    fn a_ban_may_also_mean_addresses() {
+        let admission = admission();
+        let means = |target: &str| resolve_ban(target.to_owned(), &admission, &[]).unwrap();
+        let range = BanTarget::Range("192.0.2.0/24".parse().unwrap());
+        assert_eq!(means("192.0.2.0/24"), range);
+        assert_eq!(means("ann"), BanTarget::Peer(alike(1)));
     }
 
     #[test]

@@ -4,11 +4,17 @@
 use crate::admission::Refusal;
 use crate::core::{EndReason, LimitedAction};
 
+const ADDRESS_BANNED: &str = "the relay's operator has banned the addresses of your network: ask them to lift the ban, or use another relay";
+
 /// The sentence for a peer that is not admitted.
 pub(super) fn refusal(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::Banned => {
             "the relay's operator has banned this identity: ask them to lift the ban, or use another relay"
+        }
+        Refusal::AddressBanned => ADDRESS_BANNED,
+        Refusal::ExpiredToken => {
+            "your token for this relay has expired: ask its operator for the current one"
         }
         Refusal::NoToken => {
             "this relay requires a token: ask its operator for it, and name its file with --relay-token-file and the relay with --relay"
@@ -29,6 +35,9 @@ pub(super) fn end_reason(reason: &EndReason) -> String {
         EndReason::Silent => "the relay received nothing for too long".into(),
         EndReason::Kicked => "the relay's operator has disconnected you; you may connect again".into(),
         EndReason::Banned => "the relay's operator has banned this identity: ask them to lift the ban, or use another relay".into(),
+        EndReason::AddressBanned => ADDRESS_BANNED.into(),
+        EndReason::NotAdmitted => "the relay's operator has changed who may use it, and you are not admitted any more: ask them for a token, or to be added to their list".into(),
+        EndReason::QuotaUsed(bytes) => format!("you have used your quota of today at this relay, {} MB: it is renewed at 00:00 UTC; use another relay until then", bytes.div_ceil(1_000_000)),
         EndReason::Draining => "this relay is about to stop: try again later, or use another relay".into(),
         EndReason::RegisteredTwice => "this connection was already registered: register only once on each connection".into(),
         EndReason::Full(peers) => format!("this relay has {peers} peers, the maximum: try again later, or use another relay"),
@@ -71,6 +80,15 @@ mod tests {
         assert_eq!(
             end_reason(&EndReason::TooOften(LimitedAction::Heartbeats, pace)),
             "too many heartbeats: this relay allows 20 at once, then one every 2s"
+        );
+    }
+
+    #[test]
+    fn a_used_quota_is_named_with_its_size_and_end() {
+        let text = end_reason(&EndReason::QuotaUsed(5_000_000_000));
+        assert!(
+            text.contains("5000 MB") && text.contains("00:00 UTC"),
+            "{text}"
         );
     }
 

@@ -1,11 +1,13 @@
-//! The metrics for Prometheus, as OpenMetrics text. No metric names a peer: peers are only in the
-//! table.
+//! The metrics for Prometheus, as OpenMetrics text or in the older text format of Prometheus. No
+//! metric names a peer: peers are only in the table.
 //!
 //! | metric | meaning |
 //! | --- | --- |
 //! | `hobnob_relay_up_seconds` | time since the relay started |
+//! | `hobnob_relay_build_info{version}` | 1, for the version of the program |
+//! | `hobnob_relay_peers_max` | the maximum number of peers |
 //! | `hobnob_relay_peers{state}` | peers in the table: alive, suspect (missed a heartbeat), gone (within the last hour) |
-//! | `hobnob_relay_banned` | banned peers |
+//! | `hobnob_relay_banned` | bans, of identities and of address ranges |
 //! | `hobnob_relay_channels` | channels |
 //! | `hobnob_relay_rooms` | rooms with a connected peer |
 //! | `hobnob_relay_newcomers_total{fate}` | connections before their registration: begun, asked (to validate the address), refused, failed, not-admitted |
@@ -24,32 +26,87 @@
 //! | `hobnob_relay_dropped_total{cause}` | dropped datagrams, by cause |
 //! | `hobnob_relay_stun_answered_total` | STUN requests answered |
 //! | `hobnob_relay_socket_errors_total{call}` | failed system calls: send, recv |
+//! | `hobnob_relay_forward_seconds` | histogram: time from receiving frames until they are sent; one receive call in 16 is measured |
+//! | `process_resident_memory_bytes` | memory of the process |
+//! | `process_cpu_seconds_total` | processor time of the process |
+//! | `process_open_fds` | open file descriptors |
+//! | `process_max_fds` | limit of open file descriptors |
 
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use hobnob_protocol::relay::close;
 
+use super::process::Process;
 use crate::core::{Counts, State};
-use crate::plane::Counted;
+use crate::plane::{Counted, Latency};
 use crate::server::{Fate, Newcomers, Table};
 
-/// The media type of [`text`].
-pub(super) const CONTENT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The media type of OpenMetrics text.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// All metrics at one moment.
-pub(super) fn text(table: &Table, counted: &Counted, newcomers: &Newcomers) -> String {
-    let mut registry = Registry::with_prefix("hobnob_relay");
-    registry.register_collector(Box::new(Metrics(metrics(table, counted, newcomers))));
+/// The media type of the older format, for programs that do not ask for OpenMetrics.
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The sources of the metrics.
+pub(super) struct Sources<'a> {
+    pub(super) table: &'a Table,
+    pub(super) counted: &'a Counted,
+    pub(super) newcomers: &'a Newcomers,
+    pub(super) latency: Latency,
+}
+
+/// The media type and all metrics at one moment, in the format that the header `Accept` asks for.
+pub(super) fn answer(sources: Sources<'_>, accept: &str) -> (&'static str, String) {
+    let text = open_metrics(sources, Process::now());
+    if accept.contains("application/openmetrics-text") {
+        (OPEN_METRICS, text)
+    } else {
+        (PROMETHEUS, to_prometheus(&text))
+    }
+}
+
+fn open_metrics(sources: Sources<'_>, process: Process) -> String {
+    let mut relay = Registry::with_prefix("hobnob_relay");
+    relay.register_collector(Box::new(Metrics(metrics(sources))));
+    let mut others = Registry::default();
+    others.register_collector(Box::new(Metrics(process_metrics(process))));
     let mut text = String::new();
-    encode(&mut text, &registry).expect("writing to a string cannot fail");
+    for registry in [&relay, &others] {
+        encode_registry(&mut text, registry).expect("writing to a string cannot fail");
+    }
+    encode_eof(&mut text).expect("writing to a string cannot fail");
+    text
+}
+
+/// OpenMetrics names a counter without `_total` in its header lines, and ends with a line of its own.
+fn to_prometheus(open_metrics: &str) -> String {
+    let lines: Vec<&str> = open_metrics.lines().collect();
+    let counters: BTreeSet<&str> = lines
+        .iter()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+        .collect();
+    let mut text = String::new();
+    for line in lines.into_iter().filter(|line| *line != "# EOF") {
+        let header = ["# HELP ", "# TYPE "]
+            .into_iter()
+            .find_map(|header| Some((header, line.strip_prefix(header)?.split_once(' ')?)));
+        match header {
+            Some((header, (name, rest))) if counters.contains(name) => {
+                text.push_str(&format!("{header}{name}_total {rest}\n"));
+            }
+            Some(_) | None => text.push_str(&format!("{line}\n")),
+        }
+    }
     text
 }
 
@@ -131,10 +188,18 @@ struct Metric {
 #[derive(Debug)]
 enum Values {
     One(u64),
+    Fraction(f64),
     By(&'static str, Vec<(&'static str, u64)>),
+    Histogram(Latency),
 }
 
-fn metrics(table: &Table, counted: &Counted, newcomers: &Newcomers) -> Vec<Metric> {
+fn metrics(sources: Sources<'_>) -> Vec<Metric> {
+    let Sources {
+        table,
+        counted,
+        newcomers,
+        latency,
+    } = sources;
     let fates = Fate::ALL
         .map(|fate| (fate.name(), newcomers.read(fate)))
         .to_vec();
@@ -143,7 +208,20 @@ fn metrics(table: &Table, counted: &Counted, newcomers: &Newcomers) -> Vec<Metri
         "Connections before their registration, by fate",
         Values::By("fate", fates),
     );
-    let now = relay_now(table).into_iter().chain([newcomers]);
+    let latency = Metric {
+        name: "forward_seconds",
+        help: "Time from receiving frames until they are sent",
+        kind: MetricType::Histogram,
+        values: Values::Histogram(latency),
+    };
+    let build = gauge(
+        "build_info",
+        "1, for the version of the program",
+        Values::By("version", vec![(env!("CARGO_PKG_VERSION"), 1)]),
+    );
+    let now = relay_now(table)
+        .into_iter()
+        .chain([build, newcomers, latency]);
     now.chain(core_counts(&table.counts))
         .chain(plane_counts(counted))
         .collect()
@@ -167,7 +245,7 @@ fn counter(name: &'static str, help: &'static str, values: Values) -> Metric {
     }
 }
 
-fn relay_now(table: &Table) -> [Metric; 5] {
+fn relay_now(table: &Table) -> [Metric; 6] {
     let states = [State::Alive, State::Suspect, State::Gone]
         .map(|state| (state.name(), peers(table, state)));
     [
@@ -182,9 +260,14 @@ fn relay_now(table: &Table) -> [Metric; 5] {
             Values::By("state", states.to_vec()),
         ),
         gauge(
+            "peers_max",
+            "Maximum number of peers",
+            Values::One(table.peers_max as u64),
+        ),
+        gauge(
             "banned",
-            "Banned peers",
-            Values::One(table.banned.len() as u64),
+            "Bans, of identities and of address ranges",
+            Values::One(table.bans.len() as u64),
         ),
         gauge("channels", "Channels", Values::One(table.channels as u64)),
         gauge(
@@ -193,6 +276,36 @@ fn relay_now(table: &Table) -> [Metric; 5] {
             Values::One(table.rooms as u64),
         ),
     ]
+}
+
+fn process_metrics(process: Process) -> Vec<Metric> {
+    let Process {
+        resident_bytes,
+        cpu_seconds,
+        open_fds,
+        max_fds,
+    } = process;
+    let one = |name, help, n: Option<u64>| Some(gauge(name, help, Values::One(n?)));
+    let cpu = cpu_seconds.map(|seconds| {
+        counter(
+            "process_cpu_seconds",
+            "Processor time in user and system mode",
+            Values::Fraction(seconds),
+        )
+    });
+    [
+        one(
+            "process_resident_memory_bytes",
+            "Memory that is not swapped out",
+            resident_bytes,
+        ),
+        cpu,
+        one("process_open_fds", "Open file descriptors", open_fds),
+        one("process_max_fds", "Limit of open file descriptors", max_fds),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn core_counts(counts: &Counts) -> [Metric; 10] {
@@ -273,6 +386,8 @@ fn plane_counts(counted: &Counted) -> [Metric; 5] {
     ]
 }
 
+type NoExemplars = HashMap<usize, Exemplar<[(&'static str, &'static str); 0], f64>>;
+
 #[derive(Debug)]
 struct Metrics(Vec<Metric>);
 
@@ -290,6 +405,15 @@ impl Collector for Metrics {
             };
             match &metric.values {
                 Values::One(n) => value(*n).encode(family)?,
+                Values::Fraction(n) => ConstCounter::new(*n).encode(family)?,
+                Values::Histogram(Latency {
+                    buckets,
+                    count,
+                    sum,
+                }) => {
+                    let (sum, no_exemplars) = (sum.as_secs_f64(), None::<&NoExemplars>);
+                    family.encode_histogram(sum, *count, buckets, no_exemplars)?;
+                }
                 Values::By(label, values) => {
                     for (of, n) in values {
                         value(*n).encode(family.encode_family(&[(*label, *of)])?)?;
@@ -304,6 +428,7 @@ impl Collector for Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::Bans;
 
     #[test]
     fn every_cause_of_a_drop_is_listed_once_with_an_explanation() {
@@ -324,12 +449,107 @@ mod tests {
         let mut registry = Registry::with_prefix("hobnob_relay");
         registry.register_collector(Box::new(Metrics(core_counts(&counts).into())));
         let mut text = String::new();
-        encode(&mut text, &registry).unwrap();
+        encode_registry(&mut text, &registry).unwrap();
         for line in [
             "hobnob_relay_not_opened_total{why=\"not-here\"} 3",
             "hobnob_relay_dial_backs_total 2",
         ] {
             assert!(text.lines().any(|other| other == line), "{line}: {text}");
         }
+    }
+
+    fn sources<'a>(
+        table: &'a Table,
+        counted: &'a Counted,
+        newcomers: &'a Newcomers,
+    ) -> Sources<'a> {
+        Sources {
+            table,
+            counted,
+            newcomers,
+            latency: Latency {
+                buckets: vec![(0.001, 2), (f64::INFINITY, 1)],
+                count: 3,
+                sum: std::time::Duration::from_millis(1_500),
+            },
+        }
+    }
+
+    fn table() -> Table {
+        Table {
+            peers: Vec::new(),
+            peers_max: 500,
+            bans: Bans::default(),
+            counts: Counts::default(),
+            connections: 0,
+            channels: 0,
+            rooms: 0,
+            up: std::time::Duration::from_secs(5),
+        }
+    }
+
+    /// The rules of the text format (Prometheus, exposition formats): each name has one HELP and one
+    /// TYPE before its samples, a counter ends in `_total`, and a sample has a number.
+    fn check_format(text: &str) {
+        let mut described = BTreeSet::new();
+        let mut current = ("", "");
+        for line in text.lines() {
+            if let Some(help) = line.strip_prefix("# HELP ") {
+                let (name, help) = help.split_once(' ').unwrap();
+                assert!(!help.is_empty() && described.insert(name), "{line}");
+            } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+                current = kind.split_once(' ').unwrap();
+                assert!(described.contains(current.0), "{line}");
+                assert_eq!(
+                    current.1 == "counter",
+                    current.0.ends_with("_total"),
+                    "{line}"
+                );
+            } else {
+                let (name, value) = line.rsplit_once(' ').unwrap();
+                let name = name.split('{').next().unwrap();
+                let rest = name.strip_prefix(current.0);
+                let parts = ["_bucket", "_sum", "_count"];
+                let known = match (current.1, rest) {
+                    ("histogram", Some(part)) => parts.contains(&part),
+                    (_, rest) => rest == Some(""),
+                };
+                assert!(known, "{line} after {current:?}");
+                value.parse::<f64>().unwrap_or_else(|_| panic!("{line}"));
+            }
+        }
+    }
+
+    #[test]
+    fn the_older_text_format_follows_its_rules() {
+        let (table, counted) = (table(), Counted::default());
+        let newcomers = Newcomers::default();
+        let (media, text) = answer(sources(&table, &counted, &newcomers), "*/*");
+        assert!(media.starts_with("text/plain"), "{media}");
+        check_format(&text);
+        for line in [
+            "# TYPE hobnob_relay_left_total counter",
+            &format!(
+                "hobnob_relay_build_info{{version=\"{}\"}} 1",
+                env!("CARGO_PKG_VERSION")
+            ),
+            "hobnob_relay_peers_max 500",
+            "hobnob_relay_forward_seconds_bucket{le=\"0.001\"} 2",
+            "hobnob_relay_forward_seconds_bucket{le=\"+Inf\"} 3",
+            "hobnob_relay_forward_seconds_sum 1.5",
+            "hobnob_relay_forward_seconds_count 3",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_scraper_that_asks_for_open_metrics_gets_it() {
+        let (table, counted) = (table(), Counted::default());
+        let newcomers = Newcomers::default();
+        let accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.1";
+        let (media, text) = answer(sources(&table, &counted, &newcomers), accept);
+        assert_eq!(media, OPEN_METRICS);
+        assert!(text.ends_with("# EOF\n") && text.contains("# TYPE hobnob_relay_left counter"));
     }
 }

@@ -12,6 +12,7 @@
 
 mod metrics;
 mod page;
+mod process;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY,
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -179,12 +180,17 @@ async fn show(State(state): State<AppState>) -> Result<Html<String>, Failed> {
     Ok(Html(page.to_string()))
 }
 
-async fn scrape(State(state): State<AppState>) -> Result<Response, Failed> {
+async fn scrape(State(state): State<AppState>, headers: HeaderMap) -> Result<Response, Failed> {
     let table = state.server.table().await?;
-    Ok(typed(
-        metrics::CONTENT,
-        metrics::text(&table, &state.server.counters(), state.server.newcomers()),
-    ))
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    let sources = metrics::Sources {
+        table: &table,
+        counted: &state.server.counters(),
+        newcomers: state.server.newcomers(),
+        latency: state.server.latency(),
+    };
+    let (media_type, text) = metrics::answer(sources, accept.unwrap_or_default());
+    Ok(typed(media_type, text))
 }
 
 async fn health(State(state): State<AppState>) -> Result<&'static str, Failed> {

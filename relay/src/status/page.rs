@@ -92,7 +92,7 @@ impl Page<'_> {
                 grouped(here(State::Suspect)),
             ),
             ("", "gone", grouped(here(State::Gone))),
-            ("", "banned", grouped(table.banned.len() as u64)),
+            ("", "banned", grouped(table.bans.len() as u64)),
             ("", "rooms", grouped(table.rooms as u64)),
             ("", "channels", grouped(table.channels as u64)),
             ("", "frames forwarded", grouped(counted.frames)),

@@ -72,8 +72,14 @@ struct Answer {
 }
 
 async fn get(addr: SocketAddr, path: &str, host: &str) -> Answer {
+    get_as(addr, path, host, "*/*").await
+}
+
+async fn get_as(addr: SocketAddr, path: &str, host: &str, accept: &str) -> Answer {
     let mut stream = TcpStream::connect(addr).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     within(stream.read_to_string(&mut answer)).await.unwrap();
@@ -202,7 +208,9 @@ async fn metrics_count_events_and_each_is_documented() {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.send_to(&[0x10; 40], fixture.relay.addr()).unwrap();
     let answer = loop {
-        let answer = fixture.get("/metrics").await;
+        let (addr, host) = (fixture.status, fixture.status.to_string());
+        let accept = "application/openmetrics-text;version=1.0.0,text/plain;q=0.5";
+        let answer = get_as(addr, "/metrics", &host, accept).await;
         if metric(
             &answer.body,
             "hobnob_relay_dropped_total{cause=\"unknown-channel\"}",
@@ -224,6 +232,14 @@ async fn metrics_count_events_and_each_is_documented() {
         "{text}"
     );
     assert_eq!(metric(text, "hobnob_relay_registered_total"), Some(1.0));
+    let plain = fixture.get("/metrics").await;
+    assert!(
+        plain
+            .head
+            .contains("content-type: text/plain; version=0.0.4")
+    );
+    let registered = "# TYPE hobnob_relay_registered_total counter";
+    assert!(plain.body.contains(registered), "{}", plain.body);
     let documented = include_str!("../../src/status/metrics.rs");
     let helped: Vec<_> = text
         .lines()
@@ -232,10 +248,13 @@ async fn metrics_count_events_and_each_is_documented() {
     assert!(helped.len() > 15, "{helped:?}");
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let name = line.split(['{', ' ']).next().unwrap();
-        let family = name.strip_suffix("_total").unwrap_or(name);
+        let family = ["_total", "_bucket", "_sum", "_count"]
+            .into_iter()
+            .find_map(|suffix| name.strip_suffix(suffix))
+            .unwrap_or(name);
         assert!(helped.contains(&family), "{name} has no HELP");
         assert!(
-            documented.contains(&format!("//! | `{name}")),
+            documented.contains(&format!("//! | `{family}")),
             "{name} is not in the module's table"
         );
     }

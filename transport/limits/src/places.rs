@@ -54,6 +54,11 @@ impl<N: Ord + Copy, T: Ord + Copy> Places<N, T> {
         }
     }
 
+    /// Changes the number of places. Holders beyond it keep theirs.
+    pub fn set_max(&mut self, max: usize) {
+        self.max = max;
+    }
+
     /// The number of holders.
     pub fn taken(&self) -> usize {
         self.holders.len()

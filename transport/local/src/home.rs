@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
 
-use hobnob_transport::lock::{Lock, Taken, Unusable, make_private_dir};
+use hobnob_transport::lock::{self, Lock, Taken, Unusable, make_private_dir};
 
 /// The name of the file with the settings.
 const CONFIG_FILE: &str = "config.toml";
@@ -53,7 +53,7 @@ pub enum Claim {
 #[derive(Debug)]
 pub struct Claimed {
     home: Home,
-    _lock: Lock,
+    lock: Lock,
 }
 
 /// Why a folder can't be a home.
@@ -143,15 +143,20 @@ impl Home {
         &self.socket
     }
 
+    /// Where the process that has this home may listen, in this order: the control socket, and the
+    /// path that it noted in the lock file. They differ if that process had another environment,
+    /// for example no `XDG_RUNTIME_DIR`.
+    pub fn sockets(&self) -> Vec<PathBuf> {
+        let noted = lock::noted(&self.data_dir).filter(|path| *path != self.socket);
+        [Some(self.socket.clone()), noted]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
     /// The settings file, which need not exist.
     pub fn config_file(&self) -> &Path {
         &self.config_file
-    }
-
-    /// Whether the socket is in a folder that several homes may share. Then the node that answers
-    /// on the socket may belong to another home.
-    pub fn shares_socket_folder(&self) -> bool {
-        !self.socket.starts_with(&self.data_dir)
     }
 
     /// Claims the home, unless another process has it.
@@ -160,10 +165,12 @@ impl Home {
             make_private_dir(dir)?;
         }
         Ok(match Lock::take(&self.data_dir)? {
-            Taken::Ours(lock) => Claim::Ours(Claimed {
-                home: self.clone(),
-                _lock: lock,
-            }),
+            Taken::Ours(lock) => {
+                let home = self.clone();
+                let mut claimed = Claimed { home, lock };
+                claimed.note_socket(&self.socket)?;
+                Claim::Ours(claimed)
+            }
             Taken::Busy(pid) => Claim::Busy(pid),
         })
     }
@@ -176,6 +183,14 @@ impl From<Unusable> for HomeError {
 }
 
 impl Claimed {
+    /// Notes where this process listens, if that is not the home's own control socket.
+    pub fn note_socket(&mut self, path: &Path) -> Result<(), HomeError> {
+        self.lock.note(path).map_err(|error| HomeError::Unusable {
+            path: self.home.data_dir.clone(),
+            error,
+        })
+    }
+
     /// The claimed home.
     pub fn home(&self) -> &Home {
         &self.home
@@ -217,6 +232,20 @@ mod tests {
         );
         drop(first);
         assert!(matches!(home.claim().unwrap(), Claim::Ours(_)));
+    }
+
+    #[test]
+    fn a_process_with_another_runtime_folder_finds_the_socket() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let socket = folder.path().join("run/control.sock");
+        let with_runtime = Home::with_socket(&data, &socket);
+        let without = Home::at(&data).unwrap();
+        let Claim::Ours(_claimed) = with_runtime.claim().unwrap() else {
+            panic!("the folder is new")
+        };
+        assert_eq!(with_runtime.sockets(), [socket.clone()]);
+        assert_eq!(without.sockets(), [data.join("control.sock"), socket]);
     }
 
     #[test]

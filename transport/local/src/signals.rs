@@ -1,4 +1,5 @@
-//! The signals that ask a program to stop: SIGINT, SIGTERM and SIGHUP.
+//! The signals that ask a program to stop: SIGINT, SIGTERM and SIGHUP. A service may read its files
+//! again on SIGHUP instead.
 
 use std::io;
 
@@ -8,6 +9,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// process.
 #[derive(Debug)]
 pub struct Signals([Signal; 3]);
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// SIGINT or SIGTERM: stop.
+    Stop,
+    /// SIGHUP: the terminal was closed, or a service should read its files again.
+    Hangup,
+}
 
 /// The signal handlers could not be installed.
 #[derive(Debug, thiserror::Error)]
@@ -28,11 +38,16 @@ impl Signals {
 
     /// Waits for the next signal.
     pub async fn any(&mut self) {
+        self.next().await;
+    }
+
+    /// Waits for the next signal and returns which kind it is.
+    pub async fn next(&mut self) -> Kind {
         let [interrupt, terminate, hangup] = &mut self.0;
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
+            _ = interrupt.recv() => Kind::Stop,
+            _ = terminate.recv() => Kind::Stop,
+            _ = hangup.recv() => Kind::Hangup,
         }
     }
 }

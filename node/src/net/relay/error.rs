@@ -82,6 +82,7 @@ impl LinkDown {
                 close::KICKED,
                 close::FULL,
                 close::LIMIT,
+                close::QUOTA,
                 close::VERSION,
             ]
             .iter()

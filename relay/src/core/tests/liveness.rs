@@ -1,11 +1,11 @@
 use std::time::Duration;
 
-use hobnob_protocol::relay::{Register, ToRelay, close};
+use hobnob_protocol::relay::{OpenRefusal, Register, ToRelay, close};
 
 use super::test_net::{TestNet, peer};
 use crate::core::{
-    ADDRESS_SETTLES, DRAIN_OVER, EndReason, GONE_KEPT, GONE_MAX, HEARTBEAT_EVERY, HEARTBEAT_GRACE,
-    Input, LimitedAction, Limits, Pace, State,
+    ADDRESS_SETTLES, DRAIN_OVER, EndReason, Exclusion, GONE_KEPT, GONE_MAX, HEARTBEAT_EVERY,
+    HEARTBEAT_GRACE, Input, LimitedAction, Limits, Pace, State,
 };
 
 fn net() -> TestNet {
@@ -182,6 +182,63 @@ fn kick_and_ban_end_a_connection() {
     assert_eq!(net.relay.connected(), 0);
     net.tell(Input::Disconnected { connection: ann });
     assert_eq!(net.counts().left, 0);
+}
+
+#[test]
+fn a_peer_that_is_excluded_gets_the_reason() {
+    let mut net = net();
+    let (ann, bob) = (net.register(peer(1), &[]), net.register(peer(2), &[]));
+    net.tell(Input::Exclude(peer(1), Exclusion::Address));
+    net.tell(Input::Exclude(peer(2), Exclusion::Rule));
+    assert_eq!(net.end(ann), Some(EndReason::AddressBanned));
+    assert_eq!(net.end(bob), Some(EndReason::NotAdmitted));
+}
+
+#[test]
+fn a_peer_that_has_used_its_quota_is_refused_until_the_next_day() {
+    let mut net = TestNet::new(Limits {
+        day_quota: 1_000,
+        ..Limits::default()
+    });
+    let (ann, bob) = (net.register(peer(1), &[]), net.register(peer(2), &[]));
+    net.says(ann, ToRelay::Open(peer(2)));
+    let meter = net
+        .routes
+        .values()
+        .find(|route| route.from.ip().to_string() == "11.0.1.1");
+    let meter = meter
+        .expect("the channel has a route from Ann")
+        .meter
+        .clone();
+    net.tell(Input::Day(20_000));
+    meter.forwarded(1, 600);
+    net.tell(Input::Day(20_000));
+    assert_eq!(net.end(ann), None);
+    meter.forwarded(1, 400);
+    net.tell(Input::Day(20_000));
+    assert_eq!(net.end(ann), Some(EndReason::QuotaUsed(1_000)));
+    assert_eq!(net.end(bob), None);
+    assert_eq!(net.relay.usage().1[&peer(1)], 1_000);
+    let again = net.register(peer(1), &[]);
+    assert_eq!(net.end(again), Some(EndReason::QuotaUsed(1_000)));
+    net.tell(Input::Day(20_001));
+    let tomorrow = net.register(peer(1), &[]);
+    assert_eq!(net.end(tomorrow), None);
+}
+
+#[test]
+fn new_limits_apply_to_connected_peers() {
+    let mut net = net();
+    let (ann, _) = (net.register(peer(1), &[]), net.register(peer(2), &[]));
+    net.tell(Input::Limits(Box::new(Limits {
+        peers: 1,
+        channels_per_peer: 0,
+        ..Limits::default()
+    })));
+    let late = net.register(peer(3), &[]);
+    assert_eq!(net.end(late), Some(EndReason::Full(1)));
+    net.says(ann, ToRelay::Open(peer(2)));
+    assert_eq!(net.node(ann).not_opened, [(peer(2), OpenRefusal::Limit)]);
 }
 
 #[test]

@@ -519,7 +519,7 @@ pub(crate) const ACTIONS: &[Action] = &[
         command_line: CommandLine::Command {
             flags: Flags::Own,
             details: "Through a relay, peers behind NATs reach each other. Without a command, \
-                      runs a relay until it receives SIGINT, SIGTERM or SIGHUP.",
+                      runs a relay until it receives SIGINT or SIGTERM.",
             examples: &[],
         },
         chat: Chat::Absent(ONLY_IN_SHELL),

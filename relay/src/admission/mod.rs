@@ -1,23 +1,33 @@
-//! Which peers may use the relay: all peers, those that know its token, or those on its allow list,
-//! except banned ones.
+//! Which peers may use the relay: all peers, those that know one of its tokens, or those on its
+//! allow list, except banned ones.
 //!
 //! `Admission::check` decides about a peer after its handshake has proved its identity. The bans
-//! are stored in the relay's home folder and survive a restart. Token and allow list are files of
-//! the operator that are read once.
+//! are stored in the relay's home folder and survive a restart. Tokens and allow list are files of
+//! the operator. They are read at the start, and again when the operator asks for it.
+//!
+//! - `tokens`: tokens with names and expiries
+//! - `bans`: the file of banned identities and addresses
+//! - `ip_range`: ranges of addresses
 
-use std::collections::{BTreeMap, BTreeSet};
+mod bans;
+mod ip_range;
+mod tokens;
+
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
 use hobnob_protocol::PeerId;
 use hobnob_protocol::identity::NotAPeerId;
-use hobnob_protocol::relay::{TOKEN_MAX, TOKEN_PROOF_LEN, close, token_proof};
-use hobnob_transport::private_file;
+use hobnob_protocol::relay::{TOKEN_PROOF_LEN, close};
 
-/// The file of bans in the relay's home.
-const BANNED_FILE: &str = "banned";
+pub use bans::{BANS_MAX, BanTarget, Bans};
+pub use ip_range::{IpRange, IpRanges, NotARange};
+pub use tokens::{TOKENS_MAX, Token, TokenProblem, Tokens};
 
 /// Longest label of a peer in an allow list, in characters.
 const LABEL_CHARS_MAX: usize = 64;
@@ -28,15 +38,11 @@ pub enum Rule {
     /// All peers.
     #[default]
     Open,
-    /// Peers that know this token.
-    Token(Token),
+    /// Peers that know one of these tokens.
+    Tokens(Tokens),
     /// Peers on this list.
     Listed(AllowList),
 }
-
-/// The secret that the operator gives to the relay's users.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token(Vec<u8>);
 
 /// The ids that may use the relay, with the operator's labels for them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,7 +54,20 @@ pub struct AllowList {
 #[derive(Debug, Default)]
 pub(crate) struct Admission {
     rule: Rule,
-    banned: BTreeSet<PeerId>,
+    bans: Bans,
+}
+
+/// Proof of a newcomer, and what the relay knows of it beside its identity.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Credentials<'a> {
+    /// The address of its handshake.
+    pub(crate) addr: IpAddr,
+    /// Its proof that it knows a token.
+    pub(crate) proof: Option<&'a [u8; TOKEN_PROOF_LEN]>,
+    /// The exported secret of its connection.
+    pub(crate) exporter: &'a [u8; 32],
+    /// The wall clock.
+    pub(crate) now: SystemTime,
 }
 
 /// Why a peer is not admitted.
@@ -56,10 +75,14 @@ pub(crate) struct Admission {
 pub(crate) enum Refusal {
     /// The peer is banned.
     Banned,
+    /// The peer's address is banned.
+    AddressBanned,
     /// The relay requires a token, and the peer sent no proof of one.
     NoToken,
     /// The peer proved another token than the relay's.
     WrongToken,
+    /// The peer proved a token that has expired.
+    ExpiredToken,
     /// The peer is not on the allow list.
     NotListed,
 }
@@ -93,6 +116,16 @@ pub enum FileError {
         /// The fault in it.
         problem: LineProblem,
     },
+    /// A line of a file of tokens is invalid.
+    #[error("{} line {line}: {problem}", path.display())]
+    TokenLine {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// The fault in it.
+        problem: TokenProblem,
+    },
     /// The file does not contain a token.
     #[error("{} does not contain a token: {problem}", path.display())]
     NoToken {
@@ -101,6 +134,27 @@ pub enum FileError {
         /// The fault in it.
         problem: TokenProblem,
     },
+}
+
+impl FileError {
+    fn unreadable(path: &Path, error: io::Error) -> Self {
+        let path = path.to_owned();
+        Self::Unreadable { path, error }
+    }
+
+    fn no_token(path: &Path, problem: TokenProblem) -> Self {
+        let path = path.to_owned();
+        Self::NoToken { path, problem }
+    }
+
+    fn token_line(path: &Path, line: usize, problem: TokenProblem) -> Self {
+        let path = path.to_owned();
+        Self::TokenLine {
+            path,
+            line,
+            problem,
+        }
+    }
 }
 
 /// The fault in a line of an allow list, or of the bans.
@@ -112,60 +166,40 @@ pub enum LineProblem {
     /// The label is too long, or has a control character.
     #[error("a label has at most {LABEL_CHARS_MAX} characters, and no control characters")]
     Label,
+    /// The line is neither an id nor a range of addresses. The number is its length.
+    #[error(
+        "a ban is a peer id of 52 characters, or addresses such as 192.0.2.0/24; this has {0} characters"
+    )]
+    NotABan(usize),
+    /// The file has more bans than [`BANS_MAX`].
+    #[error("a relay has at most {BANS_MAX} bans")]
+    TooManyBans,
     /// An earlier line names the same peer.
     #[error("{} is named twice", .0.short())]
     Duplicate(PeerId),
-}
-
-/// Why the content of a file is not a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TokenProblem {
-    /// The file is empty, or has only white space.
-    #[error("it is empty")]
-    Empty,
-    /// The content is longer than [`TOKEN_MAX`].
-    #[error("it has more than {TOKEN_MAX} bytes")]
-    TooLong,
 }
 
 impl Refusal {
     /// The close code of the connection.
     pub(crate) fn code(self) -> u32 {
         match self {
-            Self::Banned => close::BANNED,
-            Self::NoToken | Self::WrongToken | Self::NotListed => close::NOT_ADMITTED,
-        }
-    }
-}
-
-impl Token {
-    /// Reads a token: the whole file, without white space at its end.
-    pub fn read(path: &Path) -> Result<Self, FileError> {
-        let bytes = fs::read(path).map_err(|error| FileError::Unreadable {
-            path: path.to_owned(),
-            error,
-        })?;
-        let no_token = |problem| FileError::NoToken {
-            path: path.to_owned(),
-            problem,
-        };
-        match bytes.trim_ascii_end() {
-            [] => Err(no_token(TokenProblem::Empty)),
-            token if token.len() > TOKEN_MAX => Err(no_token(TokenProblem::TooLong)),
-            token => Ok(Self(token.to_vec())),
+            Self::Banned | Self::AddressBanned => close::BANNED,
+            Self::NoToken | Self::WrongToken | Self::ExpiredToken | Self::NotListed => {
+                close::NOT_ADMITTED
+            }
         }
     }
 
-    /// Whether the proof shows knowledge of this token, on the connection with this exported
-    /// secret. Takes the same time for every wrong proof.
-    fn is_proved(&self, proof: &[u8; TOKEN_PROOF_LEN], exporter: &[u8; 32]) -> bool {
-        verify_slices_are_equal(&token_proof(&self.0, exporter), proof).is_ok()
-    }
-}
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Token(..)")
+    /// The name in the log of events.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Banned => "banned",
+            Self::AddressBanned => "address-banned",
+            Self::NoToken => "no-token",
+            Self::WrongToken => "wrong-token",
+            Self::ExpiredToken => "expired-token",
+            Self::NotListed => "not-listed",
+        }
     }
 }
 
@@ -195,32 +229,49 @@ impl AllowList {
 impl Admission {
     /// Loads the bans from the relay's home folder and combines them with a rule.
     pub(crate) fn load(rule: Rule, home: &Path) -> Result<Self, FileError> {
-        let path = banned_file(home);
-        let banned = match read_ids(&path) {
-            Ok(ids) => ids.into_keys().collect(),
-            Err(FileError::Unreadable { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-                BTreeSet::new()
-            }
-            Err(error) => return Err(error),
-        };
-        Ok(Self { rule, banned })
+        Ok(Self::new(rule, Bans::load(home)?))
     }
 
-    /// Decides whether a peer that has proved its identity may register. `proof` shows that it
-    /// knows a token, on the connection with the exported secret `exporter`.
+    /// Combines a rule and bans.
+    pub(crate) fn new(rule: Rule, bans: Bans) -> Self {
+        Self { rule, bans }
+    }
+
+    /// Decides whether a peer that has proved its identity may register. Returns the token that it
+    /// knows, if the rule asks for one.
     pub(crate) fn check(
         &self,
         peer: PeerId,
-        proof: Option<&[u8; TOKEN_PROOF_LEN]>,
-        exporter: &[u8; 32],
-    ) -> Result<(), Refusal> {
-        if self.banned.contains(&peer) {
-            return Err(Refusal::Banned);
+        credentials: Credentials<'_>,
+    ) -> Result<Option<Arc<Token>>, Refusal> {
+        let Credentials {
+            addr,
+            proof,
+            exporter,
+            now,
+        } = credentials;
+        self.check_bans(peer, addr)?;
+        match &self.rule {
+            Rule::Open => Ok(None),
+            Rule::Tokens(tokens) => tokens.proved(proof, exporter, now).map(Some),
+            Rule::Listed(list) if list.labels.contains_key(&peer) => Ok(None),
+            Rule::Listed(_) => Err(Refusal::NotListed),
         }
+    }
+
+    /// Decides whether a peer that is registered may stay, after a change of rule or bans. `token`
+    /// is what it proved when it registered. An expiry is checked only then.
+    pub(crate) fn check_again(
+        &self,
+        peer: PeerId,
+        addr: IpAddr,
+        token: Option<&Token>,
+    ) -> Result<(), Refusal> {
+        self.check_bans(peer, addr)?;
         match &self.rule {
             Rule::Open => Ok(()),
-            Rule::Token(token) => match proof {
-                Some(proof) if token.is_proved(proof, exporter) => Ok(()),
+            Rule::Tokens(tokens) => match token {
+                Some(token) if tokens.has(token) => Ok(()),
                 Some(_) => Err(Refusal::WrongToken),
                 None => Err(Refusal::NoToken),
             },
@@ -229,11 +280,21 @@ impl Admission {
         }
     }
 
+    fn check_bans(&self, peer: PeerId, addr: IpAddr) -> Result<(), Refusal> {
+        if self.bans.has_peer(peer) {
+            return Err(Refusal::Banned);
+        }
+        if self.bans.has_addr(addr) {
+            return Err(Refusal::AddressBanned);
+        }
+        Ok(())
+    }
+
     /// The operator's label for a peer.
     pub(crate) fn label(&self, peer: PeerId) -> Option<&str> {
         match &self.rule {
             Rule::Listed(list) => list.label(peer),
-            Rule::Open | Rule::Token(_) => None,
+            Rule::Open | Rule::Tokens(_) => None,
         }
     }
 
@@ -241,7 +302,7 @@ impl Admission {
     pub(crate) fn listed(&self) -> impl Iterator<Item = PeerId> {
         let list = match &self.rule {
             Rule::Listed(list) => Some(list),
-            Rule::Open | Rule::Token(_) => None,
+            Rule::Open | Rule::Tokens(_) => None,
         };
         list.into_iter()
             .flat_map(|list| list.labels.keys().copied())
@@ -251,39 +312,19 @@ impl Admission {
     pub(crate) fn labelled(&self, label: &str) -> Vec<PeerId> {
         match &self.rule {
             Rule::Listed(list) => list.labelled(label),
-            Rule::Open | Rule::Token(_) => Vec::new(),
+            Rule::Open | Rule::Tokens(_) => Vec::new(),
         }
     }
 
-    /// Bans a peer, or removes its ban. Returns whether that is a change.
-    pub(crate) fn set_banned(&mut self, peer: PeerId, banned: bool) -> bool {
-        if banned {
-            self.banned.insert(peer)
-        } else {
-            self.banned.remove(&peer)
-        }
+    /// Adds a ban or removes it. Returns whether that is a change.
+    pub(crate) fn set_banned(&mut self, target: BanTarget, banned: bool) -> bool {
+        self.bans.set(target, banned)
     }
 
-    /// The banned peers.
-    pub(crate) fn banned(&self) -> &BTreeSet<PeerId> {
-        &self.banned
+    /// The bans.
+    pub(crate) fn bans(&self) -> &Bans {
+        &self.bans
     }
-}
-
-/// Writes the bans to the relay's home folder. Returns when they are on disk.
-pub(crate) fn write_banned(home: &Path, banned: &BTreeSet<PeerId>) -> Result<(), FileError> {
-    let mut text = String::from(
-        "# Banned peers. Written by `hobnob relay ban` and `unban`. Read when the relay starts.\n",
-    );
-    for peer in banned {
-        text.push_str(&format!("{peer}\n"));
-    }
-    let path = banned_file(home);
-    private_file::replace(&path, &text).map_err(|error| FileError::Unwritable { path, error })
-}
-
-fn banned_file(home: &Path) -> PathBuf {
-    home.join(BANNED_FILE)
 }
 
 fn read_ids(path: &Path) -> Result<BTreeMap<PeerId, Option<String>>, FileError> {
@@ -330,6 +371,7 @@ fn parse_line(line: &str) -> Result<Option<(PeerId, Option<String>)>, LineProble
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hobnob_protocol::relay::token_proof;
 
     /// The exported secret of a connection.
     const EXPORTER: [u8; 32] = [7; 32];
@@ -345,39 +387,27 @@ mod tests {
     }
 
     fn admission(rule: Rule) -> Admission {
-        Admission {
-            rule,
-            banned: BTreeSet::new(),
-        }
+        let bans = Bans::default();
+        Admission { rule, bans }
     }
 
-    #[test]
-    fn a_token_is_the_whole_file_without_white_space_at_its_end() {
-        let right = Token::read(file("sesame \n").path()).unwrap();
-        let accepts = |sent| right.is_proved(&token_proof(sent, &EXPORTER), &EXPORTER);
-        assert!(accepts(b"sesame"));
-        for wrong in [&b"sesam"[..], b"sesamE", b"sesame ", b""] {
-            assert!(!accepts(wrong), "{wrong:?}");
-        }
-        let elsewhere = token_proof(b"sesame", &[8; 32]);
-        assert!(
-            !right.is_proved(&elsewhere, &EXPORTER),
-            "another connection's"
-        );
-        for wrong in [String::new(), "\n".into(), "x".repeat(TOKEN_MAX + 1)] {
-            let error = Token::read(file(&wrong).path()).unwrap_err();
-            assert!(matches!(error, FileError::NoToken { .. }), "{error}");
+    fn credentials(proof: Option<&[u8; TOKEN_PROOF_LEN]>) -> Credentials<'_> {
+        Credentials {
+            addr: "192.0.2.7".parse().unwrap(),
+            proof,
+            exporter: &EXPORTER,
+            now: SystemTime::UNIX_EPOCH,
         }
     }
 
     #[test]
     fn the_rule_decides_which_peers_are_admitted() {
-        let token = Rule::Token(Token::read(file("sesame").path()).unwrap());
+        let token = Rule::Tokens(Tokens::read_one(file("sesame").path()).unwrap());
         let listed = Rule::Listed(AllowList::read(file(peer(1).to_string()).path()).unwrap());
         let code = |rule: &Rule, n, token: Option<&str>| {
             let proof = token.map(|token| token_proof(token.as_bytes(), &EXPORTER));
             admission(rule.clone())
-                .check(peer(n), proof.as_ref(), &EXPORTER)
+                .check(peer(n), credentials(proof.as_ref()))
                 .err()
                 .map(Refusal::code)
         };
@@ -395,19 +425,43 @@ mod tests {
     }
 
     #[test]
-    fn a_ban_overrides_the_rule_and_survives_a_restart() {
-        let home = tempfile::tempdir().unwrap();
-        let load = || Admission::load(Rule::Open, home.path()).unwrap();
-        let mut admission = load();
-        assert!(admission.set_banned(peer(1), true) && !admission.set_banned(peer(1), true));
-        write_banned(home.path(), admission.banned()).unwrap();
-        let mut again = load();
-        let banned = again.check(peer(1), None, &EXPORTER);
-        assert_eq!(banned, Err(Refusal::Banned));
-        assert!(again.check(peer(2), None, &EXPORTER).is_ok());
-        assert!(again.set_banned(peer(1), false));
-        write_banned(home.path(), again.banned()).unwrap();
-        assert!(load().check(peer(1), None, &EXPORTER).is_ok());
+    fn a_registered_peer_may_stay_while_the_new_rule_would_admit_it() {
+        let tokens = |text: &str| Tokens::read(file(text).path()).unwrap();
+        let old = tokens("summer sesame\n");
+        let token = old.iter().next();
+        let addr = "192.0.2.7".parse().unwrap();
+        for (rule, token, refusal) in [
+            (Rule::Open, None, None),
+            (Rule::Tokens(tokens("a sesame\nb poppy\n")), token, None),
+            (
+                Rule::Tokens(tokens("summer poppy\n")),
+                token,
+                Some(Refusal::WrongToken),
+            ),
+            (Rule::Tokens(old.clone()), None, Some(Refusal::NoToken)),
+            (
+                Rule::Listed(AllowList::default()),
+                token,
+                Some(Refusal::NotListed),
+            ),
+        ] {
+            let checked = admission(rule.clone()).check_again(peer(1), addr, token);
+            assert_eq!(checked.err(), refusal, "{rule:?}");
+        }
+    }
+
+    #[test]
+    fn a_ban_overrides_the_rule() {
+        let mut admission = admission(Rule::Open);
+        let check = |admission: &Admission, n| admission.check(peer(n), credentials(None)).err();
+        admission.set_banned(BanTarget::Peer(peer(1)), true);
+        assert_eq!(check(&admission, 1), Some(Refusal::Banned));
+        assert_eq!(check(&admission, 2), None);
+        let range = BanTarget::Range("192.0.2.0/24".parse().unwrap());
+        admission.set_banned(range, true);
+        assert_eq!(check(&admission, 2), Some(Refusal::AddressBanned));
+        admission.set_banned(range, false);
+        assert_eq!(check(&admission, 2), None);
     }
 
     #[test]

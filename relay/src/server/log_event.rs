@@ -1,0 +1,139 @@
+//! The relay's log of events for its operator: who registered, who was refused, kicked or banned.
+//!
+//! The form of a line is documented in docs/RELAY.md and does not change: programs such as fail2ban
+//! read it. The program adds the time and limits the rate.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use hobnob_protocol::PeerId;
+
+use crate::admission::BanTarget;
+
+/// An event for the operator's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogEvent {
+    /// A peer has registered.
+    Registered {
+        /// The peer.
+        peer: PeerId,
+        /// Its address.
+        addr: SocketAddr,
+        /// The name of the token that it knows.
+        token: Option<String>,
+    },
+    /// A peer that proved its identity was not admitted.
+    Refused {
+        /// The peer.
+        peer: PeerId,
+        /// Its address.
+        addr: SocketAddr,
+        /// Why, as a fixed word.
+        reason: &'static str,
+    },
+    /// The relay ended the connection of a registered peer.
+    Ended {
+        /// The peer.
+        peer: PeerId,
+        /// Its address.
+        addr: SocketAddr,
+        /// Why, as a fixed word. `kicked` and `banned` among them.
+        reason: &'static str,
+    },
+    /// The operator banned somebody.
+    Banned(BanTarget),
+    /// The operator removed a ban.
+    Unbanned(BanTarget),
+}
+
+impl fmt::Display for LogEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registered { peer, addr, token } => {
+                write!(f, "registered {} peer={peer}", At(addr))?;
+                match token {
+                    Some(token) => write!(f, " token={token}"),
+                    None => Ok(()),
+                }
+            }
+            Self::Refused { peer, addr, reason } => {
+                write!(f, "refused {} peer={peer} reason={reason}", At(addr))
+            }
+            Self::Ended { peer, addr, reason } => {
+                write!(f, "ended {} peer={peer} reason={reason}", At(addr))
+            }
+            Self::Banned(target) => write!(f, "banned target={target}"),
+            Self::Unbanned(target) => write!(f, "unbanned target={target}"),
+        }
+    }
+}
+
+/// An address as two fields, because fail2ban needs the IP address alone.
+struct At<'a>(&'a SocketAddr);
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "addr={} port={}",
+            self.0.ip().to_canonical(),
+            self.0.port()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_have_the_documented_form() {
+        let peer = PeerId::from_bytes([1; 32]);
+        let addr = "[::ffff:192.0.2.7]:4000".parse().unwrap();
+        let at = format!("addr=192.0.2.7 port=4000 peer={peer}");
+        for (event, line) in [
+            (
+                LogEvent::Registered {
+                    peer,
+                    addr,
+                    token: Some("summer".into()),
+                },
+                format!("registered {at} token=summer"),
+            ),
+            (
+                LogEvent::Registered {
+                    peer,
+                    addr,
+                    token: None,
+                },
+                format!("registered {at}"),
+            ),
+            (
+                LogEvent::Refused {
+                    peer,
+                    addr,
+                    reason: "wrong-token",
+                },
+                format!("refused {at} reason=wrong-token"),
+            ),
+            (
+                LogEvent::Ended {
+                    peer,
+                    addr,
+                    reason: "kicked",
+                },
+                format!("ended {at} reason=kicked"),
+            ),
+            (
+                LogEvent::Banned(BanTarget::Range("192.0.2.0/24".parse().unwrap())),
+                "banned target=192.0.2.0/24".to_owned(),
+            ),
+            (
+                LogEvent::Unbanned(BanTarget::Peer(peer)),
+                format!("unbanned target={peer}"),
+            ),
+        ] {
+            assert_eq!(event.to_string(), line);
+        }
+    }
+}
