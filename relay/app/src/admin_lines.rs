@@ -192,6 +192,7 @@ impl From<&OperatorError> for AdminError {
             | OperatorError::TooManyBans
             | OperatorError::NotStored(_)
             | OperatorError::File(_)
+            | OperatorError::Certificate(_)
             | OperatorError::Stopping => ("fault", 1),
         };
         Self {

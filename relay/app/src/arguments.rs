@@ -197,8 +197,11 @@ impl Arguments {
             (run.no_roster != new_run.no_roster, "--no-roster"),
             (run.no_tcp != new_run.no_tcp, "--no-tcp"),
             (run.tcp != new_run.tcp, "--tcp"),
-            (run.tls_cert != new_run.tls_cert, "--tls-cert"),
-            (run.tls_key != new_run.tls_key, "--tls-key"),
+            // Another file is used at once, but the relay's own certificate is not.
+            (
+                run.tls_cert.is_some() && new_run.tls_cert.is_none(),
+                "--tls-cert",
+            ),
             (run.behind_proxy != new_run.behind_proxy, "--behind-proxy"),
             (run.status != new_run.status, "--status"),
             (self.json != new.json, "--json"),

@@ -22,6 +22,8 @@ pub(crate) struct Settings {
     given: Arguments,
     /// The command line and the file of `--config`.
     pub(crate) arguments: Arguments,
+    /// The content of the certificate's file. It only shows whether the certificate changed.
+    certificate: Option<Vec<u8>>,
     pub(crate) rule: Rule,
     pub(crate) limits: Limits,
 }
@@ -34,6 +36,8 @@ impl Settings {
             .map_err(|error| anyhow!(wording::file_error(&error)))?;
         Ok(Self {
             limits: limits(&arguments.run),
+            // If it can't be read, the relay reports that when it uses the file.
+            certificate: certificate(&arguments.run).and_then(|(file, _)| std::fs::read(file).ok()),
             given,
             arguments,
             rule,
@@ -43,16 +47,20 @@ impl Settings {
     /// Reads all files again and changes the running relay. Returns what changed, in words. If a
     /// file is unusable, nothing changes.
     pub(crate) async fn reload(&mut self, server: &Server) -> anyhow::Result<Vec<String>> {
-        // Everything is read before anything changes. The certificates of a carrier over TLS belong
-        // here, too: read them before this line, and use them after the change below.
+        // Everything is read before anything changes.
         let new = Self::read(self.given.clone())?;
         let changed = server
-            .change(new.rule.clone(), new.limits.clone())
+            .change(
+                new.rule.clone(),
+                new.limits.clone(),
+                certificate(&new.arguments.run),
+            )
             .await
             .map_err(|error| anyhow!(wording::operator_error(&error)))?;
         let mut words = self.changes(&new);
         words.extend(of_peers(changed));
         // Flags that need a restart keep their value, so that the next reload reports them again.
+        self.certificate = new.certificate;
         self.rule = new.rule;
         self.limits = new.limits;
         Ok(words)
@@ -79,6 +87,9 @@ impl Settings {
         .into_iter()
         .flatten()
         .collect();
+        if new.certificate.is_some() && new.certificate != self.certificate {
+            changes.push("the certificate".to_owned());
+        }
         changes.extend(rule_changes(&self.rule, &new.rule));
         let restart = self.arguments.flags_for_restart(&new.arguments);
         changes.extend(
@@ -152,6 +163,11 @@ fn rule(flags: &RunFlags, credential: Option<PathBuf>) -> Result<Rule, FileError
     }
 }
 
+/// The files of the certificate and its key.
+fn certificate(flags: &RunFlags) -> Option<(PathBuf, PathBuf)> {
+    flags.tls_cert.clone().zip(flags.tls_key.clone())
+}
+
 fn limits(flags: &RunFlags) -> Limits {
     let default = Limits::default();
     Limits {
@@ -176,7 +192,7 @@ pub(crate) fn config(settings: &Settings, home: &Home) -> Config {
     let tcp = TcpConfig {
         at_udp_port: !run.no_tcp,
         also: run.tcp.clone(),
-        certificate: run.tls_cert.clone().zip(run.tls_key.clone()),
+        certificate: certificate(run),
         proxies,
     };
     Config {

@@ -69,6 +69,7 @@ pub(crate) fn operator_error(error: &OperatorError) -> String {
         | OperatorError::BannedAlready(_)
         | OperatorError::NotBanned(_)
         | OperatorError::TooManyBans
+        | OperatorError::Certificate(_)
         | OperatorError::NotStored(_)
         | OperatorError::Stopping => error.to_string(),
     }

@@ -36,9 +36,10 @@ use hobnob_protocol::PeerId;
 use hobnob_protocol::relay::{self, PORT_RELAY};
 use hobnob_transport::gate::Gate;
 use hobnob_transport::key_file::KeyFileError;
+use hobnob_transport::stream::{self, tls::TlsAcceptor};
 use hobnob_transport::tls::Credentials;
 use quinn::{AsyncUdpSocket, VarInt};
-use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
+use tokio::sync::{Mutex, broadcast, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -153,6 +154,7 @@ struct Running {
     endpoint: quinn::Endpoint,
     plane: PlaneHandle,
     tcp_addrs: Vec<SocketAddr>,
+    certificate: watch::Sender<TlsAcceptor>,
     newcomers: Arc<Newcomers>,
     hub: mpsc::Sender<Event>,
     tasks: TaskTracker,
@@ -209,7 +211,7 @@ impl Server {
             newcomers: newcomers.clone(),
             plane: plane.clone(),
         };
-        let tcp_addrs = listeners.addrs();
+        let (tcp_addrs, certificate) = (listeners.addrs(), listeners.certificate.clone());
         listeners.serve(&StreamContext {
             plane: plane.clone(),
             newcomers: newcomers.clone(),
@@ -223,6 +225,7 @@ impl Server {
             endpoint,
             plane,
             tcp_addrs,
+            certificate,
             newcomers,
             hub,
             tasks,
@@ -293,15 +296,30 @@ impl Server {
         self.set_banned(target, false).await
     }
 
-    /// Replaces rule and limits, and reads the bans in the relay's home again. Ends the connections
-    /// of peers that are not admitted any more. If the bans are unusable, nothing changes.
-    pub async fn change(&self, rule: Rule, limits: Limits) -> Result<Changed, OperatorError> {
+    /// Replaces rule, limits and certificate, and reads the bans in the relay's home again. Ends the
+    /// connections of peers that are not admitted any more. If a file is unusable, nothing changes.
+    ///
+    /// `certificate`: the files of a certificate and its key. Without them the old one stays.
+    pub async fn change(
+        &self,
+        rule: Rule,
+        limits: Limits,
+        certificate: Option<(PathBuf, PathBuf)>,
+    ) -> Result<Changed, OperatorError> {
         let _in_order = self.0.bans.lock().await;
         let home = self.0.home.clone();
-        let read = tokio::task::spawn_blocking(move || Bans::load(&home)).await;
-        let bans = read
-            .map_err(|_| OperatorError::Stopping)?
-            .map_err(OperatorError::File)?;
+        let read = move || {
+            let acceptor = certificate
+                .map(|(certificate, key)| stream::tls::acceptor_from_files(&certificate, &key))
+                .transpose()
+                .map_err(OperatorError::Certificate)?;
+            Ok((Bans::load(&home).map_err(OperatorError::File)?, acceptor))
+        };
+        let read = tokio::task::spawn_blocking(read).await;
+        let (bans, acceptor) = read.map_err(|_| OperatorError::Stopping)??;
+        if let Some(acceptor) = acceptor {
+            self.0.certificate.send_replace(acceptor);
+        }
         let change = Box::new(Change { rule, bans, limits });
         self.ask(|answer| OperatorRequest::Change(change, answer))
             .await

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use hobnob_protocol::PeerId;
 use hobnob_protocol::identity::PEER_ID_SHORT_LEN;
+use hobnob_transport::stream::tls::CertificateError;
 use tokio::sync::oneshot;
 
 use super::usage_file::Usage;
@@ -122,6 +123,9 @@ pub enum OperatorError {
     /// A file of the relay's home is unusable, so the old settings stay.
     #[error(transparent)]
     File(FileError),
+    /// A certificate or its key is unusable, so the old settings stay.
+    #[error(transparent)]
+    Certificate(CertificateError),
     /// The relay is stopping.
     #[error("the relay is stopping")]
     Stopping,

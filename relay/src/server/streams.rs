@@ -28,6 +28,7 @@ use hobnob_transport::stream::{datagrams, handshake, request, socket, writer};
 use hobnob_transport::tls::Credentials;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -89,12 +90,15 @@ pub const PROXIES: [IpAddr; 2] = [
 /// The bound listeners.
 pub(super) struct Listeners {
     list: Vec<(TcpListener, Outer)>,
+    /// Replaces the certificate of all listeners.
+    pub(super) certificate: watch::Sender<TlsAcceptor>,
 }
 
 /// What surrounds the WebSocket.
 #[derive(Clone)]
 enum Outer {
-    Tls(TlsAcceptor),
+    /// TLS with the current certificate.
+    Tls(watch::Receiver<TlsAcceptor>),
     /// Nothing: these reverse proxies have removed it.
     Plain(Arc<[IpAddr]>),
 }
@@ -128,6 +132,7 @@ impl Listeners {
             Some((certificate, key)) => tls::acceptor_from_files(certificate, key)?,
             None => tls::acceptor(credentials),
         };
+        let (certificate, acceptor) = watch::channel(acceptor);
         let at_udp_port = config
             .at_udp_port
             .then_some((udp, Outer::Tls(acceptor.clone())));
@@ -147,6 +152,7 @@ impl Listeners {
         let list = at_udp_port.into_iter().chain(also).map(bind);
         Ok(Self {
             list: list.collect::<Result<_, ListenError>>()?,
+            certificate,
         })
     }
 
@@ -245,6 +251,7 @@ async fn arrive(
         socket::prepare(&tcp)?;
         match outer {
             Outer::Tls(acceptor) => {
+                let acceptor = acceptor.borrow().clone();
                 let shake_hands = async {
                     let mut io = tls::accept(&acceptor, tcp).await?;
                     let first = upgrade(&mut io, Vec::new()).await?.1;

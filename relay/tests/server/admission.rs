@@ -111,7 +111,11 @@ async fn a_token_is_rotated_without_a_refusal() {
     welcome.unwrap();
     let change = async |text| {
         let limits = Limits::default();
-        relay.server.change(tokens(text), limits).await.unwrap()
+        relay
+            .server
+            .change(tokens(text), limits, None)
+            .await
+            .unwrap()
     };
     // Both are valid while the operator hands out the new one.
     let changed = change("summer sesame\nwinter poppy\n").await;
@@ -160,7 +164,12 @@ async fn bans_in_the_file_apply_after_a_change_and_a_broken_file_changes_nothing
     let ann = Client::new(1, relay.addr()).await;
     let (mut link, _) = ann.joins(&[]).await;
     let file = relay.home.path().join("banned");
-    let change = async || relay.server.change(Rule::Open, Limits::default()).await;
+    let change = async || {
+        relay
+            .server
+            .change(Rule::Open, Limits::default(), None)
+            .await
+    };
     fs::write(&file, "nobody\n").unwrap();
     let error = change().await.unwrap_err();
     assert!(error.to_string().contains("line 1"), "{error}");

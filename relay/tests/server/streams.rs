@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hobnob_relay::server::Fate;
@@ -168,5 +169,61 @@ async fn a_reverse_proxy_speaks_plain_http_on_loopback() {
         let answer = request::read_head(&mut io, &mut Vec::new()).await.unwrap();
         assert!(handshake::is_upgraded(&answer, &key));
     }
+    server.shutdown().await;
+}
+
+/// Writes a certificate for a name and its key as PEM files. Returns their paths, and the
+/// certificate.
+fn certificate(folder: &Path, name: &str) -> (PathBuf, PathBuf, Vec<u8>) {
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+    let certificate = params.self_signed(&pair).unwrap();
+    let write = |file: &str, label: &str, der: &[u8]| {
+        let (path, body) = (folder.join(file), data_encoding::BASE64.encode(der));
+        let text = format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n");
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    (
+        write("tls.crt", "CERTIFICATE", certificate.der()),
+        write("tls.key", "PRIVATE KEY", &pair.serialize_der()),
+        certificate.der().to_vec(),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_certificate_is_used_for_new_connections_and_a_broken_one_never() {
+    let home = tempfile::tempdir().unwrap();
+    let (file, key, first) = certificate(home.path(), "first.example");
+    let files = (file, key);
+    let config = hobnob_relay::server::Config {
+        tcp: TcpConfig {
+            certificate: Some(files.clone()),
+            ..TcpConfig::default()
+        },
+        ..super::config_in(&home, "[::]:0".parse().unwrap(), super::Rule::Open)
+    };
+    let server = hobnob_relay::server::Server::start(config).unwrap();
+    let shown = async || {
+        let tcp = TcpStream::connect(super::loopback_addr(&server))
+            .await
+            .unwrap();
+        let io = tls::connect("relay.example", tcp).await.unwrap();
+        io.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+    };
+    let reload = async || {
+        let limits = hobnob_relay::core::Limits::default();
+        let files = Some(files.clone());
+        server.change(super::Rule::Open, limits, files).await
+    };
+    assert_eq!(shown().await, first);
+    let (_, _, second) = certificate(home.path(), "second.example");
+    assert_eq!(shown().await, first);
+    reload().await.unwrap();
+    assert_eq!(shown().await, second);
+    std::fs::write(&files.1, "no key").unwrap();
+    let error = reload().await.unwrap_err();
+    assert!(error.to_string().contains("tls.key"), "{error}");
+    assert_eq!(shown().await, second);
     server.shutdown().await;
 }
