@@ -7,7 +7,6 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use clap::builder::ValueRange;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, CommandFactory, Parser};
 use toml::{Table, Value};
@@ -82,8 +81,7 @@ fn to_words(key: &str, flag: &Arg, value: &Value) -> Result<Vec<OsString>, Strin
     let name = format!("--{key}");
     let with = |value: &dyn std::fmt::Display| OsString::from(format!("{name}={value}"));
     let repeats = matches!(flag.get_action(), ArgAction::Append);
-    let may_be_alone = flag.get_num_args().is_some_and(|n| n.min_values() == 0)
-        || flag.get_num_args() == Some(ValueRange::EMPTY);
+    let may_be_alone = flag.get_num_args().is_some_and(|n| n.min_values() == 0);
     match (flag.get_action(), value) {
         (ArgAction::SetTrue, Value::Boolean(true)) => Ok(vec![name.into()]),
         (ArgAction::SetTrue, Value::Boolean(false)) => Ok(Vec::new()),

@@ -36,10 +36,10 @@ use hobnob_protocol::PeerId;
 use hobnob_protocol::relay::{self, PORT_RELAY};
 use hobnob_transport::gate::Gate;
 use hobnob_transport::key_file::KeyFileError;
-use hobnob_transport::stream::{self, tls::TlsAcceptor};
+use hobnob_transport::stream;
 use hobnob_transport::tls::Credentials;
 use quinn::{AsyncUdpSocket, VarInt};
-use tokio::sync::{Mutex, broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -54,7 +54,7 @@ use dial_back::DialBacks;
 use event::Event;
 use hub::Hub;
 use operator::{Change, OperatorRequest};
-use streams::{Listeners, StreamContext};
+use streams::{Certificate, Listeners, StreamContext};
 
 pub use listen::raise_descriptor_limit;
 pub use log_event::LogEvent;
@@ -154,7 +154,7 @@ struct Running {
     endpoint: quinn::Endpoint,
     plane: PlaneHandle,
     tcp_addrs: Vec<SocketAddr>,
-    certificate: watch::Sender<TlsAcceptor>,
+    certificate: Certificate,
     newcomers: Arc<Newcomers>,
     hub: mpsc::Sender<Event>,
     tasks: TaskTracker,
@@ -313,12 +313,13 @@ impl Server {
                 .map(|(certificate, key)| stream::tls::acceptor_from_files(&certificate, &key))
                 .transpose()
                 .map_err(OperatorError::Certificate)?;
-            Ok((Bans::load(&home).map_err(OperatorError::File)?, acceptor))
+            let bans = Bans::load(&home).map_err(OperatorError::File)?;
+            Ok::<_, OperatorError>((bans, acceptor))
         };
         let read = tokio::task::spawn_blocking(read).await;
         let (bans, acceptor) = read.map_err(|_| OperatorError::Stopping)??;
         if let Some(acceptor) = acceptor {
-            self.0.certificate.send_replace(acceptor);
+            self.0.certificate.replace(acceptor);
         }
         let change = Box::new(Change { rule, bans, limits });
         self.ask(|answer| OperatorRequest::Change(change, answer))

@@ -90,8 +90,24 @@ pub const PROXIES: [IpAddr; 2] = [
 /// The bound listeners.
 pub(super) struct Listeners {
     list: Vec<(TcpListener, Outer)>,
-    /// Replaces the certificate of all listeners.
-    pub(super) certificate: watch::Sender<TlsAcceptor>,
+    pub(super) certificate: Certificate,
+}
+
+/// Replaces the certificate of all listeners.
+#[derive(Clone)]
+pub(super) struct Certificate(watch::Sender<TlsAcceptor>);
+
+impl Certificate {
+    /// Uses this certificate for all later connections.
+    pub(super) fn replace(&self, acceptor: TlsAcceptor) {
+        self.0.send_replace(acceptor);
+    }
+}
+
+impl std::fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Certificate(..)")
+    }
 }
 
 /// What surrounds the WebSocket.
@@ -152,7 +168,7 @@ impl Listeners {
         let list = at_udp_port.into_iter().chain(also).map(bind);
         Ok(Self {
             list: list.collect::<Result<_, ListenError>>()?,
-            certificate,
+            certificate: Certificate(certificate),
         })
     }
 
