@@ -151,14 +151,29 @@ const COMMANDS: &[(&str, Run)] = &[
         "hobnob --relay ID@relay.example:4627 --relay-token-file token",
         Elsewhere("relay {RELAY} up"),
     ),
+    ("hobnob relay --tokens-file tokens", Elsewhere("--relay")),
     ("hobnob relay --allow-file allowed", Elsewhere("--relay")),
+    (
+        "hobnob relay --config /etc/hobnob-relay/relay.toml",
+        Not("it changes the system; relay/app/tests/relay_command.rs tests it"),
+    ),
     ("hobnob relay peers", Ends),
     (
         "hobnob relay kick ID",
         Not("no peer uses this relay; tests/relay/operator.rs tests it"),
     ),
     ("hobnob relay ban ID", Ends),
+    ("hobnob relay ban 192.0.2.0/24", Ends),
     ("hobnob relay unban ID", Ends),
+    ("hobnob relay bans", Ends),
+    (
+        "hobnob relay --admin-socket /run/hobnob-relay/control.sock --admin-group wheel",
+        Not("it changes the system; relay/app/tests/other_users.rs tests it"),
+    ),
+    (
+        "hobnob relay --admin-socket /run/hobnob-relay/control.sock peers",
+        Not("it changes the system; relay/app/tests/other_users.rs tests it"),
+    ),
     (
         "hobnob relay --status",
         Elsewhere("status at http://127.0.0.1:9627"),
@@ -180,7 +195,19 @@ const COMMANDS: &[(&str, Run)] = &[
         Not("the lab has no systemd"),
     ),
     (
-        "sudo systemd-run --quiet --pipe -p DynamicUser=yes -p User=hobnob-relay -p StateDirectory=hobnob-relay hobnob relay --home /var/lib/hobnob-relay peers",
+        "sudo hobnob relay peers",
+        Not("the lab has no systemd; relay/app/tests/other_users.rs tests it"),
+    ),
+    (
+        "sudo groupadd --system hobnob-relay-admin",
+        Not("it changes the system"),
+    ),
+    (
+        "sudo usermod --append --groups hobnob-relay-admin ann",
+        Not("it changes the system"),
+    ),
+    (
+        "sudo systemctl edit hobnob-relay",
         Not("the lab has no systemd"),
     ),
     // docs/BENCHMARKS.md
@@ -290,7 +317,7 @@ impl Person {
         let person = Self { machine };
         person.run("mkdir notes && echo agenda > notes/monday.txt");
         person.run("touch holiday.jpg plan.pdf film.mp4");
-        person.run("echo correct-horse-battery-staple > secret.txt && cp secret.txt token && echo '# ids' > allowed");
+        person.run("echo correct-horse-battery-staple > secret.txt && cp secret.txt token && echo '# ids' > allowed && echo 'ann sesame' > tokens");
         person
     }
 
