@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use hobnob_local::home::Home;
 use hobnob_local::json::to_line;
 use hobnob_local::line::{Line, Lines};
@@ -76,10 +76,11 @@ async fn exchange(
     mut stream: UnixStream,
     request: &AdminRequest,
 ) -> anyhow::Result<Vec<RelayEvent>> {
+    // Without its cause: a broken pipe to the relay is not one of stdout, which is no failure.
     stream
         .write_all(to_line(request).as_bytes())
         .await
-        .context(LOST)?;
+        .map_err(|_| anyhow!(LOST))?;
     let mut lines = Lines::new(BufReader::new(stream), LINE_BYTES_MAX);
     let mut events = Vec::new();
     loop {
@@ -125,6 +126,18 @@ mod tests {
         assert_eq!(error.to_string(), LOST);
         let error = exchanged("nonsense\n").await.unwrap_err();
         assert!(error.to_string().contains("another version"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_relay_that_refuses_this_user_is_a_failure() {
+        let (client, relay) = UnixStream::pair().unwrap();
+        drop(relay);
+        let error = exchange(client, &AdminRequest::Bans).await.unwrap_err();
+        assert_eq!(error.to_string(), LOST);
+        assert_eq!(
+            crate::exit_code::ExitStatus::of(&error),
+            crate::exit_code::ExitStatus::Fault
+        );
     }
 
     #[tokio::test]
