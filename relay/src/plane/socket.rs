@@ -239,7 +239,14 @@ mod tests {
         let (_updates, receiver) = mpsc::channel();
         let two = async { tokio::join!(writable(), writable()) };
         let forwarder = Forwarder::new(RouteTable::new(false), None, counters);
-        let thread = Thread::start(plane.clone(), forwarder, receiver, quic_queue).unwrap();
+        let thread = Thread::start(
+            plane.clone(),
+            forwarder,
+            receiver,
+            quic_queue,
+            Arc::default(),
+        )
+        .unwrap();
         thread.wake();
         let (one, other) = tokio::time::timeout(std::time::Duration::from_secs(20), two)
             .await
