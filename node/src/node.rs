@@ -306,8 +306,9 @@ impl Node {
     }
 
     /// Erases the direct conversation with a peer on this node, as [`Node::clear`], and forgets the
-    /// peer: it is a stranger, its addresses are dropped, also those that the user typed, and from
-    /// the next start on its name. It stays blocked or ignored.
+    /// peer: it is a stranger, and its name and its addresses are dropped, also those that the user
+    /// typed. Until the next start, only a new session with the peer brings its name back. It stays
+    /// blocked or ignored.
     pub async fn forget(&self, peer: PeerId, yes: bool) -> Result<(), EraseError> {
         self.clear(ConversationRef::Direct(peer), yes).await?;
         Ok(self.ask(|reply| Command::Forget(peer, reply)).await?)

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::clock::{Clock, random, random_seed};
-use super::engine::{Engine, Erasing, Internal, NICK_SETTING, Parts, RELAY_SETTING};
+use super::engine::{Engine, Erasing, Internal, NICK_SETTING, OwnRecords, Parts, RELAY_SETTING};
 use super::events::Publisher;
 use super::transfers::messages::{EngineHandle, ToTransfers};
 use super::transfers::pictures::Pictures;
@@ -26,7 +26,7 @@ use super::{Config, Node, RELAYS_MAX, StartError};
 use crate::net::endpoint::Endpoint;
 use crate::net::interfaces::Interfaces;
 use crate::net::socket;
-use crate::store::{Opened, Store};
+use crate::store::{KnownPeer, Opened, Store};
 use hobnob_core::policy::Policies;
 use hobnob_core::replica::{OPEN_ROOM_OFFER_MS, Replica};
 use hobnob_transport::key_file::{self, KeyFileError};
@@ -76,7 +76,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     make_dir(&config.data_dir)?;
     let key = Arc::new(load_key(&config.data_dir)?);
     let (internal, internal_events) = mpsc::unbounded_channel();
-    let opened = open_store(&config, clock, internal.clone()).await?;
+    let mut opened = open_store(&config, clock, internal.clone()).await?;
     let (bound, side_datagrams) = socket::bind(config.listen)?;
     let (endpoint, accepted) = Endpoint::new(&bound, &key)?;
     let interfaces = Interfaces::now()?;
@@ -88,6 +88,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     let (transfers, transfers_queue) = mpsc::unbounded_channel();
     let (session_events, session_queue) = mpsc::channel(SESSION_EVENTS_MAX);
     let nick = choose_nick(&config, &opened, &key);
+    let own = own_records(&mut opened.peers, key.clone(), nick.clone(), clock);
     let run = random();
     let replica = Replica::new(
         key.clone(),
@@ -102,6 +103,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         key: key.clone(),
         run,
         nick,
+        own,
         replica,
         store: opened.store,
         endpoint,
@@ -136,6 +138,9 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     for relay in config.relays {
         engine.add_relay(relay, true);
     }
+    engine.store_own_records();
+    engine.own_relays_changed();
+    engine.reach_at_known_relays();
     if config.mdns {
         engine.discover(run);
     }
@@ -256,6 +261,20 @@ fn choose_nick(config: &Config, opened: &Opened, key: &SecretKey) -> Nickname {
     };
     kept.or_else(of_user)
         .unwrap_or_else(|| Nickname::new(&key.id().short()).expect("eight letters are a nickname"))
+}
+
+/// Continues with the records of the last run, which the store keeps as those of a peer.
+fn own_records(
+    peers: &mut Vec<KnownPeer>,
+    key: Arc<SecretKey>,
+    nick: Nickname,
+    clock: Clock,
+) -> OwnRecords {
+    let me = key.id();
+    let own = peers.iter().position(|known| known.peer == me);
+    let own = own.map(|at| peers.remove(at));
+    let (public, contact) = own.map_or((None, None), |own| (own.public, own.contact));
+    OwnRecords::restore(key, public, contact, nick, clock.now().wall_ms)
 }
 
 /// The identities that relays proved in earlier runs, by address.

@@ -16,6 +16,7 @@ use crate::identity::PeerId;
 use crate::log::{LogId, LogName, Seq};
 use crate::offer::{OfferId, OfferWord};
 use crate::ranges::Ranges;
+use crate::record::{CONTACT_BYTES_MAX, PUBLIC_BYTES_MAX, SignedRecord};
 use crate::room_key::RoomProof;
 
 /// Maximum rooms of one node, and maximum membership proofs in one frame.
@@ -28,8 +29,8 @@ pub const PROOFS_MULTIPLE: usize = 8;
 /// frame with more.
 pub const HELLO_ADDRS_MAX: usize = 16;
 
-/// Longest nickname on the wire, in bytes: 32 characters of four bytes.
-const NICK_BYTES_MAX: usize = 128;
+/// Maximum public records in one frame, and maximum peers in one request for records.
+pub const RECORDS_MAX: usize = 64;
 
 /// The first frame on a session's control stream, from both sides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,8 +65,8 @@ pub mod features {
 /// A node's report about itself to each peer, at the start and after each change.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
-    /// The nickname as sent. Clean it before use.
-    pub nick: String,
+    /// The sender's public record. Its signature is not checked yet.
+    pub record: SignedRecord,
     /// The addresses that the node listens on, at most [`HELLO_ADDRS_MAX`].
     pub addrs: Vec<SocketAddr>,
     /// Whether the node exchanges addresses with the receiver through a relay, to find a direct path.
@@ -167,6 +168,19 @@ pub enum Frame {
     DialBack([u8; 16]),
     /// The peer has sent the probe with this token.
     DialedBack([u8; 16]),
+    /// Public records of other peers, at most [`RECORDS_MAX`], each signed by its peer. The sender
+    /// passes on only those of members of rooms that it shares with the receiver.
+    Records {
+        /// Whether this answers [`Frame::WantRecords`].
+        answer: bool,
+        /// The records.
+        records: Vec<(PeerId, SignedRecord)>,
+    },
+    /// Requests the public records of peers, at most [`RECORDS_MAX`], that have a higher number than
+    /// the one here. The sender waits for the answer before it requests more.
+    WantRecords(Vec<(PeerId, u64)>),
+    /// The sender's contact record, for contacts only. Its signature is not checked yet.
+    ContactRecord(SignedRecord),
     /// A digest of the sender's heads of a conversation, as far as the receiver may have the
     /// entries.
     Digest(ConversationId, Digest),
@@ -240,6 +254,9 @@ mod kind {
     pub(super) const CANDIDATES: u8 = 5;
     pub(super) const DIAL_BACK: u8 = 6;
     pub(super) const DIALED_BACK: u8 = 7;
+    pub(super) const RECORDS: u8 = 8;
+    pub(super) const WANT_RECORDS: u8 = 9;
+    pub(super) const CONTACT_RECORD: u8 = 10;
     pub(super) const DIGEST: u8 = 16;
     pub(super) const HEADS: u8 = 17;
     pub(super) const BATCH: u8 = 18;
@@ -253,6 +270,9 @@ mod kind {
 
 /// Memory that decoding a small frame may claim. The length of the frame bounds the others.
 const SMALL: usize = 2 * 1024;
+
+/// Memory that decoding a request for records, or one record, may claim.
+const WANT_MEMORY_MAX: usize = 8 * 1024;
 
 /// Memory that decoding a Have may claim: two full lists of ranges.
 const HAVE_MEMORY_MAX: usize = 4 * 1024;
@@ -268,6 +288,11 @@ impl Frame {
             Frame::Candidates(addrs) => (kind::CANDIDATES, codec::encode(addrs)),
             Frame::DialBack(token) => (kind::DIAL_BACK, codec::encode(token)),
             Frame::DialedBack(token) => (kind::DIALED_BACK, codec::encode(token)),
+            Frame::Records { answer, records } => {
+                (kind::RECORDS, codec::encode(&(answer, records)))
+            }
+            Frame::WantRecords(peers) => (kind::WANT_RECORDS, codec::encode(peers)),
+            Frame::ContactRecord(record) => (kind::CONTACT_RECORD, codec::encode(record)),
             Frame::Digest(conversation, digest) => {
                 (kind::DIGEST, codec::encode(&(conversation, digest)))
             }
@@ -316,6 +341,14 @@ impl Frame {
             kind::CANDIDATES => Frame::Candidates(codec::decode::<_, SMALL>(body)?),
             kind::DIAL_BACK => Frame::DialBack(codec::decode::<_, SMALL>(body)?),
             kind::DIALED_BACK => Frame::DialedBack(codec::decode::<_, SMALL>(body)?),
+            kind::RECORDS => {
+                let (answer, records) = codec::decode::<_, FRAME_MAX>(body)?;
+                Frame::Records { answer, records }
+            }
+            kind::WANT_RECORDS => Frame::WantRecords(codec::decode::<_, WANT_MEMORY_MAX>(body)?),
+            kind::CONTACT_RECORD => {
+                Frame::ContactRecord(codec::decode::<_, WANT_MEMORY_MAX>(body)?)
+            }
             kind::DIGEST => {
                 let (conversation, digest) = codec::decode::<_, SMALL>(body)?;
                 Frame::Digest(conversation, digest)
@@ -354,11 +387,19 @@ impl Frame {
     fn within_limits(self, kind: u8) -> Result<Frame, FrameError> {
         let fits = match &self {
             Frame::Hello(Hello { profile, .. }) | Frame::Profile(profile) => {
-                profile.nick.len() <= NICK_BYTES_MAX
+                profile.record.as_bytes().len() <= PUBLIC_BYTES_MAX
                     && profile.addrs.len() <= HELLO_ADDRS_MAX
                     && profile.proofs.len() <= ROOMS_MAX
             }
             Frame::Candidates(addrs) => addrs.len() <= HELLO_ADDRS_MAX,
+            Frame::Records { records, .. } => {
+                let is_short = |(_, record): &(PeerId, SignedRecord)| {
+                    record.as_bytes().len() <= PUBLIC_BYTES_MAX
+                };
+                records.len() <= RECORDS_MAX && records.iter().all(is_short)
+            }
+            Frame::WantRecords(peers) => peers.len() <= RECORDS_MAX,
+            Frame::ContactRecord(record) => record.as_bytes().len() <= CONTACT_BYTES_MAX,
             Frame::Ping(_)
             | Frame::Pong(_)
             | Frame::DialBack(_)
@@ -406,6 +447,10 @@ mod tests {
         }
     }
 
+    fn record(bytes: usize) -> SignedRecord {
+        SignedRecord::from_bytes(vec![6; bytes])
+    }
+
     fn round_trips(frame: &Frame) {
         assert_eq!(Frame::decode(&frame.encode()).as_ref(), Ok(frame));
     }
@@ -446,6 +491,18 @@ mod tests {
                 },
                 [vec![20], name_bytes.clone(), vec![4, 1, 6]].concat(),
             ),
+            (
+                Frame::Records {
+                    answer: true,
+                    records: vec![(name().author, record(2))],
+                },
+                [vec![8, 1, 1], vec![2; 32], vec![2, 6, 6]].concat(),
+            ),
+            (
+                Frame::WantRecords(vec![(name().author, 300)]),
+                [vec![9, 1], vec![2; 32], vec![251, 0x2c, 0x01]].concat(),
+            ),
+            (Frame::ContactRecord(record(1)), vec![10, 1, 6]),
             (
                 Frame::Conflict(name()),
                 [vec![22], name_bytes.clone()].concat(),
@@ -492,7 +549,7 @@ mod tests {
     #[test]
     fn every_other_frame_round_trips() {
         let profile = Profile {
-            nick: "ann".into(),
+            record: record(PUBLIC_BYTES_MAX),
             addrs: vec![
                 "10.0.0.1:4626".parse().expect("an address"),
                 "[::1]:9".parse().expect("an address"),
@@ -584,6 +641,28 @@ mod tests {
             Frame::decode(&Frame::Profile(crowded).encode()),
             Err(FrameError::TooMany(4))
         );
+        let records = |count, bytes| Frame::Records {
+            answer: false,
+            records: vec![(name().author, record(bytes)); count],
+        };
+        round_trips(&records(RECORDS_MAX, PUBLIC_BYTES_MAX));
+        round_trips(&Frame::WantRecords(vec![
+            (name().author, u64::MAX);
+            RECORDS_MAX
+        ]));
+        round_trips(&Frame::ContactRecord(record(CONTACT_BYTES_MAX)));
+        for (kind, frame) in [
+            (8, records(RECORDS_MAX + 1, 1)),
+            (8, records(1, PUBLIC_BYTES_MAX + 1)),
+            (
+                9,
+                Frame::WantRecords(vec![(name().author, 1); RECORDS_MAX + 1]),
+            ),
+            (10, Frame::ContactRecord(record(CONTACT_BYTES_MAX + 1))),
+        ] {
+            let refused = Err(FrameError::TooMany(kind));
+            assert_eq!(Frame::decode(&frame.encode()), refused);
+        }
     }
 
     proptest! {

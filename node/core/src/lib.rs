@@ -14,6 +14,7 @@ pub mod paths;
 pub mod peers;
 pub mod policy;
 pub mod presence;
+pub mod record_exchange;
 pub mod rendezvous;
 pub mod replica;
 pub mod scope;

@@ -1,4 +1,4 @@
-//! The directory of peers: their nicknames, the names to show, and the peer that a name refers to.
+//! The directory of peers: their public records, the names to show, and the peer that a name refers to.
 //!
 //! Nicknames are hints. Two peers with one nickname are shown as `name~<4 characters of the id>`.
 //! Resolving a word that matches both is an error that lists them.
@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hobnob_protocol::identity::PEER_ID_SHORT_LEN;
-use hobnob_protocol::{Nickname, PeerId};
+use hobnob_protocol::{Checked, Nickname, PeerId, PublicRecord};
 
 use super::name_keys::NameKeys;
 
@@ -70,6 +70,25 @@ impl KeyedNick {
     }
 }
 
+/// What the directory has of one peer.
+#[derive(Debug, Default)]
+struct Known {
+    nick: Option<KeyedNick>,
+    /// The newest record that the peer signed and this node has seen.
+    record: Option<Checked<PublicRecord>>,
+}
+
+/// How a record compares with the one in the directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Learned {
+    /// It has replaced an older one, or is the first one.
+    Newer,
+    /// It is the same.
+    Same,
+    /// The directory has a newer one.
+    Older,
+}
+
 /// The order in which peers leave a full directory.
 #[derive(Debug, Default)]
 struct Leaving {
@@ -100,6 +119,12 @@ impl Leaving {
         self.places.remove(&first);
         Some(first)
     }
+
+    fn remove(&mut self, peer: PeerId) {
+        if let Some(place) = self.places.remove(&peer) {
+            self.order.remove(&(place, peer));
+        }
+    }
 }
 
 /// The directory of peers.
@@ -107,8 +132,10 @@ impl Leaving {
 pub struct Peers {
     me: PeerId,
     own: KeyedNick,
-    nicks: BTreeMap<PeerId, Option<KeyedNick>>,
+    known: BTreeMap<PeerId, Known>,
     leaving: Leaving,
+    /// The peers that left because the directory was full, until they are taken.
+    left: Vec<PeerId>,
     /// The peers that have a nickname with this key.
     by_key: BTreeMap<String, BTreeSet<PeerId>>,
 }
@@ -119,8 +146,9 @@ impl Peers {
         Self {
             me,
             own: KeyedNick::new(nick),
-            nicks: BTreeMap::new(),
+            known: BTreeMap::new(),
             leaving: Leaving::default(),
+            left: Vec::new(),
             by_key: BTreeMap::new(),
         }
     }
@@ -135,14 +163,34 @@ impl Peers {
         &self.own.nick
     }
 
+    /// Stores a record of a peer, unless there is a newer one. The record's nickname replaces the
+    /// earlier one.
+    pub fn learn_record(&mut self, peer: PeerId, record: Checked<PublicRecord>) -> Learned {
+        if peer == self.me {
+            return Learned::Same;
+        }
+        match self.record(peer) {
+            Some(held) if held.signed() == record.signed() => return Learned::Same,
+            Some(held) if !record.is_newer_than(held) => return Learned::Older,
+            Some(_) | None => {}
+        }
+        let fields = record.record();
+        // A record that this version does not understand shows nothing. It is passed on.
+        let nick = fields.nick.clone().filter(|_| !fields.needs_newer_version);
+        self.learn(peer, nick);
+        self.known.entry(peer).or_default().record = Some(record);
+        Learned::Newer
+    }
+
     /// Stores a peer. Returns whether the peer or its nickname is new.
     pub fn learn(&mut self, peer: PeerId, nick: Option<Nickname>) -> bool {
         if peer == self.me {
             return false;
         }
         self.make_room(peer, false);
-        let before = self.nicks.get(&peer);
-        if before.is_some_and(|known| known.as_ref().map(|known| &known.nick) == nick.as_ref()) {
+        let before = self.known.get(&peer);
+        if before.is_some_and(|known| known.nick.as_ref().map(|known| &known.nick) == nick.as_ref())
+        {
             return false;
         }
         let nick = nick.map(KeyedNick::new);
@@ -150,7 +198,8 @@ impl Peers {
             self.by_key.entry(key.clone()).or_default().insert(peer);
         }
         let kept = nick.as_ref().map(|nick| nick.keys.clone());
-        if let Some(old) = self.nicks.insert(peer, nick).flatten() {
+        let known = self.known.entry(peer).or_default();
+        if let Some(old) = std::mem::replace(&mut known.nick, nick) {
             self.unindex(peer, &old.keys, kept.as_ref());
         }
         true
@@ -160,18 +209,34 @@ impl Peers {
     pub fn keep(&mut self, peer: PeerId) {
         if peer != self.me {
             self.make_room(peer, true);
-            self.nicks.entry(peer).or_insert(None);
+            self.known.entry(peer).or_default();
         }
     }
 
+    /// Forgets a peer, with its name.
+    pub fn forget(&mut self, peer: PeerId) {
+        self.leaving.remove(peer);
+        self.remove(peer);
+    }
+
+    /// The peers that left since the last call because the directory was full.
+    pub fn take_left(&mut self) -> Vec<PeerId> {
+        std::mem::take(&mut self.left)
+    }
+
     fn make_room(&mut self, peer: PeerId, keep: bool) {
-        if self.nicks.len() >= PEERS_MAX && !self.nicks.contains_key(&peer) {
+        if self.known.len() >= PEERS_MAX && !self.known.contains_key(&peer) {
             let first = self.leaving.first().expect("PEERS_MAX is not 0");
-            if let Some(old) = self.nicks.remove(&first).flatten() {
-                self.unindex(first, &old.keys, None);
-            }
+            self.remove(first);
+            self.left.push(first);
         }
         self.leaving.touch(peer, keep);
+    }
+
+    fn remove(&mut self, peer: PeerId) {
+        if let Some(old) = self.known.remove(&peer).and_then(|known| known.nick) {
+            self.unindex(peer, &old.keys, None);
+        }
     }
 
     /// Removes a peer from the index under its old keys, except those that it still has.
@@ -188,12 +253,12 @@ impl Peers {
 
     /// All known peers.
     pub fn all(&self) -> impl Iterator<Item = PeerId> {
-        self.nicks.keys().copied()
+        self.known.keys().copied()
     }
 
     /// Whether this peer is known.
     pub fn knows(&self, peer: PeerId) -> bool {
-        self.nicks.contains_key(&peer)
+        self.known.contains_key(&peer)
     }
 
     /// The nickname that a peer chose for itself.
@@ -201,8 +266,18 @@ impl Peers {
         if peer == self.me {
             Some(&self.own.nick)
         } else {
-            Some(&self.nicks.get(&peer)?.as_ref()?.nick)
+            Some(&self.known.get(&peer)?.nick.as_ref()?.nick)
         }
+    }
+
+    /// The newest record of a peer.
+    pub fn record(&self, peer: PeerId) -> Option<&Checked<PublicRecord>> {
+        self.known.get(&peer)?.record.as_ref()
+    }
+
+    /// The number of the newest record of a peer. 0: there is none.
+    pub fn record_number(&self, peer: PeerId) -> u64 {
+        self.record(peer).map_or(0, |held| held.record().number)
     }
 
     /// The name to show for a peer. [`Peers::resolve`] accepts it, unless the nickname looks like
@@ -211,7 +286,7 @@ impl Peers {
         let known = if peer == self.me {
             Some(&self.own)
         } else {
-            self.nicks.get(&peer).and_then(Option::as_ref)
+            self.known.get(&peer).and_then(|known| known.nick.as_ref())
         };
         let Some(KeyedNick { nick, keys }) = known else {
             return peer.short();
@@ -251,7 +326,7 @@ impl Peers {
         }
         if word.len() >= PEER_ID_SHORT_LEN {
             meant.extend(
-                self.nicks
+                self.known
                     .keys()
                     .filter(|peer| peer.to_string().starts_with(word)),
             );
@@ -434,6 +509,60 @@ mod tests {
         assert_eq!(peers.resolve("anna"), Ok(id(1)));
     }
 
+    fn record(n: u8, number: u64, name: &str) -> Checked<PublicRecord> {
+        let key = SecretKey::from_seed([n; 32]);
+        let record = PublicRecord {
+            number,
+            nick: Some(nick(name)),
+            devices: vec![key.id()],
+            picture: None,
+            needs_newer_version: false,
+        };
+        Checked::sign(record, &key)
+    }
+
+    #[test]
+    fn the_newest_record_names_a_peer_in_whichever_order_records_arrive() {
+        let mut peers = directory(&[]);
+        let newest = record(1, 7, "anna");
+        assert_eq!(
+            peers.learn_record(id(1), record(1, 5, "ann")),
+            Learned::Newer
+        );
+        assert_eq!(peers.learn_record(id(1), newest.clone()), Learned::Newer);
+        assert_eq!(peers.learn_record(id(1), newest.clone()), Learned::Same);
+        assert_eq!(
+            peers.learn_record(id(1), record(1, 5, "ann")),
+            Learned::Older
+        );
+        assert_eq!(peers.name(id(1)), "anna");
+        assert_eq!(
+            (peers.record(id(1)), peers.record_number(id(1))),
+            (Some(&newest), 7)
+        );
+    }
+
+    #[test]
+    fn a_record_that_this_version_does_not_understand_shows_no_name() {
+        let mut peers = directory(&[]);
+        let mut fields = record(1, 7, "ann").record().clone();
+        fields.needs_newer_version = true;
+        let later = Checked::sign(fields, &SecretKey::from_seed([1; 32]));
+        assert_eq!(peers.learn_record(id(1), later), Learned::Newer);
+        assert_eq!(peers.nick(id(1)), None);
+        assert_eq!(peers.record_number(id(1)), 7, "it is passed on");
+    }
+
+    #[test]
+    fn a_forgotten_peer_has_no_name() {
+        let mut peers = directory(&[(1, "ann"), (2, "bob")]);
+        peers.keep(id(1));
+        peers.forget(id(1));
+        assert!(!peers.knows(id(1)) && peers.resolve("ann").is_err());
+        assert_eq!(peers.name(id(1)), id(1).short());
+        assert_eq!(peers.take_left(), [], "the user knows that it left");
+    }
+
     #[test]
     fn a_flood_of_peers_replaces_those_learned_first_and_not_those_of_the_user() {
         let mut peers = directory(&[(1, "ann"), (2, "bob")]);
@@ -450,6 +579,7 @@ mod tests {
         assert_eq!(peers.resolve("ann"), Ok(id(1)));
         assert!(!peers.knows(id(2)) && peers.resolve("bob").is_err());
         assert!(peers.knows(nth(PEERS_MAX)));
+        assert_eq!(peers.take_left()[0], id(2));
     }
 
     #[test]

@@ -11,8 +11,10 @@ use hobnob_core::known_addrs::Origin;
 use hobnob_core::paths::{self, CloseReason, Instance};
 use hobnob_core::policy::DenyReason;
 use hobnob_core::synthetic::is_synthetic;
+use hobnob_protocol::record::RecordError;
 use hobnob_protocol::{PeerId, close};
 use hobnob_transport::addr::canonical;
+use tracing::warn;
 
 use super::dialer::{DIAL_LIMIT, DialAddr, Dialer};
 use super::handshakes::GreetedConnection;
@@ -139,7 +141,7 @@ impl Engine {
             instance: self.instance,
             clock: self.clock,
             discoverable: self.discovery.is_on(),
-            nick: self.peers.own().to_string(),
+            record: self.own.public().signed().clone(),
             rooms,
         }
     }
@@ -167,7 +169,13 @@ impl Engine {
         if let Some(reason) = self.denies(peer) {
             return self.refuse(&greeted, reply, reason);
         }
-        if self.has_taken_name(peer, &greeted.hello.profile.nick) {
+        let record = greeted.hello.profile.record.clone();
+        let record = match self.checked_record(peer, record) {
+            Ok(record) => record,
+            Err(error) => return self.refuse_record(&greeted, reply, &error),
+        };
+        let nick = record.record().nick.as_ref();
+        if nick.is_some_and(|nick| self.has_taken_name(peer, nick)) {
             return self.refuse(&greeted, reply, DenyReason::NameTaken);
         }
         let session = self.handshakes.next_session();
@@ -203,6 +211,21 @@ impl Engine {
                 DenyReason::NameTaken => Err(SendError::NameTaken(greeted.peer)),
                 DenyReason::Blocked | DenyReason::Kicked => Ok(greeted.peer),
             });
+        }
+    }
+
+    /// The peer at this connection shows a record that it has not signed, or a damaged one.
+    fn refuse_record(&mut self, greeted: &Greeted, reply: Option<DialReply>, error: &RecordError) {
+        warn!(peer = ?greeted.peer, "refused: {error}");
+        hang_up(&greeted.connection, close::PROTOCOL, "a damaged record");
+        if greeted.dialed {
+            self.dial_failed(greeted.peer);
+        }
+        if let Some(reply) = reply {
+            let _ = reply.send(Err(SendError::Refused {
+                addr: greeted.connection.remote_address().to_string(),
+                why: error.to_string(),
+            }));
         }
     }
 

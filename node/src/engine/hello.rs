@@ -1,10 +1,10 @@
-//! The Hello that this node sends at the start of a session: version, instance, nickname, and proofs
+//! The Hello that this node sends at the start of a session: version, instance, record, and proofs
 //! of its rooms. Its addresses follow in a profile, to those peers that may have them.
 
 use hobnob_core::paths::Instance;
 use hobnob_protocol::frame::Profile;
 use hobnob_protocol::frame::features::{CONTENT, DIAL_BACK, DISCOVERABLE};
-use hobnob_protocol::{Hello, PeerId};
+use hobnob_protocol::{Hello, PeerId, SignedRecord};
 
 use super::proofs::RoomProofs;
 use crate::clock::Clock;
@@ -18,7 +18,8 @@ pub(super) struct HelloMaker {
     pub(super) clock: Clock,
     /// Whether mDNS announces this node.
     pub(super) discoverable: bool,
-    pub(super) nick: String,
+    /// This node's public record.
+    pub(super) record: SignedRecord,
     /// The rooms to prove. Only proofs of their keys leave this machine.
     pub(super) rooms: RoomProofs,
 }
@@ -48,7 +49,7 @@ impl HelloMaker {
     pub(super) fn profile(self, exporter: &[u8; 32]) -> Profile {
         Profile {
             proofs: self.rooms.list(exporter),
-            nick: self.nick,
+            record: self.record,
             // A profile follows that depends on the peer, which a dialing node may not know yet.
             addrs: Vec::new(),
             direct: false,
@@ -72,7 +73,7 @@ mod tests {
             },
             clock: Clock::start(),
             discoverable: false,
-            nick: "ann".to_owned(),
+            record: SignedRecord::default(),
             rooms,
         }
     }

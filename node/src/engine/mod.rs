@@ -12,6 +12,7 @@
 //!   that are not sessions yet. `hello` and `dialer` make such connections.
 //! - `erasing` for what the user erases, carried out by `erasing_requests`.
 //! - `outbox` and `waiters` for messages, `joins` for rooms, `policy` for decisions about peers.
+//! - `own_records` and `known_relays` for signed records, carried out by `records`.
 //! - `relays`, `network`, `discovery` and `dialback` for the ways to peers.
 //! - `files`, `lost`, `reports`, `tasks` and `lifecycle`.
 //!
@@ -35,6 +36,7 @@ mod hello;
 mod internal;
 mod joining;
 mod joins;
+mod known_relays;
 mod lifecycle;
 mod limits;
 mod membership;
@@ -42,12 +44,14 @@ mod network;
 mod network_events;
 mod offers;
 mod outbox;
+mod own_records;
 mod policy;
 mod policy_changes;
 mod profiles;
 mod proofs;
 mod reading;
 mod recent_peers;
+mod records;
 mod relay_events;
 mod relays;
 mod reports;
@@ -65,4 +69,5 @@ mod waiters;
 pub(crate) use self::command::{Command, NICK_SETTING, PolicyChange, RELAY_SETTING};
 pub(crate) use self::erasing::Erasing;
 pub(crate) use self::internal::Internal;
+pub(crate) use self::own_records::OwnRecords;
 pub(crate) use self::state::{Engine, Parts};

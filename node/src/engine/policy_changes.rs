@@ -64,6 +64,7 @@ impl Engine {
         self.paths.protect(peer, self.policy.is_contact(peer));
         self.update_direct_paths_with(peer);
         self.send_new_proofs_with(peer);
+        self.contact_changed(peer);
         let info = self.peer_info(peer);
         self.reports.event(Event::Peer(info.clone()));
         if change == PolicyChange::Kick {
@@ -116,16 +117,14 @@ impl Engine {
         self.paths.protect(peer, self.policy.is_contact(peer));
         self.update_direct_paths_with(peer);
         self.send_new_proofs_with(peer);
+        self.contact_changed(peer);
         self.reports.event(Event::Peer(self.peer_info(peer)));
     }
 
     /// Whether a peer uses the name of another one that the user has verified. Then there is no
     /// session with it, and the user is notified once of what that may mean.
-    pub(super) fn has_taken_name(&mut self, peer: PeerId, nick: &str) -> bool {
-        let Some(nick) = Nickname::cleaned(nick) else {
-            return false;
-        };
-        let Some(verified) = self.policy.name_taken_from(peer, &nick, &self.peers) else {
+    pub(super) fn has_taken_name(&mut self, peer: PeerId, nick: &Nickname) -> bool {
+        let Some(verified) = self.policy.name_taken_from(peer, nick, &self.peers) else {
             return false;
         };
         if self.policy.note_name_taken(peer) {

@@ -1,5 +1,4 @@
-//! The profiles of peers, and this node's own: names, addresses, proofs of
-//! membership.
+//! The profiles of peers, and this node's own: records, addresses, proofs of membership.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -10,7 +9,9 @@ use hobnob_core::policy::DenyReason;
 use hobnob_core::synthetic::is_synthetic;
 use hobnob_core::{SessionId, paths, replica};
 use hobnob_protocol::frame::Profile;
-use hobnob_protocol::{ConversationId, Frame, Nickname, PeerId, RoomKey, RoomKind, close};
+use hobnob_protocol::{
+    Checked, ConversationId, Frame, PeerId, PublicRecord, RoomKey, RoomKind, close,
+};
 use tracing::warn;
 
 use super::proofs::RoomProofs;
@@ -29,10 +30,20 @@ impl Engine {
             warn!(?peer, "refused: a flood of profiles");
             return state.close(close::PROTOCOL, "a flood of profiles");
         }
-        if self.has_taken_name(peer, &profile.nick) {
+        let record = match self.checked_record(peer, profile.record.clone()) {
+            Ok(record) => record,
+            Err(error) => {
+                warn!(?peer, "refused: {error}");
+                return self
+                    .live_session(id)
+                    .close(close::PROTOCOL, "a damaged record");
+            }
+        };
+        let nick = record.record().nick.as_ref();
+        if nick.is_some_and(|nick| self.has_taken_name(peer, nick)) {
             return self.part_with(peer, DenyReason::NameTaken);
         }
-        let is_news = self.learn_profile(id, profile);
+        let is_news = self.learn_profile(id, profile, record);
         self.send_new_proofs(id);
         if is_news {
             self.peers_changed();
@@ -41,14 +52,18 @@ impl Engine {
         self.update_direct_path(id);
     }
 
-    /// Learns a peer's name, its addresses, and the rooms that it proves to be in. Returns whether
+    /// Learns a peer's record, its addresses, and the rooms that it proves to be in. Returns whether
     /// its name or the shared rooms are news.
-    pub(super) fn learn_profile(&mut self, id: SessionId, profile: Profile) -> bool {
+    pub(super) fn learn_profile(
+        &mut self,
+        id: SessionId,
+        profile: Profile,
+        record: Checked<PublicRecord>,
+    ) -> bool {
         let state = self.live_session(id);
         let (peer, remote) = (state.peer(), state.remote_addr());
         state.membership.set_proofs(profile.proofs);
         state.direct.set_theirs(profile.direct);
-        let nick = Nickname::cleaned(&profile.nick);
         self.tell_paths(paths::Input::Found {
             peer,
             addrs: vec![remote],
@@ -60,9 +75,10 @@ impl Engine {
                 self.claim(peer, addr, Source::Peer);
             }
         }
-        let named = self.peers.learn(peer, nick);
-        self.store_peer(peer);
         let moved = self.compare_rooms(id);
+        let named = self.learn_own_record_of(id, peer, record);
+        self.store_peer(peer);
+        self.request_records(id);
         named || moved
     }
 
@@ -89,10 +105,16 @@ impl Engine {
 
     /// Stores what later runs may use of a peer. Addresses without a session are not among it.
     pub(super) fn store_peer(&self, peer: PeerId) {
+        if self.forgotten.contains(peer) {
+            return;
+        }
         let (addrs, named) = self.paths.lasting_addrs(peer);
+        let (public, contact) = (self.peers.record(peer), self.known_relays.contact(peer));
         self.store.remember_peer(KnownPeer {
             peer,
-            nick: self.peers.nick(peer).map(ToString::to_string),
+            public: public.map(|record| record.signed().clone()),
+            contact: contact.map(|record| record.signed().clone()),
+            relays: self.known_relays.named(peer).to_vec(),
             addrs,
             named,
             seen_at_ms: self.clock.now().wall_ms,

@@ -13,7 +13,7 @@ use hobnob_protocol::relay::{FromRelay, Roster, ToRelay, Welcome};
 use hobnob_protocol::{PeerId, RelayAddr, RoomKey};
 
 use super::command::RELAY_SETTING;
-use super::relays::{ChannelOpening, DOUBTED_AT, NewLink, WentUp};
+use super::relays::{ChannelOpening, DOUBTED_AT, NewLink, Usage, WentUp};
 use super::state::Engine;
 use crate::api::NoticeReason;
 use crate::clock::random;
@@ -28,6 +28,20 @@ const ASKED_FOR_MAX: usize = 64;
 impl Engine {
     /// Starts the link to a relay, unless there is one. Returns nothing if there are too many.
     pub(crate) fn add_relay(&mut self, addr: RelayAddr, in_rooms: bool) -> Option<RelayId> {
+        let usage = if in_rooms {
+            Usage::Rooms
+        } else {
+            Usage::OnePeer
+        };
+        self.start_link(addr, usage)
+    }
+
+    /// As [`Engine::add_relay`], for a relay that a contact named.
+    pub(super) fn add_contact_relay(&mut self, addr: RelayAddr) -> Option<RelayId> {
+        self.start_link(addr, Usage::Contact)
+    }
+
+    fn start_link(&mut self, addr: RelayAddr, usage: Usage) -> Option<RelayId> {
         if let Some(found) = self.relays.find(&addr.at) {
             return Some(found);
         }
@@ -35,7 +49,7 @@ impl Engine {
             config,
             commands,
             events,
-        } = self.relays.add(addr, in_rooms, random())?;
+        } = self.relays.add(addr, usage, random())?;
         let relay = config.relay;
         let channels = self.network.channels().clone();
         let link = RelayLink::new(config, self.network.endpoint(), channels, commands, events);
@@ -55,6 +69,8 @@ impl Engine {
             .into_iter()
             .filter(|addr| !is_synthetic(addr.ip()))
             .collect();
+        self.forgotten.remove(peer);
+        self.known_relays.name(peer, relays.clone());
         for relay in relays {
             if let Some(relay) = self.add_relay(relay, false) {
                 addrs.push(self.network.relayed_addr(relay, peer));
@@ -116,6 +132,7 @@ impl Engine {
             self.store
                 .set_setting(format!("{RELAY_SETTING}{at}"), identity.to_string());
         }
+        self.own_relays_changed();
         let reason = NoticeReason::RelayUp {
             relay: at.to_string(),
             id: identity,
@@ -178,6 +195,7 @@ impl Engine {
         }
         self.send_new_proofs_to_all();
         self.connect_with_roster();
+        self.records.members_changed(self.clock.now().mono);
     }
 
     /// Connects with those peers on the rosters that this node has newly chosen.

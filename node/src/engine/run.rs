@@ -68,6 +68,7 @@ impl Engine {
             self.rendezvous.poll_timeout(),
             self.discovery.poll_timeout(),
             self.restored.poll_timeout(),
+            self.records.poll_timeout(),
             Some(self.network.poll_timeout()),
             self.lifecycle.deadline(),
         ]
@@ -97,6 +98,9 @@ impl Engine {
         }
         if is_due(self.restored.poll_timeout()) {
             self.report_restored();
+        }
+        if is_due(self.records.poll_timeout()) {
+            self.request_due_records();
         }
         self.report_offline();
         self.network.time_out(now.mono);

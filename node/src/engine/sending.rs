@@ -65,6 +65,7 @@ impl Engine {
     }
 
     fn direct(&mut self, peer: PeerId) -> ConversationId {
+        self.forgotten.remove(peer);
         if self.outbox.open_direct(peer) {
             self.peers.keep(peer);
             self.tell_replica(replica::Input::OpenDirect(peer));
@@ -73,6 +74,7 @@ impl Engine {
             for relay in self.relays.naming(peer) {
                 self.found_at(relay, peer);
             }
+            self.reach_at_relays_of(peer);
             // The user is waiting, so the back-off does not count.
             self.tell_paths(paths::Input::Wanted(peer));
         }
@@ -109,6 +111,7 @@ impl Engine {
                 last,
                 received_at_ms,
             } => {
+                self.note_author(batch.batch.name.author);
                 self.received(&batch, first, last, received_at_ms);
                 self.offers_received(&batch, first, last, received_at_ms);
             }

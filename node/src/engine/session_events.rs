@@ -51,12 +51,18 @@ impl Engine {
         let network = self.network.network_of(remote);
         let source = self.network.source_network(remote);
         self.tell_replica(replica::Input::SessionUp(id, peer, network, source));
-        let is_news = self.learn_profile(id, hello.profile);
+        self.records.begin(id, peer);
+        // The peer introduces itself again to a user who has forgotten it.
+        self.forgotten.remove(peer);
+        let record = self.checked_record(peer, hello.profile.record.clone());
+        let record = record.expect("the connection was greeted with a checked record");
+        let is_news = self.learn_profile(id, hello.profile, record);
         let name = self.peers.name(peer);
         self.reports
             .compare_clocks(peer, &name, hello.clock_ms, now.wall_ms);
         // What changed since this node's Hello was made, if anything did.
         self.send_profile(id);
+        self.send_contact_record(id);
         self.update_direct_path(id);
         self.peers_changed();
         let same_path = before.or(replaced) == Some(self.network.path_kind(remote));
@@ -75,6 +81,7 @@ impl Engine {
         duplicate: bool,
     ) {
         let peer = state.peer();
+        self.records.end(id, self.clock.now().mono);
         self.tell_rendezvous(rendezvous::Input::Down(id));
         self.files.send(ToTransfers::SessionDown(id));
         self.tell_replica(replica::Input::SessionDown {
@@ -128,7 +135,10 @@ impl Engine {
             SessionEventKind::Written {
                 stream: StreamKind::Control,
                 bytes,
-            } => self.tell_replica(replica::Input::FramesWritten(id, bytes)),
+            } => {
+                self.records.written(id, bytes);
+                self.tell_replica(replica::Input::FramesWritten(id, bytes));
+            }
             SessionEventKind::Pinged => self.sessions.heard(id, now),
             SessionEventKind::Ended(ended) => self.ended(id, &ended),
         }
@@ -138,6 +148,9 @@ impl Engine {
         match frame {
             Frame::Profile(profile) => self.profile(id, profile),
             Frame::Candidates(addrs) => self.candidates(id, addrs),
+            Frame::Records { answer, records } => self.records(id, answer, records),
+            Frame::WantRecords(wanted) => self.want_records(id, wanted),
+            Frame::ContactRecord(record) => self.contact_record(id, record),
             Frame::Offer(offer, word) => self.offer_word(id, offer, word),
             Frame::DialBack(token) => self.dial_back(id, token),
             Frame::DialedBack(token) => self.dial_backs.peer_reports(&token),
@@ -198,6 +211,10 @@ impl Engine {
             self.lost.add(peer);
         }
         self.session_gone(id, &state, goodbye, closed_with(close::DUPLICATE));
+        if broke && self.sessions.with(peer).is_none() {
+            // The contact may have moved to another of its relays.
+            self.reach_at_relays_of(peer);
+        }
         if let Some(reason) = denied {
             self.refused_by(peer, reason);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hobnob_core::Now;
 use hobnob_core::synthetic::is_synthetic;
-use hobnob_protocol::{Frame, Hello, PeerId};
+use hobnob_protocol::{Checked, ContactRecord, Frame, Hello, PeerId};
 use quinn::Connection;
 use tokio::sync::oneshot;
 
@@ -26,6 +26,8 @@ pub(super) struct SessionState {
     clock_ahead_ms: i64,
     /// The addresses that the peer of a relayed session named for a direct path.
     candidates: Vec<SocketAddr>,
+    /// The contact record of a peer that is no contact. It counts when the user accepts the peer.
+    pub(super) contact_record: Option<Checked<ContactRecord>>,
     pub(super) membership: Membership,
     pub(super) direct: DirectPath,
     pub(super) limits: Limits,
@@ -49,6 +51,7 @@ impl SessionState {
             features: hello.features,
             clock_ahead_ms: theirs_ms.saturating_sub(ours_ms),
             candidates: Vec::new(),
+            contact_record: None,
             membership,
             direct: DirectPath::default(),
             limits: Limits::new(now.mono),

@@ -12,6 +12,7 @@ use hobnob_core::address_checks::AddressChecks;
 use hobnob_core::paths::{self, Instance, MetPeer, Paths};
 use hobnob_core::peers::Peers;
 use hobnob_core::policy::{DirectWith, Policies};
+use hobnob_core::record_exchange::RecordExchange;
 use hobnob_core::rendezvous::{self, Rendezvous};
 use hobnob_core::replica::{self, Replica};
 use hobnob_protocol::{Nickname, PeerId, SecretKey};
@@ -28,9 +29,11 @@ use super::files::Files;
 use super::handshakes::Handshakes;
 use super::internal::Internal;
 use super::joins::Joins;
+use super::known_relays::KnownRelays;
 use super::lifecycle::Lifecycle;
 use super::network::Network;
 use super::outbox::Outbox;
+use super::own_records::OwnRecords;
 use super::policy::Policy;
 use super::proofs::KnownMembers;
 use super::recent_peers::RecentPeers;
@@ -57,6 +60,7 @@ pub(crate) struct Parts {
     pub(crate) key: Arc<SecretKey>,
     pub(crate) run: u64,
     pub(crate) nick: Nickname,
+    pub(crate) own: OwnRecords,
     pub(crate) replica: Replica,
     pub(crate) store: Store,
     pub(crate) endpoint: Endpoint,
@@ -110,6 +114,12 @@ pub(crate) struct Engine {
     pub(super) address_checks: AddressChecks,
     pub(super) rendezvous: Rendezvous,
     pub(super) peers: Peers,
+    /// This node's own records.
+    pub(super) own: OwnRecords,
+    pub(super) records: RecordExchange,
+    pub(super) known_relays: KnownRelays,
+    /// Peers that the user has forgotten in this run. Others do not bring back their names.
+    pub(super) forgotten: RecentPeers,
     /// Counts up whenever a session began or a name changed, for callers that wait for a name.
     pub(super) met: watch::Sender<u64>,
 
@@ -158,6 +168,10 @@ impl Engine {
             address_checks: AddressChecks::new(random_seed(), Rng::new(parts.run ^ 2)),
             rendezvous: Rendezvous::default(),
             peers: Peers::new(me, parts.nick),
+            own: parts.own,
+            records: RecordExchange::new(me),
+            known_relays: KnownRelays::default(),
+            forgotten: RecentPeers::default(),
             met: parts.met,
             handshakes: Handshakes::default(),
             sessions: Sessions::new(parts.session_events),
@@ -185,8 +199,17 @@ impl Engine {
     pub(crate) fn remember(&mut self, known: Vec<KnownPeer>) {
         // A full directory keeps those that it learned last, so those seen last come last.
         for known in known.iter().rev() {
-            let nick = known.nick.as_deref().and_then(Nickname::cleaned);
-            self.peers.learn(known.peer, nick);
+            let public = known.public.clone().map(|record| record.check(known.peer));
+            if let Some(Ok(record)) = public {
+                self.peers.learn_record(known.peer, record);
+            } else {
+                // A damaged record is requested again.
+                self.peers.learn(known.peer, None);
+            }
+            if let Some(Ok(record)) = known.contact.clone().map(|it| it.check(known.peer)) {
+                self.known_relays.learn(known.peer, record);
+            }
+            self.known_relays.name(known.peer, known.relays.clone());
         }
         let met = known.into_iter().map(|known| MetPeer {
             peer: known.peer,

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use hobnob_protocol::{
     Body, CheckedBatch, ConversationId, EntryHash, LogName, Nickname, OfferId, PeerId, Ranges, Seq,
+    SignedRecord,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -162,14 +163,16 @@ impl Apply<'_> {
     /// Stores a known peer.
     pub(super) fn put_peer(&mut self, known: &KnownPeer) -> Result<(), Fault> {
         self.run(
-            "INSERT OR REPLACE INTO peers (peer, nick, addrs, named, seen_at_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT OR REPLACE INTO peers (peer, public, addrs, named, seen_at_ms, contact, relays)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             params![
                 known.peer.as_bytes(),
-                known.nick,
+                known.public.as_ref().map(SignedRecord::as_bytes),
                 columns::addrs_to_text(&known.addrs),
                 columns::addrs_to_text(&known.named),
-                number(known.seen_at_ms)
+                number(known.seen_at_ms),
+                known.contact.as_ref().map(SignedRecord::as_bytes),
+                columns::relays_to_text(&known.relays)
             ],
         )
     }

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use hobnob_protocol::codec::CodecError;
 use hobnob_protocol::{
-    ConversationId, Entry, EntryHash, LogId, LogName, PeerId, Ranges, RoomKey, RoomKind, RoomName,
-    Seq, Signature,
+    ConversationId, Entry, EntryHash, LogId, LogName, PeerId, Ranges, RelayAddr, RoomKey, RoomKind,
+    RoomName, Seq, Signature,
 };
 use rusqlite::Row;
 
@@ -249,4 +249,15 @@ pub(super) fn addrs_from_text(text: &str) -> Vec<SocketAddr> {
     text.split(' ')
         .filter_map(|addr| addr.parse().ok())
         .collect()
+}
+
+pub(super) fn relays_to_text(relays: &[RelayAddr]) -> String {
+    let relays: Vec<_> = relays.iter().map(ToString::to_string).collect();
+    relays.join(" ")
+}
+
+/// Reads the addresses of relays. They are hints, so an invalid one is skipped.
+pub(super) fn relays_from_text(text: &str) -> Vec<RelayAddr> {
+    let relays = text.split(' ');
+    relays.filter_map(|relay| relay.parse().ok()).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hobnob_protocol::{ConversationId, EntryHash, Nickname, PeerId, Ranges, Seq};
+use hobnob_protocol::{ConversationId, EntryHash, Nickname, PeerId, Ranges, Seq, SignedRecord};
 use rusqlite::{Connection, Row, params};
 
 use hobnob_core::commit::{
@@ -66,16 +66,22 @@ pub(super) fn settings(conn: &Connection) -> Result<BTreeMap<String, String>, Fa
     .collect())
 }
 
-/// The peers that were seen last, latest first.
+/// Contacts, peers with addresses or relays that the user named, and the other peers that were seen
+/// last. Of each, the latest first.
 pub(super) fn peers(conn: &Connection) -> Result<Vec<KnownPeer>, Fault> {
     let sql = format!(
-        "SELECT peer, nick, addrs, named, seen_at_ms FROM peers ORDER BY seen_at_ms DESC, peer LIMIT {PEERS_MAX}"
+        "SELECT peer, public, addrs, named, seen_at_ms, contact, relays FROM peers
+         ORDER BY (named != '' OR relays != '' OR peer IN (SELECT peer FROM policies WHERE contact)) DESC, seen_at_ms DESC, peer LIMIT {PEERS_MAX}"
     );
     all(conn, &sql, |row| {
         let (addrs, named): (String, String) = (row.get(2)?, row.get(3)?);
+        let (public, contact): (Option<Vec<u8>>, Option<Vec<u8>>) = (row.get(1)?, row.get(5)?);
+        let relays: String = row.get(6)?;
         Ok(KnownPeer {
             peer: columns::peer(row, 0)?,
-            nick: row.get(1)?,
+            public: public.map(SignedRecord::from_bytes),
+            contact: contact.map(SignedRecord::from_bytes),
+            relays: columns::relays_from_text(&relays),
             addrs: columns::addrs_from_text(&addrs),
             named: columns::addrs_from_text(&named),
             seen_at_ms: count(row, 4)?,

@@ -34,7 +34,8 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use hobnob_protocol::{
-    Batch, ContentHash, ConversationId, LogId, LogName, OfferId, PeerId, Ranges, Seq,
+    Batch, ContentHash, ConversationId, LogId, LogName, OfferId, PeerId, Ranges, RelayAddr, Seq,
+    SignedRecord,
 };
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -52,7 +53,7 @@ use error::Fault;
 use read::{Answer, PageRequest};
 use writer::{Job, Writer};
 
-/// Maximum number of known peers. The next start deletes all but those seen last.
+/// Maximum number of known peers. The next start deletes all but contacts and those seen last.
 pub const PEERS_MAX: usize = 10_000;
 
 /// A peer known from earlier sessions.
@@ -60,8 +61,12 @@ pub const PEERS_MAX: usize = 10_000;
 pub struct KnownPeer {
     /// The peer's id.
     pub peer: PeerId,
-    /// The nickname that the peer chose.
-    pub nick: Option<String>,
+    /// Its newest public record, if one is known.
+    pub public: Option<SignedRecord>,
+    /// Its newest contact record, if it is a contact that has sent one.
+    pub contact: Option<SignedRecord>,
+    /// The relays that the user named for it, by a ticket.
+    pub relays: Vec<RelayAddr>,
     /// The peer's addresses in the last session.
     pub addrs: Vec<SocketAddr>,
     /// Those that the user named.
@@ -220,7 +225,7 @@ impl Store {
         self.write(Job::Peer(known));
     }
 
-    /// Forgets a peer's name and addresses.
+    /// Forgets a peer's records and addresses.
     pub fn forget_peer(&self, peer: PeerId) {
         self.write(Job::ForgetPeer(peer));
     }
@@ -459,7 +464,8 @@ fn load_all(conn: &mut Connection, audiences_since_ms: u64) -> Result<Everything
             .last()
             .map_or(0, |peer| columns::number(peer.seen_at_ms));
         tx.execute(
-            "DELETE FROM peers WHERE seen_at_ms < ?1 AND named = ''",
+            "DELETE FROM peers WHERE seen_at_ms < ?1 AND named = '' AND relays = ''
+             AND peer NOT IN (SELECT peer FROM policies WHERE contact)",
             [last],
         )?;
     }

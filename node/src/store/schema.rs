@@ -20,6 +20,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration::Sql(V10),
     Migration::Sql(V11),
     Migration::Sql(V12),
+    Migration::Sql(V13),
 ];
 
 /// Turns a database into one of the next version.
@@ -201,6 +202,15 @@ ALTER TABLE logs ADD COLUMN brought_by BLOB;
 /// seldom, and saves reading all entries at the start.
 const V12: &str = "
 ALTER TABLE logs ADD COLUMN cost INTEGER NOT NULL DEFAULT 0;
+";
+
+/// `peers.public` and `peers.contact` are the newest records that the peer has signed. They replace
+/// its nickname. `peers.relays` are the relays that the user named for it.
+const V13: &str = "
+ALTER TABLE peers DROP COLUMN nick;
+ALTER TABLE peers ADD COLUMN public BLOB;
+ALTER TABLE peers ADD COLUMN contact BLOB;
+ALTER TABLE peers ADD COLUMN relays TEXT NOT NULL DEFAULT '';
 ";
 
 /// The tables that are checked at each start. All others depend on them, and they are small. Damage

@@ -2,9 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hobnob_protocol::frame::Profile;
-use hobnob_protocol::{Frame, Hello, PeerId, RoomKey, RoomName, SecretKey, VERSION};
+use hobnob_protocol::{
+    Frame, Hello, PeerId, RoomKey, RoomName, SecretKey, SignedRecord, VERSION, codec,
+};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{Connection, ConnectionError, Endpoint, TransportConfig, VarInt};
 
@@ -131,10 +134,9 @@ impl Mallory {
         let proofs = vec![lobby.proof(&stream.exporter(), self.id())];
         stream
             .greet(Profile {
-                nick: nick.to_owned(),
                 addrs,
-                direct: false,
                 proofs,
+                ..self.profile(nick)
             })
             .await;
         stream
@@ -149,13 +151,19 @@ impl Mallory {
         let mut stream = RawStream::open(connection, self.id()).await;
         stream
             .greet(Profile {
-                nick: "mallory".to_owned(),
                 addrs,
-                proofs: Vec::new(),
-                direct: false,
+                ..self.profile("mallory")
             })
             .await;
         stream
+    }
+
+    /// A profile with a record that has this nickname, without addresses and proofs.
+    pub fn profile(&self, nick: &str) -> Profile {
+        Profile {
+            record: public_record(&self.key, nick),
+            ..Profile::default()
+        }
     }
 
     /// A Hello with this profile.
@@ -175,6 +183,24 @@ impl Default for Mallory {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// A public record with any nickname, correctly signed. Later ones have higher numbers.
+pub fn public_record(key: &SecretKey, nick: &str) -> SignedRecord {
+    static SIGNED: AtomicU64 = AtomicU64::new(0);
+    let number = now_ms() + SIGNED.fetch_add(1, Ordering::Relaxed);
+    public_record_numbered(key, nick, number)
+}
+
+/// As [`public_record`], with any number.
+pub fn public_record_numbered(key: &SecretKey, nick: &str, number: u64) -> SignedRecord {
+    let extensions: Vec<(u16, Vec<u8>)> = Vec::new();
+    let fields = (nick, vec![(1u16, key.id())], None::<[u8; 32]>, extensions);
+    let signed = codec::encode(&(1u16, number, fields));
+    let mut hash = blake3::Hasher::new_derive_key("hobnob 1 public record");
+    hash.update(key.id().as_bytes()).update(&signed);
+    let signature = key.sign(hash.finalize().as_bytes());
+    SignedRecord::from_bytes([&signature.as_bytes()[..], &signed].concat())
 }
 
 /// A random key.

@@ -32,10 +32,7 @@ fn control_characters_in_names_and_texts_are_shown_as_visible_characters() {
             stream.sends_batch(&log.texts(&["the last message"])).await;
             host.has("the last message");
             stream
-                .sends(&Frame::Profile(hobnob_protocol::frame::Profile {
-                    nick: format!("{CONTROLS} two"),
-                    ..Default::default()
-                }))
+                .sends(&Frame::Profile(mallory.profile(&format!("{CONTROLS} two"))))
                 .await;
             stream.is_alive().await;
             stream.connection.close(77u32.into(), CONTROLS.as_bytes());

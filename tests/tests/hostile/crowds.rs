@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hobnob_protocol::frame::Profile;
 use hobnob_protocol::{Frame, close};
 use hobnob_tests::hostile::{Host, MIB, Mallory, RawStream, TestCert, TestNet};
 use quinn::TransportConfig;
@@ -23,10 +22,7 @@ fn six_hundred_identities_get_512_sessions_and_the_honest_peer_keeps_its_own() {
             let mallory = Mallory::new();
             let mut stream = mallory.connected(&net.ann).await;
             let greeted = stream
-                .try_greet(Profile {
-                    nick: format!("{n}"),
-                    ..Profile::default()
-                })
+                .try_greet(mallory.profile(&format!("{n}")))
                 .await
                 .is_some();
             if greeted && answers_ping(&mut stream).await {
@@ -58,7 +54,7 @@ fn a_crowd_from_one_host_makes_room_for_everybody_else() {
             let mallory = Mallory::new();
             let mut stream = mallory.connected(&net.ann).await;
             // The node refuses the last ones.
-            let _refused = stream.try_greet(Profile::default()).await;
+            let _refused = stream.try_greet(mallory.profile("crowd")).await;
             crowd.push((mallory, stream));
         }
         let mut others = Vec::new();

@@ -335,16 +335,15 @@ fn a_flood_of_digests_and_pings_from_a_peer_that_never_reads_costs_little_memory
 fn a_flood_of_profiles_costs_little_memory() {
     let net = TestNet::alone();
     net.attack(async |net: &TestNet| {
-        let mut stream = Mallory::new().in_session(&net.ann).await;
+        let mallory = Mallory::new();
+        let mut stream = mallory.in_session(&net.ann).await;
         let flood = async {
             for n in 0u16.. {
                 let addrs = (0..16)
                     .map(|i| SocketAddr::from(([127, 0, 0, 1], 1 + n.wrapping_mul(16) / 2 + i)))
                     .collect();
                 let profile = Profile {
-                    nick: format!("mallory {n}"),
                     addrs,
-                    direct: false,
                     proofs: vec![
                         RoomProof {
                             epoch: 0,
@@ -352,6 +351,7 @@ fn a_flood_of_profiles_costs_little_memory() {
                         };
                         256
                     ],
+                    ..mallory.profile(&format!("mallory {n}"))
                 };
                 if !stream.sends(&Frame::Profile(profile)).await {
                     return;

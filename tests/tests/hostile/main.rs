@@ -10,4 +10,5 @@ mod files;
 mod floods;
 mod frames;
 mod handshakes;
+mod records;
 mod rooms;

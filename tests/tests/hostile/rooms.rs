@@ -61,9 +61,8 @@ fn the_right_secret_opens_the_room() {
         let mut stream = mallory.connected(&net.ann).await;
         stream
             .greet(Profile {
-                nick: "carl".into(),
                 proofs: vec![key(SECRET).proof(&stream.exporter(), mallory.id())],
-                ..Profile::default()
+                ..mallory.profile("carl")
             })
             .await;
         stream
@@ -83,7 +82,7 @@ fn a_stranger_that_connects_receives_no_proof_of_a_room_with_a_passphrase() {
         let mallory = Mallory::new();
         let mut stream = mallory.connected(&net.ann).await;
         let wrong = key("the password of the attic").proof(&stream.exporter(), mallory.id());
-        let seen = proofs_seen(&mut stream, vec![wrong]).await;
+        let seen = proofs_seen(&mallory, &mut stream, vec![wrong]).await;
         assert!(
             seen.len() >= 8 && seen.len().is_multiple_of(8),
             "{}",
@@ -94,19 +93,23 @@ fn a_stranger_that_connects_receives_no_proof_of_a_room_with_a_passphrase() {
             assert!(!seen.contains(&proof), "a proof of {:?}", prover.id());
         }
         // The control: a member that dials the same way receives the proof.
-        let mut stream = Mallory::new().connected(&net.ann).await;
+        let member = Mallory::new();
+        let mut stream = member.connected(&net.ann).await;
         let right = key(SECRET).proof(&stream.exporter(), stream.me());
-        let seen = proofs_seen(&mut stream, vec![right]).await;
+        let seen = proofs_seen(&member, &mut stream, vec![right]).await;
         assert!(seen.contains(&key(SECRET).proof(&stream.exporter(), net.ann.id())));
     });
 }
 
 /// Greets with these proofs. Returns all proofs in the victim's Hello and its profiles.
-async fn proofs_seen(stream: &mut RawStream, proofs: Vec<RoomProof>) -> Vec<RoomProof> {
+async fn proofs_seen(
+    mallory: &Mallory,
+    stream: &mut RawStream,
+    proofs: Vec<RoomProof>,
+) -> Vec<RoomProof> {
     let profile = Profile {
-        nick: "carl".into(),
         proofs,
-        ..Profile::default()
+        ..mallory.profile("carl")
     };
     let mut seen = stream.greet(profile).await.proofs;
     for frame in stream.receives_for(std::time::Duration::from_secs(1)).await {
@@ -129,18 +132,14 @@ fn assert_opens_nothing(
         let presented = proofs(net, &mallory, &stream).await;
         stream
             .greet(Profile {
-                nick: "mallory".into(),
-                addrs: Vec::new(),
-                direct: false,
                 proofs: presented.clone(),
+                ..mallory.profile("mallory")
             })
             .await;
         stream
             .sends(&Frame::Profile(Profile {
-                nick: "mallory".into(),
-                addrs: Vec::new(),
-                direct: false,
                 proofs: presented,
+                ..mallory.profile("mallory")
             }))
             .await;
         let tag = key(SECRET).conversation();
@@ -189,6 +188,9 @@ fn assert_opens_nothing(
             | Frame::Ping(_)
             | Frame::Pong(_)
             | Frame::Profile(_)
+            | Frame::Records { .. }
+            | Frame::WantRecords(_)
+            | Frame::ContactRecord(_)
             | Frame::Candidates(_)
             | Frame::DialBack(_)
             | Frame::DialedBack(_)

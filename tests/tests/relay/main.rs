@@ -6,6 +6,7 @@ mod matrix;
 mod operator;
 mod path_changes;
 mod reach;
+mod records;
 mod relay_net;
 mod rooms;
 mod secrecy;

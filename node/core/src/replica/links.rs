@@ -169,6 +169,9 @@ impl Replica {
             | Frame::DialBack(_)
             | Frame::DialedBack(_)
             | Frame::Batch(_)
+            | Frame::Records { .. }
+            | Frame::WantRecords(_)
+            | Frame::ContactRecord(_)
             | Frame::Offer(..) => Err(Refusal::Misplaced),
         };
         if let Err(refusal) = result {

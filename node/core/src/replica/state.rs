@@ -145,6 +145,25 @@ impl Replica {
         conversation.is_some_and(|it| it.logs_of(author).next().is_some())
     }
 
+    /// The authors of whom this node holds entries in this conversation.
+    pub fn authors(&self, conversation: ConversationId) -> BTreeSet<PeerId> {
+        let conversation = self.conversations.get(conversation);
+        let logs = conversation.into_iter().flat_map(|it| it.logs());
+        logs.map(|(key, _)| key.author).collect()
+    }
+
+    /// Whether the peer of a session may have an entry of this author in this conversation.
+    pub fn may_have_from(
+        &self,
+        session: SessionId,
+        conversation: ConversationId,
+        author: PeerId,
+    ) -> bool {
+        let logs = self.conversations.get(conversation).into_iter();
+        let mut logs = logs.flat_map(|it| it.logs_of(author));
+        logs.any(|(key, _)| !self.may_send(session, conversation, key).is_empty())
+    }
+
     /// The peers that share this conversation with a session now.
     pub fn here(&self, conversation: ConversationId) -> BTreeSet<PeerId> {
         self.sessions.peers(conversation)

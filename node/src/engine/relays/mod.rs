@@ -19,6 +19,7 @@ use hobnob_protocol::{PeerId, RelayAddr, RelayAt, RoomKey};
 use tokio::sync::mpsc;
 
 pub(super) use self::openings::{ChannelOpening, OpenFailed};
+pub(super) use self::relay::Usage;
 use self::relay::{Relay, Up};
 pub(super) use self::roster::DOUBTED_AT;
 use crate::api::{NoticeReason, RELAYS_MAX, RelayInfo};
@@ -84,7 +85,7 @@ impl Relays {
     }
 
     /// Adds a relay. The caller starts its link. Returns nothing if there are too many relays.
-    pub(super) fn add(&mut self, addr: RelayAddr, in_rooms: bool, seed: u64) -> Option<NewLink> {
+    pub(super) fn add(&mut self, addr: RelayAddr, usage: Usage, seed: u64) -> Option<NewLink> {
         if self.list.len() >= RELAYS_MAX {
             return None;
         }
@@ -93,9 +94,10 @@ impl Relays {
         let expected = addr.id.or_else(known);
         // A relay that somebody else named may be anybody's. It gets no proof of the token, unless it
         // is known by its identity.
-        let may_have_token = in_rooms || expected.is_some_and(|id| self.user_named(id));
+        let may_have_token =
+            usage == Usage::Rooms || expected.is_some_and(|id| self.user_named(id));
         let (link, commands) = mpsc::unbounded_channel();
-        let relay = Relay::new(addr.at.clone(), expected, in_rooms, link);
+        let relay = Relay::new(addr.at.clone(), expected, usage, link);
         self.list.insert(id, relay);
         Some(NewLink {
             config: LinkConfig {
@@ -103,11 +105,25 @@ impl Relays {
                 at: addr.at,
                 expected,
                 token: self.token.clone().filter(|_| may_have_token),
+                only_remote: usage == Usage::Contact,
                 seed,
             },
             commands,
             events: self.events.clone(),
         })
+    }
+
+    /// The relay with this identity, if the node uses it.
+    pub(super) fn with_identity(&self, id: PeerId) -> Option<RelayId> {
+        let mut all = self.list.iter();
+        all.find(|(_, relay)| relay.relay_addr().id == Some(id))
+            .map(|(id, _)| *id)
+    }
+
+    /// How many relays are used because contacts named them.
+    pub(super) fn of_contacts(&self) -> usize {
+        let all = self.list.values();
+        all.filter(|relay| relay.usage() == Usage::Contact).count()
     }
 
     /// Whether the user named a relay of this identity.
@@ -190,6 +206,17 @@ impl Relays {
             let tags = relay.tags(std::slice::from_ref(room));
             tags.iter().any(|tag| relay.roster.lists(peer, *tag))
         })
+    }
+
+    /// The peers that relays name in a room.
+    pub(super) fn members(&self, room: &RoomKey) -> BTreeSet<PeerId> {
+        let mut members = BTreeSet::new();
+        for relay in self.list.values() {
+            for tag in relay.tags(std::slice::from_ref(room)) {
+                members.extend(relay.roster.members(tag));
+            }
+        }
+        members
     }
 
     /// The relays that name this peer.
@@ -393,25 +420,29 @@ mod tests {
         let known = BTreeMap::from([("relay.example:4627".to_owned(), peer(99))]);
         let mut relays = Relays::new(known, Some(b"token".to_vec()));
         let link = relays
-            .add(named("relay.example:4627"), true, 1)
+            .add(named("relay.example:4627"), Usage::Rooms, 1)
             .expect("room");
         assert_eq!(link.config.expected, Some(peer(99)));
         assert_eq!(relays.find(&link.config.at), Some(link.config.relay));
         for n in 1..RELAYS_MAX {
             assert!(
                 relays
-                    .add(named(&format!("r{n}.example:1")), true, 1)
+                    .add(named(&format!("r{n}.example:1")), Usage::Rooms, 1)
                     .is_some()
             );
         }
-        assert!(relays.add(named("one-more.example:1"), true, 1).is_none());
+        assert!(
+            relays
+                .add(named("one-more.example:1"), Usage::Rooms, 1)
+                .is_none()
+        );
     }
 
     #[test]
     fn a_dial_waits_for_its_channel_until_the_relay_is_up() {
         let mut relays = Relays::new(BTreeMap::new(), None);
         let mut link = relays
-            .add(named("relay.example:4627"), true, 1)
+            .add(named("relay.example:4627"), Usage::Rooms, 1)
             .expect("room");
         let relay = link.config.relay;
         let mut opening = relays.open_channel(relay, peer(1));
@@ -432,7 +463,7 @@ mod tests {
     fn an_identity_is_new_once() {
         let mut relays = Relays::new(BTreeMap::new(), None);
         let link = relays
-            .add(named("relay.example:4627"), true, 1)
+            .add(named("relay.example:4627"), Usage::Rooms, 1)
             .expect("room");
         assert!(up(&mut relays, link.config.relay).is_new_identity);
         assert!(!up(&mut relays, link.config.relay).is_new_identity);
@@ -442,7 +473,7 @@ mod tests {
     fn a_relay_none_of_whose_peers_can_be_reached_is_doubted_once() {
         let mut relays = Relays::new(BTreeMap::new(), None);
         let link = relays
-            .add(named("relay.example:4627"), true, 1)
+            .add(named("relay.example:4627"), Usage::Rooms, 1)
             .expect("room");
         let relay = link.config.relay;
         up(&mut relays, relay);
@@ -468,26 +499,27 @@ mod tests {
     #[test]
     fn a_relay_that_somebody_else_named_gets_no_proof_of_the_token() {
         let mut relays = Relays::new(BTreeMap::new(), Some(b"token".to_vec()));
-        let mut token = |at: &str, id, in_rooms| {
+        let mut token = |at: &str, id, usage| {
             let at = named(at).at;
-            let link = relays.add(RelayAddr { id, at }, in_rooms, 1).expect("room");
+            let link = relays.add(RelayAddr { id, at }, usage, 1).expect("room");
             link.config.token
         };
-        assert!(token("ours.example:1", Some(peer(1)), true).is_some());
-        assert!(token("theirs.example:1", Some(peer(2)), false).is_none());
-        assert!(token("unknown.example:1", None, false).is_none());
+        assert!(token("ours.example:1", Some(peer(1)), Usage::Rooms).is_some());
+        assert!(token("theirs.example:1", Some(peer(2)), Usage::OnePeer).is_none());
+        assert!(token("unknown.example:1", None, Usage::OnePeer).is_none());
+        assert!(token("a-contacts.example:1", Some(peer(3)), Usage::Contact).is_none());
         // The same relay by another address.
-        assert!(token("also-ours.example:1", Some(peer(1)), false).is_some());
+        assert!(token("also-ours.example:1", Some(peer(1)), Usage::Contact).is_some());
     }
 
     #[test]
     fn only_relays_for_all_traffic_are_in_the_ticket() {
         let mut relays = Relays::new(BTreeMap::new(), None);
         relays
-            .add(named("for-all.example:4627"), true, 1)
+            .add(named("for-all.example:4627"), Usage::Rooms, 1)
             .expect("room");
         relays
-            .add(named("for-one.example:4627"), false, 1)
+            .add(named("for-one.example:4627"), Usage::OnePeer, 1)
             .expect("room");
         let addrs: Vec<_> = relays
             .addrs()
@@ -495,5 +527,19 @@ mod tests {
             .map(|addr| addr.at.to_string())
             .collect();
         assert_eq!(addrs, ["for-all.example:4627"]);
+    }
+
+    #[test]
+    fn a_relay_is_found_by_its_identity() {
+        let mut relays = Relays::new(BTreeMap::new(), None);
+        let at = named("a-contacts.example:4627").at;
+        let id = Some(peer(99));
+        let addr = RelayAddr { id, at };
+        let link = relays.add(addr, Usage::Contact, 1).expect("room");
+        assert!(link.config.only_remote);
+        assert_eq!(relays.with_identity(peer(99)), Some(link.config.relay));
+        assert_eq!(relays.with_identity(peer(98)), None);
+        assert_eq!(relays.of_contacts(), 1);
+        assert_eq!(relays.addrs(), [], "peers do not find this node there");
     }
 }

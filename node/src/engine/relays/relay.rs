@@ -14,14 +14,24 @@ use crate::api::{NoticeReason, RelayInfo};
 use crate::net::relay::{LinkCommand, LinkDown};
 use hobnob_transport::addr::canonical;
 
+/// Why a node uses a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Usage {
+    /// The user named it for all traffic: its peers find this node there.
+    Rooms,
+    /// The user named it to reach one peer.
+    OnePeer,
+    /// A contact named it, to be reached there.
+    Contact,
+}
+
 /// The state that the engine keeps for one relay.
 pub(super) struct Relay {
     at: RelayAt,
     /// The identity that it has proved, or must prove.
     id: Option<PeerId>,
-    /// Whether its peers see this node in their rooms. They do if the user named the relay for all
-    /// traffic, not only to reach one peer.
-    in_rooms: bool,
+    /// Why it is used. Its peers see this node in their rooms if the user named it for all traffic.
+    usage: Usage,
     link: mpsc::UnboundedSender<LinkCommand>,
     state: State,
     pub(super) roster: Roster,
@@ -54,13 +64,13 @@ impl Relay {
     pub(super) fn new(
         at: RelayAt,
         id: Option<PeerId>,
-        in_rooms: bool,
+        usage: Usage,
         link: mpsc::UnboundedSender<LinkCommand>,
     ) -> Self {
         Self {
             at,
             id,
-            in_rooms,
+            usage,
             link,
             state: State::Connecting,
             roster: Roster::default(),
@@ -73,7 +83,11 @@ impl Relay {
     }
 
     pub(super) fn is_in_rooms(&self) -> bool {
-        self.in_rooms
+        self.usage == Usage::Rooms
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        self.usage
     }
 
     pub(super) fn relay_addr(&self) -> RelayAddr {
@@ -224,7 +238,7 @@ mod tests {
             .parse::<RelayAddr>()
             .expect("an address")
             .at;
-        (Relay::new(at, None, true, link), commands)
+        (Relay::new(at, None, Usage::Rooms, link), commands)
     }
 
     fn up() -> Up {

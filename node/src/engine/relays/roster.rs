@@ -80,6 +80,13 @@ impl Roster {
             .is_some_and(|rooms| rooms.contains(&room))
     }
 
+    /// The peers that the relay names in the room with this tag.
+    pub(super) fn members(&self, room: RoomTag) -> impl Iterator<Item = PeerId> {
+        let here = self.here.iter();
+        let there = here.filter(move |(_, rooms)| rooms.contains(&room));
+        there.map(|(peer, _)| *peer)
+    }
+
     pub(super) fn names(&self, peer: PeerId) -> bool {
         self.here.contains_key(&peer)
     }
@@ -206,6 +213,7 @@ mod tests {
         let direct = BTreeSet::from([peer(3), peer(4)]);
         let chosen = roster.choose(peer(9), &[ours], &direct);
         assert_eq!(chosen, [peer(1), peer(3)]);
+        assert!(roster.members(ours).eq([peer(1)]));
         assert_eq!(roster.choose(peer(9), &[ours], &direct), [], "not again");
     }
 

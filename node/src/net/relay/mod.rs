@@ -17,7 +17,7 @@ mod probe;
 mod race;
 mod stream;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +44,7 @@ use super::close::say_goodbye;
 use super::endpoint::Endpoint;
 use hobnob_core::Rng;
 use hobnob_core::carrier::Carrier;
+use hobnob_core::synthetic::is_synthetic;
 
 /// The first wait before a relay is dialed again, the longest one, and the one after a refusal.
 const BACK_OFF_MIN: Duration = Duration::from_millis(500);
@@ -73,6 +74,9 @@ pub struct LinkConfig {
     pub expected: Option<PeerId>,
     /// The admission token, if the node may prove to this relay that it knows it.
     pub token: Option<Vec<u8>>,
+    /// Whether addresses of this machine, and those of groups of machines, are refused: a peer named
+    /// the relay.
+    pub only_remote: bool,
     /// For jitter, and for synthetic addresses.
     pub seed: u64,
 }
@@ -107,6 +111,14 @@ pub enum LinkEvent {
     Received(FromRelay),
     /// The connection is lost, or could not be made. The link tries again.
     Down(LinkDown),
+}
+
+/// Whether an address may be that of a relay on another machine.
+fn is_remote(ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
+    let refused = ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() || broadcast;
+    !refused && !is_synthetic(ip)
 }
 
 /// A link's task.
@@ -289,6 +301,7 @@ impl RelayLink {
         let at = self.config.at.host_port();
         let found = tokio::net::lookup_host((at.host.as_str(), at.port)).await;
         let found = found.map_err(|error| LinkDown::NoAddress(error.to_string()))?;
+        let found = found.filter(|addr| !self.config.only_remote || is_remote(addr.ip()));
         let addrs: Vec<_> = found.take(ADDRS_MAX).collect();
         if addrs.is_empty() {
             return Err(LinkDown::NoAddress("the name has none".to_owned()));

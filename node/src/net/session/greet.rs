@@ -138,6 +138,9 @@ async fn receive_hello(
         | Frame::Pong(_)
         | Frame::Profile(_)
         | Frame::Candidates(_)
+        | Frame::Records { .. }
+        | Frame::WantRecords(_)
+        | Frame::ContactRecord(_)
         | Frame::DialBack(_)
         | Frame::DialedBack(_)
         | Frame::Digest(..)

@@ -259,6 +259,9 @@ impl Running {
                 frame @ (Frame::Pong(_)
                 | Frame::Profile(_)
                 | Frame::Candidates(_)
+                | Frame::Records { .. }
+                | Frame::WantRecords(_)
+                | Frame::ContactRecord(_)
                 | Frame::DialBack(_)
                 | Frame::DialedBack(_)
                 | Frame::Digest(..)
@@ -292,6 +295,9 @@ impl Running {
                 | Frame::Pong(_)
                 | Frame::Profile(_)
                 | Frame::Candidates(_)
+                | Frame::Records { .. }
+                | Frame::WantRecords(_)
+                | Frame::ContactRecord(_)
                 | Frame::DialBack(_)
                 | Frame::DialedBack(_)
                 | Frame::Digest(..)

@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hobnob_protocol::SignedRecord;
 use hobnob_protocol::frame::Profile;
 use hobnob_protocol::{Hello, PeerId, SecretKey, VERSION};
 use quinn::Connection;
@@ -73,7 +74,8 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 
 fn hello(nick: &str) -> Hello {
     let profile = Profile {
-        nick: nick.into(),
+        // A session does not check it. The engine does.
+        record: SignedRecord::from_bytes(nick.as_bytes().to_vec()),
         ..Profile::default()
     };
     Hello {

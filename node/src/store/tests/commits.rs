@@ -1,8 +1,9 @@
 //! Tests of commits: durability before the report, atomicity and grouping.
 
-use hobnob_protocol::{Batch, BodyHash, Ranges};
+use hobnob_protocol::{Batch, BodyHash, Ranges, SignedRecord};
 
 use hobnob_core::commit::{Alive, AudienceRecord, Lingerer, NetworkId, RequestRecord, Run};
+use hobnob_core::policy::PeerPolicy;
 use hobnob_core::source_network::SourceNetwork;
 
 use super::super::{KnownPeer, PEERS_MAX};
@@ -267,7 +268,9 @@ fn settings_and_peers_are_remembered() {
     let mut home = Home::new();
     let known = |number: u64| KnownPeer {
         peer: PeerId::from_bytes(blake(number)),
-        nick: (number.is_multiple_of(2)).then(|| format!("peer {number}")),
+        public: (number.is_multiple_of(2)).then(|| SignedRecord::from_bytes(vec![7; 9])),
+        contact: (number.is_multiple_of(3)).then(|| SignedRecord::from_bytes(vec![8; 9])),
+        relays: vec![],
         addrs: vec![
             "10.0.0.1:4626".parse().unwrap(),
             "[fe80::1%3]:4626".parse().unwrap(),
@@ -293,6 +296,43 @@ fn settings_and_peers_are_remembered() {
         2,
         "those seen last are kept"
     );
+}
+
+#[test]
+fn contacts_and_peers_with_relays_are_kept_among_many_peers() {
+    let mut home = Home::new();
+    let known = |number: u64| KnownPeer {
+        peer: PeerId::from_bytes(blake(number)),
+        public: None,
+        contact: None,
+        relays: vec![],
+        addrs: vec![],
+        named: vec![],
+        seen_at_ms: number,
+    };
+    let at_relay = KnownPeer {
+        relays: vec![
+            "relay.example:4627".parse().unwrap(),
+            "[2001:db8::1]:4627".parse().unwrap(),
+        ],
+        ..known(1)
+    };
+    let contact = PeerPolicy {
+        contact: true,
+        ..PeerPolicy::default()
+    };
+    wait(home.store().set_policy(known(0).peer, contact)).unwrap();
+    home.store().remember_peer(at_relay.clone());
+    for number in [0].into_iter().chain(2..=PEERS_MAX as u64 + 5) {
+        home.store().remember_peer(known(number));
+    }
+    home.restart();
+    let peers = &home.open.as_ref().unwrap().0.peers;
+    assert_eq!(peers[..2], [at_relay, known(0)], "the user's come first");
+    assert_eq!(peers.len(), PEERS_MAX);
+    home.restart();
+    let peers = &home.open.as_ref().unwrap().0.peers;
+    assert_eq!(peers[1], known(0), "and stay");
 }
 
 fn blake(number: u64) -> [u8; 32] {

@@ -254,7 +254,9 @@ fn a_full_disk_loses_nothing_and_the_store_resumes_when_there_is_space() {
     assert!(kept > 0 && full > 0, "{kept} kept, {full} refused");
     home.store().remember_peer(KnownPeer {
         peer: peer(3),
-        nick: None,
+        public: None,
+        contact: None,
+        relays: vec![],
         addrs: vec![],
         named: vec![],
         seen_at_ms: 1,

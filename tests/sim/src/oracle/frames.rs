@@ -52,6 +52,9 @@ impl World {
                 | Frame::Ping(_)
                 | Frame::Pong(_)
                 | Frame::Profile(_)
+                | Frame::Records { .. }
+                | Frame::WantRecords(_)
+                | Frame::ContactRecord(_)
                 | Frame::Candidates(_)
                 | Frame::Offer(..)
                 | Frame::DialBack(_)

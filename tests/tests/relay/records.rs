@@ -1,0 +1,58 @@
+//! Names and relays of peers, by the records that they sign.
+
+use std::time::Duration;
+
+use hobnob_tests::lab::{Lab, Nat, until};
+
+use crate::relay_net::RelayNet;
+
+/// Point 12 of issue 13: half of a lobby at a relay had no name.
+#[test]
+fn a_member_of_a_lobby_is_written_to_by_name_without_having_met() {
+    let lab = Lab::open();
+    let net = RelayNet::of(&lab);
+    let crowd: Vec<_> = (0..12)
+        .map(|n| net.alone_behind(Nat::Symmetric, &format!("peer{n}")))
+        .collect();
+    let nodes: Vec<_> = crowd.iter().map(|(_, node)| node).collect();
+    let ann = nodes[0];
+    until("a name for everybody", Duration::from_secs(30), || {
+        let known = ann.run(&["peers"]).expect(0);
+        let mut others = nodes.iter().skip(1);
+        match others.find(|other| !known.stdout.contains(&format!("\"{}\"", other.nick()))) {
+            Some(missing) => Err(format!("{} is missing: {known}", missing.nick())),
+            None => Ok(()),
+        }
+    });
+    for other in nodes.iter().skip(1) {
+        let text = format!("to {}", other.nick());
+        ann.tells(other.nick(), &text);
+        other.shows_once(&text);
+    }
+}
+
+/// Point 13 of issue 13: a friend at another relay was lost at the next restart.
+#[test]
+fn a_contact_at_another_relay_is_found_after_a_restart() {
+    let lab = Lab::open();
+    let net = RelayNet::of(&lab);
+    let other_relay = net.internet.machine("other-relay").relay(&[]);
+    let (_ann_site, ann) = net.alone_behind(Nat::Symmetric, "ann");
+    let site = net.internet.site(Nat::Symmetric);
+    let bob = site
+        .machine("bob")
+        .up("bob", &["--relay", &other_relay.name()]);
+    ann.tells(&*bob.ticket(), "by ticket");
+    bob.shows_once("by ticket");
+    // The relay in the ticket is remembered.
+    ann.restart();
+    ann.tells(bob.id(), "after a restart");
+    bob.shows_once("after a restart");
+    // bob has only ann's contact record. ann does not look for bob any more.
+    bob.befriends(&ann);
+    ann.run(&["forget", "--yes", bob.id()]).expect(0);
+    ann.restart();
+    bob.restart();
+    bob.tells(ann.id(), "by the contact record");
+    ann.shows_once("by the contact record");
+}
