@@ -16,7 +16,7 @@ use hobnob_transport::addr::canonical;
 
 /// Why a node uses a relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::engine) enum Usage {
+pub(crate) enum Usage {
     /// The user named it for all traffic: its peers find this node there.
     Rooms,
     /// The user named it to reach one peer.
