@@ -1,6 +1,6 @@
 //! Carries out the commands of users, or passes them to the part that does.
 
-use hobnob_protocol::{Nickname, PeerId, Ticket};
+use hobnob_protocol::{Nickname, Ticket};
 
 use super::command::{Command, NICK_SETTING};
 use super::state::Engine;
@@ -116,14 +116,5 @@ impl Engine {
         self.store_own_records();
         self.peers.set_own(nick);
         self.send_profile_to_all();
-    }
-
-    /// Forgets the records, the name and the relays of a peer. In this run only the peer itself can
-    /// bring its name back, by a new session.
-    fn forget(&mut self, peer: PeerId) {
-        self.peers.forget(peer);
-        self.known_relays.forget(peer);
-        self.forgotten.add(peer);
-        self.store.forget_peer(peer);
     }
 }

@@ -82,16 +82,21 @@ impl Engine {
         });
     }
 
-    /// The user forgets a peer, which becomes a stranger. Its addresses are dropped now, and its name
-    /// from the next start on. It stays blocked or ignored.
+    /// The user forgets a peer, which becomes a stranger. Its name, addresses and relays are dropped.
+    /// In this run only the peer itself can bring its name back, by a new session. It stays blocked
+    /// or ignored.
     pub(super) fn forget(&mut self, peer: PeerId) {
-        self.store.forget_peer(peer);
+        self.forgotten.add(peer);
         self.tell_paths(paths::Input::Forget(peer));
         if self.policy.is_contact(peer) {
             // Nobody waits for the disk: if it does not take the change, it fails for all to see.
             let (reply, _) = oneshot::channel();
             self.change_policy(peer, PolicyChange::Remove, reply);
         }
+        // Last, because a change of the policy makes the peer known.
+        self.peers.forget(peer);
+        self.known_relays.forget(peer);
+        self.store.forget_peer(peer);
     }
 
     /// The user removes an address of a peer. Returns whether it was there.
