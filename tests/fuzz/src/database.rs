@@ -16,7 +16,7 @@ use hobnob_core::source_network::SourceNetwork;
 use hobnob_protocol::frame::FRAME_MAX;
 use hobnob_protocol::{
     CheckedBatch, ConversationId, Frame, LogName, OfferId, Ranges, RoomKey, RoomName, Salts,
-    SecretKey,
+    SecretKey, SignedRecord,
 };
 use rusqlite::types::Value;
 use rusqlite::{Connection, params};
@@ -268,7 +268,9 @@ fn write_sample(file: &Path) {
     store.set_setting("nick", "ann");
     store.remember_peer(KnownPeer {
         peer: key.id(),
-        nick: Some("bob".to_owned()),
+        public: Some(SignedRecord::from_bytes(vec![9; 80])),
+        contact: None,
+        relays: vec!["relay.example:4627".parse().expect("an address")],
         addrs: vec![([192, 0, 2, 1], 4626).into()],
         named: vec![([192, 0, 2, 2], 4626).into()],
         seen_at_ms: 7_000,

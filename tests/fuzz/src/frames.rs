@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hobnob_protocol::frame::{AuthorHeads, Digest, Profile};
 use hobnob_protocol::{
     ConversationId, Frame, Hello, Holding, LogId, LogName, OfferId, OfferWord, PeerId, Ranges,
-    RoomProof, VERSION,
+    RoomProof, SignedRecord, VERSION,
 };
 
 /// A frame that is encoded again is not longer, and has the same meaning.
@@ -33,7 +33,7 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
         erased: Ranges::span(3, 4),
     };
     let profile = Profile {
-        nick: "ann".to_owned(),
+        record: SignedRecord::from_bytes(vec![9; 80]),
         addrs: vec![
             ([192, 0, 2, 1], 4626).into(),
             ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 4626).into(),
@@ -57,6 +57,12 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
         Frame::Pong(300),
         Frame::Profile(profile),
         Frame::Candidates(vec![([192, 0, 2, 1], 4626).into()]),
+        Frame::Records {
+            answer: true,
+            records: vec![(author, SignedRecord::from_bytes(vec![9; 80]))],
+        },
+        Frame::WantRecords(vec![(author, 300)]),
+        Frame::ContactRecord(SignedRecord::from_bytes(vec![9; 80])),
         Frame::DialBack([1; 16]),
         Frame::DialedBack([1; 16]),
         Frame::Digest(
