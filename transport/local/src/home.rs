@@ -244,7 +244,7 @@ mod tests {
         let Claim::Ours(_claimed) = with_runtime.claim().unwrap() else {
             panic!("the folder is new")
         };
-        assert_eq!(with_runtime.sockets(), [socket.clone()]);
+        assert_eq!(with_runtime.sockets(), std::slice::from_ref(&socket));
         assert_eq!(without.sockets(), [data.join("control.sock"), socket]);
     }
 
