@@ -272,7 +272,7 @@ pub(crate) enum Command {
     },
     Why(PeerArg),
     Up,
-    Relay(hobnob_relay_app::Arguments),
+    Relay(Box<hobnob_relay_app::Arguments>),
     Help {
         /// The command to explain, or `protocol`.
         #[arg(value_name = "COMMAND")]

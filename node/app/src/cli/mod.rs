@@ -44,7 +44,7 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => return not_parsed(&error),
     };
     if let Some(Command::Relay(arguments)) = args.command {
-        return relay(&args.flags, arguments);
+        return relay(&args.flags, *arguments);
     }
     log::start(args.flags.verbose, || log_output::Writer);
     let runtime = match tokio::runtime::Runtime::new() {
