@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use hobnob_protocol::{Nickname, RelayAddr, RoomName};
 
-use super::{Config, DirectWith, FilesConfig, Node, StartError};
+use super::{Config, DirectWith, FilesConfig, Node, ProxyConfig, StartError};
 
 /// The options of a node. Those that are not set keep the defaults of [`Config::new`].
 ///
@@ -73,6 +73,12 @@ impl Builder {
     /// Sets the token that the relays' operator gave to their users: 1 to 256 bytes.
     pub fn relay_token(mut self, token: impl Into<Vec<u8>>) -> Self {
         self.0.relay_token = Some(token.into());
+        self
+    }
+
+    /// Sets the proxy through which relays are reached over TCP. Default: none.
+    pub fn proxy(mut self, proxy: ProxyConfig) -> Self {
+        self.0.proxy = proxy;
         self
     }
 

@@ -147,6 +147,8 @@ pub use node::Node;
 pub use hobnob_core::carrier::Carrier;
 pub use hobnob_core::peers::ResolveError;
 #[doc(inline)]
+pub use hobnob_transport::stream::proxy::{NotAProxy, Proxy};
+#[doc(inline)]
 pub use net::socket::BindError;
 #[doc(inline)]
 pub use store::StoreError;

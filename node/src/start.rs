@@ -113,6 +113,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         direct_with: config.direct_with,
         relay_ids: relay_ids(&opened.settings),
         relay_token: config.relay_token.clone(),
+        proxy: config.proxy.clone(),
         erasing: Erasing::new(&opened.settings, config.keep),
         interfaces: interfaces.clone(),
         accepted,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hobnob_core::policy::DirectWith;
 use hobnob_protocol::{Nickname, RelayAddr, RoomName};
+use hobnob_transport::stream::proxy::{Proxy, is_excluded};
 
 use crate::files::FilesConfig;
 
@@ -39,6 +40,8 @@ pub struct Config {
     pub relays: Vec<RelayAddr>,
     /// The token that the relays' operator gave to users.
     pub relay_token: Option<Vec<u8>>,
+    /// The proxy through which relays are reached over TCP.
+    pub proxy: ProxyConfig,
     /// The peers that learn this node's addresses through a relay, for a direct path.
     pub direct_with: DirectWith,
     /// How to receive files.
@@ -46,6 +49,26 @@ pub struct Config {
     /// How long messages are kept. `None` means for ever. [`Node::keep`](crate::Node::keep) sets
     /// another time for one conversation.
     pub keep: Option<Duration>,
+}
+
+/// A proxy for the TCP connections with relays. The proxy resolves the relays' names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProxyConfig {
+    /// The proxy. `None`: TCP connections are direct.
+    pub proxy: Option<Proxy>,
+    /// Hosts that are reached without the proxy, as in the variable `NO_PROXY`.
+    pub no_proxy: String,
+    /// Send nothing beyond this machine's own links except through the proxy: no UDP to relays, no
+    /// direct paths and no DNS. mDNS and sessions on the links go on.
+    pub only: bool,
+}
+
+impl ProxyConfig {
+    /// The proxy for this host.
+    pub(crate) fn for_host(&self, host: &str) -> Option<Proxy> {
+        let excluded = !self.only && is_excluded(&self.no_proxy, host);
+        self.proxy.clone().filter(|_| !excluded)
+    }
 }
 
 impl Config {
@@ -61,6 +84,7 @@ impl Config {
             rooms: Vec::new(),
             relays: Vec::new(),
             relay_token: None,
+            proxy: ProxyConfig::default(),
             direct_with: DirectWith::default(),
             keep: None,
         }

@@ -9,7 +9,7 @@ mod notice;
 mod peer;
 mod status;
 
-pub use self::config::{Config, RELAYS_MAX};
+pub use self::config::{Config, ProxyConfig, RELAYS_MAX};
 pub use self::event::Event;
 pub use self::message::{ConversationRef, DeliveryState, HistoryQuery, Message, MessageId, Sent};
 pub use self::notice::{CopyEvidence, Notice, NoticeReason};

@@ -42,7 +42,7 @@ use super::reports::Reports;
 use super::restored::Restored;
 use super::sessions::Sessions;
 use super::tasks::Tasks;
-use crate::api::NoticeReason;
+use crate::api::{NoticeReason, ProxyConfig};
 use crate::clock::{Clock, random_seed};
 use crate::events::Publisher;
 use crate::net::demux::SideDatagram;
@@ -70,6 +70,7 @@ pub(crate) struct Parts {
     pub(crate) direct_with: DirectWith,
     pub(crate) relay_ids: BTreeMap<String, PeerId>,
     pub(crate) relay_token: Option<Vec<u8>>,
+    pub(crate) proxy: ProxyConfig,
     pub(crate) erasing: Erasing,
     pub(crate) interfaces: Interfaces,
     pub(crate) accepted: mpsc::Receiver<Accepted>,
@@ -181,7 +182,7 @@ impl Engine {
             members: KnownMembers::default(),
             erasing: parts.erasing,
             policy: Policy::new(parts.policies, parts.direct_with),
-            relays: Relays::new(parts.relay_ids, parts.relay_token),
+            relays: Relays::new(parts.relay_ids, parts.relay_token, parts.proxy),
             dial_backs: DialBacks::default(),
             discovery: Discovery::default(),
             restored: Restored::default(),

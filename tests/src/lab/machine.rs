@@ -253,7 +253,10 @@ impl Machine {
 
 /// Removes settings of the user who runs the tests. Panics print a backtrace, but errors do not.
 fn clean(command: &mut Command, home: &Path) {
-    let is_setting = |name: &str| name.starts_with("XDG_") || name.starts_with("HOBNOB_");
+    let is_setting = |name: &str| {
+        let is_proxy = name.to_ascii_uppercase().ends_with("_PROXY");
+        name.starts_with("XDG_") || name.starts_with("HOBNOB_") || is_proxy
+    };
     for (name, _) in std::env::vars().filter(|(name, _)| is_setting(name)) {
         command.env_remove(name);
     }

@@ -9,12 +9,14 @@
 //! - [`message`] encodes and decodes messages. Pure.
 //! - [`reader`] reads datagrams from any byte stream, [`writer`] writes a [`queue`] to one.
 //! - [`handshake`] upgrades an HTTP connection, for both ends. [`request`] reads a request head.
-//! - [`tls`] has the outer TLS, [`socket`] the options of TCP sockets.
+//! - [`tls`] has the outer TLS, [`socket`] the options of TCP sockets, [`proxy`] connects through
+//!   proxies.
 //!
 //! Not here: who may connect (the relay), and when to prefer a stream to UDP (the node).
 
 pub mod handshake;
 pub mod message;
+pub mod proxy;
 pub mod queue;
 pub mod reader;
 pub mod request;

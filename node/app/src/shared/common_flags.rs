@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use clap::ArgAction;
 use hobnob::protocol::relay::TOKEN_MAX;
 use hobnob::protocol::{Nickname, RelayAddr, RoomName};
-use hobnob::{AcceptFrom, Config, DirectWith, FilesConfig, RELAYS_MAX};
+use hobnob::{AcceptFrom, Config, DirectWith, FilesConfig, Proxy, ProxyConfig, RELAYS_MAX};
 use hobnob_control::wire::Text;
 use hobnob_control::{Home, HomeError};
 
 use super::erasing::KeepTime;
 use super::exit_code::Usage;
-use super::settings::Settings;
+use super::settings::{Settings, proxy_of_variables};
 use super::values::Size;
 
 /// The general flags.
@@ -52,6 +52,11 @@ pub(crate) struct CommonFlags {
     /// Read the token of the relays from this file, if they require one.
     #[arg(long, global = true, value_name = "FILE")]
     relay_token_file: Option<PathBuf>,
+
+    /// Reach relays over TCP through this proxy: http:// or socks5://, with user and password before
+    /// the host if it needs them. Default: the variables HTTPS_PROXY, ALL_PROXY and NO_PROXY.
+    #[arg(long, global = true, value_name = "URL")]
+    proxy: Option<Proxy>,
 
     /// Join this open room (repeatable). The chat and `broadcast` send to it. Default: lobby.
     #[arg(long = "room", global = true, value_name = "NAME")]
@@ -111,12 +116,13 @@ impl CommonFlags {
     }
 
     /// The flags that only a starting node uses, and whether they were given.
-    fn flags_of_a_start(&self) -> [(bool, &'static str); 8] {
+    fn flags_of_a_start(&self) -> [(bool, &'static str); 9] {
         [
             (self.mdns, "--mdns"),
             (self.no_mdns, "--no-mdns"),
             (!self.relays.is_empty(), "--relay"),
             (self.relay_token_file.is_some(), "--relay-token-file"),
+            (self.proxy.is_some(), "--proxy"),
             (self.direct_with.is_some(), "--direct-with"),
             (self.downloads.is_some(), "--downloads"),
             (!self.accept_from.is_empty(), "--accept-from"),
@@ -137,12 +143,22 @@ impl CommonFlags {
         let accept_max = settings.accept_max.map(|Text(size)| size);
         let files = self.files(home, settings.downloads, settings.accept_from, accept_max)?;
         let token_file = self.relay_token_file.clone().or(settings.relay_token_file);
+        let named = self
+            .proxy
+            .clone()
+            .or(settings.proxy.map(|Text(proxy)| proxy));
+        let usual = proxy_of_variables(|name| std::env::var(name).ok());
+        let proxy = ProxyConfig {
+            proxy: named.or(usual.proxy),
+            ..usual
+        };
         Ok(Config {
             nick: self.nick.clone().or(settings.nick),
             listen: self.listen.or(settings.listen),
             mdns: self.mdns || (!self.no_mdns && settings.mdns.unwrap_or(true)),
             rooms: given_or(&self.rooms, settings.rooms),
             relays,
+            proxy,
             direct_with: self
                 .direct_with
                 .or(settings.direct_with.map(|Text(with)| with))

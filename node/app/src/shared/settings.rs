@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use hobnob::protocol::{Nickname, RelayAddr, RoomName};
-use hobnob::{AcceptFrom, DirectWith};
+use hobnob::{AcceptFrom, DirectWith, Proxy, ProxyConfig};
 use hobnob_control::Home;
 use hobnob_control::wire::Text;
 use serde::Deserialize;
@@ -30,6 +30,7 @@ pub(crate) struct Settings {
     pub(crate) mdns: Option<bool>,
     pub(crate) relays: Option<Vec<Text<RelayAddr>>>,
     pub(crate) relay_token_file: Option<PathBuf>,
+    pub(crate) proxy: Option<Text<Proxy>>,
     pub(crate) rooms: Option<Vec<Text<RoomName>>>,
     pub(crate) direct_with: Option<Text<DirectWith>>,
     pub(crate) downloads: Option<PathBuf>,
@@ -149,6 +150,7 @@ impl Settings {
             mdns: self.mdns.or(others.mdns),
             relays: self.relays.or(others.relays),
             relay_token_file: self.relay_token_file.or(others.relay_token_file),
+            proxy: self.proxy.or(others.proxy),
             rooms: self.rooms.or(others.rooms),
             direct_with: self.direct_with.or(others.direct_with),
             downloads: self.downloads.or(others.downloads),
@@ -220,6 +222,7 @@ fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Settings,
         mdns: one("HOBNOB_MDNS", &variable, bool::from_str)?,
         relays: one("HOBNOB_RELAY", &variable, list)?,
         relay_token_file: variable("HOBNOB_RELAY_TOKEN_FILE").map(PathBuf::from),
+        proxy: one("HOBNOB_PROXY", &variable, |word| word.parse().map(Text))?,
         rooms: one("HOBNOB_ROOM", &variable, list)?,
         direct_with: one("HOBNOB_DIRECT_WITH", &variable, |word| {
             word.parse().map(Text)
@@ -254,6 +257,22 @@ fn list<T: FromStr>(words: &str) -> Result<Vec<Text<T>>, T::Err> {
         .filter(|word| !word.is_empty())
         .map(|word| word.parse().map(Text))
         .collect()
+}
+
+/// The proxy that the usual variables name, and the hosts that are reached without it. A proxy of a
+/// kind that hobnob does not use is ignored: the variables are for all programs.
+pub(crate) fn proxy_of_variables(variable: impl Fn(&str) -> Option<String>) -> ProxyConfig {
+    let first = |names: [&str; 4]| {
+        let mut values = names.into_iter().filter_map(&variable);
+        values.find(|value| !value.is_empty())
+    };
+    let named = first(["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]);
+    let excluded = ["NO_PROXY", "no_proxy"].into_iter().find_map(&variable);
+    ProxyConfig {
+        proxy: named.and_then(|text| text.parse().ok()),
+        no_proxy: excluded.unwrap_or_default(),
+        ..ProxyConfig::default()
+    }
 }
 
 #[cfg(test)]
@@ -300,6 +319,7 @@ mod tests {
             mdns,
             relays,
             relay_token_file,
+            proxy,
             rooms,
             direct_with,
             downloads,
@@ -313,12 +333,34 @@ mod tests {
                 && listen.is_some()
                 && relays.is_some()
                 && relay_token_file.is_some()
+                && proxy.is_some()
                 && rooms.is_some()
         );
         assert!(downloads.is_some() && accept_from.is_some() && keep.is_some());
         assert_eq!(accept_max, Some(Text(Size(20_000_000))));
         assert_eq!(mdns, Some(true));
         assert_eq!(direct_with, Some(Text(DirectWith::default())));
+    }
+
+    #[test]
+    fn the_usual_variables_name_a_proxy() {
+        let proxy = |values: &[(&str, &str)]| {
+            let of = |asked: &str| {
+                let mut all = values.iter();
+                all.find(|(name, _)| *name == asked)
+                    .map(|(_, value)| (*value).to_owned())
+            };
+            let config = proxy_of_variables(of);
+            (config.proxy.map(|proxy| proxy.to_string()), config.no_proxy)
+        };
+        let (named, excluded) = proxy(&[
+            ("HTTPS_PROXY", ""),
+            ("ALL_PROXY", "socks5://p:1080"),
+            ("no_proxy", "localhost"),
+        ]);
+        assert_eq!(named.as_deref(), Some("socks5://p:1080"));
+        assert_eq!(excluded, "localhost");
+        assert_eq!(proxy(&[("https_proxy", "gopher://p")]).0, None);
     }
 
     /// A setting, as `hobnob config` prints it.

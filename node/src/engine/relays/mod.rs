@@ -22,7 +22,7 @@ pub(super) use self::openings::{ChannelOpening, OpenFailed};
 pub(super) use self::relay::Usage;
 use self::relay::{Relay, Up};
 pub(super) use self::roster::DOUBTED_AT;
-use crate::api::{NoticeReason, RELAYS_MAX, RelayInfo};
+use crate::api::{NoticeReason, ProxyConfig, RELAYS_MAX, RelayInfo};
 use crate::net::channels::RelayId;
 use crate::net::relay::{LinkCommand, LinkConfig, LinkDown, LinkEvent};
 use hobnob_transport::addr::canonical;
@@ -37,6 +37,7 @@ pub(super) struct Relays {
     known: BTreeMap<String, PeerId>,
     /// The admission token of the relays that the user named.
     token: Option<Vec<u8>>,
+    proxy: ProxyConfig,
     events: mpsc::Sender<(RelayId, LinkEvent)>,
     queue: mpsc::Receiver<(RelayId, LinkEvent)>,
 }
@@ -61,12 +62,17 @@ pub(super) struct WentUp {
 }
 
 impl Relays {
-    pub(super) fn new(known: BTreeMap<String, PeerId>, token: Option<Vec<u8>>) -> Self {
+    pub(super) fn new(
+        known: BTreeMap<String, PeerId>,
+        token: Option<Vec<u8>>,
+        proxy: ProxyConfig,
+    ) -> Self {
         let (events, queue) = mpsc::channel(EVENTS_MAX);
         Self {
             list: BTreeMap::new(),
             known,
             token,
+            proxy,
             events,
             queue,
         }
@@ -96,6 +102,7 @@ impl Relays {
         // is known by its identity.
         let may_have_token =
             usage == Usage::Rooms || expected.is_some_and(|id| self.user_named(id));
+        let proxy = self.proxy.for_host(&addr.at.host_port().host);
         let (link, commands) = mpsc::unbounded_channel();
         let relay = Relay::new(addr.at.clone(), expected, usage, link);
         self.list.insert(id, relay);
@@ -104,6 +111,8 @@ impl Relays {
                 relay: id,
                 at: addr.at,
                 expected,
+                proxy,
+                proxy_only: self.proxy.only,
                 token: self.token.clone().filter(|_| may_have_token),
                 only_remote: usage == Usage::Contact,
                 seed,
@@ -418,7 +427,7 @@ mod tests {
     #[test]
     fn a_relay_is_added_once_and_must_prove_the_identity_that_it_had() {
         let known = BTreeMap::from([("relay.example:4627".to_owned(), peer(99))]);
-        let mut relays = Relays::new(known, Some(b"token".to_vec()));
+        let mut relays = Relays::new(known, Some(b"token".to_vec()), ProxyConfig::default());
         let link = relays
             .add(named("relay.example:4627"), Usage::Rooms, 1)
             .expect("room");
@@ -440,7 +449,7 @@ mod tests {
 
     #[test]
     fn a_dial_waits_for_its_channel_until_the_relay_is_up() {
-        let mut relays = Relays::new(BTreeMap::new(), None);
+        let mut relays = Relays::new(BTreeMap::new(), None, ProxyConfig::default());
         let mut link = relays
             .add(named("relay.example:4627"), Usage::Rooms, 1)
             .expect("room");
@@ -461,7 +470,7 @@ mod tests {
 
     #[test]
     fn an_identity_is_new_once() {
-        let mut relays = Relays::new(BTreeMap::new(), None);
+        let mut relays = Relays::new(BTreeMap::new(), None, ProxyConfig::default());
         let link = relays
             .add(named("relay.example:4627"), Usage::Rooms, 1)
             .expect("room");
@@ -471,7 +480,7 @@ mod tests {
 
     #[test]
     fn a_relay_none_of_whose_peers_can_be_reached_is_doubted_once() {
-        let mut relays = Relays::new(BTreeMap::new(), None);
+        let mut relays = Relays::new(BTreeMap::new(), None, ProxyConfig::default());
         let link = relays
             .add(named("relay.example:4627"), Usage::Rooms, 1)
             .expect("room");
@@ -498,7 +507,11 @@ mod tests {
 
     #[test]
     fn a_relay_that_somebody_else_named_gets_no_proof_of_the_token() {
-        let mut relays = Relays::new(BTreeMap::new(), Some(b"token".to_vec()));
+        let mut relays = Relays::new(
+            BTreeMap::new(),
+            Some(b"token".to_vec()),
+            ProxyConfig::default(),
+        );
         let mut token = |at: &str, id, usage| {
             let at = named(at).at;
             let link = relays.add(RelayAddr { id, at }, usage, 1).expect("room");
@@ -514,7 +527,7 @@ mod tests {
 
     #[test]
     fn only_relays_for_all_traffic_are_in_the_ticket() {
-        let mut relays = Relays::new(BTreeMap::new(), None);
+        let mut relays = Relays::new(BTreeMap::new(), None, ProxyConfig::default());
         relays
             .add(named("for-all.example:4627"), Usage::Rooms, 1)
             .expect("room");

@@ -27,6 +27,7 @@ use hobnob_protocol::relay::{
     token_proof,
 };
 use hobnob_protocol::{PeerId, RelayAt, RoomKey, RoomTag};
+use hobnob_transport::stream::proxy::Proxy;
 use hobnob_transport::tls;
 use quinn::Connection;
 use tokio::sync::mpsc;
@@ -37,7 +38,7 @@ pub use error::LinkDown;
 
 use self::connected::Connected;
 use self::liveness::{CHECK_EVERY, Counts, Health, Liveness};
-use self::race::{DIAL_LIMIT, Preferred, Race, Shaken, UDP_PAUSE_MAX, ways, without_udp};
+use self::race::{DIAL_LIMIT, Map, Preferred, Race, Shaken, UDP_PAUSE_MAX, ways, without_udp};
 use self::stream::RelayStream;
 use super::channels::{Channels, RelayId, Traffic};
 use super::close::say_goodbye;
@@ -77,6 +78,10 @@ pub struct LinkConfig {
     /// Whether addresses of this machine, and those of groups of machines, are refused: a peer named
     /// the relay.
     pub only_remote: bool,
+    /// The proxy for TCP connections.
+    pub proxy: Option<Proxy>,
+    /// Whether nothing may be sent to the relay except through the proxy.
+    pub proxy_only: bool,
     /// For jitter, and for synthetic addresses.
     pub seed: u64,
 }
@@ -298,6 +303,9 @@ impl RelayLink {
     }
 
     async fn look_up(&self) -> Result<Vec<SocketAddr>, LinkDown> {
+        if self.config.proxy_only {
+            return Ok(Vec::new());
+        }
         let at = self.config.at.host_port();
         let found = tokio::net::lookup_host((at.host.as_str(), at.port)).await;
         let found = found.map_err(|error| LinkDown::NoAddress(error.to_string()))?;
@@ -310,16 +318,22 @@ impl RelayLink {
     }
 
     async fn connect(&mut self) -> Result<(Connected, Welcome), LinkDown> {
-        self.addrs = self.look_up().await?;
+        self.addrs = match self.look_up().await {
+            Ok(addrs) => addrs,
+            // The proxy may know the name.
+            Err(_) if self.config.proxy.is_some() => Vec::new(),
+            Err(error) => return Err(error),
+        };
         let connected = self.race().await;
         if !matches!(connected, Err(LinkDown::Unreachable)) {
             return connected;
         }
-        if self.config.at.path().is_some() {
+        let by_udp = self.config.at.path().is_none() && !self.config.proxy_only;
+        let Some(addr) = self.addrs.first().filter(|_| by_udp) else {
             // There is no UDP port to probe.
             return connected;
-        }
-        let cause = probe::cause(self.addrs[0]).await;
+        };
+        let cause = probe::cause(*addr).await;
         if cause != LinkDown::Busy {
             return Err(cause);
         }
@@ -333,9 +347,19 @@ impl RelayLink {
         })
     }
 
+    /// Where the relay is, and how this node may reach it.
+    fn map(&self) -> Map<'_> {
+        Map {
+            at: &self.config.at,
+            addrs: &self.addrs,
+            proxy: self.config.proxy.as_ref(),
+            udp: !self.config.proxy_only,
+        }
+    }
+
     /// Tries all ways side by side, and registers on the first that leads to the relay.
     async fn race(&mut self) -> Result<(Connected, Welcome), LinkDown> {
-        let ways = ways(&self.config.at, &self.addrs, self.preferred);
+        let ways = ways(self.map(), self.preferred);
         let mut race = Race::start(&self.endpoint, self.config.expected, ways, &mut self.rng);
         let mut down = LinkDown::Unreachable;
         while let Some(attempt) = race.next().await {
@@ -419,7 +443,7 @@ impl RelayLink {
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut roster, mut liveness, mut checked) = (0, Liveness::default(), 0);
         let by_udp = connected.carrier() == Carrier::Udp;
-        let has_udp = self.config.at.path().is_none();
+        let has_udp = self.config.at.path().is_none() && !self.config.proxy_only;
         let mut other_way =
             (!by_udp && has_udp).then(|| self.back_to_udp(connected.id, self.udp_pause()));
         let stream_ended = connected.stream_ended();
@@ -485,7 +509,7 @@ impl RelayLink {
 
     /// Looks for a way without UDP, which does not answer at the moment.
     fn without_udp(&mut self, relay: PeerId) -> Race {
-        let ways = without_udp(ways(&self.config.at, &self.addrs, None));
+        let ways = without_udp(ways(self.map(), None));
         Race::start(&self.endpoint, Some(relay), ways, &mut self.rng)
     }
 

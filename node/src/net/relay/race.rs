@@ -4,7 +4,7 @@
 //! An attempt has succeeded when the QUIC handshake has proved the relay's identity. The caller
 //! registers on the first one. If the relay does not answer there, it takes the next one.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use hobnob_core::carrier::Carrier;
 use hobnob_core::diagnosis::Answer;
 use hobnob_protocol::{PeerId, RelayAt};
 use hobnob_transport::stream::handshake;
+use hobnob_transport::stream::proxy::Proxy;
 use hobnob_transport::tls;
 use quinn::Connection;
 use tokio::task::JoinSet;
@@ -45,18 +46,30 @@ pub(super) enum Way {
 /// The carrier that worked last, and its port.
 pub(super) type Preferred = (Carrier, u16);
 
+/// Where a relay is, and how this node may reach it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Map<'a> {
+    pub(super) at: &'a RelayAt,
+    /// The addresses of its name. Through a proxy none is needed.
+    pub(super) addrs: &'a [SocketAddr],
+    /// The proxy for TCP connections.
+    pub(super) proxy: Option<&'a Proxy>,
+    /// Whether UDP may be used.
+    pub(super) udp: bool,
+}
+
 /// The ways to a relay, each with the time from the start of the race to its attempt. `preferred`
 /// starts at once.
-pub(super) fn ways(
-    at: &RelayAt,
-    addrs: &[SocketAddr],
-    preferred: Option<Preferred>,
-) -> Vec<(Duration, Way)> {
+pub(super) fn ways(map: Map<'_>, preferred: Option<Preferred>) -> Vec<(Duration, Way)> {
+    let Map { at, addrs, .. } = map;
     let path = at.path().unwrap_or(handshake::PATH);
     let (host, port) = (&at.host_port().host, at.host_port().port);
+    let by_proxy = [SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)];
     let mut carriers = vec![(Carrier::Tcp, port)];
     if at.path().is_none() {
-        carriers.insert(0, (Carrier::Udp, port));
+        if map.udp {
+            carriers.insert(0, (Carrier::Udp, port));
+        }
         if port != PORT_HTTPS {
             carriers.push((Carrier::Tcp, PORT_HTTPS));
         }
@@ -68,6 +81,10 @@ pub(super) fn ways(
         } else {
             CARRIER_DELAY * rank
         };
+        let addrs = match (carrier.0, map.proxy) {
+            (Carrier::Tcp, Some(_)) => &by_proxy,
+            (Carrier::Udp, _) | (Carrier::Tcp, None) => addrs,
+        };
         for (n, addr) in (0..).zip(addrs) {
             let mut addr = *addr;
             addr.set_port(carrier.1);
@@ -77,6 +94,7 @@ pub(super) fn ways(
                     addr,
                     host: host.clone(),
                     path: path.to_owned(),
+                    proxy: map.proxy.cloned(),
                 }),
             };
             ways.push((first + ADDRESS_DELAY * n, way));
@@ -191,12 +209,13 @@ pub(super) async fn dial(
         }
         Way::Stream(to) => {
             let opened = RelayStream::open(endpoint, to, rng).await;
-            let stream = opened.map_err(|error| {
+            let (stream, peer) = opened.map_err(|error| {
                 tracing::debug!(to = %to.addr, %error, "no stream to a relay");
                 LinkDown::Unreachable
             })?;
             let dialed = endpoint.dial_relay_by_stream(stream.addr, expected, DIAL_LIMIT);
-            (dialed.await?, to.addr, Some(Arc::new(stream)))
+            let addr = SocketAddr::new(peer.ip(), to.addr.port());
+            (dialed.await?, addr, Some(Arc::new(stream)))
         }
     };
     let id = tls::peer_id(connection.peer_identity())
@@ -215,7 +234,13 @@ mod tests {
 
     fn shown(at: &str, addrs: &[&str], preferred: Option<Preferred>) -> Vec<String> {
         let addrs: Vec<_> = addrs.iter().map(|addr| addr.parse().unwrap()).collect();
-        show(ways(&at.parse().unwrap(), &addrs, preferred))
+        let map = Map {
+            at: &at.parse().unwrap(),
+            addrs: &addrs,
+            proxy: None,
+            udp: true,
+        };
+        show(ways(map, preferred))
     }
 
     fn show(ways: Vec<(Duration, Way)>) -> Vec<String> {
@@ -279,9 +304,30 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_resolves_the_name() {
+        let proxy = "http://10.0.0.1:3128".parse().unwrap();
+        let map = Map {
+            at: &"r.example:4627".parse().unwrap(),
+            addrs: &[],
+            proxy: Some(&proxy),
+            udp: false,
+        };
+        let expected = [
+            "0 tcp 0.0.0.0:4627 r.example/hobnob",
+            "250 tcp 0.0.0.0:443 r.example/hobnob",
+        ];
+        assert_eq!(show(ways(map, None)), expected);
+    }
+
+    #[test]
     fn without_udp_the_streams_start_at_once() {
-        let at = "192.0.2.1:4627".parse().unwrap();
-        let ways = ways(&at, &["192.0.2.1:4627".parse().unwrap()], None);
+        let map = Map {
+            at: &"192.0.2.1:4627".parse().unwrap(),
+            addrs: &["192.0.2.1:4627".parse().unwrap()],
+            proxy: None,
+            udp: true,
+        };
+        let ways = ways(map, None);
         let expected = [
             "0 tcp 192.0.2.1:4627 192.0.2.1/hobnob",
             "250 tcp 192.0.2.1:443 192.0.2.1/hobnob",

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use hobnob_core::Rng;
 use hobnob_transport::stream::message::Side;
+use hobnob_transport::stream::proxy::Proxy;
 use hobnob_transport::stream::queue::DatagramQueue;
 use hobnob_transport::stream::reader::DatagramReader;
 use hobnob_transport::stream::{handshake, request, socket, tls, writer};
@@ -27,12 +28,14 @@ pub(super) const PORT_HTTPS: u16 = 443;
 /// Where a stream leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StreamTo {
-    /// The address to connect to.
+    /// The address to connect to. Through a proxy only its port counts.
     pub(super) addr: SocketAddr,
     /// The host that the user named. The server learns a name (SNI, Host).
     pub(super) host: String,
     /// The path of the WebSocket.
     pub(super) path: String,
+    /// The proxy that makes the connection.
+    pub(super) proxy: Option<Proxy>,
 }
 
 impl StreamTo {
@@ -76,9 +79,15 @@ pub(super) struct RelayStream {
 
 impl RelayStream {
     /// Connects. Any error means that no relay can be used there.
-    pub(super) async fn open(endpoint: &Endpoint, to: &StreamTo, mut rng: Rng) -> io::Result<Self> {
-        let tcp = TcpStream::connect(to.addr).await?;
-        socket::prepare(&tcp)?;
+    ///
+    /// Returns the address at the other end of the TCP connection, too.
+    pub(super) async fn open(
+        endpoint: &Endpoint,
+        to: &StreamTo,
+        mut rng: Rng,
+    ) -> io::Result<(Self, SocketAddr)> {
+        let tcp = connect(to).await?;
+        let peer = tcp.peer_addr()?;
         let mut io = tls::connect(&to.tls_host(), tcp).await?;
         let first = upgrade(&mut io, to, &mut rng).await?;
         let demux = endpoint.demux().clone();
@@ -96,12 +105,13 @@ impl RelayStream {
                 tracing::debug!(%error, "the stream to a relay broke");
             }
         });
-        Ok(Self {
+        let stream = Self {
             addr,
             demux,
             ended,
             task,
-        })
+        };
+        Ok((stream, peer))
     }
 
     /// Returns when the TCP connection has ended.
@@ -115,6 +125,20 @@ impl Drop for RelayStream {
         self.task.abort();
         self.demux.streams().remove(self.addr);
     }
+}
+
+/// Connects over TCP, through the proxy if there is one.
+async fn connect(to: &StreamTo) -> io::Result<TcpStream> {
+    let Some(proxy) = &to.proxy else {
+        let tcp = TcpStream::connect(to.addr).await?;
+        socket::prepare(&tcp)?;
+        return Ok(tcp);
+    };
+    let mut tcp = TcpStream::connect(proxy.at()).await?;
+    socket::prepare(&tcp)?;
+    let connected = proxy.connect(&mut tcp, &to.tls_host(), to.addr.port());
+    connected.await.map_err(io::Error::other)?;
+    Ok(tcp)
 }
 
 /// Asks the server for a WebSocket. Returns the bytes after its answer.
@@ -186,6 +210,7 @@ mod tests {
                 addr: addr.parse().unwrap(),
                 host: host.to_owned(),
                 path: "/".to_owned(),
+                proxy: None,
             };
             (to.host_header(), to.tls_host())
         };
