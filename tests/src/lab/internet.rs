@@ -47,6 +47,11 @@ impl Internet {
         self.0.switch.machine(name)
     }
 
+    /// Gives a machine of a site a public address, too.
+    pub fn connects(&self, machine: &Machine) {
+        machine.join(self.switch());
+    }
+
     /// A new site behind a NAT of this kind. Its local network is 192.168.1.0/24, as in all sites.
     pub fn site(&self, nat: Nat) -> Site {
         self.site_with(nat, HOME)

@@ -15,6 +15,7 @@ use super::home::Home;
 use super::namespace::Namespace;
 use super::node::Node;
 use super::process::{Output, finish, hobnob_binary, pipes};
+use super::proxy::Proxy;
 use super::relay::Relay;
 use super::screen::Screen;
 use super::switch::Switch;
@@ -133,6 +134,11 @@ impl Machine {
     /// Starts a relay and waits until it listens.
     pub fn relay(&self, arguments: &[&str]) -> Relay {
         self.home("relay").relay(arguments)
+    }
+
+    /// Starts a proxy that requires a login.
+    pub fn proxy(&self) -> Proxy {
+        Proxy::start(self)
     }
 
     /// Records every frame that passes this machine's cards, from now on.

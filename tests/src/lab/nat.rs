@@ -144,6 +144,8 @@ pub enum Filter {
     UdpRejected,
     /// Only TCP to port 443.
     OnlyHttps,
+    /// Nothing. Only a machine of the site that is on the internet, too, is a way out.
+    Nothing,
 }
 
 /// The router's firewall. It drops packets from unknown senders, and what the filter does not let
@@ -153,6 +155,7 @@ pub(super) fn firewall(filter: Filter) -> String {
         Filter::Open => "",
         Filter::UdpDropped => "meta l4proto udp drop",
         Filter::UdpRejected => "meta l4proto udp reject with icmp type admin-prohibited",
+        Filter::Nothing => "oifname wan drop",
         Filter::OnlyHttps => "meta l4proto udp drop\noifname wan tcp dport != 443 drop",
     };
     // A dropped packet creates no flow, so it uses no port. The router sends no answer: neither to

@@ -160,6 +160,28 @@ fn udp_that_comes_and_goes_costs_and_doubles_no_message() {
     }
 }
 
+#[test]
+fn a_proxy_is_enough() {
+    for scheme in ["http", "socks5"] {
+        let scene = Scene::new();
+        let office = scene.net.internet.site(Nat::PortRestricted);
+        office.filter(Filter::Nothing);
+        // The proxy's machine is in the office and on the internet.
+        let gateway = office.machine("gateway");
+        scene.net.internet.connects(&gateway);
+        let proxy = gateway.proxy();
+        let relay = scene.net.relay.name();
+        let arguments = ["--relay", &relay, "--proxy", &proxy.url(scheme)];
+        let ann = office.machine("ann").up("ann", &arguments);
+        let (_home, bob) = scene.behind(Filter::Open, "bob");
+        registers_over(&ann, "tcp", STARTED);
+        ann.tells(&bob, "through the proxy");
+        bob.tells(&ann, "and back");
+        ann.shows_once("and back");
+        assert!(proxy.connections() > 0);
+    }
+}
+
 /// A node without UDP has delivered its first message within this time of its start. The lab's other
 /// tests use the same processors.
 const STARTED: Duration = Duration::from_secs(6);
