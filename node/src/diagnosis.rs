@@ -7,7 +7,6 @@ use tokio::task::JoinSet;
 
 use super::engine::Command;
 use crate::net::probe;
-use crate::resolve::{look_up, look_up_all};
 use crate::{Node, NodeError, SendError};
 use hobnob_core::diagnosis::{
     self, Answer, Evidence, Finding, PeerEvidence, RelayState, Unmet, Verdict,
@@ -133,8 +132,12 @@ impl Node {
                 Err(error) => return self.diagnose_address(at, error).await,
             },
             Target::Ticket(ticket) => {
-                self.reach(ticket.id, look_up_all(&ticket.addrs).await, ticket.relays)
-                    .await?
+                self.reach(
+                    ticket.id,
+                    self.look_up_all(&ticket.addrs).await,
+                    ticket.relays,
+                )
+                .await?
             }
             Target::Name(_) | Target::AtRelay(..) => self.resolve(target).await?,
         };
@@ -147,7 +150,7 @@ impl Node {
         at: HostPort,
         error: SendError,
     ) -> Result<Vec<Finding>, SendError> {
-        let addrs = look_up(&at).await?;
+        let addrs = self.look_up(&at).await?;
         if !matches!(
             error,
             SendError::Unreachable { .. }
@@ -223,6 +226,9 @@ impl Node {
             network.to_internet = Some(network.ip) == source;
         }
         evidence.disk_free = free_at(&self.data_dir);
+        if self.proxy_only {
+            return;
+        }
         let down = evidence
             .relays
             .iter_mut()
@@ -233,7 +239,8 @@ impl Node {
                 // A reverse proxy says nothing about UDP.
                 continue;
             }
-            if let Some(addr) = look_up(at.host_port())
+            if let Some(addr) = self
+                .look_up(at.host_port())
                 .await
                 .ok()
                 .and_then(|addrs| addrs.first().copied())

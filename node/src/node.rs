@@ -37,6 +37,8 @@ pub struct Node {
     /// Changes whenever a session begins or a name changes.
     pub(crate) met: watch::Receiver<u64>,
     pub(crate) clock: clock::Clock,
+    /// Whether nothing may be sent beyond this machine's links except through the proxy.
+    pub(crate) proxy_only: bool,
 }
 
 impl Node {

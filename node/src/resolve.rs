@@ -2,7 +2,7 @@
 //!
 //! It is done in the caller's task, because the engine never waits.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hobnob_core::peers::ResolveError;
@@ -93,7 +93,7 @@ impl Node {
 
     async fn resolve_address(&self, at: HostPort) -> Result<PeerId, SendError> {
         let mut failure = None;
-        for addr in look_up(&at).await? {
+        for addr in self.look_up(&at).await? {
             match self
                 .ask(|reply| Command::Dial {
                     addr,
@@ -118,12 +118,16 @@ impl Node {
         }
         if !ticket.relays.is_empty() {
             return self
-                .reach(ticket.id, look_up_all(&ticket.addrs).await, ticket.relays)
+                .reach(
+                    ticket.id,
+                    self.look_up_all(&ticket.addrs).await,
+                    ticket.relays,
+                )
                 .await;
         }
         let mut failure = None;
         for at in &ticket.addrs {
-            for addr in look_up(at).await.unwrap_or_default() {
+            for addr in self.look_up(at).await.unwrap_or_default() {
                 match self
                     .ask(|reply| Command::Dial {
                         addr,
@@ -163,23 +167,36 @@ impl Node {
         .await?;
         Ok(peer)
     }
-}
 
-/// The addresses of a host name, by the system's resolver, or the address itself.
-pub(crate) async fn look_up(at: &HostPort) -> Result<Vec<SocketAddr>, SendError> {
-    let found = tokio::net::lookup_host((at.host.as_str(), at.port)).await;
-    let why = |error: std::io::Error| SendError::Host {
-        host: at.host.clone(),
-        why: error.to_string(),
-    };
-    Ok(found.map_err(why)?.take(8).collect())
-}
-
-/// The addresses of several hosts, as far as they can be looked up.
-pub(crate) async fn look_up_all(hosts: &[HostPort]) -> Vec<SocketAddr> {
-    let mut addrs = Vec::new();
-    for at in hosts {
-        addrs.extend(look_up(at).await.unwrap_or_default());
+    /// The addresses of a host name, by the system's resolver, or the address itself. If only the
+    /// proxy may be used, no name is looked up.
+    pub(crate) async fn look_up(&self, at: &HostPort) -> Result<Vec<SocketAddr>, SendError> {
+        let unknown = |why: String| SendError::Host {
+            host: at.host.clone(),
+            why,
+        };
+        let is_name = || {
+            let host = at.host.split('%').next().unwrap_or_default();
+            host.parse::<IpAddr>().is_err()
+        };
+        if self.proxy_only && is_name() {
+            let why = "with proxy-only, no name is looked up outside the proxy";
+            return Err(unknown(why.to_owned()));
+        }
+        let found = tokio::net::lookup_host((at.host.as_str(), at.port)).await;
+        let found = found.map_err(|error| unknown(error.to_string()))?;
+        Ok(found.take(ADDRS_MAX).collect())
     }
-    addrs
+
+    /// The addresses of several hosts, as far as they can be looked up.
+    pub(crate) async fn look_up_all(&self, hosts: &[HostPort]) -> Vec<SocketAddr> {
+        let mut addrs = Vec::new();
+        for at in hosts {
+            addrs.extend(self.look_up(at).await.unwrap_or_default());
+        }
+        addrs
+    }
 }
+
+/// Addresses of a name that are used.
+const ADDRS_MAX: usize = 8;

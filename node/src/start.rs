@@ -80,6 +80,9 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     let (bound, side_datagrams) = socket::bind(config.listen)?;
     let (endpoint, accepted) = Endpoint::new(&bound, &key)?;
     let interfaces = Interfaces::now()?;
+    if config.proxy.only {
+        endpoint.stay_on_links();
+    }
 
     let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);
     let publisher = Publisher::new();
@@ -154,6 +157,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         events,
         met: met_changed,
         clock,
+        proxy_only: config.proxy.only,
     })
 }
 

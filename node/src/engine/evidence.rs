@@ -38,6 +38,7 @@ impl Engine {
             send_refused,
             mdns: self.discovery.evidence(),
             silent: self.silent_neighbours(),
+            proxy_only: self.relays.proxy_only(),
             sessions: self
                 .sessions
                 .iter()

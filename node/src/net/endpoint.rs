@@ -260,6 +260,11 @@ impl Endpoint {
             .await
     }
 
+    /// From now on nothing is sent by UDP beyond this machine's own links.
+    pub fn stay_on_links(&self) {
+        self.demux.stay_on_links(self.source_networks.clone());
+    }
+
     /// The node's socket, which streams to relays pass datagrams to.
     pub(super) fn demux(&self) -> &Arc<DemuxSocket> {
         &self.demux

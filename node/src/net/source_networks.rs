@@ -1,8 +1,9 @@
 //! The [`SourceNetwork`] of an address, by which limits and places are shared.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use hobnob_core::scope::is_link_local;
 use hobnob_core::source_network::SourceNetwork;
 use hobnob_core::synthetic::is_synthetic;
 
@@ -32,6 +33,16 @@ impl SourceNetworks {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         *known = interfaces;
+    }
+
+    /// Whether an address belongs to this machine or to one of its links.
+    pub fn is_near(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let interfaces = self
+            .interfaces
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        ip.is_loopback() || is_link_local(ip) || interfaces.is_on_link(ip)
     }
 
     /// Where a connection from this address comes from.

@@ -150,6 +150,7 @@ impl CommonFlags {
         let usual = proxy_of_variables(|name| std::env::var(name).ok());
         let proxy = ProxyConfig {
             proxy: named.or(usual.proxy),
+            only: settings.proxy_only.unwrap_or(false),
             ..usual
         };
         Ok(Config {

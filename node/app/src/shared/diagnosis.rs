@@ -210,6 +210,9 @@ fn of_network(finding: &NetworkFinding) -> String {
         NetworkFinding::SendRefused { to } => format!(
             "this machine refuses to send datagrams to {to}: a firewall or VPN on it drops them"
         ),
+        NetworkFinding::ProxyOnly {} => {
+            "beyond its own links, this node uses only the proxy (proxy-only)".to_owned()
+        }
         NetworkFinding::UdpUntested {} => {
             "no peer has connected and no relay has answered: start hobnob on a second machine of this network, and check again".to_owned()
         }
@@ -284,6 +287,7 @@ fn for_network(finding: &NetworkFinding) -> Option<&'static str> {
         | NetworkFinding::SeveralNetworks { .. }
         | NetworkFinding::OneNetwork { .. }
         | NetworkFinding::UdpWorks {}
+        | NetworkFinding::ProxyOnly {}
         | NetworkFinding::UdpUntested {}
         | NetworkFinding::MdnsOff {}
         | NetworkFinding::MulticastUntested {}
@@ -404,7 +408,7 @@ fn of_relay(finding: &RelayFinding) -> String {
     match finding {
         RelayFinding::RelayUp { relay } => format!("registered at {relay}"),
         RelayFinding::RelayByTcp { relay } => {
-            format!("registered at {relay} over TCP, because UDP is blocked")
+            format!("registered at {relay} over TCP")
         }
         RelayFinding::RelayConnecting { relay } => format!("{relay} has not answered yet"),
         RelayFinding::RelayName { relay, why } => {

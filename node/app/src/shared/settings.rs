@@ -31,6 +31,7 @@ pub(crate) struct Settings {
     pub(crate) relays: Option<Vec<Text<RelayAddr>>>,
     pub(crate) relay_token_file: Option<PathBuf>,
     pub(crate) proxy: Option<Text<Proxy>>,
+    pub(crate) proxy_only: Option<bool>,
     pub(crate) rooms: Option<Vec<Text<RoomName>>>,
     pub(crate) direct_with: Option<Text<DirectWith>>,
     pub(crate) downloads: Option<PathBuf>,
@@ -151,6 +152,7 @@ impl Settings {
             relays: self.relays.or(others.relays),
             relay_token_file: self.relay_token_file.or(others.relay_token_file),
             proxy: self.proxy.or(others.proxy),
+            proxy_only: self.proxy_only.or(others.proxy_only),
             rooms: self.rooms.or(others.rooms),
             direct_with: self.direct_with.or(others.direct_with),
             downloads: self.downloads.or(others.downloads),
@@ -223,6 +225,7 @@ fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Settings,
         relays: one("HOBNOB_RELAY", &variable, list)?,
         relay_token_file: variable("HOBNOB_RELAY_TOKEN_FILE").map(PathBuf::from),
         proxy: one("HOBNOB_PROXY", &variable, |word| word.parse().map(Text))?,
+        proxy_only: one("HOBNOB_PROXY_ONLY", &variable, bool::from_str)?,
         rooms: one("HOBNOB_ROOM", &variable, list)?,
         direct_with: one("HOBNOB_DIRECT_WITH", &variable, |word| {
             word.parse().map(Text)
@@ -320,6 +323,7 @@ mod tests {
             relays,
             relay_token_file,
             proxy,
+            proxy_only,
             rooms,
             direct_with,
             downloads,
@@ -338,7 +342,7 @@ mod tests {
         );
         assert!(downloads.is_some() && accept_from.is_some() && keep.is_some());
         assert_eq!(accept_max, Some(Text(Size(20_000_000))));
-        assert_eq!(mdns, Some(true));
+        assert_eq!((mdns, proxy_only), (Some(true), Some(false)));
         assert_eq!(direct_with, Some(Text(DirectWith::default())));
     }
 

@@ -69,6 +69,9 @@ fn networks(evidence: &Evidence) -> NetworkFinding {
 
 /// UDP as such: whether anything at all arrives over it.
 fn udp(evidence: &Evidence) -> NetworkFinding {
+    if evidence.proxy_only {
+        return NetworkFinding::ProxyOnly {};
+    }
     let relayed = evidence
         .relays
         .iter()

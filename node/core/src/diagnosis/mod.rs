@@ -75,6 +75,8 @@ pub struct Evidence {
     pub mdns: Mdns,
     /// Peers that mDNS records announce at addresses where nobody answers.
     pub silent: Vec<(String, SocketAddr)>,
+    /// Whether nothing is sent beyond the machine's links except through a proxy.
+    pub proxy_only: bool,
     /// The sessions with peers.
     pub sessions: Vec<Session>,
     /// Its relays.

@@ -135,6 +135,11 @@ impl Relays {
         all.filter(|relay| relay.usage() == Usage::Contact).count()
     }
 
+    /// Whether nothing may be sent to relays except through the proxy.
+    pub(super) fn proxy_only(&self) -> bool {
+        self.proxy.only
+    }
+
     /// Whether the user named a relay of this identity.
     fn user_named(&self, id: PeerId) -> bool {
         let mut named = self.addrs().into_iter();

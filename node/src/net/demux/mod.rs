@@ -23,7 +23,7 @@ use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use hobnob_protocol::datagram::{AddressCheck, CHANNEL_HEADER, Probe};
@@ -43,6 +43,7 @@ pub(super) use self::sort::DATAGRAM_MAX;
 use self::sort::Sorter;
 use super::channels::{Channels, Received, RelayRoute};
 use super::counters::{Counters, count};
+use super::source_networks::SourceNetworks;
 use super::streams::Streams;
 use hobnob_core::synthetic::is_synthetic;
 
@@ -53,6 +54,8 @@ pub struct DemuxSocket {
     sender: SegmentedSender,
     sorter: Sorter,
     streams: Streams,
+    /// Set if nothing may be sent beyond this machine's own links.
+    links: OnceLock<SourceNetworks>,
     /// Whether quinn reads the UDP socket before the streams. It takes turns, so that neither has to
     /// wait for the other.
     udp_first: AtomicBool,
@@ -88,6 +91,7 @@ impl DemuxSocket {
             sender,
             sorter,
             streams: Streams::default(),
+            links: OnceLock::new(),
             udp_first: AtomicBool::new(false),
             held: Mutex::default(),
         })
@@ -101,6 +105,12 @@ impl DemuxSocket {
     /// The channels through relays.
     pub(super) fn channels(&self) -> &Channels {
         &self.sorter.channels
+    }
+
+    /// From now on nothing is sent beyond this machine's own links.
+    pub(super) fn stay_on_links(&self, links: SourceNetworks) {
+        // The first call counts, and a node makes one.
+        let _again = self.links.set(links);
     }
 
     /// Passes datagrams that a stream received, each with its length in front, to quinn. Waits while
@@ -189,6 +199,11 @@ impl DemuxSocket {
             if self.streams.send(transmit) != Some(Queued::All) {
                 count(&self.counters().send_error);
             }
+            return Ok(());
+        }
+        let links = self.links.get();
+        if links.is_some_and(|links| !links.is_near(transmit.destination.ip())) {
+            count(&self.counters().send_error);
             return Ok(());
         }
         let sent = self.sender.send(transmit, |transmit| self.send(transmit));
@@ -394,6 +409,30 @@ mod tests {
             mpsc::channel(1).0,
         )
         .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_stays_on_its_links_sends_nothing_beyond_them() {
+        let socket = demux(UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap());
+        let neighbour = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
+        socket.stay_on_links(SourceNetworks::new(socket.channels().clone()));
+        socket.io.writable().await.unwrap();
+        let send = |destination: SocketAddr, contents: &[u8]| {
+            let transmit = Transmit {
+                destination,
+                ecn: None,
+                contents,
+                segment_size: None,
+                src_ip: None,
+            };
+            socket.try_send(&transmit).unwrap();
+            socket.counters().snapshot().send_error
+        };
+        assert_eq!(send("[2001:db8::1]:9".parse().unwrap(), b"far"), 1);
+        assert_eq!(send(neighbour.local_addr().unwrap(), b"near"), 1);
+        let mut got = [0; 8];
+        let len = neighbour.recv(&mut got).unwrap();
+        assert_eq!(&got[..len], b"near");
     }
 
     #[tokio::test]

@@ -52,6 +52,8 @@ pub enum NetworkFinding {
     },
     /// Nothing is known that could answer a test.
     UdpUntested {},
+    /// The user wants nothing to be sent beyond the links except through a proxy.
+    ProxyOnly {},
     /// The user has disabled mDNS.
     MdnsOff {},
     /// mDNS is enabled and cannot start.
@@ -100,6 +102,7 @@ impl NetworkFinding {
             Self::UdpWorks {} => (Subject::Udp, Fine, "udp-works"),
             Self::UdpBlocked { .. } => (Subject::Udp, Problem, "udp-blocked"),
             Self::SendRefused { .. } => (Subject::Udp, Problem, "send-refused"),
+            Self::ProxyOnly {} => (Subject::Udp, Fine, "proxy-only"),
             Self::UdpUntested {} => (Subject::Udp, Unknown, "udp-untested"),
             Self::MdnsOff {} => (Subject::Multicast, Note, "mdns-off"),
             Self::MdnsFailed { .. } => (Subject::Multicast, Problem, "mdns-failed"),
