@@ -82,7 +82,7 @@ pub(super) fn ways(map: Map<'_>, preferred: Option<Preferred>) -> Vec<(Duration,
             CARRIER_DELAY * rank
         };
         let addrs = match (carrier.0, map.proxy) {
-            (Carrier::Tcp, Some(_)) => &by_proxy,
+            (Carrier::Tcp, Some(_)) => &by_proxy[..],
             (Carrier::Udp, _) | (Carrier::Tcp, None) => addrs,
         };
         for (n, addr) in (0..).zip(addrs) {

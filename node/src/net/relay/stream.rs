@@ -136,8 +136,9 @@ async fn connect(to: &StreamTo) -> io::Result<TcpStream> {
     };
     let mut tcp = TcpStream::connect(proxy.at()).await?;
     socket::prepare(&tcp)?;
-    let connected = proxy.connect(&mut tcp, &to.tls_host(), to.addr.port());
-    connected.await.map_err(io::Error::other)?;
+    let host = to.tls_host();
+    let connected = proxy.connect(&mut tcp, &host, to.addr.port()).await;
+    connected.map_err(io::Error::other)?;
     Ok(tcp)
 }
 
