@@ -61,6 +61,9 @@ const UDP_PAUSE_MIN: Duration = Duration::from_secs(2);
 /// UDP that has worked for so many checks, a minute, is trusted again.
 const UDP_LASTS_CHECKS: u32 = 240;
 
+/// UDP has so many checks, a quarter to half a second, to answer after another way was found.
+const LAST_CHANCE_CHECKS: u32 = 2;
+
 /// Addresses of a relay's name that are tried.
 const ADDRS_MAX: usize = 4;
 
@@ -446,6 +449,8 @@ impl RelayLink {
         let has_udp = self.config.at.path().is_none() && !self.config.proxy_only;
         let mut other_way =
             (!by_udp && has_udp).then(|| self.back_to_udp(connected.id, self.udp_pause()));
+        // A way without UDP, and the number of checks when it was found.
+        let mut found: Option<(Shaken, u32)> = None;
         let stream_ended = connected.stream_ended();
         tokio::pin!(stream_ended);
         loop {
@@ -493,14 +498,23 @@ impl RelayLink {
                         self.udp_falls = 0;
                     }
                     if by_udp && !liveness.is_suspect() {
-                        other_way = None;
+                        (other_way, found) = (None, None);
+                    } else if let Some((shaken, _)) =
+                        found.take_if(|(_, at)| checked >= *at + LAST_CHANCE_CHECKS)
+                    {
+                        self.udp_falls += 1;
+                        return Ok(shaken);
                     } else if by_udp && other_way.is_none() {
                         other_way = Some(self.without_udp(connected.id));
                     }
                 }
-                shaken = first(&mut other_way) => {
-                    self.udp_falls += u32::from(by_udp);
-                    return Ok(shaken);
+                shaken = first(&mut other_way), if found.is_none() => {
+                    if !by_udp {
+                        return Ok(shaken);
+                    }
+                    // The whole network may have been down. Then UDP answers now, too.
+                    connected.beat(roster, &mut liveness).await?;
+                    found = Some((shaken, checked));
                 }
                 down = &mut stream_ended => return Err(down),
             }
