@@ -1,6 +1,7 @@
 //! `hobnob up`: a node without a chat. With `--json`, it also reads requests, as lines of stdin.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -9,9 +10,10 @@ use std::time::Duration;
 use anyhow::bail;
 use hobnob::{DeliveryState, PathKind, PeerState};
 use hobnob_control::wire::{GetStatus, ListeningLine, PeerLine, StatusLine, WireEvent};
-use hobnob_control::{Claim, Client, Home, Host, pipe};
+use hobnob_control::{Claim, Claimed, Client, Home, Host, pipe};
 use tokio::io::{BufReader, Interest};
 use tokio::net::unix::pipe::Sender;
+use tokio::time::timeout;
 
 use super::views;
 use crate::shared::common_flags::CommonFlags;
@@ -22,6 +24,15 @@ use crate::shared::values;
 use crate::shared::wording::{self, Names};
 use hobnob_local::signals::Signals;
 
+/// How long `up` waits for another process of the home to end.
+const CLAIM_WITHIN: Duration = Duration::from_secs(10);
+
+/// The pause between two attempts to claim the home.
+const CLAIM_AGAIN: Duration = Duration::from_millis(50);
+
+/// After this time, `up` explains what it waits for.
+const WAIT_UNEXPLAINED: Duration = Duration::from_secs(1);
+
 /// Time limit for printing the last answers after the node has stopped.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
@@ -30,17 +41,9 @@ pub(crate) async fn up(flags: &CommonFlags, out: Output) -> anyhow::Result<Exit>
     let mut signals = Signals::new()?;
     let home = flags.home()?;
     let seen = SeenIds::since(values::now());
-    let claimed = match home.claim()? {
-        Claim::Ours(claimed) => claimed,
-        Claim::Busy(pid) => {
-            let process = pid
-                .map(|pid| format!(", as process {pid}"))
-                .unwrap_or_default();
-            bail!(
-                "a node of {} already runs{process}: use it, stop it, or start another with --home DIR",
-                home.data_dir().display()
-            );
-        }
+    let claimed = tokio::select! {
+        claimed = claim(&home) => claimed?,
+        () = signals.any() => return Ok(Exit::Done),
     };
     let mut host = Host::start(claimed, flags.config(&home)?).await?;
     let outcome = match Client::connect(&home).await {
@@ -65,6 +68,45 @@ pub(crate) async fn up(flags: &CommonFlags, out: Output) -> anyhow::Result<Exit>
         output::line(&dated("stopped"))?;
     }
     outcome.map(|()| Exit::Done)
+}
+
+/// Claims the home. Another process may have it for a moment: a command such as `hobnob send` runs
+/// a node until it is done. So this waits a while before it fails.
+async fn claim(home: &Home) -> anyhow::Result<Claimed> {
+    let explain = async {
+        tokio::time::sleep(WAIT_UNEXPLAINED).await;
+        output::say_on_terminal(&format!(
+            "another hobnob runs the node of this home: waiting up to {} s for it to end",
+            CLAIM_WITHIN.as_secs()
+        ));
+        std::future::pending::<Infallible>().await
+    };
+    let mut holder = None;
+    let claimed = tokio::select! {
+        claimed = timeout(CLAIM_WITHIN, wait_until_free(home, &mut holder)) => claimed,
+        never = explain => match never {},
+    };
+    claimed.unwrap_or_else(|_| {
+        let process = holder
+            .map(|pid| format!(", as process {pid}"))
+            .unwrap_or_default();
+        bail!(
+            "a node of {} already runs{process}: use it, stop it, or start another with --home DIR",
+            home.data_dir().display()
+        )
+    })
+}
+
+/// Tries to claim the home until it is free. Notes the process that has it.
+async fn wait_until_free(home: &Home, holder: &mut Option<u32>) -> anyhow::Result<Claimed> {
+    loop {
+        match home.claim()? {
+            Claim::Ours(claimed) => return Ok(claimed),
+            Claim::Busy(pid) => *holder = pid,
+        }
+        tracing::debug!("another process has the home: waiting for it");
+        tokio::time::sleep(CLAIM_AGAIN).await;
+    }
 }
 
 /// Reads requests from stdin if it is a pipe or a file. A node in the background must not read from

@@ -7,6 +7,7 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -16,6 +17,7 @@ use hobnob::protocol::RoomName;
 use hobnob_control::{Client, Home};
 use jiff::tz::TimeZone;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::app::{App, FolderLookup, Input, Output, PICTURES_MAX, Start, Wanted};
 use super::folder_names;
@@ -41,6 +43,9 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// How long quitting waits until the typed messages are on disk.
 const QUIT_WITHIN: Duration = Duration::from_millis(500);
+
+/// How long the chat may be without a node until it says so.
+const GONE_UNEXPLAINED: Duration = Duration::from_secs(1);
 
 /// Whether the terminal can show a full-screen chat.
 pub(crate) fn fits() -> bool {
@@ -70,6 +75,7 @@ pub(crate) async fn run(common: &CommonFlags) -> anyhow::Result<Exit> {
             .unwrap_or_else(RoomName::lobby),
         settings,
     )?;
+    let mut mentioned = false;
     loop {
         let ended = tokio::select! {
             ended = event_loop.converse(&attached.client, &mut seen) => ended,
@@ -78,9 +84,24 @@ pub(crate) async fn run(common: &CommonFlags) -> anyhow::Result<Exit> {
         if matches!(ended, Ok(Ended::NodeGone)) {
             session::leave(attached, &mut signals).await;
             event_loop.input(Input::NodeGone);
+            if !mentioned {
+                event_loop.input(Input::NoNode);
+                mentioned = true;
+            }
             event_loop.draw()?;
+            // A node that a command started ends with it, and the next one answers at once. So a
+            // second notice is shown only if there is no node for a while.
+            let mut opened = pin!(session::open(common, true));
+            let opened = match timeout(GONE_UNEXPLAINED, &mut opened).await {
+                Ok(opened) => opened,
+                Err(_) => {
+                    event_loop.input(Input::NoNode);
+                    event_loop.draw()?;
+                    opened.await
+                }
+            };
             // Give the terminal back before the error is printed.
-            attached = match session::open(common, true).await {
+            attached = match opened {
                 Ok((_, attached)) => attached,
                 Err(error) => {
                     drop(event_loop);

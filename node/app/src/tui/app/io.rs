@@ -47,6 +47,8 @@ pub(crate) enum Input {
     Attached,
     /// The node has ended. The event loop attaches to another.
     NodeGone,
+    /// It takes a while to attach to another node.
+    NoNode,
     Event(WireEvent),
     /// The node answered a request.
     Answer(AnswerHandler, Outcome),

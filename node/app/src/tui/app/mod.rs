@@ -174,6 +174,7 @@ impl App {
             Input::Focus(is_focused) => self.focus(is_focused),
             Input::Attached => self.attached(),
             Input::NodeGone => self.node_gone(),
+            Input::NoNode => self.note(Tone::Warning, wording::NODE_ENDED),
             Input::Event(event) => self.event(event),
             Input::Answer(handler, outcome) => handler.handle(self, outcome),
             Input::FolderNames(lookup, names) => self.composer.take_names(&lookup, &names),
@@ -203,7 +204,6 @@ impl App {
     fn node_gone(&mut self) {
         self.polling.detached();
         self.requests.clear();
-        self.note(Tone::Warning, wording::NODE_ENDED);
     }
 
     fn tick(&mut self) {

@@ -552,6 +552,19 @@ fn a_message_whose_event_was_missed_is_shown_once() {
 }
 
 #[test]
+fn a_node_that_is_followed_by_another_at_once_is_not_mentioned() {
+    let mut scene = Scene::three().opened();
+    for _ in 0..3 {
+        scene.handle(Input::NodeGone);
+        scene.handle(Input::Attached);
+    }
+    assert!(!shows(&mut scene, "has ended"));
+    scene.handle(Input::NodeGone);
+    scene.handle(Input::NoNode);
+    assert!(shows(&mut scene, "has ended"));
+}
+
+#[test]
 fn a_message_that_the_old_node_did_not_confirm_is_not_shown_as_pending() {
     let mut scene = Scene::three().opened();
     scene.answers = false;

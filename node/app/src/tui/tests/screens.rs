@@ -355,6 +355,7 @@ fn pasting_many_lines() {
 fn the_node_has_ended() {
     let mut scene = talk();
     scene.handle(Input::NodeGone);
+    scene.handle(Input::NoNode);
     picture("node_gone", &mut scene);
 }
 
