@@ -549,7 +549,7 @@ mod tests {
 
     #[test]
     fn a_relay_is_found_by_its_identity() {
-        let mut relays = Relays::new(BTreeMap::new(), None);
+        let mut relays = Relays::new(BTreeMap::new(), None, ProxyConfig::default());
         let at = named("a-contacts.example:4627").at;
         let id = Some(peer(99));
         let addr = RelayAddr { id, at };
