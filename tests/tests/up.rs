@@ -21,7 +21,7 @@ fn a_signal_ends_the_node_within_a_second_and_peers_notice_at_once() {
             .to_str()
             .expect("the lab's paths are ASCII")
             .to_owned();
-        let script = format!("kill -{signal} $(cat {lock}) && flock -w 10 {lock} true");
+        let script = format!("kill -{signal} $(head -n 1 {lock}) && flock -w 10 {lock} true");
         let ended = ann.machine().run("sh", &["-c", &script]).expect(0);
         assert!(ended.took < SECOND, "SIG{signal}: {ended}");
         bob.loses_within(&ann, SECOND);
@@ -50,7 +50,7 @@ fn the_log_shows_peers_messages_and_the_stop_with_dates() {
         .expect("the lab's paths are ASCII")
         .to_owned();
     machine
-        .run("sh", &["-c", &format!("kill -TERM $(cat {lock})")])
+        .run("sh", &["-c", &format!("kill -TERM $(head -n 1 {lock})")])
         .expect(0);
     log.shows(" stopped");
     let text = String::from_utf8(log.bytes()).expect("UTF-8");

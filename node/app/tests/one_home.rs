@@ -88,7 +88,7 @@ fn commands_find_the_node_whether_or_not_there_is_a_runtime_folder() {
         let mut up = Up::start(&mut user.hobnob(session, &[]));
         let peer = up.peer();
         let output = user
-            .hobnob(other, &["status", "--json"])
+            .hobnob(other, &["id", "--json"])
             .output()
             .expect("hobnob runs");
         let text = String::from_utf8_lossy(&output.stdout);

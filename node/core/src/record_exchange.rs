@@ -418,7 +418,8 @@ mod tests {
         }
 
         /// A node signs a new record, and sends it to its sessions.
-        fn rename(&mut self, at: usize, number: u64) {
+        fn rename(&mut self, at: usize) {
+            let number = self.nodes[at].own.record().number + 1;
             self.nodes[at].own = record(&self.nodes[at].key, number);
             let (own, id) = (self.nodes[at].own.clone(), self.nodes[at].key.id());
             let sessions: Vec<_> = self.nodes[at].exchange.sessions.keys().copied().collect();
@@ -517,8 +518,8 @@ mod tests {
             let mut room = Room::new(u8::try_from(count).expect("few nodes"));
             for (n, parent) in tree.iter().enumerate() {
                 room.connect(n + 1, parent.index(n + 1));
-                for (number, (at, _)) in (2..).zip(&renames).filter(|(_, (_, when))| *when == n) {
-                    room.rename(usize::from(*at) % count, number);
+                for (at, _) in renames.iter().filter(|(_, when)| *when == n) {
+                    room.rename(usize::from(*at) % count);
                 }
                 room.settle();
             }

@@ -121,14 +121,17 @@ pub enum NoticeReason {
         /// The relay's own words.
         why: String,
     },
-    /// A relay has another identity than before. Nothing was sent to it.
+    /// A relay has another identity than it had before, or than the user or a ticket gave. Nothing was
+    /// sent to it.
     RelayChanged {
         /// The relay's address.
         relay: String,
-        /// The identity that it had before.
+        /// The identity that it must have.
         expected: PeerId,
         /// The identity that it has now.
         found: PeerId,
+        /// Whether it had the expected identity before.
+        was_expected: bool,
     },
     /// A relay connected this node with another peer than the one that the notice is about. Nothing
     /// was sent.
@@ -312,6 +315,7 @@ mod tests {
                 relay: relay.clone(),
                 expected: id,
                 found: id,
+                was_expected: true,
             },
             NoticeReason::RelayLies {
                 relay: relay.clone(),

@@ -69,6 +69,21 @@ fn two_nodes_without_udp_talk_over_tcp() {
 }
 
 #[test]
+fn another_identity_is_refused_over_tcp_too() {
+    let scene = Scene::new();
+    let (_office, bob) = scene.behind(Filter::UdpDropped, "bob");
+    registers_over(&bob, "tcp", STARTED);
+    let hotel = scene.net.internet.site(Nat::PortRestricted);
+    hotel.filter(Filter::UdpDropped);
+    // The TLS connection succeeds. QUIC inside proves who answers.
+    let relay = format!("{}@{}", bob.id(), scene.net.relay.address());
+    let ann = hotel.machine("ann").up("ann", &["--relay", &relay]);
+    let notice = ann.notices("relay-changed");
+    assert_eq!(notice["expected"], bob.id());
+    assert_eq!(scene.net.relay.row(ann.id()), None);
+}
+
+#[test]
 fn a_network_that_allows_only_https_is_enough() {
     let lab = Lab::open();
     let internet = lab.internet();

@@ -85,10 +85,21 @@ pub(crate) fn words(notice: &Notice) -> String {
             relay,
             expected,
             found,
+            was_expected: true,
         } => format!(
             "The relay at {relay} has another identity than before ({found}, not {expected}). \
              Nothing was sent to it. If its operator confirms the new identity, use it: --relay \
              {found}@{relay}"
+        ),
+        NoticeReason::RelayChanged {
+            relay,
+            expected,
+            found,
+            was_expected: false,
+        } => format!(
+            "The relay at {relay} has the identity {found}, not {expected} as given. Nothing was \
+             sent to it. The given identity is mistyped, or something else answers at this \
+             address: ask its operator for the identity."
         ),
         NoticeReason::RelayLies { relay, found } => {
             let expected = notice.peer.map(|peer| peer.short()).unwrap_or_default();
@@ -187,17 +198,22 @@ mod tests {
     fn a_relay_with_a_new_identity_comes_with_the_option_that_accepts_it() {
         let (expected, found) = (PeerId::from_bytes([1; 32]), PeerId::from_bytes([2; 32]));
         let relay = "relay.example:4627".to_owned();
-        let changed = NoticeReason::RelayChanged {
-            relay,
-            expected,
-            found,
+        let text = |was_expected| {
+            let changed = NoticeReason::RelayChanged {
+                relay: relay.clone(),
+                expected,
+                found,
+                was_expected,
+            };
+            sentence(changed, None)
         };
-        let text = sentence(changed, None);
-        assert!(text.contains("another identity"), "{text}");
-        assert!(
-            text.ends_with(&format!("--relay {found}@relay.example:4627")),
-            "{text}"
-        );
+        let changed = text(true);
+        assert!(changed.contains("another identity"), "{changed}");
+        let advice = format!("--relay {found}@relay.example:4627");
+        assert!(changed.ends_with(&advice), "{changed}");
+        // Whoever mistypes an identity must not be led to trust any that answers.
+        let mistyped = text(false);
+        assert!(!mistyped.contains("--relay"), "{mistyped}");
     }
 
     #[test]

@@ -96,15 +96,15 @@ impl Relays {
             return None;
         }
         let id = RelayId(u32::try_from(self.list.len()).expect("at most RELAYS_MAX"));
-        let known = || self.known.get(&addr.at.to_string()).copied();
-        let expected = addr.id.or_else(known);
+        let known = self.known.get(&addr.at.to_string()).copied();
+        let expected = addr.id.or(known);
         // A relay that somebody else named may be anybody's. It gets no proof of the token, unless it
         // is known by its identity.
         let may_have_token =
             usage == Usage::Rooms || expected.is_some_and(|id| self.user_named(id));
         let proxy = self.proxy.for_host(&addr.at.host_port().host);
         let (link, commands) = mpsc::unbounded_channel();
-        let relay = Relay::new(addr.at.clone(), expected, usage, link);
+        let relay = Relay::new(addr.at.clone(), expected, known, usage, link);
         self.list.insert(id, relay);
         Some(NewLink {
             config: LinkConfig {

@@ -30,6 +30,8 @@ pub(super) struct Relay {
     at: RelayAt,
     /// The identity that it has proved, or must prove.
     id: Option<PeerId>,
+    /// The identity that it proved last, in this run or an earlier one.
+    proved: Option<PeerId>,
     /// Why it is used. Its peers see this node in their rooms if the user named it for all traffic.
     usage: Usage,
     link: mpsc::UnboundedSender<LinkCommand>,
@@ -61,15 +63,18 @@ pub(super) struct Up {
 }
 
 impl Relay {
+    /// `id` must be proved, if it is given. `proved` was proved in an earlier run.
     pub(super) fn new(
         at: RelayAt,
         id: Option<PeerId>,
+        proved: Option<PeerId>,
         usage: Usage,
         link: mpsc::UnboundedSender<LinkCommand>,
     ) -> Self {
         Self {
             at,
             id,
+            proved,
             usage,
             link,
             state: State::Connecting,
@@ -113,7 +118,7 @@ impl Relay {
 
     /// The relay has registered this node.
     pub(super) fn went_up(&mut self, id: PeerId, up: Up) {
-        self.id = Some(id);
+        (self.id, self.proved) = (Some(id), Some(id));
         self.state = State::Up(up);
         // A relay names everybody again to a node that has just registered.
         self.roster = Roster::default();
@@ -122,7 +127,7 @@ impl Relay {
     /// There is no connection. Returns a notice if the user has not seen this reason yet.
     pub(super) fn went_down(&mut self, down: LinkDown) -> Option<NoticeReason> {
         let is_known = matches!(&self.state, State::Down(known) if *known == down);
-        let notice = (!is_known).then(|| down_notice(&self.at, &down));
+        let notice = (!is_known).then(|| down_notice(&self.at, &down, self.proved));
         self.state = State::Down(down);
         notice
     }
@@ -191,14 +196,15 @@ impl Relay {
     }
 }
 
-/// The reason for the notice that a relay cannot be used.
-fn down_notice(at: &RelayAt, down: &LinkDown) -> NoticeReason {
+/// The reason for the notice that a relay cannot be used. `proved` is the identity that it proved last.
+fn down_notice(at: &RelayAt, down: &LinkDown, proved: Option<PeerId>) -> NoticeReason {
     let relay = at.to_string();
     match down {
         LinkDown::Identity { expected, found } => NoticeReason::RelayChanged {
             relay,
             expected: *expected,
             found: *found,
+            was_expected: proved == Some(*expected),
         },
         LinkDown::Refused { code, reason }
             if *code != u64::from(close::BYE) && *code != u64::from(close::DRAINING) =>
@@ -238,7 +244,7 @@ mod tests {
             .parse::<RelayAddr>()
             .expect("an address")
             .at;
-        (Relay::new(at, None, Usage::Rooms, link), commands)
+        (Relay::new(at, None, None, Usage::Rooms, link), commands)
     }
 
     fn up() -> Up {
@@ -268,6 +274,20 @@ mod tests {
     }
 
     #[test]
+    fn an_identity_that_was_never_proved_has_not_changed() {
+        let (mut relay, _commands) = relay();
+        let [one, other] = [1, 2].map(|n| PeerId::from_bytes([n; 32]));
+        let refused = |expected, found| LinkDown::Identity { expected, found };
+        let had_it = |notice| match notice {
+            Some(NoticeReason::RelayChanged { was_expected, .. }) => was_expected,
+            other => panic!("{other:?}"),
+        };
+        assert!(!had_it(relay.went_down(refused(one, other))));
+        relay.went_up(one, up());
+        assert!(had_it(relay.went_down(refused(one, other))));
+    }
+
+    #[test]
     fn a_relay_that_drains_is_down_and_one_that_bans_refuses() {
         let at = relay().0.at;
         let refused = |code: u32| LinkDown::Refused {
@@ -275,11 +295,11 @@ mod tests {
             reason: "why".to_owned(),
         };
         assert_eq!(
-            down_notice(&at, &refused(close::DRAINING)).code(),
+            down_notice(&at, &refused(close::DRAINING), None).code(),
             "relay-down"
         );
         assert_eq!(
-            down_notice(&at, &refused(close::BANNED)).code(),
+            down_notice(&at, &refused(close::BANNED), None).code(),
             "relay-refused"
         );
     }

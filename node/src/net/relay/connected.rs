@@ -11,7 +11,7 @@ use hobnob_transport::frames::{FrameBatch, FrameReader, ReceiveError};
 use quinn::{Connection, SendStream};
 use tokio::time::timeout;
 
-use super::LinkDown;
+use super::error::LinkDown;
 use super::liveness::Liveness;
 use super::race::Shaken;
 use super::stream::RelayStream;

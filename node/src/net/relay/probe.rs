@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 
-use super::LinkDown;
+use super::error::LinkDown;
 use crate::net::probe;
 use hobnob_core::diagnosis::Answer;
 

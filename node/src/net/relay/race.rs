@@ -19,7 +19,7 @@ use quinn::Connection;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::LinkDown;
+use super::error::LinkDown;
 use super::stream::{PORT_HTTPS, RelayStream, StreamTo};
 use crate::net::endpoint::Endpoint;
 use crate::net::probe;
