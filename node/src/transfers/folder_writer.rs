@@ -125,7 +125,7 @@ impl FolderWriter {
 /// Makes every path of a manifest harmless and unique.
 ///
 /// The work is linear in the manifest: a name that is taken continues with the number after the last
-/// one given to that name, and more than [`FOLDERS_MAX`] folders are an error.
+/// one given to that name, and more than `FOLDERS_MAX` folders are an error.
 pub fn clean_paths(entries: Vec<ManifestEntry>) -> Result<Vec<ManifestEntry>, ManifestError> {
     let (mut files, mut folders) = (HashSet::new(), HashSet::new());
     let mut last_numbers: HashMap<String, u32> = HashMap::new();
