@@ -156,10 +156,7 @@ fn a_dead_relay_is_reported_without_traffic() {
 #[test]
 fn a_silent_peer_is_suspected_then_gone_then_alive_again() {
     let lab = Lab::open();
-    let internet = lab.internet();
-    // With TCP, the node could register again by that way before UDP has recovered.
-    let relay = internet.machine("relay").relay(&["--no-tcp"]);
-    let net = RelayNet { internet, relay };
+    let net = RelayNet::of(&lab);
     let (home, ann) = net.alone_behind(Nat::PortRestricted, "ann");
     wait_until_registered(&net, &ann);
     let since =
