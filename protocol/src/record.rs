@@ -151,7 +151,7 @@ pub trait Record: Sized {
     fn from_wire(number: u64, fields: Self::Wire) -> Result<Self, RecordError>;
 }
 
-/// What everybody in a room may know about a peer.
+/// The facts about a peer that all members of a room may know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicRecord {
     /// The number of this version.
@@ -221,7 +221,7 @@ impl Record for PublicRecord {
     }
 }
 
-/// What only contacts may know about a peer.
+/// The facts about a peer that only its contacts may know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContactRecord {
     /// The number of this version.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What carries the datagrams between this node and a relay.
+/// The carrier of the datagrams between this node and a relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Carrier {

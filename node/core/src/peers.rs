@@ -70,7 +70,7 @@ impl KeyedNick {
     }
 }
 
-/// What the directory has of one peer.
+/// The directory's knowledge of one peer.
 #[derive(Debug, Default)]
 struct Known {
     nick: Option<KeyedNick>,

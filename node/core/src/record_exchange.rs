@@ -40,7 +40,7 @@ pub const REQUESTS: Pace = Pace::per_second(16, 256);
 /// Bytes of records that a session has not written. Further ones are not sent.
 pub const UNWRITTEN_MAX: usize = 128 * 1024;
 
-/// What is under way with each session.
+/// The requests and records under way with each session.
 #[derive(Debug)]
 pub struct RecordExchange {
     me: PeerId,

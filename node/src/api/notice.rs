@@ -95,7 +95,7 @@ pub enum NoticeReason {
         id: PeerId,
         /// The address at which it sees this node.
         observed: SocketAddr,
-        /// What carries the datagrams between this node and the relay.
+        /// The carrier of the datagrams between this node and the relay.
         carrier: Carrier,
     },
     /// A relay cannot be used now. The node keeps trying.

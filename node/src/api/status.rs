@@ -67,7 +67,7 @@ pub struct RelayInfo {
     ///
     /// Its port is 0 if the relay is reached over TCP: no datagram arrives there.
     pub observed: Option<SocketAddr>,
-    /// What carries the datagrams between this node and the relay. `None` without a connection.
+    /// The carrier of the datagrams between this node and the relay. `None` without a connection.
     pub carrier: Option<Carrier>,
     /// Why there is no connection, if that is known.
     pub why: Option<String>,

@@ -19,7 +19,7 @@ const RECORD_EVENTS_MAX: usize = 256;
 /// The mDNS service, and the peers that it has discovered in this run.
 #[derive(Default)]
 pub(super) struct Discovery {
-    /// What this node announces. `None` if the user has disabled discovery.
+    /// The data that this node announces. `None` if the user has disabled discovery.
     own: Option<Own>,
     service: Service,
     /// When to start the service if it does not run.

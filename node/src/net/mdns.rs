@@ -108,7 +108,7 @@ impl From<&MdnsError> for MdnsFault {
     }
 }
 
-/// What this node announces.
+/// The data that this node announces.
 #[derive(Debug, Clone, Copy)]
 pub struct Own {
     /// Its id.

@@ -91,7 +91,7 @@ impl Service {
         }
     }
 
-    /// What a command of this user prints, and its exit code.
+    /// The output of a command of this user, and its exit code.
     fn says(&self, user: u32, groups: Groups, arguments: &[&str]) -> (String, Option<i32>) {
         let output = program_as(user, groups, &self.program)
             .arg("--admin-socket")

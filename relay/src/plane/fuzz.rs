@@ -10,7 +10,7 @@ use super::forward::{Forwarder, PacketSink, Sent};
 use super::route_table::RouteTable;
 use crate::route::{Route, Update};
 
-/// What the forwarder did with a batch.
+/// The forwarder's results for a batch.
 #[derive(Debug, Default)]
 pub struct Sorted {
     /// The bytes left for QUIC.

@@ -43,7 +43,7 @@ pub(crate) struct StreamClient {
     pub(crate) registered: CancellationToken,
     /// Cancelled when its control connection has ended.
     pub(crate) ended: CancellationToken,
-    /// What is sent to it.
+    /// The datagrams that wait to be sent to it.
     pub(crate) queue: DatagramQueue,
 }
 

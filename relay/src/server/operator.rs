@@ -160,7 +160,7 @@ pub(super) fn resolve(
     }
 }
 
-/// What a target of a ban means: addresses such as 192.0.2.0/24, or a peer.
+/// The target of a ban: addresses such as 192.0.2.0/24, or a peer.
 pub(super) fn resolve_ban(
     target: String,
     admission: &Admission,

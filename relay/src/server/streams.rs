@@ -3,8 +3,8 @@
 //!
 //! A connection is a newcomer until its control connection inside has registered. Until then it has
 //! a place in a gate, and limits for its time and its bytes. Afterwards the limits of registered
-//! peers apply, as to any other peer. `proxied` finds out whom a reverse proxy
-//! speaks for.
+//! peers apply, as to any other peer. `proxied` reads which
+//! client a reverse proxy names.
 
 #![expect(
     clippy::disallowed_methods,
@@ -110,7 +110,7 @@ impl std::fmt::Debug for Certificate {
     }
 }
 
-/// What surrounds the WebSocket.
+/// The layer around the WebSocket.
 #[derive(Clone)]
 enum Outer {
     /// TLS with the current certificate.

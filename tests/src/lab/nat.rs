@@ -133,7 +133,7 @@ impl Translation {
     }
 }
 
-/// What a site's router lets through, apart from packets of unknown senders.
+/// The packets that a site's router lets through, apart from those of unknown senders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Filter {
     /// Everything.

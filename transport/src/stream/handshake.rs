@@ -11,7 +11,7 @@ pub const PATH: &str = "/hobnob";
 /// The subprotocol: relay protocol 1 over QUIC in length-prefixed datagrams.
 pub const SUBPROTOCOL: &str = "hobnob-relay-1";
 
-/// What RFC 6455 section 1.3 appends to the key.
+/// The text that is appended to the key (RFC 6455 section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Answers of a relay that are no upgrade.

@@ -367,7 +367,7 @@ mod tests {
         out
     }
 
-    /// What a server makes of these bytes.
+    /// The result of a server's decoder for these bytes.
     fn decoded(bytes: &[u8]) -> Result<Vec<Vec<u8>>, Violation> {
         let mut decoder = Decoder::new(Side::Server);
         decoder.decode(bytes)?;

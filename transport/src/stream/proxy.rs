@@ -61,7 +61,7 @@ pub enum ProxyError {
     /// It refuses this destination, or cannot reach it.
     #[error("the proxy does not connect there (it answers {0})")]
     Refused(u16),
-    /// What answers is no such proxy.
+    /// The answer is not that of such a proxy.
     #[error("what answers there is no proxy of this kind")]
     Protocol,
     /// The connection broke.

@@ -36,7 +36,7 @@ struct Waiting {
     pong: Option<Vec<u8>>,
 }
 
-/// What waits to be written.
+/// The datagrams and pongs that wait to be written.
 #[derive(Debug, Default)]
 pub struct Taken {
     /// Datagrams with their lengths in front.

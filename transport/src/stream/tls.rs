@@ -17,7 +17,7 @@ pub use tokio_rustls::TlsAcceptor;
 
 use crate::tls::Credentials;
 
-/// What HTTPS clients offer.
+/// The protocols that HTTPS clients offer.
 const ALPN_HTTP: &[u8] = b"http/1.1";
 
 /// Bytes that TLS holds unsent: one record. The rest waits in the bounded queue.

@@ -211,7 +211,7 @@ mod tests {
         assert!(changed.contains("another identity"), "{changed}");
         let advice = format!("--relay {found}@relay.example:4627");
         assert!(changed.ends_with(&advice), "{changed}");
-        // Whoever mistypes an identity must not be led to trust any that answers.
+        // A mistyped identity must not lead the user to trust any identity that answers.
         let mistyped = text(false);
         assert!(!mistyped.contains("--relay"), "{mistyped}");
     }

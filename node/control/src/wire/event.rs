@@ -279,7 +279,7 @@ pub struct RelayLine {
     pub up: bool,
     /// The address at which it sees this node.
     pub observed: Option<SocketAddr>,
-    /// What carries the datagrams between this node and the relay.
+    /// The carrier of the datagrams between this node and the relay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carrier: Option<Carrier>,
     /// Why the node is not registered there.

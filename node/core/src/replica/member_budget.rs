@@ -27,7 +27,7 @@ const REFUSED_FOR: Duration = Duration::from_secs(5);
 /// Maximum refusals that are remembered.
 const REFUSED_MAX: usize = 1024;
 
-/// What is charged to one bringer, or to all.
+/// The logs and bytes charged to one bringer, or to all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Charge {
     logs: u64,

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::openings::Openings;
 use super::roster::Roster;
 use crate::api::{NoticeReason, RelayInfo};
-use crate::net::relay::{LinkCommand, LinkDown};
+use crate::net::relay::{LinkCommand, LinkDown, tags};
 use hobnob_transport::addr::canonical;
 
 /// Why a node uses a relay.
@@ -138,13 +138,7 @@ impl Relay {
 
     /// The names of rooms at this relay. There are none until it has proved its identity.
     pub(super) fn tags(&self, rooms: &[RoomKey]) -> Vec<RoomTag> {
-        let tags = |relay| {
-            rooms
-                .iter()
-                .map(move |room| room.relay_tag(relay))
-                .collect()
-        };
-        self.id.map(tags).unwrap_or_default()
+        self.id.map(|id| tags(rooms, id)).unwrap_or_default()
     }
 
     pub(super) fn set_rooms(&self, rooms: Vec<RoomKey>) {

@@ -23,12 +23,12 @@ pub struct Run {
     pub bytes: Vec<u8>,
 }
 
-/// What the sorter did with a batch.
+/// The sorter's results for a batch.
 #[derive(Debug)]
 pub struct Sorted {
-    /// What quinn receives, in order.
+    /// The datagrams that quinn receives, in order.
     pub runs: Vec<Run>,
-    /// What the engine receives, in order.
+    /// The datagrams that the engine receives, in order.
     pub side: Vec<SideDatagram>,
     /// How many datagrams were dropped, by cause.
     pub counted: Counted,

@@ -110,7 +110,7 @@ pub enum LinkEvent {
         id: PeerId,
         /// Its address. With a stream, that of the TCP connection.
         addr: SocketAddr,
-        /// What carries the datagrams between this node and the relay.
+        /// The carrier of the datagrams between this node and the relay.
         carrier: Carrier,
         /// Its answer to the registration.
         welcome: Welcome,
@@ -564,6 +564,6 @@ fn heartbeat(welcome: &Welcome) -> Duration {
 }
 
 /// The names of the node's rooms at this relay.
-fn tags(rooms: &[RoomKey], relay: PeerId) -> Vec<RoomTag> {
+pub fn tags(rooms: &[RoomKey], relay: PeerId) -> Vec<RoomTag> {
     rooms.iter().map(|room| room.relay_tag(relay)).collect()
 }
