@@ -1,19 +1,20 @@
 //! Makes connections and exchanges Hellos, in tasks beside the engine. Each outcome is reported to
 //! the engine, which decides what becomes of it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use hobnob_core::policy::DenyReason;
 use hobnob_protocol::{Hello, PeerId, close};
 use hobnob_transport::tls;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{debug, info};
 
 use super::hello::HelloMaker;
 use super::internal::{DialReply, Internal, Met};
-use super::relays::ChannelOpening;
+use super::relays::{ChannelOpening, OpenFailed};
 use crate::error::SendError;
 use crate::net::endpoint::{Accepted, DialError, Endpoint};
 use crate::net::session::{Ended, GreetError, Greeted, greet};
@@ -24,6 +25,9 @@ pub(super) const DIAL_LIMIT: Duration = Duration::from_secs(5);
 /// Of several addresses, the next is tried as well when the one before has not answered for so long
 /// (RFC 8305 section 5).
 const STAGGER: Duration = Duration::from_millis(150);
+
+/// A peer that is not at a relay yet is asked for again after so long.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// The values that one task needs to connect with a peer.
 #[derive(Debug, Clone)]
@@ -51,6 +55,8 @@ enum NotMet {
     Myself,
     /// The peer, which proved its identity, refuses sessions with this node.
     Denied(DenyReason),
+    /// The peer is not at the relay now.
+    NotHere,
     /// Anything else.
     Failed(SendError),
 }
@@ -61,19 +67,15 @@ impl Dialer {
     /// own Hello.
     pub(super) async fn dial_peer(self, peer: PeerId, addrs: Vec<DialAddr>) {
         let mut attempts = JoinSet::new();
-        for (
-            i,
-            DialAddr {
+        let mut hellos = BTreeMap::new();
+        for (i, dialed) in (0u32..).zip(addrs) {
+            let DialAddr {
                 addr,
                 opening,
                 hello,
-            },
-        ) in (0u32..).zip(addrs)
-        {
-            let dialer = Self {
-                hello,
-                ..self.clone()
-            };
+            } = dialed;
+            let dialer = self.with_hello(hello.clone());
+            hellos.insert(addr, hello);
             attempts.spawn(async move {
                 tokio::time::sleep(STAGGER * i).await;
                 (addr, dialer.connect(addr, opening, Some(peer)).await)
@@ -96,6 +98,16 @@ impl Dialer {
                 Ok((_, Err(NotMet::Denied(reason)))) => {
                     self.report(Internal::RefusedBy(peer, reason));
                 }
+                // A peer that has just started may register while the other addresses are tried.
+                Ok((addr, Err(NotMet::NotHere))) if !attempts.is_empty() => {
+                    let dialer = self.with_hello(hellos[&addr].clone());
+                    attempts.spawn(async move {
+                        tokio::time::sleep(ASK_AGAIN_AFTER).await;
+                        let opening = dialer.ask_again(addr).await;
+                        (addr, dialer.connect(addr, opening, Some(peer)).await)
+                    });
+                }
+                Ok((addr, Err(NotMet::NotHere))) => debug!(%addr, "not at the relay"),
                 Ok((addr, Err(NotMet::Failed(error)))) => debug!(%addr, "not reached: {error}"),
                 Ok((_, Err(NotMet::Duplicate(_) | NotMet::Myself))) | Err(_) => {}
             }
@@ -122,6 +134,7 @@ impl Dialer {
                 let (addr, why) = (addr.to_string(), reason.code().1.to_owned());
                 Err(SendError::Refused { addr, why })
             }
+            Err(NotMet::NotHere) => Err(unreachable(addr, &OpenFailed::NotHere.to_string())),
             Err(NotMet::Failed(error)) => {
                 // The engine may know who was at this address last.
                 return self.report(Internal::Met(Met::Failed { addr, error, reply }));
@@ -137,7 +150,8 @@ impl Dialer {
         match self.clone().connect(addr, None, Some(me)).await {
             Ok(greeted) => self.met(greeted, None),
             Err(NotMet::Myself) => self.report(Internal::Met(Met::Copy(addr))),
-            Err(NotMet::Duplicate(_) | NotMet::Denied(_) | NotMet::Failed(_)) => {}
+            Err(NotMet::Duplicate(_) | NotMet::Denied(_) | NotMet::NotHere | NotMet::Failed(_)) => {
+            }
         }
     }
 
@@ -162,7 +176,9 @@ impl Dialer {
         opening: Option<ChannelOpening>,
         expected: Option<PeerId>,
     ) -> Result<Greeted, NotMet> {
-        if let Some(opening) = opening {
+        // Until this attempt ends, a channel that is lost is opened again.
+        let mut opening = opening;
+        if let Some(opening) = &mut opening {
             wait_for_channel(addr, opening).await?;
         }
         let connection = self
@@ -175,6 +191,20 @@ impl Dialer {
         greet(connection, true, make_hello, DIAL_LIMIT)
             .await
             .map_err(|error| not_greeted(addr, peer, &error))
+    }
+
+    fn with_hello(&self, hello: HelloMaker) -> Self {
+        Self {
+            hello,
+            ..self.clone()
+        }
+    }
+
+    /// Asks the relay for the channel once more.
+    async fn ask_again(&self, addr: SocketAddr) -> Option<ChannelOpening> {
+        let (reply, opening) = oneshot::channel();
+        self.report(Internal::OpenAgain { addr, reply });
+        opening.await.ok()
     }
 
     fn met(&self, greeted: Greeted, reply: Option<DialReply>) {
@@ -190,16 +220,23 @@ impl Dialer {
     }
 }
 
-async fn wait_for_channel(addr: SocketAddr, opening: ChannelOpening) -> Result<(), NotMet> {
-    let cause = match tokio::time::timeout(DIAL_LIMIT, opening).await {
-        Ok(Ok(Ok(()))) => return Ok(()),
-        Ok(Ok(Err(failed))) => failed.to_string(),
-        Ok(Err(_)) | Err(_) => "the relay does not answer".to_owned(),
-    };
-    Err(NotMet::Failed(SendError::Unreachable {
+async fn wait_for_channel(addr: SocketAddr, opening: &mut ChannelOpening) -> Result<(), NotMet> {
+    match tokio::time::timeout(DIAL_LIMIT, opening.opened()).await {
+        Ok(Some(Ok(()))) => Ok(()),
+        Ok(Some(Err(OpenFailed::NotHere))) => Err(NotMet::NotHere),
+        Ok(Some(Err(failed))) => Err(NotMet::Failed(unreachable(addr, &failed.to_string()))),
+        Ok(None) | Err(_) => Err(NotMet::Failed(unreachable(
+            addr,
+            "the relay does not answer",
+        ))),
+    }
+}
+
+fn unreachable(addr: SocketAddr, cause: &str) -> SendError {
+    SendError::Unreachable {
         addr: addr.to_string(),
-        cause,
-    }))
+        cause: cause.to_owned(),
+    }
 }
 
 /// Why there is no connection.
@@ -237,9 +274,6 @@ fn not_greeted(addr: SocketAddr, peer: Option<PeerId>, error: &GreetError) -> No
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::oneshot;
-
-    use super::super::relays::OpenFailed;
     use super::*;
 
     fn addr() -> SocketAddr {
@@ -274,13 +308,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_channel_that_a_relay_refuses_is_not_dialed() {
-        let (reply, opening) = oneshot::channel();
-        reply.send(Err(OpenFailed::NotHere)).expect("it waits");
-        let error = wait_for_channel(addr(), opening)
-            .await
-            .expect_err("refused");
-        assert!(
-            matches!(error, NotMet::Failed(SendError::Unreachable { cause, .. }) if cause == OpenFailed::NotHere.to_string())
-        );
+        let mut opening = ChannelOpening::refused(OpenFailed::NotHere);
+        let error = wait_for_channel(addr(), &mut opening).await;
+        assert!(matches!(error, Err(NotMet::NotHere)));
+        let mut opening = ChannelOpening::refused(OpenFailed::Limit);
+        let error = wait_for_channel(addr(), &mut opening).await;
+        let Err(NotMet::Failed(SendError::Unreachable { cause, .. })) = error else {
+            panic!("refused: {error:?}");
+        };
+        assert_eq!(cause, OpenFailed::Limit.to_string());
     }
 }

@@ -10,6 +10,7 @@ use hobnob_protocol::{Batch, ConversationId, LogName, PeerId, Ranges, Seq};
 use tokio::sync::oneshot;
 
 use super::dialback::DialBackToken;
+use super::relays::ChannelOpening;
 use crate::api::Message;
 use crate::error::{NodeError, SendError};
 use crate::net::session::Greeted;
@@ -30,6 +31,11 @@ pub(crate) enum Internal {
     ScrubIsDue,
     Met(Met),
     DialFailed(PeerId),
+    /// A peer was not at a relay. A dial that still tries other addresses asks again.
+    OpenAgain {
+        addr: SocketAddr,
+        reply: oneshot::Sender<ChannelOpening>,
+    },
     WrongPeer {
         addr: SocketAddr,
         expected: PeerId,

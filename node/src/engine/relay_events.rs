@@ -140,8 +140,8 @@ impl Engine {
             carrier: way.1,
         };
         self.reports.notice(reason, None);
-        // Sessions through an earlier connection with this relay continue as soon as they have
-        // channels again.
+        // Sessions and dials through an earlier connection with this relay continue as soon as they
+        // have channels again.
         waited_for.extend(self.peers_through(id));
         for peer in waited_for {
             self.relays.send(id, ToRelay::Open(peer));
@@ -277,26 +277,30 @@ impl Engine {
     }
 
     /// The channel that must open before an address can be dialed. None if the address is not that of
-    /// a relayed peer, or has a channel.
+    /// a relayed peer.
     pub(super) fn open_channel_to(&mut self, addr: SocketAddr) -> Option<ChannelOpening> {
         let channels = self.network.channels();
-        if !is_synthetic(addr.ip()) || channels.channel_to(addr).is_some() {
+        if !is_synthetic(addr.ip()) {
             return None;
         }
         // The table forgets peers without a channel when it is full. Then the dial fails.
         let (relay, peer) = channels.peer_at(addr)?;
-        Some(self.relays.open_channel(relay, peer))
+        Some(match channels.channel_to(addr) {
+            Some(_) => self.relays.use_channel(relay, peer),
+            None => self.relays.open_channel(relay, peer),
+        })
     }
 
-    /// A channel has ended. If a session goes through it, a new channel is needed: the peer may only
-    /// have changed its address.
+    /// A channel has ended. If a session or a dial goes through it, a new channel is needed: either
+    /// end may only have changed its address, or its way to the relay.
     fn channel_ended(&mut self, id: RelayId, channel: ChannelId) {
         // A relay may name a channel that is not this node's, or that was replaced meanwhile.
         let Some((relay, peer)) = self.network.channels().unbind(channel) else {
             return;
         };
         let addr = self.network.relayed_addr(relay, peer);
-        if relay == id && self.sessions.at(addr).is_some() {
+        let is_needed = self.sessions.at(addr).is_some() || self.relays.is_dialed(relay, peer);
+        if relay == id && is_needed {
             self.relays.send(id, ToRelay::Open(peer));
         }
     }

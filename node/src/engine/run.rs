@@ -156,6 +156,11 @@ impl Engine {
             Internal::DialedBack(session, token) => self.dialed_back(session, token),
             Internal::RefusedBy(peer, reason) => self.refused_by(peer, reason),
             Internal::DialFailed(peer) => self.dial_failed(peer),
+            Internal::OpenAgain { addr, reply } => {
+                if let Some(opening) = self.open_channel_to(addr) {
+                    let _ = reply.send(opening);
+                }
+            }
         }
     }
 }

@@ -56,3 +56,29 @@ fn a_contact_at_another_relay_is_found_after_a_restart() {
     bob.tells(ann.id(), "by the contact record");
     ann.shows_once("by the contact record");
 }
+
+/// The relay has answered that bob is not there. ann asks it again while ann tries bob's address.
+#[test]
+fn a_peer_that_registers_while_it_is_called_is_reached() {
+    let lab = Lab::open();
+    let net = RelayNet::of(&lab);
+    let other_relay = net.internet.machine("other-relay").relay(&[]);
+    let (_ann_site, ann) = net.alone_behind(Nat::Symmetric, "ann");
+    let site = net.internet.site(Nat::Symmetric);
+    let bob = site
+        .machine("bob")
+        .up("bob", &["--relay", &other_relay.name()]);
+    let ticket = bob.ticket();
+    bob.terminate();
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(|| ann.tells(&*ticket, "are you there?"));
+        until("ann asks", Duration::from_secs(10), || {
+            other_relay
+                .row(ann.id())
+                .ok_or_else(|| "ann is not there".to_owned())
+        });
+        bob.start();
+        sending.join().expect("delivered");
+    });
+    bob.shows_once("are you there?");
+}

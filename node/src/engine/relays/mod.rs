@@ -168,7 +168,7 @@ impl Relays {
         WentUp {
             observed,
             is_new_identity: self.known.insert(at.to_string(), id) != Some(id),
-            waited_for: relay.openings.peers().collect(),
+            waited_for: relay.openings.peers().into_iter().collect(),
             at,
         }
     }
@@ -284,6 +284,16 @@ impl Relays {
             relay.send(ToRelay::Open(peer));
         }
         opening
+    }
+
+    /// A dial uses the channel that a relay has opened with a peer.
+    pub(super) fn use_channel(&mut self, relay: RelayId, peer: PeerId) -> ChannelOpening {
+        Self::relay_mut(&mut self.list, relay).openings.open(peer)
+    }
+
+    /// Whether a dial needs a channel of this relay with a peer.
+    pub(super) fn is_dialed(&self, relay: RelayId, peer: PeerId) -> bool {
+        self.relay(relay).openings.has(peer)
     }
 
     /// A relay has opened or refused a channel with a peer.
@@ -465,7 +475,13 @@ mod tests {
         assert_eq!(went_up.waited_for, [peer(1)].into());
         assert_eq!(went_up.observed, addr("198.51.100.7:4626"));
         relays.opening_done(relay, peer(1), Ok(()));
-        assert_eq!(opening.try_recv(), Ok(Ok(())));
+        assert_eq!(opening.answered(), Some(Ok(())));
+        assert!(
+            relays.is_dialed(relay, peer(1)),
+            "the dial uses the channel"
+        );
+        drop(opening);
+        assert!(!relays.is_dialed(relay, peer(1)));
         let _second = relays.open_channel(relay, peer(2));
         assert!(matches!(
             link.commands.try_recv(),

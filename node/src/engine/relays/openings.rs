@@ -1,6 +1,8 @@
-//! Dials that wait until a relay has opened a channel with their peer.
+//! Dials that need a channel with their peer: they wait until a relay has opened it, and until they
+//! end, a channel that is lost is opened again.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
 
 use hobnob_protocol::PeerId;
 use hobnob_protocol::relay::OpenRefusal;
@@ -27,34 +29,108 @@ impl From<OpenRefusal> for OpenFailed {
     }
 }
 
-/// Resolves when the relay has opened or refused a channel.
-pub(crate) type ChannelOpening = oneshot::Receiver<Result<(), OpenFailed>>;
+/// A dial's claim to a channel with its peer. The dial keeps it until it ends.
+#[derive(Debug)]
+pub(crate) struct ChannelOpening {
+    answer: oneshot::Receiver<Result<(), OpenFailed>>,
+    _claim: Arc<()>,
+}
 
-/// The dials that wait for channels of one relay, by peer.
+impl ChannelOpening {
+    /// Resolves when the relay has opened or refused the channel. Returns nothing if the node ends
+    /// first.
+    pub(in crate::engine) async fn opened(&mut self) -> Option<Result<(), OpenFailed>> {
+        (&mut self.answer).await.ok()
+    }
+
+    #[cfg(test)]
+    pub(super) fn answered(&mut self) -> Option<Result<(), OpenFailed>> {
+        self.answer.try_recv().ok()
+    }
+
+    /// The opening that a relay refused for this reason.
+    #[cfg(test)]
+    pub(in crate::engine) fn refused(why: OpenFailed) -> Self {
+        let mut openings = Openings::default();
+        let peer = PeerId::from_bytes([1; 32]);
+        let opening = openings.wait(peer);
+        openings.done(peer, Err(why));
+        opening
+    }
+}
+
+/// The dials that need channels of one relay, by peer.
 #[derive(Debug, Default)]
-pub(super) struct Openings(BTreeMap<PeerId, Vec<oneshot::Sender<Result<(), OpenFailed>>>>);
+pub(super) struct Openings(BTreeMap<PeerId, Dials>);
+
+/// The dials that need a channel with one peer.
+#[derive(Debug, Default)]
+struct Dials {
+    waiting: Vec<oneshot::Sender<Result<(), OpenFailed>>>,
+    /// Of the dials that wait, and of those that use the channel.
+    claims: Vec<Weak<()>>,
+}
+
+impl Dials {
+    fn claim(&mut self) -> Arc<()> {
+        let claim = Arc::new(());
+        // Dials time out, and a relay that is down answers none of them.
+        self.claims.retain(|claim| claim.strong_count() > 0);
+        self.waiting.retain(|waiting| !waiting.is_closed());
+        self.claims.push(Arc::downgrade(&claim));
+        claim
+    }
+}
 
 impl Openings {
     /// A dial waits for a channel with this peer.
     pub(super) fn wait(&mut self, peer: PeerId) -> ChannelOpening {
-        let (reply, opening) = oneshot::channel();
-        let waiting = self.0.entry(peer).or_default();
-        // Dials time out, and a relay that is down answers none of them.
-        waiting.retain(|waiting| !waiting.is_closed());
-        waiting.push(reply);
-        opening
+        let (reply, answer) = oneshot::channel();
+        let dials = self.0.entry(peer).or_default();
+        let claim = dials.claim();
+        dials.waiting.push(reply);
+        ChannelOpening {
+            answer,
+            _claim: claim,
+        }
+    }
+
+    /// A dial uses the channel that is open with this peer.
+    pub(super) fn open(&mut self, peer: PeerId) -> ChannelOpening {
+        let (reply, answer) = oneshot::channel();
+        let _ = reply.send(Ok(()));
+        ChannelOpening {
+            answer,
+            _claim: self.0.entry(peer).or_default().claim(),
+        }
     }
 
     /// The relay has opened or refused the channel.
     pub(super) fn done(&mut self, peer: PeerId, result: Result<(), OpenFailed>) {
-        for waiting in self.0.remove(&peer).into_iter().flatten() {
+        let Some(dials) = self.0.get_mut(&peer) else {
+            return;
+        };
+        for waiting in dials.waiting.drain(..) {
             let _ = waiting.send(result);
         }
+        self.forget_ended();
     }
 
-    /// The peers with which dials wait for a channel.
-    pub(super) fn peers(&self) -> impl Iterator<Item = PeerId> {
-        self.0.keys().copied()
+    /// The peers with which dials need a channel.
+    pub(super) fn peers(&mut self) -> Vec<PeerId> {
+        self.forget_ended();
+        self.0.keys().copied().collect()
+    }
+
+    /// Whether a dial needs a channel with this peer.
+    pub(super) fn has(&self, peer: PeerId) -> bool {
+        let dials = self.0.get(&peer);
+        dials.is_some_and(|dials| dials.claims.iter().any(|claim| claim.strong_count() > 0))
+    }
+
+    fn forget_ended(&mut self) {
+        self.0
+            .retain(|_, dials| dials.claims.iter().any(|claim| claim.strong_count() > 0));
     }
 }
 
@@ -70,11 +146,23 @@ mod tests {
         let mut to_bob = openings.wait(bob);
         openings.done(ann, Err(OpenFailed::NotHere));
         for opening in &mut to_ann {
-            assert_eq!(opening.try_recv(), Ok(Err(OpenFailed::NotHere)));
+            assert_eq!(opening.answered(), Some(Err(OpenFailed::NotHere)));
         }
-        assert_eq!(openings.peers().collect::<Vec<_>>(), [bob]);
         openings.done(bob, Ok(()));
-        assert_eq!(to_bob.try_recv(), Ok(Ok(())));
+        assert_eq!(to_bob.answered(), Some(Ok(())));
+    }
+
+    #[test]
+    fn a_dial_needs_its_channel_until_it_ends() {
+        let [ann, bob] = [1, 2].map(|n| PeerId::from_bytes([n; 32]));
+        let mut openings = Openings::default();
+        let (to_ann, mut to_bob) = (openings.wait(ann), openings.open(bob));
+        assert_eq!(to_bob.answered(), Some(Ok(())), "it is open");
+        openings.done(ann, Ok(()));
+        assert_eq!(openings.peers(), [ann, bob]);
+        drop(to_ann);
+        assert!(!openings.has(ann) && openings.has(bob));
+        assert_eq!(openings.peers(), [bob]);
     }
 
     #[test]
@@ -85,6 +173,7 @@ mod tests {
             drop(openings.wait(ann));
         }
         let _last = openings.wait(ann);
-        assert_eq!(openings.0[&ann].len(), 1);
+        assert_eq!(openings.0[&ann].waiting.len(), 1);
+        assert_eq!(openings.0[&ann].claims.len(), 1);
     }
 }

@@ -384,8 +384,11 @@ impl RelayLink {
     /// Registers on a connection. Its way has won when the relay's Welcome has come.
     async fn register(&mut self, shaken: Shaken) -> Result<(Connected, Welcome), LinkDown> {
         let connection = shaken.connection.clone();
-        // Of commands from before the connection, only the latest rooms still matter.
-        while let Ok(command) = self.commands.try_recv() {
+        // Of commands from before the first connection, only the latest rooms still matter. Later
+        // ones are carried out by the connection that stays.
+        while self.connection.is_none()
+            && let Ok(command) = self.commands.try_recv()
+        {
             if let LinkCommand::Rooms(rooms) = command {
                 self.rooms = rooms;
             }
