@@ -39,6 +39,10 @@ pub(crate) fn main() -> ExitCode {
     if let Some(words) = relay_words(std::env::args_os()) {
         return hobnob_relay_app::main(words);
     }
+    #[cfg(feature = "pictures")]
+    if let Some(code) = tui::decode_picture(std::env::args_os().skip(1)) {
+        return code;
+    }
     let args = match args::parse(std::env::args_os()) {
         Ok(args) => args,
         Err(error) => return not_parsed(&error),

@@ -283,9 +283,11 @@ impl EventLoop {
 
     fn make_picture(&mut self, wanted: Wanted, path: PathBuf) {
         let canvas = self.canvas;
-        self.pictures.spawn_blocking(move || {
-            let picture =
-                canvas.and_then(|canvas| Picture::of(&path, canvas, wanted.room, wanted.slot));
+        self.pictures.spawn(async move {
+            let picture = match canvas {
+                Some(canvas) => Picture::of(path, canvas, wanted.room, wanted.slot).await,
+                None => None,
+            };
             Input::PictureMade(wanted, picture)
         });
     }

@@ -23,3 +23,5 @@ mod text;
 mod view;
 
 pub(crate) use event_loop::{fits, run};
+#[cfg(feature = "pictures")]
+pub(crate) use picture::process::run as decode_picture;

@@ -1,6 +1,6 @@
 //! Replaces `picture` in a build without the feature `pictures`: no canvas and no picture exist.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use crossterm::event::Event;
 use ratatui::buffer::Buffer;
@@ -29,7 +29,7 @@ impl Canvas {
 }
 
 impl Picture {
-    pub(super) fn of(_: &Path, canvas: Canvas, _: Size, _: usize) -> Option<Picture> {
+    pub(super) async fn of(_: PathBuf, canvas: Canvas, _: Size, _: usize) -> Option<Picture> {
         match canvas {}
     }
 

@@ -1,18 +1,14 @@
-//! Decodes picture files within bounds.
+//! Decodes pictures within bounds, and scales them down. Runs in a process of its own (`process`).
 //!
 //! A hostile file may try to use all memory or all time. So its header is checked before the pixels
 //! are decoded, and only the first frame of an animation is decoded.
 
-use std::fs::File;
-use std::io::BufReader;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::io::Cursor;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbaImage};
 
-/// Maximum size of a file in bytes.
-const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
+use super::fit::Fit;
 
 /// Maximum number of pixels of a side.
 const SIDE_MAX: u32 = 16_384;
@@ -22,8 +18,24 @@ const SIDE_MAX: u32 = 16_384;
 const PIXELS_MAX: u64 = 32 * 1024 * 1024;
 const DECODED_BYTES_MAX: u64 = 3 * PIXELS_MAX;
 
+/// A picture that fits into its cells.
+pub(super) struct Small {
+    /// Columns and rows.
+    pub(super) cells: (u16, u16),
+    pub(super) pixels: RgbaImage,
+}
+
+/// Decodes a file and scales the picture down. None if it is not a picture of a supported kind, or
+/// beyond the bounds.
+pub(super) fn small(file: &[u8], fit: Fit) -> Option<Small> {
+    let decoded = decoded(file)?;
+    let cells = fit.cells(decoded.size());
+    let pixels = decoded.scaled(fit.pixels(cells)).into_rgba8();
+    Some(Small { cells, pixels })
+}
+
 /// A decoded picture.
-pub(super) struct Decoded {
+struct Decoded {
     image: DynamicImage,
     /// The rotation that the camera has recorded.
     orientation: Orientation,
@@ -31,7 +43,7 @@ pub(super) struct Decoded {
 
 impl Decoded {
     /// Width and height after the rotation.
-    pub(super) fn size(&self) -> (u32, u32) {
+    fn size(&self) -> (u32, u32) {
         let size = (self.image.width(), self.image.height());
         if self.is_on_its_side() {
             (size.1, size.0)
@@ -41,7 +53,7 @@ impl Decoded {
     }
 
     /// Rotates the picture and scales it down.
-    pub(super) fn scaled(self, (width, height): (u32, u32)) -> DynamicImage {
+    fn scaled(self, (width, height): (u32, u32)) -> DynamicImage {
         let (width, height) = if self.is_on_its_side() {
             (height, width)
         } else {
@@ -67,20 +79,8 @@ impl Decoded {
     }
 }
 
-/// Decodes a file. None if it is not a picture of a supported kind, or beyond the bounds.
-pub(super) fn decoded(path: &Path) -> Option<Decoded> {
-    // Opening a pipe must not block.
-    let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).ok()?;
-    let file = File::options()
-        .read(true)
-        .custom_flags(nonblocking)
-        .open(path)
-        .ok()?;
-    let about = file.metadata().ok()?;
-    if !about.is_file() || about.len() > FILE_BYTES_MAX {
-        return None;
-    }
-    let mut reader = ImageReader::new(BufReader::new(file))
+fn decoded(file: &[u8]) -> Option<Decoded> {
+    let mut reader = ImageReader::new(Cursor::new(file))
         .with_guessed_format()
         .ok()?;
     let shown = [

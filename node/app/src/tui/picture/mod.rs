@@ -1,13 +1,17 @@
 //! Small pictures: makes them from picture files for the cells of this terminal, and draws them
 //! over rows of messages.
 //!
-//! `capabilities` finds out what the terminal can show. `decode` reads the files, which may be
-//! hostile.
+//! `capabilities` finds out what the terminal can show, and `fit` computes the size of a picture.
+//! Files may be hostile, so `decode` runs in a process of its own (`process`) without rights
+//! (`sandbox`).
 
 mod capabilities;
 mod decode;
+mod fit;
+pub(crate) mod process;
+mod sandbox;
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use image::{DynamicImage, Rgb, RgbaImage};
@@ -22,6 +26,8 @@ use ratatui_image::protocol::kitty::Kitty;
 use ratatui_image::protocol::sixel::Sixel;
 use ratatui_image::sliced::{SignedPosition, SlicedImage, SlicedProtocol};
 
+use self::decode::Small;
+use self::fit::Fit;
 use super::terminal;
 
 /// Maximum size of a cell in pixels. Larger sizes that a terminal reports are not believed.
@@ -85,45 +91,22 @@ impl Canvas {
         }
     }
 
-    /// The number of cells for a picture of so many pixels, at most `room`.
-    fn cells(self, (width, height): (u32, u32), room: Size) -> Size {
-        let (width, height) = (u64::from(width.max(1)), u64::from(height.max(1)));
-        let (cell_width, cell_height) = (u64::from(self.cell.0), u64::from(self.cell.1));
-        let (most_wide, most_high) = (
-            u64::from(room.width) * cell_width,
-            u64::from(room.height) * cell_height,
-        );
-        let (wide, high) = if width * most_high > height * most_wide {
-            let wide = width.min(most_wide);
-            (wide, height * wide / width)
-        } else {
-            let high = height.min(most_high);
-            (width * high / height, high)
+    /// The size that a picture may have in this room.
+    fn fit(self, room: Size) -> Fit {
+        let drawn = match self.protocol {
+            GraphicsProtocol::HalfBlocks { .. } => (1, 2),
+            GraphicsProtocol::Kitty | GraphicsProtocol::Sixel => self.cell,
         };
-        let count = |pixels: u64, cell: u64, most: u16| {
-            u16::try_from(pixels.div_ceil(cell))
-                .unwrap_or(most)
-                .clamp(1, most.max(1))
-        };
-        Size::new(
-            count(wide, cell_width, room.width),
-            count(high, cell_height, room.height),
-        )
-    }
-
-    /// The pixels of so many cells.
-    fn pixels(self, size: Size) -> (u32, u32) {
-        let (width, height) = (u32::from(size.width), u32::from(size.height));
-        match self.protocol {
-            GraphicsProtocol::HalfBlocks { .. } => (width, 2 * height),
-            GraphicsProtocol::Kitty | GraphicsProtocol::Sixel => (
-                width * u32::from(self.cell.0),
-                height * u32::from(self.cell.1),
-            ),
+        Fit {
+            cell: self.cell,
+            drawn,
+            room: (room.width, room.height),
         }
     }
 
-    fn show(self, image: DynamicImage, size: Size, slot: usize) -> Option<Drawable> {
+    fn show(self, small: Small, slot: usize) -> Option<Drawable> {
+        let size = Size::from(small.cells);
+        let image = DynamicImage::from(small.pixels);
         Some(match self.protocol {
             GraphicsProtocol::HalfBlocks { all_colours } => {
                 let rows = SlicedProtocol::Halfblocks(
@@ -146,19 +129,23 @@ impl Canvas {
 }
 
 impl Picture {
-    /// Reads and decodes a file. None if it is not a picture, or beyond the bounds. Reads the disk.
-    pub(super) fn of(path: &Path, canvas: Canvas, room: Size, slot: usize) -> Option<Picture> {
-        // The decoders may have errors that a hostile file can trigger. After a panic, there is no
-        // picture.
-        terminal::contained(|| {
-            let decoded = decode::decoded(path)?;
-            let size = canvas.cells(decoded.size(), room);
-            Some(Picture(Arc::new(canvas.show(
-                decoded.scaled(canvas.pixels(size)),
-                size,
-                slot,
-            )?)))
-        })?
+    /// Makes a picture of a file. None if it is not one, or beyond the bounds.
+    pub(super) async fn of(
+        path: PathBuf,
+        canvas: Canvas,
+        room: Size,
+        slot: usize,
+    ) -> Option<Picture> {
+        let small = process::small(path, canvas.fit(room)).await?;
+        tokio::task::spawn_blocking(move || Self::shown(small, canvas, slot))
+            .await
+            .ok()?
+    }
+
+    fn shown(small: Small, canvas: Canvas, slot: usize) -> Option<Picture> {
+        // The encoders of terminals' protocols may have errors. After a panic, there is no picture.
+        terminal::contained(|| canvas.show(small, slot))?
+            .map(|drawable| Picture(Arc::new(drawable)))
     }
 
     pub(super) fn rows(&self) -> u16 {

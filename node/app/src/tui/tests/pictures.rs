@@ -10,7 +10,7 @@ use super::scene::{BOB, Scene, peer, room};
 use super::screens::SIZES;
 use crate::shared::settings::{Previewed, ScreenSettings};
 use crate::tui::app::{Input, Output};
-use crate::tui::picture::tests::file as picture_file;
+use crate::tui::picture::tests::{file as picture_file, made as picture_of};
 use crate::tui::picture::{Canvas, Picture};
 
 const MB: u64 = 1_000_000;
@@ -42,7 +42,7 @@ fn make(scene: &mut Scene, file: &Path) -> usize {
         let Output::MakePicture { wanted, .. } = scene.outputs.remove(at) else {
             unreachable!("found above")
         };
-        let picture = Picture::of(file, Canvas::HALF_BLOCKS, wanted.room, wanted.slot);
+        let picture = picture_of(file, Canvas::HALF_BLOCKS, wanted.room, wanted.slot);
         scene.handle(Input::PictureMade(wanted, picture));
         made += 1;
     }
