@@ -391,9 +391,8 @@ impl Engine {
 
     /// The relay that a contact names. Nothing if there are too many, or if it may not be dialed.
     fn relay_of_contact(&mut self, relay: RelayAddr) -> Option<RelayId> {
-        let known = relay.id.and_then(|id| self.relays.with_identity(id));
-        if known.is_some() {
-            return known;
+        if let Some(known) = self.relays.find(&relay) {
+            return Some(known);
         }
         if self.relays.of_contacts() >= CONTACT_RELAYS_MAX {
             debug!(%relay, "not used: too many relays of contacts");

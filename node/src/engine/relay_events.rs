@@ -11,6 +11,7 @@ use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::identity::PEER_ID_SHORT_LEN;
 use hobnob_protocol::relay::{FromRelay, Roster, ToRelay, Welcome};
 use hobnob_protocol::{PeerId, RelayAddr, RoomKey};
+use tracing::debug;
 
 use super::command::RELAY_SETTING;
 use super::relays::{ChannelOpening, DOUBTED_AT, NewLink, Usage, WentUp};
@@ -18,7 +19,7 @@ use super::state::Engine;
 use crate::api::NoticeReason;
 use crate::clock::random;
 use crate::net::channels::RelayId;
-use crate::net::relay::{LinkEvent, RelayLink};
+use crate::net::relay::{LinkDown, LinkEvent, RelayLink};
 use hobnob_transport::addr::canonical;
 
 /// Peers with which there is a conversation, and for which a relay that does not name them is asked
@@ -42,7 +43,10 @@ impl Engine {
     }
 
     fn start_link(&mut self, addr: RelayAddr, usage: Usage) -> Option<RelayId> {
-        if let Some(found) = self.relays.find(&addr.at) {
+        if let Some(found) = self.relays.find(&addr) {
+            if self.relays.name_again(found, addr.at, usage) {
+                self.used_for_more(found);
+            }
             return Some(found);
         }
         let NewLink {
@@ -56,6 +60,28 @@ impl Engine {
         self.tasks.spawn(link.run(self.tasks.stopping()));
         self.send_rooms_to_relays();
         Some(relay)
+    }
+
+    /// The user has named a relay for all traffic that was used for less before.
+    fn used_for_more(&mut self, relay: RelayId) {
+        self.own_relays_changed();
+        self.send_rooms_to_relays();
+        self.ask_for_known_peers(relay);
+    }
+
+    /// The link `from` leads to the relay of the link `into`, which is named twice.
+    fn merge_relays(&mut self, from: RelayId, into: RelayId, id: PeerId) {
+        let (at, is_used_for_more) = self.relays.merge(from, into, id);
+        debug!(%at, relay = %self.relays.at(into), "two names of one relay");
+        self.store
+            .set_setting(format!("{RELAY_SETTING}{at}"), id.to_string());
+        for (peer, addr) in self.network.channels().merge(from, into) {
+            self.paths.forget_addr(peer, addr);
+            self.found_at(into, peer);
+        }
+        if is_used_for_more {
+            self.used_for_more(into);
+        }
     }
 
     /// A user names a peer at a relay: from now on it may be reached there.
@@ -76,6 +102,7 @@ impl Engine {
                 addrs.push(self.network.relayed_addr(relay, peer));
             }
         }
+        self.relays.want();
         self.peers.keep(peer);
         self.tell_paths(paths::Input::Found {
             peer,
@@ -107,6 +134,7 @@ impl Engine {
                 welcome,
             } => self.relay_up(relay, id, (addr, carrier), &welcome),
             LinkEvent::Received(frame) => self.relay_frame(relay, frame),
+            LinkEvent::Down(LinkDown::Duplicate { id, of }) => self.merge_relays(relay, of, id),
             LinkEvent::Down(down) => {
                 if let Some(reason) = self.relays.went_down(relay, down) {
                     self.reports.notice(reason, None);

@@ -58,9 +58,12 @@ impl Engine {
                 Err(SendError::UnknownId(*peer))
             }
             ConversationRef::Direct(peer) => Ok(self.direct(*peer)),
-            ConversationRef::Room(room) => self
-                .joined_room(room)
-                .ok_or_else(|| SendError::NotInRoom(room.clone())),
+            ConversationRef::Room(room) => {
+                // Members may be at a relay that was down.
+                self.relays.want();
+                self.joined_room(room)
+                    .ok_or_else(|| SendError::NotInRoom(room.clone()))
+            }
         }
     }
 
@@ -75,7 +78,8 @@ impl Engine {
                 self.found_at(relay, peer);
             }
             self.reach_at_relays_of(peer);
-            // The user is waiting, so the back-off does not count.
+            // The user is waiting, so no back-off counts.
+            self.relays.want();
             self.tell_paths(paths::Input::Wanted(peer));
         }
         ConversationId::direct(self.me, peer)

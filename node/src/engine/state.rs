@@ -182,7 +182,7 @@ impl Engine {
             members: KnownMembers::default(),
             erasing: parts.erasing,
             policy: Policy::new(parts.policies, parts.direct_with),
-            relays: Relays::new(parts.relay_ids, parts.relay_token, parts.proxy),
+            relays: Relays::new(parts.relay_ids, parts.relay_token, parts.proxy, parts.clock),
             dial_backs: DialBacks::default(),
             discovery: Discovery::default(),
             restored: Restored::default(),

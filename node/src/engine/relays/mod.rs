@@ -23,8 +23,9 @@ pub(super) use self::relay::Usage;
 use self::relay::{Relay, Up};
 pub(super) use self::roster::DOUBTED_AT;
 use crate::api::{NoticeReason, ProxyConfig, RELAYS_MAX, RelayInfo};
+use crate::clock::Clock;
 use crate::net::channels::RelayId;
-use crate::net::relay::{LinkCommand, LinkConfig, LinkDown, LinkEvent};
+use crate::net::relay::{Identities, LinkCommand, LinkConfig, LinkDown, LinkEvent, Location};
 use hobnob_transport::addr::canonical;
 
 /// Events of relays that wait for the engine. Further ones make their relay wait.
@@ -33,6 +34,11 @@ const EVENTS_MAX: usize = 256;
 /// All relays of a node.
 pub(super) struct Relays {
     list: BTreeMap<RelayId, Relay>,
+    /// How many relays were added so far. A number is never used again.
+    added: u32,
+    /// The identities that relays have proved to their links.
+    identities: Identities,
+    clock: Clock,
     /// Identities proved in earlier runs, by address.
     known: BTreeMap<String, PeerId>,
     /// The admission token of the relays that the user named.
@@ -66,10 +72,14 @@ impl Relays {
         known: BTreeMap<String, PeerId>,
         token: Option<Vec<u8>>,
         proxy: ProxyConfig,
+        clock: Clock,
     ) -> Self {
         let (events, queue) = mpsc::channel(EVENTS_MAX);
         Self {
             list: BTreeMap::new(),
+            added: 0,
+            identities: Identities::default(),
+            clock,
             known,
             token,
             proxy,
@@ -84,10 +94,47 @@ impl Relays {
         event.expect("this part holds a sender itself")
     }
 
-    /// The relay at this address, if the node uses it.
-    pub(super) fn find(&self, at: &RelayAt) -> Option<RelayId> {
+    /// The relay that a name or an address leads to, if the node uses it.
+    pub(super) fn find(&self, addr: &RelayAddr) -> Option<RelayId> {
         let mut all = self.list.iter();
-        all.find(|(_, relay)| relay.at() == at).map(|(id, _)| *id)
+        let by_name = all.find(|(_, relay)| relay.is_at(&addr.at));
+        by_name.map(|(id, _)| *id).or_else(|| {
+            let known = self.known.get(&addr.at.to_string()).copied();
+            self.with_identity(addr.id.or(known)?)
+        })
+    }
+
+    /// The user names a relay that the node uses already, perhaps by another name or for a stronger
+    /// reason. Returns whether the reason is stronger.
+    pub(super) fn name_again(&mut self, relay: RelayId, at: RelayAt, usage: Usage) -> bool {
+        let known = self.relay(relay);
+        if usage == Usage::Contact || known.is_at(&at) && known.usage() <= usage {
+            return false;
+        }
+        let location = self.location(at.clone(), usage);
+        let token = self.token.clone().filter(|_| usage == Usage::Rooms);
+        let known = Self::relay_mut(&mut self.list, relay);
+        let is_stronger = known.is_also_at(at, usage);
+        known.locate(location, token);
+        is_stronger
+    }
+
+    /// The link `from` has found that it leads to the relay of the link `into`, and has ended. The
+    /// other link takes over its names and the dials that wait. Returns where it was named, and
+    /// whether the reason was stronger.
+    pub(super) fn merge(&mut self, from: RelayId, into: RelayId, id: PeerId) -> (RelayAt, bool) {
+        let gone = self.list.remove(&from).expect("each link ends once");
+        self.known.insert(gone.at().to_string(), id);
+        let is_stronger = self.name_again(into, gone.at().clone(), gone.usage());
+        let (at, mut openings) = gone.into_openings();
+        let relay = Self::relay_mut(&mut self.list, into);
+        if relay.connection().is_some() {
+            for peer in openings.peers() {
+                relay.send(ToRelay::Open(peer));
+            }
+        }
+        relay.openings.take_over(openings);
+        (at, is_stronger)
     }
 
     /// Adds a relay. The caller starts its link. Returns nothing if there are too many relays.
@@ -95,31 +142,39 @@ impl Relays {
         if self.list.len() >= RELAYS_MAX {
             return None;
         }
-        let id = RelayId(u32::try_from(self.list.len()).expect("at most RELAYS_MAX"));
+        let id = RelayId(self.added);
+        self.added += 1;
         let known = self.known.get(&addr.at.to_string()).copied();
         let expected = addr.id.or(known);
         // A relay that somebody else named may be anybody's. It gets no proof of the token, unless it
         // is known by its identity.
         let may_have_token =
             usage == Usage::Rooms || expected.is_some_and(|id| self.user_named(id));
-        let proxy = self.proxy.for_host(&addr.at.host_port().host);
         let (link, commands) = mpsc::unbounded_channel();
         let relay = Relay::new(addr.at.clone(), expected, known, usage, link);
         self.list.insert(id, relay);
         Some(NewLink {
             config: LinkConfig {
                 relay: id,
-                at: addr.at,
+                location: self.location(addr.at, usage),
                 expected,
-                proxy,
                 proxy_only: self.proxy.only,
                 token: self.token.clone().filter(|_| may_have_token),
-                only_remote: usage == Usage::Contact,
+                identities: self.identities.clone(),
+                clock: self.clock,
                 seed,
             },
             commands,
             events: self.events.clone(),
         })
+    }
+
+    fn location(&self, at: RelayAt, usage: Usage) -> Location {
+        Location {
+            proxy: self.proxy.for_host(&at.host_port().host),
+            only_remote: usage == Usage::Contact,
+            at,
+        }
     }
 
     /// The relay with this identity, if the node uses it.
@@ -324,6 +379,11 @@ impl Relays {
         self.list.values().for_each(Relay::wake);
     }
 
+    /// The user sends a message, or names a peer: each link without a connection dials at once.
+    pub(super) fn want(&self) {
+        self.list.values().for_each(Relay::want);
+    }
+
     pub(super) fn is_in_rooms(&self, relay: RelayId) -> bool {
         self.relay(relay).is_in_rooms()
     }
@@ -396,11 +456,14 @@ impl Relays {
     }
 
     fn relay(&self, id: RelayId) -> &Relay {
-        self.list.get(&id).expect("relays are never removed")
+        self.list
+            .get(&id)
+            .expect("a relay leaves the list only when its link has ended")
     }
 
     fn relay_mut(list: &mut BTreeMap<RelayId, Relay>, id: RelayId) -> &mut Relay {
-        list.get_mut(&id).expect("relays are never removed")
+        list.get_mut(&id)
+            .expect("a relay leaves the list only when its link has ended")
     }
 }
 
@@ -442,12 +505,18 @@ mod tests {
     #[test]
     fn a_relay_is_added_once_and_must_prove_the_identity_that_it_had() {
         let known = BTreeMap::from([("relay.example:4627".to_owned(), peer(99))]);
-        let mut relays = Relays::new(known, Some(b"token".to_vec()), ProxyConfig::default());
+        let mut relays = Relays::new(
+            known,
+            Some(b"token".to_vec()),
+            ProxyConfig::default(),
+            Clock::start(),
+        );
         let link = relays
             .add(named("relay.example:4627"), Usage::Rooms, 1)
             .expect("room");
         assert_eq!(link.config.expected, Some(peer(99)));
-        assert_eq!(relays.find(&link.config.at), Some(link.config.relay));
+        let found = relays.find(&named("relay.example:4627"));
+        assert_eq!(found, Some(link.config.relay));
         for n in 1..RELAYS_MAX {
             assert!(
                 relays
@@ -464,7 +533,12 @@ mod tests {
 
     #[test]
     fn a_dial_waits_for_its_channel_until_the_relay_is_up() {
-        let mut relays = Relays::new(BTreeMap::new(), None, ProxyConfig::default());
+        let mut relays = Relays::new(
+            BTreeMap::new(),
+            None,
+            ProxyConfig::default(),
+            Clock::start(),
+        );
         let mut link = relays
             .add(named("relay.example:4627"), Usage::Rooms, 1)
             .expect("room");
@@ -491,7 +565,12 @@ mod tests {
 
     #[test]
     fn an_identity_is_new_once() {
-        let mut relays = Relays::new(BTreeMap::new(), None, ProxyConfig::default());
+        let mut relays = Relays::new(
+            BTreeMap::new(),
+            None,
+            ProxyConfig::default(),
+            Clock::start(),
+        );
         let link = relays
             .add(named("relay.example:4627"), Usage::Rooms, 1)
             .expect("room");
@@ -501,7 +580,12 @@ mod tests {
 
     #[test]
     fn a_relay_none_of_whose_peers_can_be_reached_is_doubted_once() {
-        let mut relays = Relays::new(BTreeMap::new(), None, ProxyConfig::default());
+        let mut relays = Relays::new(
+            BTreeMap::new(),
+            None,
+            ProxyConfig::default(),
+            Clock::start(),
+        );
         let link = relays
             .add(named("relay.example:4627"), Usage::Rooms, 1)
             .expect("room");
@@ -522,7 +606,7 @@ mod tests {
             assert_eq!(relays.note_missing(peer(n)), [relay]);
         }
         assert_eq!(relays.note_missing(peer(8)), [], "that is known");
-        assert_eq!(relays.doubt(relay), Some(link.config.at));
+        assert_eq!(relays.doubt(relay), Some(link.config.location.at));
         assert_eq!(relays.doubt(relay), None, "the user knows");
     }
 
@@ -532,6 +616,7 @@ mod tests {
             BTreeMap::new(),
             Some(b"token".to_vec()),
             ProxyConfig::default(),
+            Clock::start(),
         );
         let mut token = |at: &str, id, usage| {
             let at = named(at).at;
@@ -542,13 +627,77 @@ mod tests {
         assert!(token("theirs.example:1", Some(peer(2)), Usage::OnePeer).is_none());
         assert!(token("unknown.example:1", None, Usage::OnePeer).is_none());
         assert!(token("a-contacts.example:1", Some(peer(3)), Usage::Contact).is_none());
-        // The same relay by another address.
-        assert!(token("also-ours.example:1", Some(peer(1)), Usage::Contact).is_some());
+    }
+
+    #[test]
+    fn a_relay_with_two_names_has_one_link() {
+        let none = BTreeMap::new();
+        let mut relays = Relays::new(
+            none,
+            Some(b"token".to_vec()),
+            ProxyConfig::default(),
+            Clock::start(),
+        );
+        let ours = named("192.0.2.1:4627");
+        let mut link = relays.add(ours.clone(), Usage::Rooms, 1).expect("room");
+        let relay = link.config.relay;
+        let theirs = RelayAddr {
+            id: Some(peer(99)),
+            at: named("relay.example:4627").at,
+        };
+        assert_eq!(relays.find(&theirs), None, "it has not proved its identity");
+        up(&mut relays, relay);
+        assert_eq!(relays.find(&theirs), Some(relay));
+        assert!(!relays.name_again(relay, theirs.at.clone(), Usage::Contact));
+        assert!(link.commands.try_recv().is_err(), "nobody else adds names");
+        assert!(!relays.name_again(relay, theirs.at.clone(), Usage::OnePeer));
+        let learned = link.commands.try_recv();
+        assert!(
+            matches!(learned, Ok(LinkCommand::Locate(location, None)) if location.at == theirs.at)
+        );
+        assert_eq!(relays.at(relay), &ours.at);
+    }
+
+    #[test]
+    fn a_link_that_leads_to_the_relay_of_another_link_is_merged_into_it() {
+        let none = BTreeMap::new();
+        let mut relays = Relays::new(
+            none,
+            Some(b"token".to_vec()),
+            ProxyConfig::default(),
+            Clock::start(),
+        );
+        let ticket = named("relay.example:4627");
+        let mut first = relays.add(ticket, Usage::OnePeer, 1).expect("room");
+        let ours = named("192.0.2.1:4627");
+        let second = relays.add(ours.clone(), Usage::Rooms, 1).expect("room");
+        let [into, from] = [&first, &second].map(|link| link.config.relay);
+        let mut waiting = relays.open_channel(from, peer(1));
+        up(&mut relays, into);
+        assert_eq!(relays.merge(from, into, peer(99)), (ours.at.clone(), true));
+        // The user named it for all traffic: it may have the token, and it is in tickets.
+        let learned = first.commands.try_recv();
+        assert!(
+            matches!(learned, Ok(LinkCommand::Locate(location, Some(_))) if location.at == ours.at)
+        );
+        assert!(matches!(
+            first.commands.try_recv(),
+            Ok(LinkCommand::Send(ToRelay::Open(of))) if of == peer(1)
+        ));
+        let named = relays.addrs();
+        assert_eq!((named.len(), &named[0].at), (1, &ours.at));
+        relays.opening_done(into, peer(1), Ok(()));
+        assert_eq!(waiting.answered(), Some(Ok(())));
     }
 
     #[test]
     fn only_relays_for_all_traffic_are_in_the_ticket() {
-        let mut relays = Relays::new(BTreeMap::new(), None, ProxyConfig::default());
+        let mut relays = Relays::new(
+            BTreeMap::new(),
+            None,
+            ProxyConfig::default(),
+            Clock::start(),
+        );
         relays
             .add(named("for-all.example:4627"), Usage::Rooms, 1)
             .expect("room");
@@ -565,12 +714,17 @@ mod tests {
 
     #[test]
     fn a_relay_is_found_by_its_identity() {
-        let mut relays = Relays::new(BTreeMap::new(), None, ProxyConfig::default());
+        let mut relays = Relays::new(
+            BTreeMap::new(),
+            None,
+            ProxyConfig::default(),
+            Clock::start(),
+        );
         let at = named("a-contacts.example:4627").at;
         let id = Some(peer(99));
         let addr = RelayAddr { id, at };
         let link = relays.add(addr, Usage::Contact, 1).expect("room");
-        assert!(link.config.only_remote);
+        assert!(link.config.location.only_remote);
         assert_eq!(relays.with_identity(peer(99)), Some(link.config.relay));
         assert_eq!(relays.with_identity(peer(98)), None);
         assert_eq!(relays.of_contacts(), 1);

@@ -116,6 +116,15 @@ impl Openings {
         self.forget_ended();
     }
 
+    /// Dials for another name of the relay wait here from now on.
+    pub(super) fn take_over(&mut self, other: Self) {
+        for (peer, dials) in other.0 {
+            let known = self.0.entry(peer).or_default();
+            known.waiting.extend(dials.waiting);
+            known.claims.extend(dials.claims);
+        }
+    }
+
     /// The peers with which dials need a channel.
     pub(super) fn peers(&mut self) -> Vec<PeerId> {
         self.forget_ended();

@@ -11,11 +11,11 @@ use tokio::sync::mpsc;
 use super::openings::Openings;
 use super::roster::Roster;
 use crate::api::{NoticeReason, RelayInfo};
-use crate::net::relay::{LinkCommand, LinkDown, tags};
+use crate::net::relay::{LOCATIONS_MAX, LinkCommand, LinkDown, Location, tags};
 use hobnob_transport::addr::canonical;
 
-/// Why a node uses a relay.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a node uses a relay, the strongest reason first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Usage {
     /// The user named it for all traffic: its peers find this node there.
     Rooms,
@@ -27,7 +27,10 @@ pub(crate) enum Usage {
 
 /// The state that the engine keeps for one relay.
 pub(super) struct Relay {
+    /// The name or address that counts most: where the user named it for the strongest reason.
     at: RelayAt,
+    /// Its other names and addresses.
+    others: Vec<RelayAt>,
     /// The identity that it has proved, or must prove.
     id: Option<PeerId>,
     /// The identity that it proved last, in this run or an earlier one.
@@ -73,6 +76,7 @@ impl Relay {
     ) -> Self {
         Self {
             at,
+            others: Vec::new(),
             id,
             proved,
             usage,
@@ -85,6 +89,34 @@ impl Relay {
 
     pub(super) fn at(&self) -> &RelayAt {
         &self.at
+    }
+
+    /// Whether the relay was named at this name or address.
+    pub(super) fn is_at(&self, at: &RelayAt) -> bool {
+        self.at == *at || self.others.contains(at)
+    }
+
+    /// The relay is named by another name or address, and perhaps for a stronger reason. Returns
+    /// whether the reason is stronger.
+    pub(super) fn is_also_at(&mut self, at: RelayAt, usage: Usage) -> bool {
+        let is_stronger = usage < self.usage;
+        if !self.is_at(&at) && self.others.len() + 1 < LOCATIONS_MAX {
+            self.others.push(at.clone());
+        }
+        if is_stronger {
+            self.usage = usage;
+            self.others.retain(|other| *other != at);
+            let before = std::mem::replace(&mut self.at, at);
+            if before != self.at {
+                self.others.push(before);
+            }
+        }
+        is_stronger
+    }
+
+    /// Where it was named, and the dials that wait for it, when its link has ended.
+    pub(super) fn into_openings(self) -> (RelayAt, Openings) {
+        (self.at, self.openings)
     }
 
     pub(super) fn is_in_rooms(&self) -> bool {
@@ -148,6 +180,18 @@ impl Relay {
     /// The network has changed: the link tests its connection, or dials at once.
     pub(super) fn wake(&self) {
         self.command(LinkCommand::Wake);
+    }
+
+    /// The user sends a message, or names a peer: the link dials at once if it has no connection.
+    pub(super) fn want(&self) {
+        if self.connection().is_none() {
+            self.command(LinkCommand::Want);
+        }
+    }
+
+    /// The link learns another name or address, and a token if the relay may have a proof of one.
+    pub(super) fn locate(&self, location: Location, token: Option<Vec<u8>>) {
+        self.command(LinkCommand::Locate(location, token));
     }
 
     fn command(&self, command: LinkCommand) {
@@ -219,6 +263,7 @@ fn down_notice(at: &RelayAt, down: &LinkDown, proved: Option<PeerId>) -> NoticeR
         | LinkDown::Busy
         | LinkDown::Silent
         | LinkDown::NotRunning { .. }
+        | LinkDown::Duplicate { .. }
         | LinkDown::Restarted
         | LinkDown::Protocol(_)
         | LinkDown::Lost(_) => NoticeReason::RelayDown {
@@ -314,6 +359,33 @@ mod tests {
         assert!(relay.roster.names(ann));
         relay.went_up(PeerId::from_bytes([2; 32]), up());
         assert!(!relay.roster.names(ann));
+    }
+
+    #[test]
+    fn a_name_that_the_user_gave_for_all_traffic_counts_most() {
+        let (link, _commands) = mpsc::unbounded_channel();
+        let at = |name: &str| name.parse::<RelayAddr>().expect("an address").at;
+        let [ticket, settings] = ["friend.example:1", "192.0.2.1:1"].map(at);
+        let mut relay = Relay::new(ticket.clone(), None, None, Usage::OnePeer, link);
+        assert!(!relay.is_also_at(at("other.example:1"), Usage::Contact));
+        assert_eq!(relay.at(), &ticket);
+        assert!(relay.is_also_at(settings.clone(), Usage::Rooms));
+        assert_eq!(relay.at(), &settings);
+        assert!(relay.is_in_rooms() && relay.is_at(&ticket) && relay.is_at(&settings));
+        for n in 0..9 {
+            relay.is_also_at(at(&format!("r{n}.example:1")), Usage::OnePeer);
+        }
+        assert_eq!(relay.others.len(), LOCATIONS_MAX - 1);
+    }
+
+    #[test]
+    fn only_a_relay_that_is_down_is_dialed_for_the_user() {
+        let (mut relay, mut commands) = relay();
+        relay.want();
+        assert!(matches!(commands.try_recv(), Ok(LinkCommand::Want)));
+        relay.went_up(PeerId::from_bytes([1; 32]), up());
+        relay.want();
+        assert!(commands.try_recv().is_err());
     }
 
     #[test]

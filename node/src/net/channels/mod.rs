@@ -8,6 +8,7 @@
 mod early;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -135,6 +136,13 @@ impl Channels {
     /// The peer with this synthetic address, and its relay.
     pub fn peer_at(&self, addr: SocketAddr) -> Option<(RelayId, PeerId)> {
         self.read().peers.get(&addr).copied()
+    }
+
+    /// Two relays are one. Returns the peers of the relay `from` that have an address at the relay
+    /// `into`, too: the address at `from` is forgotten. The other peers keep their addresses. No
+    /// channel of `from` may be open.
+    pub fn merge(&self, from: RelayId, into: RelayId) -> Vec<(PeerId, SocketAddr)> {
+        self.write().merge(from, into)
     }
 
     /// Where the peer with this synthetic address connects to its relay from.
@@ -292,6 +300,27 @@ impl Table {
         Some(traffic)
     }
 
+    fn merge(&mut self, from: RelayId, into: RelayId) -> Vec<(PeerId, SocketAddr)> {
+        let moved = self.addrs.extract_if(|(relay, _), _| *relay == from);
+        let moved: Vec<_> = moved.map(|((_, peer), addr)| (peer, addr)).collect();
+        let mut forgotten = Vec::new();
+        for (peer, addr) in moved {
+            debug_assert!(
+                !self.out.contains_key(&addr),
+                "a channel of {from:?} is open"
+            );
+            if let Entry::Vacant(free) = self.addrs.entry((into, peer)) {
+                free.insert(addr);
+                self.peers.insert(addr, (into, peer));
+            } else {
+                self.peers.remove(&addr);
+                self.origins.remove(&addr);
+                forgotten.push((peer, addr));
+            }
+        }
+        forgotten
+    }
+
     fn make_room(&mut self) {
         if self.addrs.len() < ADDRS_MAX {
             return;
@@ -373,6 +402,20 @@ mod tests {
             assert_eq!(channels.unbind(ChannelId([8; 8])), Some((RELAY, peer(1))));
             assert!(channels.route_to(addr).is_none());
         }
+    }
+
+    #[test]
+    fn the_addresses_of_a_relay_with_two_names_stay() {
+        let (channels, mut random) = (Channels::new(true, Arc::default()), counter());
+        let [one, two] = [1, 2].map(RelayId);
+        let by_both = channels.addr(one, peer(1), &mut random);
+        let dropped = channels.addr(two, peer(1), &mut random);
+        let moved = channels.addr(two, peer(2), &mut random);
+        assert_eq!(channels.merge(two, one), [(peer(1), dropped)]);
+        assert_eq!(channels.addr(one, peer(1), &mut random), by_both);
+        assert_eq!(channels.addr(one, peer(2), &mut random), moved);
+        assert_eq!(channels.peer_at(moved), Some((one, peer(2))));
+        assert_eq!(channels.peer_at(dropped), None);
     }
 
     #[test]

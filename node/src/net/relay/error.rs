@@ -4,6 +4,7 @@ use hobnob_protocol::PeerId;
 use hobnob_protocol::relay::close;
 use quinn::ConnectionError;
 
+use crate::net::channels::RelayId;
 use crate::net::endpoint::{DialError, clean};
 
 /// Why there is no connection with a relay. The text is for the user.
@@ -59,6 +60,14 @@ pub enum LinkDown {
         /// Its text.
         reason: String,
     },
+    /// Another link leads to this relay.
+    #[error("it is a relay that this node uses already")]
+    Duplicate {
+        /// Its identity.
+        id: PeerId,
+        /// The other link.
+        of: RelayId,
+    },
     /// It has restarted.
     #[error("it has restarted")]
     Restarted,
@@ -93,6 +102,7 @@ impl LinkDown {
             | LinkDown::Silent
             | LinkDown::NotRunning { .. }
             | LinkDown::UdpBlocked { .. }
+            | LinkDown::Duplicate { .. }
             | LinkDown::Restarted
             | LinkDown::Lost(_) => false,
         }

@@ -4,20 +4,21 @@
 //! uses a stream, the link looks for UDP. While UDP is silent, the link looks for a stream. The new
 //! connection registers before the old one is dropped.
 //!
-//! One task owns the connection and reports what happens on it. It dials again after a wait that
-//! doubles with each failure, with full jitter, so that thousands of nodes do not return to a
-//! restarted relay at the same time. The engine decides what to ask of the relay and how far to
-//! trust it. Only the table of channels is updated here, before the engine learns of a channel: the
-//! channel's first frames may follow at once.
+//! One task owns the connection and reports what happens on it. The engine decides what to ask of the
+//! relay and how far to trust it. Only the table of channels is updated here, before the engine learns
+//! of a channel: the channel's first frames may follow at once.
 
 mod connected;
 mod error;
+mod identities;
 mod liveness;
+mod locations;
 mod probe;
 mod race;
+mod redial;
 mod stream;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,31 +27,29 @@ use hobnob_protocol::relay::{
     FromRelay, Origin, Register, TOKEN_EXPORTER_LABEL, ToRelay, VERSION, Welcome, close,
     token_proof,
 };
-use hobnob_protocol::{PeerId, RelayAt, RoomKey, RoomTag};
-use hobnob_transport::stream::proxy::Proxy;
+use hobnob_protocol::{PeerId, RoomKey, RoomTag};
 use hobnob_transport::tls;
 use quinn::Connection;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 pub use error::LinkDown;
+pub use identities::Identities;
+pub use locations::{LOCATIONS_MAX, Location};
 
 use self::connected::Connected;
 use self::liveness::{CHECK_EVERY, Counts, Health, Liveness};
-use self::race::{DIAL_LIMIT, Map, Preferred, Race, Shaken, UDP_PAUSE_MAX, ways, without_udp};
+use self::locations::Locations;
+use self::race::{DIAL_LIMIT, Preferred, Race, Shaken, UDP_PAUSE_MAX, without_udp};
+use self::redial::Redial;
 use self::stream::RelayStream;
 use super::channels::{Channels, RelayId, Traffic};
-use super::close::say_goodbye;
+use super::close::{hang_up, say_goodbye};
 use super::endpoint::Endpoint;
+use crate::clock::Clock;
 use hobnob_core::Rng;
 use hobnob_core::carrier::Carrier;
-use hobnob_core::synthetic::is_synthetic;
-
-/// The first wait before a relay is dialed again, the longest one, and the one after a refusal.
-const BACK_OFF_MIN: Duration = Duration::from_millis(500);
-const BACK_OFF_MAX: Duration = Duration::from_secs(60);
-const BACK_OFF_REFUSED: Duration = Duration::from_secs(60);
 
 /// The heartbeat intervals that a relay may ask for. Others are replaced by the nearest of these.
 const HEARTBEAT_MS: std::ops::RangeInclusive<u32> = 1_000..=60_000;
@@ -64,8 +63,9 @@ const UDP_LASTS_CHECKS: u32 = 240;
 /// UDP has so many checks, a quarter to half a second, to answer after another way was found.
 const LAST_CHANCE_CHECKS: u32 = 2;
 
-/// Addresses of a relay's name that are tried.
-const ADDRS_MAX: usize = 4;
+/// While the user wants the relay, further attempts begin after this time. A relay that starts in the
+/// meantime is found by them sooner than by what QUIC and TCP send again.
+const ATTEMPTS_EVERY: Duration = Duration::from_millis(1_500);
 
 /// The configuration of a link.
 #[derive(Debug)]
@@ -73,18 +73,16 @@ pub struct LinkConfig {
     /// This node's number for the relay.
     pub relay: RelayId,
     /// Its name or address.
-    pub at: RelayAt,
+    pub location: Location,
     /// The identity that it must prove, if it is known.
     pub expected: Option<PeerId>,
     /// The admission token, if the node may prove to this relay that it knows it.
     pub token: Option<Vec<u8>>,
-    /// Whether addresses of this machine, and those of groups of machines, are refused: a peer named
-    /// the relay.
-    pub only_remote: bool,
-    /// The proxy for TCP connections.
-    pub proxy: Option<Proxy>,
     /// Whether nothing may be sent to the relay except through the proxy.
     pub proxy_only: bool,
+    /// The identities of the relays that other links lead to.
+    pub identities: Identities,
+    pub(crate) clock: Clock,
     /// For jitter, and for synthetic addresses.
     pub seed: u64,
 }
@@ -99,6 +97,10 @@ pub enum LinkCommand {
     Rooms(Vec<RoomKey>),
     /// The network has changed. Test the connection, or dial now if there is none.
     Wake,
+    /// The user sends a message, or names a peer: dial now, whatever the back-off.
+    Want,
+    /// The relay has another name or address. The node may prove to it that it knows this token.
+    Locate(Location, Option<Vec<u8>>),
 }
 
 /// An event of a link.
@@ -121,14 +123,6 @@ pub enum LinkEvent {
     Down(LinkDown),
 }
 
-/// Whether an address may be that of a relay on another machine.
-fn is_remote(ip: IpAddr) -> bool {
-    let ip = ip.to_canonical();
-    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
-    let refused = ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() || broadcast;
-    !refused && !is_synthetic(ip)
-}
-
 /// A link's task.
 pub struct RelayLink {
     config: LinkConfig,
@@ -139,8 +133,8 @@ pub struct RelayLink {
     events: mpsc::Sender<(RelayId, LinkEvent)>,
     rooms: Vec<RoomKey>,
     rng: Rng,
-    /// The addresses of the relay's name at the last look-up.
-    addrs: Vec<SocketAddr>,
+    locations: Locations,
+    redial: Redial,
     /// The carrier that worked last. It starts first at the next attempt.
     preferred: Option<Preferred>,
     /// How often UDP failed soon after it seemed to work.
@@ -170,6 +164,8 @@ impl RelayLink {
     ) -> Self {
         let (rng, traffic) = (Rng::new(config.seed), channels.traffic(config.relay));
         Self {
+            locations: Locations::new(config.location.clone(), config.proxy_only),
+            redial: Redial::default(),
             config,
             endpoint,
             channels,
@@ -178,7 +174,6 @@ impl RelayLink {
             events,
             rooms: Vec::new(),
             rng,
-            addrs: Vec::new(),
             preferred: None,
             udp_falls: 0,
             connection: None,
@@ -196,7 +191,6 @@ impl RelayLink {
     }
 
     async fn keep_up(&mut self) {
-        let mut failures = 0;
         loop {
             let (was_up, down) = match self.connect().await {
                 Ok((connected, welcome)) => match self.stay_up(connected, welcome).await {
@@ -207,18 +201,10 @@ impl RelayLink {
             };
             (self.connection, self.stream) = (None, None);
             self.channels.disconnected(self.config.relay);
-            failures = if was_up { 0 } else { failures + 1 };
-            let most = if down.is_refusal() {
-                BACK_OFF_REFUSED
-            } else {
-                BACK_OFF_MAX.min(BACK_OFF_MIN * (1 << failures.min(7)))
-            };
-            let least = if down.is_refusal() {
-                BACK_OFF_REFUSED / 2
-            } else {
-                Duration::ZERO
-            };
-            if !self.report(LinkEvent::Down(down)).await || !self.wait(least, most).await {
+            let (now, refused) = (self.config.clock.now().mono, down.is_refusal());
+            self.redial.failed(now, was_up, refused, &mut self.rng);
+            let is_for_good = matches!(down, LinkDown::Duplicate { .. });
+            if !self.report(LinkEvent::Down(down)).await || is_for_good || !self.wait().await {
                 return;
             }
         }
@@ -235,7 +221,7 @@ impl RelayLink {
                 Err(down) => return Some(down),
             };
             let (before, way) = (connected.carrier(), shaken.carrier());
-            tracing::debug!(relay = %self.config.at, ?before, ?way, "changing the way to a relay");
+            tracing::debug!(relay = %self.locations.first(), ?before, ?way, "changing the way to a relay");
             // The old connection stays until the relay has answered. The relay then replaces it, so
             // nobody sees this node leave.
             match self.register(shaken).await {
@@ -286,57 +272,51 @@ impl RelayLink {
         self.events.send((self.config.relay, event)).await.is_ok()
     }
 
-    /// Waits a random time. Returns whether the engine still wants the link.
-    async fn wait(&mut self, least: Duration, most: Duration) -> bool {
-        let millis = u64::try_from((most - least).as_millis()).expect("a minute at most");
-        let pause =
-            tokio::time::sleep(least + Duration::from_millis(self.rng.below(millis.max(1))));
-        tokio::pin!(pause);
+    /// Waits until the relay is to be dialed again. Returns whether the engine still wants the link.
+    async fn wait(&mut self) -> bool {
         loop {
+            let due = self.config.clock.at(self.redial.due());
             tokio::select! {
-                () = &mut pause => return true,
+                () = sleep_until(due) => return true,
                 command = self.commands.recv() => match command {
+                    Some(command) => self.note(command),
                     None => return false,
-                    Some(LinkCommand::Wake) if least.is_zero() => return true,
-                    Some(LinkCommand::Rooms(rooms)) => self.rooms = rooms,
-                    Some(LinkCommand::Send(_) | LinkCommand::Wake) => {}
                 },
             }
         }
     }
 
-    async fn look_up(&self) -> Result<Vec<SocketAddr>, LinkDown> {
-        if self.config.proxy_only {
-            return Ok(Vec::new());
+    /// Notes a command while there is no connection.
+    fn note(&mut self, command: LinkCommand) {
+        let now = self.config.clock.now().mono;
+        match command {
+            // It is lost, see `LinkCommand::Send`.
+            LinkCommand::Send(_) => {}
+            LinkCommand::Rooms(rooms) => self.rooms = rooms,
+            LinkCommand::Wake => self.redial.network_changed(now),
+            LinkCommand::Want => self.redial.want(now),
+            LinkCommand::Locate(location, token) => self.locate(location, token),
         }
-        let at = self.config.at.host_port();
-        let found = tokio::net::lookup_host((at.host.as_str(), at.port)).await;
-        let found = found.map_err(|error| LinkDown::NoAddress(error.to_string()))?;
-        let found = found.filter(|addr| !self.config.only_remote || is_remote(addr.ip()));
-        let addrs: Vec<_> = found.take(ADDRS_MAX).collect();
-        if addrs.is_empty() {
-            return Err(LinkDown::NoAddress("the name has none".to_owned()));
-        }
-        Ok(addrs)
+    }
+
+    /// The relay has another name or address, and perhaps may have this token.
+    fn locate(&mut self, location: Location, token: Option<Vec<u8>>) {
+        self.locations.add(location);
+        self.config.token = self.config.token.take().or(token);
+        self.redial.begin_anew(self.config.clock.now().mono);
     }
 
     async fn connect(&mut self) -> Result<(Connected, Welcome), LinkDown> {
-        self.addrs = match self.look_up().await {
-            Ok(addrs) => addrs,
-            // The proxy may know the name.
-            Err(_) if self.config.proxy.is_some() => Vec::new(),
-            Err(error) => return Err(error),
-        };
+        self.locations.look_up().await?;
         let connected = self.race().await;
         if !matches!(connected, Err(LinkDown::Unreachable)) {
             return connected;
         }
-        let by_udp = self.config.at.path().is_none() && !self.config.proxy_only;
-        let Some(addr) = self.addrs.first().filter(|_| by_udp) else {
+        let Some(addr) = self.locations.udp_addrs().first().copied() else {
             // There is no UDP port to probe.
             return connected;
         };
-        let cause = probe::cause(*addr).await;
+        let cause = probe::cause(addr).await;
         if cause != LinkDown::Busy {
             return Err(cause);
         }
@@ -350,48 +330,75 @@ impl RelayLink {
         })
     }
 
-    /// Where the relay is, and how this node may reach it.
-    fn map(&self) -> Map<'_> {
-        Map {
-            at: &self.config.at,
-            addrs: &self.addrs,
-            proxy: self.config.proxy.as_ref(),
-            udp: !self.config.proxy_only,
-        }
-    }
-
     /// Tries all ways side by side, and registers on the first that leads to the relay.
     async fn race(&mut self) -> Result<(Connected, Welcome), LinkDown> {
-        let ways = ways(self.map(), self.preferred);
-        let mut race = Race::start(&self.endpoint, self.config.expected, ways, &mut self.rng);
+        let started = self.config.clock.now().mono;
+        let mut race = Race::default();
+        self.begin_attempts(&mut race, DIAL_LIMIT);
+        let mut again_at = started + ATTEMPTS_EVERY;
         let mut down = LinkDown::Unreachable;
-        while let Some(attempt) = race.next().await {
-            let registered = match attempt {
+        loop {
+            let is_wanted = self.redial.is_wanted(again_at) && again_at < started + DIAL_LIMIT;
+            let attempt = tokio::select! {
+                attempt = race.next() => attempt,
+                command = self.commands.recv() => match command {
+                    Some(command) => {
+                        self.note(command);
+                        continue;
+                    }
+                    None => return Err(LinkDown::Lost("this node is stopping".to_owned())),
+                },
+                () = sleep_until(self.config.clock.at(again_at)), if is_wanted => {
+                    self.begin_attempts(&mut race, started + DIAL_LIMIT - again_at);
+                    again_at += ATTEMPTS_EVERY;
+                    continue;
+                }
+            };
+            let Some((way, shaken)) = attempt else {
+                return Err(down);
+            };
+            let registered = match shaken {
                 Ok(shaken) => self.register(shaken).await,
                 Err(error) => Err(error),
             };
             match registered {
                 Ok(connected) => return Ok(connected),
                 // The relay itself refuses this node, and would by any way.
-                Err(error @ LinkDown::Refused { .. }) => return Err(error),
+                Err(error @ (LinkDown::Refused { .. } | LinkDown::Duplicate { .. })) => {
+                    return Err(error);
+                }
                 Err(LinkDown::Unreachable) => {}
-                Err(error) => down = error,
+                Err(error) if self.locations.is_by_first(&way) => down = error,
+                Err(error) => tracing::debug!(?way, %error, "another relay is there"),
             }
         }
-        Err(down)
+    }
+
+    /// Begins an attempt by each way.
+    fn begin_attempts(&mut self, race: &mut Race, limit: Duration) {
+        let ways = self.locations.ways(self.preferred);
+        race.add(
+            &self.endpoint,
+            self.config.expected,
+            ways,
+            limit,
+            &mut self.rng,
+        );
     }
 
     /// Registers on a connection. Its way has won when the relay's Welcome has come.
     async fn register(&mut self, shaken: Shaken) -> Result<(Connected, Welcome), LinkDown> {
         let connection = shaken.connection.clone();
-        // Of commands from before the first connection, only the latest rooms still matter. Later
-        // ones are carried out by the connection that stays.
+        let (id, relay) = (shaken.id, self.config.relay);
+        if let Err(of) = self.config.identities.claim(id, relay) {
+            hang_up(&connection, close::BYE, "");
+            return Err(LinkDown::Duplicate { id, of });
+        }
+        // Commands after the first connection are carried out by the connection that stays.
         while self.connection.is_none()
             && let Ok(command) = self.commands.try_recv()
         {
-            if let LinkCommand::Rooms(rooms) = command {
-                self.rooms = rooms;
-            }
+            self.note(command);
         }
         // The relay may open channels as soon as it has read the registration.
         self.adopt(&connection, shaken.stream.clone());
@@ -422,6 +429,8 @@ impl RelayLink {
         let registered = timeout(DIAL_LIMIT, registering)
             .await
             .unwrap_or(Err(LinkDown::Unreachable))?;
+        // Other names may lead to this relay from now on. So its identity must stay the same.
+        self.config.expected = Some(id);
         // Channels of an earlier connection ended with this registration.
         self.channels.disconnected(self.config.relay);
         self.channels
@@ -449,7 +458,7 @@ impl RelayLink {
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut roster, mut liveness, mut checked) = (0, Liveness::default(), 0);
         let by_udp = connected.carrier() == Carrier::Udp;
-        let has_udp = self.config.at.path().is_none() && !self.config.proxy_only;
+        let has_udp = self.locations.has_udp();
         let mut other_way =
             (!by_udp && has_udp).then(|| self.back_to_udp(connected.id, self.udp_pause()));
         // A way without UDP, and the number of checks when it was found.
@@ -488,6 +497,8 @@ impl RelayLink {
                             other_way = Some(self.back_to_udp(connected.id, Duration::ZERO));
                         }
                     }
+                    Some(LinkCommand::Want) => {}
+                    Some(LinkCommand::Locate(location, token)) => self.locate(location, token),
                 },
                 _ = heartbeats.tick() => connected.beat(roster, &mut liveness).await?,
                 _ = checks.tick() => {
@@ -526,14 +537,17 @@ impl RelayLink {
 
     /// Looks for a way without UDP, which does not answer at the moment.
     fn without_udp(&mut self, relay: PeerId) -> Race {
-        let ways = without_udp(ways(self.map(), None));
-        Race::start(&self.endpoint, Some(relay), ways, &mut self.rng)
+        let ways = without_udp(self.locations.ways(None));
+        let mut race = Race::default();
+        race.add(&self.endpoint, Some(relay), ways, DIAL_LIMIT, &mut self.rng);
+        race
     }
 
     /// Looks for UDP, which was blocked when the connection was made. The first look is after this
     /// pause.
     fn back_to_udp(&mut self, relay: PeerId, pause: Duration) -> Race {
-        Race::back_to_udp(&self.endpoint, relay, &self.addrs, pause, &mut self.rng)
+        let addrs = self.locations.udp_addrs();
+        Race::back_to_udp(&self.endpoint, relay, addrs, pause, &mut self.rng)
     }
 
     /// The pause before the first look whether UDP works. It is longer each time that UDP has failed
@@ -546,7 +560,7 @@ impl RelayLink {
 /// The first success of a race. Never returns if there is none.
 async fn first(race: &mut Option<Race>) -> Shaken {
     if let Some(race) = race {
-        while let Some(attempt) = race.next().await {
+        while let Some((_, attempt)) = race.next().await {
             match attempt {
                 Ok(shaken) => return shaken,
                 Err(error) => tracing::debug!(%error, "a way to a relay failed"),

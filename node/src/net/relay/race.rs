@@ -131,30 +131,30 @@ impl Shaken {
 }
 
 /// Attempts that run side by side. Dropping it ends those that still run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Race {
-    attempts: JoinSet<Result<Shaken, LinkDown>>,
+    attempts: JoinSet<(Way, Result<Shaken, LinkDown>)>,
 }
 
 impl Race {
-    pub(super) fn start(
+    /// Begins an attempt by each of these ways. Each may take as long as `limit`.
+    pub(super) fn add(
+        &mut self,
         endpoint: &Endpoint,
         expected: Option<PeerId>,
         ways: Vec<(Duration, Way)>,
+        limit: Duration,
         rng: &mut Rng,
-    ) -> Self {
-        let mut attempts = JoinSet::new();
+    ) {
         for (after, way) in ways {
             let (endpoint, rng) = (endpoint.clone(), Rng::new(rng.draw()));
-            attempts.spawn(async move {
+            self.attempts.spawn(async move {
                 sleep(after).await;
-                let attempt = dial(&endpoint, expected, &way, rng);
-                timeout(DIAL_LIMIT, attempt)
-                    .await
-                    .unwrap_or(Err(LinkDown::Unreachable))
+                let attempt = timeout(limit, dial(&endpoint, expected, &way, rng)).await;
+                let result = attempt.unwrap_or(Err(LinkDown::Unreachable));
+                (way, result)
             });
         }
-        Self { attempts }
     }
 
     /// Looks again and again whether UDP works, first after this pause. The attempt ends when the
@@ -162,11 +162,11 @@ impl Race {
     pub(super) fn back_to_udp(
         endpoint: &Endpoint,
         relay: PeerId,
-        addrs: &[SocketAddr],
+        addrs: Vec<SocketAddr>,
         mut pause: Duration,
         rng: &mut Rng,
     ) -> Self {
-        let (endpoint, addrs) = (endpoint.clone(), addrs.to_vec());
+        let endpoint = endpoint.clone();
         let mut rng = Rng::new(rng.draw());
         let mut attempts = JoinSet::new();
         attempts.spawn(async move {
@@ -178,7 +178,7 @@ impl Race {
                     }
                     let (way, rng) = (Way::Udp(*addr), Rng::new(rng.draw()));
                     if let Ok(shaken) = dial(&endpoint, Some(relay), &way, rng).await {
-                        return Ok(shaken);
+                        return (way, Ok(shaken));
                     }
                 }
                 pause = UDP_PAUSE_MAX.min((pause * 2).max(CARRIER_DELAY));
@@ -188,10 +188,9 @@ impl Race {
     }
 
     /// The outcome of the next attempt that ends. `None`: all have ended.
-    pub(super) async fn next(&mut self) -> Option<Result<Shaken, LinkDown>> {
+    pub(super) async fn next(&mut self) -> Option<(Way, Result<Shaken, LinkDown>)> {
         let ended = self.attempts.join_next().await?;
-        // Nothing in an attempt panics, and nobody aborts one.
-        Some(ended.unwrap_or(Err(LinkDown::Unreachable)))
+        Some(ended.expect("nothing in an attempt panics, and nobody aborts one"))
     }
 }
 
