@@ -134,6 +134,24 @@ impl Daemon {
         }
     }
 
+    /// Stops the process for now (SIGSTOP): the system still receives for it, and nothing answers.
+    pub(super) fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Undoes [`Daemon::freeze`].
+    pub(super) fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let running = self.running();
+        let running = running
+            .as_ref()
+            .expect("only a running process is signalled");
+        kill_process(running.pid(), signal).expect("the process is ours");
+    }
+
     /// Sends SIGTERM, waits until the process exits, and checks its exit code.
     pub(super) fn terminate(&self) {
         let mut running = self

@@ -99,6 +99,45 @@ impl Machine {
         }
     }
 
+    /// Gives this machine's resolver these names and addresses, and no others.
+    pub fn knows_hosts(&self, hosts: &[(&str, &str)]) {
+        let lines: String = hosts
+            .iter()
+            .map(|(name, address)| format!("{address} {name}\n"))
+            .collect();
+        let file = self.0.dir.join("hosts");
+        std::fs::write(&file, lines).expect("the lab's folder can be written to");
+        let file = file.to_string_lossy();
+        self.run("mount", &["--bind", &file, "/etc/hosts"])
+            .expect(0);
+    }
+
+    /// Gives this machine an IPv6 address and a default route whose router is dead: packets to IPv6
+    /// addresses elsewhere vanish.
+    pub fn has_dead_ipv6(&self) {
+        let ip = |arguments: &[&str]| drop(self.run("ip", arguments).expect(0));
+        ip(&[
+            "-6",
+            "address",
+            "add",
+            "2001:db8:7::2/64",
+            "dev",
+            "eth0",
+            "nodad",
+        ]);
+        ip(&[
+            "-6",
+            "neighbour",
+            "add",
+            "2001:db8:7::1",
+            "lladdr",
+            "02:00:00:00:00:07",
+            "dev",
+            "eth0",
+        ]);
+        ip(&["-6", "route", "add", "default", "via", "2001:db8:7::1"]);
+    }
+
     /// The IPv4 address on the first network.
     pub fn ipv4(&self) -> String {
         let lease = self

@@ -91,6 +91,16 @@ impl Relay {
         self.daemon.kill9();
     }
 
+    /// Stops the relay's process for now. Its machine still answers.
+    pub fn freeze(&self) {
+        self.daemon.freeze();
+    }
+
+    /// Undoes [`Relay::freeze`].
+    pub fn thaw(&self) {
+        self.daemon.thaw();
+    }
+
     /// Sends SIGTERM, waits until the relay exits, and checks its exit code.
     pub fn terminate(&self) {
         self.daemon.terminate();

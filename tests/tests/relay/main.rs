@@ -2,6 +2,8 @@
 
 mod abuse;
 mod carriers;
+mod failover;
+mod locations;
 mod matrix;
 mod operator;
 mod path_changes;
