@@ -118,9 +118,9 @@ pub enum Input {
         /// of several connections.
         mark: u64,
     },
-    /// The peer of a session missed a ping. If the peer has a relayed address, that one is dialed
-    /// now.
-    Suspect(SessionId),
+    /// The peer of a session, which is at this address, missed a ping. If the peer has other relayed
+    /// addresses, they are dialed now.
+    Suspect(SessionId, SocketAddr),
     /// A probe proved this direct address of a peer with a relayed session: dial it.
     Proven(PeerId, SocketAddr),
     /// A session ended.
@@ -269,7 +269,7 @@ impl Paths {
                     },
                 );
             }
-            Input::Suspect(session) => self.suspect(session),
+            Input::Suspect(session, remote) => self.suspect(session, remote),
             Input::Proven(peer, addr) => self.proven(peer, addr),
             Input::Down {
                 session,
@@ -395,17 +395,17 @@ impl Paths {
         path
     }
 
-    /// Dials the relayed addresses, since the direct path may be dead. The session moves when a
-    /// relayed connection is up.
-    fn suspect(&mut self, session: SessionId) {
+    /// Dials the other relayed addresses, since the path may be dead. The session moves when a
+    /// connection is up there.
+    fn suspect(&mut self, session: SessionId, remote: SocketAddr) {
         let of_session = |path: &Path| {
             path.session
-                .is_some_and(|current| current.session == session && !current.relayed)
+                .is_some_and(|current| current.session == session)
         };
         let Some((&peer, _)) = self.paths.iter().find(|(_, path)| of_session(path)) else {
             return;
         };
-        self.dial_some(peer, |addr| is_synthetic(addr.ip()));
+        self.dial_some(peer, |addr| is_synthetic(addr.ip()) && *addr != remote);
     }
 
     /// Dials immediately, even during another dial. That dial may target a private address from the
@@ -1112,7 +1112,7 @@ mod tests {
         );
         a.now += Duration::from_secs(60);
         assert_eq!(
-            a.tell(Input::Suspect(SessionId(2))),
+            a.tell(Input::Suspect(SessionId(2), addr(7))),
             [Output::Dial(large, vec![relayed_addr()])]
         );
         let back = [
@@ -1121,10 +1121,27 @@ mod tests {
         ];
         assert_eq!(a.tell(connected(4, true)), back);
         assert_eq!(
-            a.tell(Input::Suspect(SessionId(4))),
+            a.tell(Input::Suspect(SessionId(4), relayed_addr())),
             [],
             "there is no other relay to try"
         );
+        let elsewhere = crate::synthetic::from_random(true, 3, 4);
+        a.tell(Input::Found {
+            peer: large,
+            addrs: vec![elsewhere],
+            origin: Origin::Relayed,
+            alive: false,
+        });
+        a.now += Duration::from_secs(60);
+        assert_eq!(
+            a.tell(Input::Suspect(SessionId(4), relayed_addr())),
+            [Output::Dial(large, vec![elsewhere])]
+        );
+        let moved = [
+            Output::Keep(SessionId(5)),
+            Output::Close(SessionId(4), CloseReason::Duplicate),
+        ];
+        assert_eq!(a.tell(connected(5, true)), moved);
     }
 
     #[test]

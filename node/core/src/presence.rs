@@ -47,18 +47,21 @@ pub enum Input {
         /// Whether this end pings after [`QUIET`]. The other end waits [`QUIET_OTHER_END`] longer.
         first: bool,
     },
-    /// Entries were sent. An answer is expected within [`MISS`], such as a receipt.
+    /// Entries were sent. An acknowledgement is expected within [`MISS`].
     Sent(SessionId),
     /// A frame other than a pong arrived.
     Heard(SessionId),
     /// A pong with this token arrived.
     Pong(SessionId, u64),
-    /// The peer's QUIC acknowledged something since the last ping.
+    /// The peer's QUIC acknowledged something since the last light ping, or since
+    /// [`Output::Expect`].
     Acked(SessionId),
     /// A session ended.
     Down(SessionId),
     /// A caller asks whether the peer is online now.
     Check(SessionId),
+    /// Somebody else reports that the peer is not there any more. It is suspect until it responds.
+    Doubt(SessionId),
     /// The local network changed: every peer must respond again.
     NetworkChanged,
     /// The time returned by [`Presence::poll_timeout`] has passed.
@@ -70,7 +73,9 @@ pub enum Input {
 pub enum Output {
     /// Send a ping with this token. [`PING_LIGHT`] requires [`Input::Acked`] only.
     Ping(SessionId, u64),
-    /// The peer missed a ping.
+    /// Entries were sent as if they were a light ping: [`Input::Acked`] answers them.
+    Expect(SessionId),
+    /// The peer missed a ping, or acknowledged no entries.
     Suspect(SessionId),
     /// A suspect peer responded.
     Recovered(SessionId),
@@ -88,7 +93,8 @@ struct Watch {
     heard_at: Duration,
     /// Unanswered pings with their tokens and send times, oldest first.
     asked: VecDeque<(u64, Duration)>,
-    /// When the pending light ping was sent. Its acknowledgement is not known yet.
+    /// When the pending light ping, or entries in its place, were sent. Their acknowledgement is not
+    /// known yet.
     touched_at: Option<Duration>,
     /// The number of light pings before the next one that requires a pong.
     light: u32,
@@ -162,6 +168,7 @@ impl Presence {
             Input::Acked(session) => self.acked(session),
             Input::Down(session) => drop(self.watches.remove(&session)),
             Input::Check(session) => self.check_now(session, now),
+            Input::Doubt(session) => self.doubt(session, now),
             Input::NetworkChanged => self.network_changed(now),
             Input::Timeout => self.timeout(now),
         }
@@ -199,11 +206,19 @@ impl Presence {
         self.ping(session, now);
     }
 
-    /// A path that broke while nobody wrote anything is found by the first message: without an answer
-    /// a ping follows at once, instead of after [`QUIET`].
+    /// A path that broke while nobody wrote anything is found by the first message: without an
+    /// acknowledgement within [`MISS`] the peer is suspect, instead of after [`QUIET`].
     fn sent(&mut self, session: SessionId, now: Duration) {
-        if let Some(watch) = self.watches.get_mut(&session) {
-            watch.next_at = watch.next_at.min(now + MISS);
+        let Some(watch) = self.watches.get_mut(&session) else {
+            return;
+        };
+        watch.next_at = watch.next_at.min(now + MISS);
+        let last_ping = watch.asked.back();
+        let is_asked = last_ping.is_some_and(|(_, at)| *at >= watch.heard_at);
+        if watch.touched_at.is_none() && !is_asked {
+            watch.touched_at = Some(now);
+            watch.next_at = now + MISS;
+            self.outputs.push_back(Output::Expect(session));
         }
     }
 
@@ -260,6 +275,17 @@ impl Presence {
             watch.confirm_from = Some(from);
         }
         for session in self.watches.keys().copied().collect::<Vec<_>>() {
+            self.check_now(session, now);
+        }
+    }
+
+    fn doubt(&mut self, session: SessionId, now: Duration) {
+        let Some(watch) = self.watches.get_mut(&session) else {
+            return;
+        };
+        if watch.misses == 0 {
+            watch.misses = 1;
+            self.outputs.push_back(Output::Suspect(session));
             self.check_now(session, now);
         }
     }
@@ -545,18 +571,42 @@ mod tests {
     }
 
     #[test]
-    fn a_message_into_a_dead_path_makes_the_peer_suspect_within_two_seconds() {
+    fn a_message_into_a_dead_path_makes_the_peer_suspect_within_a_second() {
         let mut clock = Clock::settled();
         clock.1 = Duration::from_secs(3);
-        assert_eq!(clock.tell(Input::Sent(S)), []);
+        assert_eq!(clock.tell(Input::Sent(S)), [Output::Expect(S)]);
+        clock.1 += MISS / 2;
+        assert_eq!(clock.tell(Input::Sent(S)), [], "the first one counts");
         let said = clock.run(Duration::from_secs(60), || false);
-        assert_eq!(
-            said[..2],
-            [
-                (Duration::from_secs(4), Output::Ping(S, PING_LIGHT)),
-                (Duration::from_secs(5), Output::Suspect(S)),
-            ][..]
+        assert_eq!(said[0], (Duration::from_secs(4), Output::Suspect(S)));
+    }
+
+    #[test]
+    fn a_peer_that_is_doubted_must_answer_within_three_seconds() {
+        let mut clock = Clock::settled();
+        clock.1 = Duration::from_secs(5);
+        let doubted = [Output::Suspect(S), Output::Ping(S, 3)];
+        assert_eq!(clock.tell(Input::Doubt(S)), doubted);
+        assert_eq!(clock.tell(Input::Doubt(S)), [], "it is suspect already");
+        assert!(
+            clock
+                .tell(Input::Pong(S, 3))
+                .contains(&Output::Recovered(S))
         );
+        clock.tell(Input::Doubt(S));
+        let lost = clock.run(Duration::from_secs(60), || false).pop();
+        assert_eq!(lost, Some((Duration::from_secs(8), Output::Lost(S))));
+    }
+
+    #[test]
+    fn an_acknowledged_message_is_as_good_as_a_ping() {
+        let mut clock = Clock::settled();
+        clock.1 = Duration::from_secs(3);
+        clock.tell(Input::Sent(S));
+        clock.1 += MISS;
+        clock.tell(Input::Acked(S));
+        assert_eq!(clock.tell(Input::Timeout), []);
+        assert_eq!(clock.0.poll_timeout(), Some(Duration::from_secs(3) + QUIET));
     }
 
     #[test]

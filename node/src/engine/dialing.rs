@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use hobnob_core::SessionId;
 use hobnob_core::known_addrs::Origin;
@@ -53,7 +54,9 @@ impl Engine {
         self.not_reached(peer);
     }
 
-    fn dial(&mut self, peer: PeerId, addrs: Vec<SocketAddr>) {
+    fn dial(&mut self, peer: PeerId, mut addrs: Vec<SocketAddr>) {
+        // The sort is stable: direct addresses stay first, in their order.
+        addrs.sort_by_key(|addr| self.distance(*addr));
         let addrs = addrs
             .into_iter()
             .map(|addr| DialAddr {
@@ -65,6 +68,18 @@ impl Engine {
         let dialer = self.dialer(self.hello_maker(Some(peer), false));
         let dialing = dialer.dial_peer(peer, addrs);
         self.tasks.spawn_until_stop(dialing);
+    }
+
+    /// The order in which addresses are tried: direct ones, then those at the nearest relay.
+    fn distance(&self, addr: SocketAddr) -> (bool, bool, Duration) {
+        match self.network.channels().peer_at(addr) {
+            Some((relay, _)) => {
+                let is_down = self.relays.addr_of(relay).is_none();
+                let rtt = self.network.channels().traffic(relay).rtt();
+                (true, is_down, rtt)
+            }
+            None => (false, false, Duration::ZERO),
+        }
     }
 
     /// Dials an address that a user named, unless there is a session with it.

@@ -9,7 +9,7 @@ use hobnob_core::synthetic::is_synthetic;
 use hobnob_core::{paths, rendezvous};
 use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::identity::PEER_ID_SHORT_LEN;
-use hobnob_protocol::relay::{FromRelay, Roster, ToRelay, Welcome};
+use hobnob_protocol::relay::{FromRelay, OpenRefusal, Roster, ToRelay, Welcome};
 use hobnob_protocol::{PeerId, RelayAddr, RoomKey};
 use tracing::debug;
 
@@ -139,6 +139,19 @@ impl Engine {
                 if let Some(reason) = self.relays.went_down(relay, down) {
                     self.reports.notice(reason, None);
                 }
+                self.leave_relay(relay);
+            }
+        }
+    }
+
+    /// Sessions through a relay without a connection move to other relays. Without one they wait.
+    fn leave_relay(&mut self, relay: RelayId) {
+        for id in self.sessions.ids() {
+            let state = self.sessions.get(id).expect("listed just now");
+            let remote = state.remote_addr();
+            let through = self.network.channels().peer_at(remote);
+            if through.is_some_and(|(through, _)| through == relay) {
+                self.tell_paths(paths::Input::Suspect(id, remote));
             }
         }
     }
@@ -194,6 +207,9 @@ impl Engine {
             FromRelay::Opened { peer, .. } => self.relays.opening_done(id, peer, Ok(())),
             FromRelay::NotOpened { peer, why } => {
                 self.relays.opening_done(id, peer, Err(why.into()));
+                if why == OpenRefusal::NotHere {
+                    self.not_at_relay(id, peer);
+                }
             }
             FromRelay::Ended { channel, .. } => self.channel_ended(id, channel),
             FromRelay::Observed(observed) => {
@@ -202,6 +218,19 @@ impl Engine {
             }
             FromRelay::DialedBack { token, from } => self.relay_dialed_back(id, &token, from),
             FromRelay::Welcome(_) | FromRelay::Unknown(_) => {}
+        }
+    }
+
+    /// A relay reports that a peer is not there. If a session goes through this relay, the peer may
+    /// have moved, or the relay may have banned it.
+    fn not_at_relay(&mut self, relay: RelayId, peer: PeerId) {
+        let now = self.clock.now();
+        for id in self.sessions.ids_with(peer) {
+            let state = self.sessions.get(id).expect("listed just now");
+            let through = self.network.channels().peer_at(state.remote_addr());
+            if through == Some((relay, peer)) {
+                self.sessions.doubt(id, now);
+            }
         }
     }
 
@@ -265,12 +294,19 @@ impl Engine {
     }
 
     /// Peers with which there is a conversation may be at a relay although no room is shared, or
-    /// although the relay names nobody.
+    /// although the relay names nobody. At a relay of a ticket or of a contact, only those peers are
+    /// sought for which it was named.
     fn ask_for_known_peers(&mut self, relay: RelayId) {
-        if !self.relays.is_in_rooms(relay) {
-            return;
-        }
-        let mut away = self.talked_with();
+        let mut away = if self.relays.is_in_rooms(relay) {
+            self.talked_with()
+        } else {
+            let here = |addr: &RelayAddr| self.relays.find(addr) == Some(relay);
+            let of = |peer: &PeerId| {
+                let named = self.known_relays.named(*peer).iter();
+                named.chain(self.known_relays.of_contact(*peer)).any(here)
+            };
+            self.known_relays.peers().into_iter().filter(of).collect()
+        };
         away.retain(|peer| self.paths.session(*peer).is_none());
         for peer in away.into_iter().take(ASKED_FOR_MAX) {
             self.found_at(relay, peer);

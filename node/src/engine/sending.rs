@@ -73,16 +73,27 @@ impl Engine {
             self.peers.keep(peer);
             self.tell_replica(replica::Input::OpenDirect(peer));
         }
+        if !self.is_reached(peer) {
+            self.relays.want();
+        }
         if self.sessions.with(peer).is_none() {
             for relay in self.relays.naming(peer) {
                 self.found_at(relay, peer);
             }
             self.reach_at_relays_of(peer);
             // The user is waiting, so no back-off counts.
-            self.relays.want();
             self.tell_paths(paths::Input::Wanted(peer));
         }
         ConversationId::direct(self.me, peer)
+    }
+
+    /// Whether a session with a peer works as far as this node knows. One through a relay without a
+    /// connection does not.
+    fn is_reached(&self, peer: PeerId) -> bool {
+        self.sessions.with(peer).is_some_and(|state| {
+            let relay = self.network.channels().peer_at(state.remote_addr());
+            relay.is_none_or(|(relay, _)| self.relays.addr_of(relay).is_some())
+        })
     }
 
     pub(super) fn replica_output(&mut self, output: Output) {

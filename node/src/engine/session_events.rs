@@ -223,6 +223,8 @@ impl Engine {
     pub(super) fn presence_output(&mut self, output: PresenceOutput) {
         match output {
             PresenceOutput::Ping(id, token) => self.sessions.send(id, &Frame::Ping(token)),
+            // `Sessions` has noted what it needs.
+            PresenceOutput::Expect(_) => {}
             PresenceOutput::Suspect(id) => self.set_suspect(id, true),
             PresenceOutput::Recovered(id) => self.set_suspect(id, false),
             PresenceOutput::Rtt(id, rtt) => {
@@ -251,9 +253,9 @@ impl Engine {
             return;
         };
         state.responses.set_suspect(is_suspect);
-        let peer = state.peer();
+        let (peer, remote) = (state.peer(), state.remote_addr());
         if is_suspect {
-            self.tell_paths(paths::Input::Suspect(id));
+            self.tell_paths(paths::Input::Suspect(id, remote));
         }
         self.reports.event(Event::Peer(self.peer_info(peer)));
     }

@@ -158,6 +158,11 @@ impl Sessions {
         }
     }
 
+    /// A relay reports that the peer is not there any more.
+    pub(super) fn doubt(&mut self, id: SessionId, now: Now) {
+        self.presence.handle(now, presence::Input::Doubt(id));
+    }
+
     /// Something other than a pong arrived.
     pub(super) fn heard(&mut self, id: SessionId, now: Now) {
         self.presence.handle(now, presence::Input::Heard(id));
@@ -185,8 +190,9 @@ impl Sessions {
     /// The next decision of `presence`.
     pub(super) fn poll_output(&mut self) -> Option<presence::Output> {
         let output = self.presence.poll_output()?;
-        // A light ping has no pong. QUIC's acknowledgement is its answer, so count from here.
-        if let presence::Output::Ping(id, PING_LIGHT) = output
+        // Neither a light ping nor a message has a pong. QUIC's acknowledgement is the answer, so
+        // count from here.
+        if let presence::Output::Ping(id, PING_LIGHT) | presence::Output::Expect(id) = output
             && let Some(state) = self.live.get(&id)
         {
             self.light_pings.insert(id, state.acks());

@@ -48,7 +48,12 @@ fn two_names_in_the_settings_are_one_relay() {
     let site = net.internet.site(Nat::Symmetric);
     let machine = site.machine("ann");
     machine.knows_hosts(&[("relay.example", &address.ip().to_string())]);
-    let names = ["--relay", &address.to_string(), "--relay", "relay.example"];
+    let names = [
+        "--relay",
+        &address.to_string(),
+        "--relay",
+        "relay.example:4627",
+    ];
     let ann = machine.up("ann", &names);
     let (_office, bob) = net.alone_behind(Nat::Symmetric, "bob");
     ann.sees(&bob);
@@ -75,7 +80,7 @@ fn a_dead_address_of_a_name_costs_no_time() {
     ]);
     let (_office, bob) = net.alone_behind(Nat::Symmetric, "bob");
     bob.notices("relay-up");
-    let ann = machine.up("ann", &["--relay", "relay.example"]);
+    let ann = machine.up("ann", &["--relay", "relay.example:4627"]);
     let started = Stopwatch::start();
     ann.sees(&bob);
     println!("connected after {:?}", started.elapsed());

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::task::Context;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hobnob_protocol::PeerId;
 use hobnob_protocol::datagram::ChannelId;
@@ -69,11 +69,13 @@ pub(super) struct RelayRoute {
     pub(super) traffic: Arc<Traffic>,
 }
 
-/// Frames sent to and received from one relay.
+/// Frames sent to and received from one relay, and its round trip.
 #[derive(Debug, Default)]
 pub struct Traffic {
     sent: AtomicU64,
     received: AtomicU64,
+    /// In microseconds. 0 before the first measurement.
+    rtt: AtomicU64,
 }
 
 impl Traffic {
@@ -83,6 +85,17 @@ impl Traffic {
 
     pub(super) fn count_received(&self) {
         self.received.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The round trip to the relay, as QUIC measures it.
+    pub fn set_rtt(&self, rtt: Duration) {
+        let micros = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX);
+        self.rtt.store(micros, Ordering::Relaxed);
+    }
+
+    /// The last known round trip to the relay.
+    pub fn rtt(&self) -> Duration {
+        Duration::from_micros(self.rtt.load(Ordering::Relaxed))
     }
 
     /// Transmissions to the relay, and receptions from it, so far.

@@ -240,6 +240,7 @@ impl RelayLink {
 
     async fn report_up(&mut self, connected: &Connected, welcome: Welcome) -> Option<()> {
         self.preferred = Some((connected.carrier(), connected.addr.port()));
+        self.traffic.set_rtt(connected.connection.rtt());
         let up = LinkEvent::Up {
             id: connected.id,
             addr: connected.addr,
@@ -508,6 +509,7 @@ impl RelayLink {
                         Health::Dead => return Err(LinkDown::Silent),
                     }
                     checked += 1;
+                    self.traffic.set_rtt(connected.connection.rtt());
                     if by_udp && checked == UDP_LASTS_CHECKS {
                         self.udp_falls = 0;
                     }
