@@ -105,7 +105,6 @@ fn a_relay_that_lets_a_node_in_again_is_dialed_when_the_user_sends() {
     println!("delivered {:?} after the unban", sent.elapsed());
     assert!(sent.elapsed() < SOON, "{:?}", sent.elapsed());
     net.relay.run(&["kick", ann.id()]).expect(0);
-    ann.loses_within(&bob, Duration::from_secs(20));
     let sent = Stopwatch::start();
     ann.tells(&bob, "after a kick");
     println!("delivered {:?} after the kick", sent.elapsed());
