@@ -82,6 +82,19 @@ impl Builder {
         self
     }
 
+    /// Enables or disables requests to the router for a port (PCP, NAT-PMP, UPnP). Default: enabled.
+    pub fn port_mapping(mut self, ask: bool) -> Self {
+        self.0.port_mapping = ask;
+        self
+    }
+
+    /// Sets the router's UDP port that leads to this node: the one to ask for, or one that was
+    /// forwarded by hand. Default: any.
+    pub fn external_port(mut self, port: u16) -> Self {
+        self.0.external_port = Some(port);
+        self
+    }
+
     /// Sets which peers learn this node's addresses through a relay, for a direct path. Default:
     /// contacts.
     pub fn direct_with(mut self, peers: DirectWith) -> Self {

@@ -117,6 +117,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         relay_ids: relay_ids(&opened.settings),
         relay_token: config.relay_token.clone(),
         proxy: config.proxy.clone(),
+        external_port: config.external_port,
         erasing: Erasing::new(&opened.settings, config.keep),
         interfaces: interfaces.clone(),
         accepted,
@@ -147,6 +148,9 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     engine.reach_at_known_relays();
     if config.mdns {
         engine.discover(run);
+    }
+    if config.port_mapping && !config.proxy.only {
+        engine.map_port();
     }
     tokio::spawn(engine.run());
     Ok(Node {

@@ -42,6 +42,12 @@ pub struct Config {
     pub relay_token: Option<Vec<u8>>,
     /// The proxy through which relays are reached over TCP.
     pub proxy: ProxyConfig,
+    /// Whether to ask the router for a port, by PCP, NAT-PMP or UPnP, so that peers elsewhere reach
+    /// this node directly. Never done with [`ProxyConfig::only`].
+    pub port_mapping: bool,
+    /// The UDP port of the router that leads to this node. `None` lets the router choose. Without
+    /// port mapping, this is the port that the user has forwarded at the router.
+    pub external_port: Option<u16>,
     /// The peers that learn this node's addresses through a relay, for a direct path.
     pub direct_with: DirectWith,
     /// How to receive files.
@@ -59,7 +65,7 @@ pub struct ProxyConfig {
     /// Hosts that are reached without the proxy, as in the variable `NO_PROXY`.
     pub no_proxy: String,
     /// Send nothing beyond this machine's own links except through the proxy: no UDP to relays, no
-    /// direct paths and no DNS. mDNS and sessions on the links go on.
+    /// direct paths, no port mapping and no DNS. mDNS and sessions on the links go on.
     pub only: bool,
 }
 
@@ -85,6 +91,8 @@ impl Config {
             relays: Vec::new(),
             relay_token: None,
             proxy: ProxyConfig::default(),
+            port_mapping: true,
+            external_port: None,
             direct_with: DirectWith::default(),
             keep: None,
         }

@@ -16,7 +16,7 @@ pub use self::notice::{CopyEvidence, Notice, NoticeReason};
 pub use self::peer::{PathKind, PeerInfo, PeerState};
 pub use self::status::{RelayInfo, RoomInfo, Status};
 pub use hobnob_core::diagnosis::{
-    Filtering, Finding, MachineFinding, Mapping, MdnsFault, NetworkFinding, PeerFinding,
-    ReachFinding, RelayFinding, Subject, Verdict,
+    Filtering, Finding, MachineFinding, Mapping, MappingProtocol, MdnsFault, NetworkFinding,
+    PeerFinding, ReachFinding, RelayFinding, Subject, Verdict,
 };
 pub use hobnob_core::policy::{DenyReason, DirectWith, KICKED_FOR, PeerPolicy};

@@ -91,7 +91,7 @@ impl Engine {
     }
 
     fn status(&self) -> Status {
-        let addrs = self.network.listening_addrs();
+        let addrs = self.reachable_addrs();
         let ticket = Ticket {
             id: self.me,
             addrs: addrs.iter().map(|addr| (*addr).into()).collect(),

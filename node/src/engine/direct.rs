@@ -118,12 +118,14 @@ impl Engine {
         }
     }
 
-    /// The addresses at which this node listens, and those at which relays see it.
+    /// The addresses at which this node listens, those at its router, and those at which relays see
+    /// it.
     fn own_candidates(&self) -> Vec<SocketAddr> {
         let mut addrs = self.network.listening_addrs();
         // Leave room for the observed addresses: behind NAT only they can be reached.
         addrs.truncate(HELLO_ADDRS_MAX / 2);
-        for observed in self.relays.observed() {
+        let at_router = self.router_addrs();
+        for observed in at_router.into_iter().chain(self.relays.observed()) {
             if !addrs.contains(&observed) && addrs.len() < HELLO_ADDRS_MAX {
                 addrs.push(observed);
             }

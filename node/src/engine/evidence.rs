@@ -39,6 +39,7 @@ impl Engine {
             mdns: self.discovery.evidence(),
             silent: self.silent_neighbours(),
             proxy_only: self.relays.proxy_only(),
+            port_mapping: self.router_port.evidence(),
             sessions: self
                 .sessions
                 .iter()

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use hobnob_core::SessionId;
 use hobnob_core::commit::CommitId;
+use hobnob_core::diagnosis::PortMapping;
 use hobnob_core::policy::DenyReason;
 use hobnob_protocol::{Batch, ConversationId, LogName, PeerId, Ranges, Seq};
 use tokio::sync::oneshot;
@@ -43,6 +44,8 @@ pub(crate) enum Internal {
     },
     RefusedBy(PeerId, DenyReason),
     DialedBack(SessionId, DialBackToken),
+    /// The router's answer to the request for a port has changed.
+    PortMapping(PortMapping),
 }
 
 /// The reply to a user who waits for a dial.

@@ -13,7 +13,7 @@
 //! - `erasing` for what the user erases, carried out by `erasing_requests`.
 //! - `outbox` and `waiters` for messages, `joins` for rooms, `policy` for decisions about peers.
 //! - `own_records` and `known_relays` for signed records, carried out by `records`.
-//! - `relays`, `network`, `discovery` and `dialback` for the ways to peers.
+//! - `relays`, `network`, `router_port`, `discovery` and `dialback` for the ways to peers.
 //! - `files`, `lost`, `reports`, `tasks` and `lifecycle`.
 //!
 //! The other files pass the results of one part to others, by the kind of input: `commands` of
@@ -56,6 +56,7 @@ mod relay_events;
 mod relays;
 mod reports;
 mod restored;
+mod router_port;
 mod run;
 mod sending;
 mod session_events;

@@ -4,19 +4,23 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hobnob_core::address_checks::{self, Source};
+use hobnob_core::diagnosis::PortMapping;
 use hobnob_core::known_addrs::Origin;
 use hobnob_core::{paths, rendezvous, replica};
 use hobnob_protocol::PeerId;
 use hobnob_protocol::datagram::AddressCheck;
+use hobnob_protocol::frame::HELLO_ADDRS_MAX;
 use hobnob_transport::addr::canonical;
 use tokio::sync::mpsc;
 use tracing::debug;
 
+use super::internal::Internal;
 use super::state::Engine;
 use crate::api::NoticeReason;
 use crate::net::demux::SideDatagram;
 use crate::net::interfaces::Interfaces;
 use crate::net::mdns::{Own, RecordEvent};
+use crate::net::port_mapping;
 
 impl Engine {
     /// Announces this run of the node to the machines on its networks, and looks for others.
@@ -36,6 +40,46 @@ impl Engine {
                 why: error.to_string(),
             });
         }
+    }
+
+    /// Asks the router for a port while the node runs. The task removes the port at the end.
+    pub(crate) fn map_port(&self) {
+        let reports = self.tasks.reporter();
+        // An engine that has ended needs no report.
+        let report = move |answer| drop(reports.send(Internal::PortMapping(answer)));
+        self.tasks.spawn(port_mapping::keep_mapped(
+            self.network.bound_addr(),
+            self.router_port.fixed(),
+            self.router_port.network_changed(),
+            report,
+            self.tasks.stopping(),
+        ));
+    }
+
+    /// The router maps a port, or does so no longer.
+    pub(super) fn router_answered(&mut self, answer: PortMapping) {
+        if self.router_port.answered(answer) {
+            self.tell_rendezvous(rendezvous::Input::NetworkChanged);
+            self.send_profile_to_all();
+        }
+    }
+
+    /// The addresses at which peers beyond the router may reach this node.
+    pub(super) fn router_addrs(&self) -> Vec<SocketAddr> {
+        self.router_port.addrs(self.relays.observed())
+    }
+
+    /// The addresses at which this node listens, and those at its router.
+    pub(super) fn reachable_addrs(&self) -> Vec<SocketAddr> {
+        let mut addrs = self.network.listening_addrs();
+        for addr in self.router_addrs() {
+            // Beyond the router, only the router's address is of use.
+            addrs.truncate(HELLO_ADDRS_MAX - 1);
+            if !addrs.contains(&addr) {
+                addrs.push(addr);
+            }
+        }
+        addrs
     }
 
     pub(crate) fn watch_interfaces(&mut self, interfaces: Interfaces, every: Duration) {
@@ -127,6 +171,7 @@ impl Engine {
         self.tell_paths(paths::Input::NetworkChanged);
         self.discovery.network_changed(now.mono, &interfaces);
         self.network.set_interfaces(interfaces);
+        self.router_port.note_network_change();
         self.relays.wake();
         self.tell_rendezvous(rendezvous::Input::NetworkChanged);
         self.send_profile_to_all();

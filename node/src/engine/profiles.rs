@@ -94,7 +94,7 @@ impl Engine {
     /// anyway.
     fn addrs_for(&self, state: &SessionState) -> Vec<SocketAddr> {
         let remote = state.remote_addr();
-        let mut addrs = self.network.listening_addrs();
+        let mut addrs = self.reachable_addrs();
         let all = self.goes_direct_with(state.peer());
         addrs.retain(|addr| all || self.network.same_link(*addr, remote));
         if state.is_relayed() {

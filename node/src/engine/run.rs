@@ -161,6 +161,7 @@ impl Engine {
                     let _ = reply.send(opening);
                 }
             }
+            Internal::PortMapping(answer) => self.router_answered(answer),
         }
     }
 }

@@ -40,6 +40,7 @@ use super::recent_peers::RecentPeers;
 use super::relays::Relays;
 use super::reports::Reports;
 use super::restored::Restored;
+use super::router_port::RouterPort;
 use super::sessions::Sessions;
 use super::tasks::Tasks;
 use crate::api::{NoticeReason, ProxyConfig};
@@ -71,6 +72,7 @@ pub(crate) struct Parts {
     pub(crate) relay_ids: BTreeMap<String, PeerId>,
     pub(crate) relay_token: Option<Vec<u8>>,
     pub(crate) proxy: ProxyConfig,
+    pub(crate) external_port: Option<u16>,
     pub(crate) erasing: Erasing,
     pub(crate) interfaces: Interfaces,
     pub(crate) accepted: mpsc::Receiver<Accepted>,
@@ -135,6 +137,7 @@ pub(crate) struct Engine {
     pub(super) policy: Policy,
     pub(super) relays: Relays,
     pub(super) dial_backs: DialBacks,
+    pub(super) router_port: RouterPort,
     pub(super) discovery: Discovery,
     pub(super) restored: Restored,
     pub(super) files: Files,
@@ -184,6 +187,7 @@ impl Engine {
             policy: Policy::new(parts.policies, parts.direct_with),
             relays: Relays::new(parts.relay_ids, parts.relay_token, parts.proxy, parts.clock),
             dial_backs: DialBacks::default(),
+            router_port: RouterPort::new(parts.external_port),
             discovery: Discovery::default(),
             restored: Restored::default(),
             files: Files::new(parts.transfers, parts.pictures),

@@ -12,6 +12,7 @@
 //! - [`session`] carries frames over one connection, [`content`] the bytes of files. [`close`] ends
 //!   connections in good order.
 //! - [`relay`] holds the link to a relay, [`streams`] the streams to relays where UDP is blocked.
+//! - [`port_mapping`] asks the router for a port.
 //! - [`probe`] tests what is in the way to an address.
 //! - [`mdns`] and [`interfaces`] find peers and this machine's own addresses on the local network.
 
@@ -24,6 +25,7 @@ pub mod demux;
 pub mod endpoint;
 pub mod interfaces;
 pub mod mdns;
+pub mod port_mapping;
 pub mod probe;
 pub mod relay;
 mod route_mtu;

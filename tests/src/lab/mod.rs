@@ -37,6 +37,7 @@ mod daemon;
 mod home;
 mod internet;
 mod machine;
+mod mapping_router;
 mod memory;
 mod message_client;
 mod namespace;
@@ -67,6 +68,7 @@ pub use capture::{Capture, Recording};
 pub use home::{Backup, Home};
 pub use internet::{Internet, OnInternet};
 pub use machine::Machine;
+pub use mapping_router::{MappingRouter, Protocols};
 pub use message_client::MessageClient;
 pub use nat::{Filter, Nat};
 pub use node::{AsTarget, Node};
@@ -146,11 +148,7 @@ impl Lab {
     /// Writes a file that only its owner may read. Returns its path, which is valid on all
     /// machines.
     pub fn file(&self, name: &str, content: &str) -> String {
-        let path = self.shared.dir.path().join(name);
-        std::fs::write(&path, content).expect("the lab's folder can be written to");
-        std::fs::set_permissions(&path, Permissions::from_mode(0o600))
-            .expect("the owner may change the mode");
-        path.to_str().expect("the lab's paths are ASCII").to_owned()
+        self.shared.file(name, content)
     }
 
     /// Splits every local network in two: these machines on one side, all others on the other.
@@ -176,6 +174,15 @@ impl Shared {
             "too many switches and machines: their numbers are bytes of addresses"
         );
         number
+    }
+
+    /// See [`Lab::file`].
+    fn file(&self, name: &str, content: &str) -> String {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, content).expect("the lab's folder can be written to");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600))
+            .expect("the owner may change the mode");
+        path.to_str().expect("the lab's paths are ASCII").to_owned()
     }
 
     /// Adds a local network that [`Lab::cut`] affects.

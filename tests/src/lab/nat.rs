@@ -160,10 +160,11 @@ pub(super) fn firewall(filter: Filter) -> String {
     };
     // A dropped packet creates no flow, so it uses no port. The router sends no answer: neither to
     // unknown senders, nor to inner sockets that send to the site's own public address, because
-    // there is no hairpinning.
+    // there is no hairpinning. Its ports for SSDP and PCP are open inside.
     format!(
         "table ip firewall\ndelete table ip firewall\ntable ip firewall {{\n\
-         chain input {{ type filter hook input priority filter\niifname {WAN} drop\nmeta l4proto udp drop\n}}\n\
+         chain input {{ type filter hook input priority filter\niifname {WAN} drop\n\
+         udp dport {{ 1900, 5351 }} accept\nmeta l4proto udp drop\n}}\n\
          chain forward {{ type filter hook forward priority filter; policy drop\n{block}\n\
          oifname {WAN} accept\nct state established,related accept\nct status dnat accept\n}}\n}}\n"
     )

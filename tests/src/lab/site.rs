@@ -9,6 +9,7 @@ use super::addresses::{Lease, Plan, ROUTER, host_of};
 use super::card::Card;
 use super::internet::{Internet, OnInternet};
 use super::machine::Machine;
+use super::mapping_router::{MappingRouter, Protocols};
 use super::nat::{FORGETS_AFTER, Filter, Nat, Translation, WAN, firewall};
 use super::switch::Switch;
 
@@ -107,6 +108,16 @@ impl Site {
             "the kernel counts whole seconds"
         );
         self.retranslate(|translation| translation.forgets_after = time);
+    }
+
+    /// Starts `miniupnpd` on the router, which then maps ports by these protocols.
+    pub fn maps_ports(&self, protocols: Protocols) -> MappingRouter {
+        MappingRouter::start(&self.0.lan, protocols)
+    }
+
+    /// Runs a function in the router's network, as a program on the router.
+    pub fn on_router<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+        self.0.lan.namespace().inside(act)
     }
 
     /// The router lets only this through.

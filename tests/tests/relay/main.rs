@@ -7,6 +7,7 @@ mod locations;
 mod matrix;
 mod operator;
 mod path_changes;
+mod port_mapping;
 mod reach;
 mod records;
 mod relay_net;

@@ -4,6 +4,7 @@
 //! command does not use from its help.
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use clap::ArgAction;
@@ -160,6 +161,8 @@ impl CommonFlags {
             rooms: given_or(&self.rooms, settings.rooms),
             relays,
             proxy,
+            port_mapping: settings.port_mapping.unwrap_or(true),
+            external_port: settings.external_port.map(NonZero::get),
             direct_with: self
                 .direct_with
                 .or(settings.direct_with.map(|Text(with)| with))

@@ -338,6 +338,22 @@ fn of_reach(finding: &ReachFinding) -> String {
         | ReachFinding::NatDependent { kind }
         | ReachFinding::NatUnclear { kind } => of_mapping(*kind),
         ReachFinding::Filtering { kind } => of_filtering(*kind).to_owned(),
+        ReachFinding::PortMapped { protocol, external } => format!(
+            "the router leads {external} to this node ({}), so peers elsewhere can reach it directly",
+            protocol.as_str()
+        ),
+        ReachFinding::RouterNotPublic { protocol, external } => format!(
+            "the router maps a port ({}), but its own address {} is not public: it is behind another NAT",
+            protocol.as_str(),
+            external.ip()
+        ),
+        ReachFinding::PortRefused { protocol, reason } => format!(
+            "the router refuses to map a port for this node ({}, reason {reason})",
+            protocol.as_str()
+        ),
+        ReachFinding::NoPortMapping {} => {
+            "the router answers neither PCP nor NAT-PMP nor UPnP, so it maps no port to this node".to_owned()
+        }
     }
 }
 
@@ -391,7 +407,16 @@ fn for_reach(finding: &ReachFinding) -> Option<&'static str> {
              firewall-cmd --permanent --add-port=4626/udp` and `sudo firewall-cmd --reload`; otherwise two machines with such firewalls \
              connect only if a relay introduces them",
         ),
-        ReachFinding::DialBackArrived { .. }
+        ReachFinding::PortRefused { .. } => Some(
+            "allow port mapping in the router's settings, or forward a UDP port there and name it in the setting external-port",
+        ),
+        ReachFinding::NoPortMapping {} => Some(
+            "for direct paths, turn on UPnP or NAT-PMP in the router's settings, or forward a UDP port there and name it in the setting \
+             external-port",
+        ),
+        ReachFinding::RouterNotPublic { .. }
+        | ReachFinding::PortMapped { .. }
+        | ReachFinding::DialBackArrived { .. }
         | ReachFinding::DialBackUntested {}
         | ReachFinding::DialBackBehindNat {}
         | ReachFinding::DialBackLost {}

@@ -2,6 +2,7 @@
 //! Flags override variables, variables override the file, and the file overrides the defaults.
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -32,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) relay_token_file: Option<PathBuf>,
     pub(crate) proxy: Option<Text<Proxy>>,
     pub(crate) proxy_only: Option<bool>,
+    pub(crate) port_mapping: Option<bool>,
+    pub(crate) external_port: Option<NonZero<u16>>,
     pub(crate) rooms: Option<Vec<Text<RoomName>>>,
     pub(crate) direct_with: Option<Text<DirectWith>>,
     pub(crate) downloads: Option<PathBuf>,
@@ -153,6 +156,8 @@ impl Settings {
             relay_token_file: self.relay_token_file.or(others.relay_token_file),
             proxy: self.proxy.or(others.proxy),
             proxy_only: self.proxy_only.or(others.proxy_only),
+            port_mapping: self.port_mapping.or(others.port_mapping),
+            external_port: self.external_port.or(others.external_port),
             rooms: self.rooms.or(others.rooms),
             direct_with: self.direct_with.or(others.direct_with),
             downloads: self.downloads.or(others.downloads),
@@ -226,6 +231,8 @@ fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Settings,
         relay_token_file: variable("HOBNOB_RELAY_TOKEN_FILE").map(PathBuf::from),
         proxy: one("HOBNOB_PROXY", &variable, |word| word.parse().map(Text))?,
         proxy_only: one("HOBNOB_PROXY_ONLY", &variable, bool::from_str)?,
+        port_mapping: one("HOBNOB_PORT_MAPPING", &variable, bool::from_str)?,
+        external_port: one("HOBNOB_EXTERNAL_PORT", &variable, NonZero::from_str)?,
         rooms: one("HOBNOB_ROOM", &variable, list)?,
         direct_with: one("HOBNOB_DIRECT_WITH", &variable, |word| {
             word.parse().map(Text)
@@ -324,6 +331,8 @@ mod tests {
             relay_token_file,
             proxy,
             proxy_only,
+            port_mapping,
+            external_port,
             rooms,
             direct_with,
             downloads,
@@ -343,6 +352,7 @@ mod tests {
         assert!(downloads.is_some() && accept_from.is_some() && keep.is_some());
         assert_eq!(accept_max, Some(Text(Size(20_000_000))));
         assert_eq!((mdns, proxy_only), (Some(true), Some(false)));
+        assert_eq!((port_mapping, external_port.is_some()), (Some(true), true));
         assert_eq!(direct_with, Some(Text(DirectWith::default())));
     }
 

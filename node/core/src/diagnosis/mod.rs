@@ -7,6 +7,7 @@
 mod findings;
 mod here;
 mod nat;
+mod port_mapping;
 mod reach;
 mod subject;
 mod there;
@@ -21,6 +22,7 @@ pub use findings::{
 };
 pub use here::judge;
 pub use nat::{Filtering, Mapping};
+pub use port_mapping::{MappingProtocol, PortMapping};
 pub use subject::{Subject, Verdict};
 pub use there::{judge_address, judge_peer};
 
@@ -77,6 +79,8 @@ pub struct Evidence {
     pub silent: Vec<(String, SocketAddr)>,
     /// Whether nothing is sent beyond the machine's links except through a proxy.
     pub proxy_only: bool,
+    /// What the router answered when it was asked for a port.
+    pub port_mapping: PortMapping,
     /// The sessions with peers.
     pub sessions: Vec<Session>,
     /// Its relays.

@@ -48,6 +48,8 @@ pub enum Subject {
     Nat,
     /// The filtering of the NAT (RFC 5780).
     Filtering,
+    /// The port that the router maps to this node.
+    Router,
     /// One relay.
     Relay,
     /// This machine's clock, or a peer's.
@@ -76,6 +78,7 @@ impl Subject {
             Subject::DialBack => "dial-back",
             Subject::Nat => "nat",
             Subject::Filtering => "filtering",
+            Subject::Router => "router",
             Subject::Relay => "relay",
             Subject::Clock => "clock",
             Subject::Disk => "disk",

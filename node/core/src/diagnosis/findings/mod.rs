@@ -67,7 +67,11 @@ impl Finding {
             | ReachFinding::DialBackBehindNat {}
             | ReachFinding::DialBackLost {}
             | ReachFinding::NatUnseen {}
-            | ReachFinding::NatRelayNear {} => None,
+            | ReachFinding::NatRelayNear {}
+            | ReachFinding::PortMapped { .. }
+            | ReachFinding::RouterNotPublic { .. }
+            | ReachFinding::PortRefused { .. }
+            | ReachFinding::NoPortMapping {} => None,
         }
     }
 

@@ -1,8 +1,11 @@
 //! Findings about the reachability of this node.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::super::nat::{Filtering, Mapping};
+use super::super::port_mapping::MappingProtocol;
 use super::super::subject::{Parts, Subject, Verdict};
 
 /// Findings about the reachability of this node: dial-backs and NAT. A *dial-back* is a packet from a
@@ -55,6 +58,29 @@ pub enum ReachFinding {
         /// The kind.
         kind: Filtering,
     },
+    /// A port of the router leads to this node.
+    PortMapped {
+        /// The protocol.
+        protocol: MappingProtocol,
+        /// The router's address and port.
+        external: SocketAddr,
+    },
+    /// The router maps a port, but it is behind another NAT.
+    RouterNotPublic {
+        /// The protocol.
+        protocol: MappingProtocol,
+        /// The router's address and port.
+        external: SocketAddr,
+    },
+    /// The router refuses to map a port.
+    PortRefused {
+        /// The protocol.
+        protocol: MappingProtocol,
+        /// The protocol's number for the reason.
+        reason: u16,
+    },
+    /// The router answers in none of the protocols for port mapping.
+    NoPortMapping {},
 }
 
 impl ReachFinding {
@@ -75,6 +101,10 @@ impl ReachFinding {
                 (Subject::Filtering, Unknown, "filtering")
             }
             Self::Filtering { .. } => (Subject::Filtering, Fine, "filtering"),
+            Self::PortMapped { .. } => (Subject::Router, Fine, "port-mapped"),
+            Self::RouterNotPublic { .. } => (Subject::Router, Note, "router-not-public"),
+            Self::PortRefused { .. } => (Subject::Router, Note, "port-refused"),
+            Self::NoPortMapping {} => (Subject::Router, Unknown, "no-port-mapping"),
         }
     }
 }

@@ -11,8 +11,7 @@
 use super::findings::ReachFinding;
 use super::nat::{Filtering, Mapping};
 use super::{Evidence, PeerDialBack, Relay, RelayDialBack, RelayState};
-use crate::scope::is_link_local;
-use std::net::IpAddr;
+use crate::scope::{is_link_local, is_public};
 use std::net::SocketAddr;
 
 /// Runs these checks.
@@ -22,6 +21,7 @@ pub(super) fn judge(evidence: &Evidence) -> Vec<ReachFinding> {
     if let Outside::Nat(views) = &outside {
         findings.push(filtering(views));
     }
+    findings.extend(evidence.port_mapping.judge());
     findings
 }
 
@@ -192,16 +192,6 @@ fn filtering(views: &[View<'_>]) -> ReachFinding {
         Filtering::Unknown
     };
     ReachFinding::Filtering { kind }
-}
-
-/// Whether an address is valid everywhere.
-fn is_public(ip: IpAddr) -> bool {
-    let private = match ip {
-        // 100.64.0.0/10 is the range that providers use towards their customers (RFC 6598).
-        IpAddr::V4(v4) => v4.is_private() || (v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64),
-        IpAddr::V6(v6) => v6.is_unique_local(),
-    };
-    !(private || ip.is_loopback() || is_link_local(ip))
 }
 
 #[cfg(test)]
