@@ -25,7 +25,7 @@ fn every_nat_but_the_symmetric_uses_one_port_for_all_destinations() {
                 ports[0] != ports[1] && ports[1] != ports[2] && ports[0] != ports[2],
                 "{ports:?}"
             ),
-            Nat::FullCone | Nat::AddressRestricted | Nat::PortRestricted => {
+            Nat::FullCone | Nat::AddressRestricted | Nat::PortRestricted | Nat::Unfiltered => {
                 assert!(
                     ports.iter().all(|port| *port == ports[0]),
                     "{nat:?}: {ports:?}"
@@ -58,7 +58,7 @@ fn each_nat_filters_incoming_packets_as_its_kind_does() {
         let (address, anybody) = match nat {
             Nat::FullCone => (true, true),
             Nat::AddressRestricted => (true, false),
-            Nat::PortRestricted | Nat::Symmetric => (false, false),
+            Nat::PortRestricted | Nat::Symmetric | Nat::Unfiltered => (false, false),
         };
         assert_eq!(
             servers.near_other_port.reaches(&ann, mapped),

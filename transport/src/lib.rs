@@ -3,6 +3,7 @@
 //! - [`addr`]: judges socket addresses.
 //! - [`frames`]: frames on a QUIC stream.
 //! - [`gate`]: limits handshakes, fairly among source networks.
+//! - [`hop_limit`]: sends one datagram that ends after a few routers.
 //! - [`key_file`]: the key of a home folder.
 //! - [`lock`]: one process at a time holds a home folder.
 //! - [`private_file`]: small files that a crash cannot damage.
@@ -16,6 +17,7 @@
 pub mod addr;
 pub mod frames;
 pub mod gate;
+pub mod hop_limit;
 pub mod key_file;
 pub mod lock;
 pub mod private_file;

@@ -1,8 +1,10 @@
 //! Finds a direct path between two peers connected through a relay.
 //!
 //! Over the relayed session, each side sends its candidate addresses: its own, and those at which
-//! relays see it. Both sides then repeatedly send probes to all candidates for a few seconds, which
-//! opens their NATs towards each other. The receiver answers a probe at its source address. An
+//! relays see it. Each side first sends one probe to each candidate that ends before the peer's
+//! router: it opens the own NAT only. A router without a firewall would answer a probe that came too
+//! early, and its NAT would then use another port towards this side. A moment later, both sides
+//! repeatedly send probes to all candidates for a few seconds. The receiver answers a probe at its source address. An
 //! answer proves that the path works in both directions. The peer with the smaller id dials the
 //! first proven address, and the session moves there (see [`super::paths`]).
 //!
@@ -35,6 +37,10 @@ pub const PROBES_PER_NETWORK: Pace = Pace::per_second(200, 2_000);
 
 /// The interval between two probes of one session.
 const PROBE_INTERVAL: Duration = Duration::from_millis(25);
+
+/// The delay between the probes that open the own NAT and the first ones that reach the peer. The
+/// peer starts about as late as its candidates travel longer than ours.
+const OPENS_BEFORE: Duration = Duration::from_millis(100);
 
 /// How long an attempt sends probes.
 const PROBE_FOR: Duration = Duration::from_secs(4);
@@ -84,6 +90,8 @@ pub enum Output {
     SendCandidates(SessionId),
     /// Send a probe to this address.
     Probe(SocketAddr, Probe),
+    /// Send a probe towards this address that ends at the first router behind the own one.
+    Open(SocketAddr, Probe),
     /// This address of the peer is proven: dial it.
     Proven(PeerId, SocketAddr),
 }
@@ -98,6 +106,8 @@ struct Attempt {
     candidates: VecDeque<SocketAddr>,
     /// While probes are sent: the end of the attempt and the time of the next probe.
     probing: Option<(Duration, Duration)>,
+    /// Whether the own NAT is open for all candidates, or the peer's probes arrive without that.
+    opened: bool,
     proven: bool,
     failures: u32,
     /// When the next attempt starts.
@@ -143,6 +153,7 @@ impl Rendezvous {
                     theirs,
                     candidates: VecDeque::new(),
                     probing: None,
+                    opened: false,
                     proven: false,
                     failures: 0,
                     again_at: None,
@@ -221,6 +232,7 @@ impl Rendezvous {
         }
         if attempt.probing.is_none() && !attempt.proven {
             attempt.begin(now);
+            attempt.opened = true;
         }
     }
 
@@ -247,6 +259,18 @@ impl Rendezvous {
             }
             if now >= until {
                 attempt.give_up(now);
+            } else if !attempt.opened && !attempt.candidates.is_empty() {
+                attempt.opened = true;
+                attempt.probing = Some((until, now + OPENS_BEFORE));
+                let opening = Probe {
+                    answer: false,
+                    token: attempt.ours,
+                };
+                for to in &attempt.candidates {
+                    if self.budget.allows(now, to.ip()) {
+                        self.outputs.push_back(Output::Open(*to, opening));
+                    }
+                }
             } else if let Some(to) = attempt.candidates.pop_front() {
                 attempt.candidates.push_back(to);
                 attempt.probing = Some((until, now + PROBE_INTERVAL));
@@ -271,6 +295,7 @@ impl Attempt {
     fn begin(&mut self, now: Duration) {
         let next = self.probing.map_or(now, |(_, next)| next);
         self.probing = Some((now + PROBE_FOR, next));
+        self.opened = false;
     }
 
     /// Schedules another attempt, since NATs and networks change. A session that has moved to a
@@ -361,7 +386,7 @@ mod tests {
                                 }
                             }
                             Output::Proven(_, addr) => self.proven.push(addr),
-                            Output::SendCandidates(_) => {}
+                            Output::SendCandidates(_) | Output::Open(..) => {}
                         }
                     }
                 }
@@ -406,7 +431,7 @@ mod tests {
             rendezvous.handle(at(now), Input::Timeout);
             let outputs = std::iter::from_fn(|| rendezvous.poll_output());
             probes += outputs
-                .filter(|output| matches!(output, Output::Probe(..)))
+                .filter(|output| matches!(output, Output::Probe(..) | Output::Open(..)))
                 .count();
         }
         let most = PROBES_PER_HOST.burst as usize + earned_in(PROBES_PER_HOST, PROBE_FOR);
@@ -427,6 +452,27 @@ mod tests {
             [addr(12)],
             "only the smaller id dials, and once"
         );
+    }
+
+    #[test]
+    fn the_own_nat_is_open_before_the_first_probe_can_reach_the_peer() {
+        let mut pair = Pair::new();
+        pair.exchange(&[1, 2], &[11, 12]);
+        pair.tell(0, Input::Timeout);
+        let mut outputs = std::iter::from_fn(|| pair.ends[0].poll_output());
+        let opening = Probe {
+            answer: false,
+            token: A_TO_B,
+        };
+        assert_eq!(outputs.next(), Some(Output::SendCandidates(SESSION)));
+        assert_eq!(outputs.next(), Some(Output::Open(addr(11), opening)));
+        assert_eq!(outputs.next(), Some(Output::Open(addr(12), opening)));
+        assert_eq!(outputs.next(), None);
+        assert_eq!(pair.ends[0].poll_timeout(), Some(OPENS_BEFORE));
+        pair.now = OPENS_BEFORE;
+        pair.tell(0, Input::Timeout);
+        let probe = Output::Probe(addr(11), opening);
+        assert_eq!(pair.ends[0].poll_output(), Some(probe));
     }
 
     #[test]

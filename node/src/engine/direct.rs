@@ -112,6 +112,7 @@ impl Engine {
                 self.sessions.send(session, &candidates);
             }
             rendezvous::Output::Probe(to, probe) => self.network.probe(to, probe),
+            rendezvous::Output::Open(to, probe) => self.network.open_nat(to, probe),
             rendezvous::Output::Proven(peer, addr) => {
                 self.tell_paths(paths::Input::Proven(peer, addr));
             }

@@ -154,6 +154,11 @@ impl Network {
         self.bound.demux.probe(to, probe);
     }
 
+    /// Sends a probe that opens the own NAT and reaches no other site.
+    pub(super) fn open_nat(&self, to: SocketAddr, probe: Probe) {
+        self.bound.demux.open_nat(to, probe);
+    }
+
     /// Sends an address check, if the system takes it now.
     pub(super) fn check(&self, from: Option<IpAddr>, to: SocketAddr, check: AddressCheck) {
         self.bound.demux.check(from, to, check);

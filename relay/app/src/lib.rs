@@ -9,6 +9,7 @@
 //! The relay itself is in the crate `hobnob-relay`. This crate adds arguments, wording and the
 //! local socket.
 
+mod activation;
 mod admin_lines;
 mod admin_socket;
 mod arguments;

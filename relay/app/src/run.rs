@@ -8,7 +8,7 @@ use hobnob_local::json::Text;
 use hobnob_local::output;
 use hobnob_local::signals::{Kind, Signals};
 use hobnob_local::socket::{Access, Listener};
-use hobnob_relay::server::{Server, raise_descriptor_limit};
+use hobnob_relay::server::{Config, Server, raise_descriptor_limit};
 use hobnob_relay::status::Status;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,16 +17,23 @@ use crate::admin_lines::RelayEvent;
 use crate::arguments::Arguments;
 use crate::exit_code::UsageError;
 use crate::settings::{self, Settings};
-use crate::{admin_socket, display, event_log, groups, wording};
+use crate::{activation, admin_socket, display, event_log, groups, wording};
 
 /// Runs a relay until a signal arrives, then shuts it down. `given`: the command line alone.
 pub(crate) async fn run(home: &Home, given: Arguments) -> anyhow::Result<()> {
+    let inherited = activation::inherited()?;
     let mut signals = Signals::new()?;
     raise_descriptor_limit();
     let mut claimed = claim(home)?;
     let mut settings = Settings::read(given)?;
     let arguments = settings.arguments.clone();
     let access = access(&arguments)?;
+    if inherited.udp.is_some() && arguments.listen.is_some() {
+        return Err(UsageError(
+            "the service manager has bound the UDP socket: leave out --listen".to_owned(),
+        )
+        .into());
+    }
     let status = match arguments.run.status {
         Some(addr) => {
             let status = Status::bind(addr).await;
@@ -34,8 +41,11 @@ pub(crate) async fn run(home: &Home, given: Arguments) -> anyhow::Result<()> {
         }
         None => None,
     };
-    let server = Server::start(settings::config(&settings, home))
-        .map_err(|error| anyhow!(wording::start_error(&error)))?;
+    let config = Config {
+        inherited,
+        ..settings::config(&settings, home)
+    };
+    let server = Server::start(config).map_err(|error| anyhow!(wording::start_error(&error)))?;
     let listener = admin_listener(&mut claimed, &arguments, access)?;
     let stop = CancellationToken::new();
     announce(&server, status.as_ref(), arguments.json)?;

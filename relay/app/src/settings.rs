@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use hobnob_local::home::Home;
 use hobnob_relay::admission::{AllowList, FileError, Rule, Tokens};
 use hobnob_relay::core::Limits;
-use hobnob_relay::server::{Changed, Config, PROXIES, Server, TcpConfig};
+use hobnob_relay::server::{Changed, Config, Inherited, PROXIES, Server, TcpConfig};
 
 use crate::arguments::{Arguments, RunFlags};
 use crate::{config_file, wording};
@@ -201,6 +201,7 @@ pub(crate) fn config(settings: &Settings, home: &Home) -> Config {
         rule: settings.rule.clone(),
         limits: settings.limits.clone(),
         tcp,
+        inherited: Inherited::default(),
     }
 }
 

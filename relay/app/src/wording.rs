@@ -26,8 +26,9 @@ pub(crate) fn start_error(error: &StartError) -> String {
              UDP alone with --no-tcp"
                 .to_owned()
         }
-        StartError::Tcp(ListenError::Certificate(_)) => return error.to_string(),
-        StartError::Socket { .. } => return error.to_string(),
+        StartError::Tcp(ListenError::Certificate(_) | ListenError::Inherited(_))
+        | StartError::Inherited(_)
+        | StartError::Socket { .. } => return error.to_string(),
     };
     format!("{error}: {advice}")
 }

@@ -1,7 +1,8 @@
 //! `hobnob-relay` as its operator uses it: real processes.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
 
@@ -311,5 +312,53 @@ fn bans_are_logged_in_the_documented_form() {
         line.ends_with(" hobnob-relay banned target=192.0.2.7/32\n"),
         "{line}"
     );
+    assert_eq!(relay.stops(), Some(0));
+}
+
+/// As under systemd with a socket unit: the sockets are descriptors 3 and 4.
+#[test]
+fn a_relay_uses_the_sockets_that_the_service_manager_has_bound() {
+    let home = tempfile::tempdir().expect("a folder");
+    let udp = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    for socket in [udp.as_raw_fd(), tcp.as_raw_fd()] {
+        assert!(socket > 4, "the shell moves them to 3 and 4");
+    }
+    rustix::io::fcntl_setfd(&udp, rustix::io::FdFlags::empty()).expect("open");
+    rustix::io::fcntl_setfd(&tcp, rustix::io::FdFlags::empty()).expect("open");
+    let script = format!(
+        "exec 3<&{} 4<&{}; export LISTEN_FDS=2 LISTEN_PID=$$; exec \"$0\" \"$@\"",
+        udp.as_raw_fd(),
+        tcp.as_raw_fd()
+    );
+    let path = home.path().to_str().expect("ASCII");
+    let mut process = Command::new("sh")
+        .args(["-c", &script, env!("CARGO_BIN_EXE_hobnob-relay")])
+        .args(["--json", "--home", path])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("starts");
+    let lines = BufReader::new(process.stdout.take().expect("is piped"));
+    let log = BufReader::new(process.stderr.take().expect("is piped"));
+    let mut relay = Relay {
+        process,
+        lines,
+        log,
+    };
+    let listening = relay.line();
+    let at = udp.local_addr().expect("bound");
+    assert_eq!(listening["addrs"], serde_json::json!([at.to_string()]));
+    let asking = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let request = hobnob_transport::stun::client::request([0; 12]);
+    asking.send_to(&request, at).expect("sent");
+    assert!(asking.recv(&mut [0; 100]).expect("an answer") > 0);
+    let mut stream = TcpStream::connect(tcp.local_addr().expect("bound")).expect("listens");
+    stream.write_all(b"no TLS at all\n").expect("sent");
+    // The relay accepts it and closes it. Nobody else would.
+    let mut rest = Vec::new();
+    let _reset = stream.read_to_end(&mut rest);
+    drop((udp, tcp));
     assert_eq!(relay.stops(), Some(0));
 }

@@ -38,7 +38,7 @@ mod thread;
 mod waker;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, mpsc};
 
 use crate::route::Update;
@@ -180,8 +180,16 @@ pub fn bind(
     listen: SocketAddr,
     config: PlaneConfig,
 ) -> io::Result<(Arc<dyn quinn::AsyncUdpSocket>, PlaneHandle)> {
+    start(hobnob_transport::udp::open(listen)?, config)
+}
+
+/// As [`bind`], on a socket that somebody else has bound.
+pub fn start(
+    socket: UdpSocket,
+    config: PlaneConfig,
+) -> io::Result<(Arc<dyn quinn::AsyncUdpSocket>, PlaneHandle)> {
     let counters = Arc::new(Counters::default());
-    let socket = Arc::new(PlaneSocket::bind(listen, counters.clone())?);
+    let socket = Arc::new(PlaneSocket::of(socket, counters.clone())?);
     let local_addr = socket.local_addr()?;
     let forwarder = Forwarder::new(
         RouteTable::new(local_addr.is_ipv6()),

@@ -215,7 +215,8 @@ mod tests {
     fn both_ends() -> (QuicQueue, QuicSocket, Arc<Counters>) {
         let counters = Arc::<Counters>::default();
         let loopback = (Ipv4Addr::LOCALHOST, 0).into();
-        let socket = Arc::new(PlaneSocket::bind(loopback, counters.clone()).unwrap());
+        let socket =
+            Arc::new(PlaneSocket::of(udp::open(loopback).unwrap(), counters.clone()).unwrap());
         let (queue, socket) = queue(socket, counters.clone());
         (queue, socket, counters)
     }

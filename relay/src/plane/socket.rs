@@ -43,10 +43,9 @@ pub(super) struct PlaneSocket {
     counters: Arc<Counters>,
 }
 
-/// Opens a dual-stack socket with large buffers.
-fn open(addr: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = udp::open(addr)?;
-    if let Err(SmallBuffers { receive, send }) = udp::enlarge_buffers(&socket) {
+/// Gives a socket large buffers.
+fn enlarge(socket: &UdpSocket) {
+    if let Err(SmallBuffers { receive, send }) = udp::enlarge_buffers(socket) {
         tracing::warn!(
             receive,
             send,
@@ -54,13 +53,13 @@ fn open(addr: SocketAddr) -> io::Result<UdpSocket> {
             "the kernel grants only small UDP buffers, so bursts lose frames: set net.core.rmem_max and net.core.wmem_max to 4194304"
         );
     }
-    Ok(socket)
 }
 
 impl PlaneSocket {
-    /// Binds the socket.
-    pub(super) fn bind(addr: SocketAddr, counters: Arc<Counters>) -> io::Result<Self> {
-        let io = open(addr)?;
+    /// Uses a bound socket.
+    pub(super) fn of(io: UdpSocket, counters: Arc<Counters>) -> io::Result<Self> {
+        io.set_nonblocking(true)?;
+        enlarge(&io);
         let state = UdpSocketState::new((&io).into())?;
         let sender = SegmentedSender::new(&state);
         let (full, room, stopped) = (
@@ -212,8 +211,13 @@ mod tests {
     #[tokio::test]
     async fn nobody_sends_into_a_full_buffer_until_the_plane_sees_room() {
         let counters = Arc::<Counters>::default();
-        let plane =
-            Arc::new(PlaneSocket::bind((Ipv4Addr::LOCALHOST, 0).into(), counters.clone()).unwrap());
+        let plane = Arc::new(
+            PlaneSocket::of(
+                udp::open((Ipv4Addr::LOCALHOST, 0).into()).unwrap(),
+                counters.clone(),
+            )
+            .unwrap(),
+        );
         let (quic_queue, socket) = quic::queue(plane.clone(), counters.clone());
         let (socket, destination) = (Arc::new(socket), plane.local_addr().unwrap());
         let datagram = Transmit {

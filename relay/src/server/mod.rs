@@ -15,6 +15,7 @@ mod endpoint;
 mod event;
 mod frames;
 mod hub;
+mod inherited;
 mod listen;
 mod log_event;
 mod newcomers;
@@ -56,6 +57,7 @@ use hub::Hub;
 use operator::{Change, OperatorRequest};
 use streams::{Certificate, Listeners, StreamContext};
 
+pub use inherited::Inherited;
 pub use listen::raise_descriptor_limit;
 pub use log_event::LogEvent;
 pub use newcomers::{Fate, Newcomers};
@@ -95,6 +97,8 @@ pub struct Config {
     pub limits: Limits,
     /// Where to accept streams of nodes behind firewalls that block UDP.
     pub tcp: TcpConfig,
+    /// Sockets that another program has bound for the relay.
+    pub inherited: Inherited,
 }
 
 /// Why a relay can't start.
@@ -118,6 +122,9 @@ pub enum StartError {
     /// It cannot accept streams.
     #[error(transparent)]
     Tcp(#[from] ListenError),
+    /// A socket that another program has bound can't be used.
+    #[error("can't use an inherited socket: {0}")]
+    Inherited(io::Error),
     /// Any other error of the system.
     #[error("can't listen on UDP {addr}: {error}")]
     Socket {
@@ -173,6 +180,7 @@ impl Server {
             rule,
             limits,
             tcp,
+            inherited,
         } = config;
         let key = keys::load_or_create(&home)?;
         let admission = Admission::load(rule, &home)?;
@@ -182,6 +190,7 @@ impl Server {
             &PlaneConfig::of_rate(limits.rate),
             &tcp,
             &credentials,
+            &inherited,
         )?;
         let endpoint = endpoint::new(socket, &key)
             .map_err(|e| StartError::of_socket(plane.local_addr(), e))?;
@@ -447,12 +456,13 @@ fn bind_all(
     config: &PlaneConfig,
     tcp: &TcpConfig,
     credentials: &Credentials,
+    inherited: &Inherited,
 ) -> Result<Bound, StartError> {
     let mut attempts = 0;
     loop {
-        let (socket, plane) = bind(listen, config)?;
+        let (socket, plane) = bind(listen, config, inherited)?;
         attempts += 1;
-        match Listeners::bind(tcp, plane.local_addr(), credentials) {
+        match Listeners::bind(tcp, plane.local_addr(), credentials, inherited) {
             Ok(listeners) => return Ok((socket, plane, listeners)),
             // The system chose a port that is free for UDP only.
             Err(ListenError::Socket { error, .. })
@@ -467,7 +477,11 @@ fn bind_all(
 fn bind(
     listen: Option<SocketAddr>,
     config: &PlaneConfig,
+    inherited: &Inherited,
 ) -> Result<(Arc<dyn AsyncUdpSocket>, PlaneHandle), StartError> {
+    if let Some(socket) = inherited.udp().map_err(StartError::Inherited)? {
+        return plane::start(socket, config.clone()).map_err(StartError::Inherited);
+    }
     let at = |addr| {
         plane::bind(addr, config.clone()).map_err(|error| StartError::of_socket(addr, error))
     };
@@ -482,6 +496,7 @@ fn bind(
         | StartError::Forbidden(_)
         | StartError::Key(_)
         | StartError::Tcp(_)
+        | StartError::Inherited(_)
         | StartError::File(_) => Err(error),
     })
 }

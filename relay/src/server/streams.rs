@@ -33,6 +33,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::inherited::Inherited;
 use super::listen;
 use super::newcomers::{Fate, Newcomers};
 use super::proxied;
@@ -143,31 +144,42 @@ impl Listeners {
         config: &TcpConfig,
         udp: SocketAddr,
         credentials: &Credentials,
+        inherited: &Inherited,
     ) -> Result<Self, ListenError> {
         let acceptor = match &config.certificate {
             Some((certificate, key)) => tls::acceptor_from_files(certificate, key)?,
             None => tls::acceptor(credentials),
         };
         let (certificate, acceptor) = watch::channel(acceptor);
-        let at_udp_port = config
-            .at_udp_port
-            .then_some((udp, Outer::Tls(acceptor.clone())));
-        let also = config.also.iter().map(|addr| {
+        let opens_udp_port = config.at_udp_port && inherited.tcp.is_empty();
+        let at_udp_port = opens_udp_port.then_some((udp, Outer::Tls(acceptor.clone())));
+        let outer = |addr: &SocketAddr| {
             let plain = config.proxies.as_ref().filter(|_| addr.ip().is_loopback());
-            let outer = match plain {
+            match plain {
                 Some(proxies) => Outer::Plain(proxies.as_slice().into()),
                 None => Outer::Tls(acceptor.clone()),
-            };
-            (*addr, outer)
+            }
+        };
+        let with_outer = |listener: TcpListener| {
+            let addr = listener.local_addr()?;
+            Ok((listener, outer(&addr)))
+        };
+        let inherited = inherited.tcp().and_then(|listeners| {
+            let listeners = listeners.into_iter().map(with_outer);
+            listeners.collect::<io::Result<Vec<_>>>()
         });
+        let mut list = inherited.map_err(ListenError::Inherited)?;
+        let also = config.also.iter().map(|addr| (*addr, outer(addr)));
         let bind = |(addr, outer)| {
             let listener =
                 listen::tcp(addr).map_err(|error| ListenError::Socket { addr, error })?;
-            Ok((listener, outer))
+            Ok::<_, ListenError>((listener, outer))
         };
-        let list = at_udp_port.into_iter().chain(also).map(bind);
+        for place in at_udp_port.into_iter().chain(also) {
+            list.push(bind(place)?);
+        }
         Ok(Self {
-            list: list.collect::<Result<_, ListenError>>()?,
+            list,
             certificate: Certificate(certificate),
         })
     }
@@ -211,6 +223,9 @@ pub enum ListenError {
     /// The certificate can't be used.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// A listener that another program has bound can't be used.
+    #[error("can't use an inherited TCP socket: {0}")]
+    Inherited(io::Error),
     /// The system does not allow it.
     #[error("can't listen on TCP {addr} ({error})")]
     Socket {

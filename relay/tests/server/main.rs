@@ -21,7 +21,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use hobnob_relay::admission::Rule;
 use hobnob_relay::core::Limits;
-use hobnob_relay::server::{Config, Server, TcpConfig};
+use hobnob_relay::server::{Config, Inherited, Server, TcpConfig};
 use tempfile::TempDir;
 
 /// A relay with a home of its own, on a free port of all addresses.
@@ -78,6 +78,7 @@ fn config_in(home: &TempDir, listen: SocketAddr, rule: Rule) -> Config {
         rule,
         limits: Limits::default(),
         tcp: TcpConfig::default(),
+        inherited: Inherited::default(),
     }
 }
 

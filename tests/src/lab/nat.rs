@@ -26,6 +26,10 @@ pub enum Nat {
     /// A new random public port for each destination address and port. Only packets from that
     /// destination are let in.
     Symmetric,
+    /// The NAT of Linux on a router without a firewall: it keeps the port where it can. A packet from
+    /// outside that belongs to no flow reaches the router itself, and then occupies the port for its
+    /// sender: the router cannot use it for a flow to that sender any more.
+    Unfiltered,
 }
 
 /// The parameters of the mapping rules.
@@ -42,7 +46,7 @@ pub(super) struct Translation {
 }
 
 impl Nat {
-    /// All four kinds.
+    /// The four kinds of RFC 4787.
     pub const ALL: [Self; 4] = [
         Self::FullCone,
         Self::AddressRestricted,
@@ -55,11 +59,13 @@ impl Nat {
         // The other side cannot know the port that a symmetric NAT will choose. So the other NAT
         // must let in any port.
         match (self, other) {
-            (Self::Symmetric, Self::Symmetric | Self::PortRestricted)
-            | (Self::PortRestricted, Self::Symmetric) => false,
+            (Self::Symmetric, Self::Symmetric | Self::PortRestricted | Self::Unfiltered)
+            | (Self::PortRestricted | Self::Unfiltered, Self::Symmetric) => false,
             (Self::FullCone | Self::AddressRestricted, _)
             | (_, Self::FullCone | Self::AddressRestricted) => true,
-            (Self::PortRestricted, Self::PortRestricted) => true,
+            (Self::PortRestricted | Self::Unfiltered, Self::PortRestricted | Self::Unfiltered) => {
+                true
+            }
         }
     }
 }
@@ -86,6 +92,12 @@ impl Translation {
                 let _ = writeln!(
                     rules,
                     "chain source {{ {SOURCE} oifname {WAN} snat to {public} random,fully-random; }}"
+                );
+            }
+            Nat::Unfiltered => {
+                let _ = writeln!(
+                    rules,
+                    "chain source {{ {SOURCE} oifname {WAN} snat to {public}; }}"
                 );
             }
             Nat::PortRestricted => self.one_port_per_socket(&mut rules),
@@ -150,7 +162,10 @@ pub enum Filter {
 
 /// The router's firewall. It drops packets from unknown senders, and what the filter does not let
 /// through.
-pub(super) fn firewall(filter: Filter) -> String {
+///
+/// Without `drops_unknown` the router itself answers unknown senders, and remembers them as a flow.
+pub(super) fn firewall(filter: Filter, drops_unknown: bool) -> String {
+    let unknown = if drops_unknown { "drop" } else { "accept" };
     let block = match filter {
         Filter::Open => "",
         Filter::UdpDropped => "meta l4proto udp drop",
@@ -163,7 +178,7 @@ pub(super) fn firewall(filter: Filter) -> String {
     // there is no hairpinning. Its ports for SSDP and PCP are open inside.
     format!(
         "table ip firewall\ndelete table ip firewall\ntable ip firewall {{\n\
-         chain input {{ type filter hook input priority filter\niifname {WAN} drop\n\
+         chain input {{ type filter hook input priority filter\niifname {WAN} {unknown}\n\
          udp dport {{ 1900, 5351 }} accept\nmeta l4proto udp drop\n}}\n\
          chain forward {{ type filter hook forward priority filter; policy drop\n{block}\n\
          oifname {WAN} accept\nct state established,related accept\nct status dnat accept\n}}\n}}\n"

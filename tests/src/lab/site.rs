@@ -2,7 +2,7 @@
 //! office.
 
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::addresses::{Lease, Plan, ROUTER, host_of};
@@ -48,7 +48,7 @@ impl Site {
             translation,
         }));
         site.retranslate(|_| {});
-        site.0.lan.namespace().nft(&firewall(Filter::Open));
+        site.filter(Filter::Open);
         site
     }
 
@@ -122,7 +122,9 @@ impl Site {
 
     /// The router lets only this through.
     pub fn filter(&self, filter: Filter) {
-        self.0.lan.namespace().nft(&firewall(filter));
+        let drops_unknown = self.translation().nat != Nat::Unfiltered;
+        let rules = firewall(filter, drops_unknown);
+        self.0.lan.namespace().nft(&rules);
     }
 
     /// The router drops UDP in both directions. TCP passes.
@@ -150,13 +152,14 @@ impl Site {
         self.0.line.set_unplugged(false);
     }
 
+    fn translation(&self) -> MutexGuard<'_, Translation> {
+        let locked = self.0.translation.lock();
+        locked.unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Changes the mapping rules. The router loses all mappings.
     fn retranslate(&self, change: impl FnOnce(&mut Translation)) {
-        let mut translation = self
-            .0
-            .translation
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut translation = self.translation();
         change(&mut translation);
         translation.generation += 1;
         let router = self.0.lan.namespace();
@@ -175,10 +178,6 @@ impl Site {
 
 impl OnInternet for Site {
     fn public_ipv4(&self) -> Ipv4Addr {
-        self.0
-            .translation
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .public
+        self.translation().public
     }
 }

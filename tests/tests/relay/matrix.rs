@@ -29,6 +29,22 @@ fn a_node_behind_a_symmetric_nat_connects_with_every_kind() {
     connects_with_every_kind(Nat::Symmetric);
 }
 
+/// A probe that reaches such a router before it has sent anything occupies the port of the node.
+#[test]
+fn routers_without_a_firewall_allow_a_direct_path() {
+    let lab = Lab::open();
+    let net = RelayNet::of(&lab);
+    let (home, office) = (
+        net.internet.site(Nat::Unfiltered),
+        net.internet.site(Nat::Unfiltered),
+    );
+    for round in 1..=3 {
+        let met = meet(&net, [&home, &office], round);
+        eprintln!("{met:?}");
+        assert!(met.direct.is_some(), "round {round}: {met:?}");
+    }
+}
+
 /// The times that two nodes needed to connect.
 #[derive(Debug)]
 struct Meeting {

@@ -28,6 +28,7 @@ use std::task::{Context, Poll, ready};
 
 use hobnob_protocol::datagram::{AddressCheck, CHANNEL_HEADER, Probe};
 use hobnob_transport::addr::{canonical, undeliverable};
+use hobnob_transport::hop_limit;
 use hobnob_transport::stream::queue::Queued;
 use hobnob_transport::stun::client::{self as stun, Transaction};
 use hobnob_transport::udp::{SegmentedSender, has_errno};
@@ -46,6 +47,10 @@ use super::counters::{Counters, count};
 use super::source_networks::SourceNetworks;
 use super::streams::Streams;
 use hobnob_core::synthetic::is_synthetic;
+
+/// The hops of a probe that opens the own NAT: this machine's router, and the one at which it ends.
+/// The router of a peer at the same provider can be the third.
+const OPENING_HOPS: u8 = 2;
 
 /// The node's UDP socket.
 pub struct DemuxSocket {
@@ -129,6 +134,16 @@ impl DemuxSocket {
         self.send_side(to, None, &probe.encode());
     }
 
+    /// Sends a probe that passes this machine's own router and ends at the next one. It need not
+    /// arrive, so a system that cannot send it loses nothing but its effect.
+    pub fn open_nat(&self, to: SocketAddr, probe: Probe) {
+        // A node that stays on its links has no NAT to open.
+        let may_send = self.links.get().is_none();
+        if let Some(to) = self.destination(to).filter(|_| may_send) {
+            let _ = hop_limit::send(&self.io, to, OPENING_HOPS, &probe.encode());
+        }
+    }
+
     /// Sends an address check, if the system takes it now. An answer must leave from the address
     /// that the question was sent to: the asking node and firewalls on the way expect that.
     pub fn check(&self, from: Option<IpAddr>, to: SocketAddr, check: AddressCheck) {
@@ -142,12 +157,8 @@ impl DemuxSocket {
     }
 
     fn send_side(&self, to: SocketAddr, src_ip: Option<IpAddr>, contents: &[u8]) {
-        let on_v6 = self.io.local_addr().is_ok_and(|addr| addr.is_ipv6());
-        let destination = match to {
-            SocketAddr::V4(v4) if on_v6 => {
-                SocketAddr::new(IpAddr::V6(v4.ip().to_ipv6_mapped()), v4.port())
-            }
-            SocketAddr::V4(_) | SocketAddr::V6(_) => to,
+        let Some(destination) = self.destination(to) else {
+            return count(&self.counters().send_error);
         };
         let transmit = Transmit {
             destination,
@@ -156,11 +167,22 @@ impl DemuxSocket {
             segment_size: None,
             src_ip,
         };
-        if is_synthetic(to.ip()) || (to.is_ipv6() && !on_v6) {
-            return count(&self.counters().send_error);
-        }
         // A datagram that is not sent counts as lost.
         let _ = self.try_send(&transmit);
+    }
+
+    /// An address in the form that this socket takes. `None` if it leads nowhere from here.
+    fn destination(&self, to: SocketAddr) -> Option<SocketAddr> {
+        let on_v6 = self.io.local_addr().is_ok_and(|addr| addr.is_ipv6());
+        match to {
+            _ if is_synthetic(to.ip()) => None,
+            SocketAddr::V4(v4) if on_v6 => Some(SocketAddr::new(
+                IpAddr::V6(v4.ip().to_ipv6_mapped()),
+                v4.port(),
+            )),
+            SocketAddr::V6(_) if !on_v6 => None,
+            SocketAddr::V4(_) | SocketAddr::V6(_) => Some(to),
+        }
     }
 
     fn counters(&self) -> &Counters {
