@@ -195,6 +195,14 @@ const COMMANDS: &[(&str, Run)] = &[
         Not("the lab has no systemd"),
     ),
     (
+        "sudo cp scripts/hobnob-relay.socket /etc/systemd/system/",
+        Not("it changes the system"),
+    ),
+    (
+        "sudo systemctl enable --now hobnob-relay.socket",
+        Not("the lab has no systemd; tests/relay/real_parts.rs tests it"),
+    ),
+    (
         "sudo hobnob relay peers",
         Not("the lab has no systemd; relay/app/tests/other_users.rs tests it"),
     ),

@@ -272,4 +272,5 @@ fn systemd_accepts_the_units() {
     };
     verify("hobnob.service", &["--user"]);
     verify("hobnob-relay.service", &[]);
+    verify("hobnob-relay.socket", &[]);
 }

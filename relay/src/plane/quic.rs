@@ -215,8 +215,13 @@ mod tests {
     fn both_ends() -> (QuicQueue, QuicSocket, Arc<Counters>) {
         let counters = Arc::<Counters>::default();
         let loopback = (Ipv4Addr::LOCALHOST, 0).into();
-        let socket =
-            Arc::new(PlaneSocket::of(udp::open(loopback).unwrap(), counters.clone()).unwrap());
+        let socket = Arc::new(
+            PlaneSocket::of(
+                hobnob_transport::udp::open(loopback).unwrap(),
+                counters.clone(),
+            )
+            .unwrap(),
+        );
         let (queue, socket) = queue(socket, counters.clone());
         (queue, socket, counters)
     }

@@ -46,11 +46,24 @@ impl MessageClient {
     /// Sends a message for a peer to the node. Returns its id if the node reports that it is on
     /// disk.
     pub fn submit(&mut self, to: PeerId, text: &str) -> Option<String> {
+        self.send(to, text, DeliveryState::Queued)
+    }
+
+    /// Sends a message for a peer. Returns its id when it is delivered.
+    pub fn deliver(&mut self, to: PeerId, text: &str) -> Option<String> {
+        self.send(to, text, DeliveryState::Delivered)
+    }
+
+    fn send(&mut self, to: PeerId, text: &str, wait: DeliveryState) -> Option<String> {
         let client = self.client.as_ref()?;
         let body = BodyFields::from(Body::Text(text.to_owned()));
         let options = WaitOptions {
-            wait: DeliveryState::Queued,
-            timeout_ms: 0,
+            wait,
+            timeout_ms: if wait == DeliveryState::Queued {
+                0
+            } else {
+                10_000
+            },
         };
         let request = client.ask(SendMessage {
             target: Text(Target::Id(to)),

@@ -156,8 +156,16 @@ pub enum Filter {
     UdpRejected,
     /// Only TCP to port 443.
     OnlyHttps,
+    /// No UDP, and TCP only to the router itself: connections to every address end at its port
+    /// [`Filter::PORTAL_PORT`], as in a hotel before the guest has logged in.
+    Portal,
     /// Nothing. Only a machine of the site that is on the internet, too, is a way out.
     Nothing,
+}
+
+impl Filter {
+    /// The router's port at which connections end.
+    pub const PORTAL_PORT: u16 = 8080;
 }
 
 /// The router's firewall. It drops packets from unknown senders, and what the filter does not let
@@ -170,14 +178,25 @@ pub(super) fn firewall(filter: Filter, drops_unknown: bool) -> String {
         Filter::Open => "",
         Filter::UdpDropped => "meta l4proto udp drop",
         Filter::UdpRejected => "meta l4proto udp reject with icmp type admin-prohibited",
-        Filter::Nothing => "oifname wan drop",
+        Filter::Nothing | Filter::Portal => "oifname wan drop",
         Filter::OnlyHttps => "meta l4proto udp drop\noifname wan tcp dport != 443 drop",
+    };
+    let portal = match filter {
+        Filter::Portal => format!(
+            "chain portal {{ type nat hook prerouting priority dstnat\niifname != {WAN} meta l4proto tcp redirect to :{}\n}}\n",
+            Filter::PORTAL_PORT
+        ),
+        Filter::Open
+        | Filter::UdpDropped
+        | Filter::UdpRejected
+        | Filter::OnlyHttps
+        | Filter::Nothing => String::new(),
     };
     // A dropped packet creates no flow, so it uses no port. The router sends no answer: neither to
     // unknown senders, nor to inner sockets that send to the site's own public address, because
     // there is no hairpinning. Its ports for SSDP and PCP are open inside.
     format!(
-        "table ip firewall\ndelete table ip firewall\ntable ip firewall {{\n\
+        "table ip firewall\ndelete table ip firewall\ntable ip firewall {{\n{portal}\
          chain input {{ type filter hook input priority filter\niifname {WAN} {unknown}\n\
          udp dport {{ 1900, 5351 }} accept\nmeta l4proto udp drop\n}}\n\
          chain forward {{ type filter hook forward priority filter; policy drop\n{block}\n\

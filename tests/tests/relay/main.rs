@@ -9,6 +9,7 @@ mod operator;
 mod path_changes;
 mod port_mapping;
 mod reach;
+mod real_parts;
 mod records;
 mod relay_net;
 mod rooms;

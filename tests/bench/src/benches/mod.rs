@@ -8,6 +8,7 @@ mod many;
 mod memory;
 mod newcomer;
 mod one;
+mod reach;
 mod relay;
 mod round_trip;
 mod start;
@@ -162,6 +163,27 @@ pub(crate) const ALL: &[Bench] = &[
         in_lab: false,
         long: true,
         work: |plan, report| block_on(relay::crowd::run(plan, report)),
+    },
+    Bench {
+        name: "reach-times",
+        about: "a message where UDP is dropped: from the start, and from the loss of UDP",
+        in_lab: true,
+        long: true,
+        work: reach::times,
+    },
+    Bench {
+        name: "reach-streams",
+        about: "two peers through a relay, both by TCP; compared with iroh and its relay",
+        in_lab: false,
+        long: true,
+        work: |plan, report| block_on(reach::streams(plan, report)),
+    },
+    Bench {
+        name: "reach-file",
+        about: "messages by TCP beside a file on a line of 50 Mbit/s",
+        in_lab: true,
+        long: true,
+        work: reach::beside_file,
     },
     Bench {
         name: "start",

@@ -54,7 +54,11 @@ impl Carrier {
         buffers.set_recv_buffer_size(KERNEL_BUFFER_BYTES)?;
         let _only_for_root =
             rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, KERNEL_BUFFER_BYTES);
-        let inner = TokioRuntime.wrap_udp_socket(socket)?;
+        Ok(Self::over(TokioRuntime.wrap_udp_socket(socket)?, relay))
+    }
+
+    /// Uses a socket that leads to the relay.
+    pub(crate) fn over(inner: Arc<dyn AsyncUdpSocket>, relay: SocketAddr) -> Arc<Self> {
         let bare = Bare {
             on: AtomicBool::new(false),
             frames: AtomicU64::new(0),
@@ -62,13 +66,13 @@ impl Carrier {
             clock: Stopwatch::start(),
             latencies: Mutex::default(),
         };
-        Ok(Arc::new(Self {
+        Arc::new(Self {
             inner,
             relay,
             channel: OnceLock::new(),
             scratch: Mutex::default(),
             bare,
-        }))
+        })
     }
 
     /// Sets the channel that [`FAR`] represents.

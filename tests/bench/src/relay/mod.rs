@@ -4,6 +4,7 @@ mod carrier;
 mod crowd;
 mod load;
 mod peer;
+mod stream_socket;
 mod streams;
 
 use std::io::{BufRead, BufReader};

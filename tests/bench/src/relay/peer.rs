@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
 use super::carrier::{Carrier, FAR};
+use super::stream_socket::StreamSocket;
 use super::{Relay, streams};
 
 /// The ALPN protocol between the two ends of a channel.
@@ -116,11 +117,25 @@ impl Control {
 }
 
 impl Peer {
-    /// Registers at a relay.
+    /// Registers at a relay, over UDP.
     pub(crate) async fn join(relay: &Relay, seed: u8) -> anyhow::Result<Self> {
-        let key = SecretKey::from_seed([seed; 32]);
-        let credentials = Arc::new(Credentials::new(&key));
         let carrier = Carrier::bind(Ipv4Addr::LOCALHOST, relay.addr)?;
+        Self::join_over(carrier, relay, [seed; 32]).await
+    }
+
+    /// Registers at a relay, over TCP.
+    pub(crate) async fn join_by_stream(relay: &Relay, seed: [u8; 32]) -> anyhow::Result<Self> {
+        let stream = StreamSocket::connect(relay.addr).await?;
+        Self::join_over(Carrier::over(stream, relay.addr), relay, seed).await
+    }
+
+    async fn join_over(
+        carrier: Arc<Carrier>,
+        relay: &Relay,
+        seed: [u8; 32],
+    ) -> anyhow::Result<Self> {
+        let key = SecretKey::from_seed(seed);
+        let credentials = Arc::new(Credentials::new(&key));
         let mut config = EndpointConfig::default();
         config.grease_quic_bit(false);
         let server = ServerConfig::with_crypto(credentials.server_config(ALPN));
@@ -190,8 +205,18 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
+    /// Two peers that use UDP.
     pub(crate) async fn new(relay: &Relay) -> anyhow::Result<Self> {
-        let (mut ann, mut bob) = (Peer::join(relay, 1).await?, Peer::join(relay, 2).await?);
+        Self::of(Peer::join(relay, 1).await?, Peer::join(relay, 2).await?).await
+    }
+
+    /// Two peers that use TCP.
+    pub(crate) async fn by_streams(relay: &Relay) -> anyhow::Result<Self> {
+        let ann = Peer::join_by_stream(relay, [1; 32]).await?;
+        Self::of(ann, Peer::join_by_stream(relay, [2; 32]).await?).await
+    }
+
+    async fn of(mut ann: Peer, mut bob: Peer) -> anyhow::Result<Self> {
         ann.open(&mut bob).await?;
         ann.only_sends_heartbeats();
         bob.only_sends_heartbeats();
