@@ -38,16 +38,16 @@ pub const PROBES_PER_NETWORK: Pace = Pace::per_second(200, 2_000);
 /// The interval between two probes of one session.
 const PROBE_INTERVAL: Duration = Duration::from_millis(25);
 
-/// The delay between the probes that open the own NAT and the first ones that reach the peer. The
-/// peer starts about as late as its candidates travel longer than ours.
-const OPENS_BEFORE: Duration = Duration::from_millis(100);
+/// The delay between the probes that open the own NAT and the first ones that reach the peer. Both
+/// ends start when they have the other's candidates: a slow path or a busy machine may delay one.
+const OPENS_BEFORE: Duration = Duration::from_millis(250);
 
 /// How long an attempt sends probes.
 const PROBE_FOR: Duration = Duration::from_secs(4);
 
 /// The delay before a failed attempt is repeated. It doubles with each failure, up to
-/// [`AGAIN_MAX`].
-const AGAIN_MIN: Duration = Duration::from_secs(30);
+/// [`AGAIN_MAX`]. Within 30 seconds, a router may remember flows that the probes have left.
+const AGAIN_MIN: Duration = Duration::from_secs(35);
 
 /// The longest delay before a failed attempt is repeated.
 const AGAIN_MAX: Duration = Duration::from_secs(600);

@@ -35,7 +35,8 @@ impl MappingRouter {
         if protocols == Protocols::NatPmp {
             // PCP is version 2 in the first byte.
             router.nft(
-                "table inet upnp { chain older { type filter hook input priority -1; udp dport 5351 @th,64,8 2 drop; } }",
+                "table inet upnp {\nchain older {\ntype filter hook input priority -1\n\
+                 udp dport 5351 @th,64,8 2 drop\n}\n}\n",
             );
         }
         let (pcp, upnp, port) = match protocols {

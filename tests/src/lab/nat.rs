@@ -85,7 +85,8 @@ impl Translation {
              map ports {{ type ipv4_addr . inet_service : inet_service; {timeout} }}\n\
              map sockets {{ type inet_service : ipv4_addr . inet_service; {timeout} }}\n\
              set contacted {{ type inet_service . ipv4_addr; {timeout} }}\n\
-             chain generation {{ type filter hook prerouting priority raw; ct zone set {generation}; }}\n"
+             chain generation {{ type filter hook prerouting priority raw; ct zone set {generation}; }}\n\
+             chain own {{ type filter hook output priority raw; ct zone set {generation}; }}\n"
         );
         match self.nat {
             Nat::Symmetric => {

@@ -27,12 +27,22 @@ struct Inner {
 
 impl Site {
     pub(super) fn new(internet: &Internet, nat: Nat, network: Ipv4Addr) -> Self {
-        let lab = internet.switch().lab();
+        Self::on(internet.switch(), nat, network)
+    }
+
+    /// A site whose router is a machine of this one, as a home is behind its provider's NAT.
+    pub fn site(&self, nat: Nat, network: Ipv4Addr) -> Self {
+        Self::on(&self.0.lan, nat, network)
+    }
+
+    /// A site whose router is on this network.
+    fn on(outside: &Switch, nat: Nat, network: Ipv4Addr) -> Self {
+        let lab = outside.lab();
         let lan = lab.switch(Plan::site(network));
         let router = lan.namespace();
         router.ip(&format!("addr add {}/24 dev hub", host_of(network, ROUTER)));
         lan.route();
-        let line = Card::connect(router, WAN, internet.switch(), lab.number());
+        let line = Card::connect(router, WAN, outside, lab.number());
         let Lease {
             address: public, ..
         } = line.lease().expect("the internet has IPv4");

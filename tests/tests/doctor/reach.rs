@@ -53,6 +53,7 @@ fn each_kind_of_nat_is_detected_with_one_relay_and_with_two() {
             ),
             Nat::PortRestricted => (APD, ("unknown", EI_OR_AD), ("fine", "endpoint-independent")),
             Nat::Symmetric => (APD, ("note", APD), ("note", APD)),
+            Nat::Unfiltered => unreachable!("not one of the four"),
         };
         for (node, (verdict, kind)) in [(&by_one, mapping_by_one), (&by_two, mapping_by_two)] {
             doctor_finds(

@@ -50,32 +50,41 @@ fn finding(node: &Node) -> Option<Value> {
     of_port.find(|finding| finding["check"] == "router")
 }
 
+/// A peer behind a symmetric NAT reaches the mapped port directly, and the lease ends with the node.
+fn a_mapped_port_is_reached(protocols: Protocols, name: &str) {
+    let scene = Scene::new(protocols);
+    let port = scene.mapped_port();
+    let (_office, bob) = scene.net.alone_behind(Nat::Symmetric, "bob");
+    scene.node.are_contacts(&bob);
+    bob.connects_over("direct", &scene.node, Duration::from_secs(10));
+    bob.tells(&scene.node, "directly");
+    scene.node.shows_once("directly");
+    let found = finding(&scene.node).expect("the router has answered");
+    let external = format!("{}:{port}", scene.home.public_ipv4());
+    assert!(
+        found["code"] == "port-mapped"
+            && found["protocol"] == name
+            && found["external"] == external,
+        "{found}"
+    );
+    assert!(scene.node.ticket().contains(&external));
+    scene.node.terminate();
+    assert_eq!(scene.router.ports(), [0; 0], "the lease is removed");
+}
+
 #[test]
-fn a_peer_behind_a_symmetric_nat_reaches_a_mapped_port_directly() {
-    for (protocols, name) in [
-        (Protocols::Pcp, "pcp"),
-        (Protocols::NatPmp, "nat-pmp"),
-        (Protocols::Upnp, "upnp"),
-    ] {
-        let scene = Scene::new(protocols);
-        let port = scene.mapped_port();
-        let (_office, bob) = scene.net.alone_behind(Nat::Symmetric, "bob");
-        scene.node.are_contacts(&bob);
-        bob.connects_over("direct", &scene.node, Duration::from_secs(10));
-        bob.tells(&scene.node, "directly");
-        scene.node.shows_once("directly");
-        let found = finding(&scene.node).expect("the router has answered");
-        let external = format!("{}:{port}", scene.home.public_ipv4());
-        assert!(
-            found["code"] == "port-mapped"
-                && found["protocol"] == name
-                && found["external"] == external,
-            "{found}"
-        );
-        assert!(scene.node.ticket().contains(&external));
-        scene.node.terminate();
-        assert_eq!(scene.router.ports(), [0; 0], "{name}: the lease is removed");
-    }
+fn pcp_maps_a_port_that_peers_reach_directly() {
+    a_mapped_port_is_reached(Protocols::Pcp, "pcp");
+}
+
+#[test]
+fn nat_pmp_maps_a_port_that_peers_reach_directly() {
+    a_mapped_port_is_reached(Protocols::NatPmp, "nat-pmp");
+}
+
+#[test]
+fn upnp_maps_a_port_that_peers_reach_directly() {
+    a_mapped_port_is_reached(Protocols::Upnp, "upnp");
 }
 
 #[test]
@@ -111,6 +120,32 @@ fn a_node_that_may_use_only_its_proxy_asks_no_router() {
     let silent = silent.up(&[]);
     assert_eq!(finding(&silent), None);
     assert_eq!(router.ports(), [0; 0]);
+}
+
+/// The provider's NAT is between the home's router and the internet (RFC 6598).
+#[test]
+fn a_home_behind_its_providers_nat_gets_a_direct_path_without_a_mapping() {
+    let lab = Lab::open();
+    let net = RelayNet::of(&lab);
+    let provider = net
+        .internet
+        .site_with(Nat::PortRestricted, Ipv4Addr::new(100, 64, 3, 0));
+    let home = provider.site(Nat::PortRestricted, Ipv4Addr::new(192, 168, 1, 0));
+    let _router = home.maps_ports(Protocols::NatPmp);
+    let ann = net.up(&home.machine("ann"), "ann");
+    let (_office, bob) = net.alone_behind(Nat::PortRestricted, "bob");
+    ann.are_contacts(&bob);
+    ann.connects_over("direct", &bob, Duration::from_secs(10));
+    let found = until("the router answers", MAPPED, || {
+        finding(&ann).ok_or("no finding".to_owned())
+    });
+    // The port of a router with a private address leads nowhere.
+    let code = found["code"].as_str().expect("a code");
+    assert!(
+        ["router-not-public", "port-refused"].contains(&code),
+        "{found}"
+    );
+    assert!(!ann.ticket().contains("100.64."), "{}", ann.ticket());
 }
 
 /// A fake router, which answers each request as it likes. Its thread ends with the test process.
@@ -169,6 +204,7 @@ fn a_hostile_router_costs_nothing_but_the_mapping() {
     });
     assert_eq!(found["code"], "no-port-mapping", "{found}");
     let (_office, bob) = net.alone_behind(Nat::Symmetric, "bob");
+    ann.sees(&bob);
     ann.tells(&bob, "still here");
     bob.shows_once("still here");
 }

@@ -431,6 +431,7 @@ mod tests {
         fn line(&self) -> String {
             let written = match (self.value.as_bool(), self.value.as_array()) {
                 (Some(value), _) => value.to_string(),
+                (None, _) if self.value.is_integer() => self.words()[0].clone(),
                 (None, Some(_)) => format!("{:?}", self.words()),
                 (None, None) => format!("{:?}", self.words()[0]),
             };
@@ -439,9 +440,10 @@ mod tests {
 
         /// The words of its value: a variable has them with commas between, a flag takes each.
         fn words(&self) -> Vec<String> {
-            let word = |value: &toml::Value| match value.as_bool() {
-                Some(value) => value.to_string(),
-                None => value
+            let word = |value: &toml::Value| match (value.as_bool(), value.as_integer()) {
+                (Some(value), _) => value.to_string(),
+                (None, Some(value)) => value.to_string(),
+                (None, None) => value
                     .as_str()
                     .unwrap_or_else(|| panic!("{}: add to this test how it is written", self.key))
                     .to_owned(),

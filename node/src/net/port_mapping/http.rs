@@ -15,6 +15,9 @@ const WITHIN: Duration = Duration::from_secs(3);
 /// The largest answer. Real descriptions have less than 8 KiB.
 pub(super) const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
+/// The longest head of an answer.
+const HEAD_BYTES_MAX: usize = 8 * 1024;
+
 /// The longest path of a URL.
 const PATH_MAX: usize = 512;
 
@@ -118,7 +121,8 @@ async fn exchange(
 
 /// The head without its empty line, and the body so far.
 fn split(answer: &[u8]) -> Option<(&str, &[u8])> {
-    let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let head = &answer[..answer.len().min(HEAD_BYTES_MAX)];
+    let end = head.windows(4).position(|four| four == b"\r\n\r\n")?;
     Some((
         std::str::from_utf8(&answer[..end]).ok()?,
         &answer[end + 4..],
@@ -240,6 +244,9 @@ mod tests {
         ] {
             assert_eq!(parse(wrong.as_bytes()), None, "{wrong:?}");
         }
+        let head = |len: usize| format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "a".repeat(len));
+        assert!(parse(head(HEAD_BYTES_MAX / 2).as_bytes()).is_some());
+        assert_eq!(parse(head(HEAD_BYTES_MAX).as_bytes()), None);
     }
 
     /// Fetches from a server that answers like this.

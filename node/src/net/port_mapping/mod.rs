@@ -29,8 +29,9 @@ use crate::clock::random_seed;
 /// The lease to ask for. A router that restarted has the port again after half of it at the latest.
 pub const LEASE: Duration = Duration::from_secs(20 * 60);
 
-/// A lease is renewed this often at most, however short the router makes it.
-const RENEW_MIN: Duration = Duration::from_secs(2);
+/// A lease is renewed this often at most, however short the router makes it. The standards ask for
+/// leases of two minutes at least.
+const RENEW_MIN: Duration = Duration::from_secs(60);
 
 /// The delay before a router that refused, or did not answer, is asked again.
 const AGAIN_AFTER: Duration = Duration::from_secs(10 * 60);
@@ -173,24 +174,18 @@ pub async fn keep_mapped(
             }
             let wait = lease
                 .as_ref()
-                .map_or(AGAIN_AFTER, |l| renew_after(l.lifetime));
-            tokio::select! {
-                () = sleep(wait) => {}
-                () = network_changed.notified() => {
-                    if Place::now(bound) == Some(place) {
-                        continue;
-                    }
-                    // The old router may still be there, beside a new one.
+                .map_or(AGAIN_AFTER, |lease| renew_after(lease.lifetime));
+            match sleep_there(place, bound, wait, &network_changed, &stopping).await {
+                Wake::Due => {}
+                wake @ (Wake::Moved | Wake::Stopping) => {
+                    // After a move the old router may still be there, beside a new one.
                     if let Some(lease) = lease {
                         lease.remove(place).await;
+                    }
+                    if wake == Wake::Stopping {
+                        return;
                     }
                     break;
-                }
-                () = stopping.cancelled() => {
-                    if let Some(lease) = lease {
-                        lease.remove(place).await;
-                    }
-                    return;
                 }
             }
             let Some(old) = lease else { break };
@@ -201,6 +196,39 @@ pub async fn keep_mapped(
                     break;
                 }
             };
+        }
+    }
+}
+
+/// Why the task goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wake {
+    /// The time has passed.
+    Due,
+    /// The machine has another router or address.
+    Moved,
+    Stopping,
+}
+
+/// Waits for this time, unless the machine leaves the place.
+async fn sleep_there(
+    place: Place,
+    bound: SocketAddr,
+    time: Duration,
+    network_changed: &Notify,
+    stopping: &CancellationToken,
+) -> Wake {
+    let due = sleep(time);
+    tokio::pin!(due);
+    loop {
+        tokio::select! {
+            () = &mut due => return Wake::Due,
+            () = network_changed.notified() => {
+                if Place::now(bound) != Some(place) {
+                    return Wake::Moved;
+                }
+            }
+            () = stopping.cancelled() => return Wake::Stopping,
         }
     }
 }
