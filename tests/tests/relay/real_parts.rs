@@ -197,8 +197,7 @@ fn a_proxy_that_intercepts_tls_sees_only_ciphertext() {
     let listener = portal(&office);
     let to = SocketAddr::from((net.relay.machine().public_ipv4(), 443));
     office.filter(Filter::Portal);
-    let interceptor = office.clone();
-    std::thread::spawn(move || intercept(&interceptor, listener, &pem, to));
+    std::thread::spawn(move || intercept(&office, listener, &pem, to));
     let ann = net.up(&ann, "ann");
     registers_over_tcp(&ann);
     let (_home, bob) = net.alone_behind(Nat::PortRestricted, "bob");
