@@ -125,6 +125,7 @@ mod node;
 mod policy;
 mod resolve;
 mod rooms;
+mod snapshot;
 mod start;
 mod transfers;
 
@@ -142,6 +143,7 @@ pub use hobnob_protocol::{
 };
 pub use messages::Messages;
 pub use node::Node;
+pub use snapshot::{Deletions, Restored, SnapshotError, restore_snapshot};
 
 #[doc(inline)]
 pub use hobnob_core::carrier::Carrier;

@@ -33,7 +33,7 @@ use hobnob_transport::key_file::{self, KeyFileError};
 use hobnob_transport::lock::{Lock, Taken};
 
 /// The name of the database in the home folder.
-const DATABASE: &str = "messages.db";
+pub(crate) const DATABASE: &str = "messages.db";
 
 /// Commands and session events that wait for the engine. Senders of more wait.
 const COMMANDS_MAX: usize = 1024;

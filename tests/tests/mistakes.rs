@@ -102,6 +102,53 @@ fn one_identity_on_two_machines_is_reported_on_both_and_loses_no_message() {
 }
 
 #[test]
+fn a_backup_restored_with_replace_gets_its_later_messages_back_and_forks_nothing() {
+    let lab = Lab::open();
+    let office = lab.switch();
+    let words = lab.file("words", "tin roof rust");
+    let ann = office.machine("ann").up("ann", &[]);
+    let bob = office.machine("bob").up("bob", &[]);
+    ann.sees(&bob);
+    let mut texts = Vec::new();
+    converse(&ann, &bob, "before the backup", &mut texts);
+    let file = format!("{}.age", ann.home().path().display());
+    let backup = ["backup", &file, "--passphrase-file", &words];
+    ann.run(&backup).expect(0);
+    converse(&ann, &bob, "after the backup", &mut texts);
+    let restore = ["restore", &file, "--passphrase-file", &words, "--replace"];
+    ann.run(&restore).expect(1).says(&["stop it first"]);
+    ann.terminate();
+    ann.run(&restore).expect(0);
+    ann.start();
+    ann.notices("own-entries-restored");
+    ann.shows_conversation(&bob, &texts, TIMEOUT);
+    converse(&ann, &bob, "after all that", &mut texts);
+    wait_until_both_have_exactly(&ann, &bob, &texts);
+}
+
+#[test]
+fn a_backup_restored_while_the_old_node_runs_is_reported_on_both() {
+    let lab = Lab::open();
+    let office = lab.switch();
+    let words = lab.file("words", "tin roof rust");
+    let bob = office.machine("bob").up("bob", &[]);
+    let old = office.machine("old").up("ann", &[]);
+    old.sees(&bob);
+    let mut texts = Vec::new();
+    converse(&old, &bob, "as one", &mut texts);
+    let file = format!("{}.age", old.home().path().display());
+    let backup = ["backup", &file, "--passphrase-file", &words];
+    old.run(&backup).expect(0);
+    let new = office.machine("new").home("ann");
+    let restore = ["restore", &file, "--passphrase-file", &words];
+    new.run(&restore).expect(0).says(&["stop it"]);
+    let new = new.up(&[]);
+    old.notices("identity-copied");
+    new.notices("identity-copied");
+    new.shows_conversation(&bob, &texts, TIMEOUT);
+}
+
+#[test]
 fn a_clock_ten_years_ahead_changes_no_order_and_loses_nothing() {
     check_order_with_clock_offset("+3650d");
 }

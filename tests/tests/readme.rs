@@ -62,6 +62,8 @@ const COMMANDS: &[(&str, Run)] = &[
     ("hobnob history", Ends),
     ("hobnob search lunch", Ends),
     ("hobnob history '#lobby' --search lunch --since 2h", Ends),
+    ("hobnob export bob --output bob.html", Ends),
+    ("hobnob export --json > everything.jsonl", Ends),
     ("hobnob rooms", Ends),
     ("hobnob part ops", Ends),
     (
@@ -128,6 +130,19 @@ const COMMANDS: &[(&str, Run)] = &[
         Ends,
     ),
     ("hobnob man --dir ~/.cargo/share/man/man1", Ends),
+    (
+        "hobnob backup hobnob.age",
+        Not("it asks for a passphrase; node/app/tests/backups.rs tests it"),
+    ),
+    (
+        "hobnob restore hobnob.age",
+        Not("it asks for a passphrase; node/app/tests/backups.rs tests it"),
+    ),
+    ("hobnob backup --new-key backup-key.txt", Ends),
+    (
+        "hobnob restore hobnob-jbswy3dp-2026-11-29T180000Z.age --key-file backup-key.txt",
+        Not("node/app/tests/backups.rs tests it"),
+    ),
     (
         "cargo run -p hobnob --example two_nodes",
         Not("it has its own test"),

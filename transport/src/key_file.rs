@@ -10,7 +10,7 @@ use hobnob_protocol::SecretKey;
 use crate::private_file;
 
 /// The name of the file in the home folder.
-const FILE: &str = "key";
+pub const FILE: &str = "key";
 
 /// What the file starts with: its kind and its version.
 const HEADER: &str = "hobnob-secret-key-1 ";
@@ -59,15 +59,23 @@ pub fn load_or_create(
     home: &Path,
     random_seed: impl FnOnce() -> [u8; 32],
 ) -> Result<SecretKey, KeyFileError> {
+    if let Some(key) = load(home)? {
+        return Ok(key);
+    }
+    let (path, seed) = (home.join(FILE), random_seed());
+    private_file::replace(&path, &format(&seed))
+        .map_err(|error| KeyFileError::Unusable { path, error })?;
+    Ok(SecretKey::from_seed(seed))
+}
+
+/// Loads the key of a home folder, if it has one.
+pub fn load(home: &Path) -> Result<Option<SecretKey>, KeyFileError> {
     let path = home.join(FILE);
     match fs::read_to_string(&path) {
-        Ok(text) => parse(&text).map_err(|damage| KeyFileError::Damaged { path, damage }),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let seed = random_seed();
-            private_file::replace(&path, &format(&seed))
-                .map_err(|error| KeyFileError::Unusable { path, error })?;
-            Ok(SecretKey::from_seed(seed))
-        }
+        Ok(text) => parse(&text)
+            .map(Some)
+            .map_err(|damage| KeyFileError::Damaged { path, damage }),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) if error.kind() == ErrorKind::InvalidData => Err(KeyFileError::Damaged {
             path,
             damage: KeyDamage::NotText,

@@ -1,6 +1,7 @@
 //! The program `hobnob`: the command line ([`cli`]), the full-screen chat ([`tui`]), and the code
 //! that both use ([`shared`]).
 
+mod backup;
 mod cli;
 mod shared;
 mod tui;

@@ -1,6 +1,7 @@
 //! The requests of a [`Node`](crate::node::Node) to its engine.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hobnob_core::diagnosis::{Evidence, PeerEvidence};
@@ -120,6 +121,8 @@ pub(crate) enum Command {
     Ping(PeerId, oneshot::Sender<()>),
     /// Replies with the addresses at which the peer may be, too.
     PeerEvidence(PeerId, oneshot::Sender<(PeerEvidence, Vec<SocketAddr>)>),
+    /// Copies the database into a new file.
+    CopyDatabase(PathBuf, oneshot::Sender<Result<(), NodeError>>),
     Shutdown(oneshot::Sender<()>),
 }
 

@@ -1,10 +1,15 @@
 //! Carries out the commands of users, or passes them to the part that does.
 
+use std::path::PathBuf;
+
 use hobnob_protocol::{Nickname, Ticket};
+use tokio::sync::oneshot;
 
 use super::command::{Command, NICK_SETTING};
 use super::state::Engine;
 use crate::api::Status;
+use crate::error::NodeError;
+use crate::store::StoreError;
 
 impl Engine {
     pub(super) fn command(&mut self, command: Command) {
@@ -86,6 +91,7 @@ impl Engine {
             Command::Ping(peer, reply) => self.sessions.ping(peer, reply, self.clock.now()),
             Command::Evidence(reply) => drop(reply.send(self.evidence())),
             Command::PeerEvidence(peer, reply) => drop(reply.send(self.peer_evidence(peer))),
+            Command::CopyDatabase(file, reply) => self.copy_database(file, reply),
             Command::Shutdown(reply) => self.begin_stop(reply),
         }
     }
@@ -108,6 +114,14 @@ impl Engine {
             relays,
             notices,
         }
+    }
+
+    fn copy_database(&self, file: PathBuf, reply: oneshot::Sender<Result<(), NodeError>>) {
+        let copied = self.store.copy_into(file);
+        self.tasks.spawn(async move {
+            let copied = copied.await.unwrap_or(Err(StoreError::Closed));
+            let _ = reply.send(copied.map_err(|error| NodeError::Store(error.to_string())));
+        });
     }
 
     fn set_nick(&mut self, nick: Nickname) {

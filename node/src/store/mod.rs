@@ -12,6 +12,7 @@ mod apply;
 mod batches;
 mod chain;
 mod columns;
+mod copies;
 mod erase;
 mod error;
 mod history;
@@ -20,6 +21,7 @@ mod load;
 mod offers;
 mod read;
 mod schema;
+pub(crate) mod snapshot;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -28,7 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -247,6 +249,14 @@ impl Store {
     pub fn scrub(&self) -> Pending<()> {
         let (answer, pending) = oneshot::channel();
         self.write(Job::Truncate(answer));
+        pending
+    }
+
+    /// Copies the database into a new file. The copy has all changes that were queued before, and
+    /// none later. Writing goes on meanwhile.
+    pub fn copy_into(&self, file: PathBuf) -> Pending<()> {
+        let (answer, pending) = oneshot::channel();
+        self.write(Job::Copy(file, answer));
         pending
     }
 

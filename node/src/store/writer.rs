@@ -15,6 +15,7 @@ use hobnob_core::policy::PeerPolicy;
 
 use super::KnownPeer;
 use super::apply::{Apply, Known};
+use super::copies::Copies;
 use super::error::{Fault, StoreError};
 use super::index;
 use super::read::{Answer, PageRequest, give};
@@ -36,6 +37,8 @@ pub(super) enum Job {
     },
     /// Removes everything that was erased from the write-ahead log.
     Truncate(Answer<()>),
+    /// Copies the database into a new file.
+    Copy(PathBuf, Answer<()>),
     /// A search. The writer passes it to the reader once the index has all earlier commits.
     Search(PageRequest),
     /// Limits the database to this many pages. Tests fill a disk with it.
@@ -55,6 +58,9 @@ const QUIET: Duration = Duration::from_secs(1);
 /// Maximum number of entries in one update of the index. A new commit waits for at most one update.
 const INDEX_PIECE: usize = 1_000;
 
+/// How often the writer looks whether a copy is complete that a truncation of the log waits for.
+const COPIED_EVERY: Duration = Duration::from_millis(100);
+
 /// The state of the writer thread.
 pub(super) struct Writer<F> {
     conn: Connection,
@@ -68,6 +74,7 @@ pub(super) struct Writer<F> {
     searches: Vec<PageRequest>,
     /// How long to wait for a job before the next update of the index.
     patience: Duration,
+    copies: Copies,
 }
 
 /// The jobs of one transaction.
@@ -76,6 +83,7 @@ struct Group {
     writes: Vec<Job>,
     searches: Vec<PageRequest>,
     truncations: Vec<Answer<()>>,
+    copies: Vec<(PathBuf, Answer<()>)>,
     bytes: usize,
     entries: usize,
 }
@@ -84,6 +92,8 @@ struct Group {
 enum Next {
     Take(Job),
     Index,
+    /// The copies are complete that truncations of the log waited for.
+    Copied,
     Stop,
 }
 
@@ -106,6 +116,7 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
             unindexed,
             searches,
             patience: QUIET,
+            copies: Copies::default(),
         }
     }
 
@@ -129,12 +140,33 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
                     self.index(INDEX_PIECE);
                     self.patience = Duration::ZERO;
                 }
-                Next::Stop => return self.conn,
+                Next::Copied => {
+                    for answer in self.copies.take_truncations() {
+                        give(answer, self.truncate());
+                    }
+                }
+                Next::Stop => {
+                    self.copies.join();
+                    for answer in self.copies.take_truncations() {
+                        give(answer, self.truncate());
+                    }
+                    return self.conn;
+                }
             }
         }
     }
 
-    fn next(&self, jobs: &Receiver<Job>) -> Next {
+    fn next(&mut self, jobs: &Receiver<Job>) -> Next {
+        if self.copies.hold_truncations() {
+            return match jobs.recv_timeout(COPIED_EVERY) {
+                Ok(job) => Next::Take(job),
+                Err(RecvTimeoutError::Timeout) => Next::Index,
+                Err(RecvTimeoutError::Disconnected) => Next::Stop,
+            };
+        }
+        if self.copies.has_truncations() {
+            return Next::Copied;
+        }
         if !self.searches.is_empty() {
             return match jobs.try_recv() {
                 Ok(job) => Next::Take(job),
@@ -173,6 +205,7 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
                 | Job::Peer(_)
                 | Job::ForgetPeer(_)
                 | Job::Search(_)
+                | Job::Copy(..)
                 | Job::Truncate(_) => {
                     note_failure(result);
                 }
@@ -180,8 +213,15 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
                 Job::Pages(_) => note_failure(result),
             }
         }
-        for answer in group.truncations {
-            give(answer, self.truncate());
+        for (file, answer) in group.copies {
+            self.copies.start(&self.file, file, answer);
+        }
+        if self.copies.is_running() {
+            self.copies.truncations.extend(group.truncations);
+        } else {
+            for answer in group.truncations {
+                give(answer, self.truncate());
+            }
         }
         self.searches.extend(group.searches);
         self.answer_searches();
@@ -343,6 +383,10 @@ impl Group {
             self.truncations.push(answer);
             return;
         }
+        if let Job::Copy(file, answer) = job {
+            self.copies.push((file, answer));
+            return;
+        }
         if let Job::Commit(commit) = &job {
             for op in &commit.ops {
                 if let Op::Append { batch, .. } = op {
@@ -363,7 +407,7 @@ fn apply(tables: &mut Apply<'_>, write: &Job) -> Result<(), Fault> {
         Job::ForgetPeer(peer) => tables.forget_peer(*peer),
         Job::Offer(offer, record, _) => tables.put_offer(offer, record),
         Job::PeerPolicy { peer, policy, .. } => tables.put_policy(*peer, policy),
-        Job::Search(_) | Job::Truncate(_) => Ok(()),
+        Job::Search(_) | Job::Truncate(_) | Job::Copy(..) => Ok(()),
         #[cfg(test)]
         Job::Pages(pages) => Ok(tables.conn.pragma_update(None, "max_page_count", pages)?),
     }

@@ -16,6 +16,9 @@ use super::pictures::Pictures;
 use crate::FileError;
 use crate::store::StoredOffer;
 
+/// The folder of the content index in a home.
+pub(crate) const CONTENT_FOLDER: &str = "content";
+
 /// Bytes that a new download leaves free on the disk.
 const SPARE_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -32,7 +35,7 @@ impl LocalFiles {
     pub(super) fn open(home: &Path, downloads: PathBuf, pictures: Pictures) -> io::Result<Self> {
         Ok(Self {
             downloads,
-            index: ContentIndex::open(home.join("content"))?,
+            index: ContentIndex::open(home.join(CONTENT_FOLDER))?,
             pictures,
         })
     }

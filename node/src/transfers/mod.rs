@@ -44,4 +44,5 @@ mod tests;
 mod uploads;
 
 pub use self::folder_writer::clean_paths;
+pub(crate) use self::local_files::CONTENT_FOLDER;
 pub(super) use self::task::{Parts, TransferTask};

@@ -12,6 +12,8 @@ use hobnob::protocol::{Nickname, RoomName, RoomTarget, Target};
 use hobnob::{DeliveryState, MessageId};
 use hobnob_control::wire::Time;
 
+use super::backup::{BackupArgs, RestoreArgs};
+use super::export::ExportArgs;
 use crate::shared::actions::help::{WIDTH_MAX, command_list, terminal_width};
 use crate::shared::actions::{ACTIONS, Action, CommandLine, Flags, of_command_line};
 use crate::shared::common_flags::CommonFlags;
@@ -171,6 +173,7 @@ pub(crate) enum Command {
     Broadcast(Broadcast),
     History(History),
     Search(Search),
+    Export(ExportArgs),
     Files,
     Accept(FileArgs),
     Decline {
@@ -271,6 +274,8 @@ pub(crate) enum Command {
         report: Option<PathBuf>,
     },
     Why(PeerArg),
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
     Up,
     Relay(Box<hobnob_relay_app::Arguments>),
     Help {
@@ -492,6 +497,12 @@ mod tests {
             "hobnob verify bob --undo",
             "hobnob doctor --report /tmp/x",
             "hobnob why bob",
+            "hobnob export bob --output bob.html --since 7d",
+            "hobnob export --format json",
+            "hobnob backup /tmp/x",
+            "hobnob backup /tmp/x --passphrase-file -",
+            "hobnob backup --new-key /tmp/x",
+            "hobnob restore /tmp/x --key-file /tmp/y --replace",
             "hobnob config --path",
             "hobnob completions bash",
             "hobnob man --dir /tmp/x",

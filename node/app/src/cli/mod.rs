@@ -5,8 +5,10 @@
 //! node runs, a command runs one for as long as it needs, and still uses the socket.
 
 pub(crate) mod args;
+mod backup;
 mod chat;
 mod doctor;
+mod export;
 mod files;
 mod manual;
 mod messages;
@@ -135,6 +137,7 @@ async fn run(args: Args) -> anyhow::Result<Exit> {
         Some(Command::Config { path }) => manual::config(&flags.home()?, path),
         Some(Command::Completions { shell }) => manual::completions(shell),
         Some(Command::Man { dir }) => manual::man(dir.as_deref()),
+        Some(Command::Restore(restore)) => backup::restore(&flags, restore),
         Some(Command::Help { topic }) => manual::help(&topic),
         Some(Command::Relay(_)) => unreachable!("main() has handed over to the relay"),
         Some(command) => run_command(&flags, out, command).await,
@@ -148,6 +151,7 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
         Command::Up => up::up(flags, out).await,
         Command::Send(send) => messages::send(flags, out, send).await,
         Command::Broadcast(broadcast) => messages::broadcast(flags, out, broadcast).await,
+        Command::Export(args) => export::export(flags, out, args).await,
         Command::Files => files::files(flags, out).await,
         Command::Accept(accept) => files::accept(flags, out, accept).await,
         Command::Decline { file } => files::decline(flags, out, &file).await,
@@ -212,11 +216,13 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
             people::verify(flags, out, peer.target, confirm).await
         }
         Command::Doctor { report } => doctor::doctor(flags, out, report).await,
+        Command::Backup(args) => backup::backup(flags, out, args).await,
         Command::Why(peer) => doctor::why(flags, out, peer.target).await,
         Command::Config { .. }
         | Command::Completions { .. }
         | Command::Man { .. }
         | Command::Help { .. }
+        | Command::Restore(_)
         | Command::Relay(_) => unreachable!("run() handles the commands that need no node"),
     }
 }

@@ -16,6 +16,7 @@ use tokio::net::unix::pipe::Sender;
 use tokio::time::timeout;
 
 use super::views;
+use crate::backup::daily;
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::event_stream::{EventStream, SeenIds};
 use crate::shared::exit_code::Exit;
@@ -46,6 +47,7 @@ pub(crate) async fn up(flags: &CommonFlags, out: Output) -> anyhow::Result<Exit>
         () = signals.any() => return Ok(Exit::Done),
     };
     let mut host = Host::start(claimed, flags.config(&home)?).await?;
+    daily::watch(&home)?;
     let outcome = match Client::connect(&home).await {
         Ok(client) => {
             let asked = tokio::spawn(answer_stdin(home.clone(), out));

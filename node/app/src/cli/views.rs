@@ -178,7 +178,8 @@ pub(crate) async fn history(
     .await
 }
 
-async fn conversation(
+/// The conversation that the user names.
+pub(super) async fn conversation(
     client: &Client,
     of: ConversationArg,
 ) -> Result<ConversationRef, ClientError> {

@@ -12,6 +12,7 @@ pub(crate) mod log_output;
 pub(crate) mod notices;
 pub(crate) mod offers;
 pub(crate) mod output;
+pub(crate) mod passphrase;
 pub(crate) mod policy;
 pub(crate) mod room_secrets;
 pub(crate) mod session;

@@ -9,6 +9,7 @@ use hobnob_local::signals::Signals;
 use super::common_flags::CommonFlags;
 use super::exit_code::Exit;
 use super::output;
+use crate::backup::daily;
 
 /// After this time, a finished command explains why it does not exit.
 const STAY_UNEXPLAINED: Duration = Duration::from_secs(1);
@@ -39,6 +40,16 @@ pub(crate) async fn open(
     let attached = attach(&home, || config.clone()).await?;
     if attached.host.is_none() {
         common.check_running(&home, room_is_used)?;
+    }
+    Ok((home, attached))
+}
+
+/// Attaches for a program that stays, such as a chat. If it runs the node, it makes the automatic
+/// backups, too.
+pub(crate) async fn stay(common: &CommonFlags) -> anyhow::Result<(Home, Attached)> {
+    let (home, attached) = open(common, true).await?;
+    if attached.host.is_some() {
+        daily::watch(&home)?;
     }
     Ok((home, attached))
 }

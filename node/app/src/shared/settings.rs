@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) accept_from: Option<Vec<Text<AcceptFrom>>>,
     pub(crate) accept_max: Option<Text<Size>>,
     pub(crate) keep: Option<Text<KeepTime>>,
+    pub(crate) backup: Option<PathBuf>,
+    pub(crate) backup_key: Option<String>,
     bell: Option<bool>,
     notifications: Option<bool>,
     mouse: Option<bool>,
@@ -164,6 +166,8 @@ impl Settings {
             accept_from: self.accept_from.or(others.accept_from),
             accept_max: self.accept_max.or(others.accept_max),
             keep: self.keep.or(others.keep),
+            backup: self.backup.or(others.backup),
+            backup_key: self.backup_key.or(others.backup_key),
             bell: self.bell.or(others.bell),
             notifications: self.notifications.or(others.notifications),
             mouse: self.mouse.or(others.mouse),
@@ -243,6 +247,8 @@ fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Settings,
             word.parse().map(Text)
         })?,
         keep: one("HOBNOB_KEEP", &variable, |word| word.parse().map(Text))?,
+        backup: variable("HOBNOB_BACKUP").map(PathBuf::from),
+        backup_key: variable("HOBNOB_BACKUP_KEY"),
         bell: one("HOBNOB_BELL", &variable, bool::from_str)?,
         notifications: one("HOBNOB_NOTIFICATIONS", &variable, bool::from_str)?,
         mouse: one("HOBNOB_MOUSE", &variable, bool::from_str)?,
@@ -339,8 +345,11 @@ mod tests {
             accept_from,
             accept_max,
             keep,
+            backup,
+            backup_key,
             ..
         } = documented;
+        assert!(backup.is_some() && backup_key.is_some());
         assert!(
             nick.is_some()
                 && listen.is_some()

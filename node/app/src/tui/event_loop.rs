@@ -64,7 +64,7 @@ pub(crate) async fn run(common: &CommonFlags) -> anyhow::Result<Exit> {
     }
     let mut signals = Signals::new()?;
     let mut seen = SeenIds::since(values::now());
-    let (home, mut attached) = session::open(common, true).await?;
+    let (home, mut attached) = session::stay(common).await?;
     let settings = Settings::of(&home)?.screen();
     let mut event_loop = EventLoop::new(
         home,
@@ -91,7 +91,7 @@ pub(crate) async fn run(common: &CommonFlags) -> anyhow::Result<Exit> {
             event_loop.draw()?;
             // A node that a command started ends with it, and the next one answers at once. So a
             // second notice is shown only if there is no node for a while.
-            let mut opened = pin!(session::open(common, true));
+            let mut opened = pin!(session::stay(common));
             let opened = match timeout(GONE_UNEXPLAINED, &mut opened).await {
                 Ok(opened) => opened,
                 Err(_) => {

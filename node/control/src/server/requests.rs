@@ -1,6 +1,6 @@
 //! Carries out requests on the node: one handler for each.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hobnob::{
@@ -21,8 +21,8 @@ use crate::wire::{
     KeepConversation, Kick, Kicked, ListFiles, ListPeers, ListRooms, MessageLine, MessageList,
     OfferFile, Outcome, PartRoom, PeerLine, PeerList, Ping, Pong, RemoveContact, Request,
     RequestLine, Resolve, Resolved, RoomList, SendMessage, SentLine, SetNick, SharedRoom,
-    StatusLine, Subscribe, Text, Unblock, Unignore, Verification, Verify, WaitOptions, WaitReason,
-    Why, dispatch, to_line,
+    StatusLine, Subscribe, TakeSnapshot, Text, Unblock, Unignore, Verification, Verify,
+    WaitOptions, WaitReason, Why, dispatch, to_line,
 };
 
 /// The line that answers a request. `over` ends all waiting: the answer then has the state that was
@@ -341,6 +341,14 @@ impl Handle for KeepConversation {
     }
 }
 
+impl Handle for TakeSnapshot {
+    async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
+        absolute(&self.path)?;
+        context.node().snapshot(self.path).await?;
+        Ok(Done {})
+    }
+}
+
 impl Handle for ListRooms {
     async fn carry_out(self, context: Context<'_>) -> Result<RoomList, Failure> {
         let rooms = context.node().rooms().await?;
@@ -453,18 +461,24 @@ fn checked(fields: BodyFields) -> Result<Body, Failure> {
     Ok(body)
 }
 
+/// The node's working folder is not the one of the program that asks.
+fn absolute(path: &Path) -> Result<(), Failure> {
+    if path.is_absolute() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "{} is not an absolute path: give one that begins with /",
+        path.display()
+    )))
+}
+
 async fn offer(
     node: &Node,
     target: Option<Text<Target>>,
     room: Option<Text<RoomName>>,
     path: PathBuf,
 ) -> Result<Sent, Failure> {
-    if !path.is_absolute() {
-        return Err(Failure::usage(format!(
-            "{} is not an absolute path: give one that begins with /",
-            path.display()
-        )));
-    }
+    absolute(&path)?;
     match (target, room) {
         (Some(target), None) => Ok(node.offer(target.0, path).await?),
         (None, Some(room)) => {

@@ -2,6 +2,7 @@
 
 use hobnob::{
     Cause, EraseError, FileError, JoinError, NodeError, OfferError, PolicyError, SendError,
+    SnapshotError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -111,6 +112,12 @@ impl From<FileError> for Failure {
             | FileError::Store(_)
             | FileError::Stopped => Failure::fault(error),
         }
+    }
+}
+
+impl From<SnapshotError> for Failure {
+    fn from(error: SnapshotError) -> Self {
+        Failure::fault(error)
     }
 }
 

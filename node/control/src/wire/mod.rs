@@ -34,7 +34,7 @@ pub use request::{
     DeclineFile, DeleteMessage, Diagnose, ForgetPeer, GetRoomTicket, GetStatus, HistoryFilter,
     Ignore, JoinRoom, KeepConversation, Kick, ListFiles, ListPeers, ListRooms, OfferFile, PartRoom,
     Ping, RemoveContact, Request, Resolve, SendMessage, SetNick, Subscribe, TIMEOUT_MS_DEFAULT,
-    Unblock, Unignore, Verify, WaitOptions, Why,
+    TakeSnapshot, Unblock, Unignore, Verify, WaitOptions, Why,
 };
 pub use values::Base64;
 

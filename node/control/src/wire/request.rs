@@ -151,6 +151,8 @@ requests! { $
     "forget" ForgetPeer -> Done, changes: |_| true;
     /// Sets how long the messages of a conversation are kept.
     "keep" KeepConversation -> Done, changes: |_| true;
+    /// Copies key, messages and content index into a new folder, which is not encrypted.
+    "snapshot" TakeSnapshot -> Done, changes: |_| true;
     /// The rooms that this node is in.
     "rooms" ListRooms -> RoomList, changes: |_| false;
     /// Changes this node's nickname.
@@ -342,6 +344,13 @@ pub struct KeepConversation {
     /// For how many seconds. None means for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
+}
+
+/// See [`AnyRequest::TakeSnapshot`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakeSnapshot {
+    /// The absolute path of the folder. It must not exist yet.
+    pub path: PathBuf,
 }
 
 /// See [`AnyRequest::JoinRoom`].

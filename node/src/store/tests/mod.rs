@@ -7,6 +7,7 @@ mod failures;
 mod history;
 mod model;
 mod rate;
+mod snapshots;
 mod sync;
 mod versions;
 

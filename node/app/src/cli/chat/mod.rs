@@ -69,7 +69,7 @@ pub(crate) async fn chat(common: &CommonFlags) -> anyhow::Result<Exit> {
             .unwrap_or_else(RoomName::lobby),
     );
     loop {
-        let (_, attached) = session::open(common, true).await?;
+        let (_, attached) = session::stay(common).await?;
         let ended = tokio::select! {
             ended = chat.run(&attached.client) => ended,
             () = signals.any() => chat.quit_soon().await,

@@ -4,7 +4,7 @@ use hobnob_control::wire::{
     AcceptContact, AcceptFile, Block, BroadcastMessage, ClearConversation, CreateRoom, DeclineFile,
     DeleteMessage, Diagnose, ForgetPeer, GetRoomTicket, GetStatus, HistoryFilter, Ignore, JoinRoom,
     KeepConversation, Kick, ListFiles, ListPeers, ListRooms, OfferFile, PartRoom, RemoveContact,
-    Resolve, SendMessage, SetNick, Unblock, Unignore, Verify, Why,
+    Resolve, SendMessage, SetNick, TakeSnapshot, Unblock, Unignore, Verify, Why,
 };
 #[cfg(test)]
 use hobnob_control::wire::{Ping, Subscribe};
@@ -131,6 +131,24 @@ pub(crate) const ACTIONS: &[Action] = &[
             takes: "WORDS",
             help: Some("Find messages of this conversation that contain these words"),
         },
+    },
+    Action {
+        name: "export",
+        aliases: &[],
+        group: Group::Messages,
+        help: "Write messages to a text file, JSON lines or a web page",
+        requests: &[HistoryFilter::NAME, Resolve::NAME, ListPeers::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "Writes the messages of one conversation, or of all, oldest first. The web page \
+                      needs no other file and runs no script. The output is not encrypted.",
+            examples: &[
+                "hobnob export bob --output bob.html",
+                "hobnob export '#ops' --since 7d --output ops.txt",
+                "hobnob export --json > everything.jsonl",
+            ],
+        },
+        chat: Chat::Absent(ONLY_IN_SHELL),
     },
     Action {
         name: "receipts",
@@ -494,6 +512,44 @@ pub(crate) const ACTIONS: &[Action] = &[
         requests: &[Why::NAME],
         command_line: ask("Takes a few seconds. The exit code is 1 if there is a problem."),
         chat: chat(ChatCommand::Why, "TARGET"),
+    },
+    Action {
+        name: "backup",
+        aliases: &[],
+        group: Group::Node,
+        help: "Write your identity and all messages to an encrypted file",
+        requests: &[TakeSnapshot::NAME, GetStatus::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "Asks for a passphrase, twice. The file has the key, messages, settings and \
+                      the list of your offered files, but not the files. It is consistent although \
+                      the node goes on. The setting `backup` makes one each day.",
+            examples: &[
+                "hobnob backup /media/usb/hobnob.age",
+                "pass show hobnob | hobnob backup hobnob.age --passphrase-file -",
+                "hobnob backup --new-key backup-key.txt",
+            ],
+        },
+        chat: Chat::Absent(ONLY_IN_SHELL),
+    },
+    Action {
+        name: "restore",
+        aliases: &[],
+        group: Group::Node,
+        help: "Make a home from a backup",
+        requests: &[],
+        command_line: CommandLine::Command {
+            flags: Flags::Home,
+            details: "A damaged file or a wrong passphrase changes nothing. If the home exists, the \
+                      command needs --replace; messages that you deleted since the backup stay \
+                      deleted. What your peers have and the backup lacks arrives when they connect. \
+                      Run an identity on one machine only.",
+            examples: &[
+                "hobnob restore /media/usb/hobnob.age",
+                "hobnob restore hobnob.age --key-file backup-key.txt --replace",
+            ],
+        },
+        chat: Chat::Absent(ONLY_IN_SHELL),
     },
     Action {
         name: "up",

@@ -400,7 +400,9 @@ impl Scene {
             AnyRequest::Diagnose(Diagnose {}) | AnyRequest::Why(Why { .. }) => {
                 value(&Diagnosis { checks: vec![] })
             }
-            AnyRequest::Ping(Ping {}) | AnyRequest::Subscribe(Subscribe {}) => {
+            AnyRequest::Ping(Ping {})
+            | AnyRequest::Subscribe(Subscribe {})
+            | AnyRequest::TakeSnapshot(_) => {
                 unreachable!("the event loop sends these")
             }
         }
