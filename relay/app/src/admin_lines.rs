@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
 use hobnob_local::json::{LINES_VERSION, Text, Time};
-use hobnob_protocol::PeerId;
+use hobnob_protocol::{HostPort, PeerId};
 use hobnob_relay::admission::{BanTarget, IpRange};
 use hobnob_relay::server::{OperatorError, PeerStatus};
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,9 @@ pub(crate) enum RelayEvent {
     Listening {
         relay: Text<PeerId>,
         addrs: Vec<SocketAddr>,
+        /// Where nodes on other networks reach it, if the operator has named that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        public: Option<Text<HostPort>>,
     },
     /// The relay serves its status page at this address.
     Status { addr: SocketAddr },
@@ -218,6 +221,7 @@ mod tests {
         let listening = RelayEvent::Listening {
             relay: peer,
             addrs: vec!["192.0.2.7:4627".parse().unwrap()],
+            public: None,
         };
         let expected = format!(
             "{{\"v\":1,\"event\":\"listening\",\"relay\":\"{}\",\"addrs\":[\"192.0.2.7:4627\"]}}\n",

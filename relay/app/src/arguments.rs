@@ -7,6 +7,7 @@ use clap::{ArgAction, Parser, Subcommand};
 use hobnob_local::{Home, HomeError};
 
 use crate::exit_code::UsageError;
+use crate::public_name::PublicName;
 
 /// Run a relay, through which peers behind NAT reach each other, or administer the one that runs in
 /// this home.
@@ -119,6 +120,12 @@ pub(crate) struct RunFlags {
     #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = STATUS_LISTEN)]
     pub(crate) status: Option<SocketAddr>,
 
+    /// The name or address at which nodes on other networks reach this relay, such as
+    /// relay.example.com, with a port if the router's differs. The printed --relay line contains it.
+    /// Default: the addresses of this machine.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) public_name: Option<PublicName>,
+
     /// Members of this group may use the commands, too, given by its name or number. Needs
     /// --admin-socket PATH in a folder that they can open.
     #[arg(long, value_name = "GROUP")]
@@ -204,6 +211,7 @@ impl Arguments {
             ),
             (run.behind_proxy != new_run.behind_proxy, "--behind-proxy"),
             (run.status != new_run.status, "--status"),
+            (run.public_name != new_run.public_name, "--public-name"),
             (self.json != new.json, "--json"),
             (self.verbose != new.verbose, "--verbose"),
         ];
@@ -240,6 +248,7 @@ impl Arguments {
             (run.behind_proxy.is_some(), "--behind-proxy"),
             (run.day_quota.is_some(), "--day-quota"),
             (run.status.is_some(), "--status"),
+            (run.public_name.is_some(), "--public-name"),
             (run.admin_group.is_some(), "--admin-group"),
         ];
         match (&self.command, flags.into_iter().find(|(given, _)| *given)) {
@@ -276,6 +285,7 @@ impl RunFlags {
             behind_proxy: self.behind_proxy.or(file.behind_proxy),
             day_quota: self.day_quota.or(file.day_quota),
             status: self.status.or(file.status),
+            public_name: self.public_name.or(file.public_name),
             admin_group: self.admin_group.or(file.admin_group),
         }
     }
@@ -334,6 +344,7 @@ mod tests {
             "hobnob-relay --allow-file a --status",
             "hobnob-relay --config relay.toml --admin-group wheel --admin-socket /run/x",
             "hobnob-relay --tokens-file t --day-quota 5G",
+            "hobnob-relay --public-name relay.example.com:443",
             "hobnob-relay ban 192.0.2.0/24",
             "hobnob-relay bans --json",
             "hobnob-relay --admin-socket /run/x peers",

@@ -153,6 +153,7 @@ mod tests {
             rate = "10M"
             peers-max = 500
             day-quota = "5G"
+            public-name = "relay.example.com"
             status = true
             json = false
             verbose = 2
@@ -163,6 +164,7 @@ mod tests {
         assert_eq!(arguments.run.rate, Some(10_000_000));
         assert_eq!(arguments.run.peers_max, Some(500));
         assert!(arguments.run.no_roster && arguments.run.status.is_some() && !arguments.json);
+        assert!(arguments.run.public_name.is_some());
         assert_eq!(arguments.verbose, 2);
     }
 

@@ -56,18 +56,23 @@ fn cells(row: &PeerRow) -> [String; 8] {
 
 fn plain(event: &RelayEvent) -> Vec<String> {
     match event {
-        RelayEvent::Listening { relay, addrs } => {
+        RelayEvent::Listening {
+            relay,
+            addrs,
+            public,
+        } => {
             let now = local_minute();
             let mut lines = vec![format!(
                 "{now} relay {} listens on {}",
                 relay.0.short(),
                 join(addrs)
             )];
-            lines.extend(
-                addrs
-                    .iter()
-                    .map(|addr| format!("{now} use it with --relay {}@{addr}", relay.0)),
-            );
+            let usage =
+                |at: &dyn std::fmt::Display| format!("{now} use it with --relay {}@{at}", relay.0);
+            match public {
+                Some(public) => lines.push(usage(&public.0)),
+                None => lines.extend(addrs.iter().map(|addr| usage(addr))),
+            }
             lines
         }
         RelayEvent::Status { addr } => vec![format!("{} status at http://{addr}/", local_minute())],
@@ -158,11 +163,20 @@ mod tests {
         let lines = plain(&RelayEvent::Listening {
             relay,
             addrs: vec!["192.0.2.7:4627".parse().unwrap()],
+            public: None,
         });
         assert!(
             lines[1].ends_with(&format!("use it with --relay {}@192.0.2.7:4627", relay.0)),
             "{lines:?}"
         );
+        let lines = plain(&RelayEvent::Listening {
+            relay,
+            addrs: vec!["10.0.0.7:4627".parse().unwrap()],
+            public: Some(Text("relay.example:443".parse().unwrap())),
+        });
+        let usage = format!("use it with --relay {}@relay.example:443", relay.0);
+        assert_eq!(lines.len(), 2, "the private address is of no use elsewhere");
+        assert!(lines[1].ends_with(&usage), "{lines:?}");
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod display;
 mod event_log;
 mod exit_code;
 mod groups;
+mod public_name;
 mod run;
 mod settings;
 mod wording;

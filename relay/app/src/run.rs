@@ -48,7 +48,7 @@ pub(crate) async fn run(home: &Home, given: Arguments) -> anyhow::Result<()> {
     let server = Server::start(config).map_err(|error| anyhow!(wording::start_error(&error)))?;
     let listener = admin_listener(&mut claimed, &arguments, access)?;
     let stop = CancellationToken::new();
-    announce(&server, status.as_ref(), arguments.json)?;
+    announce(&server, status.as_ref(), &arguments)?;
     let services = TaskTracker::new();
     services.spawn(event_log::print(server.log_events(), stop.clone()));
     services.spawn(admin_socket::serve(
@@ -145,19 +145,31 @@ fn claim(home: &Home) -> anyhow::Result<Claimed> {
 }
 
 /// Prints the relay's id and addresses, and how to use them.
-fn announce(server: &Server, status: Option<&Status>, json: bool) -> std::io::Result<()> {
+fn announce(
+    server: &Server,
+    status: Option<&Status>,
+    arguments: &Arguments,
+) -> std::io::Result<()> {
+    let port = server.local_addr().port();
+    let public = arguments.run.public_name.as_ref();
     let listening = RelayEvent::Listening {
         relay: Text(server.id()),
         addrs: server.addrs(),
+        public: public.map(|name| Text(name.at(port))),
     };
     let status = status.map(|status| RelayEvent::Status {
         addr: status.local_addr(),
     });
     let events: Vec<RelayEvent> = [Some(listening), status].into_iter().flatten().collect();
-    display::print(&events, json)?;
-    let port = server.local_addr().port();
+    display::print(&events, arguments.json)?;
+    let advice = match public {
+        Some(_) => "",
+        None => {
+            "From other networks, use this machine's public name or address instead, and start the relay with --public-name to print it. "
+        }
+    };
     output::say_on_terminal(&format!(
-        "From other networks, use this machine's public name or address instead. Its firewall and router must let UDP port {port} through, and the same TCP port for nodes whose network blocks UDP."
+        "{advice}This machine's firewall and router must let UDP port {port} through, and the same TCP port for nodes whose network blocks UDP."
     ));
     Ok(())
 }

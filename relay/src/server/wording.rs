@@ -31,7 +31,7 @@ pub(super) fn refusal(refusal: Refusal) -> &'static str {
 /// The sentence for a reason of the core: what happened and what to do.
 pub(super) fn end_reason(reason: &EndReason) -> String {
     match reason {
-        EndReason::Replaced => "this identity has connected again, from this machine or another one; only the newer connection counts".into(),
+        EndReason::Replaced => "this identity has connected again, from this machine or another one, and only the newer connection counts. If a copy of this home runs on another machine, end one of the two".into(),
         EndReason::Silent => "the relay received nothing for too long".into(),
         EndReason::Kicked => "the relay's operator has disconnected you; you may connect again".into(),
         EndReason::Banned => "the relay's operator has banned this identity: ask them to lift the ban, or use another relay".into(),

@@ -208,3 +208,40 @@ fn assert_why(notice: &Value, words: &[&str]) {
         assert!(text.contains(word), "expected {word:?} in {text:?}");
     }
 }
+
+/// Issue 14: `send` blamed the other side for faults of this one.
+#[test]
+fn send_names_what_is_wrong_on_this_side() {
+    let lab = Lab::open();
+    let net = RelayNet::of(&lab);
+    let ((_home, ann), (_office, bob)) = (
+        net.alone_behind(Nat::Symmetric, "ann"),
+        net.alone_behind(Nat::Symmetric, "bob"),
+    );
+    ann.tells(&bob, "before");
+    bob.terminate();
+    ann.loses_within(&bob, Duration::from_secs(30));
+    let send = |text: &str| {
+        ann.run(&["send", "--timeout", "3s", bob.id(), text])
+            .expect(4)
+    };
+    send("while bob is away").says(&["bob is away"]);
+    net.relay.run(&["ban", ann.id()]).expect(0);
+    ann.notices("relay-refused");
+    send("while ann is banned").says(&["this node can't use its relay", "banned"]);
+    net.relay.run(&["unban", ann.id()]).expect(0);
+    net.relay.kill9();
+    ann.notices("relay-down");
+    send("while the relay is down").says(&["this node can't use its relay", "no relay runs there"]);
+}
+
+#[test]
+fn a_relay_prints_the_public_name_that_its_operator_gives() {
+    let lab = Lab::open();
+    let internet = lab.internet();
+    let relay = internet
+        .machine("relay")
+        .relay(&["--public-name", "relay.example.com"]);
+    let named = |event: &Value| event["public"] == "relay.example.com:4627";
+    relay.wait_for("print its name", named, Duration::from_secs(10));
+}

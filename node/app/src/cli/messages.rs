@@ -12,7 +12,8 @@ use hobnob::protocol::{Body, RoomName};
 use hobnob::{ConversationRef, DeliveryState};
 use hobnob_control::Client;
 use hobnob_control::wire::{
-    BroadcastMessage, Request, SendMessage, SentLine, Text, WaitOptions, WaitReason, WireEvent,
+    BroadcastMessage, GetStatus, RelayLine, Request, SendMessage, SentLine, StatusLine, Text,
+    WaitOptions, WaitReason, WireEvent,
 };
 
 use super::{args, files};
@@ -114,9 +115,17 @@ async fn words(client: &Client, sent: &SentLine, reached: bool, took: Duration) 
             // The message is queued by now, so failing to learn the name is not an error.
             let name = Names::ask(client).await.unwrap_or_default().of(peer);
             if reached {
-                format!("{state} to {name} ({} ms)", took.as_millis())
+                return format!("{state} to {name} ({} ms)", took.as_millis());
+            }
+            let consent = sent.reason == Some(WaitReason::Consent);
+            let fault = if consent {
+                None
             } else {
-                away(&name, sent.state, sent.reason)
+                fault_here(client).await
+            };
+            match fault {
+                Some(fault) => not_from_here(&name, &fault),
+                None => away(&name, sent.state, sent.reason),
             }
         }
     }
@@ -134,6 +143,31 @@ pub(crate) fn alone(room: &RoomName, later: bool) -> String {
             "nobody else is in {room} now: the message is in your history, and nobody receives it"
         )
     }
+}
+
+/// What keeps this node from its relays, if it has some and reaches none of them.
+async fn fault_here(client: &Client) -> Option<String> {
+    // The message is queued by now, so failing to learn this is not an error.
+    let status: StatusLine = client.ask(GetStatus {}).await.ok()?;
+    fault_of(&status.relays)
+}
+
+fn fault_of(relays: &[RelayLine]) -> Option<String> {
+    if relays.iter().any(|relay| relay.up) {
+        return None;
+    }
+    let relay = relays.iter().find(|relay| relay.why.is_some())?;
+    let why = relay.why.as_deref()?;
+    Some(format!(
+        "this node can't use its relay {}: {why}",
+        relay.at.0
+    ))
+}
+
+fn not_from_here(name: &str, fault: &str) -> String {
+    format!(
+        "not delivered to {name}: {fault}. The message is queued, and is delivered the next time a node of this home and {name} connect"
+    )
 }
 
 fn away(name: &str, state: DeliveryState, reason: Option<WaitReason>) -> String {
@@ -197,4 +231,35 @@ fn read_stdin() -> anyhow::Result<String> {
         }
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn relay(at: &str, up: bool, why: Option<&str>) -> RelayLine {
+        RelayLine {
+            at: Text(at.parse().unwrap()),
+            id: None,
+            up,
+            observed: None,
+            carrier: None,
+            why: why.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_node_without_any_relay_blames_itself() {
+        let banned = relay("one.example:4627", false, Some("you are banned"));
+        let up = relay("two.example:4627", true, None);
+        let connecting = relay("three.example:4627", false, None);
+        let fault = "this node can't use its relay one.example:4627: you are banned";
+        assert_eq!(
+            fault_of(&[connecting.clone(), banned.clone()]).as_deref(),
+            Some(fault)
+        );
+        assert_eq!(fault_of(&[banned, up]), None, "another relay works");
+        assert_eq!(fault_of(&[connecting]), None, "nothing is known yet");
+        assert_eq!(fault_of(&[]), None, "it has no relay");
+    }
 }

@@ -4,6 +4,7 @@ use hobnob_protocol::PeerId;
 use hobnob_protocol::relay::close;
 use quinn::ConnectionError;
 
+use super::redial::Cause;
 use crate::net::channels::RelayId;
 use crate::net::endpoint::{DialError, clean};
 
@@ -105,6 +106,20 @@ impl LinkDown {
             | LinkDown::Duplicate { .. }
             | LinkDown::Restarted
             | LinkDown::Lost(_) => false,
+        }
+    }
+}
+
+impl LinkDown {
+    /// What it means for the next attempt.
+    pub(super) fn cause(&self) -> Cause {
+        let replaced = u64::from(close::REPLACED);
+        if matches!(self, LinkDown::Refused { code, .. } if *code == replaced) {
+            Cause::Replaced
+        } else if self.is_refusal() {
+            Cause::Refused
+        } else {
+            Cause::Lost
         }
     }
 }

@@ -201,8 +201,8 @@ impl RelayLink {
             };
             (self.connection, self.stream) = (None, None);
             self.channels.disconnected(self.config.relay);
-            let (now, refused) = (self.config.clock.now().mono, down.is_refusal());
-            self.redial.failed(now, was_up, refused, &mut self.rng);
+            let (now, cause) = (self.config.clock.now().mono, down.cause());
+            self.redial.failed(now, was_up, cause, &mut self.rng);
             let is_for_good = matches!(down, LinkDown::Duplicate { .. });
             if !self.report(LinkEvent::Down(down)).await || is_for_good || !self.wait().await {
                 return;

@@ -13,6 +13,11 @@ const BACK_OFF_MIN: Duration = Duration::from_millis(500);
 const BACK_OFF_MAX: Duration = Duration::from_secs(60);
 const BACK_OFF_REFUSED: Duration = Duration::from_secs(60);
 
+/// The longest wait after another connection of this identity has replaced this node's. It doubles
+/// each time. So of two machines with one home, the one whose user acts keeps the relay.
+const BACK_OFF_REPLACED: Duration = Duration::from_secs(5 * 60);
+const BACK_OFF_REPLACED_MAX: Duration = Duration::from_secs(3600);
+
 /// The wait while the user wants the relay. It bounds the dials that a flood of messages can cause.
 const WANTED_EVERY: Duration = Duration::from_secs(1);
 
@@ -22,30 +27,50 @@ const WANTED_EVERY_REFUSED: Duration = Duration::from_secs(2);
 /// How long after the last action of the user the user still wants the relay.
 const WANTED_FOR: Duration = Duration::from_secs(30);
 
+/// Why an attempt failed, or a connection was lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The relay does not answer, or has ended.
+    #[default]
+    Lost,
+    /// The relay refuses this node: an early attempt is useless, unless the user knows more.
+    Refused,
+    /// The relay has another connection of this identity.
+    Replaced,
+}
+
 /// The waits of one link. All times are of the node's monotonic clock.
 #[derive(Debug, Default)]
 pub(super) struct Redial {
     failures: u32,
-    /// When the last attempt failed, and whether the relay refused this node.
-    failed: (Duration, bool),
+    /// How often another connection of this identity has replaced this node's.
+    replaced: u32,
+    /// When the last attempt failed, and why.
+    failed: (Duration, Cause),
     /// When the next attempt is due, unless the user wants the relay.
     due: Duration,
     wanted_at: Option<Duration>,
 }
 
 impl Redial {
-    /// A connection was lost (`was_up`), or an attempt failed. `refused`: an early attempt is
-    /// useless, unless the user knows more.
-    pub(super) fn failed(&mut self, now: Duration, was_up: bool, refused: bool, rng: &mut Rng) {
+    /// A connection was lost (`was_up`), or an attempt failed.
+    pub(super) fn failed(&mut self, now: Duration, was_up: bool, cause: Cause, rng: &mut Rng) {
         self.failures = if was_up { 0 } else { self.failures + 1 };
-        self.failed = (now, refused);
-        let (least, most) = if refused {
-            (BACK_OFF_REFUSED / 2, BACK_OFF_REFUSED)
-        } else {
-            let doubled = BACK_OFF_MIN * (1 << self.failures.min(7));
-            (Duration::ZERO, doubled.min(BACK_OFF_MAX))
+        self.failed = (now, cause);
+        let (least, most) = match cause {
+            Cause::Lost => {
+                let doubled = BACK_OFF_MIN * (1 << self.failures.min(7));
+                (Duration::ZERO, doubled.min(BACK_OFF_MAX))
+            }
+            Cause::Refused => (BACK_OFF_REFUSED / 2, BACK_OFF_REFUSED),
+            Cause::Replaced => {
+                let doubled = BACK_OFF_REPLACED * (1 << self.replaced.min(4));
+                self.replaced += 1;
+                let most = doubled.min(BACK_OFF_REPLACED_MAX);
+                (most / 2, most)
+            }
         };
-        let millis = u64::try_from((most - least).as_millis()).expect("a minute at most");
+        let millis = u64::try_from((most - least).as_millis()).expect("an hour at most");
         self.due = now + least + Duration::from_millis(rng.below(millis.max(1)));
     }
 
@@ -61,7 +86,7 @@ impl Redial {
 
     /// The network has changed. A refusal is the relay's own, whatever the network.
     pub(super) fn network_changed(&mut self, now: Duration) {
-        if !self.failed.1 {
+        if self.failed.1 == Cause::Lost {
             self.due = now;
         }
     }
@@ -73,11 +98,10 @@ impl Redial {
 
     /// When the next attempt is due.
     pub(super) fn due(&self) -> Duration {
-        let (failed_at, refused) = self.failed;
-        let every = if refused {
-            WANTED_EVERY_REFUSED
-        } else {
-            WANTED_EVERY
+        let (failed_at, cause) = self.failed;
+        let every = match cause {
+            Cause::Lost => WANTED_EVERY,
+            Cause::Refused | Cause::Replaced => WANTED_EVERY_REFUSED,
         };
         let wanted = failed_at + every;
         if self.is_wanted(wanted) {
@@ -95,26 +119,30 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     /// A link that has failed so often in a row, at second 100 last.
-    fn failed(times: u32, refused: bool) -> Redial {
+    fn failed(times: u32, cause: Cause) -> Redial {
         let (mut redial, mut rng) = (Redial::default(), Rng::new(7));
         for _ in 0..times {
-            redial.failed(100 * SECOND, false, refused, &mut rng);
+            redial.failed(100 * SECOND, false, cause, &mut rng);
         }
         redial
     }
 
     #[test]
     fn the_wait_grows_to_a_minute_and_a_refusal_waits_half_of_one_at_least() {
-        assert!(failed(1, false).due() <= 101 * SECOND);
-        assert!((0..50).any(|_| failed(20, false).due() > 105 * SECOND));
-        assert!(failed(1, true).due() >= 130 * SECOND);
-        assert!(failed(99, true).due() <= 160 * SECOND);
+        assert!(failed(1, Cause::Lost).due() <= 101 * SECOND);
+        assert!((0..50).any(|_| failed(20, Cause::Lost).due() > 105 * SECOND));
+        assert!(failed(1, Cause::Refused).due() >= 130 * SECOND);
+        assert!(failed(99, Cause::Refused).due() <= 160 * SECOND);
     }
 
     #[test]
     fn a_message_ends_the_wait_at_once() {
-        for (refused, every) in [(false, WANTED_EVERY), (true, WANTED_EVERY_REFUSED)] {
-            let mut redial = failed(20, refused);
+        for (cause, every) in [
+            (Cause::Lost, WANTED_EVERY),
+            (Cause::Refused, WANTED_EVERY_REFUSED),
+            (Cause::Replaced, WANTED_EVERY_REFUSED),
+        ] {
+            let mut redial = failed(20, cause);
             redial.want(104 * SECOND);
             assert_eq!(redial.due(), 100 * SECOND + every, "it is overdue");
         }
@@ -122,13 +150,13 @@ mod tests {
 
     #[test]
     fn a_flood_of_messages_dials_once_a_second() {
-        let (mut redial, mut rng) = (failed(20, false), Rng::new(7));
+        let (mut redial, mut rng) = (failed(20, Cause::Lost), Rng::new(7));
         let (mut dials, mut now) = (0, 100 * SECOND);
         while now < 110 * SECOND {
             redial.want(now);
             if redial.due() <= now {
                 dials += 1;
-                redial.failed(now, false, false, &mut rng);
+                redial.failed(now, false, Cause::Lost, &mut rng);
             }
             now += SECOND / 100;
         }
@@ -139,15 +167,23 @@ mod tests {
     fn half_a_minute_after_the_last_message_the_wait_is_long_again() {
         let (mut redial, mut rng) = (Redial::default(), Rng::new(7));
         redial.want(100 * SECOND);
-        redial.failed(120 * SECOND, false, true, &mut rng);
+        redial.failed(120 * SECOND, false, Cause::Refused, &mut rng);
         assert_eq!(redial.due(), 120 * SECOND + WANTED_EVERY_REFUSED);
-        redial.failed(130 * SECOND, false, true, &mut rng);
+        redial.failed(130 * SECOND, false, Cause::Refused, &mut rng);
         assert!(redial.due() >= 160 * SECOND);
     }
 
     #[test]
+    fn two_machines_with_one_home_do_not_take_turns_for_long() {
+        let waits = |times| failed(times, Cause::Replaced).due() - 100 * SECOND;
+        assert!((150 * SECOND..=300 * SECOND).contains(&waits(1)));
+        assert!((300 * SECOND..=600 * SECOND).contains(&waits(2)));
+        assert!((1_800 * SECOND..=3_600 * SECOND).contains(&waits(99)));
+    }
+
+    #[test]
     fn another_network_helps_unless_the_relay_itself_refuses() {
-        let (mut lost, mut refused) = (failed(20, false), failed(20, true));
+        let (mut lost, mut refused) = (failed(20, Cause::Lost), failed(20, Cause::Refused));
         lost.network_changed(100 * SECOND);
         refused.network_changed(100 * SECOND);
         assert_eq!(lost.due(), 100 * SECOND);
