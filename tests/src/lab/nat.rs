@@ -198,7 +198,8 @@ pub(super) fn firewall(filter: Filter, drops_unknown: bool) -> String {
     // there is no hairpinning. Its ports for SSDP and PCP are open inside.
     format!(
         "table ip firewall\ndelete table ip firewall\ntable ip firewall {{\n{portal}\
-         chain input {{ type filter hook input priority filter\niifname {WAN} {unknown}\n\
+         chain input {{ type filter hook input priority filter\n\
+         iifname {WAN} meta l4proto tcp ct state established accept\niifname {WAN} {unknown}\n\
          udp dport {{ 1900, 5351 }} accept\nmeta l4proto udp drop\n}}\n\
          chain forward {{ type filter hook forward priority filter; policy drop\n{block}\n\
          oifname {WAN} accept\nct state established,related accept\nct status dnat accept\n}}\n}}\n"
