@@ -17,7 +17,9 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::clock::{Clock, random, random_seed};
-use super::engine::{Engine, Erasing, Internal, NICK_SETTING, OwnRecords, Parts, RELAY_SETTING};
+use super::engine::{
+    Engine, Erasing, Internal, Mail, NICK_SETTING, OwnRecords, Parts, RELAY_SETTING,
+};
 use super::events::Publisher;
 use super::transfers::messages::{EngineHandle, ToTransfers};
 use super::transfers::pictures::Pictures;
@@ -92,6 +94,11 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     let (session_events, session_queue) = mpsc::channel(SESSION_EVENTS_MAX);
     let nick = choose_nick(&config, &opened, &key);
     let own = own_records(&mut opened.peers, key.clone(), nick.clone(), clock);
+    let rows = std::mem::take(&mut opened.mail);
+    let (mail, to_store) = Mail::restore(key.clone(), &rows, random_seed(), clock.now().wall_ms);
+    to_store
+        .into_iter()
+        .for_each(|row| opened.store.set_mail(row));
     let run = random();
     let replica = Replica::new(
         key.clone(),
@@ -107,6 +114,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         run,
         nick,
         own,
+        mail,
         replica,
         store: opened.store,
         endpoint,
@@ -137,6 +145,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     start_transfers(&config, &parts, transfers_queue, internal)?;
     let mut engine = Engine::new(parts);
     engine.remember(opened.peers);
+    engine.restore_held();
     engine.join_first_rooms(&config.rooms);
     engine.retain_all();
     engine.watch_interfaces(interfaces, INTERFACES_EVERY);

@@ -239,6 +239,36 @@ impl CheckedBatch {
         }
     }
 
+    /// The entries in pieces of at most `bytes_max` encoded bytes, each signed by the author. One
+    /// entry must fit. For transports with smaller frames.
+    pub fn split(&self, key: &SecretKey, bytes_max: usize) -> Vec<Batch> {
+        debug_assert!(key.id() == self.batch.name.author);
+        let (mut pieces, mut rest) = (Vec::new(), &self.entries[..]);
+        let (mut first, mut prev, mut at) = (self.first(), self.batch.prev, 0);
+        while !rest.is_empty() {
+            let (mut count, mut bytes) = (0, 0);
+            for entry in rest {
+                if count > 0 && bytes + entry.bytes.len() > bytes_max {
+                    break;
+                }
+                bytes += entry.bytes.len();
+                count += 1;
+            }
+            let (piece, later) = rest.split_at(count);
+            let last = first + count as u64 - 1;
+            let head = piece.last().expect("at least one entry").hash;
+            pieces.push(Batch {
+                name: self.batch.name,
+                first,
+                prev,
+                entries: self.batch.entries.slice(at..at + bytes),
+                signature: key.sign(&signed_bytes(&self.batch.name, last, &head)),
+            });
+            (first, prev, at, rest) = (last + 1, head, at + bytes, later);
+        }
+        pieces
+    }
+
     /// Checks that the author signed the last entry, and with it all entries before it.
     pub fn verify(&self) -> Result<(), BatchError> {
         let signed = signed_bytes(&self.batch.name, self.last(), &self.head());

@@ -14,9 +14,12 @@ use crate::codec::{self, CodecError};
 use crate::conversation::ConversationId;
 use crate::identity::PeerId;
 use crate::log::{LogId, LogName, Seq};
+use crate::mailbox::token::DepositToken;
 use crate::offer::{OfferId, OfferWord};
 use crate::ranges::Ranges;
-use crate::record::{CONTACT_BYTES_MAX, PUBLIC_BYTES_MAX, SignedRecord};
+use crate::record::{
+    CONTACT_BYTES_MAX, MAILBOX_BYTES_MAX, PUBLIC_BYTES_MAX, RECORD_RELAYS_MAX, SignedRecord,
+};
 use crate::room_key::RoomProof;
 
 /// Maximum rooms of one node, and maximum membership proofs in one frame.
@@ -181,6 +184,14 @@ pub enum Frame {
     WantRecords(Vec<(PeerId, u64)>),
     /// The sender's contact record, for contacts only. Its signature is not checked yet.
     ContactRecord(SignedRecord),
+    /// The sender's mailbox, for a contact: the key, and a permission to deposit for each holder, at
+    /// most [`RECORD_RELAYS_MAX`].
+    Mailbox {
+        /// The sender's mailbox record. Its signature is not checked yet.
+        record: SignedRecord,
+        /// The holders, and the receiver's token at each.
+        tokens: Vec<(PeerId, DepositToken)>,
+    },
     /// A digest of the sender's heads of a conversation, as far as the receiver may have the
     /// entries.
     Digest(ConversationId, Digest),
@@ -257,6 +268,7 @@ mod kind {
     pub(super) const RECORDS: u8 = 8;
     pub(super) const WANT_RECORDS: u8 = 9;
     pub(super) const CONTACT_RECORD: u8 = 10;
+    pub(super) const MAILBOX: u8 = 11;
     pub(super) const DIGEST: u8 = 16;
     pub(super) const HEADS: u8 = 17;
     pub(super) const BATCH: u8 = 18;
@@ -293,6 +305,7 @@ impl Frame {
             }
             Frame::WantRecords(peers) => (kind::WANT_RECORDS, codec::encode(peers)),
             Frame::ContactRecord(record) => (kind::CONTACT_RECORD, codec::encode(record)),
+            Frame::Mailbox { record, tokens } => (kind::MAILBOX, codec::encode(&(record, tokens))),
             Frame::Digest(conversation, digest) => {
                 (kind::DIGEST, codec::encode(&(conversation, digest)))
             }
@@ -349,6 +362,10 @@ impl Frame {
             kind::CONTACT_RECORD => {
                 Frame::ContactRecord(codec::decode::<_, WANT_MEMORY_MAX>(body)?)
             }
+            kind::MAILBOX => {
+                let (record, tokens) = codec::decode::<_, WANT_MEMORY_MAX>(body)?;
+                Frame::Mailbox { record, tokens }
+            }
             kind::DIGEST => {
                 let (conversation, digest) = codec::decode::<_, SMALL>(body)?;
                 Frame::Digest(conversation, digest)
@@ -400,6 +417,9 @@ impl Frame {
             }
             Frame::WantRecords(peers) => peers.len() <= RECORDS_MAX,
             Frame::ContactRecord(record) => record.as_bytes().len() <= CONTACT_BYTES_MAX,
+            Frame::Mailbox { record, tokens } => {
+                record.as_bytes().len() <= MAILBOX_BYTES_MAX && tokens.len() <= RECORD_RELAYS_MAX
+            }
             Frame::Ping(_)
             | Frame::Pong(_)
             | Frame::DialBack(_)
@@ -503,6 +523,13 @@ mod tests {
                 [vec![9, 1], vec![2; 32], vec![251, 0x2c, 0x01]].concat(),
             ),
             (Frame::ContactRecord(record(1)), vec![10, 1, 6]),
+            (
+                Frame::Mailbox {
+                    record: record(1),
+                    tokens: Vec::new(),
+                },
+                vec![11, 1, 6, 0],
+            ),
             (
                 Frame::Conflict(name()),
                 [vec![22], name_bytes.clone()].concat(),

@@ -1,8 +1,8 @@
 //! Signed, numbered records of a peer about itself. A record replaces its older versions.
 //!
 //! The [`PublicRecord`] has the nickname. Peers pass it on in rooms. The [`ContactRecord`] has the
-//! relays, for contacts only. Each kind of record is signed under a label of its own, so none can be
-//! taken for another. A later version adds a record with the keys of mailboxes.
+//! relays, for contacts only. The [`MailboxRecord`] has the key of the mailbox, for contacts and for
+//! holders. Each kind of record is signed under a label of its own, so none can be taken for another.
 //!
 //! A reader ignores an odd tag that it does not know. A record with an even tag that it does not know
 //! is stored and passed on, but not used. The signature covers the bytes that travel, so it stays
@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, CodecError};
 use crate::identity::{PeerId, SecretKey, Signature};
+use crate::mailbox::hpke::PublicKey;
+use crate::mailbox::token::KeyId;
 use crate::target::RelayAddr;
 use crate::text::Nickname;
 
@@ -20,6 +22,9 @@ pub const PUBLIC_BYTES_MAX: usize = 512;
 
 /// Maximum size of a contact record with its signature, in bytes.
 pub const CONTACT_BYTES_MAX: usize = 2048;
+
+/// Maximum size of a mailbox record with its signature, in bytes.
+pub const MAILBOX_BYTES_MAX: usize = 1536;
 
 /// Maximum devices of one peer.
 pub const DEVICES_MAX: usize = 8;
@@ -270,6 +275,69 @@ impl Record for ContactRecord {
             number,
             relays: relays.into_iter().map(relay).collect::<Result<_, _>>()?,
             needs_newer_version: check_tags(&extensions, &[contact_tag::HOLDERS])?,
+        })
+    }
+}
+
+/// The key for which mail to a peer is sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailboxRecord {
+    /// The number of this version.
+    pub number: u64,
+    /// The number of the key.
+    pub key: KeyId,
+    /// The key.
+    pub public: PublicKey,
+    /// Whether the record has an even tag that this version does not know. Then it is not used.
+    pub needs_newer_version: bool,
+}
+
+/// The fields of a [`MailboxRecord`] as they travel.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct MailboxWire {
+    suite: u16,
+    key: KeyId,
+    public: Vec<u8>,
+    extensions: Vec<(u16, Vec<u8>)>,
+}
+
+/// The only suite of mailbox keys in this version: X-Wing.
+const MAILBOX_SUITE: u16 = 1;
+
+impl Record for MailboxRecord {
+    const LABEL: &'static str = "hobnob 1 mailbox record";
+    const BYTES_MAX: usize = MAILBOX_BYTES_MAX;
+    type Wire = MailboxWire;
+
+    fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn to_wire(&self) -> MailboxWire {
+        MailboxWire {
+            suite: MAILBOX_SUITE,
+            key: self.key,
+            public: self.public.as_bytes().to_vec(),
+            extensions: Vec::new(),
+        }
+    }
+
+    fn from_wire(number: u64, fields: MailboxWire) -> Result<Self, RecordError> {
+        let MailboxWire {
+            suite,
+            key,
+            public,
+            extensions,
+        } = fields;
+        if suite != MAILBOX_SUITE {
+            return Err(RecordError::Suite(suite));
+        }
+        let public = PublicKey::from_bytes(&public).ok_or(RecordError::Field("key"))?;
+        Ok(Self {
+            number,
+            key,
+            public,
+            needs_newer_version: check_tags(&extensions, &[])?,
         })
     }
 }

@@ -59,6 +59,9 @@ pub const SHARED_MAX: usize = 8;
 pub mod features {
     /// The relay answers [`DialBack`](super::ToRelay::DialBack).
     pub const DIAL_BACK: u64 = 1;
+    /// The relay holds mail for its peers, see [`crate::mailbox`]. A node opens a second stream for
+    /// it, whose first byte is [`STREAM_MAILBOX`](crate::mailbox::STREAM_MAILBOX).
+    pub const MAILBOX: u64 = 2;
 }
 
 /// The first bytes of a [`DialBack`](ToRelay::DialBack)'s token, as many as this, are the

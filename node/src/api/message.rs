@@ -90,6 +90,8 @@ pub enum DeliveryState {
     Queued,
     /// It was written to a session with the peer.
     Sent,
+    /// The peer is away, and a holder of its mailbox has the message on disk, sealed.
+    Held,
     /// It is on the peer's disk.
     Delivered,
 }
@@ -100,6 +102,7 @@ impl DeliveryState {
         match self {
             DeliveryState::Queued => "queued",
             DeliveryState::Sent => "sent",
+            DeliveryState::Held => "held",
             DeliveryState::Delivered => "delivered",
         }
     }
@@ -109,7 +112,7 @@ impl FromStr for DeliveryState {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let all = [Self::Queued, Self::Sent, Self::Delivered];
+        let all = [Self::Queued, Self::Sent, Self::Held, Self::Delivered];
         let found = all.into_iter().find(|state| state.as_str() == text);
         found.ok_or_else(|| format!("expected one of: {}", all.map(Self::as_str).join(", ")))
     }
@@ -232,6 +235,6 @@ mod tests {
     #[test]
     fn an_unknown_delivery_state_is_answered_with_the_known_ones() {
         let error = "late".parse::<DeliveryState>().expect_err("no state");
-        assert!(error.contains("queued, sent, delivered"), "{error}");
+        assert!(error.contains("queued, sent, held, delivered"), "{error}");
     }
 }

@@ -13,6 +13,7 @@
 //! - `erasing` for what the user erases, carried out by `erasing_requests`.
 //! - `outbox` and `waiters` for messages, `joins` for rooms, `policy` for decisions about peers.
 //! - `own_records` and `known_relays` for signed records, carried out by `records`.
+//! - `mail` for mailboxes, carried out by `mail::events`.
 //! - `relays`, `network`, `router_port`, `discovery` and `dialback` for the ways to peers.
 //! - `files`, `lost`, `reports`, `tasks` and `lifecycle`.
 //!
@@ -39,6 +40,7 @@ mod joins;
 mod known_relays;
 mod lifecycle;
 mod limits;
+mod mail;
 mod membership;
 mod network;
 mod network_events;
@@ -70,5 +72,6 @@ mod waiters;
 pub(crate) use self::command::{Command, NICK_SETTING, PolicyChange, RELAY_SETTING};
 pub(crate) use self::erasing::Erasing;
 pub(crate) use self::internal::Internal;
+pub(crate) use self::mail::Mail;
 pub(crate) use self::own_records::OwnRecords;
 pub(crate) use self::state::{Engine, Parts};

@@ -24,6 +24,8 @@ pub(super) struct Outbox {
     waiters: Waiters,
     /// The entries that were written to a session with each peer, by log.
     sent: BTreeMap<(LogName, PeerId), Ranges>,
+    /// The entries that a holder has for each peer, by log.
+    held: BTreeMap<(LogName, PeerId), Ranges>,
     /// The addressees of the newest messages to rooms.
     addressed: VecDeque<(MessageId, Vec<PeerId>)>,
     /// Peers that refuse messages of this node until their users accept it.
@@ -77,8 +79,24 @@ impl Outbox {
         }
     }
 
+    /// A holder has messages for a peer on disk.
+    pub(super) fn note_held(&mut self, name: LogName, peer: PeerId, ranges: &Ranges) {
+        self.held
+            .entry((name, peer))
+            .or_default()
+            .insert_all(ranges);
+        self.waiters
+            .reached(name, ranges, peer, DeliveryState::Held);
+    }
+
     /// A peer has messages on disk.
     pub(super) fn note_delivered(&mut self, name: LogName, peer: PeerId, ranges: &Ranges) {
+        if let Some(held) = self.held.get_mut(&(name, peer)) {
+            *held = held.minus(ranges);
+            if held.is_empty() {
+                self.held.remove(&(name, peer));
+            }
+        }
         self.waiters
             .reached(name, ranges, peer, DeliveryState::Delivered);
     }
@@ -165,6 +183,15 @@ impl Outbox {
         let mut sent_to = of_log
             .filter(|(_, ranges)| ranges.contains(seq))
             .map(|((_, peer), _)| *peer);
+        // Only messages to one peer are held.
+        let of_log = self
+            .held
+            .range((name, PeerId::from_bytes([0; 32]))..)
+            .take_while(|((of, _), _)| *of == name);
+        let mut held = of_log.filter(|(_, ranges)| ranges.contains(seq));
+        if held.any(|((_, peer), _)| !delivered.contains(peer)) {
+            return DeliveryState::Held;
+        }
         match sent_to.find(|peer| !delivered.contains(peer)) {
             Some(_) => DeliveryState::Sent,
             None if !delivered.is_empty() => DeliveryState::Delivered,
@@ -182,6 +209,12 @@ impl Outbox {
     ) -> DeliveryState {
         if delivered.contains(&peer) {
             DeliveryState::Delivered
+        } else if self
+            .held
+            .get(&(name, peer))
+            .is_some_and(|held| held.contains(seq))
+        {
+            DeliveryState::Held
         } else if self
             .sent
             .get(&(name, peer))
@@ -220,6 +253,22 @@ mod tests {
         assert_eq!(outbox.state(log(), 1, &nobody), DeliveryState::Sent);
         let delivered = [peer(1)];
         assert_eq!(outbox.state(log(), 1, &delivered), DeliveryState::Delivered);
+    }
+
+    #[test]
+    fn a_message_that_a_holder_has_is_held_until_it_is_delivered() {
+        let mut outbox = Outbox::default();
+        outbox.note_sent(log(), peer(1), &Ranges::span(1, 1));
+        outbox.note_held(log(), peer(1), &Ranges::span(1, 2));
+        let state = |outbox: &Outbox, seq, delivered: &[_]| outbox.state(log(), seq, delivered);
+        assert_eq!(state(&outbox, 1, &[]), DeliveryState::Held);
+        let with = |outbox: &Outbox, seq| outbox.state_with(log(), seq, peer(1), &[]);
+        assert_eq!(with(&outbox, 2), DeliveryState::Held);
+        assert_eq!(with(&outbox, 3), DeliveryState::Queued);
+        outbox.note_delivered(log(), peer(1), &Ranges::span(1, 1));
+        let delivered = [peer(1)];
+        assert_eq!(state(&outbox, 1, &delivered), DeliveryState::Delivered);
+        assert_eq!(state(&outbox, 2, &[]), DeliveryState::Held);
     }
 
     #[test]

@@ -320,6 +320,7 @@ impl Engine {
 
     /// The user has accepted or removed a contact, or has written to a peer.
     pub(super) fn contact_changed(&mut self, peer: PeerId) {
+        self.mail_contact_changed(peer);
         if !self.policy.is_contact(peer) {
             self.known_relays.forget_contact(peer);
             return self.store_peer(peer);

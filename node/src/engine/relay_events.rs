@@ -132,10 +132,19 @@ impl Engine {
                 addr,
                 carrier,
                 welcome,
-            } => self.relay_up(relay, id, (addr, carrier), &welcome),
+                mail,
+            } => {
+                self.relay_up(relay, id, (addr, carrier), &welcome);
+                match mail {
+                    Some(stream) => self.holder_up(relay, id, stream),
+                    None => self.holder_down(relay),
+                }
+            }
+            LinkEvent::Mail(stream, frame) => self.mail_frame(relay, stream, frame),
             LinkEvent::Received(frame) => self.relay_frame(relay, frame),
             LinkEvent::Down(LinkDown::Duplicate { id, of }) => self.merge_relays(relay, of, id),
             LinkEvent::Down(down) => {
+                self.holder_down(relay);
                 if let Some(reason) = self.relays.went_down(relay, down) {
                     self.reports.notice(reason, None);
                 }

@@ -50,6 +50,9 @@ impl Engine {
             commands.drain(..).for_each(|command| self.command(command));
             self.time_out();
             self.carry_out();
+            // After all outputs, so that what was written together shares an envelope.
+            self.deposit_waiting();
+            self.carry_out();
         }
         self.end().await;
     }
@@ -69,6 +72,7 @@ impl Engine {
             self.discovery.poll_timeout(),
             self.restored.poll_timeout(),
             self.records.poll_timeout(),
+            self.mail.poll_timeout(),
             Some(self.network.poll_timeout()),
             self.lifecycle.deadline(),
         ]
@@ -101,6 +105,9 @@ impl Engine {
         }
         if is_due(self.records.poll_timeout()) {
             self.request_due_records();
+        }
+        if is_due(self.mail.poll_timeout()) {
+            self.mail_time_out();
         }
         self.report_offline();
         self.network.time_out(now.mono);

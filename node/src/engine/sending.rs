@@ -83,6 +83,7 @@ impl Engine {
             self.reach_at_relays_of(peer);
             // The user is waiting, so no back-off counts.
             self.tell_paths(paths::Input::Wanted(peer));
+            self.mail_wanted(peer);
         }
         ConversationId::direct(self.me, peer)
     }
@@ -99,6 +100,18 @@ impl Engine {
     pub(super) fn replica_output(&mut self, output: Output) {
         match output {
             Output::Commit(commit) => self.store.commit(commit),
+            Output::Send(session, frame) if self.is_by_mail(session) => {
+                self.mail_out(session, frame)
+            }
+            Output::SendBatch(session, frame) if self.is_by_mail(session) => {
+                self.mail_out_batch(session, frame);
+            }
+            Output::Release(session, batches) if self.is_by_mail(session) => {
+                self.mail_released(session, batches);
+            }
+            Output::Refused(session, refusal) if self.is_by_mail(session) => {
+                self.mail_refused(session, &refusal);
+            }
             Output::Send(session, frame) => self.sessions.send_encoded(session, frame),
             Output::SendBatch(session, frame) => {
                 let now = self.clock.now();
@@ -137,6 +150,7 @@ impl Engine {
             }
             Output::Delivered(name, peer, ranges) => {
                 self.outbox.note_delivered(name, peer, &ranges);
+                self.no_longer_held(name, peer, &ranges);
                 self.publish_receipts(name, peer, &ranges, DeliveryState::Delivered);
             }
             Output::Accepted(peer) => self.accepted_by_writing(peer),
@@ -310,7 +324,13 @@ impl Engine {
         direct && from != self.me && !self.policy.is_contact(from)
     }
 
-    fn publish_receipts(&self, name: LogName, peer: PeerId, ranges: &Ranges, state: DeliveryState) {
+    pub(super) fn publish_receipts(
+        &self,
+        name: LogName,
+        peer: PeerId,
+        ranges: &Ranges,
+        state: DeliveryState,
+    ) {
         if !self.reports.is_heard() {
             return;
         }

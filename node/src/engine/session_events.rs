@@ -63,6 +63,8 @@ impl Engine {
         // What changed since this node's Hello was made, if anything did.
         self.send_profile(id);
         self.send_contact_record(id);
+        self.send_mailbox(id);
+        self.mail_not_needed(peer);
         self.update_direct_path(id);
         self.peers_changed();
         let same_path = before.or(replaced) == Some(self.network.path_kind(remote));
@@ -90,7 +92,10 @@ impl Engine {
         });
         if self.sessions.with(peer).is_some() {
             // The peer stays online by its other session.
-        } else if duplicate {
+            return;
+        }
+        self.expect_mail(peer);
+        if duplicate {
             let path = self.network.path_kind(state.remote_addr());
             self.sessions
                 .expect_other(peer, self.clock.now().mono, path);
@@ -151,6 +156,7 @@ impl Engine {
             Frame::Records { answer, records } => self.records(id, answer, records),
             Frame::WantRecords(wanted) => self.want_records(id, wanted),
             Frame::ContactRecord(record) => self.contact_record(id, record),
+            Frame::Mailbox { record, tokens } => self.mailbox_frame(id, record, tokens),
             Frame::Offer(offer, word) => self.offer_word(id, offer, word),
             Frame::DialBack(token) => self.dial_back(id, token),
             Frame::DialedBack(token) => self.dial_backs.peer_reports(&token),

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use hobnob_core::Now;
 use hobnob_core::synthetic::is_synthetic;
-use hobnob_protocol::{Checked, ContactRecord, Frame, Hello, PeerId};
+use hobnob_protocol::mailbox::DepositToken;
+use hobnob_protocol::{Checked, ContactRecord, Frame, Hello, PeerId, SignedRecord};
 use quinn::Connection;
 use tokio::sync::oneshot;
 
@@ -28,6 +29,8 @@ pub(super) struct SessionState {
     candidates: Vec<SocketAddr>,
     /// The contact record of a peer that is no contact. It counts when the user accepts the peer.
     pub(super) contact_record: Option<Checked<ContactRecord>>,
+    /// As `contact_record`, for the mailbox. Its signature is not checked yet.
+    pub(super) mailbox: Option<(SignedRecord, Vec<(PeerId, DepositToken)>)>,
     pub(super) membership: Membership,
     pub(super) direct: DirectPath,
     pub(super) limits: Limits,
@@ -52,6 +55,7 @@ impl SessionState {
             clock_ahead_ms: theirs_ms.saturating_sub(ours_ms),
             candidates: Vec::new(),
             contact_record: None,
+            mailbox: None,
             membership,
             direct: DirectPath::default(),
             limits: Limits::new(now.mono),

@@ -31,6 +31,7 @@ use super::internal::Internal;
 use super::joins::Joins;
 use super::known_relays::KnownRelays;
 use super::lifecycle::Lifecycle;
+use super::mail::Mail;
 use super::network::Network;
 use super::outbox::Outbox;
 use super::own_records::OwnRecords;
@@ -62,6 +63,7 @@ pub(crate) struct Parts {
     pub(crate) run: u64,
     pub(crate) nick: Nickname,
     pub(crate) own: OwnRecords,
+    pub(crate) mail: Mail,
     pub(crate) replica: Replica,
     pub(crate) store: Store,
     pub(crate) endpoint: Endpoint,
@@ -120,6 +122,7 @@ pub(crate) struct Engine {
     /// This node's own records.
     pub(super) own: OwnRecords,
     pub(super) records: RecordExchange,
+    pub(super) mail: Mail,
     pub(super) known_relays: KnownRelays,
     /// Peers that the user has forgotten in this run. Others do not bring back their names.
     pub(super) forgotten: RecentPeers,
@@ -174,6 +177,7 @@ impl Engine {
             peers: Peers::new(me, parts.nick),
             own: parts.own,
             records: RecordExchange::new(me),
+            mail: parts.mail,
             known_relays: KnownRelays::default(),
             forgotten: RecentPeers::default(),
             met: parts.met,

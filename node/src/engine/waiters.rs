@@ -64,7 +64,7 @@ impl Waiters {
         self.of.retain(|key, waiters| {
             let in_vain = |waiter: &mut Waiter| {
                 let is_for_it = waiter.is_direct && waiter.missing.contains(&peer);
-                is_for_it && waiter.state == DeliveryState::Delivered && is_sent(key)
+                is_for_it && waiter.state > DeliveryState::Sent && is_sent(key)
             };
             for waiter in waiters.extract_if(.., in_vain) {
                 let _ = waiter.reply.send(Ok(DeliveryState::Sent));

@@ -18,6 +18,7 @@ mod error;
 mod history;
 mod index;
 mod load;
+mod mail;
 mod offers;
 mod read;
 mod schema;
@@ -49,6 +50,7 @@ use hobnob_core::policy::PeerPolicy;
 pub use columns::SEQ_MAX;
 pub use error::StoreError;
 pub use history::{HISTORY_ROWS_MAX, HistoryRequest, HistoryRow};
+pub use mail::{MailKind, MailRow};
 pub use offers::{OfferRow, StoredOffer, WhichOffers};
 
 use error::Fault;
@@ -90,6 +92,8 @@ pub struct Opened {
     pub peers: Vec<KnownPeer>,
     /// The policies stored by [`Store::set_policy`].
     pub policies: Vec<(PeerId, PeerPolicy)>,
+    /// The rows stored by [`Store::set_mail`].
+    pub mail: Vec<MailRow>,
 }
 
 /// The open database. Dropping it writes all waiting commits and closes it.
@@ -178,6 +182,7 @@ impl Store {
             settings,
             peers,
             policies,
+            mail,
             ordinals,
         } = load_all(&mut conn, audiences_since_ms).map_err(|fault| fault.at(path))?;
         let (sync, sync_thread) = read::start(path, "store-sync")?;
@@ -206,6 +211,7 @@ impl Store {
             settings,
             peers,
             policies,
+            mail,
         })
     }
 
@@ -220,6 +226,12 @@ impl Store {
             key: key.into(),
             value: value.into(),
         });
+    }
+
+    /// Stores a row about mailboxes. Replaces the earlier one. It is on disk no later than a commit
+    /// that is queued after it.
+    pub fn set_mail(&self, row: MailRow) {
+        self.write(Job::Mail(row));
     }
 
     /// Stores a peer for later sessions. Replaces the earlier value.
@@ -456,6 +468,7 @@ struct Everything {
     settings: BTreeMap<String, String>,
     peers: Vec<KnownPeer>,
     policies: Vec<(PeerId, PeerPolicy)>,
+    mail: Vec<MailRow>,
     ordinals: Vec<i64>,
 }
 
@@ -466,6 +479,7 @@ fn load_all(conn: &mut Connection, audiences_since_ms: u64) -> Result<Everything
         settings: load::settings(&tx)?,
         peers: load::peers(&tx)?,
         policies: load::policies(&tx)?,
+        mail: mail::load(&tx)?,
         ordinals: load::log_ordinals(&tx)?,
     };
     if everything.peers.len() == PEERS_MAX {

@@ -21,6 +21,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration::Sql(V11),
     Migration::Sql(V12),
     Migration::Sql(V13),
+    Migration::Sql(V14),
 ];
 
 /// Turns a database into one of the next version.
@@ -211,6 +212,11 @@ ALTER TABLE peers DROP COLUMN nick;
 ALTER TABLE peers ADD COLUMN public BLOB;
 ALTER TABLE peers ADD COLUMN contact BLOB;
 ALTER TABLE peers ADD COLUMN relays TEXT NOT NULL DEFAULT '';
+";
+
+/// What this node knows about mailboxes, see [`mail`](super::mail).
+const V14: &str = "
+CREATE TABLE mail (kind INTEGER NOT NULL, name BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID;
 ";
 
 /// The tables that are checked at each start. All others depend on them, and they are small. Damage

@@ -18,6 +18,7 @@ use super::apply::{Apply, Known};
 use super::copies::Copies;
 use super::error::{Fault, StoreError};
 use super::index;
+use super::mail::{self, MailRow};
 use super::read::{Answer, PageRequest, give};
 
 /// A job for the writer.
@@ -28,6 +29,7 @@ pub(super) enum Job {
         value: String,
     },
     Peer(KnownPeer),
+    Mail(MailRow),
     ForgetPeer(PeerId),
     Offer(OfferId, OfferRecord, Answer<()>),
     PeerPolicy {
@@ -203,6 +205,7 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
                 Job::Offer(_, _, answer) | Job::PeerPolicy { answer, .. } => give(answer, result),
                 Job::Setting { .. }
                 | Job::Peer(_)
+                | Job::Mail(_)
                 | Job::ForgetPeer(_)
                 | Job::Search(_)
                 | Job::Copy(..)
@@ -404,6 +407,7 @@ fn apply(tables: &mut Apply<'_>, write: &Job) -> Result<(), Fault> {
         Job::Commit(commit) => commit.ops.iter().try_for_each(|op| tables.op(op)),
         Job::Setting { key, value } => tables.put_setting(key, value),
         Job::Peer(known) => tables.put_peer(known),
+        Job::Mail(row) => mail::put(tables.conn, row),
         Job::ForgetPeer(peer) => tables.forget_peer(*peer),
         Job::Offer(offer, record, _) => tables.put_offer(offer, record),
         Job::PeerPolicy { peer, policy, .. } => tables.put_policy(*peer, policy),

@@ -115,6 +115,16 @@ pub(crate) struct RunFlags {
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) day_quota: Option<u64>,
 
+    /// Hold sealed mail for peers that are away, in a database in this folder. Only the recipient can
+    /// read it.
+    #[arg(long, value_name = "DIR", requires = "mailbox_max")]
+    pub(crate) mailbox: Option<PathBuf>,
+
+    /// Hold at most this much mail, such as 500M or 10G. A recipient gets at most 32 MiB, and an
+    /// eighth of what is free.
+    #[arg(long, value_name = "SIZE", value_parser = bytes, requires = "mailbox")]
+    pub(crate) mailbox_max: Option<u64>,
+
     /// Serve a status page, metrics and a health check at this address and TCP port. Everyone who
     /// can connect to it can read them.
     #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = STATUS_LISTEN)]
@@ -210,6 +220,8 @@ impl Arguments {
                 "--tls-cert",
             ),
             (run.behind_proxy != new_run.behind_proxy, "--behind-proxy"),
+            (run.mailbox != new_run.mailbox, "--mailbox"),
+            (run.mailbox_max != new_run.mailbox_max, "--mailbox-max"),
             (run.status != new_run.status, "--status"),
             (run.public_name != new_run.public_name, "--public-name"),
             (self.json != new.json, "--json"),
@@ -247,6 +259,8 @@ impl Arguments {
             (run.tls_cert.is_some(), "--tls-cert"),
             (run.behind_proxy.is_some(), "--behind-proxy"),
             (run.day_quota.is_some(), "--day-quota"),
+            (run.mailbox.is_some(), "--mailbox"),
+            (run.mailbox_max.is_some(), "--mailbox-max"),
             (run.status.is_some(), "--status"),
             (run.public_name.is_some(), "--public-name"),
             (run.admin_group.is_some(), "--admin-group"),
@@ -284,6 +298,8 @@ impl RunFlags {
             tls_key: self.tls_key.or(file.tls_key),
             behind_proxy: self.behind_proxy.or(file.behind_proxy),
             day_quota: self.day_quota.or(file.day_quota),
+            mailbox: self.mailbox.or(file.mailbox),
+            mailbox_max: self.mailbox_max.or(file.mailbox_max),
             status: self.status.or(file.status),
             public_name: self.public_name.or(file.public_name),
             admin_group: self.admin_group.or(file.admin_group),
@@ -345,6 +361,7 @@ mod tests {
             "hobnob-relay --config relay.toml --admin-group wheel --admin-socket /run/x",
             "hobnob-relay --tokens-file t --day-quota 5G",
             "hobnob-relay --public-name relay.example.com:443",
+            "hobnob-relay --mailbox mail --mailbox-max 10G",
             "hobnob-relay ban 192.0.2.0/24",
             "hobnob-relay bans --json",
             "hobnob-relay --admin-socket /run/x peers",
@@ -391,6 +408,8 @@ mod tests {
                 "--status applies only when a relay starts",
             ),
             ("hobnob-relay --status 9627", "--status"),
+            ("hobnob-relay --mailbox mail", "--mailbox-max"),
+            ("hobnob-relay --mailbox-max 1G", "--mailbox"),
             ("hobnob-relay --rate 0", "above 0"),
             ("hobnob-relay --peers-max 0", "above 0"),
             ("hobnob-relay kick", "TARGET"),

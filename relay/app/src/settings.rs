@@ -7,6 +7,7 @@ use anyhow::anyhow;
 use hobnob_local::home::Home;
 use hobnob_relay::admission::{AllowList, FileError, Rule, Tokens};
 use hobnob_relay::core::Limits;
+use hobnob_relay::mailbox::MailboxConfig;
 use hobnob_relay::server::{Changed, Config, Inherited, PROXIES, Server, TcpConfig};
 
 use crate::arguments::{Arguments, RunFlags};
@@ -202,7 +203,14 @@ pub(crate) fn config(settings: &Settings, home: &Home) -> Config {
         limits: settings.limits.clone(),
         tcp,
         inherited: Inherited::default(),
+        mailbox: mailbox(run),
     }
+}
+
+/// Where to hold mail, and how much.
+fn mailbox(flags: &RunFlags) -> Option<MailboxConfig> {
+    let (dir, bytes_max) = flags.mailbox.clone().zip(flags.mailbox_max)?;
+    Some(MailboxConfig { dir, bytes_max })
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ pub(crate) fn start_error(error: &StartError) -> String {
         }
         StartError::Tcp(ListenError::Certificate(_) | ListenError::Inherited(_))
         | StartError::Inherited(_)
+        | StartError::Mailbox(_)
         | StartError::Socket { .. } => return error.to_string(),
     };
     format!("{error}: {advice}")

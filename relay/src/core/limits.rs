@@ -24,6 +24,8 @@ pub struct Limits {
     /// Whether the relay sends peers the roster of their rooms. If not, it does not store room
     /// tags.
     pub roster: bool,
+    /// Whether the relay holds mail. The core only reports it to peers; the server sets it.
+    pub mailboxes: bool,
     /// Bytes per second that the relay forwards for one peer; 0 means no limit. The core only
     /// reports the rate to peers; the plane enforces it.
     pub rate: u64,
@@ -56,6 +58,7 @@ impl Default for Limits {
             channels_per_peer: 64,
             channels: 200_000,
             roster: true,
+            mailboxes: false,
             rate: 0,
             day_quota: 0,
             registrations: Pace::new(20, Duration::from_secs(5)),

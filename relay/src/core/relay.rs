@@ -233,9 +233,14 @@ impl Relay {
         if stream {
             observed.set_port(0);
         }
+        let mailboxes = if self.limits.mailboxes {
+            features::MAILBOX
+        } else {
+            0
+        };
         Welcome {
             version: VERSION,
-            features: features::DIAL_BACK,
+            features: features::DIAL_BACK | mailboxes,
             observed,
             heartbeat_ms: u32::try_from(HEARTBEAT_EVERY.as_millis())
                 .expect("a quarter of a minute"),

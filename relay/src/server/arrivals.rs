@@ -25,6 +25,7 @@ use super::frames::{NoFrame, Outbox, next_frame};
 use super::newcomers::{Fate, Newcomers};
 use super::peer;
 use crate::core::ConnectionId;
+use crate::mailbox::{self, Mailboxes, News};
 use crate::plane::PlaneHandle;
 
 /// Maximum newcomers that have a place in the gate: their handshake or registration is in progress.
@@ -65,6 +66,8 @@ pub(super) struct ArrivalContext {
     pub(super) newcomers: Arc<Newcomers>,
     /// Knows the clients that use streams.
     pub(super) plane: PlaneHandle,
+    /// The mailboxes, if the relay has any, and the recipients that are connected.
+    pub(super) mailboxes: Option<(Mailboxes, News)>,
 }
 
 /// Accepts newcomers until the endpoint is closed.
@@ -194,12 +197,29 @@ async fn serve(arrived: Arrived, place: Place<Network>, context: ArrivalContext)
         return end(&connection, close::DRAINING, STOPPING);
     }
     drop(place);
-    peer::run(id, &connection, frames, control, &outbox, &context.hub).await;
+    tokio::select! {
+        () = peer::run(id, &connection, frames, control, &outbox, &context.hub) => {}
+        () = serve_mailbox(&connection, arrived.peer, context.mailboxes.as_ref()) => {}
+    }
     if let Some(client) = stream {
         client.ended.cancel();
     }
     // If the hub has ended, nothing needs this event.
     let _ended = context.hub.send(Event::Disconnected(id)).await;
+}
+
+/// Serves the streams about mailboxes. Returns if the peer violates their protocol.
+async fn serve_mailbox(
+    connection: &Connection,
+    peer: PeerId,
+    mailboxes: Option<&(Mailboxes, News)>,
+) {
+    if let Some((mailboxes, news)) = mailboxes
+        && let Some(wrong) = mailbox::serve(connection, peer, mailboxes, news).await
+    {
+        return end(connection, close::PROTOCOL, &wrong);
+    }
+    std::future::pending().await
 }
 
 /// Waits for the first frame. Anything but a valid Register ends the connection.

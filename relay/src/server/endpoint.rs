@@ -17,6 +17,9 @@ use crate::keys::Derived;
 /// than a few long frames.
 const RECEIVE_WINDOW: u32 = 32 * 1024;
 
+/// Maximum streams of one peer: the control stream, and one about mailboxes.
+const STREAMS_MAX: u32 = 2;
+
 /// Maximum unacknowledged data that the relay buffers for one peer.
 const SEND_WINDOW: u64 = 64 * 1024;
 
@@ -72,13 +75,13 @@ fn server_config(credentials: &Credentials, derived: &Derived) -> ServerConfig {
     config
 }
 
-/// Settings for a relay with ten thousand idle connections: one stream and small windows. MTU
+/// Settings for a relay with ten thousand idle connections: few streams and small windows. MTU
 /// discovery is off, because it sends probes and keeps state. Segmentation offload is off, because
 /// its buffers stay allocated.
 fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
-        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
         .stream_receive_window(VarInt::from_u32(RECEIVE_WINDOW))

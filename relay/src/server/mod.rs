@@ -31,7 +31,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hobnob_protocol::PeerId;
 use hobnob_protocol::relay::{self, PORT_RELAY};
@@ -48,8 +48,10 @@ use tokio_util::task::TaskTracker;
 use crate::admission::{Admission, BanTarget, Bans, FileError, Rule};
 use crate::core::{DRAIN_OVER, Limits, Relay};
 use crate::keys;
+use crate::mailbox::{MailboxConfig, MailboxError, Mailboxes, News, Totals};
 use crate::plane::{self, Counted, Latency, PlaneConfig, PlaneHandle};
 use arrivals::{ArrivalContext, GATE_LIMITS};
+use clock::Clock;
 use close::STOPPING;
 use dial_back::DialBacks;
 use event::Event;
@@ -99,6 +101,8 @@ pub struct Config {
     pub tcp: TcpConfig,
     /// Sockets that another program has bound for the relay.
     pub inherited: Inherited,
+    /// Where to hold mail for peers that are away. `None`: nowhere.
+    pub mailbox: Option<MailboxConfig>,
 }
 
 /// Why a relay can't start.
@@ -125,6 +129,9 @@ pub enum StartError {
     /// A socket that another program has bound can't be used.
     #[error("can't use an inherited socket: {0}")]
     Inherited(io::Error),
+    /// It cannot hold mail.
+    #[error(transparent)]
+    Mailbox(#[from] MailboxError),
     /// Any other error of the system.
     #[error("can't listen on UDP {addr}: {error}")]
     Socket {
@@ -163,6 +170,7 @@ struct Running {
     tcp_addrs: Vec<SocketAddr>,
     certificate: Certificate,
     newcomers: Arc<Newcomers>,
+    mailboxes: Option<Mailboxes>,
     hub: mpsc::Sender<Event>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -178,13 +186,18 @@ impl Server {
             listen,
             home,
             rule,
-            limits,
+            mut limits,
             tcp,
             inherited,
+            mailbox,
         } = config;
         let key = keys::load_or_create(&home)?;
         let admission = Admission::load(rule, &home)?;
         let credentials = Credentials::new(&key);
+        let mailboxes = mailbox
+            .map(|config| Mailboxes::open(&config, wall_ms))
+            .transpose()?;
+        limits.mailboxes = mailboxes.is_some();
         let (socket, plane, listeners) = bind_all(
             listen,
             &PlaneConfig::of_rate(limits.rate),
@@ -219,6 +232,7 @@ impl Server {
             connections: Arc::default(),
             newcomers: newcomers.clone(),
             plane: plane.clone(),
+            mailboxes: mailboxes.clone().map(|them| (them, News::default())),
         };
         let (tcp_addrs, certificate) = (listeners.addrs(), listeners.certificate.clone());
         listeners.serve(&StreamContext {
@@ -236,6 +250,7 @@ impl Server {
             tcp_addrs,
             certificate,
             newcomers,
+            mailboxes,
             hub,
             tasks,
             stop,
@@ -282,6 +297,11 @@ impl Server {
         &self.0.newcomers
     }
 
+    /// How much mail the relay holds, if it holds any.
+    pub fn mailboxes(&self) -> Option<Totals> {
+        self.0.mailboxes.as_ref().map(Mailboxes::totals)
+    }
+
     /// The liveness table.
     pub async fn table(&self) -> Result<Table, OperatorError> {
         self.ask(OperatorRequest::Peers).await
@@ -312,9 +332,10 @@ impl Server {
     pub async fn change(
         &self,
         rule: Rule,
-        limits: Limits,
+        mut limits: Limits,
         certificate: Option<(PathBuf, PathBuf)>,
     ) -> Result<Changed, OperatorError> {
+        limits.mailboxes = self.0.mailboxes.is_some();
         let _in_order = self.0.bans.lock().await;
         let home = self.0.home.clone();
         let read = move || {
@@ -434,6 +455,12 @@ impl Server {
             tracing::warn!("some tasks did not end in time");
         }
         running.plane.stop();
+        if let Some(mailboxes) = running.mailboxes.clone() {
+            let closed = tokio::task::spawn_blocking(move || mailboxes.close());
+            if timeout(CLOSE_LIMIT, closed).await.is_err() {
+                tracing::warn!("the database of the mailboxes was not closed in time");
+            }
+        }
     }
 }
 
@@ -445,6 +472,12 @@ impl Drop for Running {
             STOPPING.as_bytes(),
         );
     }
+}
+
+/// The wall clock, in milliseconds since the Unix epoch.
+fn wall_ms() -> u64 {
+    let since = Clock::start().date().duration_since(SystemTime::UNIX_EPOCH);
+    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The bound sockets of a relay.
@@ -497,7 +530,8 @@ fn bind(
         | StartError::Key(_)
         | StartError::Tcp(_)
         | StartError::Inherited(_)
-        | StartError::File(_) => Err(error),
+        | StartError::File(_)
+        | StartError::Mailbox(_) => Err(error),
     })
 }
 

@@ -79,6 +79,7 @@ fn config_in(home: &TempDir, listen: SocketAddr, rule: Rule) -> Config {
         limits: Limits::default(),
         tcp: TcpConfig::default(),
         inherited: Inherited::default(),
+        mailbox: None,
     }
 }
 

@@ -43,6 +43,7 @@ async fn a_taken_port_is_an_error_that_names_it() {
         limits: hobnob_relay::core::Limits::default(),
         tcp: hobnob_relay::server::TcpConfig::default(),
         inherited: hobnob_relay::server::Inherited::default(),
+        mailbox: None,
     };
     let error = Server::start(config).unwrap_err();
     assert!(

@@ -46,8 +46,11 @@ fn answers(file: &Path) -> Result<String, StoreError> {
         settings,
         peers,
         policies,
+        mail,
     } = Store::open(file, 0, |_, _| {})?;
-    let mut told = vec![format!("{loaded:?} {settings:?} {peers:?} {policies:?}")];
+    let mut told = vec![format!(
+        "{loaded:?} {settings:?} {peers:?} {policies:?} {mail:?}"
+    )];
     let logs: Vec<_> = loaded
         .logs
         .iter()

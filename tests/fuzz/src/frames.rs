@@ -63,6 +63,10 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
         },
         Frame::WantRecords(vec![(author, 300)]),
         Frame::ContactRecord(SignedRecord::from_bytes(vec![9; 80])),
+        Frame::Mailbox {
+            record: SignedRecord::from_bytes(vec![9; 80]),
+            tokens: Vec::new(),
+        },
         Frame::DialBack([1; 16]),
         Frame::DialedBack([1; 16]),
         Frame::Digest(

@@ -18,6 +18,7 @@ mod entries;
 mod folders;
 mod frames;
 mod json_lines;
+mod mailbox;
 mod manifests;
 mod mdns;
 mod piece_requests;
@@ -118,6 +119,11 @@ pub const TARGETS: &[Target] = &[
         name: "json-lines",
         run: json_lines::run,
         samples: json_lines::samples,
+    },
+    Target {
+        name: "mailbox",
+        run: mailbox::run,
+        samples: mailbox::samples,
     },
     Target {
         name: "manifests",

@@ -43,9 +43,9 @@ fn the_library_has_few_dependencies_and_no_user_interface() {
 }
 
 #[test]
-fn the_relay_program_has_no_screen_and_no_database() {
+fn the_relay_program_has_no_screen() {
     let tree = tree("hobnob-relay-app");
-    for foreign in ["crossterm", "ratatui", "image", "rusqlite"] {
+    for foreign in ["crossterm", "ratatui", "image"] {
         assert!(!tree.contains(foreign), "hobnob-relay depends on {foreign}");
     }
 }

@@ -191,6 +191,7 @@ fn assert_opens_nothing(
             | Frame::Records { .. }
             | Frame::WantRecords(_)
             | Frame::ContactRecord(_)
+            | Frame::Mailbox { .. }
             | Frame::Candidates(_)
             | Frame::DialBack(_)
             | Frame::DialedBack(_)

@@ -588,7 +588,10 @@ mod tests {
         for (line, says) in [
             ("hobnob send", "TARGET"),
             ("hobnob send host:0 hi", "no valid port"),
-            ("hobnob send bob hi --wait soon", "queued, sent, delivered"),
+            (
+                "hobnob send bob hi --wait soon",
+                "queued, sent, held, delivered",
+            ),
             ("hobnob send bob hi --timeout 10", "500ms, 10s, 2m"),
             ("hobnob join A/B", "a room's name has"),
             (

@@ -229,7 +229,7 @@ impl Following {
             .unwrap_or_default();
         let away = match sent.state {
             DeliveryState::Delivered => String::new(),
-            DeliveryState::Queued | DeliveryState::Sent => {
+            DeliveryState::Queued | DeliveryState::Sent | DeliveryState::Held => {
                 ", whom it reaches when both are there".to_owned()
             }
         };

@@ -183,6 +183,9 @@ fn away(name: &str, state: DeliveryState, reason: Option<WaitReason>) -> String 
                 "{name} is away: the message is queued, and is delivered the next time a node of this home and {name} connect"
             )
         }
+        DeliveryState::Held => {
+            format!("{name} is away: a relay holds the message, sealed, until {name} comes back")
+        }
         DeliveryState::Sent | DeliveryState::Delivered => {
             format!(
                 "{name} has not confirmed it: the message stays queued, and is sent again if it was lost"

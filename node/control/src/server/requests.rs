@@ -80,7 +80,11 @@ impl Context<'_> {
             return Ok(SentLine::new(sent, state, None));
         }
         let progress = async {
-            for step in [DeliveryState::Sent, DeliveryState::Delivered] {
+            for step in [
+                DeliveryState::Sent,
+                DeliveryState::Held,
+                DeliveryState::Delivered,
+            ] {
                 if state < step && step <= options.wait {
                     // This may be an earlier state than `step`: see `reason`.
                     state = self.node().wait_for(sent.id, step).await?;

@@ -203,7 +203,7 @@ fn a_line_that_is_no_request_is_answered_with_what_is_wrong_and_its_id_where_it_
         (
             r#"{"id":4,"cmd":"send","target":"bob","text":"x","wait":"soon"}"#,
             Some(4),
-            "`queued`, `sent`, `delivered`",
+            "`queued`, `sent`, `held`, `delivered`",
         ),
         (
             r#"{"id":4,"cmd":"join","room":"ops","secret":"?"}"#,

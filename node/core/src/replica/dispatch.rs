@@ -32,6 +32,13 @@ impl Replica {
             Input::SessionUp(session, peer, network, source) => {
                 self.session_up(session, peer, network, source);
             }
+            Input::MailUp {
+                session,
+                peer,
+                source,
+                held,
+                receipts,
+            } => self.mail_up(session, peer, source, held, receipts),
             Input::SessionRooms(session, rooms) => self.session_rooms(session, &rooms),
             Input::SessionDown { session, goodbye } => self.session_down(session, goodbye),
             Input::Confirmed(session, network) => self.confirmed(session, network),
@@ -106,6 +113,7 @@ fn session_of(input: &Input) -> Option<SessionId> {
         | Input::Accept(_)
         | Input::Unaccept(_)
         | Input::SessionUp(..)
+        | Input::MailUp { .. }
         | Input::Committed(_)
         | Input::CommitFailed(..)
         | Input::NetworksChanged(_)

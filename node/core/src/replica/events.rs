@@ -80,6 +80,20 @@ pub enum Input {
     /// which the peer was reached, or `None` for a relay, which this machine does not leave when it
     /// changes networks. The other one is where the peer connects from.
     SessionUp(SessionId, PeerId, Option<NetworkId>, SourceNetwork),
+    /// A session by mail: its frames travel in envelopes, while the peer is away. Both ends share
+    /// their direct conversation only.
+    MailUp {
+        /// The session.
+        session: SessionId,
+        /// The peer.
+        peer: PeerId,
+        /// Where envelopes are held.
+        source: SourceNetwork,
+        /// Entries of our own that are held for the peer. They are not sent again without a request.
+        held: Vec<(LogName, Ranges)>,
+        /// Whether the peer must get receipts for all of its entries.
+        receipts: bool,
+    },
     /// The rooms that both ends of the session are in, as they have proved to each other.
     SessionRooms(SessionId, BTreeSet<ConversationId>),
     /// A session has ended.

@@ -51,6 +51,11 @@ impl SendQueues {
         self.sent.entry(*key).or_default().insert(first, last);
     }
 
+    /// Notes that entries wait for the peer at a holder. They are sent again only on request.
+    pub(super) fn note_held(&mut self, key: &LogKey, entries: &Ranges) {
+        self.sent.entry(*key).or_default().insert_all(entries);
+    }
+
     /// The entries of a log that were sent.
     pub(super) fn sent_of(&self, key: &LogKey) -> Ranges {
         self.sent.get(key).cloned().unwrap_or_default()

@@ -116,6 +116,9 @@ impl Replica {
     pub(super) fn batches_written(&mut self, id: SessionId, bytes: usize) {
         let session = self.sessions.at_mut(id);
         for (name, first, last) in session.outgoing.written(bytes) {
+            if session.by_mail {
+                continue;
+            }
             let sent = Output::Sent(name, session.peer, first, last);
             self.outputs.push_back(sent);
         }

@@ -44,6 +44,8 @@ pub(super) struct Session {
     pub(super) network: Option<NetworkId>,
     /// Whether the peer has answered since the node left another network by which it was reached.
     pub(super) heard: bool,
+    /// Whether frames travel in envelopes. They are `held` when a holder has them, and never `sent`.
+    pub(super) by_mail: bool,
 }
 
 impl Session {
@@ -66,6 +68,7 @@ impl Session {
             early_digests: BTreeMap::new(),
             network,
             heard,
+            by_mail: false,
         }
     }
 

@@ -204,6 +204,14 @@ impl Replica {
         allowed.contains(seq) && log().is_some_and(|log| log.servable().contains(seq))
     }
 
+    /// Whether these entries of a log are settled: on disk here, or erased after they were.
+    pub fn has_settled(&self, name: LogName, first: Seq, last: Seq) -> bool {
+        let key = LogKey::of(&name);
+        let log = self.conversations.get(name.conversation);
+        let log = log.and_then(|it| it.log(&key));
+        log.is_some_and(|log| log.settled().covers(first, last))
+    }
+
     /// Whether an entry of a log is on disk here with its body.
     pub fn has_body(&self, name: LogName, seq: Seq) -> bool {
         let log = self.conversations.get(name.conversation);

@@ -13,6 +13,7 @@ mod error;
 mod identities;
 mod liveness;
 mod locations;
+mod mail;
 mod probe;
 mod race;
 mod redial;
@@ -23,8 +24,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hobnob_protocol::datagram::ChannelId;
+use hobnob_protocol::mailbox::FromHolder;
 use hobnob_protocol::relay::{
-    FromRelay, Origin, Register, TOKEN_EXPORTER_LABEL, ToRelay, VERSION, Welcome, close,
+    FromRelay, Origin, Register, TOKEN_EXPORTER_LABEL, ToRelay, VERSION, Welcome, close, features,
     token_proof,
 };
 use hobnob_protocol::{PeerId, RoomKey, RoomTag};
@@ -37,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 pub use error::LinkDown;
 pub use identities::Identities;
 pub use locations::{LOCATIONS_MAX, Location};
+pub use mail::MailStream;
 
 use self::connected::Connected;
 use self::liveness::{CHECK_EVERY, Counts, Health, Liveness};
@@ -116,9 +119,13 @@ pub enum LinkEvent {
         carrier: Carrier,
         /// Its answer to the registration.
         welcome: Welcome,
+        /// The stream about mailboxes, if the relay holds mail.
+        mail: Option<MailStream>,
     },
     /// The relay sent this frame. It is never Welcome.
     Received(FromRelay),
+    /// The relay sent this frame about mailboxes, on the stream with this number.
+    Mail(u64, FromHolder),
     /// The connection is lost, or could not be made. The link tries again.
     Down(LinkDown),
 }
@@ -143,6 +150,8 @@ pub struct RelayLink {
     connection: Option<Connection>,
     /// The stream that carries it, unless UDP does.
     stream: Option<Arc<RelayStream>>,
+    /// How many streams about mailboxes there were.
+    mail_streams: u64,
 }
 
 impl std::fmt::Debug for RelayLink {
@@ -178,6 +187,7 @@ impl RelayLink {
             udp_falls: 0,
             connection: None,
             stream: None,
+            mail_streams: 0,
         }
     }
 
@@ -241,11 +251,20 @@ impl RelayLink {
     async fn report_up(&mut self, connected: &Connected, welcome: Welcome) -> Option<()> {
         self.preferred = Some((connected.carrier(), connected.addr.port()));
         self.traffic.set_rtt(connected.connection.rtt());
+        let holds_mail = welcome.features & features::MAILBOX != 0;
+        let mail = holds_mail.then(|| {
+            self.mail_streams += 1;
+            let (relay, number) = (self.config.relay, self.mail_streams);
+            let (connection, events) = (connected.connection.clone(), self.events.clone());
+            let event = move |frame| (relay, LinkEvent::Mail(number, frame));
+            mail::start(connection, number, events, event)
+        });
         let up = LinkEvent::Up {
             id: connected.id,
             addr: connected.addr,
             carrier: connected.carrier(),
             welcome,
+            mail,
         };
         self.report(up).await.then_some(())
     }

@@ -141,6 +141,7 @@ async fn receive_hello(
         | Frame::Records { .. }
         | Frame::WantRecords(_)
         | Frame::ContactRecord(_)
+        | Frame::Mailbox { .. }
         | Frame::DialBack(_)
         | Frame::DialedBack(_)
         | Frame::Digest(..)

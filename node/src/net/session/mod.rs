@@ -262,6 +262,7 @@ impl Running {
                 | Frame::Records { .. }
                 | Frame::WantRecords(_)
                 | Frame::ContactRecord(_)
+                | Frame::Mailbox { .. }
                 | Frame::DialBack(_)
                 | Frame::DialedBack(_)
                 | Frame::Digest(..)
@@ -298,6 +299,7 @@ impl Running {
                 | Frame::Records { .. }
                 | Frame::WantRecords(_)
                 | Frame::ContactRecord(_)
+                | Frame::Mailbox { .. }
                 | Frame::DialBack(_)
                 | Frame::DialedBack(_)
                 | Frame::Digest(..)

@@ -55,6 +55,7 @@ impl World {
                 | Frame::Records { .. }
                 | Frame::WantRecords(_)
                 | Frame::ContactRecord(_)
+                | Frame::Mailbox { .. }
                 | Frame::Candidates(_)
                 | Frame::Offer(..)
                 | Frame::DialBack(_)

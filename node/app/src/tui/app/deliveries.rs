@@ -25,6 +25,8 @@ pub(crate) struct Delivery {
     /// Whether members who are away receive it later.
     later: bool,
     sent: BTreeSet<PeerId>,
+    /// Whether a holder has it for its one recipient.
+    held: bool,
     delivered: BTreeSet<PeerId>,
 }
 
@@ -47,6 +49,7 @@ impl Deliveries {
         match receipt.state {
             DeliveryState::Queued => {}
             DeliveryState::Sent => drop(delivery.sent.insert(receipt.peer.0)),
+            DeliveryState::Held => delivery.held = true,
             DeliveryState::Delivered => drop(delivery.delivered.insert(receipt.peer.0)),
         }
     }
@@ -167,6 +170,7 @@ impl Delivery {
     fn furthest(&self) -> DeliveryState {
         match (self.delivered.is_empty(), self.sent.is_empty()) {
             (false, _) => DeliveryState::Delivered,
+            (true, _) if self.held => DeliveryState::Held,
             (true, false) => DeliveryState::Sent,
             (true, true) => DeliveryState::Queued,
         }

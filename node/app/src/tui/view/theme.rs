@@ -103,9 +103,11 @@ impl Theme {
         match (state, self.unicode) {
             (DeliveryState::Queued, true) => "○",
             (DeliveryState::Sent, true) => "→",
+            (DeliveryState::Held, true) => "◇",
             (DeliveryState::Delivered, true) => "✓",
             (DeliveryState::Queued, false) => "-",
             (DeliveryState::Sent, false) => ">",
+            (DeliveryState::Held, false) => "*",
             (DeliveryState::Delivered, false) => "+",
         }
     }

@@ -1,0 +1,167 @@
+//! Own entries that holders keep for peers that are away.
+
+use std::collections::BTreeMap;
+
+use hobnob_protocol::mailbox::HELD_FOR;
+use hobnob_protocol::{ConversationId, LogId, LogName, PeerId, Ranges, Seq, codec};
+
+use crate::store::{MailKind, MailRow};
+
+/// Memory that reading a row may claim.
+const MEMORY_MAX: usize = 64 * 1024;
+
+/// Maximum ranges that are stored of one log. Those beyond are deposited again after a restart.
+const RANGES_MAX: usize = 512;
+
+/// A row: the holder, the time, and the ranges.
+type StoredHeld = (PeerId, u64, Vec<(Seq, Seq)>);
+
+#[derive(Debug, Clone)]
+struct OfLog {
+    holder: PeerId,
+    /// When the last of them was deposited, in milliseconds since the Unix epoch.
+    at_ms: u64,
+    ranges: Ranges,
+}
+
+/// The held entries, by log and peer.
+#[derive(Debug, Default)]
+pub(super) struct Held(BTreeMap<(LogName, PeerId), OfLog>);
+
+impl Held {
+    /// What earlier runs deposited. A holder drops envelopes after 30 days, so older ones do not
+    /// count.
+    pub(super) fn restore(rows: &[MailRow], wall_ms: u64) -> Self {
+        let held_for = u64::try_from(HELD_FOR.as_millis()).expect("30 days");
+        let held = rows.iter().filter(|row| row.kind == MailKind::Held);
+        let held = held.filter_map(read);
+        let held = held.filter(|(_, of_log)| wall_ms.saturating_sub(of_log.at_ms) < held_for);
+        Self(held.collect())
+    }
+
+    /// A holder has these entries on disk. Returns the row to store.
+    pub(super) fn add(
+        &mut self,
+        (name, first, last): (LogName, Seq, Seq),
+        peer: PeerId,
+        holder: PeerId,
+        wall_ms: u64,
+    ) -> MailRow {
+        let of_log = self.0.entry((name, peer)).or_insert_with(|| OfLog {
+            holder,
+            at_ms: wall_ms,
+            ranges: Ranges::new(),
+        });
+        (of_log.holder, of_log.at_ms) = (holder, wall_ms);
+        of_log.ranges.insert(first, last);
+        row(name, peer, Some(of_log))
+    }
+
+    /// The peer has these entries. Returns the row to store, if any of them was held.
+    pub(super) fn delivered(
+        &mut self,
+        name: LogName,
+        peer: PeerId,
+        ranges: &Ranges,
+    ) -> Option<MailRow> {
+        let of_log = self.0.get_mut(&(name, peer))?;
+        let left = of_log.ranges.minus(ranges);
+        if left == of_log.ranges {
+            return None;
+        }
+        of_log.ranges = left;
+        if of_log.ranges.is_empty() {
+            self.0.remove(&(name, peer));
+            return Some(row(name, peer, None));
+        }
+        Some(row(name, peer, self.0.get(&(name, peer))))
+    }
+
+    /// The entries that are held for a peer, by log.
+    pub(super) fn of_peer(&self, peer: PeerId) -> Vec<(LogName, Ranges)> {
+        let all = self.0.iter().filter(|((_, of), _)| *of == peer);
+        all.map(|((name, _), of_log)| (*name, of_log.ranges.clone()))
+            .collect()
+    }
+
+    /// All held entries.
+    pub(super) fn all(&self) -> impl Iterator<Item = (LogName, PeerId, &Ranges)> {
+        let all = self.0.iter();
+        all.map(|((name, peer), of_log)| (*name, *peer, &of_log.ranges))
+    }
+}
+
+fn row(name: LogName, peer: PeerId, of_log: Option<&OfLog>) -> MailRow {
+    let value = of_log.map(|of_log| {
+        let ranges: Vec<_> = of_log.ranges.iter().take(RANGES_MAX).collect();
+        let stored: StoredHeld = (of_log.holder, of_log.at_ms, ranges);
+        codec::encode(&stored)
+    });
+    MailRow {
+        kind: MailKind::Held,
+        name: codec::encode(&(name.conversation, name.author, name.log, peer)),
+        value,
+    }
+}
+
+fn read(row: &MailRow) -> Option<((LogName, PeerId), OfLog)> {
+    let named = codec::decode::<(ConversationId, PeerId, LogId, PeerId), MEMORY_MAX>(&row.name);
+    let (conversation, author, log, peer) = named.ok()?;
+    let stored = codec::decode::<StoredHeld, MEMORY_MAX>(row.value.as_deref()?);
+    let (holder, at_ms, spans) = stored.ok()?;
+    let mut ranges = Ranges::new();
+    for (first, last) in spans.into_iter().filter(|(first, last)| first <= last) {
+        ranges.insert(first, last);
+    }
+    let name = LogName {
+        conversation,
+        author,
+        log,
+    };
+    let of_log = OfLog {
+        holder,
+        at_ms,
+        ranges,
+    };
+    Some(((name, peer), of_log))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+    fn peer(n: u8) -> PeerId {
+        PeerId::from_bytes([n; 32])
+    }
+
+    fn log() -> LogName {
+        LogName {
+            conversation: ConversationId::direct(peer(1), peer(2)),
+            author: peer(1),
+            log: LogId(3),
+        }
+    }
+
+    #[test]
+    fn entries_are_held_until_the_peer_has_them_or_the_holder_drops_them() {
+        let mut held = Held::default();
+        held.add((log(), 1, 4), peer(2), peer(8), 1_000);
+        let row = held.add((log(), 5, 9), peer(2), peer(8), 2_000);
+        assert_eq!(held.of_peer(peer(2)), [(log(), Ranges::span(1, 9))]);
+        assert_eq!(held.of_peer(peer(3)), []);
+        let restored = |at_ms| Held::restore(std::slice::from_ref(&row), at_ms).of_peer(peer(2));
+        assert_eq!(restored(2_000 + 30 * DAY_MS - 1).len(), 1);
+        assert_eq!(restored(2_000 + 30 * DAY_MS), []);
+        assert!(
+            held.delivered(log(), peer(2), &Ranges::span(1, 5))
+                .is_some()
+        );
+        assert_eq!(held.delivered(log(), peer(2), &Ranges::span(1, 5)), None);
+        assert_eq!(held.of_peer(peer(2)), [(log(), Ranges::span(6, 9))]);
+        let row = held.delivered(log(), peer(2), &Ranges::span(6, 9));
+        assert_eq!(row.map(|row| row.value), Some(None));
+        assert_eq!(held.all().count(), 0);
+    }
+}

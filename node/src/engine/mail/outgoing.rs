@@ -1,0 +1,215 @@
+//! The frames of one session by mail that wait for an envelope.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use hobnob_protocol::mailbox::{CONTENT_BYTES_MAX, content_size};
+use hobnob_protocol::{Frame, LogName, SecretKey, Seq};
+
+/// Bytes of a batch beside its entries, at most.
+const BATCH_OVERHEAD: usize = 256;
+
+/// Maximum receipts, and maximum requests, that wait for one peer. Further ones are dropped: the next
+/// session repeats them.
+const CONTROL_MAX: usize = 4_096;
+
+/// A batch that waits, or is on its way in an envelope.
+#[derive(Debug, Clone)]
+pub(super) struct Item {
+    frame: Bytes,
+    /// The own entries in it.
+    pub(super) span: Option<(LogName, Seq, Seq)>,
+    /// Bytes that the replica counts as written when the holder has this item.
+    pub(super) credit: usize,
+}
+
+/// The content of one envelope.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Packed {
+    pub(super) frames: Vec<Bytes>,
+    pub(super) items: Vec<Item>,
+    /// Whether receipts are among the frames.
+    pub(super) has_receipts: bool,
+}
+
+/// The frames that wait for envelopes.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    batches: VecDeque<Item>,
+    /// The newest receipt of each log, which covers the earlier ones.
+    receipts: BTreeMap<LogName, Bytes>,
+    wants: BTreeMap<LogName, Bytes>,
+}
+
+impl Outgoing {
+    /// The replica hands out a batch. One that does not fit an envelope is split, because its author
+    /// is this node. Returns the bytes that count as written at once, because they are dropped.
+    pub(super) fn batch(&mut self, frame: Bytes, key: &SecretKey) -> usize {
+        let credit = frame.len();
+        let Ok(Frame::Batch(batch)) = Frame::decode(&frame) else {
+            return credit;
+        };
+        let name = batch.name;
+        let own = name.author == key.id();
+        let Ok(checked) = batch.read() else {
+            return credit;
+        };
+        let span = own.then(|| (name, checked.first(), checked.last()));
+        if content_size(frame.len()) <= CONTENT_BYTES_MAX {
+            self.batches.push_back(Item {
+                frame,
+                span,
+                credit,
+            });
+            return 0;
+        }
+        if !own {
+            // A peer that lost its own entries gets these when both are connected.
+            return credit;
+        }
+        let pieces = checked.split(key, CONTENT_BYTES_MAX - BATCH_OVERHEAD);
+        let count = pieces.len();
+        for (at, piece) in pieces.into_iter().enumerate() {
+            let piece = piece.read().expect("a part of a batch that was read");
+            self.batches.push_back(Item {
+                span: Some((name, piece.first(), piece.last())),
+                frame: Frame::Batch(piece.batch).encode(),
+                credit: if at + 1 == count { credit } else { 0 },
+            });
+        }
+        0
+    }
+
+    /// The replica sends a frame. Returns whether it is a receipt that waits now.
+    pub(super) fn frame(&mut self, frame: Bytes) -> bool {
+        let decoded = Frame::decode(&frame);
+        if let Ok(Frame::Have(name, _)) = decoded {
+            if self.receipts.len() < CONTROL_MAX || self.receipts.contains_key(&name) {
+                self.receipts.insert(name, frame);
+            }
+            return true;
+        }
+        if let Ok(Frame::Want { name, .. }) = decoded
+            && self.wants.len() < CONTROL_MAX
+        {
+            self.wants.insert(name, frame);
+        }
+        // Nothing else makes sense without an answer.
+        false
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.batches.is_empty() && self.receipts.is_empty() && self.wants.is_empty()
+    }
+
+    /// Whether what waits fills an envelope.
+    pub(super) fn is_full(&self) -> bool {
+        let batches = self
+            .batches
+            .iter()
+            .map(|item| content_size(item.frame.len()));
+        batches.sum::<usize>() >= CONTENT_BYTES_MAX
+    }
+
+    /// Takes what fits an envelope. Receipts come first: they are short, and let others rest.
+    pub(super) fn pack(&mut self) -> Packed {
+        let (mut packed, mut room) = (Packed::default(), CONTENT_BYTES_MAX);
+        for list in [&mut self.receipts, &mut self.wants] {
+            while let Some(first) = list.first_entry() {
+                let size = content_size(first.get().len());
+                if size > room {
+                    break;
+                }
+                room -= size;
+                packed.frames.push(first.remove());
+            }
+        }
+        packed.has_receipts = !packed.frames.is_empty();
+        while let Some(next) = self.batches.front() {
+            let size = content_size(next.frame.len());
+            if size > room {
+                break;
+            }
+            room -= size;
+            let item = self.batches.pop_front().expect("looked at above");
+            packed.frames.push(item.frame.clone());
+            packed.items.push(item);
+        }
+        packed
+    }
+
+    pub(super) fn owes_receipts(&self) -> bool {
+        !self.receipts.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hobnob_protocol::{
+        CheckedBatch, ConversationId, Entry, Holding, LogId, PeerId, Ranges, Salts,
+    };
+
+    use super::*;
+
+    fn key() -> SecretKey {
+        SecretKey::from_seed([1; 32])
+    }
+
+    fn log() -> LogName {
+        LogName {
+            conversation: ConversationId::direct(key().id(), PeerId::from_bytes([2; 32])),
+            author: key().id(),
+            log: LogId(3),
+        }
+    }
+
+    fn batch(texts: &[&str]) -> Bytes {
+        let entry = |text: &&str| Entry::new(1, 0, (*text).into());
+        let entries = texts.iter().map(entry).collect();
+        let mut salts = Salts::new([5; 32]);
+        let prev = log().genesis();
+        let batch = CheckedBatch::author(&key(), log(), 1, prev, entries, &mut salts);
+        Frame::Batch(batch.batch).encode()
+    }
+
+    fn have(last: Seq) -> Bytes {
+        Frame::Have(log(), Holding::from(Ranges::span(1, last))).encode()
+    }
+
+    #[test]
+    fn the_newest_receipt_of_a_log_covers_the_others() {
+        let mut outgoing = Outgoing::default();
+        assert!(outgoing.frame(have(1)) && outgoing.frame(have(2)));
+        assert!(!outgoing.frame(Frame::Ping(1).encode()));
+        let packed = outgoing.pack();
+        assert!(packed.has_receipts && outgoing.is_empty());
+        assert_eq!(packed.frames, [have(2)]);
+    }
+
+    #[test]
+    fn a_batch_that_is_too_long_is_split_and_stays_signed() {
+        let text = "x".repeat(15_000);
+        let texts = [text.as_str(); 4];
+        let (mut outgoing, frame) = (Outgoing::default(), batch(&texts));
+        assert!(content_size(frame.len()) > CONTENT_BYTES_MAX);
+        let bytes = frame.len();
+        assert_eq!(outgoing.batch(frame, &key()), 0);
+        assert!(outgoing.is_full());
+        let (mut seqs, mut credit) = (Vec::new(), 0);
+        while !outgoing.is_empty() {
+            let packed = outgoing.pack();
+            let size: usize = packed.frames.iter().map(|it| content_size(it.len())).sum();
+            assert!(size <= CONTENT_BYTES_MAX);
+            for item in packed.items {
+                let Ok(Frame::Batch(batch)) = Frame::decode(&item.frame) else {
+                    panic!("a batch")
+                };
+                let checked = batch.check().expect("signed");
+                assert_eq!(item.span, Some((log(), checked.first(), checked.last())));
+                seqs.extend(checked.first()..=checked.last());
+                credit += item.credit;
+            }
+        }
+        assert_eq!((seqs, credit), (vec![1, 2, 3, 4], bytes));
+    }
+}
