@@ -16,8 +16,8 @@ use super::{chain, keep_plans, load_all, open_for_writing};
 use hobnob_core::commit::Op;
 
 /// Tables whose rows are in no copy: secrets that are worthless, or a danger, once they are old.
-/// Private keys of a mailbox belong here.
-const NEVER_COPIED: &[&str] = &[];
+/// `mail` has the private keys of the mailbox. A restored node makes new ones.
+const NEVER_COPIED: &[&str] = &["mail"];
 
 /// Copies the database into a new file that only its owner can read. The copy has all commits of one
 /// moment, and none later. The database may be in use: this only reads.
