@@ -292,6 +292,14 @@ impl Store {
             now_ms,
         };
         if expires {
+            // A recipient that returns just in time keeps its mail.
+            for job in group
+                .iter()
+                .filter(|job| matches!(job.request, Request::Hold(..)))
+            {
+                let seen = params![&job.from.as_bytes()[..], sql(now_ms)];
+                tx.execute("UPDATE recipients SET seen_ms = ?2 WHERE peer = ?1", seen)?;
+            }
             group_tx.expire()?;
         }
         let answers = group
