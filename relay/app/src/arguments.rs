@@ -131,8 +131,8 @@ pub(crate) struct RunFlags {
     pub(crate) status: Option<SocketAddr>,
 
     /// The name or address at which nodes on other networks reach this relay, such as
-    /// relay.example.com, with a port if the router's differs. The printed --relay line contains it.
-    /// Default: the addresses of this machine.
+    /// relay.example.com, with a port if the router's differs. The line that the relay prints for
+    /// nodes contains it. Default: the addresses of this machine.
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(crate) public_name: Option<PublicName>,
 

@@ -17,9 +17,6 @@ use crate::keys::Derived;
 /// than a few long frames.
 const RECEIVE_WINDOW: u32 = 32 * 1024;
 
-/// Maximum streams of one peer: the control stream, and one about mailboxes.
-const STREAMS_MAX: u32 = 2;
-
 /// Maximum unacknowledged data that the relay buffers for one peer.
 const SEND_WINDOW: u64 = 64 * 1024;
 
@@ -36,10 +33,14 @@ const RESET_EVERY: Duration = Duration::from_micros(200);
 const INCOMING_BYTES_MAX: u64 = 8 * 1024;
 const INCOMING_BYTES_TOTAL_MAX: u64 = 16 * 1024 * 1024;
 
-/// Creates the endpoint on a bound socket. Needs a tokio runtime.
-pub(super) fn new(socket: Arc<dyn AsyncUdpSocket>, key: &SecretKey) -> io::Result<quinn::Endpoint> {
+/// Creates the endpoint on a bound socket. Each peer may open so many streams. Needs a tokio runtime.
+pub(super) fn new(
+    socket: Arc<dyn AsyncUdpSocket>,
+    key: &SecretKey,
+    streams: u32,
+) -> io::Result<quinn::Endpoint> {
     let derived = Derived::from(key);
-    let server = server_config(&Credentials::new(key), &derived);
+    let server = server_config(&Credentials::new(key), &derived, streams);
     quinn::Endpoint::new_with_abstract_socket(
         endpoint_config(&derived),
         Some(server),
@@ -59,12 +60,12 @@ fn endpoint_config(derived: &Derived) -> EndpointConfig {
     config
 }
 
-fn server_config(credentials: &Credentials, derived: &Derived) -> ServerConfig {
+fn server_config(credentials: &Credentials, derived: &Derived, streams: u32) -> ServerConfig {
     let mut config = ServerConfig::new(
         credentials.server_config(ALPN_RELAY),
         derived.tokens.clone(),
     );
-    config.transport_config(Arc::new(transport()));
+    config.transport_config(Arc::new(transport(streams)));
     // A client's first flight is two or three datagrams. quinn's defaults would buffer 100 MiB.
     config
         .max_incoming(HANDSHAKES_MAX + WAITING_MAX)
@@ -78,10 +79,10 @@ fn server_config(credentials: &Credentials, derived: &Derived) -> ServerConfig {
 /// Settings for a relay with ten thousand idle connections: few streams and small windows. MTU
 /// discovery is off, because it sends probes and keeps state. Segmentation offload is off, because
 /// its buffers stay allocated.
-fn transport() -> TransportConfig {
+fn transport(streams: u32) -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
-        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
+        .max_concurrent_bidi_streams(VarInt::from_u32(streams))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
         .stream_receive_window(VarInt::from_u32(RECEIVE_WINDOW))

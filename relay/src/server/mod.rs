@@ -205,7 +205,9 @@ impl Server {
             &credentials,
             &inherited,
         )?;
-        let endpoint = endpoint::new(socket, &key)
+        // The control stream, and one about mailboxes.
+        let streams = if mailboxes.is_some() { 2 } else { 1 };
+        let endpoint = endpoint::new(socket, &key, streams)
             .map_err(|e| StartError::of_socket(plane.local_addr(), e))?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let (hub, events) = mpsc::channel(EVENTS_MAX);

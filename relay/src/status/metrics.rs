@@ -10,6 +10,10 @@
 //! | `hobnob_relay_banned` | bans, of identities and of address ranges |
 //! | `hobnob_relay_channels` | channels |
 //! | `hobnob_relay_rooms` | rooms with a connected peer |
+//! | `hobnob_relay_mailboxes` | mailboxes, if the relay holds mail |
+//! | `hobnob_relay_mailbox_envelopes` | envelopes that wait in them |
+//! | `hobnob_relay_mailbox_bytes` | bytes of these envelopes |
+//! | `hobnob_relay_mailbox_bytes_max` | the maximum of these bytes |
 //! | `hobnob_relay_newcomers_total{fate}` | connections before their registration: begun, asked (to validate the address), refused, failed, not-admitted |
 //! | `hobnob_relay_registered_total` | control connections that were registered |
 //! | `hobnob_relay_left_total` | control connections that ended, other than by the relay |
@@ -48,6 +52,7 @@ use hobnob_protocol::relay::close;
 
 use super::process::Process;
 use crate::core::{Counts, State};
+use crate::mailbox::Totals;
 use crate::plane::{Counted, Latency};
 use crate::server::{Fate, Newcomers, Table};
 
@@ -63,6 +68,8 @@ pub(super) struct Sources<'a> {
     pub(super) counted: &'a Counted,
     pub(super) newcomers: &'a Newcomers,
     pub(super) latency: Latency,
+    /// What the mailboxes hold, if there are any.
+    pub(super) mailboxes: Option<Totals>,
 }
 
 /// The media type and all metrics at one moment, in the format that the header `Accept` asks for.
@@ -199,6 +206,7 @@ fn metrics(sources: Sources<'_>) -> Vec<Metric> {
         counted,
         newcomers,
         latency,
+        mailboxes,
     } = sources;
     let fates = Fate::ALL
         .map(|fate| (fate.name(), newcomers.read(fate)))
@@ -224,6 +232,7 @@ fn metrics(sources: Sources<'_>) -> Vec<Metric> {
         .chain([build, newcomers, latency]);
     now.chain(core_counts(&table.counts))
         .chain(plane_counts(counted))
+        .chain(mailboxes.into_iter().flat_map(mailbox_totals))
         .collect()
 }
 
@@ -274,6 +283,24 @@ fn relay_now(table: &Table) -> [Metric; 6] {
             "rooms",
             "Rooms with a connected peer",
             Values::One(table.rooms as u64),
+        ),
+    ]
+}
+
+fn mailbox_totals(totals: Totals) -> [Metric; 4] {
+    let one = |name, help, n| gauge(name, help, Values::One(n));
+    [
+        one("mailboxes", "Mailboxes", totals.recipients),
+        one(
+            "mailbox_envelopes",
+            "Envelopes that wait in mailboxes",
+            totals.envelopes,
+        ),
+        one("mailbox_bytes", "Bytes of these envelopes", totals.bytes),
+        one(
+            "mailbox_bytes_max",
+            "The maximum of these bytes",
+            totals.bytes_max,
         ),
     ]
 }
@@ -472,6 +499,12 @@ mod tests {
                 count: 3,
                 sum: std::time::Duration::from_millis(1_500),
             },
+            mailboxes: Some(Totals {
+                recipients: 3,
+                envelopes: 2,
+                bytes: 2_048,
+                bytes_max: 1 << 30,
+            }),
         }
     }
 
@@ -529,6 +562,8 @@ mod tests {
         check_format(&text);
         for line in [
             "# TYPE hobnob_relay_left_total counter",
+            "hobnob_relay_mailboxes 3",
+            "hobnob_relay_mailbox_envelopes 2",
             &format!(
                 "hobnob_relay_build_info{{version=\"{}\"}} 1",
                 env!("CARGO_PKG_VERSION")

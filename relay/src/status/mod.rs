@@ -176,6 +176,7 @@ async fn show(State(state): State<AppState>) -> Result<Html<String>, Failed> {
         addrs: &state.server.addrs(),
         table: &table,
         counted: &state.server.counters(),
+        mailboxes: state.server.mailboxes(),
     };
     Ok(Html(page.to_string()))
 }
@@ -188,6 +189,7 @@ async fn scrape(State(state): State<AppState>, headers: HeaderMap) -> Result<Res
         counted: &state.server.counters(),
         newcomers: state.server.newcomers(),
         latency: state.server.latency(),
+        mailboxes: state.server.mailboxes(),
     };
     let (media_type, text) = metrics::answer(sources, accept.unwrap_or_default());
     Ok(typed(media_type, text))

@@ -9,6 +9,7 @@ use hobnob_protocol::PeerId;
 
 use super::metrics::{dropped, peers};
 use crate::core::State;
+use crate::mailbox::Totals;
 use crate::plane::Counted;
 use crate::server::{PeerStatus, Table};
 
@@ -27,6 +28,8 @@ pub(super) struct Page<'a> {
     pub(super) addrs: &'a [SocketAddr],
     pub(super) table: &'a Table,
     pub(super) counted: &'a Counted,
+    /// What the mailboxes hold, if there are any.
+    pub(super) mailboxes: Option<Totals>,
 }
 
 impl Display for Page<'_> {
@@ -99,8 +102,16 @@ impl Page<'_> {
             ("", "bytes forwarded", bytes(counted.bytes)),
             ("", "dropped", grouped(lost)),
         ];
+        let mail = self.mailboxes.into_iter().flat_map(|held| {
+            let of = format!("{} of {}", bytes(held.bytes), bytes(held.bytes_max));
+            [
+                ("", "mailboxes", grouped(held.recipients)),
+                ("", "envelopes held", grouped(held.envelopes)),
+                ("", "mail held", of),
+            ]
+        });
         f.write_str("<dl id=\"totals\" data-live>")?;
-        for (class, name, value) in totals {
+        for (class, name, value) in totals.into_iter().chain(mail) {
             write!(
                 f,
                 "<div><dt>{name}</dt><dd class=\"{class}\">{}</dd></div>",

@@ -14,7 +14,6 @@ use hobnob_control::wire::{
     to_line,
 };
 
-use super::views;
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::{Exit, Usage};
 use crate::shared::output::{self, Output};
@@ -90,7 +89,7 @@ pub(crate) async fn export(
     }
     session::ask(flags, false, async |client| {
         let conversation = match &args.of {
-            Some(of) => Some(Text(views::conversation(client, of.clone()).await?)),
+            Some(of) => Some(Text(of.clone().resolve(client).await?)),
             None => None,
         };
         let filter = HistoryFilter {

@@ -1,6 +1,5 @@
 //! Commands that print what a node knows: `peers`, `whois`, `history`, `search`, `id`.
 
-use hobnob::ConversationRef;
 use hobnob::protocol::Target;
 use hobnob_control::wire::{
     GetStatus, HistoryFilter, ListPeers, PeerLine, PeerList, Resolve, Resolved, StatusLine, Text,
@@ -12,7 +11,6 @@ use super::args;
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::Exit;
 use crate::shared::output::{self, Output};
-use crate::shared::values::ConversationArg;
 use crate::shared::wording::{self, Names};
 use crate::shared::{session, status};
 use hobnob_local::signals::Signals;
@@ -152,7 +150,7 @@ pub(crate) async fn history(
 ) -> anyhow::Result<Exit> {
     session::ask(flags, false, async |client| {
         let conversation = match args.of {
-            Some(of) => Some(Text(conversation(client, of).await?)),
+            Some(of) => Some(Text(of.resolve(client).await?)),
             None => None,
         };
         let filter = HistoryFilter {
@@ -176,24 +174,6 @@ pub(crate) async fn history(
         Ok(Exit::Done)
     })
     .await
-}
-
-/// The conversation that the user names.
-pub(super) async fn conversation(
-    client: &Client,
-    of: ConversationArg,
-) -> Result<ConversationRef, ClientError> {
-    match of {
-        ConversationArg::Room(room) => Ok(ConversationRef::Room(room)),
-        ConversationArg::Peer(target) => {
-            let Resolved { peer } = client
-                .ask(Resolve {
-                    target: Text(target),
-                })
-                .await?;
-            Ok(ConversationRef::Direct(peer.0))
-        }
-    }
 }
 
 /// `hobnob id`.

@@ -4,9 +4,10 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use hobnob::DeliveryState;
 use hobnob::protocol::{RoomName, Target};
-use hobnob_control::wire::{Text, Time};
+use hobnob::{ConversationRef, DeliveryState};
+use hobnob_control::wire::{Resolve, Resolved, Text, Time};
+use hobnob_control::{Client, ClientError};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned, civil};
 
@@ -23,6 +24,18 @@ impl ConversationArg {
         match self {
             ConversationArg::Peer(target) => (Some(Text(target)), None),
             ConversationArg::Room(room) => (None, Some(Text(room))),
+        }
+    }
+
+    /// The conversation. Asks the node for the peer.
+    pub(crate) async fn resolve(self, client: &Client) -> Result<ConversationRef, ClientError> {
+        match self {
+            ConversationArg::Room(room) => Ok(ConversationRef::Room(room)),
+            ConversationArg::Peer(target) => {
+                let target = Text(target);
+                let Resolved { peer } = client.ask(Resolve { target }).await?;
+                Ok(ConversationRef::Direct(peer.0))
+            }
         }
     }
 }

@@ -39,7 +39,7 @@ pub(crate) struct ChannelOpening {
 impl ChannelOpening {
     /// Resolves when the relay has opened or refused the channel. Returns nothing if the node ends
     /// first.
-    pub(in crate::engine) async fn opened(&mut self) -> Option<Result<(), OpenFailed>> {
+    pub(crate) async fn opened(&mut self) -> Option<Result<(), OpenFailed>> {
         (&mut self.answer).await.ok()
     }
 
@@ -50,7 +50,7 @@ impl ChannelOpening {
 
     /// The opening that a relay refused for this reason.
     #[cfg(test)]
-    pub(in crate::engine) fn refused(why: OpenFailed) -> Self {
+    pub(crate) fn refused(why: OpenFailed) -> Self {
         let mut openings = Openings::default();
         let peer = PeerId::from_bytes([1; 32]);
         let opening = openings.wait(peer);
