@@ -210,14 +210,6 @@ const COMMANDS: &[(&str, Run)] = &[
         Not("the lab has no systemd"),
     ),
     (
-        "sudo cp scripts/hobnob-relay.socket /etc/systemd/system/",
-        Not("it changes the system"),
-    ),
-    (
-        "sudo systemctl enable --now hobnob-relay.socket",
-        Not("the lab has no systemd; tests/relay/real_parts.rs tests it"),
-    ),
-    (
         "sudo hobnob relay peers",
         Not("the lab has no systemd; relay/app/tests/other_users.rs tests it"),
     ),
@@ -232,6 +224,14 @@ const COMMANDS: &[(&str, Run)] = &[
     (
         "sudo systemctl edit hobnob-relay",
         Not("the lab has no systemd"),
+    ),
+    (
+        "sudo cp scripts/hobnob-relay.socket /etc/systemd/system/",
+        Not("it changes the system"),
+    ),
+    (
+        "sudo systemctl enable --now hobnob-relay.socket",
+        Not("the lab has no systemd; tests/relay/real_parts.rs tests it"),
     ),
     // docs/BENCHMARKS.md
     ("scripts/bench", Not("it takes minutes")),

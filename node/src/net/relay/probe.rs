@@ -5,14 +5,25 @@
 //! machine that is not there, unless a firewall drops these answers, too.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::error::LinkDown;
 use crate::net::probe;
 use hobnob_core::diagnosis::Answer;
 
+/// The time between two answers of a machine for closed ports.
+const CLOSED_PORT_EVERY: Duration = Duration::from_secs(1);
+
 /// The likely cause when no connection with this address could be made.
 pub(super) async fn cause(addr: SocketAddr) -> LinkDown {
-    match tokio::join!(probe::udp(addr), probe::tcp(addr)) {
+    let (mut by_udp, by_tcp) = tokio::join!(probe::udp(addr), probe::tcp(addr));
+    if by_udp == Answer::Silent && by_tcp != Answer::Silent {
+        // A machine limits how often it answers for closed ports (RFC 4443 section 2.4; Linux: once a
+        // second), and the attempts to connect may have used that up.
+        tokio::time::sleep(CLOSED_PORT_EVERY).await;
+        by_udp = probe::udp(addr).await;
+    }
+    match (by_udp, by_tcp) {
         (Answer::Answered, _) => LinkDown::Busy,
         (Answer::Refused, _) => LinkDown::NotRunning { port: addr.port() },
         (Answer::Silent, Answer::Answered | Answer::Refused) => {
