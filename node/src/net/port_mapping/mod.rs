@@ -3,7 +3,7 @@
 //!
 //! [`keep_mapped`] runs as a task for as long as the node. It talks to the default gateway and
 //! nobody else, renews the lease at half its time, and removes it when the node stops. The messages
-//! are in [`pcp`], [`nat_pmp`] and [`upnp`]; everything that a router sends is hostile there.
+//! are in `pcp`, `nat_pmp` and `upnp`; everything that a router sends is hostile there.
 
 mod gateway;
 mod http;
