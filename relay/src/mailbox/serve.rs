@@ -16,7 +16,7 @@ use super::store::{Job, Mailboxes, Request};
 /// counts as all of them.
 const REQUESTS_MAX: u32 = 16;
 
-/// The recipients whose nodes are connected. They are told of new envelopes.
+/// The recipients whose nodes are connected. The relay notifies them of new envelopes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct News(Arc<Mutex<BTreeMap<PeerId, Arc<Notify>>>>);
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hobnob_tests::lab::{Lab, Nat, until};
+use hobnob_tests::lab::{Lab, Nat, Node, Relay, Site, until};
 
 use crate::relay_net::RelayNet;
 
@@ -31,17 +31,40 @@ fn a_member_of_a_lobby_is_written_to_by_name_without_having_met() {
     }
 }
 
+/// ann and bob, who use two relays.
+struct Apart {
+    ann: Node,
+    bob: Node,
+    other_relay: Relay,
+    _sites: [Site; 2],
+    _net: RelayNet,
+}
+
+impl Apart {
+    fn open(lab: &Lab) -> Self {
+        let net = RelayNet::of(lab);
+        let other_relay = net.internet.machine("other-relay").relay(&[]);
+        let (ann_site, ann) = net.alone_behind(Nat::Symmetric, "ann");
+        let site = net.internet.site(Nat::Symmetric);
+        let bob = site
+            .machine("bob")
+            .up("bob", &["--relay", &other_relay.name()]);
+        Self {
+            ann,
+            bob,
+            other_relay,
+            _sites: [ann_site, site],
+            _net: net,
+        }
+    }
+}
+
 /// Point 13 of issue 13: a friend at another relay was lost at the next restart.
 #[test]
 fn a_contact_at_another_relay_is_found_after_a_restart() {
     let lab = Lab::open();
-    let net = RelayNet::of(&lab);
-    let other_relay = net.internet.machine("other-relay").relay(&[]);
-    let (_ann_site, ann) = net.alone_behind(Nat::Symmetric, "ann");
-    let site = net.internet.site(Nat::Symmetric);
-    let bob = site
-        .machine("bob")
-        .up("bob", &["--relay", &other_relay.name()]);
+    let apart = Apart::open(&lab);
+    let (ann, bob) = (&apart.ann, &apart.bob);
     ann.tells(&*bob.ticket(), "by ticket");
     bob.shows_once("by ticket");
     // The relay in the ticket is remembered.
@@ -49,7 +72,7 @@ fn a_contact_at_another_relay_is_found_after_a_restart() {
     ann.tells(bob.id(), "after a restart");
     bob.shows_once("after a restart");
     // bob has only ann's contact record. ann does not look for bob any more.
-    bob.befriends(&ann);
+    bob.befriends(ann);
     ann.run(&["forget", "--yes", bob.id()]).expect(0);
     ann.restart();
     bob.restart();
@@ -61,19 +84,15 @@ fn a_contact_at_another_relay_is_found_after_a_restart() {
 #[test]
 fn a_peer_that_registers_while_it_is_called_is_reached() {
     let lab = Lab::open();
-    let net = RelayNet::of(&lab);
-    let other_relay = net.internet.machine("other-relay").relay(&[]);
-    let (_ann_site, ann) = net.alone_behind(Nat::Symmetric, "ann");
-    let site = net.internet.site(Nat::Symmetric);
-    let bob = site
-        .machine("bob")
-        .up("bob", &["--relay", &other_relay.name()]);
+    let apart = Apart::open(&lab);
+    let (ann, bob) = (&apart.ann, &apart.bob);
     let ticket = bob.ticket();
     bob.terminate();
     std::thread::scope(|scope| {
         let sending = scope.spawn(|| ann.tells(&*ticket, "are you there?"));
         until("ann asks", Duration::from_secs(10), || {
-            other_relay
+            apart
+                .other_relay
                 .row(ann.id())
                 .ok_or_else(|| "ann is not there".to_owned())
         });

@@ -163,7 +163,7 @@ fn next_name(input: &mut dyn Read) -> io::Result<Option<(String, u64)>> {
     Ok(Some((name, u64::from_le_bytes(size))))
 }
 
-/// Where a file of a backup belongs. None if no home has such a file.
+/// The place of a file of a backup in a home. None if no home has such a file.
 fn place_of(name: &str, folder: &Path) -> Option<PathBuf> {
     let known = OF_SNAPSHOT.contains(&name) || BESIDE.contains(&name) || name == SETTINGS;
     let plain = |name: &str| {

@@ -28,7 +28,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(10 * 60);
 /// The time of a backup in its name, in UTC.
 const TIME_IN_NAME: &str = "%Y-%m-%dT%H%M%SZ";
 
-/// Where automatic backups go, and who can open them.
+/// The folder of automatic backups, and the key for which they are sealed.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     folder: PathBuf,

@@ -6,14 +6,14 @@ use zeroize::Zeroizing;
 
 const ABSENT: &str = "this hobnob was built without backups";
 
-/// What would encrypt a backup.
+/// The means that would encrypt a backup.
 #[expect(dead_code, reason = "nothing is encrypted")]
 pub(crate) enum Lock {
     Passphrase(Zeroizing<String>),
     Key(PublicKey),
 }
 
-/// What would decrypt a backup.
+/// The means that would decrypt a backup.
 #[expect(dead_code, reason = "nothing is decrypted")]
 pub(crate) enum Unlock {
     Passphrase(Zeroizing<String>),

@@ -14,13 +14,13 @@ const WORK_FACTOR: u8 = 18;
 /// A file that asks for more work is refused: it would need more than a gigabyte.
 const WORK_FACTOR_MAX: u8 = 20;
 
-/// What encrypts a backup.
+/// The means to encrypt a backup.
 pub(crate) enum Lock {
     Passphrase(Zeroizing<String>),
     Key(PublicKey),
 }
 
-/// What decrypts a backup.
+/// The means to decrypt a backup.
 pub(crate) enum Unlock {
     Passphrase(Zeroizing<String>),
     Key(PrivateKey),
