@@ -50,8 +50,7 @@ impl Engine {
             commands.drain(..).for_each(|command| self.command(command));
             self.time_out();
             self.carry_out();
-            // After all outputs, so that what was written together shares an envelope.
-            self.deposit_waiting();
+            self.advance_mail();
             self.carry_out();
         }
         self.end().await;

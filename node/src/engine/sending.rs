@@ -109,8 +109,8 @@ impl Engine {
             Output::Release(session, batches) if self.is_by_mail(session) => {
                 self.mail_released(session, batches);
             }
-            Output::Refused(session, refusal) if self.is_by_mail(session) => {
-                self.mail_refused(session, &refusal);
+            Output::Refused(session, batch, refusal) if self.is_by_mail(session) => {
+                self.mail_refused(session, batch, &refusal);
             }
             Output::Send(session, frame) => self.sessions.send_encoded(session, frame),
             Output::SendBatch(session, frame) => {
@@ -166,7 +166,7 @@ impl Engine {
             Output::OwnRestored(_, peer, count) => {
                 self.restored.add(self.clock.now().mono, peer, count);
             }
-            Output::Refused(session, refusal) => self.refused(session, &refusal),
+            Output::Refused(session, _, refusal) => self.refused(session, &refusal),
         }
     }
 

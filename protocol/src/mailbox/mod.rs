@@ -25,5 +25,8 @@ pub use self::token::{DepositToken, KeyId, TokenHash};
 /// It names the protocol of the stream's frames.
 pub const STREAM_MAILBOX: u8 = 1;
 
+/// A holder ends a page when its envelopes have so many bytes.
+pub const PAGE_BYTES_MAX: u64 = 512 * 1024;
+
 /// How long a holder keeps an envelope that its recipient does not fetch.
 pub const HELD_FOR: std::time::Duration = std::time::Duration::from_secs(30 * 24 * 60 * 60);

@@ -9,7 +9,8 @@ use std::thread::JoinHandle;
 
 use hobnob_protocol::PeerId;
 use hobnob_protocol::mailbox::{
-    Deposit, DepositAnswer, Envelope, FromHolder, HELD_FOR, KeyId, TokenHash, Waiting,
+    Deposit, DepositAnswer, Envelope, FromHolder, HELD_FOR, KeyId, PAGE_BYTES_MAX, TokenHash,
+    Waiting,
 };
 use hobnob_protocol::record::{MailboxRecord, SignedRecord};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
@@ -22,9 +23,6 @@ const JOBS_MAX: usize = 512;
 
 /// Maximum requests in one transaction.
 const GROUP_MAX: usize = 256;
-
-/// Maximum bytes of envelopes in one answer to a fetch. A page has at least one envelope.
-const PAGE_BYTES_MAX: u64 = 512 * 1024;
 
 /// How often old envelopes are removed.
 const EXPIRE_EVERY_MS: u64 = 60 * 60 * 1000;

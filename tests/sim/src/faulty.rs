@@ -254,7 +254,9 @@ impl FaultyReplica {
             (Some(Fault::AckBeforeCommit), Output::Commit(commit)) => self.acknowledge(commit),
             (Some(Fault::ShowBeforeCommit), Output::Commit(commit)) => self.show(commit),
             (Some(Fault::ShowBeforeCommit), Output::Received { .. }) => return,
-            (Some(Fault::ForkIgnored), Output::Refused(_, Refusal::Conflict)) => self.store_fork(),
+            (Some(Fault::ForkIgnored), Output::Refused(_, _, Refusal::Conflict)) => {
+                self.store_fork()
+            }
             (Some(Fault::DeliveredOnSent), Output::Sent(name, peer, first, last)) => {
                 let span = Ranges::span(*first, *last);
                 self.outputs

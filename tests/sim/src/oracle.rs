@@ -204,7 +204,7 @@ impl World {
                 }
             }
             Output::Delivered(name, peer, ranges) => self.delivered(node, name, peer, &ranges),
-            Output::Refused(_, refusal) => self.refused(node, &refusal),
+            Output::Refused(_, _, refusal) => self.refused(node, &refusal),
             Output::OwnRestored(..) => {
                 if self.oracle.restored_at[node].is_none() && self.oracle.hostile.is_empty() {
                     self.fail(format!(

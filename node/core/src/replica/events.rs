@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hobnob_protocol::{
     Batch, Body, CheckedBatch, ConversationId, Frame, LogName, PeerId, Ranges, RoomKey, RoomName,
-    Seq,
+    Seq, Signature,
 };
 
 use super::refusal::Refusal;
@@ -218,6 +218,7 @@ pub enum Output {
     RoomFull(ConversationId),
     /// A peer returned this many entries of our own that this store did not have.
     OwnRestored(ConversationId, PeerId, u64),
-    /// The replica rejected something that arrived on a session.
-    Refused(SessionId, Refusal),
+    /// The replica rejected something that arrived on a session. If it was a batch, this is the
+    /// batch's signature.
+    Refused(SessionId, Option<Signature>, Refusal),
 }

@@ -215,7 +215,7 @@ impl Replica {
             | Frame::Offer(..) => Err(Refusal::Misplaced),
         };
         if let Err(refusal) = result {
-            self.outputs.push_back(Output::Refused(id, refusal));
+            self.outputs.push_back(Output::Refused(id, None, refusal));
         }
     }
 }

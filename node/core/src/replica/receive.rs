@@ -41,6 +41,7 @@ enum Verdict {
 
 impl Replica {
     pub(super) fn batch(&mut self, session: SessionId, batch: Batch) {
+        let signature = batch.signature;
         match self.judge(session, batch) {
             Verdict::Accept(batch, pieces, bodies, charge, drops) => {
                 self.accept(session, batch, pieces, bodies, charge, drops);
@@ -54,7 +55,8 @@ impl Replica {
                 self.release(session, 1);
             }
             Verdict::Refuse(refusal) => {
-                self.outputs.push_back(Output::Refused(session, refusal));
+                let refused = Output::Refused(session, Some(signature), refusal);
+                self.outputs.push_back(refused);
                 self.release(session, 1);
             }
         }

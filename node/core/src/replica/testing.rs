@@ -488,7 +488,7 @@ pub(super) fn received(outputs: &[Output]) -> Vec<String> {
 /// Why things were refused.
 pub(super) fn refusals(outputs: &[Output]) -> Vec<Refusal> {
     let refusal = |output: &Output| match output {
-        Output::Refused(_, refusal) => Some(refusal.clone()),
+        Output::Refused(_, _, refusal) => Some(refusal.clone()),
         _ => None,
     };
     outputs.iter().filter_map(refusal).collect()

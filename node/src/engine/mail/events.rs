@@ -7,12 +7,13 @@ use hobnob_protocol::mailbox::{
     Deposit, DepositAnswer, DepositToken, Envelope, FromHolder, ToHolder, Waiting,
 };
 use hobnob_protocol::record::{MailboxRecord, RecordError};
-use hobnob_protocol::{Frame, LogName, PeerId, Ranges, SignedRecord, close};
+use hobnob_protocol::{Frame, LogName, PeerId, Ranges, Signature, SignedRecord, close};
 use tracing::{debug, warn};
 
 use super::super::state::Engine;
-use super::holder::{Arrived, Deposited, Holder, PageItem};
+use super::holder::{AfterPage, Deposited, Holder};
 use super::outgoing::Outgoing;
+use super::page::{ArrivedBatch, Content, Page, PageItem};
 use super::{DEPOSIT_AFTER, MailSession, REFUSED_FOR, RUNNING_EVERY};
 use crate::api::DeliveryState;
 use crate::net::channels::RelayId;
@@ -131,7 +132,7 @@ impl Engine {
         self.hold_at(relay);
         if is_own {
             let holder = self.mail.holders.get_mut(&relay);
-            holder.expect("inserted above").fetch(0);
+            holder.expect("inserted above").fetch();
         }
         let due = self.clock.now().mono + DEPOSIT_AFTER;
         for peer in self.mail.contacts.at(id) {
@@ -178,11 +179,8 @@ impl Engine {
             }
             FromHolder::Answer(number, answer) => self.deposit_answered(relay, number, answer),
             FromHolder::Waiting(waiting) => self.envelope_arrives(relay, waiting),
-            FromHolder::PageEnd(more) => {
-                holder.page_ends(more);
-                self.finish_pages();
-            }
-            FromHolder::News => holder.fetch(0),
+            FromHolder::PageEnd(more) => holder.page_ends(more),
+            FromHolder::News => holder.fetch(),
             FromHolder::Unknown(_) => {}
         }
     }
@@ -228,7 +226,6 @@ impl Engine {
             outgoing: Outgoing::default(),
             in_flight: 0,
             arriving: 0,
-            refused: false,
         };
         self.mail.sessions.insert(id, session);
         let input = replica::Input::MailUp {
@@ -261,6 +258,9 @@ impl Engine {
             self.end_mail_with(peer);
             self.begin_mail(peer, Some(holder), self.source_of(holder));
         }
+        let holders = self.mail.holders.values_mut();
+        let due = holders.filter(|holder| holder.retry_at().is_some_and(|at| at <= now));
+        due.for_each(Holder::fetch);
         if self.mail.count_at <= now {
             self.mail.count_at = now + RUNNING_EVERY;
             let rows = self.mail.own.ran(RUNNING_EVERY);
@@ -300,7 +300,7 @@ impl Engine {
 
     /// Deposits what waits. A short envelope waits until the one before it is answered, so messages
     /// in quick succession share one.
-    pub(in crate::engine) fn deposit_waiting(&mut self) {
+    fn deposit_waiting(&mut self) {
         let ids: Vec<_> = self.mail.sessions.keys().copied().collect();
         for id in ids {
             loop {
@@ -443,38 +443,29 @@ impl Engine {
     // Mail that arrives.
 
     fn envelope_arrives(&mut self, relay: RelayId, waiting: Waiting) {
-        let sender = waiting.sender;
-        let mut item = PageItem {
-            number: waiting.number,
+        let holder = self.mail.holders.get(&relay);
+        if !holder.is_some_and(Holder::expects_envelope) {
+            return;
+        }
+        let (number, sender, bytes) = (waiting.number, waiting.sender, waiting.envelope.len());
+        let content = match self.open_envelope(waiting) {
+            Ok(frames) if self.policy.is_contact(sender) => {
+                Content::Batches(self.judge_mail(relay, sender, frames))
+            }
+            Ok(_) => Content::Useless,
+            Err(content) => content,
+        };
+        let holder = self.mail.holders.get_mut(&relay);
+        holder.expect("looked up above").arrives(PageItem {
+            number,
             sender,
-            batches: Vec::new(),
-            stays: false,
-        };
-        let frames = match self.open_envelope(waiting) {
-            Ok(frames) => frames,
-            Err(stays) => {
-                item.stays = stays;
-                Vec::new()
-            }
-        };
-        if !frames.is_empty() && self.policy.is_contact(sender) {
-            let id = self.mail_session_from(relay, sender);
-            if frames.iter().any(|frame| matches!(frame, Frame::Batch(_))) {
-                // On disk no later than the entries, which are deleted at the holder afterwards.
-                let row = self.mail.owe(sender, true);
-                row.into_iter().for_each(|row| self.store.set_mail(row));
-            }
-            for frame in frames {
-                self.mailed_frame(id, frame, &mut item);
-            }
-        }
-        if let Some(holder) = self.mail.holders.get_mut(&relay) {
-            holder.arrives(item);
-        }
+            bytes,
+            content,
+        });
     }
 
-    /// Opens an envelope. An error says whether the envelope must stay at the holder.
-    fn open_envelope(&self, waiting: Waiting) -> Result<Vec<Frame>, bool> {
+    /// Opens an envelope, or says why that is impossible.
+    fn open_envelope(&self, waiting: Waiting) -> Result<Vec<Frame>, Content> {
         let sender = waiting.sender;
         let envelope = Envelope::from_bytes(waiting.envelope.into());
         let opened = envelope.and_then(|envelope| match self.mail.own.key(envelope.key) {
@@ -489,13 +480,32 @@ impl Engine {
                     ?sender,
                     "an envelope is for a key that this node does not have"
                 );
-                Err(true)
+                Err(Content::UnknownKey)
             }
             Err(error) => {
                 debug!(?sender, "dropped: {error}");
-                Err(false)
+                Err(Content::Useless)
             }
         }
+    }
+
+    /// Passes the frames of a contact's envelope to the replica. Returns the batches that it judges.
+    fn judge_mail(
+        &mut self,
+        relay: RelayId,
+        sender: PeerId,
+        frames: Vec<Frame>,
+    ) -> Vec<ArrivedBatch> {
+        let id = self.mail_session_from(relay, sender);
+        if frames.iter().any(|frame| matches!(frame, Frame::Batch(_))) {
+            // On disk no later than the entries, which are deleted at the holder afterwards.
+            let row = self.mail.owe(sender, true);
+            row.into_iter().for_each(|row| self.store.set_mail(row));
+        }
+        let frames = frames.into_iter();
+        frames
+            .filter_map(|frame| self.mailed_frame(id, frame))
+            .collect()
     }
 
     /// The session by mail with the sender of an envelope.
@@ -509,20 +519,20 @@ impl Engine {
         self.mail.session_with(sender).expect("begun above")
     }
 
-    fn mailed_frame(&mut self, id: SessionId, frame: Frame, item: &mut PageItem) {
+    /// Passes on a frame. Returns the batch in it, unless it is malformed.
+    fn mailed_frame(&mut self, id: SessionId, frame: Frame) -> Option<ArrivedBatch> {
         match frame {
             Frame::Batch(batch) => {
-                let (name, first) = (batch.name, batch.first);
-                let Ok(read) = batch.clone().read() else {
-                    return;
-                };
-                item.batches.push((name, first, read.last()));
+                let (name, first, signature) = (batch.name, batch.first, batch.signature);
+                let last = batch.clone().read().ok()?.last();
                 let session = self.mail.sessions.get_mut(&id);
                 session.expect("the caller has looked it up").arriving += 1;
                 self.tell_replica(replica::Input::Batch(id, batch));
+                Some(ArrivedBatch::new(name, first, last, signature))
             }
             frame @ (Frame::Have(..) | Frame::Want { .. }) => {
                 self.tell_replica(replica::Input::Frame(id, frame));
+                None
             }
             // Nothing else is of use to a node whose peer can't hear it.
             Frame::Hello(_)
@@ -542,7 +552,7 @@ impl Engine {
             | Frame::Conflict(_)
             | Frame::Waiting(_)
             | Frame::Offer(..)
-            | Frame::Unknown(_) => {}
+            | Frame::Unknown(_) => None,
         }
     }
 
@@ -551,18 +561,32 @@ impl Engine {
         let session = self.mail.sessions.get_mut(&id);
         let session = session.expect("the caller has looked it up");
         session.arriving = session.arriving.saturating_sub(batches);
-        if session.arriving == 0 {
-            self.finish_pages();
-        }
     }
 
     /// The replica refused something that arrived by mail.
-    pub(in crate::engine) fn mail_refused(&mut self, id: SessionId, refusal: &Refusal) {
-        let session = self.mail.sessions.get_mut(&id);
-        let session = session.expect("the caller has looked it up");
-        debug!(peer = ?session.peer, "refused by mail: {refusal}");
+    pub(in crate::engine) fn mail_refused(
+        &mut self,
+        id: SessionId,
+        batch: Option<Signature>,
+        refusal: &Refusal,
+    ) {
+        let session = self.mail.sessions.get(&id);
+        let sender = session.expect("the caller has looked it up").peer;
+        debug!(?sender, "refused by mail: {refusal}");
         // What follows a gap is accepted when the gap is filled.
-        session.refused |= !matches!(refusal, Refusal::Gap);
+        let for_good = !matches!(refusal, Refusal::Gap);
+        if let Some(signature) = batch.filter(|_| for_good) {
+            let holders = self.mail.holders.values_mut();
+            holders.for_each(|holder| holder.refused(sender, signature));
+        }
+    }
+
+    /// Finishes pages that are handled, and deposits what waits. The loop calls this after the
+    /// replica's outputs, so refusals of a page are known, and what was written together shares an
+    /// envelope.
+    pub(in crate::engine) fn advance_mail(&mut self) {
+        self.finish_pages();
+        self.deposit_waiting();
     }
 
     /// Deletes the envelopes of pages that are handled at their holders, and requests the next ones.
@@ -575,47 +599,31 @@ impl Engine {
                 continue;
             }
             let holder = self.mail.holders.get_mut(&relay).expect("listed just now");
-            if let Some(page) = holder.take_page() {
-                self.page_is_handled(relay, page);
+            if let Some((page, more)) = holder.take_page() {
+                self.page_is_handled(relay, &page, more);
             }
         }
     }
 
-    fn page_is_handled(&mut self, relay: RelayId, page: Arrived) {
-        let last = page.items.last().map(|item| item.number);
-        let mut done = Vec::new();
-        for item in &page.items {
-            let session = self.mail.session_with(item.sender);
-            let refused = session.is_some_and(|id| self.mail.sessions[&id].refused);
-            let mut batches = item.batches.iter();
-            let is_settled =
-                batches.all(|(name, first, last)| self.replica.has_settled(*name, *first, *last));
-            // Anything that is not on disk stays at the holder, unless it never will be.
-            if !item.stays && (is_settled || refused) {
-                done.push(item.number);
-            }
-        }
+    fn page_is_handled(&mut self, relay: RelayId, page: &Page, more: bool) {
+        let now = self.clock.now().mono;
+        let replica = &self.replica;
+        let decided = page.decide(|name, first, last| replica.has_settled(name, first, last));
         let holder = self.mail.holders.get_mut(&relay);
         let holder = holder.expect("the caller has looked it up");
-        for numbers in done.chunks(hobnob_protocol::mailbox::NUMBERS_MAX) {
-            holder.send(ToHolder::Delete(numbers.to_vec()));
-        }
-        let news = holder.take_news();
-        match last {
-            Some(last) if page.more => holder.fetch(last),
-            Some(_) | None if news => holder.fetch(0),
-            Some(_) | None => self.all_fetched(relay),
+        let last = page.last().filter(|_| more);
+        if holder.page_decided(&decided, last, now) == AfterPage::AllFetched {
+            self.all_fetched(relay);
         }
         self.rest_mail();
     }
 
     /// Sessions by mail that only received end when all of it is handled.
     fn rest_mail(&mut self) {
-        let sessions = self.mail.sessions.values_mut();
+        let sessions = self.mail.sessions.values();
         let idle = sessions.filter(|session| session.arriving == 0);
         let mut over = Vec::new();
         for session in idle {
-            session.refused = false;
             if session.holder.is_none() || self.paths.session(session.peer).is_some() {
                 over.push(session.peer);
             }

@@ -1,34 +1,25 @@
 //! The exchange with one holder: deposits on their way, and the page of envelopes that is handled.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hobnob_core::SessionId;
-use hobnob_protocol::mailbox::ToHolder;
-use hobnob_protocol::{LogName, PeerId, Seq};
+use hobnob_protocol::mailbox::{NUMBERS_MAX, ToHolder};
+use hobnob_protocol::{PeerId, Signature};
 
 use super::outgoing::Packed;
+use super::page::{Decided, Page, PageItem};
 use crate::net::relay::MailStream;
 
 /// Maximum envelopes on their way to one holder. A holder accepts twice as many requests at once.
 const DEPOSITS_MAX: usize = 8;
 
-/// An envelope that arrived, and its batches.
-#[derive(Debug)]
-pub(super) struct PageItem {
-    pub(super) number: u64,
-    pub(super) sender: PeerId,
-    pub(super) batches: Vec<(LogName, Seq, Seq)>,
-    /// Whether it must stay at the holder, because it can't be opened yet.
-    pub(super) stays: bool,
-}
+/// After undecided envelopes were left at a holder, they are requested again after this time, and
+/// after twice the time at each further attempt without progress.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// A page of envelopes that was handled.
-#[derive(Debug)]
-pub(super) struct Arrived {
-    pub(super) items: Vec<PageItem>,
-    /// Whether more envelopes wait.
-    pub(super) more: bool,
-}
+/// The longest such time.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// An envelope on its way to the holder.
 #[derive(Debug)]
@@ -51,12 +42,34 @@ pub(super) struct Holder {
     pub(super) holding: Option<(u64, u64, u64)>,
     deposits: BTreeMap<u64, Deposited>,
     last_deposit: u64,
-    page: Vec<PageItem>,
-    fetching: bool,
+    page: Page,
+    /// The request that is under way.
+    pass: Option<Pass>,
     /// Set by the end of the page: whether more follows.
     page_end: Option<bool>,
     /// Whether envelopes arrived at the holder since the last request.
     news: bool,
+    /// When to request undecided envelopes again, and how long that takes the next time.
+    retry_at: Option<Duration>,
+    retry_after: Duration,
+}
+
+/// All pages from the first waiting envelope to the last one.
+#[derive(Debug, Default)]
+struct Pass {
+    /// Whether undecided envelopes were left behind.
+    undecided: bool,
+    /// Whether an envelope was done after that.
+    progress: bool,
+}
+
+/// What follows a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AfterPage {
+    /// The next request is sent.
+    Requested,
+    /// No mail is left at the holder except what can't be handled now.
+    AllFetched,
 }
 
 impl Holder {
@@ -68,10 +81,12 @@ impl Holder {
             holding: None,
             deposits: BTreeMap::new(),
             last_deposit: 0,
-            page: Vec::new(),
-            fetching: false,
+            page: Page::default(),
+            pass: None,
             page_end: None,
             news: false,
+            retry_at: None,
+            retry_after: RETRY_AFTER,
         }
     }
 
@@ -105,44 +120,86 @@ impl Holder {
 
     // Envelopes for this node.
 
-    /// Requests envelopes, or does so after the page that is handled now.
-    pub(super) fn fetch(&mut self, after: u64) {
-        if self.fetching {
+    /// Requests all envelopes, or does so after the pass that is under way.
+    pub(super) fn fetch(&mut self) {
+        if self.pass.is_some() {
             self.news = true;
             return;
         }
-        (self.fetching, self.news) = (true, false);
-        self.send(ToHolder::Fetch(after));
+        (self.pass, self.news, self.retry_at) = (Some(Pass::default()), false, None);
+        self.send(ToHolder::Fetch(0));
+    }
+
+    /// Whether a further envelope belongs to the page. Otherwise the holder sent what nobody
+    /// requested, and the caller ignores it.
+    pub(super) fn expects_envelope(&self) -> bool {
+        self.pass.is_some() && self.page_end.is_none() && self.page.has_room()
     }
 
     pub(super) fn arrives(&mut self, item: PageItem) {
-        if self.fetching {
-            self.page.push(item);
-        }
+        self.page.add(item);
     }
 
     pub(super) fn page_ends(&mut self, more: bool) {
-        if self.fetching {
+        if self.pass.is_some() {
             self.page_end = Some(more);
         }
     }
 
+    /// The replica refused a batch for good.
+    pub(super) fn refused(&mut self, sender: PeerId, signature: Signature) {
+        self.page.refused(sender, signature);
+    }
+
     /// Takes the page, if it has arrived as a whole. The caller calls this when the replica has
     /// finished with all batches.
-    pub(super) fn take_page(&mut self) -> Option<Arrived> {
+    pub(super) fn take_page(&mut self) -> Option<(Page, bool)> {
         let more = self.page_end.take()?;
-        self.fetching = false;
-        let items = std::mem::take(&mut self.page);
-        Some(Arrived { items, more })
+        Some((std::mem::take(&mut self.page), more))
     }
 
     /// The senders in the page that has arrived.
     pub(super) fn page_is_from(&self, sender: PeerId) -> bool {
-        self.page.iter().any(|item| item.sender == sender)
+        self.page.is_from(sender)
     }
 
-    pub(super) fn take_news(&mut self) -> bool {
-        std::mem::take(&mut self.news)
+    /// A page is decided: deletes what is done at the holder, and requests what follows. `last` is
+    /// the number of the page's last envelope, if more follow.
+    pub(super) fn page_decided(
+        &mut self,
+        decided: &Decided,
+        last: Option<u64>,
+        now: Duration,
+    ) -> AfterPage {
+        let pass = self.pass.as_mut().expect("the page was requested");
+        pass.progress |= pass.undecided && !decided.done.is_empty();
+        pass.undecided |= decided.undecided;
+        for numbers in decided.done.chunks(NUMBERS_MAX) {
+            self.send(ToHolder::Delete(numbers.to_vec()));
+        }
+        if let Some(last) = last {
+            self.send(ToHolder::Fetch(last));
+            return AfterPage::Requested;
+        }
+        let pass = self.pass.take().expect("looked at above");
+        if pass.progress || !pass.undecided {
+            self.retry_after = RETRY_AFTER;
+        }
+        // What was done may be what an undecided envelope waited for.
+        if self.news || pass.progress {
+            self.fetch();
+            return AfterPage::Requested;
+        }
+        if pass.undecided {
+            self.retry_at = Some(now + self.retry_after);
+            self.retry_after = RETRY_AFTER_MAX.min(2 * self.retry_after);
+        }
+        AfterPage::AllFetched
+    }
+
+    /// When undecided envelopes are requested again.
+    pub(super) fn retry_at(&self) -> Option<Duration> {
+        self.retry_at
     }
 }
 
@@ -150,6 +207,7 @@ impl Holder {
 mod tests {
     use tokio::sync::mpsc;
 
+    use super::super::page::Content;
     use super::*;
 
     fn holder() -> (Holder, mpsc::UnboundedReceiver<ToHolder>) {
@@ -162,27 +220,85 @@ mod tests {
         PageItem {
             number,
             sender: PeerId::from_bytes([2; 32]),
-            batches: Vec::new(),
-            stays: false,
+            bytes: 1_000,
+            content: Content::Useless,
         }
+    }
+
+    fn decided(done: &[u64], undecided: bool) -> Decided {
+        Decided {
+            done: done.to_vec(),
+            undecided,
+        }
+    }
+
+    /// A pass of one page, which is decided at this time.
+    fn pass(holder: &mut Holder, done: &[u64], undecided: bool, now: Duration) -> AfterPage {
+        holder.page_ends(false);
+        holder.take_page().expect("it has ended");
+        holder.page_decided(&decided(done, undecided), None, now)
     }
 
     #[test]
     fn one_page_is_handled_at_a_time() {
         let (mut holder, mut sent) = holder();
-        holder.arrives(item(1));
         holder.page_ends(false);
-        assert!(holder.take_page().is_none(), "nobody asked");
-        holder.fetch(0);
-        holder.fetch(0);
+        assert!(
+            !holder.expects_envelope() && holder.take_page().is_none(),
+            "nobody asked"
+        );
+        holder.fetch();
+        holder.fetch();
         assert_eq!(sent.try_recv(), Ok(ToHolder::Fetch(0)));
         assert!(sent.try_recv().is_err(), "one request at a time");
+        assert!(holder.expects_envelope());
         holder.arrives(item(1));
         assert!(holder.take_page().is_none(), "the page has no end yet");
         holder.page_ends(true);
-        let page = holder.take_page().expect("it has ended");
-        assert_eq!((page.items.len(), page.more), (1, true));
-        assert!(holder.take_news() && !holder.take_news());
+        assert!(!holder.expects_envelope(), "a page has one end");
+        let (page, more) = holder.take_page().expect("it has ended");
+        assert_eq!((page.last(), more), (Some(1), true));
+        let after = holder.page_decided(&decided(&[1], false), page.last(), Duration::ZERO);
+        assert_eq!(after, AfterPage::Requested);
+        assert_eq!(sent.try_recv(), Ok(ToHolder::Delete(vec![1])));
+        assert_eq!(sent.try_recv(), Ok(ToHolder::Fetch(1)));
+        let after = pass(&mut holder, &[], false, Duration::ZERO);
+        assert_eq!(after, AfterPage::Requested, "there was news");
+        assert_eq!(sent.try_recv(), Ok(ToHolder::Fetch(0)));
+        let after = pass(&mut holder, &[], false, Duration::ZERO);
+        assert_eq!((after, holder.retry_at()), (AfterPage::AllFetched, None));
+    }
+
+    #[test]
+    fn a_holder_that_reorders_is_asked_again_when_the_gap_is_filled() {
+        let (mut holder, mut sent) = holder();
+        holder.fetch();
+        holder.page_ends(true);
+        let (page, _) = holder.take_page().expect("it has ended");
+        assert_eq!(page.last(), None);
+        // The second page has what the first one lacked.
+        holder.page_decided(&decided(&[], true), Some(2), Duration::ZERO);
+        let after = pass(&mut holder, &[1], false, Duration::ZERO);
+        assert_eq!(after, AfterPage::Requested);
+        let requests: Vec<_> = std::iter::from_fn(|| sent.try_recv().ok()).collect();
+        assert_eq!(requests.last(), Some(&ToHolder::Fetch(0)));
+    }
+
+    #[test]
+    fn undecided_envelopes_are_requested_again_less_and_less_often() {
+        let (mut holder, _sent) = holder();
+        let mut now = Duration::ZERO;
+        let mut times = Vec::new();
+        for _ in 0..8 {
+            holder.fetch();
+            assert_eq!(pass(&mut holder, &[], true, now), AfterPage::AllFetched);
+            let at = holder.retry_at().expect("something is left");
+            times.push((at - now).as_secs());
+            now = at;
+        }
+        assert_eq!(times, [60, 120, 240, 480, 960, 1920, 3600, 3600]);
+        holder.fetch();
+        assert_eq!(holder.retry_at(), None, "it is under way");
     }
 
     #[test]

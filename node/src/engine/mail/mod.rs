@@ -3,7 +3,8 @@
 //! For each contact that is away there is a *session by mail*: the replica treats it like a session,
 //! and its frames travel in envelopes. So entries, receipts and requests need no second
 //! implementation. `own` is this node's mailbox, `contacts` are those of others, `outgoing` packs
-//! envelopes, `held` notes what holders have, `holder` is the exchange with one holder.
+//! envelopes, `held` notes what holders have, `holder` is the exchange with one holder, `page` decides
+//! which arrived envelopes may be deleted.
 //!
 //! Not here: the effects on other parts, which are in `events`.
 
@@ -13,6 +14,7 @@ mod held;
 mod holder;
 mod outgoing;
 mod own;
+mod page;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -50,8 +52,6 @@ struct MailSession {
     in_flight: usize,
     /// Batches that arrived and that the replica has not finished.
     arriving: usize,
-    /// Whether the replica refused something for good since the page began.
-    refused: bool,
 }
 
 /// Everything about mail.
@@ -130,7 +130,8 @@ impl Mail {
     /// When something is due.
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
         let due = self.due.values().copied().min();
-        due.into_iter().chain([self.count_at]).min()
+        let retries = self.holders.values().filter_map(Holder::retry_at);
+        due.into_iter().chain(retries).chain([self.count_at]).min()
     }
 
     /// The peers for which a session by mail is due.
