@@ -66,21 +66,22 @@ pub(crate) struct Ended {
 }
 
 impl Client {
-    pub(crate) async fn new(seed: u8, relay: SocketAddr) -> Self {
+    pub(crate) async fn new(seed: u16, relay: SocketAddr) -> Self {
         Self::with(seed, relay, QuicFilter::All).await
     }
 
-    pub(crate) async fn with(seed: u8, relay: SocketAddr, filter: QuicFilter) -> Self {
+    pub(crate) async fn with(seed: u16, relay: SocketAddr, filter: QuicFilter) -> Self {
         Self::on(open(Ipv4Addr::LOCALHOST).await, seed, relay, filter)
     }
 
     /// A client in another network than those that [`Client::new`] makes.
-    pub(crate) async fn elsewhere(seed: u8, relay: SocketAddr) -> Self {
-        let io = open(Ipv4Addr::new(127, 0, seed, 1)).await;
+    pub(crate) async fn elsewhere(seed: u16, relay: SocketAddr) -> Self {
+        let [high, low] = seed.to_be_bytes();
+        let io = open(Ipv4Addr::new(127, high, low, 1)).await;
         Self::on(io, seed, relay, QuicFilter::All)
     }
 
-    fn on(io: Arc<UdpSocket>, seed: u8, relay: SocketAddr, filter: QuicFilter) -> Self {
+    fn on(io: Arc<UdpSocket>, seed: u16, relay: SocketAddr, filter: QuicFilter) -> Self {
         let (socket, frames) = ClientSocket::new(io.clone(), filter);
         let mut config = EndpointConfig::default();
         config.grease_quic_bit(false);
@@ -88,7 +89,7 @@ impl Client {
             Endpoint::new_with_abstract_socket(config, None, socket, Arc::new(quinn::TokioRuntime))
                 .unwrap();
         Self {
-            key: SecretKey::from_seed([seed; 32]),
+            key: SecretKey::from_seed(seed_of(seed)),
             relay,
             endpoint,
             io,
@@ -148,6 +149,20 @@ impl Client {
             (link, Ok(FromRelay::Welcome(welcome))) => (link, welcome),
             (_, other) => panic!("no welcome: {other:?}"),
         }
+    }
+
+    /// Tries to connect and register, and keeps the link if that succeeds.
+    pub(crate) async fn tries_to_join(&self) -> Option<Link> {
+        let connection = self.connecting(self.config()).await.ok()?;
+        let (send, receive) = connection.open_bi().await.ok()?;
+        let mut link = Link {
+            connection,
+            send,
+            receive,
+        };
+        link.says(&ToRelay::Register(register(None, &[]))).await;
+        link.receive.read_exact(&mut [0; 4]).await.ok()?;
+        Some(link)
     }
 
     /// Registers and is rejected.
@@ -255,6 +270,12 @@ pub(crate) fn register(token_proof: Option<[u8; TOKEN_PROOF_LEN]>, rooms: &[Room
         token_proof,
         rooms: rooms.to_vec(),
     }
+}
+
+pub(crate) fn seed_of(number: u16) -> [u8; 32] {
+    let mut seed = [0; 32];
+    seed[..2].copy_from_slice(&number.to_be_bytes());
+    seed
 }
 
 async fn open(ip: Ipv4Addr) -> Arc<UdpSocket> {

@@ -1,6 +1,9 @@
 //! Peers that violate the protocol.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hobnob_protocol::frame::FRAME_MAX;
@@ -9,6 +12,7 @@ use hobnob_relay::core::{Limits, State};
 use hobnob_relay::server::Fate;
 use quinn::Connecting;
 use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
 
 use crate::Relay;
 use crate::client::{Client, LIMIT, register, until};
@@ -133,6 +137,15 @@ const HALF_OPEN: u64 = 10_000;
 /// Places for handshakes, as in `server::arrivals`.
 const PLACES: u64 = 256;
 
+/// Identities of one network that attack at once.
+const IDENTITIES: u16 = 2_000;
+
+/// Tasks that share these identities.
+const ATTACKERS: u16 = 100;
+
+/// On a busy machine, each of them has tried once after this time.
+const CROWD_COMES_WITHIN: Duration = Duration::from_secs(120);
+
 /// An honest newcomer from another network is registered within this time.
 const SERVED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -180,6 +193,50 @@ async fn half_open_handshakes_of_one_network_exclude_no_other_network() {
             .expect("a newcomer from another network is served soon");
     }
     half_open.vanish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_thousand_identities_of_one_network_exclude_no_other_network() {
+    let relay = Relay::start();
+    let addr = relay.addr();
+    let registered = Arc::new(AtomicUsize::new(0));
+    let mut crowd = JoinSet::new();
+    for task in 0..ATTACKERS {
+        let registered = Arc::clone(&registered);
+        crowd.spawn(async move {
+            let mut clients = Vec::new();
+            for n in 0..IDENTITIES / ATTACKERS {
+                clients.push(Client::new(task + n * ATTACKERS, addr).await);
+            }
+            let mut links = VecDeque::new();
+            // They register again and again, and each keeps its newest link.
+            for client in clients.iter().cycle() {
+                links.push_back(client.tries_to_join().await);
+                registered.fetch_add(1, Ordering::Relaxed);
+                if links.len() > clients.len() {
+                    links.pop_front();
+                }
+            }
+        });
+    }
+    until(CROWD_COMES_WITHIN, || {
+        registered.load(Ordering::Relaxed) >= usize::from(IDENTITIES)
+    })
+    .await;
+    let mut served = Vec::new();
+    for seed in 1..=20 {
+        let client = Client::elsewhere(IDENTITIES + 256 * seed, addr).await;
+        let joined = tokio::time::timeout(SERVED_WITHIN, client.joins(&[]))
+            .await
+            .expect("a newcomer from another network is served soon");
+        served.push((client, joined));
+    }
+    let attempts = registered.load(Ordering::Relaxed);
+    assert!(attempts > usize::from(IDENTITIES), "the attack went on");
+    crowd.shutdown().await;
+    for (client, (link, _)) in &served {
+        assert!(link.connection.close_reason().is_none(), "{}", client.id());
+    }
 }
 
 #[tokio::test]

@@ -11,12 +11,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::Relay;
-use crate::client::{Client, LIMIT, Link, until, within};
+use crate::client::{Client, LIMIT, Link, seed_of, until, within};
 
 pub(crate) const LABEL: &str = "</bdi><script>alert('x')</script>&<img src=x> שלום";
 
 /// The seed of the one node that the relay admits. Its label is HTML.
-const NODE: u8 = 5;
+const NODE: u16 = 5;
 
 /// A relay with a status server.
 pub(crate) struct StatusRelay {
@@ -61,7 +61,7 @@ impl StatusRelay {
 }
 
 pub(crate) fn node() -> PeerId {
-    SecretKey::from_seed([NODE; 32]).id()
+    SecretKey::from_seed(seed_of(NODE)).id()
 }
 
 #[derive(Debug)]

@@ -117,6 +117,14 @@ impl Mallory {
         RawStream::open(connection, self.id()).await
     }
 
+    /// Dials and sends a correct Hello. Returns `None` if the victim refuses either.
+    pub async fn try_session_at(&self, victim: SocketAddr) -> Option<RawStream> {
+        let connection = self.dial_at(victim, &TestCert::of(&self.key)).await.ok()?;
+        let mut stream = RawStream::try_open(connection, self.id()).await?;
+        stream.try_greet(self.profile("crowd")).await?;
+        Some(stream)
+    }
+
     /// Dials and sends a correct Hello, as a member of the lobby with the nickname `mallory`.
     pub async fn in_session(&self, host: &Host) -> RawStream {
         self.in_session_as(host, "mallory", Vec::new()).await

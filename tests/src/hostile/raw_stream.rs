@@ -25,17 +25,21 @@ pub struct RawStream {
 
 impl RawStream {
     pub(super) async fn open(connection: Connection, me: PeerId) -> Self {
-        let (control, receive) = connection
-            .open_bi()
+        Self::try_open(connection, me)
             .await
-            .expect("the victim allows a stream");
-        Self {
+            .expect("the victim allows a stream")
+    }
+
+    /// Like [`RawStream::open`], but returns `None` if the victim has closed the connection.
+    pub(super) async fn try_open(connection: Connection, me: PeerId) -> Option<Self> {
+        let (control, receive) = connection.open_bi().await.ok()?;
+        Some(Self {
             connection,
             control,
             receive,
             batches: None,
             me,
-        }
+        })
     }
 
     /// The keying material that membership proofs are bound to.
