@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use hobnob_protocol::{Nickname, RelayAddr, RoomName};
 
-use super::{Config, DirectWith, FilesConfig, Node, ProxyConfig, StartError};
+use super::{Config, DirectWith, FilesConfig, Node, PassphraseSource, ProxyConfig, StartError};
 
 /// The options of a node. Those that are not set keep the defaults of [`Config::new`].
 ///
@@ -117,6 +117,13 @@ impl Builder {
     /// ```
     pub fn files(mut self, files: FilesConfig) -> Self {
         self.0.files = files;
+        self
+    }
+
+    /// Sets the passphrase that opens the folder, if it is locked. See
+    /// [`lock_home`](crate::lock_home).
+    pub fn passphrase(mut self, passphrase: impl Into<String>) -> Self {
+        self.0.passphrase = Some(PassphraseSource::known(passphrase.into()));
         self
     }
 

@@ -8,6 +8,7 @@ use hobnob_protocol::passphrase::PassphraseError;
 use hobnob_protocol::{PeerId, RoomName};
 
 use crate::api::MessageId;
+use crate::locked_home::LockError;
 use crate::net::endpoint::DialError;
 use crate::net::socket::BindError;
 use crate::store::StoreError;
@@ -53,6 +54,9 @@ pub enum StartError {
         /// The reason.
         why: String,
     },
+    /// The folder is locked and cannot be opened.
+    #[error(transparent)]
+    Locked(#[from] LockError),
     /// The database cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -114,12 +114,14 @@ pub use transfers::clean_paths;
 mod api;
 mod builder;
 mod clock;
+mod data_key;
 mod diagnosis;
 mod engine;
 mod error;
 mod events;
 mod files;
 mod invariants;
+mod locked_home;
 mod messages;
 mod node;
 mod policy;
@@ -140,6 +142,9 @@ pub use hobnob_protocol::{
     Body, HostPort, LogId, Nickname, PeerId, RelayAddr, RelayAt, RoomName, RoomTarget, RoomTicket,
     Seq, Target, Ticket, conversation::NotARoomName, entry::BodyError, identity::NotAPeerId,
     target::TargetError, text::NicknameError,
+};
+pub use locked_home::{
+    LockError, PassphraseSource, change_passphrase, is_locked, lock_home, unlock_home,
 };
 pub use messages::Messages;
 pub use node::Node;

@@ -10,12 +10,14 @@ use std::path::{Path, PathBuf};
 
 use hobnob_protocol::PeerId;
 use hobnob_transport::key_file::{self, KeyFileError};
+use hobnob_vfs::Disk;
 
 use crate::Node;
+use crate::data_key::{DataKey, disk_of};
 use crate::engine::Command;
 use crate::error::NodeError;
-use crate::start::DATABASE;
-use crate::store::{StoreError, snapshot};
+use crate::locked_home::{self, LockError, PassphraseSource, SLOT_FILE, read_key_file};
+use crate::store::{DATABASE, StoreError, snapshot};
 use crate::transfers::CONTENT_FOLDER;
 
 /// The files that SQLite keeps beside a database.
@@ -48,6 +50,9 @@ pub enum SnapshotError {
         /// The identity of the snapshot.
         snapshot: PeerId,
     },
+    /// The snapshot is locked and cannot be opened.
+    #[error(transparent)]
+    Locked(#[from] LockError),
     /// A database cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -83,7 +88,8 @@ impl Node {
     /// of later. The node goes on meanwhile.
     ///
     /// The folder can be used as a home, but two nodes must never run with one key: a snapshot is a
-    /// backup. **It is not encrypted.**
+    /// backup. **It is not encrypted**, unless the home is locked: then it opens with the same
+    /// passphrase as the home.
     ///
     /// ```
     /// # #[tokio::main]
@@ -97,7 +103,7 @@ impl Node {
     /// // The disk is lost, and replaced.
     /// std::fs::remove_dir_all(&home)?;
     /// std::fs::create_dir(&home)?;
-    /// let restored = hobnob::restore_snapshot(&copy, &home)?;
+    /// let restored = hobnob::restore_snapshot(&copy, &home, None)?;
     /// assert_eq!(restored.peer, node.id());
     /// # Ok(()) }
     /// ```
@@ -117,6 +123,10 @@ impl Node {
             folder.join(key_file::FILE),
         );
         blocking(move || copy_file(&from, &into)).await?;
+        if locked_home::is_locked(&self.data_dir) {
+            let (from, into) = (self.data_dir.join(SLOT_FILE), folder.join(SLOT_FILE));
+            blocking(move || copy_file(&from, &into)).await?;
+        }
         let database = folder.join(DATABASE);
         self.ask(|reply| Command::CopyDatabase(database, reply))
             .await??;
@@ -131,36 +141,56 @@ impl Node {
 
 /// Makes a home from a snapshot. Moves the files of the snapshot. The caller holds the home's lock.
 /// The home may have an older or newer state of the same identity, which is replaced: what was
-/// deleted there stays deleted. Blocks.
+/// deleted there stays deleted. The snapshot of a locked home becomes a locked home, and needs the
+/// passphrase that it had. Blocks.
 ///
 /// # Errors
 ///
 /// The home is unchanged, unless the system could not move a file.
-pub fn restore_snapshot(snapshot: &Path, home: &Path) -> Result<Restored, SnapshotError> {
-    let key = key_file::load(snapshot)?.ok_or_else(|| SnapshotError::NoKey(snapshot.to_owned()))?;
-    let peer = key.id();
+pub fn restore_snapshot(
+    snapshot: &Path,
+    home: &Path,
+    passphrase: Option<&PassphraseSource>,
+) -> Result<Restored, SnapshotError> {
+    locked_home::finish(home)?;
+    let data_key = locked_home::open(snapshot, passphrase)?;
+    let peer = identity_of(snapshot, data_key.as_ref())?
+        .ok_or_else(|| SnapshotError::NoKey(snapshot.to_owned()))?;
     let (copy, database) = (snapshot.join(DATABASE), home.join(DATABASE));
     if !copy.exists() {
         let error = io::ErrorKind::NotFound.into();
         return Err(SnapshotError::Io { path: copy, error });
     }
-    snapshot::check(&copy)?;
-    if let Some(existing) = key_file::load(home)?
-        && existing.id() != peer
+    let disk = disk_of(data_key.as_ref());
+    snapshot::check_on(&disk, &copy)?;
+    let was_locked = locked_home::is_locked(home);
+    // The same data key opens both, unless the home was locked again since the snapshot.
+    let home_key = data_key.as_ref().filter(|_| was_locked);
+    let existing = match identity_of(home, home_key) {
+        Err(_) if was_locked => None,
+        existing => existing?,
+    };
+    if let Some(existing) = existing
+        && existing != peer
     {
         return Err(SnapshotError::OtherIdentity {
-            home: existing.id(),
+            home: existing,
             snapshot: peer,
         });
     }
     let deletions = if database.exists() {
-        repeat_deletions(&copy, &database)
+        repeat_deletions((&disk, &copy), (&disk_of(home_key), &database))
     } else {
         Deletions::None
     };
     // The key first: without it, a start would make another identity. The old write-ahead log must
     // be gone before the new database is there, or SQLite would apply it to that.
     move_file(&snapshot.join(key_file::FILE), &home.join(key_file::FILE))?;
+    if data_key.is_some() {
+        move_file(&snapshot.join(SLOT_FILE), &home.join(SLOT_FILE))?;
+    } else {
+        remove_file(&home.join(SLOT_FILE))?;
+    }
     for suffix in BESIDE_DATABASE {
         let mut path = database.clone().into_os_string();
         path.push(suffix);
@@ -184,8 +214,20 @@ pub fn restore_snapshot(snapshot: &Path, home: &Path) -> Result<Restored, Snapsh
     Ok(Restored { peer, deletions })
 }
 
+/// The identity of a home, if it has one.
+fn identity_of(home: &Path, data_key: Option<&DataKey>) -> Result<Option<PeerId>, SnapshotError> {
+    let Some(text) = read_key_file(home, data_key)? else {
+        return Ok(None);
+    };
+    let key = key_file::parse(&text).map_err(|damage| KeyFileError::Damaged {
+        path: home.join(key_file::FILE),
+        damage,
+    })?;
+    Ok(Some(key.id()))
+}
+
 /// People restore because their database is damaged. So a database that can't be read is no error.
-fn repeat_deletions(copy: &Path, database: &Path) -> Deletions {
+fn repeat_deletions(copy: (&Disk, &Path), database: (&Disk, &Path)) -> Deletions {
     match snapshot::erase_as_in(copy, database) {
         Ok(count) => Deletions::Repeated(count),
         Err(error) => Deletions::Unknown(error.to_string()),

@@ -25,17 +25,16 @@ use super::transfers::messages::{EngineHandle, ToTransfers};
 use super::transfers::pictures::Pictures;
 use super::transfers::{self, TransferTask};
 use super::{Config, Node, RELAYS_MAX, StartError};
+use crate::data_key::{DataKey, disk_of};
+use crate::locked_home::{self, LockError, read_key_file};
 use crate::net::endpoint::Endpoint;
 use crate::net::interfaces::Interfaces;
 use crate::net::socket;
-use crate::store::{KnownPeer, Opened, Store};
+use crate::store::{DATABASE, KnownPeer, Opened, Store};
 use hobnob_core::policy::Policies;
 use hobnob_core::replica::{OPEN_ROOM_OFFER_MS, Replica};
 use hobnob_transport::key_file::{self, KeyFileError};
 use hobnob_transport::lock::{Lock, Taken};
-
-/// The name of the database in the home folder.
-pub(crate) const DATABASE: &str = "messages.db";
 
 /// Commands and session events that wait for the engine. Senders of more wait.
 const COMMANDS_MAX: usize = 1024;
@@ -44,8 +43,31 @@ const SESSION_EVENTS_MAX: usize = 256;
 /// How often the machine's interfaces are checked for changes.
 const INTERFACES_EVERY: Duration = Duration::from_secs(1);
 
+/// Opens the home if it is locked. The passphrase may take a user's time.
+async fn open_home(config: &Config) -> Result<Option<DataKey>, StartError> {
+    let (dir, passphrase) = (config.data_dir.clone(), config.passphrase.clone());
+    let open = move || locked_home::open(&dir, passphrase.as_ref());
+    let opened = tokio::task::spawn_blocking(open).await;
+    Ok(opened.map_err(std::io::Error::other)??)
+}
+
 /// Loads the node's key, or creates it on the first run.
-fn load_key(dir: &Path) -> Result<SecretKey, StartError> {
+fn load_key(dir: &Path, data_key: Option<&DataKey>) -> Result<SecretKey, StartError> {
+    match data_key {
+        Some(data_key) => load_sealed_key(dir, data_key),
+        None => load_plain_key(dir),
+    }
+}
+
+fn load_sealed_key(dir: &Path, data_key: &DataKey) -> Result<SecretKey, StartError> {
+    let path = dir.join(key_file::FILE);
+    let text = read_key_file(dir, Some(data_key))?;
+    // A home is locked only once it has a key. Another one would be another identity.
+    let text = text.ok_or_else(|| LockError::Key(path.clone()))?;
+    Ok(key_file::parse(&text).map_err(|_| LockError::Key(path))?)
+}
+
+fn load_plain_key(dir: &Path) -> Result<SecretKey, StartError> {
     key_file::load_or_create(dir, random_seed).map_err(|error| match error {
         KeyFileError::Damaged { path, damage } => StartError::Key {
             path: path.display().to_string(),
@@ -76,9 +98,10 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     check(&config)?;
     let clock = Clock::start();
     make_dir(&config.data_dir)?;
-    let key = Arc::new(load_key(&config.data_dir)?);
+    let data_key = open_home(&config).await?;
+    let key = Arc::new(load_key(&config.data_dir, data_key.as_ref())?);
     let (internal, internal_events) = mpsc::unbounded_channel();
-    let mut opened = open_store(&config, clock, internal.clone()).await?;
+    let mut opened = open_store(&config, data_key.as_ref(), clock, internal.clone()).await?;
     let (bound, side_datagrams) = socket::bind(config.listen)?;
     let (endpoint, accepted) = Endpoint::new(&bound, &key)?;
     let interfaces = Interfaces::now()?;
@@ -142,7 +165,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         stopping: CancellationToken::new(),
         lock,
     };
-    start_transfers(&config, &parts, transfers_queue, internal)?;
+    start_transfers(&config, data_key, &parts, transfers_queue, internal)?;
     let mut engine = Engine::new(parts);
     engine.remember(opened.peers);
     engine.restore_held();
@@ -176,6 +199,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
 
 fn start_transfers(
     config: &Config,
+    data_key: Option<DataKey>,
     parts: &Parts,
     queue: mpsc::UnboundedReceiver<ToTransfers>,
     internal: mpsc::UnboundedSender<Internal>,
@@ -184,6 +208,7 @@ fn start_transfers(
         clock: parts.clock,
         me: parts.key.id(),
         home: config.data_dir.clone(),
+        data_key,
         config: config.files.clone(),
         store: parts.store.offers(),
         engine: EngineHandle::new(move |what| {
@@ -244,13 +269,15 @@ fn make_dir(dir: &Path) -> Result<(), StartError> {
 /// Opens the store in a thread where blocking is allowed. Its answers go to the engine.
 async fn open_store(
     config: &Config,
+    data_key: Option<&DataKey>,
     clock: Clock,
     internal: mpsc::UnboundedSender<Internal>,
 ) -> Result<Opened, StartError> {
     let path = config.data_dir.join(DATABASE);
     let since_ms = clock.now().wall_ms.saturating_sub(OPEN_ROOM_OFFER_MS);
+    let disk = disk_of(data_key);
     let open = move || {
-        Store::open(&path, since_ms, move |commit, result| {
+        Store::open_on(&disk, &path, since_ms, move |commit, result| {
             // An engine that has ended asks for nothing more.
             let _ = internal.send(Internal::Stored(commit, result));
         })

@@ -84,7 +84,8 @@ pub fn load(home: &Path) -> Result<Option<SecretKey>, KeyFileError> {
     }
 }
 
-fn parse(text: &str) -> Result<SecretKey, KeyDamage> {
+/// The key in the text of a key file.
+pub fn parse(text: &str) -> Result<SecretKey, KeyDamage> {
     let encoded = text
         .trim_end()
         .strip_prefix(HEADER)
@@ -96,7 +97,8 @@ fn parse(text: &str) -> Result<SecretKey, KeyDamage> {
     Ok(SecretKey::from_seed(seed))
 }
 
-fn format(seed: &[u8; 32]) -> String {
+/// The text of the key file of this seed.
+pub fn format(seed: &[u8; 32]) -> String {
     let encoded = BASE32_NOPAD.encode(seed).to_ascii_lowercase();
     format!("{HEADER}{encoded}\n")
 }

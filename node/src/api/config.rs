@@ -9,6 +9,7 @@ use hobnob_protocol::{Nickname, RelayAddr, RoomName};
 use hobnob_transport::stream::proxy::{Proxy, is_excluded};
 
 use crate::files::FilesConfig;
+use crate::locked_home::PassphraseSource;
 
 /// Maximum number of a node's relays.
 ///
@@ -55,6 +56,8 @@ pub struct Config {
     /// How long messages are kept. `None` means for ever. [`Node::keep`](crate::Node::keep) sets
     /// another time for one conversation.
     pub keep: Option<Duration>,
+    /// Where the passphrase comes from, if the folder is locked. `None`: the start fails then.
+    pub passphrase: Option<PassphraseSource>,
 }
 
 /// A proxy for the TCP connections with relays. The proxy resolves the relays' names.
@@ -95,6 +98,7 @@ impl Config {
             external_port: None,
             direct_with: DirectWith::default(),
             keep: None,
+            passphrase: None,
         }
     }
 }

@@ -3,11 +3,11 @@
 //!
 //! A copy reads the write-ahead log for as long as it takes, so the log can't be truncated meanwhile.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread::JoinHandle;
 
 use super::read::{Answer, give};
-use super::{StoreError, snapshot, spawn};
+use super::{Place, StoreError, snapshot, spawn};
 
 /// Maximum number of copies at once. Another one is refused.
 const COPIES_MAX: usize = 2;
@@ -20,17 +20,17 @@ pub(super) struct Copies {
 }
 
 impl Copies {
-    /// Starts a thread that copies the database `file` into a new file, and answers.
-    pub(super) fn start(&mut self, file: &Path, into: PathBuf, answer: Answer<()>) {
+    /// Starts a thread that copies the database into a new file, and answers.
+    pub(super) fn start(&mut self, place: &Place, into: PathBuf, answer: Answer<()>) {
         self.forget_ended();
         if self.threads.len() >= COPIES_MAX {
             let detail = format!("{COPIES_MAX} copies are being made, the maximum");
-            let file = file.to_owned();
+            let file = place.file.clone();
             return give(answer, Err(StoreError::Io { file, detail }));
         }
-        let from = file.to_owned();
+        let from = place.clone();
         let copying = move || give(answer, snapshot::copy(&from, &into));
-        match spawn("store-copy", file, copying) {
+        match spawn("store-copy", &place.file, copying) {
             Ok(thread) => self.threads.push(thread),
             // The answer was dropped with the thread's closure: the requester sees a closed store.
             Err(error) => tracing::warn!(%error, "the database could not be copied"),

@@ -141,6 +141,11 @@ impl Fault {
 
 fn of_sqlite(error: &rusqlite::Error, file: PathBuf) -> StoreError {
     let detail = error.to_string();
+    // A page of an encrypted database is not what was written.
+    if error.sqlite_extended_error_code() == Some(rusqlite::ffi::SQLITE_IOERR_DATA) {
+        let detail = "a page was changed on the disk".to_owned();
+        return StoreError::Damaged { file, detail };
+    }
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::Full { file },
         // Commits are checked before they are written. So a violated constraint means that the

@@ -40,6 +40,7 @@ use hobnob_protocol::{
     Batch, ContentHash, ConversationId, LogId, LogName, OfferId, PeerId, Ranges, RelayAddr, Seq,
     SignedRecord,
 };
+use hobnob_vfs::Disk;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
@@ -59,6 +60,9 @@ use writer::{Job, Writer};
 
 /// Maximum number of known peers. The next start deletes all but contacts and those seen last.
 pub const PEERS_MAX: usize = 10_000;
+
+/// The name of the database in the home folder.
+pub(crate) const DATABASE: &str = "messages.db";
 
 /// A peer known from earlier sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,8 +179,18 @@ impl Store {
         audiences_since_ms: u64,
         on_done: impl Fn(CommitId, Result<(), StoreError>) + Send + 'static,
     ) -> Result<Opened, StoreError> {
+        Self::open_on(&Disk::plain(), path, audiences_since_ms, on_done)
+    }
+
+    /// The same for a database on a disk that may be encrypted.
+    pub fn open_on(
+        disk: &Disk,
+        path: &Path,
+        audiences_since_ms: u64,
+        on_done: impl Fn(CommitId, Result<(), StoreError>) + Send + 'static,
+    ) -> Result<Opened, StoreError> {
         create(path).map_err(|error| StoreError::from_io(&error, path))?;
-        let mut conn = open_for_writing(path).map_err(|fault| fault.at(path))?;
+        let mut conn = open_for_writing(disk, path).map_err(|fault| fault.at(path))?;
         let Everything {
             loaded,
             settings,
@@ -185,11 +199,14 @@ impl Store {
             mail,
             ordinals,
         } = load_all(&mut conn, audiences_since_ms).map_err(|fault| fault.at(path))?;
-        let (sync, sync_thread) = read::start(path, "store-sync")?;
-        let (history, history_thread) = read::start(path, "store-history")?;
+        let (sync, sync_thread) = read::start(disk, path, "store-sync")?;
+        let (history, history_thread) = read::start(disk, path, "store-history")?;
         let writer = Writer::new(
             conn,
-            path.to_owned(),
+            Place {
+                disk: disk.clone(),
+                file: path.to_owned(),
+            },
             ordinals.into_iter().collect(),
             history.clone(),
             on_done,
@@ -386,6 +403,13 @@ impl Drop for Store {
     }
 }
 
+/// Where the database is.
+#[derive(Debug, Clone)]
+struct Place {
+    disk: Disk,
+    file: PathBuf,
+}
+
 fn ask<T>(
     reader: &Sender<PageRequest>,
     question: impl FnOnce(Answer<T>) -> PageRequest,
@@ -421,9 +445,9 @@ fn own(_: &File) -> io::Result<()> {
     Ok(())
 }
 
-fn open_for_writing(path: &Path) -> Result<Connection, Fault> {
+fn open_for_writing(disk: &Disk, path: &Path) -> Result<Connection, Fault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut conn = Connection::open_with_flags(path, flags)?;
+    let mut conn = disk.open(path, flags)?;
     schema::refuse_foreign(&conn, schema::MIGRATIONS)?;
     let mode: String =
         conn.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;

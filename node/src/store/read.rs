@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 
 use hobnob_protocol::{Batch, ContentHash, ConversationId, LogId, LogName, Ranges, Seq};
+use hobnob_vfs::Disk;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
@@ -74,10 +75,11 @@ impl PageRequest {
 
 /// Starts a reader. It ends when all senders are dropped and all requests are answered.
 pub(super) fn start(
+    disk: &Disk,
     file: &Path,
     thread: &str,
 ) -> Result<(Sender<PageRequest>, JoinHandle<()>), StoreError> {
-    let conn = open(file).map_err(|error| Fault::from(error).at(file))?;
+    let conn = open(disk, file).map_err(|error| Fault::from(error).at(file))?;
     let (requests, queue) = mpsc::channel();
     let reader = Reader {
         conn,
@@ -91,8 +93,8 @@ pub(super) fn start(
     Ok((requests, spawn(thread, file, reading)?))
 }
 
-fn open(file: &Path) -> rusqlite::Result<Connection> {
-    let conn = Connection::open_with_flags(
+fn open(disk: &Disk, file: &Path) -> rusqlite::Result<Connection> {
+    let conn = disk.open(
         file,
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;

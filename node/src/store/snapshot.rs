@@ -7,64 +7,74 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use hobnob_protocol::{ConversationId, LogName, Ranges, Seq};
+use hobnob_vfs::Disk;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::apply::{Apply, Known};
 use super::columns::{self, EntryId};
 use super::error::{Fault, StoreError};
-use super::{chain, keep_plans, load_all, open_for_writing};
+use super::{Place, chain, keep_plans, load_all, open_for_writing};
 use hobnob_core::commit::Op;
 
 /// Tables whose rows are in no copy: secrets that are worthless, or a danger, once they are old.
 /// `mail` has the private keys of the mailbox. A restored node makes new ones.
 const NEVER_COPIED: &[&str] = &["mail"];
 
-/// Copies the database into a new file that only its owner can read. The copy has all commits of one
-/// moment, and none later. The database may be in use: this only reads.
+/// Copies the database into a new file on the same disk. The copy has all commits of one moment, and
+/// none later. The database may be in use: this only reads.
 ///
 /// The copy is written row by row, so that it has no free pages and nothing that was erased.
-pub(super) fn copy(file: &Path, into: &Path) -> Result<(), StoreError> {
-    copy_without(file, into, NEVER_COPIED)
-}
-
-fn copy_without(file: &Path, into: &Path, without: &[&str]) -> Result<(), StoreError> {
-    // SQLite accepts an empty file, which has the right permissions from the start.
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(into)
-        .map_err(|error| StoreError::from_io(&error, into))?;
-    let copy = || -> Result<(), Fault> {
-        let from = open_for_reading(file)?;
-        let name = into.to_str().ok_or_else(|| {
-            Fault::Damaged("the path of the copy is no text, which SQLite needs".to_owned())
-        })?;
-        from.execute("VACUUM INTO ?1", [name])?;
-        Ok(())
-    };
-    copy().map_err(|fault| fault.at(file))?;
-    if without.is_empty() {
-        return Ok(());
-    }
+pub(super) fn copy(from: &Place, into: &Path) -> Result<(), StoreError> {
+    let Place { disk, file } = from;
+    let copy = || copy_rows(open_for_reading(disk, file)?, disk, into);
+    create_empty(into)?;
+    copy().map_err(|fault: Fault| fault.at(file))?;
     let leave_out = || -> Result<(), Fault> {
-        let conn = Connection::open_with_flags(into, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let conn = disk.open(into, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         // Otherwise the rows would stay in free parts of the file.
         conn.pragma_update(None, "secure_delete", true)?;
-        without
+        NEVER_COPIED
             .iter()
             .try_for_each(|table| conn.execute_batch(&format!("DELETE FROM {table}")))?;
-        conn.close().map_err(|(_, error)| error)?;
-        Ok(())
+        close(conn)
     };
     leave_out().map_err(|fault| fault.at(into))
 }
 
+/// Copies all of a database that nobody uses into a new file, which may be on another disk.
+pub(crate) fn copy_whole(
+    from: &Disk,
+    file: &Path,
+    to: &Disk,
+    into: &Path,
+) -> Result<(), StoreError> {
+    create_empty(into)?;
+    let copy = || copy_rows(open_for_writing(from, file)?, to, into);
+    copy().map_err(|fault: Fault| fault.at(file))?;
+    check_on(to, into)
+}
+
+/// Creates an empty file that only its owner can read. SQLite accepts it as a database.
+fn create_empty(file: &Path) -> Result<(), StoreError> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)
+        .map(drop)
+        .map_err(|error| StoreError::from_io(&error, file))
+}
+
+fn copy_rows(from: Connection, to: &Disk, into: &Path) -> Result<(), Fault> {
+    from.execute("VACUUM INTO ?1", [to.name(into)])?;
+    close(from)
+}
+
 /// Checks a copy that is to become a node's database, and migrates it to this version. Reads all of
 /// it.
-pub(crate) fn check(file: &Path) -> Result<(), StoreError> {
+pub(crate) fn check_on(disk: &Disk, file: &Path) -> Result<(), StoreError> {
     let check = || -> Result<(), Fault> {
-        let mut conn = open_for_writing(file)?;
+        let mut conn = open_for_writing(disk, file)?;
         let said: String = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
         if said != "ok" {
             return Err(Fault::Damaged(said));
@@ -77,12 +87,16 @@ pub(crate) fn check(file: &Path) -> Result<(), StoreError> {
 
 /// Erases in `file` what is erased in `newer`, another database of this node: an old copy must not
 /// bring back what the user or an author has deleted since. Returns the number of entries.
-pub(crate) fn erase_as_in(file: &Path, newer: &Path) -> Result<u64, StoreError> {
-    erase(file, newer).map_err(|fault| fault.at(newer))
+pub(crate) fn erase_as_in(
+    (disk, file): (&Disk, &Path),
+    (newer_disk, newer): (&Disk, &Path),
+) -> Result<u64, StoreError> {
+    erase((disk, file), (newer_disk, newer)).map_err(|fault| fault.at(newer))
 }
 
-fn erase(file: &Path, newer: &Path) -> Result<u64, Fault> {
-    let (from, mut into) = (open_for_writing(newer)?, open_for_writing(file)?);
+fn erase((disk, file): (&Disk, &Path), (newer_disk, newer): (&Disk, &Path)) -> Result<u64, Fault> {
+    let from = open_for_writing(newer_disk, newer)?;
+    let mut into = open_for_writing(disk, file)?;
     let tx = into.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let (mut known, mut grown) = (Known::default(), BTreeSet::new());
     let mut copy = Apply {
@@ -155,9 +169,9 @@ fn copy_conversation(
     into.op(&Op::Conversation(record))
 }
 
-fn open_for_reading(file: &Path) -> rusqlite::Result<Connection> {
+fn open_for_reading(disk: &Disk, file: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(file, flags)?;
+    let conn = disk.open(file, flags)?;
     keep_plans(&conn)?;
     Ok(conn)
 }

@@ -13,13 +13,13 @@ use rusqlite::{Connection, TransactionBehavior};
 use hobnob_core::commit::{Commit, CommitId, OfferRecord, Op};
 use hobnob_core::policy::PeerPolicy;
 
-use super::KnownPeer;
 use super::apply::{Apply, Known};
 use super::copies::Copies;
 use super::error::{Fault, StoreError};
 use super::index;
 use super::mail::{self, MailRow};
 use super::read::{Answer, PageRequest, give};
+use super::{KnownPeer, Place};
 
 /// A job for the writer.
 pub(super) enum Job {
@@ -66,7 +66,7 @@ const COPIED_EVERY: Duration = Duration::from_millis(100);
 /// The state of the writer thread.
 pub(super) struct Writer<F> {
     conn: Connection,
-    file: PathBuf,
+    place: Place,
     on_done: F,
     reader: Sender<PageRequest>,
     known: Known,
@@ -103,7 +103,7 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
     /// A writer that reports to `on_done` and passes searches to `reader`.
     pub(super) fn new(
         conn: Connection,
-        file: PathBuf,
+        place: Place,
         unindexed: BTreeSet<i64>,
         reader: Sender<PageRequest>,
         on_done: F,
@@ -111,7 +111,7 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
         let (known, searches) = (Known::default(), Vec::new());
         Self {
             conn,
-            file,
+            place,
             on_done,
             reader,
             known,
@@ -217,7 +217,7 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
             }
         }
         for (file, answer) in group.copies {
-            self.copies.start(&self.file, file, answer);
+            self.copies.start(&self.place, file, answer);
         }
         if self.copies.is_running() {
             self.copies.truncations.extend(group.truncations);
@@ -236,10 +236,10 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
         let busy: rusqlite::Result<i64> =
             self.conn
                 .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
-        match busy.map_err(|error| Fault::from(error).at(&self.file))? {
+        match busy.map_err(|error| Fault::from(error).at(&self.place.file))? {
             0 => Ok(()),
             _ => Err(StoreError::InUse {
-                file: self.file.clone(),
+                file: self.place.file.clone(),
             }),
         }
     }
@@ -260,7 +260,7 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
     fn write_all(&mut self, writes: &[Job]) -> Result<(), StoreError> {
         let Self {
             conn,
-            file,
+            place,
             known,
             unindexed,
             ..
@@ -279,19 +279,19 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
             }
             Ok(tx.commit()?)
         };
-        write_all().map_err(|fault| fault.at(file))
+        write_all().map_err(|fault| fault.at(&place.file))
     }
 
     fn write_each(&mut self, writes: &[Job]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
         let Self {
             conn,
-            file,
+            place,
             known,
             unindexed,
             ..
         } = self;
-        let named = |fault: Fault| fault.at(file);
-        let sqlite = |error: rusqlite::Error| Fault::from(error).at(file);
+        let named = |fault: Fault| fault.at(&place.file);
+        let sqlite = |error: rusqlite::Error| Fault::from(error).at(&place.file);
         let tx = conn
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(sqlite)?;
@@ -344,7 +344,7 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
     /// Answers the waiting searches with the error. The log is tried again with its next entry,
     /// because an immediate retry would fail the same way.
     fn give_up_index(&mut self, log: i64, fault: Fault) {
-        let error = fault.at(&self.file);
+        let error = fault.at(&self.place.file);
         tracing::warn!(%error, "the search index can't be updated");
         self.unindexed.remove(&log);
         for search in self.searches.drain(..) {

@@ -3,7 +3,7 @@
 //!
 //! Both are files in the home's `content` folder, named by the hash. The bytes stay in the user's
 //! files. The index notices by size and modification time that a file has changed, and no longer
-//! serves it.
+//! serves it. In a locked home, the files and their names are encrypted.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -21,12 +21,18 @@ use hobnob_protocol::codec;
 use hobnob_protocol::content::{LEAF_BYTES, Leaf, PIECE_BYTES, SPAN_PIECES, Shape, Tree};
 use serde::{Deserialize, Serialize};
 
+use super::leaf_file::LeafFile;
+use crate::data_key::{DataKey, NAMES};
+
 /// Maximum memory for a decoded layout. Enough for a folder with the maximum number of files and
 /// long paths.
 const LAYOUT_MEMORY_MAX: usize = 512 * 1024 * 1024;
 
 /// Bytes at the start of a layout that contain its root. The longest path is shorter.
 const ROOT_BYTES_MAX: usize = 8 * 1024;
+
+/// What a sealed layout is.
+pub(super) const LAYOUT: &str = "layout";
 
 /// Why content can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -252,7 +258,7 @@ impl Reader {
 pub(super) struct IndexedContent {
     pub(super) shape: Shape,
     reader: Reader,
-    leaves: File,
+    leaves: LeafFile,
     tree: Tree,
 }
 
@@ -278,17 +284,14 @@ impl IndexedContent {
 }
 
 /// Reads the leaves of a span from a tree file.
-pub(super) fn read_leaves(file: &File, shape: Shape, span: u64) -> io::Result<Vec<Leaf>> {
+pub(super) fn read_leaves(file: &LeafFile, shape: Shape, span: u64) -> io::Result<Vec<Leaf>> {
     let mut leaves = vec![[0; LEAF_BYTES]; shape.pieces_in(span)];
-    file.read_exact_at(
-        leaves.as_flattened_mut(),
-        span * (SPAN_PIECES * LEAF_BYTES) as u64,
-    )?;
+    file.read(span * SPAN_PIECES as u64, &mut leaves)?;
     Ok(leaves)
 }
 
 /// Computes the tree above the spans from a tree file.
-pub(super) fn read_tree(file: &File, shape: Shape) -> io::Result<Tree> {
+pub(super) fn read_tree(file: &LeafFile, shape: Shape) -> io::Result<Tree> {
     let spans = (0..shape.spans()).map(|span| Ok(shape.fold(&read_leaves(file, shape, span)?)));
     Ok(Tree::new(spans.collect::<io::Result<_>>()?))
 }
@@ -300,13 +303,15 @@ const AWAITED_MAX: usize = 1024;
 #[derive(Debug, Clone)]
 pub(super) struct ContentIndex {
     dir: PathBuf,
+    /// The key of a locked home.
+    data_key: Option<DataKey>,
     /// Contents that were added, and whose offer may not be on disk yet.
     awaited: Arc<Mutex<RecentSet<ContentHash, AWAITED_MAX>>>,
 }
 
 impl ContentIndex {
     /// Opens the folder. Creates it if it is missing.
-    pub(super) fn open(dir: PathBuf) -> io::Result<Self> {
+    pub(super) fn open(dir: PathBuf, data_key: Option<DataKey>) -> io::Result<Self> {
         use std::os::unix::fs::DirBuilderExt;
         fs::DirBuilder::new()
             .recursive(true)
@@ -314,6 +319,7 @@ impl ContentIndex {
             .create(&dir)?;
         Ok(Self {
             dir,
+            data_key,
             awaited: Arc::default(),
         })
     }
@@ -334,9 +340,9 @@ impl ContentIndex {
     /// is durable when this returns.
     pub(super) fn keep(&self, hash: ContentHash, layout: &Layout, leaves: &Path) -> io::Result<()> {
         self.awaited().add(hash);
-        let new = self.path(&format!("{hash}.new"));
+        let new = self.path(&format!("{}.new", self.stored_name(hash)));
         let mut file = File::create(&new)?;
-        file.write_all(&codec::encode(layout))?;
+        file.write_all(&self.seal(LAYOUT, &codec::encode(layout)))?;
         file.sync_all()?;
         File::open(leaves)?.sync_all()?;
         fs::rename(leaves, self.tree_path(hash))?;
@@ -355,7 +361,9 @@ impl ContentIndex {
         let content = |name: String| {
             let (hash, kind) = name.split_once('.')?;
             let hash = hash.parse().ok()?;
-            ["layout", "tree", "new"].contains(&kind).then_some(hash)
+            ["layout", "tree", "new"]
+                .contains(&kind)
+                .then(|| self.hash_of(hash))
         };
         let mut contents: BTreeSet<_> = self.names()?.filter_map(content).collect();
         let awaited = self.awaited();
@@ -368,7 +376,7 @@ impl ContentIndex {
         if self.awaited().contains(hash) {
             return Ok(()); // It was offered again a moment ago.
         }
-        let unfinished = self.path(&format!("{hash}.new"));
+        let unfinished = self.path(&format!("{}.new", self.stored_name(hash)));
         for path in [self.layout_path(hash), self.tree_path(hash), unfinished] {
             match fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -385,20 +393,27 @@ impl ContentIndex {
 
     /// The path of the file or folder with this hash. It may have been deleted since.
     pub(super) fn root(&self, hash: ContentHash) -> Option<PathBuf> {
-        let mut start = Vec::with_capacity(ROOT_BYTES_MAX);
-        File::open(self.layout_path(hash))
-            .ok()?
-            .take(ROOT_BYTES_MAX as u64)
-            .read_to_end(&mut start)
-            .ok()?;
+        let start = match self.data_key {
+            Some(_) => self.read_layout(hash).ok()?,
+            None => {
+                let mut start = Vec::with_capacity(ROOT_BYTES_MAX);
+                File::open(self.layout_path(hash))
+                    .ok()?
+                    .take(ROOT_BYTES_MAX as u64)
+                    .read_to_end(&mut start)
+                    .ok()?;
+                start
+            }
+        };
+        let start = &start[..start.len().min(ROOT_BYTES_MAX)];
         // A layout begins with its root.
-        let (root, _) = codec::decode_prefix::<Vec<u8>, ROOT_BYTES_MAX>(&start).ok()?;
+        let (root, _) = codec::decode_prefix::<Vec<u8>, ROOT_BYTES_MAX>(start).ok()?;
         Some(place_of(&root))
     }
 
     /// The path of a content that is a single file, if the file has not changed.
     pub(super) fn file(&self, hash: ContentHash) -> Option<PathBuf> {
-        let bytes = fs::read(self.layout_path(hash)).ok()?;
+        let bytes = self.read_layout(hash).ok()?;
         let layout = codec::decode::<Layout, LAYOUT_MEMORY_MAX>(&bytes).ok()?;
         let (path, stamp) = layout.only()?;
         stamp.is(&fs::metadata(&path).ok()?).then_some(path)
@@ -411,10 +426,11 @@ impl ContentIndex {
         size: u64,
     ) -> Result<IndexedContent, ContentError> {
         let damaged = |what: &str| ContentError::Missing(io::Error::other(what.to_owned()));
-        let bytes = fs::read(self.layout_path(hash))?;
+        let bytes = self.read_layout(hash)?;
         let layout = codec::decode::<Layout, LAYOUT_MEMORY_MAX>(&bytes)
             .map_err(|error| damaged(&error.to_string()))?;
-        let (shape, leaves) = (Shape::of(size), File::open(self.tree_path(hash))?);
+        let leaves = self.leaves_in(File::open(self.tree_path(hash))?);
+        let shape = Shape::of(size);
         let tree = read_tree(&leaves, shape)?;
         if layout.size() != size || tree.hash() != hash {
             return Err(damaged("its record in the home folder is damaged"));
@@ -427,11 +443,53 @@ impl ContentIndex {
         })
     }
 
+    /// A file of leaves in this folder.
+    pub(super) fn leaves_in(&self, file: File) -> LeafFile {
+        LeafFile::new(file, self.data_key.clone())
+    }
+
+    /// The content of a small file, as it is stored in this folder.
+    pub(super) fn seal(&self, kind: &str, content: &[u8]) -> Vec<u8> {
+        match &self.data_key {
+            Some(key) => key.blobs().seal(kind, content),
+            None => content.to_vec(),
+        }
+    }
+
+    /// Reverses [`ContentIndex::seal`].
+    pub(super) fn unseal(&self, kind: &str, stored: Vec<u8>) -> io::Result<Vec<u8>> {
+        let Some(key) = &self.data_key else {
+            return Ok(stored);
+        };
+        let opened = key.blobs().open(kind, &stored);
+        opened.ok_or_else(|| io::Error::other("its record in the home folder is damaged"))
+    }
+
+    fn read_layout(&self, hash: ContentHash) -> io::Result<Vec<u8>> {
+        self.unseal(LAYOUT, fs::read(self.layout_path(hash))?)
+    }
+
+    /// The name of a content's files. It does not show the hash of a locked home's content.
+    pub(super) fn stored_name(&self, ContentHash(mut hash): ContentHash) -> ContentHash {
+        if let Some(key) = &self.data_key {
+            key.blocks().encrypt(NAMES, 0, &mut hash);
+        }
+        ContentHash(hash)
+    }
+
+    /// Reverses [`ContentIndex::stored_name`].
+    pub(super) fn hash_of(&self, ContentHash(mut name): ContentHash) -> ContentHash {
+        if let Some(key) = &self.data_key {
+            key.blocks().decrypt(NAMES, 0, &mut name);
+        }
+        ContentHash(name)
+    }
+
     fn tree_path(&self, hash: ContentHash) -> PathBuf {
-        self.path(&format!("{hash}.tree"))
+        self.path(&format!("{}.tree", self.stored_name(hash)))
     }
 
     fn layout_path(&self, hash: ContentHash) -> PathBuf {
-        self.path(&format!("{hash}.layout"))
+        self.path(&format!("{}.layout", self.stored_name(hash)))
     }
 }

@@ -382,7 +382,7 @@ mod tests {
             let published = Arc::new(Mutex::new(Vec::new()));
             let engine = published.clone();
             let inbox = dir.path().join("inbox");
-            let files = LocalFiles::open(dir.path(), inbox, Pictures::default()).unwrap();
+            let files = LocalFiles::open(dir.path(), None, inbox, Pictures::default()).unwrap();
             let (jobs, results) = Jobs::new(Context {
                 me: PeerId::from_bytes([1; 32]),
                 files,
@@ -407,7 +407,7 @@ mod tests {
         fn offer(&self, text: &str) -> StoredOffer {
             let path = self.dir.path().join("notes.txt");
             std::fs::write(&path, text).unwrap();
-            let index = ContentIndex::open(self.dir.path().join("theirs")).unwrap();
+            let index = ContentIndex::open(self.dir.path().join("theirs"), None).unwrap();
             let offer: Offer = offering::offer(&path, &index).unwrap();
             let name = LogName {
                 conversation: ConversationId::from_bytes([3; 32]),

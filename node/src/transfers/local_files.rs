@@ -14,6 +14,7 @@ use super::offering;
 use super::partial::{self, Partial, WriteError};
 use super::pictures::Pictures;
 use crate::FileError;
+use crate::data_key::DataKey;
 use crate::store::StoredOffer;
 
 /// The folder of the content index in a home.
@@ -32,10 +33,15 @@ pub(super) struct LocalFiles {
 
 impl LocalFiles {
     /// Opens the content index in the node's home. Creates it if it is missing.
-    pub(super) fn open(home: &Path, downloads: PathBuf, pictures: Pictures) -> io::Result<Self> {
+    pub(super) fn open(
+        home: &Path,
+        data_key: Option<DataKey>,
+        downloads: PathBuf,
+        pictures: Pictures,
+    ) -> io::Result<Self> {
         Ok(Self {
             downloads,
-            index: ContentIndex::open(home.join(CONTENT_FOLDER))?,
+            index: ContentIndex::open(home.join(CONTENT_FOLDER), data_key)?,
             pictures,
         })
     }
@@ -117,7 +123,7 @@ mod tests {
     fn a_content_that_does_not_fit_is_refused_before_the_download() {
         let home = tempfile::tempdir().unwrap();
         let inbox = home.path().join("inbox");
-        let files = LocalFiles::open(home.path(), inbox, Pictures::default()).unwrap();
+        let files = LocalFiles::open(home.path(), None, inbox, Pictures::default()).unwrap();
         assert_eq!(files.check_room(id(), 1), Ok(()));
         let refused = files.check_room(id(), u64::MAX);
         assert!(matches!(refused, Err(FileError::NoRoom { .. })));
@@ -129,7 +135,8 @@ mod tests {
         let inbox = home.path().join("inbox");
         let nowhere = home.path().join("an unmounted disk");
         std::os::unix::fs::symlink(nowhere, &inbox).unwrap();
-        let files = LocalFiles::open(home.path(), inbox.clone(), Pictures::default()).unwrap();
+        let files =
+            LocalFiles::open(home.path(), None, inbox.clone(), Pictures::default()).unwrap();
         match files.check_room(id(), 1) {
             Err(FileError::Downloads { folder, .. }) => {
                 assert_eq!(folder, inbox.display().to_string());

@@ -1,7 +1,7 @@
 //! Makes an offer of a file or folder: reads it, computes its hash, and adds it to the content index.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use hobnob_protocol::content::{Leaf, PIECE_BYTES, SPAN_PIECES, Shape, Tree};
@@ -9,6 +9,7 @@ use hobnob_protocol::manifest::{self, ManifestEntry};
 use hobnob_protocol::offer::{self, FOLDER_FILES_MAX, MANIFEST_BYTES_MAX, Offer, OfferError};
 
 use super::content_index::{ContentError, ContentIndex, Layout, Reader};
+use super::leaf_file::LeafFile;
 
 /// Why a path can't be offered.
 #[derive(Debug, thiserror::Error)]
@@ -176,16 +177,16 @@ enum HashError {
 fn hash(layout: Layout, index: &ContentIndex) -> Result<offer::ContentHash, HashError> {
     let shape = Shape::of(layout.size());
     // Each call has its own file until the hash names it, so two calls can run at once.
-    let new = tempfile_in(index).map_err(HashError::Keep)?;
-    let hashed = write_leaves(&layout, shape, &new.0);
+    let (file, path) = tempfile_in(index).map_err(HashError::Keep)?;
+    let hashed = write_leaves(&layout, shape, &index.leaves_in(file));
     let kept = hashed.and_then(|hash| {
         index
-            .keep(hash, &layout, &new.1)
+            .keep(hash, &layout, &path)
             .map(|()| hash)
             .map_err(HashError::Keep)
     });
     if kept.is_err() {
-        let _ = fs::remove_file(&new.1);
+        let _ = fs::remove_file(&path);
     }
     kept
 }
@@ -200,10 +201,9 @@ fn tempfile_in(index: &ContentIndex) -> io::Result<(File, PathBuf)> {
 fn write_leaves(
     layout: &Layout,
     shape: Shape,
-    file: &File,
+    file: &LeafFile,
 ) -> Result<offer::ContentHash, HashError> {
     let reader = Reader::new(layout.clone());
-    let mut out = BufWriter::new(file);
     let mut spans = Vec::with_capacity(usize::try_from(shape.spans()).unwrap_or_default());
     let mut buffer = vec![0; PIECE_BYTES * SPAN_PIECES];
     for span in 0..shape.spans() {
@@ -214,11 +214,9 @@ fn write_leaves(
         let bytes = &mut buffer[..len];
         reader.fill(start, bytes).map_err(HashError::ContentIndex)?;
         let leaves = leaves_of(shape, first, bytes);
-        out.write_all(leaves.as_flattened())
-            .map_err(HashError::Keep)?;
+        file.write(first, &leaves).map_err(HashError::Keep)?;
         spans.push(shape.fold(&leaves));
     }
-    out.flush().map_err(HashError::Keep)?;
     Ok(Tree::new(spans).hash())
 }
 
@@ -280,7 +278,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     fn index(dir: &Path) -> ContentIndex {
-        ContentIndex::open(dir.join("content")).unwrap()
+        ContentIndex::open(dir.join("content"), None).unwrap()
     }
 
     #[test]

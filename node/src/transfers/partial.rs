@@ -12,6 +12,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -23,9 +24,13 @@ use hobnob_protocol::{LogId, OfferId, Seq};
 use super::content_index::{ContentIndex, Layout, bytes_of, place_of, read_tree};
 use super::folder::Folder;
 use super::folder_writer::{FolderWriter, clean_paths};
+use super::leaf_file::LeafFile;
 use super::names::{self, NAMES_MAX};
 use crate::store::StoredOffer;
 use hobnob_core::transfers::Held;
+
+/// What a sealed record of a downloads folder is.
+pub(super) const NOTED: &str = "folder";
 
 /// Bytes between two syncs. A power failure loses at most this much.
 const SYNC_BYTES: u64 = 64 * 1024 * 1024;
@@ -69,7 +74,7 @@ pub(super) struct Partial {
     cancelled: AtomicBool,
     downloads: Folder,
     place: Place,
-    leaves: File,
+    leaves: LeafFile,
     target: Mutex<Target>,
     unsynced: AtomicU64,
 }
@@ -120,7 +125,8 @@ impl Place {
             index.path(&leaves),
             index.path(&format!("{log:016x}-{seq}.folder", log = log.0)),
         );
-        let begun = fs::read(&noted).ok().map(|bytes| place_of(&bytes));
+        let begun = fs::read(&noted).and_then(|bytes| index.unseal(NOTED, bytes));
+        let begun = begun.ok().map(|bytes| place_of(&bytes));
         let begun = begun.filter(|folder| folder.is_absolute() && is_there(&folder.join(&part)));
         let here = || std::path::absolute(downloads).unwrap_or_else(|_| downloads.to_owned());
         Self {
@@ -133,13 +139,14 @@ impl Place {
 
     /// Records the folder, before the first file is created. An equal record is not written again,
     /// so a crash can't damage it.
-    fn note(&self) -> io::Result<()> {
+    fn note(&self, index: &ContentIndex) -> io::Result<()> {
         let path = bytes_of(&self.downloads);
-        if fs::read(&self.noted).is_ok_and(|noted| noted == path) {
+        let noted = fs::read(&self.noted).and_then(|noted| index.unseal(NOTED, noted));
+        if noted.is_ok_and(|noted| noted == path) {
             return Ok(());
         }
         let mut file = File::create(&self.noted)?;
-        file.write_all(&path)?;
+        file.write_all(&index.seal(NOTED, &path))?;
         file.sync_all()
     }
 
@@ -205,7 +212,7 @@ impl Partial {
         let (id, offer) = (stored.id, &stored.offer);
         let place = Place::find(downloads, index, (id.name.log, id.seq));
         let downloads = Folder::make(&place.downloads)?;
-        place.note()?;
+        place.note(index)?;
         let shape = Shape::of(offer.size);
         let leaves = File::options()
             .read(true)
@@ -214,6 +221,7 @@ impl Partial {
             .truncate(false)
             .open(&place.leaves)?;
         leaves.set_len(shape.pieces() * LEAF_BYTES as u64)?;
+        let leaves = index.leaves_in(leaves);
         let target = match offer.folder {
             None => {
                 let file = downloads.file(&place.part)?;
@@ -260,8 +268,7 @@ impl Partial {
         let mut buffer = vec![0; PIECE_BYTES];
         for piece in 0..self.shape.pieces() {
             let mut leaf: Leaf = [0; LEAF_BYTES];
-            self.leaves
-                .read_exact_at(&mut leaf, piece * LEAF_BYTES as u64)?;
+            self.leaves.read(piece, slice::from_mut(&mut leaf))?;
             let bytes = &mut buffer[..self.shape.piece_len(piece)];
             if leaf == [0; LEAF_BYTES]
                 || self.target().read(piece, bytes).is_err()
@@ -293,7 +300,7 @@ impl Partial {
                 return Err(WriteError::Lies);
             }
             self.target().write(*piece, bytes)?;
-            self.leaves.write_all_at(&leaf, piece * LEAF_BYTES as u64)?;
+            self.leaves.write(*piece, &[leaf])?;
             self.begin_files_if_known()?;
             kept.push(*piece);
         }
@@ -312,7 +319,7 @@ impl Partial {
             let file = file.try_clone()?;
             file.sync_data()?;
         }
-        self.leaves.sync_data()
+        self.leaves.sync()
     }
 
     /// Creates the files of a folder once its manifest is complete. The last piece of the manifest

@@ -136,8 +136,8 @@ mod tests {
     fn a_picture_is_known_once_its_content_is_here_as_it_was() {
         let dir = tempfile::tempdir().unwrap();
         let (index, elsewhere) = (
-            ContentIndex::open(dir.path().join("content")).unwrap(),
-            ContentIndex::open(dir.path().join("other")).unwrap(),
+            ContentIndex::open(dir.path().join("content"), None).unwrap(),
+            ContentIndex::open(dir.path().join("other"), None).unwrap(),
         );
         let path = dir.path().join("a.png");
         fs::write(&path, PNG).unwrap();
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn what_is_remembered_is_bounded() {
         let dir = tempfile::tempdir().unwrap();
-        let index = ContentIndex::open(dir.path().join("content")).unwrap();
+        let index = ContentIndex::open(dir.path().join("content"), None).unwrap();
         let path = dir.path().join("a.gif");
         fs::write(&path, GIF).unwrap();
         let offer = offering::offer(&path, &index).unwrap();

@@ -40,7 +40,7 @@ mod tests {
     fn a_crash_before_the_move_continues_the_download_and_a_crash_after_it_does_not() {
         let dir = tempfile::tempdir().unwrap();
         let inbox = dir.path().join("inbox");
-        let files = LocalFiles::open(dir.path(), inbox.clone(), Pictures::default()).unwrap();
+        let files = LocalFiles::open(dir.path(), None, inbox.clone(), Pictures::default()).unwrap();
         let name = LogName {
             conversation: ConversationId::from_bytes([1; 32]),
             author: PeerId::from_bytes([2; 32]),

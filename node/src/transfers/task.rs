@@ -26,6 +26,7 @@ use super::serve::{ContentServer, Served};
 use super::uploads::Uploads;
 use super::{cleanup, commands, restore};
 use crate::clock::Clock;
+use crate::data_key::DataKey;
 use crate::store::{OfferRow, OfferStore, StoredOffer};
 use crate::{FileState, FilesConfig};
 
@@ -40,6 +41,8 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) me: PeerId,
     pub(crate) home: PathBuf,
+    /// The key of a locked home.
+    pub(crate) data_key: Option<DataKey>,
     pub(crate) config: FilesConfig,
     pub(crate) store: OfferStore,
     pub(crate) engine: EngineHandle,
@@ -81,7 +84,12 @@ impl TransferTask {
         let auto_accept = AutoAccept::new(&parts.config, parts.me);
         let context = Context {
             me: parts.me,
-            files: LocalFiles::open(&parts.home, parts.config.downloads, parts.pictures)?,
+            files: LocalFiles::open(
+                &parts.home,
+                parts.data_key,
+                parts.config.downloads,
+                parts.pictures,
+            )?,
             store: parts.store,
             engine: parts.engine,
             tasks: Tasks::new(parts.tasks.clone(), parts.stopping.clone()),

@@ -37,7 +37,7 @@ impl Transfer {
         let source = dir.path().join("source");
         make(&source);
         let [theirs, ours] =
-            ["theirs", "ours"].map(|name| ContentIndex::open(dir.path().join(name)).unwrap());
+            ["theirs", "ours"].map(|name| ContentIndex::open(dir.path().join(name), None).unwrap());
         let offer = offer(&source, &theirs).unwrap();
         Self {
             dir,

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Maximum number of crates in the library's dependency tree, including the library.
-const LIBRARY_CRATES_MAX: usize = 110;
+const LIBRARY_CRATES_MAX: usize = 111;
 
 fn cargo(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO"))
@@ -68,8 +68,10 @@ fn each_crate_depends_only_on_lower_layers() {
                 "hobnob-limits",
                 "hobnob-protocol",
                 "hobnob-transport",
+                "hobnob-vfs",
             ],
         ),
+        ("hobnob-vfs", &[]),
         (
             "hobnob-relay",
             &["hobnob-limits", "hobnob-protocol", "hobnob-transport"],

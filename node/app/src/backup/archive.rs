@@ -24,6 +24,9 @@ pub(super) const BESIDE: [&str; 1] = ["seen.json"];
 /// The files of a snapshot.
 const OF_SNAPSHOT: [&str; 2] = ["key", "messages.db"];
 
+/// A file that only the snapshot of a locked home has.
+const OF_LOCKED: &str = "locked";
+
 /// The folder of a snapshot whose files are packed, too.
 const CONTENT: &str = "content";
 
@@ -63,6 +66,10 @@ pub(super) fn pack(
     )?;
     for name in OF_SNAPSHOT {
         put_file(out, name, &snapshot.join(name))?;
+    }
+    let locked = snapshot.join(OF_LOCKED);
+    if locked.exists() {
+        put_file(out, OF_LOCKED, &locked)?;
     }
     for file in fs::read_dir(snapshot.join(CONTENT))? {
         let file = file?;
@@ -165,7 +172,8 @@ fn next_name(input: &mut dyn Read) -> io::Result<Option<(String, u64)>> {
 
 /// The place of a file of a backup in a home. None if no home has such a file.
 fn place_of(name: &str, folder: &Path) -> Option<PathBuf> {
-    let known = OF_SNAPSHOT.contains(&name) || BESIDE.contains(&name) || name == SETTINGS;
+    let of_snapshot = OF_SNAPSHOT.contains(&name) || name == OF_LOCKED;
+    let known = of_snapshot || BESIDE.contains(&name) || name == SETTINGS;
     let plain = |name: &str| {
         let letters = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
         !name.is_empty() && !name.starts_with('.') && name.bytes().all(letters)
@@ -244,6 +252,7 @@ mod tests {
         for name in [
             "key",
             "messages.db",
+            "locked",
             "content/ab12.tree",
             "config.toml",
             "seen.json",

@@ -13,7 +13,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use hobnob::{Deletions, Restored};
+use hobnob::{Deletions, PassphraseSource, Restored};
 use hobnob_control::wire::{GetStatus, TakeSnapshot, Time};
 use hobnob_control::{Claim, Client, Home};
 
@@ -103,11 +103,12 @@ pub(crate) struct Outcome {
 }
 
 /// Restores a home from a backup. `replace`: even if the home exists. A backup that is damaged, or
-/// that `unlock` does not open, changes nothing.
+/// that `unlock` does not open, changes nothing. `passphrase` opens the backup of a locked home.
 pub(crate) fn restore(
     home: &Home,
     file: &Path,
     unlock: &Unlock,
+    passphrase: &PassphraseSource,
     replace: bool,
 ) -> anyhow::Result<Outcome> {
     let shown = home.data_dir().display();
@@ -122,7 +123,7 @@ pub(crate) fn restore(
     let Claim::Ours(claimed) = home.claim()? else {
         anyhow::bail!("a node of {shown} runs: stop it first");
     };
-    let outcome = restore_claimed(home, input, unlock, replace);
+    let outcome = restore_claimed(home, input, unlock, passphrase, replace);
     drop(claimed);
     if outcome.is_err() && !was_there {
         // Only the lock is in it, and whatever another program has put there meanwhile.
@@ -136,6 +137,7 @@ fn restore_claimed(
     home: &Home,
     input: File,
     unlock: &Unlock,
+    passphrase: &PassphraseSource,
     replace: bool,
 ) -> anyhow::Result<Outcome> {
     let work = WorkFolder::beside(home.data_dir(), "restored")?;
@@ -143,7 +145,7 @@ fn restore_claimed(
     let manifest = sealing::open(unlock, BufReader::new(input), |opened| {
         unpack(opened, work.path())
     })?;
-    let restored = hobnob::restore_snapshot(work.path(), home.data_dir())?;
+    let restored = hobnob::restore_snapshot(work.path(), home.data_dir(), Some(passphrase))?;
     if restored.peer.to_string() != manifest.peer {
         anyhow::bail!("the backup has another key than it says");
     }

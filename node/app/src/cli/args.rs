@@ -14,6 +14,7 @@ use hobnob_control::wire::Time;
 
 use super::backup::{BackupArgs, RestoreArgs};
 use super::export::ExportArgs;
+use super::lock::{LockArgs, PasswdArgs};
 use crate::shared::actions::help::{WIDTH_MAX, command_list, terminal_width};
 use crate::shared::actions::{ACTIONS, Action, CommandLine, Flags, of_command_line};
 use crate::shared::common_flags::CommonFlags;
@@ -276,6 +277,9 @@ pub(crate) enum Command {
     Why(PeerArg),
     Backup(BackupArgs),
     Restore(RestoreArgs),
+    Lock(LockArgs),
+    Unlock(LockArgs),
+    Passwd(PasswdArgs),
     Up,
     Relay(Box<hobnob_relay_app::Arguments>),
     Help {

@@ -97,7 +97,13 @@ pub(crate) fn restore(flags: &CommonFlags, args: RestoreArgs) -> anyhow::Result<
         }
         None => Unlock::Passphrase(passphrase::existing(args.passphrase_file.as_deref())?),
     };
-    let outcome = backup::restore(&home, &args.file, &unlock, args.replace)?;
+    let outcome = backup::restore(
+        &home,
+        &args.file,
+        &unlock,
+        &flags.passphrase(),
+        args.replace,
+    )?;
     restored_lines(&outcome)
         .iter()
         .try_for_each(|line| output::line(line))?;

@@ -10,6 +10,7 @@ mod chat;
 mod doctor;
 mod export;
 mod files;
+mod lock;
 mod manual;
 mod messages;
 mod people;
@@ -138,6 +139,9 @@ async fn run(args: Args) -> anyhow::Result<Exit> {
         Some(Command::Completions { shell }) => manual::completions(shell),
         Some(Command::Man { dir }) => manual::man(dir.as_deref()),
         Some(Command::Restore(restore)) => backup::restore(&flags, restore),
+        Some(Command::Lock(args)) => lock::lock(&flags, &args),
+        Some(Command::Unlock(args)) => lock::unlock(&flags, &args),
+        Some(Command::Passwd(args)) => lock::passwd(&flags, &args),
         Some(Command::Help { topic }) => manual::help(&topic),
         Some(Command::Relay(_)) => unreachable!("main() has handed over to the relay"),
         Some(command) => run_command(&flags, out, command).await,
@@ -223,6 +227,9 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
         | Command::Man { .. }
         | Command::Help { .. }
         | Command::Restore(_)
+        | Command::Lock(_)
+        | Command::Unlock(_)
+        | Command::Passwd(_)
         | Command::Relay(_) => unreachable!("run() handles the commands that need no node"),
     }
 }

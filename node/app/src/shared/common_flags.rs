@@ -10,12 +10,15 @@ use std::path::{Path, PathBuf};
 use clap::ArgAction;
 use hobnob::protocol::relay::TOKEN_MAX;
 use hobnob::protocol::{Nickname, RelayAddr, RoomName};
-use hobnob::{AcceptFrom, Config, DirectWith, FilesConfig, Proxy, ProxyConfig, RELAYS_MAX};
+use hobnob::{
+    AcceptFrom, Config, DirectWith, FilesConfig, PassphraseSource, Proxy, ProxyConfig, RELAYS_MAX,
+};
 use hobnob_control::wire::Text;
 use hobnob_control::{Home, HomeError};
 
 use super::erasing::KeepTime;
 use super::exit_code::Usage;
+use super::passphrase;
 use super::settings::{Settings, proxy_of_variables};
 use super::values::Size;
 
@@ -81,6 +84,11 @@ pub(crate) struct CommonFlags {
     /// Still ask about files larger than this, such as 500K, 20M or 4G.
     #[arg(long, global = true, value_name = "SIZE")]
     accept_max: Option<Size>,
+
+    /// Open a locked home with the passphrase in the first line of this file. Default: the systemd
+    /// credential `hobnob-passphrase`, or else ask on the terminal.
+    #[arg(long, global = true, value_name = "FILE")]
+    home_passphrase_file: Option<PathBuf>,
 
     /// Print one JSON object per line.
     #[arg(long, global = true)]
@@ -169,9 +177,15 @@ impl CommonFlags {
                 .unwrap_or_default(),
             relay_token: token_file.as_deref().map(relay_token).transpose()?,
             files,
+            passphrase: Some(self.passphrase()),
             keep: settings.keep.and_then(|Text(KeepTime(keep))| keep),
             ..Config::new(home.data_dir())
         })
+    }
+
+    /// Where the passphrase of a locked home comes from.
+    pub(crate) fn passphrase(&self) -> PassphraseSource {
+        passphrase::of_home(self.home_passphrase_file.clone())
     }
 
     /// How the node receives files. A setting applies where no flag was given.

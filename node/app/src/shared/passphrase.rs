@@ -2,9 +2,10 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use hobnob::PassphraseSource;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
@@ -32,6 +33,32 @@ pub(crate) fn existing(file: Option<&Path>) -> anyhow::Result<Zeroizing<String>>
         Some(file) => read(file),
         None => checked(Terminal::open()?.ask("Passphrase: ")?),
     }
+}
+
+/// The systemd credential with the passphrase of the home.
+const CREDENTIAL: &str = "hobnob-passphrase";
+
+/// The passphrase of a locked home: from a file, a credential of the service, or the terminal.
+pub(crate) fn of_home(file: Option<PathBuf>) -> PassphraseSource {
+    PassphraseSource::new(move || {
+        let passphrase = match file.clone().or_else(credential) {
+            Some(file) => read(&file),
+            None => Terminal::open()
+                .map_err(|_| {
+                    let way = "there is no terminal to ask for it: use --home-passphrase-file";
+                    Usage(way.into()).into()
+                })
+                .and_then(|mut terminal| checked(terminal.ask("Passphrase of the home: ")?)),
+        };
+        let passphrase = passphrase.map_err(|error| io::Error::other(format!("{error:#}")))?;
+        Ok(passphrase.as_str().to_owned())
+    })
+}
+
+fn credential() -> Option<PathBuf> {
+    let folder = std::env::var_os("CREDENTIALS_DIRECTORY")?;
+    let file = Path::new(&folder).join(CREDENTIAL);
+    file.exists().then_some(file)
 }
 
 /// The first line of a file, or of stdin.

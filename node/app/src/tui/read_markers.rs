@@ -27,8 +27,12 @@ pub(super) fn load(home: &Home) -> Option<ReadMarkers> {
     )
 }
 
-/// Writes the file. After a failure, the file before is unchanged.
+/// Writes the file. After a failure, the file before is unchanged. A locked home has no such file: it
+/// would show with whom the user talks.
 pub(super) fn save(home: &Home, read: &ReadMarkers) -> io::Result<()> {
+    if hobnob::is_locked(home.data_dir()) {
+        return Ok(());
+    }
     let entries: BTreeMap<String, String> = read
         .iter()
         .map(|(of, id)| (of.to_string(), id.to_string()))

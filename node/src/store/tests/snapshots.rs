@@ -2,8 +2,10 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use hobnob_vfs::Disk;
+
 use super::super::HistoryRequest;
-use super::super::snapshot::{check, erase_as_in};
+use super::super::snapshot::{check_on, erase_as_in};
 use super::*;
 
 fn texts(home: &Home) -> Vec<Seq> {
@@ -47,7 +49,7 @@ fn a_copy_during_a_flood_has_all_that_came_before_and_no_gap() {
         home.answer().1.unwrap();
     }
     assert_eq!(copy.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    check(&copy).unwrap();
+    check_on(&Disk::plain(), &copy).unwrap();
     let seqs = texts(&home_of(&copy));
     assert!(seqs.len() >= 1_000, "{}", seqs.len());
     assert!(seqs.iter().copied().eq(1..=seqs.len() as u64), "a gap");
@@ -101,7 +103,11 @@ fn what_was_erased_since_the_copy_is_erased_in_it() {
         }]);
     }
     home.stop();
-    assert_eq!(erase_as_in(&copy, &home.file()).unwrap(), 3);
+    let plain = Disk::plain();
+    assert_eq!(
+        erase_as_in((&plain, &copy), (&plain, &home.file())).unwrap(),
+        3
+    );
     for word in ["armalade", "eppelin"] {
         assert!(!file_contains(&copy, word), "{word}");
     }
@@ -124,7 +130,7 @@ fn a_damaged_copy_is_refused() {
     wait(home.store().copy_into(copy.clone())).unwrap();
     let whole = std::fs::read(&copy).unwrap();
     std::fs::write(&copy, &whole[..whole.len() / 2]).unwrap();
-    check(&copy).unwrap_err();
+    check_on(&Disk::plain(), &copy).unwrap_err();
     std::fs::write(&copy, "not a database, but longer than the header of one, which has 100 bytes, and so on and on and on").unwrap();
-    check(&copy).unwrap_err();
+    check_on(&Disk::plain(), &copy).unwrap_err();
 }

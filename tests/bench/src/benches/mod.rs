@@ -4,6 +4,7 @@ mod broadcast;
 mod file;
 mod idle;
 mod library;
+mod locked;
 mod many;
 mod memory;
 mod newcomer;
@@ -107,6 +108,13 @@ pub(crate) const ALL: &[Bench] = &[
         in_lab: false,
         long: false,
         work: |plan, report| block_on(library::run(plan, report)),
+    },
+    Bench {
+        name: "locked",
+        about: "a message on disk in a locked home; compared with one in a home that is not locked",
+        in_lab: false,
+        long: false,
+        work: |plan, report| block_on(locked::run(plan, report)),
     },
     Bench {
         name: "newcomer",

@@ -552,6 +552,49 @@ pub(crate) const ACTIONS: &[Action] = &[
         chat: Chat::Absent(ONLY_IN_SHELL),
     },
     Action {
+        name: "lock",
+        aliases: &[],
+        group: Group::Node,
+        help: "Encrypt the home with a passphrase",
+        requests: &[],
+        command_line: CommandLine::Command {
+            flags: Flags::Home,
+            details: "Encrypts your key, messages, search index and list of offered files, and \
+                      overwrites what was there before. No node may run. From then on, each \
+                      start needs the passphrase. Settings and downloaded files are not encrypted.",
+            examples: &["hobnob lock", "hobnob up --home-passphrase-file ~/secret"],
+        },
+        chat: Chat::Absent(ONLY_IN_SHELL),
+    },
+    Action {
+        name: "unlock",
+        aliases: &[],
+        group: Group::Node,
+        help: "Store a locked home without encryption again",
+        requests: &[],
+        command_line: CommandLine::Command {
+            flags: Flags::Home,
+            details: "No node may run. To use a locked home, start hobnob as usual: it asks for \
+                      the passphrase.",
+            examples: &[],
+        },
+        chat: Chat::Absent(ONLY_IN_SHELL),
+    },
+    Action {
+        name: "passwd",
+        aliases: &[],
+        group: Group::Node,
+        help: "Change the passphrase of a locked home",
+        requests: &[],
+        command_line: CommandLine::Command {
+            flags: Flags::Home,
+            details: "A node may run meanwhile. The files are not encrypted anew: only the key that \
+                      encrypts them gets another passphrase.",
+            examples: &[],
+        },
+        chat: Chat::Absent(ONLY_IN_SHELL),
+    },
+    Action {
         name: "up",
         aliases: &[],
         group: Group::Node,

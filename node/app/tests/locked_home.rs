@@ -1,0 +1,309 @@
+//! Locked homes in real processes: what is in their files, wrong passphrases, crashes, backups.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "it measures a program, and kills it at any moment"
+)]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Texts that must not be in the files of a locked home: of messages, of a search, of an offer.
+const TEXTS: [&str; 3] = ["attackatdawn", "harbour", "secret-plan"];
+
+/// A home, and a folder with passphrases beside it.
+struct Home {
+    dir: TempDir,
+}
+
+impl Home {
+    /// A home with messages and an offered file. No node runs.
+    fn with_messages() -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        for (name, content) in [
+            ("words", "tin roof rust\n"),
+            ("others", "cold war kids\n"),
+            ("secret-plan.txt", "nobody reads this"),
+        ] {
+            fs::write(dir.path().join(name), content).expect("it is writable");
+        }
+        let home = Self { dir };
+        home.succeeds(&["broadcast", "attackatdawn in the harbour"]);
+        home.succeeds(&["broadcast", "--file", "secret-plan.txt"]);
+        home
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hobnob"));
+        command
+            .arg("--home")
+            .arg(self.path("home"))
+            .args(arguments)
+            .current_dir(self.dir.path())
+            .env_clear()
+            .env("HOBNOB_MDNS", "false")
+            .env("HOBNOB_LISTEN", "127.0.0.1:0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        // Without a terminal, so that nothing waits for somebody who types.
+        let setsid = || rustix::process::setsid().map(drop).map_err(Into::into);
+        // SAFETY: the closure makes one system call, which is allowed after a fork.
+        unsafe { std::os::unix::process::CommandExt::pre_exec(&mut command, setsid) };
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("hobnob runs")
+    }
+
+    fn succeeds(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    fn fails(&self, arguments: &[&str], says: &str) {
+        let output = self.run(arguments);
+        let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+        let failed = !output.status.success();
+        assert!(failed && stderr.contains(says), "{arguments:?}: {stderr}");
+    }
+
+    /// The texts of all messages. `words` is the file with the passphrase.
+    fn texts(&self, words: &str) -> Vec<String> {
+        let lines = self.succeeds(&["history", "--json", "--home-passphrase-file", words]);
+        let lines = lines.lines();
+        let json = lines.map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        json.filter_map(|line| Some(line["text"].as_str()?.to_owned()))
+            .collect()
+    }
+
+    fn is_locked(&self) -> bool {
+        self.path("home/locked").exists()
+    }
+
+    /// Which of the texts are in a file of the home or its name.
+    fn found(&self, texts: &[&str]) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.path("home")];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).expect("a folder").flatten() {
+                if entry.file_type().expect("a type").is_dir() {
+                    folders.push(entry.path());
+                    continue;
+                }
+                // A file may be removed meanwhile.
+                let content = fs::read(entry.path()).unwrap_or_default();
+                let name = entry.file_name().into_string().expect("UTF-8");
+                for text in texts {
+                    let has = |bytes: &[u8]| {
+                        bytes
+                            .windows(text.len())
+                            .any(|part| part == text.as_bytes())
+                    };
+                    if has(&content) || has(name.as_bytes()) {
+                        found.push(format!("{text} in {name}"));
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// The part of the key file that is secret.
+    fn secret_key(&self) -> String {
+        let text = fs::read_to_string(self.path("home/key")).expect("a key file");
+        let (_, key) = text.trim_end().split_once(' ').expect("a header and a key");
+        key.to_owned()
+    }
+}
+
+/// A node that runs until the test ends.
+struct Up(Child);
+
+impl Up {
+    fn start(home: &Home) -> Self {
+        let mut command = home.command(&["up", "--json", "--home-passphrase-file", "words"]);
+        let mut process = command.spawn().expect("hobnob runs");
+        let mut lines = BufReader::new(process.stdout.take().expect("piped")).lines();
+        lines.next().expect("a first line").expect("UTF-8");
+        Self(process)
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn no_file_of_a_locked_home_has_a_text_a_name_or_the_key() {
+    let home = Home::with_messages();
+    let key = home.secret_key();
+    let searched: Vec<&str> = TEXTS.into_iter().chain([key.as_str()]).collect();
+    let found = home.found(&searched);
+    for text in &searched {
+        assert!(
+            found.iter().any(|place| place.starts_with(text)),
+            "{text}: {found:?}"
+        );
+    }
+    assert_eq!(home.succeeds(&["search", "harbour"]).lines().count(), 1);
+    home.succeeds(&["lock", "--passphrase-file", "words"]);
+    assert_eq!(home.found(&searched), Vec::<String>::new());
+
+    // A node that runs writes no text either, neither to the database nor beside it.
+    let up = Up::start(&home);
+    home.succeeds(&["broadcast", "attackatdawn again in the harbour"]);
+    let lines = home.succeeds(&["search", "harbour"]);
+    assert_eq!(lines.lines().count(), 2, "the index works: {lines}");
+    assert!(home.path("home/messages.db-wal").exists());
+    assert_eq!(home.found(&searched), Vec::<String>::new());
+    drop(up);
+    assert_eq!(home.found(&searched), Vec::<String>::new(), "after a kill");
+    assert_eq!(home.texts("words").len(), 3);
+
+    home.succeeds(&["unlock", "--passphrase-file", "words"]);
+    assert_eq!(home.secret_key(), key);
+    assert_eq!(home.texts("words").len(), 3);
+    assert!(!home.is_locked());
+}
+
+#[test]
+fn a_wrong_passphrase_is_reported_within_a_second_and_a_right_one_opens_soon() {
+    let home = Home::with_messages();
+    home.fails(&["unlock"], "is not locked: `hobnob lock` locks it");
+    home.succeeds(&["lock", "--passphrase-file", "words"]);
+    home.fails(&["lock", "--passphrase-file", "words"], "is locked already");
+    home.fails(&["rooms"], "--home-passphrase-file");
+
+    let began = Instant::now();
+    home.fails(
+        &["rooms", "--home-passphrase-file", "others"],
+        "this is not the passphrase of",
+    );
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
+
+    let began = Instant::now();
+    assert_eq!(home.texts("words").len(), 2);
+    let took = began.elapsed();
+    assert!(took < Duration::from_millis(1_500), "{took:?}");
+
+    home.fails(
+        &["unlock", "--passphrase-file", "others"],
+        "this is not the passphrase of",
+    );
+    home.fails(
+        &["passwd", "--passphrase-file", "others"],
+        "this is not the passphrase of",
+    );
+    let up = Up::start(&home);
+    home.fails(&["unlock", "--passphrase-file", "words"], "stop it first");
+    let new = [
+        "--passphrase-file",
+        "words",
+        "--new-passphrase-file",
+        "others",
+    ];
+    home.succeeds(&[&["passwd"], &new[..]].concat());
+    assert_eq!(
+        home.succeeds(&["rooms"]).lines().count(),
+        1,
+        "the node goes on"
+    );
+    drop(up);
+    home.fails(
+        &["rooms", "--home-passphrase-file", "words"],
+        "this is not the passphrase of",
+    );
+    assert_eq!(home.texts("others").len(), 2);
+}
+
+#[test]
+fn a_service_reads_the_passphrase_from_its_credentials() {
+    let home = Home::with_messages();
+    home.succeeds(&["lock", "--passphrase-file", "words"]);
+    let credentials = home.path("credentials");
+    fs::create_dir(&credentials).expect("a folder");
+    fs::copy(home.path("words"), credentials.join("hobnob-passphrase")).expect("a copy");
+    let mut command = home.command(&["rooms"]);
+    command.env("CREDENTIALS_DIRECTORY", &credentials);
+    let output = command.output().expect("hobnob runs");
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn a_kill_while_a_home_is_locked_or_unlocked_loses_nothing() {
+    let home = Home::with_messages();
+    let before = home.texts("words");
+    let (mut locked, mut unlocked) = (0, 0);
+    for round in 0..16 {
+        let command = if home.is_locked() { "unlock" } else { "lock" };
+        let mut command = home.command(&[command, "--passphrase-file", "words"]);
+        let mut process = command.spawn().expect("hobnob runs");
+        // The whole command takes about half a second, half of which is the stretching.
+        std::thread::sleep(Duration::from_millis(200 + round * 30));
+        process.kill().expect("it is a child");
+        process.wait().expect("it is a child");
+        assert_eq!(home.texts("words"), before, "round {round}");
+        for left in ["switch.new", "switch.ready"] {
+            assert!(
+                !home.path("home").join(left).exists(),
+                "{left} after round {round}"
+            );
+        }
+        match home.is_locked() {
+            true => {
+                locked += 1;
+                assert_eq!(home.found(&TEXTS), Vec::<String>::new(), "round {round}");
+            }
+            false => unlocked += 1,
+        }
+    }
+    assert!(
+        locked > 0 && unlocked > 0,
+        "{locked} rounds locked, {unlocked} not"
+    );
+}
+
+#[test]
+fn the_backup_of_a_locked_home_is_restored_as_a_locked_home() {
+    let home = Home::with_messages();
+    home.succeeds(&["lock", "--passphrase-file", "words"]);
+    let backup = ["backup", "b.age", "--passphrase-file", "others"];
+    home.succeeds(&[&backup[..], &["--home-passphrase-file", "words"]].concat());
+    assert_eq!(home.found(&TEXTS), Vec::<String>::new());
+    fs::remove_dir_all(home.path("home")).expect("it is a folder");
+    let restore = ["restore", "b.age", "--passphrase-file", "others"];
+    home.fails(&restore, "--home-passphrase-file");
+    assert!(!home.path("home").exists());
+    home.succeeds(&[&restore[..], &["--home-passphrase-file", "words"]].concat());
+    assert!(home.is_locked());
+    assert_eq!(home.texts("words").len(), 2);
+    assert_eq!(home.found(&TEXTS), Vec::<String>::new());
+}
+
+#[test]
+fn the_program_does_not_use_openssl() {
+    let program = Path::new(env!("CARGO_BIN_EXE_hobnob"));
+    let output = Command::new("ldd").arg(program).output().expect("ldd runs");
+    let libraries = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(libraries.contains("libc."), "{libraries}");
+    for foreign in ["libcrypto", "libssl", "libsqlite"] {
+        assert!(!libraries.contains(foreign), "{libraries}");
+    }
+}

@@ -1,0 +1,206 @@
+//! Locked homes: the key, the database and the content index of a home are encrypted on the disk.
+//!
+//! A random *data key* encrypts the files. The *key slot*, a file in the home, has the data key,
+//! encrypted with a passphrase. So another passphrase changes only the slot. Not here: the
+//! encryption itself, which is in `hobnob-vfs`; the node's settings and downloaded files, which are
+//! never encrypted.
+
+mod passphrase;
+mod slot;
+mod switch;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hobnob_transport::key_file::{self, KeyDamage, KeyFileError};
+use zeroize::Zeroizing;
+
+pub use passphrase::PassphraseSource;
+pub(crate) use slot::FILE as SLOT_FILE;
+pub(crate) use switch::finish;
+
+use slot::Slot;
+
+use crate::data_key::DataKey;
+use crate::store::StoreError;
+
+/// Why a home can't be locked, unlocked or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// A file or folder cannot be used.
+    #[error("can't use {}: {error}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The error of the system.
+        error: io::Error,
+    },
+    /// The key slot is damaged.
+    #[error("{} is damaged ({why}): restore the home from a backup", path.display())]
+    Slot {
+        /// The file.
+        path: PathBuf,
+        /// The damage.
+        why: &'static str,
+    },
+    /// The key file of a locked home is damaged.
+    #[error("{} is damaged: restore the home from a backup", .0.display())]
+    Key(PathBuf),
+    /// A key file that is not encrypted is damaged.
+    #[error(transparent)]
+    PlainKey(#[from] KeyFileError),
+    /// Nobody gave the passphrase.
+    #[error(
+        "{} is locked: type its passphrase on a terminal, or name a file with it by --home-passphrase-file", .0.display()
+    )]
+    NoPassphrase(PathBuf),
+    /// The passphrase can't be asked for.
+    #[error("{} is locked, and its passphrase can't be read: {why}", home.display())]
+    Ask {
+        /// The home.
+        home: PathBuf,
+        /// The reason.
+        why: String,
+    },
+    /// The passphrase is wrong.
+    #[error("this is not the passphrase of {}", .0.display())]
+    WrongPassphrase(PathBuf),
+    /// The passphrase is empty or too long.
+    #[error("a passphrase has 1 to {PASSPHRASE_MAX} bytes")]
+    Length,
+    /// The home is locked already.
+    #[error("{} is locked already: `hobnob passwd` changes its passphrase", .0.display())]
+    AlreadyLocked(PathBuf),
+    /// The home is not locked.
+    #[error("{} is not locked: `hobnob lock` locks it", .0.display())]
+    NotLocked(PathBuf),
+    /// The folder is not a home.
+    #[error("{} is not the home of a node: start hobnob there first", .0.display())]
+    NoHome(PathBuf),
+    /// The database cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Longest passphrase of a home in bytes.
+pub(crate) const PASSPHRASE_MAX: usize = 1024;
+
+/// Whether a home is locked.
+pub fn is_locked(home: &Path) -> bool {
+    slot::is_there(home)
+}
+
+/// Encrypts a home, so that only the passphrase opens it. The caller holds the home's lock, and no
+/// node runs there. Blocks for as long as the database is copied. A crash leaves a home that is
+/// locked or not locked, and complete.
+///
+/// The files that were not encrypted are overwritten before they are removed. Disks and file systems
+/// that write elsewhere may keep parts of them.
+///
+/// ```
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// let node = || hobnob::Node::builder(dir.path()).loopback();
+/// let id = { let node = node().start().await?; node.shutdown().await; node.id() };
+/// hobnob::lock_home(dir.path(), "tin roof rust")?;
+/// assert!(node().start().await.is_err());
+/// assert!(node().passphrase("tin roof").start().await.is_err());
+/// let opened = node().passphrase("tin roof rust").start().await?;
+/// assert_eq!(opened.id(), id);
+/// # opened.shutdown().await;
+/// # Ok(()) }
+/// ```
+pub fn lock_home(home: &Path, passphrase: &str) -> Result<(), LockError> {
+    switch::finish(home)?;
+    if is_locked(home) {
+        return Err(LockError::AlreadyLocked(home.to_owned()));
+    }
+    if !home.join(key_file::FILE).exists() {
+        return Err(LockError::NoHome(home.to_owned()));
+    }
+    let key = DataKey::random();
+    let slot = Slot::new(&key, check_length(passphrase)?);
+    switch::switch(home, None, Some((&key, &slot)))
+}
+
+/// Stores a locked home without encryption again. The caller holds the home's lock, and no node runs
+/// there. Blocks for as long as the database is copied.
+pub fn unlock_home(home: &Path, passphrase: &str) -> Result<(), LockError> {
+    switch::finish(home)?;
+    let (_, key) = open_slot(home, passphrase)?;
+    switch::switch(home, Some(&key), None)
+}
+
+/// Changes the passphrase of a locked home. A node may run there. The files stay as they are: only
+/// the key slot is written again.
+pub fn change_passphrase(home: &Path, old: &str, new: &str) -> Result<(), LockError> {
+    let (_, key) = open_slot(home, old)?;
+    Slot::new(&key, check_length(new)?).replace(home)
+}
+
+/// Opens a home. `None` if it is not locked. Completes a change that a crash has interrupted. Blocks.
+pub(crate) fn open(
+    home: &Path,
+    passphrase: Option<&PassphraseSource>,
+) -> Result<Option<DataKey>, LockError> {
+    switch::finish(home)?;
+    let Some(slot) = Slot::load(home)? else {
+        return Ok(None);
+    };
+    let source = passphrase.ok_or_else(|| LockError::NoPassphrase(home.to_owned()))?;
+    let passphrase = source.ask().map_err(|error| LockError::Ask {
+        home: home.to_owned(),
+        why: error.to_string(),
+    })?;
+    let key = slot.open(&passphrase);
+    key.map(Some)
+        .ok_or_else(|| LockError::WrongPassphrase(home.to_owned()))
+}
+
+fn open_slot(home: &Path, passphrase: &str) -> Result<(Slot, DataKey), LockError> {
+    let slot = Slot::load(home)?.ok_or_else(|| LockError::NotLocked(home.to_owned()))?;
+    let key = slot.open(passphrase);
+    let key = key.ok_or_else(|| LockError::WrongPassphrase(home.to_owned()))?;
+    Ok((slot, key))
+}
+
+fn check_length(passphrase: &str) -> Result<&str, LockError> {
+    if (1..=PASSPHRASE_MAX).contains(&passphrase.len()) {
+        Ok(passphrase)
+    } else {
+        Err(LockError::Length)
+    }
+}
+
+/// The text of the key file of a home, if it has one.
+pub(crate) fn read_key_file(
+    home: &Path,
+    key: Option<&DataKey>,
+) -> Result<Option<Zeroizing<String>>, LockError> {
+    let path = home.join(key_file::FILE);
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => Zeroizing::new(bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(LockError::Io { path, error }),
+    };
+    let Some(key) = key else {
+        let text = String::from_utf8(bytes.to_vec()).map_err(|_| KeyFileError::Damaged {
+            path,
+            damage: KeyDamage::NotText,
+        })?;
+        return Ok(Some(Zeroizing::new(text)));
+    };
+    let opened = key.blobs().open(key_file::FILE, &bytes);
+    let text = opened.and_then(|bytes| String::from_utf8(bytes).ok());
+    text.map(|text| Some(Zeroizing::new(text)))
+        .ok_or(LockError::Key(path))
+}
+
+/// Maps errors of the system to a path.
+fn at(path: &Path) -> impl FnOnce(io::Error) -> LockError + '_ {
+    |error| LockError::Io {
+        path: path.to_owned(),
+        error,
+    }
+}
