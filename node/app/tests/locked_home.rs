@@ -6,9 +6,9 @@
 )]
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -130,22 +130,35 @@ impl Home {
 }
 
 /// A node that runs until the test ends.
-struct Up(Child);
+struct Up {
+    process: Child,
+    /// A node whose output is closed ends.
+    _lines: Lines<BufReader<ChildStdout>>,
+}
 
 impl Up {
     fn start(home: &Home) -> Self {
         let mut command = home.command(&["up", "--json", "--home-passphrase-file", "words"]);
+        // It would stop at the end of its input.
+        command.stdin(Stdio::piped());
         let mut process = command.spawn().expect("hobnob runs");
         let mut lines = BufReader::new(process.stdout.take().expect("piped")).lines();
-        lines.next().expect("a first line").expect("UTF-8");
-        Self(process)
+        let mut is_listening = || {
+            let line = lines.next().expect("the node runs").expect("UTF-8");
+            line.contains("listening")
+        };
+        while !is_listening() {}
+        Self {
+            process,
+            _lines: lines,
+        }
     }
 }
 
 impl Drop for Up {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
@@ -174,12 +187,22 @@ fn no_file_of_a_locked_home_has_a_text_a_name_or_the_key() {
     assert_eq!(home.found(&searched), Vec::<String>::new());
     drop(up);
     assert_eq!(home.found(&searched), Vec::<String>::new(), "after a kill");
-    assert_eq!(home.texts("words").len(), 3);
+    assert_eq!(home.texts("words").len(), 2);
 
     home.succeeds(&["unlock", "--passphrase-file", "words"]);
     assert_eq!(home.secret_key(), key);
-    assert_eq!(home.texts("words").len(), 3);
+    assert_eq!(home.texts("words").len(), 2);
     assert!(!home.is_locked());
+}
+
+/// The shortest time of a few tries. The machine may do other things meanwhile.
+fn fastest(mut once: impl FnMut()) -> Duration {
+    let tries = (0..5).map(|_| {
+        let began = Instant::now();
+        once();
+        began.elapsed()
+    });
+    tries.min().expect("there are tries")
 }
 
 #[test]
@@ -190,17 +213,10 @@ fn a_wrong_passphrase_is_reported_within_a_second_and_a_right_one_opens_soon() {
     home.fails(&["lock", "--passphrase-file", "words"], "is locked already");
     home.fails(&["rooms"], "--home-passphrase-file");
 
-    let began = Instant::now();
-    home.fails(
-        &["rooms", "--home-passphrase-file", "others"],
-        "this is not the passphrase of",
-    );
-    let took = began.elapsed();
+    let wrong = ["rooms", "--home-passphrase-file", "others"];
+    let took = fastest(|| home.fails(&wrong, "this is not the passphrase of"));
     assert!(took < Duration::from_secs(1), "{took:?}");
-
-    let began = Instant::now();
-    assert_eq!(home.texts("words").len(), 2);
-    let took = began.elapsed();
+    let took = fastest(|| assert_eq!(home.texts("words").len(), 1));
     assert!(took < Duration::from_millis(1_500), "{took:?}");
 
     home.fails(
@@ -230,7 +246,7 @@ fn a_wrong_passphrase_is_reported_within_a_second_and_a_right_one_opens_soon() {
         &["rooms", "--home-passphrase-file", "words"],
         "this is not the passphrase of",
     );
-    assert_eq!(home.texts("others").len(), 2);
+    assert_eq!(home.texts("others").len(), 1);
 }
 
 #[test]
@@ -250,13 +266,18 @@ fn a_service_reads_the_passphrase_from_its_credentials() {
 fn a_kill_while_a_home_is_locked_or_unlocked_loses_nothing() {
     let home = Home::with_messages();
     let before = home.texts("words");
+    let began = Instant::now();
+    for command in ["lock", "unlock"] {
+        home.succeeds(&[command, "--passphrase-file", "words"]);
+    }
+    let whole = began.elapsed() / 2;
     let (mut locked, mut unlocked) = (0, 0);
-    for round in 0..16 {
+    for round in 1..=16 {
         let command = if home.is_locked() { "unlock" } else { "lock" };
         let mut command = home.command(&[command, "--passphrase-file", "words"]);
         let mut process = command.spawn().expect("hobnob runs");
-        // The whole command takes about half a second, half of which is the stretching.
-        std::thread::sleep(Duration::from_millis(200 + round * 30));
+        // From a moment before its end to one after it, where it does most.
+        std::thread::sleep(whole * (8 + round) / 20);
         process.kill().expect("it is a child");
         process.wait().expect("it is a child");
         assert_eq!(home.texts("words"), before, "round {round}");
@@ -293,7 +314,7 @@ fn the_backup_of_a_locked_home_is_restored_as_a_locked_home() {
     assert!(!home.path("home").exists());
     home.succeeds(&[&restore[..], &["--home-passphrase-file", "words"]].concat());
     assert!(home.is_locked());
-    assert_eq!(home.texts("words").len(), 2);
+    assert_eq!(home.texts("words").len(), 1);
     assert_eq!(home.found(&TEXTS), Vec::<String>::new());
 }
 

@@ -1,33 +1,21 @@
 //! [`Disk`]: opens databases on a disk as it is, an encrypted one, or one with faults.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 
 use rusqlite::{Connection, OpenFlags};
 
 use crate::RESERVED_BYTES;
 use crate::faults::Faults;
+use crate::layers::{Layers, PARAMETER};
 use crate::pages::PageCipher;
 use crate::shim;
-
-/// The parameter in the name of a database that says which disk it is on.
-pub(crate) const PARAMETER: &std::ffi::CStr = c"disk";
 
 /// Where databases are. A clone is the same disk.
 #[derive(Debug, Clone, Default)]
 pub struct Disk(Option<Arc<Layers>>);
-
-/// What is between SQLite and the files.
-#[derive(Debug)]
-pub(crate) struct Layers {
-    id: i64,
-    pub(crate) cipher: Option<PageCipher>,
-    pub(crate) faults: Option<Arc<Faults>>,
-}
 
 impl Disk {
     /// The files as they are.
@@ -46,13 +34,9 @@ impl Disk {
     }
 
     fn with(cipher: Option<PageCipher>, faults: Option<Arc<Faults>>) -> Self {
-        static NEXT: AtomicI64 = AtomicI64::new(1);
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
         // `open` reports a failure. Without this, SQLite would not know the name of the VFS.
         let _ = shim::register();
-        let layers = Arc::new(Layers { id, cipher, faults });
-        disks().insert(id, Arc::downgrade(&layers));
-        Self(Some(layers))
+        Self(Some(Layers::new(cipher, faults)))
     }
 
     /// Whether the files are encrypted.
@@ -110,20 +94,4 @@ impl Disk {
         }
         name
     }
-}
-
-impl Drop for Layers {
-    fn drop(&mut self) {
-        disks().remove(&self.id);
-    }
-}
-
-/// The disk with this number.
-pub(crate) fn find(id: i64) -> Option<Arc<Layers>> {
-    disks().get(&id)?.upgrade()
-}
-
-fn disks() -> MutexGuard<'static, BTreeMap<i64, Weak<Layers>>> {
-    static DISKS: Mutex<BTreeMap<i64, Weak<Layers>>> = Mutex::new(BTreeMap::new());
-    DISKS.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -11,6 +11,7 @@ mod blobs;
 mod blocks;
 mod disk;
 mod faults;
+mod layers;
 mod layout;
 mod pages;
 mod shim;

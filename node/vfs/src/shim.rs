@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use rusqlite::{Connection, ffi};
 
 use crate::PAGE_BYTES;
-use crate::disk::{self, Layers, PARAMETER};
 use crate::faults::Fault;
+use crate::layers::{self, Layers, PARAMETER};
 use crate::layout::{Kind, Part, Place, part_at};
 use crate::pages::PageCipher;
 
@@ -219,7 +219,7 @@ fn layers_of(name: ffi::sqlite3_filename) -> Option<Arc<Layers>> {
     // SAFETY: a name that SQLite passes to `xOpen` for one of the three kinds has parameters after
     // it, and the parameter's name is a C string.
     let id = unsafe { ffi::sqlite3_uri_int64(name, PARAMETER.as_ptr(), 0) };
-    disk::find(id)
+    layers::find(id)
 }
 
 unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {
