@@ -10,6 +10,7 @@ use crate::codec::{self, CodecError};
 use crate::header::{EXTENSIONS_BYTES_MAX, EntryRef, Extensions, Header, tag};
 use crate::log::{BodyHash, EntryHash, LogId, Seq};
 use crate::offer::{Offer, OfferError};
+use crate::reaction::{self, ReactionError};
 use crate::text::TEXT_BYTES_MAX;
 
 /// Longest kind of an app message (a reverse-DNS name), in bytes.
@@ -50,6 +51,33 @@ pub enum Body {
         log: LogId,
         /// The number of the entry in that log.
         seq: Seq,
+    },
+    /// A text that answers another message of the conversation, which the header names.
+    Reply {
+        /// The message that is answered.
+        to: EntryRef,
+        /// A text of at most [`TEXT_BYTES_MAX`] bytes.
+        text: String,
+    },
+    /// Replaces the text of an earlier message of the same author. The header names that message,
+    /// never another edit of it.
+    Edit {
+        /// The log of the message. It belongs to the same author and conversation.
+        log: LogId,
+        /// The number of the message in that log.
+        seq: Seq,
+        /// The new text, of at most [`TEXT_BYTES_MAX`] bytes.
+        text: String,
+    },
+    /// Adds an emoji to a message of the conversation, or takes it back. The header names that
+    /// message.
+    React {
+        /// The message.
+        to: EntryRef,
+        /// One grapheme: see [`reaction::check`].
+        emoji: String,
+        /// Whether the emoji is added. Otherwise the author takes it back.
+        on: bool,
     },
     /// The body is gone: only its hash is left. The entry keeps its place and its header.
     Erased {
@@ -105,6 +133,9 @@ pub enum BodyError {
     /// An invalid offer.
     #[error(transparent)]
     Offer(#[from] OfferError),
+    /// An invalid emoji.
+    #[error(transparent)]
+    Reaction(#[from] ReactionError),
     /// A body of a kind that this version does not know.
     #[error("this version of hobnob can forward messages of kind {0} but cannot write them")]
     Unknown(u16),
@@ -117,6 +148,9 @@ const KIND_TEXT: u16 = 1;
 const KIND_APP: u16 = 2;
 const KIND_OFFER: u16 = 3;
 const KIND_DELETE: u16 = 4;
+const KIND_REPLY: u16 = 5;
+const KIND_EDIT: u16 = 6;
+const KIND_REACT: u16 = 7;
 
 /// The part of an encoded entry that follows its header.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -227,17 +261,29 @@ impl Body {
         match self {
             Body::Unknown { kind, .. } => Err(BodyError::Unknown(*kind)),
             Body::Delete { .. } | Body::Erased { .. } => Err(BodyError::NotAMessage),
-            Body::Text(_) | Body::App { .. } | Body::Offer(_) => self.check(),
+            Body::Text(_)
+            | Body::App { .. }
+            | Body::Offer(_)
+            | Body::Reply { .. }
+            | Body::Edit { .. }
+            | Body::React { .. } => self.check(),
         }
     }
 
     /// Checks whether this body may be sent, by its author or by a peer that forwards it.
     pub fn check(&self) -> Result<(), BodyError> {
         match self {
-            Body::Text(text) if text.is_empty() => Err(BodyError::Empty),
-            Body::Text(text) if text.len() > TEXT_BYTES_MAX => {
+            Body::Text(text) | Body::Reply { text, .. } | Body::Edit { text, .. }
+                if text.is_empty() =>
+            {
+                Err(BodyError::Empty)
+            }
+            Body::Text(text) | Body::Reply { text, .. } | Body::Edit { text, .. }
+                if text.len() > TEXT_BYTES_MAX =>
+            {
                 Err(BodyError::TextTooLong(text.len()))
             }
+            Body::React { emoji, .. } => Ok(reaction::check(emoji)?),
             Body::App { kind, .. } if !is_app_kind(kind) => Err(BodyError::AppKind),
             Body::App { bytes, .. } | Body::Unknown { bytes, .. }
                 if bytes.len() > TEXT_BYTES_MAX =>
@@ -247,6 +293,8 @@ impl Body {
             Body::Offer(offer) => Ok(offer.check()?),
             Body::Text(_)
             | Body::App { .. }
+            | Body::Reply { .. }
+            | Body::Edit { .. }
             | Body::Delete { .. }
             | Body::Erased { .. }
             | Body::Unknown { .. } => Ok(()),
@@ -259,7 +307,58 @@ impl Body {
         match self {
             Body::Delete { .. } => true,
             Body::Unknown { kind, .. } => *kind == KIND_DELETE,
-            Body::Text(_) | Body::App { .. } | Body::Offer(_) | Body::Erased { .. } => false,
+            Body::Text(_)
+            | Body::App { .. }
+            | Body::Offer(_)
+            | Body::Reply { .. }
+            | Body::Edit { .. }
+            | Body::React { .. }
+            | Body::Erased { .. } => false,
+        }
+    }
+
+    /// Whether this only changes how another message is shown: an edit or a reaction, also an erased
+    /// one.
+    pub fn is_amendment(&self) -> bool {
+        match self {
+            Body::Edit { .. } | Body::React { .. } => true,
+            Body::Erased { kind, .. } => matches!(*kind, KIND_EDIT | KIND_REACT),
+            Body::Text(_)
+            | Body::App { .. }
+            | Body::Offer(_)
+            | Body::Delete { .. }
+            | Body::Reply { .. }
+            | Body::Unknown { .. } => false,
+        }
+    }
+
+    /// The words of a message that its author may replace.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Body::Text(text) | Body::Reply { text, .. } | Body::Edit { text, .. } => Some(text),
+            Body::App { .. }
+            | Body::Offer(_)
+            | Body::Delete { .. }
+            | Body::React { .. }
+            | Body::Erased { .. }
+            | Body::Unknown { .. } => None,
+        }
+    }
+
+    /// The entry that this one is about, if the body names one.
+    fn about(&self) -> Option<EntryRef> {
+        match self {
+            Body::Reply { to, .. } | Body::React { to, .. } => Some(*to),
+            Body::Delete { log, seq } | Body::Edit { log, seq, .. } => Some(EntryRef {
+                author: None,
+                log: *log,
+                seq: *seq,
+            }),
+            Body::Text(_)
+            | Body::App { .. }
+            | Body::Offer(_)
+            | Body::Erased { .. }
+            | Body::Unknown { .. } => None,
         }
     }
 
@@ -282,29 +381,63 @@ impl Body {
             return Ok(unknown());
         }
         Ok(match kind {
-            KIND_TEXT => Body::Text(
-                std::str::from_utf8(bytes)
-                    .map_err(|e| CodecError::Malformed(e.to_string()))?
-                    .to_owned(),
-            ),
+            KIND_TEXT => Body::Text(text_of(bytes)?),
             KIND_APP => {
                 let (kind, bytes) = codec::decode::<(String, Vec<u8>), ENTRY_BYTES_MAX>(bytes)?;
                 Body::App { kind, bytes }
             }
             KIND_OFFER => Offer::decode(bytes).map_or_else(unknown, Body::Offer),
-            KIND_DELETE => match extensions.about() {
-                Some(EntryRef {
-                    author: None,
-                    log,
-                    seq,
-                }) => {
-                    extensions.take(tag::ABOUT);
-                    Body::Delete { log, seq }
+            KIND_DELETE => {
+                let (log, seq) = take_own_target(extensions, "a deletion")?;
+                Body::Delete { log, seq }
+            }
+            KIND_REPLY => {
+                let text = text_of(bytes)?;
+                let to = take_target(extensions, "a reply")?;
+                Body::Reply { to, text }
+            }
+            KIND_EDIT => {
+                let text = text_of(bytes)?;
+                let (log, seq) = take_own_target(extensions, "an edit")?;
+                Body::Edit { log, seq, text }
+            }
+            KIND_REACT => match reaction::decode(bytes) {
+                Some((emoji, on)) => {
+                    let to = take_target(extensions, "a reaction")?;
+                    Body::React { to, emoji, on }
                 }
-                Some(_) | None => return Err(CodecError::Malformed("a deletion".to_owned())),
+                None => unknown(),
             },
             _ => unknown(),
         })
+    }
+}
+
+fn text_of(bytes: &[u8]) -> Result<String, CodecError> {
+    let text = std::str::from_utf8(bytes);
+    let text = text.map_err(|error| CodecError::Malformed(error.to_string()))?;
+    Ok(text.to_owned())
+}
+
+/// Takes the reference out of the header.
+fn take_target(extensions: &mut Extensions, what: &str) -> Result<EntryRef, CodecError> {
+    let about = extensions.about();
+    let about = about.ok_or_else(|| CodecError::Malformed(format!("{what} of nothing")))?;
+    extensions.take(tag::ABOUT);
+    Ok(about)
+}
+
+/// Takes a reference to an entry of the same author out of the header.
+fn take_own_target(extensions: &mut Extensions, what: &str) -> Result<(LogId, Seq), CodecError> {
+    match take_target(extensions, what)? {
+        EntryRef {
+            author: None,
+            log,
+            seq,
+        } => Ok((log, seq)),
+        EntryRef { .. } => Err(CodecError::Malformed(format!(
+            "{what} of somebody else's message"
+        ))),
     }
 }
 
@@ -332,10 +465,19 @@ impl Entry {
         }
     }
 
+    /// The entry that this one is about, also if this version cannot read the body.
+    pub fn about(&self) -> Option<EntryRef> {
+        self.body.about().or_else(|| self.extensions.about())
+    }
+
     /// The bytes that travel, are hashed, and are kept. The body must have passed [`Body::check`].
     pub fn encode(&self, salt: &Salt) -> Vec<u8> {
-        let (app, offered);
-        let mut with_about = None;
+        let (app, offered, reaction);
+        let with_about = self.body.about().map(|about| {
+            let mut extensions = self.extensions.clone();
+            extensions.set_about(&about);
+            extensions
+        });
         let (kind, content) = match &self.body {
             Body::Text(text) => (KIND_TEXT, Content::Whole(*salt, text.as_bytes())),
             Body::App { kind, bytes } => {
@@ -346,15 +488,12 @@ impl Entry {
                 offered = offer.encode();
                 (KIND_OFFER, Content::Whole(*salt, &offered))
             }
-            Body::Delete { log, seq } => {
-                let mut extensions = self.extensions.clone();
-                extensions.set_about(&EntryRef {
-                    author: None,
-                    log: *log,
-                    seq: *seq,
-                });
-                with_about = Some(extensions);
-                (KIND_DELETE, Content::Whole(*salt, &[]))
+            Body::Delete { .. } => (KIND_DELETE, Content::Whole(*salt, &[])),
+            Body::Reply { text, .. } => (KIND_REPLY, Content::Whole(*salt, text.as_bytes())),
+            Body::Edit { text, .. } => (KIND_EDIT, Content::Whole(*salt, text.as_bytes())),
+            Body::React { emoji, on, .. } => {
+                reaction = reaction::encode(emoji, *on);
+                (KIND_REACT, Content::Whole(*salt, &reaction))
             }
             Body::Erased { kind, hash } => (*kind, Content::Erased(*hash)),
             Body::Unknown { kind, bytes } => (*kind, Content::Whole(*salt, bytes)),
@@ -420,6 +559,77 @@ mod tests {
         let bytes = [&header[..], &[1], &SALT, &[0]].concat();
         assert_eq!(entry.encode(&SALT), bytes);
         assert_eq!(Entry::decode(&bytes), Ok(entry));
+    }
+
+    fn target(author: Option<PeerId>) -> EntryRef {
+        let (log, seq) = (LogId(5), 2);
+        EntryRef { author, log, seq }
+    }
+
+    #[test]
+    fn golden_bytes_of_a_reply_an_edit_and_a_reaction() {
+        let bob = PeerId::from_bytes([8; 32]);
+        let (own, of_bob) = (
+            vec![9, 1, 1, 3, 0, 5, 2],
+            [&[9, 1, 1, 35, 1][..], &[8; 32], &[5, 2]].concat(),
+        );
+        let (log, seq, to) = (LogId(5), 2, target(Some(bob)));
+        let (text, emoji, on) = ("hi".to_owned(), "👍".to_owned(), true);
+        let bodies = [
+            (5, &of_bob, Body::Reply { to, text: text.clone() }, b"hi".to_vec()),
+            (6, &own, Body::Edit { log, seq, text }, b"hi".to_vec()),
+            (7, &of_bob, Body::React { to, emoji, on }, [&[1, 4], "👍".as_bytes()].concat()),
+        ];
+        for (kind, header, body, content) in bodies {
+            let length = u8::try_from(content.len()).expect("it is short");
+            let start = [&[kind, 3][..], header, &[1], &SALT, &[length]].concat();
+            let bytes = [start, content].concat();
+            let entry = Entry::new(3, 9, body);
+            assert_eq!(entry.encode(&SALT), bytes, "{kind}");
+            assert_eq!(Entry::decode(&bytes), Ok(entry));
+        }
+    }
+
+    #[test]
+    fn an_edit_of_somebody_elses_message_is_refused() {
+        let content = codec::encode(&Content::Whole(SALT, b"hi"));
+        for (kind, author, is_right) in [
+            (KIND_EDIT, None, true),
+            (KIND_EDIT, Some(PeerId::from_bytes([8; 32])), false),
+            (KIND_REPLY, Some(PeerId::from_bytes([8; 32])), true),
+        ] {
+            let mut extensions = Extensions::default();
+            extensions.set_about(&target(author));
+            let header = Header::encode_parts(kind, 1, 2, &extensions);
+            let read = Entry::decode(&[header, content.clone()].concat());
+            assert_eq!(read.is_ok(), is_right, "{kind} {author:?}");
+        }
+        let nothing = Header::encode_parts(KIND_REPLY, 1, 2, &Extensions::default());
+        assert!(Entry::decode(&[nothing, content].concat()).is_err());
+    }
+
+    #[test]
+    fn an_erased_reply_still_names_its_target() {
+        let to = target(None);
+        let text = "hi".to_owned();
+        let reply = Entry::new(3, 9, Body::Reply { to, text });
+        let key = BodyKey::of(&LogName {
+            conversation: ConversationId::from_bytes([1; 32]),
+            author: PeerId::from_bytes([2; 32]),
+            log: LogId(3),
+        });
+        let erased = erase(&key, 1, &reply.encode(&SALT)).expect("it can be read");
+        let erased = Entry::decode(&erased).expect("it can be read");
+        assert_eq!((erased.about(), reply.about()), (Some(to), Some(to)));
+        assert!(!erased.body.is_amendment());
+    }
+
+    #[test]
+    fn an_emoji_that_this_version_does_not_accept_is_kept_as_it_came() {
+        let bytes = reaction::encode("two words", true);
+        let mut entry = Entry::new(1, 2, Body::Unknown { kind: 7, bytes });
+        entry.extensions.set_about(&target(None));
+        assert_eq!(Entry::decode(&entry.encode(&SALT)), Ok(entry));
     }
 
     #[test]
@@ -573,7 +783,7 @@ mod tests {
                 proptest::collection::vec(any::<u8>(), 0..200)
             )
                 .prop_map(|(kind, bytes)| Body::App { kind, bytes }),
-            (5u16.., proptest::collection::vec(any::<u8>(), 0..200))
+            (8u16.., proptest::collection::vec(any::<u8>(), 0..200))
                 .prop_map(|(kind, bytes)| Body::Unknown { kind, bytes }),
         ]
     }

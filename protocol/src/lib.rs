@@ -22,6 +22,7 @@ pub mod manifest;
 pub mod offer;
 pub mod passphrase;
 pub mod ranges;
+pub mod reaction;
 pub mod record;
 pub mod relay;
 pub mod room_key;
