@@ -264,6 +264,9 @@ fn unmet_of(error: SendError) -> Unmet {
         | SendError::Blocked(_)
         | SendError::NameTaken(_)
         | SendError::Body(_)
+        | SendError::NoSuchMessage
+        | SendError::NotYours(_)
+        | SendError::NotEditable
         | SendError::NotInRoom(_)
         | SendError::Store(_)
         | SendError::Stopped => Unmet::Failed(error.to_string()),

@@ -97,6 +97,14 @@ pub enum EraseError {
     /// This node knows no such address of the peer.
     #[error("this node does not know the peer at {0}")]
     NoSuchAddress(SocketAddr),
+    /// The message has left this node, or may have.
+    #[error(
+        "too late to cancel: the message has left this node, or may have. Use `hobnob delete` to delete it for everybody"
+    )]
+    HasGoneOut,
+    /// Only own messages can be cancelled.
+    #[error("this is not your message")]
+    NotYours,
     /// Nothing was erased: these messages of this node are not delivered to everybody whom they are
     /// for. The list has at most 100 of them.
     #[error(
@@ -151,6 +159,8 @@ pub enum Cause {
     Usage,
     /// The name belongs to no peer, or to several; or there is no answer at the address.
     NoSuchPeer,
+    /// The message that the request names is not stored here.
+    NoSuchMessage,
     /// The peer refused.
     Refused,
     /// Another peer answered.
@@ -226,6 +236,15 @@ pub enum SendError {
     /// The message is not valid.
     #[error(transparent)]
     Body(#[from] BodyError),
+    /// The message to answer, edit or react to is not stored here, or no longer.
+    #[error("there is no such message here")]
+    NoSuchMessage,
+    /// Only the author of a message can edit it.
+    #[error("this is not your message: only {0} can edit it")]
+    NotYours(String),
+    /// The message has no text that could be edited.
+    #[error("only a text can be edited: delete the message, and send another one")]
+    NotEditable,
     /// This node is not in that room.
     #[error("this node is not in {0}: join it first")]
     NotInRoom(RoomName),
@@ -250,7 +269,8 @@ impl SendError {
             SendError::Refused { .. } | SendError::OtherVersion { .. } | SendError::Blocked(_) => {
                 Cause::Refused
             }
-            SendError::Body(_) => Cause::Usage,
+            SendError::Body(_) | SendError::NotYours(_) | SendError::NotEditable => Cause::Usage,
+            SendError::NoSuchMessage => Cause::NoSuchMessage,
             SendError::NotInRoom(_) | SendError::Store(_) | SendError::Stopped => Cause::Fault,
         }
     }

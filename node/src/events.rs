@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use futures_util::Stream;
 use hobnob_protocol::Body;
 
-use super::Event;
+use super::{Change, Event};
 
 /// Events in the queue, at most.
 const EVENTS_MAX: usize = 8192;
@@ -287,11 +287,16 @@ impl Queue {
 fn weight(event: &Event) -> usize {
     let text = match event {
         Event::Message(message) | Event::Own(message) => match &message.body {
-            Body::Text(text) => text.len(),
+            Body::Text(text) | Body::Reply { text, .. } | Body::Edit { text, .. } => text.len(),
+            Body::React { emoji, .. } => emoji.len(),
             Body::App { kind, bytes } => kind.len() + bytes.len(),
             Body::Offer(offer) => offer.name.len() + offer.media.len(),
             Body::Delete { .. } | Body::Erased { .. } => 0,
             Body::Unknown { bytes, .. } => bytes.len(),
+        },
+        Event::Amended(amended) => match &amended.change {
+            Change::Edited { text } => text.len(),
+            Change::Reacted { emoji, .. } => emoji.len(),
         },
         Event::Notice(notice) => notice.reason.text_len(),
         Event::File(file) => file.offer.name.len() + file.offer.media.len(),

@@ -77,6 +77,7 @@ impl Messages {
                 Event::Listening { .. }
                 | Event::Peer(_)
                 | Event::Receipt { .. }
+                | Event::Amended(_)
                 | Event::Erased { .. }
                 | Event::File(_)
                 | Event::Notice(_),

@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hobnob_protocol::{Body, Nickname, PeerId, RoomName, Target};
+use hobnob_protocol::{Body, EntryRef, Nickname, PeerId, RoomName, Target};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::engine::Command;
+use crate::engine::{Command, Target as MessageTarget};
 use crate::{
     Builder, Config, ConversationRef, DeliveryState, EraseError, Events, HistoryQuery, Message,
     MessageId, Messages, NodeError, PeerInfo, SendError, Sent, StartError, Status, clock, events,
@@ -200,6 +200,92 @@ impl Node {
         .await?
     }
 
+    /// Answers a message of any conversation.
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::send`], and [`SendError::NoSuchMessage`].
+    pub async fn reply(&self, to: MessageId, text: impl Into<String>) -> Result<Sent, SendError> {
+        let target = self
+            .ask(|reply| Command::FindTarget { id: to, reply })
+            .await??;
+        let (to, text) = (self.reference_to(&target), text.into());
+        self.send_about(target, Body::Reply { to, text }).await
+    }
+
+    /// Replaces the text of an own message on every node that has it. Its earlier texts stay in the
+    /// history, see [`Message::edited`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::send`], [`SendError::NoSuchMessage`], [`SendError::NotYours`] and
+    /// [`SendError::NotEditable`].
+    pub async fn edit(&self, of: MessageId, text: impl Into<String>) -> Result<Sent, SendError> {
+        let target = self
+            .ask(|reply| Command::FindTarget { id: of, reply })
+            .await??;
+        if target.author != self.id {
+            return Err(SendError::NotYours(target.name));
+        }
+        if !target.has_text {
+            return Err(SendError::NotEditable);
+        }
+        let (log, seq, text) = (target.entry.log, target.entry.seq, text.into());
+        self.send_about(target, Body::Edit { log, seq, text }).await
+    }
+
+    /// Adds an emoji to a message, or takes it back.
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::send`], and [`SendError::NoSuchMessage`].
+    pub async fn react(
+        &self,
+        to: MessageId,
+        emoji: impl Into<String>,
+        on: bool,
+    ) -> Result<Sent, SendError> {
+        let target = self
+            .ask(|reply| Command::FindTarget { id: to, reply })
+            .await??;
+        let (to, emoji) = (self.reference_to(&target), emoji.into());
+        self.send_about(target, Body::React { to, emoji, on }).await
+    }
+
+    /// A header names an author only if it is another one.
+    fn reference_to(&self, target: &MessageTarget) -> EntryRef {
+        let author = target.entry.author.filter(|author| *author != self.id);
+        EntryRef {
+            author,
+            ..target.entry
+        }
+    }
+
+    async fn send_about(&self, target: MessageTarget, body: Body) -> Result<Sent, SendError> {
+        body.check_own()?;
+        self.ask(|reply| Command::Send {
+            to: target.conversation,
+            certain: true,
+            body,
+            reply,
+        })
+        .await?
+    }
+
+    /// Deletes an own message that has not left this node: no other node ever gets its text. The
+    /// number of the message stays.
+    ///
+    /// # Errors
+    ///
+    /// [`EraseError::HasGoneOut`] if a session or a holder of a mailbox was handed the message, or if
+    /// an earlier run of this node wrote it: nobody knows then. [`EraseError::NotYours`] and
+    /// [`EraseError::NoSuchMessage`].
+    pub async fn cancel(&self, id: MessageId) -> Result<(), EraseError> {
+        let edits = self.ask(|reply| Command::Edits { id, reply }).await??;
+        self.ask(|reply| Command::Cancel { id, edits, reply })
+            .await?
+    }
+
     /// Waits until a message of this node has this state with all its addressees. That may take for
     /// ever, so use a time limit. Dropping the future ends the waiting; the message stays queued.
     ///
@@ -282,8 +368,10 @@ impl Node {
     /// [`EraseError::Undelivered`] if an own message would be erased here only, and is not delivered
     /// yet. `yes` erases it all the same.
     pub async fn delete(&self, id: MessageId, here: bool, yes: bool) -> Result<(), EraseError> {
+        let edits = self.ask(|reply| Command::Edits { id, reply }).await??;
         self.ask(|reply| Command::Delete {
             id,
+            edits,
             here,
             yes,
             reply,

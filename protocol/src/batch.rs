@@ -214,6 +214,17 @@ impl CheckedBatch {
         }
     }
 
+    /// The entries whose bodies are in the batch.
+    pub fn with_bodies(&self) -> Ranges {
+        let mut whole = Ranges::new();
+        for (seq, entry) in (self.first()..).zip(&self.entries) {
+            if !entry.entry.body.is_erased() {
+                whole.insert(seq, seq);
+            }
+        }
+        whole
+    }
+
     /// The same batch without the bodies of these entries, apart from deletions, which are never
     /// erased. Hashes and signature stay valid.
     pub fn erased(&self, seqs: &Ranges) -> Self {

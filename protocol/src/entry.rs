@@ -96,6 +96,19 @@ pub enum Body {
     },
 }
 
+/// How an entry relates to the entry that its header names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    /// It answers it.
+    Reply,
+    /// It replaces its text.
+    Edit,
+    /// It adds an emoji to it, or takes one back.
+    React,
+    /// It erases it.
+    Delete,
+}
+
 /// One decoded entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -317,19 +330,27 @@ impl Body {
         }
     }
 
+    /// How this relates to the entry that the header names, also if the body is erased.
+    pub fn relation(&self) -> Option<Relation> {
+        match self {
+            Body::Reply { .. } => Some(Relation::Reply),
+            Body::Edit { .. } => Some(Relation::Edit),
+            Body::React { .. } => Some(Relation::React),
+            Body::Delete { .. } => Some(Relation::Delete),
+            Body::Erased { kind, .. } => match *kind {
+                KIND_REPLY => Some(Relation::Reply),
+                KIND_EDIT => Some(Relation::Edit),
+                KIND_REACT => Some(Relation::React),
+                _ => None,
+            },
+            Body::Text(_) | Body::App { .. } | Body::Offer(_) | Body::Unknown { .. } => None,
+        }
+    }
+
     /// Whether this only changes how another message is shown: an edit or a reaction, also an erased
     /// one.
     pub fn is_amendment(&self) -> bool {
-        match self {
-            Body::Edit { .. } | Body::React { .. } => true,
-            Body::Erased { kind, .. } => matches!(*kind, KIND_EDIT | KIND_REACT),
-            Body::Text(_)
-            | Body::App { .. }
-            | Body::Offer(_)
-            | Body::Delete { .. }
-            | Body::Reply { .. }
-            | Body::Unknown { .. } => false,
-        }
+        matches!(self.relation(), Some(Relation::Edit | Relation::React))
     }
 
     /// The words of a message that its author may replace.
@@ -346,7 +367,7 @@ impl Body {
     }
 
     /// The entry that this one is about, if the body names one.
-    fn about(&self) -> Option<EntryRef> {
+    pub fn about(&self) -> Option<EntryRef> {
         match self {
             Body::Reply { to, .. } | Body::React { to, .. } => Some(*to),
             Body::Delete { log, seq } | Body::Edit { log, seq, .. } => Some(EntryRef {
@@ -576,9 +597,22 @@ mod tests {
         let (log, seq, to) = (LogId(5), 2, target(Some(bob)));
         let (text, emoji, on) = ("hi".to_owned(), "👍".to_owned(), true);
         let bodies = [
-            (5, &of_bob, Body::Reply { to, text: text.clone() }, b"hi".to_vec()),
+            (
+                5,
+                &of_bob,
+                Body::Reply {
+                    to,
+                    text: text.clone(),
+                },
+                b"hi".to_vec(),
+            ),
             (6, &own, Body::Edit { log, seq, text }, b"hi".to_vec()),
-            (7, &of_bob, Body::React { to, emoji, on }, [&[1, 4], "👍".as_bytes()].concat()),
+            (
+                7,
+                &of_bob,
+                Body::React { to, emoji, on },
+                [&[1, 4], "👍".as_bytes()].concat(),
+            ),
         ];
         for (kind, header, body, content) in bodies {
             let length = u8::try_from(content.len()).expect("it is short");

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use hobnob_protocol::PeerId;
 
-use super::message::{ConversationRef, DeliveryState, Message, MessageId};
+use super::message::{Amended, ConversationRef, DeliveryState, Message, MessageId};
 use super::notice::Notice;
 use super::peer::PeerInfo;
 use crate::files::FileInfo;
@@ -48,6 +48,9 @@ pub enum Event {
         /// The new state.
         state: DeliveryState,
     },
+    /// Somebody, perhaps this node's user, edited a message or reacted to it. The target may not be
+    /// here.
+    Amended(Amended),
     /// The contents of messages were erased on this node.
     Erased {
         /// The conversation.

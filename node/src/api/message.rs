@@ -152,7 +152,9 @@ pub struct Sent {
 ///     Body::App { kind, bytes } => println!("{} sent {} bytes for {kind}", message.name, bytes.len()),
 ///     Body::Offer(offer) => println!("{} offers {}, {} bytes", message.name, offer.name, offer.size),
 ///     Body::Unknown { kind, .. } => println!("{} uses a newer version: kind {kind}", message.name),
+///     Body::Reply { text, .. } => println!("{} answered {text}", message.name),
 ///     Body::Erased { .. } | Body::Delete { .. } => println!("a deleted message"),
+///     Body::Edit { .. } | Body::React { .. } => unreachable!("they are events, not messages"),
 /// }
 /// # Ok(()) }
 /// ```
@@ -166,8 +168,14 @@ pub struct Message {
     pub from: PeerId,
     /// The author's name to show: see [`PeerInfo::name`](crate::PeerInfo::name).
     pub name: String,
-    /// Its content.
+    /// Its content. Of an edited message, the newest text. Never an edit or a reaction.
     pub body: Body,
+    /// The message that it answers, if it is a [`Body::Reply`].
+    pub reply_to: Option<ReplyTo>,
+    /// Set if the author has edited the message.
+    pub edited: Option<Edited>,
+    /// The reactions to the message. [`Node::history`](crate::Node::history) has them, events do not.
+    pub reactions: Vec<Reaction>,
     /// The author's clock in milliseconds since the Unix epoch. Show it, but do not rely on it.
     pub sent_at_ms: u64,
     /// This node's clock when it received or wrote the message, in milliseconds since the Unix
@@ -184,6 +192,82 @@ pub struct Message {
     /// Whether the author has deleted the message. If not, a [`Body::Erased`] has not arrived yet: a
     /// peer sent the message without its content, and others are asked for it.
     pub deleted: bool,
+    /// For own messages that are deleted: how many peers have erased it, as far as this node knows.
+    pub confirmed: Option<usize>,
+}
+
+/// The message that a reply answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplyTo {
+    /// Its id.
+    pub id: MessageId,
+    /// Its author.
+    pub from: PeerId,
+    /// The author's name to show.
+    pub name: String,
+    /// Its text, or the name of the file that it offers. `None` in events, and if the message is not
+    /// here, or no longer.
+    pub text: Option<String>,
+}
+
+/// The fact that the author has edited a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edited {
+    /// When the newest text was written, by the author's clock, in milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    /// The earlier texts, oldest first. If there were many edits, only the first and the newest ones.
+    pub earlier: Vec<String>,
+}
+
+/// An emoji that peers have added to a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reaction {
+    /// The emoji.
+    pub emoji: String,
+    /// The peers.
+    pub by: Vec<Reactor>,
+}
+
+/// A peer that has added an emoji.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reactor {
+    /// Its id.
+    pub peer: PeerId,
+    /// Its name to show.
+    pub name: String,
+}
+
+/// A change of a message: an edit or a reaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Amended {
+    /// The message.
+    pub id: MessageId,
+    /// Its conversation.
+    pub conversation: ConversationRef,
+    /// The peer that changed it.
+    pub from: PeerId,
+    /// The name to show of that peer.
+    pub name: String,
+    /// The change.
+    pub change: Change,
+}
+
+/// What changed about a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Its author replaced the text. If several edits arrive out of order, this one may be older than
+    /// the shown one.
+    Edited {
+        /// The new text.
+        text: String,
+    },
+    /// Somebody added an emoji, or took it back.
+    Reacted {
+        /// The emoji.
+        emoji: String,
+        /// Whether it was added.
+        on: bool,
+    },
 }
 
 /// Which messages to read: see [`Node::history`](crate::Node::history).
@@ -208,6 +292,8 @@ pub struct HistoryQuery {
     /// Only messages after this one, in the order of the answer. If this node does not have it, the
     /// answer is [`NodeError::NoSuchMessage`](crate::NodeError::NoSuchMessage).
     pub after: Option<MessageId>,
+    /// Only the thread of this message: the message that began it, and all replies.
+    pub thread: Option<MessageId>,
     /// Return the oldest messages that match instead of the newest.
     pub oldest: bool,
     /// Maximum number of messages, at most 10,000. The answer begins with the oldest.

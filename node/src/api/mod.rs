@@ -11,7 +11,10 @@ mod status;
 
 pub use self::config::{Config, ProxyConfig, RELAYS_MAX};
 pub use self::event::Event;
-pub use self::message::{ConversationRef, DeliveryState, HistoryQuery, Message, MessageId, Sent};
+pub use self::message::{
+    Amended, Change, ConversationRef, DeliveryState, Edited, HistoryQuery, Message, MessageId,
+    Reaction, Reactor, ReplyTo, Sent,
+};
 pub use self::notice::{CopyEvidence, Notice, NoticeReason};
 pub use self::peer::{PathKind, PeerInfo, PeerState};
 pub use self::status::{RelayInfo, RoomInfo, Status};

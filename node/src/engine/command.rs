@@ -9,12 +9,13 @@ use hobnob_core::peers::ResolveError;
 use hobnob_protocol::{Body, Nickname, PeerId, RelayAddr, RoomKey, RoomName, RoomTicket};
 use tokio::sync::oneshot;
 
-use super::erasing::EraseReply;
+use super::amending::Target;
+use super::erasing::{Edits, EraseReply};
 use crate::api::{
     ConversationRef, DeliveryState, HistoryQuery, Message, MessageId, PeerInfo, RoomInfo, Sent,
     Status,
 };
-use crate::error::{JoinError, NodeError, PolicyError, SendError};
+use crate::error::{EraseError, JoinError, NodeError, PolicyError, SendError};
 
 /// The setting that holds the nickname.
 pub(crate) const NICK_SETTING: &str = "nick";
@@ -54,6 +55,11 @@ pub(crate) enum Command {
         body: Body,
         reply: oneshot::Sender<Result<Sent, SendError>>,
     },
+    /// Finds a message that another one is about.
+    FindTarget {
+        id: MessageId,
+        reply: oneshot::Sender<Result<Target, SendError>>,
+    },
     WaitFor {
         id: MessageId,
         state: DeliveryState,
@@ -76,11 +82,24 @@ pub(crate) enum Command {
         room: RoomName,
         reply: oneshot::Sender<Result<(), JoinError>>,
     },
-    /// `here`: an own message is deleted on this node only. `yes`: undelivered messages, too.
+    /// The edits of a message.
+    Edits {
+        id: MessageId,
+        reply: oneshot::Sender<Result<Edits, EraseError>>,
+    },
+    /// `edits`: they are deleted, too. `here`: an own message is deleted on this node only. `yes`:
+    /// undelivered messages, too.
     Delete {
         id: MessageId,
+        edits: Edits,
         here: bool,
         yes: bool,
+        reply: EraseReply,
+    },
+    /// Deletes an own message that has not left this node.
+    Cancel {
+        id: MessageId,
+        edits: Edits,
         reply: EraseReply,
     },
     Clear {

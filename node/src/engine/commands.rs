@@ -44,6 +44,9 @@ impl Engine {
                 body,
                 reply,
             } => self.send(to, certain, body, reply),
+            Command::FindTarget { id, reply } => self.find_target(id, reply),
+            Command::Edits { id, reply } => self.edits_of(id, reply),
+            Command::Cancel { id, edits, reply } => self.cancel(id, &edits, reply),
             Command::WaitFor { id, state, reply } => self.wait_for(id, state, reply),
             Command::History { query, reply } => self.read_history(query, reply),
             Command::Join { room, key, reply } => self.join(room, key, reply),
@@ -53,10 +56,11 @@ impl Engine {
             Command::Part { room, reply } => self.part(&room, reply),
             Command::Delete {
                 id,
+                edits,
                 here,
                 yes,
                 reply,
-            } => self.delete(id, here, yes, reply),
+            } => self.delete(id, &edits, here, yes, reply),
             Command::Clear {
                 conversation,
                 yes,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hobnob_core::replica::Token;
-use hobnob_protocol::ConversationId;
+use hobnob_protocol::{ConversationId, LogName, Ranges, Seq};
 use tokio::sync::oneshot;
 
 use crate::error::EraseError;
@@ -17,11 +17,22 @@ const KEEP_SETTING: &str = "keep ";
 /// The answer to a request to erase.
 pub(crate) type EraseReply = oneshot::Sender<Result<(), EraseError>>;
 
+/// The edits of a message, by log.
+pub(crate) type Edits = BTreeMap<LogName, Ranges>;
+
+/// A request to erase that is on its way to the disk.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// Nobody waits for the retention.
+    pub(super) reply: Option<EraseReply>,
+    /// The message, if it must not have left this node.
+    pub(super) cancels: Option<(LogName, Seq)>,
+}
+
 /// The requests to erase that are under way, and how long each conversation is kept.
 #[derive(Debug, Default)]
 pub(crate) struct Erasing {
-    /// Requests on their way to the disk. Nobody waits for the retention.
-    waiting: BTreeMap<Token, Option<EraseReply>>,
+    waiting: BTreeMap<Token, Waiting>,
     /// How long messages are kept, by the name of the setting. Zero means for ever.
     keep: BTreeMap<String, Duration>,
     /// How long messages of all other conversations are kept.
@@ -46,11 +57,18 @@ impl Erasing {
     }
 
     pub(super) fn begin(&mut self, token: Token, reply: Option<EraseReply>) {
-        self.waiting.insert(token, reply);
+        let cancels = None;
+        self.waiting.insert(token, Waiting { reply, cancels });
+    }
+
+    /// Like [`Erasing::begin`], for a message that must not have left this node meanwhile.
+    pub(super) fn begin_cancel(&mut self, token: Token, reply: EraseReply, of: (LogName, Seq)) {
+        let (reply, cancels) = (Some(reply), Some(of));
+        self.waiting.insert(token, Waiting { reply, cancels });
     }
 
     /// Takes the request with this token, if it is one to erase.
-    pub(super) fn take(&mut self, token: Token) -> Option<Option<EraseReply>> {
+    pub(super) fn take(&mut self, token: Token) -> Option<Waiting> {
         self.waiting.remove(&token)
     }
 

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use hobnob_core::replica::{self, EraseWhat, Token, Undelivered};
 use hobnob_protocol::{Body, ConversationId, LogName, Ranges, Seq};
+use tokio::sync::oneshot;
 use tracing::warn;
 
-use super::erasing::{EraseReply, setting_of};
+use super::erasing::{Edits, EraseReply, Waiting, setting_of};
 use super::internal::Internal;
 use super::state::Engine;
 use crate::api::{ConversationRef, Event, MessageId};
@@ -23,8 +24,71 @@ const RETENTION_EVERY: Duration = Duration::from_secs(60 * 60);
 const SCRUB_AFTER: Duration = Duration::from_secs(10);
 
 impl Engine {
-    /// Deletes one message. An own one is deleted for everybody, unless `here`.
-    pub(super) fn delete(&mut self, id: MessageId, here: bool, yes: bool, reply: EraseReply) {
+    /// Finds the edits of a message, which are deleted with it.
+    pub(super) fn edits_of(
+        &mut self,
+        id: MessageId,
+        reply: oneshot::Sender<Result<Edits, EraseError>>,
+    ) {
+        let Some(name) = self.replica.find(id.log, id.seq) else {
+            return drop(reply.send(Err(EraseError::NoSuchMessage)));
+        };
+        let edits = self.store.edits_of(name, id.seq);
+        self.tasks.spawn(async move {
+            let edits = edits.await.unwrap_or(Err(StoreError::Closed));
+            let _ = reply.send(edits.map_err(|error| EraseError::Store(error.to_string())));
+        });
+    }
+
+    /// Deletes an own message that no session, holder or copy has got. Its number stays.
+    pub(super) fn cancel(&mut self, id: MessageId, edits: &Edits, reply: EraseReply) {
+        let Some(name) = self.replica.find(id.log, id.seq) else {
+            return drop(reply.send(Err(EraseError::NoSuchMessage)));
+        };
+        if name.author != self.me {
+            return drop(reply.send(Err(EraseError::NotYours)));
+        }
+        if self.replica.has_gone_out(name, id.seq) {
+            return drop(reply.send(Err(EraseError::HasGoneOut)));
+        }
+        let token = self.outbox.token();
+        self.erasing.begin_cancel(token, reply, (name, id.seq));
+        self.append_deletions(token, name, id.seq, edits);
+    }
+
+    /// Writes the deletions of a message and of its edits. Edits go first, so that the answer for the
+    /// message comes last.
+    fn append_deletions(&mut self, token: Token, name: LogName, seq: Seq, edits: &Edits) {
+        let conversation = name.conversation;
+        for (edit, seqs) in edits {
+            for seq in seqs.iter().flat_map(|(first, last)| first..=last) {
+                let token = self.outbox.token();
+                self.erasing.begin(token, None);
+                let log = edit.log;
+                self.tell_replica(replica::Input::Append {
+                    token,
+                    conversation,
+                    body: Body::Delete { log, seq },
+                });
+            }
+        }
+        let log = name.log;
+        self.tell_replica(replica::Input::Append {
+            token,
+            conversation,
+            body: Body::Delete { log, seq },
+        });
+    }
+
+    /// Deletes one message with its edits. An own one is deleted for everybody, unless `here`.
+    pub(super) fn delete(
+        &mut self,
+        id: MessageId,
+        edits: &Edits,
+        here: bool,
+        yes: bool,
+        reply: EraseReply,
+    ) {
         let Some(name) = self.replica.find(id.log, id.seq) else {
             return drop(reply.send(Err(EraseError::NoSuchMessage)));
         };
@@ -32,15 +96,10 @@ impl Engine {
         self.erasing.begin(token, Some(reply));
         let conversation = name.conversation;
         if name.author == self.me && !here {
-            let (log, seq) = (id.log, id.seq);
-            self.tell_replica(replica::Input::Append {
-                token,
-                conversation,
-                body: Body::Delete { log, seq },
-            });
-            return;
+            return self.append_deletions(token, name, id.seq, edits);
         }
-        let only = BTreeMap::from([(name, Ranges::span(id.seq, id.seq))]);
+        let mut only = edits.clone();
+        only.entry(name).or_default().insert(id.seq, id.seq);
         let what = EraseWhat {
             only: Some(only),
             undelivered: unless(yes),
@@ -86,9 +145,20 @@ impl Engine {
         self.retain(id);
     }
 
-    /// The replica has erased what a request asked for, or stored the deletion. The answer follows
-    /// when no file contains the texts any more.
-    pub(super) fn erased_for_user(&self, reply: Option<EraseReply>) {
+    /// The replica has erased what a request asked for, or stored the deletion.
+    pub(super) fn deleted_for_user(&mut self, waiting: Waiting) {
+        let Waiting { reply, cancels } = waiting;
+        match cancels {
+            // A session was handed the message while its deletion was on its way to the disk.
+            Some((name, seq)) if self.replica.has_gone_out(name, seq) => {
+                self.erase_failed(reply, EraseError::HasGoneOut);
+            }
+            Some(_) | None => self.erased_for_user(reply),
+        }
+    }
+
+    /// Removes erased texts from all files. The answer follows when no file contains them any more.
+    fn erased_for_user(&self, reply: Option<EraseReply>) {
         let (scrubbed, removed) = (self.store.scrub(), self.files.remove_contents());
         self.tasks.spawn(async move {
             let scrubbed = scrubbed.await.unwrap_or(Err(StoreError::Closed));
@@ -119,8 +189,8 @@ impl Engine {
             seq: *seq,
         });
         let error = EraseError::Undelivered(ids.collect());
-        if let Some(reply) = self.erasing.take(token) {
-            self.erase_failed(reply, error);
+        if let Some(waiting) = self.erasing.take(token) {
+            self.erase_failed(waiting.reply, error);
         }
     }
 

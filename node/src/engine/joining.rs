@@ -78,10 +78,10 @@ impl Engine {
 
     /// A join, a part, or what the user erased is on disk, or not.
     pub(super) fn joined(&mut self, token: Token, result: Result<(), String>) {
-        if let Some(reply) = self.erasing.take(token) {
+        if let Some(waiting) = self.erasing.take(token) {
             return match result {
-                Ok(()) => self.erased_for_user(reply),
-                Err(why) => self.erase_failed(reply, EraseError::Store(why)),
+                Ok(()) => self.deleted_for_user(waiting),
+                Err(why) => self.erase_failed(waiting.reply, EraseError::Store(why)),
             };
         }
         let rooms = self.room_infos();

@@ -42,6 +42,7 @@ impl Engine {
             since_ms: query.since_ms,
             before: query.before.map(|id| (id.log, id.seq)),
             after: query.after.map(|id| (id.log, id.seq)),
+            thread: query.thread.map(|id| (id.log, id.seq)),
             shown: true,
             oldest: query.oldest,
             limit: query.limit.unwrap_or(HISTORY_MAX).min(HISTORY_MAX),
@@ -58,7 +59,9 @@ impl Engine {
             rows.into_iter()
                 .filter_map(|row| {
                     let (name, seq, at_ms) = (row.name, row.seq, row.received_at_ms);
-                    self.message(name, seq, row.entry, at_ms, row.deleted)
+                    let mut message = self.message(name, seq, row.entry, at_ms, row.deleted)?;
+                    self.amend(&mut message, &name, row.amendments);
+                    Some(message)
                 })
                 .collect()
         });

@@ -172,7 +172,7 @@ impl Engine {
 
     fn append_failed(&mut self, token: Token, why: String) {
         if let Some(reply) = self.erasing.take(token) {
-            return self.erase_failed(reply, EraseError::Store(why));
+            return self.erase_failed(reply.reply, EraseError::Store(why));
         }
         match self.outbox.take(token) {
             Some(sending) => drop(sending.reply.send(Err(SendError::Store(why)))),
@@ -187,8 +187,8 @@ impl Engine {
         let mut events = Vec::new();
         let entries = (batch.first()..).zip(&batch.entries);
         for (token, (seq, written)) in tokens.into_iter().zip(entries) {
-            if let Some(reply) = self.erasing.take(token) {
-                self.erased_for_user(reply);
+            if let Some(waiting) = self.erasing.take(token) {
+                self.deleted_for_user(waiting);
                 continue;
             }
             let Some(Sending { to, body, reply }) = self.outbox.take(token) else {
@@ -199,12 +199,10 @@ impl Engine {
             let addressees = self.addressees(id, &to, name.conversation);
             self.offer_made(name, seq, &body, sent_at_ms);
             if heard {
-                events.push(Event::Own(self.own_message(
-                    id,
-                    to.clone(),
-                    body,
-                    sent_at_ms,
-                )));
+                events.push(match self.amended(&to, self.me, &body) {
+                    Some(amended) => Event::Amended(amended),
+                    None => Event::Own(self.own_message(id, to.clone(), body, sent_at_ms)),
+                });
             }
             let kind = self.replica.kind(name.conversation);
             let later = matches!(kind, Some(ConversationKind::Room { key, .. }) if !key.is_open());
@@ -245,6 +243,9 @@ impl Engine {
             conversation,
             from: self.me,
             name: self.peers.own().to_string(),
+            reply_to: self.live_reply_to(self.me, &body),
+            edited: None,
+            reactions: Vec::new(),
             body,
             sent_at_ms,
             received_at_ms: sent_at_ms,
@@ -252,6 +253,7 @@ impl Engine {
             request: false,
             awaits_consent: false,
             deleted: false,
+            confirmed: None,
         }
     }
 
@@ -271,11 +273,17 @@ impl Engine {
         let request = self.is_request(&conversation, from);
         let entries = (first..=last).filter_map(|seq| Some((seq, &batch.at(seq)?.entry)));
         self.reports.events(entries.map(|(seq, entry)| {
+            if let Some(amended) = self.amended(&conversation, from, &entry.body) {
+                return Event::Amended(amended);
+            }
             Event::Message(Message {
                 id: MessageId { log, seq },
                 conversation: conversation.clone(),
                 from,
                 name: name.clone(),
+                reply_to: self.live_reply_to(from, &entry.body),
+                edited: None,
+                reactions: Vec::new(),
                 body: entry.body.clone(),
                 sent_at_ms: entry.sent_at_ms,
                 received_at_ms,
@@ -283,6 +291,7 @@ impl Engine {
                 request,
                 awaits_consent: false,
                 deleted: false,
+                confirmed: None,
             })
         }));
     }
@@ -310,11 +319,15 @@ impl Engine {
             conversation,
             from: name.author,
             name: self.peers.name(name.author),
+            reply_to: None,
+            edited: None,
+            reactions: Vec::new(),
             body: entry.body,
             sent_at_ms: entry.sent_at_ms,
             received_at_ms,
             state,
             deleted,
+            confirmed: None,
         })
     }
 

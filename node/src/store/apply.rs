@@ -17,6 +17,7 @@ use hobnob_core::policy::PeerPolicy;
 use hobnob_core::replica::LAMPORT_AHEAD_MAX;
 
 use super::KnownPeer;
+use super::amendments;
 use super::chain;
 use super::columns::{self, BodyState, EntryId, SEQ_MAX, number};
 use super::erase;
@@ -383,8 +384,8 @@ impl Apply<'_> {
 
     fn put_entries(&mut self, log: LogRow, part: &Part<'_>) -> Result<(), Fault> {
         let mut insert = self.conn.prepare_cached(
-            "INSERT INTO entries (id, conversation, lamport, received_at_ms, hash, signature, bytes, arrival, state)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO entries (id, conversation, lamport, received_at_ms, hash, signature, bytes, arrival, state, about)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?;
         let mut arrived = self.arrived()?;
         let received_at_ms = number(part.received_at_ms);
@@ -406,11 +407,16 @@ impl Apply<'_> {
                     offers::note(self.conn, id)?;
                     BodyState::Shown
                 }
-                Body::Text(_) | Body::App { .. } | Body::Delete { .. } | Body::Unknown { .. } => {
-                    BodyState::Shown
-                }
+                Body::Text(_)
+                | Body::App { .. }
+                | Body::Reply { .. }
+                | Body::Edit { .. }
+                | Body::React { .. }
+                | Body::Delete { .. }
+                | Body::Unknown { .. } => BodyState::Shown,
             };
             arrived += 1;
+            let about = amendments::about(&kept.entry);
             let bytes = kept.bytes.as_ref();
             insert.execute(params![
                 id.0,
@@ -421,8 +427,13 @@ impl Apply<'_> {
                 signature,
                 bytes,
                 arrived,
-                state.code()
+                state.code(),
+                about
             ])?;
+            if about != 0 {
+                let (conversation, name) = (log.conversation, &part.batch.batch.name);
+                amendments::note(self.conn, conversation, name, id, &kept.entry)?;
+            }
         }
         for (first, last) in part.deleted.iter() {
             let arrived = params![log.ordinal, number(first), number(last)];
@@ -576,6 +587,7 @@ impl Apply<'_> {
             "DELETE FROM entries WHERE id BETWEEN ?1 AND ?2",
             params![first_gone.0, last_gone.0],
         )?;
+        amendments::trim(self.conn, first_gone, last_gone)?;
         offers::trim(self.conn, first_gone, last_gone)
     }
 

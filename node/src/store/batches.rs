@@ -7,7 +7,7 @@ use hobnob_protocol::{Batch, BodyKey, EntryHash, LogName, Seq, Signature};
 use rusqlite::{Connection, Row, params};
 
 use super::chain;
-use super::columns::{self, BodyState, EntryId, number};
+use super::columns::{self, EntryId, number};
 use super::error::Fault;
 
 /// Reads batches that cover `from..=to`, up to the first gap, and up to about `max_bytes`.
@@ -30,7 +30,7 @@ pub(super) fn read(
     let prev = chain::hash_at(conn, &name, log, from - 1)?;
     let mut packer = Packer::new(name, from, prev, max_bytes);
     let mut query =
-        conn.prepare_cached("SELECT id, lamport, bytes, hash, signature, state FROM entries WHERE id BETWEEN ?1 AND ?2 ORDER BY id")?;
+        conn.prepare_cached("SELECT id, lamport, bytes, hash, signature, about FROM entries WHERE id BETWEEN ?1 AND ?2 ORDER BY id")?;
     let mut rows = query.query([EntryId::new(log, from)?.0, EntryId::new(log, end)?.0])?;
     while packer.next <= end && packer.cut.as_ref().is_none_or(|cut| cut.last < to) {
         let Some(row) = rows.next()? else {
@@ -77,8 +77,8 @@ struct Packer {
     bytes: Vec<u8>,
     /// The last signature in the current batch.
     cut: Option<Cut>,
-    /// Whether the last entry is a deletion, or of a kind that is not known.
-    after_deletion: bool,
+    /// Whether the last entry must be alone in its batch.
+    is_complete: bool,
     /// The number of the next entry, and the hash and Lamport number before it.
     next: Seq,
     hash: EntryHash,
@@ -106,7 +106,7 @@ impl Packer {
             prev,
             bytes,
             cut: None,
-            after_deletion: false,
+            is_complete: false,
             next: first,
             hash: prev,
             lamport: 0,
@@ -127,13 +127,13 @@ impl Packer {
             .map_err(|error| Fault::Damaged(error.to_string()))?;
         let grown = self.bytes.len() + entry.len();
         // Lamport numbers must grow within a batch. Two batches of an author who breaks this rule
-        // can't be merged. A deletion is alone in its batch, because the receiver gives it the
-        // audience of what it deletes, and the other entries that of their arrival.
-        let is_deletion = BodyState::read(row, 5)? == BodyState::NotShown;
+        // can't be merged. An entry about another one is alone in its batch, because the receiver
+        // gives it the audience of the other one, and all other entries that of their arrival.
+        let is_about_another = row.get::<_, i64>(5)? != 0;
         let ends = grown > BATCH_ENTRIES_BYTES_MAX.min(self.room)
             || lamport <= self.lamport
-            || is_deletion
-            || self.after_deletion;
+            || is_about_another
+            || self.is_complete;
         if ends && self.cut.is_some() {
             self.pack()?;
         }
@@ -144,7 +144,7 @@ impl Packer {
         self.hash = hash.map_err(columns::damaged_entry)?;
         self.bytes.extend_from_slice(entry);
         self.lamport = lamport;
-        self.after_deletion = is_deletion;
+        self.is_complete = is_about_another;
         self.note_seal(row)?;
         self.next += 1;
         Ok(true)

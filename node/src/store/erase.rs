@@ -76,6 +76,7 @@ struct Held {
     id: EntryId,
     bytes: Vec<u8>,
     state: BodyState,
+    is_edit: bool,
 }
 
 impl Held {
@@ -96,7 +97,8 @@ impl Held {
         };
         let seq = self.id.seq();
         let erased = entry::erase(key, seq, &self.bytes).map_err(columns::damaged_entry)?;
-        if index::has_seen(conn, log, seq)? {
+        // The index may have the text of an edit before it has seen the edit.
+        if index::has_seen(conn, log, seq)? || self.is_edit {
             index::remove_words(conn, self.id.0, &self.bytes)?;
         }
         offers::trim(conn, self.id, self.id)?;
@@ -107,7 +109,7 @@ impl Held {
 /// The first entry that is held among these.
 fn next_held(conn: &Connection, log: i64, first: Seq, last: Seq) -> Result<Option<Held>, Fault> {
     let mut query = conn.prepare_cached(
-        "SELECT id, bytes, state FROM entries WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT 1",
+        "SELECT id, bytes, state, about FROM entries WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT 1",
     )?;
     let mut rows = query.query([EntryId::new(log, first)?.0, EntryId::new(log, last)?.0])?;
     let Some(row) = rows.next()? else {
@@ -117,6 +119,7 @@ fn next_held(conn: &Connection, log: i64, first: Seq, last: Seq) -> Result<Optio
         id: EntryId(row.get(0)?),
         bytes: columns::bytes(row, 1)?.to_vec(),
         state: BodyState::read(row, 2)?,
+        is_edit: row.get::<_, i64>(3)? == 2,
     }))
 }
 

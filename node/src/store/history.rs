@@ -6,6 +6,7 @@ use hobnob_protocol::{ConversationId, Entry, LogId, LogName, Ranges, Seq};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
+use super::amendments::{self, Amendments};
 use super::chain;
 use super::columns::{self, BodyState, EntryId, SEQ_BITS, SEQ_MAX, number};
 use super::error::Fault;
@@ -32,7 +33,10 @@ pub struct HistoryRequest {
     /// Only entries after this one. If it is not held, the answer is an error, because some of those
     /// entries may be missing.
     pub after: Option<(LogId, Seq)>,
-    /// No entries of authors that the user ignores or has blocked.
+    /// Only the thread of this message: the message that began it, and all replies.
+    pub thread: Option<(LogId, Seq)>,
+    /// For users: no entries of authors that the user ignores or has blocked, and no edits and
+    /// reactions, which are part of the messages that they are about.
     pub shown: bool,
     /// Return the oldest entries that match instead of the newest.
     pub oldest: bool,
@@ -54,6 +58,8 @@ pub struct HistoryRow {
     /// Whether the author deleted the entry. Otherwise an entry without a body has not arrived
     /// completely.
     pub deleted: bool,
+    /// The facts that other entries add, in answers for users.
+    pub amendments: Amendments,
 }
 
 /// The newest (or oldest) rows that match the request, oldest first.
@@ -66,7 +72,15 @@ pub(super) fn read(conn: &Connection, request: &HistoryRequest) -> Result<Vec<Hi
         return Ok(Vec::new());
     };
     let mut statement = conn.prepare_cached(&query.sql)?;
-    let mut rows = collect(statement.query(params_from_iter(query.values))?)?;
+    let mut found = statement.query(params_from_iter(query.values))?;
+    let mut rows = Vec::new();
+    while let Some(row) = found.next()? {
+        let mut read = history_row(row)?;
+        if request.shown {
+            read.amendments = amendments::of(conn, &read.name, EntryId(row.get(0)?), &read.entry)?;
+        }
+        rows.push(read);
+    }
     if !request.oldest {
         rows.reverse();
     }
@@ -130,6 +144,7 @@ pub(super) fn older_than(
         let of_log = found.entry(columns::log_name(row, 0)?).or_default();
         of_log.insert(seq, seq);
     }
+    amendments::edits_of_older(conn, conversation.as_bytes(), before_ms, &mut found)?;
     Ok(found)
 }
 
@@ -160,6 +175,7 @@ pub(super) fn history_row(row: &Row<'_>) -> Result<HistoryRow, Fault> {
         entry: columns::entry(bytes)?,
         received_at_ms: columns::count(row, 1)?,
         deleted: BodyState::read(row, 6)? == BodyState::Deleted,
+        amendments: Amendments::default(),
     })
 }
 
@@ -230,7 +246,13 @@ impl Query {
         if let Some(since_ms) = request.since_ms {
             query.add(" AND e.received_at_ms >= ?", [number(since_ms).into()]);
         }
+        if let Some((log, seq)) = request.thread {
+            let position = Position::of(conn, log, seq, within)?.ok_or(Fault::NotHeld)?;
+            let root = amendments::thread_root(conn, position.id)?;
+            query.add(&amendments::in_thread(), [root.into()]);
+        }
         if request.shown {
+            query.add(" AND e.about NOT IN (2, 3)", []);
             query.add(" AND NOT EXISTS (SELECT 1 FROM policies p WHERE p.peer = l.author AND (p.ignored OR p.blocked))", []);
         }
         if let Some((log, seq)) = request.before {

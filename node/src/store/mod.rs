@@ -8,6 +8,7 @@
 //! each answer. One thread writes commits in groups (`writer`, `apply`, `index`). Two threads read,
 //! so that a search does not delay sync (`read`, `batches`, `history`).
 
+mod amendments;
 mod apply;
 mod batches;
 mod chain;
@@ -48,6 +49,7 @@ use tokio::sync::oneshot;
 use hobnob_core::commit::{Commit, CommitId, Loaded, OfferRecord};
 use hobnob_core::policy::PeerPolicy;
 
+pub use amendments::{Amendments, Quoted};
 pub use columns::SEQ_MAX;
 pub use error::StoreError;
 pub use history::{HISTORY_ROWS_MAX, HistoryRequest, HistoryRow};
@@ -299,6 +301,15 @@ impl Store {
         ask(&self.queues().history, |answer| PageRequest::Older {
             conversation,
             before_ms,
+            answer,
+        })
+    }
+
+    /// The edits of a message.
+    pub fn edits_of(&self, name: LogName, seq: Seq) -> Pending<BTreeMap<LogName, Ranges>> {
+        ask(&self.queues().history, |answer| PageRequest::Edits {
+            name,
+            seq,
             answer,
         })
     }

@@ -10,6 +10,7 @@ use hobnob_vfs::Disk;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
+use super::amendments;
 use super::error::{Fault, StoreError};
 use super::history::{self, HistoryRequest, HistoryRow};
 use super::offers::{self, OfferRow, WhichOffers};
@@ -42,6 +43,11 @@ pub(super) enum PageRequest {
         seq: Seq,
         answer: Answer<Option<HistoryRow>>,
     },
+    Edits {
+        name: LogName,
+        seq: Seq,
+        answer: Answer<BTreeMap<LogName, Ranges>>,
+    },
     Older {
         conversation: ConversationId,
         before_ms: u64,
@@ -66,7 +72,9 @@ impl PageRequest {
                 give(answer, Err(error))
             }
             PageRequest::Message { answer, .. } => give(answer, Err(error)),
-            PageRequest::Older { answer, .. } => give(answer, Err(error)),
+            PageRequest::Edits { answer, .. } | PageRequest::Older { answer, .. } => {
+                give(answer, Err(error))
+            }
             PageRequest::Offers { answer, .. } => give(answer, Err(error)),
             PageRequest::NotOffered { answer, .. } => give(answer, Err(error)),
         }
@@ -147,6 +155,10 @@ impl Reader {
             } => give(
                 answer,
                 self.read(|conn| history::older_than(conn, conversation, before_ms)),
+            ),
+            PageRequest::Edits { name, seq, answer } => give(
+                answer,
+                self.read(|conn| amendments::edits_of(conn, &name, seq)),
             ),
             PageRequest::Offers { which, answer } => {
                 give(answer, self.read(|conn| offers::read(conn, which)))

@@ -22,6 +22,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration::Sql(V12),
     Migration::Sql(V13),
     Migration::Sql(V14),
+    Migration::Sql(V15),
 ];
 
 /// Turns a database into one of the next version.
@@ -217,6 +218,20 @@ ALTER TABLE peers ADD COLUMN relays TEXT NOT NULL DEFAULT '';
 /// What this node knows about mailboxes, see [`mail`](super::mail).
 const V14: &str = "
 CREATE TABLE mail (kind INTEGER NOT NULL, name BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID;
+";
+
+/// `refs` has the entries about other entries, by the entry that they name: see
+/// [`amendments`](super::amendments). `entries.about` is the kind of such a row, and 0 of other
+/// entries. `edited` has the edit whose text is in the search index instead of the message's own.
+const V15: &str = "
+ALTER TABLE entries ADD COLUMN about INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE refs (
+    conversation INTEGER NOT NULL, log INTEGER NOT NULL, seq INTEGER NOT NULL, author BLOB NOT NULL,
+    kind INTEGER NOT NULL, lamport INTEGER NOT NULL, by_log INTEGER NOT NULL, id INTEGER NOT NULL,
+    PRIMARY KEY (conversation, log, seq, author, kind, lamport, by_log, id)
+) WITHOUT ROWID;
+CREATE INDEX refs_of ON refs (id);
+CREATE TABLE edited (target INTEGER PRIMARY KEY, newest INTEGER NOT NULL);
 ";
 
 /// The tables that are checked at each start. All others depend on them, and they are small. Damage

@@ -31,9 +31,9 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    fn is_deletion(&self) -> bool {
+    fn is_about_another(&self) -> bool {
         let entry = Entry::decode(&self.bytes).expect("it was decoded when it arrived");
-        entry.body.is_deletion()
+        entry.about().is_some()
     }
 }
 
@@ -97,18 +97,19 @@ impl StoredLog {
     }
 
     /// The end of a batch that starts at `from`: the last signature that fits a frame, but at most
-    /// the first one at or after `to`. A deletion is alone in its batch.
+    /// the first one at or after `to`. An entry about another one is alone
+    /// in its batch.
     fn end_of_batch(&self, from: Seq, to: Seq) -> Option<Seq> {
         let (mut bytes, mut end) = (0, None);
         for (expected, (&seq, stored)) in (from..).zip(self.entries.range(from..)) {
             bytes += stored.bytes.len();
-            let is_full = bytes > BATCH_ENTRIES_BYTES_MAX || stored.is_deletion();
+            let is_full = bytes > BATCH_ENTRIES_BYTES_MAX || stored.is_about_another();
             if seq != expected || (is_full && end.is_some()) {
                 break;
             }
             if self.signatures.contains_key(&seq) {
                 end = Some(seq);
-                if seq >= to || stored.is_deletion() {
+                if seq >= to || stored.is_about_another() {
                     break;
                 }
             }

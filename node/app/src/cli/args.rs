@@ -201,6 +201,23 @@ pub(crate) enum Command {
         /// The room's name.
         room: RoomName,
     },
+    Reply(About),
+    Edit(About),
+    React {
+        /// The message's id.
+        id: MessageId,
+        /// One emoji or character.
+        emoji: String,
+        /// Take the emoji back.
+        #[arg(long)]
+        off: bool,
+        #[command(flatten)]
+        wait_args: WaitArgs,
+    },
+    Cancel {
+        /// The message's id.
+        id: MessageId,
+    },
     Delete {
         /// The message's id.
         id: MessageId,
@@ -337,6 +354,18 @@ pub(crate) struct Send {
     pub(crate) wait_args: WaitArgs,
 }
 
+/// A text about a message.
+#[derive(Debug, clap::Args)]
+pub(crate) struct About {
+    /// The message's id.
+    pub(crate) id: MessageId,
+    /// The text. Without it, or if it is `-`, the text is read from stdin, without the last line
+    /// break.
+    pub(crate) text: Option<String>,
+    #[command(flatten)]
+    pub(crate) wait_args: WaitArgs,
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct FileArgs {
     /// The offer's id, the first characters of it, or the file's name.
@@ -378,6 +407,9 @@ pub(crate) struct History {
     /// Print only messages that contain these words.
     #[arg(long, value_name = "WORDS")]
     pub(crate) search: Option<String>,
+    /// Print only the thread of this message: the message that began it, and all replies.
+    #[arg(long, value_name = "ID")]
+    pub(crate) thread: Option<MessageId>,
     /// Print only messages received since then: RFC 3339, a date, or a span such as 30m, 2h or 3d.
     #[arg(long, value_name = "TIME", value_parser = values::since)]
     pub(crate) since: Option<Time>,
@@ -400,6 +432,7 @@ impl From<Search> for History {
         History {
             of,
             search: Some(words),
+            thread: None,
             since: None,
             limit: None,
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hobnob::protocol::{Body, RoomName};
-use hobnob::{ConversationRef, DeliveryState};
+use hobnob::{ConversationRef, DeliveryState, MessageId};
 use hobnob_control::Client;
 use hobnob_control::wire::{
     BroadcastMessage, GetStatus, RelayLine, Request, SendMessage, SentLine, StatusLine, Text,
@@ -17,6 +17,7 @@ use hobnob_control::wire::{
 };
 
 use super::{args, files};
+use crate::shared::amending;
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::{Exit, Usage};
 use crate::shared::output::{Output, say, say_on_terminal};
@@ -67,6 +68,49 @@ pub(crate) async fn broadcast(
         options,
     };
     session::ask(flags, true, async |client| {
+        deliver(client, out, request, options.wait).await
+    })
+    .await
+}
+
+/// `hobnob reply`.
+pub(crate) async fn reply(
+    flags: &CommonFlags,
+    out: Output,
+    about: args::About,
+) -> anyhow::Result<Exit> {
+    let options = wait_options(&about.wait_args);
+    let request = amending::reply(about.id, text_or_stdin(about.text)?, options);
+    session::ask(flags, false, async |client| {
+        deliver(client, out, request, options.wait).await
+    })
+    .await
+}
+
+/// `hobnob edit`.
+pub(crate) async fn edit(
+    flags: &CommonFlags,
+    out: Output,
+    about: args::About,
+) -> anyhow::Result<Exit> {
+    let options = wait_options(&about.wait_args);
+    let request = amending::edit(about.id, text_or_stdin(about.text)?, options);
+    session::ask(flags, false, async |client| {
+        deliver(client, out, request, options.wait).await
+    })
+    .await
+}
+
+/// `hobnob react`.
+pub(crate) async fn react(
+    flags: &CommonFlags,
+    out: Output,
+    (id, emoji, off): (MessageId, String, bool),
+    wait_args: &args::WaitArgs,
+) -> anyhow::Result<Exit> {
+    let options = wait_options(wait_args);
+    let request = amending::react(id, emoji, off, options);
+    session::ask(flags, false, async |client| {
         deliver(client, out, request, options.wait).await
     })
     .await
@@ -204,6 +248,10 @@ fn wait_options(args: &args::WaitArgs) -> WaitOptions {
 
 /// The text of the command line, or all of stdin. Its limits are checked before a node is started.
 fn body(text: Option<String>) -> anyhow::Result<Body> {
+    text_or_stdin(text).map(Body::Text)
+}
+
+fn text_or_stdin(text: Option<String>) -> anyhow::Result<String> {
     let text = match text {
         Some(text) if text != "-" => text,
         None if std::io::stdin().is_terminal() => {
@@ -214,9 +262,9 @@ fn body(text: Option<String>) -> anyhow::Result<Body> {
         }
         Some(_) | None => read_stdin()?,
     };
-    let body = Body::Text(text);
+    let body = Body::Text(text.clone());
     body.check().map_err(|error| Usage(error.to_string()))?;
-    Ok(body)
+    Ok(text)
 }
 
 fn read_stdin() -> anyhow::Result<String> {

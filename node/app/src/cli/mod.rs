@@ -23,11 +23,13 @@ use std::iter;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use hobnob::MessageId;
 use hobnob_local::log;
 
 use args::{Args, Command};
 
 use crate::shared::actions::{self, CommandLine};
+use crate::shared::amending;
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::erasing::{self, Erase};
 use crate::shared::exit_code::Exit;
@@ -171,6 +173,15 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
         } => rooms::join(flags, out, room, secret, secret_file).await,
         Command::Room { command } => rooms::share(flags, out, command).await,
         Command::Part { room } => rooms::part(flags, room).await,
+        Command::Reply(about) => messages::reply(flags, out, about).await,
+        Command::Edit(about) => messages::edit(flags, out, about).await,
+        Command::React {
+            id,
+            emoji,
+            off,
+            wait_args,
+        } => messages::react(flags, out, (id, emoji, off), &wait_args).await,
+        Command::Cancel { id } => cancel(flags, id).await,
         Command::Delete { id, here, yes } => erase(flags, Erase::Delete { id, here, yes }).await,
         Command::Clear { of, yes } => erase(flags, Erase::Clear { of, yes }).await,
         Command::Forget { peer, address, yes } => {
@@ -232,6 +243,18 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
         | Command::Passwd(_)
         | Command::Relay(_) => unreachable!("run() handles the commands that need no node"),
     }
+}
+
+/// `hobnob cancel`.
+async fn cancel(flags: &CommonFlags, id: MessageId) -> anyhow::Result<Exit> {
+    session::ask(flags, false, async |client| {
+        client.ask(amending::cancel(id)).await?;
+        if !flags.json {
+            output::line(amending::CANCELLED)?;
+        }
+        Ok(Exit::Done)
+    })
+    .await
 }
 
 /// `hobnob delete`, `clear`, `forget`, `keep`.

@@ -156,6 +156,7 @@ pub(crate) async fn history(
         let filter = HistoryFilter {
             conversation,
             search: args.search,
+            thread: args.thread.map(Text),
             since: args.since,
             limit: args.limit,
             ..HistoryFilter::default()

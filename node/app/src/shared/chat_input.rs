@@ -8,6 +8,7 @@ use hobnob_control::wire::Text;
 
 use super::actions::help::{purpose, synopsis};
 use super::actions::{Action, Chat, ChatCommand, find, of_chat};
+use super::amending::{Amend, Which};
 use super::erasing::{self, Erase};
 use super::policy::PolicyChange;
 use super::typed_path::PathWord;
@@ -63,6 +64,8 @@ pub(crate) enum Input {
     Id,
     /// The state of this node, and a diagnosis.
     Doctor,
+    /// Answers, edits, or cancels a message, or reacts to it.
+    Amend(Which, Amend),
     Erase(Erase),
     Cls,
     /// Explains one command, or lists all.
@@ -155,6 +158,24 @@ fn meaning(action: &'static Action, command: ChatCommand, rest: &str) -> Result<
         ChatCommand::Decline => Input::Decline(some(rest)),
         ChatCommand::Id => Input::Id,
         ChatCommand::Doctor => Input::Doctor,
+        ChatCommand::Reply => {
+            let (which, text) = Which::split(rest);
+            Input::Amend(which, Amend::Reply(not_empty(action, text)?))
+        }
+        ChatCommand::Edit => {
+            let (which, text) = Which::split(rest);
+            Input::Amend(which, Amend::Edit(not_empty(action, text)?))
+        }
+        ChatCommand::React => {
+            let (which, rest) = Which::split(rest);
+            let (emoji, [off]) = flagged(action, rest, ["--off"])?;
+            let emoji = not_empty(action, emoji)?;
+            Input::Amend(which, Amend::React { emoji, off })
+        }
+        ChatCommand::Cancel => match Which::split(rest) {
+            (which, "") => Input::Amend(which, Amend::Cancel),
+            (..) => return Err(usage(action)),
+        },
         ChatCommand::Delete => Input::Erase(delete(action, rest)?),
         ChatCommand::Clear => {
             let (of, [yes]) = flagged(action, rest, ["--yes"])?;
@@ -246,6 +267,10 @@ fn send(action: &Action, rest: &str) -> Result<Input, String> {
     }
     let to = to.map(parse_to).transpose()?;
     Ok(Input::Send(to, PathWord::parse(path)?))
+}
+
+fn not_empty(action: &Action, text: &str) -> Result<String, String> {
+    some(text).ok_or_else(|| usage(action))
 }
 
 fn some(word: &str) -> Option<String> {

@@ -250,6 +250,7 @@ mod tests {
             state,
             reason: None,
             request: false,
+            amended: Box::default(),
         }
     }
 

@@ -13,6 +13,7 @@ use hobnob_control::wire::{
 };
 use hobnob_control::{Client, ClientError};
 
+use super::amending::{self, RecentMessages};
 use super::notices;
 use super::values::local_minute;
 pub(crate) use hobnob_local::output::{columns, count, join};
@@ -65,12 +66,24 @@ pub(crate) fn said(message: &MessageLine, names: &Names) -> String {
         (None, _) if message.request => " [from a stranger]".to_owned(),
         (None, _) => String::new(),
     };
+    let (before, after) = amending::around(&message.amended);
     format!(
-        "{} <{}> {}{state}",
+        "{} <{}> {before}{}{state}{after}",
         names.of_conversation(&message.conversation.0),
         visible(&message.nick),
-        body(&message.body),
+        content(message),
     )
+}
+
+/// The body of a message on one line. Of an own message that is deleted, the number of peers that
+/// have erased it.
+pub(crate) fn content(message: &MessageLine) -> String {
+    match message.amended.confirmed {
+        Some(peers) if message.body.erased.is_some() => {
+            format!("[deleted, confirmed by {}]", count(peers, "peer"))
+        }
+        Some(_) | None => body(&message.body),
+    }
 }
 
 /// A body on one line.
@@ -113,6 +126,7 @@ pub(crate) fn event(event: &WireEvent, names: &Names) -> Option<String> {
                 names.of(&receipt.peer.0)
             )
         }
+        WireEvent::Amended(line) => RecentMessages::default().amended(line),
         WireEvent::Notice(notice) => notices::words(notice),
         WireEvent::File(line) => return file(line, names),
         WireEvent::Lagged { missed } => {
@@ -507,6 +521,7 @@ mod tests {
             state: Some(DeliveryState::Sent),
             reason: None,
             request: false,
+            amended: Box::default(),
         }
     }
 

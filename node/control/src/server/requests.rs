@@ -15,14 +15,15 @@ use tokio_util::sync::CancellationToken;
 use super::Serving;
 use super::order::OrderTicket;
 use crate::wire::{
-    AcceptContact, AcceptFile, Answer, Block, BodyFields, BroadcastMessage, ClearConversation,
-    CreateRoom, DeclineFile, DeleteMessage, Diagnose, Diagnosis, Done, Failure, FileLine, FileList,
-    ForgetPeer, GetRoomTicket, GetStatus, HISTORY_PAGE_MAX, HistoryFilter, Ignore, JoinRoom,
-    KeepConversation, Kick, Kicked, ListFiles, ListPeers, ListRooms, MessageLine, MessageList,
-    OfferFile, Outcome, PartRoom, PeerLine, PeerList, Ping, Pong, RemoveContact, Request,
-    RequestLine, Resolve, Resolved, RoomList, SendMessage, SentLine, SetNick, SharedRoom,
-    StatusLine, Subscribe, TakeSnapshot, Text, Unblock, Unignore, Verification, Verify,
-    WaitOptions, WaitReason, Why, dispatch, to_line,
+    AcceptContact, AcceptFile, Answer, Block, BodyFields, BroadcastMessage, CancelMessage,
+    ClearConversation, CreateRoom, DeclineFile, DeleteMessage, Diagnose, Diagnosis, Done,
+    EditMessage, Failure, FileLine, FileList, ForgetPeer, GetRoomTicket, GetStatus,
+    HISTORY_PAGE_MAX, HistoryFilter, Ignore, JoinRoom, KeepConversation, Kick, Kicked, ListFiles,
+    ListPeers, ListRooms, MessageLine, MessageList, OfferFile, Outcome, PartRoom, PeerLine,
+    PeerList, Ping, Pong, ReactToMessage, RemoveContact, ReplyToMessage, Request, RequestLine,
+    Resolve, Resolved, RoomList, SendMessage, SentLine, SetNick, SharedRoom, StatusLine, Subscribe,
+    TakeSnapshot, Text, Unblock, Unignore, Verification, Verify, WaitOptions, WaitReason, Why,
+    dispatch, to_line,
 };
 
 /// The line that answers a request. `over` ends all waiting: the answer then has the state that was
@@ -191,6 +192,38 @@ impl Handle for BroadcastMessage {
         let sent = context.node().broadcast(self.room.0, body).await?;
         context.let_next_go();
         context.delivery(sent, self.options).await
+    }
+}
+
+impl Handle for ReplyToMessage {
+    async fn carry_out(self, mut context: Context<'_>) -> Result<SentLine, Failure> {
+        let sent = context.node().reply(self.message.0, self.text).await?;
+        context.let_next_go();
+        context.delivery(sent, self.options).await
+    }
+}
+
+impl Handle for EditMessage {
+    async fn carry_out(self, mut context: Context<'_>) -> Result<SentLine, Failure> {
+        let sent = context.node().edit(self.message.0, self.text).await?;
+        context.let_next_go();
+        context.delivery(sent, self.options).await
+    }
+}
+
+impl Handle for ReactToMessage {
+    async fn carry_out(self, mut context: Context<'_>) -> Result<SentLine, Failure> {
+        let reacted = context.node().react(self.message.0, self.emoji, !self.off);
+        let sent = reacted.await?;
+        context.let_next_go();
+        context.delivery(sent, self.options).await
+    }
+}
+
+impl Handle for CancelMessage {
+    async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
+        context.node().cancel(self.message.0).await?;
+        Ok(Done {})
     }
 }
 

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use hobnob_protocol::{Body, Nickname, PeerId, RelayAt};
 use serde::{Deserialize, Serialize};
 
+use super::amending::{AmendedFields, AmendedLine, EditedLine, ReactionLine, ReplyToLine};
 use super::file::{FileLine, OfferFields};
 use super::values::Base64;
 use hobnob::{
@@ -46,6 +47,8 @@ pub enum WireEvent {
     Message(MessageLine),
     /// An own message reached the next state with one peer.
     Receipt(ReceiptLine),
+    /// Somebody edited a message, or reacted to it.
+    Amended(AmendedLine),
     /// The contents of messages were erased here.
     Erased(ErasedLine),
     /// An own message is queued, and has reached this state.
@@ -144,6 +147,9 @@ pub struct MessageLine {
     /// Its content.
     #[serde(flatten)]
     pub body: BodyFields,
+    /// The message that it answers, its edits and reactions.
+    #[serde(flatten)]
+    pub amended: Box<AmendedFields>,
     /// When it was written, by the author's clock.
     pub sent_at: Time,
     /// When it arrived, by this machine's clock.
@@ -301,6 +307,7 @@ impl From<Event> for WireEvent {
             }),
             Event::Peer(info) => WireEvent::Peer(info.into()),
             Event::Message(message) | Event::Own(message) => WireEvent::Message(message.into()),
+            Event::Amended(amended) => WireEvent::Amended(amended.into()),
             Event::Erased {
                 conversation,
                 ids,
@@ -376,6 +383,16 @@ impl From<Message> for MessageLine {
             from: Text(message.from),
             nick: message.name,
             body,
+            amended: Box::new(AmendedFields {
+                reply_to: message.reply_to.map(ReplyToLine::from),
+                edited: message.edited.map(EditedLine::from),
+                reactions: message
+                    .reactions
+                    .into_iter()
+                    .map(ReactionLine::from)
+                    .collect(),
+                confirmed: message.confirmed,
+            }),
             sent_at: Time(message.sent_at_ms),
             received_at: Time(message.received_at_ms),
             state: message.state,
@@ -437,10 +454,11 @@ impl From<Status> for StatusLine {
 impl From<Body> for BodyFields {
     fn from(body: Body) -> Self {
         match body {
-            Body::Text(text) => BodyFields {
+            Body::Text(text) | Body::Reply { text, .. } | Body::Edit { text, .. } => BodyFields {
                 text: Some(text),
                 ..BodyFields::default()
             },
+            Body::React { .. } => BodyFields::default(),
             Body::App { kind, bytes } => BodyFields {
                 kind: Some(kind),
                 bytes: Some(Base64(bytes)),

@@ -46,6 +46,7 @@ impl From<SendError> for Failure {
             Cause::Fault => ("fault", 1),
             Cause::Usage => ("usage", 2),
             Cause::NoSuchPeer => ("no-such-peer", 3),
+            Cause::NoSuchMessage => ("no-such-message", 1),
             Cause::Refused => ("refused", 5),
             Cause::IdentityMismatch => ("identity-mismatch", 6),
         };
@@ -87,7 +88,10 @@ impl From<EraseError> for Failure {
         let code = match error {
             EraseError::NoSuchMessage => "no-such-message",
             EraseError::Undelivered(_) => "undelivered",
-            EraseError::NoSuchConversation(_) | EraseError::NoSuchAddress(_) => {
+            EraseError::HasGoneOut => "has-gone-out",
+            EraseError::NoSuchConversation(_)
+            | EraseError::NoSuchAddress(_)
+            | EraseError::NotYours => {
                 return Failure::usage(error);
             }
             EraseError::Store(_) | EraseError::Stopped => return Failure::fault(error),

@@ -6,6 +6,7 @@
 //! which they are ready, not in the order of the requests. After `subscribe`, event lines
 //! (`{"v":1,"event":…}`) come between them.
 
+mod amending;
 mod answer;
 mod diagnosis;
 mod event;
@@ -16,6 +17,9 @@ mod values;
 
 use serde::{Deserialize, Serialize};
 
+pub use amending::{
+    AmendedFields, AmendedLine, EditedLine, ReactionLine, ReactorLine, ReplyToLine,
+};
 pub use answer::{
     Answer, Done, Kicked, MessageList, Outcome, PeerList, Pong, Resolved, RoomList, SharedRoom,
     Verification,
@@ -30,11 +34,12 @@ pub use file::{FileLine, FileList, OfferFields};
 pub use hobnob_local::json::{LINES_VERSION, Text, Time, to_line};
 pub(crate) use request::dispatch;
 pub use request::{
-    AcceptContact, AcceptFile, AnyRequest, Block, BroadcastMessage, ClearConversation, CreateRoom,
-    DeclineFile, DeleteMessage, Diagnose, ForgetPeer, GetRoomTicket, GetStatus, HistoryFilter,
-    Ignore, JoinRoom, KeepConversation, Kick, ListFiles, ListPeers, ListRooms, OfferFile, PartRoom,
-    Ping, RemoveContact, Request, Resolve, SendMessage, SetNick, Subscribe, TIMEOUT_MS_DEFAULT,
-    TakeSnapshot, Unblock, Unignore, Verify, WaitOptions, Why,
+    AcceptContact, AcceptFile, AnyRequest, Block, BroadcastMessage, CancelMessage,
+    ClearConversation, CreateRoom, DeclineFile, DeleteMessage, Diagnose, EditMessage, ForgetPeer,
+    GetRoomTicket, GetStatus, HistoryFilter, Ignore, JoinRoom, KeepConversation, Kick, ListFiles,
+    ListPeers, ListRooms, OfferFile, PartRoom, Ping, ReactToMessage, RemoveContact, ReplyToMessage,
+    Request, Resolve, SendMessage, SetNick, Subscribe, TIMEOUT_MS_DEFAULT, TakeSnapshot, Unblock,
+    Unignore, Verify, WaitOptions, Why,
 };
 pub use values::Base64;
 

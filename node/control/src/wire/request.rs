@@ -123,6 +123,14 @@ requests! { $
     "send" SendMessage -> SentLine, changes: |_| true;
     /// A message to a room.
     "broadcast" BroadcastMessage -> SentLine, changes: |_| true;
+    /// A message that answers another one, in the same conversation.
+    "reply" ReplyToMessage -> SentLine, changes: |_| true;
+    /// Replaces the text of an own message.
+    "edit" EditMessage -> SentLine, changes: |_| true;
+    /// Adds an emoji to a message, or takes it back.
+    "react" ReactToMessage -> SentLine, changes: |_| true;
+    /// Deletes an own message that has not left this node.
+    "cancel" CancelMessage -> Done, changes: |_| true;
     /// Offers a file or folder. The answer comes once the file was read.
     "offer" OfferFile -> SentLine, changes: |_| true;
     /// All offers of files and their state.
@@ -223,6 +231,52 @@ pub struct BroadcastMessage {
     pub options: WaitOptions,
 }
 
+/// See [`AnyRequest::ReplyToMessage`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplyToMessage {
+    /// The message to answer.
+    pub message: Text<MessageId>,
+    /// The answer.
+    pub text: String,
+    /// How long to wait for the delivery.
+    #[serde(flatten)]
+    pub options: WaitOptions,
+}
+
+/// See [`AnyRequest::EditMessage`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EditMessage {
+    /// The message.
+    pub message: Text<MessageId>,
+    /// The new text.
+    pub text: String,
+    /// How long to wait for the delivery.
+    #[serde(flatten)]
+    pub options: WaitOptions,
+}
+
+/// See [`AnyRequest::ReactToMessage`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReactToMessage {
+    /// The message.
+    pub message: Text<MessageId>,
+    /// The emoji.
+    pub emoji: String,
+    /// Whether to take the emoji back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub off: bool,
+    /// How long to wait for the delivery.
+    #[serde(flatten)]
+    pub options: WaitOptions,
+}
+
+/// See [`AnyRequest::CancelMessage`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelMessage {
+    /// The message.
+    pub message: Text<MessageId>,
+}
+
 /// See [`AnyRequest::OfferFile`]. It has either a target or a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OfferFile {
@@ -274,6 +328,9 @@ pub struct HistoryFilter {
     /// Only messages with these words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<String>,
+    /// Only the thread of this message: the message that began it, and all replies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<Text<MessageId>>,
     /// Only messages received at this time or later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
@@ -503,6 +560,7 @@ impl From<HistoryFilter> for HistoryQuery {
             since_ms: filter.since.map(|t| t.0),
             before: filter.before.map(|id| id.0),
             after: filter.after.map(|id| id.0),
+            thread: filter.thread.map(|id| id.0),
             oldest: filter.oldest,
             limit: filter.limit,
         }

@@ -60,11 +60,15 @@ impl Replica {
             self.outputs.push_back(Output::AppendFailed(token, why));
             return;
         };
-        if let Body::Delete { log, seq } = body {
-            let author = self.identity.id;
-            let log = conversation.log(&LogKey { author, log });
-            if log.is_none_or(|log| !log.durable().contains(seq)) {
-                let why = "this node has no such message of its own".to_owned();
+        if let Some(about) = body.about() {
+            let author = about.author.unwrap_or(self.identity.id);
+            let key = LogKey {
+                author,
+                log: about.log,
+            };
+            let log = conversation.log(&key);
+            if log.is_none_or(|log| !log.durable().contains(about.seq)) {
+                let why = "this node has no such message".to_owned();
                 self.outputs.push_back(Output::AppendFailed(token, why));
                 return;
             }
@@ -98,8 +102,7 @@ impl Replica {
             };
             let (from, to) = (batch.first(), batch.last());
             let pieces = Ranges::span(from, to);
-            let of_target = self.audience_of_target(&batch, &pieces);
-            let audience = of_target.unwrap_or(audience);
+            let audience = self.audience_for(&batch, &pieces, audience);
             ops.push(Op::Append {
                 batch: batch.clone(),
                 from,

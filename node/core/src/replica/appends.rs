@@ -33,15 +33,12 @@ impl Appends {
         self.writing = false;
     }
 
-    /// Takes as many waiting messages as fit one batch, and at most `most`. A deletion is alone in its batch, because it
-    /// is for those whom the deleted entry was for.
+    /// Takes as many waiting messages as fit one batch, and at most `most`. An entry about another
+    /// one, such as a reply or a deletion, is alone in its batch, because it is for those whom the
+    /// other entry was for.
     pub(super) fn take_batch(&mut self, most: usize) -> Vec<(Token, Body)> {
-        let is_deletion = |(_, body): &&(Token, Body)| matches!(body, Body::Delete { .. });
-        if self
-            .waiting
-            .front()
-            .is_some_and(|first| is_deletion(&first))
-        {
+        let is_alone = |(_, body): &&(Token, Body)| body.about().is_some();
+        if self.waiting.front().is_some_and(|first| is_alone(&first)) {
             return self.waiting.drain(..1).collect();
         }
         let mut bytes = 0;
@@ -49,7 +46,7 @@ impl Appends {
             bytes += encoded_size_at_most(body);
             bytes <= BATCH_ENTRIES_BYTES_MAX
         };
-        let messages = self.waiting.iter().take_while(|it| !is_deletion(it));
+        let messages = self.waiting.iter().take_while(|it| !is_alone(it));
         let count = messages.take(most).take_while(fits).count();
         self.waiting.drain(..count).collect()
     }
@@ -58,11 +55,16 @@ impl Appends {
 /// Covers the salt, the numbers, the lengths, the kind, and the reference of a deletion.
 const FIXED_BYTES_MAX: usize = 72;
 
+/// The author in a reference to somebody else's entry.
+const AUTHOR_BYTES: usize = 32;
+
 /// An upper bound of the encoded size.
 fn encoded_size_at_most(body: &Body) -> usize {
     FIXED_BYTES_MAX
         + match body {
-            Body::Text(text) => text.len(),
+            Body::Text(text) | Body::Edit { text, .. } => text.len(),
+            Body::Reply { text, .. } => text.len() + AUTHOR_BYTES,
+            Body::React { emoji, .. } => emoji.len() + AUTHOR_BYTES,
             Body::App { kind, bytes } => kind.len() + bytes.len() + 16,
             Body::Offer(offer) => offer.name.len() + offer.media.len() + 80,
             Body::Delete { .. } | Body::Erased { .. } => 0,

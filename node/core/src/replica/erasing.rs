@@ -67,16 +67,6 @@ impl Deletions {
             self.awaited.push((target, seq));
         }
     }
-
-    /// The entry that the batch deletes, if it contains nothing else.
-    fn only_target(batch: &CheckedBatch, pieces: &Ranges) -> Option<(LogKey, Seq)> {
-        let only = pieces.first().filter(|_| pieces.len() == 1)?;
-        let Body::Delete { log, seq } = batch.at(only)?.entry.body else {
-            return None;
-        };
-        let author = batch.batch.name.author;
-        Some((LogKey { author, log }, seq))
-    }
 }
 
 impl Replica {
@@ -108,17 +98,6 @@ impl Replica {
         } else {
             (Arc::new(batch.erased(&in_batch)), in_batch)
         }
-    }
-
-    /// A deletion is for those who may have what it deletes.
-    pub(super) fn audience_of_target(
-        &self,
-        batch: &CheckedBatch,
-        pieces: &Ranges,
-    ) -> Option<crate::commit::AudienceId> {
-        let (key, seq) = Deletions::only_target(batch, pieces)?;
-        let conversation = self.conversations.at(batch.batch.name.conversation);
-        conversation.log(&key)?.audience_of(seq)
     }
 
     /// Bodies are erased on disk.

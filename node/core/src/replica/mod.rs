@@ -30,6 +30,7 @@
 //! for what two ends compare and request, `links` for sessions, `block` for blocked authors,
 //! `consent` for strangers, `erasing` for deletions. `bodies` tracks which missing bodies a peer can send.
 
+mod about;
 mod admission;
 mod append;
 mod appends;
@@ -47,6 +48,7 @@ mod cut;
 mod dispatch;
 mod erasing;
 mod events;
+mod handed_out;
 mod heads;
 mod heads_to_send;
 mod holdings;

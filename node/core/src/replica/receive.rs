@@ -93,7 +93,7 @@ impl Replica {
         let conversation = self.conversations.at(name.conversation);
         let bodies = conversation.bodies_in(&key, &checked);
         // The peer may lack a body that it sent without: it may still want it.
-        let with_body = span.minus(&erased_in(&checked));
+        let with_body = checked.with_bodies();
         let of_peer = self.sessions.at_mut(session);
         if !with_body.is_empty() {
             of_peer.note_holdings(name, &with_body, is_held);
@@ -223,8 +223,7 @@ impl Replica {
         let audience =
             self.conversations
                 .stamp(name.conversation, &self.networks, self.now, &mut ops);
-        let of_target = self.audience_of_target(&batch, &pieces);
-        let audience = of_target.unwrap_or(audience);
+        let audience = self.audience_for(&batch, &pieces, audience);
         // The deletions come after the entries, on disk and in what follows the commit.
         let (mut erase_ops, mut erase_steps) = (Vec::new(), Vec::new());
         let (batch, deleted) =
@@ -462,17 +461,6 @@ impl Replica {
             }
         }
     }
-}
-
-/// The entries of a batch that it contains without their bodies.
-fn erased_in(batch: &CheckedBatch) -> Ranges {
-    let mut erased = Ranges::new();
-    for (seq, entry) in (batch.first()..).zip(&batch.entries) {
-        if entry.entry.body.is_erased() {
-            erased.insert(seq, seq);
-        }
-    }
-    erased
 }
 
 #[cfg(test)]

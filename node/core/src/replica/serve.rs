@@ -19,11 +19,13 @@ const READ_AGAIN_AFTER: Duration = Duration::from_millis(500);
 impl Replica {
     /// Hands a session the queued entries, as far as it can take them.
     pub(super) fn serve(&mut self, id: SessionId) {
-        let session = self.sessions.at_mut(id);
-        while let Some((name, first, last)) = session.next_to_send() {
+        while let Some((name, first, last)) = self.sessions.at_mut(id).next_to_send() {
+            let session = self.sessions.at_mut(id);
             let recent = self.recent.starting_at(name, first);
             let Some((end, frame)) = recent.filter(|(end, _)| *end <= last) else {
                 session.outgoing.read_begins();
+                // What is erased while the store reads may still be in the answer.
+                self.note_handed_out(name, first, last);
                 self.outputs.push_back(Output::Read {
                     session: id,
                     name,
@@ -34,6 +36,7 @@ impl Replica {
             };
             let own = name.author == self.identity.id;
             session.send_batch(name, (first, end), frame, own, &mut self.outputs);
+            self.note_handed_out(name, first, end);
         }
     }
 
@@ -70,6 +73,10 @@ impl Replica {
             // A batch ends where its author signed. A peer that may not have its last entry can't
             // have any of it.
             if allowed.covers(first, last) {
+                if self.identity.writes(name) {
+                    // The batch may end after the entry that was asked for.
+                    self.handed_out.note(name, &batch.with_bodies());
+                }
                 let frame = Frame::Batch(batch.batch).encode();
                 session.send_batch(name, (first, last), frame, own, &mut self.outputs);
                 sent_any = true;

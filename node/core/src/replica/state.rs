@@ -15,6 +15,7 @@ use hobnob_protocol::{
 use super::commits::Commits;
 use super::conversations::Conversations;
 use super::events::Output;
+use super::handed_out::HandedOut;
 use super::identity::Identity;
 use super::log_key::LogKey;
 use super::receipts::Receipts;
@@ -44,6 +45,7 @@ pub struct Replica {
     pub(super) receipts: Receipts,
     pub(super) commits: Commits,
     pub(super) recent: Recent,
+    pub(super) handed_out: HandedOut,
     pub(super) strangers: Strangers,
     pub(super) timers: Timers,
     pub(super) outputs: VecDeque<Output>,
@@ -87,6 +89,7 @@ impl Replica {
             receipts: Receipts::load(loaded.acked),
             commits: Commits::default(),
             recent: Recent::default(),
+            handed_out: HandedOut::default(),
             strangers: Strangers::load(loaded.requests),
             timers: Timers::default(),
             outputs: VecDeque::new(),
@@ -193,6 +196,25 @@ impl Replica {
     /// The peers that are known to have this entry of our own on disk.
     pub fn delivered_to(&self, name: LogName, seq: Seq) -> Vec<PeerId> {
         self.receipts.peers_with(name, seq)
+    }
+
+    /// Whether the body of this entry of our own may have left this node. Of earlier runs, nobody
+    /// knows.
+    pub fn has_gone_out(&self, name: LogName, seq: Seq) -> bool {
+        !self.identity.writes(name) || self.handed_out.contains(name, seq)
+    }
+
+    /// Notes that bodies of entries of our own leave this node.
+    pub(super) fn note_handed_out(&mut self, name: LogName, first: Seq, last: Seq) {
+        if self.identity.writes(name) {
+            let log = self
+                .conversations
+                .at(name.conversation)
+                .log(&LogKey::of(&name));
+            let with_body = log.map_or_else(Ranges::new, |log| log.servable());
+            let seqs = with_body.intersect(&Ranges::span(first, last));
+            self.handed_out.note(name, &seqs);
+        }
     }
 
     /// Whether an entry is on disk here with its body and may go to the peer at the other end of

@@ -413,10 +413,15 @@ impl Bench {
 
     /// The user writes a message, and it becomes durable.
     pub(super) fn append(&mut self, conversation: ConversationId, text: &str) -> Vec<Output> {
+        self.append_body(conversation, Body::Text(text.to_owned()))
+    }
+
+    /// The user writes an entry, and it reaches the disk.
+    pub(super) fn append_body(&mut self, conversation: ConversationId, body: Body) -> Vec<Output> {
         self.settle(Input::Append {
             token: Token(1),
             conversation,
-            body: Body::Text(text.to_owned()),
+            body,
         })
     }
 
@@ -476,7 +481,7 @@ pub(super) fn received(outputs: &[Output]) -> Vec<String> {
         {
             for seq in *first..=*last {
                 match &batch.at(seq).expect("in the batch").entry.body {
-                    Body::Text(text) => texts.push(text.clone()),
+                    Body::Text(text) | Body::Reply { text, .. } => texts.push(text.clone()),
                     other => panic!("not a text: {other:?}"),
                 }
             }

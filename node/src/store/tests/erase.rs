@@ -14,7 +14,7 @@ fn ann() -> Author {
 }
 
 /// Whether a file of the database contains these bytes.
-fn some_file_contains(home: &Home, needle: &str) -> bool {
+pub(super) fn some_file_contains(home: &Home, needle: &str) -> bool {
     let files = std::fs::read_dir(home.dir.path()).unwrap();
     files.into_iter().any(|file| {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();

@@ -19,6 +19,9 @@ fn text(row: &HistoryRow) -> String {
         Body::Text(text) => text.clone(),
         other @ (Body::App { .. }
         | Body::Offer(_)
+        | Body::Reply { .. }
+        | Body::Edit { .. }
+        | Body::React { .. }
         | Body::Delete { .. }
         | Body::Erased { .. }
         | Body::Unknown { .. }) => format!("{other:?}"),
@@ -90,6 +93,7 @@ fn busy_home() -> (Home, Vec<HistoryRow>) {
                         entry: kept.entry.clone(),
                         received_at_ms,
                         deleted: false,
+                        amendments: Default::default(),
                     }),
             );
         }

@@ -1,6 +1,7 @@
 //! Tests of the store through its public interface: an author writes, the store commits and reads
 //! back.
 
+mod amendments;
 mod commits;
 mod erase;
 mod failures;

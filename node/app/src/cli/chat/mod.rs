@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 use self::outbox::{Outbox, Report};
 use super::views;
 use crate::shared::actions::help;
+use crate::shared::amending::RecentMessages;
 use crate::shared::chat_input::{self, Input};
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::event_stream::{EventStream, SeenIds};
@@ -110,6 +111,7 @@ struct Chat {
     seen: SeenIds,
     names: Names,
     strangers: Strangers,
+    recent: RecentMessages,
     here: BTreeMap<PeerId, PeerState>,
     outbox: Outbox,
     replies: JoinSet<Reply>,
@@ -130,6 +132,7 @@ impl Chat {
             seen: SeenIds::since(values::now()),
             names: Names::default(),
             strangers: Strangers::default(),
+            recent: RecentMessages::default(),
             here: BTreeMap::new(),
             outbox: Outbox::default(),
             replies: JoinSet::new(),
@@ -231,6 +234,7 @@ impl Chat {
                 let say = |_| Reply::Lines(vec![done]);
                 self.begin(client, erase.request(), say).await;
             }
+            Input::Amend(which, amend) => self.amend(client, which, amend).await,
             Input::Kick(target) => self.kick(client, target).await,
             Input::Whois(target) => self.whois(client, target),
             Input::Names => self.names(client).await,
@@ -316,7 +320,9 @@ impl Chat {
     fn event(&mut self, event: WireEvent) -> std::io::Result<()> {
         match event {
             WireEvent::Peer(peer) => self.peer(&peer),
-            WireEvent::Message(message) if message.state.is_none() => {
+            WireEvent::Message(mut message) if message.state.is_none() => {
+                self.recent.quote(&mut message);
+                self.recent.add(&message);
                 output::line(&phrases::message(&message))?;
                 if self.strangers.is_new(&message) {
                     output::line(&format!("* {}", wording::new_stranger(&message)))?;
@@ -332,8 +338,12 @@ impl Chat {
             WireEvent::File(_) => wording::event(&event, &self.names)
                 .map_or(Ok(()), |text| output::line(&format!("* {text}"))),
             WireEvent::Notice(notice) => output::line(&format!("* {}", notices::words(&notice))),
-            WireEvent::Message(_)
-            | WireEvent::Receipt(_)
+            WireEvent::Message(own) => {
+                self.recent.add(&own);
+                Ok(())
+            }
+            WireEvent::Amended(line) => output::line(&format!("* {}", self.recent.amended(&line))),
+            WireEvent::Receipt(_)
             | WireEvent::Erased(_)
             | WireEvent::Listening(_)
             | WireEvent::Sent(_)

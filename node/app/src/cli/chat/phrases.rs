@@ -9,6 +9,7 @@ use hobnob_control::wire::{MessageLine, StatusLine};
 
 use super::outbox::Report;
 use crate::cli::messages;
+use crate::shared::amending;
 use crate::shared::chat_input::ACTION;
 use crate::shared::values::local_time_of_day;
 use crate::shared::wording::{self, Names, count};
@@ -28,10 +29,14 @@ pub(crate) fn welcome(status: &StatusLine, room: &RoomName) -> [String; 3] {
 /// `14:03 #lobby <bob> hi`, `14:03 <bob> to you: hi`.
 pub(crate) fn message(message: &MessageLine) -> String {
     let time = local_time_of_day(message.received_at);
-    let (name, mut body) = (visible(&message.nick), wording::body(&message.body));
+    let (name, mut body) = (visible(&message.nick), wording::content(message));
     if message.body.file.is_some() {
         let id = offers::short(message.id.0);
         body = format!("{body}: /accept {id}, or /decline {id}");
+    }
+    let (before, after) = amending::around(&message.amended);
+    if message.amended.reply_to.is_some() {
+        body = format!("{before}{body}{after}");
     }
     if let (ConversationRef::Room(room), Some(action)) =
         (&message.conversation.0, body.strip_prefix(ACTION))

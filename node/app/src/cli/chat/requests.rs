@@ -14,6 +14,8 @@ use hobnob_control::wire::{
 
 use super::{Chat, Reply, diagnosed};
 use crate::cli::views;
+use crate::shared::amending::{self, Amend, Which};
+use crate::shared::output;
 use crate::shared::verification::{self, Syntax};
 use crate::shared::wording::{self, Names};
 use crate::shared::{policy, room_secrets, status};
@@ -38,6 +40,35 @@ impl Chat {
             options: WaitOptions::ON_DISK,
         };
         self.begin(client, request, Reply::Sent).await;
+    }
+
+    /// `/reply`, `/edit`, `/react` and `/cancel`.
+    pub(super) async fn amend(&mut self, client: &Client, which: Which, amend: Amend) {
+        let id = match amend.choose(which, self.recent.newest_first()) {
+            Ok(id) => id,
+            Err(error) => return output::say(error),
+        };
+        let options = WaitOptions::ON_DISK;
+        // The event about an edit or a reaction follows.
+        let quietly = |_| Reply::Lines(Vec::new());
+        match amend {
+            Amend::Reply(text) => {
+                let request = amending::reply(id, text, options);
+                self.begin(client, request, Reply::Sent).await;
+            }
+            Amend::Edit(text) => {
+                let request = amending::edit(id, text, options);
+                self.begin(client, request, quietly).await;
+            }
+            Amend::React { emoji, off } => {
+                let request = amending::react(id, emoji, off, options);
+                self.begin(client, request, quietly).await;
+            }
+            Amend::Cancel => {
+                let done = |_| Reply::Lines(vec![amending::CANCELLED.to_owned()]);
+                self.begin(client, amending::cancel(id), done).await;
+            }
+        }
     }
 
     pub(super) async fn peers(&mut self, client: &Client) {

@@ -1,10 +1,11 @@
 //! The table of actions.
 
 use hobnob_control::wire::{
-    AcceptContact, AcceptFile, Block, BroadcastMessage, ClearConversation, CreateRoom, DeclineFile,
-    DeleteMessage, Diagnose, ForgetPeer, GetRoomTicket, GetStatus, HistoryFilter, Ignore, JoinRoom,
-    KeepConversation, Kick, ListFiles, ListPeers, ListRooms, OfferFile, PartRoom, RemoveContact,
-    Resolve, SendMessage, SetNick, TakeSnapshot, Unblock, Unignore, Verify, Why,
+    AcceptContact, AcceptFile, Block, BroadcastMessage, CancelMessage, ClearConversation,
+    CreateRoom, DeclineFile, DeleteMessage, Diagnose, EditMessage, ForgetPeer, GetRoomTicket,
+    GetStatus, HistoryFilter, Ignore, JoinRoom, KeepConversation, Kick, ListFiles, ListPeers,
+    ListRooms, OfferFile, PartRoom, ReactToMessage, RemoveContact, ReplyToMessage, Resolve,
+    SendMessage, SetNick, TakeSnapshot, Unblock, Unignore, Verify, Why,
 };
 #[cfg(test)]
 use hobnob_control::wire::{Ping, Subscribe};
@@ -85,6 +86,82 @@ pub(crate) const ACTIONS: &[Action] = &[
             ],
         },
         chat: Chat::Absent("a line without a slash is a message to the open conversation"),
+    },
+    Action {
+        name: "reply",
+        aliases: &[],
+        group: Group::Messages,
+        help: "Answer a message where it was written",
+        requests: &[ReplyToMessage::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "The answer goes to those whom the message was for. `hobnob history --json` \
+                      shows the ids of messages.",
+            examples: &["hobnob reply f33731c0a1b2c3d4-7 \"with pleasure\""],
+        },
+        chat: Chat::Command {
+            command: ChatCommand::Reply,
+            takes: "[ID|^N] TEXT",
+            help: Some("Answer the newest message, the N-th newest, or the one with this id"),
+        },
+    },
+    Action {
+        name: "edit",
+        aliases: &[],
+        group: Group::Messages,
+        help: "Replace the text of a message of yours",
+        requests: &[EditMessage::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "Everybody sees that the message was edited, and its earlier texts stay in the \
+                      history. `hobnob delete` deletes all of them.",
+            examples: &["hobnob edit f33731c0a1b2c3d4-7 \"lunch at one\""],
+        },
+        chat: Chat::Command {
+            command: ChatCommand::Edit,
+            takes: "[ID|^N] TEXT",
+            help: Some("Replace the text of your newest message, or of another one"),
+        },
+    },
+    Action {
+        name: "react",
+        aliases: &[],
+        group: Group::Messages,
+        help: "Add an emoji to a message",
+        requests: &[ReactToMessage::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "",
+            examples: &[
+                "hobnob react f33731c0a1b2c3d4-7 👍",
+                "hobnob react f33731c0a1b2c3d4-7 👍 --off",
+            ],
+        },
+        chat: Chat::Command {
+            command: ChatCommand::React,
+            takes: "[ID|^N] EMOJI",
+            help: Some(
+                "Add an emoji to the newest message, or to another one; --off takes it back",
+            ),
+        },
+    },
+    Action {
+        name: "cancel",
+        aliases: &[],
+        group: Group::Messages,
+        help: "Cancel a message of yours that is still queued",
+        requests: &[CancelMessage::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "Works until the message leaves this node, and only while the node that wrote \
+                      it runs. Nobody else ever gets its text.",
+            examples: &["hobnob cancel f33731c0a1b2c3d4-7"],
+        },
+        chat: Chat::Command {
+            command: ChatCommand::Cancel,
+            takes: "[ID|^N]",
+            help: Some("Cancel your newest message, or another one, while it is queued"),
+        },
     },
     Action {
         name: "me",

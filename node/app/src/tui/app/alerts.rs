@@ -87,6 +87,7 @@ mod tests {
             state: None,
             reason: None,
             request: false,
+            amended: Box::default(),
         }
     }
 

@@ -11,6 +11,7 @@ use hobnob_control::wire::{
 
 use super::{App, Doing, Mode, NodeRequest, Output, Tone};
 use crate::shared::actions::help;
+use crate::shared::amending::{self, Amend, Which};
 use crate::shared::chat_input::{self, Input as Typed};
 use crate::shared::erasing::Erase;
 use crate::shared::policy::{self, PolicyChange};
@@ -74,6 +75,7 @@ impl App {
                 self.note(Tone::Info, line);
             }
             Typed::Cls => self.conversations.clear(),
+            Typed::Amend(which, amend) => self.amend(which, amend),
             Typed::Erase(erase) => self.erase(erase),
             Typed::Quit => self.outputs.push_back(Output::Quit),
         }
@@ -123,6 +125,36 @@ impl App {
         self.ask(change.request(target), move |app, peer| {
             app.take_policy(change, &peer);
         });
+    }
+
+    /// `/reply`, `/edit`, `/react` and `/cancel`.
+    fn amend(&mut self, which: Which, amend: Amend) {
+        let shown = self.conversations.window().entries().iter().rev();
+        let newest_first = shown
+            .filter_map(|entry| entry.message())
+            .map(|line| (line.id.0, line.state.is_some(), line));
+        let id = match amend.choose(which, newest_first) {
+            Ok(id) => id,
+            Err(error) => return self.note(Tone::Warning, error),
+        };
+        let options = WaitOptions::ON_DISK;
+        let done = amend.done().unwrap_or_default();
+        match amend {
+            Amend::Reply(text) => {
+                let request = amending::reply(id, text.clone(), options);
+                self.say_pending(text, Doing::Saving, request);
+            }
+            // The event about the change shows it.
+            Amend::Edit(text) => self.ask(amending::edit(id, text, options), |_, _| {}),
+            Amend::React { emoji, off } => {
+                self.ask(amending::react(id, emoji, off, options), |_, _| {});
+            }
+            Amend::Cancel => {
+                self.ask(amending::cancel(id), move |app, _| {
+                    app.note(Tone::Info, done)
+                });
+            }
+        }
     }
 
     fn erase(&mut self, erase: Erase) {

@@ -10,6 +10,7 @@ use super::conversation::Conversation;
 use super::pages::{PageDirection, PageRequest};
 use super::timeline::Note;
 use super::window::Window;
+use crate::shared::wording;
 
 /// See the module.
 #[derive(Debug)]
@@ -135,6 +136,17 @@ impl Conversations {
             self.window.note(note.clone());
         }
         self.list[index].add_note(note);
+    }
+
+    /// Adds to a live reply the text that it answers, if that is in memory.
+    pub(super) fn quote(&self, message: &mut MessageLine) {
+        if let Some(to) = &mut message.amended.reply_to
+            && to.text.is_none()
+        {
+            let mut shown = self.window.entries().iter().rev();
+            let answered = shown.find_map(|entry| entry.message().filter(|it| it.id == to.id));
+            to.text = answered.map(wording::content);
+        }
     }
 
     /// Shows a message that has arrived or was sent, if its conversation is open.
@@ -267,6 +279,7 @@ mod tests {
             state: None,
             reason: None,
             request: false,
+            amended: Box::default(),
         }
     }
 

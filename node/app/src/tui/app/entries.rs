@@ -139,6 +139,7 @@ mod tests {
             state: None,
             reason: None,
             request: false,
+            amended: Box::default(),
         }
     }
 

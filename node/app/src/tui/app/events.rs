@@ -18,6 +18,11 @@ impl App {
             WireEvent::Room(room) => drop(self.people.rooms.insert(room.name.clone(), room)),
             WireEvent::Lagged { .. } => self.lagged(),
             WireEvent::File(file) => self.files.update(self.now, *file),
+            WireEvent::Amended(amended) => {
+                if *self.conversations.current().of() == amended.conversation.0 {
+                    self.read_newest_again();
+                }
+            }
             WireEvent::Erased(erased) => {
                 // What is on the screen is read again, without the erased texts.
                 if *self.conversations.current().of() == erased.conversation.0 {
@@ -29,7 +34,8 @@ impl App {
         }
     }
 
-    fn message(&mut self, message: MessageLine) {
+    fn message(&mut self, mut message: MessageLine) {
+        self.conversations.quote(&mut message);
         let index = self.conversations.add(&message.conversation.0);
         self.files.offered(self.now, &message);
         if self.people.is_mine(&message) {

@@ -106,6 +106,7 @@ mod tests {
             state: None,
             reason: None,
             request: false,
+            amended: Box::default(),
         }
     }
 

@@ -386,6 +386,7 @@ mod tests {
             state: None,
             reason: None,
             request: false,
+            amended: Box::default(),
         }
     }
 

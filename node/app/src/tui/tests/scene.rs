@@ -230,6 +230,7 @@ impl Scene {
             state: (from == ANN).then_some(DeliveryState::Queued),
             reason: None,
             request: false,
+            amended: Box::default(),
         }
     }
 
@@ -368,6 +369,7 @@ impl Scene {
                 value(&Done {})
             }
             AnyRequest::SetNick(SetNick { .. })
+            | AnyRequest::CancelMessage(_)
             | AnyRequest::DeleteMessage(_)
             | AnyRequest::ClearConversation(_)
             | AnyRequest::ForgetPeer(_)

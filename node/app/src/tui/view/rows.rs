@@ -12,6 +12,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::View;
+use crate::shared::amending;
 use crate::shared::chat_input::ACTION;
 use crate::shared::wording;
 use crate::tui::app::{Doing, Entry, EntryContent, Note, Pending, Tone};
@@ -102,7 +103,7 @@ impl<'a> Context<'a> {
                 .body
                 .text
                 .as_deref()
-                .unwrap_or(&wording::body(&message.body)),
+                .unwrap_or(&wording::content(message)),
         );
         let author = visible(&message.nick).into_owned();
         let columns = self.text_columns();
@@ -143,7 +144,35 @@ impl<'a> Context<'a> {
             text_style,
         );
         rows.extend(self.file(message));
-        rows
+        rows.extend(self.reactions(message));
+        let quote = self.quote(message);
+        quote.into_iter().chain(rows).collect()
+    }
+
+    /// The message that a reply answers, on one row above it.
+    fn quote(&self, message: &MessageLine) -> Vec<Line<'static>> {
+        let Some(to) = &message.amended.reply_to else {
+            return vec![];
+        };
+        let words = fit(&amending::quote(to, None), self.text_columns());
+        self.below("to", &words)
+    }
+
+    /// The reactions to a message, below it.
+    fn reactions(&self, message: &MessageLine) -> Vec<Line<'static>> {
+        let reactions = &message.amended.reactions;
+        if reactions.is_empty() {
+            return vec![];
+        }
+        self.below("", &amending::reactions(reactions))
+    }
+
+    /// Rows of this program about a message. The word before the bar cannot come from a peer.
+    fn below(&self, word: &str, text: &str) -> Vec<Line<'static>> {
+        let rows = text::wrap(text, self.text_columns(), 0);
+        let name = Span::styled(self.name(word), self.view.theme.dim());
+        let style = self.view.theme.note();
+        self.bars(&" ".repeat(TIME), name, rows, vec![], style)
     }
 
     /// The state of the file that a message offers. The word `file` before the bar cannot come from
@@ -227,6 +256,9 @@ impl<'a> Context<'a> {
                 format!("(written {when})"),
                 self.view.theme.warning(),
             ));
+        }
+        if message.amended.edited.is_some() {
+            suffix.push(self.dim("(edited)"));
         }
         if let Some(base) = message.state {
             let shown =

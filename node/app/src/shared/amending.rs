@@ -1,0 +1,311 @@
+//! Replies, edits, reactions and cancelled messages: what the user types, and the requests.
+
+use std::collections::VecDeque;
+
+use hobnob::MessageId;
+use hobnob::protocol::text::visible;
+use hobnob_control::wire::{
+    AmendedFields, AmendedLine, CancelMessage, EditMessage, MessageLine, ReactToMessage,
+    ReactionLine, ReplyToLine, ReplyToMessage, Text, WaitOptions,
+};
+
+use super::wording;
+
+/// Maximum messages that the line chat remembers: `^200` is the oldest that can be named.
+const RECENT_MAX: usize = 200;
+
+/// Maximum characters of a quoted text.
+const QUOTED_CHARS: usize = 60;
+
+/// A message, as the user of a chat names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// The newest one that fits: by somebody else to answer it, an own one to change it.
+    Newest,
+    /// `^2`: the second newest one.
+    Back(usize),
+    /// By its id.
+    Id(MessageId),
+}
+
+/// What the user wants to do about a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Amend {
+    Reply(String),
+    Edit(String),
+    React { emoji: String, off: bool },
+    Cancel,
+}
+
+impl Which {
+    /// Takes the name of a message off the front of the arguments of a command.
+    pub(crate) fn split(rest: &str) -> (Which, &str) {
+        let (word, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+        let back = word
+            .strip_prefix('^')
+            .and_then(|number| number.parse().ok());
+        match (word.parse(), back) {
+            (Ok(id), _) => (Which::Id(id), after.trim_start()),
+            (Err(_), Some(back)) if back > 0 => (Which::Back(back), after.trim_start()),
+            (Err(_), _) => (Which::Newest, rest),
+        }
+    }
+}
+
+impl Amend {
+    /// Whether the newest message that fits is an own one.
+    fn is_for_own(&self) -> bool {
+        matches!(self, Amend::Edit(_) | Amend::Cancel)
+    }
+
+    /// The message that the user means, among these, newest first.
+    pub(crate) fn choose<'a>(
+        &self,
+        which: Which,
+        mut newest_first: impl Iterator<Item = (MessageId, bool, &'a MessageLine)>,
+    ) -> Result<MessageId, &'static str> {
+        let found = match which {
+            Which::Id(id) => return Ok(id),
+            Which::Back(back) => newest_first.nth(back - 1),
+            Which::Newest => newest_first
+                .find(|(_, own, line)| *own == self.is_for_own() && line.body.erased.is_none()),
+        };
+        found.map(|(id, ..)| id).ok_or("there is no such message on the screen: name it by its id, see `hobnob history --json`")
+    }
+
+    /// The sentence for a request that was carried out. A reply is shown as a message.
+    pub(crate) fn done(&self) -> Option<&'static str> {
+        match self {
+            Amend::Reply(_) => None,
+            Amend::Edit(_) => Some("edited"),
+            Amend::React { off: false, .. } => Some("reacted"),
+            Amend::React { off: true, .. } => Some("taken back"),
+            Amend::Cancel => Some(CANCELLED),
+        }
+    }
+}
+
+/// The answer to a request to cancel.
+pub(crate) const CANCELLED: &str = "cancelled: nobody else has the message or will get it";
+
+pub(crate) fn reply(id: MessageId, text: String, options: WaitOptions) -> ReplyToMessage {
+    let message = Text(id);
+    ReplyToMessage {
+        message,
+        text,
+        options,
+    }
+}
+
+pub(crate) fn edit(id: MessageId, text: String, options: WaitOptions) -> EditMessage {
+    let message = Text(id);
+    EditMessage {
+        message,
+        text,
+        options,
+    }
+}
+
+pub(crate) fn react(
+    id: MessageId,
+    emoji: String,
+    off: bool,
+    options: WaitOptions,
+) -> ReactToMessage {
+    let message = Text(id);
+    ReactToMessage {
+        message,
+        emoji,
+        off,
+        options,
+    }
+}
+
+pub(crate) fn cancel(id: MessageId) -> CancelMessage {
+    CancelMessage { message: Text(id) }
+}
+
+/// `ann: shall we go?`
+pub(crate) fn quote(to: &ReplyToLine, text: Option<&str>) -> String {
+    let text = to.text.as_deref().or(text);
+    let text = text.map_or_else(|| "a message that is not here".to_owned(), shortened);
+    format!("{}: {text}", visible(&to.nick))
+}
+
+/// The first line of a text, cut.
+fn shortened(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    let cut: String = line.chars().take(QUOTED_CHARS).collect();
+    let more = if cut.len() < text.len() { "…" } else { "" };
+    format!("{}{more}", visible(&cut))
+}
+
+/// `👍 ann, bob  🎉 carol`
+pub(crate) fn reactions(reactions: &[ReactionLine]) -> String {
+    let one = |reaction: &ReactionLine| {
+        let names: Vec<_> = reaction.by.iter().map(|by| visible(&by.nick)).collect();
+        format!("{} {}", visible(&reaction.emoji), names.join(", "))
+    };
+    reactions.iter().map(one).collect::<Vec<_>>().join("  ")
+}
+
+/// What stands before and after the text of a message on one line.
+pub(crate) fn around(amended: &AmendedFields) -> (String, String) {
+    let before = amended.reply_to.as_ref();
+    let before = before.map_or_else(String::new, |to| format!("[to {}] ", quote(to, None)));
+    let mut after = String::new();
+    if amended.edited.is_some() {
+        after.push_str(" (edited)");
+    }
+    if !amended.reactions.is_empty() {
+        after.push_str(&format!(" {{{}}}", reactions(&amended.reactions)));
+    }
+    (before, after)
+}
+
+/// The messages that the line chat has shown last, so that the user can name them.
+#[derive(Debug, Default)]
+pub(crate) struct RecentMessages(VecDeque<MessageLine>);
+
+impl RecentMessages {
+    pub(crate) fn add(&mut self, message: &MessageLine) {
+        self.0.push_back(message.clone());
+        if self.0.len() > RECENT_MAX {
+            self.0.pop_front();
+        }
+    }
+
+    /// Adds to a live reply the text that it answers.
+    pub(crate) fn quote(&self, message: &mut MessageLine) {
+        if let Some(to) = &mut message.amended.reply_to {
+            let answered = self.0.iter().rev().find(|it| it.id == to.id);
+            to.text = answered.map(|it| wording::body(&it.body));
+        }
+    }
+
+    pub(crate) fn newest_first(&self) -> impl Iterator<Item = (MessageId, bool, &MessageLine)> {
+        let newest = self.0.iter().rev();
+        newest.map(|line| (line.id.0, line.state.is_some(), line))
+    }
+
+    /// The words for a change, and notes it: later quotes have the new text.
+    pub(crate) fn amended(&mut self, line: &AmendedLine) -> String {
+        let of = self.0.iter_mut().find(|it| it.id == line.message);
+        let was = of.as_ref().map(|it| wording::body(&it.body));
+        let was = was.map_or_else(
+            || "a message".to_owned(),
+            |was| format!("\"{}\"", shortened(&was)),
+        );
+        if let (Some(it), Some(text)) = (of, &line.text) {
+            it.body.text = Some(text.clone());
+        }
+        format!("{} {}", visible(&line.nick), change(line, &was))
+    }
+}
+
+fn change(line: &AmendedLine, was: &str) -> String {
+    match (&line.text, &line.emoji) {
+        (Some(text), _) => format!("edited {was}: {}", visible(text)),
+        (None, Some(emoji)) if line.off => format!("took {} back from {was}", visible(emoji)),
+        (None, Some(emoji)) => format!("reacted {} to {was}", visible(emoji)),
+        (None, None) => format!("changed {was}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hobnob::protocol::{Body, LogId, PeerId};
+    use hobnob_control::wire::{ReactorLine, Time};
+
+    use super::*;
+
+    fn message(seq: u64, text: &str, own: bool) -> MessageLine {
+        MessageLine {
+            id: Text(MessageId { log: LogId(1), seq }),
+            conversation: Text("#lobby".parse().unwrap()),
+            from: Text(PeerId::from_bytes([1; 32])),
+            nick: "bob".into(),
+            body: Body::Text(text.into()).into(),
+            amended: Box::default(),
+            sent_at: Time(0),
+            received_at: Time(0),
+            state: own.then_some(hobnob::DeliveryState::Queued),
+            reason: None,
+            request: false,
+        }
+    }
+
+    fn recent() -> RecentMessages {
+        let mut recent = RecentMessages::default();
+        for (seq, text, own) in [(1, "mine", true), (2, "noon?", false), (3, "yes", true)] {
+            recent.add(&message(seq, text, own));
+        }
+        recent
+    }
+
+    #[test]
+    fn a_message_is_named_by_its_id_or_place_or_not_at_all() {
+        let id = MessageId {
+            log: LogId(0xab),
+            seq: 7,
+        };
+        assert_eq!(
+            Which::split("00000000000000ab-7 so it is"),
+            (Which::Id(id), "so it is")
+        );
+        assert_eq!(Which::split("^2 yes"), (Which::Back(2), "yes"));
+        for text in ["yes", "^0 yes", "^ yes", "2 yes"] {
+            assert_eq!(Which::split(text), (Which::Newest, text));
+        }
+    }
+
+    #[test]
+    fn by_default_the_newest_message_that_fits_is_meant() {
+        let recent = recent();
+        let chosen = |amend: Amend, which| {
+            let chosen = amend.choose(which, recent.newest_first());
+            chosen.map(|id| id.seq)
+        };
+        let reply = || Amend::Reply("yes".into());
+        assert_eq!(chosen(reply(), Which::Newest), Ok(2));
+        assert_eq!(chosen(Amend::Cancel, Which::Newest), Ok(3));
+        assert_eq!(chosen(reply(), Which::Back(3)), Ok(1));
+        assert!(chosen(reply(), Which::Back(4)).is_err());
+    }
+
+    #[test]
+    fn a_reply_quotes_the_newest_text_on_one_line() {
+        let mut recent = recent();
+        let line = AmendedLine {
+            message: message(2, "", false).id,
+            conversation: Text("#lobby".parse().unwrap()),
+            from: Text(PeerId::from_bytes([1; 32])),
+            nick: "bob".into(),
+            text: Some("one?\nor two?".into()),
+            emoji: None,
+            off: false,
+        };
+        let words = recent.amended(&line);
+        assert_eq!(words, "bob edited \"noon?\": one?␊or two?");
+        let mut reply = message(4, "two", true);
+        let (id, from) = (message(2, "", false).id, line.from);
+        let nick = "bob".to_owned();
+        reply.amended.reply_to = Some(ReplyToLine {
+            id,
+            from,
+            nick,
+            text: None,
+        });
+        recent.quote(&mut reply);
+        reply.amended.reactions = vec![ReactionLine {
+            emoji: "👍".into(),
+            by: vec![ReactorLine {
+                peer: from,
+                nick: "ann".into(),
+            }],
+        }];
+        let (before, after) = around(&reply.amended);
+        assert_eq!(before, "[to bob: one?␊or two?] ");
+        assert_eq!(after, " {👍 ann}");
+    }
+}

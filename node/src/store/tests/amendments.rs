@@ -1,0 +1,295 @@
+//! Tests of replies, edits and reactions: what the history and the search show of them.
+
+use hobnob_protocol::EntryRef;
+
+use super::super::HistoryRequest;
+use super::super::history::HistoryRow;
+use super::*;
+
+fn ann() -> Author {
+    Author::new(1, lobby())
+}
+
+fn bob() -> Author {
+    Author::new(2, lobby())
+}
+
+fn edit(author: &mut Author, seq: Seq, text: &str) -> Arc<CheckedBatch> {
+    let (log, text) = (author.name.log, text.to_owned());
+    author.writes(vec![Body::Edit { log, seq, text }])
+}
+
+fn to(name: LogName, seq: Seq) -> EntryRef {
+    EntryRef {
+        author: Some(name.author),
+        log: name.log,
+        seq,
+    }
+}
+
+fn reply(author: &mut Author, to: EntryRef, text: &str) -> Arc<CheckedBatch> {
+    let text = text.to_owned();
+    author.writes(vec![Body::Reply { to, text }])
+}
+
+fn react(author: &mut Author, to: EntryRef, emoji: &str, on: bool) -> Arc<CheckedBatch> {
+    let emoji = emoji.to_owned();
+    author.writes(vec![Body::React { to, emoji, on }])
+}
+
+fn erase(home: &mut Home, name: LogName, seq: Seq, by_author: bool) {
+    let seqs = Ranges::span(seq, seq);
+    home.commit(vec![Op::Erase {
+        name,
+        seqs,
+        by_author,
+    }]);
+}
+
+fn read(home: &Home, request: HistoryRequest) -> Vec<HistoryRow> {
+    let request = HistoryRequest {
+        shown: true,
+        limit: 100,
+        ..request
+    };
+    wait(home.store().history(request)).unwrap()
+}
+
+fn search(home: &Home, words: &str) -> usize {
+    let search = Some(words.to_owned());
+    let request = HistoryRequest {
+        search,
+        ..HistoryRequest::default()
+    };
+    read(home, request).len()
+}
+
+fn in_lobby(home: &Home) -> Vec<HistoryRow> {
+    let conversation = Some(lobby());
+    read(
+        home,
+        HistoryRequest {
+            conversation,
+            ..HistoryRequest::default()
+        },
+    )
+}
+
+fn texts(row: &HistoryRow) -> Vec<&str> {
+    let edits = row.amendments.edits.iter();
+    edits.map(|edit| edit.text.as_str()).collect()
+}
+
+/// A home with one message of Ann.
+fn home(text: &str) -> (Home, Author) {
+    let (mut home, mut ann) = (Home::new(), ann());
+    let batch = ann.says(&[text]);
+    home.commit(vec![the_lobby(true), append(&batch)]);
+    (home, ann)
+}
+
+#[test]
+fn an_edited_message_is_found_by_its_newest_words_only() {
+    for indexed_before in [true, false] {
+        let (mut home, mut ann) = home("trombone");
+        if indexed_before {
+            assert_eq!(search(&home, "trombone"), 1);
+        }
+        for text in ["xylophone", "marimba"] {
+            home.commit(vec![append(&edit(&mut ann, 1, text))]);
+            if indexed_before {
+                assert_eq!(search(&home, text), 1);
+            }
+        }
+        let found = |word| search(&home, word);
+        assert_eq!(
+            [found("trombone"), found("xylophone"), found("marimba")],
+            [0, 0, 1]
+        );
+        let rows = in_lobby(&home);
+        assert_eq!(rows.len(), 1, "edits are part of the message");
+        assert_eq!(texts(&rows[0]), ["xylophone", "marimba"]);
+    }
+}
+
+#[test]
+fn an_edit_that_arrives_before_its_message_counts() {
+    let (mut home, mut ann) = (Home::new(), ann());
+    let message = ann.says(&["trombone"]);
+    let mut later = Author {
+        name: LogName {
+            log: LogId(7),
+            ..ann.name
+        },
+        ..self::ann()
+    };
+    (later.head, later.lamport) = (later.name.genesis(), 9);
+    let (log, seq, text) = (ann.name.log, 1, "marimba".to_owned());
+    let edit = later.writes(vec![Body::Edit { log, seq, text }]);
+    home.commit(vec![the_lobby(true), append(&edit)]);
+    assert_eq!(search(&home, "marimba"), 0);
+    home.commit(vec![append(&message)]);
+    assert_eq!(
+        [search(&home, "marimba"), search(&home, "trombone")],
+        [1, 0]
+    );
+}
+
+#[test]
+fn an_erased_edit_gives_way_to_the_one_before_it() {
+    let (mut home, mut ann) = home("trombone");
+    for text in ["xylophone", "marimba"] {
+        home.commit(vec![append(&edit(&mut ann, 1, text))]);
+    }
+    assert_eq!(search(&home, "marimba"), 1);
+    erase(&mut home, ann.name, 3, true);
+    assert_eq!(
+        [search(&home, "marimba"), search(&home, "xylophone")],
+        [0, 1]
+    );
+    erase(&mut home, ann.name, 2, true);
+    assert_eq!(
+        [search(&home, "xylophone"), search(&home, "trombone")],
+        [0, 1]
+    );
+    erase(&mut home, ann.name, 1, true);
+    assert_eq!(search(&home, "trombone"), 0);
+    let rows = in_lobby(&home);
+    assert!(
+        rows.len() == 1 && rows[0].deleted,
+        "the deleted edits have no places of their own"
+    );
+}
+
+#[test]
+fn no_file_contains_an_edited_message_and_its_edits_when_they_are_erased() {
+    let (mut home, mut ann) = home("quick trombone");
+    home.commit(vec![append(&edit(&mut ann, 1, "quick xylophone"))]);
+    let quoting = reply(&mut bob(), to(ann.name, 1), "never heard one");
+    home.commit(vec![append(&quoting)]);
+    assert_eq!(search(&home, "xylophone"), 1);
+    let edits = wait(home.store().edits_of(ann.name, 1)).unwrap();
+    assert_eq!(edits, [(ann.name, Ranges::span(2, 2))].into());
+    for seq in [2, 1] {
+        erase(&mut home, ann.name, seq, true);
+    }
+    wait(home.store().scrub()).unwrap();
+    for word in ["rombone", "ylophone"] {
+        assert!(!super::erase::some_file_contains(&home, word), "{word}");
+    }
+    // The quote is gone with the message.
+    let rows = in_lobby(&home);
+    let quoted = rows[1].amendments.reply_to.as_ref().unwrap();
+    assert_eq!((quoted.seq, &quoted.body), (1, &None));
+}
+
+#[test]
+fn old_edits_leave_with_their_message() {
+    let (mut home, mut ann) = home("trombone");
+    let late = edit(&mut ann, 1, "xylophone");
+    home.commit(vec![append_at(&late, 900_000)]);
+    let older = wait(home.store().older_than(lobby(), 800_000)).unwrap();
+    assert_eq!(older, [(ann.name, Ranges::span(1, 2))].into());
+}
+
+#[test]
+fn the_newest_decision_about_an_emoji_counts() {
+    let (mut home, ann) = home("shall we?");
+    let (message, mut bob) = (to(ann.name, 1), bob());
+    let mut carol = Author::new(3, lobby());
+    for batch in [
+        react(&mut bob, message, "👍", true),
+        react(&mut carol, message, "👍", true),
+        react(&mut bob, message, "🎉", true),
+        react(&mut bob, message, "👍", false),
+    ] {
+        home.commit(vec![append(&batch)]);
+    }
+    let rows = in_lobby(&home);
+    assert_eq!(rows.len(), 1);
+    let by = |peer: u8| vec![super::peer(peer)];
+    let expected = [("👍".to_owned(), by(3)), ("🎉".to_owned(), by(2))];
+    let mut reactions = rows[0].amendments.reactions.clone();
+    reactions.sort_by_key(|(emoji, _)| emoji != "👍");
+    assert_eq!(reactions, expected);
+}
+
+#[test]
+fn a_reply_has_the_newest_text_that_it_answers() {
+    let (mut home, mut ann) = home("noon?");
+    let answer = reply(&mut bob(), to(ann.name, 1), "yes");
+    home.commit(vec![append(&answer)]);
+    home.commit(vec![append(&edit(&mut ann, 1, "one?"))]);
+    let rows = in_lobby(&home);
+    let answer = rows.iter().find(|row| row.name.author == super::peer(2));
+    let quoted = answer.unwrap().amendments.reply_to.clone().unwrap();
+    assert_eq!(quoted.body, Some(Body::Text("one?".into())));
+    assert_eq!(search(&home, "yes"), 1, "a reply is a text");
+}
+
+#[test]
+fn a_thread_has_the_message_that_began_it_and_all_replies() {
+    let (mut home, mut ann) = home("lunch?");
+    let mut bob = bob();
+    let first = reply(&mut bob, to(ann.name, 1), "where?");
+    let second = reply(&mut ann, to(bob.name, 1), "here");
+    let other = ann.says(&["unrelated"]);
+    for batch in [&first, &second, &other] {
+        home.commit(vec![append(batch)]);
+    }
+    for of in [(ann.name.log, 1), (bob.name.log, 1), (ann.name.log, 2)] {
+        let request = HistoryRequest {
+            thread: Some(of),
+            ..HistoryRequest::default()
+        };
+        let found: Vec<_> = read(&home, request)
+            .iter()
+            .map(|row| (row.name.log, row.seq))
+            .collect();
+        assert_eq!(
+            found,
+            [(ann.name.log, 1), (bob.name.log, 1), (ann.name.log, 2)]
+        );
+    }
+}
+
+#[test]
+fn an_entry_about_another_one_is_alone_in_its_batch() {
+    let (mut home, mut ann) = home("a");
+    for batch in [
+        ann.says(&["b"]),
+        edit(&mut ann, 1, "c"),
+        ann.says(&["d"]),
+        ann.says(&["e"]),
+    ] {
+        home.commit(vec![append(&batch)]);
+    }
+    let batches = wait(home.store().read_batches(ann.name, 1, 5, 1_000_000)).unwrap();
+    let firsts: Vec<_> = batches.iter().map(|batch| batch.first).collect();
+    assert_eq!(firsts, [1, 3, 4]);
+}
+
+#[test]
+fn the_own_deletion_of_a_message_is_known() {
+    let (mut home, mut ann) = home("a");
+    let log = ann.name.log;
+    let deletion = ann.writes(vec![Body::Delete { log, seq: 1 }]);
+    home.commit(vec![append(&deletion)]);
+    erase(&mut home, ann.name, 1, true);
+    let rows = in_lobby(&home);
+    assert_eq!(rows[0].amendments.deletion, Some((ann.name, 2)));
+}
+
+#[test]
+fn trimmed_edits_leave_the_index() {
+    let (mut home, mut ann) = home("trombone");
+    home.commit(vec![append(&edit(&mut ann, 1, "xylophone"))]);
+    home.commit(vec![append(&ann.says(&["kazoo"]))]);
+    assert_eq!(search(&home, "xylophone"), 1);
+    home.commit(vec![Op::Trim(ann.name, 3)]);
+    let found = |word| search(&home, word);
+    assert_eq!(
+        [found("trombone"), found("xylophone"), found("kazoo")],
+        [0, 0, 1]
+    );
+}
