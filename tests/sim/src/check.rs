@@ -19,6 +19,7 @@ impl World {
             .or_else(|| self.apart_in_lobby())
             .or_else(|| self.undeleted())
             .or_else(|| self.censored())
+            .or_else(|| self.views_differ())
     }
 
     fn honest(&self) -> impl Iterator<Item = usize> {

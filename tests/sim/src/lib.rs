@@ -55,6 +55,14 @@ pub fn run(seed: u64, fault: Option<Fault>, trace: bool) -> Outcome {
     guarded(world, storm)
 }
 
+/// Runs a conversation of five members who answer, edit, delete and react, through partitions,
+/// crashes and restored backups. In the end all of them show the same.
+pub fn run_talk(seed: u64, trace: bool) -> Outcome {
+    let mut world = World::new(seed, None, trace);
+    world.set_up_talk();
+    guarded(world, storm)
+}
+
 fn storm(world: &mut World) {
     while !world.storm_is_over() && world.failure.is_none() {
         world.run_until(world.now + SECOND);
@@ -268,6 +276,15 @@ pub fn run_many(
     fault: Option<Fault>,
     tell: impl Fn(u64, &Outcome) + Sync,
 ) {
+    run_each(seeds, |seed| run(seed, fault, false), tell);
+}
+
+/// Runs a kind of run for many seeds, on two threads.
+pub fn run_each(
+    seeds: std::ops::Range<u64>,
+    run: impl Fn(u64) -> Outcome + Sync,
+    tell: impl Fn(u64, &Outcome) + Sync,
+) {
     let next = std::sync::atomic::AtomicU64::new(seeds.start);
     let work = || {
         loop {
@@ -275,7 +292,7 @@ pub fn run_many(
             if seed >= seeds.end {
                 break;
             }
-            tell(seed, &run(seed, fault, false));
+            tell(seed, &run(seed));
         }
     };
     std::thread::scope(|scope| {

@@ -20,6 +20,8 @@ pub(super) struct Said {
     pub(super) life: u64,
     pub(super) conversation: ConversationId,
     pub(super) body: String,
+    /// The entry, if it is about another one.
+    about: Option<Body>,
     pub(super) answered: bool,
     /// The highest Lamport number on the author's disk when it wrote. The entry's number must be
     /// higher.
@@ -152,7 +154,7 @@ impl World {
     /// Checks that each body has only one place in the logs.
     fn check_body(&mut self, node: usize, batch: &CheckedBatch, seq: Seq) {
         let name = batch.batch.name;
-        let Some(Body::Text(text)) = batch.at(seq).map(|entry| &entry.entry.body) else {
+        let Some(text) = batch.at(seq).and_then(|entry| entry.entry.body.text()) else {
             return;
         };
         if self.oracle.hostile.contains(&name.author) {
@@ -161,10 +163,10 @@ impl World {
         let at = *self
             .oracle
             .bodies
-            .entry(text.clone())
+            .entry(text.to_owned())
             .or_insert((name, seq));
         if at != (name, seq) {
-            let text = text.clone();
+            let text = text.to_owned();
             self.fail(format!(
                 "n{node} keeps “{text}” as {name:?} {seq}, and it is {at:?}"
             ));
@@ -249,6 +251,27 @@ impl World {
         conversation: ConversationId,
         body: String,
     ) -> Token {
+        self.says_body(node, conversation, body, None)
+    }
+
+    /// The same for an entry about another one. `label` is a text that no other entry has.
+    pub(super) fn says_about(
+        &mut self,
+        node: usize,
+        conversation: ConversationId,
+        label: String,
+        body: Body,
+    ) -> Token {
+        self.says_body(node, conversation, label, Some(body))
+    }
+
+    fn says_body(
+        &mut self,
+        node: usize,
+        conversation: ConversationId,
+        body: String,
+        about: Option<Body>,
+    ) -> Token {
         let token = self.oracle.token();
         let (life, after) = (
             self.nodes[node].life,
@@ -261,6 +284,7 @@ impl World {
                 life,
                 conversation,
                 body,
+                about,
                 answered: false,
                 after,
             },
@@ -268,11 +292,16 @@ impl World {
         token
     }
 
-    fn answered(&mut self, node: usize, token: Token) -> Option<(ConversationId, String, u64)> {
+    fn answered(
+        &mut self,
+        node: usize,
+        token: Token,
+    ) -> Option<(ConversationId, String, Option<Body>, u64)> {
         match self.oracle.said.get_mut(&token.0) {
             Some(said) if !said.answered && said.node == node => {
                 said.answered = true;
-                Some((said.conversation, said.body.clone(), said.after))
+                let about = said.about.clone();
+                Some((said.conversation, said.body.clone(), about, said.after))
             }
             Some(_) | None => {
                 self.fail(format!(
@@ -284,7 +313,7 @@ impl World {
     }
 
     fn appended(&mut self, node: usize, token: Token, name: LogName, seq: Seq) {
-        let Some((conversation, body, after)) = self.answered(node, token) else {
+        let Some((conversation, body, about, after)) = self.answered(node, token) else {
             return;
         };
         self.stats.appended += 1;
@@ -301,7 +330,7 @@ impl World {
         };
         let entry =
             hobnob_protocol::Entry::decode(&stored.bytes).expect("what is on disk was read before");
-        if entry.body != Body::Text(body.clone())
+        if entry.body != about.unwrap_or_else(|| Body::Text(body.clone()))
             || name.conversation != conversation
             || name.author != self.nodes[node].id
         {
@@ -328,7 +357,7 @@ impl World {
     }
 
     fn append_failed(&mut self, node: usize, token: Token) {
-        if let Some((_, body, _)) = self.answered(node, token) {
+        if let Some((_, body, ..)) = self.answered(node, token) {
             self.oracle.failed.insert(body);
         }
     }

@@ -1,11 +1,12 @@
 //! The events of one run, drawn from the seed.
 
 mod mishaps;
+mod talk;
 
 use std::collections::BTreeSet;
 
 use hobnob_core::replica::{EraseWhat, Input, Replica, Undelivered};
-use hobnob_protocol::{Body, ConversationId, RoomKey, RoomName};
+use hobnob_protocol::{Body, ConversationId, LogName, RoomKey, RoomName, Seq};
 
 use super::hostile::Hostile;
 use super::link::Conn;
@@ -48,6 +49,8 @@ enum Act {
     Block,
     Delete,
     Clear,
+    /// Answer, edit, or react to an entry.
+    Amend,
 }
 
 /// The plan of one run.
@@ -69,6 +72,8 @@ pub(super) struct Script {
     bodies: u64,
     /// Whether all entries have the maximum length.
     long: bool,
+    /// Whether all members must show the same in the end.
+    views_agree: bool,
 }
 
 impl Script {
@@ -199,6 +204,7 @@ impl World {
             (Act::Block, 5, 2),
             (Act::Delete, 2, 3),
             (Act::Clear, 4, 1),
+            (Act::Amend, 3, 4),
         ];
         for (act, one_in, times) in some {
             if self.one_in(one_in) {
@@ -271,6 +277,7 @@ impl World {
             Act::Block => self.block_or_unblock(node),
             Act::Delete => self.delete_something(node),
             Act::Clear => self.clear_something(node),
+            Act::Amend => self.amend_something(node),
             Act::LongWhile => pause = self.between(600 * SECOND, 5000 * SECOND),
         }
         self.after(pause, Event::Act);
@@ -278,7 +285,7 @@ impl World {
 
     // Writing entries.
 
-    /// The node deletes one of its messages.
+    /// The node deletes one of its messages, with the edits of it.
     fn delete_something(&mut self, node: usize) {
         let of_node = self.oracle.appended.iter().filter(|it| it.node == node);
         let of_node: Vec<_> = of_node.map(|it| (it.name, it.seq)).collect();
@@ -286,11 +293,18 @@ impl World {
             return;
         };
         let newest = self.between(at.saturating_sub(5) as u64, at as u64);
-        let (name, seq) = of_node[usize::try_from(newest).expect("an index")];
-        let conversation = name.conversation;
+        let message = of_node[usize::try_from(newest).expect("an index")];
         if self.nodes[node].replica.is_none() {
             return;
         }
+        let edits = self.edits_of(node, message);
+        for (name, seq) in edits.into_iter().chain([message]) {
+            self.delete(node, name, seq);
+        }
+    }
+
+    fn delete(&mut self, node: usize, name: LogName, seq: Seq) {
+        let conversation = name.conversation;
         let token = self.oracle.token();
         self.oracle.deleting.insert(token.0, (name, seq));
         let body = Body::Delete { log: name.log, seq };

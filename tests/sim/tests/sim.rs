@@ -9,6 +9,9 @@ use hobnob_sim::{self as sim, Fault, Shape};
 /// Seeds of a whole run. `SIM_SEEDS` asks for another number.
 const SEEDS: u64 = 3_000;
 
+/// Seeds of conversations with edits, deletions, reactions and replies.
+const TALK_SEEDS: u64 = 1_000;
+
 /// Seeds of runs with a flood of logs.
 const FLOOD_SEEDS: u64 = 30;
 
@@ -51,6 +54,31 @@ fn nothing_is_lost_or_shown_twice_or_told_to_strangers() {
         failures.join("\n")
     );
     assert_eq!(ran.load(Ordering::Relaxed), seeds, "seeds run");
+}
+
+#[test]
+fn five_members_who_edit_delete_react_and_reply_show_the_same_in_the_end() {
+    if let Some(seed) = std::env::var("TALK_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+    {
+        let outcome = sim::run_talk(seed, true);
+        assert_eq!(outcome.failure, None, "TALK_SEED={seed}");
+        return;
+    }
+    let failures = Mutex::new(Vec::new());
+    let run = |seed| sim::run_talk(seed, false);
+    sim::run_each(0..TALK_SEEDS, run, |seed, outcome| {
+        if let Some(failure) = &outcome.failure {
+            let failed = format!("TALK_SEED={seed}: {failure}");
+            failures
+                .lock()
+                .expect("no panic while it is held")
+                .push(failed);
+        }
+    });
+    let failures = failures.into_inner().expect("no panic while it was held");
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 #[test]

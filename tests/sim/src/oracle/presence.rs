@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use hobnob_core::commit::{Commit, CommitId, NetworkId, Op};
-use hobnob_protocol::{Body, CheckedBatch, LogName, PeerId, Seq};
+use hobnob_protocol::{CheckedBatch, LogName, PeerId, Seq};
 
 use super::super::disk::Durable;
 use super::super::world::{MILLI, SECOND, World};
@@ -288,23 +288,30 @@ impl World {
         last_full > 0 && last_full + 130 * SECOND > self.now
     }
 
+    /// The audience of the entry that the only new entry of a batch is about. Nobody, if that entry
+    /// is not held, unless it is deleted.
     fn stamp_of_target(
-        &self,
+        &mut self,
         node: usize,
         batch: &CheckedBatch,
         from: Seq,
         to: Seq,
     ) -> Option<usize> {
-        let entry = batch.at(from).filter(|_| from == to)?;
-        let Body::Delete { log, seq } = entry.entry.body else {
-            return None;
-        };
+        let entry = &batch.at(from).filter(|_| from == to)?.entry;
+        let about = entry.about()?;
         let name = LogName {
-            log,
+            author: about.author.unwrap_or(batch.batch.name.author),
+            log: about.log,
             ..batch.batch.name
         };
-        let stamp = self.oracle.stamps.get(&(node, name, seq))?;
-        Some(*stamp).filter(|_| self.nodes[node].disk.durable.holds(&name, seq))
+        let stamp = self.oracle.stamps.get(&(node, name, about.seq)).copied();
+        let is_held = self.nodes[node].disk.durable.holds(&name, about.seq);
+        let stamp = stamp.filter(|_| is_held);
+        if stamp.is_none() && !entry.body.is_deletion() {
+            self.oracle.audiences.push(Audience::default());
+            return Some(self.oracle.audiences.len() - 1);
+        }
+        stamp
     }
 
     /// Records the audience of the entries in a commit when the replica requests it.
@@ -321,7 +328,7 @@ impl World {
             } = op
                 && self.oracle.is_open(batch.batch.name.conversation)
             {
-                // A deletion is for those whom the deleted entry was for.
+                // An entry about another one is for those whom the other one was for.
                 let of_target = self.stamp_of_target(node, batch, *from, *to);
                 let audience = of_target.unwrap_or_else(|| self.audience_now(node));
                 for seq in *from..=*to {

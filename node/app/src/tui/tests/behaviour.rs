@@ -47,6 +47,20 @@ fn a_message_goes_to_the_open_conversation_and_is_shown_once() {
 }
 
 #[test]
+fn a_reply_an_edit_and_a_reaction_are_shown_with_their_messages() {
+    let mut scene = Scene::three().opened();
+    scene.said(BOB, "bob", &room("lobby"), "lunch at noon?");
+    scene.enters("/reply with pleasure");
+    assert!(shows(&mut scene, "to │ bob: lunch at noon?"));
+    scene.enters("/edit with much pleasure");
+    assert!(shows(&mut scene, "with much pleasure  (edited)"));
+    scene.enters("/react 👍");
+    assert!(shows(&mut scene, "👍 ann"));
+    scene.enters("/reply ^9 nobody");
+    assert!(shows(&mut scene, "there is no such message on the screen"));
+}
+
+#[test]
 fn a_private_room_is_created_and_its_words_and_ticket_are_shown() {
     let mut scene = Scene::three().opened();
     scene.enters("/room create ops");

@@ -4,13 +4,14 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use hobnob::protocol::{Body, ContentHash, LogId, PeerId, RoomName, RoomTicket, Target};
 use hobnob::{ConversationRef, DeliveryState, FileState, MessageId, PathKind, PeerState, RoomInfo};
 use hobnob_control::wire::{
-    AcceptContact, AcceptFile, AnyRequest, Block, BodyFields, BroadcastMessage, CreateRoom,
-    DeclineFile, Diagnose, Diagnosis, Done, FileLine, FileList, GetRoomTicket, GetStatus,
-    HistoryFilter, Ignore, JoinRoom, Kick, Kicked, ListFiles, ListPeers, ListRooms, MessageLine,
-    MessageList, OfferFields, OfferFile, PartRoom, PeerLine, PeerList, Ping, PolicyFields,
-    ReceiptLine, RelayLine, RemoveContact, Resolve, Resolved, RoomList, SendMessage, SentLine,
-    SetNick, SharedRoom, StatusLine, Subscribe, Text, Time, Unblock, Unignore, Verification,
-    Verify, Why, WireEvent,
+    AcceptContact, AcceptFile, AmendedLine, AnyRequest, Block, BodyFields, BroadcastMessage,
+    CreateRoom, DeclineFile, Diagnose, Diagnosis, Done, EditMessage, EditedLine, FileLine,
+    FileList, GetRoomTicket, GetStatus, HistoryFilter, Ignore, JoinRoom, Kick, Kicked, ListFiles,
+    ListPeers, ListRooms, MessageLine, MessageList, OfferFields, OfferFile, PartRoom, PeerLine,
+    PeerList, Ping, PolicyFields, ReactToMessage, ReactionLine, ReactorLine, ReceiptLine,
+    RelayLine, RemoveContact, ReplyToLine, ReplyToMessage, Resolve, Resolved, RoomList,
+    SendMessage, SentLine, SetNick, SharedRoom, StatusLine, Subscribe, Text, Time, Unblock,
+    Unignore, Verification, Verify, Why, WireEvent,
 };
 use jiff::tz::TimeZone;
 use ratatui::Terminal;
@@ -374,6 +375,9 @@ impl Scene {
             | AnyRequest::ClearConversation(_)
             | AnyRequest::ForgetPeer(_)
             | AnyRequest::KeepConversation(_) => value(&Done {}),
+            AnyRequest::ReplyToMessage(request) => Ok(self.reply(request)),
+            AnyRequest::EditMessage(request) => Ok(self.edit(request)),
+            AnyRequest::ReactToMessage(request) => Ok(self.react(request)),
             AnyRequest::BroadcastMessage(request) => Ok(self.broadcast(request)),
             AnyRequest::SendMessage(request) => self.send_to_peer(request),
             AnyRequest::AcceptContact(AcceptContact { target })
@@ -507,6 +511,75 @@ impl Scene {
                 .handle(Time(self.now), Input::Event(WireEvent::Message(message)));
         }
         value(&sent).unwrap()
+    }
+
+    fn line_of(&mut self, id: MessageId) -> &mut MessageLine {
+        let mut lines = self.messages.iter_mut();
+        lines.find(|line| line.id.0 == id).expect("it is here")
+    }
+
+    fn reply(&mut self, request: ReplyToMessage) -> Value {
+        let to = self.line_of(request.message.0).clone();
+        let answer = self.send(to.conversation.0.clone(), request.text, vec![]);
+        // The event of the reply has no quote. The history has.
+        let text = to.body.text.clone();
+        let (id, from, nick) = (to.id, to.from, to.nick);
+        let reply = self.messages.last_mut().unwrap();
+        reply.amended.reply_to = Some(ReplyToLine {
+            id,
+            from,
+            nick,
+            text,
+        });
+        let (message, conversation) = (reply.id, reply.conversation.clone());
+        self.amended(message, conversation);
+        answer
+    }
+
+    fn edit(&mut self, request: EditMessage) -> Value {
+        let line = self.line_of(request.message.0);
+        let earlier = line.body.text.replace(request.text).into_iter().collect();
+        line.amended.edited = Some(EditedLine {
+            at: line.sent_at,
+            earlier,
+        });
+        let (message, of) = (line.id, line.conversation.clone());
+        self.amended(message, of)
+    }
+
+    fn react(&mut self, request: ReactToMessage) -> Value {
+        let by = vec![ReactorLine {
+            peer: Text(id(ANN)),
+            nick: "ann".into(),
+        }];
+        let line = self.line_of(request.message.0);
+        let emoji = request.emoji;
+        line.amended.reactions = vec![ReactionLine { emoji, by }];
+        let (message, of) = (line.id, line.conversation.clone());
+        self.amended(message, of)
+    }
+
+    fn amended(&mut self, message: Text<MessageId>, conversation: Text<ConversationRef>) -> Value {
+        let line = AmendedLine {
+            message,
+            conversation: conversation.clone(),
+            from: Text(id(ANN)),
+            nick: "ann".into(),
+            text: None,
+            emoji: None,
+            off: false,
+        };
+        let event = Input::Event(WireEvent::Amended(line));
+        self.app.handle(Time(self.now), event);
+        value(&SentLine {
+            id: message,
+            conversation,
+            to: vec![],
+            later: false,
+            state: DeliveryState::Queued,
+            reason: None,
+        })
+        .unwrap()
     }
 
     fn resolve(&self, target: &Target) -> Result<PeerId, String> {

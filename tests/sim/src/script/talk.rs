@@ -1,0 +1,218 @@
+//! Replies, edits, reactions and deletions: what nodes write about entries, and whether all of them
+//! show the same in the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hobnob_core::replica::Input;
+use hobnob_protocol::{Body, ConversationId, Entry, EntryRef, LogId, LogName, PeerId, Seq};
+
+use super::{Act, Event, SECOND, Shape, World};
+use crate::disk::Stand;
+
+/// The members of a conversation.
+const MEMBERS: usize = 5;
+
+const EMOJI: [&str; 3] = ["👍", "🎉", "🤔"];
+
+type EntryName = (LogName, Seq);
+
+/// The place of an entry in the order in which it is shown. The newest edit and the newest decision
+/// about an emoji count.
+type Place = (u64, PeerId, LogId, Seq);
+
+/// What a node shows of one message.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Shown {
+    text: Option<(Place, String)>,
+    reactions: BTreeMap<(PeerId, String), Option<(Place, bool)>>,
+    reply_to: Option<EntryName>,
+}
+
+impl World {
+    /// Sets up five members that talk in a room with a secret and in the lobby, edit, delete, react
+    /// and reply, while the network parts, nodes crash, and old backups come back.
+    pub(crate) fn set_up_talk(&mut self) {
+        self.set_rooms();
+        for node in 0..MEMBERS {
+            self.add_node(0);
+            self.script.lobby_at_start.insert(node);
+            self.script.secret_at_start.insert(node);
+            self.oracle.in_on_it.insert(node);
+            let start = self.below(3 * SECOND);
+            self.at(start, Event::Start(node));
+        }
+        self.shape(Shape::Mesh);
+        for (act, times) in [
+            (Act::Say, 6),
+            (Act::Amend, 12),
+            (Act::Delete, 4),
+            (Act::Cut, 1),
+            (Act::Partition, 2),
+            (Act::Heal, 2),
+            (Act::Crash, 2),
+            (Act::DiskFull, 1),
+            (Act::Backup, 1),
+            (Act::Restore, 1),
+        ] {
+            self.script.acts.extend(std::iter::repeat_n(act, times));
+        }
+        self.script.left = u32::try_from(self.between(20, 80)).expect("small");
+        self.script.pace = (SECOND / 1000, 2 * SECOND);
+        self.script.views_agree = true;
+        self.at(SECOND, Event::Act);
+    }
+
+    /// The node answers, edits, or reacts to an entry that it has.
+    pub(super) fn amend_something(&mut self, node: usize) {
+        let Some(conversation) = self.choose_conversation(node) else {
+            return;
+        };
+        let logs = self.nodes[node].disk.durable.logs.iter();
+        let logs = logs.filter(|(name, _)| name.conversation == conversation);
+        let held: Vec<EntryName> = logs
+            .flat_map(|(name, log)| log.entries.keys().map(move |seq| (*name, *seq)))
+            .collect();
+        if held.is_empty() {
+            return;
+        }
+        let (name, seq) = held[self.pick(held.len())];
+        let me = self.nodes[node].id;
+        let author = (name.author != me).then_some(name.author);
+        let log = name.log;
+        let to = EntryRef { author, log, seq };
+        self.script.bodies += 1;
+        let text = format!("{} about another", self.script.bodies);
+        let body = match self.pick(3) {
+            0 => Body::React {
+                to,
+                emoji: EMOJI[self.pick(EMOJI.len())].to_owned(),
+                on: !self.one_in(3),
+            },
+            1 if author.is_none() => Body::Edit {
+                log,
+                seq,
+                text: text.clone(),
+            },
+            _ => Body::Reply {
+                to,
+                text: text.clone(),
+            },
+        };
+        let token = self.says_about(node, conversation, text, body.clone());
+        self.input(
+            node,
+            Input::Append {
+                token,
+                conversation,
+                body,
+            },
+        );
+    }
+
+    /// The own edits of a message. They are deleted with it.
+    pub(super) fn edits_of(&self, node: usize, of: EntryName) -> Vec<EntryName> {
+        let entries = self.whole(node, of.0.conversation).into_iter();
+        let edits = entries.filter(|(name, _, entry)| {
+            let target = (entry.about(), &entry.body);
+            matches!(target, (Some(about), Body::Edit { .. })
+                if name.author == of.0.author && (about.log, about.seq) == (of.0.log, of.1))
+        });
+        edits.map(|(name, seq, _)| (name, seq)).collect()
+    }
+
+    /// The entries of a conversation on a node's disk that have their bodies.
+    fn whole(&self, node: usize, conversation: ConversationId) -> Vec<(LogName, Seq, Entry)> {
+        let logs = self.nodes[node].disk.durable.logs.iter();
+        let logs = logs.filter(|(name, _)| name.conversation == conversation);
+        let mut whole = Vec::new();
+        for (name, log) in logs {
+            for (seq, stored) in &log.entries {
+                if stored.body == Stand::Whole {
+                    let entry = Entry::decode(&stored.bytes).expect("it was read when it arrived");
+                    whole.push((*name, *seq, entry));
+                }
+            }
+        }
+        whole
+    }
+
+    /// Checks that all members show the same messages of the room with a secret, with the same
+    /// edits, reactions and quotes.
+    pub(crate) fn views_differ(&self) -> Option<String> {
+        let secret = self.oracle.secret.filter(|_| self.script.views_agree)?;
+        let first = self.view(0, secret);
+        for node in 1..self.nodes.len() {
+            let other = self.view(node, secret);
+            let names: BTreeSet<_> = first.keys().chain(other.keys()).collect();
+            let wrong = names
+                .into_iter()
+                .find(|name| first.get(name) != other.get(name));
+            if let Some(name) = wrong {
+                return Some(format!(
+                    "n0 shows {name:?} as {:?}, and n{node} as {:?}",
+                    first.get(name),
+                    other.get(name)
+                ));
+            }
+        }
+        None
+    }
+
+    fn view(&self, node: usize, conversation: ConversationId) -> BTreeMap<EntryName, Shown> {
+        let whole = self.whole(node, conversation);
+        let mut view: BTreeMap<EntryName, Shown> = BTreeMap::new();
+        for (name, seq, entry) in &whole {
+            if matches!(entry.body, Body::Text(_) | Body::Reply { .. }) {
+                view.insert((*name, *seq), Shown::default());
+            }
+        }
+        for (name, seq, entry) in whole {
+            let place = (entry.lamport, name.author, name.log, seq);
+            let about = entry.about().map(|about| {
+                let author = about.author.unwrap_or(name.author);
+                let log = about.log;
+                (
+                    LogName {
+                        author,
+                        log,
+                        ..name
+                    },
+                    about.seq,
+                )
+            });
+            let of = match entry.body.is_amendment() {
+                true => about.expect("it names an entry"),
+                false => (name, seq),
+            };
+            let Some(shown) = view.get_mut(&of) else {
+                continue;
+            };
+            match entry.body {
+                Body::Text(text) => shown.edit(place, text),
+                Body::Edit { text, .. } => shown.edit(place, text),
+                Body::Reply { text, .. } => {
+                    shown.reply_to = about;
+                    shown.edit(place, text);
+                }
+                Body::React { emoji, on, .. } => {
+                    let decided = shown.reactions.entry((name.author, emoji)).or_default();
+                    *decided = (*decided).max(Some((place, on)));
+                }
+                Body::App { .. }
+                | Body::Offer(_)
+                | Body::Delete { .. }
+                | Body::Erased { .. }
+                | Body::Unknown { .. } => {}
+            }
+        }
+        view
+    }
+}
+
+impl Shown {
+    fn edit(&mut self, place: Place, text: String) {
+        if self.text.as_ref().is_none_or(|(shown, _)| *shown < place) {
+            self.text = Some((place, text));
+        }
+    }
+}

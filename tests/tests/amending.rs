@@ -1,0 +1,131 @@
+//! Replies, edits, reactions and cancelled messages between real nodes (#16).
+
+use std::fs;
+use std::time::Duration;
+
+use hobnob_tests::lab::{Lab, Node, until};
+use serde_json::Value;
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// The message with this id, as the node's history has it.
+fn message(node: &Node, id: &str) -> Option<Value> {
+    node.history().into_iter().find(|line| line["id"] == id)
+}
+
+/// Waits until the message fits.
+fn becomes(node: &Node, id: &str, what: &str, fits: impl Fn(&Value) -> bool) {
+    until(
+        &format!("{} shows {what}", node.nick()),
+        SOON,
+        || match message(node, id) {
+            Some(line) if fits(&line) => Ok(()),
+            other => Err(format!("{other:?}")),
+        },
+    );
+}
+
+fn holds(node: &Node, word: &str) -> bool {
+    let database = node.home().database();
+    let folder = database.parent().expect("a file is in a folder");
+    let files = fs::read_dir(folder).expect("the home can be read");
+    files.into_iter().any(|file| {
+        let bytes = fs::read(file.expect("it can be read").path()).unwrap_or_default();
+        let mut windows = bytes.windows(word.len());
+        windows.any(|window| window == word.as_bytes())
+    })
+}
+
+#[test]
+fn a_message_is_answered_edited_and_reacted_to_and_then_deleted() {
+    let lab = Lab::open();
+    let office = lab.switch();
+    let (ann, bob) = (
+        office.machine("ann").up("ann", &[]),
+        office.machine("bob").up("bob", &[]),
+    );
+    ann.sees(&bob);
+    ann.are_contacts(&bob);
+    let question = ann.tells(&bob, "xylophone at noon?");
+
+    let reply = bob.run(&["reply", &question, "with pleasure"]).expect(0);
+    assert_eq!(reply.one_json()["state"], "delivered", "{reply}");
+    let answer = reply.one_json()["id"].as_str().expect("an id").to_owned();
+    becomes(&ann, &answer, "what bob answers", |line| {
+        line["text"] == "with pleasure"
+            && line["reply_to"]["id"] == question.as_str()
+            && line["reply_to"]["nick"] == "ann"
+            && line["reply_to"]["text"] == "xylophone at noon?"
+    });
+    let thread = ann.run(&["history", "--thread", &answer]).expect(0).json();
+    assert_eq!(thread.len(), 2, "{thread:?}");
+
+    bob.run(&["edit", &question, "not mine"]).expect(2);
+    ann.run(&["edit", &question, "marimba at one?"]).expect(0);
+    becomes(&bob, &question, "the new text", |line| {
+        line["text"] == "marimba at one?" && line["edited"]["earlier"][0] == "xylophone at noon?"
+    });
+    becomes(&bob, &answer, "the new text in its quote", |line| {
+        line["reply_to"]["text"] == "marimba at one?"
+    });
+    assert_eq!(bob.run(&["search", "marimba"]).expect(0).json().len(), 1);
+    assert_eq!(bob.run(&["search", "xylophone"]).expect(0).stdout, "");
+
+    bob.run(&["react", &question, "two words"]).expect(2);
+    bob.run(&["react", &question, "👍"]).expect(0);
+    becomes(&ann, &question, "the reaction", |line| {
+        line["reactions"][0]["emoji"] == "👍" && line["reactions"][0]["by"][0]["nick"] == "bob"
+    });
+    bob.run(&["react", &question, "👍", "--off"]).expect(0);
+    becomes(&ann, &question, "no reaction", |line| {
+        line["reactions"].is_null()
+    });
+
+    ann.run(&["delete", &question]).expect(0);
+    becomes(&ann, &question, "that bob has erased it", |line| {
+        line["erased"] == "deleted" && line["confirmed"] == 1
+    });
+    becomes(&bob, &answer, "no quote", |line| {
+        line["reply_to"]["text"].is_null()
+    });
+    until("bob has erased all texts of the message", SOON, || {
+        match holds(&bob, "xylophone") || holds(&bob, "marimba") {
+            true => Err("a text is still there".to_owned()),
+            false => Ok(()),
+        }
+    });
+    assert!(!holds(&ann, "xylophone") && !holds(&ann, "marimba"));
+}
+
+#[test]
+fn a_queued_message_can_be_cancelled_until_it_leaves() {
+    let lab = Lab::open();
+    let office = lab.switch();
+    let (ann, bob) = (
+        office.machine("ann").up("ann", &[]),
+        office.machine("bob").up("bob", &[]),
+    );
+    ann.sees(&bob);
+    ann.are_contacts(&bob);
+    let sent = ann.tells(&bob, "this one leaves");
+    let refused = ann.run(&["cancel", &sent]).expect(1);
+    assert!(
+        refused.to_string().contains("too late to cancel"),
+        "{refused}"
+    );
+
+    bob.terminate();
+    ann.loses_within(&bob, SOON);
+    let queued = ann.queues(&bob, "bandoneon");
+    ann.run(&["cancel", &queued]).expect(0);
+    assert!(!holds(&ann, "bandoneon"));
+    let after = ann.queues(&bob, "this one follows");
+    bob.start();
+    bob.shows_once_within("this one follows", SOON);
+    becomes(&bob, &queued, "a deleted message in its place", |line| {
+        line["erased"] == "deleted"
+    });
+    ann.gets_receipt(&after, &bob);
+    bob.has_not("bandoneon");
+    assert!(!holds(&bob, "bandoneon"));
+}
