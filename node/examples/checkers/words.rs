@@ -71,6 +71,9 @@ impl Word {
             Body::App { .. }
             | Body::Text(_)
             | Body::Offer(_)
+            | Body::Reply { .. }
+            | Body::Edit { .. }
+            | Body::React { .. }
             | Body::Delete { .. }
             | Body::Erased { .. }
             | Body::Unknown { .. } => None,
