@@ -625,6 +625,21 @@ mod tests {
     }
 
     #[test]
+    fn golden_bytes_of_a_kind_from_the_future() {
+        // A newer version may add a kind, and say in the header what it is about.
+        let (kind, bytes) = (900, vec![1, 2, 3]);
+        let mut entry = Entry::new(3, 9, Body::Unknown { kind, bytes });
+        entry.extensions.set_about(&target(None));
+        entry.extensions.set(36, b"x".to_vec());
+        let header = [251, 0x84, 0x03, 3, 9, 2, 1, 3, 0, 5, 2, 36, 1, b'x'];
+        let encoded = [&header[..], &[1], &SALT, &[3, 1, 2, 3]].concat();
+        assert_eq!(entry.encode(&SALT), encoded);
+        assert_eq!(Entry::decode(&encoded), Ok(entry.clone()));
+        assert_eq!(entry.about(), Some(target(None)));
+        assert!(!entry.body.is_amendment() && !entry.body.is_deletion());
+    }
+
+    #[test]
     fn an_edit_of_somebody_elses_message_is_refused() {
         let content = codec::encode(&Content::Whole(SALT, b"hi"));
         for (kind, author, is_right) in [

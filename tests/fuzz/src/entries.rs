@@ -55,11 +55,7 @@ pub(crate) fn samples_of_entries() -> Vec<Entry> {
         files: 2,
     };
     let mut quoting = Entry::new(5, 1_005, Body::Text("so do I".to_owned()));
-    quoting.extensions.set_about(&EntryRef {
-        author: Some(author().1.author),
-        log: LogId(1),
-        seq: 1,
-    });
+    quoting.extensions.set_about(&about_first());
     quoting.extensions.set(33, b"may be ignored".to_vec());
     let bodies = [
         Body::Text("hello".to_owned()),
@@ -72,6 +68,20 @@ pub(crate) fn samples_of_entries() -> Vec<Entry> {
         Body::Delete {
             log: LogId(1),
             seq: 1,
+        },
+        Body::Reply {
+            to: about_first(),
+            text: "so do I".to_owned(),
+        },
+        Body::Edit {
+            log: LogId(1),
+            seq: 1,
+            text: "hello all".to_owned(),
+        },
+        Body::React {
+            to: about_first(),
+            emoji: "👍".to_owned(),
+            on: true,
         },
         Body::Erased {
             kind: 1,
@@ -94,6 +104,15 @@ pub(crate) fn samples_of_entries() -> Vec<Entry> {
     newer.extensions.set(34, b"must be known".to_vec());
     let entries = bodies.map(|body| Entry::new(3, 1_000, body));
     entries.into_iter().chain([quoting, newer]).collect()
+}
+
+/// Names the first entry of the samples' author.
+fn about_first() -> EntryRef {
+    EntryRef {
+        author: Some(author().1.author),
+        log: LogId(1),
+        seq: 1,
+    }
 }
 
 /// The author of all samples.
