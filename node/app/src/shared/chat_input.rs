@@ -413,7 +413,7 @@ mod tests {
             ("/accept", Ok(Input::Accept(None))),
             ("/get f33731-4", Ok(Input::Accept(Some("f33731-4".into())))),
             (
-                "/cancel my film.mp4",
+                "/decline my film.mp4",
                 Ok(Input::Decline(Some("my film.mp4".into()))),
             ),
             ("/history", Ok(Input::History(20))),

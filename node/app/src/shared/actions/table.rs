@@ -266,7 +266,7 @@ pub(crate) const ACTIONS: &[Action] = &[
     },
     Action {
         name: "decline",
-        aliases: &["cancel"],
+        aliases: &[],
         group: Group::Files,
         help: "Decline a file, stop its transfer, or withdraw your own",
         requests: &[DeclineFile::NAME, ListFiles::NAME],

@@ -133,7 +133,7 @@ fn the_only_waiting_file_needs_no_id() {
     );
     scene.enters("/decline 000000-4");
     scene.enters("/accept two.png");
-    scene.enters("/cancel one.png");
+    scene.enters("/decline one.png");
     let states: Vec<FileState> = [first, second, third]
         .map(|id| {
             scene
