@@ -125,7 +125,7 @@ fn copy(disk: &Disk, file: &Path, new: &Path) -> Result<Repaired, Fault> {
 
 /// The tables that are copied as they are.
 fn tables(conn: &Connection) -> Result<Vec<String>, Fault> {
-    const OTHERS: [&str; 4] = ["entries", "runs", "bases", "indexed"];
+    const OTHERS: [&str; 5] = ["entries", "runs", "bases", "indexed", "edited"];
     let mut query = conn.prepare(
         "SELECT name FROM sqlite_schema t WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND NOT EXISTS (
              SELECT 1 FROM sqlite_schema v WHERE v.sql LIKE 'CREATE VIRTUAL TABLE%'
