@@ -13,9 +13,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::{Command, Target as MessageTarget};
 use crate::{
-    Builder, Config, ConversationRef, DeliveryState, EraseError, Events, HistoryQuery, Message,
-    MessageId, Messages, NodeError, PeerInfo, SendError, Sent, StartError, Status, clock, events,
-    start, transfers,
+    Builder, Config, ConversationRef, DeliveryState, EraseError, Events, HistoryQuery, MailboxInfo,
+    Message, MessageId, Messages, NodeError, PeerInfo, SendError, Sent, StartError, Status, clock,
+    events, start, transfers,
 };
 
 /// A node is settled this long after its start, or when no new peer has appeared for [`QUIET`].
@@ -137,6 +137,11 @@ impl Node {
     /// This node's id, nickname, addresses, ticket, rooms, relays and newest notices.
     pub async fn status(&self) -> Result<Status, NodeError> {
         self.ask(Command::Status).await
+    }
+
+    /// The holders of this node's mail, and the messages that holders have for peers that are away.
+    pub async fn mailbox(&self) -> Result<MailboxInfo, NodeError> {
+        self.ask(Command::Mailbox).await
     }
 
     /// Stores a message for a peer. From then on it will arrive once and in order, the next time the

@@ -185,7 +185,8 @@ pub enum Frame {
     /// The sender's contact record, for contacts only. Its signature is not checked yet.
     ContactRecord(SignedRecord),
     /// The sender's mailbox, for a contact: the key, and a permission to deposit for each holder, at
-    /// most [`RECORD_RELAYS_MAX`].
+    /// most [`RECORD_RELAYS_MAX`]. In an envelope, it asks to seal again all that the sender has not
+    /// confirmed, because the sender has lost an older key.
     Mailbox {
         /// The sender's mailbox record. Its signature is not checked yet.
         record: SignedRecord,

@@ -79,6 +79,7 @@ const COMMANDS: &[(&str, Run)] = &[
     ("hobnob help", Ends),
     ("hobnob help send", Ends),
     ("hobnob help protocol", Ends),
+    ("hobnob mailbox", Ends),
     ("hobnob send 10.0.0.2:4626 hi", Ends),
     ("hobnob room create plans", Ends),
     ("hobnob room ticket plans", Ends),

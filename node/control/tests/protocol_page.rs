@@ -48,6 +48,7 @@ fn check_answer(request: &AnyRequest, line: &str) {
     match request {
         AnyRequest::Ping(it) => check_one(it, line),
         AnyRequest::GetStatus(it) => check_one(it, line),
+        AnyRequest::GetMailbox(it) => check_one(it, line),
         AnyRequest::SendMessage(it) => check_one(it, line),
         AnyRequest::BroadcastMessage(it) => check_one(it, line),
         AnyRequest::ReplyToMessage(it) => check_one(it, line),

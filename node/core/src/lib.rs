@@ -9,6 +9,7 @@ pub mod carrier;
 pub mod commit;
 pub mod diagnosis;
 pub mod known_addrs;
+pub mod mail_refusal;
 mod name_keys;
 pub mod paths;
 pub mod peers;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use hobnob_core::mail_refusal::MailRefusal;
 use hobnob_protocol::{Body, LogId, PeerId, RoomName, Seq};
 use serde::{Deserialize, Serialize};
 
@@ -189,6 +190,9 @@ pub struct Message {
     /// For own messages in the state [`DeliveryState::Sent`]: whether the peer refuses it until its
     /// user accepts this node. The message is sent again then.
     pub awaits_consent: bool,
+    /// For own messages in the state [`DeliveryState::Queued`] to a peer that is away: why no holder
+    /// takes them. The message is offered again.
+    pub mail_refused: Option<MailRefusal>,
     /// Whether the author has deleted the message. If not, a [`Body::Erased`] has not arrived yet: a
     /// peer sent the message without its content, and others are asked for it.
     pub deleted: bool,

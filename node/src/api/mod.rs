@@ -4,6 +4,7 @@
 
 mod config;
 mod event;
+mod mailbox;
 mod message;
 mod notice;
 mod peer;
@@ -11,6 +12,7 @@ mod status;
 
 pub use self::config::{Config, ProxyConfig, RELAYS_MAX};
 pub use self::event::Event;
+pub use self::mailbox::{DepositInfo, HolderInfo, MailboxInfo};
 pub use self::message::{
     Amended, Change, ConversationRef, DeliveryState, Edited, HistoryQuery, Message, MessageId,
     Reaction, Reactor, ReplyTo, Sent,
@@ -22,4 +24,5 @@ pub use hobnob_core::diagnosis::{
     Filtering, Finding, MachineFinding, Mapping, MappingProtocol, MdnsFault, NetworkFinding,
     PeerFinding, ReachFinding, RelayFinding, Subject, Verdict,
 };
+pub use hobnob_core::mail_refusal::MailRefusal;
 pub use hobnob_core::policy::{DenyReason, DirectWith, KICKED_FOR, PeerPolicy};

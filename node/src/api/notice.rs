@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use hobnob_core::carrier::Carrier;
+use hobnob_core::mail_refusal::MailRefusal;
 use hobnob_core::policy::DenyReason;
 use hobnob_protocol::PeerId;
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,13 @@ pub enum NoticeReason {
     RequestFull {
         /// The stranger.
         name: String,
+    },
+    /// A peer is away, and no holder takes messages for it. They stay queued, and are offered again.
+    MailRefused {
+        /// The peer.
+        name: String,
+        /// The holder's reason.
+        reason: MailRefusal,
     },
     /// All places for sessions are taken: peers that are not contacts are refused, or lose theirs.
     PlacesFull {},
@@ -193,6 +201,7 @@ impl NoticeReason {
             NoticeReason::NoDiscovery { .. } => "no-discovery",
             NoticeReason::TurnedAway { .. } => "turned-away",
             NoticeReason::RequestFull { .. } => "request-full",
+            NoticeReason::MailRefused { .. } => "mail-refused",
             NoticeReason::PlacesFull {} => "places-full",
             NoticeReason::RoomFull { .. } => "room-full",
             NoticeReason::VerifiedName { .. } => "verified-name",
@@ -215,6 +224,7 @@ impl NoticeReason {
             | NoticeReason::Clock { name, .. }
             | NoticeReason::TurnedAway { name, .. }
             | NoticeReason::RequestFull { name }
+            | NoticeReason::MailRefused { name, .. }
             | NoticeReason::VerifiedName { name, .. }
             | NoticeReason::IdentityCopied(
                 CopyEvidence::StartedLater { name }
@@ -289,6 +299,10 @@ mod tests {
                 reason: DenyReason::NameTaken,
             },
             NoticeReason::RequestFull { name: name.clone() },
+            NoticeReason::MailRefused {
+                name: name.clone(),
+                reason: MailRefusal::Full,
+            },
             NoticeReason::PlacesFull {},
             NoticeReason::RoomFull { room: name.clone() },
             NoticeReason::VerifiedName { name, verified: id },

@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 use super::amending::Target;
 use super::erasing::{Edits, EraseReply};
 use crate::api::{
-    ConversationRef, DeliveryState, HistoryQuery, Message, MessageId, PeerInfo, RoomInfo, Sent,
-    Status,
+    ConversationRef, DeliveryState, HistoryQuery, MailboxInfo, Message, MessageId, PeerInfo,
+    RoomInfo, Sent, Status,
 };
 use crate::error::{EraseError, JoinError, NodeError, PolicyError, SendError};
 
@@ -27,6 +27,7 @@ pub(crate) const RELAY_SETTING: &str = "relay ";
 #[derive(Debug)]
 pub(crate) enum Command {
     Status(oneshot::Sender<Status>),
+    Mailbox(oneshot::Sender<MailboxInfo>),
     Peers(oneshot::Sender<Vec<PeerInfo>>),
     Peer(PeerId, oneshot::Sender<Option<PeerInfo>>),
     Resolve {

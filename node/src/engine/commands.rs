@@ -16,6 +16,7 @@ impl Engine {
         // A reply fails only when the caller has stopped waiting for it.
         match command {
             Command::Status(reply) => drop(reply.send(self.status())),
+            Command::Mailbox(reply) => drop(reply.send(self.mailbox_info())),
             Command::Peers(reply) => {
                 drop(reply.send(self.peers.all().map(|peer| self.peer_info(peer)).collect()))
             }

@@ -120,6 +120,7 @@ impl Engine {
             name: self.peers.name(peer),
             ignored: self.policy.of(peer).ignored,
             awaits_consent: self.outbox.awaits_consent(peer),
+            mail_refused: self.mail.refused(peer),
             denied: self.denies(peer),
             turned_away: self.policy.refused_by(peer),
             not_at: if session.is_none() {

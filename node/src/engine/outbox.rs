@@ -89,6 +89,11 @@ impl Outbox {
             .reached(name, ranges, peer, DeliveryState::Held);
     }
 
+    /// No holder has messages for a peer that the peer could open.
+    pub(super) fn note_nothing_held(&mut self, peer: PeerId) {
+        self.held.retain(|(_, of), _| *of != peer);
+    }
+
     /// A peer has messages on disk.
     pub(super) fn note_delivered(&mut self, name: LogName, peer: PeerId, ranges: &Ranges) {
         if let Some(held) = self.held.get_mut(&(name, peer)) {

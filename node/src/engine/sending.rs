@@ -252,6 +252,7 @@ impl Engine {
             state: Some(DeliveryState::Queued),
             request: false,
             awaits_consent: false,
+            mail_refused: None,
             deleted: false,
             confirmed: None,
         }
@@ -290,6 +291,7 @@ impl Engine {
                 state: None,
                 request,
                 awaits_consent: false,
+                mail_refused: None,
                 deleted: false,
                 confirmed: None,
             })
@@ -311,11 +313,19 @@ impl Engine {
             let delivered = self.replica.delivered_to(name, seq);
             self.outbox.state(name, seq, &delivered)
         });
+        let to = match conversation {
+            ConversationRef::Direct(peer) => Some(peer),
+            ConversationRef::Room(_) => None,
+        };
+        let is = |this| state == Some(this);
         Some(Message {
             id: MessageId { log: name.log, seq },
             request: self.is_request(&conversation, name.author),
-            awaits_consent: state == Some(DeliveryState::Sent)
-                && matches!(conversation, ConversationRef::Direct(peer) if self.outbox.awaits_consent(peer)),
+            awaits_consent: is(DeliveryState::Sent)
+                && to.is_some_and(|peer| self.outbox.awaits_consent(peer)),
+            mail_refused: to
+                .filter(|_| is(DeliveryState::Queued))
+                .and_then(|peer| self.mail.refused(peer)),
             conversation,
             from: name.author,
             name: self.peers.name(name.author),

@@ -291,6 +291,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         report: Option<PathBuf>,
     },
+    Mailbox,
     Why(PeerArg),
     Backup(BackupArgs),
     Restore(RestoreArgs),

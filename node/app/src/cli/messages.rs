@@ -161,11 +161,9 @@ async fn words(client: &Client, sent: &SentLine, reached: bool, took: Duration) 
             if reached {
                 return format!("{state} to {name} ({} ms)", took.as_millis());
             }
-            let consent = sent.reason == Some(WaitReason::Consent);
-            let fault = if consent {
-                None
-            } else {
-                fault_here(client).await
+            let fault = match sent.reason {
+                Some(_) => None,
+                None => fault_here(client).await,
             };
             match fault {
                 Some(fault) => not_from_here(&name, &fault),
@@ -215,6 +213,11 @@ fn not_from_here(name: &str, fault: &str) -> String {
 }
 
 fn away(name: &str, state: DeliveryState, reason: Option<WaitReason>) -> String {
+    if let Some(why) = reason.and_then(wording::mailbox_reason) {
+        return format!(
+            "{name} is away, and {why}: the message is queued, and is offered again every minute while your node runs"
+        );
+    }
     match state {
         DeliveryState::Sent | DeliveryState::Delivered if reason == Some(WaitReason::Consent) => {
             format!(

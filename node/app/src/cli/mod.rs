@@ -231,6 +231,7 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
             people::verify(flags, out, peer.target, confirm).await
         }
         Command::Doctor { report } => doctor::doctor(flags, out, report).await,
+        Command::Mailbox => views::mailbox(flags, out).await,
         Command::Backup(args) => backup::backup(flags, out, args).await,
         Command::Why(peer) => doctor::why(flags, out, peer.target).await,
         Command::Config { .. }

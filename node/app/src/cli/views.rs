@@ -1,9 +1,10 @@
-//! Commands that print what a node knows: `peers`, `whois`, `history`, `search`, `id`.
+//! Commands that print what a node knows: `peers`, `whois`, `history`, `search`, `id`,
+//! `mailbox`.
 
 use hobnob::protocol::Target;
 use hobnob_control::wire::{
-    GetStatus, HistoryFilter, ListPeers, PeerLine, PeerList, Resolve, Resolved, StatusLine, Text,
-    WireEvent,
+    GetMailbox, GetStatus, HistoryFilter, ListPeers, MailboxLine, PeerLine, PeerList, Resolve,
+    Resolved, StatusLine, Text, WireEvent, to_line,
 };
 use hobnob_control::{Client, ClientError};
 
@@ -12,7 +13,7 @@ use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::Exit;
 use crate::shared::output::{self, Output};
 use crate::shared::wording::{self, Names};
-use crate::shared::{session, status};
+use crate::shared::{mailbox, session, status};
 use hobnob_local::signals::Signals;
 
 /// `hobnob peers`.
@@ -185,6 +186,22 @@ pub(crate) async fn id(flags: &CommonFlags, out: Output) -> anyhow::Result<Exit>
             out.event(WireEvent::Status(status), |_| None)?;
         } else {
             status::identity(&status)
+                .iter()
+                .try_for_each(|line| output::line(line))?;
+        }
+        Ok(Exit::Done)
+    })
+    .await
+}
+
+/// `hobnob mailbox`.
+pub(crate) async fn mailbox(flags: &CommonFlags, out: Output) -> anyhow::Result<Exit> {
+    session::ask(flags, false, async |client| {
+        let mailbox: MailboxLine = client.ask(GetMailbox {}).await?;
+        if out.json {
+            output::raw(&to_line(&mailbox))?;
+        } else {
+            mailbox::lines(&mailbox)
                 .iter()
                 .try_for_each(|line| output::line(line))?;
         }

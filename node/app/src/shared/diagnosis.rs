@@ -2,8 +2,8 @@
 
 use hobnob::protocol::text::visible;
 use hobnob::{
-    Filtering, Finding, MachineFinding, Mapping, MdnsFault, NetworkFinding, PeerFinding,
-    ReachFinding, RelayFinding, Verdict,
+    Filtering, Finding, MachineFinding, MailRefusal, Mapping, MdnsFault, NetworkFinding,
+    PeerFinding, ReachFinding, RelayFinding, Verdict,
 };
 use hobnob_control::wire::{CheckLine, Diagnosis, FindingFields};
 
@@ -498,6 +498,15 @@ fn of_peer(finding: &PeerFinding) -> String {
         PeerFinding::AwaitsConsent { peer } => {
             format!("{peer} has not accepted you: further direct messages wait until they do")
         }
+        PeerFinding::MailRefused { peer, reason } => match reason {
+            MailRefusal::Full => format!("the mailbox of {peer} is full"),
+            MailRefusal::NotAccepted => {
+                format!("the holder of {peer}'s mailbox takes no messages from this node")
+            }
+            MailRefusal::Failed | MailRefusal::Unknown => {
+                format!("the holder of {peer}'s mailbox can't store messages now")
+            }
+        },
         PeerFinding::YouIgnore { peer } => {
             format!("you ignore {peer}: their messages arrive and are hidden")
         }
@@ -600,6 +609,9 @@ fn for_peer(finding: &PeerFinding) -> Option<&'static str> {
         PeerFinding::Refused { .. } => {
             Some("ask them, or try again later; your messages stay queued")
         }
+        PeerFinding::MailRefused { .. } => Some(
+            "your messages stay queued, and are offered again every minute while your node runs",
+        ),
         PeerFinding::AwaitsConsent { .. }
         | PeerFinding::YouIgnore { .. }
         | PeerFinding::Connected { .. }

@@ -10,6 +10,7 @@ pub(crate) mod erasing;
 pub(crate) mod event_stream;
 pub(crate) mod exit_code;
 pub(crate) mod log_output;
+pub(crate) mod mailbox;
 pub(crate) mod notices;
 pub(crate) mod offers;
 pub(crate) mod output;

@@ -1,7 +1,7 @@
 //! Notices as sentences: what happened, and what to do.
 
 use hobnob::protocol::text::visible;
-use hobnob::{Carrier, CopyEvidence, DenyReason, Notice, NoticeReason};
+use hobnob::{Carrier, CopyEvidence, DenyReason, MailRefusal, Notice, NoticeReason};
 
 use super::values::time_span;
 
@@ -32,6 +32,7 @@ pub(crate) fn words(notice: &Notice) -> String {
                  or run `hobnob contacts accept {id}`."
             )
         }
+        NoticeReason::MailRefused { name, reason } => mail_refused(name, *reason),
         NoticeReason::PlacesFull {} => {
             "So many peers are connected that newcomers are refused, unless they are your \
              contacts. Nothing of your contacts is affected: accept the peers you know (`hobnob \
@@ -151,6 +152,22 @@ fn clock(name: &str, ahead_ms: i64) -> String {
         "The clock of {name} is {} {relation} this machine's: one of the two is wrong. Messages \
          keep their order, but the times shown with them may be wrong.",
         time_span(ahead_ms.unsigned_abs())
+    )
+}
+
+fn mail_refused(name: &str, reason: MailRefusal) -> String {
+    let why = match reason {
+        MailRefusal::Full => format!("The mailbox of {name} is full"),
+        MailRefusal::NotAccepted => {
+            format!("The holder of {name}'s mailbox takes no messages from this node")
+        }
+        MailRefusal::Failed | MailRefusal::Unknown => {
+            format!("The holder of {name}'s mailbox can't store messages now")
+        }
+    };
+    format!(
+        "{why}. Your messages to {name} stay queued, and are offered again every minute. They are \
+         delivered at the latest when {name} and you are online together."
     )
 }
 

@@ -62,7 +62,10 @@ pub(crate) fn message(message: &MessageLine, names: &Names) -> String {
 pub(crate) fn said(message: &MessageLine, names: &Names) -> String {
     let state = match (message.state, message.reason) {
         (Some(_), Some(WaitReason::Consent)) => format!(" [{SENT_AND_WAITING}]"),
-        (Some(state), Some(WaitReason::Unknown) | None) => format!(" [{}]", state.as_str()),
+        (Some(state), reason) => match reason.and_then(mailbox_reason) {
+            Some(why) => format!(" [{}: {why}]", state.as_str()),
+            None => format!(" [{}]", state.as_str()),
+        },
         (None, _) if message.request => " [from a stranger]".to_owned(),
         (None, _) => String::new(),
     };
@@ -73,6 +76,16 @@ pub(crate) fn said(message: &MessageLine, names: &Names) -> String {
         visible(&message.nick),
         content(message),
     )
+}
+
+/// Why a holder does not take a message, if that is the reason for its state.
+pub(crate) fn mailbox_reason(reason: WaitReason) -> Option<&'static str> {
+    match reason {
+        WaitReason::MailboxFull => Some("the mailbox is full"),
+        WaitReason::MailboxRefuses => Some("the mailbox refuses it"),
+        WaitReason::MailboxFails => Some("the mailbox can't store it now"),
+        WaitReason::Consent | WaitReason::Unknown => None,
+    }
 }
 
 /// The body of a message on one line. Of an own message that is deleted, the number of peers that
@@ -491,7 +504,7 @@ pub(crate) fn some_of(names: &[String]) -> Option<String> {
     }
 }
 
-fn count_u64(n: u64, what: &str) -> String {
+pub(crate) fn count_u64(n: u64, what: &str) -> String {
     count(usize::try_from(n).unwrap_or(usize::MAX), what)
 }
 

@@ -17,13 +17,13 @@ use super::order::OrderTicket;
 use crate::wire::{
     AcceptContact, AcceptFile, Answer, Block, BodyFields, BroadcastMessage, CancelMessage,
     ClearConversation, CreateRoom, DeclineFile, DeleteMessage, Diagnose, Diagnosis, Done,
-    EditMessage, Failure, FileLine, FileList, ForgetPeer, GetRoomTicket, GetStatus,
+    EditMessage, Failure, FileLine, FileList, ForgetPeer, GetMailbox, GetRoomTicket, GetStatus,
     HISTORY_PAGE_MAX, HistoryFilter, Ignore, JoinRoom, KeepConversation, Kick, Kicked, ListFiles,
-    ListPeers, ListRooms, MessageLine, MessageList, OfferFile, Outcome, PartRoom, PeerLine,
-    PeerList, Ping, Pong, ReactToMessage, RemoveContact, ReplyToMessage, Request, RequestLine,
-    Resolve, Resolved, RoomList, SendMessage, SentLine, SetNick, SharedRoom, StatusLine, Subscribe,
-    TakeSnapshot, Text, Unblock, Unignore, Verification, Verify, WaitOptions, WaitReason, Why,
-    dispatch, to_line,
+    ListPeers, ListRooms, MailboxLine, MessageLine, MessageList, OfferFile, Outcome, PartRoom,
+    PeerLine, PeerList, Ping, Pong, ReactToMessage, RemoveContact, ReplyToMessage, Request,
+    RequestLine, Resolve, Resolved, RoomList, SendMessage, SentLine, SetNick, SharedRoom,
+    StatusLine, Subscribe, TakeSnapshot, Text, Unblock, Unignore, Verification, Verify,
+    WaitOptions, WaitReason, Why, dispatch, to_line,
 };
 
 /// The line that answers a request. `over` ends all waiting: the answer then has the state that was
@@ -108,13 +108,22 @@ impl Context<'_> {
         sent: &Sent,
         state: DeliveryState,
     ) -> Result<Option<WaitReason>, Failure> {
-        let (ConversationRef::Direct(peer), DeliveryState::Sent) = (&sent.conversation, state)
-        else {
+        let ConversationRef::Direct(peer) = &sent.conversation else {
             return Ok(None);
         };
-        let peer = self.node().peer(*peer).await?;
-        let awaits = peer.is_some_and(|peer| peer.awaits_consent);
-        Ok(awaits.then_some(WaitReason::Consent))
+        match state {
+            DeliveryState::Sent => {
+                let peer = self.node().peer(*peer).await?;
+                let awaits = peer.is_some_and(|peer| peer.awaits_consent);
+                Ok(awaits.then_some(WaitReason::Consent))
+            }
+            DeliveryState::Queued => {
+                let deposited = self.node().mailbox().await?.deposited;
+                let of_peer = deposited.into_iter().find(|it| it.peer == *peer);
+                Ok(of_peer.and_then(|it| it.refused).map(WaitReason::from))
+            }
+            DeliveryState::Held | DeliveryState::Delivered => Ok(None),
+        }
     }
 
     /// Changes the policy about the peer that a target names.
@@ -171,6 +180,12 @@ impl Handle for Ping {
 impl Handle for GetStatus {
     async fn carry_out(self, context: Context<'_>) -> Result<StatusLine, Failure> {
         Ok(context.node().status().await?.into())
+    }
+}
+
+impl Handle for GetMailbox {
+    async fn carry_out(self, context: Context<'_>) -> Result<MailboxLine, Failure> {
+        Ok(context.node().mailbox().await?.into())
     }
 }
 

@@ -12,8 +12,8 @@ use super::amending::{AmendedFields, AmendedLine, EditedLine, ReactionLine, Repl
 use super::file::{FileLine, OfferFields};
 use super::values::Base64;
 use hobnob::{
-    Carrier, ConversationRef, DeliveryState, Event, Message, MessageId, Notice, PathKind, PeerInfo,
-    PeerPolicy, PeerState, RelayInfo, RoomInfo, Sent, Status,
+    Carrier, ConversationRef, DeliveryState, Event, MailRefusal, Message, MessageId, Notice,
+    PathKind, PeerInfo, PeerPolicy, PeerState, RelayInfo, RoomInfo, Sent, Status,
 };
 use hobnob_local::json::{LINES_VERSION, Text, Time};
 
@@ -171,9 +171,29 @@ pub enum WaitReason {
     /// The peer's user has to accept this node first.
     #[serde(rename = "waiting to be accepted")]
     Consent,
+    /// The peer is away, and its mailbox is full.
+    #[serde(rename = "the mailbox is full")]
+    MailboxFull,
+    /// The peer is away, and the holder of its mailbox does not take messages of this node.
+    #[serde(rename = "the mailbox refuses it")]
+    MailboxRefuses,
+    /// The peer is away, and the holder of its mailbox can't store anything now.
+    #[serde(rename = "the mailbox fails")]
+    MailboxFails,
     /// A reason that only a newer version knows.
     #[serde(other)]
     Unknown,
+}
+
+impl From<MailRefusal> for WaitReason {
+    fn from(refusal: MailRefusal) -> Self {
+        match refusal {
+            MailRefusal::Full => WaitReason::MailboxFull,
+            MailRefusal::NotAccepted => WaitReason::MailboxRefuses,
+            MailRefusal::Failed => WaitReason::MailboxFails,
+            MailRefusal::Unknown => WaitReason::Unknown,
+        }
+    }
 }
 
 /// A body as fields of its message's line: `text`, or `kind` and `bytes`, or `file`.
@@ -377,6 +397,8 @@ impl From<Message> for MessageLine {
         if message.deleted {
             body.erased = Some(ErasedWhy::Deleted);
         }
+        let consent = message.awaits_consent.then_some(WaitReason::Consent);
+        let reason = consent.or(message.mail_refused.map(WaitReason::from));
         MessageLine {
             id: Text(message.id),
             conversation: Text(message.conversation),
@@ -396,7 +418,7 @@ impl From<Message> for MessageLine {
             sent_at: Time(message.sent_at_ms),
             received_at: Time(message.received_at_ms),
             state: message.state,
-            reason: message.awaits_consent.then_some(WaitReason::Consent),
+            reason,
             request: message.request,
         }
     }

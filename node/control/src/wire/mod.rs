@@ -12,6 +12,7 @@ mod diagnosis;
 mod event;
 mod failure;
 mod file;
+mod mailbox;
 mod request;
 mod values;
 
@@ -32,14 +33,15 @@ pub use event::{
 pub use failure::Failure;
 pub use file::{FileLine, FileList, OfferFields};
 pub use hobnob_local::json::{LINES_VERSION, Text, Time, to_line};
+pub use mailbox::{DepositLine, HolderLine, MailboxLine};
 pub(crate) use request::dispatch;
 pub use request::{
     AcceptContact, AcceptFile, AnyRequest, Block, BroadcastMessage, CancelMessage,
     ClearConversation, CreateRoom, DeclineFile, DeleteMessage, Diagnose, EditMessage, ForgetPeer,
-    GetRoomTicket, GetStatus, HistoryFilter, Ignore, JoinRoom, KeepConversation, Kick, ListFiles,
-    ListPeers, ListRooms, OfferFile, PartRoom, Ping, ReactToMessage, RemoveContact, ReplyToMessage,
-    Request, Resolve, SendMessage, SetNick, Subscribe, TIMEOUT_MS_DEFAULT, TakeSnapshot, Unblock,
-    Unignore, Verify, WaitOptions, Why,
+    GetMailbox, GetRoomTicket, GetStatus, HistoryFilter, Ignore, JoinRoom, KeepConversation, Kick,
+    ListFiles, ListPeers, ListRooms, OfferFile, PartRoom, Ping, ReactToMessage, RemoveContact,
+    ReplyToMessage, Request, Resolve, SendMessage, SetNick, Subscribe, TIMEOUT_MS_DEFAULT,
+    TakeSnapshot, Unblock, Unignore, Verify, WaitOptions, Why,
 };
 pub use values::Base64;
 

@@ -18,6 +18,7 @@ use super::answer::{
 use super::diagnosis::Diagnosis;
 use super::event::{BodyFields, PeerLine, SentLine, StatusLine};
 use super::file::FileList;
+use super::mailbox::MailboxLine;
 use super::values::Base64;
 use hobnob_local::json::{Text, Time};
 
@@ -119,6 +120,8 @@ requests! { $
     "ping" Ping -> Pong, changes: |_| false;
     /// This node's identity, addresses, rooms and relays.
     "status" GetStatus -> StatusLine, changes: |_| false;
+    /// The holders of this node's mail, and the messages that holders have for others.
+    "mailbox" GetMailbox -> MailboxLine, changes: |_| false;
     /// A direct message. The answer has the state that was reached in time.
     "send" SendMessage -> SentLine, changes: |_| true;
     /// A message to a room.
@@ -203,6 +206,10 @@ pub struct Ping {}
 /// See [`AnyRequest::GetStatus`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GetStatus {}
+
+/// See [`AnyRequest::GetMailbox`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetMailbox {}
 
 /// See [`AnyRequest::SendMessage`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

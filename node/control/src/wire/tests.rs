@@ -382,6 +382,7 @@ fn message_lines_are_safe_for_a_terminal_and_keep_their_value() {
         state: None,
         request: false,
         awaits_consent: false,
+        mail_refused: None,
         deleted: false,
     };
     let own = Message {

@@ -12,6 +12,7 @@ mod reach;
 mod subject;
 mod there;
 
+use crate::mail_refusal::MailRefusal;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -219,6 +220,8 @@ pub struct PeerEvidence {
     pub ignored: bool,
     /// Whether it refuses messages until its user accepts this node.
     pub awaits_consent: bool,
+    /// Why no holder takes messages for it.
+    pub mail_refused: Option<MailRefusal>,
     /// Why this node denies it a session.
     pub denied: Option<super::policy::DenyReason>,
     /// Why it denies this node a session, as it reported.

@@ -19,7 +19,17 @@ pub fn judge_peer(evidence: &PeerEvidence) -> Vec<Finding> {
         }
         // The reason is known.
         None if evidence.denied.is_some() || evidence.turned_away.is_some() => {}
-        None => findings.push(absent(evidence)),
+        None => {
+            findings.push(absent(evidence));
+            findings.extend(
+                evidence
+                    .mail_refused
+                    .map(|reason| PeerFinding::MailRefused {
+                        peer: evidence.name.clone(),
+                        reason,
+                    }),
+            );
+        }
     }
     findings.into_iter().map(Finding::from).collect()
 }

@@ -1,21 +1,23 @@
-//! Carries out what concerns mail: deposits for contacts that are away, and mail that arrives.
+//! Carries out what concerns holders and deposits for contacts that are away.
+//!
+//! Not here: mail that arrives, which is in `arriving`.
 
 use hobnob_core::SessionId;
-use hobnob_core::replica::{self, Refusal};
+use hobnob_core::mail_refusal::MailRefusal;
+use hobnob_core::replica;
 use hobnob_core::source_network::SourceNetwork;
 use hobnob_protocol::mailbox::{
-    Deposit, DepositAnswer, DepositToken, Envelope, FromHolder, ToHolder, Waiting,
+    Deposit, DepositAnswer, DepositToken, Envelope, FromHolder, ToHolder,
 };
 use hobnob_protocol::record::{MailboxRecord, RecordError};
-use hobnob_protocol::{Frame, LogName, PeerId, Ranges, Signature, SignedRecord, close};
+use hobnob_protocol::{Frame, LogName, PeerId, Ranges, SignedRecord, close};
 use tracing::{debug, warn};
 
 use super::super::state::Engine;
-use super::holder::{AfterPage, Deposited, Holder};
+use super::holder::{Deposited, Holder};
 use super::outgoing::Outgoing;
-use super::page::{ArrivedBatch, Content, Page, PageItem};
-use super::{DEPOSIT_AFTER, MailSession, REFUSED_FOR, RUNNING_EVERY};
-use crate::api::DeliveryState;
+use super::{DEPOSIT_AFTER, MailSession, RUNNING_EVERY};
+use crate::api::{DeliveryState, NoticeReason};
 use crate::net::channels::RelayId;
 use crate::net::relay::MailStream;
 
@@ -40,18 +42,23 @@ impl Engine {
         if !self.policy.is_contact(peer) {
             return;
         }
-        let own = self.mail.holders.values().filter(|holder| holder.is_own);
-        let holding = own.filter(|holder| holder.holding.is_some());
-        let tokens: Vec<_> = holding
-            .map(|holder| (holder.id, self.mail.own.token(peer, holder.id)))
-            .collect();
-        if !tokens.is_empty() {
-            let record = self.mail.own.record().clone();
-            state.send(&Frame::Mailbox { record, tokens });
+        if let Some(frame) = self.own_mailbox(peer) {
+            state.send(&frame);
         }
     }
 
-    fn send_mailbox_to_all(&self) {
+    /// This node's mailbox, for a contact. `None`: nobody holds mail for this node.
+    fn own_mailbox(&self, contact: PeerId) -> Option<Frame> {
+        let own = self.mail.holders.values().filter(|holder| holder.is_own);
+        let holding = own.filter(|holder| holder.holding().is_some());
+        let tokens: Vec<_> = holding
+            .map(|holder| (holder.id, self.mail.own.token(contact, holder.id)))
+            .collect();
+        let record = self.mail.own.record().clone();
+        (!tokens.is_empty()).then_some(Frame::Mailbox { record, tokens })
+    }
+
+    pub(super) fn send_mailbox_to_all(&self) {
         for id in self.sessions.ids() {
             self.send_mailbox(id);
         }
@@ -96,6 +103,7 @@ impl Engine {
         let relays: Vec<_> = self.mail.holders.keys().copied().collect();
         relays.into_iter().for_each(|relay| self.hold_at(relay));
         if !self.policy.is_contact(peer) {
+            self.mail.refusals.forget(peer);
             let row = self.mail.contacts.forget(peer);
             row.into_iter().for_each(|row| self.store.set_mail(row));
             return self.end_mail_with(peer);
@@ -110,7 +118,7 @@ impl Engine {
     }
 
     /// Asks a holder to hold mail from all contacts.
-    fn hold_at(&mut self, relay: RelayId) {
+    pub(super) fn hold_at(&mut self, relay: RelayId) {
         let Some(holder) = self.mail.holders.get(&relay).filter(|it| it.is_own) else {
             return;
         };
@@ -127,7 +135,10 @@ impl Engine {
     pub(in crate::engine) fn holder_up(&mut self, relay: RelayId, id: PeerId, stream: MailStream) {
         self.holder_down(relay);
         let is_own = self.relays.is_in_rooms(relay);
-        let holder = Holder::new(id, stream, is_own);
+        let mut holder = Holder::new(id, stream, is_own);
+        if let Some(facts) = self.mail.former.remove(&id) {
+            holder.count_from(facts);
+        }
         self.mail.holders.insert(relay, holder);
         self.hold_at(relay);
         if is_own {
@@ -142,8 +153,11 @@ impl Engine {
 
     /// There is no connection with a relay. What it had not answered is deposited again later.
     pub(in crate::engine) fn holder_down(&mut self, relay: RelayId) {
-        if self.mail.holders.remove(&relay).is_none() {
+        let Some(holder) = self.mail.holders.remove(&relay) else {
             return;
+        };
+        if let Some(facts) = holder.holding() {
+            self.mail.remember(holder.id, facts.clone());
         }
         let by_it = |session: &MailSession| session.holder == Some(relay);
         let all = self.mail.sessions.iter().filter(|(_, it)| by_it(it));
@@ -167,13 +181,12 @@ impl Engine {
                 bytes,
                 since_ms,
             } => {
-                let before = holder.holding.replace((envelopes, bytes, since_ms));
-                if before.is_none() {
+                if holder.holds(envelopes, bytes, since_ms) {
                     self.send_mailbox_to_all();
                 }
             }
             FromHolder::NotHolding => {
-                if holder.holding.take().is_some() {
+                if holder.holds_nothing() {
                     self.send_mailbox_to_all();
                 }
             }
@@ -198,6 +211,10 @@ impl Engine {
     /// A session with a peer has begun. Mail is not needed any more.
     pub(in crate::engine) fn mail_not_needed(&mut self, peer: PeerId) {
         self.mail.due.remove(&peer);
+        self.mail.refusals.over(peer);
+        // Both compare what they have, so nothing must be sealed again.
+        let row = self.mail.owe(peer, |owed| owed.request = false);
+        row.into_iter().for_each(|row| self.store.set_mail(row));
         let is_arriving = self.mail.session_with(peer).is_some_and(|id| {
             let session = &self.mail.sessions[&id];
             session.arriving > 0
@@ -207,7 +224,7 @@ impl Engine {
         }
     }
 
-    fn end_mail_with(&mut self, peer: PeerId) {
+    pub(super) fn end_mail_with(&mut self, peer: PeerId) {
         if let Some(id) = self.mail.session_with(peer) {
             self.mail.sessions.remove(&id);
             self.tell_replica(replica::Input::SessionDown {
@@ -218,7 +235,12 @@ impl Engine {
     }
 
     /// Begins a session by mail, which may only receive if there is no holder for the peer.
-    fn begin_mail(&mut self, peer: PeerId, holder: Option<RelayId>, source: SourceNetwork) {
+    pub(super) fn begin_mail(
+        &mut self,
+        peer: PeerId,
+        holder: Option<RelayId>,
+        source: SourceNetwork,
+    ) {
         let id = self.handshakes.next_session();
         let session = MailSession {
             peer,
@@ -226,6 +248,7 @@ impl Engine {
             outgoing: Outgoing::default(),
             in_flight: 0,
             arriving: 0,
+            resend: false,
         };
         self.mail.sessions.insert(id, session);
         let input = replica::Input::MailUp {
@@ -233,12 +256,31 @@ impl Engine {
             peer,
             source,
             held: self.mail.held.of_peer(peer),
-            receipts: holder.is_some() && self.mail.owed.contains(&peer),
+            receipts: holder.is_some() && self.mail.owed(peer).receipts,
         };
         self.tell_replica(input);
+        self.request_again(id);
     }
 
-    fn source_of(&self, relay: RelayId) -> SourceNetwork {
+    /// Asks the peer of a session by mail to seal its messages again, if this node owes that.
+    pub(super) fn request_again(&mut self, id: SessionId) {
+        let session = self.mail.sessions.get(&id);
+        let peer = session.expect("the caller has looked it up").peer;
+        if !self.mail.owed(peer).request {
+            return;
+        }
+        // Without a mailbox there is no key for which the peer could seal.
+        let Some(frame) = self.own_mailbox(peer) else {
+            return;
+        };
+        let session = self.mail.sessions.get_mut(&id);
+        let session = session.expect("looked up above");
+        if session.holder.is_some() {
+            session.outgoing.request(frame.encode());
+        }
+    }
+
+    pub(super) fn source_of(&self, relay: RelayId) -> SourceNetwork {
         let addr = self.relays.addr_of(relay);
         addr.map_or(SourceNetwork(0), |addr| self.network.source_network(addr))
     }
@@ -252,7 +294,10 @@ impl Engine {
             if is_here || known.is_some_and(|id| self.mail.sessions[&id].holder.is_some()) {
                 continue;
             }
-            let Some(holder) = self.mail.holder_for(peer) else {
+            let Some(holder) = self.mail.holder_for(peer, now) else {
+                if let Some(at) = self.mail.refusals.next(peer, now) {
+                    self.mail.due.insert(peer, at);
+                }
                 continue;
             };
             self.end_mail_with(peer);
@@ -300,7 +345,7 @@ impl Engine {
 
     /// Deposits what waits. A short envelope waits until the one before it is answered, so messages
     /// in quick succession share one.
-    fn deposit_waiting(&mut self) {
+    pub(super) fn deposit_waiting(&mut self) {
         let ids: Vec<_> = self.mail.sessions.keys().copied().collect();
         for id in ids {
             loop {
@@ -316,6 +361,7 @@ impl Engine {
                 let packed = session.outgoing.pack();
                 let deposited = Deposited {
                     session: id,
+                    peer: session.peer,
                     packed,
                     again: false,
                 };
@@ -367,19 +413,35 @@ impl Engine {
         let (holder_id, Some(deposited)) = (holder.id, holder.answered(number)) else {
             return;
         };
+        let peer = deposited.peer;
+        let is_stored = answer == DepositAnswer::Stored;
         let Some(session) = self.mail.sessions.get_mut(&deposited.session) else {
-            // The peer came back. What it has, it says itself.
+            // If the peer is here, its receipts say what it has.
+            if is_stored && self.paths.session(peer).is_none() {
+                self.now_held(&deposited, holder_id);
+            }
             return;
         };
-        let peer = session.peer;
-        match answer {
+        let refusal = match answer {
             DepositAnswer::Stored => {
                 session.in_flight -= 1;
-                if deposited.packed.has_receipts && !session.outgoing.owes_receipts() {
-                    let row = self.mail.owe(peer, false);
-                    row.into_iter().for_each(|row| self.store.set_mail(row));
+                let packed = &deposited.packed;
+                let all_receipts = packed.has_receipts && !session.outgoing.owes_receipts();
+                let row = self.mail.owe(peer, |owed| {
+                    owed.receipts &= !all_receipts;
+                    owed.request &= !packed.has_request;
+                });
+                row.into_iter().for_each(|row| self.store.set_mail(row));
+                // A mailbox that has no room for messages may have some for receipts.
+                if !packed.items.is_empty() {
+                    self.mail.refusals.over(peer);
                 }
-                self.now_held(&deposited, peer, holder_id);
+                let written = self.now_held(&deposited, holder_id);
+                if written > 0 {
+                    let input = replica::Input::BatchesWritten(deposited.session, written);
+                    self.tell_replica(input);
+                }
+                return;
             }
             DepositAnswer::SealAgain(record) if !deposited.again => {
                 let record = record.check::<MailboxRecord>(peer).ok();
@@ -390,23 +452,46 @@ impl Engine {
                     ..deposited
                 };
                 self.deposit(relay, again);
+                return;
             }
-            DepositAnswer::Full
-            | DepositAnswer::NotAccepted
-            | DepositAnswer::SealAgain(_)
-            | DepositAnswer::Failed
-            | DepositAnswer::Unknown(_) => {
-                debug!(?peer, ?answer, "a holder refused an envelope");
-                // Everything stays queued here. A later session by mail offers it again.
-                self.end_mail_with(peer);
-                let due = self.clock.now().mono + REFUSED_FOR;
-                self.mail.due.insert(peer, due);
-            }
+            DepositAnswer::Full => MailRefusal::Full,
+            DepositAnswer::NotAccepted | DepositAnswer::SealAgain(_) => MailRefusal::NotAccepted,
+            DepositAnswer::Failed => MailRefusal::Failed,
+            DepositAnswer::Unknown(_) => MailRefusal::Unknown,
+        };
+        let has_messages = !deposited.packed.items.is_empty();
+        self.deposit_refused(peer, holder_id, refusal, has_messages);
+    }
+
+    /// A holder refused an envelope. All that was in it stays queued here. A later session by mail
+    /// offers it again, to another holder of the peer at once.
+    fn deposit_refused(
+        &mut self,
+        peer: PeerId,
+        holder: PeerId,
+        why: MailRefusal,
+        has_messages: bool,
+    ) {
+        debug!(?peer, ?why, "a holder refused an envelope");
+        self.end_mail_with(peer);
+        let now = self.clock.now().mono;
+        let again_at = self.mail.refusals.refused(peer, holder, why, now);
+        if self.mail.holder_for(peer, now).is_some() {
+            self.mail.due.insert(peer, now);
+            return;
+        }
+        self.mail.due.insert(peer, again_at);
+        // Receipts concern the other end only.
+        if has_messages && self.mail.refusals.stuck(peer, why) {
+            let name = self.peers.name(peer);
+            let reason = NoticeReason::MailRefused { name, reason: why };
+            self.reports.notice(reason, Some(peer));
         }
     }
 
-    /// The entries in an envelope are on the holder's disk.
-    fn now_held(&mut self, deposited: &Deposited, peer: PeerId, holder: PeerId) {
+    /// The entries in an envelope are on the holder's disk. Returns the bytes that count as written.
+    fn now_held(&mut self, deposited: &Deposited, holder: PeerId) -> usize {
+        let peer = deposited.peer;
         let wall_ms = self.clock.now().wall_ms;
         let mut written = 0;
         for item in &deposited.packed.items {
@@ -423,10 +508,7 @@ impl Engine {
             self.outbox.note_held(name, peer, &ranges);
             self.publish_receipts(name, peer, &ranges, DeliveryState::Held);
         }
-        if written > 0 {
-            let input = replica::Input::BatchesWritten(deposited.session, written);
-            self.tell_replica(input);
-        }
+        written
     }
 
     /// A peer has messages on disk, so a holder's copies do not matter any more.
@@ -438,218 +520,6 @@ impl Engine {
     ) {
         let row = self.mail.held.delivered(name, peer, ranges);
         row.into_iter().for_each(|row| self.store.set_mail(row));
-    }
-
-    // Mail that arrives.
-
-    fn envelope_arrives(&mut self, relay: RelayId, waiting: Waiting) {
-        let holder = self.mail.holders.get(&relay);
-        if !holder.is_some_and(Holder::expects_envelope) {
-            return;
-        }
-        let (number, sender, bytes) = (waiting.number, waiting.sender, waiting.envelope.len());
-        let content = match self.open_envelope(waiting) {
-            Ok(frames) if self.policy.is_contact(sender) => {
-                Content::Batches(self.judge_mail(relay, sender, frames))
-            }
-            Ok(_) => Content::Useless,
-            Err(content) => content,
-        };
-        let holder = self.mail.holders.get_mut(&relay);
-        holder.expect("looked up above").arrives(PageItem {
-            number,
-            sender,
-            bytes,
-            content,
-        });
-    }
-
-    /// Opens an envelope, or says why that is impossible.
-    fn open_envelope(&self, waiting: Waiting) -> Result<Vec<Frame>, Content> {
-        let sender = waiting.sender;
-        let envelope = Envelope::from_bytes(waiting.envelope.into());
-        let opened = envelope.and_then(|envelope| match self.mail.own.key(envelope.key) {
-            Some(key) => envelope.open(key, sender, self.me).map(Some),
-            None => Ok(None),
-        });
-        match opened {
-            Ok(Some(opened)) => Ok(opened.frames),
-            Ok(None) => {
-                // The sender still has what is in it.
-                debug!(
-                    ?sender,
-                    "an envelope is for a key that this node does not have"
-                );
-                Err(Content::UnknownKey)
-            }
-            Err(error) => {
-                debug!(?sender, "dropped: {error}");
-                Err(Content::Useless)
-            }
-        }
-    }
-
-    /// Passes the frames of a contact's envelope to the replica. Returns the batches that it judges.
-    fn judge_mail(
-        &mut self,
-        relay: RelayId,
-        sender: PeerId,
-        frames: Vec<Frame>,
-    ) -> Vec<ArrivedBatch> {
-        let id = self.mail_session_from(relay, sender);
-        if frames.iter().any(|frame| matches!(frame, Frame::Batch(_))) {
-            // On disk no later than the entries, which are deleted at the holder afterwards.
-            let row = self.mail.owe(sender, true);
-            row.into_iter().for_each(|row| self.store.set_mail(row));
-        }
-        let frames = frames.into_iter();
-        frames
-            .filter_map(|frame| self.mailed_frame(id, frame))
-            .collect()
-    }
-
-    /// The session by mail with the sender of an envelope.
-    fn mail_session_from(&mut self, relay: RelayId, sender: PeerId) -> SessionId {
-        if let Some(id) = self.mail.session_with(sender) {
-            return id;
-        }
-        let is_here = self.sessions.with(sender).is_some();
-        let holder = self.mail.holder_for(sender).filter(|_| !is_here);
-        self.begin_mail(sender, holder, self.source_of(relay));
-        self.mail.session_with(sender).expect("begun above")
-    }
-
-    /// Passes on a frame. Returns the batch in it, unless it is malformed.
-    fn mailed_frame(&mut self, id: SessionId, frame: Frame) -> Option<ArrivedBatch> {
-        match frame {
-            Frame::Batch(batch) => {
-                let (name, first, signature) = (batch.name, batch.first, batch.signature);
-                let last = batch.clone().read().ok()?.last();
-                let session = self.mail.sessions.get_mut(&id);
-                session.expect("the caller has looked it up").arriving += 1;
-                self.tell_replica(replica::Input::Batch(id, batch));
-                Some(ArrivedBatch::new(name, first, last, signature))
-            }
-            frame @ (Frame::Have(..) | Frame::Want { .. }) => {
-                self.tell_replica(replica::Input::Frame(id, frame));
-                None
-            }
-            // Nothing else is of use to a node whose peer can't hear it.
-            Frame::Hello(_)
-            | Frame::Ping(_)
-            | Frame::Pong(_)
-            | Frame::Profile(_)
-            | Frame::Candidates(_)
-            | Frame::DialBack(_)
-            | Frame::DialedBack(_)
-            | Frame::Records { .. }
-            | Frame::WantRecords(_)
-            | Frame::ContactRecord(_)
-            | Frame::Mailbox { .. }
-            | Frame::Digest(..)
-            | Frame::Heads { .. }
-            | Frame::Prune(..)
-            | Frame::Conflict(_)
-            | Frame::Waiting(_)
-            | Frame::Offer(..)
-            | Frame::Unknown(_) => None,
-        }
-    }
-
-    /// The replica has finished with batches of a session by mail.
-    pub(in crate::engine) fn mail_released(&mut self, id: SessionId, batches: usize) {
-        let session = self.mail.sessions.get_mut(&id);
-        let session = session.expect("the caller has looked it up");
-        session.arriving = session.arriving.saturating_sub(batches);
-    }
-
-    /// The replica refused something that arrived by mail.
-    pub(in crate::engine) fn mail_refused(
-        &mut self,
-        id: SessionId,
-        batch: Option<Signature>,
-        refusal: &Refusal,
-    ) {
-        let session = self.mail.sessions.get(&id);
-        let sender = session.expect("the caller has looked it up").peer;
-        debug!(?sender, "refused by mail: {refusal}");
-        // What follows a gap is accepted when the gap is filled.
-        let for_good = !matches!(refusal, Refusal::Gap);
-        if let Some(signature) = batch.filter(|_| for_good) {
-            let holders = self.mail.holders.values_mut();
-            holders.for_each(|holder| holder.refused(sender, signature));
-        }
-    }
-
-    /// Finishes pages that are handled, and deposits what waits. The loop calls this after the
-    /// replica's outputs, so refusals of a page are known, and what was written together shares an
-    /// envelope.
-    pub(in crate::engine) fn advance_mail(&mut self) {
-        self.finish_pages();
-        self.deposit_waiting();
-    }
-
-    /// Deletes the envelopes of pages that are handled at their holders, and requests the next ones.
-    fn finish_pages(&mut self) {
-        let relays: Vec<_> = self.mail.holders.keys().copied().collect();
-        for relay in relays {
-            let holder = self.mail.holders.get(&relay).expect("listed just now");
-            let mut sessions = self.mail.sessions.values();
-            if sessions.any(|it| it.arriving > 0 && holder.page_is_from(it.peer)) {
-                continue;
-            }
-            let holder = self.mail.holders.get_mut(&relay).expect("listed just now");
-            if let Some((page, more)) = holder.take_page() {
-                self.page_is_handled(relay, &page, more);
-            }
-        }
-    }
-
-    fn page_is_handled(&mut self, relay: RelayId, page: &Page, more: bool) {
-        let now = self.clock.now().mono;
-        let replica = &self.replica;
-        let decided = page.decide(|name, first, last| replica.has_settled(name, first, last));
-        let holder = self.mail.holders.get_mut(&relay);
-        let holder = holder.expect("the caller has looked it up");
-        let last = page.last().filter(|_| more);
-        if holder.page_decided(&decided, last, now) == AfterPage::AllFetched {
-            self.all_fetched(relay);
-        }
-        self.rest_mail();
-    }
-
-    /// Sessions by mail that only received end when all of it is handled.
-    fn rest_mail(&mut self) {
-        let sessions = self.mail.sessions.values();
-        let idle = sessions.filter(|session| session.arriving == 0);
-        let mut over = Vec::new();
-        for session in idle {
-            if session.holder.is_none() || self.paths.session(session.peer).is_some() {
-                over.push(session.peer);
-            }
-        }
-        for peer in over {
-            self.end_mail_with(peer);
-            self.expect_mail(peer);
-        }
-    }
-
-    /// A holder has no more mail for this node: old keys can go, and a new one may begin.
-    fn all_fetched(&mut self, relay: RelayId) {
-        let before = self.mail.own.newest();
-        let rows = self.mail.own.renew(self.clock.now().wall_ms);
-        let destroyed = rows.iter().any(|row| row.value.is_none());
-        rows.into_iter().for_each(|row| self.store.set_mail(row));
-        if destroyed {
-            // Otherwise the key stays in the write-ahead log.
-            drop(self.store.scrub());
-        }
-        if self.mail.own.newest() != before {
-            debug!(?relay, "a new mailbox key");
-            let relays: Vec<_> = self.mail.holders.keys().copied().collect();
-            relays.into_iter().for_each(|relay| self.hold_at(relay));
-            self.send_mailbox_to_all();
-        }
     }
 
     /// The user writes to a peer. If the peer is away, the message is deposited soon.

@@ -25,7 +25,7 @@ struct OfLog {
 }
 
 /// The held entries, by log and peer.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Held(BTreeMap<(LogName, PeerId), OfLog>);
 
 impl Held {
@@ -77,11 +77,30 @@ impl Held {
         Some(row(name, peer, self.0.get(&(name, peer))))
     }
 
+    /// The peer can't open what is held for it. Returns the rows to store.
+    pub(super) fn forget(&mut self, peer: PeerId) -> Vec<MailRow> {
+        let mut rows = Vec::new();
+        self.0.retain(|(name, of), _| {
+            if *of == peer {
+                rows.push(row(*name, peer, None));
+            }
+            *of != peer
+        });
+        rows
+    }
+
     /// The entries that are held for a peer, by log.
     pub(super) fn of_peer(&self, peer: PeerId) -> Vec<(LogName, Ranges)> {
         let all = self.0.iter().filter(|((_, of), _)| *of == peer);
         all.map(|((name, _), of_log)| (*name, of_log.ranges.clone()))
             .collect()
+    }
+
+    /// Of each log and peer: the peer, how many entries are held, and where and when the last of them
+    /// was deposited.
+    pub(super) fn counts(&self) -> impl Iterator<Item = (PeerId, u64, PeerId, u64)> {
+        let all = self.0.iter();
+        all.map(|((_, peer), it)| (*peer, it.ranges.len(), it.holder, it.at_ms))
     }
 
     /// All held entries.
@@ -160,6 +179,8 @@ mod tests {
         );
         assert_eq!(held.delivered(log(), peer(2), &Ranges::span(1, 5)), None);
         assert_eq!(held.of_peer(peer(2)), [(log(), Ranges::span(6, 9))]);
+        assert_eq!(held.forget(peer(3)), []);
+        assert_eq!(held.clone().forget(peer(2)).len(), 1);
         let row = held.delivered(log(), peer(2), &Ranges::span(6, 9));
         assert_eq!(row.map(|row| row.value), Some(None));
         assert_eq!(held.all().count(), 0);

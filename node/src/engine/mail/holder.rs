@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hobnob_core::SessionId;
+use hobnob_core::{Now, SessionId};
 use hobnob_protocol::mailbox::{NUMBERS_MAX, ToHolder};
 use hobnob_protocol::{PeerId, Signature};
 
@@ -25,6 +25,7 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug)]
 pub(super) struct Deposited {
     pub(super) session: SessionId,
+    pub(super) peer: PeerId,
     pub(super) packed: Packed,
     /// Whether it was sealed again already, for a key that the holder named.
     pub(super) again: bool,
@@ -38,8 +39,9 @@ pub(super) struct Holder {
     stream: MailStream,
     /// Whether this node's own mail is held there.
     pub(super) is_own: bool,
-    /// Envelopes and bytes that waited, and since when it holds, as it said last.
-    pub(super) holding: Option<(u64, u64, u64)>,
+    /// Whether it holds this node's mail.
+    holds: bool,
+    facts: Facts,
     deposits: BTreeMap<u64, Deposited>,
     last_deposit: u64,
     page: Page,
@@ -54,6 +56,19 @@ pub(super) struct Holder {
     retry_after: Duration,
 }
 
+/// What is known of a holder of this node's mail.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// The envelopes that waited when the node asked last, and their bytes.
+    pub(super) waiting: (u64, u64),
+    /// When it began to hold, by its clock, in milliseconds since the Unix epoch.
+    pub(super) since_ms: u64,
+    /// When all that waited had arrived, in milliseconds since the Unix epoch.
+    pub(super) fetched_at_ms: Option<u64>,
+    /// The envelopes that were done in this run.
+    pub(super) fetched: u64,
+}
+
 /// All pages from the first waiting envelope to the last one.
 #[derive(Debug, Default)]
 struct Pass {
@@ -61,6 +76,8 @@ struct Pass {
     undecided: bool,
     /// Whether an envelope was done after that.
     progress: bool,
+    /// The envelopes that were left behind, and their bytes.
+    left: (u64, u64),
 }
 
 /// What follows a page.
@@ -78,7 +95,8 @@ impl Holder {
             id,
             stream,
             is_own,
-            holding: None,
+            holds: false,
+            facts: Facts::default(),
             deposits: BTreeMap::new(),
             last_deposit: 0,
             page: Page::default(),
@@ -98,6 +116,29 @@ impl Holder {
     /// Sends a frame. It is lost if the connection has ended, and the engine learns of that.
     pub(super) fn send(&self, frame: ToHolder) {
         let _ = self.stream.frames.send(frame);
+    }
+
+    // This node's own mail.
+
+    /// It holds mail for this node. Returns whether that is new.
+    pub(super) fn holds(&mut self, envelopes: u64, bytes: u64, since_ms: u64) -> bool {
+        (self.facts.waiting, self.facts.since_ms) = ((envelopes, bytes), since_ms);
+        !std::mem::replace(&mut self.holds, true)
+    }
+
+    /// It refuses to hold mail for this node. Returns whether that is new.
+    pub(super) fn holds_nothing(&mut self) -> bool {
+        std::mem::take(&mut self.holds)
+    }
+
+    /// What is known of it, if it holds mail for this node.
+    pub(super) fn holding(&self) -> Option<&Facts> {
+        self.holds.then_some(&self.facts)
+    }
+
+    /// Continues to count what an earlier connection with the holder counted.
+    pub(super) fn count_from(&mut self, facts: Facts) {
+        self.facts = facts;
     }
 
     // Deposits.
@@ -169,9 +210,12 @@ impl Holder {
         &mut self,
         decided: &Decided,
         last: Option<u64>,
-        now: Duration,
+        now: Now,
     ) -> AfterPage {
         let pass = self.pass.as_mut().expect("the page was requested");
+        pass.left.0 += decided.left.0;
+        pass.left.1 += decided.left.1;
+        self.facts.fetched += decided.done.len() as u64;
         pass.progress |= pass.undecided && !decided.done.is_empty();
         pass.undecided |= decided.undecided;
         for numbers in decided.done.chunks(NUMBERS_MAX) {
@@ -182,6 +226,7 @@ impl Holder {
             return AfterPage::Requested;
         }
         let pass = self.pass.take().expect("looked at above");
+        (self.facts.waiting, self.facts.fetched_at_ms) = (pass.left, Some(now.wall_ms));
         if pass.progress || !pass.undecided {
             self.retry_after = RETRY_AFTER;
         }
@@ -191,7 +236,7 @@ impl Holder {
             return AfterPage::Requested;
         }
         if pass.undecided {
-            self.retry_at = Some(now + self.retry_after);
+            self.retry_at = Some(now.mono + self.retry_after);
             self.retry_after = RETRY_AFTER_MAX.min(2 * self.retry_after);
         }
         AfterPage::AllFetched
@@ -229,6 +274,14 @@ mod tests {
         Decided {
             done: done.to_vec(),
             undecided,
+            left: (undecided.into(), 0),
+        }
+    }
+
+    fn at(mono: Duration) -> Now {
+        Now {
+            mono,
+            wall_ms: 1_000,
         }
     }
 
@@ -236,7 +289,7 @@ mod tests {
     fn pass(holder: &mut Holder, done: &[u64], undecided: bool, now: Duration) -> AfterPage {
         holder.page_ends(false);
         holder.take_page().expect("it has ended");
-        holder.page_decided(&decided(done, undecided), None, now)
+        holder.page_decided(&decided(done, undecided), None, at(now))
     }
 
     #[test]
@@ -258,7 +311,7 @@ mod tests {
         assert!(!holder.expects_envelope(), "a page has one end");
         let (page, more) = holder.take_page().expect("it has ended");
         assert_eq!((page.last(), more), (Some(1), true));
-        let after = holder.page_decided(&decided(&[1], false), page.last(), Duration::ZERO);
+        let after = holder.page_decided(&decided(&[1], false), page.last(), at(Duration::ZERO));
         assert_eq!(after, AfterPage::Requested);
         assert_eq!(sent.try_recv(), Ok(ToHolder::Delete(vec![1])));
         assert_eq!(sent.try_recv(), Ok(ToHolder::Fetch(1)));
@@ -277,11 +330,29 @@ mod tests {
         let (page, _) = holder.take_page().expect("it has ended");
         assert_eq!(page.last(), None);
         // The second page has what the first one lacked.
-        holder.page_decided(&decided(&[], true), Some(2), Duration::ZERO);
+        holder.page_decided(&decided(&[], true), Some(2), at(Duration::ZERO));
         let after = pass(&mut holder, &[1], false, Duration::ZERO);
         assert_eq!(after, AfterPage::Requested);
         let requests: Vec<_> = std::iter::from_fn(|| sent.try_recv().ok()).collect();
         assert_eq!(requests.last(), Some(&ToHolder::Fetch(0)));
+    }
+
+    #[test]
+    fn the_facts_about_a_holder_are_those_after_the_last_pass() {
+        let (mut holder, _sent) = holder();
+        assert!(holder.holds(3, 3_000, 7));
+        assert!(!holder.holds(2, 2_000, 7));
+        assert_eq!(holder.holding().map(|it| it.waiting), Some((2, 2_000)));
+        holder.fetch();
+        pass(&mut holder, &[1], true, Duration::ZERO);
+        let expected = Facts {
+            waiting: (1, 0),
+            since_ms: 7,
+            fetched_at_ms: Some(1_000),
+            fetched: 1,
+        };
+        assert_eq!(holder.holding(), Some(&expected));
+        assert!(holder.holds_nothing() && !holder.holds_nothing());
     }
 
     #[test]
@@ -308,6 +379,7 @@ mod tests {
         while holder.has_room() {
             let deposited = Deposited {
                 session: SessionId(1),
+                peer: PeerId::from_bytes([2; 32]),
                 packed: Packed::default(),
                 again: false,
             };

@@ -4,30 +4,36 @@
 //! and its frames travel in envelopes. So entries, receipts and requests need no second
 //! implementation. `own` is this node's mailbox, `contacts` are those of others, `outgoing` packs
 //! envelopes, `held` notes what holders have, `holder` is the exchange with one holder, `page` decides
-//! which arrived envelopes may be deleted.
+//! which arrived envelopes may be deleted, `refusals` notes which holders refuse envelopes.
 //!
-//! Not here: the effects on other parts, which are in `events`.
+//! Not here: the effects on other parts, which are in `events`, `arriving` and `info`.
 
+mod arriving;
 mod contacts;
 mod events;
 mod held;
 mod holder;
+mod info;
 mod outgoing;
 mod own;
 mod page;
+mod refusals;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hobnob_core::SessionId;
+use hobnob_core::mail_refusal::MailRefusal;
+use hobnob_protocol::mailbox::KeyId;
 use hobnob_protocol::{PeerId, SecretKey};
 
 use self::contacts::ContactBoxes;
 use self::held::Held;
-use self::holder::Holder;
+use self::holder::{Facts, Holder};
 use self::outgoing::Outgoing;
 use self::own::OwnMailbox;
+use self::refusals::Refusals;
 use crate::net::channels::RelayId;
 use crate::store::{MailKind, MailRow};
 
@@ -35,11 +41,43 @@ use crate::store::{MailKind, MailRow};
 /// or be met at all.
 const DEPOSIT_AFTER: Duration = Duration::from_secs(2);
 
-/// After a holder has refused a deposit, the next attempt waits for so long.
-const REFUSED_FOR: Duration = Duration::from_secs(60);
+/// Maximum holders of this node's mail that are remembered when they are not connected. A node has
+/// fewer relays, unless their identities change.
+const FORMER_MAX: usize = 32;
 
 /// How often the running time of the key is counted.
 const RUNNING_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// What a peer must get by mail.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Owed {
+    /// Receipts for entries that arrived by mail.
+    receipts: bool,
+    /// The request to seal its messages again, because this node has lost the key for which they
+    /// were sealed.
+    request: bool,
+}
+
+impl Owed {
+    fn to_row(self, peer: PeerId) -> MailRow {
+        let value = vec![u8::from(self.receipts), u8::from(self.request)];
+        MailRow {
+            kind: MailKind::Owed,
+            name: peer.as_bytes().to_vec(),
+            value: (self != Self::default()).then_some(value),
+        }
+    }
+
+    fn read(row: &MailRow) -> Option<(PeerId, Self)> {
+        let peer = PeerId::from_bytes(row.name.as_slice().try_into().ok()?);
+        let [receipts, request] = row.value.as_deref()?.try_into().ok()?;
+        let owed = Self {
+            receipts: receipts != 0,
+            request: request != 0,
+        };
+        Some((peer, owed))
+    }
+}
 
 /// A session by mail.
 #[derive(Debug)]
@@ -52,6 +90,8 @@ struct MailSession {
     in_flight: usize,
     /// Batches that arrived and that the replica has not finished.
     arriving: usize,
+    /// Whether the peer asks to seal again all that it has not confirmed.
+    resend: bool,
 }
 
 /// Everything about mail.
@@ -63,9 +103,14 @@ pub(crate) struct Mail {
     held: Held,
     /// The relays that hold mail and are connected.
     holders: BTreeMap<RelayId, Holder>,
+    /// What is known of holders of this node's mail that are not connected.
+    former: BTreeMap<PeerId, Facts>,
+    refusals: Refusals,
     sessions: BTreeMap<SessionId, MailSession>,
-    /// Peers that must get receipts for entries that arrived by mail.
-    owed: BTreeSet<PeerId>,
+    /// Peers that must get something by mail.
+    owed: BTreeMap<PeerId, Owed>,
+    /// For which newest key of a contact its messages were deposited again in this run.
+    resent_for: BTreeMap<PeerId, KeyId>,
     /// When to begin a session by mail with a peer that is away.
     due: BTreeMap<PeerId, Duration>,
     /// When the running time of the key is counted next.
@@ -82,15 +127,17 @@ impl Mail {
     ) -> (Self, Vec<MailRow>) {
         let (own, to_store) = OwnMailbox::restore(key.clone(), rows, random, wall_ms);
         let owed = rows.iter().filter(|row| row.kind == MailKind::Owed);
-        let owed = owed.filter_map(|row| row.name.as_slice().try_into().ok());
         let mail = Self {
             key,
             own,
             contacts: ContactBoxes::restore(rows),
             held: Held::restore(rows, wall_ms),
             holders: BTreeMap::new(),
+            former: BTreeMap::new(),
+            refusals: Refusals::default(),
             sessions: BTreeMap::new(),
-            owed: owed.map(PeerId::from_bytes).collect(),
+            owed: owed.filter_map(Owed::read).collect(),
+            resent_for: BTreeMap::new(),
             due: BTreeMap::new(),
             count_at: RUNNING_EVERY,
         };
@@ -104,27 +151,57 @@ impl Mail {
             .map(|(id, _)| *id)
     }
 
-    /// A connected holder at which this node may deposit for a peer, and that accepts deposits.
-    fn holder_for(&self, peer: PeerId) -> Option<RelayId> {
+    /// A connected holder at which this node may deposit for a peer, and that has not refused a
+    /// deposit for it a moment ago.
+    fn holder_for(&self, peer: PeerId, now: Duration) -> Option<RelayId> {
         let of_peer = self.contacts.get(peer)?;
+        let takes = |holder: &Holder| {
+            of_peer.token(holder.id).is_some() && !self.refusals.is_refusing(peer, holder.id, now)
+        };
         let mut holders = self.holders.iter();
         holders
-            .find(|(_, holder)| of_peer.token(holder.id).is_some())
+            .find(|(_, holder)| takes(holder))
             .map(|(relay, _)| *relay)
     }
 
-    /// Whether a peer must get receipts. Returns the row to store, if that is new.
-    fn owe(&mut self, peer: PeerId, owes: bool) -> Option<MailRow> {
-        let is_new = if owes {
-            self.owed.insert(peer)
+    /// A holder of this node's mail is not connected any more.
+    fn remember(&mut self, holder: PeerId, facts: Facts) {
+        self.former.insert(holder, facts);
+        if self.former.len() > FORMER_MAX {
+            self.former.pop_first();
+        }
+    }
+
+    /// Why no holder takes messages for a peer that is away.
+    pub(super) fn refused(&self, peer: PeerId) -> Option<MailRefusal> {
+        self.refusals.why(peer)
+    }
+
+    fn owed(&self, peer: PeerId) -> Owed {
+        self.owed.get(&peer).copied().unwrap_or_default()
+    }
+
+    /// Changes what a peer must get by mail. Returns the row to store, if that is a change.
+    fn owe(&mut self, peer: PeerId, change: impl FnOnce(&mut Owed)) -> Option<MailRow> {
+        let before = self.owed(peer);
+        let mut owed = before;
+        change(&mut owed);
+        if owed == Owed::default() {
+            self.owed.remove(&peer);
         } else {
-            self.owed.remove(&peer)
+            self.owed.insert(peer, owed);
+        }
+        (owed != before).then(|| owed.to_row(peer))
+    }
+
+    /// A contact asks to seal again what it has not confirmed. Returns whether that was not done for
+    /// its newest key yet.
+    fn may_resend(&mut self, peer: PeerId) -> bool {
+        let Some(of_peer) = self.contacts.get(peer) else {
+            return false;
         };
-        is_new.then(|| MailRow {
-            kind: MailKind::Owed,
-            name: peer.as_bytes().to_vec(),
-            value: owes.then(Vec::new),
-        })
+        let key = of_peer.record.record().key;
+        self.resent_for.insert(peer, key) != Some(key)
     }
 
     /// When something is due.
@@ -164,14 +241,20 @@ mod tests {
     }
 
     #[test]
-    fn receipts_are_owed_across_a_restart() {
+    fn receipts_and_requests_are_owed_across_a_restart() {
         let mut mail = restored(&[]);
-        let row = mail.owe(peer(2), true).expect("new");
-        assert_eq!(mail.owe(peer(2), true), None);
+        mail.owe(peer(2), |owed| owed.receipts = true).expect("new");
+        assert_eq!(mail.owe(peer(2), |owed| owed.receipts = true), None);
+        let row = mail.owe(peer(2), |owed| owed.request = true).expect("new");
         let mut mail = restored(&[row]);
-        assert!(mail.owed.contains(&peer(2)));
-        let row = mail.owe(peer(2), false).expect("new");
-        assert_eq!(row.value, None);
+        let both = Owed {
+            receipts: true,
+            request: true,
+        };
+        assert_eq!(mail.owed(peer(2)), both);
+        mail.owe(peer(2), |owed| owed.request = false).expect("new");
+        let row = mail.owe(peer(2), |owed| owed.receipts = false);
+        assert_eq!(row.expect("new").value, None);
     }
 
     #[test]

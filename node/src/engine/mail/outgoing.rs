@@ -30,12 +30,16 @@ pub(super) struct Packed {
     pub(super) items: Vec<Item>,
     /// Whether receipts are among the frames.
     pub(super) has_receipts: bool,
+    /// Whether the request to seal again is among them.
+    pub(super) has_request: bool,
 }
 
 /// The frames that wait for envelopes.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     batches: VecDeque<Item>,
+    /// The request to seal again.
+    request: Option<Bytes>,
     /// The newest receipt of each log, which covers the earlier ones.
     receipts: BTreeMap<LogName, Bytes>,
     wants: BTreeMap<LogName, Bytes>,
@@ -98,8 +102,14 @@ impl Outgoing {
         false
     }
 
+    /// The peer must seal its messages again. The frame names the newest key.
+    pub(super) fn request(&mut self, frame: Bytes) {
+        self.request = Some(frame);
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.batches.is_empty() && self.receipts.is_empty() && self.wants.is_empty()
+        let is_quiet = self.request.is_none() && self.batches.is_empty();
+        is_quiet && self.receipts.is_empty() && self.wants.is_empty()
     }
 
     /// Whether what waits fills an envelope.
@@ -114,6 +124,11 @@ impl Outgoing {
     /// Takes what fits an envelope. Receipts come first: they are short, and let others rest.
     pub(super) fn pack(&mut self) -> Packed {
         let (mut packed, mut room) = (Packed::default(), CONTENT_BYTES_MAX);
+        if let Some(request) = self.request.take() {
+            room -= content_size(request.len());
+            packed.frames.push(request);
+            packed.has_request = true;
+        }
         for list in [&mut self.receipts, &mut self.wants] {
             while let Some(first) = list.first_entry() {
                 let size = content_size(first.get().len());
@@ -122,9 +137,9 @@ impl Outgoing {
                 }
                 room -= size;
                 packed.frames.push(first.remove());
+                packed.has_receipts = true;
             }
         }
-        packed.has_receipts = !packed.frames.is_empty();
         while let Some(next) = self.batches.front() {
             let size = content_size(next.frame.len());
             if size > room {
@@ -184,6 +199,16 @@ mod tests {
         let packed = outgoing.pack();
         assert!(packed.has_receipts && outgoing.is_empty());
         assert_eq!(packed.frames, [have(2)]);
+    }
+
+    #[test]
+    fn the_request_to_seal_again_comes_first() {
+        let mut outgoing = Outgoing::default();
+        outgoing.batch(batch(&["a"]), &key());
+        outgoing.request(Frame::Ping(7).encode());
+        let packed = outgoing.pack();
+        assert_eq!(packed.frames, [Frame::Ping(7).encode(), batch(&["a"])]);
+        assert!(packed.has_request && !packed.has_receipts && outgoing.is_empty());
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub(super) struct Decided {
     pub(super) done: Vec<u64>,
     /// Whether an undecided envelope is left.
     pub(super) undecided: bool,
+    /// The envelopes that stay at the holder, and their bytes.
+    pub(super) left: (u64, u64),
 }
 
 impl Page {
@@ -124,10 +126,15 @@ impl Page {
         let mut decided = Decided::default();
         for item in &self.items {
             match item.fate(&has_settled) {
-                Fate::Done => decided.done.push(item.number),
+                Fate::Done => {
+                    decided.done.push(item.number);
+                    continue;
+                }
                 Fate::Undecided => decided.undecided = true,
                 Fate::Stays => {}
             }
+            decided.left.0 += 1;
+            decided.left.1 += item.bytes as u64;
         }
         decided
     }
@@ -214,6 +221,7 @@ mod tests {
         let expected = Decided {
             done: vec![1],
             undecided: false,
+            left: (1, 1_000),
         };
         assert_eq!(decided, expected);
     }

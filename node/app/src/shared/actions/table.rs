@@ -2,10 +2,10 @@
 
 use hobnob_control::wire::{
     AcceptContact, AcceptFile, Block, BroadcastMessage, CancelMessage, ClearConversation,
-    CreateRoom, DeclineFile, DeleteMessage, Diagnose, EditMessage, ForgetPeer, GetRoomTicket,
-    GetStatus, HistoryFilter, Ignore, JoinRoom, KeepConversation, Kick, ListFiles, ListPeers,
-    ListRooms, OfferFile, PartRoom, ReactToMessage, RemoveContact, ReplyToMessage, Resolve,
-    SendMessage, SetNick, TakeSnapshot, Unblock, Unignore, Verify, Why,
+    CreateRoom, DeclineFile, DeleteMessage, Diagnose, EditMessage, ForgetPeer, GetMailbox,
+    GetRoomTicket, GetStatus, HistoryFilter, Ignore, JoinRoom, KeepConversation, Kick, ListFiles,
+    ListPeers, ListRooms, OfferFile, PartRoom, ReactToMessage, RemoveContact, ReplyToMessage,
+    Resolve, SendMessage, SetNick, TakeSnapshot, Unblock, Unignore, Verify, Why,
 };
 #[cfg(test)]
 use hobnob_control::wire::{Ping, Subscribe};
@@ -580,6 +580,18 @@ pub(crate) const ACTIONS: &[Action] = &[
         requests: &[Diagnose::NAME, GetStatus::NAME],
         command_line: ask("Takes a few seconds. The exit code is 1 if there is a problem."),
         chat: chat(ChatCommand::Doctor, ""),
+    },
+    Action {
+        name: "mailbox",
+        aliases: &[],
+        group: Group::Node,
+        help: "Show who holds mail for you, and what holders have for others",
+        requests: &[GetMailbox::NAME],
+        command_line: ask(
+            "A relay that holds mail keeps sealed messages for you while you are away, and yours for \
+             contacts that are away.",
+        ),
+        chat: Chat::Absent("run `hobnob mailbox` in a shell"),
     },
     Action {
         name: "why",

@@ -408,8 +408,9 @@ impl Scene {
             }
             AnyRequest::Ping(Ping {})
             | AnyRequest::Subscribe(Subscribe {})
+            | AnyRequest::GetMailbox(_)
             | AnyRequest::TakeSnapshot(_) => {
-                unreachable!("the event loop sends these")
+                unreachable!("the event loop and the command line send these")
             }
         }
     }

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::mail_refusal::MailRefusal;
+
 use super::super::subject::{Parts, Subject, Verdict};
 
 /// Findings about the way to one peer.
@@ -29,6 +31,13 @@ pub enum PeerFinding {
     AwaitsConsent {
         /// The peer.
         peer: String,
+    },
+    /// The peer is away, and no holder takes messages for it. They stay queued.
+    MailRefused {
+        /// The peer.
+        peer: String,
+        /// The holder's reason.
+        reason: MailRefusal,
     },
     /// The peer uses the name of another peer that the user has verified.
     NameTaken {
@@ -126,6 +135,7 @@ impl PeerFinding {
             Self::YouBlocked { .. } => (Subject::Policy, Problem, "you-blocked"),
             Self::YouKicked { .. } => (Subject::Policy, Problem, "you-kicked"),
             Self::AwaitsConsent { .. } => (Subject::Policy, Note, "awaits-consent"),
+            Self::MailRefused { .. } => (Subject::Session, Note, "mail-refused"),
             Self::YouIgnore { .. } => (Subject::Policy, Note, "you-ignore"),
             Self::NameTaken { .. } => (Subject::Policy, Problem, "name-taken"),
             Self::BlockedYou { .. } => (Subject::Session, Problem, "blocked-you"),

@@ -1,0 +1,129 @@
+//! `hobnob mailbox` as lines for people.
+
+use hobnob::protocol::text::visible;
+use hobnob_control::wire::{DepositLine, HolderLine, MailboxLine, WaitReason};
+
+use super::values::local_minute;
+use super::wording::{count_u64, mailbox_reason, size};
+
+/// All lines.
+pub(crate) fn lines(mailbox: &MailboxLine) -> Vec<String> {
+    let mut lines: Vec<_> = mailbox.held_by.iter().map(holder).collect();
+    if lines.is_empty() {
+        lines.push(
+            "Nobody holds mail for you: no relay of yours has a mailbox, or none is connected."
+                .to_owned(),
+        );
+    }
+    lines.extend(mailbox.deposited.iter().map(deposit));
+    lines
+}
+
+/// `relay.example:4627 (ejxli757) holds mail for you since 2026-11-20 14:03: nothing waits, …`
+fn holder(holder: &HolderLine) -> String {
+    let short = holder.id.0.short();
+    let name = match &holder.at {
+        Some(at) => format!("{} ({short})", at.0),
+        None => short,
+    };
+    let waits = match holder.envelopes {
+        0 => "nothing waits".to_owned(),
+        1 => format!("1 envelope waits ({})", size(holder.bytes)),
+        some => format!("{some} envelopes wait ({})", size(holder.bytes)),
+    };
+    let fetched = match holder.fetched_at {
+        Some(at) => format!(
+            "last looked at {}, {} fetched since the start",
+            local_minute(at),
+            count_u64(holder.fetched, "envelope")
+        ),
+        None => "not fetched since the start".to_owned(),
+    };
+    let gone = if holder.up { "" } else { " (not connected)" };
+    let since = local_minute(holder.since);
+    format!("{name} holds mail for you since {since}{gone}: {waits}; {fetched}")
+}
+
+/// `bob is away: 3 messages wait for bob at ejxli757 since 2026-11-20 14:03`
+fn deposit(deposit: &DepositLine) -> String {
+    let name = visible(&deposit.name);
+    let mut line = format!(
+        "For {name}: {} held",
+        count_u64(deposit.messages, "message")
+    );
+    if let (Some(holder), Some(at)) = (&deposit.holder, deposit.at) {
+        line += &format!(
+            " by {}, the last since {}",
+            holder.0.short(),
+            local_minute(at)
+        );
+    }
+    let reason = deposit.refused.map(WaitReason::from);
+    if let Some(why) = reason.and_then(mailbox_reason) {
+        line += &format!("; further ones stay queued: {why}");
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use hobnob::MailRefusal;
+    use hobnob::protocol::PeerId;
+    use hobnob_control::wire::{Text, Time};
+
+    use super::*;
+
+    fn id(n: u8) -> Text<PeerId> {
+        Text(PeerId::from_bytes([n; 32]))
+    }
+
+    #[test]
+    fn holders_and_deposits_are_one_line_each() {
+        let holder = HolderLine {
+            id: id(8),
+            at: Some(Text("relay.example:4627".parse().expect("an address"))),
+            up: false,
+            envelopes: 2,
+            bytes: 9_000,
+            since: Time(0),
+            fetched_at: None,
+            fetched: 0,
+        };
+        let deposit = DepositLine {
+            peer: id(2),
+            name: "bob\u{1b}".to_owned(),
+            messages: 3,
+            holder: Some(id(8)),
+            at: Some(Time(0)),
+            refused: Some(MailRefusal::Full),
+        };
+        let mailbox = MailboxLine {
+            held_by: vec![holder],
+            deposited: vec![deposit],
+        };
+        let [holder, deposit] = &lines(&mailbox)[..] else {
+            panic!("two lines")
+        };
+        assert!(holder.contains("relay.example:4627"), "{holder}");
+        assert!(
+            holder.contains("(not connected): 2 envelopes wait"),
+            "{holder}"
+        );
+        assert!(deposit.starts_with("For bob"), "{deposit}");
+        assert!(deposit.contains("3 messages held by "), "{deposit}");
+        assert!(
+            deposit.ends_with("stay queued: the mailbox is full"),
+            "{deposit}"
+        );
+        assert!(!deposit.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn without_a_holder_there_is_a_sentence() {
+        let none = MailboxLine {
+            held_by: Vec::new(),
+            deposited: Vec::new(),
+        };
+        assert_eq!(lines(&none).len(), 1);
+    }
+}

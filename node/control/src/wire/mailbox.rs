@@ -1,0 +1,97 @@
+//! The answer to `mailbox`.
+
+use hobnob::{DepositInfo, HolderInfo, MailRefusal, MailboxInfo};
+use hobnob_local::json::{Text, Time};
+use hobnob_protocol::{PeerId, RelayAt};
+use serde::{Deserialize, Serialize};
+
+/// Answers `mailbox`: see [`MailboxInfo`]. The lines write times as text, so serde cannot derive
+/// them from those types.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailboxLine {
+    /// The holders that hold mail for this node.
+    pub held_by: Vec<HolderLine>,
+    /// The peers for which this node has messages at holders, or tried to.
+    pub deposited: Vec<DepositLine>,
+}
+
+/// A holder of this node's mail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HolderLine {
+    /// Its identity.
+    pub id: Text<PeerId>,
+    /// Its address, if the node uses it as a relay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Text<RelayAt>>,
+    /// Whether there is a connection with it.
+    pub up: bool,
+    /// The envelopes that waited there when this node asked last.
+    pub envelopes: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// When it began to hold.
+    pub since: Time,
+    /// When this node last had all that waited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetched_at: Option<Time>,
+    /// The envelopes that this node has had from it in this run.
+    pub fetched: u64,
+}
+
+/// Messages at a holder, for a peer that is away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DepositLine {
+    /// The peer.
+    pub peer: Text<PeerId>,
+    /// Its name to show.
+    pub name: String,
+    /// The messages that are held and that the peer has not confirmed.
+    pub messages: u64,
+    /// The holder of the newest of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Text<PeerId>>,
+    /// When that one was deposited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Time>,
+    /// Why no holder takes further messages now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<MailRefusal>,
+}
+
+impl From<MailboxInfo> for MailboxLine {
+    fn from(info: MailboxInfo) -> Self {
+        let MailboxInfo { held_by, deposited } = info;
+        MailboxLine {
+            held_by: held_by.into_iter().map(HolderLine::from).collect(),
+            deposited: deposited.into_iter().map(DepositLine::from).collect(),
+        }
+    }
+}
+
+impl From<HolderInfo> for HolderLine {
+    fn from(info: HolderInfo) -> Self {
+        HolderLine {
+            id: Text(info.id),
+            at: info.at.map(Text),
+            up: info.connected,
+            envelopes: info.envelopes,
+            bytes: info.bytes,
+            since: Time(info.since_ms),
+            fetched_at: info.fetched_at_ms.map(Time),
+            fetched: info.fetched,
+        }
+    }
+}
+
+impl From<DepositInfo> for DepositLine {
+    fn from(info: DepositInfo) -> Self {
+        DepositLine {
+            peer: Text(info.peer),
+            name: info.name,
+            messages: info.messages,
+            holder: info.holder.map(Text),
+            at: info.at_ms.map(Time),
+            refused: info.refused,
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! Carries out what concerns mail that arrives: envelopes are opened, judged by the replica, and
+//! deleted at their holder.
+
+use hobnob_core::SessionId;
+use hobnob_core::replica::{self, Refusal};
+use hobnob_protocol::mailbox::{DepositToken, Envelope, Waiting};
+use hobnob_protocol::record::MailboxRecord;
+use hobnob_protocol::{Frame, PeerId, Signature, SignedRecord};
+use tracing::debug;
+
+use super::super::state::Engine;
+use super::holder::{AfterPage, Holder};
+use super::page::{ArrivedBatch, Content, Page, PageItem};
+use crate::net::channels::RelayId;
+
+/// Why an envelope can't be opened.
+enum Unopened {
+    /// It is malformed, or its signature is wrong.
+    Invalid,
+    /// It is sealed for a key that this node does not have any more.
+    LostKey,
+    /// It is sealed for a key that this node does not have yet: a newer copy of this home made it.
+    NewerKey,
+}
+
+impl Engine {
+    pub(super) fn envelope_arrives(&mut self, relay: RelayId, waiting: Waiting) {
+        let holder = self.mail.holders.get(&relay);
+        if !holder.is_some_and(Holder::expects_envelope) {
+            return;
+        }
+        let (number, sender, bytes) = (waiting.number, waiting.sender, waiting.envelope.len());
+        let content = match self.open_envelope(waiting) {
+            Ok(frames) if self.policy.is_contact(sender) => {
+                Content::Batches(self.judge_mail(relay, sender, frames))
+            }
+            Ok(_) => Content::Useless,
+            Err(Unopened::LostKey) if self.policy.is_contact(sender) => {
+                self.must_seal_again(relay, sender);
+                Content::Useless
+            }
+            Err(Unopened::LostKey | Unopened::Invalid) => Content::Useless,
+            Err(Unopened::NewerKey) => Content::UnknownKey,
+        };
+        let holder = self.mail.holders.get_mut(&relay);
+        holder.expect("looked up above").arrives(PageItem {
+            number,
+            sender,
+            bytes,
+            content,
+        });
+    }
+
+    /// Opens an envelope, or says why that is impossible.
+    fn open_envelope(&self, waiting: Waiting) -> Result<Vec<Frame>, Unopened> {
+        let sender = waiting.sender;
+        let invalid = |error| {
+            debug!(?sender, "dropped: {error}");
+            Unopened::Invalid
+        };
+        let envelope = Envelope::from_bytes(waiting.envelope.into()).map_err(invalid)?;
+        let Some(key) = self.mail.own.key(envelope.key) else {
+            debug!(
+                ?sender,
+                "an envelope is for a key that this node does not have"
+            );
+            let is_newer = envelope.key > self.mail.own.newest();
+            return Err(if is_newer {
+                Unopened::NewerKey
+            } else {
+                Unopened::LostKey
+            });
+        };
+        let opened = envelope.open(key, sender, self.me).map_err(invalid)?;
+        Ok(opened.frames)
+    }
+
+    /// An envelope of a contact is sealed for a key that this node has lost, for example because it
+    /// was restored from a backup. The contact still has all messages in it. The request is on disk
+    /// before the envelope is deleted at the holder.
+    fn must_seal_again(&mut self, relay: RelayId, sender: PeerId) {
+        let Some(row) = self.mail.owe(sender, |owed| owed.request = true) else {
+            return;
+        };
+        self.store.set_mail(row);
+        let id = self.mail_session_from(relay, sender);
+        self.request_again(id);
+    }
+
+    /// A contact has lost the key for which its mail was sealed. It names its newest one.
+    fn seal_again_requested(
+        &mut self,
+        id: SessionId,
+        record: &SignedRecord,
+        tokens: Vec<(PeerId, DepositToken)>,
+    ) {
+        let session = self.mail.sessions.get(&id);
+        let peer = session.expect("the caller has looked it up").peer;
+        let Ok(record) = record.clone().check::<MailboxRecord>(peer) else {
+            return debug!(?peer, "refused by mail: a mailbox record");
+        };
+        let row = self.mail.contacts.learn(peer, record, tokens);
+        row.into_iter().for_each(|row| self.store.set_mail(row));
+        if self.mail.may_resend(peer) {
+            let session = self.mail.sessions.get_mut(&id);
+            session.expect("looked up above").resend = true;
+        }
+    }
+
+    /// Passes the frames of a contact's envelope to the replica. Returns the batches that it judges.
+    fn judge_mail(
+        &mut self,
+        relay: RelayId,
+        sender: PeerId,
+        frames: Vec<Frame>,
+    ) -> Vec<ArrivedBatch> {
+        let id = self.mail_session_from(relay, sender);
+        if frames.iter().any(|frame| matches!(frame, Frame::Batch(_))) {
+            // On disk no later than the entries, which are deleted at the holder afterwards.
+            let row = self.mail.owe(sender, |owed| owed.receipts = true);
+            row.into_iter().for_each(|row| self.store.set_mail(row));
+        }
+        let frames = frames.into_iter();
+        frames
+            .filter_map(|frame| self.mailed_frame(id, frame))
+            .collect()
+    }
+
+    /// The session by mail with the sender of an envelope.
+    fn mail_session_from(&mut self, relay: RelayId, sender: PeerId) -> SessionId {
+        if let Some(id) = self.mail.session_with(sender) {
+            return id;
+        }
+        let is_here = self.sessions.with(sender).is_some();
+        let now = self.clock.now().mono;
+        let holder = self.mail.holder_for(sender, now).filter(|_| !is_here);
+        self.begin_mail(sender, holder, self.source_of(relay));
+        self.mail.session_with(sender).expect("begun above")
+    }
+
+    /// Passes on a frame. Returns the batch in it, unless it is malformed.
+    fn mailed_frame(&mut self, id: SessionId, frame: Frame) -> Option<ArrivedBatch> {
+        match frame {
+            Frame::Batch(batch) => {
+                let (name, first, signature) = (batch.name, batch.first, batch.signature);
+                let last = batch.clone().read().ok()?.last();
+                let session = self.mail.sessions.get_mut(&id);
+                session.expect("the caller has looked it up").arriving += 1;
+                self.tell_replica(replica::Input::Batch(id, batch));
+                Some(ArrivedBatch::new(name, first, last, signature))
+            }
+            frame @ (Frame::Have(..) | Frame::Want { .. }) => {
+                self.tell_replica(replica::Input::Frame(id, frame));
+                None
+            }
+            Frame::Mailbox { record, tokens } => {
+                self.seal_again_requested(id, &record, tokens);
+                None
+            }
+            // Nothing else is of use to a node whose peer can't hear it.
+            Frame::Hello(_)
+            | Frame::Ping(_)
+            | Frame::Pong(_)
+            | Frame::Profile(_)
+            | Frame::Candidates(_)
+            | Frame::DialBack(_)
+            | Frame::DialedBack(_)
+            | Frame::Records { .. }
+            | Frame::WantRecords(_)
+            | Frame::ContactRecord(_)
+            | Frame::Digest(..)
+            | Frame::Heads { .. }
+            | Frame::Prune(..)
+            | Frame::Conflict(_)
+            | Frame::Waiting(_)
+            | Frame::Offer(..)
+            | Frame::Unknown(_) => None,
+        }
+    }
+
+    /// The replica has finished with batches of a session by mail.
+    pub(in crate::engine) fn mail_released(&mut self, id: SessionId, batches: usize) {
+        let session = self.mail.sessions.get_mut(&id);
+        let session = session.expect("the caller has looked it up");
+        session.arriving = session.arriving.saturating_sub(batches);
+    }
+
+    /// The replica refused something that arrived by mail.
+    pub(in crate::engine) fn mail_refused(
+        &mut self,
+        id: SessionId,
+        batch: Option<Signature>,
+        refusal: &Refusal,
+    ) {
+        let session = self.mail.sessions.get(&id);
+        let sender = session.expect("the caller has looked it up").peer;
+        debug!(?sender, "refused by mail: {refusal}");
+        // What follows a gap is accepted when the gap is filled.
+        let for_good = !matches!(refusal, Refusal::Gap);
+        if let Some(signature) = batch.filter(|_| for_good) {
+            let holders = self.mail.holders.values_mut();
+            holders.for_each(|holder| holder.refused(sender, signature));
+        }
+    }
+
+    /// Finishes pages that are handled, and deposits what waits. The loop calls this after the
+    /// replica's outputs, so refusals of a page are known, and what was written together shares an
+    /// envelope.
+    pub(in crate::engine) fn advance_mail(&mut self) {
+        self.finish_pages();
+        self.deposit_waiting();
+    }
+
+    /// Deletes the envelopes of pages that are handled at their holders, and requests the next ones.
+    fn finish_pages(&mut self) {
+        let relays: Vec<_> = self.mail.holders.keys().copied().collect();
+        for relay in relays {
+            let holder = self.mail.holders.get(&relay).expect("listed just now");
+            let mut sessions = self.mail.sessions.values();
+            if sessions.any(|it| it.arriving > 0 && holder.page_is_from(it.peer)) {
+                continue;
+            }
+            let holder = self.mail.holders.get_mut(&relay).expect("listed just now");
+            if let Some((page, more)) = holder.take_page() {
+                self.page_is_handled(relay, &page, more);
+            }
+        }
+    }
+
+    fn page_is_handled(&mut self, relay: RelayId, page: &Page, more: bool) {
+        let now = self.clock.now();
+        let replica = &self.replica;
+        let decided = page.decide(|name, first, last| replica.has_settled(name, first, last));
+        let holder = self.mail.holders.get_mut(&relay);
+        let holder = holder.expect("the caller has looked it up");
+        let last = page.last().filter(|_| more);
+        if holder.page_decided(&decided, last, now) == AfterPage::AllFetched {
+            self.all_fetched(relay);
+        }
+        self.rest_mail();
+    }
+
+    /// Sessions by mail that only received end when all of it is handled.
+    fn rest_mail(&mut self) {
+        let sessions = self.mail.sessions.values();
+        let idle = sessions.filter(|session| session.arriving == 0);
+        let mut over = Vec::new();
+        for session in idle {
+            let is_over = session.holder.is_none() || self.paths.session(session.peer).is_some();
+            if is_over || session.resend {
+                over.push((session.peer, session.resend));
+            }
+        }
+        for (peer, resend) in over {
+            if resend {
+                let rows = self.mail.held.forget(peer);
+                rows.into_iter().for_each(|row| self.store.set_mail(row));
+                self.outbox.note_nothing_held(peer);
+            }
+            self.end_mail_with(peer);
+            self.expect_mail(peer);
+        }
+    }
+
+    /// A holder has no more mail for this node: old keys can go, and a new one may begin.
+    fn all_fetched(&mut self, relay: RelayId) {
+        let before = self.mail.own.newest();
+        let rows = self.mail.own.renew(self.clock.now().wall_ms);
+        let destroyed = rows.iter().any(|row| row.value.is_none());
+        rows.into_iter().for_each(|row| self.store.set_mail(row));
+        if destroyed {
+            // Otherwise the key stays in the write-ahead log.
+            drop(self.store.scrub());
+        }
+        if self.mail.own.newest() != before {
+            debug!(?relay, "a new mailbox key");
+            let relays: Vec<_> = self.mail.holders.keys().copied().collect();
+            relays.into_iter().for_each(|relay| self.hold_at(relay));
+            self.send_mailbox_to_all();
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Mailboxes: peers that are never online at the same time. A relay holds sealed envelopes.
+
+mod holders;
+mod net;
+mod refusals;
+
+use std::path::Path;
+
+use hobnob_tests::lab::until;
+
+use self::net::{LIMIT, MailNet, all_are, texts};
+
+/// "Both must be online" is the oldest complaint about chat without servers (issue 15).
+#[test]
+fn messages_and_receipts_pass_between_peers_that_never_meet() {
+    let net = MailNet::new();
+    let (ann, bob) = (&net.ann, &net.bob);
+    bob.terminate();
+    let sent = texts(1_000);
+    net.ann_writes(&sent);
+    all_are(ann, bob, "held");
+    let held = ann.history_of(bob);
+    assert!(held.iter().any(|message| message["state"] == "held"));
+    ann.terminate();
+    bob.start();
+    bob.shows_conversation(ann, &net.after_hello(&sent), LIMIT);
+    until("receipts for ann", LIMIT, || {
+        match (net.waiting_for(ann), net.waiting_for(bob)) {
+            (1.., 0) => Ok(()),
+            waiting => Err(format!("{waiting:?}")),
+        }
+    });
+    bob.terminate();
+    ann.start();
+    all_are(ann, bob, "delivered");
+    until("ann has her mail", LIMIT, || match net.waiting_for(ann) {
+        0 => Ok(()),
+        waiting => Err(waiting.to_string()),
+    });
+    assert!(!net.relay.id().is_empty());
+}
+
+/// A holder learns sender, recipient, size and time.
+#[test]
+fn the_holders_disk_has_no_text_and_no_name() {
+    let net = MailNet::new();
+    let (ann, bob) = (&net.ann, &net.bob);
+    bob.terminate();
+    let word = "xylophone-in-the-attic";
+    ann.queues(bob, word);
+    all_are(ann, bob, "held");
+    assert!(net.waiting_for(bob) > 0);
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(&net.mail).expect("the folder of the relay") {
+        files.push(entry.expect("a file").path());
+    }
+    let holds = |needle: &[u8]| files.iter().any(|file| contains(file, needle));
+    assert!(!holds(word.as_bytes()), "the text");
+    assert!(!holds(b"xylophone"), "a part of the text");
+    let id: hobnob_protocol::PeerId = ann.id().parse().expect("an id");
+    assert!(holds(id.as_bytes()), "the control: the sender is there");
+}
+
+fn contains(file: &Path, needle: &[u8]) -> bool {
+    let bytes = std::fs::read(file).expect("it can be read");
+    bytes.windows(needle.len()).any(|window| window == needle)
+}
