@@ -332,7 +332,9 @@ pub enum JoinError {
     #[error("{0} is open: others join it by its name")]
     IsOpen(RoomName),
     /// The node is in a room with this name and another secret.
-    #[error("this node is in {0} already, with another secret: leave it first")]
+    #[error(
+        "this node is in {0} already, with another secret: leave the room first, and then join again"
+    )]
     OtherSecret(RoomName),
     /// The node is not in that room.
     #[error("this node is not in {0}")]

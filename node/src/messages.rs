@@ -3,6 +3,10 @@
 
 use std::collections::VecDeque;
 
+use tokio::sync::{mpsc, oneshot};
+
+use crate::engine::Command;
+
 use super::{Event, Events, HistoryQuery, Lagged, Message, MessageId, Node, NodeError};
 
 /// Messages in one page.
@@ -11,7 +15,8 @@ const PAGE: usize = 256;
 /// Every message on this node's disk, once, in order of arrival: see [`Node::messages`].
 #[derive(Debug)]
 pub struct Messages {
-    node: Node,
+    /// Weak, so that a reader does not keep the node running.
+    commands: mpsc::WeakSender<Command>,
     events: Events,
     after: Option<MessageId>,
     ahead: VecDeque<Message>,
@@ -20,11 +25,11 @@ pub struct Messages {
 }
 
 impl Messages {
-    pub(super) fn new(node: Node, after: Option<MessageId>) -> Self {
+    pub(super) fn new(node: &Node, after: Option<MessageId>) -> Self {
         // Subscribe before the first page is read, so that no message in between is missed.
         let events = node.events();
         Self {
-            node,
+            commands: node.commands.downgrade(),
             events,
             after,
             ahead: VecDeque::new(),
@@ -60,7 +65,12 @@ impl Messages {
             limit: Some(PAGE),
             ..HistoryQuery::default()
         };
-        self.ahead = self.node.history(query).await?.into();
+        let (reply, answer) = oneshot::channel();
+        let commands = self.commands.upgrade().ok_or(NodeError::Stopped)?;
+        let sent = commands.send(Command::History { query, reply }).await;
+        sent.map_err(|_| NodeError::Stopped)?;
+        drop(commands);
+        self.ahead = answer.await.map_err(|_| NodeError::Stopped)??.into();
         self.behind = self.ahead.len() == PAGE;
         Ok(())
     }
@@ -85,5 +95,23 @@ impl Messages {
             Err(Lagged::Stopped) => return Err(NodeError::Stopped),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reader_does_not_keep_a_node_running() {
+        let dir = tempfile::tempdir().unwrap();
+        let node = Node::builder(dir.path()).loopback().start().await.unwrap();
+        let mut messages = node.messages(None);
+        node.broadcast("lobby".parse().unwrap(), "hi".into())
+            .await
+            .unwrap();
+        assert_eq!(messages.next().await.unwrap().body, "hi".into());
+        drop(node);
+        assert_eq!(messages.next().await, Err(NodeError::Stopped));
     }
 }

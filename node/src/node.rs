@@ -131,7 +131,7 @@ impl Node {
     /// # Ok(()) }
     /// ```
     pub fn messages(&self, after: Option<MessageId>) -> Messages {
-        Messages::new(self.clone(), after)
+        Messages::new(self, after)
     }
 
     /// This node's id, nickname, addresses, ticket, rooms, relays and newest notices.

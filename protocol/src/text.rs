@@ -161,6 +161,19 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// Replaces the same characters with one stand-in, for a text that must stay short, such as the name
+/// of a file.
+pub fn without_disturbing(text: &str, stand_in: char) -> String {
+    let chars: Vec<_> = text.chars().collect();
+    let needed = invisible::needed(&chars);
+    let kept = chars.into_iter().zip(needed);
+    kept.map(|(c, needed)| match needed || !is_disturbing(c) {
+        true => c,
+        false => stand_in,
+    })
+    .collect()
+}
+
 /// For each character, whether it is forbidden in a nickname.
 fn forbidden_in_name(chars: &[char]) -> Vec<bool> {
     let needed = invisible::needed(chars);

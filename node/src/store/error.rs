@@ -161,8 +161,19 @@ fn of_sqlite(error: &rusqlite::Error, file: PathBuf) -> StoreError {
             | ErrorCode::DatabaseLocked
             | ErrorCode::FileLockingProtocolFailed,
         ) => StoreError::InUse { file },
+        // Some parts of SQLite report a full disk as an I/O error.
+        Some(_) if is_full(&file) => StoreError::Full { file },
         Some(_) => StoreError::Io { file, detail },
         // Without a result code: the type of a column's value is wrong.
         None => StoreError::Damaged { file, detail },
     }
+}
+
+/// Bytes below which a disk counts as full. SQLite extends its files by less at a time.
+const FULL_BYTES: u64 = 128 * 1024;
+
+/// Whether the disk of a file is full.
+fn is_full(file: &Path) -> bool {
+    rustix::fs::statvfs(file)
+        .is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) < FULL_BYTES)
 }

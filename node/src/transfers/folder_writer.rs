@@ -122,55 +122,71 @@ impl FolderWriter {
     }
 }
 
-/// Makes every path of a manifest harmless and unique.
+/// Makes every path of a manifest harmless and unique. No name makes the folder fail: a name that
+/// is taken gets a number.
 ///
 /// The work is linear in the manifest: a name that is taken continues with the number after the last
 /// one given to that name, and more than `FOLDERS_MAX` folders are an error.
 pub fn clean_paths(entries: Vec<ManifestEntry>) -> Result<Vec<ManifestEntry>, ManifestError> {
-    let (mut files, mut folders) = (HashSet::new(), HashSet::new());
-    let mut last_numbers: HashMap<String, u32> = HashMap::new();
+    let mut paths = CleanPaths::default();
     let mut cleaned = Vec::with_capacity(entries.len());
     for ManifestEntry { path, size } in entries {
-        let names: Vec<_> = path.split_terminator('/').map(names::clean).collect();
-        let (name, above) = names.split_last().ok_or(ManifestError::Path)?;
-        let mut parent = String::new();
-        for folder in above {
-            parent.push_str(folder);
-            // One path can't be both a file and a folder.
-            if files.contains(&parent) {
-                return Err(ManifestError::Path);
-            }
-            if !folders.contains(&parent) {
-                folders.insert(parent.clone());
-            }
-            parent.push('/');
-        }
-        let is_folder = path.ends_with('/');
-        // A folder may be listed twice, so its number is tried again.
-        let numbered = format!("{parent}{name}{}", if is_folder { "/" } else { "" });
-        let last_number = last_numbers.entry(numbered).or_default();
-        let first = *last_number + u32::from(!is_folder || *last_number == 0);
-        let free = |path: &String| !files.contains(path) && (is_folder || !folders.contains(path));
-        let (number, path) = (first..=NAMES_MAX)
-            .map(|n| (n, format!("{parent}{}", names::numbered(name, n))))
-            .find(|(_, path)| free(path))
-            .ok_or(ManifestError::Path)?;
-        *last_number = number;
-        if is_folder {
-            folders.insert(path.clone());
-            cleaned.push(ManifestEntry {
-                path: format!("{path}/"),
-                size,
-            });
-        } else {
-            files.insert(path.clone());
-            cleaned.push(ManifestEntry { path, size });
-        }
-        if folders.len() > FOLDERS_MAX {
-            return Err(ManifestError::Folders);
-        }
+        let path = match path.strip_suffix('/') {
+            Some(folder) => format!("{}/", paths.folder(folder)?),
+            None => paths.file(&path)?,
+        };
+        cleaned.push(ManifestEntry { path, size });
     }
     Ok(cleaned)
+}
+
+/// The harmless paths that were given so far.
+#[derive(Debug, Default)]
+struct CleanPaths {
+    /// The path of each folder of the manifest. Two folders stay two, even if their harmless names
+    /// would be equal.
+    folders: HashMap<String, String>,
+    taken: HashSet<String>,
+    /// The last number that was given to each name.
+    last_numbers: HashMap<String, u32>,
+}
+
+impl CleanPaths {
+    fn folder(&mut self, path: &str) -> Result<String, ManifestError> {
+        if let Some(cleaned) = self.folders.get(path) {
+            return Ok(cleaned.clone());
+        }
+        if self.folders.len() >= FOLDERS_MAX {
+            return Err(ManifestError::Folders);
+        }
+        let cleaned = self.new_path(path)?;
+        self.folders.insert(path.to_owned(), cleaned.clone());
+        Ok(cleaned)
+    }
+
+    fn file(&mut self, path: &str) -> Result<String, ManifestError> {
+        self.new_path(path)
+    }
+
+    fn new_path(&mut self, path: &str) -> Result<String, ManifestError> {
+        let (parent, name) = match path.rsplit_once('/') {
+            // A manifest limits the depth, so the recursion is limited.
+            Some((above, name)) => (self.folder(above)? + "/", name),
+            None => (String::new(), path),
+        };
+        let name = names::clean(name);
+        let last_number = self
+            .last_numbers
+            .entry(format!("{parent}{name}"))
+            .or_default();
+        let (number, path) = (*last_number + 1..=NAMES_MAX)
+            .map(|n| (n, format!("{parent}{}", names::numbered(&name, n))))
+            .find(|(_, path)| !self.taken.contains(path))
+            .ok_or(ManifestError::Path)?;
+        *last_number = number;
+        self.taken.insert(path.clone());
+        Ok(path)
+    }
 }
 
 #[cfg(test)]
@@ -199,6 +215,15 @@ mod tests {
                 "d (2)",
                 "a (3).txt"
             ]
+        );
+    }
+
+    #[test]
+    fn two_names_that_become_one_get_numbers_and_nothing_fails() {
+        let paths = [".git/a", "_git/a", "x", "x/y", "z/", "z"];
+        assert_eq!(
+            cleaned(paths.map(str::to_owned)).unwrap(),
+            ["_git/a", "_git (2)/a", "x", "x (2)/y", "z/", "z (2)"]
         );
     }
 

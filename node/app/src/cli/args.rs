@@ -342,10 +342,11 @@ pub(crate) struct PeerArg {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Send {
     /// The recipient: a nickname, an id or its first 8 characters, host:port, or a ticket.
+    #[arg(value_parser = values::recipient)]
     pub(crate) target: Target,
     /// The message. Without it, or if it is `-`, the message is read from stdin, without the last
     /// line break.
-    #[arg(conflicts_with = "files")]
+    #[arg(conflicts_with = "files", allow_hyphen_values = true)]
     pub(crate) text: Option<String>,
     /// Offer these files or folders instead, and wait until the recipient has them. They must not
     /// change until then.
@@ -380,7 +381,7 @@ pub(crate) struct FileArgs {
 pub(crate) struct Broadcast {
     /// The message. Without it, or if it is `-`, the message is read from stdin, without the last
     /// line break.
-    #[arg(conflicts_with = "files")]
+    #[arg(conflicts_with = "files", allow_hyphen_values = true)]
     pub(crate) text: Option<String>,
     /// Offer these files or folders instead, for as long as a node of this home runs. They must not
     /// change.
@@ -393,7 +394,7 @@ pub(crate) struct Broadcast {
 #[derive(Debug, clap::Args)]
 pub(crate) struct WaitArgs {
     /// The state to wait for: queued (on your disk), sent, or delivered (on the peer's disk).
-    #[arg(long, value_name = "STATE", default_value = "delivered", value_parser = values::state)]
+    #[arg(long, value_name = "STATE", default_value = "delivered", value_parser = values::state(), hide_possible_values = true)]
     pub(crate) wait: DeliveryState,
     /// The longest time to wait, such as 500ms, 10s or 2m. After that, the message stays queued.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::duration)]
@@ -411,7 +412,8 @@ pub(crate) struct History {
     /// Print only the thread of this message: the message that began it, and all replies.
     #[arg(long, value_name = "ID")]
     pub(crate) thread: Option<MessageId>,
-    /// Print only messages received since then: RFC 3339, a date, or a span such as 30m, 2h or 3d.
+    /// Print only messages received since then: a date, a time such as 14:03 or "2026-11-20 14:03",
+    /// RFC 3339, or a span such as 30m, 2h or 3d.
     #[arg(long, value_name = "TIME", value_parser = values::since)]
     pub(crate) since: Option<Time>,
     /// Print only the newest N messages.
@@ -615,6 +617,22 @@ mod tests {
     }
 
     #[test]
+    fn a_message_may_begin_with_a_hyphen() {
+        for text in ["-hello", "--hello", "-", "-1", ":-)"] {
+            let args = super::parse(["hobnob", "send", "bob", text]).unwrap();
+            let Some(Command::Send(send)) = args.command else {
+                panic!("the command is send")
+            };
+            assert_eq!(send.text.as_deref(), Some(text));
+        }
+        assert!(parse("hobnob send bob --help").is_err(), "help is printed");
+        assert!(
+            parse("hobnob send bob --file x").is_ok(),
+            "a flag of its own"
+        );
+    }
+
+    #[test]
     fn the_room_to_leave_is_no_room_to_be_in() {
         let args = parse("hobnob part ops --room dev").unwrap();
         assert!(matches!(args.command, Some(Command::Part { room }) if room.as_str() == "ops"));
@@ -638,6 +656,7 @@ mod tests {
             ),
             ("hobnob history --since yesterday", "2026-11-20"),
             ("hobnob nonsense", "unrecognized subcommand"),
+            ("hobnob send #ops hi", "hobnob broadcast --room ops"),
         ] {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -19,6 +19,7 @@ mod up;
 mod views;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::iter;
 use std::process::ExitCode;
 
@@ -100,9 +101,15 @@ fn relay(flags: &CommonFlags, arguments: hobnob_relay_app::Arguments) -> ExitCod
 /// that could disturb the terminal are replaced.
 fn not_parsed(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        // If stdout is closed, nobody reads the help.
-        let _ = error.print();
-        return Exit::Done.into();
+        let printed = error.print().and_then(|()| std::io::stdout().flush());
+        return match printed {
+            // If stdout is closed, nobody reads the help.
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                output::say(&format!("hobnob: can't print this: {error}"));
+                Exit::Fault.into()
+            }
+            Ok(()) | Err(_) => Exit::Done.into(),
+        };
     }
     for line in error.to_string().trim_end().lines() {
         output::say(&hobnob::protocol::text::visible(line));
@@ -110,7 +117,43 @@ fn not_parsed(error: &clap::Error) -> ExitCode {
     if let Some(why) = absent_command(error) {
         output::say(&format!("It is a command of the chat only: {why}."));
     }
+    if let Some(tip) = tip(error) {
+        output::say(&format!("tip: {tip}"));
+    }
     Exit::Usage.into()
+}
+
+/// What the user may have meant.
+fn tip(error: &clap::Error) -> Option<&'static str> {
+    let word = |kind| match error.get(kind) {
+        Some(ContextValue::String(word)) => Some(word.as_str()),
+        _ => None,
+    };
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "an open list; other errors explain themselves"
+    )]
+    match error.kind() {
+        ErrorKind::InvalidSubcommand
+            if matches!(word(ContextKind::InvalidSubcommand), Some("chat" | "tui")) =>
+        {
+            Some("`hobnob` without a command opens the chat")
+        }
+        ErrorKind::UnknownArgument => {
+            let usage = error.render().to_string();
+            let is_text = [
+                "hobnob send",
+                "hobnob msg",
+                "hobnob broadcast",
+                "hobnob search",
+            ]
+            .iter()
+            .any(|command| usage.contains(command));
+            let is_word = word(ContextKind::InvalidArg).is_some_and(|word| !word.starts_with('-'));
+            (is_text && is_word).then_some("put a text of several words in quotes: \"hello there\"")
+        }
+        _ => None,
+    }
 }
 
 /// Why the command line lacks a command that the chat has, if that is the error.
@@ -293,6 +336,14 @@ mod tests {
         assert!(absent_command(&error).is_some_and(|why| why.contains("hobnob rooms")));
         let error = args::parse(words("hobnob nonsense")).unwrap_err();
         assert_eq!(absent_command(&error), None);
+    }
+
+    #[test]
+    fn likely_mistakes_get_a_tip() {
+        let tip = |line| tip(&args::parse(words(line)).unwrap_err());
+        assert!(tip("hobnob chat").is_some_and(|tip| tip.contains("opens the chat")));
+        assert!(tip("hobnob send bob hello there").is_some_and(|tip| tip.contains("quotes")));
+        assert_eq!(tip("hobnob peers --wtach"), None);
     }
 
     #[test]

@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use anyhow::bail;
 use hobnob::{DeliveryState, PathKind, PeerState};
 use hobnob_control::wire::{GetStatus, ListeningLine, PeerLine, StatusLine, WireEvent};
 use hobnob_control::{Claim, Claimed, Client, Home, Host, pipe};
-use tokio::io::{BufReader, Interest};
-use tokio::net::unix::pipe::Sender;
+use tokio::io::BufReader;
 use tokio::time::timeout;
 
 use super::views;
@@ -53,7 +51,7 @@ pub(crate) async fn up(flags: &CommonFlags, out: Output) -> anyhow::Result<Exit>
             let asked = tokio::spawn(answer_stdin(home.clone(), out));
             let outcome = tokio::select! {
                 outcome = print(&client, seen, out) => outcome,
-                () = reader_gone() => Ok(()),
+                () = output::reader_gone() => Ok(()),
                 () = signals.any() => Ok(()),
             };
             host.stop().await;
@@ -120,21 +118,6 @@ async fn answer_stdin(home: Home, out: Output) {
     if let Err(error) = pipe::serve(&home, BufReader::new(tokio::io::stdin()), output::raw).await {
         tracing::warn!(%error, "stopped reading requests from stdin");
     }
-}
-
-/// Resolves when the other end of stdout is closed. A file has no other end, so it never resolves.
-async fn reader_gone() {
-    // A duplicate, because printing uses the original, which must block.
-    let pipe = std::io::stdout()
-        .as_fd()
-        .try_clone_to_owned()
-        .and_then(Sender::from_owned_fd_unchecked);
-    if let Ok(pipe) = pipe
-        && pipe.ready(Interest::ERROR).await.is_ok()
-    {
-        return;
-    }
-    std::future::pending().await
 }
 
 /// Prints the node's addresses, and then all events.

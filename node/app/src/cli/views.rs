@@ -79,6 +79,10 @@ pub(crate) async fn watch(flags: &CommonFlags, out: Output) -> anyhow::Result<Ex
         let (_, attached) = session::open(flags, false).await?;
         let ended = tokio::select! {
             outcome = watch_one(&attached.client, out) => outcome,
+            () = output::reader_gone() => {
+                session::leave(attached, &mut signals).await;
+                return Ok(Exit::Done);
+            }
             () = signals.any() => {
                 session::leave(attached, &mut signals).await;
                 return Ok(Exit::Done);

@@ -1,9 +1,28 @@
 //! Printing: data to stdout, everything else to stderr.
 
 use std::io;
+use std::os::fd::AsFd;
 
 use hobnob_control::wire::{EventLine, WireEvent, to_line};
+use tokio::io::Interest;
+use tokio::net::unix::pipe::Sender;
+
 pub(crate) use hobnob_local::output::{line, raw, say, say_on_terminal};
+
+/// Resolves when the other end of stdout is closed. A file has no other end, so it never resolves.
+pub(crate) async fn reader_gone() {
+    // A duplicate, because printing uses the original, which must block.
+    let pipe = std::io::stdout()
+        .as_fd()
+        .try_clone_to_owned()
+        .and_then(Sender::from_owned_fd_unchecked);
+    if let Ok(pipe) = pipe
+        && pipe.ready(Interest::ERROR).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
+}
 
 /// Prints data, for people or for programs.
 #[derive(Debug, Clone, Copy)]

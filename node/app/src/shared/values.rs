@@ -4,6 +4,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use hobnob::protocol::{RoomName, Target};
 use hobnob::{ConversationRef, DeliveryState};
 use hobnob_control::wire::{Resolve, Resolved, Text, Time};
@@ -103,12 +104,30 @@ impl FromStr for Size {
     }
 }
 
-/// A delivery state, by its name.
-pub(crate) fn state(word: &str) -> Result<DeliveryState, String> {
-    word.parse()
+/// A parser of delivery states. Shells complete their names.
+pub(crate) fn state() -> impl TypedValueParser<Value = DeliveryState> {
+    let states = [
+        DeliveryState::Queued,
+        DeliveryState::Sent,
+        DeliveryState::Held,
+        DeliveryState::Delivered,
+    ];
+    PossibleValuesParser::new(states.map(DeliveryState::as_str))
+        .try_map(|word| word.parse::<DeliveryState>())
 }
 
-/// A time: RFC 3339, a date in the local time zone, or a span before now.
+/// A recipient. A room needs another command.
+pub(crate) fn recipient(word: &str) -> Result<Target, String> {
+    if let Some(room) = word.strip_prefix('#') {
+        return Err(format!(
+            "that is a room: `hobnob broadcast --room {room} TEXT` sends to it"
+        ));
+    }
+    word.parse()
+        .map_err(|error: hobnob::protocol::target::TargetError| error.to_string())
+}
+
+/// A time: RFC 3339, a time or date in the local time zone, or a span before now.
 pub(crate) fn since(word: &str) -> Result<Time, String> {
     since_at(word, &Zoned::now())
 }
@@ -117,19 +136,29 @@ fn since_at(word: &str, now: &Zoned) -> Result<Time, String> {
     if let Ok(timestamp) = word.parse::<Timestamp>() {
         return Ok(timestamp.into());
     }
-    if let Ok(date) = word.parse::<civil::Date>() {
-        let start = date
-            .to_zoned(now.time_zone().clone())
-            .map_err(|e| e.to_string())?;
-        return Ok(start.timestamp().into());
+    let zone = || now.time_zone().clone();
+    // A date also parses from a text with a time, which it ignores. So it is tried last.
+    let local = if let Ok(time) = word.parse::<civil::Time>() {
+        Some(now.date().to_datetime(time))
+    } else if word.contains(':') {
+        word.parse::<civil::DateTime>().ok()
+    } else if word.len() == "2026-11-20".len() {
+        let midnight = |date: civil::Date| date.at(0, 0, 0, 0);
+        word.parse::<civil::Date>().ok().map(midnight)
+    } else {
+        None
+    };
+    if let Some(local) = local {
+        // A time that the clocks show twice is the earlier one, so that nothing is missed.
+        let moment = local.to_zoned(zone()).map_err(|e| e.to_string())?;
+        return Ok(moment.timestamp().into());
     }
     let ago = word
         .parse::<Span>()
         .ok()
         .filter(|span| span.is_positive())
         .and_then(|span| now.checked_sub(span).ok());
-    let text =
-        "write a date (2026-11-20), a time (2026-11-20T14:03:00Z), or how long ago (30m, 2h, 3d)";
+    let text = "write a date (2026-11-20), a time (14:03, \"2026-11-20 14:03\", 2026-11-20T14:03:00Z), or how long ago (30m, 2h, 3d)";
     ago.map(|then| then.timestamp().into())
         .ok_or_else(|| text.into())
 }
@@ -231,12 +260,38 @@ mod tests {
             ("2h", "2026-11-20T11:00:00Z"),
             ("3d", "2026-11-17T13:00:00Z"),
             ("1d 2h", "2026-11-19T11:00:00Z"),
+            ("2026-11-20 02:12", "2026-11-20T01:12:00Z"),
+            ("2026-11-20T02:12:30", "2026-11-20T01:12:30Z"),
+            ("09:30", "2026-11-20T08:30:00Z"),
         ] {
             let expected: Timestamp = moment.parse().unwrap();
             assert_eq!(since_at(word, &now), Ok(expected.into()), "{word}");
         }
-        for wrong in ["", "yesterday", "-2h", "0s", "99999999y", "2026-13-01"] {
+        for wrong in [
+            "2026-11-20 0212",
+            "",
+            "yesterday",
+            "-2h",
+            "0s",
+            "99999999y",
+            "2026-13-01",
+        ] {
             assert!(since_at(wrong, &now).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn since_follows_the_clocks_of_the_zone() {
+        let now: Zoned = "2026-10-25T12:00:00+01:00[Europe/Berlin]".parse().unwrap();
+        for (word, moment) in [
+            // The clocks show 02:30 twice: the earlier one.
+            ("2026-10-25 02:30", "2026-10-25T00:30:00Z"),
+            ("2026-10-24", "2026-10-23T22:00:00Z"),
+            // A day before noon is noon, although 25 hours lie between.
+            ("1d", "2026-10-24T10:00:00Z"),
+        ] {
+            let expected: Timestamp = moment.parse().unwrap();
+            assert_eq!(since_at(word, &now), Ok(expected.into()), "{word}");
         }
     }
 

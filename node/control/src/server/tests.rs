@@ -431,3 +431,69 @@ async fn a_home_that_shares_its_socket_folder_never_speaks_as_another() {
         Ok(_) => panic!("ann's node answered for bob"),
     }
 }
+
+/// Requests that made programs of this kind fail: each is answered on one line, with its id as far as
+/// it can be read, and none does something else than it says.
+#[tokio::test]
+async fn wrong_requests_are_errors_and_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let ann = attached(folder.path()).await;
+    let stream = UnixStream::connect(folder.path().join("control.sock"))
+        .await
+        .unwrap();
+    let mut raw = BufReader::new(stream);
+    let inputs = include_str!("../../../../tests/inputs/json-requests.jsonl");
+    let field = |line: &str, name: &str| -> Option<String> {
+        let value: serde_json::Value = serde_json::from_str(line).ok()?;
+        Some(value.get(name)?.as_str()?.to_owned())
+    };
+    for input in inputs.lines() {
+        let (request, expected) = (
+            field(input, "line").unwrap(),
+            field(input, "expect").unwrap(),
+        );
+        // A message needs somebody to send it to.
+        let id = PeerId::from_bytes([0x42; 32]).to_string();
+        let bob = Text(Target::Ticket(Ticket {
+            id: id.parse().unwrap(),
+            addrs: vec![],
+            relays: vec![],
+        }));
+        let bob = serde_json::to_string(&bob).unwrap();
+        let request = request
+            .replace("\"bob\"", &bob)
+            .replace("\"text\":\"one", "\"timeout_ms\":0,\"text\":\"one");
+        raw.write_all(format!("{request}\n").as_bytes())
+            .await
+            .unwrap();
+        let answer = tokio::time::timeout(Duration::from_secs(60), line(&mut raw));
+        let answer = answer.await.expect("an answer");
+        let answer: serde_json::Value = serde_json::from_str(&answer).expect("one line of JSON");
+        let sent: Option<serde_json::Value> = serde_json::from_str(&request).ok();
+        let id = sent.and_then(|sent| sent.get("id")?.as_u64());
+        let is_error = answer.get("error").is_some();
+        assert_eq!(
+            is_error,
+            !expected.starts_with("delivered"),
+            "{request}: {answer}"
+        );
+        if let Some(id) = id {
+            assert_eq!(answer["id"].as_u64(), Some(id), "{request}: {answer}");
+        }
+        let named = expected.strip_prefix("error: unknown field ");
+        if let Some(name) = named.and_then(|rest| rest.split(';').next()) {
+            let text = answer["error"]["text"].as_str().unwrap_or_default();
+            assert!(text.contains(name), "{request}: {text}");
+        }
+        for part in ["id", "limit"] {
+            if expected == format!("error: {part}") {
+                let text = answer["error"]["text"].as_str().unwrap_or_default();
+                assert!(text.contains(part), "{request}: {text}");
+            }
+        }
+    }
+    let RoomList { rooms } = ann.client.ask(ListRooms {}).await.unwrap();
+    assert_eq!(rooms.len(), 1, "only the lobby: {rooms:?}");
+    let history = ann.client.history(HistoryFilter::default()).await.unwrap();
+    assert_eq!(texts(&history), ["one\u{2028}two"]);
+}

@@ -87,13 +87,18 @@ pub struct RequestLine {
 pub fn parse_request(line: &[u8]) -> Result<RequestLine, Answer<Done>> {
     #[derive(Deserialize)]
     struct OnlyId {
-        id: Option<u64>,
+        #[serde(default)]
+        id: serde_json::Value,
     }
     serde_json::from_slice(line).map_err(|error| {
-        let id = serde_json::from_slice::<OnlyId>(line)
-            .ok()
-            .and_then(|only| only.id);
-        let text = format!("this is not a request: {error}");
+        let only_id = serde_json::from_slice::<OnlyId>(line).ok();
+        let id = only_id.as_ref().and_then(|only| only.id.as_u64());
+        let text = match only_id {
+            Some(OnlyId { id }) if !id.is_u64() => {
+                "a request needs an id, a whole number from 0 to 18446744073709551615".to_owned()
+            }
+            _ => format!("this is not a request: {error}"),
+        };
         Answer {
             id,
             outcome: Outcome::Error(Failure::usage(text)),

@@ -1,5 +1,8 @@
 //! The requests: one struct each, with its name on the wire and the type of its answer.
 //!
+//! A field that a request does not have is an error: a misspelt optional field would otherwise make
+//! the request do something else.
+//!
 //! The list in `requests!` is the only one. [`AnyRequest`], which the server decodes, and the
 //! dispatch to the handlers in `server/requests.rs` are generated from it. Answers are in
 //! `answer.rs` and `event.rs`.
@@ -9,8 +12,8 @@ use std::path::PathBuf;
 
 use hobnob::{ConversationRef, DeliveryState, HistoryQuery, MessageId, RoomInfo};
 use hobnob_protocol::{Nickname, RoomName, RoomTarget, Target};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::answer::{
     Done, Kicked, MessageList, PeerList, Pong, Resolved, RoomList, SharedRoom, Verification,
@@ -19,7 +22,7 @@ use super::diagnosis::Diagnosis;
 use super::event::{BodyFields, PeerLine, SentLine, StatusLine};
 use super::file::FileList;
 use super::mailbox::MailboxLine;
-use super::values::Base64;
+use super::values::{self, Base64};
 use hobnob_local::json::{Text, Time};
 
 /// Milliseconds that `send`, `broadcast` and `offer` wait unless the request says otherwise.
@@ -201,18 +204,22 @@ impl Request for AnyRequest {
 
 /// See [`AnyRequest::Ping`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Ping {}
 
 /// See [`AnyRequest::GetStatus`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GetStatus {}
 
 /// See [`AnyRequest::GetMailbox`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GetMailbox {}
 
 /// See [`AnyRequest::SendMessage`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SendMessage {
     /// The recipient.
     pub target: Text<Target>,
@@ -226,6 +233,7 @@ pub struct SendMessage {
 
 /// See [`AnyRequest::BroadcastMessage`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BroadcastMessage {
     /// The room.
     #[serde(default = "lobby")]
@@ -240,6 +248,7 @@ pub struct BroadcastMessage {
 
 /// See [`AnyRequest::ReplyToMessage`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ReplyToMessage {
     /// The message to answer.
     pub message: Text<MessageId>,
@@ -252,6 +261,7 @@ pub struct ReplyToMessage {
 
 /// See [`AnyRequest::EditMessage`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EditMessage {
     /// The message.
     pub message: Text<MessageId>,
@@ -264,6 +274,7 @@ pub struct EditMessage {
 
 /// See [`AnyRequest::ReactToMessage`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ReactToMessage {
     /// The message.
     pub message: Text<MessageId>,
@@ -279,6 +290,7 @@ pub struct ReactToMessage {
 
 /// See [`AnyRequest::CancelMessage`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CancelMessage {
     /// The message.
     pub message: Text<MessageId>,
@@ -286,6 +298,7 @@ pub struct CancelMessage {
 
 /// See [`AnyRequest::OfferFile`]. It has either a target or a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct OfferFile {
     /// The recipient.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -293,7 +306,8 @@ pub struct OfferFile {
     /// The room.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room: Option<Text<RoomName>>,
-    /// The absolute path of the file or folder.
+    /// The absolute path of the file or folder: a text, or `{"bytes":…}` if it is not UTF-8.
+    #[serde(with = "values::local_path")]
     pub path: PathBuf,
     /// How long to wait for the delivery.
     #[serde(flatten)]
@@ -302,10 +316,12 @@ pub struct OfferFile {
 
 /// See [`AnyRequest::ListFiles`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ListFiles {}
 
 /// See [`AnyRequest::AcceptFile`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AcceptFile {
     /// The offer.
     pub offer: Text<MessageId>,
@@ -313,6 +329,7 @@ pub struct AcceptFile {
 
 /// See [`AnyRequest::DeclineFile`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DeclineFile {
     /// The offer.
     pub offer: Text<MessageId>,
@@ -320,6 +337,7 @@ pub struct DeclineFile {
 
 /// See [`AnyRequest::ListPeers`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ListPeers {
     /// Whether a node that has just started first looks for peers.
     #[serde(default)]
@@ -328,6 +346,7 @@ pub struct ListPeers {
 
 /// Reads messages: see [`AnyRequest::HistoryFilter`] and [`HistoryQuery`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct HistoryFilter {
     /// Only this conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -352,12 +371,17 @@ pub struct HistoryFilter {
     pub oldest: bool,
     /// Maximum number of messages. One answer never has more than
     /// [`HISTORY_PAGE_MAX`](super::HISTORY_PAGE_MAX).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "limit"
+    )]
     pub limit: Option<usize>,
 }
 
 /// See [`AnyRequest::DeleteMessage`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DeleteMessage {
     /// The message. An own one is deleted for everybody.
     pub message: Text<MessageId>,
@@ -371,6 +395,7 @@ pub struct DeleteMessage {
 
 /// See [`AnyRequest::ClearConversation`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ClearConversation {
     /// The peer, for the direct conversation with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -385,6 +410,7 @@ pub struct ClearConversation {
 
 /// See [`AnyRequest::ForgetPeer`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ForgetPeer {
     /// The peer.
     pub target: Text<Target>,
@@ -398,6 +424,7 @@ pub struct ForgetPeer {
 
 /// See [`AnyRequest::KeepConversation`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct KeepConversation {
     /// The peer, for the direct conversation with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -412,13 +439,16 @@ pub struct KeepConversation {
 
 /// See [`AnyRequest::TakeSnapshot`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TakeSnapshot {
     /// The absolute path of the folder. It must not exist yet.
+    #[serde(with = "values::local_path")]
     pub path: PathBuf,
 }
 
 /// See [`AnyRequest::JoinRoom`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct JoinRoom {
     /// The room's name, or its ticket.
     pub room: Text<RoomTarget>,
@@ -429,6 +459,7 @@ pub struct JoinRoom {
 
 /// See [`AnyRequest::CreateRoom`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CreateRoom {
     /// The room.
     pub room: Text<RoomName>,
@@ -436,6 +467,7 @@ pub struct CreateRoom {
 
 /// See [`AnyRequest::GetRoomTicket`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GetRoomTicket {
     /// The room.
     pub room: Text<RoomName>,
@@ -443,6 +475,7 @@ pub struct GetRoomTicket {
 
 /// See [`AnyRequest::PartRoom`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PartRoom {
     /// The room.
     pub room: Text<RoomName>,
@@ -450,10 +483,12 @@ pub struct PartRoom {
 
 /// See [`AnyRequest::ListRooms`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ListRooms {}
 
 /// See [`AnyRequest::SetNick`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SetNick {
     /// The new nickname.
     pub nick: Nickname,
@@ -461,6 +496,7 @@ pub struct SetNick {
 
 /// See [`AnyRequest::AcceptContact`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AcceptContact {
     /// The peer.
     pub target: Text<Target>,
@@ -468,6 +504,7 @@ pub struct AcceptContact {
 
 /// See [`AnyRequest::RemoveContact`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RemoveContact {
     /// The peer.
     pub target: Text<Target>,
@@ -475,6 +512,7 @@ pub struct RemoveContact {
 
 /// See [`AnyRequest::Ignore`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Ignore {
     /// The peer.
     pub target: Text<Target>,
@@ -482,6 +520,7 @@ pub struct Ignore {
 
 /// See [`AnyRequest::Unignore`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Unignore {
     /// The peer.
     pub target: Text<Target>,
@@ -489,6 +528,7 @@ pub struct Unignore {
 
 /// See [`AnyRequest::Block`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Block {
     /// The peer.
     pub target: Text<Target>,
@@ -496,6 +536,7 @@ pub struct Block {
 
 /// See [`AnyRequest::Unblock`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Unblock {
     /// The peer.
     pub target: Text<Target>,
@@ -503,6 +544,7 @@ pub struct Unblock {
 
 /// See [`AnyRequest::Kick`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Kick {
     /// The peer.
     pub target: Text<Target>,
@@ -510,6 +552,7 @@ pub struct Kick {
 
 /// See [`AnyRequest::Verify`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Verify {
     /// The peer.
     pub target: Text<Target>,
@@ -520,10 +563,12 @@ pub struct Verify {
 
 /// See [`AnyRequest::Diagnose`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Diagnose {}
 
 /// See [`AnyRequest::Why`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Why {
     /// The peer.
     pub target: Text<Target>,
@@ -531,10 +576,12 @@ pub struct Why {
 
 /// See [`AnyRequest::Subscribe`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Subscribe {}
 
 /// See [`AnyRequest::Resolve`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Resolve {
     /// The word.
     pub target: Text<Target>,
@@ -572,6 +619,11 @@ impl From<HistoryFilter> for HistoryQuery {
             limit: filter.limit,
         }
     }
+}
+
+/// Reads a limit. The error names the field, which serde's own does not.
+fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    Option::deserialize(deserializer).map_err(|error| D::Error::custom(format!("limit: {error}")))
 }
 
 fn lobby() -> Text<RoomName> {

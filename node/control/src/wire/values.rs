@@ -1,4 +1,6 @@
-//! Bytes in JSON. Text forms and times are in [`hobnob_local::json`].
+//! Bytes and paths in JSON. Text forms and times are in [`hobnob_local::json`].
+
+use std::path::{Path, PathBuf};
 
 use data_encoding::BASE64;
 use serde::de::Error as _;
@@ -21,5 +23,39 @@ impl<'de> Deserialize<'de> for Base64 {
             .decode(text.as_bytes())
             .map(Base64)
             .map_err(|_| D::Error::custom("bytes are written as base64 with padding"))
+    }
+}
+
+/// A path of this machine: a text, or `{"bytes":…}` if it is not UTF-8.
+pub(super) mod local_path {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+    use super::{Base64, Deserialize, Deserializer, Path, PathBuf, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Wire {
+        Text(String),
+        Other { bytes: Base64 },
+    }
+
+    pub(crate) fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+        let wire = match path.to_str() {
+            Some(text) => Wire::Text(text.to_owned()),
+            None => Wire::Other {
+                bytes: Base64(path.as_os_str().as_bytes().to_vec()),
+            },
+        };
+        wire.serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<PathBuf, D::Error> {
+        Ok(match Wire::deserialize(deserializer)? {
+            Wire::Text(text) => text.into(),
+            Wire::Other { bytes } => OsString::from_vec(bytes.0).into(),
+        })
     }
 }
