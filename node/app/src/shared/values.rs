@@ -137,9 +137,10 @@ fn since_at(word: &str, now: &Zoned) -> Result<Time, String> {
         return Ok(timestamp.into());
     }
     let zone = || now.time_zone().clone();
-    // A date also parses from a text with a time, which it ignores. So it is tried last.
-    let local = if let Ok(time) = word.parse::<civil::Time>() {
-        Some(now.date().to_datetime(time))
+    // A date and a time also parse from a text with both, and ignore the other half.
+    let local = if word.contains(':') && !word.contains('-') {
+        let today = |time: civil::Time| now.date().to_datetime(time);
+        word.parse::<civil::Time>().ok().map(today)
     } else if word.contains(':') {
         word.parse::<civil::DateTime>().ok()
     } else if word.len() == "2026-11-20".len() {
@@ -260,7 +261,7 @@ mod tests {
             ("2h", "2026-11-20T11:00:00Z"),
             ("3d", "2026-11-17T13:00:00Z"),
             ("1d 2h", "2026-11-19T11:00:00Z"),
-            ("2026-11-20 02:12", "2026-11-20T01:12:00Z"),
+            ("2026-11-19 02:12", "2026-11-19T01:12:00Z"),
             ("2026-11-20T02:12:30", "2026-11-20T01:12:30Z"),
             ("09:30", "2026-11-20T08:30:00Z"),
         ] {
