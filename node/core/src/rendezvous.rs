@@ -121,6 +121,7 @@ pub struct Rendezvous {
     attempts: BTreeMap<SessionId, Attempt>,
     by_token: BTreeMap<Token, SessionId>,
     outputs: VecDeque<Output>,
+    held_back: u64,
 }
 
 impl Default for Rendezvous {
@@ -130,11 +131,17 @@ impl Default for Rendezvous {
             attempts: BTreeMap::new(),
             by_token: BTreeMap::new(),
             outputs: VecDeque::new(),
+            held_back: 0,
         }
     }
 }
 
 impl Rendezvous {
+    /// The number of probes that the budget did not allow since the start.
+    pub fn held_back(&self) -> u64 {
+        self.held_back
+    }
+
     /// Handles an event.
     pub fn handle(&mut self, now: Now, input: Input) {
         let now = now.mono;
@@ -269,12 +276,15 @@ impl Rendezvous {
                 for to in &attempt.candidates {
                     if self.budget.allows(now, to.ip()) {
                         self.outputs.push_back(Output::Open(*to, opening));
+                    } else {
+                        self.held_back += 1;
                     }
                 }
             } else if let Some(to) = attempt.candidates.pop_front() {
                 attempt.candidates.push_back(to);
                 attempt.probing = Some((until, now + PROBE_INTERVAL));
                 if !self.budget.allows(now, to.ip()) {
+                    self.held_back += 1;
                     continue;
                 }
                 self.outputs.push_back(Output::Probe(
@@ -436,6 +446,7 @@ mod tests {
         }
         let most = PROBES_PER_HOST.burst as usize + earned_in(PROBES_PER_HOST, PROBE_FOR);
         assert!(probes <= most, "{probes}");
+        assert!(rendezvous.held_back() > 0);
     }
 
     #[test]

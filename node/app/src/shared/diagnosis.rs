@@ -142,6 +142,10 @@ fn of_machine(finding: &MachineFinding) -> String {
         MachineFinding::ChecksWaiting { addresses } => format!(
             "{addresses} addresses that others named wait to be checked, so new peers may be found later"
         ),
+        MachineFinding::ProbesHeldBack { probes } => format!(
+            "peers named more addresses for direct paths than this node may probe, so some may stay relayed: {} left out",
+            count_of(*probes, "probe was", "probes were")
+        ),
         MachineFinding::InternalFaults { count } => {
             format!("this program has found faults of its own since it started: {count}")
         }
@@ -182,7 +186,8 @@ fn for_machine(finding: &MachineFinding) -> Option<&'static str> {
         | MachineFinding::ClockUnclear {}
         | MachineFinding::DiskFree { .. }
         | MachineFinding::DiskUnknown {}
-        | MachineFinding::ChecksWaiting { .. } => None,
+        | MachineFinding::ChecksWaiting { .. }
+        | MachineFinding::ProbesHeldBack { .. } => None,
     }
 }
 

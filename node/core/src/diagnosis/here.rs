@@ -254,6 +254,10 @@ fn limits(evidence: &Evidence) -> Vec<MachineFinding> {
     if addresses >= CHECKS_WAITING_MIN {
         reached.push(MachineFinding::ChecksWaiting { addresses });
     }
+    let probes = evidence.probes_held_back;
+    if probes > 0 {
+        reached.push(MachineFinding::ProbesHeldBack { probes });
+    }
     reached
 }
 
@@ -397,7 +401,7 @@ mod tests {
 
     #[test]
     fn each_fault_has_its_own_finding_and_no_other() {
-        let cases: [Case; 25] = [
+        let cases: [Case; 26] = [
             ("port-taken", |it| it.usual_port_taken = true),
             ("internal-faults", |it| it.faults = 1),
             ("requests-full", |it| {
@@ -412,6 +416,7 @@ mod tests {
             ("checks-waiting", |it| {
                 it.checks_waiting = CHECKS_WAITING_MIN
             }),
+            ("probes-held-back", |it| it.probes_held_back = 1),
             ("no-network", |it| it.networks.clear()),
             ("vpn", |it| {
                 it.networks.push(Network {

@@ -108,6 +108,8 @@ pub struct Evidence {
     pub full_rooms: Vec<FullRoom>,
     /// Addresses that wait until the budget allows a check of them.
     pub checks_waiting: u64,
+    /// Hole-punching probes that the budget did not allow since the start.
+    pub probes_held_back: u64,
 }
 
 /// A room that was too full for a log.

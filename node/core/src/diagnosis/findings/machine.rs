@@ -79,6 +79,12 @@ pub enum MachineFinding {
         /// The number of addresses that wait.
         addresses: u64,
     },
+    /// Peers named more addresses for a direct path than this node may probe, so paths may stay
+    /// relayed.
+    ProbesHeldBack {
+        /// The number of probes that were not sent since the start.
+        probes: u64,
+    },
     /// The program detected internal faults.
     InternalFaults {
         /// The number of faults since the program started.
@@ -104,6 +110,7 @@ impl MachineFinding {
             Self::PlacesFull { .. } => (Subject::Limits, Note, "places-full"),
             Self::RoomFull { .. } => (Subject::Limits, Note, "room-full"),
             Self::ChecksWaiting { .. } => (Subject::Limits, Note, "checks-waiting"),
+            Self::ProbesHeldBack { .. } => (Subject::Limits, Note, "probes-held-back"),
             Self::InternalFaults { .. } => (Subject::Program, Problem, "internal-faults"),
         }
     }
