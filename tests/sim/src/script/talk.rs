@@ -140,8 +140,11 @@ impl World {
     /// edits, reactions and quotes.
     pub(crate) fn views_differ(&self) -> Option<String> {
         let secret = self.oracle.secret.filter(|_| self.script.views_agree)?;
-        let first = self.view(0, secret);
-        for node in 1..self.nodes.len() {
+        // A full disk at the start may have kept a node out of the room.
+        let mut members = (0..self.nodes.len()).filter(|node| self.is_in(*node, secret));
+        let one = members.next()?;
+        let first = self.view(one, secret);
+        for node in members {
             let other = self.view(node, secret);
             let names: BTreeSet<_> = first.keys().chain(other.keys()).collect();
             let wrong = names
@@ -149,7 +152,7 @@ impl World {
                 .find(|name| first.get(name) != other.get(name));
             if let Some(name) = wrong {
                 return Some(format!(
-                    "n0 shows {name:?} as {:?}, and n{node} as {:?}",
+                    "n{one} shows {name:?} as {:?}, and n{node} as {:?}",
                     first.get(name),
                     other.get(name)
                 ));
