@@ -1,10 +1,14 @@
 //! The errors of the public API, by cause. Every text is a complete message: what happened, and what to
 //! do.
 
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use hobnob_protocol::entry::BodyError;
+use hobnob_protocol::invitation::CodeNumber;
 use hobnob_protocol::passphrase::PassphraseError;
+use hobnob_protocol::sealed::SealedError;
 use hobnob_protocol::{PeerId, RoomName};
 
 use crate::api::MessageId;
@@ -83,6 +87,138 @@ pub enum NodeError {
     /// This node has no such conversation.
     #[error("there is no conversation {0} here")]
     NoSuchConversation(String),
+    /// This node has created no invitation with this number, or it ended long ago.
+    #[error("there is no invitation {0} here")]
+    NoSuchInvitation(CodeNumber),
+}
+
+/// Why messages could not be written to a file, or not be taken from one.
+#[derive(Debug, thiserror::Error)]
+pub enum CarryError {
+    /// The file cannot be used.
+    #[error("can't use {}: {error}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The error of the system.
+        error: io::Error,
+    },
+    /// The file cannot be opened by this node.
+    #[error("nothing of {} was taken: {why}", path.display())]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        why: SealedError,
+    },
+    /// The content of the file breaks off, or is no list of frames.
+    #[error("{} {why}. The {taken} new messages before that are stored", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+        /// Messages that were taken before.
+        taken: u64,
+    },
+    /// The peer is this node.
+    #[error("that is this node itself")]
+    Myself,
+    /// The user has blocked the peer.
+    #[error("{0} is blocked here")]
+    Denied(String),
+    /// Other files are being read or written.
+    #[error("{0} files are being written or read, the maximum: wait for one")]
+    TooMany(usize),
+    /// The store cannot read messages for the file.
+    #[error("the messages could not be read: {0}")]
+    Store(String),
+    /// The node could not do it.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+}
+
+impl CarryError {
+    pub(crate) fn is_of_existing_file(&self) -> bool {
+        matches!(self, CarryError::Io { error, .. } if error.kind() == ErrorKind::AlreadyExists)
+    }
+}
+
+/// Why somebody was not invited, or an invitation was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InviteError {
+    /// There are as many open invitations as there can be.
+    #[error("{0} invitations are open, the maximum: wait until one has ended")]
+    TooMany(usize),
+    /// The node is not in that room.
+    #[error("this node is not in {0}: join it first")]
+    NotInRoom(RoomName),
+    /// Another code is being accepted.
+    #[error("another invitation is being accepted: wait until that has ended")]
+    Busy,
+    /// The invitation is this node's own.
+    #[error("that is an invitation of this node itself")]
+    Myself,
+    /// No node that can be asked has an invitation of this number.
+    #[error(
+        "nobody here has the invitation {0}: check the six digits. It ends after ten minutes, and the node that made it must run. If the two of you use different networks, both need a relay in common, or a code that names one"
+    )]
+    NotFound(CodeNumber),
+    /// A relay or a peer answers no more numbers of this network for a while.
+    #[error("too many wrong invitation numbers came from this network: try again in an hour")]
+    TooOften,
+    /// The words were wrong.
+    #[error("the words were wrong, so this code is dead: ask for a new one")]
+    Wrong,
+    /// The connection was lost when the code was used already.
+    #[error(
+        "the connection was lost while the code was checked, so it is used up: ask for a new one"
+    )]
+    Lost,
+    /// The inviter's data make no sense.
+    #[error("you are contacts now, but the room in the invitation is not valid")]
+    Letter,
+    /// The program was built without invitations.
+    #[error("this hobnob was built without invitations")]
+    NotBuilt,
+    /// You are contacts now, but the room could not be joined.
+    #[error("you are contacts now, but the room could not be joined: {0}")]
+    Room(#[from] JoinError),
+    /// The peer could not be made a contact.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The node has stopped.
+    #[error("the node has stopped")]
+    Stopped,
+}
+
+/// Why two peers were not introduced to each other.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IntroduceError {
+    /// Both are the same peer.
+    #[error("name two different contacts")]
+    Same,
+    /// One of the peers is no contact.
+    #[error("{0} is no contact of yours")]
+    NotAContact(String),
+    /// There was no session with one of the peers yet, so nothing shows who it is.
+    #[error("this node has never met {0}: introduce {0} after a first session")]
+    NeverMet(String),
+    /// A message could not be sent.
+    #[error(transparent)]
+    Send(#[from] SendError),
+}
+
+impl From<NodeError> for IntroduceError {
+    fn from(error: NodeError) -> Self {
+        IntroduceError::Send(error.into())
+    }
+}
+
+impl From<NodeError> for InviteError {
+    fn from(_: NodeError) -> Self {
+        InviteError::Stopped
+    }
 }
 
 /// Why messages were not erased.
@@ -129,6 +265,9 @@ impl From<NodeError> for EraseError {
             NodeError::Store(why) => EraseError::Store(why),
             NodeError::NoSuchMessage => EraseError::NoSuchMessage,
             NodeError::NoSuchConversation(name) => EraseError::NoSuchConversation(name),
+            NodeError::NoSuchInvitation(number) => {
+                EraseError::NoSuchConversation(number.to_string())
+            }
         }
     }
 }
@@ -356,9 +495,10 @@ impl From<NodeError> for SendError {
     fn from(error: NodeError) -> Self {
         match error {
             NodeError::Store(why) => SendError::Store(why),
-            NodeError::Stopped | NodeError::NoSuchMessage | NodeError::NoSuchConversation(_) => {
-                SendError::Stopped
-            }
+            NodeError::Stopped
+            | NodeError::NoSuchMessage
+            | NodeError::NoSuchConversation(_)
+            | NodeError::NoSuchInvitation(_) => SendError::Stopped,
         }
     }
 }
@@ -367,9 +507,10 @@ impl From<NodeError> for JoinError {
     fn from(error: NodeError) -> Self {
         match error {
             NodeError::Store(why) => JoinError::Store(why),
-            NodeError::Stopped | NodeError::NoSuchMessage | NodeError::NoSuchConversation(_) => {
-                JoinError::Stopped
-            }
+            NodeError::Stopped
+            | NodeError::NoSuchMessage
+            | NodeError::NoSuchConversation(_)
+            | NodeError::NoSuchInvitation(_) => JoinError::Stopped,
         }
     }
 }

@@ -113,6 +113,7 @@ pub use transfers::clean_paths;
 
 mod api;
 mod builder;
+mod carried;
 mod clock;
 mod data_key;
 mod diagnosis;
@@ -121,6 +122,7 @@ mod error;
 mod events;
 mod files;
 mod invariants;
+mod invitations;
 mod locked_home;
 mod messages;
 mod node;
@@ -133,7 +135,11 @@ mod transfers;
 
 pub use api::*;
 pub use builder::Builder;
-pub use error::{Cause, EraseError, JoinError, NodeError, PolicyError, SendError, StartError};
+pub use carried::{Exported, Imported};
+pub use error::{
+    CarryError, Cause, EraseError, IntroduceError, InviteError, JoinError, NodeError, PolicyError,
+    SendError, StartError,
+};
 pub use events::{Events, Lagged};
 pub use files::{AcceptFrom, FileError, FileInfo, FileState, FilesConfig, OfferError, Picture};
 pub use hobnob_protocol as protocol;

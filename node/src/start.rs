@@ -18,7 +18,7 @@ use tracing::warn;
 
 use super::clock::{Clock, random, random_seed};
 use super::engine::{
-    Engine, Erasing, Internal, Mail, NICK_SETTING, OwnRecords, Parts, RELAY_SETTING,
+    Engine, Erasing, Internal, Introductions, Mail, NICK_SETTING, OwnRecords, Parts, RELAY_SETTING,
 };
 use super::events::Publisher;
 use super::transfers::messages::{EngineHandle, ToTransfers};
@@ -149,6 +149,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         relay_token: config.relay_token.clone(),
         proxy: config.proxy.clone(),
         external_port: config.external_port,
+        introductions: Introductions::restore(&opened.settings),
         erasing: Erasing::new(&opened.settings, config.keep),
         interfaces: interfaces.clone(),
         accepted,

@@ -13,6 +13,7 @@ pub use crate::codec::FRAME_MAX;
 use crate::codec::{self, CodecError};
 use crate::conversation::ConversationId;
 use crate::identity::PeerId;
+use crate::invitation::InviteFrame;
 use crate::log::{LogId, LogName, Seq};
 use crate::mailbox::token::DepositToken;
 use crate::offer::{OfferId, OfferWord};
@@ -231,6 +232,8 @@ pub enum Frame {
     /// The state of an offer, which needs no entry in the log. Nodes without [`features::CONTENT`]
     /// skip it.
     Offer(OfferId, OfferWord),
+    /// A step of an invitation by code.
+    Invite(InviteFrame),
     /// A kind that this version does not know.
     Unknown(u8),
 }
@@ -270,6 +273,7 @@ mod kind {
     pub(super) const WANT_RECORDS: u8 = 9;
     pub(super) const CONTACT_RECORD: u8 = 10;
     pub(super) const MAILBOX: u8 = 11;
+    pub(super) const INVITE: u8 = 12;
     pub(super) const DIGEST: u8 = 16;
     pub(super) const HEADS: u8 = 17;
     pub(super) const BATCH: u8 = 18;
@@ -324,6 +328,7 @@ impl Frame {
             Frame::Conflict(name) => (kind::CONFLICT, codec::encode(name)),
             Frame::Waiting(conversation) => (kind::WAITING, codec::encode(conversation)),
             Frame::Offer(offer, word) => (kind::OFFER, codec::encode(&(offer, word.code()))),
+            Frame::Invite(step) => (kind::INVITE, codec::encode(step)),
             Frame::Unknown(kind) => (*kind, Vec::new()),
         };
         let mut frame = BytesMut::with_capacity(1 + body.len());
@@ -398,6 +403,7 @@ impl Frame {
                 let (offer, code) = codec::decode::<_, SMALL>(body)?;
                 Frame::Offer(offer, OfferWord::of_code(code))
             }
+            kind::INVITE => Frame::Invite(codec::decode::<_, WANT_MEMORY_MAX>(body)?),
             unknown => Frame::Unknown(unknown),
         })
     }
@@ -421,6 +427,7 @@ impl Frame {
             Frame::Mailbox { record, tokens } => {
                 record.as_bytes().len() <= MAILBOX_BYTES_MAX && tokens.len() <= RECORD_RELAYS_MAX
             }
+            Frame::Invite(step) => step.is_within_limits(),
             Frame::Ping(_)
             | Frame::Pong(_)
             | Frame::DialBack(_)

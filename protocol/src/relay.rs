@@ -15,6 +15,7 @@ use crate::codec::{self, FRAME_MAX};
 use crate::datagram::ChannelId;
 use crate::frame::{FrameError, ROOMS_MAX};
 use crate::identity::PeerId;
+use crate::invitation::CodeNumber;
 use crate::room_key::RoomTag;
 
 /// ALPN (RFC 7301) between a node and a relay. The number is the major version.
@@ -62,7 +63,18 @@ pub mod features {
     /// The relay holds mail for its peers, see [`crate::mailbox`]. A node opens a second stream for
     /// it, whose first byte is [`STREAM_MAILBOX`](crate::mailbox::STREAM_MAILBOX).
     pub const MAILBOX: u64 = 2;
+    /// The node accepts an invitation. A relay that does not admit it may admit it as a guest: for
+    /// one channel, with the peer whose invitation it finds, and for [`GUEST_STAYS`].
+    ///
+    /// [`GUEST_STAYS`]: super::GUEST_STAYS
+    pub const GUEST: u64 = 4;
 }
+
+/// How long a relay admits a guest.
+pub const GUEST_STAYS: std::time::Duration = std::time::Duration::from_secs(120);
+
+/// Maximum invitations that one node registers.
+pub const INVITATIONS_MAX: usize = 16;
 
 /// The first bytes of a [`DialBack`](ToRelay::DialBack)'s token, as many as this, are the
 /// transaction id of STUN requests to the socket that sent the probe.
@@ -98,10 +110,12 @@ pub mod close {
     pub const DRAINING: u32 = 10;
     /// The peer has used its quota of today.
     pub const QUOTA: u32 = 11;
+    /// The time of a guest is over.
+    pub const GUEST: u32 = 12;
 
     /// The name of a close code in logs.
     pub fn name(code: u64) -> &'static str {
-        const NAMES: [&str; 12] = [
+        const NAMES: [&str; 13] = [
             "bye",
             "replaced",
             "protocol",
@@ -114,6 +128,7 @@ pub mod close {
             "silent",
             "draining",
             "quota",
+            "guest",
         ];
         usize::try_from(code)
             .ok()
@@ -207,6 +222,17 @@ pub enum ChannelEnd {
     Closed,
 }
 
+/// Which peer has an invitation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FoundInvitation {
+    /// This one. A guest may now open a channel with it.
+    At(PeerId),
+    /// No peer at this relay.
+    NotHere,
+    /// The network of the asking node has named too many wrong numbers.
+    TooOften,
+}
+
 /// A frame from a node to its relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToRelay {
@@ -230,6 +256,12 @@ pub enum ToRelay {
     /// transaction id is the first [`TRANSACTION_LEN`] bytes of the token, if the answer is no
     /// longer than the request. It shows the node's address as another port sees it.
     DialBack([u8; 16]),
+    /// The numbers of the invitations that the node has open, at most [`INVITATIONS_MAX`]. They
+    /// replace the earlier ones.
+    Invitations(Vec<CodeNumber>),
+    /// Asks which peer has the invitation with this number. The answer is
+    /// [`FromRelay::Invitation`].
+    FindInvitation(CodeNumber),
     /// A kind that this version does not know.
     Unknown(u8),
 }
@@ -274,6 +306,8 @@ pub enum FromRelay {
         /// probe: the node asks too often, its address has just changed, or the relay is too busy.
         from: Option<u16>,
     },
+    /// The answer to [`ToRelay::FindInvitation`].
+    Invitation(CodeNumber, FoundInvitation),
     /// A kind that this version does not know.
     Unknown(u8),
 }
@@ -285,6 +319,8 @@ mod kind {
     pub(super) const OPEN: u8 = 4;
     pub(super) const CLOSE: u8 = 5;
     pub(super) const DIAL_BACK: u8 = 6;
+    pub(super) const INVITATIONS: u8 = 7;
+    pub(super) const FIND_INVITATION: u8 = 8;
     pub(super) const WELCOME: u8 = 65;
     pub(super) const ROSTER: u8 = 66;
     pub(super) const OPENED: u8 = 67;
@@ -292,6 +328,7 @@ mod kind {
     pub(super) const ENDED: u8 = 69;
     pub(super) const OBSERVED: u8 = 70;
     pub(super) const DIALED_BACK: u8 = 71;
+    pub(super) const INVITATION: u8 = 72;
 }
 
 /// Memory that decoding one frame may claim.
@@ -323,6 +360,8 @@ impl ToRelay {
             ToRelay::Open(peer) => frame(kind::OPEN, &codec::encode(peer)),
             ToRelay::Close(channel) => frame(kind::CLOSE, &codec::encode(channel)),
             ToRelay::DialBack(token) => frame(kind::DIAL_BACK, &codec::encode(token)),
+            ToRelay::Invitations(numbers) => frame(kind::INVITATIONS, &codec::encode(numbers)),
+            ToRelay::FindInvitation(number) => frame(kind::FIND_INVITATION, &codec::encode(number)),
             ToRelay::Unknown(kind) => frame(*kind, &[]),
         }
     }
@@ -337,15 +376,19 @@ impl ToRelay {
             kind::OPEN => ToRelay::Open(body(kind, rest)?),
             kind::CLOSE => ToRelay::Close(body(kind, rest)?),
             kind::DIAL_BACK => ToRelay::DialBack(body(kind, rest)?),
+            kind::INVITATIONS => ToRelay::Invitations(body(kind, rest)?),
+            kind::FIND_INVITATION => ToRelay::FindInvitation(body(kind, rest)?),
             unknown => ToRelay::Unknown(unknown),
         };
         let fits = match &frame {
             ToRelay::Register(register) => register.rooms.len() <= ROOMS_MAX,
             ToRelay::Rooms(rooms) => rooms.len() <= ROOMS_MAX,
+            ToRelay::Invitations(numbers) => numbers.len() <= INVITATIONS_MAX,
             ToRelay::Heartbeat(_)
             | ToRelay::Open(_)
             | ToRelay::Close(_)
             | ToRelay::DialBack(_)
+            | ToRelay::FindInvitation(_)
             | ToRelay::Unknown(_) => true,
         };
         if fits {
@@ -376,6 +419,9 @@ impl FromRelay {
             FromRelay::Observed(addr) => frame(kind::OBSERVED, &codec::encode(addr)),
             FromRelay::DialedBack { token, from } => {
                 frame(kind::DIALED_BACK, &codec::encode(&(token, from)))
+            }
+            FromRelay::Invitation(number, found) => {
+                frame(kind::INVITATION, &codec::encode(&(number, found)))
             }
             FromRelay::Unknown(kind) => frame(*kind, &[]),
         }
@@ -408,6 +454,10 @@ impl FromRelay {
                 let (token, from) = body(kind, rest)?;
                 FromRelay::DialedBack { token, from }
             }
+            kind::INVITATION => {
+                let (number, found) = body(kind, rest)?;
+                FromRelay::Invitation(number, found)
+            }
             unknown => FromRelay::Unknown(unknown),
         };
         let fits = match &frame {
@@ -424,6 +474,7 @@ impl FromRelay {
             | FromRelay::Ended { .. }
             | FromRelay::Observed(_)
             | FromRelay::DialedBack { .. }
+            | FromRelay::Invitation(..)
             | FromRelay::Unknown(_) => true,
         };
         if fits {
@@ -518,6 +569,8 @@ mod tests {
             ToRelay::Open(peer()),
             ToRelay::Close(channel),
             ToRelay::DialBack([5; 16]),
+            ToRelay::Invitations(vec![CodeNumber::random(7); INVITATIONS_MAX]),
+            ToRelay::FindInvitation(CodeNumber::random(7)),
         ] {
             assert_eq!(ToRelay::decode(&frame.encode()), Ok(frame));
         }
@@ -558,6 +611,8 @@ mod tests {
                 token: [6; 16],
                 from: Some(u16::MAX),
             },
+            FromRelay::Invitation(CodeNumber::random(7), FoundInvitation::At(peer())),
+            FromRelay::Invitation(CodeNumber::random(7), FoundInvitation::TooOften),
         ] {
             assert_eq!(FromRelay::decode(&frame.encode()), Ok(frame));
         }
@@ -570,6 +625,11 @@ mod tests {
         assert_eq!(
             ToRelay::decode(&ToRelay::Rooms(vec![room(1); ROOMS_MAX + 1]).encode()),
             Err(FrameError::TooMany(3))
+        );
+        let numbers = vec![CodeNumber::random(7); INVITATIONS_MAX + 1];
+        assert_eq!(
+            ToRelay::decode(&ToRelay::Invitations(numbers).encode()),
+            Err(FrameError::TooMany(7))
         );
         let changes = vec![RosterChange::Gone { peer: peer() }; CHANGES_MAX + 1];
         let roster = FromRelay::Roster(Roster {

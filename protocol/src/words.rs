@@ -22,6 +22,51 @@ pub(crate) fn words_of<const N: usize>(value: &[u8; 32]) -> [&'static str; N] {
     })
 }
 
+/// Words of the list that differ by more than this are not what somebody meant.
+const TYPING_ERRORS_MAX: usize = 2;
+
+/// The word of the list that this is.
+pub(crate) fn find(word: &str) -> Option<&'static str> {
+    let at = LIST.binary_search(&word).ok()?;
+    Some(LIST[at])
+}
+
+/// The word of the list that somebody meant who typed this, if one is near.
+pub(crate) fn nearest(typed: &str) -> Option<&'static str> {
+    let distances = LIST.iter().map(|word| (typing_errors(word, typed), *word));
+    let (errors, word) = distances.min()?;
+    (errors <= TYPING_ERRORS_MAX).then_some(word)
+}
+
+/// The number of letters to insert, delete, replace or swap with their neighbour.
+fn typing_errors(meant: &str, typed: &str) -> usize {
+    let (meant, typed): (Vec<char>, Vec<char>) = (meant.chars().collect(), typed.chars().collect());
+    // Longer than any word with its errors, and the table below must not grow.
+    if typed.len() > 16 {
+        return usize::MAX;
+    }
+    let mut table = vec![vec![0; typed.len() + 1]; meant.len() + 1];
+    for i in 0..=meant.len() {
+        for j in 0..=typed.len() {
+            table[i][j] = if i == 0 || j == 0 {
+                i + j
+            } else {
+                let differs = usize::from(meant[i - 1] != typed[j - 1]);
+                let one = (table[i - 1][j] + 1).min(table[i][j - 1] + 1);
+                let swaps =
+                    i > 1 && j > 1 && meant[i - 1] == typed[j - 2] && meant[i - 2] == typed[j - 1];
+                let swapped = if swaps {
+                    table[i - 2][j - 2] + 1
+                } else {
+                    usize::MAX
+                };
+                one.min(table[i - 1][j - 1] + differs).min(swapped)
+            };
+        }
+    }
+    table[meant.len()][typed.len()]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,6 +86,16 @@ mod tests {
             LIST.len(),
             "any two words differ in their first four letters"
         );
+    }
+
+    #[test]
+    fn typing_errors_count_letters() {
+        assert_eq!(typing_errors("maple", "maple"), 0);
+        assert_eq!(typing_errors("maple", "mapel"), 1);
+        assert_eq!(typing_errors("maple", "mple"), 1);
+        assert_eq!(typing_errors("maple", "stone"), 4);
+        assert_eq!(nearest("zooo"), Some("zoo"));
+        assert_eq!(nearest(&"z".repeat(1_000)), None);
     }
 
     #[test]

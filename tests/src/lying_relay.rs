@@ -285,7 +285,11 @@ async fn serve(
                 }
             }
             ToRelay::DialBack(token) => lock(state).dial_back(peer, token),
-            ToRelay::Register(_) | ToRelay::Close(_) | ToRelay::Unknown(_) => {}
+            ToRelay::Register(_)
+            | ToRelay::Close(_)
+            | ToRelay::Invitations(_)
+            | ToRelay::FindInvitation(_)
+            | ToRelay::Unknown(_) => {}
         }
     }
 }

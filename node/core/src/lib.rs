@@ -8,6 +8,7 @@ pub mod address_checks;
 pub mod carrier;
 pub mod commit;
 pub mod diagnosis;
+pub mod invitation;
 pub mod known_addrs;
 pub mod mail_refusal;
 mod name_keys;

@@ -20,6 +20,9 @@ const RELAY: u64 = 1 << 56;
 const ON_LINK: u64 = 2 << 56;
 
 impl SourceNetwork {
+    /// Entries that arrive in a file, which comes from no network.
+    pub const BY_FILE: Self = Self(3 << 56);
+
     /// The network of an address: an IPv4 /24 or an IPv6 /56.
     pub fn of(addr: IpAddr) -> Self {
         match Network::of(addr) {

@@ -4,6 +4,7 @@
 
 mod config;
 mod event;
+mod invitation;
 mod mailbox;
 mod message;
 mod notice;
@@ -12,6 +13,7 @@ mod status;
 
 pub use self::config::{Config, ProxyConfig, RELAYS_MAX};
 pub use self::event::Event;
+pub use self::invitation::{AcceptedInvitation, Invitation, InvitationEnd};
 pub use self::mailbox::{DepositInfo, HolderInfo, MailboxInfo};
 pub use self::message::{
     Amended, Change, ConversationRef, DeliveryState, Edited, HistoryQuery, Message, MessageId,

@@ -81,6 +81,29 @@ pub enum NoticeReason {
         /// The holder's reason.
         reason: MailRefusal,
     },
+    /// A peer has proved that it knows the code of an invitation. It is a verified contact now.
+    InvitationAccepted {
+        /// The peer.
+        name: String,
+    },
+    /// A contact proposes to introduce the peer that the notice is about. If both users accept the
+    /// other one, they are contacts.
+    Introduction {
+        /// The peer.
+        name: String,
+        /// The contact that proposes it.
+        introducer: String,
+    },
+    /// Both users have accepted an introduction: this peer can be reached now.
+    Introduced {
+        /// The peer.
+        name: String,
+    },
+    /// Somebody has typed wrong words for an invitation. Its code is dead.
+    InvitationWrong {
+        /// The six digits of the code.
+        number: String,
+    },
     /// All places for sessions are taken: peers that are not contacts are refused, or lose theirs.
     PlacesFull {},
     /// A room holds as much as it may: messages of those who sent most are dropped or refused.
@@ -202,6 +225,10 @@ impl NoticeReason {
             NoticeReason::TurnedAway { .. } => "turned-away",
             NoticeReason::RequestFull { .. } => "request-full",
             NoticeReason::MailRefused { .. } => "mail-refused",
+            NoticeReason::InvitationAccepted { .. } => "invitation-accepted",
+            NoticeReason::Introduction { .. } => "introduction",
+            NoticeReason::Introduced { .. } => "introduced",
+            NoticeReason::InvitationWrong { .. } => "invitation-wrong",
             NoticeReason::PlacesFull {} => "places-full",
             NoticeReason::RoomFull { .. } => "room-full",
             NoticeReason::VerifiedName { .. } => "verified-name",
@@ -225,6 +252,8 @@ impl NoticeReason {
             | NoticeReason::TurnedAway { name, .. }
             | NoticeReason::RequestFull { name }
             | NoticeReason::MailRefused { name, .. }
+            | NoticeReason::InvitationAccepted { name }
+            | NoticeReason::Introduced { name }
             | NoticeReason::VerifiedName { name, .. }
             | NoticeReason::IdentityCopied(
                 CopyEvidence::StartedLater { name }
@@ -232,6 +261,8 @@ impl NoticeReason {
                 | CopyEvidence::PeerRunsTwice { name },
             ) => name.len(),
             NoticeReason::RoomFull { room } => room.len(),
+            NoticeReason::InvitationWrong { number } => number.len(),
+            NoticeReason::Introduction { name, introducer } => name.len() + introducer.len(),
             NoticeReason::StoreError { why } | NoticeReason::NoDiscovery { why } => why.len(),
             NoticeReason::RelayDown { relay, why }
             | NoticeReason::UdpBlocked { relay, why }
@@ -303,6 +334,15 @@ mod tests {
                 name: name.clone(),
                 reason: MailRefusal::Full,
             },
+            NoticeReason::InvitationAccepted { name: name.clone() },
+            NoticeReason::InvitationWrong {
+                number: name.clone(),
+            },
+            NoticeReason::Introduction {
+                name: name.clone(),
+                introducer: name.clone(),
+            },
+            NoticeReason::Introduced { name: name.clone() },
             NoticeReason::PlacesFull {},
             NoticeReason::RoomFull { room: name.clone() },
             NoticeReason::VerifiedName { name, verified: id },

@@ -2,20 +2,31 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use hobnob_core::SessionId;
 use hobnob_core::diagnosis::{Evidence, PeerEvidence};
 use hobnob_core::peers::ResolveError;
-use hobnob_protocol::{Body, Nickname, PeerId, RelayAddr, RoomKey, RoomName, RoomTicket};
-use tokio::sync::oneshot;
+use hobnob_protocol::invitation::{CodeNumber, InviteCode};
+use hobnob_protocol::{
+    Body, Frame, Nickname, PeerId, RelayAddr, RoomKey, RoomName, RoomTicket, SecretKey,
+};
+use tokio::sync::{mpsc, oneshot};
 
 use super::amending::Target;
+use super::carried::{Begun, ForFile, Taken};
 use super::erasing::{Edits, EraseReply};
+use super::inviting::AcceptReply;
 use crate::api::{
-    ConversationRef, DeliveryState, HistoryQuery, MailboxInfo, Message, MessageId, PeerInfo,
-    RoomInfo, Sent, Status,
+    ConversationRef, DeliveryState, HistoryQuery, Invitation, InvitationEnd, MailboxInfo, Message,
+    MessageId, PeerInfo, RoomInfo, Sent, Status,
 };
-use crate::error::{EraseError, JoinError, NodeError, PolicyError, SendError};
+use crate::error::{
+    CarryError, EraseError, IntroduceError, InviteError, JoinError, NodeError, PolicyError,
+    SendError,
+};
+use crate::net::session::StreamKind;
 
 /// The setting that holds the nickname.
 pub(crate) const NICK_SETTING: &str = "nick";
@@ -79,6 +90,18 @@ pub(crate) enum Command {
         room: RoomName,
         reply: oneshot::Sender<Result<RoomTicket, JoinError>>,
     },
+    Invite {
+        room: Option<RoomName>,
+        reply: oneshot::Sender<Result<Invitation, InviteError>>,
+    },
+    InvitationEnd {
+        number: CodeNumber,
+        reply: oneshot::Sender<Result<InvitationEnd, NodeError>>,
+    },
+    AcceptInvitation {
+        code: InviteCode,
+        reply: AcceptReply,
+    },
     Part {
         room: RoomName,
         reply: oneshot::Sender<Result<(), JoinError>>,
@@ -141,6 +164,20 @@ pub(crate) enum Command {
     Ping(PeerId, oneshot::Sender<()>),
     /// Replies with the addresses at which the peer may be, too.
     PeerEvidence(PeerId, oneshot::Sender<(PeerEvidence, Vec<SocketAddr>)>),
+    Introduce([PeerId; 2], oneshot::Sender<Result<(), IntroduceError>>),
+    /// Sends the frames for a peer to the channel, which ends after the last one.
+    BeginExport(
+        PeerId,
+        mpsc::UnboundedSender<ForFile>,
+        oneshot::Sender<Result<Begun, CarryError>>,
+    ),
+    /// Bytes are in the file.
+    ExportWritten(SessionId, StreamKind, usize),
+    BeginImport(PeerId, oneshot::Sender<Result<SessionId, CarryError>>),
+    /// Judges frames of a file. The reply comes when everything is on disk.
+    Import(SessionId, Vec<Frame>, oneshot::Sender<()>),
+    EndImport(SessionId, oneshot::Sender<Taken>),
+    OwnKey(oneshot::Sender<Arc<SecretKey>>),
     /// Copies the database into a new file.
     CopyDatabase(PathBuf, oneshot::Sender<Result<(), NodeError>>),
     Shutdown(oneshot::Sender<()>),

@@ -54,6 +54,9 @@ impl Engine {
             Command::RoomTicket { room, reply } => {
                 let _ = reply.send(self.room_ticket(room));
             }
+            Command::Invite { room, reply } => drop(reply.send(self.invite(room))),
+            Command::InvitationEnd { number, reply } => self.invitation_end(number, reply),
+            Command::AcceptInvitation { code, reply } => self.accept_invitation(&code, reply),
             Command::Part { room, reply } => self.part(&room, reply),
             Command::Delete {
                 id,
@@ -96,6 +99,15 @@ impl Engine {
             Command::Ping(peer, reply) => self.sessions.ping(peer, reply, self.clock.now()),
             Command::Evidence(reply) => drop(reply.send(self.evidence())),
             Command::PeerEvidence(peer, reply) => drop(reply.send(self.peer_evidence(peer))),
+            Command::Introduce(ends, reply) => self.introduce(ends, reply),
+            Command::BeginExport(peer, frames, reply) => self.begin_export(peer, frames, reply),
+            Command::ExportWritten(session, stream, bytes) => {
+                self.export_written(session, stream, bytes);
+            }
+            Command::BeginImport(peer, reply) => self.begin_import(peer, reply),
+            Command::Import(session, frames, reply) => self.import(session, frames, reply),
+            Command::EndImport(session, reply) => self.end_import(session, reply),
+            Command::OwnKey(reply) => drop(reply.send(self.mail.key())),
             Command::CopyDatabase(file, reply) => self.copy_database(file, reply),
             Command::Shutdown(reply) => self.begin_stop(reply),
         }

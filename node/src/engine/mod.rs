@@ -22,6 +22,8 @@
 //! users, `session_events`, `relay_events`, `network_events` and so on. `run` is the loop.
 
 mod amending;
+mod carried;
+mod carrying;
 mod command;
 mod commands;
 mod dialback;
@@ -37,6 +39,8 @@ mod files;
 mod handshakes;
 mod hello;
 mod internal;
+mod introductions;
+mod inviting;
 mod joining;
 mod joins;
 mod known_relays;
@@ -72,9 +76,11 @@ mod tasks;
 mod waiters;
 
 pub(crate) use self::amending::Target;
+pub(crate) use self::carried::{Begun, ForFile, Taken};
 pub(crate) use self::command::{Command, NICK_SETTING, PolicyChange, RELAY_SETTING};
 pub(crate) use self::erasing::Erasing;
 pub(crate) use self::internal::Internal;
+pub(crate) use self::introductions::Introductions;
 pub(crate) use self::mail::Mail;
 pub(crate) use self::own_records::OwnRecords;
 pub(crate) use self::state::{Engine, Parts};

@@ -65,6 +65,11 @@ impl Engine {
         self.update_direct_paths_with(peer);
         self.send_new_proofs_with(peer);
         self.contact_changed(peer);
+        if self.policy.is_contact(peer) {
+            self.introductions_accepted(peer);
+        } else {
+            self.introductions_forget(peer);
+        }
         let info = self.peer_info(peer);
         self.reports.event(Event::Peer(info.clone()));
         if change == PolicyChange::Kick {
@@ -123,6 +128,7 @@ impl Engine {
         self.update_direct_paths_with(peer);
         self.send_new_proofs_with(peer);
         self.contact_changed(peer);
+        self.introductions_accepted(peer);
         self.reports.event(Event::Peer(self.peer_info(peer)));
     }
 

@@ -198,6 +198,7 @@ impl Engine {
         }
         self.ask_for_known_peers(id);
         self.own_addrs_changed();
+        self.invitation_relay_up(id);
     }
 
     /// The peers whose sessions go through a relay.
@@ -226,6 +227,7 @@ impl Engine {
                 self.own_addrs_changed();
             }
             FromRelay::DialedBack { token, from } => self.relay_dialed_back(id, &token, from),
+            FromRelay::Invitation(number, found) => self.invitation_at_relay(id, number, found),
             FromRelay::Welcome(_) | FromRelay::Unknown(_) => {}
         }
     }

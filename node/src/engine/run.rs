@@ -52,6 +52,8 @@ impl Engine {
             self.carry_out();
             self.advance_mail();
             self.carry_out();
+            self.end_exports();
+            self.carry_out();
         }
         self.end().await;
     }
@@ -72,6 +74,7 @@ impl Engine {
             self.restored.poll_timeout(),
             self.records.poll_timeout(),
             self.mail.poll_timeout(),
+            self.inviting.poll_timeout(),
             Some(self.network.poll_timeout()),
             self.lifecycle.deadline(),
         ]
@@ -107,6 +110,9 @@ impl Engine {
         }
         if is_due(self.mail.poll_timeout()) {
             self.mail_time_out();
+        }
+        if is_due(self.inviting.poll_timeout()) {
+            self.invitations_time_out();
         }
         self.report_offline();
         self.network.time_out(now.mono);
@@ -144,6 +150,8 @@ impl Engine {
                 self.tell_replica(replica::Input::CommitFailed(commit, error.to_string()));
             }
             Internal::Read(session, name, batches) => {
+                let error = batches.as_ref().err().map(String::as_str);
+                self.carried.was_read(session, error);
                 self.tell_replica(replica::Input::Read(session, name, batches));
             }
             Internal::NewcomerCut(session, conversation, cut) => {

@@ -18,6 +18,7 @@ use crate::api::{
 };
 use crate::error::{EraseError, NodeError, SendError};
 use crate::invariants;
+use crate::net::session::StreamKind;
 
 impl Engine {
     /// A user sends a message. `certain`: the peer, if it is for one, is known to exist.
@@ -112,6 +113,18 @@ impl Engine {
             Output::Refused(session, batch, refusal) if self.is_by_mail(session) => {
                 self.mail_refused(session, batch, &refusal);
             }
+            Output::Send(session, frame) if self.carried.has(session) => {
+                self.carry_out_frame(session, StreamKind::Control, frame);
+            }
+            Output::SendBatch(session, frame) if self.carried.has(session) => {
+                self.carry_out_frame(session, StreamKind::Batch, frame);
+            }
+            Output::Release(session, batches) if self.carried.has(session) => {
+                self.carried_released(session, batches);
+            }
+            Output::Refused(session, _, refusal) if self.carried.has(session) => {
+                self.carried_refused(session, &refusal);
+            }
             Output::Send(session, frame) => self.sessions.send_encoded(session, frame),
             Output::SendBatch(session, frame) => {
                 let now = self.clock.now();
@@ -123,7 +136,10 @@ impl Engine {
                 name,
                 from,
                 to,
-            } => self.read_for(session, name, from, to),
+            } => {
+                self.carried.reads(session);
+                self.read_for(session, name, from, to);
+            }
             Output::FindNewcomerCut {
                 session,
                 conversation,
@@ -140,8 +156,11 @@ impl Engine {
                 received_at_ms,
             } => {
                 self.note_author(batch.batch.name.author);
+                self.carried
+                    .received(batch.batch.name.author, last - first + 1);
                 self.received(&batch, first, last, received_at_ms);
                 self.offers_received(&batch, first, last, received_at_ms);
+                self.introductions_received(&batch, first, last);
             }
             Output::Sent(name, peer, first, last) => {
                 let ranges = Ranges::span(first, last);
@@ -151,6 +170,7 @@ impl Engine {
             Output::Delivered(name, peer, ranges) => {
                 self.outbox.note_delivered(name, peer, &ranges);
                 self.no_longer_held(name, peer, &ranges);
+                self.carried.delivered(peer, &ranges);
                 self.publish_receipts(name, peer, &ranges, DeliveryState::Delivered);
             }
             Output::Accepted(peer) => self.accepted_by_writing(peer),

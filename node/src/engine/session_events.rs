@@ -66,6 +66,7 @@ impl Engine {
         self.send_mailbox(id);
         self.mail_not_needed(peer);
         self.update_direct_path(id);
+        self.ask_for_invitation(id);
         self.peers_changed();
         let same_path = before.or(replaced) == Some(self.network.path_kind(remote));
         if is_news || !same_path {
@@ -85,6 +86,7 @@ impl Engine {
         let peer = state.peer();
         self.records.end(id, self.clock.now().mono);
         self.tell_rendezvous(rendezvous::Input::Down(id));
+        self.invitation_session_down(id);
         self.files.send(ToTransfers::SessionDown(id));
         self.tell_replica(replica::Input::SessionDown {
             session: id,
@@ -158,6 +160,7 @@ impl Engine {
             Frame::ContactRecord(record) => self.contact_record(id, record),
             Frame::Mailbox { record, tokens } => self.mailbox_frame(id, record, tokens),
             Frame::Offer(offer, word) => self.offer_word(id, offer, word),
+            Frame::Invite(step) => self.invite_frame(id, step),
             Frame::DialBack(token) => self.dial_back(id, token),
             Frame::DialedBack(token) => self.dial_backs.peer_reports(&token),
             frame @ (Frame::Digest(..)

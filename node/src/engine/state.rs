@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::carried::CarriedSessions;
 use super::command::Command;
 use super::dialback::DialBacks;
 use super::discovery::Discovery;
@@ -28,6 +29,8 @@ use super::erasing::Erasing;
 use super::files::Files;
 use super::handshakes::Handshakes;
 use super::internal::Internal;
+use super::introductions::Introductions;
+use super::inviting::Inviting;
 use super::joins::Joins;
 use super::known_relays::KnownRelays;
 use super::lifecycle::Lifecycle;
@@ -64,6 +67,7 @@ pub(crate) struct Parts {
     pub(crate) nick: Nickname,
     pub(crate) own: OwnRecords,
     pub(crate) mail: Mail,
+    pub(crate) introductions: Introductions,
     pub(crate) replica: Replica,
     pub(crate) store: Store,
     pub(crate) endpoint: Endpoint,
@@ -123,6 +127,7 @@ pub(crate) struct Engine {
     pub(super) own: OwnRecords,
     pub(super) records: RecordExchange,
     pub(super) mail: Mail,
+    pub(super) carried: CarriedSessions,
     pub(super) known_relays: KnownRelays,
     /// Peers that the user has forgotten in this run. Others do not bring back their names.
     pub(super) forgotten: RecentPeers,
@@ -135,6 +140,8 @@ pub(crate) struct Engine {
     pub(super) lost: RecentPeers,
     pub(super) outbox: Outbox,
     pub(super) joins: Joins,
+    pub(super) inviting: Inviting,
+    pub(super) introductions: Introductions,
     pub(super) members: KnownMembers,
     pub(super) erasing: Erasing,
     pub(super) policy: Policy,
@@ -178,6 +185,7 @@ impl Engine {
             own: parts.own,
             records: RecordExchange::new(me),
             mail: parts.mail,
+            carried: CarriedSessions::default(),
             known_relays: KnownRelays::default(),
             forgotten: RecentPeers::default(),
             met: parts.met,
@@ -186,6 +194,8 @@ impl Engine {
             lost: RecentPeers::default(),
             outbox: Outbox::default(),
             joins: Joins::default(),
+            inviting: Inviting::default(),
+            introductions: parts.introductions,
             members: KnownMembers::default(),
             erasing: parts.erasing,
             policy: Policy::new(parts.policies, parts.direct_with),

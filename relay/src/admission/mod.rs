@@ -180,6 +180,14 @@ pub enum LineProblem {
 }
 
 impl Refusal {
+    /// Whether the peer may be admitted as a guest all the same. Banned peers may not.
+    pub(crate) fn admits_guests(&self) -> bool {
+        match self {
+            Self::NoToken | Self::WrongToken | Self::ExpiredToken | Self::NotListed => true,
+            Self::Banned | Self::AddressBanned => false,
+        }
+    }
+
     /// The close code of the connection.
     pub(crate) fn code(self) -> u32 {
         match self {

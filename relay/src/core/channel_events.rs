@@ -25,6 +25,9 @@ impl Relay {
         if self.registry.get(other).is_none() {
             return self.send_not_opened(peer, other, OpenRefusal::NotHere);
         }
+        if !self.invitations.may_open(peer, other) {
+            return self.send_not_opened(peer, other, OpenRefusal::Refused);
+        }
         match self.channels.open(now, peer, other, &self.limits) {
             Opening::New(channel) => {
                 self.counts.opened += 1;

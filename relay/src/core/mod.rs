@@ -10,6 +10,7 @@
 //! - `roster.rs` and `room.rs`: which peers learn of each other, with versions
 //! - `channels.rs`: the channels and the names that their ends use; `channel_events.rs`: the frames
 //!   and routes that follow from them
+//! - `invitations.rs`: which peer has an invitation of which number, and guests
 //! - `limits.rs`: how much the relay serves, and how often a peer may act
 //! - `quotas.rs`: how much the relay forwarded today, for each peer
 //! - `liveness.rs`: the liveness table for the operator; `reasons.rs`: why a connection ends
@@ -20,6 +21,7 @@
 
 mod channel_events;
 mod channels;
+mod invitations;
 mod limits;
 mod liveness;
 mod origins;
@@ -34,6 +36,7 @@ mod tests;
 
 pub use channels::CHANNEL_IDLE;
 pub use hobnob_limits::Pace;
+pub use invitations::{GUESTS_MAX, WRONG_NUMBERS_IN, WRONG_NUMBERS_MAX};
 pub use limits::{LimitedAction, Limits};
 pub use liveness::{Counts, Row, State};
 pub use quotas::QUOTA_PEERS_MAX;
@@ -71,6 +74,8 @@ pub enum Input {
         stream: Option<SocketAddr>,
         /// The rooms that it named.
         rooms: Vec<RoomTag>,
+        /// It is not admitted, except to accept an invitation.
+        guest: bool,
     },
     /// A registered node sent a later frame.
     Frame {

@@ -23,6 +23,8 @@ pub enum EndReason {
     NotAdmitted,
     /// The peer has used its quota of today, which is this many bytes.
     QuotaUsed(u64),
+    /// The peer was admitted to accept an invitation, and its time is over.
+    GuestOver,
     /// The relay is about to stop.
     Draining,
     /// The peer sent Register on a connection that was already registered.
@@ -53,6 +55,7 @@ impl EndReason {
             Self::Banned | Self::AddressBanned => close::BANNED,
             Self::NotAdmitted => close::NOT_ADMITTED,
             Self::QuotaUsed(_) => close::QUOTA,
+            Self::GuestOver => close::GUEST,
             Self::Draining => close::DRAINING,
             Self::RegisteredTwice => close::PROTOCOL,
             Self::Full(_) | Self::MadeRoom | Self::NetworkFull(_) | Self::RoomsFull => close::FULL,

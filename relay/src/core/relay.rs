@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hobnob_limits::Network;
+use hobnob_protocol::invitation::CodeNumber;
 use hobnob_protocol::relay::{
     FromRelay, Origin, Roster as RosterFrame, ToRelay, VERSION, Welcome, features,
 };
@@ -13,6 +14,7 @@ use hobnob_transport::addr::canonical;
 
 use super::Exclusion;
 use super::channels::Channels;
+use super::invitations::{GUESTS_MAX, Invitations};
 use super::limits::{LimitedAction, Limits};
 use super::liveness::{Counts, Row};
 use super::origins::Origins;
@@ -38,6 +40,7 @@ pub struct Relay {
     pub(super) registry: Registry,
     roster: Roster,
     pub(super) channels: Channels,
+    pub(super) invitations: Invitations,
     origins: Origins,
     quotas: Quotas,
     /// Once the relay drains: the connections still to end, and when.
@@ -55,6 +58,7 @@ impl Relay {
             limits,
             roster: Roster::new(),
             channels: Channels::new(&seed),
+            invitations: Invitations::default(),
             origins: Origins::new(&seed),
             quotas: Quotas::default(),
             drain: None,
@@ -73,7 +77,19 @@ impl Relay {
                 addr,
                 stream,
                 rooms,
-            } => self.registered(now, connection, peer, addr, stream, distinct(rooms)),
+                guest,
+            } => {
+                let newcomer = Newcomer {
+                    connection,
+                    peer,
+                    addr,
+                    stream,
+                    guest,
+                };
+                // A guest is seen by nobody but the peer that it looks for.
+                let rooms = if guest { Vec::new() } else { distinct(rooms) };
+                self.registered(now, newcomer, rooms);
+            }
             Input::Frame { connection, frame } => self.frame(now, connection, frame),
             Input::Moved { connection, addr } => self.moved(now, connection, addr),
             Input::Rtt { connection, rtt } => self.measured(connection, rtt),
@@ -109,6 +125,7 @@ impl Relay {
             self.registry.next_look(),
             self.roster.next_push(),
             self.channels.next_look(),
+            self.invitations.next_end(),
             drain,
         ]
         .into_iter()
@@ -171,17 +188,19 @@ impl Relay {
         self.roster.rooms()
     }
 
-    fn registered(
-        &mut self,
-        now: Duration,
-        connection: ConnectionId,
-        peer: PeerId,
-        addr: SocketAddr,
-        stream: Option<SocketAddr>,
-        rooms: Vec<RoomTag>,
-    ) {
+    fn registered(&mut self, now: Duration, newcomer: Newcomer, rooms: Vec<RoomTag>) {
+        let Newcomer {
+            connection,
+            peer,
+            addr,
+            stream,
+            guest,
+        } = newcomer;
         if self.drain.is_some() {
             return self.output_end(connection, EndReason::Draining);
+        }
+        if guest && !self.invitations.has_room() {
+            return self.output_end(connection, EndReason::Full(GUESTS_MAX));
         }
         match self.admit(now, peer, addr, rooms.len()) {
             Ok(None) => {}
@@ -191,18 +210,22 @@ impl Relay {
         if let Some(older) = self.registry.connection_of(peer) {
             self.output_end(older, EndReason::Replaced);
             self.end_channels(peer);
+            self.invitations.left(peer);
             self.registry.disconnect(now, peer);
         }
         self.registry
             .connect(now, peer, connection, addr, rooms.len());
         self.registry.connected_mut(peer).stream = stream;
+        if guest {
+            self.invitations.admit(now, peer);
+        }
         if self.limits.roster {
             self.roster.set(now, peer, rooms);
         }
         self.counts.registered += 1;
         self.send(
             peer,
-            FromRelay::Welcome(self.welcome(addr, stream.is_some())),
+            FromRelay::Welcome(self.welcome(addr, stream.is_some(), guest)),
         );
     }
 
@@ -228,12 +251,12 @@ impl Relay {
 
     /// The answer to a registration. A peer that uses a stream learns the address of its network
     /// with port 0: no datagram can reach it there.
-    fn welcome(&self, addr: SocketAddr, stream: bool) -> Welcome {
+    fn welcome(&self, addr: SocketAddr, stream: bool, guest: bool) -> Welcome {
         let mut observed = canonical(addr);
         if stream {
             observed.set_port(0);
         }
-        let mailboxes = if self.limits.mailboxes {
+        let mailboxes = if self.limits.mailboxes && !guest {
             features::MAILBOX
         } else {
             0
@@ -261,12 +284,21 @@ impl Relay {
         match frame {
             ToRelay::Register(_) => self.end(now, peer, EndReason::RegisteredTwice),
             ToRelay::Heartbeat(version) => self.heartbeat(now, peer, version),
+            ToRelay::Rooms(_) if self.invitations.is_guest(peer) => {}
             ToRelay::Rooms(rooms) => self.change_rooms(now, peer, distinct(rooms)),
             ToRelay::Open(other) => self.open(now, peer, other),
             ToRelay::Close(channel) => self.close(peer, channel),
             ToRelay::DialBack(token) => self.dial_back(now, connection, peer, token),
+            ToRelay::Invitations(numbers) => self.invitations.set(now, peer, &numbers),
+            ToRelay::FindInvitation(number) => self.find_invitation(now, peer, number),
             ToRelay::Unknown(_) => {}
         }
+    }
+
+    fn find_invitation(&mut self, now: Duration, peer: PeerId, number: CodeNumber) {
+        let network = Network::of(self.registry.connected_mut(peer).addr.ip());
+        let found = self.invitations.find(now, peer, network, number);
+        self.send(peer, FromRelay::Invitation(number, found));
     }
 
     fn heartbeat(&mut self, now: Duration, peer: PeerId, version: u64) {
@@ -401,6 +433,9 @@ impl Relay {
         for (peer, _) in self.registry.silent(now) {
             self.end(now, peer, EndReason::Silent);
         }
+        for guest in self.invitations.over(now) {
+            self.end(now, guest, EndReason::GuestOver);
+        }
         self.registry.forget(now);
         self.end_idle(now);
         for (peer, frame) in self.roster.timeout(now) {
@@ -450,6 +485,7 @@ impl Relay {
         }
         self.registry.disconnect(now, peer);
         self.roster.leave(now, peer);
+        self.invitations.left(peer);
         self.end_channels(peer);
     }
 
@@ -472,6 +508,15 @@ impl Relay {
             .expect("rosters and channels name connected peers only");
         self.outputs.push_back(Output::Send(connection, frame));
     }
+}
+
+/// A peer that registers.
+struct Newcomer {
+    connection: ConnectionId,
+    peer: PeerId,
+    addr: SocketAddr,
+    stream: Option<SocketAddr>,
+    guest: bool,
 }
 
 fn pop_due<T: Ord>(queue: &mut BTreeSet<(Duration, T)>, now: Duration) -> Option<(Duration, T)> {

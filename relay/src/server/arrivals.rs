@@ -15,12 +15,12 @@ use hobnob_transport::frames::FrameReader;
 use hobnob_transport::gate::{Admission, Gate, GateLimits, Place, Waiting};
 use hobnob_transport::tls;
 use quinn::{Connection, Incoming, SendStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::close::{STOPPING, end};
-use super::event::{Event, Registration};
+use super::event::{Admitted, Event, Registration};
 use super::frames::{NoFrame, Outbox, next_frame};
 use super::newcomers::{Fate, Newcomers};
 use super::peer;
@@ -179,6 +179,7 @@ async fn serve(arrived: Arrived, place: Place<Network>, context: ArrivalContext)
     let id = ConnectionId(context.connections.fetch_add(1, Ordering::Relaxed));
     let outbox = Arc::new(Outbox::default());
     let stream = context.plane.stream_client(arrived.from);
+    let (admitted, registered) = oneshot::channel();
     let registration = Registration {
         id,
         connection: connection.clone(),
@@ -187,6 +188,7 @@ async fn serve(arrived: Arrived, place: Place<Network>, context: ArrivalContext)
         register: arrived.register,
         stream: stream.clone(),
         outbox: outbox.clone(),
+        admitted,
     };
     if context
         .hub
@@ -199,7 +201,7 @@ async fn serve(arrived: Arrived, place: Place<Network>, context: ArrivalContext)
     drop(place);
     tokio::select! {
         () = peer::run(id, &connection, frames, control, &outbox, &context.hub) => {}
-        () = serve_mailbox(&connection, arrived.peer, context.mailboxes.as_ref()) => {}
+        () = serve_mailbox(&connection, arrived.peer, registered, context.mailboxes.as_ref()) => {}
     }
     if let Some(client) = stream {
         client.ended.cancel();
@@ -208,13 +210,18 @@ async fn serve(arrived: Arrived, place: Place<Network>, context: ArrivalContext)
     let _ended = context.hub.send(Event::Disconnected(id)).await;
 }
 
-/// Serves the streams about mailboxes. Returns if the peer violates their protocol.
+/// Serves the streams about mailboxes. Returns if the peer violates their protocol. A guest has no
+/// mailbox.
 async fn serve_mailbox(
     connection: &Connection,
     peer: PeerId,
+    registered: oneshot::Receiver<Admitted>,
     mailboxes: Option<&(Mailboxes, News)>,
 ) {
-    if let Some((mailboxes, news)) = mailboxes
+    // Without an answer, the relay has refused the peer.
+    let may = registered.await.is_ok_and(|admitted| !admitted.guest);
+    if may
+        && let Some((mailboxes, news)) = mailboxes
         && let Some(wrong) = mailbox::serve(connection, peer, mailboxes, news).await
     {
         return end(connection, close::PROTOCOL, &wrong);

@@ -40,4 +40,13 @@ pub(super) struct Registration {
     /// Its stream, if it uses one.
     pub(super) stream: Option<Arc<StreamClient>>,
     pub(super) outbox: Arc<Outbox>,
+    /// Completed once the peer is registered.
+    pub(super) admitted: oneshot::Sender<Admitted>,
+}
+
+/// How a peer was admitted.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    /// Only to accept an invitation.
+    pub(super) guest: bool,
 }

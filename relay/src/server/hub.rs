@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hobnob_protocol::PeerId;
-use hobnob_protocol::relay::{FromRelay, TOKEN_EXPORTER_LABEL, ToRelay, close};
+use hobnob_protocol::relay::{FromRelay, TOKEN_EXPORTER_LABEL, ToRelay, close, features};
 use hobnob_transport::tls;
 use quinn::Connection;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -18,7 +18,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::clock::Clock;
 use super::close::end;
 use super::dial_back::DialBacks;
-use super::event::{Event, Registration};
+use super::event::{Admitted, Event, Registration};
 use super::frames::{Full, OUT_BYTES_MAX, Outbox};
 use super::log_event::LogEvent;
 use super::newcomers::{Fate, Newcomers};
@@ -144,6 +144,7 @@ impl Hub {
             register,
             stream,
             outbox,
+            admitted,
         } = registration;
         let exporter = tls::exported_secret(&connection, TOKEN_EXPORTER_LABEL);
         let proof = register.token_proof.as_ref();
@@ -155,8 +156,12 @@ impl Hub {
             exporter: &exporter,
             now: self.clock.date(),
         };
-        let token = match self.admission.check(peer, credentials) {
+        let wants_guest = register.features & features::GUEST != 0;
+        let checked = self.admission.check(peer, credentials);
+        let guest = wants_guest && checked.as_ref().is_err_and(Refusal::admits_guests);
+        let token = match checked {
             Ok(token) => token,
+            Err(_) if guest => None,
             Err(refusal) => {
                 self.newcomers.count(Fate::NotAdmitted);
                 self.log(LogEvent::Refused {
@@ -186,10 +191,13 @@ impl Hub {
             addr: client_addr,
             stream: stream.as_ref().map(|_| addr),
             rooms: register.rooms,
+            guest,
         });
         // Otherwise the core has refused the peer.
         if let Some(link) = self.links.get_mut(&id) {
             link.registered = true;
+            // The connection's task is gone if the connection has just ended.
+            let _gone = admitted.send(Admitted { guest });
             let token = link.token.as_ref().map(|token| token.name().to_owned());
             self.log(LogEvent::Registered {
                 peer,
@@ -216,7 +224,10 @@ impl Hub {
                 addr,
                 reason: name,
             }),
-            EndReason::Silent | EndReason::Replaced | EndReason::Draining => {}
+            EndReason::Silent
+            | EndReason::Replaced
+            | EndReason::GuestOver
+            | EndReason::Draining => {}
             EndReason::Kicked
             | EndReason::Banned
             | EndReason::AddressBanned

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use hobnob_protocol::frame::{AuthorHeads, Digest, Profile};
+use hobnob_protocol::invitation::{CodeNumber, InviteFrame};
 use hobnob_protocol::{
     ConversationId, Frame, Hello, Holding, LogId, LogName, OfferId, OfferWord, PeerId, Ranges,
     RoomProof, SignedRecord, VERSION,
@@ -97,6 +98,7 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
         Frame::Conflict(name),
         Frame::Waiting(conversation),
         Frame::Offer(OfferId { name, seq: 1 }, OfferWord::Whole),
+        Frame::Invite(InviteFrame::Ask(CodeNumber::random(7), [2; 32])),
         Frame::Unknown(200),
     ];
     frames.iter().map(|frame| frame.encode().to_vec()).collect()

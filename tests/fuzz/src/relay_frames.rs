@@ -2,6 +2,7 @@
 
 use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::frame::ROOMS_MAX;
+use hobnob_protocol::invitation::CodeNumber;
 use hobnob_protocol::relay::{
     CHANGES_MAX, ChannelEnd, FromRelay, OpenRefusal, Register, Roster, RosterChange, ToRelay,
     VERSION, Welcome,
@@ -46,6 +47,8 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
         ToRelay::Open(peer),
         ToRelay::Close(channel),
         ToRelay::DialBack([1; 16]),
+        ToRelay::Invitations(vec![CodeNumber::random(7)]),
+        ToRelay::FindInvitation(CodeNumber::random(7)),
     ];
     let from = [
         FromRelay::Welcome(Welcome {

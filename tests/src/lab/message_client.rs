@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hobnob::DeliveryState;
 use hobnob_control::client::Client;
-use hobnob_control::wire::{BodyFields, SendMessage, Text, WaitOptions};
+use hobnob_control::wire::{BodyFields, Request, SendMessage, Text, WaitOptions};
 use hobnob_local::home::Home;
 use hobnob_protocol::{Body, PeerId, Target};
 
@@ -41,6 +41,19 @@ impl MessageClient {
             self.client = self.runtime.block_on(Client::connect(&self.home)).ok();
         }
         self.client.is_some()
+    }
+
+    /// Sends a request to the node. Panics if the node refuses it.
+    pub fn ask<R: Request + std::fmt::Debug>(&mut self, request: R) -> R::Answer {
+        assert!(self.is_open(), "a running node accepts commands");
+        let client = self.client.as_ref().expect("opened above");
+        let asked = format!("{request:?}");
+        let answer = self
+            .runtime
+            .block_on(async { tokio::time::timeout(ANSWER, client.ask(request)).await });
+        answer
+            .unwrap_or_else(|_| panic!("no answer within {ANSWER:?}: {asked}"))
+            .unwrap_or_else(|error| panic!("{asked}: {error}"))
     }
 
     /// Sends a message for a peer to the node. Returns its id if the node reports that it is on

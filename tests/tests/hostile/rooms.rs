@@ -185,6 +185,7 @@ fn assert_opens_nothing(
             }
             Frame::Offer(offer, _) => offer.name.conversation == tag,
             Frame::Hello(_)
+            | Frame::Invite(_)
             | Frame::Ping(_)
             | Frame::Pong(_)
             | Frame::Profile(_)

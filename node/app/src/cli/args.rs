@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
+use hobnob::protocol::invitation::InviteCode;
 use hobnob::protocol::{Nickname, RoomName, RoomTarget, Target};
 use hobnob::{DeliveryState, MessageId};
 use hobnob_control::wire::Time;
@@ -175,6 +176,10 @@ pub(crate) enum Command {
     History(History),
     Search(Search),
     Export(ExportArgs),
+    Import {
+        /// A file that a peer has written with `hobnob export --for`.
+        file: PathBuf,
+    },
     Files,
     Accept(FileArgs),
     Decline {
@@ -196,6 +201,21 @@ pub(crate) enum Command {
     Room {
         #[command(subcommand)]
         command: RoomCommand,
+    },
+    Introduce {
+        /// A contact: a nickname, an id or its first 8 characters.
+        target: Target,
+        /// Another contact.
+        other: Target,
+    },
+    Invite {
+        /// Invite to this room, too.
+        #[arg(long, value_name = "ROOM")]
+        room: Option<RoomName>,
+    },
+    AcceptInvite {
+        /// The code that the other user has read to you.
+        code: InviteCode,
     },
     Part {
         /// The room's name.

@@ -7,6 +7,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use hobnob::protocol::Target;
 use hobnob::protocol::text::visible;
 use hobnob_control::Client;
 use hobnob_control::wire::{
@@ -14,6 +15,7 @@ use hobnob_control::wire::{
     to_line,
 };
 
+use super::carried;
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::{Exit, Usage};
 use crate::shared::output::{self, Output};
@@ -24,9 +26,13 @@ use crate::shared::wording::{self, Names};
 /// The arguments of `hobnob export`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExportArgs {
-    /// A peer, or a room as #NAME. Default: all conversations.
+    /// A peer, or a room as #NAME. Default: all conversations. With --for: the new file.
     #[arg(value_name = "CONVERSATION")]
-    of: Option<ConversationArg>,
+    of: Option<String>,
+    /// Write the messages for this peer that it may lack, and receipts, to a file that only this peer
+    /// can read. It takes them with `hobnob import`.
+    #[arg(long = "for", value_name = "PEER", requires = "of", conflicts_with_all = ["output", "format", "since"])]
+    reader: Option<Target>,
     /// Write to this new file, which only you can read. Default: stdout.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -83,12 +89,17 @@ pub(crate) async fn export(
     out: Output,
     args: ExportArgs,
 ) -> anyhow::Result<Exit> {
+    if let (Some(reader), Some(file)) = (&args.reader, &args.of) {
+        return carried::export_for(flags, out, reader.clone(), Path::new(file)).await;
+    }
+    let of = args.of.as_deref().map(str::parse::<ConversationArg>);
+    let of = of.transpose().map_err(Usage)?;
     let format = args.format(out);
     if let Some(file) = args.output.as_deref().filter(|file| file.exists()) {
         return Err(Usage(format!("{} exists: name another file", file.display())).into());
     }
     session::ask(flags, false, async |client| {
-        let conversation = match &args.of {
+        let conversation = match &of {
             Some(of) => Some(Text(of.clone().resolve(client).await?)),
             None => None,
         };

@@ -6,10 +6,12 @@
 
 pub(crate) mod args;
 mod backup;
+mod carried;
 mod chat;
 mod doctor;
 mod export;
 mod files;
+mod invitations;
 mod lock;
 mod manual;
 mod messages;
@@ -201,6 +203,7 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
         Command::Send(send) => messages::send(flags, out, send).await,
         Command::Broadcast(broadcast) => messages::broadcast(flags, out, broadcast).await,
         Command::Export(args) => export::export(flags, out, args).await,
+        Command::Import { file } => carried::import(flags, out, &file).await,
         Command::Files => files::files(flags, out).await,
         Command::Accept(accept) => files::accept(flags, out, accept).await,
         Command::Decline { file } => files::decline(flags, out, &file).await,
@@ -215,6 +218,11 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
             secret_file,
         } => rooms::join(flags, out, room, secret, secret_file).await,
         Command::Room { command } => rooms::share(flags, out, command).await,
+        Command::Introduce { target, other } => {
+            invitations::introduce(flags, out, target, other).await
+        }
+        Command::Invite { room } => invitations::invite(flags, out, room).await,
+        Command::AcceptInvite { code } => invitations::accept(flags, out, code).await,
         Command::Part { room } => rooms::part(flags, room).await,
         Command::Reply(about) => messages::reply(flags, out, about).await,
         Command::Edit(about) => messages::edit(flags, out, about).await,

@@ -1,5 +1,6 @@
 //! Parses the lines that a user types into a chat: messages and commands.
 
+use hobnob::protocol::invitation::{CodeError, InviteCode};
 use hobnob::protocol::room_ticket::RoomTargetError;
 use hobnob::protocol::target::TargetError;
 use hobnob::protocol::text::visible;
@@ -44,6 +45,10 @@ pub(crate) enum Input {
     Names,
     Peers,
     Contacts,
+    Introduce(Target, Target),
+    /// With a room, to which the code invites, too.
+    Invite(Option<RoomName>),
+    AcceptInvite(InviteCode),
     Whois(Target),
     Nick(Nickname),
     Search(String),
@@ -151,6 +156,19 @@ fn meaning(action: &'static Action, command: ChatCommand, rest: &str) -> Result<
         ChatCommand::Names => Input::Names,
         ChatCommand::Peers => Input::Peers,
         ChatCommand::Contacts => Input::Contacts,
+        ChatCommand::Introduce => {
+            let (one, other) = split_word(rest);
+            if other.is_empty() {
+                return Err(usage(action));
+            }
+            Input::Introduce(parse_target(one)?, parse_target(other)?)
+        }
+        ChatCommand::Invite if rest.is_empty() => Input::Invite(None),
+        ChatCommand::Invite => Input::Invite(Some(parse_room(rest)?)),
+        ChatCommand::AcceptInvite => {
+            let code = rest.parse().map_err(|error: CodeError| error.to_string())?;
+            Input::AcceptInvite(code)
+        }
         ChatCommand::Receipts => Input::Receipts,
         ChatCommand::Send => send(action, rest)?,
         ChatCommand::Files => Input::Files,
@@ -442,6 +460,21 @@ mod tests {
             ("/room ticket", Ok(Input::RoomTicket(None))),
             ("/part", Ok(Input::Part(None))),
             ("/leave ops", Ok(Input::Part(Some(room("ops"))))),
+            (
+                "/introduce bob carol",
+                Ok(Input::Introduce(
+                    Target::Name("bob".into()),
+                    Target::Name("carol".into()),
+                )),
+            ),
+            ("/invite", Ok(Input::Invite(None))),
+            ("/invite ops", Ok(Input::Invite(Some(room("ops"))))),
+            (
+                "/accept-invite 481593 maple Violin stone",
+                Ok(Input::AcceptInvite(
+                    "481593-maple-violin-stone".parse().unwrap(),
+                )),
+            ),
             ("/rooms", Ok(Input::Rooms)),
             ("/cls", Ok(Input::Cls)),
             (

@@ -9,6 +9,7 @@ pub(crate) mod diagnosis;
 pub(crate) mod erasing;
 pub(crate) mod event_stream;
 pub(crate) mod exit_code;
+pub(crate) mod invitation;
 pub(crate) mod log_output;
 pub(crate) mod mailbox;
 pub(crate) mod notices;
@@ -16,6 +17,8 @@ pub(crate) mod offers;
 pub(crate) mod output;
 pub(crate) mod passphrase;
 pub(crate) mod policy;
+#[cfg_attr(not(feature = "invitations"), path = "no_qr.rs")]
+pub(crate) mod qr;
 pub(crate) mod room_secrets;
 pub(crate) mod session;
 pub(crate) mod settings;

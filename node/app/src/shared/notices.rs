@@ -33,6 +33,23 @@ pub(crate) fn words(notice: &Notice) -> String {
             )
         }
         NoticeReason::MailRefused { name, reason } => mail_refused(name, *reason),
+        NoticeReason::InvitationAccepted { name } => {
+            format!("{name} has accepted your invitation, and is a verified contact now.")
+        }
+        NoticeReason::Introduction { name, introducer } => {
+            let id = notice.peer.map(|peer| peer.short()).unwrap_or_default();
+            format!(
+                "{introducer} wants to introduce {name} ({id}) to you. To accept, run `hobnob \
+                 contacts accept {id}`. You are contacts once {name} accepts, too."
+            )
+        }
+        NoticeReason::Introduced { name } => {
+            format!("{name} has accepted, too: you are contacts now.")
+        }
+        NoticeReason::InvitationWrong { number } => format!(
+            "Somebody typed wrong words for your invitation {number}, so its code is dead. Make a \
+             new one with `hobnob invite`."
+        ),
         NoticeReason::PlacesFull {} => {
             "So many peers are connected that newcomers are refused, unless they are your \
              contacts. Nothing of your contacts is affected: accept the peers you know (`hobnob \

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hobnob::{
-    ConversationRef, DeliveryState, HistoryQuery, JoinError, KICKED_FOR, Node, PeerInfo,
-    PolicyError, RoomInfo, SendError, Sent,
+    ConversationRef, DeliveryState, HistoryQuery, InvitationEnd, JoinError, KICKED_FOR, Node,
+    NodeError, PeerInfo, PolicyError, RoomInfo, SendError, Sent,
 };
 use hobnob_protocol::room_ticket::{ROOM_TICKET_PREFIX, RoomTicketError};
 use hobnob_protocol::{Body, PeerId, RoomName, RoomTarget, RoomTicket, Target};
@@ -15,15 +15,17 @@ use tokio_util::sync::CancellationToken;
 use super::Serving;
 use super::order::OrderTicket;
 use crate::wire::{
-    AcceptContact, AcceptFile, Answer, Block, BodyFields, BroadcastMessage, CancelMessage,
-    ClearConversation, CreateRoom, DeclineFile, DeleteMessage, Diagnose, Diagnosis, Done,
-    EditMessage, Failure, FileLine, FileList, ForgetPeer, GetMailbox, GetRoomTicket, GetStatus,
-    HISTORY_PAGE_MAX, HistoryFilter, Ignore, JoinRoom, KeepConversation, Kick, Kicked, ListFiles,
-    ListPeers, ListRooms, MailboxLine, MessageLine, MessageList, OfferFile, Outcome, PartRoom,
-    PeerLine, PeerList, Ping, Pong, ReactToMessage, RemoveContact, ReplyToMessage, Request,
-    RequestLine, Resolve, Resolved, RoomList, SendMessage, SentLine, SetNick, SharedRoom,
-    StatusLine, Subscribe, TakeSnapshot, Text, Unblock, Unignore, Verification, Verify,
-    WaitOptions, WaitReason, Why, dispatch, to_line,
+    AcceptContact, AcceptFile, AcceptInvite, Answer, AwaitInvitation, Block, BodyFields,
+    BroadcastMessage, CancelMessage, ClearConversation, CreateRoom, DeclineFile, DeleteMessage,
+    Diagnose, Diagnosis, Done, EditMessage, ExportFor, ExportedFile, Failure, FileLine, FileList,
+    ForgetPeer, GetMailbox, GetRoomTicket, GetStatus, HISTORY_PAGE_MAX, HistoryFilter, Ignore,
+    ImportFile, ImportedFile, Introduce, InvitationAccepted, InvitationCode, InvitationEnded,
+    InvitationState, Invite, JoinRoom, KeepConversation, Kick, Kicked, ListFiles, ListPeers,
+    ListRooms, MailboxLine, MessageLine, MessageList, OfferFile, Outcome, PartRoom, PeerLine,
+    PeerList, Ping, Pong, ReactToMessage, RemoveContact, ReplyToMessage, Request, RequestLine,
+    Resolve, Resolved, RoomList, SendMessage, SentLine, SetNick, SharedRoom, StatusLine, Subscribe,
+    TakeSnapshot, Text, Unblock, Unignore, Verification, Verify, WaitOptions, WaitReason, Why,
+    dispatch, to_line,
 };
 
 /// The line that answers a request. `over` ends all waiting: the answer then has the state that was
@@ -350,6 +352,54 @@ impl Handle for GetRoomTicket {
     }
 }
 
+impl Handle for Introduce {
+    async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
+        let one = context.peer(self.target).await?;
+        let other = context.peer(self.other).await?;
+        context.node().introduce(one, other).await?;
+        Ok(Done {})
+    }
+}
+
+impl Handle for Invite {
+    async fn carry_out(self, context: Context<'_>) -> Result<InvitationCode, Failure> {
+        let room = self.room.map(|room| room.0);
+        let invitation = context.node().invite(room).await?;
+        Ok(InvitationCode {
+            number: Text(invitation.code.number),
+            code: Text(invitation.code),
+            seconds: invitation.seconds,
+        })
+    }
+}
+
+impl Handle for AwaitInvitation {
+    async fn carry_out(self, context: Context<'_>) -> Result<InvitationEnded, Failure> {
+        let end = tokio::select! {
+            end = context.node().invitation_end(self.number.0) => end?,
+            () = context.over.cancelled() => return Err(NodeError::Stopped.into()),
+        };
+        let (end, peer) = match end {
+            InvitationEnd::Accepted(peer) => (InvitationState::Accepted, Some((*peer).into())),
+            InvitationEnd::Wrong => (InvitationState::Wrong, None),
+            InvitationEnd::Expired => (InvitationState::Expired, None),
+        };
+        Ok(InvitationEnded { end, peer })
+    }
+}
+
+impl Handle for AcceptInvite {
+    async fn carry_out(self, mut context: Context<'_>) -> Result<InvitationAccepted, Failure> {
+        // Looking for the inviter takes seconds, and nothing else has to wait for it.
+        context.let_next_go();
+        let accepted = context.node().accept_invitation(self.code.0).await?;
+        Ok(InvitationAccepted {
+            peer: accepted.peer.into(),
+            room: accepted.room,
+        })
+    }
+}
+
 impl Handle for PartRoom {
     async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
         context.node().part(self.room.0).await?;
@@ -398,6 +448,31 @@ impl Handle for TakeSnapshot {
         absolute(&self.path)?;
         context.node().snapshot(self.path).await?;
         Ok(Done {})
+    }
+}
+
+impl Handle for ExportFor {
+    async fn carry_out(self, context: Context<'_>) -> Result<ExportedFile, Failure> {
+        absolute(&self.path)?;
+        let peer = context.peer(self.target).await?;
+        let exported = context.node().export_for(peer, self.path).await?;
+        Ok(ExportedFile {
+            messages: exported.entries,
+            bytes: exported.bytes,
+        })
+    }
+}
+
+impl Handle for ImportFile {
+    async fn carry_out(self, context: Context<'_>) -> Result<ImportedFile, Failure> {
+        absolute(&self.path)?;
+        let imported = context.node().import(self.path).await?;
+        Ok(ImportedFile {
+            from: Text(imported.from),
+            messages: imported.entries,
+            delivered: imported.receipts,
+            refused: imported.refused,
+        })
     }
 }
 

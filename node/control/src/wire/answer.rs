@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use hobnob_protocol::invitation::{CodeNumber, InviteCode};
 use hobnob_protocol::{PeerId, RoomTicket};
 use serde::{Deserialize, Serialize};
 
@@ -110,6 +111,70 @@ pub struct SharedRoom {
     pub room: RoomInfo,
     /// Anybody who has the ticket can join the room.
     pub ticket: Text<RoomTicket>,
+}
+
+/// Answers `export-for`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportedFile {
+    /// The messages in the file. It also has receipts.
+    pub messages: u64,
+    /// The size of the file.
+    pub bytes: u64,
+}
+
+/// Answers `import`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportedFile {
+    /// The peer that wrote the file.
+    pub from: Text<PeerId>,
+    /// Messages that are new here.
+    pub messages: u64,
+    /// Messages of this node that are delivered, as the file has shown.
+    pub delivered: u64,
+    /// Parts of the file that this node has refused, such as messages of a stranger beyond the
+    /// limit for strangers.
+    pub refused: u64,
+}
+
+/// Answers `invite`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvitationCode {
+    /// The whole code, which is secret.
+    pub code: Text<InviteCode>,
+    /// The public number in it.
+    pub number: Text<CodeNumber>,
+    /// After so many seconds the code expires.
+    pub seconds: u64,
+}
+
+/// Answers `invitation-end`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InvitationEnded {
+    /// How it ended.
+    pub end: InvitationState,
+    /// The peer that has accepted it.
+    pub peer: Option<PeerLine>,
+}
+
+/// How an invitation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InvitationState {
+    /// A peer has accepted it.
+    Accepted,
+    /// Somebody has typed wrong words, so the code is dead.
+    Wrong,
+    /// Nobody has used it in time.
+    Expired,
+}
+
+/// Answers `accept-invite`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InvitationAccepted {
+    /// The inviter, which is a verified contact now.
+    pub peer: PeerLine,
+    /// The room to which it invited this node, which this node has joined.
+    pub room: Option<RoomInfo>,
 }
 
 /// Answers a request that has nothing more to report.

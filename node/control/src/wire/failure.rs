@@ -1,8 +1,8 @@
 //! Failures: the `error` of an answer, made from the errors of the library.
 
 use hobnob::{
-    Cause, EraseError, FileError, JoinError, NodeError, OfferError, PolicyError, SendError,
-    SnapshotError,
+    CarryError, Cause, EraseError, FileError, IntroduceError, InviteError, JoinError, NodeError,
+    OfferError, PolicyError, SendError, SnapshotError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -77,7 +77,9 @@ impl From<NodeError> for Failure {
                 exit: 1,
                 text: error.to_string(),
             },
-            NodeError::NoSuchConversation(_) => Failure::usage(error),
+            NodeError::NoSuchConversation(_) | NodeError::NoSuchInvitation(_) => {
+                Failure::usage(error)
+            }
             NodeError::Stopped | NodeError::Store(_) => Failure::fault(error),
         }
     }
@@ -119,6 +121,35 @@ impl From<FileError> for Failure {
     }
 }
 
+impl From<IntroduceError> for Failure {
+    fn from(error: IntroduceError) -> Self {
+        match error {
+            IntroduceError::Send(error) => error.into(),
+            IntroduceError::Same | IntroduceError::NotAContact(_) | IntroduceError::NeverMet(_) => {
+                Failure::usage(error)
+            }
+        }
+    }
+}
+
+impl From<CarryError> for Failure {
+    fn from(error: CarryError) -> Self {
+        match error {
+            CarryError::Node(error) => error.into(),
+            CarryError::Myself => Failure::usage(error),
+            CarryError::Denied(_) | CarryError::Sealed { .. } => Failure {
+                code: "refused".into(),
+                exit: 5,
+                text: error.to_string(),
+            },
+            CarryError::Io { .. }
+            | CarryError::Content { .. }
+            | CarryError::Store(_)
+            | CarryError::TooMany(_) => Failure::fault(error),
+        }
+    }
+}
+
 impl From<SnapshotError> for Failure {
     fn from(error: SnapshotError) -> Self {
         Failure::fault(error)
@@ -130,6 +161,28 @@ impl From<OfferError> for Failure {
         match error {
             OfferError::File(error) => error.into(),
             OfferError::Send(error) => error.into(),
+        }
+    }
+}
+
+impl From<InviteError> for Failure {
+    fn from(error: InviteError) -> Self {
+        let (code, exit) = match error {
+            InviteError::Room(error) => return error.into(),
+            InviteError::Policy(error) => return error.into(),
+            InviteError::NotInRoom(_) | InviteError::Myself => return Failure::usage(error),
+            InviteError::NotFound(_) => ("no-such-peer", 3),
+            InviteError::TooOften | InviteError::Wrong | InviteError::Lost => ("refused", 5),
+            InviteError::TooMany(_)
+            | InviteError::Busy
+            | InviteError::Letter
+            | InviteError::NotBuilt
+            | InviteError::Stopped => return Failure::fault(error),
+        };
+        Failure {
+            code: code.into(),
+            exit,
+            text: error.to_string(),
         }
     }
 }

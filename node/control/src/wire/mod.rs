@@ -22,7 +22,8 @@ pub use amending::{
     AmendedFields, AmendedLine, EditedLine, ReactionLine, ReactorLine, ReplyToLine,
 };
 pub use answer::{
-    Answer, Done, Kicked, MessageList, Outcome, PeerList, Pong, Resolved, RoomList, SharedRoom,
+    Answer, Done, ExportedFile, ImportedFile, InvitationAccepted, InvitationCode, InvitationEnded,
+    InvitationState, Kicked, MessageList, Outcome, PeerList, Pong, Resolved, RoomList, SharedRoom,
     Verification,
 };
 pub use diagnosis::{CheckLine, Diagnosis, FindingFields};
@@ -36,12 +37,13 @@ pub use hobnob_local::json::{LINES_VERSION, Text, Time, to_line};
 pub use mailbox::{DepositLine, HolderLine, MailboxLine};
 pub(crate) use request::dispatch;
 pub use request::{
-    AcceptContact, AcceptFile, AnyRequest, Block, BroadcastMessage, CancelMessage,
-    ClearConversation, CreateRoom, DeclineFile, DeleteMessage, Diagnose, EditMessage, ForgetPeer,
-    GetMailbox, GetRoomTicket, GetStatus, HistoryFilter, Ignore, JoinRoom, KeepConversation, Kick,
-    ListFiles, ListPeers, ListRooms, OfferFile, PartRoom, Ping, ReactToMessage, RemoveContact,
-    ReplyToMessage, Request, Resolve, SendMessage, SetNick, Subscribe, TIMEOUT_MS_DEFAULT,
-    TakeSnapshot, Unblock, Unignore, Verify, WaitOptions, Why,
+    AcceptContact, AcceptFile, AcceptInvite, AnyRequest, AwaitInvitation, Block, BroadcastMessage,
+    CancelMessage, ClearConversation, CreateRoom, DeclineFile, DeleteMessage, Diagnose,
+    EditMessage, ExportFor, ForgetPeer, GetMailbox, GetRoomTicket, GetStatus, HistoryFilter,
+    Ignore, ImportFile, Introduce, Invite, JoinRoom, KeepConversation, Kick, ListFiles, ListPeers,
+    ListRooms, OfferFile, PartRoom, Ping, ReactToMessage, RemoveContact, ReplyToMessage, Request,
+    Resolve, SendMessage, SetNick, Subscribe, TIMEOUT_MS_DEFAULT, TakeSnapshot, Unblock, Unignore,
+    Verify, WaitOptions, Why,
 };
 pub use values::Base64;
 

@@ -11,12 +11,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use hobnob::{ConversationRef, DeliveryState, HistoryQuery, MessageId, RoomInfo};
+use hobnob_protocol::invitation::{CodeNumber, InviteCode};
 use hobnob_protocol::{Nickname, RoomName, RoomTarget, Target};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::answer::{
-    Done, Kicked, MessageList, PeerList, Pong, Resolved, RoomList, SharedRoom, Verification,
+    Done, ExportedFile, ImportedFile, InvitationAccepted, InvitationCode, InvitationEnded, Kicked,
+    MessageList, PeerList, Pong, Resolved, RoomList, SharedRoom, Verification,
 };
 use super::diagnosis::Diagnosis;
 use super::event::{BodyFields, PeerLine, SentLine, StatusLine};
@@ -155,6 +157,14 @@ requests! { $
     "room_ticket" GetRoomTicket -> SharedRoom, changes: |_| false;
     /// Joins a room.
     "join" JoinRoom -> RoomInfo, changes: |_| true;
+    /// Proposes to two contacts to become contacts of each other.
+    "introduce" Introduce -> Done, changes: |_| true;
+    /// Creates a code with which somebody becomes a contact.
+    "invite" Invite -> InvitationCode, changes: |_| true;
+    /// Waits until an invitation has ended.
+    "invitation-end" AwaitInvitation -> InvitationEnded, changes: |_| false;
+    /// Accepts an invitation.
+    "accept-invite" AcceptInvite -> InvitationAccepted, changes: |_| true;
     /// Leaves a room.
     "part" PartRoom -> Done, changes: |_| true;
     /// Deletes a message. The answer comes once no file of the node contains it.
@@ -167,6 +177,10 @@ requests! { $
     "keep" KeepConversation -> Done, changes: |_| true;
     /// Copies key, messages and content index into a new folder, which is not encrypted.
     "snapshot" TakeSnapshot -> Done, changes: |_| true;
+    /// Writes the messages that a peer lacks to a sealed file, to be carried by hand.
+    "export-for" ExportFor -> ExportedFile, changes: |_| true;
+    /// Takes messages and receipts from a file that a peer has written.
+    "import" ImportFile -> ImportedFile, changes: |_| true;
     /// The rooms that this node is in.
     "rooms" ListRooms -> RoomList, changes: |_| false;
     /// Changes this node's nickname.
@@ -379,6 +393,37 @@ pub struct HistoryFilter {
     pub limit: Option<usize>,
 }
 
+/// See [`AnyRequest::Introduce`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Introduce {
+    /// A contact.
+    pub target: Text<Target>,
+    /// Another contact.
+    pub other: Text<Target>,
+}
+
+/// See [`AnyRequest::Invite`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invite {
+    /// The room to which the code invites, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<Text<RoomName>>,
+}
+
+/// See [`AnyRequest::AwaitInvitation`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AwaitInvitation {
+    /// The six digits of its code.
+    pub number: Text<CodeNumber>,
+}
+
+/// See [`AnyRequest::AcceptInvite`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptInvite {
+    /// The code.
+    pub code: Text<InviteCode>,
+}
+
 /// See [`AnyRequest::DeleteMessage`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -479,6 +524,22 @@ pub struct GetRoomTicket {
 pub struct PartRoom {
     /// The room.
     pub room: Text<RoomName>,
+}
+
+/// See [`AnyRequest::ExportFor`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportFor {
+    /// The peer that can read the file.
+    pub target: Text<Target>,
+    /// The absolute path of the file, which must not exist.
+    pub path: PathBuf,
+}
+
+/// See [`AnyRequest::ImportFile`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportFile {
+    /// The absolute path of the file.
+    pub path: PathBuf,
 }
 
 /// See [`AnyRequest::ListRooms`].

@@ -212,7 +212,8 @@ impl Replica {
             | Frame::WantRecords(_)
             | Frame::ContactRecord(_)
             | Frame::Mailbox { .. }
-            | Frame::Offer(..) => Err(Refusal::Misplaced),
+            | Frame::Offer(..)
+            | Frame::Invite(_) => Err(Refusal::Misplaced),
         };
         if let Err(refusal) = result {
             self.outputs.push_back(Output::Refused(id, None, refusal));

@@ -174,6 +174,7 @@ impl Engine {
             | Frame::Conflict(_)
             | Frame::Waiting(_)
             | Frame::Offer(..)
+            | Frame::Invite(_)
             | Frame::Unknown(_) => None,
         }
     }

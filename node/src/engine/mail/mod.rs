@@ -144,6 +144,11 @@ impl Mail {
         (mail, to_store)
     }
 
+    /// This node's key.
+    pub(super) fn key(&self) -> Arc<SecretKey> {
+        self.key.clone()
+    }
+
     /// The session by mail with a peer.
     fn session_with(&self, peer: PeerId) -> Option<SessionId> {
         let mut all = self.sessions.iter();

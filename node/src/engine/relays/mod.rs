@@ -11,6 +11,8 @@ mod roster;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hobnob_core::carrier::Carrier;
 use hobnob_core::diagnosis;
@@ -38,6 +40,8 @@ pub(super) struct Relays {
     added: u32,
     /// The identities that relays have proved to their links.
     identities: Identities,
+    /// Whether relays may admit this node as a guest, to accept an invitation.
+    guest: Arc<AtomicBool>,
     clock: Clock,
     /// Identities proved in earlier runs, by address.
     known: BTreeMap<String, PeerId>,
@@ -79,6 +83,7 @@ impl Relays {
             list: BTreeMap::new(),
             added: 0,
             identities: Identities::default(),
+            guest: Arc::default(),
             clock,
             known,
             token,
@@ -92,6 +97,11 @@ impl Relays {
     pub(super) async fn next(&mut self) -> (RelayId, LinkEvent) {
         let event = self.queue.recv().await;
         event.expect("this part holds a sender itself")
+    }
+
+    /// From now on, relays that do not admit this node may admit it as a guest, or no longer.
+    pub(super) fn set_guest(&self, is_guest: bool) {
+        self.guest.store(is_guest, Ordering::Relaxed);
     }
 
     /// The relay that a name or an address leads to, if the node uses it.
@@ -161,6 +171,7 @@ impl Relays {
                 proxy_only: self.proxy.only,
                 token: self.token.clone().filter(|_| may_have_token),
                 identities: self.identities.clone(),
+                guest: self.guest.clone(),
                 clock: self.clock,
                 seed,
             },
@@ -439,6 +450,18 @@ impl Relays {
     pub(super) fn addrs(&self) -> Vec<RelayAddr> {
         let named = self.list.values().filter(|relay| relay.is_in_rooms());
         named.map(Relay::relay_addr).collect()
+    }
+
+    /// All relays.
+    pub(super) fn ids(&self) -> impl Iterator<Item = RelayId> {
+        self.list.keys().copied()
+    }
+
+    /// The relays that the user named for all traffic.
+    pub(super) fn in_rooms(&self) -> impl Iterator<Item = RelayId> {
+        let all = self.list.iter();
+        all.filter(|(_, relay)| relay.is_in_rooms())
+            .map(|(id, _)| *id)
     }
 
     pub(super) fn infos(&self) -> Vec<RelayInfo> {

@@ -21,6 +21,7 @@ mod stream;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hobnob_protocol::datagram::ChannelId;
@@ -85,6 +86,8 @@ pub struct LinkConfig {
     pub proxy_only: bool,
     /// The identities of the relays that other links lead to.
     pub identities: Identities,
+    /// Whether the relay may admit this node as a guest, to accept an invitation.
+    pub guest: Arc<AtomicBool>,
     pub(crate) clock: Clock,
     /// For jitter, and for synthetic addresses.
     pub seed: u64,
@@ -426,7 +429,11 @@ impl RelayLink {
         let token = self.config.token.as_ref();
         let register = Register {
             version: VERSION,
-            features: 0,
+            features: if self.config.guest.load(Ordering::Relaxed) {
+                features::GUEST
+            } else {
+                0
+            },
             token_proof: token.map(|token| token_proof(token, &exporter)),
             rooms: tags(&self.rooms, shaken.id),
         };
@@ -441,6 +448,7 @@ impl RelayLink {
                 | FromRelay::Ended { .. }
                 | FromRelay::Observed(_)
                 | FromRelay::DialedBack { .. }
+                | FromRelay::Invitation(..)
                 | FromRelay::Unknown(_) => Err(LinkDown::Protocol(
                     "its first frame was no Welcome".to_owned(),
                 )),
@@ -498,6 +506,7 @@ impl RelayLink {
                         | FromRelay::Ended { .. }
                         | FromRelay::Observed(_)
                         | FromRelay::DialedBack { .. }
+                        | FromRelay::Invitation(..)
                         | FromRelay::Unknown(_) => {}
                     }
                     if !self.report(LinkEvent::Received(frame)).await {

@@ -153,6 +153,7 @@ async fn receive_hello(
         | Frame::Conflict(_)
         | Frame::Waiting(_)
         | Frame::Offer(..)
+        | Frame::Invite(_)
         | Frame::Unknown(_) => Err(refuse(connection, GreetError::NoHello)),
     }
 }

@@ -272,7 +272,8 @@ impl Running {
                 | Frame::Prune(..)
                 | Frame::Conflict(_)
                 | Frame::Waiting(_)
-                | Frame::Offer(..)) => self.out.send(SessionEventKind::Frame(frame)).await?,
+                | Frame::Offer(..)
+                | Frame::Invite(_)) => self.out.send(SessionEventKind::Frame(frame)).await?,
             }
         }
     }
@@ -309,7 +310,8 @@ impl Running {
                 | Frame::Prune(..)
                 | Frame::Conflict(_)
                 | Frame::Waiting(_)
-                | Frame::Offer(..) => {
+                | Frame::Offer(..)
+                | Frame::Invite(_) => {
                     return Err(self.broke("something else than a batch on the batch stream"));
                 }
             }

@@ -53,6 +53,7 @@ impl Node {
             }
             FromRelay::Observed(addr) => self.observed = Some(addr),
             FromRelay::DialedBack { from, .. } => self.called.push(from),
+            FromRelay::Invitation(..) => {}
             FromRelay::Unknown(kind) => panic!("kind {kind}"),
         }
     }
@@ -172,6 +173,7 @@ impl TestNet {
             peer,
             addr,
             rooms: rooms.iter().map(|n| room(*n)).collect(),
+            guest: false,
         });
         self.latest.insert(peer, connection);
         connection

@@ -58,6 +58,7 @@ impl World {
                 | Frame::Mailbox { .. }
                 | Frame::Candidates(_)
                 | Frame::Offer(..)
+                | Frame::Invite(_)
                 | Frame::DialBack(_)
                 | Frame::DialedBack(_)
                 | Frame::Unknown(_),

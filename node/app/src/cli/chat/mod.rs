@@ -257,6 +257,9 @@ impl Chat {
                     |list: RoomList| Reply::Lines(list.rooms.iter().map(wording::room).collect());
                 self.begin(client, ListRooms {}, rows).await;
             }
+            Input::Introduce(one, other) => self.introduce(client, one, other).await,
+            Input::Invite(room) => self.invite(client, room).await,
+            Input::AcceptInvite(code) => self.accept_invite(client, code).await,
             Input::Verify(target, confirm) => self.verify(client, target, confirm).await,
             Input::Why(target) => self.why(client, target).await,
             Input::Send(to, word) => self.offer(client, to, &word).await,

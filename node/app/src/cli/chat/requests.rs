@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 
+use hobnob::protocol::invitation::InviteCode;
 use hobnob::protocol::{Body, Nickname, PeerId, RoomName, RoomTarget, Target};
 use hobnob::{ConversationRef, RoomInfo};
 use hobnob_control::Client;
 use hobnob_control::wire::{
-    Base64, BroadcastMessage, CreateRoom, Done, GetRoomTicket, HistoryFilter, JoinRoom, Kick,
-    Kicked, ListPeers, ListRooms, PartRoom, PeerList, RoomList, SendMessage, SetNick, SharedRoom,
-    Text, Verification, Verify, WaitOptions, Why,
+    AcceptInvite, Base64, BroadcastMessage, CreateRoom, Done, GetRoomTicket, HistoryFilter,
+    Introduce, InvitationAccepted, InvitationCode, Invite, JoinRoom, Kick, Kicked, ListPeers,
+    ListRooms, PartRoom, PeerList, RoomList, SendMessage, SetNick, SharedRoom, Text, Verification,
+    Verify, WaitOptions, Why,
 };
 
 use super::{Chat, Reply, diagnosed};
@@ -18,7 +20,7 @@ use crate::shared::amending::{self, Amend, Which};
 use crate::shared::output;
 use crate::shared::verification::{self, Syntax};
 use crate::shared::wording::{self, Names};
-use crate::shared::{policy, room_secrets, status};
+use crate::shared::{invitation, policy, room_secrets, status};
 
 /// Maximum number of messages that `/search` shows: the newest.
 const FOUND_MAX: usize = 50;
@@ -157,6 +159,27 @@ impl Chat {
         let room = Text(room.unwrap_or_else(|| self.room.clone()));
         let lines = |shared: SharedRoom| Reply::Lines(room_secrets::shared(&shared));
         self.begin(client, GetRoomTicket { room }, lines).await;
+    }
+
+    pub(super) async fn introduce(&mut self, client: &Client, one: Target, other: Target) {
+        let (target, other) = (Text(one), Text(other));
+        let done = |Done {}| Reply::Lines(vec![invitation::INTRODUCED.to_owned()]);
+        self.begin(client, Introduce { target, other }, done).await;
+    }
+
+    /// How the invitation ends is a notice.
+    pub(super) async fn invite(&mut self, client: &Client, room: Option<RoomName>) {
+        let room = room.map(Text);
+        let lines = |created: InvitationCode| Reply::Lines(invitation::created(&created));
+        self.begin(client, Invite { room }, lines).await;
+    }
+
+    pub(super) async fn accept_invite(&mut self, client: &Client, code: InviteCode) {
+        self.replies
+            .spawn(async { Reply::Lines(vec![invitation::LOOKING.to_owned()]) });
+        let lines = |accepted: InvitationAccepted| Reply::Lines(invitation::accepted(&accepted));
+        let code = Text(code);
+        self.begin(client, AcceptInvite { code }, lines).await;
     }
 
     pub(super) async fn verify(&mut self, client: &Client, target: Target, confirm: Option<bool>) {

@@ -1,11 +1,12 @@
 //! The table of actions.
 
 use hobnob_control::wire::{
-    AcceptContact, AcceptFile, Block, BroadcastMessage, CancelMessage, ClearConversation,
-    CreateRoom, DeclineFile, DeleteMessage, Diagnose, EditMessage, ForgetPeer, GetMailbox,
-    GetRoomTicket, GetStatus, HistoryFilter, Ignore, JoinRoom, KeepConversation, Kick, ListFiles,
-    ListPeers, ListRooms, OfferFile, PartRoom, ReactToMessage, RemoveContact, ReplyToMessage,
-    Resolve, SendMessage, SetNick, TakeSnapshot, Unblock, Unignore, Verify, Why,
+    AcceptContact, AcceptFile, AcceptInvite, AwaitInvitation, Block, BroadcastMessage,
+    CancelMessage, ClearConversation, CreateRoom, DeclineFile, DeleteMessage, Diagnose,
+    EditMessage, ExportFor, ForgetPeer, GetMailbox, GetRoomTicket, GetStatus, HistoryFilter,
+    Ignore, ImportFile, Introduce, Invite, JoinRoom, KeepConversation, Kick, ListFiles, ListPeers,
+    ListRooms, OfferFile, PartRoom, ReactToMessage, RemoveContact, ReplyToMessage, Resolve,
+    SendMessage, SetNick, TakeSnapshot, Unblock, Unignore, Verify, Why,
 };
 #[cfg(test)]
 use hobnob_control::wire::{Ping, Subscribe};
@@ -214,16 +215,40 @@ pub(crate) const ACTIONS: &[Action] = &[
         aliases: &[],
         group: Group::Messages,
         help: "Write messages to a text file, JSON lines or a web page",
-        requests: &[HistoryFilter::NAME, Resolve::NAME, ListPeers::NAME],
+        requests: &[
+            HistoryFilter::NAME,
+            Resolve::NAME,
+            ListPeers::NAME,
+            ExportFor::NAME,
+        ],
         command_line: CommandLine::Command {
             flags: Flags::Ask,
             details: "Writes the messages of one conversation, or of all, oldest first. The web page \
-                      needs no other file and runs no script. The output is not encrypted.",
+                      needs no other file and runs no script. The output is not encrypted.\n\nWith \
+                      --for, writes a sealed file for one peer: your direct messages that it has not \
+                      confirmed, and receipts for its own. Carry it by hand, for example on a USB \
+                      stick. The peer imports it, and messages arrive in order, each once.",
             examples: &[
+                "hobnob export --for bob /media/usb/for-bob",
                 "hobnob export bob --output bob.html",
                 "hobnob export '#ops' --since 7d --output ops.txt",
                 "hobnob export --json > everything.jsonl",
             ],
+        },
+        chat: Chat::Absent(ONLY_IN_SHELL),
+    },
+    Action {
+        name: "import",
+        aliases: &[],
+        group: Group::Messages,
+        help: "Take the messages from a file that somebody has carried here",
+        requests: &[ImportFile::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "The file was written for you with `hobnob export --for`. A second import of \
+                      the same file changes nothing. What you export in the other direction has \
+                      receipts, and then the messages are `delivered`.",
+            examples: &["hobnob import /media/usb/for-ann"],
         },
         chat: Chat::Absent(ONLY_IN_SHELL),
     },
@@ -471,6 +496,48 @@ pub(crate) const ACTIONS: &[Action] = &[
             ],
         },
         chat: chat(ChatCommand::Contacts, ""),
+    },
+    Action {
+        name: "introduce",
+        aliases: &[],
+        group: Group::People,
+        help: "Introduce two of your contacts to each other",
+        requests: &[Introduce::NAME],
+        command_line: ask(
+            "Both are asked. Once each has accepted the other as a contact, they learn each other's \
+             relays from you.",
+        ),
+        chat: chat(ChatCommand::Introduce, "ONE OTHER"),
+    },
+    Action {
+        name: "invite",
+        aliases: &[],
+        group: Group::People,
+        help: "Invite somebody by a code of a number and three words",
+        requests: &[Invite::NAME, AwaitInvitation::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "The other user types the code, and you are verified contacts. The code works \
+                      once, for ten minutes, while your node runs. A wrong guess ends it. Waits until \
+                      it is used: the exit code is 5 if somebody guessed wrong, 4 if it expired.",
+            examples: &["hobnob invite", "hobnob invite --room ops"],
+        },
+        chat: chat(ChatCommand::Invite, "[ROOM]"),
+    },
+    Action {
+        name: "accept-invite",
+        aliases: &[],
+        group: Group::People,
+        help: "Accept an invitation by its code",
+        requests: &[AcceptInvite::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "Both nodes must run, on one network or with a relay in common; a code with \
+                      an @ names the relay. A mistyped word is found before anything is sent. With \
+                      wrong words of the list, the code is dead: ask for a new one.",
+            examples: &["hobnob accept-invite 481593-maple-violin-stone"],
+        },
+        chat: chat(ChatCommand::AcceptInvite, "CODE"),
     },
     Action {
         name: "befriend",

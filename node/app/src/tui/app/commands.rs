@@ -1,12 +1,14 @@
 //! Carries out what the user has typed: messages and commands. Parsing is in `shared::chat_input`.
 
+use hobnob::protocol::invitation::InviteCode;
 use hobnob::protocol::text::visible;
 use hobnob::protocol::{Body, Nickname, PeerId, RoomName, RoomTarget, Target};
 use hobnob::{ConversationRef, DeliveryState};
 use hobnob_control::wire::{
-    Base64, BroadcastMessage, CreateRoom, Diagnose, Done, GetRoomTicket, HistoryFilter, JoinRoom,
-    Kick, ListFiles, ListPeers, PartRoom, Request, Resolve, Resolved, SendMessage, SentLine,
-    SetNick, SharedRoom, StatusLine, Text, Verify, WaitOptions, Why,
+    AcceptInvite, Base64, BroadcastMessage, CreateRoom, Diagnose, Done, GetRoomTicket,
+    HistoryFilter, Introduce, Invite, JoinRoom, Kick, ListFiles, ListPeers, PartRoom, Request,
+    Resolve, Resolved, SendMessage, SentLine, SetNick, SharedRoom, StatusLine, Text, Verify,
+    WaitOptions, Why,
 };
 
 use super::{App, Doing, Mode, NodeRequest, Output, Tone};
@@ -16,7 +18,7 @@ use crate::shared::chat_input::{self, Input as Typed};
 use crate::shared::erasing::Erase;
 use crate::shared::policy::{self, PolicyChange};
 use crate::shared::verification::{self, Syntax};
-use crate::shared::{diagnosis, room_secrets, status, wording};
+use crate::shared::{diagnosis, invitation, room_secrets, status, wording};
 use crate::tui::text::fit;
 
 /// Own messages that `/receipts` lists.
@@ -49,6 +51,9 @@ impl App {
             Typed::CreateRoom(room) => self.create_room(room),
             Typed::RoomTicket(room) => self.room_ticket(room),
             Typed::Part(room) => self.part(room),
+            Typed::Introduce(one, other) => self.introduce(one, other),
+            Typed::Invite(room) => self.invite(room),
+            Typed::AcceptInvite(code) => self.accept_invite(code),
             Typed::ChangePolicy(change, target) => self.change_policy(change, target),
             Typed::Kick(target) => self.kick(target),
             Typed::Verify(target, confirm) => self.verify(target, confirm),
@@ -118,6 +123,33 @@ impl App {
         let room = Text(room);
         self.ask(GetRoomTicket { room }, |app, shared: SharedRoom| {
             app.note_lines(room_secrets::shared(&shared));
+        });
+    }
+
+    fn introduce(&mut self, one: Target, other: Target) {
+        let (target, other) = (Text(one), Text(other));
+        self.ask(Introduce { target, other }, |app, Done {}| {
+            app.note(Tone::Info, invitation::INTRODUCED);
+        });
+    }
+
+    /// How the invitation ends is a notice.
+    fn invite(&mut self, room: Option<RoomName>) {
+        let room = room.map(Text);
+        self.ask(Invite { room }, |app, created| {
+            app.note_lines(invitation::created(&created));
+        });
+    }
+
+    fn accept_invite(&mut self, code: InviteCode) {
+        self.note(Tone::Info, invitation::LOOKING);
+        let code = Text(code);
+        self.ask(AcceptInvite { code }, |app, accepted| {
+            let lines = invitation::accepted(&accepted);
+            if let Some(room) = accepted.room {
+                app.enter_room(room);
+            }
+            app.note_lines(lines);
         });
     }
 

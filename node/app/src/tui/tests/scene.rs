@@ -409,8 +409,14 @@ impl Scene {
             AnyRequest::Ping(Ping {})
             | AnyRequest::Subscribe(Subscribe {})
             | AnyRequest::GetMailbox(_)
-            | AnyRequest::TakeSnapshot(_) => {
-                unreachable!("the event loop and the command line send these")
+            | AnyRequest::TakeSnapshot(_)
+            | AnyRequest::Introduce(_)
+            | AnyRequest::Invite(_)
+            | AnyRequest::AwaitInvitation(_)
+            | AnyRequest::AcceptInvite(_)
+            | AnyRequest::ExportFor(_)
+            | AnyRequest::ImportFile(_) => {
+                unreachable!("no test types these")
             }
         }
     }

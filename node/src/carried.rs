@@ -1,0 +1,286 @@
+//! Messages by file: two nodes without any network in common exchange signed entries on a stick.
+//!
+//! A file is sealed to its reader ([`hobnob_protocol::sealed`]). Its content is the frames that a
+//! session would send, each after its length: what this node has of the direct conversation, which
+//! is its receipt, and its own entries that the peer has not confirmed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use hobnob_core::SessionId;
+use hobnob_protocol::frame::{FRAME_MAX, FrameError};
+use hobnob_protocol::sealed::{Opener, SealedError, Sealer, cause};
+use hobnob_protocol::{Frame, PeerId};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::Node;
+use crate::clock::random_seed;
+use crate::engine::{Begun, Command, ForFile, Taken};
+use crate::error::{CarryError, NodeError};
+
+/// Maximum size of the content of a file. A node writes no more, and reads no more.
+const CONTENT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// Number of frames that are judged at once.
+const FRAMES_AT_ONCE: usize = 16;
+
+/// A file that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exported {
+    /// The messages in it.
+    pub entries: u64,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// A file that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imported {
+    /// The peer that wrote it.
+    pub from: PeerId,
+    /// Messages that are new here.
+    pub entries: u64,
+    /// Messages of this node that count as delivered from now on.
+    pub receipts: u64,
+    /// Parts of the file that this node refused.
+    pub refused: u64,
+}
+
+impl Node {
+    /// Writes to a new file what a peer may have of the direct conversation with it and has not
+    /// confirmed, and which of its messages are here. Only the peer can read the file.
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let ann = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
+    /// # let bob = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
+    /// # let ticket = hobnob::Ticket { id: bob.id(), addrs: vec![], relays: vec![] };
+    /// ann.send(ticket.into(), "by stick".into()).await?;
+    /// let file = dir.path().join("for-bob");
+    /// ann.export_for(bob.id(), file.clone()).await?;
+    ///
+    /// let taken = bob.import(file).await?;
+    /// assert_eq!((taken.from, taken.entries), (ann.id(), 1));
+    /// # Ok(()) }
+    /// ```
+    pub async fn export_for(&self, peer: PeerId, file: PathBuf) -> Result<Exported, CarryError> {
+        let node = self.clone();
+        blocking(move || {
+            let written = node.write_carried(peer, &file);
+            if written.is_err() && !matches!(&written, Err(error) if error.is_of_existing_file()) {
+                let _ = fs::remove_file(&file);
+            }
+            written
+        })
+        .await
+    }
+
+    /// Takes what a peer wrote to a file with [`Node::export_for`]. Each entry is judged as one that
+    /// arrives over the network.
+    pub async fn import(&self, file: PathBuf) -> Result<Imported, CarryError> {
+        let node = self.clone();
+        blocking(move || node.take_carried(&file)).await
+    }
+
+    fn write_carried(&self, peer: PeerId, path: &Path) -> Result<Exported, CarryError> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(at(path))?;
+        let sealed = |why| CarryError::Sealed {
+            path: path.to_owned(),
+            why,
+        };
+        let (frames, mut queue) = mpsc::unbounded_channel::<ForFile>();
+        let begin = |reply| Command::BeginExport(peer, frames, reply);
+        let Begun { session, key } = self.ask_blocking(begin)??;
+        let mut sealer =
+            Sealer::new(BufWriter::new(&file), &key, peer, random_seed()).map_err(sealed)?;
+        let (mut entries, mut bytes) = (0, 0);
+        while let Some(frame) = queue.blocking_recv() {
+            let (stream, frame) = frame.map_err(CarryError::Store)?;
+            bytes += frame.len() as u64;
+            // The rest is for the next file, once the peer has answered this one.
+            if bytes <= CONTENT_BYTES_MAX {
+                entries += entries_in(&frame);
+                put(&mut sealer, &frame).map_err(at(path))?;
+            }
+            let written = Command::ExportWritten(session, stream, frame.len());
+            self.commands
+                .blocking_send(written)
+                .map_err(|_| NodeError::Stopped)?;
+        }
+        let buffered = sealer.finish().map_err(at(path))?;
+        drop(buffered);
+        file.sync_all().map_err(at(path))?;
+        let bytes = file.metadata().map_err(at(path))?.len();
+        Ok(Exported { entries, bytes })
+    }
+
+    fn take_carried(&self, path: &Path) -> Result<Imported, CarryError> {
+        let file = File::open(path).map_err(at(path))?;
+        let key = self.ask_blocking(Command::OwnKey)?;
+        let sealed = |why| CarryError::Sealed {
+            path: path.to_owned(),
+            why,
+        };
+        let mut opener = Opener::new(BufReader::new(file), &key).map_err(sealed)?;
+        let from = opener.writer();
+        let session = self.ask_blocking(|reply| Command::BeginImport(from, reply))??;
+        let taken = self.take_frames(session, &mut opener);
+        let Taken {
+            entries,
+            receipts,
+            refused,
+        } = self.ask_blocking(|reply| Command::EndImport(session, reply))?;
+        match taken {
+            Ok(()) => Ok(Imported {
+                from,
+                entries,
+                receipts,
+                refused,
+            }),
+            Err(Broken::Stopped) => Err(NodeError::Stopped.into()),
+            Err(Broken::Content(why)) => Err(CarryError::Content {
+                path: path.to_owned(),
+                why,
+                taken: entries,
+            }),
+        }
+    }
+
+    /// Judges the frames of a file, a few at a time.
+    fn take_frames(&self, session: SessionId, input: &mut impl Read) -> Result<(), Broken> {
+        let mut read = 0;
+        loop {
+            let mut frames = Vec::new();
+            while frames.len() < FRAMES_AT_ONCE
+                && let Some((frame, bytes)) = next(input)?
+            {
+                read += bytes;
+                if read > CONTENT_BYTES_MAX {
+                    return Err(Broken::Content("is too large".to_owned()));
+                }
+                frames.push(frame);
+            }
+            let is_last = frames.len() < FRAMES_AT_ONCE;
+            self.ask_blocking(|reply| Command::Import(session, frames, reply))
+                .map_err(|_| Broken::Stopped)?;
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    fn ask_blocking<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, NodeError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands
+            .blocking_send(command(reply))
+            .map_err(|_| NodeError::Stopped)?;
+        answer.blocking_recv().map_err(|_| NodeError::Stopped)
+    }
+}
+
+/// Why a file is not read to its end.
+enum Broken {
+    Stopped,
+    Content(String),
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        let cause = cause(error);
+        Broken::Content(if let SealedError::Io(error) = cause {
+            format!("can't be read: {error}")
+        } else {
+            format!("is not whole: {cause}")
+        })
+    }
+}
+
+impl From<FrameError> for Broken {
+    fn from(error: FrameError) -> Self {
+        Broken::Content(format!("has a frame that is not valid: {error}"))
+    }
+}
+
+fn put(out: &mut impl Write, frame: &Bytes) -> io::Result<()> {
+    let length = u32::try_from(frame.len()).expect("a frame is at most FRAME_MAX long");
+    out.write_all(&length.to_le_bytes())?;
+    out.write_all(frame)
+}
+
+/// The next frame, and its length. None at the end.
+fn next(input: &mut impl Read) -> Result<Option<(Frame, u64)>, Broken> {
+    let mut length = [0; 4];
+    if input.read(&mut length[..1])? == 0 {
+        return Ok(None);
+    }
+    input.read_exact(&mut length[1..])?;
+    let length = u32::from_le_bytes(length);
+    let bytes = usize::try_from(length).unwrap_or(usize::MAX);
+    if bytes > FRAME_MAX {
+        return Err(Broken::Content("has a frame that is too long".to_owned()));
+    }
+    let mut frame = vec![0; bytes];
+    input.read_exact(&mut frame)?;
+    let frame = Frame::decode(&Bytes::from(frame))?;
+    match frame {
+        Frame::Have(..) | Frame::Batch(_) | Frame::Want { .. } | Frame::Unknown(_) => {
+            Ok(Some((frame, length.into())))
+        }
+        Frame::Hello(_)
+        | Frame::Ping(_)
+        | Frame::Pong(_)
+        | Frame::Profile(_)
+        | Frame::Candidates(_)
+        | Frame::DialBack(_)
+        | Frame::DialedBack(_)
+        | Frame::Records { .. }
+        | Frame::WantRecords(_)
+        | Frame::ContactRecord(_)
+        | Frame::Mailbox { .. }
+        | Frame::Digest(..)
+        | Frame::Heads { .. }
+        | Frame::Prune(..)
+        | Frame::Conflict(_)
+        | Frame::Waiting(_)
+        | Frame::Offer(..)
+        | Frame::Invite(_) => Err(Broken::Content("has a frame that no file has".to_owned())),
+    }
+}
+
+/// Number of entries in an encoded frame of this node.
+fn entries_in(frame: &Bytes) -> u64 {
+    let Ok(Frame::Batch(batch)) = Frame::decode(frame) else {
+        return 0;
+    };
+    batch
+        .read()
+        .map_or(0, |batch| batch.last() - batch.first() + 1)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, CarryError> + Send + 'static,
+) -> Result<T, CarryError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| NodeError::Stopped)?
+}
+
+fn at(path: &Path) -> impl Fn(io::Error) -> CarryError + '_ {
+    |error| CarryError::Io {
+        path: path.to_owned(),
+        error,
+    }
+}

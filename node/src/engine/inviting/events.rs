@@ -1,0 +1,463 @@
+//! Carries out invitations: asks peers and relays, exchanges letters, makes contacts.
+
+use std::net::SocketAddr;
+
+use hobnob_core::SessionId;
+use hobnob_core::invitation::{Ask, INVITATIONS_MAX, Step, Verdict};
+use hobnob_protocol::invitation::pake::{Ends, Exchange};
+use hobnob_protocol::invitation::{
+    CodeNumber, INVITATION_SECONDS, InviteCode, InviteFrame, Letter, Refusal, Words,
+};
+use hobnob_protocol::relay::{FoundInvitation, ToRelay};
+use hobnob_protocol::{Frame, RelayAddr, RoomKey, RoomName, RoomTarget, Target, Ticket};
+use tokio::sync::oneshot;
+use tracing::{debug, info};
+
+use super::{AcceptReply, Attempt};
+use crate::api::{AcceptedInvitation, Invitation, InvitationEnd, NoticeReason, RoomInfo};
+use crate::clock::{random, random_seed};
+use crate::engine::command::PolicyChange;
+use crate::engine::state::Engine;
+use crate::error::{InviteError, JoinError, NodeError};
+use crate::net::channels::RelayId;
+
+/// Maximum addresses of a peer's ticket that are remembered.
+const TICKET_ADDRS_MAX: usize = 8;
+
+/// Maximum relays in the ticket of a letter.
+const TICKET_RELAYS_MAX: usize = 4;
+
+impl Engine {
+    /// The user invites somebody.
+    pub(in crate::engine) fn invite(
+        &mut self,
+        room: Option<RoomName>,
+    ) -> Result<Invitation, InviteError> {
+        let room = room.map(|room| self.room_target(room)).transpose()?;
+        let (number, words) = (CodeNumber::random(random()), Words::random(&random_seed()));
+        let ends = Ends {
+            inviter: self.me,
+            accepter: self.me,
+        };
+        if Exchange::invite(number, &words, ends, random_seed()).is_none() {
+            return Err(InviteError::NotBuilt);
+        }
+        let now = self.clock.now().mono;
+        let added = self.inviting.open.invite(now, number, words);
+        added.map_err(|_| InviteError::TooMany(INVITATIONS_MAX))?;
+        if let Some(room) = room {
+            self.inviting.rooms.insert(number, room);
+        }
+        self.send_invitations_to_relays();
+        let relay = self.relays.addrs().into_iter().next().map(|relay| relay.at);
+        Ok(Invitation {
+            code: InviteCode {
+                number,
+                words,
+                relay,
+            },
+            seconds: INVITATION_SECONDS,
+        })
+    }
+
+    /// The room in a letter: its ticket, or the name of an open one.
+    fn room_target(&self, room: RoomName) -> Result<RoomTarget, InviteError> {
+        let joined = self.replica.rooms().find(|(_, name, _)| **name == room);
+        let Some((_, _, key)) = joined else {
+            return Err(InviteError::NotInRoom(room));
+        };
+        if key.is_open() {
+            return Ok(RoomTarget::Name(room));
+        }
+        let ticket = self.room_ticket(room);
+        Ok(RoomTarget::Ticket(
+            ticket.expect("it is joined, and not open"),
+        ))
+    }
+
+    /// A user waits for the end of an invitation.
+    pub(in crate::engine) fn invitation_end(
+        &mut self,
+        number: CodeNumber,
+        reply: oneshot::Sender<Result<InvitationEnd, NodeError>>,
+    ) {
+        let is_open = self.inviting.open.numbers().any(|open| open == number);
+        self.inviting.ends.wait(number, is_open, reply);
+    }
+
+    fn invitation_ended(&mut self, number: CodeNumber, end: &InvitationEnd) {
+        self.inviting.rooms.remove(&number);
+        self.inviting.ends.end(number, end);
+        self.send_invitations_to_relays();
+    }
+
+    /// Informs all relays of the user of the numbers of open invitations.
+    fn send_invitations_to_relays(&self) {
+        let numbers: Vec<_> = self.inviting.open.numbers().collect();
+        for relay in self.relays.in_rooms() {
+            self.relays
+                .send(relay, ToRelay::Invitations(numbers.clone()));
+        }
+    }
+
+    /// The user accepts an invitation.
+    pub(in crate::engine) fn accept_invitation(&mut self, code: &InviteCode, reply: AcceptReply) {
+        let refuse = if self.inviting.accepting.is_some() {
+            Some(InviteError::Busy)
+        } else if self.inviting.open.numbers().any(|open| open == code.number) {
+            Some(InviteError::Myself)
+        } else {
+            None
+        };
+        if let Some(error) = refuse {
+            return drop(reply.send(Err(error)));
+        }
+        let now = self.clock.now().mono;
+        if let Some(at) = code.relay.clone() {
+            self.add_relay(RelayAddr { id: None, at }, false);
+        }
+        let relays = self.relays.ids().collect();
+        self.inviting.accepting = Some(Attempt::new(now, code, relays, reply));
+        self.relays.set_guest(true);
+        self.relays.want();
+        for relay in self.relays.ids().collect::<Vec<_>>() {
+            // A relay that is not up yet is asked when it comes up.
+            self.relays
+                .send(relay, ToRelay::FindInvitation(code.number));
+        }
+        for session in self.sessions.ids() {
+            self.ask_for_invitation(session);
+        }
+    }
+
+    /// Asks a peer for the invitation that the user accepts, if it may have it.
+    pub(in crate::engine) fn ask_for_invitation(&mut self, id: SessionId) {
+        let Some(attempt) = &mut self.inviting.accepting else {
+            return;
+        };
+        // The session may have ended in the burst of events that led here.
+        let Some(state) = self.sessions.get(id) else {
+            return;
+        };
+        let peer = state.peer();
+        let is_near = self.network.is_on_own_link(state.remote_addr());
+        if !is_near && !attempt.named.contains(&peer) {
+            return;
+        }
+        let exporter = *state.membership.exporter();
+        let accepting = &mut attempt.accepting;
+        if let Some(ask) = accepting.ask(id, self.me, peer, exporter, random_seed()) {
+            debug!(?peer, "asking for an invitation");
+            state.send(&Frame::Invite(ask));
+        }
+    }
+
+    /// A session has ended.
+    pub(in crate::engine) fn invitation_session_down(&mut self, id: SessionId) {
+        self.inviting.open.session_down(id);
+        let attempt = self.inviting.accepting.as_mut();
+        if attempt.is_some_and(|attempt| attempt.accepting.session_down(id)) {
+            self.end_attempt(Err(InviteError::Lost));
+        }
+    }
+
+    /// A relay has registered this node.
+    pub(in crate::engine) fn invitation_relay_up(&mut self, relay: RelayId) {
+        if self.relays.is_in_rooms(relay) {
+            let numbers: Vec<_> = self.inviting.open.numbers().collect();
+            if !numbers.is_empty() {
+                self.relays.send(relay, ToRelay::Invitations(numbers));
+            }
+        }
+        if let Some(attempt) = &mut self.inviting.accepting {
+            attempt.relays.insert(relay);
+            let number = attempt.accepting.number();
+            self.relays.send(relay, ToRelay::FindInvitation(number));
+        }
+    }
+
+    /// A relay answers the question for an invitation.
+    pub(in crate::engine) fn invitation_at_relay(
+        &mut self,
+        relay: RelayId,
+        number: CodeNumber,
+        found: FoundInvitation,
+    ) {
+        let Some(attempt) = &mut self.inviting.accepting else {
+            return;
+        };
+        if attempt.accepting.number() != number {
+            return;
+        }
+        attempt.relays.remove(&relay);
+        match found {
+            FoundInvitation::NotHere => {}
+            FoundInvitation::TooOften => attempt.too_often = true,
+            FoundInvitation::At(peer) if peer == self.me => {}
+            FoundInvitation::At(peer) => {
+                attempt.named.insert(peer);
+                self.found_at(relay, peer);
+                for session in self.sessions.ids_with(peer) {
+                    self.ask_for_invitation(session);
+                }
+            }
+        }
+    }
+
+    /// A step of an invitation arrives.
+    pub(in crate::engine) fn invite_frame(&mut self, id: SessionId, frame: InviteFrame) {
+        match frame {
+            InviteFrame::Ask(number, element) => {
+                let state = self.sessions.get(id).expect("the caller has looked it up");
+                let ask = Ask {
+                    session: id,
+                    network: self.network.source_network(state.remote_addr()),
+                    ends: Ends {
+                        inviter: self.me,
+                        accepter: state.peer(),
+                    },
+                    exporter: *state.membership.exporter(),
+                    seed: random_seed(),
+                };
+                let now = self.clock.now().mono;
+                let answer = self.inviting.open.asked(now, number, &element, ask);
+                self.sessions.send(id, &Frame::Invite(answer));
+            }
+            InviteFrame::Confirm(number, proof) => {
+                let now = self.clock.now().mono;
+                match self.inviting.open.confirmed(now, id, number, &proof) {
+                    Verdict::Right(proof) => self.invitation_accepted(id, number, proof),
+                    Verdict::Wrong => self.invitation_killed(id, number),
+                    Verdict::NotAsked => self.refuse_invitation(id, number, Refusal::NotHere),
+                }
+            }
+            InviteFrame::Thanks(number, letter) => {
+                if self.inviting.open.thanked(id, number) {
+                    self.introduced_by(id, &letter);
+                }
+            }
+            InviteFrame::Answer(number, element) => {
+                if let Some(attempt) = &mut self.inviting.accepting {
+                    let step = attempt.accepting.answered(id, number, &element);
+                    self.accepting_step(id, step, None);
+                }
+            }
+            InviteFrame::Welcome(number, proof, letter) => {
+                if let Some(attempt) = &self.inviting.accepting {
+                    let step = attempt.accepting.welcomed(id, number, &proof);
+                    self.accepting_step(id, step, Some(letter));
+                }
+            }
+            InviteFrame::No(number, why) => {
+                if let Some(attempt) = &mut self.inviting.accepting {
+                    let peer = self.sessions.get(id).map(|state| state.peer());
+                    let step = attempt.accepting.refused(id, number, why);
+                    peer.map(|peer| attempt.named.remove(&peer));
+                    self.accepting_step(id, step, None);
+                }
+            }
+        }
+    }
+
+    fn refuse_invitation(&self, id: SessionId, number: CodeNumber, why: Refusal) {
+        let no = InviteFrame::No(number, why);
+        self.sessions.send(id, &Frame::Invite(no));
+    }
+
+    /// A peer has proved that it knows a code. This node proves the same, and introduces itself.
+    fn invitation_accepted(&mut self, id: SessionId, number: CodeNumber, proof: [u8; 32]) {
+        let state = self.sessions.get(id).expect("the caller has looked it up");
+        let peer = state.peer();
+        info!(?peer, "an invitation was accepted");
+        let room = self.inviting.rooms.get(&number);
+        let letter = Letter {
+            ticket: self.own_ticket().to_string(),
+            room: room.map(ToString::to_string),
+        };
+        let name = self.peers.name(peer);
+        state.send(&Frame::Invite(InviteFrame::Welcome(number, proof, letter)));
+        // The peer waits for nothing more, so nobody needs this answer. The disk's faults are reported
+        // where they happen.
+        self.change_policy(peer, PolicyChange::Verify, oneshot::channel().0);
+        let reason = NoticeReason::InvitationAccepted { name };
+        self.reports.notice(reason, Some(peer));
+        let end = InvitationEnd::Accepted(Box::new(self.peer_info(peer)));
+        self.invitation_ended(number, &end);
+    }
+
+    /// Somebody has guessed, wrongly.
+    fn invitation_killed(&mut self, id: SessionId, number: CodeNumber) {
+        self.refuse_invitation(id, number, Refusal::Wrong);
+        let number_text = number.to_string();
+        let reason = NoticeReason::InvitationWrong {
+            number: number_text,
+        };
+        self.reports.notice(reason, None);
+        self.invitation_ended(number, &InvitationEnd::Wrong);
+    }
+
+    /// Carries out a step of the attempt to accept a code.
+    fn accepting_step(&mut self, id: SessionId, step: Step, letter: Option<Letter>) {
+        match step {
+            Step::Send(frame) => self.sessions.send(id, &Frame::Invite(frame)),
+            Step::Verified => {
+                let letter = letter.expect("only a Welcome verifies the inviter");
+                self.accepted(id, &letter);
+            }
+            Step::Wrong => {
+                if let Some(attempt) = &self.inviting.accepting {
+                    self.refuse_invitation(id, attempt.accepting.number(), Refusal::Wrong);
+                }
+                self.end_attempt(Err(InviteError::Wrong));
+            }
+            Step::TooOften => {
+                if let Some(attempt) = &mut self.inviting.accepting {
+                    attempt.too_often = true;
+                }
+            }
+            Step::Nothing => {}
+        }
+    }
+
+    /// The inviter has proved that it knows the code, and has introduced itself.
+    fn accepted(&mut self, id: SessionId, letter: &Letter) {
+        let attempt = self.take_attempt();
+        let Attempt {
+            accepting, reply, ..
+        } = attempt.expect("it has verified the inviter just now");
+        let peer = self.sessions.get(id).map(|state| state.peer());
+        let peer = peer.expect("the caller has looked it up");
+        let thanks = Letter {
+            ticket: self.own_ticket().to_string(),
+            room: None,
+        };
+        let thanks = InviteFrame::Thanks(accepting.number(), thanks);
+        self.sessions.send(id, &Frame::Invite(thanks));
+        self.introduced_by(id, letter);
+        let (verified, is_verified) = oneshot::channel();
+        self.change_policy(peer, PolicyChange::Verify, verified);
+        let joined = letter.room.as_deref().map(|room| self.join_by_letter(room));
+        self.tasks.spawn(async move {
+            let accepted = async {
+                let peer = is_verified.await.map_err(|_| InviteError::Stopped)??;
+                let room = match joined {
+                    Some(joined) => Some(joined?.await.map_err(|_| InviteError::Stopped)??),
+                    None => None,
+                };
+                Ok(AcceptedInvitation { peer, room })
+            };
+            // The user may have given up.
+            let _ = reply.send(accepted.await);
+        });
+    }
+
+    /// Joins the room that an inviter's letter names.
+    fn join_by_letter(
+        &mut self,
+        room: &str,
+    ) -> Result<oneshot::Receiver<Result<RoomInfo, JoinError>>, InviteError> {
+        let target: RoomTarget = room.parse().map_err(|_| InviteError::Letter)?;
+        let (name, key) = match target {
+            RoomTarget::Name(name) => {
+                let key = RoomKey::open(&name);
+                (name, key)
+            }
+            RoomTarget::Ticket(ticket) => (ticket.name().clone(), *ticket.key()),
+        };
+        let (reply, joined) = oneshot::channel();
+        self.join(name, key, reply);
+        Ok(joined)
+    }
+
+    /// A verified peer has sent its ticket: it may be reached there from now on.
+    fn introduced_by(&mut self, id: SessionId, letter: &Letter) {
+        let state = self.sessions.get(id).expect("the caller has looked it up");
+        let (peer, remote) = (state.peer(), state.remote_addr());
+        let is_relayed = state.is_relayed();
+        let Ok(Target::Ticket(ticket)) = letter.ticket.parse() else {
+            return debug!(?peer, "the letter of an invitation has no ticket");
+        };
+        if ticket.id != peer {
+            return debug!(
+                ?peer,
+                "the letter of an invitation has another peer's ticket"
+            );
+        }
+        let addrs = ticket.addrs.iter().take(TICKET_ADDRS_MAX);
+        let addrs = addrs.filter_map(|addr| addr.to_string().parse::<SocketAddr>().ok());
+        // Through a relay nothing shows that these addresses are the peer's.
+        let addrs = addrs.filter(|addr| !is_relayed && self.network.may_dial(*addr, remote));
+        let addrs: Vec<_> = addrs.collect();
+        let relays = ticket.relays.into_iter().take(TICKET_RELAYS_MAX).collect();
+        self.reach_by_relay(peer, addrs, relays);
+    }
+
+    fn own_ticket(&self) -> Ticket {
+        Ticket {
+            id: self.me,
+            addrs: self
+                .reachable_addrs()
+                .iter()
+                .take(TICKET_ADDRS_MAX)
+                .map(|addr| (*addr).into())
+                .collect(),
+            relays: self
+                .relays
+                .addrs()
+                .into_iter()
+                .take(TICKET_RELAYS_MAX)
+                .collect(),
+        }
+    }
+
+    fn end_attempt(&mut self, result: Result<AcceptedInvitation, InviteError>) {
+        if let Some(attempt) = self.take_attempt() {
+            let _ = attempt.reply.send(result);
+        }
+    }
+
+    fn take_attempt(&mut self) -> Option<Attempt> {
+        self.relays.set_guest(false);
+        self.inviting.accepting.take()
+    }
+
+    /// Codes expire, and the attempt to accept one ends.
+    pub(in crate::engine) fn invitations_time_out(&mut self) {
+        let now = self.clock.now().mono;
+        for number in self.inviting.open.time_out(now) {
+            self.invitation_ended(number, &InvitationEnd::Expired);
+        }
+        let attempt = self.inviting.accepting.as_ref();
+        if let Some(attempt) = attempt.filter(|attempt| attempt.poll_timeout() <= now) {
+            let failure = attempt.failure();
+            self.end_attempt(Err(failure));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hobnob_protocol::PeerId;
+
+    use super::*;
+
+    #[test]
+    fn a_letter_with_a_ticket_of_eight_addresses_fits() {
+        let id = PeerId::from_bytes([7; 32]);
+        let addr: SocketAddr = "[2001:db8:1111:2222:3333:4444:5555:6666]:65535"
+            .parse()
+            .expect("an address");
+        let relay = format!("{id}@wss://{}.example/{}", "r".repeat(60), "p".repeat(100));
+        let relays = vec![relay.parse().expect("a relay"); TICKET_RELAYS_MAX];
+        let ticket = Ticket {
+            id,
+            addrs: vec![addr.into(); TICKET_ADDRS_MAX],
+            relays,
+        };
+        let length = ticket.to_string().len();
+        assert!(
+            length <= hobnob_protocol::invitation::LETTER_TICKET_MAX,
+            "{length} bytes"
+        );
+    }
+}
