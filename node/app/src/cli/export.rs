@@ -305,6 +305,7 @@ mod tests {
     fn the_format_follows_the_flag_or_the_name_of_the_file() {
         let format = |file: Option<&str>, format: Option<&str>, json| {
             let args = ExportArgs {
+                reader: None,
                 of: None,
                 output: file.map(PathBuf::from),
                 format: format.map(|word| word.parse().unwrap()),
