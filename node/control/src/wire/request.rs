@@ -395,6 +395,7 @@ pub struct HistoryFilter {
 
 /// See [`AnyRequest::Introduce`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Introduce {
     /// A contact.
     pub target: Text<Target>,
@@ -404,6 +405,7 @@ pub struct Introduce {
 
 /// See [`AnyRequest::Invite`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Invite {
     /// The room to which the code invites, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -412,6 +414,7 @@ pub struct Invite {
 
 /// See [`AnyRequest::AwaitInvitation`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AwaitInvitation {
     /// The six digits of its code.
     pub number: Text<CodeNumber>,
@@ -419,6 +422,7 @@ pub struct AwaitInvitation {
 
 /// See [`AnyRequest::AcceptInvite`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AcceptInvite {
     /// The code.
     pub code: Text<InviteCode>,
@@ -528,17 +532,21 @@ pub struct PartRoom {
 
 /// See [`AnyRequest::ExportFor`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ExportFor {
     /// The peer that can read the file.
     pub target: Text<Target>,
     /// The absolute path of the file, which must not exist.
+    #[serde(with = "values::local_path")]
     pub path: PathBuf,
 }
 
 /// See [`AnyRequest::ImportFile`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ImportFile {
     /// The absolute path of the file.
+    #[serde(with = "values::local_path")]
     pub path: PathBuf,
 }
 
