@@ -221,10 +221,11 @@ mod tests {
         let Answer(_, element) = inviter.asked(now, number, &element, question(SESSION)) else {
             return None;
         };
-        match accepter.answered(SESSION, number, &element) {
-            Step::Send(Confirm(_, proof)) => Some((accepter, proof)),
-            other => panic!("{other:?}"),
-        }
+        let step = accepter.answered(SESSION, number, &element);
+        let Step::Send(Confirm(_, proof)) = step else {
+            panic!("{step:?}")
+        };
+        Some((accepter, proof))
     }
 
     #[test]
@@ -307,14 +308,10 @@ mod tests {
     #[test]
     fn wrong_numbers_are_limited_for_each_network() {
         let mut inviter = inviter();
-        let mut name = |now, n, session| match inviter.asked(
-            now,
-            number(n),
-            &[1; 32],
-            question(SessionId(session)),
-        ) {
-            No(_, why) => Some(why),
-            _ => None,
+        let mut name = |now, n, session| {
+            let frame = inviter.asked(now, number(n), &[1; 32], question(SessionId(session)));
+            let No(_, why) = frame else { return None };
+            Some(why)
         };
         for n in 0..WRONG_NUMBERS_MAX {
             assert_eq!(name(NOW, 100 + u64::from(n), 1), Some(Refusal::NotHere));
