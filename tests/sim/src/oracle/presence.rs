@@ -138,7 +138,10 @@ impl Oracle {
             .logs
             .iter()
             .flat_map(|(name, log)| log.entries.keys().map(|seq| (*name, *seq)));
-        self.shown[node] = held.collect();
+        // An entry whose body never came is shown when it comes.
+        self.shown[node] = held
+            .filter(|(name, seq)| durable.is_settled(name, *seq))
+            .collect();
         self.last_shown[node].clear();
         self.last_in_log[node].clear();
     }
