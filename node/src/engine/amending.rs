@@ -4,25 +4,13 @@
 use hobnob_protocol::{Body, Entry, EntryRef, LogName, PeerId, Seq};
 use tokio::sync::oneshot;
 
+use super::amend_target::Target;
 use super::state::Engine;
 use crate::api::{
     Amended, Change, ConversationRef, Edited, Message, MessageId, Reaction, Reactor, ReplyTo,
 };
 use crate::error::SendError;
 use crate::store::{Amendments, Quoted, StoreError};
-
-/// A message that another one is about.
-#[derive(Debug, Clone)]
-pub(crate) struct Target {
-    pub(crate) conversation: ConversationRef,
-    pub(crate) author: PeerId,
-    /// The author's name to show.
-    pub(crate) name: String,
-    /// The message. If the user named an edit or a reaction, the message that it is about.
-    pub(crate) entry: EntryRef,
-    /// Whether it has a text that its author can replace.
-    pub(crate) has_text: bool,
-}
 
 impl Engine {
     /// Finds the message that the user answers, edits or reacts to.

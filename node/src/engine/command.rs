@@ -14,7 +14,7 @@ use hobnob_protocol::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use super::amending::Target;
+use super::amend_target::Target;
 use super::carried::{Begun, ForFile, Taken};
 use super::erasing::{Edits, EraseReply};
 use super::inviting::AcceptReply;

@@ -10,7 +10,7 @@
 //!
 //! - `sessions`, with `session_state`, `membership` and `limits`, and `handshakes` for connections
 //!   that are not sessions yet. `hello` and `dialer` make such connections.
-//! - `amending` for replies, edits and reactions.
+//! - `amending` for replies, edits and reactions, with its `amend_target`.
 //! - `erasing` for what the user erases, carried out by `erasing_requests`.
 //! - `outbox` and `waiters` for messages, `joins` for rooms, `policy` for decisions about peers.
 //! - `own_records` and `known_relays` for signed records, carried out by `records`.
@@ -21,6 +21,7 @@
 //! The other files pass the results of one part to others, by the kind of input: `commands` of
 //! users, `session_events`, `relay_events`, `network_events` and so on. `run` is the loop.
 
+mod amend_target;
 mod amending;
 mod carried;
 mod carrying;
@@ -75,7 +76,7 @@ mod stopping;
 mod tasks;
 mod waiters;
 
-pub(crate) use self::amending::Target;
+pub(crate) use self::amend_target::Target;
 pub(crate) use self::carried::{Begun, ForFile, Taken};
 pub(crate) use self::command::{Command, NICK_SETTING, PolicyChange, RELAY_SETTING};
 pub(crate) use self::erasing::Erasing;

@@ -3,19 +3,15 @@
 use std::collections::VecDeque;
 
 use hobnob::MessageId;
-use hobnob::protocol::text::visible;
 use hobnob_control::wire::{
-    AmendedFields, AmendedLine, CancelMessage, EditMessage, MessageLine, ReactToMessage,
-    ReactionLine, ReplyToLine, ReplyToMessage, Text, WaitOptions,
+    AmendedLine, CancelMessage, EditMessage, MessageLine, ReactToMessage, ReplyToMessage, Text,
+    WaitOptions,
 };
 
-use super::wording;
+use super::{quotes, wording};
 
 /// Maximum messages that the line chat remembers: `^200` is the oldest that can be named.
 const RECENT_MAX: usize = 200;
-
-/// Maximum characters of a quoted text.
-const QUOTED_CHARS: usize = 60;
 
 /// A message, as the user of a chat names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,44 +121,6 @@ pub(crate) fn cancel(id: MessageId) -> CancelMessage {
     CancelMessage { message: Text(id) }
 }
 
-/// `ann: shall we go?`
-pub(crate) fn quote(to: &ReplyToLine, text: Option<&str>) -> String {
-    let text = to.text.as_deref().or(text);
-    let text = text.map_or_else(|| "a message that is not here".to_owned(), shortened);
-    format!("{}: {text}", visible(&to.nick))
-}
-
-/// The first line of a text, cut.
-fn shortened(text: &str) -> String {
-    let line = text.lines().next().unwrap_or_default();
-    let cut: String = line.chars().take(QUOTED_CHARS).collect();
-    let more = if cut.len() < text.len() { "…" } else { "" };
-    format!("{}{more}", visible(&cut))
-}
-
-/// `👍 ann, bob  🎉 carol`
-pub(crate) fn reactions(reactions: &[ReactionLine]) -> String {
-    let one = |reaction: &ReactionLine| {
-        let names: Vec<_> = reaction.by.iter().map(|by| visible(&by.nick)).collect();
-        format!("{} {}", visible(&reaction.emoji), names.join(", "))
-    };
-    reactions.iter().map(one).collect::<Vec<_>>().join("  ")
-}
-
-/// What stands before and after the text of a message on one line.
-pub(crate) fn around(amended: &AmendedFields) -> (String, String) {
-    let before = amended.reply_to.as_ref();
-    let before = before.map_or_else(String::new, |to| format!("[to {}] ", quote(to, None)));
-    let mut after = String::new();
-    if amended.edited.is_some() {
-        after.push_str(" (edited)");
-    }
-    if !amended.reactions.is_empty() {
-        after.push_str(&format!(" {{{}}}", reactions(&amended.reactions)));
-    }
-    (before, after)
-}
-
 /// The messages that the line chat has shown last, so that the user can name them.
 #[derive(Debug, Default)]
 pub(crate) struct RecentMessages(VecDeque<MessageLine>);
@@ -192,30 +150,17 @@ impl RecentMessages {
     pub(crate) fn amended(&mut self, line: &AmendedLine) -> String {
         let of = self.0.iter_mut().find(|it| it.id == line.message);
         let was = of.as_ref().map(|it| wording::body(&it.body));
-        let was = was.map_or_else(
-            || "a message".to_owned(),
-            |was| format!("\"{}\"", shortened(&was)),
-        );
         if let (Some(it), Some(text)) = (of, &line.text) {
             it.body.text = Some(text.clone());
         }
-        format!("{} {}", visible(&line.nick), change(line, &was))
-    }
-}
-
-fn change(line: &AmendedLine, was: &str) -> String {
-    match (&line.text, &line.emoji) {
-        (Some(text), _) => format!("edited {was}: {}", visible(text)),
-        (None, Some(emoji)) if line.off => format!("took {} back from {was}", visible(emoji)),
-        (None, Some(emoji)) => format!("reacted {} to {was}", visible(emoji)),
-        (None, None) => format!("changed {was}"),
+        quotes::changed(line, was.as_deref())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use hobnob::protocol::{Body, LogId, PeerId};
-    use hobnob_control::wire::{ReactorLine, Time};
+    use hobnob_control::wire::{ReactionLine, ReactorLine, ReplyToLine, Time};
 
     use super::*;
 
@@ -304,7 +249,7 @@ mod tests {
                 nick: "ann".into(),
             }],
         }];
-        let (before, after) = around(&reply.amended);
+        let (before, after) = quotes::around(&reply.amended);
         assert_eq!(before, "[to bob: one?␊or two?] ");
         assert_eq!(after, " {👍 ann}");
     }

@@ -13,8 +13,8 @@ use hobnob_control::wire::{
 };
 use hobnob_control::{Client, ClientError};
 
-use super::amending::{self, RecentMessages};
 use super::notices;
+use super::quotes;
 use super::values::local_minute;
 pub(crate) use hobnob_local::output::{columns, count, join};
 
@@ -69,7 +69,7 @@ pub(crate) fn said(message: &MessageLine, names: &Names) -> String {
         (None, _) if message.request => " [from a stranger]".to_owned(),
         (None, _) => String::new(),
     };
-    let (before, after) = amending::around(&message.amended);
+    let (before, after) = quotes::around(&message.amended);
     format!(
         "{} <{}> {before}{}{state}{after}",
         names.of_conversation(&message.conversation.0),
@@ -139,7 +139,7 @@ pub(crate) fn event(event: &WireEvent, names: &Names) -> Option<String> {
                 names.of(&receipt.peer.0)
             )
         }
-        WireEvent::Amended(line) => RecentMessages::default().amended(line),
+        WireEvent::Amended(line) => quotes::changed(line, None),
         WireEvent::Notice(notice) => notices::words(notice),
         WireEvent::File(line) => return file(line, names),
         WireEvent::Lagged { missed } => {

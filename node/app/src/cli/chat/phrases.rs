@@ -9,8 +9,8 @@ use hobnob_control::wire::{MessageLine, StatusLine};
 
 use super::outbox::Report;
 use crate::cli::messages;
-use crate::shared::amending;
 use crate::shared::chat_input::ACTION;
+use crate::shared::quotes;
 use crate::shared::values::local_time_of_day;
 use crate::shared::wording::{self, Names, count};
 use crate::shared::{offers, status};
@@ -34,7 +34,7 @@ pub(crate) fn message(message: &MessageLine) -> String {
         let id = offers::short(message.id.0);
         body = format!("{body}: /accept {id}, or /decline {id}");
     }
-    let (before, after) = amending::around(&message.amended);
+    let (before, after) = quotes::around(&message.amended);
     if message.amended.reply_to.is_some() {
         body = format!("{before}{body}{after}");
     }

@@ -12,8 +12,8 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::View;
-use crate::shared::amending;
 use crate::shared::chat_input::ACTION;
+use crate::shared::quotes;
 use crate::shared::wording;
 use crate::tui::app::{Doing, Entry, EntryContent, Note, Pending, Tone};
 use crate::tui::layout::{TIME, cells, name_columns, text_columns};
@@ -154,7 +154,7 @@ impl<'a> Context<'a> {
         let Some(to) = &message.amended.reply_to else {
             return vec![];
         };
-        let words = fit(&amending::quote(to, None), self.text_columns());
+        let words = fit(&quotes::quote(to, None), self.text_columns());
         self.below("to", &words)
     }
 
@@ -164,7 +164,7 @@ impl<'a> Context<'a> {
         if reactions.is_empty() {
             return vec![];
         }
-        self.below("", &amending::reactions(reactions))
+        self.below("", &quotes::reactions(reactions))
     }
 
     /// Rows of this program about a message. The word before the bar cannot come from a peer.

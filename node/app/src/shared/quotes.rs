@@ -1,0 +1,63 @@
+//! Replies, edits and reactions as text for people. All text from peers is made safe to print here.
+
+use hobnob::protocol::text::visible;
+use hobnob_control::wire::{AmendedFields, AmendedLine, ReactionLine, ReplyToLine};
+
+/// Maximum characters of a quoted text.
+const QUOTED_CHARS: usize = 60;
+
+/// `ann: shall we go?`
+pub(crate) fn quote(to: &ReplyToLine, text: Option<&str>) -> String {
+    let text = to.text.as_deref().or(text);
+    let text = text.map_or_else(|| "a message that is not here".to_owned(), shortened);
+    format!("{}: {text}", visible(&to.nick))
+}
+
+/// The first line of a text, cut.
+fn shortened(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    let cut: String = line.chars().take(QUOTED_CHARS).collect();
+    let more = if cut.len() < text.len() { "…" } else { "" };
+    format!("{}{more}", visible(&cut))
+}
+
+/// `👍 ann, bob  🎉 carol`
+pub(crate) fn reactions(reactions: &[ReactionLine]) -> String {
+    let one = |reaction: &ReactionLine| {
+        let names: Vec<_> = reaction.by.iter().map(|by| visible(&by.nick)).collect();
+        format!("{} {}", visible(&reaction.emoji), names.join(", "))
+    };
+    reactions.iter().map(one).collect::<Vec<_>>().join("  ")
+}
+
+/// What stands before and after the text of a message on one line.
+pub(crate) fn around(amended: &AmendedFields) -> (String, String) {
+    let before = amended.reply_to.as_ref();
+    let before = before.map_or_else(String::new, |to| format!("[to {}] ", quote(to, None)));
+    let mut after = String::new();
+    if amended.edited.is_some() {
+        after.push_str(" (edited)");
+    }
+    if !amended.reactions.is_empty() {
+        after.push_str(&format!(" {{{}}}", reactions(&amended.reactions)));
+    }
+    (before, after)
+}
+
+/// The sentence for a change of a message, which had this text.
+pub(crate) fn changed(line: &AmendedLine, was: Option<&str>) -> String {
+    let was = was.map_or_else(
+        || "a message".to_owned(),
+        |was| format!("\"{}\"", shortened(was)),
+    );
+    format!("{} {}", visible(&line.nick), change(line, &was))
+}
+
+fn change(line: &AmendedLine, was: &str) -> String {
+    match (&line.text, &line.emoji) {
+        (Some(text), _) => format!("edited {was}: {}", visible(text)),
+        (None, Some(emoji)) if line.off => format!("took {} back from {was}", visible(emoji)),
+        (None, Some(emoji)) => format!("reacted {} to {was}", visible(emoji)),
+        (None, None) => format!("changed {was}"),
+    }
+}
