@@ -100,7 +100,12 @@ impl Context<'_> {
             () = tokio::time::sleep(Duration::from_millis(options.timeout_ms)) => {}
             () = self.over.cancelled() => {}
         }
-        let reason = self.reason(&sent, state).await?;
+        let reason = if options.wait == DeliveryState::Queued {
+            // The caller does not wait for the peer.
+            None
+        } else {
+            self.reason(&sent, state).await?
+        };
         Ok(SentLine::new(sent, state, reason))
     }
 
