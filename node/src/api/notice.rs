@@ -102,7 +102,7 @@ pub enum NoticeReason {
     /// Somebody has typed wrong words for an invitation. Its code is dead.
     InvitationWrong {
         /// The six digits of the code.
-        number: String,
+        code_number: String,
     },
     /// All places for sessions are taken: peers that are not contacts are refused, or lose theirs.
     PlacesFull {},
@@ -261,7 +261,7 @@ impl NoticeReason {
                 | CopyEvidence::PeerRunsTwice { name },
             ) => name.len(),
             NoticeReason::RoomFull { room } => room.len(),
-            NoticeReason::InvitationWrong { number } => number.len(),
+            NoticeReason::InvitationWrong { code_number } => code_number.len(),
             NoticeReason::Introduction { name, introducer } => name.len() + introducer.len(),
             NoticeReason::StoreError { why } | NoticeReason::NoDiscovery { why } => why.len(),
             NoticeReason::RelayDown { relay, why }
@@ -336,7 +336,7 @@ mod tests {
             },
             NoticeReason::InvitationAccepted { name: name.clone() },
             NoticeReason::InvitationWrong {
-                number: name.clone(),
+                code_number: name.clone(),
             },
             NoticeReason::Introduction {
                 name: name.clone(),

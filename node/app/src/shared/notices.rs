@@ -46,8 +46,8 @@ pub(crate) fn words(notice: &Notice) -> String {
         NoticeReason::Introduced { name } => {
             format!("{name} has accepted, too: you are contacts now.")
         }
-        NoticeReason::InvitationWrong { number } => format!(
-            "Somebody typed wrong words for your invitation {number}, so its code is dead. Make a \
+        NoticeReason::InvitationWrong { code_number } => format!(
+            "Somebody typed wrong words for your invitation {code_number}, so its code is dead. Make a \
              new one with `hobnob invite`."
         ),
         NoticeReason::PlacesFull {} => {

@@ -288,9 +288,8 @@ impl Engine {
     /// Somebody has guessed, wrongly.
     fn invitation_killed(&mut self, id: SessionId, number: CodeNumber) {
         self.refuse_invitation(id, number, Refusal::Wrong);
-        let number_text = number.to_string();
         let reason = NoticeReason::InvitationWrong {
-            number: number_text,
+            code_number: number.to_string(),
         };
         self.reports.notice(reason, None);
         self.invitation_ended(number, &InvitationEnd::Wrong);
