@@ -208,11 +208,7 @@ pub(crate) enum Command {
         /// Another contact.
         other: Target,
     },
-    Invite {
-        /// Invite to this room, too.
-        #[arg(long, value_name = "ROOM")]
-        room: Option<RoomName>,
-    },
+    Invite,
     AcceptInvite {
         /// The code that the other user has read to you.
         code: InviteCode,

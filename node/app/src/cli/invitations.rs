@@ -2,7 +2,6 @@
 
 use std::io::{self, IsTerminal};
 
-use hobnob::RoomName;
 use hobnob::protocol::Target;
 use hobnob::protocol::invitation::InviteCode;
 use hobnob_control::wire::{
@@ -16,12 +15,9 @@ use crate::shared::output::{self, Output};
 use crate::shared::{invitation, qr, session};
 
 /// `hobnob invite`: prints a code, and waits until it is used, dead or expired.
-pub(crate) async fn invite(
-    flags: &CommonFlags,
-    out: Output,
-    room: Option<RoomName>,
-) -> anyhow::Result<Exit> {
-    session::ask(flags, false, async |client| {
+pub(crate) async fn invite(flags: &CommonFlags, out: Output) -> anyhow::Result<Exit> {
+    let room = flags.one_room("an invitation can name only one room")?;
+    session::ask(flags, true, async |client| {
         let room = room.map(Text);
         let created: InvitationCode = client.ask(Invite { room }).await?;
         if out.json {

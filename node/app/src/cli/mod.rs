@@ -221,7 +221,7 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
         Command::Introduce { target, other } => {
             invitations::introduce(flags, out, target, other).await
         }
-        Command::Invite { room } => invitations::invite(flags, out, room).await,
+        Command::Invite => invitations::invite(flags, out).await,
         Command::AcceptInvite { code } => invitations::accept(flags, out, code).await,
         Command::Part { room } => rooms::part(flags, room).await,
         Command::Reply(about) => messages::reply(flags, out, about).await,

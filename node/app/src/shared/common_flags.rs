@@ -247,12 +247,16 @@ impl CommonFlags {
 
     /// The one room that a message is for.
     pub(crate) fn speaking_room(&self) -> Result<RoomName, Usage> {
+        let room = self.one_room("a message can have only one room")?;
+        Ok(room.unwrap_or_else(RoomName::lobby))
+    }
+
+    /// The room that was given. `limit` is the error if there are several.
+    pub(crate) fn one_room(&self, limit: &str) -> Result<Option<RoomName>, Usage> {
         match self.rooms.as_slice() {
-            [] => Ok(RoomName::lobby()),
-            [room] => Ok(room.clone()),
-            [_, _, ..] => Err(Usage(
-                "a message can have only one room: give --room once".into(),
-            )),
+            [] => Ok(None),
+            [room] => Ok(Some(room.clone())),
+            [_, _, ..] => Err(Usage(format!("{limit}: give --room once"))),
         }
     }
 }

@@ -516,7 +516,7 @@ pub(crate) const ACTIONS: &[Action] = &[
         help: "Invite somebody by a code of a number and three words",
         requests: &[Invite::NAME, AwaitInvitation::NAME],
         command_line: CommandLine::Command {
-            flags: Flags::Ask,
+            flags: Flags::AskInRoom,
             details: "The other user types the code, and you are verified contacts. The code works \
                       once, for ten minutes, while your node runs. A wrong guess ends it. Waits until \
                       it is used: the exit code is 5 if somebody guessed wrong, 4 if it expired.",
