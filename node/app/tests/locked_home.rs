@@ -272,11 +272,12 @@ fn a_kill_while_a_home_is_locked_or_unlocked_loses_nothing() {
     }
     let whole = began.elapsed() / 2;
     let (mut locked, mut unlocked) = (0, 0);
-    for round in 1..=16 {
+    for round in 1..=64 {
         let command = if home.is_locked() { "unlock" } else { "lock" };
         let mut command = home.command(&[command, "--passphrase-file", "words"]);
         let mut process = command.spawn().expect("hobnob runs");
-        // From a moment before its end to one after it, where it does most.
+        // From a moment before its end, where it does most, to one after it. A busy machine is slower
+        // than at the start of this test.
         std::thread::sleep(whole * (8 + round) / 20);
         process.kill().expect("it is a child");
         process.wait().expect("it is a child");
@@ -294,11 +295,11 @@ fn a_kill_while_a_home_is_locked_or_unlocked_loses_nothing() {
             }
             false => unlocked += 1,
         }
+        if round >= 16 && locked > 0 && unlocked > 0 {
+            return;
+        }
     }
-    assert!(
-        locked > 0 && unlocked > 0,
-        "{locked} rounds locked, {unlocked} not"
-    );
+    panic!("{locked} rounds locked, {unlocked} not");
 }
 
 #[test]

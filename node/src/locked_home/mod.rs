@@ -132,6 +132,15 @@ pub fn unlock_home(home: &Path, passphrase: &str) -> Result<(), LockError> {
     switch::switch(home, Some(&key), None)
 }
 
+/// Whether this is the passphrase of a locked home. Blocks for as long as a guess costs.
+///
+/// # Errors
+///
+/// It is not, or the home can't be read or isn't locked.
+pub fn check_passphrase(home: &Path, passphrase: &str) -> Result<(), LockError> {
+    open_slot(home, passphrase).map(drop)
+}
+
 /// Changes the passphrase of a locked home. A node may run there. The files stay as they are: only
 /// the key slot is written again.
 pub fn change_passphrase(home: &Path, old: &str, new: &str) -> Result<(), LockError> {

@@ -66,6 +66,8 @@ pub(crate) fn passwd(flags: &CommonFlags, args: &PasswdArgs) -> anyhow::Result<E
     let dir = home.data_dir();
     check_locked(dir)?;
     let old = passphrase::existing(args.passphrase_file.as_deref())?;
+    // Before anybody thinks of a new one.
+    hobnob::check_passphrase(dir, &old)?;
     output::say_on_terminal("The new passphrase:");
     let new = passphrase::new(args.new_passphrase_file.as_deref())?;
     hobnob::change_passphrase(dir, &old, &new)?;
