@@ -104,7 +104,16 @@ fn page(command: &Command) -> std::io::Result<Vec<u8>> {
         .source(source)
         .manual("hobnob's manual")
         .render(&mut page)?;
-    Ok(page)
+    Ok(in_ascii(&String::from_utf8(page).expect("a page is text")))
+}
+
+/// Names all characters that not every roff reads by their numbers.
+fn in_ascii(page: &str) -> Vec<u8> {
+    let named = page.chars().map(|letter| match letter {
+        letter if letter.is_ascii() => letter.to_string(),
+        letter => format!("\\[u{:04X}]", u32::from(letter)),
+    });
+    named.collect::<String>().into_bytes()
 }
 
 fn full_name(command: &Command) -> &str {
