@@ -8,17 +8,18 @@ use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// The message with this id, as the node's history has it.
-fn message(node: &Node, id: &str) -> Option<Value> {
-    node.history().into_iter().find(|line| line["id"] == id)
+/// The message with this id, as the node's conversation with the other one has it.
+fn message([node, other]: [&Node; 2], id: &str) -> Option<Value> {
+    let lines = node.history_of(other);
+    lines.into_iter().find(|line| line["id"] == id)
 }
 
-/// Waits until the message fits.
-fn becomes(node: &Node, id: &str, what: &str, fits: impl Fn(&Value) -> bool) {
+/// Waits until the message fits, in the first node's conversation with the second.
+fn becomes([node, other]: [&Node; 2], id: &str, what: &str, fits: impl Fn(&Value) -> bool) {
     until(
         &format!("{} shows {what}", node.nick()),
         SOON,
-        || match message(node, id) {
+        || match message([node, other], id) {
             Some(line) if fits(&line) => Ok(()),
             other => Err(format!("{other:?}")),
         },
@@ -51,7 +52,7 @@ fn a_message_is_answered_edited_and_reacted_to_and_then_deleted() {
     let reply = bob.run(&["reply", &question, "with pleasure"]).expect(0);
     assert_eq!(reply.one_json()["state"], "delivered", "{reply}");
     let answer = reply.one_json()["id"].as_str().expect("an id").to_owned();
-    becomes(&ann, &answer, "what bob answers", |line| {
+    becomes([&ann, &bob], &answer, "what bob answers", |line| {
         line["text"] == "with pleasure"
             && line["reply_to"]["id"] == question.as_str()
             && line["reply_to"]["nick"] == "ann"
@@ -62,10 +63,10 @@ fn a_message_is_answered_edited_and_reacted_to_and_then_deleted() {
 
     bob.run(&["edit", &question, "not mine"]).expect(2);
     ann.run(&["edit", &question, "marimba at one?"]).expect(0);
-    becomes(&bob, &question, "the new text", |line| {
+    becomes([&bob, &ann], &question, "the new text", |line| {
         line["text"] == "marimba at one?" && line["edited"]["earlier"][0] == "xylophone at noon?"
     });
-    becomes(&bob, &answer, "the new text in its quote", |line| {
+    becomes([&bob, &ann], &answer, "the new text in its quote", |line| {
         line["reply_to"]["text"] == "marimba at one?"
     });
     assert_eq!(bob.run(&["search", "marimba"]).expect(0).json().len(), 1);
@@ -73,19 +74,19 @@ fn a_message_is_answered_edited_and_reacted_to_and_then_deleted() {
 
     bob.run(&["react", &question, "two words"]).expect(2);
     bob.run(&["react", &question, "👍"]).expect(0);
-    becomes(&ann, &question, "the reaction", |line| {
+    becomes([&ann, &bob], &question, "the reaction", |line| {
         line["reactions"][0]["emoji"] == "👍" && line["reactions"][0]["by"][0]["nick"] == "bob"
     });
     bob.run(&["react", &question, "👍", "--off"]).expect(0);
-    becomes(&ann, &question, "no reaction", |line| {
+    becomes([&ann, &bob], &question, "no reaction", |line| {
         line["reactions"].is_null()
     });
 
     ann.run(&["delete", &question]).expect(0);
-    becomes(&ann, &question, "that bob has erased it", |line| {
+    becomes([&ann, &bob], &question, "that bob has erased it", |line| {
         line["erased"] == "deleted" && line["confirmed"] == 1
     });
-    becomes(&bob, &answer, "no quote", |line| {
+    becomes([&bob, &ann], &answer, "no quote", |line| {
         line["reply_to"]["text"].is_null()
     });
     until("bob has erased all texts of the message", SOON, || {
@@ -122,9 +123,12 @@ fn a_queued_message_can_be_cancelled_until_it_leaves() {
     let after = ann.queues(&bob, "this one follows");
     bob.start();
     bob.shows_once_within("this one follows", SOON);
-    becomes(&bob, &queued, "a deleted message in its place", |line| {
-        line["erased"] == "deleted"
-    });
+    becomes(
+        [&bob, &ann],
+        &queued,
+        "a deleted message in its place",
+        |line| line["erased"] == "deleted",
+    );
     ann.gets_receipt(&after, &bob);
     bob.has_not("bandoneon");
     assert!(!holds(&bob, "bandoneon"));

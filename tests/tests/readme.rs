@@ -64,8 +64,33 @@ const COMMANDS: &[(&str, Run)] = &[
     ("hobnob history '#lobby' --search lunch --since 2h", Ends),
     ("hobnob export bob --output bob.html", Ends),
     ("hobnob export --json > everything.jsonl", Ends),
+    ("hobnob export --for bob FILE", Ends),
+    (
+        "hobnob import FILE",
+        Not("that file is for bob; tests/tests/carried.rs tests it"),
+    ),
     ("hobnob rooms", Ends),
     ("hobnob part ops", Ends),
+    (
+        "hobnob reply f33731c0a1b2c3d4-7 \"with pleasure\"",
+        Not("the id is an example; tests/tests/amending.rs tests it"),
+    ),
+    (
+        "hobnob edit f33731c0a1b2c3d4-7 \"lunch at one\"",
+        Not("the id is an example; tests/tests/amending.rs tests it"),
+    ),
+    (
+        "hobnob react f33731c0a1b2c3d4-7 👍",
+        Not("the id is an example; tests/tests/amending.rs tests it"),
+    ),
+    (
+        "hobnob cancel f33731c0a1b2c3d4-7",
+        Not("the id is an example; tests/tests/amending.rs tests it"),
+    ),
+    (
+        "hobnob history --thread f33731c0a1b2c3d4-7",
+        Not("the id is an example; tests/tests/amending.rs tests it"),
+    ),
     (
         "hobnob delete f33731c0a1b2c3d4-7",
         Not("the id is an example"),
@@ -74,12 +99,25 @@ const COMMANDS: &[(&str, Run)] = &[
     ("hobnob clear '#ops'", Ends),
     ("hobnob keep '#ops' 7d", Ends),
     ("hobnob forget bob", Not("the commands below need bob")),
+    (
+        "hobnob invite",
+        Not("it waits for somebody; tests/tests/invitations.rs tests it"),
+    ),
+    (
+        "hobnob introduce bob carol",
+        Not("there is no carol; tests/tests/introductions.rs tests it"),
+    ),
+    (
+        "hobnob accept-invite 481593-maple-violin-stone",
+        Not("the code is an example; tests/tests/invitations.rs tests it"),
+    ),
     ("hobnob id", Ends),
     ("hobnob nick ann", Ends),
     ("hobnob help", Ends),
     ("hobnob help send", Ends),
     ("hobnob help protocol", Ends),
     ("hobnob mailbox", Ends),
+    ("hobnob why NAME", Not("the name is an example")),
     ("hobnob send 10.0.0.2:4626 hi", Ends),
     ("hobnob room create plans", Ends),
     ("hobnob room ticket plans", Ends),
@@ -131,6 +169,18 @@ const COMMANDS: &[(&str, Run)] = &[
         Ends,
     ),
     ("hobnob man --dir ~/.cargo/share/man/man1", Ends),
+    (
+        "hobnob lock",
+        Not("it asks for a passphrase; node/app/tests/locked_home.rs tests it"),
+    ),
+    (
+        "hobnob passwd",
+        Not("it asks for a passphrase; node/app/tests/locked_home.rs tests it"),
+    ),
+    (
+        "hobnob unlock",
+        Not("it asks for a passphrase; node/app/tests/locked_home.rs tests it"),
+    ),
     (
         "hobnob backup hobnob.age",
         Not("it asks for a passphrase; node/app/tests/backups.rs tests it"),

@@ -7,7 +7,7 @@ use hobnob_relay::admission::{AllowList, BanTarget, Rule, Tokens};
 use hobnob_relay::core::Limits;
 use hobnob_relay::server::{Config, Fate, Server};
 
-use crate::client::{Client, within};
+use crate::client::{Client, seed_of, within};
 use crate::{Relay, config_in, server_in};
 
 #[tokio::test]
@@ -32,7 +32,7 @@ async fn only_peers_with_the_token_are_admitted_and_the_others_get_advice() {
 
 #[tokio::test]
 async fn only_listed_peers_are_admitted_and_have_the_operators_labels() {
-    let (ann, bob) = (hobnob_protocol::SecretKey::from_seed([1; 32]).id(), 2);
+    let (ann, bob) = (hobnob_protocol::SecretKey::from_seed(seed_of(1)).id(), 2);
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), format!("{ann} ann's laptop\n")).unwrap();
     let relay = Relay::with(Rule::Listed(AllowList::read(file.path()).unwrap()));

@@ -189,7 +189,7 @@ fn requests_are_read_with_the_defaults_of_the_command_line() {
 fn a_line_that_is_no_request_is_answered_with_what_is_wrong_and_its_id_where_it_has_one() {
     let cases = [
         ("nonsense", None, "expected"),
-        (r#"{"cmd":"ping"}"#, None, "missing field `id`"),
+        (r#"{"cmd":"ping"}"#, None, "a request needs an id"),
         (
             r#"{"id":4,"cmd":"dance"}"#,
             Some(4),

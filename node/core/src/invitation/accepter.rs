@@ -180,7 +180,7 @@ mod tests {
     fn words(n: u64) -> Words {
         let mut seed = [0; 32];
         // The words are the first 33 bits.
-        seed[..8].copy_from_slice(&(n << 20).to_be_bytes());
+        seed[..8].copy_from_slice(&(n << 31).to_be_bytes());
         Words::random(&seed)
     }
 

@@ -6,7 +6,7 @@ use super::{Action, Chat, ChatCommand, Group, of_chat, of_command_line};
 pub(crate) const SYNOPSIS: usize = 23;
 
 /// Columns of a command's name in the list of the command line.
-const NAME: usize = 13;
+const NAME: usize = 15;
 
 /// Lines are no longer than this, however wide the terminal is.
 pub(crate) const WIDTH_MAX: usize = 100;
@@ -162,7 +162,7 @@ mod tests {
         }
         let list = command_list(80);
         assert!(
-            list.starts_with("Messages:\n  send         Send a direct message, or offer files\n")
+            list.starts_with("Messages:\n  send           Send a direct message, or offer files\n")
         );
         assert!(list.contains("\n\nFiles:\n"), "{list}");
         let chat = chat_list(80).join("\n");
