@@ -150,7 +150,7 @@ fn text_of(bytes: &[u8]) -> Result<String, Fault> {
 pub struct Amendments {
     /// The message that it answers.
     pub reply_to: Option<Quoted>,
-    /// Its newest edits, oldest first: at most [`EDITS_SHOWN_MAX`].
+    /// Its newest edits, oldest first: at most `EDITS_SHOWN_MAX`.
     pub edits: Vec<EditRow>,
     /// Each emoji, in the order in which the first of those who still have it added it, and who has
     /// added it.

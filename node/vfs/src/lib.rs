@@ -4,7 +4,7 @@
 //! A [`Disk`] opens databases. Without a key and without faults, SQLite uses the files directly.
 //! Otherwise it uses a VFS (a layer between SQLite and the system) of this crate, which passes all
 //! calls on and changes what is written. All `unsafe` code of the node's storage is here, in
-//! [`shim`]. [`Blobs`] and [`Blocks`] encrypt the other files of a home. Not here: where the key
+//! `shim`. [`Blobs`] and [`Blocks`] encrypt the other files of a home. Not here: where the key
 //! comes from.
 
 mod blobs;

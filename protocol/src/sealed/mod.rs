@@ -4,7 +4,7 @@
 //! made for this file (32 bytes), and chunks. A chunk has 64 KiB, the last one less or as many, and
 //! is encrypted with ChaCha20-Poly1305. Its nonce is its number (8 bytes, little-endian), three zero
 //! bytes, and 1 in the last chunk, 0 in all others. The content begins with the id of the writer and
-//! its signature over [`CONTEXT`], everything before the chunks, the writer and the reader.
+//! its signature over `CONTEXT`, everything before the chunks, the writer and the reader.
 //!
 //! The reader's X25519 key is its Ed25519 key on the other form of the curve. So no key has to be
 //! exchanged before, but whoever gets the reader's key later can read the file: the suite number
