@@ -72,7 +72,9 @@ impl Node {
         let node = self.clone();
         blocking(move || {
             let written = node.write_carried(peer, &file);
-            if written.is_err() && !matches!(&written, Err(error) if error.is_of_existing_file()) {
+            if let Err(error) = &written
+                && !error.is_of_existing_file()
+            {
                 let _ = fs::remove_file(&file);
             }
             written
@@ -94,15 +96,11 @@ impl Node {
             .mode(0o600)
             .open(path)
             .map_err(at(path))?;
-        let sealed = |why| CarryError::Sealed {
-            path: path.to_owned(),
-            why,
-        };
         let (frames, mut queue) = mpsc::unbounded_channel::<ForFile>();
         let begin = |reply| Command::BeginExport(peer, frames, reply);
         let Begun { session, key } = self.ask_blocking(begin)??;
         let mut sealer =
-            Sealer::new(BufWriter::new(&file), &key, peer, random_seed()).map_err(sealed)?;
+            Sealer::new(BufWriter::new(&file), &key, peer, random_seed()).map_err(sealed(path))?;
         let (mut entries, mut bytes) = (0, 0);
         while let Some(frame) = queue.blocking_recv() {
             let (stream, frame) = frame.map_err(CarryError::Store)?;
@@ -127,11 +125,7 @@ impl Node {
     fn take_carried(&self, path: &Path) -> Result<Imported, CarryError> {
         let file = File::open(path).map_err(at(path))?;
         let key = self.ask_blocking(Command::OwnKey)?;
-        let sealed = |why| CarryError::Sealed {
-            path: path.to_owned(),
-            why,
-        };
-        let mut opener = Opener::new(BufReader::new(file), &key).map_err(sealed)?;
+        let mut opener = Opener::new(BufReader::new(file), &key).map_err(sealed(path))?;
         let from = opener.writer();
         let session = self.ask_blocking(|reply| Command::BeginImport(from, reply))??;
         let taken = self.take_frames(session, &mut opener);
@@ -235,29 +229,10 @@ fn next(input: &mut impl Read) -> Result<Option<(Frame, u64)>, Broken> {
     let mut frame = vec![0; bytes];
     input.read_exact(&mut frame)?;
     let frame = Frame::decode(&Bytes::from(frame))?;
-    match frame {
-        Frame::Have(..) | Frame::Batch(_) | Frame::Want { .. } | Frame::Unknown(_) => {
-            Ok(Some((frame, length.into())))
-        }
-        Frame::Hello(_)
-        | Frame::Ping(_)
-        | Frame::Pong(_)
-        | Frame::Profile(_)
-        | Frame::Candidates(_)
-        | Frame::DialBack(_)
-        | Frame::DialedBack(_)
-        | Frame::Records { .. }
-        | Frame::WantRecords(_)
-        | Frame::ContactRecord(_)
-        | Frame::Mailbox { .. }
-        | Frame::Digest(..)
-        | Frame::Heads { .. }
-        | Frame::Prune(..)
-        | Frame::Conflict(_)
-        | Frame::Waiting(_)
-        | Frame::Offer(..)
-        | Frame::Invite(_) => Err(Broken::Content("has a frame that no file has".to_owned())),
+    if frame.needs_connection() {
+        return Err(Broken::Content("has a frame that no file has".to_owned()));
     }
+    Ok(Some((frame, length.into())))
 }
 
 /// Number of entries in an encoded frame of this node.
@@ -278,9 +253,39 @@ async fn blocking<T: Send + 'static>(
         .map_err(|_| NodeError::Stopped)?
 }
 
+fn sealed(path: &Path) -> impl Fn(SealedError) -> CarryError + '_ {
+    |why| CarryError::Sealed {
+        path: path.to_owned(),
+        why,
+    }
+}
+
 fn at(path: &Path) -> impl Fn(io::Error) -> CarryError + '_ {
     |error| CarryError::Io {
         path: path.to_owned(),
         error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_no_frame_that_needs_a_connection() {
+        let read = |frame: Frame| {
+            let mut bytes = Vec::new();
+            put(&mut bytes, &frame.encode()).unwrap();
+            next(&mut &bytes[..])
+        };
+        let digest = hobnob_protocol::frame::Digest {
+            hash: [0; 32],
+            clock: 0,
+        };
+        let conversation = hobnob_protocol::ConversationId::from_bytes([1; 32]);
+        for frame in [Frame::Ping(1), Frame::Digest(conversation, digest)] {
+            assert!(matches!(read(frame), Err(Broken::Content(_))));
+        }
+        assert!(matches!(next(&mut &b""[..]), Ok(None)));
     }
 }

@@ -87,9 +87,6 @@ pub enum NodeError {
     /// This node has no such conversation.
     #[error("there is no conversation {0} here")]
     NoSuchConversation(String),
-    /// This node has created no invitation with this number, or it ended long ago.
-    #[error("there is no invitation {0} here")]
-    NoSuchInvitation(CodeNumber),
 }
 
 /// Why messages could not be written to a file, or not be taken from one.
@@ -116,7 +113,7 @@ pub enum CarryError {
     Content {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The damage.
         why: String,
         /// Messages that were taken before.
         taken: u64,
@@ -159,6 +156,9 @@ pub enum InviteError {
     /// The invitation is this node's own.
     #[error("that is an invitation of this node itself")]
     Myself,
+    /// This node has created no invitation with this number, or it ended long ago.
+    #[error("there is no invitation {0} here")]
+    NoSuchInvitation(CodeNumber),
     /// No node that can be asked has an invitation of this number.
     #[error(
         "nobody here has the invitation {0}: check the six digits. It ends after ten minutes, and the node that made it must run. If the two of you use different networks, both need a relay in common, or a code that names one"
@@ -265,9 +265,6 @@ impl From<NodeError> for EraseError {
             NodeError::Store(why) => EraseError::Store(why),
             NodeError::NoSuchMessage => EraseError::NoSuchMessage,
             NodeError::NoSuchConversation(name) => EraseError::NoSuchConversation(name),
-            NodeError::NoSuchInvitation(number) => {
-                EraseError::NoSuchConversation(number.to_string())
-            }
         }
     }
 }
@@ -495,10 +492,9 @@ impl From<NodeError> for SendError {
     fn from(error: NodeError) -> Self {
         match error {
             NodeError::Store(why) => SendError::Store(why),
-            NodeError::Stopped
-            | NodeError::NoSuchMessage
-            | NodeError::NoSuchConversation(_)
-            | NodeError::NoSuchInvitation(_) => SendError::Stopped,
+            NodeError::Stopped | NodeError::NoSuchMessage | NodeError::NoSuchConversation(_) => {
+                SendError::Stopped
+            }
         }
     }
 }
@@ -507,10 +503,9 @@ impl From<NodeError> for JoinError {
     fn from(error: NodeError) -> Self {
         match error {
             NodeError::Store(why) => JoinError::Store(why),
-            NodeError::Stopped
-            | NodeError::NoSuchMessage
-            | NodeError::NoSuchConversation(_)
-            | NodeError::NoSuchInvitation(_) => JoinError::Stopped,
+            NodeError::Stopped | NodeError::NoSuchMessage | NodeError::NoSuchConversation(_) => {
+                JoinError::Stopped
+            }
         }
     }
 }

@@ -4,9 +4,7 @@ use hobnob_protocol::invitation::{CodeNumber, InviteCode};
 use hobnob_protocol::{PeerId, RoomName};
 
 use super::engine::Command;
-use crate::{
-    AcceptedInvitation, IntroduceError, Invitation, InvitationEnd, InviteError, Node, NodeError,
-};
+use crate::{AcceptedInvitation, IntroduceError, Invitation, InvitationEnd, InviteError, Node};
 
 impl Node {
     /// Creates a code with which one other user becomes a verified contact, and a member of `room`. It
@@ -17,7 +15,7 @@ impl Node {
     }
 
     /// Waits until an invitation of this node has ended.
-    pub async fn invitation_end(&self, number: CodeNumber) -> Result<InvitationEnd, NodeError> {
+    pub async fn invitation_end(&self, number: CodeNumber) -> Result<InvitationEnd, InviteError> {
         self.ask(|reply| Command::InvitationEnd { number, reply })
             .await?
     }

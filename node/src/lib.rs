@@ -150,8 +150,8 @@ pub use hobnob_protocol::{
     target::TargetError, text::NicknameError,
 };
 pub use locked_home::{
-    LockError, PassphraseSource, change_passphrase, check_passphrase, is_locked, lock_home,
-    unlock_home,
+    LockError, PassphraseSource, change_passphrase, check_lockable, check_passphrase, is_locked,
+    lock_home, unlock_home,
 };
 pub use messages::Messages;
 pub use node::Node;

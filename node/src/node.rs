@@ -11,7 +11,7 @@ use std::time::Duration;
 use hobnob_protocol::{Body, EntryRef, Nickname, PeerId, RoomName, Target};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::engine::{Command, Target as MessageTarget};
+use crate::engine::{AmendTarget, Command};
 use crate::{
     Builder, Config, ConversationRef, DeliveryState, EraseError, Events, HistoryQuery, MailboxInfo,
     Message, MessageId, Messages, NodeError, PeerInfo, SendError, Sent, StartError, Status, clock,
@@ -258,7 +258,7 @@ impl Node {
     }
 
     /// A header names an author only if it is another one.
-    fn reference_to(&self, target: &MessageTarget) -> EntryRef {
+    fn reference_to(&self, target: &AmendTarget) -> EntryRef {
         let author = target.entry.author.filter(|author| *author != self.id);
         EntryRef {
             author,
@@ -266,7 +266,7 @@ impl Node {
         }
     }
 
-    async fn send_about(&self, target: MessageTarget, body: Body) -> Result<Sent, SendError> {
+    async fn send_about(&self, target: AmendTarget, body: Body) -> Result<Sent, SendError> {
         body.check_own()?;
         self.ask(|reply| Command::Send {
             to: target.conversation,

@@ -92,10 +92,9 @@ impl From<NodeError> for PolicyError {
     fn from(error: NodeError) -> Self {
         match error {
             NodeError::Store(why) => PolicyError::Store(why),
-            NodeError::Stopped
-            | NodeError::NoSuchMessage
-            | NodeError::NoSuchConversation(_)
-            | NodeError::NoSuchInvitation(_) => PolicyError::Stopped,
+            NodeError::Stopped | NodeError::NoSuchMessage | NodeError::NoSuchConversation(_) => {
+                PolicyError::Stopped
+            }
         }
     }
 }

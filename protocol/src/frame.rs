@@ -295,6 +295,32 @@ const WANT_MEMORY_MAX: usize = 8 * 1024;
 const HAVE_MEMORY_MAX: usize = 4 * 1024;
 
 impl Frame {
+    /// Whether this is of use only in a session with a connection: files have no such frame, and
+    /// mail only [`Frame::Mailbox`]. A frame of a newer version may be of use anywhere.
+    pub fn needs_connection(&self) -> bool {
+        match self {
+            Frame::Have(..) | Frame::Batch(_) | Frame::Want { .. } | Frame::Unknown(_) => false,
+            Frame::Hello(_)
+            | Frame::Ping(_)
+            | Frame::Pong(_)
+            | Frame::Profile(_)
+            | Frame::Candidates(_)
+            | Frame::DialBack(_)
+            | Frame::DialedBack(_)
+            | Frame::Records { .. }
+            | Frame::WantRecords(_)
+            | Frame::ContactRecord(_)
+            | Frame::Mailbox { .. }
+            | Frame::Digest(..)
+            | Frame::Heads { .. }
+            | Frame::Prune(..)
+            | Frame::Conflict(_)
+            | Frame::Waiting(_)
+            | Frame::Offer(..)
+            | Frame::Invite(_) => true,
+        }
+    }
+
     /// Encodes kind and body, without the length. The same bytes can be sent on many sessions.
     pub fn encode(&self) -> Bytes {
         let (kind, body) = match self {

@@ -222,7 +222,7 @@ pub enum ChannelEnd {
     Closed,
 }
 
-/// Which peer has an invitation.
+/// A relay's answer to the question for an invitation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FoundInvitation {
     /// This one. A guest may now open a channel with it.

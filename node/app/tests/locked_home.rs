@@ -93,7 +93,7 @@ impl Home {
         self.path("home/locked").exists()
     }
 
-    /// Which of the texts are in a file of the home or its name.
+    /// The texts that are in a file of the home or its name.
     fn found(&self, texts: &[&str]) -> Vec<String> {
         let mut found = Vec::new();
         let mut folders = vec![self.path("home")];

@@ -56,7 +56,7 @@ pub struct Config {
     /// How long messages are kept. `None` means for ever. [`Node::keep`](crate::Node::keep) sets
     /// another time for one conversation.
     pub keep: Option<Duration>,
-    /// Where the passphrase comes from, if the folder is locked. `None`: the start fails then.
+    /// The source of the passphrase, if the folder is locked. `None`: the start fails then.
     pub passphrase: Option<PassphraseSource>,
 }
 

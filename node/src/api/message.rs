@@ -256,7 +256,7 @@ pub struct Amended {
     pub change: Change,
 }
 
-/// What changed about a message.
+/// The kind of a change of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Its author replaced the text. If several edits arrive out of order, this one may be older than

@@ -6,7 +6,7 @@ use crate::api::ConversationRef;
 
 /// A message that another one is about.
 #[derive(Debug, Clone)]
-pub(crate) struct Target {
+pub(crate) struct AmendTarget {
     pub(crate) conversation: ConversationRef,
     pub(crate) author: PeerId,
     /// The author's name to show.

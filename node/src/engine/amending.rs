@@ -4,7 +4,7 @@
 use hobnob_protocol::{Body, Entry, EntryRef, LogName, PeerId, Seq};
 use tokio::sync::oneshot;
 
-use super::amend_target::Target;
+use super::amend_target::AmendTarget;
 use super::state::Engine;
 use crate::api::{
     Amended, Change, ConversationRef, Edited, Message, MessageId, Reaction, Reactor, ReplyTo,
@@ -17,7 +17,7 @@ impl Engine {
     pub(super) fn find_target(
         &mut self,
         id: MessageId,
-        reply: oneshot::Sender<Result<Target, SendError>>,
+        reply: oneshot::Sender<Result<AmendTarget, SendError>>,
     ) {
         let Some(name) = self.replica.find(id.log, id.seq) else {
             return drop(reply.send(Err(SendError::NoSuchMessage)));
@@ -99,7 +99,7 @@ impl Engine {
         }
     }
 
-    /// What a live message answers. Its text is in the history.
+    /// The message that a live one answers. Its text is in the history.
     pub(super) fn live_reply_to(&self, author: PeerId, body: &Body) -> Option<ReplyTo> {
         let Body::Reply { to, .. } = body else {
             return None;
@@ -161,7 +161,7 @@ fn target(
     shown: String,
     seq: Seq,
     entry: &Entry,
-) -> Result<Target, SendError> {
+) -> Result<AmendTarget, SendError> {
     let itself = EntryRef {
         author: Some(name.author),
         log: name.log,
@@ -184,7 +184,7 @@ fn target(
         Body::App { .. } | Body::Offer(_) | Body::Unknown { .. } => (itself, false),
         Body::Delete { .. } | Body::Erased { .. } => return Err(SendError::NoSuchMessage),
     };
-    Ok(Target {
+    Ok(AmendTarget {
         conversation,
         author: name.author,
         name: shown,
@@ -202,7 +202,7 @@ mod tests {
     const ANN: PeerId = PeerId::from_bytes([1; 32]);
     const BOB: PeerId = PeerId::from_bytes([2; 32]);
 
-    fn found(body: Body) -> Result<Target, SendError> {
+    fn found(body: Body) -> Result<AmendTarget, SendError> {
         let name = LogName {
             conversation: ConversationId::from_bytes([3; 32]),
             author: ANN,

@@ -14,7 +14,7 @@ use hobnob_protocol::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use super::amend_target::Target;
+use super::amend_target::AmendTarget;
 use super::carried::{Begun, ForFile, Taken};
 use super::erasing::{Edits, EraseReply};
 use super::inviting::AcceptReply;
@@ -70,7 +70,7 @@ pub(crate) enum Command {
     /// Finds a message that another one is about.
     FindTarget {
         id: MessageId,
-        reply: oneshot::Sender<Result<Target, SendError>>,
+        reply: oneshot::Sender<Result<AmendTarget, SendError>>,
     },
     WaitFor {
         id: MessageId,
@@ -96,7 +96,7 @@ pub(crate) enum Command {
     },
     InvitationEnd {
         number: CodeNumber,
-        reply: oneshot::Sender<Result<InvitationEnd, NodeError>>,
+        reply: oneshot::Sender<Result<InvitationEnd, InviteError>>,
     },
     AcceptInvitation {
         code: InviteCode,

@@ -22,7 +22,7 @@ pub(crate) type Edits = BTreeMap<LogName, Ranges>;
 
 /// A request to erase that is on its way to the disk.
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
+pub(super) struct PendingErase {
     /// Nobody waits for the retention.
     pub(super) reply: Option<EraseReply>,
     /// The message, if it must not have left this node.
@@ -32,7 +32,7 @@ pub(super) struct Waiting {
 /// The requests to erase that are under way, and how long each conversation is kept.
 #[derive(Debug, Default)]
 pub(crate) struct Erasing {
-    waiting: BTreeMap<Token, Waiting>,
+    waiting: BTreeMap<Token, PendingErase>,
     /// How long messages are kept, by the name of the setting. Zero means for ever.
     keep: BTreeMap<String, Duration>,
     /// How long messages of all other conversations are kept.
@@ -58,17 +58,17 @@ impl Erasing {
 
     pub(super) fn begin(&mut self, token: Token, reply: Option<EraseReply>) {
         let cancels = None;
-        self.waiting.insert(token, Waiting { reply, cancels });
+        self.waiting.insert(token, PendingErase { reply, cancels });
     }
 
     /// Like [`Erasing::begin`], for a message that must not have left this node meanwhile.
     pub(super) fn begin_cancel(&mut self, token: Token, reply: EraseReply, of: (LogName, Seq)) {
         let (reply, cancels) = (Some(reply), Some(of));
-        self.waiting.insert(token, Waiting { reply, cancels });
+        self.waiting.insert(token, PendingErase { reply, cancels });
     }
 
     /// Takes the request with this token, if it is one to erase.
-    pub(super) fn take(&mut self, token: Token) -> Option<Waiting> {
+    pub(super) fn take(&mut self, token: Token) -> Option<PendingErase> {
         self.waiting.remove(&token)
     }
 

@@ -10,7 +10,7 @@ use hobnob_protocol::{Body, ConversationId, LogName, Ranges, Seq};
 use tokio::sync::oneshot;
 use tracing::warn;
 
-use super::erasing::{Edits, EraseReply, Waiting, setting_of};
+use super::erasing::{Edits, EraseReply, PendingErase, setting_of};
 use super::internal::Internal;
 use super::state::Engine;
 use crate::api::{ConversationRef, Event, MessageId};
@@ -59,20 +59,18 @@ impl Engine {
     /// Writes the deletions of a message and of its edits. Edits go first, so that the answer for the
     /// message comes last.
     fn append_deletions(&mut self, token: Token, name: LogName, seq: Seq, edits: &Edits) {
-        let conversation = name.conversation;
         for (edit, seqs) in edits {
             for seq in seqs.iter().flat_map(|(first, last)| first..=last) {
                 let token = self.outbox.token();
                 self.erasing.begin(token, None);
-                let log = edit.log;
-                self.tell_replica(replica::Input::Append {
-                    token,
-                    conversation,
-                    body: Body::Delete { log, seq },
-                });
+                self.append_deletion(token, edit, seq);
             }
         }
-        let log = name.log;
+        self.append_deletion(token, &name, seq);
+    }
+
+    fn append_deletion(&mut self, token: Token, of: &LogName, seq: Seq) {
+        let (conversation, log) = (of.conversation, of.log);
         self.tell_replica(replica::Input::Append {
             token,
             conversation,
@@ -146,8 +144,8 @@ impl Engine {
     }
 
     /// The replica has erased what a request asked for, or stored the deletion.
-    pub(super) fn deleted_for_user(&mut self, waiting: Waiting) {
-        let Waiting { reply, cancels } = waiting;
+    pub(super) fn deleted_for_user(&mut self, pending: PendingErase) {
+        let PendingErase { reply, cancels } = pending;
         match cancels {
             // A session was handed the message while its deletion was on its way to the disk.
             Some((name, seq)) if self.replica.has_gone_out(name, seq) => {
@@ -189,8 +187,8 @@ impl Engine {
             seq: *seq,
         });
         let error = EraseError::Undelivered(ids.collect());
-        if let Some(waiting) = self.erasing.take(token) {
-            self.erase_failed(waiting.reply, error);
+        if let Some(pending) = self.erasing.take(token) {
+            self.erase_failed(pending.reply, error);
         }
     }
 

@@ -76,7 +76,7 @@ mod stopping;
 mod tasks;
 mod waiters;
 
-pub(crate) use self::amend_target::Target;
+pub(crate) use self::amend_target::AmendTarget;
 pub(crate) use self::carried::{Begun, ForFile, Taken};
 pub(crate) use self::command::{Command, NICK_SETTING, PolicyChange, RELAY_SETTING};
 pub(crate) use self::erasing::Erasing;

@@ -191,8 +191,8 @@ impl Engine {
     }
 
     fn append_failed(&mut self, token: Token, why: String) {
-        if let Some(reply) = self.erasing.take(token) {
-            return self.erase_failed(reply.reply, EraseError::Store(why));
+        if let Some(pending) = self.erasing.take(token) {
+            return self.erase_failed(pending.reply, EraseError::Store(why));
         }
         match self.outbox.take(token) {
             Some(sending) => drop(sending.reply.send(Err(SendError::Store(why)))),
@@ -207,8 +207,8 @@ impl Engine {
         let mut events = Vec::new();
         let entries = (batch.first()..).zip(&batch.entries);
         for (token, (seq, written)) in tokens.into_iter().zip(entries) {
-            if let Some(waiting) = self.erasing.take(token) {
-                self.deleted_for_user(waiting);
+            if let Some(pending) = self.erasing.take(token) {
+                self.deleted_for_user(pending);
                 continue;
             }
             let Some(Sending { to, body, reply }) = self.outbox.take(token) else {

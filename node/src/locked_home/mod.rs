@@ -90,6 +90,21 @@ pub fn is_locked(home: &Path) -> bool {
     slot::is_there(home)
 }
 
+/// Whether a home can be locked. [`lock_home`] checks the same, after the user has typed a passphrase.
+///
+/// # Errors
+///
+/// It is locked already, or the folder is not a home.
+pub fn check_lockable(home: &Path) -> Result<(), LockError> {
+    if is_locked(home) {
+        return Err(LockError::AlreadyLocked(home.to_owned()));
+    }
+    if !home.join(key_file::FILE).exists() {
+        return Err(LockError::NoHome(home.to_owned()));
+    }
+    Ok(())
+}
+
 /// Encrypts a home, so that only the passphrase opens it. The caller holds the home's lock, and no
 /// node runs there. Blocks for as long as the database is copied. A crash leaves a home that is
 /// locked or not locked, and complete.
@@ -113,12 +128,7 @@ pub fn is_locked(home: &Path) -> bool {
 /// ```
 pub fn lock_home(home: &Path, passphrase: &str) -> Result<(), LockError> {
     switch::finish(home)?;
-    if is_locked(home) {
-        return Err(LockError::AlreadyLocked(home.to_owned()));
-    }
-    if !home.join(key_file::FILE).exists() {
-        return Err(LockError::NoHome(home.to_owned()));
-    }
+    check_lockable(home)?;
     let key = DataKey::random();
     let slot = Slot::new(&key, check_length(passphrase)?);
     switch::switch(home, None, Some((&key, &slot)))
@@ -128,7 +138,7 @@ pub fn lock_home(home: &Path, passphrase: &str) -> Result<(), LockError> {
 /// there. Blocks for as long as the database is copied.
 pub fn unlock_home(home: &Path, passphrase: &str) -> Result<(), LockError> {
     switch::finish(home)?;
-    let (_, key) = open_slot(home, passphrase)?;
+    let key = open_slot(home, passphrase)?;
     switch::switch(home, Some(&key), None)
 }
 
@@ -144,7 +154,7 @@ pub fn check_passphrase(home: &Path, passphrase: &str) -> Result<(), LockError> 
 /// Changes the passphrase of a locked home. A node may run there. The files stay as they are: only
 /// the key slot is written again.
 pub fn change_passphrase(home: &Path, old: &str, new: &str) -> Result<(), LockError> {
-    let (_, key) = open_slot(home, old)?;
+    let key = open_slot(home, old)?;
     Slot::new(&key, check_length(new)?).replace(home)
 }
 
@@ -167,11 +177,10 @@ pub(crate) fn open(
         .ok_or_else(|| LockError::WrongPassphrase(home.to_owned()))
 }
 
-fn open_slot(home: &Path, passphrase: &str) -> Result<(Slot, DataKey), LockError> {
+fn open_slot(home: &Path, passphrase: &str) -> Result<DataKey, LockError> {
     let slot = Slot::load(home)?.ok_or_else(|| LockError::NotLocked(home.to_owned()))?;
     let key = slot.open(passphrase);
-    let key = key.ok_or_else(|| LockError::WrongPassphrase(home.to_owned()))?;
-    Ok((slot, key))
+    key.ok_or_else(|| LockError::WrongPassphrase(home.to_owned()))
 }
 
 fn check_length(passphrase: &str) -> Result<&str, LockError> {

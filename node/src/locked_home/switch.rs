@@ -48,7 +48,7 @@ pub(super) fn switch(
         .map_err(at(&new))?;
     let written = write(home, &new, from, to);
     if written.is_err() {
-        // What is there may not be encrypted.
+        // The files there may not be encrypted.
         wipe(&new)?;
     }
     written?;

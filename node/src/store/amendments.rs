@@ -37,6 +37,11 @@ fn code(relation: Relation) -> i64 {
     }
 }
 
+/// Whether this value of the column `entries.about` is of an edit.
+pub(super) fn is_edit(about: i64) -> bool {
+    about == code(Relation::Edit)
+}
+
 /// The value of the column `entries.about`: 0 if the entry names no other.
 pub(super) fn about(entry: &Entry) -> i64 {
     match (entry.about(), entry.body.relation()) {
@@ -100,13 +105,18 @@ pub(super) fn edits_between(
 
 /// The message that an edit is about, if it is held.
 pub(super) fn target_of_edit(conn: &Connection, edit: EntryId) -> Result<Option<EntryId>, Fault> {
+    target_of(conn, edit, Relation::Edit)
+}
+
+/// The entry that this one is about, if it is held.
+fn target_of(conn: &Connection, id: EntryId, relation: Relation) -> Result<Option<EntryId>, Fault> {
     let mut query = conn.prepare_cached(
         "SELECT e.id FROM refs r CROSS JOIN logs l
             ON l.log = r.log AND l.author = r.author AND l.conversation = r.conversation
-         CROSS JOIN entries e ON e.id = (l.ordinal << 40 | r.seq) WHERE r.id = ?1 AND r.kind = 2",
+         CROSS JOIN entries e ON e.id = (l.ordinal << 40 | r.seq) WHERE r.id = ?1 AND r.kind = ?2",
     )?;
-    let id = query.query_row([edit.0], |row| Ok(EntryId(row.get(0)?)));
-    Ok(id.optional()?)
+    let target = query.query_row([id.0, code(relation)], |row| Ok(EntryId(row.get(0)?)));
+    Ok(target.optional()?)
 }
 
 /// The rows about one entry, newest first. The statement goes on with conditions on `r` and `e`.
@@ -368,16 +378,10 @@ pub(super) fn edits_of_older(
 }
 
 /// The message that began the thread of this one.
-pub(super) fn thread_root(conn: &Connection, of: i64) -> Result<i64, Fault> {
-    let mut query = conn.prepare_cached(
-        "SELECT e.id FROM refs r CROSS JOIN logs l
-            ON l.log = r.log AND l.author = r.author AND l.conversation = r.conversation
-         CROSS JOIN entries e ON e.id = (l.ordinal << 40 | r.seq) WHERE r.id = ?1 AND r.kind = 1",
-    )?;
+pub(super) fn thread_root(conn: &Connection, of: EntryId) -> Result<EntryId, Fault> {
     let mut root = of;
     for _ in 0..THREAD_DEPTH_MAX {
-        let up: Option<i64> = query.query_row([root], |row| row.get(0)).optional()?;
-        match up {
+        match target_of(conn, root, Relation::Reply)? {
             Some(up) => root = up,
             None => break,
         }

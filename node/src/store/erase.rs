@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 
 use super::columns::{self, BodyState, EntryId};
 use super::error::Fault;
-use super::{index, offers};
+use super::{amendments, index, offers};
 
 /// Erases the bodies of these entries. Bodies that are not shown, such as deletions, stay.
 /// `by_author` is whether the author deleted the entries.
@@ -119,7 +119,7 @@ fn next_held(conn: &Connection, log: i64, first: Seq, last: Seq) -> Result<Optio
         id: EntryId(row.get(0)?),
         bytes: columns::bytes(row, 1)?.to_vec(),
         state: BodyState::read(row, 2)?,
-        is_edit: row.get::<_, i64>(3)? == 2,
+        is_edit: amendments::is_edit(row.get(3)?),
     }))
 }
 

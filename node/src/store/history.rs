@@ -248,8 +248,8 @@ impl Query {
         }
         if let Some((log, seq)) = request.thread {
             let position = Position::of(conn, log, seq, within)?.ok_or(Fault::NotHeld)?;
-            let root = amendments::thread_root(conn, position.id)?;
-            query.add(&amendments::in_thread(), [root.into()]);
+            let root = amendments::thread_root(conn, EntryId(position.id))?;
+            query.add(&amendments::in_thread(), [root.0.into()]);
         }
         if request.shown {
             query.add(" AND e.about NOT IN (2, 3)", []);

@@ -414,7 +414,7 @@ impl Drop for Store {
     }
 }
 
-/// Where the database is.
+/// The place of a database.
 #[derive(Debug, Clone)]
 struct Place {
     disk: Disk,

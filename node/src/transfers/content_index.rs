@@ -31,7 +31,7 @@ const LAYOUT_MEMORY_MAX: usize = 512 * 1024 * 1024;
 /// Bytes at the start of a layout that contain its root. The longest path is shorter.
 const ROOT_BYTES_MAX: usize = 8 * 1024;
 
-/// What a sealed layout is.
+/// The kind of a sealed layout.
 pub(super) const LAYOUT: &str = "layout";
 
 /// Why content can't be served.

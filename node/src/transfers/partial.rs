@@ -29,7 +29,7 @@ use super::names::{self, NAMES_MAX};
 use crate::store::StoredOffer;
 use hobnob_core::transfers::Held;
 
-/// What a sealed record of a downloads folder is.
+/// The kind of a sealed record of a downloads folder.
 pub(super) const NOTED: &str = "folder";
 
 /// Bytes between two syncs. A power failure loses at most this much.

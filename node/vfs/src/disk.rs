@@ -13,7 +13,7 @@ use crate::layers::{Layers, PARAMETER};
 use crate::pages::PageCipher;
 use crate::shim;
 
-/// Where databases are. A clone is the same disk.
+/// A place for databases. A clone is the same disk.
 #[derive(Debug, Clone, Default)]
 pub struct Disk(Option<Arc<Layers>>);
 

@@ -11,7 +11,7 @@ use crate::pages::PageCipher;
 /// The parameter in the name of a database that says which disk it is on.
 pub(crate) const PARAMETER: &CStr = c"disk";
 
-/// What is between SQLite and the files of one disk.
+/// The layers between SQLite and the files of one disk.
 #[derive(Debug)]
 pub(crate) struct Layers {
     pub(crate) id: i64,

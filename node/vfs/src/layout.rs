@@ -22,7 +22,7 @@ pub(crate) enum Kind {
     Journal,
 }
 
-/// What a part of a file is.
+/// The kind and place of a part of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     /// Without content, and not encrypted.

@@ -19,7 +19,7 @@ const TAG: usize = 16;
 /// Bytes of a page that SQLite uses.
 const USED: usize = PAGE_BYTES - RESERVED_BYTES;
 
-/// Where the nonce is in a page.
+/// The place of the nonce in a page.
 const NONCE: std::ops::Range<usize> = USED + TAG..USED + TAG + NONCE_LEN;
 
 /// The part of a frame's header that is encrypted: salts and checksums. Before it are the number of

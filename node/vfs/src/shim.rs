@@ -30,11 +30,11 @@ struct File {
     state: *mut State,
 }
 
-/// What this VFS knows about an open file.
+/// This VFS's facts about an open file.
 struct State {
     kind: Kind,
     layers: Arc<Layers>,
-    /// What the file had before each write since the last sync. Only kept for faults.
+    /// The bytes that each write since the last sync has replaced. Only kept for faults.
     before: Mutex<Vec<(i64, Vec<u8>)>>,
 }
 

@@ -20,6 +20,9 @@ const INVITER: &[u8] = b"hobnob 1 invitation inviter";
 /// The first byte of an element in the library's messages: its side. It does not travel.
 const SIDES: [u8; 2] = *b"AB";
 
+/// Whether codes can be compared: only a build with the feature `invitations` can.
+pub const IS_BUILT: bool = true;
+
 /// Both ends of an exchange. TLS has proved the identities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ends {

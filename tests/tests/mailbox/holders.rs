@@ -97,7 +97,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// What the older copy lacks comes from Ann again, by mail alone: Bob misses it and asks for it.
+/// Ann sends again what the older copy lacks, by mail alone: Bob misses it and asks for it.
 #[test]
 fn a_holder_restored_from_an_older_copy_delays_messages_only() {
     let net = MailNet::new();
@@ -209,7 +209,7 @@ fn a_holder_that_drops_repeats_reorders_and_misdirects_only_delays_messages() {
     );
     net.relay.start();
     bob.start();
-    // What comes before the dropped one arrives, in order.
+    // The messages before the dropped one arrive, in order.
     let whole = net.after_hello(&sent);
     until("bob has the beginning", LIMIT, || {
         let has = bob.texts_of(ann);

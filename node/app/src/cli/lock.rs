@@ -31,11 +31,8 @@ pub(crate) struct PasswdArgs {
 pub(crate) fn lock(flags: &CommonFlags, args: &LockArgs) -> anyhow::Result<Exit> {
     let home = flags.home()?;
     let dir = home.data_dir();
-    if hobnob::is_locked(dir) {
-        return Err(hobnob::LockError::AlreadyLocked(dir.to_owned()).into());
-    }
-    // Before anybody types a passphrase: both are often wrong.
-    check_exists(dir)?;
+    // Before anybody types a passphrase.
+    hobnob::check_lockable(dir)?;
     let claimed = claim(&home)?;
     let passphrase = passphrase::new(args.passphrase_file.as_deref())?;
     hobnob::lock_home(dir, &passphrase)?;
@@ -73,13 +70,6 @@ pub(crate) fn passwd(flags: &CommonFlags, args: &PasswdArgs) -> anyhow::Result<E
     hobnob::change_passphrase(dir, &old, &new)?;
     output::line("the passphrase is changed. Older backups of this home need the old one")?;
     Ok(Exit::Done)
-}
-
-fn check_exists(home: &Path) -> anyhow::Result<()> {
-    if home.join("key").exists() {
-        return Ok(());
-    }
-    Err(hobnob::LockError::NoHome(home.to_owned()).into())
 }
 
 fn check_locked(home: &Path) -> anyhow::Result<()> {

@@ -81,10 +81,7 @@ pub(crate) async fn reply(
 ) -> anyhow::Result<Exit> {
     let options = wait_options(&about.wait_args);
     let request = amending::reply(about.id, text_or_stdin(about.text)?, options);
-    session::ask(flags, false, async |client| {
-        deliver(client, out, request, options.wait).await
-    })
-    .await
+    ask(flags, out, request, options.wait).await
 }
 
 /// `hobnob edit`.
@@ -95,10 +92,7 @@ pub(crate) async fn edit(
 ) -> anyhow::Result<Exit> {
     let options = wait_options(&about.wait_args);
     let request = amending::edit(about.id, text_or_stdin(about.text)?, options);
-    session::ask(flags, false, async |client| {
-        deliver(client, out, request, options.wait).await
-    })
-    .await
+    ask(flags, out, request, options.wait).await
 }
 
 /// `hobnob react`.
@@ -110,8 +104,17 @@ pub(crate) async fn react(
 ) -> anyhow::Result<Exit> {
     let options = wait_options(wait_args);
     let request = amending::react(id, emoji, off, options);
+    ask(flags, out, request, options.wait).await
+}
+
+async fn ask(
+    flags: &CommonFlags,
+    out: Output,
+    request: impl Request<Answer = SentLine>,
+    wait: DeliveryState,
+) -> anyhow::Result<Exit> {
     session::ask(flags, false, async |client| {
-        deliver(client, out, request, options.wait).await
+        deliver(client, out, request, wait).await
     })
     .await
 }

@@ -125,7 +125,7 @@ fn not_parsed(error: &clap::Error) -> ExitCode {
     Exit::Usage.into()
 }
 
-/// What the user may have meant.
+/// A tip about a likely mistake.
 fn tip(error: &clap::Error) -> Option<&'static str> {
     let word = |kind| match error.get(kind) {
         Some(ContextValue::String(word)) => Some(word.as_str()),

@@ -24,7 +24,7 @@ pub(crate) enum Which {
     Id(MessageId),
 }
 
-/// What the user wants to do about a message.
+/// An action of the user on a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Amend {
     Reply(String),
@@ -68,17 +68,6 @@ impl Amend {
         };
         found.map(|(id, ..)| id).ok_or("there is no such message on the screen: name it by its id, see `hobnob history --json`")
     }
-
-    /// The sentence for a request that was carried out. A reply is shown as a message.
-    pub(crate) fn done(&self) -> Option<&'static str> {
-        match self {
-            Amend::Reply(_) => None,
-            Amend::Edit(_) => Some("edited"),
-            Amend::React { off: false, .. } => Some("reacted"),
-            Amend::React { off: true, .. } => Some("taken back"),
-            Amend::Cancel => Some(CANCELLED),
-        }
-    }
 }
 
 /// The answer to a request to cancel.
@@ -121,6 +110,19 @@ pub(crate) fn cancel(id: MessageId) -> CancelMessage {
     CancelMessage { message: Text(id) }
 }
 
+/// Adds to a live reply the text that it answers, if that is among the shown messages.
+pub(crate) fn quote<'a>(
+    reply: &mut MessageLine,
+    mut newest_first: impl Iterator<Item = &'a MessageLine>,
+) {
+    if let Some(to) = &mut reply.amended.reply_to
+        && to.text.is_none()
+    {
+        let answered = newest_first.find(|it| it.id == to.id);
+        to.text = answered.map(wording::content);
+    }
+}
+
 /// The messages that the line chat has shown last, so that the user can name them.
 #[derive(Debug, Default)]
 pub(crate) struct RecentMessages(VecDeque<MessageLine>);
@@ -135,10 +137,7 @@ impl RecentMessages {
 
     /// Adds to a live reply the text that it answers.
     pub(crate) fn quote(&self, message: &mut MessageLine) {
-        if let Some(to) = &mut message.amended.reply_to {
-            let answered = self.0.iter().rev().find(|it| it.id == to.id);
-            to.text = answered.map(|it| wording::body(&it.body));
-        }
+        quote(message, self.0.iter().rev());
     }
 
     pub(crate) fn newest_first(&self) -> impl Iterator<Item = (MessageId, bool, &MessageLine)> {
@@ -159,24 +158,16 @@ impl RecentMessages {
 
 #[cfg(test)]
 mod tests {
-    use hobnob::protocol::{Body, LogId, PeerId};
-    use hobnob_control::wire::{ReactionLine, ReactorLine, ReplyToLine, Time};
+    use hobnob::protocol::{LogId, PeerId};
+    use hobnob_control::wire::{ReactionLine, ReactorLine, ReplyToLine};
 
     use super::*;
+    use crate::shared::test_messages;
 
     fn message(seq: u64, text: &str, own: bool) -> MessageLine {
         MessageLine {
-            id: Text(MessageId { log: LogId(1), seq }),
-            conversation: Text("#lobby".parse().unwrap()),
-            from: Text(PeerId::from_bytes([1; 32])),
-            nick: "bob".into(),
-            body: Body::Text(text.into()).into(),
-            amended: Box::default(),
-            sent_at: Time(0),
-            received_at: Time(0),
             state: own.then_some(hobnob::DeliveryState::Queued),
-            reason: None,
-            request: false,
+            ..test_messages::message(seq, text)
         }
     }
 

@@ -183,7 +183,7 @@ impl CommonFlags {
         })
     }
 
-    /// Where the passphrase of a locked home comes from.
+    /// The source of the passphrase of a locked home.
     pub(crate) fn passphrase(&self) -> PassphraseSource {
         passphrase::of_home(self.home_passphrase_file.clone())
     }

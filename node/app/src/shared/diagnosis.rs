@@ -2,11 +2,12 @@
 
 use hobnob::protocol::text::visible;
 use hobnob::{
-    Filtering, Finding, MachineFinding, MailRefusal, Mapping, MdnsFault, NetworkFinding,
-    PeerFinding, ReachFinding, RelayFinding, Verdict,
+    Filtering, Finding, MachineFinding, Mapping, MdnsFault, NetworkFinding, PeerFinding,
+    ReachFinding, RelayFinding, Verdict,
 };
 use hobnob_control::wire::{CheckLine, Diagnosis, FindingFields};
 
+use super::mail_refusal;
 use super::values::time_span;
 use super::wording::{count, rtt, size};
 
@@ -503,15 +504,7 @@ fn of_peer(finding: &PeerFinding) -> String {
         PeerFinding::AwaitsConsent { peer } => {
             format!("{peer} has not accepted you: further direct messages wait until they do")
         }
-        PeerFinding::MailRefused { peer, reason } => match reason {
-            MailRefusal::Full => format!("the mailbox of {peer} is full"),
-            MailRefusal::NotAccepted => {
-                format!("the holder of {peer}'s mailbox takes no messages from this node")
-            }
-            MailRefusal::Failed | MailRefusal::Unknown => {
-                format!("the holder of {peer}'s mailbox can't store messages now")
-            }
-        },
+        PeerFinding::MailRefused { peer, reason } => mail_refusal::reason(peer, *reason),
         PeerFinding::YouIgnore { peer } => {
             format!("you ignore {peer}: their messages arrive and are hidden")
         }

@@ -235,22 +235,15 @@ impl EventStream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hobnob::protocol::{Body, LogId, PeerId, RoomName};
-    use hobnob::{ConversationRef, DeliveryState};
+    use crate::shared::test_messages;
+    use hobnob::DeliveryState;
+    use hobnob::protocol::LogId;
 
     fn message(seq: u64, received_at: u64, state: Option<DeliveryState>) -> MessageLine {
         MessageLine {
-            id: Text(MessageId { log: LogId(1), seq }),
-            conversation: Text(ConversationRef::Room(RoomName::lobby())),
-            from: Text(PeerId::from_bytes([1; 32])),
-            nick: "ann".into(),
-            body: Body::Text("hi".into()).into(),
-            sent_at: Time(0),
             received_at: Time(received_at),
             state,
-            reason: None,
-            request: false,
-            amended: Box::default(),
+            ..test_messages::message(seq, "hi")
         }
     }
 

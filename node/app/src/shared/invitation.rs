@@ -26,7 +26,7 @@ pub(crate) fn created(invitation: &InvitationCode) -> Vec<String> {
     ];
     if code.relay.is_some() {
         lines.push(
-            "Who uses the same relay, or is on your network, can leave out the part from the @."
+            "On your network, or with the same relay, they can leave out the part from the @."
                 .to_owned(),
         );
     }

@@ -44,7 +44,7 @@ fn holder(holder: &HolderLine) -> String {
     format!("{name} holds mail for you since {since}{gone}: {waits}; {fetched}")
 }
 
-/// `bob is away: 3 messages wait for bob at ejxli757 since 2026-11-20 14:03`
+/// `For bob: 3 messages held by ejxli757, the last since 2026-11-20 14:03`
 fn deposit(deposit: &DepositLine) -> String {
     let name = visible(&deposit.name);
     let mut line = format!(

@@ -11,6 +11,7 @@ pub(crate) mod event_stream;
 pub(crate) mod exit_code;
 pub(crate) mod invitation;
 pub(crate) mod log_output;
+pub(crate) mod mail_refusal;
 pub(crate) mod mailbox;
 pub(crate) mod notices;
 pub(crate) mod offers;
@@ -25,6 +26,8 @@ pub(crate) mod session;
 pub(crate) mod settings;
 pub(crate) mod status;
 pub(crate) mod strangers;
+#[cfg(test)]
+pub(crate) mod test_messages;
 pub(crate) mod typed_path;
 pub(crate) mod values;
 pub(crate) mod verification;

@@ -3,6 +3,7 @@
 use hobnob::protocol::text::visible;
 use hobnob::{Carrier, CopyEvidence, DenyReason, MailRefusal, Notice, NoticeReason};
 
+use super::mail_refusal;
 use super::values::time_span;
 
 /// A notice in one or two sentences, safe to print.
@@ -172,19 +173,11 @@ fn clock(name: &str, ahead_ms: i64) -> String {
     )
 }
 
-fn mail_refused(name: &str, reason: MailRefusal) -> String {
-    let why = match reason {
-        MailRefusal::Full => format!("The mailbox of {name} is full"),
-        MailRefusal::NotAccepted => {
-            format!("The holder of {name}'s mailbox takes no messages from this node")
-        }
-        MailRefusal::Failed | MailRefusal::Unknown => {
-            format!("The holder of {name}'s mailbox can't store messages now")
-        }
-    };
+fn mail_refused(name: &str, refusal: MailRefusal) -> String {
     format!(
-        "{why}. Your messages to {name} stay queued, and are offered again every minute. They are \
-         delivered at the latest when {name} and you are online together."
+        "Your messages to {name} stay queued: {}. They are offered again every minute, and are \
+         delivered at the latest when {name} and you are online together.",
+        mail_refusal::reason(name, refusal)
     )
 }
 

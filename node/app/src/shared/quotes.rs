@@ -7,8 +7,8 @@ use hobnob_control::wire::{AmendedFields, AmendedLine, ReactionLine, ReplyToLine
 const QUOTED_CHARS: usize = 60;
 
 /// `ann: shall we go?`
-pub(crate) fn quote(to: &ReplyToLine, text: Option<&str>) -> String {
-    let text = to.text.as_deref().or(text);
+pub(crate) fn quote(to: &ReplyToLine) -> String {
+    let text = to.text.as_deref();
     let text = text.map_or_else(|| "a message that is not here".to_owned(), shortened);
     format!("{}: {text}", visible(&to.nick))
 }
@@ -30,10 +30,10 @@ pub(crate) fn reactions(reactions: &[ReactionLine]) -> String {
     reactions.iter().map(one).collect::<Vec<_>>().join("  ")
 }
 
-/// What stands before and after the text of a message on one line.
+/// The words before and after the text of a message on one line.
 pub(crate) fn around(amended: &AmendedFields) -> (String, String) {
     let before = amended.reply_to.as_ref();
-    let before = before.map_or_else(String::new, |to| format!("[to {}] ", quote(to, None)));
+    let before = before.map_or_else(String::new, |to| format!("[to {}] ", quote(to)));
     let mut after = String::new();
     if amended.edited.is_some() {
         after.push_str(" (edited)");

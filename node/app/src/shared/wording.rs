@@ -515,26 +515,17 @@ pub(crate) fn rtt(ms: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hobnob::protocol::{Body, LogId, RoomName};
-    use hobnob::{DeliveryState, MessageId};
-    use hobnob_control::wire::{PolicyFields, Text, Time};
+    use crate::shared::test_messages;
+    use hobnob::DeliveryState;
+    use hobnob::protocol::Body;
+    use hobnob_control::wire::{PolicyFields, Text};
 
     fn said(body: Body) -> MessageLine {
         MessageLine {
-            id: Text(MessageId {
-                log: LogId(1),
-                seq: 1,
-            }),
-            conversation: Text(ConversationRef::Room(RoomName::lobby())),
-            from: Text(PeerId::from_bytes([1; 32])),
             nick: "ann\u{1b}[2J".into(),
             body: body.into(),
-            sent_at: Time(0),
-            received_at: Time(0),
             state: Some(DeliveryState::Sent),
-            reason: None,
-            request: false,
-            amended: Box::default(),
+            ..test_messages::message(1, "")
         }
     }
 

@@ -52,7 +52,7 @@ pub struct EditedLine {
 pub struct ReactionLine {
     /// The emoji.
     pub emoji: String,
-    /// Who has added it.
+    /// The peers that have added it.
     pub by: Vec<ReactorLine>,
 }
 
@@ -72,7 +72,7 @@ pub struct AmendedLine {
     pub message: Text<MessageId>,
     /// Its conversation.
     pub conversation: Text<ConversationRef>,
-    /// Who changed it.
+    /// The peer that changed it.
     pub from: Text<PeerId>,
     /// The name to show of that peer.
     pub nick: String,

@@ -77,9 +77,7 @@ impl From<NodeError> for Failure {
                 exit: 1,
                 text: error.to_string(),
             },
-            NodeError::NoSuchConversation(_) | NodeError::NoSuchInvitation(_) => {
-                Failure::usage(error)
-            }
+            NodeError::NoSuchConversation(_) => Failure::usage(error),
             NodeError::Stopped | NodeError::Store(_) => Failure::fault(error),
         }
     }
@@ -170,7 +168,9 @@ impl From<InviteError> for Failure {
         let (code, exit) = match error {
             InviteError::Room(error) => return error.into(),
             InviteError::Policy(error) => return error.into(),
-            InviteError::NotInRoom(_) | InviteError::Myself => return Failure::usage(error),
+            InviteError::NotInRoom(_) | InviteError::NoSuchInvitation(_) | InviteError::Myself => {
+                return Failure::usage(error);
+            }
             InviteError::NotFound(_) => ("no-such-peer", 3),
             InviteError::TooOften | InviteError::Wrong | InviteError::Lost => ("refused", 5),
             InviteError::TooMany(_)

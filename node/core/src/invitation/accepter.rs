@@ -34,7 +34,7 @@ struct Asked {
     exporter: [u8; 32],
 }
 
-/// What follows from a frame of a peer.
+/// The consequence of a peer's frame.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
     /// Send this frame to the peer.
@@ -162,8 +162,8 @@ mod tests {
     use hobnob_protocol::invitation::{INVITATION_SECONDS, InviteFrame::*};
 
     use super::*;
-    use crate::invitation::{Ask as Question, GUESS_WINDOW, INVITATIONS_MAX, Invitations};
-    use crate::invitation::{TooMany, Verdict, WRONG_NUMBERS_MAX};
+    use crate::invitation::{GUESS_WINDOW, INVITATIONS_MAX, Invitations, Question};
+    use crate::invitation::{GuessVerdict, TooMany, WRONG_NUMBERS_MAX};
     use crate::source_network::SourceNetwork;
 
     const NOW: Duration = Duration::from_secs(100);
@@ -232,7 +232,7 @@ mod tests {
     fn the_right_words_verify_both_ends_once() {
         let mut inviter = inviter();
         let (accepter, proof) = proof_for(&mut inviter, NOW, 1).expect("the code is open");
-        let Verdict::Right(theirs) = inviter.confirmed(NOW, SESSION, number(1), &proof) else {
+        let GuessVerdict::Right(theirs) = inviter.confirmed(NOW, SESSION, number(1), &proof) else {
             panic!("the words are right")
         };
         assert_eq!(
@@ -251,7 +251,7 @@ mod tests {
         let (mut accepter, wrong) = proof_for(&mut inviter, NOW, 2).expect("the code is open");
         assert_eq!(
             inviter.confirmed(NOW, SESSION, number(1), &wrong),
-            Verdict::Wrong
+            GuessVerdict::Wrong
         );
         assert_eq!(
             accepter.refused(SESSION, number(1), Refusal::Wrong),
@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(inviter.poll_timeout(), Some(end));
         assert_eq!(
             inviter.confirmed(end, SESSION, number(1), &proof),
-            Verdict::NotAsked
+            GuessVerdict::NotAsked
         );
         assert!(proof_for(&mut inviter, end, 1).is_none());
         assert_eq!(inviter.time_out(end), [number(1)]);
@@ -301,7 +301,7 @@ mod tests {
             }
             let (_, wrong) = proof_for(&mut inviter, NOW, 2 + guess).expect("the code is open");
             let verdict = inviter.confirmed(NOW, SESSION, number(1), &wrong);
-            assert_eq!(verdict, Verdict::Wrong, "guess {guess}");
+            assert_eq!(verdict, GuessVerdict::Wrong, "guess {guess}");
         }
     }
 
@@ -337,7 +337,7 @@ mod tests {
         // The first one has to ask again.
         assert_eq!(
             inviter.confirmed(NOW, SESSION, number, &[0; 32]),
-            Verdict::NotAsked
+            GuessVerdict::NotAsked
         );
     }
 

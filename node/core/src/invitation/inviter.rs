@@ -50,10 +50,10 @@ pub struct TooMany;
 
 /// A question for an invitation, with what the caller knows of the session.
 #[derive(Debug, Clone, Copy)]
-pub struct Ask {
+pub struct Question {
     /// The session.
     pub session: SessionId,
-    /// Where its peer connects from.
+    /// The network of its peer.
     pub network: SourceNetwork,
     /// Both ends of the session.
     pub ends: Ends,
@@ -65,7 +65,7 @@ pub struct Ask {
 
 /// The result of an accepter's proof.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum GuessVerdict {
     /// The peer knows the words. The code is used. This is the proof for the peer.
     Right(Confirmation),
     /// The words were wrong. The code is dead.
@@ -115,7 +115,7 @@ impl Invitations {
         now: Duration,
         number: CodeNumber,
         theirs: &Element,
-        ask: Ask,
+        ask: Question,
     ) -> InviteFrame {
         let no = |why| InviteFrame::No(number, why);
         if !self.wrong_numbers.may_try(now, ask.network) {
@@ -150,18 +150,18 @@ impl Invitations {
         session: SessionId,
         number: CodeNumber,
         proof: &Confirmation,
-    ) -> Verdict {
+    ) -> GuessVerdict {
         let open = self.open.get_mut(&number).filter(|it| now < it.until);
         let begun = open.and_then(|invitation| invitation.exchanges.remove(&session));
         let Some(confirmations) = begun else {
-            return Verdict::NotAsked;
+            return GuessVerdict::NotAsked;
         };
         self.open.remove(&number);
         if confirmations.verify(proof) {
             self.welcomed.insert(session, number);
-            Verdict::Right(confirmations.ours())
+            GuessVerdict::Right(confirmations.ours())
         } else {
-            Verdict::Wrong
+            GuessVerdict::Wrong
         }
     }
 

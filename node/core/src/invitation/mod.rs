@@ -11,5 +11,5 @@ mod inviter;
 
 pub use accepter::{Accepting, Step};
 pub use inviter::{
-    Ask, GUESS_WINDOW, INVITATIONS_MAX, Invitations, TooMany, Verdict, WRONG_NUMBERS_MAX,
+    GUESS_WINDOW, GuessVerdict, INVITATIONS_MAX, Invitations, Question, TooMany, WRONG_NUMBERS_MAX,
 };

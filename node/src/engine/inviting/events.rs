@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use hobnob_core::SessionId;
-use hobnob_core::invitation::{Ask, INVITATIONS_MAX, Step, Verdict};
-use hobnob_protocol::invitation::pake::{Ends, Exchange};
+use hobnob_core::invitation::{GuessVerdict, INVITATIONS_MAX, Question, Step};
+use hobnob_protocol::invitation::pake::{self, Ends};
 use hobnob_protocol::invitation::{
     CodeNumber, INVITATION_SECONDS, InviteCode, InviteFrame, Letter, Refusal, Words,
 };
@@ -18,7 +18,7 @@ use crate::api::{AcceptedInvitation, Invitation, InvitationEnd, NoticeReason, Ro
 use crate::clock::{random, random_seed};
 use crate::engine::command::PolicyChange;
 use crate::engine::state::Engine;
-use crate::error::{InviteError, JoinError, NodeError};
+use crate::error::{InviteError, JoinError};
 use crate::net::channels::RelayId;
 
 /// Maximum addresses of a peer's ticket that are remembered.
@@ -33,15 +33,11 @@ impl Engine {
         &mut self,
         room: Option<RoomName>,
     ) -> Result<Invitation, InviteError> {
-        let room = room.map(|room| self.room_target(room)).transpose()?;
-        let (number, words) = (CodeNumber::random(random()), Words::random(&random_seed()));
-        let ends = Ends {
-            inviter: self.me,
-            accepter: self.me,
-        };
-        if Exchange::invite(number, &words, ends, random_seed()).is_none() {
+        if !pake::IS_BUILT {
             return Err(InviteError::NotBuilt);
         }
+        let room = room.map(|room| self.room_target(room)).transpose()?;
+        let (number, words) = (CodeNumber::random(random()), Words::random(&random_seed()));
         let now = self.clock.now().mono;
         let added = self.inviting.open.invite(now, number, words);
         added.map_err(|_| InviteError::TooMany(INVITATIONS_MAX))?;
@@ -79,7 +75,7 @@ impl Engine {
     pub(in crate::engine) fn invitation_end(
         &mut self,
         number: CodeNumber,
-        reply: oneshot::Sender<Result<InvitationEnd, NodeError>>,
+        reply: oneshot::Sender<Result<InvitationEnd, InviteError>>,
     ) {
         let is_open = self.inviting.open.numbers().any(|open| open == number);
         self.inviting.ends.wait(number, is_open, reply);
@@ -102,7 +98,9 @@ impl Engine {
 
     /// The user accepts an invitation.
     pub(in crate::engine) fn accept_invitation(&mut self, code: &InviteCode, reply: AcceptReply) {
-        let refuse = if self.inviting.accepting.is_some() {
+        let refuse = if !pake::IS_BUILT {
+            Some(InviteError::NotBuilt)
+        } else if self.inviting.accepting.is_some() {
             Some(InviteError::Busy)
         } else if self.inviting.open.numbers().any(|open| open == code.number) {
             Some(InviteError::Myself)
@@ -209,7 +207,7 @@ impl Engine {
         match frame {
             InviteFrame::Ask(number, element) => {
                 let state = self.sessions.get(id).expect("the caller has looked it up");
-                let ask = Ask {
+                let ask = Question {
                     session: id,
                     network: self.network.source_network(state.remote_addr()),
                     ends: Ends {
@@ -226,9 +224,9 @@ impl Engine {
             InviteFrame::Confirm(number, proof) => {
                 let now = self.clock.now().mono;
                 match self.inviting.open.confirmed(now, id, number, &proof) {
-                    Verdict::Right(proof) => self.invitation_accepted(id, number, proof),
-                    Verdict::Wrong => self.invitation_killed(id, number),
-                    Verdict::NotAsked => self.refuse_invitation(id, number, Refusal::NotHere),
+                    GuessVerdict::Right(proof) => self.invitation_accepted(id, number, proof),
+                    GuessVerdict::Wrong => self.invitation_killed(id, number),
+                    GuessVerdict::NotAsked => self.refuse_invitation(id, number, Refusal::NotHere),
                 }
             }
             InviteFrame::Thanks(number, letter) => {

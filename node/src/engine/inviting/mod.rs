@@ -15,7 +15,7 @@ use hobnob_protocol::{PeerId, RoomTarget};
 use tokio::sync::oneshot;
 
 use crate::api::{AcceptedInvitation, InvitationEnd};
-use crate::error::{InviteError, NodeError};
+use crate::error::InviteError;
 use crate::net::channels::RelayId;
 
 /// An accepter looks at least so long for an inviter on its links.
@@ -30,7 +30,7 @@ pub(super) struct Inviting {
     pub(super) open: Invitations,
     /// The rooms to which codes invite.
     rooms: BTreeMap<CodeNumber, RoomTarget>,
-    ends: Ends,
+    ends: EndedInvitations,
     accepting: Option<Attempt>,
 }
 
@@ -104,21 +104,21 @@ impl Attempt {
 
 /// How the last invitations ended, and the users who wait for that.
 #[derive(Debug, Default)]
-struct Ends {
+struct EndedInvitations {
     ended: VecDeque<(CodeNumber, InvitationEnd)>,
     waiting: Vec<(
         CodeNumber,
-        oneshot::Sender<Result<InvitationEnd, NodeError>>,
+        oneshot::Sender<Result<InvitationEnd, InviteError>>,
     )>,
 }
 
-impl Ends {
+impl EndedInvitations {
     /// A user waits for the end of an invitation. `is_open`: it has not ended.
     fn wait(
         &mut self,
         number: CodeNumber,
         is_open: bool,
-        reply: oneshot::Sender<Result<InvitationEnd, NodeError>>,
+        reply: oneshot::Sender<Result<InvitationEnd, InviteError>>,
     ) {
         // Callers may give up. Without this their senders would collect.
         self.waiting.retain(|(_, reply)| !reply.is_closed());
@@ -126,7 +126,7 @@ impl Ends {
         match ended {
             _ if is_open => self.waiting.push((number, reply)),
             Some((_, end)) => drop(reply.send(Ok(end.clone()))),
-            None => drop(reply.send(Err(NodeError::NoSuchInvitation(number)))),
+            None => drop(reply.send(Err(InviteError::NoSuchInvitation(number)))),
         }
     }
 
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn who_waits_for_an_invitation_learns_its_end() {
-        let mut ends = Ends::default();
+        let mut ends = EndedInvitations::default();
         let [(early, mut before), (late, mut after), (wrong, mut unknown)] =
             [oneshot::channel(), oneshot::channel(), oneshot::channel()];
         ends.wait(number(1), true, early);
@@ -168,7 +168,7 @@ mod tests {
         ends.wait(number(2), false, wrong);
         assert_eq!(
             unknown.try_recv(),
-            Ok(Err(NodeError::NoSuchInvitation(number(2))))
+            Ok(Err(InviteError::NoSuchInvitation(number(2))))
         );
         for n in 0..100 {
             ends.end(number(n), &InvitationEnd::Wrong);

@@ -140,43 +140,20 @@ impl Engine {
 
     /// Passes on a frame. Returns the batch in it, unless it is malformed.
     fn mailed_frame(&mut self, id: SessionId, frame: Frame) -> Option<ArrivedBatch> {
-        match frame {
-            Frame::Batch(batch) => {
-                let (name, first, signature) = (batch.name, batch.first, batch.signature);
-                let last = batch.clone().read().ok()?.last();
-                let session = self.mail.sessions.get_mut(&id);
-                session.expect("the caller has looked it up").arriving += 1;
-                self.tell_replica(replica::Input::Batch(id, batch));
-                Some(ArrivedBatch::new(name, first, last, signature))
-            }
-            frame @ (Frame::Have(..) | Frame::Want { .. }) => {
-                self.tell_replica(replica::Input::Frame(id, frame));
-                None
-            }
-            Frame::Mailbox { record, tokens } => {
-                self.seal_again_requested(id, &record, tokens);
-                None
-            }
-            // Nothing else is of use to a node whose peer can't hear it.
-            Frame::Hello(_)
-            | Frame::Ping(_)
-            | Frame::Pong(_)
-            | Frame::Profile(_)
-            | Frame::Candidates(_)
-            | Frame::DialBack(_)
-            | Frame::DialedBack(_)
-            | Frame::Records { .. }
-            | Frame::WantRecords(_)
-            | Frame::ContactRecord(_)
-            | Frame::Digest(..)
-            | Frame::Heads { .. }
-            | Frame::Prune(..)
-            | Frame::Conflict(_)
-            | Frame::Waiting(_)
-            | Frame::Offer(..)
-            | Frame::Invite(_)
-            | Frame::Unknown(_) => None,
+        if let Frame::Batch(batch) = frame {
+            let (name, first, signature) = (batch.name, batch.first, batch.signature);
+            let last = batch.clone().read().ok()?.last();
+            let session = self.mail.sessions.get_mut(&id);
+            session.expect("the caller has looked it up").arriving += 1;
+            self.tell_replica(replica::Input::Batch(id, batch));
+            return Some(ArrivedBatch::new(name, first, last, signature));
         }
+        if let Frame::Mailbox { record, tokens } = frame {
+            self.seal_again_requested(id, &record, tokens);
+        } else if !frame.needs_connection() {
+            self.tell_replica(replica::Input::Frame(id, frame));
+        }
+        None
     }
 
     /// The replica has finished with batches of a session by mail.
@@ -196,7 +173,7 @@ impl Engine {
         let session = self.mail.sessions.get(&id);
         let sender = session.expect("the caller has looked it up").peer;
         debug!(?sender, "refused by mail: {refusal}");
-        // What follows a gap is accepted when the gap is filled.
+        // Batches after a gap are accepted when the gap is filled.
         let for_good = !matches!(refusal, Refusal::Gap);
         if let Some(signature) = batch.filter(|_| for_good) {
             let holders = self.mail.holders.values_mut();

@@ -56,7 +56,7 @@ pub(super) struct Holder {
     retry_after: Duration,
 }
 
-/// What is known of a holder of this node's mail.
+/// The known facts about a holder of this node's mail.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Facts {
     /// The envelopes that waited when the node asked last, and their bytes.
@@ -80,7 +80,7 @@ struct Pass {
     left: (u64, u64),
 }
 
-/// What follows a page.
+/// The next step after a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AfterPage {
     /// The next request is sent.
@@ -131,7 +131,7 @@ impl Holder {
         std::mem::take(&mut self.holds)
     }
 
-    /// What is known of it, if it holds mail for this node.
+    /// The known facts about it, if it holds mail for this node.
     pub(super) fn holding(&self) -> Option<&Facts> {
         self.holds.then_some(&self.facts)
     }
@@ -230,7 +230,7 @@ impl Holder {
         if pass.progress || !pass.undecided {
             self.retry_after = RETRY_AFTER;
         }
-        // What was done may be what an undecided envelope waited for.
+        // An undecided envelope may have waited for one that is done now.
         if self.news || pass.progress {
             self.fetch();
             return AfterPage::Requested;

@@ -48,7 +48,7 @@ const FORMER_MAX: usize = 32;
 /// How often the running time of the key is counted.
 const RUNNING_EVERY: Duration = Duration::from_secs(60 * 60);
 
-/// What a peer must get by mail.
+/// The debts to a peer that mail must carry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Owed {
     /// Receipts for entries that arrived by mail.
@@ -103,7 +103,7 @@ pub(crate) struct Mail {
     held: Held,
     /// The relays that hold mail and are connected.
     holders: BTreeMap<RelayId, Holder>,
-    /// What is known of holders of this node's mail that are not connected.
+    /// The known facts about holders of this node's mail that are not connected.
     former: BTreeMap<PeerId, Facts>,
     refusals: Refusals,
     sessions: BTreeMap<SessionId, MailSession>,

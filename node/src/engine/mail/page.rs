@@ -28,7 +28,7 @@ impl ArrivedBatch {
     }
 }
 
-/// What an envelope contained.
+/// The content of an envelope.
 #[derive(Debug)]
 pub(super) enum Content {
     /// These batches, and frames that leave nothing to be done.

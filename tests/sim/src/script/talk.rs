@@ -20,7 +20,7 @@ type EntryName = (LogName, Seq);
 /// about an emoji count.
 type Place = (u64, PeerId, LogId, Seq);
 
-/// What a node shows of one message.
+/// One message as a node shows it.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Shown {
     text: Option<(Place, String)>,

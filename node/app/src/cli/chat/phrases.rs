@@ -34,9 +34,8 @@ pub(crate) fn message(message: &MessageLine) -> String {
         let id = offers::short(message.id.0);
         body = format!("{body}: /accept {id}, or /decline {id}");
     }
-    let (before, after) = quotes::around(&message.amended);
-    if message.amended.reply_to.is_some() {
-        body = format!("{before}{body}{after}");
+    if let Some(to) = &message.amended.reply_to {
+        body = format!("[to {}] {body}", quotes::quote(to));
     }
     if let (ConversationRef::Room(room), Some(action)) =
         (&message.conversation.0, body.strip_prefix(ACTION))

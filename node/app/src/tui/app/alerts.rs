@@ -60,9 +60,7 @@ impl Alerts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hobnob::MessageId;
-    use hobnob::protocol::{Body, LogId, PeerId};
-    use hobnob_control::wire::Text;
+    use crate::shared::test_messages;
 
     fn alerts(bell: bool, notifications: bool) -> Alerts {
         Alerts::new(&ScreenSettings {
@@ -73,22 +71,7 @@ mod tests {
     }
 
     fn message(text: &str) -> MessageLine {
-        MessageLine {
-            id: Text(MessageId {
-                log: LogId(1),
-                seq: 1,
-            }),
-            conversation: Text("#lobby".parse().unwrap()),
-            from: Text(PeerId::from_bytes([1; 32])),
-            nick: "bob".into(),
-            body: Body::Text(text.into()).into(),
-            sent_at: Time(0),
-            received_at: Time(0),
-            state: None,
-            reason: None,
-            request: false,
-            amended: Box::default(),
-        }
+        test_messages::message(1, text)
     }
 
     #[test]

@@ -170,7 +170,6 @@ impl App {
             Err(error) => return self.note(Tone::Warning, error),
         };
         let options = WaitOptions::ON_DISK;
-        let done = amend.done().unwrap_or_default();
         match amend {
             Amend::Reply(text) => {
                 let request = amending::reply(id, text.clone(), options);
@@ -181,11 +180,9 @@ impl App {
             Amend::React { emoji, off } => {
                 self.ask(amending::react(id, emoji, off, options), |_, _| {});
             }
-            Amend::Cancel => {
-                self.ask(amending::cancel(id), move |app, _| {
-                    app.note(Tone::Info, done)
-                });
-            }
+            Amend::Cancel => self.ask(amending::cancel(id), |app, _| {
+                app.note(Tone::Info, amending::CANCELLED);
+            }),
         }
     }
 

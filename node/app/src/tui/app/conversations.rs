@@ -10,7 +10,7 @@ use super::conversation::Conversation;
 use super::pages::{PageDirection, PageRequest};
 use super::timeline::Note;
 use super::window::Window;
-use crate::shared::wording;
+use crate::shared::amending;
 
 /// See the module.
 #[derive(Debug)]
@@ -140,13 +140,8 @@ impl Conversations {
 
     /// Adds to a live reply the text that it answers, if that is in memory.
     pub(super) fn quote(&self, message: &mut MessageLine) {
-        if let Some(to) = &mut message.amended.reply_to
-            && to.text.is_none()
-        {
-            let mut shown = self.window.entries().iter().rev();
-            let answered = shown.find_map(|entry| entry.message().filter(|it| it.id == to.id));
-            to.text = answered.map(wording::content);
-        }
+        let shown = self.window.entries().iter().rev();
+        amending::quote(message, shown.filter_map(|entry| entry.message()));
     }
 
     /// Shows a message that has arrived or was sent, if its conversation is open.
@@ -260,27 +255,14 @@ impl Conversations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hobnob::protocol::{Body, LogId};
-    use hobnob_control::wire::{Text, Time};
+    use crate::shared::test_messages;
 
     fn room(name: &str) -> ConversationRef {
         format!("#{name}").parse().unwrap()
     }
 
     fn message(seq: u64) -> MessageLine {
-        MessageLine {
-            id: Text(MessageId { log: LogId(1), seq }),
-            conversation: Text(room("lobby")),
-            from: Text(PeerId::from_bytes([1; 32])),
-            nick: "bob".into(),
-            body: Body::Text("hi".into()).into(),
-            sent_at: Time(0),
-            received_at: Time(0),
-            state: None,
-            reason: None,
-            request: false,
-            amended: Box::default(),
-        }
+        test_messages::message(seq, "hi")
     }
 
     /// The rooms a, b and c; a is open.

@@ -122,26 +122,10 @@ impl Entries {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hobnob::protocol::{Body, LogId, PeerId};
+    use crate::shared::test_messages::message;
     use hobnob_control::wire::Time;
 
     use crate::tui::app::timeline::Tone;
-
-    fn message(seq: u64, text: &str) -> MessageLine {
-        MessageLine {
-            id: Text(MessageId { log: LogId(1), seq }),
-            conversation: Text("#lobby".parse().unwrap()),
-            from: Text(PeerId::from_bytes([1; 32])),
-            nick: "bob".into(),
-            body: Body::Text(text.into()).into(),
-            sent_at: Time(0),
-            received_at: Time(0),
-            state: None,
-            reason: None,
-            request: false,
-            amended: Box::default(),
-        }
-    }
 
     #[test]
     fn a_message_is_added_once_until_it_is_dropped() {

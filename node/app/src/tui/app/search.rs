@@ -90,24 +90,10 @@ impl Search {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hobnob::MessageId;
-    use hobnob::protocol::{Body, LogId, PeerId};
-    use hobnob_control::wire::{Text, Time};
+    use crate::shared::test_messages;
 
     fn message(seq: u64) -> MessageLine {
-        MessageLine {
-            id: Text(MessageId { log: LogId(1), seq }),
-            conversation: Text("#lobby".parse().unwrap()),
-            from: Text(PeerId::from_bytes([1; 32])),
-            nick: "bob".into(),
-            body: Body::Text("soup".into()).into(),
-            sent_at: Time(0),
-            received_at: Time(0),
-            state: None,
-            reason: None,
-            request: false,
-            amended: Box::default(),
-        }
+        test_messages::message(seq, "soup")
     }
 
     #[test]

@@ -368,7 +368,7 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hobnob::protocol::{Body, LogId, PeerId};
+    use crate::shared::test_messages;
     use hobnob_control::wire::Time;
 
     /// Rows of the screen. Each entry takes one.
@@ -376,17 +376,9 @@ mod tests {
 
     fn message(seq: u64) -> MessageLine {
         MessageLine {
-            id: Text(MessageId { log: LogId(1), seq }),
-            conversation: Text("#lobby".parse().unwrap()),
-            from: Text(PeerId::from_bytes([1; 32])),
-            nick: "bob".into(),
-            body: Body::Text("hi".into()).into(),
             sent_at: Time(seq),
             received_at: Time(seq),
-            state: None,
-            reason: None,
-            request: false,
-            amended: Box::default(),
+            ..test_messages::message(seq, "hi")
         }
     }
 

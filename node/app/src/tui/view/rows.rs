@@ -154,7 +154,7 @@ impl<'a> Context<'a> {
         let Some(to) = &message.amended.reply_to else {
             return vec![];
         };
-        let words = fit(&quotes::quote(to, None), self.text_columns());
+        let words = fit(&quotes::quote(to), self.text_columns());
         self.below("to", &words)
     }
 
