@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use hobnob_protocol::{Nickname, RelayAddr, RoomName};
 
-use super::{Config, DirectWith, FilesConfig, Node, PassphraseSource, ProxyConfig, StartError};
+use super::{
+    Config, DirectWith, FilesConfig, Node, PassphraseSource, ProxyConfig, Sharing, StartError,
+};
 
 /// The options of a node. Those that are not set keep the defaults of [`Config::new`].
 ///
@@ -99,6 +101,12 @@ impl Builder {
     /// contacts.
     pub fn direct_with(mut self, peers: DirectWith) -> Self {
         self.0.direct_with = peers;
+        self
+    }
+
+    /// Sets who sees that the user types, has read messages, or is away.
+    pub fn sharing(mut self, sharing: Sharing) -> Self {
+        self.0.sharing = sharing;
         self
     }
 

@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use futures_util::Stream;
 use hobnob_protocol::Body;
 
-use super::{Change, Event};
+use super::{ActivityKind, Change, Event};
 
 /// Events in the queue, at most.
 const EVENTS_MAX: usize = 8192;
@@ -297,6 +297,10 @@ fn weight(event: &Event) -> usize {
         Event::Amended(amended) => match &amended.change {
             Change::Edited { text } => text.len(),
             Change::Reacted { emoji, .. } => emoji.len(),
+        },
+        Event::Activity(activity) => match &activity.kind {
+            ActivityKind::Status { text, .. } => text.len(),
+            ActivityKind::Typing { .. } | ActivityKind::Read { .. } => 0,
         },
         Event::Notice(notice) => notice.reason.text_len(),
         Event::File(file) => file.offer.name.len() + file.offer.media.len(),

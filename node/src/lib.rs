@@ -111,6 +111,7 @@ pub mod store;
 #[doc(hidden)]
 pub use transfers::clean_paths;
 
+mod activity;
 mod api;
 mod builder;
 mod carried;

@@ -88,6 +88,7 @@ impl Messages {
                 | Event::Peer(_)
                 | Event::Receipt { .. }
                 | Event::Amended(_)
+                | Event::Activity(_)
                 | Event::Erased { .. }
                 | Event::File(_)
                 | Event::Notice(_),

@@ -277,6 +277,11 @@ impl Node {
         .await?
     }
 
+    pub(super) async fn tell(&self, command: Command) -> Result<(), NodeError> {
+        let sent = self.commands.send(command).await;
+        sent.map_err(|_| NodeError::Stopped)
+    }
+
     /// Deletes an own message that has not left this node: no other node ever gets its text. The
     /// number of the message stays.
     ///

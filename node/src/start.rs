@@ -145,6 +145,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         side_datagrams,
         policies: Policies::new(opened.policies),
         direct_with: config.direct_with,
+        sharing: config.sharing,
         relay_ids: relay_ids(&opened.settings),
         relay_token: config.relay_token.clone(),
         proxy: config.proxy.clone(),

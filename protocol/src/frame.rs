@@ -8,6 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
+use crate::activity::Activity;
 use crate::batch::Batch;
 pub use crate::codec::FRAME_MAX;
 use crate::codec::{self, CodecError};
@@ -234,6 +235,8 @@ pub enum Frame {
     Offer(OfferId, OfferWord),
     /// A step of an invitation by code.
     Invite(InviteFrame),
+    /// What the sender's user does at the moment: for contacts and members only, and not stored.
+    Activity(Activity),
     /// A kind that this version does not know.
     Unknown(u8),
 }
@@ -282,6 +285,7 @@ mod kind {
     pub(super) const PRUNE: u8 = 21;
     pub(super) const CONFLICT: u8 = 22;
     pub(super) const WAITING: u8 = 23;
+    pub(super) const ACTIVITY: u8 = 24;
     pub(super) const OFFER: u8 = 32;
 }
 
@@ -317,7 +321,8 @@ impl Frame {
             | Frame::Conflict(_)
             | Frame::Waiting(_)
             | Frame::Offer(..)
-            | Frame::Invite(_) => true,
+            | Frame::Invite(_)
+            | Frame::Activity(_) => true,
         }
     }
 
@@ -355,6 +360,7 @@ impl Frame {
             Frame::Waiting(conversation) => (kind::WAITING, codec::encode(conversation)),
             Frame::Offer(offer, word) => (kind::OFFER, codec::encode(&(offer, word.code()))),
             Frame::Invite(step) => (kind::INVITE, codec::encode(step)),
+            Frame::Activity(activity) => (kind::ACTIVITY, activity.encode()),
             Frame::Unknown(kind) => (*kind, Vec::new()),
         };
         let mut frame = BytesMut::with_capacity(1 + body.len());
@@ -430,6 +436,7 @@ impl Frame {
                 Frame::Offer(offer, OfferWord::of_code(code))
             }
             kind::INVITE => Frame::Invite(codec::decode::<_, WANT_MEMORY_MAX>(body)?),
+            kind::ACTIVITY => Frame::Activity(Activity::decode(body)?),
             unknown => Frame::Unknown(unknown),
         })
     }
@@ -449,6 +456,7 @@ impl Frame {
                 records.len() <= RECORDS_MAX && records.iter().all(is_short)
             }
             Frame::WantRecords(peers) => peers.len() <= RECORDS_MAX,
+            Frame::Activity(activity) => activity.is_within_limits(),
             Frame::ContactRecord(record) => record.as_bytes().len() <= CONTACT_BYTES_MAX,
             Frame::Mailbox { record, tokens } => {
                 record.as_bytes().len() <= MAILBOX_BYTES_MAX && tokens.len() <= RECORD_RELAYS_MAX

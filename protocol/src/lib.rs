@@ -5,6 +5,7 @@
 //! [`frame::Frame::decode`], [`relay::ToRelay::decode`], [`relay::FromRelay::decode`] and
 //! [`batch::Batch::check`]. Beyond these only valid values exist.
 
+pub mod activity;
 pub mod batch;
 pub mod body_hash;
 pub mod codec;
@@ -36,6 +37,7 @@ pub mod target;
 pub mod text;
 mod words;
 
+pub use activity::Activity;
 pub use batch::{Batch, BatchError, CheckedBatch};
 pub use body_hash::{BodyKey, Salts};
 pub use conversation::{ConversationId, RoomName};

@@ -96,6 +96,71 @@ impl FromStr for DirectWith {
     }
 }
 
+/// The peers that learn what the user does at the moment. Strangers and open rooms never do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShareWith {
+    /// No peer.
+    Nobody,
+    /// Contacts. Of conversations: direct ones only.
+    Contacts,
+    /// Contacts, and the members of rooms with a secret.
+    Members,
+}
+
+impl ShareWith {
+    const ALL: [ShareWith; 3] = [ShareWith::Nobody, ShareWith::Contacts, ShareWith::Members];
+
+    /// The word for it in the settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ShareWith::Nobody => "nobody",
+            ShareWith::Contacts => "contacts",
+            ShareWith::Members => "members",
+        }
+    }
+
+    /// Whether a peer may learn it: a contact, or a member of a room with a secret.
+    pub fn allows(self, is_contact: bool, is_member: bool) -> bool {
+        match self {
+            ShareWith::Nobody => false,
+            ShareWith::Contacts => is_contact,
+            ShareWith::Members => is_contact || is_member,
+        }
+    }
+}
+
+impl FromStr for ShareWith {
+    type Err = &'static str;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|with| with.as_str() == word)
+            .ok_or("one of these words was expected: contacts, members, nobody")
+    }
+}
+
+/// Who learns what about the user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sharing {
+    /// Who sees that the user types.
+    pub typing: ShareWith,
+    /// Who sees how far the user has read.
+    pub read: ShareWith,
+    /// Who sees the status text, and that the user is away.
+    pub status: ShareWith,
+}
+
+impl Default for Sharing {
+    fn default() -> Self {
+        Self {
+            typing: ShareWith::Contacts,
+            read: ShareWith::Contacts,
+            status: ShareWith::Members,
+        }
+    }
+}
+
 /// Why a peer may not have a session now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hobnob_core::policy::DirectWith;
+use hobnob_core::policy::{DirectWith, Sharing};
 use hobnob_protocol::{Nickname, RelayAddr, RoomName};
 use hobnob_transport::stream::proxy::{Proxy, is_excluded};
 
@@ -51,6 +51,8 @@ pub struct Config {
     pub external_port: Option<u16>,
     /// The peers that learn this node's addresses through a relay, for a direct path.
     pub direct_with: DirectWith,
+    /// Who sees that the user types, has read messages, or is away.
+    pub sharing: Sharing,
     /// How to receive files.
     pub files: FilesConfig,
     /// How long messages are kept. `None` means for ever. [`Node::keep`](crate::Node::keep) sets
@@ -97,6 +99,7 @@ impl Config {
             port_mapping: true,
             external_port: None,
             direct_with: DirectWith::default(),
+            sharing: Sharing::default(),
             keep: None,
             passphrase: None,
         }

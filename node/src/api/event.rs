@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use hobnob_protocol::PeerId;
 
-use super::message::{Amended, ConversationRef, DeliveryState, Message, MessageId};
+use super::message::{ActivityInfo, Amended, ConversationRef, DeliveryState, Message, MessageId};
 use super::notice::Notice;
 use super::peer::PeerInfo;
 use crate::files::FileInfo;
@@ -51,6 +51,8 @@ pub enum Event {
     /// Somebody, perhaps this node's user, edited a message or reacted to it. The target may not be
     /// here.
     Amended(Amended),
+    /// Another user types, has read messages, is away or back.
+    Activity(ActivityInfo),
     /// The contents of messages were erased on this node.
     Erased {
         /// The conversation.

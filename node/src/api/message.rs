@@ -241,6 +241,43 @@ pub struct Reactor {
     pub name: String,
 }
 
+/// What another user does at the moment, or did last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActivityInfo {
+    /// The peer.
+    pub peer: PeerId,
+    /// Its name to show.
+    pub name: String,
+    /// What it does.
+    pub kind: ActivityKind,
+}
+
+/// A kind of activity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ActivityKind {
+    /// The user types, or has stopped. It counts for a few seconds.
+    Typing {
+        /// The conversation.
+        conversation: ConversationRef,
+        /// Whether the user types.
+        on: bool,
+    },
+    /// The user has read a message of this node, and those before it.
+    Read {
+        /// The conversation.
+        conversation: ConversationRef,
+        /// The message.
+        id: MessageId,
+    },
+    /// The user is away, or back.
+    Status {
+        /// Whether the user is away.
+        away: bool,
+        /// What the user says about it. It may be empty.
+        text: String,
+    },
+}
+
 /// A change of a message: an edit or a reaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Amended {

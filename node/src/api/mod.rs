@@ -16,8 +16,8 @@ pub use self::event::Event;
 pub use self::invitation::{AcceptedInvitation, Invitation, InvitationEnd};
 pub use self::mailbox::{DepositInfo, HolderInfo, MailboxInfo};
 pub use self::message::{
-    Amended, Change, ConversationRef, DeliveryState, Edited, HistoryQuery, Message, MessageId,
-    Reaction, Reactor, ReplyTo, Sent,
+    ActivityInfo, ActivityKind, Amended, Change, ConversationRef, DeliveryState, Edited,
+    HistoryQuery, Message, MessageId, Reaction, Reactor, ReplyTo, Sent,
 };
 pub use self::notice::{CopyEvidence, Notice, NoticeReason};
 pub use self::peer::{PathKind, PeerInfo, PeerState};
@@ -27,4 +27,4 @@ pub use hobnob_core::diagnosis::{
     PeerFinding, ReachFinding, RelayFinding, Subject, Verdict,
 };
 pub use hobnob_core::mail_refusal::MailRefusal;
-pub use hobnob_core::policy::{DenyReason, DirectWith, KICKED_FOR, PeerPolicy};
+pub use hobnob_core::policy::{DenyReason, DirectWith, KICKED_FOR, PeerPolicy, ShareWith, Sharing};

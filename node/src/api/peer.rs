@@ -94,6 +94,10 @@ pub struct PeerInfo {
     pub awaits_consent: bool,
     /// How many direct messages of the peer, a stranger, are stored here. 0 for a contact.
     pub request: u64,
+    /// Whether the peer's user is away, as that user says.
+    pub away: bool,
+    /// The text of the peer's user about that. It may be empty.
+    pub status: String,
     /// The user's policy about the peer.
     pub policy: PeerPolicy,
 }

@@ -19,8 +19,8 @@ use super::carried::{Begun, ForFile, Taken};
 use super::erasing::{Edits, EraseReply};
 use super::inviting::AcceptReply;
 use crate::api::{
-    ConversationRef, DeliveryState, HistoryQuery, Invitation, InvitationEnd, MailboxInfo, Message,
-    MessageId, PeerInfo, RoomInfo, Sent, Status,
+    ActivityInfo, ConversationRef, DeliveryState, HistoryQuery, Invitation, InvitationEnd,
+    MailboxInfo, Message, MessageId, PeerInfo, RoomInfo, Sent, Status,
 };
 use crate::error::{
     CarryError, EraseError, IntroduceError, InviteError, JoinError, NodeError, PolicyError,
@@ -106,6 +106,14 @@ pub(crate) enum Command {
         room: RoomName,
         reply: oneshot::Sender<Result<(), JoinError>>,
     },
+    /// The user types in a conversation, or has stopped.
+    Typing(ConversationRef, bool),
+    /// The user has read a message, and those before it.
+    ReadBy(MessageId),
+    /// The user is away, or back, with a text about it.
+    SetStatus(bool, String),
+    /// What other users said last.
+    Activity(oneshot::Sender<Vec<ActivityInfo>>),
     /// The edits of a message.
     Edits {
         id: MessageId,

@@ -18,11 +18,15 @@ use hobnob_transport::addr::canonical;
 impl Engine {
     /// Whether a peer learns this node's addresses through a relay.
     pub(super) fn goes_direct_with(&self, peer: PeerId) -> bool {
+        self.policy.goes_direct_with(peer, self.is_member(peer))
+    }
+
+    /// Whether a peer is in a room with a secret with this node.
+    pub(super) fn is_member(&self, peer: PeerId) -> bool {
         let shared = self.sessions.with(peer);
         let shared = shared.map(|state| state.membership.shared());
         let mut closed = self.replica.rooms().filter(|(_, _, key)| !key.is_open());
-        let is_member = closed.any(|(id, ..)| shared.is_some_and(|shared| shared.contains(&id)));
-        self.policy.goes_direct_with(peer, is_member)
+        closed.any(|(id, ..)| shared.is_some_and(|shared| shared.contains(&id)))
     }
 
     /// Something may have changed about who learns this node's addresses: informs the peer of a

@@ -10,6 +10,7 @@
 //!
 //! - `sessions`, with `session_state`, `membership` and `limits`, and `handshakes` for connections
 //!   that are not sessions yet. `hello` and `dialer` make such connections.
+//! - `activities` for typing, read markers and away, passed on by `activity`.
 //! - `amending` for replies, edits and reactions, with its `amend_target`.
 //! - `erasing` for what the user erases, carried out by `erasing_requests`.
 //! - `outbox` and `waiters` for messages, `joins` for rooms, `policy` for decisions about peers.
@@ -21,6 +22,8 @@
 //! The other files pass the results of one part to others, by the kind of input: `commands` of
 //! users, `session_events`, `relay_events`, `network_events` and so on. `run` is the loop.
 
+mod activities;
+mod activity;
 mod amend_target;
 mod amending;
 mod carried;

@@ -136,6 +136,7 @@ impl Engine {
         let closed: Vec<_> = closed.map(|(id, ..)| id).collect();
         self.members.add(state.peer(), &closed);
         self.tell_replica(replica::Input::SessionRooms(id, shared));
+        self.share_activity(id);
         changed
     }
 
@@ -236,6 +237,7 @@ impl Engine {
         let session = self.sessions.with(peer);
         let addr = session.map(SessionState::remote_addr);
         let known = || self.paths.addrs(peer).into_iter();
+        let (away, status) = self.status_of(peer);
         PeerInfo {
             peer,
             nick: self.peers.nick(peer).cloned(),
@@ -255,6 +257,8 @@ impl Engine {
             lost: session.is_none() && self.lost.contains(peer),
             awaits_consent: self.outbox.awaits_consent(peer),
             request: self.replica.request_of(peer),
+            away,
+            status,
             policy: self.policy.of(peer),
         }
     }

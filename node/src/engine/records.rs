@@ -327,6 +327,7 @@ impl Engine {
         }
         for id in self.sessions.ids_with(peer) {
             self.send_contact_record(id);
+            self.share_activity(id);
             let state = self.sessions.get_mut(id).expect("listed just now");
             if let Some(record) = state.contact_record.take() {
                 self.learn_contact_record(id, peer, record);

@@ -85,6 +85,8 @@ impl Engine {
     ) {
         let peer = state.peer();
         self.records.end(id, self.clock.now().mono);
+        let is_last = self.sessions.with(peer).is_none();
+        self.activities.session_gone(id, peer, is_last);
         self.tell_rendezvous(rendezvous::Input::Down(id));
         self.invitation_session_down(id);
         self.files.send(ToTransfers::SessionDown(id));
@@ -161,6 +163,7 @@ impl Engine {
             Frame::Mailbox { record, tokens } => self.mailbox_frame(id, record, tokens),
             Frame::Offer(offer, word) => self.offer_word(id, offer, word),
             Frame::Invite(step) => self.invite_frame(id, step),
+            Frame::Activity(activity) => self.activity(id, activity),
             Frame::DialBack(token) => self.dial_back(id, token),
             Frame::DialedBack(token) => self.dial_backs.peer_reports(&token),
             frame @ (Frame::Digest(..)

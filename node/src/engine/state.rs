@@ -11,7 +11,7 @@ use hobnob_core::Rng;
 use hobnob_core::address_checks::AddressChecks;
 use hobnob_core::paths::{self, Instance, MetPeer, Paths};
 use hobnob_core::peers::Peers;
-use hobnob_core::policy::{DirectWith, Policies};
+use hobnob_core::policy::{DirectWith, Policies, Sharing};
 use hobnob_core::record_exchange::RecordExchange;
 use hobnob_core::rendezvous::{self, Rendezvous};
 use hobnob_core::replica::{self, Replica};
@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::activities::Activities;
 use super::carried::CarriedSessions;
 use super::command::Command;
 use super::dialback::DialBacks;
@@ -75,6 +76,7 @@ pub(crate) struct Parts {
     pub(crate) side_datagrams: mpsc::Receiver<SideDatagram>,
     pub(crate) policies: Policies,
     pub(crate) direct_with: DirectWith,
+    pub(crate) sharing: Sharing,
     pub(crate) relay_ids: BTreeMap<String, PeerId>,
     pub(crate) relay_token: Option<Vec<u8>>,
     pub(crate) proxy: ProxyConfig,
@@ -119,6 +121,7 @@ pub(crate) struct Engine {
     pub(super) network: Network,
 
     pub(super) replica: Replica,
+    pub(super) activities: Activities,
     pub(super) paths: Paths,
     pub(super) address_checks: AddressChecks,
     pub(super) rendezvous: Rendezvous,
@@ -199,6 +202,7 @@ impl Engine {
             members: KnownMembers::default(),
             erasing: parts.erasing,
             policy: Policy::new(parts.policies, parts.direct_with),
+            activities: Activities::new(parts.sharing),
             relays: Relays::new(parts.relay_ids, parts.relay_token, parts.proxy, parts.clock),
             dial_backs: DialBacks::default(),
             router_port: RouterPort::new(parts.external_port),

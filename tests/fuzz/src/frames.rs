@@ -4,8 +4,8 @@ use bytes::Bytes;
 use hobnob_protocol::frame::{AuthorHeads, Digest, Profile};
 use hobnob_protocol::invitation::{CodeNumber, InviteFrame};
 use hobnob_protocol::{
-    ConversationId, Frame, Hello, Holding, LogId, LogName, OfferId, OfferWord, PeerId, Ranges,
-    RoomProof, SignedRecord, VERSION,
+    Activity, ConversationId, Frame, Hello, Holding, LogId, LogName, OfferId, OfferWord, PeerId,
+    Ranges, RoomProof, SignedRecord, VERSION,
 };
 
 /// A frame that is encoded again is not longer, and has the same meaning.
@@ -97,6 +97,8 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
         Frame::Prune(conversation, author),
         Frame::Conflict(name),
         Frame::Waiting(conversation),
+        Frame::Activity(Activity::Typing(conversation, true)),
+        Frame::Activity(Activity::Status(true, "lunch".to_owned())),
         Frame::Offer(OfferId { name, seq: 1 }, OfferWord::Whole),
         Frame::Invite(InviteFrame::Ask(CodeNumber::random(7), [2; 32])),
         Frame::Unknown(200),

@@ -174,6 +174,11 @@ pub(crate) enum Command {
     Send(Send),
     Broadcast(Broadcast),
     History(History),
+    Receipts {
+        /// A peer, or a room as #NAME.
+        #[arg(value_name = "TARGET|#ROOM")]
+        of: ConversationArg,
+    },
     Search(Search),
     Export(ExportArgs),
     Import {
@@ -216,6 +221,14 @@ pub(crate) enum Command {
     Part {
         /// The room's name.
         room: RoomName,
+    },
+    Away {
+        /// A text about it.
+        text: Vec<String>,
+    },
+    Back {
+        /// A text for everybody who would see that you are away.
+        text: Vec<String>,
     },
     Reply(About),
     Edit(About),

@@ -32,6 +32,7 @@ use hobnob_local::log;
 use args::{Args, Command};
 
 use crate::shared::actions::{self, CommandLine};
+use crate::shared::activity;
 use crate::shared::amending;
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::erasing::{self, Erase};
@@ -224,6 +225,9 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
         Command::Invite => invitations::invite(flags, out).await,
         Command::AcceptInvite { code } => invitations::accept(flags, out, code).await,
         Command::Part { room } => rooms::part(flags, room).await,
+        Command::Away { text } => status(flags, true, &text).await,
+        Command::Back { text } => status(flags, false, &text).await,
+        Command::Receipts { of } => views::receipts(flags, out, of).await,
         Command::Reply(about) => messages::reply(flags, out, about).await,
         Command::Edit(about) => messages::edit(flags, out, about).await,
         Command::React {
@@ -295,6 +299,18 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
         | Command::Passwd(_)
         | Command::Relay(_) => unreachable!("run() handles the commands that need no node"),
     }
+}
+
+/// `hobnob away` and `hobnob back`.
+async fn status(flags: &CommonFlags, away: bool, words: &[String]) -> anyhow::Result<Exit> {
+    session::ask(flags, false, async |client| {
+        client.ask(activity::status(away, words.join(" "))).await?;
+        if !flags.json {
+            output::line(activity::done(away))?;
+        }
+        Ok(Exit::Done)
+    })
+    .await
 }
 
 /// `hobnob cancel`.

@@ -157,6 +157,7 @@ async fn print(client: &Client, mut seen: SeenIds, out: Output) -> anyhow::Resul
             WireEvent::Listening(other) => listening = other.clone(),
             WireEvent::Message(_)
             | WireEvent::Receipt(_)
+            | WireEvent::Activity(_)
             | WireEvent::Amended(_)
             | WireEvent::Erased(_)
             | WireEvent::File(_)

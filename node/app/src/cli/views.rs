@@ -1,17 +1,21 @@
-//! Commands that print what a node knows: `peers`, `whois`, `history`, `search`, `id`,
+//! Commands that print what a node knows: `peers`, `whois`, `history`, `receipts`,
+//! `search`, `id`,
 //! `mailbox`.
 
-use hobnob::protocol::Target;
+use hobnob::protocol::{PeerId, Target};
 use hobnob_control::wire::{
-    GetMailbox, GetStatus, HistoryFilter, ListPeers, MailboxLine, PeerLine, PeerList, Resolve,
-    Resolved, StatusLine, Text, WireEvent, to_line,
+    ActivityList, EventLine, GetMailbox, GetStatus, HistoryFilter, ListActivity, ListPeers,
+    MailboxLine, PeerLine, PeerList, Resolve, Resolved, StatusLine, Text, WireEvent, to_line,
 };
 use hobnob_control::{Client, ClientError};
+use serde::Serialize;
 
 use super::args;
+use crate::shared::activity;
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::Exit;
 use crate::shared::output::{self, Output};
+use crate::shared::values::ConversationArg;
 use crate::shared::wording::{self, Names};
 use crate::shared::{mailbox, session, status};
 use hobnob_local::signals::Signals;
@@ -180,6 +184,43 @@ pub(crate) async fn history(
         Ok(Exit::Done)
     })
     .await
+}
+
+/// `hobnob receipts`.
+pub(crate) async fn receipts(
+    flags: &CommonFlags,
+    out: Output,
+    of: ConversationArg,
+) -> anyhow::Result<Exit> {
+    session::ask(flags, false, async |client| {
+        let of = of.resolve(client).await?;
+        let messages = client.history(activity::receipts_among(of)).await?;
+        let ActivityList { activity } = client.ask(ListActivity {}).await?;
+        let receipts = activity::receipts(messages, &activity.into_iter().collect());
+        if receipts.is_empty() {
+            output::say_on_terminal(activity::NO_RECEIPTS);
+        }
+        let names = Names::ask(client).await?;
+        for (message, readers) in receipts {
+            if out.json {
+                let read_by = readers.into_iter().map(Text).collect();
+                let message = WireEvent::Message(message).into();
+                output::raw(&to_line(&Receipt { message, read_by }))?;
+            } else {
+                output::line(&activity::receipt(&message, &readers, &names))?;
+            }
+        }
+        Ok(Exit::Done)
+    })
+    .await
+}
+
+/// The event line of a message, with its readers as one more field.
+#[derive(Serialize)]
+struct Receipt {
+    #[serde(flatten)]
+    message: EventLine,
+    read_by: Vec<Text<PeerId>>,
 }
 
 /// `hobnob id`.

@@ -71,6 +71,8 @@ pub(crate) enum Input {
     Doctor,
     /// Answers, edits, or cancels a message, or reacts to it.
     Amend(Which, Amend),
+    /// Whether the user is away, and a text about it.
+    Status(bool, String),
     Erase(Erase),
     Cls,
     /// Explains one command, or lists all.
@@ -176,6 +178,8 @@ fn meaning(action: &'static Action, command: ChatCommand, rest: &str) -> Result<
         ChatCommand::Decline => Input::Decline(some(rest)),
         ChatCommand::Id => Input::Id,
         ChatCommand::Doctor => Input::Doctor,
+        ChatCommand::Away => Input::Status(true, rest.to_owned()),
+        ChatCommand::Back => Input::Status(false, rest.to_owned()),
         ChatCommand::Reply => {
             let (which, text) = Which::split(rest);
             Input::Amend(which, Amend::Reply(not_empty(action, text)?))

@@ -143,6 +143,7 @@ impl CommonFlags {
     /// flag was given.
     pub(crate) fn config(&self, home: &Home) -> Result<Config, Usage> {
         let settings = Settings::of(home)?;
+        let sharing = settings.sharing();
         let relays = given_or(&self.relays, settings.relays);
         if relays.len() > RELAYS_MAX {
             return Err(Usage(format!(
@@ -171,6 +172,7 @@ impl CommonFlags {
             proxy,
             port_mapping: settings.port_mapping.unwrap_or(true),
             external_port: settings.external_port.map(NonZero::get),
+            sharing,
             direct_with: self
                 .direct_with
                 .or(settings.direct_with.map(|Text(with)| with))

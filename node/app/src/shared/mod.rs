@@ -2,6 +2,7 @@
 //! wording, and the session of one command with a node. Nothing here imports `cli` or `tui`.
 
 pub(crate) mod actions;
+pub(crate) mod activity;
 pub(crate) mod amending;
 pub(crate) mod chat_input;
 pub(crate) mod common_flags;

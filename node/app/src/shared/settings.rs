@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use hobnob::protocol::{Nickname, RelayAddr, RoomName};
-use hobnob::{AcceptFrom, DirectWith, Proxy, ProxyConfig};
+use hobnob::{AcceptFrom, DirectWith, Proxy, ProxyConfig, ShareWith, Sharing};
 use hobnob_control::Home;
 use hobnob_control::wire::Text;
 use serde::Deserialize;
@@ -37,6 +37,9 @@ pub(crate) struct Settings {
     pub(crate) external_port: Option<NonZero<u16>>,
     pub(crate) rooms: Option<Vec<Text<RoomName>>>,
     pub(crate) direct_with: Option<Text<DirectWith>>,
+    share_typing: Option<Text<ShareWith>>,
+    share_read: Option<Text<ShareWith>>,
+    share_status: Option<Text<ShareWith>>,
     pub(crate) downloads: Option<PathBuf>,
     pub(crate) accept_from: Option<Vec<Text<AcceptFrom>>>,
     pub(crate) accept_max: Option<Text<Size>>,
@@ -162,6 +165,9 @@ impl Settings {
             external_port: self.external_port.or(others.external_port),
             rooms: self.rooms.or(others.rooms),
             direct_with: self.direct_with.or(others.direct_with),
+            share_typing: self.share_typing.or(others.share_typing),
+            share_read: self.share_read.or(others.share_read),
+            share_status: self.share_status.or(others.share_status),
             downloads: self.downloads.or(others.downloads),
             accept_from: self.accept_from.or(others.accept_from),
             accept_max: self.accept_max.or(others.accept_max),
@@ -173,6 +179,17 @@ impl Settings {
             mouse: self.mouse.or(others.mouse),
             sidebars: self.sidebars.or(others.sidebars),
             previews: self.previews.or(others.previews),
+        }
+    }
+
+    /// Who sees what the user does.
+    pub(crate) fn sharing(&self) -> Sharing {
+        let default = Sharing::default();
+        let with = |setting: Option<Text<ShareWith>>, default| setting.map_or(default, |it| it.0);
+        Sharing {
+            typing: with(self.share_typing, default.typing),
+            read: with(self.share_read, default.read),
+            status: with(self.share_status, default.status),
         }
     }
 
@@ -239,6 +256,15 @@ fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Settings,
         external_port: one("HOBNOB_EXTERNAL_PORT", &variable, NonZero::from_str)?,
         rooms: one("HOBNOB_ROOM", &variable, list)?,
         direct_with: one("HOBNOB_DIRECT_WITH", &variable, |word| {
+            word.parse().map(Text)
+        })?,
+        share_typing: one("HOBNOB_SHARE_TYPING", &variable, |word| {
+            word.parse().map(Text)
+        })?,
+        share_read: one("HOBNOB_SHARE_READ", &variable, |word| {
+            word.parse().map(Text)
+        })?,
+        share_status: one("HOBNOB_SHARE_STATUS", &variable, |word| {
             word.parse().map(Text)
         })?,
         downloads: variable("HOBNOB_DOWNLOADS").map(PathBuf::from),

@@ -13,6 +13,7 @@ use hobnob_control::wire::{
 };
 use hobnob_control::{Client, ClientError};
 
+use super::activity;
 use super::notices;
 use super::quotes;
 use super::values::local_minute;
@@ -140,6 +141,7 @@ pub(crate) fn event(event: &WireEvent, names: &Names) -> Option<String> {
             )
         }
         WireEvent::Amended(line) => quotes::changed(line, None),
+        WireEvent::Activity(line) => return activity::words(line),
         WireEvent::Notice(notice) => notices::words(notice),
         WireEvent::File(line) => return file(line, names),
         WireEvent::Lagged { missed } => {
@@ -382,10 +384,13 @@ pub(crate) fn about_peer(known: &PeerLine) -> Vec<String> {
         || "no name of its own".to_owned(),
         |nick| format!("calls itself {}", visible(nick.as_str())),
     );
-    vec![
+    let mut lines = vec![
         peer(known),
         format!("{}: id {}, {nick}", visible(&known.name), known.peer.0),
-    ]
+    ];
+    let status = activity::status_words(known.away, &known.status);
+    lines.extend(status.map(|words| format!("{}: {words}", visible(&known.name))));
+    lines
 }
 
 /// One peer a row, in columns.
@@ -401,11 +406,19 @@ pub(crate) fn peers(peers: &[PeerLine]) -> Vec<String> {
                 or_dash(peer.addr.map(|addr| addr.to_string())),
                 or_dash(peer.rtt_ms.map(rtt)),
                 peer.peer.0.to_string(),
-                policy(&peer.policy),
+                marks(peer),
             ]
         })
         .collect();
     columns(&rows)
+}
+
+/// `verified, ignored, away: lunch`
+fn marks(peer: &PeerLine) -> String {
+    let status = activity::status_words(peer.away, &peer.status);
+    let marks = [policy(&peer.policy)].into_iter().chain(status);
+    let marks: Vec<_> = marks.filter(|mark| !mark.is_empty()).collect();
+    marks.join(", ")
 }
 
 /// `verified, ignored`
@@ -569,6 +582,8 @@ mod tests {
             lost: false,
             awaits_consent: false,
             request: 0,
+            away: byte == 2,
+            status: String::new(),
             policy: PolicyFields {
                 blocked: byte == 2,
                 ..PolicyFields::default()
@@ -622,7 +637,7 @@ mod tests {
         assert_eq!(
             rows[1],
             format!(
-                "bobby  online  -  10.0.0.2:4626  -       {}  blocked",
+                "bobby  online  -  10.0.0.2:4626  -       {}  blocked, away",
                 id(2)
             )
         );

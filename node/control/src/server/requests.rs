@@ -15,17 +15,17 @@ use tokio_util::sync::CancellationToken;
 use super::Serving;
 use super::order::OrderTicket;
 use crate::wire::{
-    AcceptContact, AcceptFile, AcceptInvite, Answer, AwaitInvitation, Block, BodyFields,
-    BroadcastMessage, CancelMessage, ClearConversation, CreateRoom, DeclineFile, DeleteMessage,
-    Diagnose, Diagnosis, Done, EditMessage, ExportFor, ExportedFile, Failure, FileLine, FileList,
-    ForgetPeer, GetMailbox, GetRoomTicket, GetStatus, HISTORY_PAGE_MAX, HistoryFilter, Ignore,
-    ImportFile, ImportedFile, Introduce, InvitationAccepted, InvitationCode, InvitationEnded,
-    InvitationState, Invite, JoinRoom, KeepConversation, Kick, Kicked, ListFiles, ListPeers,
-    ListRooms, MailboxLine, MessageLine, MessageList, OfferFile, Outcome, PartRoom, PeerLine,
-    PeerList, Ping, Pong, ReactToMessage, RemoveContact, ReplyToMessage, Request, RequestLine,
-    Resolve, Resolved, RoomList, SendMessage, SentLine, SetNick, SharedRoom, StatusLine, Subscribe,
-    TakeSnapshot, Text, Unblock, Unignore, Verification, Verify, WaitOptions, WaitReason, Why,
-    dispatch, to_line,
+    AcceptContact, AcceptFile, AcceptInvite, ActivityLine, ActivityList, Answer, AwaitInvitation,
+    Block, BodyFields, BroadcastMessage, CancelMessage, ClearConversation, CreateRoom, DeclineFile,
+    DeleteMessage, Diagnose, Diagnosis, Done, EditMessage, ExportFor, ExportedFile, Failure,
+    FileLine, FileList, ForgetPeer, GetMailbox, GetRoomTicket, GetStatus, HISTORY_PAGE_MAX,
+    HistoryFilter, Ignore, ImportFile, ImportedFile, Introduce, InvitationAccepted, InvitationCode,
+    InvitationEnded, InvitationState, Invite, JoinRoom, KeepConversation, Kick, Kicked,
+    ListActivity, ListFiles, ListPeers, ListRooms, MailboxLine, MarkRead, MessageLine, MessageList,
+    OfferFile, Outcome, PartRoom, PeerLine, PeerList, Ping, Pong, ReactToMessage, RemoveContact,
+    ReplyToMessage, Request, RequestLine, Resolve, Resolved, RoomList, SendMessage, SentLine,
+    SetNick, SetStatus, SharedRoom, ShowTyping, StatusLine, Subscribe, TakeSnapshot, Text, Unblock,
+    Unignore, Verification, Verify, WaitOptions, WaitReason, Why, dispatch, to_line,
 };
 
 /// The line that answers a request. `over` ends all waiting: the answer then has the state that was
@@ -246,6 +246,39 @@ impl Handle for CancelMessage {
     async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
         context.node().cancel(self.message.0).await?;
         Ok(Done {})
+    }
+}
+
+impl Handle for ShowTyping {
+    async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
+        context
+            .node()
+            .typing(self.conversation.0, !self.off)
+            .await?;
+        Ok(Done {})
+    }
+}
+
+impl Handle for MarkRead {
+    async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
+        context.node().mark_read(self.message.0).await?;
+        Ok(Done {})
+    }
+}
+
+impl Handle for SetStatus {
+    async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
+        context.node().set_status(!self.back, &self.text).await?;
+        Ok(Done {})
+    }
+}
+
+impl Handle for ListActivity {
+    async fn carry_out(self, context: Context<'_>) -> Result<ActivityList, Failure> {
+        let activity = context.node().activity().await?;
+        Ok(ActivityList {
+            activity: activity.into_iter().map(ActivityLine::from).collect(),
+        })
     }
 }
 

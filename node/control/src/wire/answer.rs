@@ -7,6 +7,7 @@ use hobnob_protocol::invitation::{CodeNumber, InviteCode};
 use hobnob_protocol::{PeerId, RoomTicket};
 use serde::{Deserialize, Serialize};
 
+use super::activity::ActivityLine;
 use super::event::{MessageLine, PeerLine};
 use super::failure::Failure;
 use hobnob::RoomInfo;
@@ -52,6 +53,13 @@ pub struct Pong {
     pub home: PathBuf,
     /// Its version of hobnob.
     pub version: String,
+}
+
+/// Answers `activity`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActivityList {
+    /// How far other users have read, and who is away.
+    pub activity: Vec<ActivityLine>,
 }
 
 /// Answers `peers`.

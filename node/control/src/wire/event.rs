@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use hobnob_protocol::{Body, Nickname, PeerId, RelayAt};
 use serde::{Deserialize, Serialize};
 
+use super::activity::ActivityLine;
 use super::amending::{AmendedFields, AmendedLine, EditedLine, ReactionLine, ReplyToLine};
 use super::file::{FileLine, OfferFields};
 use super::values::Base64;
@@ -49,6 +50,8 @@ pub enum WireEvent {
     Receipt(ReceiptLine),
     /// Somebody edited a message, or reacted to it.
     Amended(AmendedLine),
+    /// Another user types, has read messages, is away or back.
+    Activity(ActivityLine),
     /// The contents of messages were erased here.
     Erased(ErasedLine),
     /// An own message is queued, and has reached this state.
@@ -109,6 +112,12 @@ pub struct PeerLine {
     /// How many of its direct messages are here, if it is a stranger.
     #[serde(default, skip_serializing_if = "is_none")]
     pub request: u64,
+    /// Whether its user is away.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub away: bool,
+    /// The text of its user about that.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub status: String,
     /// The user's policy about it.
     #[serde(flatten)]
     pub policy: PolicyFields,
@@ -327,6 +336,7 @@ impl From<Event> for WireEvent {
             }),
             Event::Peer(info) => WireEvent::Peer(info.into()),
             Event::Message(message) | Event::Own(message) => WireEvent::Message(message.into()),
+            Event::Activity(activity) => WireEvent::Activity(activity.into()),
             Event::Amended(amended) => WireEvent::Amended(amended.into()),
             Event::Erased {
                 conversation,
@@ -361,6 +371,8 @@ impl From<PeerInfo> for PeerLine {
             lost,
             awaits_consent,
             request,
+            away,
+            status,
             policy,
         } = info;
         let rtt_ms = rtt_ms.map(|ms| (ms * 1000.0).round() / 1000.0);
@@ -375,6 +387,8 @@ impl From<PeerInfo> for PeerLine {
             lost,
             awaits_consent,
             request,
+            away,
+            status,
             policy: policy.into(),
         }
     }

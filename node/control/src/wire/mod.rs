@@ -6,6 +6,7 @@
 //! which they are ready, not in the order of the requests. After `subscribe`, event lines
 //! (`{"v":1,"event":…}`) come between them.
 
+mod activity;
 mod amending;
 mod answer;
 mod diagnosis;
@@ -18,13 +19,14 @@ mod values;
 
 use serde::{Deserialize, Serialize};
 
+pub use activity::ActivityLine;
 pub use amending::{
     AmendedFields, AmendedLine, EditedLine, ReactionLine, ReactorLine, ReplyToLine,
 };
 pub use answer::{
-    Answer, Done, ExportedFile, ImportedFile, InvitationAccepted, InvitationCode, InvitationEnded,
-    InvitationState, Kicked, MessageList, Outcome, PeerList, Pong, Resolved, RoomList, SharedRoom,
-    Verification,
+    ActivityList, Answer, Done, ExportedFile, ImportedFile, InvitationAccepted, InvitationCode,
+    InvitationEnded, InvitationState, Kicked, MessageList, Outcome, PeerList, Pong, Resolved,
+    RoomList, SharedRoom, Verification,
 };
 pub use diagnosis::{CheckLine, Diagnosis, FindingFields};
 pub use event::{
@@ -40,10 +42,10 @@ pub use request::{
     AcceptContact, AcceptFile, AcceptInvite, AnyRequest, AwaitInvitation, Block, BroadcastMessage,
     CancelMessage, ClearConversation, CreateRoom, DeclineFile, DeleteMessage, Diagnose,
     EditMessage, ExportFor, ForgetPeer, GetMailbox, GetRoomTicket, GetStatus, HistoryFilter,
-    Ignore, ImportFile, Introduce, Invite, JoinRoom, KeepConversation, Kick, ListFiles, ListPeers,
-    ListRooms, OfferFile, PartRoom, Ping, ReactToMessage, RemoveContact, ReplyToMessage, Request,
-    Resolve, SendMessage, SetNick, Subscribe, TIMEOUT_MS_DEFAULT, TakeSnapshot, Unblock, Unignore,
-    Verify, WaitOptions, Why,
+    Ignore, ImportFile, Introduce, Invite, JoinRoom, KeepConversation, Kick, ListActivity,
+    ListFiles, ListPeers, ListRooms, MarkRead, OfferFile, PartRoom, Ping, ReactToMessage,
+    RemoveContact, ReplyToMessage, Request, Resolve, SendMessage, SetNick, SetStatus, ShowTyping,
+    Subscribe, TIMEOUT_MS_DEFAULT, TakeSnapshot, Unblock, Unignore, Verify, WaitOptions, Why,
 };
 pub use values::Base64;
 

@@ -17,8 +17,9 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::answer::{
-    Done, ExportedFile, ImportedFile, InvitationAccepted, InvitationCode, InvitationEnded, Kicked,
-    MessageList, PeerList, Pong, Resolved, RoomList, SharedRoom, Verification,
+    ActivityList, Done, ExportedFile, ImportedFile, InvitationAccepted, InvitationCode,
+    InvitationEnded, Kicked, MessageList, PeerList, Pong, Resolved, RoomList, SharedRoom,
+    Verification,
 };
 use super::diagnosis::Diagnosis;
 use super::event::{BodyFields, PeerLine, SentLine, StatusLine};
@@ -139,6 +140,14 @@ requests! { $
     "react" ReactToMessage -> SentLine, changes: |_| true;
     /// Deletes an own message that has not left this node.
     "cancel" CancelMessage -> Done, changes: |_| true;
+    /// Shows others that the user types.
+    "typing" ShowTyping -> Done, changes: |_| false;
+    /// Shows the author of a message that the user has read it, and those before it.
+    "read" MarkRead -> Done, changes: |_| false;
+    /// Shows others that the user is away, or back.
+    "away" SetStatus -> Done, changes: |_| true;
+    /// How far other users have read, and who is away.
+    "activity" ListActivity -> ActivityList, changes: |_| false;
     /// Offers a file or folder. The answer comes once the file was read.
     "offer" OfferFile -> SentLine, changes: |_| true;
     /// All offers of files and their state.
@@ -309,6 +318,42 @@ pub struct CancelMessage {
     /// The message.
     pub message: Text<MessageId>,
 }
+
+/// See [`AnyRequest::ShowTyping`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShowTyping {
+    /// The conversation.
+    pub conversation: Text<ConversationRef>,
+    /// Whether the user has stopped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub off: bool,
+}
+
+/// See [`AnyRequest::MarkRead`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MarkRead {
+    /// The message.
+    pub message: Text<MessageId>,
+}
+
+/// See [`AnyRequest::SetStatus`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetStatus {
+    /// A text about it, of at most 256 bytes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub text: String,
+    /// Whether the user is back. A text may say more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub back: bool,
+}
+
+/// See [`AnyRequest::ListActivity`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListActivity {}
 
 /// See [`AnyRequest::OfferFile`]. It has either a target or a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -341,10 +341,12 @@ fn peer_lines() {
         },
         awaits_consent: false,
         request: 0,
+        away: true,
+        status: "lunch".to_owned(),
     };
     check_event(
         Event::Peer(here),
-        r#"{"v":1,"event":"peer","peer":"BOB","nick":"bob","name":"bob~aiba","state":"online","path":"lan","addr":"10.0.0.2:4626","rtt_ms":1.235,"contact":true,"ignored":true,"blocked":true,"verified":true}"#,
+        r#"{"v":1,"event":"peer","peer":"BOB","nick":"bob","name":"bob~aiba","state":"online","path":"lan","addr":"10.0.0.2:4626","rtt_ms":1.235,"away":true,"status":"lunch","contact":true,"ignored":true,"blocked":true,"verified":true}"#,
     );
     let gone = PeerInfo {
         peer: id(2),
@@ -358,6 +360,8 @@ fn peer_lines() {
         policy: PeerPolicy::default(),
         awaits_consent: false,
         request: 0,
+        away: false,
+        status: String::new(),
     };
     check_event(
         Event::Peer(gone),

@@ -272,6 +272,7 @@ impl Running {
                 | Frame::Prune(..)
                 | Frame::Conflict(_)
                 | Frame::Waiting(_)
+                | Frame::Activity(_)
                 | Frame::Offer(..)
                 | Frame::Invite(_)) => self.out.send(SessionEventKind::Frame(frame)).await?,
             }
@@ -310,6 +311,7 @@ impl Running {
                 | Frame::Prune(..)
                 | Frame::Conflict(_)
                 | Frame::Waiting(_)
+                | Frame::Activity(_)
                 | Frame::Offer(..)
                 | Frame::Invite(_) => {
                     return Err(self.broke("something else than a batch on the batch stream"));

@@ -17,8 +17,8 @@ use hobnob::protocol::text::visible;
 use hobnob::protocol::{PeerId, RoomName};
 use hobnob::{DeliveryState, FileState, PeerState};
 use hobnob_control::wire::{
-    Diagnose, Diagnosis, GetStatus, ListRooms, PeerLine, Request, RoomList, SentLine, StatusLine,
-    WireEvent,
+    Diagnose, Diagnosis, Done, GetStatus, ListRooms, PeerLine, Request, RoomList, SentLine,
+    StatusLine, WireEvent,
 };
 use hobnob_control::{Client, ClientError};
 use tokio::sync::mpsc;
@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 use self::outbox::{Outbox, Report};
 use super::views;
 use crate::shared::actions::help;
+use crate::shared::activity;
 use crate::shared::amending::RecentMessages;
 use crate::shared::chat_input::{self, Input};
 use crate::shared::common_flags::CommonFlags;
@@ -210,7 +211,7 @@ impl Chat {
                 );
                 lines.iter().try_for_each(|line| output::line(line))?;
             }
-            Ok(Input::Query(_) | Input::Receipts | Input::Cls) => output::say(FOR_SCREENS),
+            Ok(Input::Query(_) | Input::Cls) => output::say(FOR_SCREENS),
             Ok(input) => self.ask(client, input).await,
         }
         Ok(None)
@@ -234,6 +235,11 @@ impl Chat {
                 let say = |_| Reply::Lines(vec![done]);
                 self.begin(client, erase.request(), say).await;
             }
+            Input::Status(away, text) => {
+                let say = move |_: Done| Reply::Lines(vec![activity::done(away).to_owned()]);
+                self.begin(client, activity::status(away, text), say).await;
+            }
+            Input::Receipts => self.receipts(client),
             Input::Amend(which, amend) => self.amend(client, which, amend).await,
             Input::Kick(target) => self.kick(client, target).await,
             Input::Whois(target) => self.whois(client, target),
@@ -266,12 +272,9 @@ impl Chat {
             Input::Files => self.files(client),
             Input::Accept(word) => self.accept(client, word),
             Input::Decline(word) => self.decline(client, word),
-            Input::Nothing
-            | Input::Help(_)
-            | Input::Query(_)
-            | Input::Receipts
-            | Input::Cls
-            | Input::Quit => unreachable!("line() handles these"),
+            Input::Nothing | Input::Help(_) | Input::Query(_) | Input::Cls | Input::Quit => {
+                unreachable!("line() handles these")
+            }
         }
     }
 
@@ -344,6 +347,9 @@ impl Chat {
             WireEvent::Message(own) => {
                 self.recent.add(&own);
                 Ok(())
+            }
+            WireEvent::Activity(line) => {
+                activity::words(&line).map_or(Ok(()), |text| output::line(&format!("* {text}")))
             }
             WireEvent::Amended(line) => output::line(&format!("* {}", self.recent.amended(&line))),
             WireEvent::Receipt(_)

@@ -1,7 +1,7 @@
 //! The requests of the line chat, one method for each command that needs more than one line.
 //! Those about files are in `files`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hobnob::protocol::invitation::InviteCode;
 use hobnob::protocol::{Body, Nickname, PeerId, RoomName, RoomTarget, Target};
@@ -9,13 +9,14 @@ use hobnob::{ConversationRef, RoomInfo};
 use hobnob_control::Client;
 use hobnob_control::wire::{
     AcceptInvite, Base64, BroadcastMessage, CreateRoom, Done, GetRoomTicket, HistoryFilter,
-    Introduce, InvitationAccepted, InvitationCode, Invite, JoinRoom, Kick, Kicked, ListPeers,
-    ListRooms, PartRoom, PeerList, RoomList, SendMessage, SetNick, SharedRoom, Text, Verification,
-    Verify, WaitOptions, Why,
+    Introduce, InvitationAccepted, InvitationCode, Invite, JoinRoom, Kick, Kicked, ListActivity,
+    ListPeers, ListRooms, MarkRead, PartRoom, PeerList, RoomList, SendMessage, SetNick, SharedRoom,
+    Text, Verification, Verify, WaitOptions, Why,
 };
 
 use super::{Chat, Reply, diagnosed};
 use crate::cli::views;
+use crate::shared::activity::{self, Readers};
 use crate::shared::amending::{self, Amend, Which};
 use crate::shared::output;
 use crate::shared::verification::{self, Syntax};
@@ -27,6 +28,7 @@ const FOUND_MAX: usize = 50;
 
 impl Chat {
     pub(super) async fn say(&mut self, client: &Client, text: String) {
+        self.mark_read(client).await;
         let request = BroadcastMessage {
             room: Text(self.room.clone()),
             body: Body::Text(text).into(),
@@ -228,6 +230,45 @@ impl Chat {
                 Err(error) => Reply::Error(error.to_string()),
             }
         });
+    }
+
+    /// `/receipts`: of the room to which messages go.
+    pub(super) fn receipts(&mut self, client: &Client) {
+        let client = client.clone();
+        let filter = activity::receipts_among(ConversationRef::Room(self.room.clone()));
+        self.replies.spawn(async move {
+            let activity = client.ask(ListActivity {});
+            let asked = tokio::try_join!(client.history(filter), activity, Names::ask(&client));
+            let (messages, list, names) = match asked {
+                Ok(answers) => answers,
+                Err(error) => return Reply::Error(error.to_string()),
+            };
+            let readers: Readers = list.activity.into_iter().collect();
+            let receipts = activity::receipts(messages, &readers);
+            let mut lines: Vec<_> = receipts
+                .iter()
+                .map(|(message, readers)| activity::receipt(message, readers, &names))
+                .collect();
+            if lines.is_empty() {
+                lines.push(activity::NO_RECEIPTS.to_owned());
+            }
+            Reply::Lines(lines)
+        });
+    }
+
+    /// A user who writes has read what is above: the authors learn it.
+    async fn mark_read(&mut self, client: &Client) {
+        let mut authors = BTreeSet::new();
+        let recent = self.recent.newest_first();
+        let in_room = recent.filter(|(_, own, line)| {
+            !own && line.conversation.0 == ConversationRef::Room(self.room.clone())
+        });
+        let newest = in_room.filter(|(.., line)| authors.insert(line.from.0));
+        let newest: Vec<_> = newest.map(|(id, ..)| Text(id)).collect();
+        for message in newest {
+            let quietly = |_| Reply::Lines(Vec::new());
+            self.begin(client, MarkRead { message }, quietly).await;
+        }
     }
 
     pub(super) fn whois(&mut self, client: &Client, target: Target) {

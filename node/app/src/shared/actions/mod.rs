@@ -143,6 +143,8 @@ pub(crate) enum ChatCommand {
     Why,
     Id,
     Doctor,
+    Away,
+    Back,
     Reply,
     Edit,
     React,
@@ -159,10 +161,7 @@ pub(crate) enum ChatCommand {
 impl ChatCommand {
     /// Whether only the full screen has it.
     pub(crate) fn needs_screen(self) -> bool {
-        matches!(
-            self,
-            ChatCommand::Query | ChatCommand::Receipts | ChatCommand::Cls
-        )
+        matches!(self, ChatCommand::Query | ChatCommand::Cls)
     }
 }
 

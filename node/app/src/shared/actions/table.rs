@@ -4,19 +4,25 @@ use hobnob_control::wire::{
     AcceptContact, AcceptFile, AcceptInvite, AwaitInvitation, Block, BroadcastMessage,
     CancelMessage, ClearConversation, CreateRoom, DeclineFile, DeleteMessage, Diagnose,
     EditMessage, ExportFor, ForgetPeer, GetMailbox, GetRoomTicket, GetStatus, HistoryFilter,
-    Ignore, ImportFile, Introduce, Invite, JoinRoom, KeepConversation, Kick, ListFiles, ListPeers,
-    ListRooms, OfferFile, PartRoom, ReactToMessage, RemoveContact, ReplyToMessage, Resolve,
-    SendMessage, SetNick, TakeSnapshot, Unblock, Unignore, Verify, Why,
+    Ignore, ImportFile, Introduce, Invite, JoinRoom, KeepConversation, Kick, ListActivity,
+    ListFiles, ListPeers, ListRooms, OfferFile, PartRoom, ReactToMessage, RemoveContact,
+    ReplyToMessage, Resolve, SendMessage, SetNick, SetStatus, TakeSnapshot, Unblock, Unignore,
+    Verify, Why,
 };
 #[cfg(test)]
-use hobnob_control::wire::{Ping, Subscribe};
+use hobnob_control::wire::{MarkRead, Ping, ShowTyping, Subscribe};
 
 use super::{Action, Chat, ChatCommand, CommandLine, Flags, Group};
 use crate::shared::policy::PolicyChange;
 
 /// Requests that no action sends by itself: programs that speak the protocol need them.
 #[cfg(test)]
-pub(super) const FOR_PROGRAMS: &[&str] = &[Ping::NAME, Subscribe::NAME];
+pub(super) const FOR_PROGRAMS: &[&str] = &[
+    Ping::NAME,
+    Subscribe::NAME,
+    ShowTyping::NAME,
+    MarkRead::NAME,
+];
 
 const ONLY_IN_CHAT: &str = "it changes what the chat shows";
 const ONLY_IN_SHELL: &str = "it is for shells and scripts";
@@ -87,6 +93,29 @@ pub(crate) const ACTIONS: &[Action] = &[
             ],
         },
         chat: Chat::Absent("a line without a slash is a message to the open conversation"),
+    },
+    Action {
+        name: "away",
+        aliases: &[],
+        group: Group::People,
+        help: "Show your contacts that you are away, with a text",
+        requests: &[SetStatus::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "It counts until `back`, or until your node stops. The setting share-status \
+                      decides who sees it.",
+            examples: &["hobnob away lunch"],
+        },
+        chat: chat(ChatCommand::Away, "[TEXT]"),
+    },
+    Action {
+        name: "back",
+        aliases: &[],
+        group: Group::People,
+        help: "Show your contacts that you are back",
+        requests: &[SetStatus::NAME],
+        command_line: ask(""),
+        chat: chat(ChatCommand::Back, "[TEXT]"),
     },
     Action {
         name: "reply",
@@ -256,10 +285,21 @@ pub(crate) const ACTIONS: &[Action] = &[
         name: "receipts",
         aliases: &[],
         group: Group::Messages,
-        help: "Show who has your last messages of this conversation",
-        requests: &[],
-        command_line: CommandLine::Absent("`hobnob send` waits for the receipt and reports it"),
-        chat: chat(ChatCommand::Receipts, ""),
+        help: "Show who has your last messages of a conversation, and who has read them",
+        requests: &[HistoryFilter::NAME, ListActivity::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "Only a peer that shows you its read markers is listed: by default, that are \
+                      your contacts, in direct conversations.",
+            examples: &["hobnob receipts bob", "hobnob receipts '#ops'"],
+        },
+        chat: Chat::Command {
+            command: ChatCommand::Receipts,
+            takes: "",
+            help: Some(
+                "Show who has your last messages of this conversation, and who has read them",
+            ),
+        },
     },
     Action {
         name: "files",

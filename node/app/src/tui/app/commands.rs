@@ -13,6 +13,7 @@ use hobnob_control::wire::{
 
 use super::{App, Doing, Mode, NodeRequest, Output, Tone};
 use crate::shared::actions::help;
+use crate::shared::activity;
 use crate::shared::amending::{self, Amend, Which};
 use crate::shared::chat_input::{self, Input as Typed};
 use crate::shared::erasing::Erase;
@@ -20,9 +21,6 @@ use crate::shared::policy::{self, PolicyChange};
 use crate::shared::verification::{self, Syntax};
 use crate::shared::{diagnosis, invitation, room_secrets, status, wording};
 use crate::tui::text::fit;
-
-/// Own messages that `/receipts` lists.
-const RECEIPTS_SHOWN: usize = 3;
 
 impl App {
     /// Enter was pressed.
@@ -80,6 +78,11 @@ impl App {
                 self.note(Tone::Info, line);
             }
             Typed::Cls => self.conversations.clear(),
+            Typed::Status(away, text) => {
+                self.ask(activity::status(away, text), move |app, _| {
+                    app.note(Tone::Info, activity::done(away));
+                });
+            }
             Typed::Amend(which, amend) => self.amend(which, amend),
             Typed::Erase(erase) => self.erase(erase),
             Typed::Quit => self.outputs.push_back(Output::Quit),
@@ -356,20 +359,23 @@ impl App {
     }
 
     fn receipts(&self) -> Vec<String> {
-        let mine = self
-            .conversations
-            .window()
-            .entries()
-            .iter()
-            .rev()
+        let shown = self.conversations.window().entries().iter().rev();
+        let mine: Vec<_> = shown
             .filter_map(|entry| entry.message())
-            .filter(|message| message.state.is_some());
+            .filter(|message| message.state.is_some())
+            .take(activity::RECEIPTS_SHOWN)
+            .collect();
         let lines: Vec<String> = mine
-            .take(RECEIPTS_SHOWN)
-            .map(|message| self.receipt_of(message))
+            .iter()
+            .enumerate()
+            .map(|(place, message)| {
+                let later = mine[..place].iter().copied();
+                let readers = self.activity.readers().of(message, later);
+                self.receipt_of(message) + &activity::read_by(&readers, &self.people.names)
+            })
             .collect();
         if lines.is_empty() {
-            vec!["you have sent no messages here yet".to_owned()]
+            vec![activity::NO_RECEIPTS.to_owned()]
         } else {
             lines.into_iter().rev().collect()
         }

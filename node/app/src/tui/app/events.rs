@@ -1,11 +1,13 @@
 //! The chat's reactions to the node's events.
 
 use hobnob::{ConversationRef, Notice};
-use hobnob_control::wire::{ListFiles, MessageLine, PeerLine, WireEvent};
+use hobnob_control::wire::{
+    ActivityLine, ListFiles, MessageLine, PeerLine, ShowTyping, Text, WireEvent,
+};
 
 use super::alerts::Alert;
 use super::{App, Output, Tone};
-use crate::shared::{notices, wording};
+use crate::shared::{activity, notices, wording};
 
 impl App {
     pub(super) fn event(&mut self, event: WireEvent) {
@@ -18,6 +20,7 @@ impl App {
             WireEvent::Room(room) => drop(self.people.rooms.insert(room.name.clone(), room)),
             WireEvent::Lagged { .. } => self.lagged(),
             WireEvent::File(file) => self.files.update(self.now, *file),
+            WireEvent::Activity(line) => self.activity(&line),
             WireEvent::Amended(amended) => {
                 if *self.conversations.current().of() == amended.conversation.0 {
                     self.read_newest_again();
@@ -34,7 +37,31 @@ impl App {
         }
     }
 
+    /// Others learn that the user types a message.
+    pub(super) fn show_typing(&mut self) {
+        let of = self.conversations.current().of().clone();
+        let is_message = !self.composer.is_empty() && !self.composer.text().starts_with('/');
+        if is_message && self.activity.types(self.now, &of) {
+            let conversation = Text(of);
+            let off = false;
+            self.ask(ShowTyping { conversation, off }, |_, _| {});
+        }
+    }
+
+    /// The conversation with somebody who goes away or comes back says so.
+    fn activity(&mut self, line: &ActivityLine) {
+        self.activity.take(self.now, line);
+        self.people.take_status(line);
+        let direct = ConversationRef::Direct(line.peer.0);
+        if let Some(words) = activity::words(line)
+            && let Some(index) = self.conversations.position(&direct)
+        {
+            self.note_in(index, Tone::Info, words);
+        }
+    }
+
     fn message(&mut self, mut message: MessageLine) {
+        self.activity.wrote(&message.conversation.0, message.from.0);
         self.conversations.quote(&mut message);
         let index = self.conversations.add(&message.conversation.0);
         self.files.offered(self.now, &message);

@@ -86,7 +86,10 @@ impl App {
             }
             ChatAction::ShowNewest => self.show_newest(),
             ChatAction::Search => self.search(""),
-            ChatAction::Edit(edit) => self.composer.edit(edit),
+            ChatAction::Edit(edit) => {
+                self.composer.edit(edit);
+                self.show_typing();
+            }
         }
     }
 

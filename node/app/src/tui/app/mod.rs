@@ -4,6 +4,7 @@
 //! here. Nothing here draws: `view` imports this module, and never the reverse. Nothing here reads
 //! a clock or does I/O either, so a test can produce every state of the screen.
 
+mod activity;
 mod alerts;
 mod answers;
 mod commands;
@@ -34,12 +35,12 @@ mod timeline;
 mod transfers;
 mod window;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use hobnob::ConversationRef;
 use hobnob::protocol::PeerId;
 use hobnob_control::wire::{
-    GetStatus, ListFiles, ListPeers, ListRooms, MessageLine, Request, Time,
+    GetStatus, ListActivity, ListFiles, ListPeers, ListRooms, MarkRead, MessageLine, Request, Time,
 };
 
 use super::layout::{self, Layout};
@@ -60,6 +61,7 @@ pub(super) use search::Search;
 pub(super) use timeline::{Entry, EntryContent, Note, Tone};
 pub(super) use transfers::Transfer;
 
+use activity::Activity;
 use alerts::Alerts;
 use composer::Composer;
 use conversations::Conversations;
@@ -74,6 +76,9 @@ use reading::Reading;
 use screen::Screen;
 use transfers::Transfers;
 
+/// The newest messages whose authors learn that the user has read them. Older ones are older news.
+const READ_MAX: usize = 200;
+
 /// The state of the chat.
 pub(super) struct App {
     now: Time,
@@ -81,6 +86,7 @@ pub(super) struct App {
     pub(super) people: People,
     pub(super) strangers: Strangers,
     pub(super) outbox: Outbox,
+    pub(super) activity: Activity,
     pub(super) files: Transfers,
     previews: Previews,
     reading: Reading,
@@ -112,6 +118,7 @@ impl App {
             people: People::default(),
             strangers: Strangers::default(),
             outbox: Outbox::default(),
+            activity: Activity::default(),
             files: Transfers::default(),
             previews: Previews::new(settings.previews),
             reading: Reading::new(read, now),
@@ -189,6 +196,11 @@ impl App {
         self.ask(ListPeers { settle: false }, App::take_peers);
         self.ask(ListRooms {}, App::take_rooms);
         self.ask(ListFiles {}, App::take_files);
+        self.ask(ListActivity {}, |app, list| {
+            let lines = list.activity.iter();
+            lines.for_each(|line| app.activity.take(app.now, line));
+        });
+        self.activity.restart();
         self.polling.attached(self.now);
         // Nobody answers the requests to the node before.
         if self.outbox.abandon() {
@@ -213,8 +225,13 @@ impl App {
         if self.is_looking() || self.files.any_moves(of) {
             self.screen.mark_dirty();
         }
+        if self.activity.expire(self.now) {
+            self.screen.mark_dirty();
+        }
         if self.reading.is_due(self.now) {
             self.save_read();
+        } else {
+            self.mark_read();
         }
         if self.polling.take_due(self.now) {
             self.ask(ListRooms {}, App::take_rooms);
@@ -228,8 +245,26 @@ impl App {
             return;
         }
         if let Some(last) = self.conversations.window().newest_shown() {
+            if self.activity.looks_at(last) {
+                self.show_read();
+            }
             let of = self.conversations.current().of().clone();
             self.reading.mark(of, last);
+        }
+    }
+
+    /// The authors of the newest messages learn that the user has read them.
+    fn show_read(&mut self) {
+        let me = self.people.status.as_ref().map(|status| status.peer.0);
+        let shown = self.conversations.window().entries().iter().rev();
+        let messages = shown.filter_map(Entry::message).take(READ_MAX);
+        let mut authors = BTreeSet::from_iter(me);
+        let newest = messages.filter(|message| authors.insert(message.from.0));
+        let newest: Vec<_> = newest.map(|message| message.id).collect();
+        for message in newest {
+            if self.polling.is_attached() && self.activity.has_read(message.0) {
+                self.ask(MarkRead { message }, |_, _| {});
+            }
         }
     }
 

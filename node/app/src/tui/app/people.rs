@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use hobnob::protocol::{PeerId, RoomName};
 use hobnob::{ConversationRef, PeerState, RoomInfo};
-use hobnob_control::wire::{MessageLine, PeerLine, PeerList, RoomList, StatusLine};
+use hobnob_control::wire::{ActivityLine, MessageLine, PeerLine, PeerList, RoomList, StatusLine};
 
 use crate::shared::wording::Names;
 
@@ -89,6 +89,14 @@ impl People {
             .insert(peer.peer.0, peer)
             .is_some_and(|known| known.state != PeerState::Offline);
         was_here != is_here
+    }
+
+    /// A peer's user is away, or back.
+    pub(crate) fn take_status(&mut self, line: &ActivityLine) {
+        if let (Some(away), Some(peer)) = (line.away, self.peers.get_mut(&line.peer.0)) {
+            peer.away = away;
+            peer.status = line.text.clone().unwrap_or_default();
+        }
     }
 
     /// Replaces all rooms. Returns the members of each, before and now.

@@ -4,11 +4,11 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use hobnob::protocol::{Body, ContentHash, LogId, PeerId, RoomName, RoomTicket, Target};
 use hobnob::{ConversationRef, DeliveryState, FileState, MessageId, PathKind, PeerState, RoomInfo};
 use hobnob_control::wire::{
-    AcceptContact, AcceptFile, AmendedLine, AnyRequest, Block, BodyFields, BroadcastMessage,
-    CreateRoom, DeclineFile, Diagnose, Diagnosis, Done, EditMessage, EditedLine, FileLine,
-    FileList, GetRoomTicket, GetStatus, HistoryFilter, Ignore, JoinRoom, Kick, Kicked, ListFiles,
-    ListPeers, ListRooms, MessageLine, MessageList, OfferFields, OfferFile, PartRoom, PeerLine,
-    PeerList, Ping, PolicyFields, ReactToMessage, ReactionLine, ReactorLine, ReceiptLine,
+    AcceptContact, AcceptFile, ActivityList, AmendedLine, AnyRequest, Block, BodyFields,
+    BroadcastMessage, CreateRoom, DeclineFile, Diagnose, Diagnosis, Done, EditMessage, EditedLine,
+    FileLine, FileList, GetRoomTicket, GetStatus, HistoryFilter, Ignore, JoinRoom, Kick, Kicked,
+    ListFiles, ListPeers, ListRooms, MessageLine, MessageList, OfferFields, OfferFile, PartRoom,
+    PeerLine, PeerList, Ping, PolicyFields, ReactToMessage, ReactionLine, ReactorLine, ReceiptLine,
     RelayLine, RemoveContact, ReplyToLine, ReplyToMessage, Resolve, Resolved, RoomList,
     SendMessage, SentLine, SetNick, SharedRoom, StatusLine, Subscribe, Text, Time, Unblock,
     Unignore, Verification, Verify, Why, WireEvent,
@@ -104,6 +104,8 @@ pub(super) fn peer(byte: u8, name: &str, state: PeerState) -> PeerLine {
         policy: PolicyFields::default(),
         awaits_consent: false,
         request: 0,
+        away: false,
+        status: String::new(),
     }
 }
 
@@ -370,11 +372,15 @@ impl Scene {
                 value(&Done {})
             }
             AnyRequest::SetNick(SetNick { .. })
+            | AnyRequest::ShowTyping(_)
+            | AnyRequest::MarkRead(_)
+            | AnyRequest::SetStatus(_)
             | AnyRequest::CancelMessage(_)
             | AnyRequest::DeleteMessage(_)
             | AnyRequest::ClearConversation(_)
             | AnyRequest::ForgetPeer(_)
             | AnyRequest::KeepConversation(_) => value(&Done {}),
+            AnyRequest::ListActivity(_) => value(&ActivityList { activity: vec![] }),
             AnyRequest::ReplyToMessage(request) => Ok(self.reply(request)),
             AnyRequest::EditMessage(request) => Ok(self.edit(request)),
             AnyRequest::ReactToMessage(request) => Ok(self.react(request)),

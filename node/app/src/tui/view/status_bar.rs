@@ -9,7 +9,7 @@ use ratatui::layout::Rect;
 
 use super::View;
 use super::sidebars::route;
-use crate::shared::wording;
+use crate::shared::{activity, wording};
 use crate::tui::app::{Hint, Mode};
 use crate::tui::text::{fit, width};
 
@@ -85,6 +85,25 @@ fn pasted(lines: usize, columns: usize) -> String {
     }
 }
 
+/// Who types here, and whether the peer of this conversation is away.
+fn doings(view: View<'_>) -> Option<String> {
+    let of = view.app.conversations.current().of();
+    let name = |peer| view.app.people.names.of(&peer);
+    let typing: Vec<_> = view.app.activity.typing_in(of).map(name).collect();
+    if let ConversationRef::Direct(peer) = of
+        && let Some(known) = view.app.people.peers.get(peer)
+        && typing.is_empty()
+    {
+        let words = activity::status_words(known.away, &known.status)?;
+        return Some(format!("{}: {words}", name(*peer)));
+    }
+    match typing.as_slice() {
+        [] => None,
+        [one] => Some(format!("{one} is typing")),
+        many => Some(format!("{} people are typing", many.len())),
+    }
+}
+
 /// The parts of the line, the most important first.
 fn parts(view: View<'_>) -> Vec<String> {
     let mut parts = vec![];
@@ -96,6 +115,7 @@ fn parts(view: View<'_>) -> Vec<String> {
         )),
         None => parts.push("starting".to_owned()),
     }
+    parts.extend(doings(view));
     if view.app.layout().left.is_none() {
         parts.extend(elsewhere(view));
     }
