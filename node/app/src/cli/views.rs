@@ -11,10 +11,10 @@ use hobnob_control::{Client, ClientError};
 use serde::Serialize;
 
 use super::args;
-use crate::shared::activity;
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::Exit;
 use crate::shared::output::{self, Output};
+use crate::shared::receipts;
 use crate::shared::values::ConversationArg;
 use crate::shared::wording::{self, Names};
 use crate::shared::{mailbox, session, status};
@@ -194,11 +194,11 @@ pub(crate) async fn receipts(
 ) -> anyhow::Result<Exit> {
     session::ask(flags, false, async |client| {
         let of = of.resolve(client).await?;
-        let messages = client.history(activity::receipts_among(of)).await?;
+        let messages = client.history(receipts::receipts_among(of)).await?;
         let ActivityList { activity } = client.ask(ListActivity {}).await?;
-        let receipts = activity::receipts(messages, &activity.into_iter().collect());
+        let receipts = receipts::receipts(messages, &activity.into_iter().collect());
         if receipts.is_empty() {
-            output::say_on_terminal(activity::NO_RECEIPTS);
+            output::say_on_terminal(receipts::NO_RECEIPTS);
         }
         let names = Names::ask(client).await?;
         for (message, readers) in receipts {
@@ -207,7 +207,7 @@ pub(crate) async fn receipts(
                 let message = WireEvent::Message(message).into();
                 output::raw(&to_line(&Receipt { message, read_by }))?;
             } else {
-                output::line(&activity::receipt(&message, &readers, &names))?;
+                output::line(&receipts::receipt(&message, &readers, &names))?;
             }
         }
         Ok(Exit::Done)

@@ -22,6 +22,7 @@ pub(crate) mod policy;
 #[cfg_attr(not(feature = "invitations"), path = "no_qr.rs")]
 pub(crate) mod qr;
 pub(crate) mod quotes;
+pub(crate) mod receipts;
 pub(crate) mod room_secrets;
 pub(crate) mod session;
 pub(crate) mod settings;

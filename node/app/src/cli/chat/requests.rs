@@ -16,9 +16,9 @@ use hobnob_control::wire::{
 
 use super::{Chat, Reply, diagnosed};
 use crate::cli::views;
-use crate::shared::activity::{self, Readers};
 use crate::shared::amending::{self, Amend, Which};
 use crate::shared::output;
+use crate::shared::receipts::{self, Readers};
 use crate::shared::verification::{self, Syntax};
 use crate::shared::wording::{self, Names};
 use crate::shared::{invitation, policy, room_secrets, status};
@@ -235,7 +235,7 @@ impl Chat {
     /// `/receipts`: of the room to which messages go.
     pub(super) fn receipts(&mut self, client: &Client) {
         let client = client.clone();
-        let filter = activity::receipts_among(ConversationRef::Room(self.room.clone()));
+        let filter = receipts::receipts_among(ConversationRef::Room(self.room.clone()));
         self.replies.spawn(async move {
             let activity = client.ask(ListActivity {});
             let asked = tokio::try_join!(client.history(filter), activity, Names::ask(&client));
@@ -244,13 +244,13 @@ impl Chat {
                 Err(error) => return Reply::Error(error.to_string()),
             };
             let readers: Readers = list.activity.into_iter().collect();
-            let receipts = activity::receipts(messages, &readers);
+            let receipts = receipts::receipts(messages, &readers);
             let mut lines: Vec<_> = receipts
                 .iter()
-                .map(|(message, readers)| activity::receipt(message, readers, &names))
+                .map(|(message, readers)| receipts::receipt(message, readers, &names))
                 .collect();
             if lines.is_empty() {
-                lines.push(activity::NO_RECEIPTS.to_owned());
+                lines.push(receipts::NO_RECEIPTS.to_owned());
             }
             Reply::Lines(lines)
         });

@@ -7,7 +7,7 @@ use hobnob::protocol::{LogId, PeerId, Seq};
 use hobnob::{ConversationRef, MessageId};
 use hobnob_control::wire::{ActivityLine, Time};
 
-use crate::shared::activity::Readers;
+use crate::shared::receipts::Readers;
 
 /// How long somebody types after the last report of it.
 const TYPES_MS: u64 = 6_000;

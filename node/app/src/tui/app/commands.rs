@@ -18,6 +18,7 @@ use crate::shared::amending::{self, Amend, Which};
 use crate::shared::chat_input::{self, Input as Typed};
 use crate::shared::erasing::Erase;
 use crate::shared::policy::{self, PolicyChange};
+use crate::shared::receipts;
 use crate::shared::verification::{self, Syntax};
 use crate::shared::{diagnosis, invitation, room_secrets, status, wording};
 use crate::tui::text::fit;
@@ -363,7 +364,7 @@ impl App {
         let mine: Vec<_> = shown
             .filter_map(|entry| entry.message())
             .filter(|message| message.state.is_some())
-            .take(activity::RECEIPTS_SHOWN)
+            .take(receipts::RECEIPTS_SHOWN)
             .collect();
         let lines: Vec<String> = mine
             .iter()
@@ -371,11 +372,11 @@ impl App {
             .map(|(place, message)| {
                 let later = mine[..place].iter().copied();
                 let readers = self.activity.readers().of(message, later);
-                self.receipt_of(message) + &activity::read_by(&readers, &self.people.names)
+                self.receipt_of(message) + &receipts::read_by(&readers, &self.people.names)
             })
             .collect();
         if lines.is_empty() {
-            vec![activity::NO_RECEIPTS.to_owned()]
+            vec![receipts::NO_RECEIPTS.to_owned()]
         } else {
             lines.into_iter().rev().collect()
         }
