@@ -173,13 +173,15 @@ async fn members_of_a_room_with_a_key_see_the_status_and_an_open_room_shows_noth
     let lobby = RoomName::lobby();
     for node in [&bob, &cat] {
         let joined = node
-            .join(ops.clone(), Some(b"a long passphrase".to_vec()))
+            .join(ops.clone(), Some(b"correct-horse-battery-staple".to_vec()))
             .await;
         joined.expect("the room is new");
     }
     let mut events = cat.events();
     let there = bob.resolve(ticket(&cat).await).await;
     assert_eq!(there, Ok(cat.id()));
+    let there = cat.resolve(ticket(&bob).await).await;
+    assert_eq!(there, Ok(bob.id()));
     let said = async |node: &Node, room: &RoomName| {
         let sent = node.broadcast(room.clone(), "hi".into()).await;
         let sent = sent.expect("the message is stored");

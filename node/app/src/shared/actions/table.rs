@@ -95,29 +95,6 @@ pub(crate) const ACTIONS: &[Action] = &[
         chat: Chat::Absent("a line without a slash is a message to the open conversation"),
     },
     Action {
-        name: "away",
-        aliases: &[],
-        group: Group::People,
-        help: "Show your contacts that you are away, with a text",
-        requests: &[SetStatus::NAME],
-        command_line: CommandLine::Command {
-            flags: Flags::Ask,
-            details: "It counts until `back`, or until your node stops. The setting share-status \
-                      decides who sees it.",
-            examples: &["hobnob away lunch"],
-        },
-        chat: chat(ChatCommand::Away, "[TEXT]"),
-    },
-    Action {
-        name: "back",
-        aliases: &[],
-        group: Group::People,
-        help: "Show your contacts that you are back",
-        requests: &[SetStatus::NAME],
-        command_line: ask(""),
-        chat: chat(ChatCommand::Back, "[TEXT]"),
-    },
-    Action {
         name: "reply",
         aliases: &[],
         group: Group::Messages,
@@ -660,6 +637,29 @@ pub(crate) const ACTIONS: &[Action] = &[
              command has no effect if no node runs.",
         ),
         chat: chat(ChatCommand::Kick, "TARGET"),
+    },
+    Action {
+        name: "away",
+        aliases: &[],
+        group: Group::People,
+        help: "Show your contacts that you are away, with a text",
+        requests: &[SetStatus::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "It counts until `back`, or until your node stops. The setting share-status \
+                      decides who sees it.",
+            examples: &["hobnob away lunch"],
+        },
+        chat: chat(ChatCommand::Away, "[TEXT]"),
+    },
+    Action {
+        name: "back",
+        aliases: &[],
+        group: Group::People,
+        help: "Show your contacts that you are back",
+        requests: &[SetStatus::NAME],
+        command_line: ask(""),
+        chat: chat(ChatCommand::Back, "[TEXT]"),
     },
     Action {
         name: "id",
