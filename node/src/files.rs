@@ -23,6 +23,8 @@ pub struct FilesConfig {
     pub accept_from: Vec<AcceptFrom>,
     /// The largest file in bytes that is accepted automatically. `None` means any size.
     pub size_max: Option<u64>,
+    /// Whether a received file is executable if the offered one is. Default: no.
+    pub keep_executable: bool,
 }
 
 impl FilesConfig {
@@ -32,6 +34,7 @@ impl FilesConfig {
             downloads,
             accept_from: Vec::new(),
             size_max: None,
+            keep_executable: false,
         }
     }
 }
@@ -146,6 +149,16 @@ fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&path.to_string_lossy())
 }
 
+/// An offer of a file or folder on this machine, as [`Node::prepare_offer`] makes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreparedOffer {
+    /// The offer, to be sent as [`Body::Offer`].
+    pub offer: Offer,
+    /// The paths in a folder that the offer does not contain, each with the reason: links, sockets,
+    /// devices, and files that can't be read. At most 100, and then a line with the number of others.
+    pub left_out: Vec<String>,
+}
+
 /// Why a request about files failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {
@@ -230,24 +243,32 @@ impl Node {
     /// ```
     pub async fn offer(&self, target: Target, path: PathBuf) -> Result<Sent, OfferError> {
         let peer = self.resolve(target).await?;
-        let body = Body::Offer(self.prepare(path).await?);
-        Ok(self.send(Target::Id(peer), body).await?)
+        let prepared = self.prepare_offer(path).await?;
+        let sent = self.send(Target::Id(peer), Body::Offer(prepared.offer));
+        Ok(Sent {
+            left_out: prepared.left_out,
+            ..sent.await?
+        })
     }
 
-    /// Offers what is at `path` to those who are in a room.
+    /// Offers a file or folder to the members of a room.
     pub async fn offer_in(&self, room: RoomName, path: PathBuf) -> Result<Sent, OfferError> {
-        let body = Body::Offer(self.prepare(path).await?);
-        Ok(self.broadcast(room, body).await?)
+        let prepared = self.prepare_offer(path).await?;
+        let sent = self.broadcast(room, Body::Offer(prepared.offer));
+        Ok(Sent {
+            left_out: prepared.left_out,
+            ..sent.await?
+        })
     }
 
-    /// Fetches what was offered, now or as soon as somebody who has it is there. Returns once that
-    /// is decided and on disk.
+    /// Downloads an offer, now or as soon as a peer that has it is connected. Returns when the
+    /// decision is on disk.
     pub async fn accept(&self, offer: MessageId) -> Result<(), FileError> {
         self.ask_transfers(|reply| FileCommand::Accept(offer, reply))
             .await
     }
 
-    /// Says no to an offer, ends its transfer, or takes an own offer back. The other side is told.
+    /// Declines an offer, ends its transfer, or withdraws an own offer. The other side is notified.
     pub async fn decline(&self, offer: MessageId) -> Result<(), FileError> {
         self.ask_transfers(|reply| FileCommand::Decline(offer, reply))
             .await
@@ -258,7 +279,9 @@ impl Node {
         self.ask_transfers(FileCommand::List).await
     }
 
-    async fn prepare(&self, path: PathBuf) -> Result<Offer, FileError> {
+    /// Reads a file or folder, and returns an offer of it. Sent as [`Body::Offer`], it has the same
+    /// effect as [`Node::offer`], which waits for the reading and sends at once.
+    pub async fn prepare_offer(&self, path: PathBuf) -> Result<PreparedOffer, FileError> {
         self.ask_transfers(|reply| FileCommand::Prepare(path, reply))
             .await
     }

@@ -142,7 +142,9 @@ pub use error::{
     SendError, StartError,
 };
 pub use events::{Events, Lagged};
-pub use files::{AcceptFrom, FileError, FileInfo, FileState, FilesConfig, OfferError, Picture};
+pub use files::{
+    AcceptFrom, FileError, FileInfo, FileState, FilesConfig, OfferError, Picture, PreparedOffer,
+};
 pub use hobnob_protocol as protocol;
 #[doc(inline)]
 pub use hobnob_protocol::{
@@ -159,6 +161,7 @@ pub use node::Node;
 pub use snapshot::{Deletions, Restored, SnapshotError, restore_snapshot};
 
 #[doc(inline)]
+pub use hobnob_core::ClientId;
 pub use hobnob_core::carrier::Carrier;
 pub use hobnob_core::peers::ResolveError;
 #[doc(inline)]

@@ -13,9 +13,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::{AmendTarget, Command};
 use crate::{
-    Builder, Config, ConversationRef, DeliveryState, EraseError, Events, HistoryQuery, MailboxInfo,
-    Message, MessageId, Messages, NodeError, PeerInfo, SendError, Sent, StartError, Status, clock,
-    events, start, transfers,
+    Builder, ClientId, Config, ConversationRef, DeliveryState, EraseError, Events, HistoryQuery,
+    MailboxInfo, Message, MessageId, Messages, NodeError, PeerInfo, SendError, Sent, StartError,
+    Status, clock, events, start, transfers,
 };
 
 /// A node is settled this long after its start, or when no new peer has appeared for [`QUIET`].
@@ -102,7 +102,7 @@ impl Node {
     /// the last message that it has handled, **in the same transaction as the result**, and continues
     /// from there in its next run. It misses no message that arrived meanwhile, and sees none twice.
     /// A program that only answers messages need not store the id: its answers are among its own
-    /// messages, which [`Message::state`] marks.
+    /// messages, which [`Message::state`] marks. The reader does not keep the node running.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -171,11 +171,48 @@ impl Node {
     /// # Ok(()) }
     /// ```
     pub async fn send(&self, target: Target, body: Body) -> Result<Sent, SendError> {
+        self.send_as(None, target, body).await
+    }
+
+    /// As [`Node::send`], for a program that has to send each message exactly once, even if it
+    /// crashes. The program chooses a name for the message and stores it before. If a message with
+    /// this name is on disk, nothing is sent, and the answer is about that message.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let ann = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
+    /// # let bob = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
+    /// let bob = bob.status().await?.ticket;
+    /// let order: hobnob::ClientId = "order-4711".parse()?;
+    /// let sent = ann.send_once(order.clone(), bob.clone().into(), "two pizzas".into()).await?;
+    /// // The program can't tell whether it sent the order, and tries again.
+    /// let again = ann.send_once(order, bob.into(), "two pizzas".into()).await?;
+    /// assert_eq!(sent.id, again.id);
+    /// # Ok(()) }
+    /// ```
+    pub async fn send_once(
+        &self,
+        id: ClientId,
+        target: Target,
+        body: Body,
+    ) -> Result<Sent, SendError> {
+        self.send_as(Some(id), target, body).await
+    }
+
+    async fn send_as(
+        &self,
+        client_id: Option<ClientId>,
+        target: Target,
+        body: Body,
+    ) -> Result<Sent, SendError> {
         body.check_own()?;
         let send = async |peer, certain, body| {
             self.ask(|reply| Command::Send {
                 to: ConversationRef::Direct(peer),
                 certain,
+                client_id: client_id.clone(),
                 body,
                 reply,
             })
@@ -195,10 +232,30 @@ impl Node {
     /// [`Sent::to`] lists them. Call [`Node::settled`] first if the node has just started. In a room
     /// with a secret it is for everybody who has the secret.
     pub async fn broadcast(&self, room: RoomName, body: Body) -> Result<Sent, SendError> {
+        self.broadcast_as(None, room, body).await
+    }
+
+    /// As [`Node::broadcast`], exactly once: see [`Node::send_once`].
+    pub async fn broadcast_once(
+        &self,
+        id: ClientId,
+        room: RoomName,
+        body: Body,
+    ) -> Result<Sent, SendError> {
+        self.broadcast_as(Some(id), room, body).await
+    }
+
+    async fn broadcast_as(
+        &self,
+        client_id: Option<ClientId>,
+        room: RoomName,
+        body: Body,
+    ) -> Result<Sent, SendError> {
         body.check_own()?;
         self.ask(|reply| Command::Send {
             to: ConversationRef::Room(room),
             certain: true,
+            client_id,
             body,
             reply,
         })
@@ -340,7 +397,8 @@ impl Node {
     /// Reads stored messages: the newest that match the query, oldest first.
     ///
     /// Messages of one conversation are in display order, which is the same on every node: an answer
-    /// follows the message that it answers. Messages of all conversations are in order of arrival.
+    /// follows the message that it answers. Messages of all conversations, and those that a search
+    /// finds, are in order of arrival.
     /// `before` and `after` continue in that order. In display order a new message may precede one
     /// that was read already. To follow new messages, use [`Node::messages`].
     ///

@@ -742,6 +742,8 @@ mod tests {
     #[test]
     fn golden_bytes_of_an_offer() {
         let file = Offer {
+            attributes: crate::offer::Attributes::default(),
+            caption: String::new(),
             name: "a".into(),
             media: "b/c".into(),
             size: 300,
@@ -760,7 +762,10 @@ mod tests {
             vec![7; 32],
         ]
         .concat();
+        // Not private, not executable, no time, no caption.
+        let attributes = [0, 0, 0, 0];
         for (offer, end) in [(file, vec![0]), (folder, vec![1, 9, 2])] {
+            let end = [end, attributes.to_vec()].concat();
             let body = [body.clone(), end].concat();
             let bytes = [
                 vec![3, 3, 9, 0, 1],

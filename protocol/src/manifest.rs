@@ -2,7 +2,7 @@
 //! content, see [`crate::offer`].
 
 use crate::codec::{self, CodecError};
-use crate::offer::{Folder, OFFER_NAME_MAX, Offer};
+use crate::offer::{Attributes, Folder, OFFER_NAME_MAX, Offer};
 
 /// Longest path within a folder, in bytes.
 pub const PATH_BYTES_MAX: usize = 4096;
@@ -18,6 +18,8 @@ pub struct ManifestEntry {
     pub path: String,
     /// Length of the file, in bytes.
     pub size: u64,
+    /// Properties that a recipient may take over.
+    pub attributes: Attributes,
 }
 
 /// Why bytes are not the manifest that the offer announces.
@@ -41,7 +43,7 @@ pub enum ManifestError {
 pub fn encode(entries: &[ManifestEntry]) -> Vec<u8> {
     entries
         .iter()
-        .flat_map(|entry| codec::encode(&(&entry.path, entry.size)))
+        .flat_map(|entry| codec::encode(&(&entry.path, entry.size, entry.attributes)))
         .collect()
 }
 
@@ -54,14 +56,18 @@ pub fn decode(
 ) -> Result<Vec<ManifestEntry>, ManifestError> {
     let (mut entries, mut total) = (Vec::new(), folder.manifest_bytes);
     while !bytes.is_empty() {
-        let ((path, size), rest) =
-            codec::decode_prefix::<(String, u64), { 2 * PATH_BYTES_MAX }>(bytes)?;
+        let ((path, size, attributes), rest) =
+            codec::decode_prefix::<(String, u64, Attributes), { 2 * PATH_BYTES_MAX }>(bytes)?;
         check_path(&path, size)?;
         total = total
             .checked_add(size)
             .filter(|total| *total <= offer.size)
             .ok_or(ManifestError::Sum)?;
-        entries.push(ManifestEntry { path, size });
+        entries.push(ManifestEntry {
+            path,
+            size,
+            attributes,
+        });
         if entries.len() as u64 > folder.files {
             return Err(ManifestError::Sum);
         }
@@ -101,6 +107,7 @@ mod tests {
 
     fn entry(path: &str, size: u64) -> ManifestEntry {
         ManifestEntry {
+            attributes: crate::offer::Attributes::default(),
             path: path.into(),
             size,
         }
@@ -118,6 +125,8 @@ mod tests {
         };
         let size = folder.manifest_bytes + extra;
         let offer = Offer {
+            attributes: crate::offer::Attributes::default(),
+            caption: String::new(),
             name: "f".into(),
             media: String::new(),
             size,
@@ -130,7 +139,7 @@ mod tests {
     #[test]
     fn a_manifest_decodes_only_if_it_matches_the_offer() {
         let entries = [entry("a", 3), entry("b/c", 4), entry("empty/", 0)];
-        assert_eq!(encode(&entries[..1]), [1, b'a', 3]);
+        assert_eq!(encode(&entries[..1]), [1, b'a', 3, 0, 0, 0]);
         assert_eq!(read(&entries, 3, 7), Ok(entries.to_vec()));
         for (files, extra) in [(2, 7), (4, 7), (3, 6), (3, 8)] {
             assert_eq!(
@@ -167,6 +176,8 @@ mod tests {
         fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let folder = Folder { manifest_bytes: bytes.len() as u64, files: 9 };
             let offer = Offer {
+                attributes: crate::offer::Attributes::default(),
+                caption: String::new(),
                 name: "f".into(), media: String::new(), size: 1000, hash: ContentHash([0; 32]), folder: Some(folder),
             };
             let _ = decode(&offer, folder, &bytes);

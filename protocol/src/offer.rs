@@ -23,6 +23,9 @@ pub const MEDIA_TYPE_MAX: usize = 255;
 /// Largest content, in bytes. Sums of sizes cannot overflow.
 pub const CONTENT_BYTES_MAX: u64 = 1 << 50;
 
+/// Longest caption of an offer, in bytes.
+pub const CAPTION_BYTES_MAX: usize = 1024;
+
 /// Maximum files in one folder. A larger folder must be offered as an archive.
 pub const FOLDER_FILES_MAX: u64 = 200_000;
 
@@ -73,6 +76,17 @@ pub struct Folder {
     pub files: u64,
 }
 
+/// Properties of a file that a recipient may take over. They are claims of the author.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attributes {
+    /// Only its owner may read it. A recipient always takes this over.
+    pub private: bool,
+    /// Its owner may run it.
+    pub executable: bool,
+    /// When it was changed last, in seconds since the Unix epoch. 0 means unknown.
+    pub modified_s: u64,
+}
+
 /// A file or folder that its author offers to the recipients of the entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
@@ -86,6 +100,10 @@ pub struct Offer {
     pub hash: ContentHash,
     /// `None` for a file.
     pub folder: Option<Folder>,
+    /// The properties of a file. Those of a folder's files are in its manifest.
+    pub attributes: Attributes,
+    /// What the author says about it, or empty.
+    pub caption: String,
 }
 
 /// Why an offer is invalid.
@@ -97,6 +115,9 @@ pub enum OfferError {
     /// The media type is too long.
     #[error("a media type has at most {MEDIA_TYPE_MAX} bytes")]
     Media,
+    /// The caption is too long.
+    #[error("a caption has at most {CAPTION_BYTES_MAX} bytes")]
+    Caption,
     /// The content is too large.
     #[error("a file to send has at most {CONTENT_BYTES_MAX} bytes; this one has {0}")]
     Size(u64),
@@ -115,6 +136,9 @@ impl Offer {
         }
         if self.media.len() > MEDIA_TYPE_MAX {
             return Err(OfferError::Media);
+        }
+        if self.caption.len() > CAPTION_BYTES_MAX {
+            return Err(OfferError::Caption);
         }
         if self.size > CONTENT_BYTES_MAX {
             return Err(OfferError::Size(self.size));
@@ -137,7 +161,7 @@ impl Offer {
 
     /// Decodes the body of an entry. `None` if it is not a valid offer.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Offer> {
-        const MEMORY_MAX: usize = 2 * (OFFER_NAME_MAX + MEDIA_TYPE_MAX) + 256;
+        const MEMORY_MAX: usize = 2 * (OFFER_NAME_MAX + MEDIA_TYPE_MAX + CAPTION_BYTES_MAX) + 256;
         codec::decode::<Offer, MEMORY_MAX>(bytes)
             .ok()
             .filter(|offer| offer.check().is_ok())
@@ -156,6 +180,8 @@ pub enum OfferWord {
     Withdrawn,
     /// The author's file has changed since it was offered.
     Changed,
+    /// The sender accepted the offer, and could not store the content.
+    Failed,
     /// A code of a later version. It has no effect.
     Unknown(u8),
 }
@@ -167,6 +193,7 @@ impl OfferWord {
             OfferWord::Declined => 2,
             OfferWord::Withdrawn => 3,
             OfferWord::Changed => 4,
+            OfferWord::Failed => 5,
             OfferWord::Unknown(code) => code,
         }
     }
@@ -177,6 +204,7 @@ impl OfferWord {
             2 => OfferWord::Declined,
             3 => OfferWord::Withdrawn,
             4 => OfferWord::Changed,
+            5 => OfferWord::Failed,
             unknown => OfferWord::Unknown(unknown),
         }
     }
@@ -188,6 +216,8 @@ mod tests {
 
     fn offer() -> Offer {
         Offer {
+            attributes: crate::offer::Attributes::default(),
+            caption: String::new(),
             name: "a.txt".into(),
             media: "text/plain".into(),
             size: 300,

@@ -197,6 +197,7 @@ impl Cheat {
         let request = RequestLine {
             id: 1,
             request: SendMessage {
+                client_id: None,
                 target,
                 body: body.into(),
                 options,

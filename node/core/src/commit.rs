@@ -10,6 +10,7 @@ use hobnob_protocol::{
     CheckedBatch, ConversationId, EntryHash, LogName, PeerId, Ranges, RoomKey, RoomName, Seq,
 };
 
+use crate::ClientId;
 use crate::source_network::SourceNetwork;
 
 /// Numbers the commits of one run, in the order in which the replica made them.
@@ -97,6 +98,8 @@ pub enum Op {
         /// The entries that it has.
         ranges: Ranges,
     },
+    /// The program that wrote an own entry gave it this name. Follows that entry.
+    ClientId(LogName, Seq, ClientId),
     /// Drops all entries of the log below this number.
     Trim(LogName, Seq),
     /// How much a stranger has stored here. Replaces what was known before.
@@ -193,15 +196,18 @@ pub enum OfferState {
     Declined,
     /// It is not available.
     Failed,
+    /// Only of our own offers: the recipient declined it, and may still change its mind.
+    Refused,
 }
 
 impl OfferState {
-    const ALL: [OfferState; 5] = [
+    const ALL: [OfferState; 6] = [
         OfferState::Offered,
         OfferState::Wanted,
         OfferState::Done,
         OfferState::Declined,
         OfferState::Failed,
+        OfferState::Refused,
     ];
 
     /// The state's number in the store.

@@ -6,6 +6,7 @@
 
 pub mod address_checks;
 pub mod carrier;
+mod client_id;
 pub mod commit;
 pub mod diagnosis;
 pub mod invitation;
@@ -26,6 +27,8 @@ pub mod synthetic;
 pub mod transfers;
 
 use std::time::Duration;
+
+pub use client_id::ClientId;
 
 /// Names one connection with a peer. No number is used twice in the life of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

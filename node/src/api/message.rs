@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use hobnob_core::ClientId;
 use hobnob_core::mail_refusal::MailRefusal;
 use hobnob_protocol::{Body, LogId, PeerId, RoomName, Seq};
 use serde::{Deserialize, Serialize};
@@ -131,6 +132,9 @@ pub struct Sent {
     /// Whether more peers receive it later: members of a room with a secret who are away now, or
     /// who join soon.
     pub later: bool,
+    /// Of an offered folder, the paths that the offer does not contain: see
+    /// [`PreparedOffer::left_out`](crate::PreparedOffer::left_out).
+    pub left_out: Vec<String>,
 }
 
 /// A stored message.
@@ -198,6 +202,9 @@ pub struct Message {
     pub deleted: bool,
     /// For own messages that are deleted: how many peers have erased it, as far as this node knows.
     pub confirmed: Option<usize>,
+    /// For own messages: the name that the program gave it that sent it. See
+    /// [`Node::send_once`](crate::Node::send_once).
+    pub client_id: Option<ClientId>,
 }
 
 /// The message that a reply answers.
@@ -323,7 +330,10 @@ pub enum Change {
 pub struct HistoryQuery {
     /// Only messages of this conversation. `None` means all conversations.
     pub conversation: Option<ConversationRef>,
-    /// Only messages with these words.
+    /// Only messages with all of these words. One or two letters find the starts of words, three or
+    /// more any part; diacritics and upper case make no difference. In scripts without spaces, any
+    /// part of a text is found. One character of those scripts, and punctuation alone, are looked for
+    /// in the newest 100,000 messages. The answer is in order of arrival.
     pub search: Option<String>,
     /// Only messages received at or after this time, in milliseconds since the Unix epoch.
     pub since_ms: Option<u64>,

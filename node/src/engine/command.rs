@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hobnob_core::ClientId;
 use hobnob_core::SessionId;
 use hobnob_core::diagnosis::{Evidence, PeerEvidence};
 use hobnob_core::peers::ResolveError;
@@ -64,6 +65,7 @@ pub(crate) enum Command {
     Send {
         to: ConversationRef,
         certain: bool,
+        client_id: Option<ClientId>,
         body: Body,
         reply: oneshot::Sender<Result<Sent, SendError>>,
     },

@@ -42,6 +42,7 @@ impl Engine {
             Command::Send {
                 to,
                 certain,
+                client_id: None,
                 body,
                 reply,
             } => self.send(to, certain, body, reply),
@@ -52,6 +53,13 @@ impl Engine {
             Command::Activity(reply) => drop(reply.send(self.all_activity())),
             Command::Edits { id, reply } => self.edits_of(id, reply),
             Command::Cancel { id, edits, reply } => self.cancel(id, &edits, reply),
+            Command::Send {
+                to,
+                certain,
+                client_id: Some(id),
+                body,
+                reply,
+            } => self.send_once(id, to, certain, body, reply),
             Command::WaitFor { id, state, reply } => self.wait_for(id, state, reply),
             Command::History { query, reply } => self.read_history(query, reply),
             Command::Join { room, key, reply } => self.join(room, key, reply),

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use hobnob_core::SessionId;
 use hobnob_core::commit::CommitId;
 use hobnob_core::diagnosis::PortMapping;
 use hobnob_core::policy::DenyReason;
-use hobnob_protocol::{Batch, ConversationId, LogName, PeerId, Ranges, Seq};
+use hobnob_core::{ClientId, SessionId};
+use hobnob_protocol::{Batch, Body, ConversationId, LogName, PeerId, Ranges, Seq};
 use tokio::sync::oneshot;
 
 use super::dialback::DialBackToken;
 use super::relays::ChannelOpening;
-use crate::api::Message;
+use crate::api::{ConversationRef, Message};
 use crate::error::{NodeError, SendError};
 use crate::net::session::Greeted;
 use crate::store::{HistoryRow, StoreError};
@@ -26,6 +26,7 @@ pub(crate) enum Internal {
     Read(SessionId, LogName, Result<Vec<Batch>, String>),
     NewcomerCut(SessionId, ConversationId, BTreeMap<LogName, Seq>),
     History(HistoryRead),
+    Named(NamedRead),
     /// Entries that are older than the user wants.
     Older(ConversationId, BTreeMap<LogName, Ranges>),
     RetentionIsDue,
@@ -67,6 +68,16 @@ pub(crate) enum Met {
         error: SendError,
         reply: DialReply,
     },
+}
+
+/// A message to send, and the message with its name if there is one.
+#[derive(Debug)]
+pub(crate) struct NamedRead {
+    pub(super) id: ClientId,
+    pub(super) to: ConversationRef,
+    pub(super) certain: bool,
+    pub(super) body: Body,
+    pub(super) found: Result<Option<(LogName, Seq)>, StoreError>,
 }
 
 /// Rows read for a user.

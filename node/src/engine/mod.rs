@@ -28,6 +28,7 @@ mod amend_target;
 mod amending;
 mod carried;
 mod carrying;
+mod claims;
 mod command;
 mod commands;
 mod dialback;

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use hobnob_core::ClientId;
 use hobnob_core::replica::Token;
 use hobnob_protocol::{Body, LogName, PeerId, Ranges, Seq};
 use tokio::sync::oneshot;
 
+use super::claims::{Claims, SendReply};
 use super::waiters::{Waiter, Waiters};
 use crate::api::{ConversationRef, DeliveryState, MessageId, Sent};
 use crate::error::{NodeError, SendError};
@@ -22,6 +24,8 @@ pub(super) struct Outbox {
     /// Peers whose direct conversations were opened in this run.
     opened: BTreeSet<PeerId>,
     waiters: Waiters,
+    /// Messages that programs named themselves.
+    pub(super) claims: Claims,
     /// The entries that were written to a session with each peer, by log.
     sent: BTreeMap<(LogName, PeerId), Ranges>,
     /// The entries that a holder has for each peer, by log.
@@ -38,7 +42,16 @@ pub(super) struct Outbox {
 pub(super) struct Sending {
     pub(super) to: ConversationRef,
     pub(super) body: Body,
-    pub(super) reply: oneshot::Sender<Result<Sent, SendError>>,
+    pub(super) answer: AnswerTo,
+}
+
+/// Who is answered when a message is on disk.
+#[derive(Debug)]
+pub(super) enum AnswerTo {
+    /// The user who sends it.
+    User(SendReply),
+    /// Everybody who waits for the message with this name.
+    Named(ClientId),
 }
 
 impl Outbox {
@@ -59,6 +72,15 @@ impl Outbox {
     /// once.
     pub(super) fn take(&mut self, token: Token) -> Option<Sending> {
         self.sending.remove(&token)
+    }
+
+    /// A message is on disk, or never will be.
+    pub(super) fn answer(&mut self, to: AnswerTo, outcome: Result<Sent, SendError>) {
+        match to {
+            // A user who stopped waiting needs no answer.
+            AnswerTo::User(reply) => drop(reply.send(outcome)),
+            AnswerTo::Named(id) => self.claims.answer(&id, &outcome),
+        }
     }
 
     /// Returns whether a direct conversation has yet to be opened in this run. The caller opens it.
@@ -333,7 +355,7 @@ mod tests {
         let to_ann = |body: &str| Sending {
             to: ConversationRef::Direct(peer(1)),
             body: body.into(),
-            reply: oneshot::channel().0,
+            answer: AnswerTo::User(oneshot::channel().0),
         };
         let [first, second] = ["one", "two"].map(|body| outbox.add(to_ann(body)));
         assert_eq!(outbox.take(second).expect("it waits").body, "two".into());

@@ -57,10 +57,10 @@ impl Engine {
     pub(super) fn history_read(&mut self, read: HistoryRead) {
         let messages = read.rows.map_err(NodeError::from).map(|rows| {
             rows.into_iter()
-                .filter_map(|row| {
-                    let (name, seq, at_ms) = (row.name, row.seq, row.received_at_ms);
-                    let mut message = self.message(name, seq, row.entry, at_ms, row.deleted)?;
-                    self.amend(&mut message, &name, row.amendments);
+                .filter_map(|mut row| {
+                    let (name, amendments) = (row.name, std::mem::take(&mut row.amendments));
+                    let mut message = self.message(row)?;
+                    self.amend(&mut message, &name, amendments);
                     Some(message)
                 })
                 .collect()
@@ -106,6 +106,6 @@ impl Engine {
 }
 
 /// The answer of the store. A store that has closed drops the request.
-async fn answer<T>(rows: Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
+pub(super) async fn answer<T>(rows: Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
     rows.await.unwrap_or_else(|_| Err(StoreError::Closed))
 }

@@ -158,6 +158,7 @@ impl Engine {
                 self.tell_replica(replica::Input::NewcomerCut(session, conversation, cut));
             }
             Internal::History(read) => self.history_read(read),
+            Internal::Named(read) => self.named_read(read),
             Internal::Older(conversation, older) => self.erase_older(conversation, older),
             Internal::RetentionIsDue => self.retain_all(),
             Internal::ScrubIsDue => self.scrub(),

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use hobnob_core::SessionId;
 use hobnob_core::commit::ConversationKind;
 use hobnob_core::paths;
 use hobnob_core::policy::DenyReason;
 use hobnob_core::replica::{self, Output, Refusal, Token};
+use hobnob_core::{ClientId, SessionId};
 use hobnob_protocol::{Body, CheckedBatch, ConversationId, LogName, PeerId, Ranges, Seq};
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
-use super::outbox::Sending;
+use super::internal::{Internal, NamedRead};
+use super::outbox::{AnswerTo, Sending};
+use super::reading;
 use super::state::Engine;
 use crate::api::{
     ConversationRef, CopyEvidence, DeliveryState, Event, Message, MessageId, NoticeReason, Sent,
@@ -19,6 +21,7 @@ use crate::api::{
 use crate::error::{EraseError, NodeError, SendError};
 use crate::invariants;
 use crate::net::session::StreamKind;
+use crate::store::HistoryRow;
 
 impl Engine {
     /// A user sends a message. `certain`: the peer, if it is for one, is known to exist.
@@ -29,15 +32,88 @@ impl Engine {
         body: Body,
         reply: oneshot::Sender<Result<Sent, SendError>>,
     ) {
+        self.append_message(to, certain, body, AnswerTo::User(reply));
+    }
+
+    /// A user sends a message to which a program gave a name. If a message has the name already, the
+    /// user gets the answer of that one.
+    pub(super) fn send_once(
+        &mut self,
+        id: ClientId,
+        to: ConversationRef,
+        certain: bool,
+        body: Body,
+        reply: oneshot::Sender<Result<Sent, SendError>>,
+    ) {
+        if !self.outbox.claims.claim(&id, reply) {
+            return;
+        }
+        let found = self.store.named(id.clone());
+        let reports = self.tasks.reporter();
+        self.tasks.spawn(async move {
+            let found = reading::answer(found).await;
+            let _ = reports.send(Internal::Named(NamedRead {
+                id,
+                to,
+                certain,
+                body,
+                found,
+            }));
+        });
+    }
+
+    /// The store was asked for the message with a name.
+    pub(super) fn named_read(&mut self, read: NamedRead) {
+        let (id, to) = (read.id, read.to);
+        let outcome = match read.found {
+            Ok(None) => {
+                return self.append_message(to, read.certain, read.body, AnswerTo::Named(id));
+            }
+            Ok(Some((name, seq))) => Ok(self.sent_before(name, seq, to)),
+            Err(error) => Err(SendError::Store(error.to_string())),
+        };
+        self.outbox.answer(AnswerTo::Named(id), outcome);
+    }
+
+    /// A message of an earlier request. `to` is the conversation of the new one.
+    fn sent_before(&self, name: LogName, seq: Seq, to: ConversationRef) -> Sent {
+        let id = MessageId { log: name.log, seq };
+        let conversation = self.conversation_ref(name.conversation).unwrap_or(to);
+        let to = match &conversation {
+            ConversationRef::Direct(peer) => vec![*peer],
+            ConversationRef::Room(_) => self.outbox.addressees(id),
+        };
+        Sent {
+            id,
+            conversation,
+            to,
+            later: self.is_for_later_members(name.conversation),
+            left_out: Vec::new(),
+        }
+    }
+
+    fn is_for_later_members(&self, conversation: ConversationId) -> bool {
+        let kind = self.replica.kind(conversation);
+        matches!(kind, Some(ConversationKind::Room { key, .. }) if !key.is_open())
+    }
+
+    fn append_message(&mut self, to: ConversationRef, certain: bool, body: Body, answer: AnswerTo) {
         let conversation = match self.conversation_to(&to, certain) {
             Ok(conversation) => conversation,
-            Err(error) => return drop(reply.send(Err(error))),
+            Err(error) => return self.outbox.answer(answer, Err(error)),
+        };
+        let client_id = match &answer {
+            AnswerTo::Named(id) => Some(id.clone()),
+            AnswerTo::User(_) => None,
         };
         let token = self.outbox.add(Sending {
             to,
             body: body.clone(),
-            reply,
+            answer,
         });
+        if let Some(id) = client_id {
+            self.tell_replica(replica::Input::NameAppend(token, id));
+        }
         self.tell_replica(replica::Input::Append {
             token,
             conversation,
@@ -195,7 +271,9 @@ impl Engine {
             return self.erase_failed(pending.reply, EraseError::Store(why));
         }
         match self.outbox.take(token) {
-            Some(sending) => drop(sending.reply.send(Err(SendError::Store(why)))),
+            Some(sending) => self
+                .outbox
+                .answer(sending.answer, Err(SendError::Store(why))),
             None => invariants::broken("the replica refused a message that nobody sent"),
         }
     }
@@ -211,7 +289,7 @@ impl Engine {
                 self.deleted_for_user(pending);
                 continue;
             }
-            let Some(Sending { to, body, reply }) = self.outbox.take(token) else {
+            let Some(Sending { to, body, answer }) = self.outbox.take(token) else {
                 invariants::broken("the replica stored a message that nobody sent");
                 continue;
             };
@@ -219,19 +297,26 @@ impl Engine {
             let addressees = self.addressees(id, &to, name.conversation);
             self.offer_made(name, seq, &body, sent_at_ms);
             if heard {
+                let client_id = match &answer {
+                    AnswerTo::Named(id) => Some(id.clone()),
+                    AnswerTo::User(_) => None,
+                };
                 events.push(match self.amended(&to, self.me, &body) {
                     Some(amended) => Event::Amended(amended),
-                    None => Event::Own(self.own_message(id, to.clone(), body, sent_at_ms)),
+                    None => Event::Own(Message {
+                        client_id,
+                        ..self.own_message(id, to.clone(), body, sent_at_ms)
+                    }),
                 });
             }
-            let kind = self.replica.kind(name.conversation);
-            let later = matches!(kind, Some(ConversationKind::Room { key, .. }) if !key.is_open());
-            let _ = reply.send(Ok(Sent {
+            let sent = Sent {
                 id,
                 conversation: to,
                 to: addressees,
-                later,
-            }));
+                later: self.is_for_later_members(name.conversation),
+                left_out: Vec::new(),
+            };
+            self.outbox.answer(answer, Ok(sent));
         }
         self.reports.events(events);
     }
@@ -275,6 +360,7 @@ impl Engine {
             mail_refused: None,
             deleted: false,
             confirmed: None,
+            client_id: None,
         }
     }
 
@@ -314,19 +400,14 @@ impl Engine {
                 mail_refused: None,
                 deleted: false,
                 confirmed: None,
+                client_id: None,
             })
         }));
     }
 
     /// A stored entry as users see it.
-    pub(super) fn message(
-        &self,
-        name: LogName,
-        seq: Seq,
-        entry: hobnob_protocol::Entry,
-        received_at_ms: u64,
-        deleted: bool,
-    ) -> Option<Message> {
+    pub(super) fn message(&self, row: HistoryRow) -> Option<Message> {
+        let (name, seq, entry) = (row.name, row.seq, row.entry);
         let own = name.author == self.me;
         let conversation = self.conversation_ref(name.conversation)?;
         let state = own.then(|| {
@@ -354,10 +435,11 @@ impl Engine {
             reactions: Vec::new(),
             body: entry.body,
             sent_at_ms: entry.sent_at_ms,
-            received_at_ms,
+            received_at_ms: row.received_at_ms,
             state,
-            deleted,
+            deleted: row.deleted,
             confirmed: None,
+            client_id: row.client_id.and_then(|id| id.parse().ok()),
         })
     }
 

@@ -144,6 +144,13 @@ impl Apply<'_> {
                     params![log, number(*cost)],
                 )
             }
+            Op::ClientId(name, seq, id) => {
+                let entry = EntryId::new(self.log(name)?.ordinal, *seq)?;
+                self.run(
+                    "INSERT INTO client_ids (client_id, entry) VALUES (?1, ?2)",
+                    params![id.as_str(), entry.0],
+                )
+            }
             Op::Forget(name) => self.forget_log(name),
             Op::Alive(alive) => self.put_alive(alive),
             Op::Request(record) => self.put_request(record),
@@ -608,6 +615,11 @@ impl Apply<'_> {
         self.run("DELETE FROM bases WHERE log = ?1", [row.ordinal])?;
         self.run("DELETE FROM acked WHERE log = ?1", [row.ordinal])?;
         self.run("DELETE FROM awaited WHERE log = ?1", [row.ordinal])?;
+        // A later log may get the same ordinal.
+        self.run(
+            "DELETE FROM client_ids WHERE entry >> 40 = ?1",
+            [row.ordinal],
+        )?;
         self.run("DELETE FROM logs WHERE ordinal = ?1", [row.ordinal])?;
         self.known.logs.remove(name);
         Ok(())

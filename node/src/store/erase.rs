@@ -8,7 +8,8 @@ use rusqlite::{Connection, params};
 
 use super::columns::{self, BodyState, EntryId};
 use super::error::Fault;
-use super::{amendments, index, offers};
+use super::index::{self, At};
+use super::{amendments, offers};
 
 /// Erases the bodies of these entries. Bodies that are not shown, such as deletions, stay.
 /// `by_author` is whether the author deleted the entries.
@@ -26,7 +27,7 @@ pub(super) fn erase(
             let Some(held) = next_held(conn, log, next, last)? else {
                 break;
             };
-            next = held.id.seq() + 1;
+            next = held.at.id.seq() + 1;
             held.erase(conn, &key, log, by_author)?;
         }
     }
@@ -57,15 +58,19 @@ pub(super) fn fill(
         if erased != held.bytes {
             return Err(Fault::Gap(format!("the body of {seq} is another one")));
         }
-        set(conn, held.id, &whole.bytes, BodyState::Shown)?;
+        set(conn, held.at.id, &whole.bytes, BodyState::Shown)?;
         arrived += 1;
         conn.prepare_cached("UPDATE entries SET arrival = ?2 WHERE id = ?1")?
-            .execute([held.id.0, arrived])?;
+            .execute([held.at.id.0, arrived])?;
         if matches!(whole.entry.body, hobnob_protocol::Body::Offer(_)) {
-            offers::note(conn, held.id)?;
+            offers::note(conn, held.at.id)?;
         }
         if index::has_seen(conn, log, seq)? {
-            index::add_words(conn, held.id.0, &whole.bytes)?;
+            let at = At {
+                arrival: arrived,
+                ..held.at
+            };
+            index::add_words(conn, at, &whole.bytes)?;
         }
     }
     Ok(arrived)
@@ -73,7 +78,7 @@ pub(super) fn fill(
 
 /// An entry on disk.
 struct Held {
-    id: EntryId,
+    at: At,
     bytes: Vec<u8>,
     state: BodyState,
     is_edit: bool,
@@ -95,31 +100,31 @@ impl Held {
                 BodyState::Deleted
             }
         };
-        let seq = self.id.seq();
+        let seq = self.at.id.seq();
         let erased = entry::erase(key, seq, &self.bytes).map_err(columns::damaged_entry)?;
         // The index may have the text of an edit before it has seen the edit.
         if index::has_seen(conn, log, seq)? || self.is_edit {
-            index::remove_words(conn, self.id.0, &self.bytes)?;
+            index::remove_words(conn, self.at, &self.bytes)?;
         }
-        offers::trim(conn, self.id, self.id)?;
-        set(conn, self.id, &erased, state)
+        offers::trim(conn, self.at.id, self.at.id)?;
+        set(conn, self.at.id, &erased, state)
     }
 }
 
 /// The first entry that is held among these.
 fn next_held(conn: &Connection, log: i64, first: Seq, last: Seq) -> Result<Option<Held>, Fault> {
     let mut query = conn.prepare_cached(
-        "SELECT id, bytes, state, about FROM entries WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT 1",
+        "SELECT id, arrival, conversation, bytes, state, about FROM entries WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT 1",
     )?;
     let mut rows = query.query([EntryId::new(log, first)?.0, EntryId::new(log, last)?.0])?;
     let Some(row) = rows.next()? else {
         return Ok(None);
     };
     Ok(Some(Held {
-        id: EntryId(row.get(0)?),
-        bytes: columns::bytes(row, 1)?.to_vec(),
-        state: BodyState::read(row, 2)?,
-        is_edit: amendments::is_edit(row.get(3)?),
+        at: At::read(row)?,
+        bytes: columns::bytes(row, 3)?.to_vec(),
+        state: BodyState::read(row, 4)?,
+        is_edit: amendments::is_edit(row.get(5)?),
     }))
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use hobnob_core::ClientId;
 use hobnob_protocol::{ConversationId, Entry, LogId, LogName, Ranges, Seq};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
@@ -11,9 +12,13 @@ use super::chain;
 use super::columns::{self, BodyState, EntryId, SEQ_BITS, SEQ_MAX, number};
 use super::error::Fault;
 use super::index;
+use super::words::SearchTerms;
 
 /// Maximum number of rows in one answer. Use [`HistoryRequest::before`] for older ones.
 pub const HISTORY_ROWS_MAX: usize = 10_000;
+
+/// Maximum number of the newest entries that are searched for what the index does not have.
+const SCANNED_MAX: usize = 100_000;
 
 /// Maximum number of entries in one answer of [`older_than`].
 const OLDER_MAX: usize = 10_000;
@@ -23,7 +28,8 @@ const OLDER_MAX: usize = 10_000;
 pub struct HistoryRequest {
     /// Only entries of this conversation. `None` means all conversations.
     pub conversation: Option<ConversationId>,
-    /// Only texts with all of these words. The last one may be the start of a word.
+    /// Only texts with all of these words, or with words that have them as a part: see
+    /// [`words`](super::words). The rows are then in arrival order, also those of one conversation.
     pub search: Option<String>,
     /// Only entries received at or after this time, in milliseconds since the Unix epoch.
     pub since_ms: Option<u64>,
@@ -60,24 +66,38 @@ pub struct HistoryRow {
     pub deleted: bool,
     /// The facts that other entries add, in answers for users.
     pub amendments: Amendments,
+    /// The name that the program gave it that wrote it, if it is an own one.
+    pub client_id: Option<String>,
 }
 
 /// The newest (or oldest) rows that match the request, oldest first.
 ///
 /// Rows of one conversation are in display order: Lamport number, author, log, number. This order is
-/// the same on every node. Rows of all conversations are in arrival order. `conn` must be inside a
-/// transaction.
+/// the same on every node. Rows of all conversations, and the results of a search, are in arrival
+/// order. `conn` must be inside a transaction.
 pub(super) fn read(conn: &Connection, request: &HistoryRequest) -> Result<Vec<HistoryRow>, Fault> {
-    let Some(query) = Query::of(conn, request)? else {
+    let search = request.search.as_deref().and_then(SearchTerms::of);
+    let Some(query) = Query::of(conn, request, search.as_ref())? else {
         return Ok(Vec::new());
     };
     let mut statement = conn.prepare_cached(&query.sql)?;
     let mut found = statement.query(params_from_iter(query.values))?;
+    let scanned = search.filter(SearchTerms::needs_scan);
+    let limit = request.limit.min(HISTORY_ROWS_MAX);
     let mut rows = Vec::new();
-    while let Some(row) = found.next()? {
+    while rows.len() < limit
+        && let Some(row) = found.next()?
+    {
+        let id = EntryId(row.get(0)?);
         let mut read = history_row(row)?;
+        if let Some(terms) = &scanned {
+            let text = index::shown_text(conn, id, &read.entry.body)?;
+            if !text.is_some_and(|text| terms.needles_in(&text)) {
+                continue;
+            }
+        }
         if request.shown {
-            read.amendments = amendments::of(conn, &read.name, EntryId(row.get(0)?), &read.entry)?;
+            read.amendments = amendments::of(conn, &read.name, id, &read.entry)?;
         }
         rows.push(read);
     }
@@ -123,6 +143,23 @@ pub(super) fn message(
     Ok(collect(statement.query([position.id])?)?.pop())
 }
 
+/// The entry to which a program gave this name.
+pub(super) fn named(conn: &Connection, id: &ClientId) -> Result<Option<(LogName, Seq)>, Fault> {
+    let mut query = conn.prepare_cached(
+        "SELECT c.id, l.author, l.log, k.entry FROM client_ids k
+         CROSS JOIN logs l ON l.ordinal = k.entry >> 40
+         CROSS JOIN conversations c ON c.ordinal = l.conversation WHERE k.client_id = ?1",
+    )?;
+    let mut rows = query.query([id.as_str()])?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    Ok(Some((
+        columns::log_name(row, 0)?,
+        EntryId(row.get(3)?).seq(),
+    )))
+}
+
 /// The entries of a conversation that have a body and that arrived before this time. At most
 /// [`OLDER_MAX`]: the caller erases them and asks again.
 pub(super) fn older_than(
@@ -151,7 +188,7 @@ pub(super) fn older_than(
 // Statements of the store contain this number.
 const _: () = assert!(SEQ_BITS == 40);
 
-pub(super) const COLUMNS: &str = "e.id, e.received_at_ms, e.bytes, c.id, l.author, l.log, e.state";
+pub(super) const COLUMNS: &str = "e.id, e.received_at_ms, e.bytes, c.id, l.author, l.log, e.state, (SELECT client_id FROM client_ids WHERE entry = e.id)";
 
 /// CROSS JOIN makes SQLite start at the index that has the order.
 pub(super) const JOINS: &str = "CROSS JOIN logs l ON l.ordinal = e.id >> 40 CROSS JOIN conversations c ON c.ordinal = l.conversation";
@@ -176,6 +213,7 @@ pub(super) fn history_row(row: &Row<'_>) -> Result<HistoryRow, Fault> {
         received_at_ms: columns::count(row, 1)?,
         deleted: BodyState::read(row, 6)? == BodyState::Deleted,
         amendments: Amendments::default(),
+        client_id: row.get(7)?,
     })
 }
 
@@ -221,11 +259,25 @@ impl Position {
 struct Query {
     sql: String,
     values: Vec<Value>,
+    /// The column with the arrival number.
+    arrival: &'static str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// That of a conversation, which is the same on every node.
+    Display,
+    /// That in which the store received the entries.
+    Arrival,
 }
 
 impl Query {
     /// `None` if nothing can match.
-    fn of(conn: &Connection, request: &HistoryRequest) -> Result<Option<Self>, Fault> {
+    fn of(
+        conn: &Connection,
+        request: &HistoryRequest,
+        search: Option<&SearchTerms>,
+    ) -> Result<Option<Self>, Fault> {
         let within = match request.conversation {
             None => None,
             Some(id) => match ordinal(conn, id)? {
@@ -233,7 +285,10 @@ impl Query {
                 known => known,
             },
         };
-        let search = request.search.as_deref().and_then(index::query_of);
+        let order = match (search, within) {
+            (Some(_), _) | (None, None) => Order::Arrival,
+            (None, Some(_)) => Order::Display,
+        };
         let mut query = Self::along(within, search);
         // A program that reads in arrival order gets a message when its body arrives. A page of one
         // conversation has placeholders.
@@ -259,32 +314,46 @@ impl Query {
             let Some(position) = Position::of(conn, log, seq, within)? else {
                 return Ok(None);
             };
-            query.add_bound(within.is_some(), position, "<");
+            query.add_bound(order, position, "<");
         }
         if let Some((log, seq)) = request.after {
             let position = Position::of(conn, log, seq, within)?.ok_or(Fault::NotHeld)?;
-            query.add_bound(within.is_some(), position, ">");
+            query.add_bound(order, position, ">");
         }
-        query.add_order(within.is_some(), request);
+        // A scan looks at more rows than it returns, and ends by itself.
+        let is_scan = search.is_some_and(SearchTerms::needs_scan);
+        query.add_order(order, request, is_scan);
         Ok(Some(query))
     }
 
     /// Chooses the table and the order: the search index, the display order of one conversation, or
     /// the arrival order.
-    fn along(within: Option<i64>, search: Option<String>) -> Self {
-        let (source, start) = match (&search, within) {
-            (Some(_), _) => (
-                "words CROSS JOIN entries e ON e.id = words.rowid",
+    fn along(within: Option<i64>, search: Option<&SearchTerms>) -> Self {
+        let indexed = search.and_then(|terms| terms.query(within));
+        let (source, start) = match (&indexed, search, within) {
+            (Some(_), _, _) => (
+                "words CROSS JOIN entries e INDEXED BY entries_arrived ON e.arrival = words.rowid",
                 "words MATCH ?",
             ),
-            (None, Some(_)) => ("entries e INDEXED BY entries_shown", "TRUE"),
-            (None, None) => ("entries e INDEXED BY entries_arrived", "TRUE"),
+            (None, None, Some(_)) => ("entries e INDEXED BY entries_shown", "TRUE"),
+            (None, Some(_), _) | (None, None, None) => {
+                ("entries e INDEXED BY entries_arrived", "TRUE")
+            }
         };
         let sql = format!("SELECT {COLUMNS} FROM {source} {JOINS} WHERE {start}");
         let mut query = Self {
+            arrival: match indexed {
+                Some(_) => "words.rowid",
+                None => "e.arrival",
+            },
             sql,
-            values: search.map(Value::from).into_iter().collect(),
+            values: indexed.map(Value::from).into_iter().collect(),
         };
+        if search.is_some_and(SearchTerms::needs_scan) {
+            let newest = "(SELECT max(arrival) FROM entries)";
+            let oldest = format!(" AND {} > {newest} - {SCANNED_MAX}", query.arrival);
+            query.add(&oldest, []);
+        }
         if let Some(conversation) = within {
             query.add(" AND e.conversation = ?", [conversation.into()]);
         }
@@ -292,7 +361,7 @@ impl Query {
     }
 
     /// Only rows before (`<`) or after (`>`) a position.
-    fn add_bound(&mut self, in_one: bool, position: Position, beyond: &str) {
+    fn add_bound(&mut self, order: Order, position: Position, beyond: &str) {
         let Position {
             arrival,
             lamport,
@@ -300,7 +369,7 @@ impl Query {
             log,
             id,
         } = position;
-        if in_one {
+        if order == Order::Display {
             // SQLite can use the first bound with the index. The second bound is exact.
             let shown = [lamport.into(), author.into(), log.into(), id.into()];
             self.add(&format!(" AND e.lamport {beyond}= ?"), [lamport.into()]);
@@ -309,18 +378,23 @@ impl Query {
                 shown,
             );
         } else {
-            self.add(&format!(" AND e.arrival {beyond} ?"), [arrival.into()]);
+            let column = self.arrival;
+            self.add(&format!(" AND {column} {beyond} ?"), [arrival.into()]);
         }
     }
 
-    fn add_order(&mut self, in_one: bool, request: &HistoryRequest) {
+    fn add_order(&mut self, order: Order, request: &HistoryRequest, is_scan: bool) {
         let way = if request.oldest { "ASC" } else { "DESC" };
-        let limit = i64::try_from(request.limit.min(HISTORY_ROWS_MAX)).expect("a small number");
-        let order = match in_one {
-            true => format!(
+        let limit = match is_scan {
+            true => SCANNED_MAX,
+            false => request.limit.min(HISTORY_ROWS_MAX),
+        };
+        let limit = i64::try_from(limit).expect("a small number");
+        let order = match order {
+            Order::Display => format!(
                 " ORDER BY e.lamport {way}, l.author {way}, l.log {way}, e.id {way} LIMIT ?"
             ),
-            false => format!(" ORDER BY e.arrival {way} LIMIT ?"),
+            Order::Arrival => format!(" ORDER BY {} {way} LIMIT ?", self.arrival),
         };
         self.add(&order, [limit.into()]);
     }

@@ -1,7 +1,12 @@
-//! The search index: the words of texts.
+//! The search index: which entries it has. Their tokens are made in [`words`].
+//!
+//! The number of a document in the index is the arrival number of its entry, so that a page of a
+//! large result costs no more than its own rows.
 //!
 //! The writer updates it when it is idle or a search waits. An update with each commit would cost
 //! more than the commit itself.
+
+use std::borrow::Cow;
 
 use hobnob_protocol::{Body, Ranges, Seq};
 use rusqlite::{Connection, params};
@@ -9,6 +14,7 @@ use rusqlite::{Connection, params};
 use super::amendments;
 use super::columns::{self, EntryId, number};
 use super::error::Fault;
+use super::words;
 
 /// Adds up to `most` entries of a log to the index, in one transaction.
 ///
@@ -42,11 +48,10 @@ pub(super) fn trim(conn: &Connection, log: i64, below: Seq) -> Result<(), Fault>
     let mut seen = ranges(conn, SEEN, log)?;
     let indexed = seen.intersect(&Ranges::span(1, below - 1));
     for (first, last) in indexed.iter() {
-        let mut query =
-            conn.prepare_cached("SELECT id, bytes FROM entries WHERE id BETWEEN ?1 AND ?2")?;
+        let mut query = conn.prepare_cached(DOCUMENTS)?;
         let mut rows = query.query([EntryId::new(log, first)?.0, EntryId::new(log, last)?.0])?;
         while let Some(row) = rows.next()? {
-            remove_words(conn, row.get(0)?, columns::bytes(row, 1)?)?;
+            remove_words(conn, At::read(row)?, columns::bytes(row, 3)?)?;
         }
     }
     seen.remove(1, below - 1);
@@ -62,26 +67,50 @@ pub(super) fn has_seen(conn: &Connection, log: i64, seq: Seq) -> Result<bool, Fa
     Ok(count > 0)
 }
 
-/// Deletes an entry from the index. The index does not store texts: it finds the words to remove in
+/// Where an entry is in the index.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct At {
+    /// The entry.
+    pub(super) id: EntryId,
+    /// Its arrival number.
+    pub(super) arrival: i64,
+    /// The ordinal of its conversation.
+    pub(super) conversation: i64,
+}
+
+impl At {
+    /// Reads the first three columns of a row.
+    pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Self, Fault> {
+        Ok(Self {
+            id: EntryId(row.get(0)?),
+            arrival: row.get(1)?,
+            conversation: row.get(2)?,
+        })
+    }
+}
+
+/// Deletes an entry from the index. The index does not store texts: it finds the tokens to remove in
 /// the text that it is given.
-pub(super) fn remove_words(conn: &Connection, id: i64, bytes: &[u8]) -> Result<(), Fault> {
+pub(super) fn remove_words(conn: &Connection, at: At, bytes: &[u8]) -> Result<(), Fault> {
     let body = columns::entry(bytes)?.body;
     if matches!(body, Body::Edit { .. }) {
-        return remove_edit(conn, EntryId(id));
+        return remove_edit(conn, at.id);
     }
-    if let Some(text) = text_of(body) {
-        let text = edit_in_index(conn, EntryId(id))?.map_or(text, |(_, text)| text);
-        delete_words(conn, EntryId(id), &text)?;
-        note_edit(conn, EntryId(id), None)?;
+    if let Some(text) = text_of(&body) {
+        match edit_in_index(conn, at.id)? {
+            Some((_, text)) => delete_words(conn, at, &text)?,
+            None => delete_words(conn, at, &text)?,
+        }
+        note_edit(conn, at.id, None)?;
     }
     Ok(())
 }
 
 /// Adds an entry to the index. A message is found by the words of its newest edit.
-pub(super) fn add_words(conn: &Connection, id: i64, bytes: &[u8]) -> Result<(), Fault> {
-    let (id, body) = (EntryId(id), columns::entry(bytes)?.body);
+pub(super) fn add_words(conn: &Connection, at: At, bytes: &[u8]) -> Result<(), Fault> {
+    let body = columns::entry(bytes)?.body;
     if matches!(body, Body::Edit { .. }) {
-        return match amendments::target_of_edit(conn, id)? {
+        return match amendments::target_of_edit(conn, at.id)? {
             Some(target) if has_seen(conn, target.log(), target.seq())? => {
                 show_newest(conn, target, None)
             }
@@ -89,15 +118,15 @@ pub(super) fn add_words(conn: &Connection, id: i64, bytes: &[u8]) -> Result<(), 
         };
     }
     let newest = match amendments::is_editable(&body) {
-        true => amendments::newest_edit(conn, id, None)?,
+        true => amendments::newest_edit(conn, at.id, None)?,
         false => None,
     };
     if let Some((edit, text)) = newest {
-        insert_words(conn, id, &text)?;
-        return note_edit(conn, id, Some(edit));
+        insert_words(conn, at, &text)?;
+        return note_edit(conn, at.id, Some(edit));
     }
-    match text_of(body) {
-        Some(text) => insert_words(conn, id, &text),
+    match text_of(&body) {
+        Some(text) => insert_words(conn, at, &text),
         None => Ok(()),
     }
 }
@@ -116,28 +145,27 @@ fn remove_edit(conn: &Connection, edit: EntryId) -> Result<(), Fault> {
 /// Replaces the words of a message by those of its newest edit, apart from `except`. The index has
 /// seen the message.
 fn show_newest(conn: &Connection, id: EntryId, except: Option<EntryId>) -> Result<(), Fault> {
-    let mut query = conn.prepare_cached("SELECT bytes FROM entries WHERE id = ?1 AND state = 0")?;
+    let mut query = conn.prepare_cached(
+        "SELECT id, arrival, conversation, bytes FROM entries WHERE id = ?1 AND state = 0",
+    )?;
     let mut rows = query.query([id.0])?;
     let Some(row) = rows.next()? else {
         return Ok(()); // Erased, or not complete: the index has nothing of it.
     };
-    let body = columns::entry(columns::bytes(row, 0)?)?.body;
+    let at = At::read(row)?;
+    let body = columns::entry(columns::bytes(row, 3)?)?.body;
     if !amendments::is_editable(&body) {
         return Ok(());
     }
-    let own = text_of(body).unwrap_or_default();
+    let own = text_of(&body).unwrap_or_default();
     let shown = edit_in_index(conn, id)?;
     let newest = amendments::newest_edit(conn, id, except)?;
     let edit = newest.as_ref().map(|(edit, _)| *edit);
     if shown.as_ref().map(|(edit, _)| *edit) == edit {
         return Ok(());
     }
-    delete_words(
-        conn,
-        id,
-        &shown.map_or_else(|| own.clone(), |(_, text)| text),
-    )?;
-    insert_words(conn, id, &newest.map_or(own, |(_, text)| text))?;
+    delete_words(conn, at, shown.as_ref().map_or(&*own, |(_, text)| text))?;
+    insert_words(conn, at, newest.as_ref().map_or(&*own, |(_, text)| text))?;
     note_edit(conn, id, edit)
 }
 
@@ -150,7 +178,8 @@ fn edit_in_index(conn: &Connection, id: EntryId) -> Result<Option<(EntryId, Stri
     let Some(row) = rows.next()? else {
         return Ok(None);
     };
-    let text = text_of(columns::entry(columns::bytes(row, 1)?)?.body).unwrap_or_default();
+    let body = columns::entry(columns::bytes(row, 1)?)?.body;
+    let text = text_of(&body).unwrap_or_default().into_owned();
     Ok(Some((EntryId(row.get(0)?), text)))
 }
 
@@ -166,23 +195,27 @@ fn note_edit(conn: &Connection, id: EntryId, edit: Option<EntryId>) -> Result<()
     Ok(())
 }
 
-fn delete_words(conn: &Connection, id: EntryId, text: &str) -> Result<(), Fault> {
+fn delete_words(conn: &Connection, at: At, text: &str) -> Result<(), Fault> {
     conn.prepare_cached("INSERT INTO words (words, rowid, text) VALUES ('delete', ?1, ?2)")?
-        .execute(params![id.0, text])?;
+        .execute(params![at.arrival, words::document(at.conversation, text)])?;
     Ok(())
 }
 
-fn insert_words(conn: &Connection, id: EntryId, text: &str) -> Result<(), Fault> {
+fn insert_words(conn: &Connection, at: At, text: &str) -> Result<(), Fault> {
     conn.prepare_cached("INSERT INTO words (rowid, text) VALUES (?1, ?2)")?
-        .execute(params![id.0, text])?;
+        .execute(params![at.arrival, words::document(at.conversation, text)])?;
     Ok(())
 }
 
 /// The text of an entry that can be searched.
-fn text_of(body: Body) -> Option<String> {
+/// The text of an entry that can be searched. A file is found by its name and its caption.
+fn text_of(body: &Body) -> Option<Cow<'_, str>> {
     match body {
-        Body::Text(text) | Body::Reply { text, .. } | Body::Edit { text, .. } => Some(text),
-        Body::Offer(offer) => Some(offer.name),
+        Body::Text(text) | Body::Reply { text, .. } | Body::Edit { text, .. } => {
+            Some(Cow::Borrowed(text))
+        }
+        Body::Offer(offer) if offer.caption.is_empty() => Some(Cow::Borrowed(&offer.name)),
+        Body::Offer(offer) => Some(Cow::Owned(format!("{}\n{}", offer.name, offer.caption))),
         Body::App { .. }
         | Body::React { .. }
         | Body::Delete { .. }
@@ -191,22 +224,26 @@ fn text_of(body: Body) -> Option<String> {
     }
 }
 
-/// An FTS5 query for what a user typed: all words, of which the last may be the start of a word. The
-/// quotes keep FTS5 from reading operators in it.
-pub(super) fn query_of(typed: &str) -> Option<String> {
-    let words = typed
-        .split(|c: char| c.is_whitespace() || c.is_control())
-        .filter(|word| !word.is_empty());
-    let quoted: Vec<String> = words
-        .map(|word| format!("\"{}\"", word.replace('"', "\"\"")))
-        .collect();
-    if quoted.is_empty() {
-        None
-    } else {
-        Some(quoted.join(" ") + " *")
+/// The text by which a search finds an entry: that of the newest edit, if there is one. An edit is not
+/// found by itself.
+pub(super) fn shown_text<'a>(
+    conn: &Connection,
+    id: EntryId,
+    body: &'a Body,
+) -> Result<Option<Cow<'a, str>>, Fault> {
+    if matches!(body, Body::Edit { .. }) {
+        return Ok(None);
     }
+    if amendments::is_editable(body)
+        && let Some((_, text)) = amendments::newest_edit(conn, id, None)?
+    {
+        return Ok(Some(Cow::Owned(text)));
+    }
+    Ok(text_of(body))
 }
 
+const DOCUMENTS: &str =
+    "SELECT id, arrival, conversation, bytes FROM entries WHERE id BETWEEN ?1 AND ?2";
 const SEEN: &str = "SELECT first, last FROM indexed WHERE log = ?1";
 const HELD: &str = "SELECT first, last FROM held WHERE log = ?1";
 
@@ -230,11 +267,10 @@ fn last_within(first: Seq, last: Seq, room: usize) -> Option<Seq> {
 }
 
 fn take_stretch(conn: &Connection, log: i64, first: Seq, last: Seq) -> Result<(), Fault> {
-    let mut query =
-        conn.prepare_cached("SELECT id, bytes FROM entries WHERE id BETWEEN ?1 AND ?2")?;
+    let mut query = conn.prepare_cached(DOCUMENTS)?;
     let mut rows = query.query([EntryId::new(log, first)?.0, EntryId::new(log, last)?.0])?;
     while let Some(row) = rows.next()? {
-        add_words(conn, row.get(0)?, columns::bytes(row, 1)?)?;
+        add_words(conn, At::read(row)?, columns::bytes(row, 3)?)?;
     }
     Ok(())
 }

@@ -26,6 +26,7 @@ mod schema;
 pub(crate) mod snapshot;
 #[cfg(test)]
 mod tests;
+mod words;
 mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +47,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
+use hobnob_core::ClientId;
 use hobnob_core::commit::{Commit, CommitId, Loaded, OfferRecord};
 use hobnob_core::policy::PeerPolicy;
 
@@ -54,7 +56,7 @@ pub use columns::SEQ_MAX;
 pub use error::StoreError;
 pub use history::{HISTORY_ROWS_MAX, HistoryRequest, HistoryRow};
 pub use mail::{MailKind, MailRow};
-pub use offers::{OfferRow, StoredOffer, WhichOffers};
+pub use offers::{OFFERS_MAX, OfferRow, StoredOffer, WhichOffers};
 
 use error::Fault;
 use read::{Answer, PageRequest};
@@ -364,6 +366,14 @@ impl Store {
         ask(&self.queues().history, |answer| PageRequest::Message {
             log,
             seq,
+            answer,
+        })
+    }
+
+    /// The entry to which a program gave this name.
+    pub fn named(&self, id: ClientId) -> Pending<Option<(LogName, Seq)>> {
+        ask(&self.queues().history, |answer| PageRequest::Named {
+            id,
             answer,
         })
     }

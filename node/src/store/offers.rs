@@ -12,7 +12,7 @@ use super::history::{self, COLUMNS, HistoryRow, JOINS};
 use hobnob_core::commit::{OfferRecord, OfferState};
 
 /// Maximum number of rows in one answer.
-const OFFERS_MAX: usize = 1_000;
+pub const OFFERS_MAX: usize = 1_000;
 
 /// Which offers to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,13 +78,13 @@ pub(super) fn read(conn: &Connection, which: WhichOffers) -> Result<Vec<OfferRow
 }
 
 fn offer_row(row: &Row<'_>) -> Result<OfferRow, Fault> {
-    let state: i64 = row.get(7)?;
+    let state: i64 = row.get(8)?;
     let state = OfferState::of_code(state)
         .ok_or_else(|| Fault::Damaged(format!("an offer in state {state}")))?;
     let record = OfferRecord {
         state,
-        place: row.get(8)?,
-        why: row.get(9)?,
+        place: row.get(9)?,
+        why: row.get(10)?,
     };
     let HistoryRow {
         name,

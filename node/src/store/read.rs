@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 
+use hobnob_core::ClientId;
 use hobnob_protocol::{Batch, ContentHash, ConversationId, LogId, LogName, Ranges, Seq};
 use hobnob_vfs::Disk;
 use rusqlite::{Connection, OpenFlags};
@@ -48,6 +49,10 @@ pub(super) enum PageRequest {
         seq: Seq,
         answer: Answer<BTreeMap<LogName, Ranges>>,
     },
+    Named {
+        id: ClientId,
+        answer: Answer<Option<(LogName, Seq)>>,
+    },
     Older {
         conversation: ConversationId,
         before_ms: u64,
@@ -75,6 +80,7 @@ impl PageRequest {
             PageRequest::Edits { answer, .. } | PageRequest::Older { answer, .. } => {
                 give(answer, Err(error))
             }
+            PageRequest::Named { answer, .. } => give(answer, Err(error)),
             PageRequest::Offers { answer, .. } => give(answer, Err(error)),
             PageRequest::NotOffered { answer, .. } => give(answer, Err(error)),
         }
@@ -147,6 +153,9 @@ impl Reader {
             }
             PageRequest::Message { log, seq, answer } => {
                 give(answer, self.read(|conn| history::message(conn, log, seq)))
+            }
+            PageRequest::Named { id, answer } => {
+                give(answer, self.read(|conn| history::named(conn, &id)));
             }
             PageRequest::Older {
                 conversation,

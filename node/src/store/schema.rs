@@ -23,6 +23,8 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration::Sql(V13),
     Migration::Sql(V14),
     Migration::Sql(V15),
+    Migration::Sql(V16),
+    Migration::Sql(V17),
 ];
 
 /// Turns a database into one of the next version.
@@ -232,6 +234,22 @@ CREATE TABLE refs (
 ) WITHOUT ROWID;
 CREATE INDEX refs_of ON refs (id);
 CREATE TABLE edited (target INTEGER PRIMARY KEY, newest INTEGER NOT NULL);
+";
+
+/// `words` gets the tokens that [`words`](super::words) makes, under the arrival numbers of the
+/// entries. It is filled again.
+const V16: &str = "
+DROP TABLE words;
+CREATE VIRTUAL TABLE words USING fts5 (text, content = '', tokenize = 'ascii');
+INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
+DELETE FROM indexed;
+DELETE FROM edited;
+";
+
+/// `client_ids` has the names that programs gave to own entries. A name stays when its entry is erased,
+/// so that a program that repeats the request does not write it again.
+const V17: &str = "
+CREATE TABLE client_ids (client_id TEXT PRIMARY KEY, entry INTEGER NOT NULL UNIQUE) WITHOUT ROWID;
 ";
 
 /// The tables that are checked at each start. All others depend on them, and they are small. Damage

@@ -56,6 +56,8 @@ mod tests {
         StoredOffer {
             id: OfferId { name, seq: 1 },
             offer: Offer {
+                attributes: hobnob_protocol::offer::Attributes::default(),
+                caption: String::new(),
                 name: "notes.txt".into(),
                 media: "text/plain".into(),
                 size,

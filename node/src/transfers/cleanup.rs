@@ -1,13 +1,22 @@
 //! Removes what nobody needs any more: partial downloads that a crash left and no user wants, and
 //! contents that no offer names.
 
+use std::time::Duration;
+
 use hobnob_core::commit::OfferState;
 
 use super::context::Context;
 use crate::store::{OfferRow, StoreError, WhichOffers};
 
-/// Removes the partial downloads of offers that are neither wanted nor failed. A failed download
-/// stays for another try.
+/// How long a partial download stays without a new piece. Its sender may be gone for good, and its
+/// file is hidden.
+const PARTIAL_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Why a download whose partial file expired has failed.
+const EXPIRED: &str = "nothing arrived for 30 days: accept the offer again to start anew";
+
+/// Removes the partial downloads of offers that are neither wanted nor failed, and those that got no
+/// piece for [`PARTIAL_KEPT`]. A failed download stays for another try.
 pub(super) async fn remove_leftovers(context: &Context) {
     let files = context.files.clone();
     let begun = tokio::task::spawn_blocking(move || files.partials()).await;
@@ -17,7 +26,17 @@ pub(super) async fn remove_leftovers(context: &Context) {
         let Ok(Ok(rows)) = context.store.read(WhichOffers::One(log, seq)).await else {
             return;
         };
-        if !rows.iter().any(is_needed) {
+        let is_old = context
+            .files
+            .age((log, seq))
+            .is_some_and(|age| age > PARTIAL_KEPT);
+        if is_old {
+            let wanted = rows
+                .iter()
+                .filter(|row| row.record.state == OfferState::Wanted);
+            wanted.for_each(|row| context.record_failure(row.offer.clone(), EXPIRED.to_owned()));
+        }
+        if is_old || !rows.iter().any(is_needed) {
             leftovers.push((log, seq));
         }
     }

@@ -4,33 +4,21 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use hobnob_core::commit::OfferState;
-use hobnob_protocol::{Offer, OfferId, PeerId};
+use hobnob_protocol::{OfferId, PeerId};
 use tokio::sync::oneshot;
-use tracing::warn;
 
 use super::content_index::place_of;
 use super::context::Context;
-use super::jobs::{JobResult, Jobs, Reply, look_for_pictures};
+use super::jobs::{JobResult, Jobs, look_for_pictures};
 use super::messages::{FileUpdate, FromTransfers};
 use crate::store::{OfferRow, StoreError, WhichOffers};
-use crate::{FileError, FileInfo, FileState, MessageId};
-
-/// A reply for an offer that no user waits for: the log reports a failure.
-pub(super) fn log_failure(context: &Context, from: PeerId) -> Reply {
-    let (reply, answer) = oneshot::channel();
-    context.tasks.spawn(async move {
-        if let Ok(Err(error)) = answer.await {
-            warn!("a file from {from} was not accepted: {error}");
-        }
-    });
-    reply
-}
+use crate::{FileError, FileInfo, FileState, MessageId, PreparedOffer};
 
 /// Makes an offer of a path. Hashing takes as long as reading the files.
 pub(super) fn prepare(
     context: &Context,
     path: PathBuf,
-    reply: oneshot::Sender<Result<Offer, FileError>>,
+    reply: oneshot::Sender<Result<PreparedOffer, FileError>>,
 ) {
     let files = context.files.clone();
     tokio::task::spawn_blocking(move || {
@@ -62,9 +50,11 @@ pub(super) fn check_accept(row: &OfferRow, me: PeerId) -> Result<(), FileError> 
     }
     match row.record.state {
         OfferState::Done => Err(here(row)),
-        OfferState::Offered | OfferState::Wanted | OfferState::Declined | OfferState::Failed => {
-            Ok(())
-        }
+        OfferState::Offered
+        | OfferState::Wanted
+        | OfferState::Declined
+        | OfferState::Failed
+        | OfferState::Refused => Ok(()),
     }
 }
 
@@ -126,7 +116,7 @@ fn stored_state(row: OfferRow, me: PeerId) -> FileUpdate {
         OfferState::Offered => FileState::Offered,
         OfferState::Wanted => FileState::Waiting,
         OfferState::Done => FileState::Done,
-        OfferState::Declined => FileState::Declined,
+        OfferState::Declined | OfferState::Refused => FileState::Declined,
         OfferState::Failed => FileState::Failed,
     };
     let is_done = state == FileState::Done;
@@ -144,7 +134,7 @@ fn stored_state(row: OfferRow, me: PeerId) -> FileUpdate {
 #[cfg(test)]
 mod tests {
     use hobnob_core::commit::OfferRecord;
-    use hobnob_protocol::{ContentHash, ConversationId, LogId, LogName};
+    use hobnob_protocol::{ContentHash, ConversationId, LogId, LogName, Offer};
 
     use super::*;
     use crate::store::StoredOffer;
@@ -159,6 +149,8 @@ mod tests {
             log: LogId(1),
         };
         let offer = Offer {
+            attributes: hobnob_protocol::offer::Attributes::default(),
+            caption: String::new(),
             name: "notes.txt".into(),
             media: "text/plain".into(),
             size: 12,

@@ -27,7 +27,7 @@ pub(crate) fn convert(
             continue;
         };
         match kind {
-            "layout" | "tree" => {
+            kind if kind == "tree" || kind.starts_with("layout") => {
                 let Ok(stored) = stem.parse::<ContentHash>() else {
                     continue;
                 };

@@ -19,8 +19,10 @@ use hobnob_limits::RecentSet;
 use hobnob_protocol::ContentHash;
 use hobnob_protocol::codec;
 use hobnob_protocol::content::{LEAF_BYTES, Leaf, PIECE_BYTES, SPAN_PIECES, Shape, Tree};
+use hobnob_protocol::offer::Attributes;
 use serde::{Deserialize, Serialize};
 
+use super::attributes;
 use super::leaf_file::LeafFile;
 use crate::data_key::{DataKey, NAMES};
 
@@ -71,9 +73,10 @@ pub(super) struct Layout {
 pub(super) struct FileStamp {
     /// Its path below the root. Empty if it is the root.
     path: Vec<u8>,
-    size: u64,
+    pub(super) size: u64,
     changed_s: i64,
     changed_ns: i64,
+    pub(super) attributes: Attributes,
 }
 
 /// A range of the content, within the head or one file.
@@ -105,6 +108,7 @@ impl Layout {
                 size: stat.len(),
                 changed_s: stat.mtime(),
                 changed_ns: stat.mtime_nsec(),
+                attributes: attributes::of(&stat),
             })
         };
         let files = paths.into_iter().map(stamp).collect::<io::Result<_>>()?;
@@ -122,9 +126,22 @@ impl Layout {
         })
     }
 
+    /// The files.
+    pub(super) fn stamps(&self) -> impl Iterator<Item = &FileStamp> {
+        self.files.iter()
+    }
+
     /// The sizes of the files.
     pub(super) fn sizes(&self) -> impl Iterator<Item = u64> {
         self.files.iter().map(|file| file.size)
+    }
+
+    /// Whether all files are there and have not changed.
+    fn is_unchanged(&self) -> bool {
+        let is = |(index, stamp): (usize, &FileStamp)| {
+            fs::metadata(self.path_of(index)).is_ok_and(|stat| stamp.is(&stat))
+        };
+        self.files.iter().enumerate().all(is)
     }
 
     /// The layout with a manifest before the files.
@@ -296,6 +313,10 @@ pub(super) fn read_tree(file: &LeafFile, shape: Shape) -> io::Result<Tree> {
     Ok(Tree::new(spans.collect::<io::Result<_>>()?))
 }
 
+/// Maximum number of paths of one content that are remembered. One more replaces a path whose files
+/// have changed, or else the last one.
+const LAYOUTS_MAX: usize = 4;
+
 /// Contents whose offer is not on disk yet that are remembered.
 const AWAITED_MAX: usize = 1024;
 
@@ -307,6 +328,8 @@ pub(super) struct ContentIndex {
     data_key: Option<DataKey>,
     /// Contents that were added, and whose offer may not be on disk yet.
     awaited: Arc<Mutex<RecentSet<ContentHash, AWAITED_MAX>>>,
+    /// Held while a layout is written.
+    writing: Arc<Mutex<()>>,
 }
 
 impl ContentIndex {
@@ -321,6 +344,7 @@ impl ContentIndex {
             dir,
             data_key,
             awaited: Arc::default(),
+            writing: Arc::default(),
         })
     }
 
@@ -338,7 +362,11 @@ impl ContentIndex {
 
     /// Adds a content. `leaves` is a file in this folder, which becomes the tree file. The content
     /// is durable when this returns.
+    ///
+    /// The same content may be at several paths. Each has a layout, up to [`LAYOUTS_MAX`], so that
+    /// the content stays available until the last of them is gone.
     pub(super) fn keep(&self, hash: ContentHash, layout: &Layout, leaves: &Path) -> io::Result<()> {
+        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         self.awaited().add(hash);
         let new = self.path(&format!("{}.new", self.stored_name(hash)));
         let mut file = File::create(&new)?;
@@ -346,8 +374,42 @@ impl ContentIndex {
         file.sync_all()?;
         File::open(leaves)?.sync_all()?;
         fs::rename(leaves, self.tree_path(hash))?;
-        fs::rename(&new, self.layout_path(hash))?;
+        fs::rename(&new, self.layout_path(hash, self.place_for(hash, layout)))?;
         File::open(&self.dir)?.sync_all()
+    }
+
+    /// The place of a new layout: that of the same path, a free one, one whose files have changed, or
+    /// the last one.
+    fn place_for(&self, hash: ContentHash, layout: &Layout) -> usize {
+        let read: Vec<_> = (0..LAYOUTS_MAX)
+            .map(|n| self.layout(hash, n).ok())
+            .collect();
+        let same_path = |at: &Option<Layout>| at.as_ref().is_some_and(|at| at.root == layout.root);
+        let same = read.iter().position(same_path);
+        same.or_else(|| read.iter().position(Option::is_none))
+            .or_else(|| read.iter().flatten().position(|at| !at.is_unchanged()))
+            .unwrap_or(LAYOUTS_MAX - 1)
+    }
+
+    fn layout(&self, hash: ContentHash, n: usize) -> io::Result<Layout> {
+        let bytes = self.read_layout(hash, n)?;
+        codec::decode::<Layout, LAYOUT_MEMORY_MAX>(&bytes).map_err(io::Error::other)
+    }
+
+    /// The layout whose files have not changed, or else the first one. Only a content at several
+    /// paths costs a look at all its files.
+    fn best_layout(&self, hash: ContentHash) -> io::Result<Layout> {
+        let first = self.layout(hash, 0);
+        let others: Vec<_> = (1..LAYOUTS_MAX)
+            .filter_map(|n| self.layout(hash, n).ok())
+            .collect();
+        if others.is_empty() || first.as_ref().is_ok_and(Layout::is_unchanged) {
+            return first;
+        }
+        others
+            .into_iter()
+            .find(Layout::is_unchanged)
+            .map_or(first, Ok)
     }
 
     /// An offer of this content is on disk: the content is part of the index for as long as an offer
@@ -361,9 +423,8 @@ impl ContentIndex {
         let content = |name: String| {
             let (hash, kind) = name.split_once('.')?;
             let hash = hash.parse().ok()?;
-            ["layout", "tree", "new"]
-                .contains(&kind)
-                .then(|| self.hash_of(hash))
+            let is_layout = kind.starts_with("layout");
+            (is_layout || ["tree", "new"].contains(&kind)).then(|| self.hash_of(hash))
         };
         let mut contents: BTreeSet<_> = self.names()?.filter_map(content).collect();
         let awaited = self.awaited();
@@ -377,7 +438,8 @@ impl ContentIndex {
             return Ok(()); // It was offered again a moment ago.
         }
         let unfinished = self.path(&format!("{}.new", self.stored_name(hash)));
-        for path in [self.layout_path(hash), self.tree_path(hash), unfinished] {
+        let layouts = (0..LAYOUTS_MAX).map(|n| self.layout_path(hash, n));
+        for path in layouts.chain([self.tree_path(hash), unfinished]) {
             match fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 Ok(()) | Err(_) => {}
@@ -393,11 +455,18 @@ impl ContentIndex {
 
     /// The path of the file or folder with this hash. It may have been deleted since.
     pub(super) fn root(&self, hash: ContentHash) -> Option<PathBuf> {
+        let roots = (0..LAYOUTS_MAX).map_while(|n| self.root_of(hash, n));
+        let mut roots = roots.peekable();
+        let first = roots.peek().cloned();
+        roots.find(|root| root.symlink_metadata().is_ok()).or(first)
+    }
+
+    fn root_of(&self, hash: ContentHash, n: usize) -> Option<PathBuf> {
         let start = match self.data_key {
-            Some(_) => self.read_layout(hash).ok()?,
+            Some(_) => self.read_layout(hash, n).ok()?,
             None => {
                 let mut start = Vec::with_capacity(ROOT_BYTES_MAX);
-                File::open(self.layout_path(hash))
+                File::open(self.layout_path(hash, n))
                     .ok()?
                     .take(ROOT_BYTES_MAX as u64)
                     .read_to_end(&mut start)
@@ -413,8 +482,7 @@ impl ContentIndex {
 
     /// The path of a content that is a single file, if the file has not changed.
     pub(super) fn file(&self, hash: ContentHash) -> Option<PathBuf> {
-        let bytes = self.read_layout(hash).ok()?;
-        let layout = codec::decode::<Layout, LAYOUT_MEMORY_MAX>(&bytes).ok()?;
+        let layout = self.best_layout(hash).ok()?;
         let (path, stamp) = layout.only()?;
         stamp.is(&fs::metadata(&path).ok()?).then_some(path)
     }
@@ -426,9 +494,7 @@ impl ContentIndex {
         size: u64,
     ) -> Result<IndexedContent, ContentError> {
         let damaged = |what: &str| ContentError::Missing(io::Error::other(what.to_owned()));
-        let bytes = self.read_layout(hash)?;
-        let layout = codec::decode::<Layout, LAYOUT_MEMORY_MAX>(&bytes)
-            .map_err(|error| damaged(&error.to_string()))?;
+        let layout = self.best_layout(hash)?;
         let leaves = self.leaves_in(File::open(self.tree_path(hash))?);
         let shape = Shape::of(size);
         let tree = read_tree(&leaves, shape)?;
@@ -465,8 +531,8 @@ impl ContentIndex {
         opened.ok_or_else(|| io::Error::other("its record in the home folder is damaged"))
     }
 
-    fn read_layout(&self, hash: ContentHash) -> io::Result<Vec<u8>> {
-        self.unseal(LAYOUT, fs::read(self.layout_path(hash))?)
+    fn read_layout(&self, hash: ContentHash, n: usize) -> io::Result<Vec<u8>> {
+        self.unseal(LAYOUT, fs::read(self.layout_path(hash, n))?)
     }
 
     /// The name of a content's files. It does not show the hash of a locked home's content.
@@ -489,7 +555,11 @@ impl ContentIndex {
         self.path(&format!("{}.tree", self.stored_name(hash)))
     }
 
-    fn layout_path(&self, hash: ContentHash) -> PathBuf {
-        self.path(&format!("{}.layout", self.stored_name(hash)))
+    fn layout_path(&self, hash: ContentHash, n: usize) -> PathBuf {
+        let name = self.stored_name(hash);
+        match n {
+            0 => self.path(&format!("{name}.layout")),
+            n => self.path(&format!("{name}.layout{n}")),
+        }
     }
 }

@@ -58,6 +58,19 @@ impl Context {
         }]);
     }
 
+    /// Stores that the recipient of an own offer declined it, or why it could not store it.
+    pub(super) fn record_refused(&self, id: OfferId, why: Option<String>) {
+        let state = match why {
+            Some(_) => OfferState::Failed,
+            None => OfferState::Refused,
+        };
+        let record = OfferRecord {
+            why,
+            ..record_of(state)
+        };
+        self.record(id, record);
+    }
+
     /// Stores that the recipient of an own offer has all of it.
     pub(super) fn record_received(&self, id: OfferId) {
         self.record(id, record_of(OfferState::Done));

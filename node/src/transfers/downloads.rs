@@ -20,10 +20,11 @@ use super::jobs::{JobResult, Jobs, Reply, answer};
 use super::local_files::LocalFiles;
 use super::messages::{FileUpdate, FromTransfers};
 use super::partial::{Partial, WriteError};
-use super::peer_words::{CHANGED, WITHDRAWN};
+use super::peer_words::{CHANGED, NOT_THERE, WITHDRAWN, is_own_failure};
 use super::restore;
 use super::sources::KnownSources;
-use crate::store::{OfferRow, StoreError, StoredOffer};
+use super::waiting_downloads::{Next, WaitingDownloads};
+use crate::store::{OFFERS_MAX, OfferRow, StoreError, StoredOffer};
 use crate::{FileError, FileState};
 
 /// The downloads of this node.
@@ -32,6 +33,8 @@ pub(super) struct Downloads {
     active: ActiveDownloads,
     /// Accepted offers that are not active: a job opens or finishes their files.
     pending: BTreeSet<OfferId>,
+    /// Accepted offers for which no place is free.
+    waiting: WaitingDownloads,
     sources: KnownSources,
 }
 
@@ -41,6 +44,7 @@ impl Downloads {
             jobs,
             active: ActiveDownloads::default(),
             pending: BTreeSet::new(),
+            waiting: WaitingDownloads::default(),
             sources: KnownSources::default(),
         }
     }
@@ -60,9 +64,11 @@ impl Downloads {
         self.active.poll_output()
     }
 
-    /// When the state machine needs [`Input::Timeout`].
+    /// When the state machine needs [`Input::Timeout`], or a download that waits for space is tried
+    /// again.
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
-        self.active.poll_timeout()
+        let timeouts = [self.active.poll_timeout(), self.waiting.poll_timeout()];
+        timeouts.into_iter().flatten().min()
     }
 
     /// The partial download that the state machine requests pieces for.
@@ -78,7 +84,7 @@ impl Downloads {
     /// Starts to download an offer. `reply` receives the decision once it is stored. A second
     /// acceptance changes nothing.
     pub(super) fn accept(&mut self, offer: StoredOffer, reply: Reply) {
-        if self.is_running(offer.id) {
+        if self.is_running(offer.id) || self.waiting.contains(offer.id) {
             return answer(reply, Ok(()));
         }
         if self.active.len() + self.pending.len() >= WANTED_MAX {
@@ -90,6 +96,41 @@ impl Downloads {
             let room = files.check_room(offer.id, offer.offer.size);
             JobResult::RoomChecked { offer, room, reply }
         });
+    }
+
+    /// Accepts an offer for which no user waits. It is stored as accepted, and begins when a place is
+    /// free and the disk has room, also in a later run.
+    pub(super) fn accept_unasked(&mut self, offer: StoredOffer) {
+        if self.is_running(offer.id) {
+            return;
+        }
+        let context = &self.jobs.context;
+        context.record(offer.id, record_of(OfferState::Wanted));
+        context.publish(vec![FileUpdate::new(offer.clone(), FileState::Waiting)]);
+        self.waiting.add(offer);
+    }
+
+    /// Begins the downloads for which places are free.
+    pub(super) fn start_next(&mut self, now: Duration) {
+        while self.active.len() + self.pending.len() < WANTED_MAX {
+            match self.waiting.next(now) {
+                Next::Begin(offer) => self.open(*offer, None),
+                Next::ReadStore => return restore::read_wanted(&self.jobs),
+                Next::Nothing => return,
+            }
+        }
+    }
+
+    /// The disk has no room for a download, or is missing. It is tried again later.
+    pub(super) fn no_room(&mut self, now: Duration, offer: StoredOffer, why: String) {
+        // Unless the user declined it meanwhile.
+        if self.pending.remove(&offer.id) {
+            self.jobs.context.publish(vec![FileUpdate {
+                why: Some(why),
+                ..FileUpdate::new(offer.clone(), FileState::Waiting)
+            }]);
+            self.waiting.retry_later(now + FULL_AGAIN_AFTER, offer);
+        }
     }
 
     /// Continues [`Downloads::accept`].
@@ -112,9 +153,19 @@ impl Downloads {
         }
     }
 
-    /// Continues a download of an earlier run.
-    pub(super) fn restore(&mut self, row: OfferRow) {
+    /// Continues the downloads of earlier runs.
+    pub(super) fn restore_all(&mut self, rows: Vec<OfferRow>) {
+        if rows.len() >= OFFERS_MAX {
+            self.waiting.expect_more();
+        }
+        rows.into_iter().for_each(|row| self.restore(row));
+    }
+
+    fn restore(&mut self, row: OfferRow) {
         let context = &self.jobs.context;
+        if self.is_running(row.offer.id) {
+            return;
+        }
         match restore::finished_at(&row, &context.files) {
             // The content was moved to its path, and then the run ended.
             Some(place) => {
@@ -125,11 +176,12 @@ impl Downloads {
                 context.record(row.offer.id, record);
                 self.finished(row.offer, Ok(place));
             }
-            None => self.open(row.offer, None),
+            None => self.waiting.add(row.offer),
         }
     }
 
-    /// Stores that an offer is wanted, and opens its partial download.
+    /// Stores that an offer is wanted, and opens its partial download. Without a user who waits for
+    /// the answer, the room on the disk was not checked yet.
     fn open(&mut self, offer: StoredOffer, reply: Option<Reply>) {
         let context = &self.jobs.context;
         self.pending.insert(offer.id);
@@ -139,8 +191,14 @@ impl Downloads {
         self.jobs.spawn(async move {
             // Without the stored state the download still runs, but only until the node stops.
             let _ = stored.await;
-            if let Some(reply) = reply {
-                answer(reply, Ok(()));
+            match reply {
+                Some(reply) => answer(reply, Ok(())),
+                None => {
+                    if let Err(error) = check_room(&files, &offer).await {
+                        let why = error.to_string();
+                        return JobResult::NoRoom { offer, why };
+                    }
+                }
             }
             let opened = open_when_there_is_room(&files, &offer).await;
             JobResult::Opened { offer, opened }
@@ -166,9 +224,23 @@ impl Downloads {
                     tokio::task::spawn_blocking(move || partial.remove());
                 }
             }
-            Err(error) if is_wanted => self.jobs.context.record_failure(offer, error.to_string()),
+            Err(error) if is_wanted => self.fail(offer, error.to_string()),
             Err(_declined_meanwhile) => {}
         }
+    }
+
+    /// Stores and reports that a download failed, also to the sender of the offer.
+    fn fail(&self, offer: StoredOffer, why: String) {
+        let context = &self.jobs.context;
+        let word = FromTransfers::SendWord(offer.id, OfferWord::Failed, None);
+        let record = OfferRecord {
+            why: Some(why.clone()),
+            ..record_of(OfferState::Failed)
+        };
+        if is_own_failure(&record) {
+            context.engine.send(word);
+        }
+        context.record_failure(offer, why);
     }
 
     /// A peer reports that it has all of an offer.
@@ -206,7 +278,7 @@ impl Downloads {
                     ..FileUpdate::new(offer, FileState::Done)
                 }]);
             }
-            Err(why) if is_wanted => context.record_failure(offer, why),
+            Err(why) if is_wanted => self.fail(offer, why),
             Err(_declined_meanwhile) => {}
         }
     }
@@ -241,7 +313,7 @@ impl Downloads {
         match failure {
             Failure::Refused => self.remove_gone(now, id, WITHDRAWN),
             Failure::Changed => self.remove_gone(now, id, CHANGED),
-            Failure::NotHere => self.give_up(now, id, "its sender no longer has it".to_owned()),
+            Failure::NotHere => self.give_up(now, id, NOT_THERE.to_owned()),
             Failure::Lies | Failure::Lost | Failure::Local => {
                 self.give_up(now, id, "the data does not match the offer".to_owned());
             }
@@ -276,15 +348,14 @@ impl Downloads {
         // Several streams may report the same disk error, and the first report ends the download.
         if let Some(partial) = self.active.end(now, id) {
             partial.cancel();
-            self.jobs
-                .context
-                .record_failure(partial.stored.clone(), why);
+            self.fail(partial.stored.clone(), why);
         }
     }
 
     /// Ends a download and removes its files. The files are gone when the returned future is ready.
     fn remove(&mut self, now: Duration, id: OfferId) -> impl Future<Output = ()> + use<> {
         self.pending.remove(&id);
+        self.waiting.remove(id);
         let partial = self.active.end(now, id);
         let files = self.jobs.context.files.clone();
         let is_own = self.jobs.context.is_own(id);
@@ -312,6 +383,13 @@ impl Downloads {
     pub(super) fn current(&self) -> impl Iterator<Item = FileUpdate> {
         self.active.current()
     }
+}
+
+async fn check_room(files: &LocalFiles, offer: &StoredOffer) -> Result<(), FileError> {
+    let (files, id, size) = (files.clone(), offer.id, offer.offer.size);
+    let checked = tokio::task::spawn_blocking(move || files.check_room(id, size)).await;
+    // The panic hook has reported a panic.
+    checked.unwrap_or(Ok(()))
 }
 
 /// Opens a partial download. Retries while the disk is full.
@@ -408,7 +486,7 @@ mod tests {
             let path = self.dir.path().join("notes.txt");
             std::fs::write(&path, text).unwrap();
             let index = ContentIndex::open(self.dir.path().join("theirs"), None).unwrap();
-            let offer: Offer = offering::offer(&path, &index).unwrap();
+            let offer: Offer = offering::offer(&path, &index).unwrap().offer;
             let name = LogName {
                 conversation: ConversationId::from_bytes([3; 32]),
                 author: AUTHOR,
@@ -433,6 +511,7 @@ mod tests {
                 JobResult::RoomChecked { offer, room, reply } => {
                     self.downloads.room_checked(offer, room, reply);
                 }
+                JobResult::NoRoom { offer, why } => self.downloads.no_room(NOW, offer, why),
                 JobResult::Opened { offer, opened } => self.downloads.opened(NOW, offer, opened),
                 JobResult::Finished { offer, outcome } => self.downloads.finished(offer, outcome),
                 JobResult::Removed { offer, why } => self.downloads.removed(offer, why),
@@ -501,6 +580,49 @@ mod tests {
         assert_eq!(first.await, Ok(Ok(())));
         assert_eq!(setup.published(), [FileState::Waiting]);
         assert_eq!(setup.downloads.current().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn offers_that_are_accepted_unasked_wait_for_a_place_and_none_is_forgotten() {
+        let mut setup = Setup::new();
+        let offer = setup.offer("milk");
+        let numbered = |seq| StoredOffer {
+            id: OfferId { seq, ..offer.id },
+            ..offer.clone()
+        };
+        let all = 3 * WANTED_MAX as u64;
+        (1..=all).for_each(|seq| setup.downloads.accept_unasked(numbered(seq)));
+        setup.downloads.start_next(NOW);
+        assert_eq!(setup.downloads.pending.len(), WANTED_MAX);
+        for seq in 1..=all {
+            let (reply, _) = oneshot::channel();
+            setup.downloads.decline(NOW, numbered(seq), reply);
+            setup.downloads.start_next(NOW);
+        }
+        let begun = setup.published();
+        let begun = begun.iter().filter(|state| **state == FileState::Waiting);
+        assert_eq!(
+            begun.count() as u64,
+            2 * all,
+            "each is accepted, and begins"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_offer_that_is_accepted_unasked_waits_for_space_on_the_disk() {
+        let mut setup = Setup::new();
+        let mut offer = setup.offer("milk");
+        offer.offer.size = 1 << 49;
+        setup.downloads.accept_unasked(offer.clone());
+        setup.downloads.start_next(NOW);
+        setup.next_result().await;
+        assert!(setup.downloads.pending.is_empty(), "its place is free");
+        assert_eq!(setup.downloads.poll_timeout(), Some(NOW + FULL_AGAIN_AFTER));
+        setup.downloads.start_next(NOW + FULL_AGAIN_AFTER);
+        assert!(
+            setup.downloads.pending.contains(&offer.id),
+            "it is tried again"
+        );
     }
 
     #[tokio::test]

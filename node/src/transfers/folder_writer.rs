@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use hobnob_protocol::manifest::{ManifestEntry, ManifestError};
 
+use super::attributes::KeptAttributes;
 use super::folder::Folder;
 use super::names::{self, NAMES_MAX};
 
@@ -26,6 +27,7 @@ pub(super) struct FolderWriter {
     starts: Vec<u64>,
     /// The entry that was used last, and its open file.
     open: Option<(usize, File)>,
+    kept: KeptAttributes,
 }
 
 impl FolderWriter {
@@ -34,6 +36,7 @@ impl FolderWriter {
         files: Folder,
         manifest: Vec<u8>,
         entries: Vec<ManifestEntry>,
+        kept: KeptAttributes,
     ) -> io::Result<Self> {
         let mut starts = Vec::with_capacity(entries.len());
         let mut at = manifest.len() as u64;
@@ -42,7 +45,11 @@ impl FolderWriter {
             at += entry.size;
             match entry.path.strip_suffix('/') {
                 Some(folder) => drop(files.beneath(folder)?),
-                None => files.file_beneath(&entry.path)?.set_len(entry.size)?,
+                None => {
+                    let file = files.file_beneath(&entry.path)?;
+                    file.set_len(entry.size)?;
+                    kept.apply(entry.attributes, &file)?;
+                }
             }
         }
         Ok(Self {
@@ -51,6 +58,7 @@ impl FolderWriter {
             entries,
             starts,
             open: None,
+            kept,
         })
     }
 
@@ -93,8 +101,12 @@ impl FolderWriter {
     }
 
     /// Closes the file that was used last.
-    pub(super) fn close(&mut self) {
-        self.open = None;
+    pub(super) fn close(&mut self) -> io::Result<()> {
+        // Writing has changed its time.
+        match self.open.take() {
+            Some((index, file)) => self.kept.apply(self.entries[index].attributes, &file),
+            None => Ok(()),
+        }
     }
 
     /// The file at an offset of the content, the offset in that file, and the bytes to its end.
@@ -113,6 +125,7 @@ impl FolderWriter {
             .filter(|left| *left > 0)
             .ok_or_else(beyond)?;
         if self.open.as_ref().is_none_or(|(open, _)| *open != index) {
+            self.close()?;
             self.open = Some((index, self.files.file_beneath(&self.entries[index].path)?));
         }
         let Some((_, file)) = &self.open else {
@@ -130,12 +143,21 @@ impl FolderWriter {
 pub fn clean_paths(entries: Vec<ManifestEntry>) -> Result<Vec<ManifestEntry>, ManifestError> {
     let mut paths = CleanPaths::default();
     let mut cleaned = Vec::with_capacity(entries.len());
-    for ManifestEntry { path, size } in entries {
+    for ManifestEntry {
+        path,
+        size,
+        attributes,
+    } in entries
+    {
         let path = match path.strip_suffix('/') {
             Some(folder) => format!("{}/", paths.folder(folder)?),
             None => paths.file(&path)?,
         };
-        cleaned.push(ManifestEntry { path, size });
+        cleaned.push(ManifestEntry {
+            path,
+            size,
+            attributes,
+        });
     }
     Ok(cleaned)
 }
@@ -191,12 +213,16 @@ impl CleanPaths {
 
 #[cfg(test)]
 mod tests {
+    use hobnob_protocol::offer::Attributes;
+
     use super::*;
 
     fn cleaned(paths: impl IntoIterator<Item = String>) -> Result<Vec<String>, ManifestError> {
-        let entries = paths
-            .into_iter()
-            .map(|path| ManifestEntry { path, size: 0 });
+        let entries = paths.into_iter().map(|path| ManifestEntry {
+            path,
+            size: 0,
+            attributes: Attributes::default(),
+        });
         let entries = clean_paths(entries.collect())?;
         Ok(entries.into_iter().map(|entry| entry.path).collect())
     }

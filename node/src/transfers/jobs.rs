@@ -41,6 +41,8 @@ pub(super) enum JobResult {
     DeclineRead(Result<Box<OfferRow>, FileError>, Reply),
     /// The unfinished downloads of earlier runs were read.
     WantedRead(Vec<OfferRow>),
+    /// An accepted offer can't be downloaded now, for this reason.
+    NoRoom { offer: StoredOffer, why: String },
     /// A partial download was created, or opened again.
     Opened {
         offer: StoredOffer,

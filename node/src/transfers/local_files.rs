@@ -4,18 +4,20 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hobnob_core::transfers::Held;
-use hobnob_protocol::{LogId, Offer, OfferId, Seq};
+use hobnob_protocol::{LogId, OfferId, Seq};
 
+use super::attributes::KeptAttributes;
 use super::content_index::ContentIndex;
 use super::folder::Folder;
 use super::offering;
 use super::partial::{self, Partial, WriteError};
 use super::pictures::Pictures;
-use crate::FileError;
 use crate::data_key::DataKey;
 use crate::store::StoredOffer;
+use crate::{FileError, PreparedOffer};
 
 /// The folder of the content index in a home.
 pub(crate) const CONTENT_FOLDER: &str = "content";
@@ -27,6 +29,7 @@ const SPARE_BYTES: u64 = 16 * 1024 * 1024;
 #[derive(Debug, Clone)]
 pub(super) struct LocalFiles {
     downloads: PathBuf,
+    kept: KeptAttributes,
     pub(super) index: ContentIndex,
     pub(super) pictures: Pictures,
 }
@@ -41,22 +44,35 @@ impl LocalFiles {
     ) -> io::Result<Self> {
         Ok(Self {
             downloads,
+            kept: KeptAttributes::default(),
             index: ContentIndex::open(home.join(CONTENT_FOLDER), data_key)?,
             pictures,
         })
     }
 
+    /// Sets which properties of files are taken over.
+    pub(super) fn keeping(self, kept: KeptAttributes) -> Self {
+        Self { kept, ..self }
+    }
+
     /// Reads the file or folder at a path, and returns an offer of it.
-    pub(super) fn prepare(&self, path: &Path) -> Result<Offer, FileError> {
-        let offer = offering::offer(path, &self.index)
+    pub(super) fn prepare(&self, path: &Path) -> Result<PreparedOffer, FileError> {
+        let prepared = offering::offer(path, &self.index)
             .map_err(|error| FileError::Path(error.to_string()))?;
-        self.pictures.look(&offer, &self.index);
-        Ok(offer)
+        self.pictures.look(&prepared.offer, &self.index);
+        Ok(prepared)
     }
 
     /// Checks that the downloads folder has room for a content. A partial download has reserved its
     /// room already.
     pub(super) fn check_room(&self, id: OfferId, size: u64) -> Result<(), FileError> {
+        if let Some(folder) = partial::unmounted(&self.index, id) {
+            // A new download there would fill another disk.
+            return Err(FileError::Downloads {
+                folder: folder.display().to_string(),
+                why: "the disk with the begun download is not mounted".to_owned(),
+            });
+        }
         if self.has_partial(id) {
             return Ok(());
         }
@@ -89,13 +105,18 @@ impl LocalFiles {
         &self,
         offer: StoredOffer,
     ) -> Result<(Arc<Partial>, Held), WriteError> {
-        let (partial, held) = Partial::open(&self.downloads, &self.index, offer)?;
+        let (partial, held) = Partial::open(&self.downloads, &self.index, offer, self.kept)?;
         Ok((Arc::new(partial), held))
     }
 
     /// The offers that have partial downloads.
     pub(super) fn partials(&self) -> io::Result<Vec<(LogId, Seq)>> {
         partial::begun(&self.index)
+    }
+
+    /// How long ago the last piece of a partial download was written.
+    pub(super) fn age(&self, of: (LogId, Seq)) -> Option<Duration> {
+        partial::age(&self.index, of)
     }
 
     /// Removes a partial download that is not open.

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hobnob_core::SessionId;
-use hobnob_protocol::{Offer, OfferId, OfferWord, PeerId};
+use hobnob_protocol::{OfferId, OfferWord, PeerId};
 use tokio::sync::oneshot;
 
 use crate::net::content::{ContentOpener, ContentStream};
 use crate::store::StoredOffer;
-use crate::{FileError, FileInfo, FileState, MessageId};
+use crate::{FileError, FileInfo, FileState, MessageId, PreparedOffer};
 
 /// A message of the engine, or of the node's users, to the transfer task.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(crate) enum ToTransfers {
 #[derive(Debug)]
 pub(crate) enum FileCommand {
     /// Make an offer of the file or folder at this path.
-    Prepare(PathBuf, oneshot::Sender<Result<Offer, FileError>>),
+    Prepare(PathBuf, oneshot::Sender<Result<PreparedOffer, FileError>>),
     /// Download an offer.
     Accept(MessageId, oneshot::Sender<Result<(), FileError>>),
     /// Decline an offer and end its download, or withdraw an own offer.

@@ -15,6 +15,7 @@
 //! an offer. The replica decides that, and this task asks the engine for each request.
 
 mod active_downloads;
+mod attributes;
 mod auto_accept;
 mod cleanup;
 mod commands;
@@ -44,6 +45,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod uploads;
+mod waiting_downloads;
 
 pub(crate) use self::content_conversion::convert as convert_content;
 pub use self::folder_writer::clean_paths;

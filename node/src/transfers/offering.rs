@@ -1,15 +1,26 @@
 //! Makes an offer of a file or folder: reads it, computes its hash, and adds it to the content index.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use hobnob_protocol::content::{Leaf, PIECE_BYTES, SPAN_PIECES, Shape, Tree};
-use hobnob_protocol::manifest::{self, ManifestEntry};
-use hobnob_protocol::offer::{self, FOLDER_FILES_MAX, MANIFEST_BYTES_MAX, Offer, OfferError};
+use hobnob_protocol::manifest::{self, ManifestEntry, PATH_BYTES_MAX, PATH_PARTS_MAX};
+use hobnob_protocol::offer::{
+    self, Attributes, FOLDER_FILES_MAX, MANIFEST_BYTES_MAX, OFFER_NAME_MAX, Offer, OfferError,
+};
+use rustix::fs::Access;
 
+use super::attributes;
 use super::content_index::{ContentError, ContentIndex, Layout, Reader};
 use super::leaf_file::LeafFile;
+use super::names;
+use crate::PreparedOffer;
+
+/// Maximum number of paths that an offer of a folder reports as left out.
+const LEFT_OUT_MAX: usize = 100;
 
 /// Why a path can't be offered.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +36,11 @@ pub(super) enum PathError {
     /// The path is neither a file nor a folder.
     #[error("{0} is neither a file nor a folder")]
     Special(String),
+    /// A path in a folder is longer or deeper than a recipient accepts.
+    #[error(
+        "{0} is too long or too deep for a recipient: rename it, or pack the folder into an archive"
+    )]
+    TooDeep(String),
     /// A file changed while it was read.
     #[error("{0} has changed while it was read: try again when no program writes to it")]
     Changed(String),
@@ -37,25 +53,19 @@ pub(super) enum PathError {
 }
 
 /// Reads the file or folder at `path` and adds it to the index. Waits until all of it is read.
-pub(super) fn offer(path: &Path, index: &ContentIndex) -> Result<Offer, PathError> {
-    let read = |source| PathError::Read {
-        path: path.display().to_string(),
-        source,
-    };
+pub(super) fn offer(path: &Path, index: &ContentIndex) -> Result<PreparedOffer, PathError> {
+    let read = |source| read_error(path, source);
     let root = path.canonicalize().map_err(read)?;
     let stat = fs::metadata(&root).map_err(read)?;
-    let name = root
-        .file_name()
-        .unwrap_or(root.as_os_str())
-        .to_string_lossy()
-        .into_owned();
+    let name = wire_name(root.file_name().unwrap_or(root.as_os_str()));
+    let mut left_out = LeftOut::default();
     let (layout, folder) = if stat.is_file() {
         (
             Layout::of(&root, Vec::new(), [PathBuf::new()]).map_err(read)?,
             None,
         )
     } else if stat.is_dir() {
-        let (layout, folder) = lay_out(&root).map_err(|error| error.unwrap_or_else(read))?;
+        let (layout, folder) = lay_out(&root, &mut left_out)?;
         (layout, Some(folder))
     } else {
         return Err(PathError::Special(root.display().to_string()));
@@ -67,6 +77,11 @@ pub(super) fn offer(path: &Path, index: &ContentIndex) -> Result<Offer, PathErro
     };
     let size = layout.size();
     let unhashed = Offer {
+        attributes: match folder {
+            Some(_) => Attributes::default(),
+            None => attributes::of(&stat),
+        },
+        caption: String::new(),
         name,
         media,
         size,
@@ -79,56 +94,87 @@ pub(super) fn offer(path: &Path, index: &ContentIndex) -> Result<Offer, PathErro
         HashError::ContentIndex(ContentError::Missing(source)) => read(source),
         HashError::Keep(error) => PathError::Keep(error),
     })?;
-    Ok(Offer { hash, ..unhashed })
+    Ok(PreparedOffer {
+        offer: Offer { hash, ..unhashed },
+        left_out: left_out.lines(),
+    })
 }
 
-/// Why a folder has no layout.
-enum LayError {
-    Read(io::Error),
-    Offer(OfferError),
-}
-
-impl LayError {
-    fn unwrap_or_else(self, read: impl FnOnce(io::Error) -> PathError) -> PathError {
-        match self {
-            LayError::Read(error) => read(error),
-            LayError::Offer(error) => error.into(),
-        }
+fn read_error(path: &Path, source: io::Error) -> PathError {
+    PathError::Read {
+        path: path.display().to_string(),
+        source,
     }
 }
 
-/// The layout of a folder, with its entries sorted by name. Leaves out symbolic links and everything
-/// else that is neither file nor folder.
-fn lay_out(root: &Path) -> Result<(Layout, offer::Folder), LayError> {
+/// A name as the recipient reads it. A name in another encoding has stand-ins for its bytes, which
+/// may be longer than the name: it is shortened to the length that every recipient accepts.
+fn wire_name(name: &OsStr) -> String {
+    names::cut(&name.to_string_lossy(), OFFER_NAME_MAX)
+}
+
+/// The paths that a folder's offer does not contain.
+#[derive(Debug, Default)]
+struct LeftOut {
+    lines: Vec<String>,
+    others: usize,
+}
+
+impl LeftOut {
+    fn add(&mut self, path: &Path, why: &str) {
+        if self.lines.len() < LEFT_OUT_MAX {
+            self.lines.push(format!("{} ({why})", path.display()));
+        } else {
+            self.others += 1;
+        }
+    }
+
+    fn lines(mut self) -> Vec<String> {
+        if self.others > 0 {
+            self.lines.push(format!("and {} more", self.others));
+        }
+        self.lines
+    }
+}
+
+/// The layout of a folder, with its entries sorted by name. Leaves out symbolic links, files that
+/// can't be read, and everything else that is neither file nor folder.
+fn lay_out(root: &Path, left_out: &mut LeftOut) -> Result<(Layout, offer::Folder), PathError> {
     let mut entries = Vec::new();
-    walk(root, Path::new(""), &mut entries)
-        .map_err(|error| error.map_or(LayError::Offer(OfferError::Folder), LayError::Read))?;
+    walk(root, Path::new(""), &mut entries, left_out)?;
     let files = entries.len() as u64;
     let paths = entries
         .iter()
         .filter(|(_, is_folder)| !is_folder)
         .map(|(path, _)| path.clone());
-    let layout = Layout::of(root, Vec::new(), paths).map_err(LayError::Read)?;
-    let mut sizes = layout.sizes();
+    let layout = Layout::of(root, Vec::new(), paths).map_err(|source| read_error(root, source))?;
+    let mut stamps = layout.stamps();
     let listed = entries.iter().map(|(path, is_folder)| {
-        let name = path.to_string_lossy();
-        if *is_folder {
-            return ManifestEntry {
-                path: format!("{name}/"),
-                size: 0,
-            };
+        let names: Vec<_> = path.iter().map(wire_name).collect();
+        let fits = |path: &str| path.len() <= PATH_BYTES_MAX && names.len() <= PATH_PARTS_MAX;
+        let (path_sent, size, attributes) = match is_folder {
+            true => (names.join("/") + "/", 0, Attributes::default()),
+            false => {
+                let stamp = stamps.next();
+                let stamp = stamp.expect("the layout has one stamp for each file");
+                (names.join("/"), stamp.size, stamp.attributes)
+            }
+        };
+        if !fits(&path_sent) {
+            return Err(PathError::TooDeep(path.display().to_string()));
         }
-        ManifestEntry {
-            path: name.into_owned(),
-            size: sizes.next().expect("the layout has one size for each file"),
-        }
+        Ok(ManifestEntry {
+            attributes,
+            path: path_sent,
+            size,
+        })
     });
-    let listed: Vec<_> = listed.collect();
-    drop(sizes);
+    let listed = listed.collect::<Result<Vec<_>, _>>()?;
+    drop(stamps);
     let head = manifest::encode(&listed);
     let manifest_bytes = head.len() as u64;
     if manifest_bytes > MANIFEST_BYTES_MAX {
-        return Err(LayError::Offer(OfferError::Folder));
+        return Err(OfferError::Folder.into());
     }
     Ok((
         layout.with_head(head),
@@ -139,33 +185,63 @@ fn lay_out(root: &Path) -> Result<(Layout, offer::Folder), LayError> {
     ))
 }
 
-/// Lists files and empty folders. `Err(None)` means that there are too many.
+/// Lists files and empty folders.
 fn walk(
     root: &Path,
     below: &Path,
     entries: &mut Vec<(PathBuf, bool)>,
-) -> Result<(), Option<io::Error>> {
-    let read = fs::read_dir(root.join(below)).map_err(Some)?;
+    left_out: &mut LeftOut,
+) -> Result<(), PathError> {
+    let folder = root.join(below);
+    let read = |source| read_error(&folder, source);
+    let listed = match fs::read_dir(&folder) {
+        Ok(listed) => listed,
+        Err(error) if !below.as_os_str().is_empty() && is_forbidden(&error) => {
+            left_out.add(below, "can't be read");
+            return Ok(());
+        }
+        Err(error) => return Err(read(error)),
+    };
     let names =
-        read.map(|entry| entry.and_then(|entry| Ok((entry.file_name(), entry.file_type()?))));
-    let mut names = names.collect::<io::Result<Vec<_>>>().map_err(Some)?;
+        listed.map(|entry| entry.and_then(|entry| Ok((entry.file_name(), entry.file_type()?))));
+    let mut names = names.collect::<io::Result<Vec<_>>>().map_err(read)?;
     names.sort_by(|(one, _), (other, _)| one.cmp(other));
     let before = entries.len();
     for (name, kind) in names {
         let path = below.join(name);
         if kind.is_dir() {
-            walk(root, &path, entries)?;
-        } else if kind.is_file() {
+            walk(root, &path, entries, left_out)?;
+        } else if !kind.is_file() {
+            left_out.add(&path, kind_of(kind));
+        } else if rustix::fs::access(root.join(&path), Access::READ_OK).is_err() {
+            left_out.add(&path, "can't be read");
+        } else {
             entries.push((path, false));
         }
         if entries.len() as u64 > FOLDER_FILES_MAX {
-            return Err(None);
+            return Err(OfferError::Folder.into());
         }
     }
     if entries.len() == before && !below.as_os_str().is_empty() {
         entries.push((below.to_owned(), true));
     }
     Ok(())
+}
+
+fn is_forbidden(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
+}
+
+fn kind_of(kind: fs::FileType) -> &'static str {
+    if kind.is_symlink() {
+        "a symbolic link"
+    } else if kind.is_socket() {
+        "a socket"
+    } else if kind.is_fifo() {
+        "a pipe"
+    } else {
+        "a device"
+    }
 }
 
 enum HashError {
@@ -289,7 +365,7 @@ mod tests {
             let bytes: Vec<u8> = (0..=252).cycle().take(size).collect();
             let path = dir.path().join("a.png");
             fs::write(&path, &bytes).unwrap();
-            let offer = offer(&path, &index).unwrap();
+            let offer = offer(&path, &index).unwrap().offer;
             assert_eq!(
                 (offer.name.as_str(), offer.media.as_str(), offer.size),
                 ("a.png", "image/png", size as u64)
@@ -310,12 +386,14 @@ mod tests {
         fs::write(root.join("sub/c"), "ccc").unwrap();
         symlink("/etc/passwd", root.join("link")).unwrap();
         let index = index(dir.path());
-        let offer = offer(&root, &index).unwrap();
+        let PreparedOffer { offer, left_out } = offer(&root, &index).unwrap();
+        assert_eq!(left_out, ["link (a symbolic link)"]);
         let folder = offer.folder.unwrap();
         let content = index.find(offer.hash, offer.size).unwrap();
         let bytes = content.pieces(0..1).unwrap();
         let (head, files) = bytes.split_at(usize::try_from(folder.manifest_bytes).unwrap());
         let entry = |path: &str, size| ManifestEntry {
+            attributes: hobnob_protocol::offer::Attributes::default(),
             path: path.into(),
             size,
         };
@@ -330,12 +408,40 @@ mod tests {
     }
 
     #[test]
+    fn a_long_name_in_another_encoding_is_offered_so_that_every_recipient_accepts_it() {
+        use std::os::unix::ffi::OsStrExt;
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("folder");
+        fs::create_dir(&root).unwrap();
+        let name = [&[0xbb; 120], &b".txt"[..]].concat();
+        fs::write(root.join(OsStr::from_bytes(&name)), "x").unwrap();
+        let index = index(dir.path());
+        let offer = offer(&root, &index).unwrap().offer;
+        let folder = offer.folder.unwrap();
+        let content = index.find(offer.hash, offer.size).unwrap();
+        let bytes = content.pieces(0..1).unwrap();
+        let head = &bytes[..usize::try_from(folder.manifest_bytes).unwrap()];
+        let entries = manifest::decode(&offer, folder, head).unwrap();
+        assert!(entries[0].path.len() <= OFFER_NAME_MAX);
+        assert!(entries[0].path.ends_with(".txt"), "{:?}", entries[0].path);
+    }
+
+    #[test]
+    fn a_path_that_is_too_deep_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("folder");
+        fs::create_dir_all(root.join(["d"; PATH_PARTS_MAX].join("/")).join("deepest")).unwrap();
+        let refused = offer(&root, &index(dir.path()));
+        assert!(matches!(refused, Err(PathError::TooDeep(path)) if path.ends_with("deepest")));
+    }
+
+    #[test]
     fn a_file_that_changed_is_served_no_more() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         fs::write(&path, "before").unwrap();
         let index = index(dir.path());
-        let offer = offer(&path, &index).unwrap();
+        let offer = offer(&path, &index).unwrap().offer;
         fs::write(&path, "and after").unwrap();
         let content = index.find(offer.hash, offer.size).unwrap();
         assert!(

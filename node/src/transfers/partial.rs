@@ -10,17 +10,20 @@
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::slice;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hobnob_protocol::content::{LEAF_BYTES, Leaf, PIECE_BYTES, SPAN_PIECES, Shape};
 use hobnob_protocol::manifest::{self, ManifestError};
+use hobnob_protocol::offer::Attributes;
 use hobnob_protocol::{LogId, OfferId, Seq};
 
+use super::attributes::KeptAttributes;
 use super::content_index::{ContentIndex, Layout, bytes_of, place_of, read_tree};
 use super::folder::Folder;
 use super::folder_writer::{FolderWriter, clean_paths};
@@ -77,6 +80,7 @@ pub(super) struct Partial {
     leaves: LeafFile,
     target: Mutex<Target>,
     unsynced: AtomicU64,
+    kept: KeptAttributes,
 }
 
 #[derive(Debug)]
@@ -125,8 +129,7 @@ impl Place {
             index.path(&leaves),
             index.path(&format!("{log:016x}-{seq}.folder", log = log.0)),
         );
-        let begun = fs::read(&noted).and_then(|bytes| index.unseal(NOTED, bytes));
-        let begun = begun.ok().map(|bytes| place_of(&bytes));
+        let begun = Note::read(&noted, index).map(|note| note.folder);
         let begun = begun.filter(|folder| folder.is_absolute() && is_there(&folder.join(&part)));
         let here = || std::path::absolute(downloads).unwrap_or_else(|_| downloads.to_owned());
         Self {
@@ -140,13 +143,15 @@ impl Place {
     /// Records the folder, before the first file is created. An equal record is not written again,
     /// so a crash can't damage it.
     fn note(&self, index: &ContentIndex) -> io::Result<()> {
-        let path = bytes_of(&self.downloads);
-        let noted = fs::read(&self.noted).and_then(|noted| index.unseal(NOTED, noted));
-        if noted.is_ok_and(|noted| noted == path) {
+        let note = Note {
+            folder: self.downloads.clone(),
+            disk: fs::metadata(&self.downloads)?.dev(),
+        };
+        if Note::read(&self.noted, index).as_ref() == Some(&note) {
             return Ok(());
         }
         let mut file = File::create(&self.noted)?;
-        file.write_all(&index.seal(NOTED, &path))?;
+        file.write_all(&index.seal(NOTED, &note.to_bytes()))?;
         file.sync_all()
     }
 
@@ -175,6 +180,48 @@ impl Place {
             tracing::warn!("a partial download can't be removed: {error}");
         }
     }
+}
+
+/// The record of the folder of a partial download.
+#[derive(Debug, PartialEq, Eq)]
+struct Note {
+    folder: PathBuf,
+    /// The system's number of the disk with the folder. It may be another one after a restart of the
+    /// machine.
+    disk: u64,
+}
+
+impl Note {
+    fn read(file: &Path, index: &ContentIndex) -> Option<Self> {
+        let bytes = index.unseal(NOTED, fs::read(file).ok()?).ok()?;
+        let (disk, folder) = bytes.split_first_chunk()?;
+        Some(Self {
+            folder: place_of(folder),
+            disk: u64::from_le_bytes(*disk),
+        })
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        [&self.disk.to_le_bytes()[..], &bytes_of(&self.folder)].concat()
+    }
+}
+
+/// The folder of a partial download whose disk is not mounted: the folder is missing, or is on another
+/// disk and does not contain the download. `None` if the disk is there, or nothing was downloaded.
+pub(super) fn unmounted(index: &ContentIndex, id: OfferId) -> Option<PathBuf> {
+    let place = Place::find(Path::new("/"), index, (id.name.log, id.seq));
+    let Note { folder, disk } = Note::read(&place.noted, index)?;
+    if is_there(&folder.join(&place.part)) || !is_there(&place.leaves) {
+        return None;
+    }
+    let same_disk = fs::metadata(&folder).is_ok_and(|stat| stat.dev() == disk);
+    (!same_disk).then_some(folder)
+}
+
+/// How long ago the last piece of a partial download was written. `None` if the system can't tell.
+pub(super) fn age(index: &ContentIndex, (log, seq): (LogId, Seq)) -> Option<Duration> {
+    let stat = fs::metadata(index.path(&leaves_name(log, seq))).ok()?;
+    stat.modified().ok()?.elapsed().ok()
 }
 
 /// Whether a path exists. True if the system can't tell.
@@ -208,6 +255,7 @@ impl Partial {
         downloads: &Path,
         index: &ContentIndex,
         stored: StoredOffer,
+        kept: KeptAttributes,
     ) -> Result<(Self, Held), WriteError> {
         let (id, offer) = (stored.id, &stored.offer);
         let place = Place::find(downloads, index, (id.name.log, id.seq));
@@ -220,12 +268,22 @@ impl Partial {
             .create(true)
             .truncate(false)
             .open(&place.leaves)?;
-        leaves.set_len(shape.pieces() * LEAF_BYTES as u64)?;
+        let len = shape.pieces() * LEAF_BYTES as u64;
+        // Otherwise its modification time would no longer be that of the last piece.
+        if leaves.metadata()?.len() != len {
+            leaves.set_len(len)?;
+        }
         let leaves = index.leaves_in(leaves);
         let target = match offer.folder {
             None => {
                 let file = downloads.file(&place.part)?;
                 file.set_len(offer.size)?;
+                // From the first byte on.
+                let private = Attributes {
+                    private: offer.attributes.private,
+                    ..Attributes::default()
+                };
+                kept.apply(private, &file)?;
                 Target::File(file)
             }
             Some(folder) => {
@@ -250,6 +308,7 @@ impl Partial {
             leaves,
             target: Mutex::new(target),
             unsynced: AtomicU64::new(0),
+            kept,
         };
         partial.begin_files_if_known()?;
         let held = partial.take_up()?;
@@ -338,7 +397,7 @@ impl Partial {
             vec![0; usize::try_from(folder.manifest_bytes).expect("at most MANIFEST_BYTES_MAX")];
         parts.head.read_exact_at(&mut manifest, 0)?;
         let entries = clean_paths(manifest::decode(&self.stored.offer, folder, &manifest)?)?;
-        let writer = FolderWriter::make(parts.dir.sub(FILES)?, manifest, entries)?;
+        let writer = FolderWriter::make(parts.dir.sub(FILES)?, manifest, entries, self.kept)?;
         let end = self
             .shape
             .size()
@@ -360,10 +419,13 @@ impl Partial {
             return Err(WriteError::Lies);
         }
         match &mut *self.target() {
-            Target::File(file) => file.sync_all()?,
+            Target::File(file) => {
+                self.kept.apply(self.stored.offer.attributes, file)?;
+                file.sync_all()?;
+            }
             Target::Folder(parts) => {
                 if let Some(folder) = &mut parts.folder {
-                    folder.close();
+                    folder.close()?;
                 }
                 parts.dir.sync_all_beneath()?;
             }

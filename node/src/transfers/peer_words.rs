@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use hobnob_core::SessionId;
-use hobnob_core::commit::OfferState;
+use hobnob_core::commit::{OfferRecord, OfferState};
 use hobnob_protocol::{OfferId, OfferWord, PeerId};
 
 use super::context::is_direct;
@@ -24,6 +24,13 @@ const REPEATED_MAX: usize = 64;
 /// Why an offer that its author withdrew has failed.
 pub(super) const WITHDRAWN: &str = "its sender withdrew the offer";
 
+/// Why an offer whose sender lost its file has failed.
+pub(super) const NOT_THERE: &str = "its sender no longer has it";
+
+/// Why an own offer has failed whose recipient could not store it.
+pub(super) const NOT_STORED: &str =
+    "the recipient could not store it, and can accept the offer again";
+
 /// Why an offer whose file changed has failed.
 pub(super) const CHANGED: &str =
     "it has changed since it was offered: ask its sender to offer it again";
@@ -36,8 +43,13 @@ pub(super) enum Effect {
         /// Whether nobody else may receive it, so that the offer is done.
         of_everybody: bool,
     },
-    /// The peer declined an own offer.
-    Declined,
+    /// The peer declined an own offer, or could not store it.
+    Refused {
+        /// Whether the peer could not store it.
+        failed: bool,
+        /// Whether nobody else may receive it, so that this is the state of the offer.
+        of_everybody: bool,
+    },
     /// The author no longer serves the offer, for this reason.
     Unavailable(&'static str),
     /// The word changes nothing.
@@ -98,24 +110,34 @@ impl PeerWords {
 fn may_send(word: OfferWord, id: OfferId, peer: PeerId, me: PeerId) -> bool {
     match word {
         OfferWord::Withdrawn | OfferWord::Changed => id.name.author == peer,
-        OfferWord::Whole | OfferWord::Declined | OfferWord::Unknown(_) => id.name.author == me,
+        OfferWord::Whole | OfferWord::Declined | OfferWord::Failed | OfferWord::Unknown(_) => {
+            id.name.author == me
+        }
     }
 }
 
 fn effect(row: &OfferRow, peer: PeerId, word: OfferWord, me: PeerId) -> Effect {
     let is_open = matches!(
         row.record.state,
-        OfferState::Offered | OfferState::Wanted | OfferState::Failed
+        OfferState::Offered | OfferState::Wanted | OfferState::Failed | OfferState::Refused
     );
+    let of_everybody = is_open && is_direct(row.offer.id, me, peer);
     match word {
-        OfferWord::Whole => Effect::Received {
-            of_everybody: is_open && is_direct(row.offer.id, me, peer),
+        OfferWord::Whole => Effect::Received { of_everybody },
+        OfferWord::Declined | OfferWord::Failed => Effect::Refused {
+            failed: word == OfferWord::Failed,
+            of_everybody,
         },
-        OfferWord::Declined => Effect::Declined,
         OfferWord::Withdrawn if is_open => Effect::Unavailable(WITHDRAWN),
         OfferWord::Changed if is_open => Effect::Unavailable(CHANGED),
         OfferWord::Withdrawn | OfferWord::Changed | OfferWord::Unknown(_) => Effect::Nothing,
     }
+}
+
+/// Whether a download failed on this node, so that only this node knows the reason.
+pub(super) fn is_own_failure(record: &OfferRecord) -> bool {
+    let why = record.why.as_deref();
+    !why.is_some_and(|why| [WITHDRAWN, CHANGED, NOT_THERE].contains(&why))
 }
 
 /// The words for a peer that connects, about the newest offers first. `rows` begin with the oldest.
@@ -128,11 +150,15 @@ fn to_repeat(rows: &[OfferRow], me: PeerId, peer: PeerId) -> Vec<(OfferId, Offer
             OfferState::Declined if author == me => Some(OfferWord::Withdrawn),
             // Only the author needs to know that this node declined.
             OfferState::Declined if author == peer => Some(OfferWord::Declined),
+            OfferState::Failed if author == peer && is_own_failure(&row.record) => {
+                Some(OfferWord::Failed)
+            }
             OfferState::Done
             | OfferState::Declined
             | OfferState::Offered
             | OfferState::Wanted
-            | OfferState::Failed => None,
+            | OfferState::Failed
+            | OfferState::Refused => None,
         }
     };
     let words = rows
@@ -144,7 +170,6 @@ fn to_repeat(rows: &[OfferRow], me: PeerId, peer: PeerId) -> Vec<(OfferId, Offer
 
 #[cfg(test)]
 mod tests {
-    use hobnob_core::commit::OfferRecord;
     use hobnob_protocol::{ContentHash, ConversationId, LogId, LogName, Offer};
 
     use super::*;
@@ -161,6 +186,8 @@ mod tests {
             log: LogId(1),
         };
         let offer = Offer {
+            attributes: hobnob_protocol::offer::Attributes::default(),
+            caption: String::new(),
             name: "notes.txt".into(),
             media: "text/plain".into(),
             size: 1,
@@ -211,6 +238,30 @@ mod tests {
             effect(&withdrawn, BOB, OfferWord::Whole, ME),
             received(false)
         );
+    }
+
+    #[test]
+    fn an_offer_that_its_only_recipient_declines_or_cannot_store_has_that_state() {
+        let offer = direct(ME, OfferState::Offered);
+        for (word, failed) in [(OfferWord::Declined, false), (OfferWord::Failed, true)] {
+            let refused = |of_everybody| Effect::Refused {
+                failed,
+                of_everybody,
+            };
+            assert_eq!(effect(&offer, BOB, word, ME), refused(true));
+            let done = direct(ME, OfferState::Done);
+            assert_eq!(effect(&done, BOB, word, ME), refused(false));
+        }
+    }
+
+    #[test]
+    fn a_failure_is_repeated_only_if_it_happened_here() {
+        let mut failed = direct(BOB, OfferState::Failed);
+        let words = |row: &OfferRow| to_repeat(std::slice::from_ref(row), ME, BOB);
+        failed.record.why = Some("the disk failed".into());
+        assert_eq!(words(&failed), [(failed.offer.id, OfferWord::Failed)]);
+        failed.record.why = Some(WITHDRAWN.into());
+        assert_eq!(words(&failed), []);
     }
 
     #[test]

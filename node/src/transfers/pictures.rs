@@ -141,7 +141,7 @@ mod tests {
         );
         let path = dir.path().join("a.png");
         fs::write(&path, PNG).unwrap();
-        let offer = offering::offer(&path, &index).unwrap();
+        let offer = offering::offer(&path, &index).unwrap().offer;
         let pictures = Pictures::default();
         pictures.look(&offer, &elsewhere);
         assert!(
@@ -165,7 +165,7 @@ mod tests {
         let text = dir.path().join("a.txt");
         fs::write(&text, PNG).unwrap();
         assert!(
-            !pictures.wants(&offering::offer(&text, &index).unwrap())
+            !pictures.wants(&offering::offer(&text, &index).unwrap().offer)
                 || pictures.of(&offer).is_some()
         );
     }
@@ -176,7 +176,7 @@ mod tests {
         let index = ContentIndex::open(dir.path().join("content"), None).unwrap();
         let path = dir.path().join("a.gif");
         fs::write(&path, GIF).unwrap();
-        let offer = offering::offer(&path, &index).unwrap();
+        let offer = offering::offer(&path, &index).unwrap().offer;
         let pictures = Pictures::default();
         for n in 0..CONTENTS_MAX {
             let mut hash = [0; 32];

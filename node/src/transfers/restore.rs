@@ -49,6 +49,8 @@ mod tests {
         let offer = StoredOffer {
             id: OfferId { name, seq: 4 },
             offer: Offer {
+                attributes: hobnob_protocol::offer::Attributes::default(),
+                caption: String::new(),
                 name: "notes.txt".into(),
                 media: "text/plain".into(),
                 size: 12,

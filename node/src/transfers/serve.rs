@@ -57,23 +57,27 @@ impl ContentServer {
         self.context.tasks.spawn(server.run(stream));
     }
 
-    /// The content of an offer could not be read, or has changed. Own offers fail.
-    pub(super) fn report_failure(&self, row: OfferRow, error: &ContentError) {
+    /// The content of an offer could not be read, or has changed. Own offers fail. Returns the id of
+    /// an offer that fails now.
+    pub(super) fn report_failure(&self, row: OfferRow, error: &ContentError) -> Option<OfferId> {
         let OfferRow { offer, record } = row;
         if !self.context.is_own(offer.id) {
             let name = offer.visible_name();
-            return info!("{name} can't be served to others: {error}");
+            info!("{name} can't be served to others: {error}");
+            return None;
         }
         let why = format!("{error}: offer it again");
         // Each request fails for the same reason. The first failure is enough.
         if record.why.as_ref() == Some(&why) {
-            return;
+            return None;
         }
         if matches!(error, ContentError::Changed(_)) {
             let word = FromTransfers::SendWord(offer.id, OfferWord::Changed, None);
             self.context.engine.send(word);
         }
+        let id = offer.id;
         self.context.record_failure(offer, why);
+        Some(id)
     }
 }
 
@@ -88,6 +92,8 @@ struct StreamServer {
 enum Refusal {
     /// The peer gets this answer.
     Answer(Answer),
+    /// The content could not be read before the answer began.
+    Content(ContentError),
     /// The content failed after the answer had begun.
     BrokenOff,
     /// The stream has ended.
@@ -107,6 +113,9 @@ impl StreamServer {
         while let Ok(Some(ask)) = stream.next_ask().await {
             match self.serve(&mut stream, ask, &mut open).await {
                 Ok(()) => {}
+                Err(Refusal::Content(error)) => {
+                    unreachable!("the server answers for content that can't be read: {error}")
+                }
                 Err(Refusal::Answer(answer)) => {
                     if stream
                         .send(Bytes::copy_from_slice(&[answer.code()]))
@@ -144,7 +153,22 @@ impl StreamServer {
         if !ask.fits(content.shape) {
             return Err(Refusal::Stream(StreamEnd::Broken));
         }
-        self.send(stream, ask, &content).await
+        let sent = self.send(stream, ask, &content).await;
+        let Err(Refusal::Content(_)) = sent else {
+            return sent;
+        };
+        // The file was moved or changed since the content was opened. The same content may be at
+        // another path.
+        *open = None;
+        let content = self.open(ask.offer, &offer).await?;
+        let content = open.insert((offer.hash, content)).1.clone();
+        match self.send(stream, ask, &content).await {
+            Err(Refusal::Content(error)) => {
+                *open = None;
+                Err(self.failed(ask.offer, error).await)
+            }
+            sent => sent,
+        }
     }
 
     /// The offer, unless the peer may not have it, or its entry is not stored, or it is withdrawn.
@@ -179,21 +203,20 @@ impl StreamServer {
         ask: PieceRequest,
         content: &Arc<IndexedContent>,
     ) -> Result<(), Refusal> {
-        let proof = self.read(ask.offer, content, move |content| {
-            Ok(content.proof(ask.span)?)
-        });
-        let pieces_read = self.read(ask.offer, content, pieces(ask, 0));
+        let proof = read(content, move |content| Ok(content.proof(ask.span)?));
+        let pieces_read = read(content, pieces(ask, 0));
         // Read before the first byte is sent. So a content that can't be read is refused, and the
         // stream stays usable.
-        let (proof, mut bytes) = (got(proof).await?, got(pieces_read).await?);
+        let content_failed = Refusal::Content;
+        let proof = got(proof).await.map_err(content_failed)?;
+        let mut bytes = got(pieces_read).await.map_err(content_failed)?;
         stream
             .send(Bytes::copy_from_slice(&[Answer::Here.code()]))
             .await?;
         stream.send(proof).await?;
         let mut done = PIECES_PER_READ;
         loop {
-            let more = (done < u64::from(ask.count))
-                .then(|| self.read(ask.offer, content, pieces(ask, done)));
+            let more = (done < u64::from(ask.count)).then(|| read(content, pieces(ask, done)));
             let len = bytes.len() as u64;
             stream.send(bytes).await?;
             // Progress may be incomplete: no peer waits until the transfer task has time for it.
@@ -201,29 +224,10 @@ impl StreamServer {
                 .reports
                 .try_send(Served::Bytes(self.session, ask.offer, len));
             let Some(more) = more else { return Ok(()) };
+            // The peer asks again, and then hears why.
             bytes = got(more).await.map_err(|_| Refusal::BrokenOff)?;
             done += PIECES_PER_READ;
         }
-    }
-
-    /// Reads on a thread that may wait for the disk. Reports a failure.
-    fn read(
-        &self,
-        id: OfferId,
-        content: &Arc<IndexedContent>,
-        read: impl FnOnce(&IndexedContent) -> Result<Bytes, ContentError> + Send + 'static,
-    ) -> oneshot::Receiver<Result<Bytes, Answer>> {
-        let (answer, answered) = oneshot::channel();
-        let (content, reports) = (content.clone(), self.reports.clone());
-        tokio::task::spawn_blocking(move || {
-            let bytes = read(&content).map_err(|error| {
-                let answer = answer_to(&error);
-                let _ = reports.blocking_send(Served::Failed(id, error));
-                answer
-            });
-            let _ = answer.send(bytes);
-        });
-        answered
     }
 
     async fn failed(&self, id: OfferId, error: ContentError) -> Refusal {
@@ -240,10 +244,23 @@ fn answer_to(error: &ContentError) -> Answer {
     }
 }
 
-async fn got(read: oneshot::Receiver<Result<Bytes, Answer>>) -> Result<Bytes, Refusal> {
-    read.await
-        .unwrap_or(Err(Answer::NotHere))
-        .map_err(Refusal::Answer)
+/// Reads on a thread that may wait for the disk.
+fn read(
+    content: &Arc<IndexedContent>,
+    read: impl FnOnce(&IndexedContent) -> Result<Bytes, ContentError> + Send + 'static,
+) -> oneshot::Receiver<Result<Bytes, ContentError>> {
+    let (answer, answered) = oneshot::channel();
+    let content = content.clone();
+    tokio::task::spawn_blocking(move || {
+        // The stream may have ended meanwhile.
+        let _ = answer.send(read(&content));
+    });
+    answered
+}
+
+async fn got(read: oneshot::Receiver<Result<Bytes, ContentError>>) -> Result<Bytes, ContentError> {
+    let stopped = || Err(std::io::Error::other("the node stops").into());
+    read.await.unwrap_or_else(|_| stopped())
 }
 
 /// A read of the next pieces of a request, from its piece number `from`.

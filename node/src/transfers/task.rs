@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use super::attributes::KeptAttributes;
 use super::auto_accept::AutoAccept;
 use super::content_sessions::ContentSessions;
 use super::context::{Context, Tasks};
@@ -20,7 +21,7 @@ use super::jobs::{JobResult, Jobs, answer};
 use super::local_files::LocalFiles;
 use super::messages::{EngineHandle, FileCommand, FileUpdate, ToTransfers};
 use super::partial::WriteError;
-use super::peer_words::{Effect, PeerWords};
+use super::peer_words::{Effect, NOT_STORED, PeerWords};
 use super::pictures::Pictures;
 use super::serve::{ContentServer, Served};
 use super::uploads::Uploads;
@@ -89,7 +90,10 @@ impl TransferTask {
                 parts.data_key,
                 parts.config.downloads,
                 parts.pictures,
-            )?,
+            )?
+            .keeping(KeptAttributes {
+                executable: parts.config.keep_executable,
+            }),
             store: parts.store,
             engine: parts.engine,
             tasks: Tasks::new(parts.tasks.clone(), parts.stopping.clone()),
@@ -137,6 +141,7 @@ impl TransferTask {
             // After every input, so that the parts never see an output that a later input made
             // void.
             self.carry_out();
+            self.downloads.start_next(self.now());
         }
     }
 
@@ -209,8 +214,7 @@ impl TransferTask {
             .context
             .publish(vec![FileUpdate::new(offer.clone(), FileState::Offered)]);
         if self.auto_accept.accepts(&offer, verified) {
-            let reply = commands::log_failure(&self.jobs.context, offer.id.name.author);
-            self.downloads.accept(offer, reply);
+            self.downloads.accept_unasked(offer);
         }
     }
 
@@ -257,17 +261,16 @@ impl TransferTask {
                     Err(error) => answer(reply, Err(error)),
                 }
             }
-            JobResult::WantedRead(rows) => {
-                for row in rows {
-                    self.downloads.restore(row);
-                }
-            }
+            JobResult::WantedRead(rows) => self.downloads.restore_all(rows),
+            JobResult::NoRoom { offer, why } => self.downloads.no_room(now, offer, why),
             JobResult::Opened { offer, opened } => self.downloads.opened(now, offer, opened),
             JobResult::Finished { offer, outcome } => self.downloads.finished(offer, outcome),
             JobResult::Removed { offer, why } => self.downloads.removed(offer, why),
             JobResult::WordRead(row, peer, word) => self.apply_word(*row, peer, word),
             JobResult::ServeFailureRead(row, error) => {
-                self.server.report_failure(*row, &error);
+                if let Some(failed) = self.server.report_failure(*row, &error) {
+                    self.uploads.end_all(failed);
+                }
             }
             JobResult::UploadRead(row, peer) => self.uploads.describe(peer, row.offer),
         }
@@ -287,11 +290,23 @@ impl TransferTask {
                     ..FileUpdate::new(offer, FileState::Done)
                 }]);
             }
-            Effect::Declined => {
+            Effect::Refused {
+                failed,
+                of_everybody,
+            } => {
                 self.uploads.end(offer.id, peer);
+                let why = failed.then(|| NOT_STORED.to_owned());
+                if of_everybody {
+                    self.jobs.context.record_refused(offer.id, why.clone());
+                }
+                let state = match failed {
+                    true => FileState::Failed,
+                    false => FileState::Declined,
+                };
                 self.jobs.context.publish(vec![FileUpdate {
                     peers: vec![peer],
-                    ..FileUpdate::new(offer, FileState::Declined)
+                    why,
+                    ..FileUpdate::new(offer, state)
                 }]);
             }
             Effect::Unavailable(why) => {

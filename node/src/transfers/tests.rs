@@ -8,6 +8,7 @@ use hobnob_protocol::content::{PIECE_BYTES, SPAN_PIECES, Shape};
 use hobnob_protocol::{ConversationId, LogId, LogName, Offer, OfferId, PeerId};
 use tempfile::TempDir;
 
+use super::attributes::KeptAttributes;
 use super::content_index::ContentIndex;
 use super::offering::offer;
 use super::partial::{Partial, WriteError, begun, discard};
@@ -38,7 +39,7 @@ impl Transfer {
         make(&source);
         let [theirs, ours] =
             ["theirs", "ours"].map(|name| ContentIndex::open(dir.path().join(name), None).unwrap());
-        let offer = offer(&source, &theirs).unwrap();
+        let offer = offer(&source, &theirs).unwrap().offer;
         Self {
             dir,
             theirs,
@@ -52,7 +53,13 @@ impl Transfer {
     }
 
     fn open(&self) -> (Partial, Held) {
-        Partial::open(&self.downloads(), &self.ours, self.stored()).unwrap()
+        Partial::open(
+            &self.downloads(),
+            &self.ours,
+            self.stored(),
+            KeptAttributes::default(),
+        )
+        .unwrap()
     }
 
     fn stored(&self) -> StoredOffer {
@@ -266,7 +273,15 @@ fn what_is_on_its_way_goes_on_where_it_was_begun_also_when_another_folder_is_set
     transfer.fetch(&partial, 0).unwrap();
     drop(partial);
     let other = transfer.dir.path().join("other");
-    let open = || Partial::open(&other, &transfer.ours, transfer.stored()).unwrap();
+    let open = || {
+        Partial::open(
+            &other,
+            &transfer.ours,
+            transfer.stored(),
+            KeptAttributes::default(),
+        )
+        .unwrap()
+    };
     let (partial, held) = open();
     assert!(held.contains(0));
     assert_eq!(

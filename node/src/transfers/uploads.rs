@@ -126,6 +126,8 @@ mod tests {
         StoredOffer {
             id: OfferId { name, seq },
             offer: Offer {
+                attributes: hobnob_protocol::offer::Attributes::default(),
+                caption: String::new(),
                 name: "notes.txt".into(),
                 media: "text/plain".into(),
                 size: 100,

@@ -44,6 +44,8 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
 /// One entry with each kind of body.
 pub(crate) fn samples_of_entries() -> Vec<Entry> {
     let offer = |name: &str, folder| Offer {
+        attributes: hobnob_protocol::offer::Attributes::default(),
+        caption: String::new(),
         name: name.to_owned(),
         media: "text/plain".to_owned(),
         size: 300,

@@ -49,6 +49,7 @@ pub(crate) fn run(data: &[u8]) {
 
 fn entry(path: &str) -> ManifestEntry {
     ManifestEntry {
+        attributes: hobnob_protocol::offer::Attributes::default(),
         path: path.to_owned(),
         size: 0,
     }

@@ -16,6 +16,8 @@ pub(crate) fn run(data: &[u8]) {
         files: files.into(),
     };
     let offer = Offer {
+        attributes: hobnob_protocol::offer::Attributes::default(),
+        caption: String::new(),
         name: "folder".to_owned(),
         media: String::new(),
         size: folder.manifest_bytes + u64::from(u16::from_be_bytes([size, more_size])),
@@ -34,6 +36,7 @@ pub(crate) fn run(data: &[u8]) {
 
 pub(crate) fn samples() -> Vec<Vec<u8>> {
     let entry = |path: &str, size| ManifestEntry {
+        attributes: hobnob_protocol::offer::Attributes::default(),
         path: path.to_owned(),
         size,
     };

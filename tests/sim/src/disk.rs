@@ -252,7 +252,7 @@ impl Durable {
                     log.brought_by = Some(*peer);
                 }
                 // This disk counts what it has.
-                Op::Cost(..) => {}
+                Op::Cost(..) | Op::ClientId(..) => {}
                 Op::Forget(name) => {
                     let log = self.logs.remove(name);
                     log.ok_or_else(|| format!("{name:?} to forget, which is not there"))?;

@@ -353,6 +353,7 @@ fn appends(commit: &Commit) -> impl Iterator<Item = (&Arc<CheckedBatch>, Seq, Se
         | Op::RequestEnds(_)
         | Op::Brought(..)
         | Op::Cost(..)
+        | Op::ClientId(..)
         | Op::Forget(_)
         | Op::Alive(_) => None,
     })

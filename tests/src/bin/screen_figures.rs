@@ -171,6 +171,7 @@ async fn fill(home: &Path, entries: usize) -> anyhow::Result<()> {
         begin(
             &client,
             SendMessage {
+                client_id: None,
                 target: Text(target.clone()),
                 body,
                 options: QUEUED,

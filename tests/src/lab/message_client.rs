@@ -79,6 +79,7 @@ impl MessageClient {
             },
         };
         let request = client.ask(SendMessage {
+            client_id: None,
             target: Text(Target::Id(to)),
             body,
             options,

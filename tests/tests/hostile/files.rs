@@ -54,6 +54,7 @@ fn offered_folder_paths_cannot_escape_the_downloads_folder() {
     let net = net();
     with_source(&net, async |source| {
         let entry = |path: &str| manifest::ManifestEntry {
+            attributes: hobnob_protocol::offer::Attributes::default(),
             path: path.into(),
             size: 1,
         };
@@ -364,6 +365,8 @@ fn file(name: &str, content: &[u8]) -> Offer {
     let shape = Shape::of(content.len() as u64);
     let hash = Tree::new(vec![shape.fold(&leaves(content))]).hash();
     Offer {
+        attributes: hobnob_protocol::offer::Attributes::default(),
+        caption: String::new(),
         name: name.into(),
         media: String::new(),
         size: content.len() as u64,

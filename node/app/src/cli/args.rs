@@ -374,8 +374,8 @@ pub(crate) struct Send {
     #[arg(value_parser = values::recipient)]
     pub(crate) target: Target,
     /// The message. Without it, or if it is `-`, the message is read from stdin, without the last
-    /// line break.
-    #[arg(conflicts_with = "files", allow_hyphen_values = true)]
+    /// line break. With --file, it is a caption, and optional.
+    #[arg(allow_hyphen_values = true)]
     pub(crate) text: Option<String>,
     /// Offer these files or folders instead, and wait until the recipient has them. They must not
     /// change until then.
@@ -409,8 +409,8 @@ pub(crate) struct FileArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Broadcast {
     /// The message. Without it, or if it is `-`, the message is read from stdin, without the last
-    /// line break.
-    #[arg(conflicts_with = "files", allow_hyphen_values = true)]
+    /// line break. With --file, it is a caption, and optional.
+    #[arg(allow_hyphen_values = true)]
     pub(crate) text: Option<String>,
     /// Offer these files or folders instead, for as long as a node of this home runs. They must not
     /// change.

@@ -277,6 +277,7 @@ mod tests {
             reason: None,
             request: false,
             amended: Box::default(),
+            client_id: None,
         }
     }
 

@@ -15,7 +15,7 @@ use hobnob_control::wire::{
 use hobnob_control::{Client, Subscription};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::args;
+use super::{args, messages};
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::{Exit, Usage};
 use crate::shared::output::{self, Output};
@@ -35,11 +35,13 @@ pub(crate) async fn send(
     let options = options(&send.wait_args);
     session::ask(flags, false, async |client| {
         let mut following = Following::start(client, out).await?;
-        for path in paths {
+        for (path, caption) in paths.into_iter().zip(captions(send.text)) {
             let name =
                 visible(&path.file_name().unwrap_or_default().to_string_lossy()).into_owned();
             let offering = following.spinner(format!("offering {name}"));
             let command = OfferFile {
+                caption,
+                client_id: None,
                 target: Some(Text(send.target.clone())),
                 room: None,
                 path,
@@ -48,8 +50,14 @@ pub(crate) async fn send(
             let sent: SentLine = client.ask(command).await?;
             offering.finish_and_clear();
             following.say_offered(&name, &sent);
+            for path in &sent.left_out {
+                following.say(&format!("left out of {name}: {}", visible(path)));
+            }
             following.add(sent.id.0, name, "waiting until it is accepted", false);
-            out.event(WireEvent::Sent(sent), |_| None)?;
+            if sent.state < DeliveryState::Delivered {
+                following.reaches_later(sent.id.0);
+            }
+            messages::print_sent(out, &sent);
         }
         if options.wait < DeliveryState::Delivered {
             Ok(Exit::Done)
@@ -70,8 +78,10 @@ pub(crate) async fn broadcast(
     let paths = absolute(&broadcast.files)?;
     let options = options(&broadcast.wait_args);
     session::ask(flags, true, async |client| {
-        for path in paths {
+        for (path, caption) in paths.into_iter().zip(captions(broadcast.text)) {
             let command = OfferFile {
+                caption,
+                client_id: None,
                 target: None,
                 room: Some(Text(room.clone())),
                 path,
@@ -82,7 +92,10 @@ pub(crate) async fn broadcast(
             output::say_on_terminal(&format!(
                 "offered to {others} in {room}, for as long as a node of this home runs"
             ));
-            out.event(WireEvent::Sent(sent), |_| None)?;
+            for path in &sent.left_out {
+                output::say(&format!("left out: {}", visible(path)));
+            }
+            messages::print_sent(out, &sent);
         }
         Ok(Exit::Done)
     })
@@ -151,6 +164,11 @@ async fn find(client: &Client, word: &str) -> anyhow::Result<(MessageId, String)
     Ok((id, visible(name).into_owned()))
 }
 
+/// The text is the caption of the first file.
+fn captions(text: Option<String>) -> impl Iterator<Item = String> {
+    text.into_iter().chain(std::iter::repeat(String::new()))
+}
+
 /// Paths as the node needs them, which may run in another folder.
 pub(crate) fn absolute(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Usage> {
     let absolute = |path: &Path| {
@@ -184,6 +202,8 @@ struct Following {
 struct Open {
     name: String,
     accepted: bool,
+    /// Whether the offer itself has reached its recipient.
+    arrived: bool,
     moving: bool,
     bar: ProgressBar,
 }
@@ -248,10 +268,18 @@ impl Following {
             Open {
                 name,
                 accepted,
+                arrived: true,
                 moving: false,
                 bar,
             },
         );
+    }
+
+    /// The recipient of an offer is away.
+    fn reaches_later(&mut self, id: MessageId) {
+        if let Some(open) = self.open.get_mut(&id) {
+            open.arrived = false;
+        }
     }
 
     /// Until all have ended, or nothing has moved for so long.
@@ -347,15 +375,20 @@ impl Following {
         for Open {
             name,
             accepted,
+            arrived,
             bar,
             ..
         } in self.open.values()
         {
             bar.finish_and_clear();
-            self.say(&match accepted {
-                true => format!("nothing moves: {name} goes on when both sides are there"),
-                false => format!(
-                    "{name} is not accepted yet; it can be had while a node of this home runs and the file stays as it is"
+            self.say(&match (accepted, arrived) {
+                (true, _) => format!("{name} has stopped: it continues when both nodes are connected"),
+                (false, true) => format!(
+                    "{name} is not accepted yet: it stays available while a node of this home runs and the file does not change"
+                ),
+                (false, false) => format!(
+                    "the recipient of {name} is away: the offer is queued, and is delivered the next time your nodes connect. \
+                     The file must not change until it was downloaded"
                 ),
             });
         }

@@ -40,6 +40,7 @@ pub(crate) async fn send(
     let body = body(send.text)?;
     let options = wait_options(&send.wait_args);
     let request = SendMessage {
+        client_id: None,
         target: Text(send.target),
         body: body.into(),
         options,
@@ -63,6 +64,7 @@ pub(crate) async fn broadcast(
     let body = body(broadcast.text)?;
     let options = wait_options(&broadcast.wait_args);
     let request = BroadcastMessage {
+        client_id: None,
         room,
         body: body.into(),
         options,
@@ -132,13 +134,24 @@ async fn deliver(
     // receive the message later.
     let reached = sent.state >= wanted || (sent.to.is_empty() && !sent.later);
     let words = words(client, &sent, reached, took).await;
-    out.event(WireEvent::Sent(sent.clone()), |_| None)?;
+    print_sent(out, &sent);
     if reached && !sent.to.is_empty() {
         say_on_terminal(&words);
     } else {
         say(&words);
     }
     Ok(if reached { Exit::Done } else { Exit::Queued })
+}
+
+/// Prints the result for programs. The message is on disk: if the result can't be printed, the exit
+/// code must not make a script send it again.
+pub(super) fn print_sent(out: Output, sent: &SentLine) {
+    if let Err(error) = out.event(WireEvent::Sent(sent.clone()), |_| None) {
+        say(&format!(
+            "hobnob: the message is queued as {}, but the result can't be printed: {error}",
+            sent.id.0
+        ));
+    }
 }
 
 /// The outcome, for people.

@@ -151,7 +151,10 @@ impl CommonFlags {
             )));
         }
         let accept_max = settings.accept_max.map(|Text(size)| size);
-        let files = self.files(home, settings.downloads, settings.accept_from, accept_max)?;
+        let files = FilesConfig {
+            keep_executable: settings.keep_executable.unwrap_or(false),
+            ..self.files(home, settings.downloads, settings.accept_from, accept_max)?
+        };
         let token_file = self.relay_token_file.clone().or(settings.relay_token_file);
         let named = self
             .proxy
@@ -222,6 +225,7 @@ impl CommonFlags {
             downloads,
             accept_from,
             size_max,
+            keep_executable: false,
         })
     }
 

@@ -210,6 +210,7 @@ pub(crate) mod tests {
     /// A file that somebody offers in the lobby.
     pub(crate) fn line(log: u64, name: &str) -> FileLine {
         let offer = OfferFields {
+            caption: String::new(),
             name: name.into(),
             media: String::new(),
             size: 1000,

@@ -43,6 +43,7 @@ pub(crate) struct Settings {
     pub(crate) downloads: Option<PathBuf>,
     pub(crate) accept_from: Option<Vec<Text<AcceptFrom>>>,
     pub(crate) accept_max: Option<Text<Size>>,
+    pub(crate) keep_executable: Option<bool>,
     pub(crate) keep: Option<Text<KeepTime>>,
     pub(crate) backup: Option<PathBuf>,
     pub(crate) backup_key: Option<String>,
@@ -171,6 +172,7 @@ impl Settings {
             downloads: self.downloads.or(others.downloads),
             accept_from: self.accept_from.or(others.accept_from),
             accept_max: self.accept_max.or(others.accept_max),
+            keep_executable: self.keep_executable.or(others.keep_executable),
             keep: self.keep.or(others.keep),
             backup: self.backup.or(others.backup),
             backup_key: self.backup_key.or(others.backup_key),
@@ -272,6 +274,7 @@ fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Settings,
         accept_max: one("HOBNOB_ACCEPT_MAX", &variable, |word| {
             word.parse().map(Text)
         })?,
+        keep_executable: one("HOBNOB_KEEP_EXECUTABLE", &variable, bool::from_str)?,
         keep: one("HOBNOB_KEEP", &variable, |word| word.parse().map(Text))?,
         backup: variable("HOBNOB_BACKUP").map(PathBuf::from),
         backup_key: variable("HOBNOB_BACKUP_KEY"),

@@ -18,5 +18,6 @@ pub(crate) fn message(seq: u64, text: &str) -> MessageLine {
         state: None,
         reason: None,
         request: false,
+        client_id: None,
     }
 }

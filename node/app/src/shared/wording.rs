@@ -166,8 +166,12 @@ fn offer(offer: &OfferFields) -> String {
         .files
         .map(|files| format!(", {}", count_u64(files, "file")))
         .unwrap_or_default();
+    let caption = match offer.caption.as_str() {
+        "" => String::new(),
+        caption => format!(" {}", visible(caption)),
+    };
     format!(
-        "[offers {}, {}{files}]",
+        "[offers {}, {}{files}]{caption}",
         visible(&offer.name),
         size(offer.size)
     )

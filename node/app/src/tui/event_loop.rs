@@ -16,6 +16,7 @@ use futures_util::StreamExt;
 use hobnob::protocol::RoomName;
 use hobnob_control::{Client, Home};
 use jiff::tz::TimeZone;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -131,6 +132,8 @@ struct EventLoop {
     home: Home,
     terminal: Terminal,
     keys: EventStream,
+    /// SIGTSTP. A key does not send it while the terminal is raw, but `kill` may.
+    suspends: Signal,
     app: App,
     appearance: Appearance,
     /// Lists a folder, which may be on a slow network disk. One at a time.
@@ -176,6 +179,7 @@ impl EventLoop {
             home,
             terminal,
             keys: EventStream::new(),
+            suspends: signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?,
             app,
             appearance,
             folder_lookups: JoinSet::new(),
@@ -210,6 +214,7 @@ impl EventLoop {
                     Some(event) => self.terminal_event(event.context("can't read the terminal")?),
                     None => return self.quit(&mut node).await,
                 },
+                _ = self.suspends.recv() => self.suspend()?,
                 () = terminal::panicked() => anyhow::bail!("internal error (see above); exiting"),
                 () = tokio::time::sleep_until(frame), if self.app.is_dirty() => self.draw()?,
                 Some((handler, outcome)) = node.answer() => self.input(Input::Answer(handler, outcome)),
@@ -265,10 +270,21 @@ impl EventLoop {
                 Output::MakePicture { wanted, path } => self.make_picture(wanted, path),
                 Output::CaptureMouse(on) => self.terminal.capture_mouse(on)?,
                 Output::Repaint => self.terminal.repaint()?,
+                Output::Suspend => self.suspend()?,
                 Output::Quit => return Ok(true),
             }
         }
         Ok(false)
+    }
+
+    /// Stops like any job of the shell, and draws everything again afterwards.
+    fn suspend(&mut self) -> anyhow::Result<()> {
+        self.terminal
+            .suspend()
+            .context("can't show the chat again after it was suspended")?;
+        let (columns, rows) = self.terminal.size()?;
+        self.terminal_event(Event::Resize(columns, rows));
+        Ok(())
     }
 
     fn list_folder(&mut self, lookup: FolderLookup) {

@@ -15,6 +15,7 @@ use crossterm::terminal::{
 };
 use crossterm::{execute, queue};
 use ratatui::backend::CrosstermBackend;
+use rustix::process::{Signal, getpid, kill_process};
 use tokio::sync::Notify;
 
 use crate::shared::log_output;
@@ -37,6 +38,8 @@ static PANICKED: Notify = Notify::const_new();
 /// The terminal while the chat is using it.
 pub(super) struct Terminal {
     inner: ratatui::Terminal<CrosstermBackend<Stdout>>,
+    /// Whether the terminal reports the mouse.
+    mouse: bool,
 }
 
 impl Terminal {
@@ -44,26 +47,28 @@ impl Terminal {
     pub(super) fn enter() -> io::Result<Terminal> {
         static HOOK: Once = Once::new();
         HOOK.call_once(restore_before_panic);
-        enable_raw_mode()?;
-        IN_USE.store(true, Ordering::SeqCst);
-        log_output::hold();
-        let ready = || {
-            execute!(
-                stdout(),
-                EnterAlternateScreen,
-                EnableBracketedPaste,
-                EnableFocusChange,
-                Print(WHEEL_OFF)
-            )?;
-            ratatui::Terminal::new(CrosstermBackend::new(stdout()))
-        };
-        match ready() {
-            Ok(inner) => Ok(Terminal { inner }),
+        prepare()?;
+        match ratatui::Terminal::new(CrosstermBackend::new(stdout())) {
+            Ok(inner) => Ok(Terminal {
+                inner,
+                mouse: false,
+            }),
             Err(error) => {
                 restore();
                 Err(error)
             }
         }
+    }
+
+    /// Restores the terminal, and stops this process until the shell continues it. Then prepares the
+    /// terminal again: the next drawing writes every cell.
+    pub(super) fn suspend(&mut self) -> io::Result<()> {
+        restore();
+        // SIGSTOP, because SIGTSTP has a handler here.
+        kill_process(getpid(), Signal::STOP)?;
+        prepare()?;
+        self.capture_mouse(self.mouse)?;
+        self.repaint()
     }
 
     pub(super) fn size(&self) -> io::Result<(u16, u16)> {
@@ -89,6 +94,7 @@ impl Terminal {
     }
 
     pub(super) fn capture_mouse(&mut self, on: bool) -> io::Result<()> {
+        self.mouse = on;
         self.write(if on { MOUSE_ON } else { MOUSE_OFF })
     }
 
@@ -109,6 +115,25 @@ impl Drop for Terminal {
 /// Resolves after a panic. The terminal is restored then, so the chat has to end.
 pub(super) async fn panicked() {
     PANICKED.notified().await;
+}
+
+/// Turns off the terminal's own handling of keys, and turns on what the chat needs. If that fails, the
+/// terminal is as before.
+fn prepare() -> io::Result<()> {
+    enable_raw_mode()?;
+    IN_USE.store(true, Ordering::SeqCst);
+    log_output::hold();
+    let on = execute!(
+        stdout(),
+        EnterAlternateScreen,
+        EnableBracketedPaste,
+        EnableFocusChange,
+        Print(WHEEL_OFF)
+    );
+    if on.is_err() {
+        restore();
+    }
+    on
 }
 
 /// Restores the terminal, once. Failures are ignored: there is nowhere to report them.

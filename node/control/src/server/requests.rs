@@ -1,31 +1,32 @@
 //! Carries out requests on the node: one handler for each.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use hobnob::{
     ConversationRef, DeliveryState, HistoryQuery, InvitationEnd, JoinError, KICKED_FOR, Node,
-    NodeError, PeerInfo, PolicyError, RoomInfo, SendError, Sent,
+    NodeError, PeerInfo, PolicyError, PreparedOffer, RoomInfo, SendError, Sent,
 };
 use hobnob_protocol::room_ticket::{ROOM_TICKET_PREFIX, RoomTicketError};
-use hobnob_protocol::{Body, PeerId, RoomName, RoomTarget, RoomTicket, Target};
+use hobnob_protocol::{Body, Offer, PeerId, RoomName, RoomTarget, RoomTicket, Target};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::Serving;
 use super::order::OrderTicket;
 use crate::wire::{
-    AcceptContact, AcceptFile, AcceptInvite, ActivityLine, ActivityList, Answer, AwaitInvitation,
-    Block, BodyFields, BroadcastMessage, CancelMessage, ClearConversation, CreateRoom, DeclineFile,
-    DeleteMessage, Diagnose, Diagnosis, Done, EditMessage, ExportFor, ExportedFile, Failure,
-    FileLine, FileList, ForgetPeer, GetMailbox, GetRoomTicket, GetStatus, HISTORY_PAGE_MAX,
-    HistoryFilter, Ignore, ImportFile, ImportedFile, Introduce, InvitationAccepted, InvitationCode,
-    InvitationEnded, InvitationState, Invite, JoinRoom, KeepConversation, Kick, Kicked,
-    ListActivity, ListFiles, ListPeers, ListRooms, MailboxLine, MarkRead, MessageLine, MessageList,
-    OfferFile, Outcome, PartRoom, PeerLine, PeerList, Ping, Pong, ReactToMessage, RemoveContact,
-    ReplyToMessage, Request, RequestLine, Resolve, Resolved, RoomList, SendMessage, SentLine,
-    SetNick, SetStatus, SharedRoom, ShowTyping, StatusLine, Subscribe, TakeSnapshot, Text, Unblock,
-    Unignore, Verification, Verify, WaitOptions, WaitReason, Why, dispatch, to_line,
+    AcceptContact, AcceptFile, AcceptInvite, ActivityLine, ActivityList, Answer, AnyRequest,
+    AwaitInvitation, Block, BodyFields, BroadcastMessage, CancelMessage, ClearConversation,
+    CreateRoom, DeclineFile, DeleteMessage, Diagnose, Diagnosis, Done, EditMessage, ExportFor,
+    ExportedFile, Failure, FileLine, FileList, ForgetPeer, GetMailbox, GetRoomTicket, GetStatus,
+    HISTORY_PAGE_MAX, HistoryFilter, Ignore, ImportFile, ImportedFile, Introduce,
+    InvitationAccepted, InvitationCode, InvitationEnded, InvitationState, Invite, JoinRoom,
+    KeepConversation, Kick, Kicked, ListActivity, ListFiles, ListPeers, ListRooms, MailboxLine,
+    MarkRead, MessageLine, MessageList, OfferFile, Outcome, PartRoom, PeerLine, PeerList, Ping,
+    Pong, ReactToMessage, RemoveContact, ReplyToMessage, Request, RequestLine, Resolve, Resolved,
+    RoomList, SendMessage, SentLine, SetNick, SetStatus, SharedRoom, ShowTyping, StatusLine,
+    Subscribe, TakeSnapshot, Text, Unblock, Unignore, Verification, Verify, WaitOptions,
+    WaitReason, Why, dispatch, to_line,
 };
 
 /// The line that answers a request. `over` ends all waiting: the answer then has the state that was
@@ -36,7 +37,10 @@ pub(super) async fn answer(
     mut ticket: Option<OrderTicket>,
     over: &CancellationToken,
 ) -> String {
-    if let Some(ticket) = &mut ticket {
+    // An offer first reads the file, and then waits for its turn itself.
+    if let Some(ticket) = &mut ticket
+        && !matches!(line.request, AnyRequest::OfferFile(_))
+    {
         ticket.wait().await;
     }
     let context = Context {
@@ -67,6 +71,13 @@ struct Context<'a> {
 impl Context<'_> {
     fn node(&self) -> &Node {
         &self.serving.node
+    }
+
+    /// Waits until all earlier requests that change something have taken effect.
+    async fn my_turn(&mut self) {
+        if let Some(ticket) = &mut self.ticket {
+            ticket.wait().await;
+        }
     }
 
     /// Lets the next request that changes something go ahead.
@@ -199,7 +210,10 @@ impl Handle for GetMailbox {
 impl Handle for SendMessage {
     async fn carry_out(self, mut context: Context<'_>) -> Result<SentLine, Failure> {
         let body = checked(self.body)?;
-        let sent = context.node().send(self.target.0, body).await?;
+        let sent = match self.client_id {
+            Some(id) => context.node().send_once(id.0, self.target.0, body).await?,
+            None => context.node().send(self.target.0, body).await?,
+        };
         context.let_next_go();
         context.delivery(sent, self.options).await
     }
@@ -211,7 +225,15 @@ impl Handle for BroadcastMessage {
         // A message to a room goes to the members that are connected when it is queued, so a node
         // that has just started first looks for them.
         context.node().settled().await;
-        let sent = context.node().broadcast(self.room.0, body).await?;
+        let sent = match self.client_id {
+            Some(id) => {
+                context
+                    .node()
+                    .broadcast_once(id.0, self.room.0, body)
+                    .await?
+            }
+            None => context.node().broadcast(self.room.0, body).await?,
+        };
         context.let_next_go();
         context.delivery(sent, self.options).await
     }
@@ -284,9 +306,31 @@ impl Handle for ListActivity {
 
 impl Handle for OfferFile {
     async fn carry_out(self, mut context: Context<'_>) -> Result<SentLine, Failure> {
-        // Reading a large file takes long, and nothing else has to wait for it.
+        absolute(&self.path)?;
+        let to = OfferTo::of(self.target, self.room)?;
+        // Several files are read at once. Their messages are in the order of the lines.
+        let prepared = context.node().prepare_offer(self.path).await;
+        context.my_turn().await;
+        let PreparedOffer { offer, left_out } = prepared?;
+        let body = Body::Offer(Offer {
+            caption: self.caption,
+            ..offer
+        });
+        body.check().map_err(Failure::usage)?;
+        let (node, client_id) = (context.node(), self.client_id.map(|id| id.0));
+        let sent = match (to, client_id) {
+            (OfferTo::Peer(target), None) => node.send(target, body).await?,
+            (OfferTo::Peer(target), Some(id)) => node.send_once(id, target, body).await?,
+            (OfferTo::Room(room), client_id) => {
+                node.settled().await;
+                match client_id {
+                    Some(id) => node.broadcast_once(id, room, body).await?,
+                    None => node.broadcast(room, body).await?,
+                }
+            }
+        };
         context.let_next_go();
-        let sent = offer(context.node(), self.target, self.room, self.path).await?;
+        let sent = Sent { left_out, ..sent };
         context.delivery(sent, self.options).await
     }
 }
@@ -637,21 +681,20 @@ fn absolute(path: &Path) -> Result<(), Failure> {
     )))
 }
 
-async fn offer(
-    node: &Node,
-    target: Option<Text<Target>>,
-    room: Option<Text<RoomName>>,
-    path: PathBuf,
-) -> Result<Sent, Failure> {
-    absolute(&path)?;
-    match (target, room) {
-        (Some(target), None) => Ok(node.offer(target.0, path).await?),
-        (None, Some(room)) => {
-            node.settled().await;
-            Ok(node.offer_in(room.0, path).await?)
+/// The recipient of an offer.
+enum OfferTo {
+    Peer(Target),
+    Room(RoomName),
+}
+
+impl OfferTo {
+    fn of(target: Option<Text<Target>>, room: Option<Text<RoomName>>) -> Result<Self, Failure> {
+        match (target, room) {
+            (Some(target), None) => Ok(OfferTo::Peer(target.0)),
+            (None, Some(room)) => Ok(OfferTo::Room(room.0)),
+            (Some(_), Some(_)) | (None, None) => Err(Failure::usage(
+                "an offer has either a target or a room: give one of them",
+            )),
         }
-        (Some(_), Some(_)) | (None, None) => Err(Failure::usage(
-            "an offer has either a target or a room: give one of them",
-        )),
     }
 }

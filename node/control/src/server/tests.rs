@@ -37,6 +37,7 @@ fn send(text: &str, wait: DeliveryState, timeout_ms: u64) -> SendMessage {
         relays: vec![],
     }));
     SendMessage {
+        client_id: None,
         target,
         body: Body::Text(text.into()).into(),
         options: WaitOptions { wait, timeout_ms },
@@ -189,6 +190,7 @@ async fn errors_tell_their_exit_code() {
     let cases: [(AnyRequest, u8); 6] = [
         (
             BroadcastMessage {
+                client_id: None,
                 room: room("lobby"),
                 body: body(""),
                 options,
@@ -198,6 +200,7 @@ async fn errors_tell_their_exit_code() {
         ),
         (
             BroadcastMessage {
+                client_id: None,
                 room: room("lobby"),
                 body: body(&"x".repeat(16 * 1024 + 1)),
                 options,
@@ -207,6 +210,7 @@ async fn errors_tell_their_exit_code() {
         ),
         (
             BroadcastMessage {
+                client_id: None,
                 room: room("lobby"),
                 body: BodyFields::default(),
                 options,
@@ -216,6 +220,7 @@ async fn errors_tell_their_exit_code() {
         ),
         (
             SendMessage {
+                client_id: None,
                 target: nobody(),
                 body: body("hi"),
                 options,
@@ -402,6 +407,7 @@ async fn commands_that_change_something_take_their_turn() {
     let spoken = ann
         .client
         .begin(BroadcastMessage {
+            client_id: None,
             room,
             body,
             options,
@@ -496,4 +502,59 @@ async fn wrong_requests_are_errors_and_change_nothing() {
     assert_eq!(rooms.len(), 1, "only the lobby: {rooms:?}");
     let history = ann.client.history(HistoryFilter::default()).await.unwrap();
     assert_eq!(texts(&history), ["one\u{2028}two"]);
+}
+
+#[tokio::test]
+async fn a_repeated_client_id_is_not_sent_twice_also_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let named = |text: &str| SendMessage {
+        client_id: Some(Text("order-1".parse().unwrap())),
+        ..send(text, DeliveryState::Queued, 0)
+    };
+    let ann = attached(folder.path()).await;
+    let (first, second) = tokio::join!(
+        ann.client.ask(named("two pizzas")),
+        ann.client.ask(named("two pizzas"))
+    );
+    let (first, second): (SentLine, SentLine) = (first.unwrap(), second.unwrap());
+    assert_eq!(first.id, second.id);
+    ann.finish().await;
+    let ann = attached(folder.path()).await;
+    let third: SentLine = ann.client.ask(named("two pizzas")).await.unwrap();
+    assert_eq!(third.id, first.id);
+    let history = ann.client.history(HistoryFilter::default()).await.unwrap();
+    assert_eq!(texts(&history), ["two pizzas"]);
+    let id = history[0].client_id.as_ref().map(|id| id.0.as_str());
+    assert_eq!(id, Some("order-1"));
+}
+
+#[tokio::test]
+async fn offers_are_in_the_order_of_their_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let ann = attached(folder.path()).await;
+    let path = folder.path().join("large");
+    std::fs::write(&path, vec![7; 8 << 20]).unwrap();
+    let SendMessage { target, .. } = send("", DeliveryState::Queued, 0);
+    let offer = ann.client.begin(OfferFile {
+        caption: String::new(),
+        target: Some(target),
+        room: None,
+        path,
+        client_id: None,
+        options: WaitOptions::ON_DISK,
+    });
+    let offer = offer.await.unwrap();
+    let text = ann
+        .client
+        .begin(send("after the file", DeliveryState::Queued, 0));
+    let text = text.await.unwrap();
+    drop((offer, text));
+    let history = loop {
+        let history = ann.client.history(HistoryFilter::default()).await.unwrap();
+        if history.len() == 2 {
+            break history;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(history[0].body.file.is_some(), "{history:?}");
 }

@@ -13,8 +13,8 @@ use super::amending::{AmendedFields, AmendedLine, EditedLine, ReactionLine, Repl
 use super::file::{FileLine, OfferFields};
 use super::values::Base64;
 use hobnob::{
-    Carrier, ConversationRef, DeliveryState, Event, MailRefusal, Message, MessageId, Notice,
-    PathKind, PeerInfo, PeerPolicy, PeerState, RelayInfo, RoomInfo, Sent, Status,
+    Carrier, ClientId, ConversationRef, DeliveryState, Event, MailRefusal, Message, MessageId,
+    Notice, PathKind, PeerInfo, PeerPolicy, PeerState, RelayInfo, RoomInfo, Sent, Status,
 };
 use hobnob_local::json::{LINES_VERSION, Text, Time};
 
@@ -172,6 +172,9 @@ pub struct MessageLine {
     /// Whether it is a direct message of a stranger.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub request: bool,
+    /// Of an own message: the name that the program gave it that sent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<Box<Text<ClientId>>>,
 }
 
 /// Why an own message stays in its state.
@@ -278,6 +281,9 @@ pub struct SentLine {
     /// Why it stays in this state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<WaitReason>,
+    /// Of an offered folder, the paths that the offer does not contain, each with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
 }
 
 /// The state of this node: see [`Status`]. The line writes the ticket as text and contains
@@ -434,6 +440,7 @@ impl From<Message> for MessageLine {
             state: message.state,
             reason,
             request: message.request,
+            client_id: message.client_id.map(|id| Box::new(Text(id))),
         }
     }
 }
@@ -449,6 +456,7 @@ impl SentLine {
             later: sent.later,
             state,
             reason,
+            left_out: sent.left_out,
         }
     }
 }

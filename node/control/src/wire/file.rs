@@ -26,6 +26,9 @@ pub struct OfferFields {
     /// The size of the folder's list of files, at the start of the content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<u64>,
+    /// What its author says about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub caption: String,
 }
 
 /// The state of an offered file: see [`FileInfo`]. A line is written when an offer is new, when its
@@ -89,6 +92,8 @@ impl From<Offer> for OfferFields {
             size,
             hash,
             folder,
+            caption,
+            attributes: _,
         } = offer;
         let (files, manifest) = folder
             .map(
@@ -105,6 +110,7 @@ impl From<Offer> for OfferFields {
             hash: Text(hash),
             files,
             manifest,
+            caption,
         }
     }
 }

@@ -10,7 +10,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use hobnob::{ConversationRef, DeliveryState, HistoryQuery, MessageId, RoomInfo};
+use hobnob::{ClientId, ConversationRef, DeliveryState, HistoryQuery, MessageId, RoomInfo};
 use hobnob_protocol::invitation::{CodeNumber, InviteCode};
 use hobnob_protocol::{Nickname, RoomName, RoomTarget, Target};
 use serde::de::{DeserializeOwned, Error as _};
@@ -249,6 +249,9 @@ pub struct SendMessage {
     /// The content.
     #[serde(flatten)]
     pub body: BodyFields,
+    /// A name for the message: if one with this name was sent, this one is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<Text<ClientId>>,
     /// How long to wait for the delivery.
     #[serde(flatten)]
     pub options: WaitOptions,
@@ -264,6 +267,9 @@ pub struct BroadcastMessage {
     /// The content.
     #[serde(flatten)]
     pub body: BodyFields,
+    /// A name for the message: if one with this name was sent, this one is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<Text<ClientId>>,
     /// How long to wait for the delivery.
     #[serde(flatten)]
     pub options: WaitOptions,
@@ -368,6 +374,12 @@ pub struct OfferFile {
     /// The absolute path of the file or folder: a text, or `{"bytes":…}` if it is not UTF-8.
     #[serde(with = "values::local_path")]
     pub path: PathBuf,
+    /// A name for the message: if one with this name was sent, this one is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<Text<ClientId>>,
+    /// What to say about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub caption: String,
     /// How long to wait for the delivery.
     #[serde(flatten)]
     pub options: WaitOptions,

@@ -70,6 +70,7 @@ fn requests_are_read_with_the_defaults_of_the_command_line() {
     check_request(
         r#"{"id":7,"cmd":"send","target":"BOB","text":"hi"}"#,
         SendMessage {
+            client_id: None,
             target: bob(),
             body: text("hi"),
             options,
@@ -78,6 +79,7 @@ fn requests_are_read_with_the_defaults_of_the_command_line() {
     check_request(
         r#"{"id":7,"cmd":"send","target":"bob","kind":"org.example.chess","bytes":"AQI=","wait":"queued","timeout_ms":5}"#,
         SendMessage {
+            client_id: None,
             target: Text("bob".parse().unwrap()),
             body: Body::App {
                 kind: "org.example.chess".into(),
@@ -93,6 +95,7 @@ fn requests_are_read_with_the_defaults_of_the_command_line() {
     check_request(
         r#"{"id":7,"cmd":"broadcast","text":"hi"}"#,
         BroadcastMessage {
+            client_id: None,
             room: Text(RoomName::lobby()),
             body: text("hi"),
             options,
@@ -301,6 +304,7 @@ fn event_lines() {
         conversation: ConversationRef::Direct(id(2)),
         to: vec![id(2)],
         later: false,
+        left_out: Vec::new(),
     };
     check_event(
         WireEvent::Sent(SentLine::new(sent, DeliveryState::Queued, None)),
@@ -372,6 +376,7 @@ fn peer_lines() {
 #[test]
 fn message_lines_are_safe_for_a_terminal_and_keep_their_value() {
     let message = Message {
+        client_id: None,
         id: message_id(),
         conversation: ConversationRef::Room(RoomName::lobby()),
         from: id(1),
@@ -432,6 +437,8 @@ fn file_lines() {
         files: 2,
     });
     let offer = Offer {
+        attributes: hobnob_protocol::offer::Attributes::default(),
+        caption: String::new(),
         name: "a".into(),
         media: "b/c".into(),
         size: 300,
@@ -495,6 +502,8 @@ fn requests_about_files() {
     check_request(
         r#"{"id":7,"cmd":"offer","target":"BOB","path":"/d/a"}"#,
         OfferFile {
+            caption: String::new(),
+            client_id: None,
             target,
             room: None,
             path,

@@ -56,6 +56,7 @@ impl Replica {
 
     pub(super) fn append(&mut self, token: Token, id: ConversationId, body: Body) {
         let Some(conversation) = self.conversations.get_mut(id) else {
+            self.client_ids.remove(&token);
             let why = "there is no such conversation".to_owned();
             self.outputs.push_back(Output::AppendFailed(token, why));
             return;
@@ -111,6 +112,10 @@ impl Replica {
                 received_at_ms: self.now.wall_ms,
                 deleted: Ranges::new(),
             });
+            for (seq, token) in (from..).zip(&tokens) {
+                let client_id = self.client_ids.remove(token);
+                ops.extend(client_id.map(|id| Op::ClientId(name, seq, id)));
+            }
             steps.push(AfterCommit::Own {
                 name,
                 batch: batch.clone(),
@@ -191,6 +196,20 @@ mod tests {
         let log = bench.own_log(direct(BOB));
         assert_eq!(appended(&durable), [7]);
         assert_eq!(batches(&durable, 1), [(log, 1, 1)]);
+    }
+
+    #[test]
+    fn the_name_of_a_message_is_stored_with_it() {
+        let mut bench = with_bob();
+        let id: crate::ClientId = "order-1".parse().unwrap();
+        bench.handle(Input::NameAppend(Token(7), id.clone()));
+        let begun = bench.begin_append(7, direct(BOB), "hi");
+        let log = bench.own_log(direct(BOB));
+        let named =
+            |op: &Op| matches!(op, Op::ClientId(name, 1, named) if *name == log && *named == id);
+        assert_eq!(ops(&begun).iter().filter(|op| named(op)).count(), 1);
+        let begun = bench.begin_append(8, direct(BOB), "again");
+        assert!(!ops(&begun).iter().any(|op| matches!(op, Op::ClientId(..))));
     }
 
     #[test]

@@ -66,7 +66,7 @@ fn encoded_size_at_most(body: &Body) -> usize {
             Body::Reply { text, .. } => text.len() + AUTHOR_BYTES,
             Body::React { emoji, .. } => emoji.len() + AUTHOR_BYTES,
             Body::App { kind, bytes } => kind.len() + bytes.len() + 16,
-            Body::Offer(offer) => offer.name.len() + offer.media.len() + 80,
+            Body::Offer(offer) => offer.name.len() + offer.media.len() + offer.caption.len() + 100,
             Body::Delete { .. } | Body::Erased { .. } => 0,
             Body::Unknown { bytes, .. } => bytes.len(),
         }
@@ -147,6 +147,8 @@ mod tests {
         };
         assert_eq!(of(&unknown), 81);
         let offer = Body::Offer(Offer {
+            attributes: hobnob_protocol::offer::Attributes::default(),
+            caption: String::new(),
             name: "cat.png".to_owned(),
             media: "image/png".to_owned(),
             size: 10,

@@ -21,6 +21,7 @@ impl Replica {
                 conversation,
                 body,
             } => self.append(token, conversation, body),
+            Input::NameAppend(token, id) => drop(self.client_ids.insert(token, id)),
             Input::OpenDirect(peer) => self.open_direct(peer),
             Input::Join { token, name, key } => self.join(token, name, key),
             Input::Part(token, conversation) => self.part(token, conversation),
@@ -104,6 +105,7 @@ fn session_of(input: &Input) -> Option<SessionId> {
         | Input::Read(session, ..)
         | Input::NewcomerCut(session, ..) => Some(*session),
         Input::Append { .. }
+        | Input::NameAppend(..)
         | Input::OpenDirect(_)
         | Input::Join { .. }
         | Input::Part(..)

@@ -10,9 +10,9 @@ use hobnob_protocol::{
 };
 
 use super::refusal::Refusal;
-use crate::SessionId;
 use crate::commit::{Commit, CommitId, NetworkId};
 use crate::source_network::SourceNetwork;
+use crate::{ClientId, SessionId};
 
 /// A number that the caller chooses, to recognise the answer to an append, a join or a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,6 +51,10 @@ pub enum Input {
         /// The message. It has passed [`Body::check`].
         body: Body,
     },
+    /// The append with this token, which follows, has this name: see [`Op::ClientId`].
+    ///
+    /// [`Op::ClientId`]: crate::commit::Op::ClientId
+    NameAppend(Token, ClientId),
     /// A direct conversation with this peer exists from now on.
     OpenDirect(PeerId),
     /// The user enters this room. Answered by [`Output::Stored`] or [`Output::StoreFailed`].

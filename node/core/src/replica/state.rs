@@ -3,7 +3,7 @@
 //! It only owns the parts. `dispatch` hands them what happens. The steps that need several parts
 //! are in files of their own.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use hobnob_protocol::{
 
 use super::commits::Commits;
 use super::conversations::Conversations;
-use super::events::Output;
+use super::events::{Output, Token};
 use super::handed_out::HandedOut;
 use super::identity::Identity;
 use super::log_key::LogKey;
@@ -25,7 +25,7 @@ use super::session::Sessions;
 use super::strangers::Strangers;
 use super::timers::{Timer, Timers};
 use crate::commit::{ConversationKind, ConversationRecord, Loaded, NetworkId};
-use crate::{Now, Rng, SessionId};
+use crate::{ClientId, Now, Rng, SessionId};
 
 /// How often a random member of each room is asked to compare digests.
 pub(super) const ANTI_ENTROPY_EVERY: Duration = Duration::from_secs(30);
@@ -39,6 +39,8 @@ pub struct Replica {
     pub(super) networks: BTreeSet<NetworkId>,
     pub(super) rng: Rng,
     pub(super) conversations: Conversations,
+    /// The names of appends that are not written yet. The user makes it grow.
+    pub(super) client_ids: BTreeMap<Token, ClientId>,
     pub(super) sessions: Sessions,
     /// Authors whose entries are not accepted, requested or forwarded.
     pub(super) blocked: BTreeSet<PeerId>,
@@ -84,6 +86,7 @@ impl Replica {
             networks,
             rng: Rng::new(run),
             conversations,
+            client_ids: BTreeMap::new(),
             sessions: Sessions::default(),
             blocked: BTreeSet::new(),
             receipts: Receipts::load(loaded.acked),

@@ -114,6 +114,8 @@ fn a_migration_lists_offers_of_older_databases() {
     let mut ann = Author::new(1, lobby());
     let hash = hobnob_protocol::ContentHash([7; 32]);
     let offer = hobnob_protocol::Offer {
+        attributes: hobnob_protocol::offer::Attributes::default(),
+        caption: String::new(),
         name: "plan.pdf".into(),
         media: String::new(),
         size: 9,

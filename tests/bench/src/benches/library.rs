@@ -50,6 +50,7 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
             timeout_ms: 0,
         };
         let line = || BroadcastMessage {
+            client_id: None,
             room: Text(room.clone()),
             body: BodyFields::from(body.clone()),
             options,

@@ -19,6 +19,8 @@ impl Chat {
         let path = Places::here().path(word);
         let (target, room) = to.unwrap_or_else(|| To::Room(self.room.clone())).fields();
         let request = OfferFile {
+            caption: String::new(),
+            client_id: None,
             target,
             room,
             path,

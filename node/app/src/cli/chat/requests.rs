@@ -30,6 +30,7 @@ impl Chat {
     pub(super) async fn say(&mut self, client: &Client, text: String) {
         self.mark_read(client).await;
         let request = BroadcastMessage {
+            client_id: None,
             room: Text(self.room.clone()),
             body: Body::Text(text).into(),
             options: WaitOptions::ON_DISK,
@@ -39,6 +40,7 @@ impl Chat {
 
     pub(super) async fn message(&mut self, client: &Client, target: Target, text: String) {
         let request = SendMessage {
+            client_id: None,
             target: Text(target),
             body: Body::Text(text).into(),
             options: WaitOptions::ON_DISK,

@@ -49,7 +49,7 @@ const fn ask(details: &'static str) -> CommandLine {
 pub(crate) const ACTIONS: &[Action] = &[
     Action {
         name: "send",
-        aliases: &[],
+        aliases: &["upload"],
         group: Group::Messages,
         help: "Send a direct message, or offer files",
         requests: &[SendMessage::NAME, OfferFile::NAME],
@@ -71,7 +71,7 @@ pub(crate) const ACTIONS: &[Action] = &[
     },
     Action {
         name: "msg",
-        aliases: &["w"],
+        aliases: &["w", "dm", "tell"],
         group: Group::Messages,
         help: "Send a direct message",
         requests: &[SendMessage::NAME],
@@ -201,7 +201,7 @@ pub(crate) const ACTIONS: &[Action] = &[
     },
     Action {
         name: "search",
-        aliases: &["find"],
+        aliases: &["find", "lastlog"],
         group: Group::Messages,
         help: "Find messages that contain these words",
         requests: &[HistoryFilter::NAME, Resolve::NAME],
@@ -391,7 +391,7 @@ pub(crate) const ACTIONS: &[Action] = &[
     },
     Action {
         name: "query",
-        aliases: &["q"],
+        aliases: &["q", "win"],
         group: Group::Rooms,
         help: "Open the conversation with somebody",
         requests: &[Resolve::NAME],

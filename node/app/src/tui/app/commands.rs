@@ -259,6 +259,7 @@ impl App {
                     text,
                     Doing::Saving,
                     BroadcastMessage {
+                        client_id: None,
                         room,
                         body,
                         options,
@@ -271,6 +272,7 @@ impl App {
                     text,
                     Doing::Saving,
                     SendMessage {
+                        client_id: None,
                         target,
                         body,
                         options,
@@ -282,6 +284,7 @@ impl App {
 
     fn say_to(&mut self, target: Target, text: String) {
         let request = SendMessage {
+            client_id: None,
             target: Text(target),
             body: Body::Text(text.clone()).into(),
             options: WaitOptions::ON_DISK,

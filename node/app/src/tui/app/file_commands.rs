@@ -29,6 +29,8 @@ impl App {
             said,
             Doing::Reading,
             OfferFile {
+                caption: String::new(),
+                client_id: None,
                 target,
                 room,
                 path,
@@ -44,6 +46,8 @@ impl App {
         let (target, room) = to.fields();
         self.ask(
             OfferFile {
+                caption: String::new(),
+                client_id: None,
                 target,
                 room,
                 path,

@@ -83,5 +83,7 @@ pub(crate) enum Output {
     },
     /// Draw every cell again: another program may have written to the terminal.
     Repaint,
+    /// Give the terminal back to the shell, and stop until the shell continues this job.
+    Suspend,
     Quit,
 }

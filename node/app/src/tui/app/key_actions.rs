@@ -37,6 +37,7 @@ impl App {
         match action {
             KeyAction::Interrupt => self.interrupt(),
             KeyAction::Repaint => self.outputs.push_back(Output::Repaint),
+            KeyAction::Suspend => self.outputs.push_back(Output::Suspend),
             KeyAction::ToggleHelp => self.screen.toggle_help(),
             KeyAction::ToggleConversations => {
                 let layout = self.layout();

@@ -48,6 +48,10 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
         "Give the mouse wheel to the chat (Shift selects text), or back",
     ),
     ("Ctrl-l", "Redraw the screen"),
+    (
+        "Ctrl-z",
+        "Suspend the chat; `fg` in the shell brings it back",
+    ),
     ("F1, Esc", "Show this help; back to the chat"),
     ("Ctrl-c twice", "Quit (also Ctrl-d and /quit)"),
 ];
@@ -61,6 +65,8 @@ pub(super) enum KeyAction {
     /// Ctrl-c.
     Interrupt,
     Repaint,
+    /// Ctrl-z.
+    Suspend,
     ToggleHelp,
     ToggleConversations,
     TogglePeople,
@@ -135,6 +141,7 @@ impl Keys {
         match (ctrl, alt, key.code) {
             (true, false, KeyCode::Char('c')) => Some(KeyAction::Interrupt),
             (true, false, KeyCode::Char('l')) => Some(KeyAction::Repaint),
+            (true, false, KeyCode::Char('z')) => Some(KeyAction::Suspend),
             (_, _, KeyCode::F(number)) => function_key(number),
             (false, false, KeyCode::Char(digit @ '0'..='9')) if jump.is_some() => {
                 Some(self.after_jump(jump?, value(digit)))

@@ -135,6 +135,7 @@ mod tests {
             later: false,
             state: DeliveryState::Queued,
             reason: None,
+            left_out: Vec::new(),
         }
     }
 

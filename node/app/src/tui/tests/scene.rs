@@ -220,6 +220,7 @@ impl Scene {
     ) -> MessageLine {
         let seq = u64::try_from(self.messages.len()).unwrap() + 1;
         MessageLine {
+            client_id: None,
             id: Text(MessageId {
                 log: LogId(u64::from(from)),
                 seq,
@@ -247,6 +248,7 @@ impl Scene {
         size: u64,
     ) -> MessageId {
         let offer = OfferFields {
+            caption: String::new(),
             name: name.into(),
             media: if name.ends_with(".png") {
                 "image/png"
@@ -479,6 +481,7 @@ impl Scene {
             later: false,
             state: DeliveryState::Queued,
             reason: None,
+            left_out: Vec::new(),
         })
     }
 
@@ -518,6 +521,7 @@ impl Scene {
             later: false,
             state: DeliveryState::Queued,
             reason: None,
+            left_out: Vec::new(),
         };
         if !self.loses_events {
             self.app
