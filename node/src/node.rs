@@ -328,6 +328,7 @@ impl Node {
         self.ask(|reply| Command::Send {
             to: target.conversation,
             certain: true,
+            client_id: None,
             body,
             reply,
         })

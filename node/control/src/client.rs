@@ -47,6 +47,7 @@ const LINES_MAX: usize = 16;
 /// let say = |text: &str| BroadcastMessage {
 ///     room: Text(hobnob_protocol::RoomName::lobby()),
 ///     body: hobnob::Body::from(text).into(),
+///     client_id: None,
 ///     options: WaitOptions::ON_DISK,
 /// };
 /// // The second request is sent before the first is answered.

@@ -411,3 +411,40 @@ fn ordinal(conn: &Connection, id: ConversationId) -> Result<Option<i64>, Fault> 
         .query_row([id.as_bytes()], |row| row.get(0))
         .optional()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::schema;
+    use super::*;
+
+    /// The steps in which SQLite answers a request.
+    fn plan(conn: &Connection, request: &HistoryRequest) -> String {
+        let search = request.search.as_deref().and_then(SearchTerms::of);
+        let query = Query::of(conn, request, search.as_ref()).unwrap().unwrap();
+        let sql = format!("EXPLAIN QUERY PLAN {}", query.sql);
+        let mut statement = conn.prepare(&sql).unwrap();
+        let steps = statement.query_map(params_from_iter(query.values), |row| row.get(3));
+        let steps: Vec<String> = steps.unwrap().collect::<Result<_, _>>().unwrap();
+        steps.join("\n")
+    }
+
+    #[test]
+    fn a_page_of_a_search_costs_its_own_rows_because_nothing_is_sorted() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        schema::migrate(&mut conn, schema::MIGRATIONS).unwrap();
+        // Found by the index, and by comparing texts.
+        for search in ["lunch", "今晩", "今", "lunch 今"] {
+            for oldest in [true, false] {
+                let request = HistoryRequest {
+                    search: Some(search.to_owned()),
+                    oldest,
+                    shown: true,
+                    limit: 10,
+                    ..HistoryRequest::default()
+                };
+                let plan = plan(&conn, &request);
+                assert!(!plan.contains("TEMP B-TREE"), "{search}: {plan}");
+            }
+        }
+    }
+}

@@ -378,9 +378,12 @@ pub(crate) struct Send {
     #[arg(allow_hyphen_values = true)]
     pub(crate) text: Option<String>,
     /// Offer these files or folders instead, and wait until the recipient has them. They must not
-    /// change until then.
+    /// change until then. `-` is the data from stdin.
     #[arg(long = "file", value_name = "PATH", num_args = 1..)]
     pub(crate) files: Vec<PathBuf>,
+    /// The name of the file that `--file -` offers.
+    #[arg(long, value_name = "NAME", default_value = "stdin", requires = "files")]
+    pub(crate) name: String,
     #[command(flatten)]
     pub(crate) wait_args: WaitArgs,
 }
@@ -413,9 +416,12 @@ pub(crate) struct Broadcast {
     #[arg(allow_hyphen_values = true)]
     pub(crate) text: Option<String>,
     /// Offer these files or folders instead, for as long as a node of this home runs. They must not
-    /// change.
+    /// change. `-` is the data from stdin.
     #[arg(long = "file", value_name = "PATH", num_args = 1..)]
     pub(crate) files: Vec<PathBuf>,
+    /// The name of the file that `--file -` offers.
+    #[arg(long, value_name = "NAME", default_value = "stdin", requires = "files")]
+    pub(crate) name: String,
     #[command(flatten)]
     pub(crate) wait_args: WaitArgs,
 }

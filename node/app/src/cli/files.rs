@@ -2,7 +2,6 @@
 //! their progress bars.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hobnob::protocol::RoomName;
@@ -15,6 +14,7 @@ use hobnob_control::wire::{
 use hobnob_control::{Client, Subscription};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::offered_paths::OfferedPaths;
 use super::{args, messages};
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::{Exit, Usage};
@@ -31,11 +31,11 @@ pub(crate) async fn send(
     out: Output,
     send: args::Send,
 ) -> anyhow::Result<Exit> {
-    let paths = absolute(&send.files)?;
+    let offered = OfferedPaths::of(&send.files, &send.name, &flags.home()?)?;
     let options = options(&send.wait_args);
     session::ask(flags, false, async |client| {
         let mut following = Following::start(client, out).await?;
-        for (path, caption) in paths.into_iter().zip(captions(send.text)) {
+        for (path, caption) in offered.paths.iter().zip(captions(send.text)) {
             let name =
                 visible(&path.file_name().unwrap_or_default().to_string_lossy()).into_owned();
             let offering = following.spinner(format!("offering {name}"));
@@ -44,7 +44,7 @@ pub(crate) async fn send(
                 client_id: None,
                 target: Some(Text(send.target.clone())),
                 room: None,
-                path,
+                path: path.clone(),
                 options,
             };
             let sent: SentLine = client.ask(command).await?;
@@ -60,10 +60,16 @@ pub(crate) async fn send(
             messages::print_sent(out, &sent);
         }
         if options.wait < DeliveryState::Delivered {
-            Ok(Exit::Done)
-        } else {
-            following.finish(send.wait_args.timeout).await
+            say_stdin_stays(&offered);
+            return Ok(Exit::Done);
         }
+        let exit = following.finish(send.wait_args.timeout).await?;
+        if matches!(exit, Exit::Done | Exit::Refused) {
+            offered.remove_stdin();
+        } else {
+            say_stdin_stays(&offered);
+        }
+        Ok(exit)
     })
     .await
 }
@@ -75,16 +81,16 @@ pub(crate) async fn broadcast(
     room: RoomName,
     broadcast: args::Broadcast,
 ) -> anyhow::Result<Exit> {
-    let paths = absolute(&broadcast.files)?;
+    let offered = OfferedPaths::of(&broadcast.files, &broadcast.name, &flags.home()?)?;
     let options = options(&broadcast.wait_args);
     session::ask(flags, true, async |client| {
-        for (path, caption) in paths.into_iter().zip(captions(broadcast.text)) {
+        for (path, caption) in offered.paths.iter().zip(captions(broadcast.text)) {
             let command = OfferFile {
                 caption,
                 client_id: None,
                 target: None,
                 room: Some(Text(room.clone())),
-                path,
+                path: path.clone(),
                 options,
             };
             let sent: SentLine = client.ask(command).await?;
@@ -97,6 +103,7 @@ pub(crate) async fn broadcast(
             }
             messages::print_sent(out, &sent);
         }
+        say_stdin_stays(&offered);
         Ok(Exit::Done)
     })
     .await
@@ -169,14 +176,14 @@ fn captions(text: Option<String>) -> impl Iterator<Item = String> {
     text.into_iter().chain(std::iter::repeat(String::new()))
 }
 
-/// Paths as the node needs them, which may run in another folder.
-pub(crate) fn absolute(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Usage> {
-    let absolute = |path: &Path| {
-        std::path::absolute(path)
-            .and_then(|path| path.metadata().map(|_| path))
-            .map_err(|error| Usage(format!("can't read {}: {error}", path.display())))
-    };
-    paths.iter().map(|path| absolute(path)).collect()
+/// The recipients may still fetch the data from stdin.
+fn say_stdin_stays(offered: &OfferedPaths) {
+    if let Some(path) = offered.stdin() {
+        output::say_on_terminal(&format!(
+            "the data from stdin is in {}: delete it when the recipients have it; hobnob deletes it after 30 days",
+            path.display()
+        ));
+    }
 }
 
 fn options(args: &args::WaitArgs) -> WaitOptions {

@@ -15,6 +15,7 @@ mod invitations;
 mod lock;
 mod manual;
 mod messages;
+mod offered_paths;
 mod people;
 mod rooms;
 mod up;

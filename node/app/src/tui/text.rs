@@ -81,6 +81,7 @@ pub(super) fn wrap(text: &str, columns: usize, first: usize) -> Vec<String> {
 pub(super) fn broken(text: &str, columns: usize) -> Vec<String> {
     let mut rows = vec![];
     for line in text.split('\n') {
+        let line = line.replace('\t', TAB);
         let (mut row, mut used) = (String::new(), 0);
         for grapheme in line.graphemes(true) {
             if used + grapheme.width() > columns {

@@ -113,6 +113,17 @@ fn an_edited_message_is_found_by_its_newest_words_only() {
 }
 
 #[test]
+fn a_search_without_the_index_compares_the_newest_words_only() {
+    let (mut home, mut ann) = home("今晩は");
+    home.commit(vec![append(&edit(&mut ann, 1, "明日は晴"))]);
+    // The index has pairs of Han characters, and no single ones.
+    assert_eq!([search(&home, "今"), search(&home, "明")], [0, 1]);
+    assert_eq!([search(&home, "今晩"), search(&home, "明日")], [0, 1]);
+    erase(&mut home, ann.name, 2, true);
+    assert_eq!([search(&home, "今"), search(&home, "明")], [1, 0]);
+}
+
+#[test]
 fn an_edit_that_arrives_before_its_message_counts() {
     let (mut home, mut ann) = (Home::new(), ann());
     let message = ann.says(&["trombone"]);

@@ -24,6 +24,15 @@ pub(crate) struct FolderLookup {
     pub(crate) forward: bool,
 }
 
+/// What has become of text from the clipboard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pasted {
+    /// The number of lines of the whole text that Enter sends.
+    pub(crate) lines: usize,
+    /// The number of pasted characters for which there was no room.
+    pub(crate) left_out: usize,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Composer {
@@ -73,8 +82,8 @@ impl Composer {
         self.editor.down();
     }
 
-    /// Inserts text from the clipboard. Returns the number of lines of the whole text.
-    pub(super) fn paste(&mut self, text: &str) -> usize {
+    /// Inserts text from the clipboard.
+    pub(super) fn paste(&mut self, text: &str) -> Pasted {
         self.completion = None;
         // A line break at the end was copied by accident.
         let text = text.trim_end_matches(['\r', '\n']);
@@ -85,8 +94,11 @@ impl Composer {
         if self.editor.is_empty() && is_code {
             self.editor.insert("/");
         }
-        self.editor.insert(text);
-        self.editor.text().split('\n').count()
+        let left_out = self.editor.insert(text);
+        Pasted {
+            lines: self.editor.text().split('\n').count(),
+            left_out,
+        }
     }
 
     /// Empties the line, which joins the history.
@@ -228,7 +240,11 @@ mod tests {
             ("/me waves\n", "/me waves"),
         ] {
             let mut composer = composer("");
-            assert_eq!(composer.paste(pasted), text.split('\n').count());
+            let expected = Pasted {
+                lines: text.split('\n').count(),
+                left_out: 0,
+            };
+            assert_eq!(composer.paste(pasted), expected);
             assert_eq!(composer.text(), text);
         }
     }

@@ -84,27 +84,26 @@ impl Editor {
             Edit::Yank => self.yank(),
             Edit::Transpose => self.transpose(),
             Edit::Undo => self.undo(),
-            Edit::Insert(text) => self.insert(&text),
+            Edit::Insert(text) => {
+                self.insert(&text);
+            }
         }
     }
 
-    /// Inserts text at the cursor. Keeps line breaks, turns tabs into spaces and drops other
-    /// control characters.
-    pub(crate) fn insert(&mut self, text: &str) {
-        let clean: String = text
-            .replace("\r\n", "\n")
-            .replace('\r', "\n")
-            .replace('\t', "    ");
+    /// Inserts text at the cursor. Keeps line breaks and tabs, and drops other control characters.
+    /// Returns the number of characters for which the editor has no room.
+    pub(crate) fn insert(&mut self, text: &str) -> usize {
+        let text = text.replace("\r\n", "\n").replace('\r', "\n");
+        let is_kept = |c: &char| matches!(*c, '\n' | '\t') || !c.is_control();
+        let clean: String = text.chars().filter(is_kept).collect();
         let room = BYTES_MAX.saturating_sub(self.text.len());
         let mut taken = 0;
-        let kept = clean
-            .chars()
-            .filter(|c| *c == '\n' || !c.is_control())
-            .take_while(|c| {
-                taken += c.len_utf8();
-                taken <= room
-            });
+        let kept = clean.chars().take_while(|c| {
+            taken += c.len_utf8();
+            taken <= room
+        });
         let kept: String = kept.collect();
+        let left_out = clean[kept.len()..].chars().count();
         let one = kept.chars().nth(1).is_none();
         self.changes(if one { Change::Letter } else { Change::Other });
         if kept.ends_with(char::is_whitespace) {
@@ -112,6 +111,7 @@ impl Editor {
         }
         self.text.insert_str(self.cursor, &kept);
         self.cursor = self.boundary_at_or_after(self.cursor + kept.len());
+        left_out
     }
 
     /// Replaces the text and puts the cursor at its end.
@@ -446,7 +446,16 @@ mod tests {
 
     #[test]
     fn pasted_text_keeps_its_lines_and_loses_control_characters() {
-        assert_eq!(typed("a\r\nb\rc\u{1b}[2J\td").text, "a\nb\nc[2J    d");
+        assert_eq!(typed("a\r\nb\rc\u{1b}[2J\td").text, "a\nb\nc[2J\td");
+    }
+
+    #[test]
+    fn text_beyond_the_limit_is_counted_and_not_cut_in_silence() {
+        let mut editor = Editor::default();
+        assert_eq!(editor.insert(&"x".repeat(BYTES_MAX - 3)), 0);
+        // An accented letter has two bytes: one fits.
+        assert_eq!(editor.insert("ééé"), 2);
+        assert_eq!(editor.text().len(), BYTES_MAX - 1);
     }
 
     #[test]

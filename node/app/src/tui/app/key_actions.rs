@@ -124,10 +124,11 @@ impl App {
             search.insert(&text.replace('\n', " "));
             return self.send_query();
         }
-        let lines = self.composer.paste(text);
+        let pasted = self.composer.paste(text);
         // The screen may have no room for all of the lines.
+        let is_notable = pasted.lines > 1 || pasted.left_out > 0;
         self.screen
-            .set_hint((lines > 1).then_some(Hint::Pasted(lines)));
+            .set_hint(is_notable.then_some(Hint::Pasted(pasted)));
     }
 
     pub(super) fn wheel(&mut self, up: bool) {

@@ -48,7 +48,7 @@ use super::picture::Picture;
 use crate::shared::strangers::Strangers;
 use crate::shared::wording;
 
-pub(super) use composer::FolderLookup;
+pub(super) use composer::{FolderLookup, Pasted};
 pub(super) use conversation::Conversation;
 pub(super) use editor::Editor;
 pub(super) use io::{Input, Output, Start};

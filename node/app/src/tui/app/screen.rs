@@ -1,6 +1,7 @@
 //! The state of the screen that belongs to no conversation: its size, what the keys act on, and
 //! what is folded. Nothing is drawn here.
 
+use super::composer::Pasted;
 use super::search::Search;
 use crate::shared::settings::ScreenSettings;
 use crate::tui::layout::{Layout, ShownSidebars};
@@ -18,8 +19,7 @@ pub(crate) enum Mode {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Hint {
     Text(&'static str),
-    /// This many lines were pasted.
-    Pasted(usize),
+    Pasted(Pasted),
 }
 
 /// See the module.

@@ -595,6 +595,7 @@ impl Scene {
             later: false,
             state: DeliveryState::Queued,
             reason: None,
+            left_out: vec![],
         })
         .unwrap()
     }

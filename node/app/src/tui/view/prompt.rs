@@ -75,6 +75,7 @@ mod tests {
             ("abcde", vec!["abcd", "e"], (1, 1)),
             ("日本語", vec!["日本", "語"], (1, 2)),
             ("a\nb", vec!["a", "b"], (1, 1)),
+            ("a\tb", vec!["a   ", " b"], (1, 2)),
         ] {
             editor.set(text.to_owned());
             assert_eq!(broken(text, 4), rows, "{text:?}");

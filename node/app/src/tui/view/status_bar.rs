@@ -10,7 +10,7 @@ use ratatui::layout::Rect;
 use super::View;
 use super::sidebars::route;
 use crate::shared::{activity, wording};
-use crate::tui::app::{Hint, Mode};
+use crate::tui::app::{Hint, Mode, Pasted};
 use crate::tui::text::{fit, width};
 
 /// Between two parts of a line.
@@ -69,14 +69,18 @@ pub(super) fn status(view: View<'_>, area: Rect, buffer: &mut Buffer) {
     let columns = usize::from(area.width).saturating_sub(width(&right) + 2);
     let left = match view.app.screen.hint() {
         Some(Hint::Text(text)) => (*text).to_owned(),
-        Some(Hint::Pasted(lines)) => pasted(*lines, columns),
+        Some(Hint::Pasted(text)) => pasted(*text, columns),
         None => fitting(parts(view), columns),
     };
     bar(view, &format!(" {left}"), &right, area, buffer);
 }
 
 /// Says what Enter does with pasted lines. Ctrl-c drops all of them, Ctrl-u only the last.
-fn pasted(lines: usize, columns: usize) -> String {
+fn pasted(text: Pasted, columns: usize) -> String {
+    let Pasted { lines, left_out } = text;
+    if left_out > 0 {
+        return format!("the text is too long: its last {left_out} characters were left out");
+    }
     let whole = format!("{lines} lines: Enter sends them as one message, Ctrl-c drops them");
     if width(&whole) <= columns {
         whole
