@@ -3,6 +3,10 @@
 //! An offer names a file that stays until its recipients have it. So the data from stdin is first
 //! written into the home, and deleted when the command has seen the transfer end. Otherwise it stays
 //! there for [`KEPT`].
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the age of files is compared with the clock"
+)]
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read};

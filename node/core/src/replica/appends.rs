@@ -155,6 +155,6 @@ mod tests {
             hash: ContentHash([0; 32]),
             folder: None,
         });
-        assert_eq!(of(&offer), 72 + 7 + 9 + 80);
+        assert_eq!(of(&offer), 72 + 7 + 9 + 100);
     }
 }

@@ -284,7 +284,7 @@ fn words_are_found_as_users_type_them() {
         ("gru", &[1]),
         ("日本", &[4]),
         ("\"cheese\"", &[2]),
-        ("\"che", &[2]),
+        ("\"che", &[1, 2]),
         ("\"", &[2]),
         ("foo-bar", &[3]),
         ("AND", &[3]),

@@ -145,7 +145,7 @@ mod tests {
         let msg = find("w").unwrap();
         assert_eq!(
             chat_command(msg, 80),
-            ["/msg TARGET TEXT       Send a direct message (also /w)"]
+            ["/msg TARGET TEXT       Send a direct message (also /w, /dm, /tell)"]
         );
     }
 

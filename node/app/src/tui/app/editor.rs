@@ -369,9 +369,9 @@ mod tests {
     #[test]
     fn changes_are_undone_word_by_word_and_cut_by_cut() {
         let mut editor = Editor::default();
-        "one two"
-            .chars()
-            .for_each(|c| editor.insert(c.encode_utf8(&mut [0; 4])));
+        "one two".chars().for_each(|c| {
+            editor.insert(c.encode_utf8(&mut [0; 4]));
+        });
         editor.delete(Motion::Left);
         editor.delete(Motion::Left);
         editor.delete(Motion::BlankLeft);
@@ -406,7 +406,9 @@ mod tests {
     #[test]
     fn the_memory_for_undo_is_bounded() {
         let mut editor = Editor::default();
-        (0..UNDO_MAX * 2).for_each(|_| editor.insert("two words "));
+        (0..UNDO_MAX * 2).for_each(|_| {
+            editor.insert("two words ");
+        });
         assert_eq!(editor.before.len(), UNDO_MAX);
         let long = "x".repeat(BYTES_MAX / 2);
         (0..20).for_each(|_| {
