@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use hobnob_protocol::{Nickname, RelayAddr, RoomName};
+use hobnob_protocol::{Nickname, RelayAddr, RelayToken, RoomName};
 
 use super::{
     Config, DirectWith, FilesConfig, Node, PassphraseSource, ProxyConfig, Sharing, StartError,
@@ -74,7 +74,7 @@ impl Builder {
 
     /// Sets the token that the relays' operator gave to their users: 1 to 256 bytes.
     pub fn relay_token(mut self, token: impl Into<Vec<u8>>) -> Self {
-        self.0.relay_token = Some(token.into());
+        self.0.relay_token = Some(RelayToken::from(token.into()));
         self
     }
 

@@ -64,7 +64,7 @@ impl Node {
 
     /// Joins the room of a ticket, for this run and later ones.
     pub async fn join_with_ticket(&self, ticket: RoomTicket) -> Result<RoomInfo, JoinError> {
-        self.join_with_key(ticket.name().clone(), *ticket.key())
+        self.join_with_key(ticket.name().clone(), ticket.key().clone())
             .await
     }
 

@@ -230,7 +230,10 @@ fn check(config: &Config) -> Result<(), StartError> {
         (config.rooms.len(), ROOMS_MAX, "rooms"),
         (config.relays.len(), RELAYS_MAX, "relays"),
         (
-            config.relay_token.as_ref().map_or(0, Vec::len),
+            config
+                .relay_token
+                .as_ref()
+                .map_or(0, |token| token.as_bytes().len()),
             TOKEN_MAX,
             "bytes in its relay token",
         ),

@@ -150,6 +150,10 @@ pub struct Register {
     pub token_proof: Option<[u8; TOKEN_PROOF_LEN]>,
     /// Tags of the node's rooms, at most [`ROOMS_MAX`].
     pub rooms: Vec<RoomTag>,
+    /// The address of the relay that the node sends datagrams to. It differs from those that the
+    /// relay knows if a router translates addresses. `None` on a stream, which may lead through a
+    /// proxy.
+    pub reached_at: Option<SocketAddr>,
 }
 
 /// The relay's answer to [`Register`].
@@ -560,6 +564,7 @@ mod tests {
             features: 3,
             token_proof: Some([1; TOKEN_PROOF_LEN]),
             rooms: vec![room(1); ROOMS_MAX],
+            reached_at: Some("198.51.100.1:4627".parse().expect("an address")),
         };
         let channel = ChannelId([9; 8]);
         for frame in [

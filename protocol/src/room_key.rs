@@ -7,6 +7,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::conversation::{ConversationId, RoomName};
 use crate::identity::PeerId;
@@ -78,12 +79,13 @@ const fn label(kind: RoomKind, purpose: Purpose) -> &'static str {
     }
 }
 
-/// The key that the members of a room share. `Debug` does not show it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// The key that the members of a room share. `Debug` does not show it, and its memory is overwritten
+/// when it is dropped.
+#[derive(Clone, PartialEq, Eq)]
 pub struct RoomKey {
     kind: RoomKind,
     epoch: u32,
-    bytes: [u8; 32],
+    bytes: Zeroizing<[u8; 32]>,
 }
 
 impl RoomKey {
@@ -94,16 +96,16 @@ impl RoomKey {
     }
 
     /// The key of a new room. The caller provides the 32 random bytes.
-    pub const fn random(bytes: [u8; 32]) -> Self {
+    pub fn random(bytes: [u8; 32]) -> Self {
         Self::from_bytes(RoomKind::Random, bytes)
     }
 
     /// A key that was stored or came by ticket.
-    pub const fn from_bytes(kind: RoomKind, bytes: [u8; 32]) -> Self {
+    pub fn from_bytes(kind: RoomKind, bytes: [u8; 32]) -> Self {
         Self {
             kind,
             epoch: FIRST_EPOCH,
-            bytes,
+            bytes: Zeroizing::new(bytes),
         }
     }
 
@@ -118,7 +120,7 @@ impl RoomKey {
     }
 
     /// The 32 bytes.
-    pub const fn as_bytes(&self) -> &[u8; 32] {
+    pub fn as_bytes(&self) -> &[u8; 32] {
         &self.bytes
     }
 
@@ -157,7 +159,8 @@ impl RoomKey {
     /// Hashes the key, its epoch and further values of fixed length.
     fn derive(&self, purpose: Purpose, values: &[&[u8; 32]]) -> blake3::Hash {
         let mut hash = blake3::Hasher::new_derive_key(label(self.kind, purpose));
-        hash.update(&self.bytes).update(&self.epoch.to_le_bytes());
+        hash.update(&self.bytes[..])
+            .update(&self.epoch.to_le_bytes());
         for value in values {
             hash.update(*value);
         }

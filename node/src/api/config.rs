@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hobnob_core::policy::{DirectWith, Sharing};
-use hobnob_protocol::{Nickname, RelayAddr, RoomName};
+use hobnob_protocol::{Nickname, RelayAddr, RelayToken, RoomName};
 use hobnob_transport::stream::proxy::{Proxy, is_excluded};
 
 use crate::files::FilesConfig;
@@ -40,7 +40,7 @@ pub struct Config {
     /// reach it.
     pub relays: Vec<RelayAddr>,
     /// The token that the relays' operator gave to users.
-    pub relay_token: Option<Vec<u8>>,
+    pub relay_token: Option<RelayToken>,
     /// The proxy through which relays are reached over TCP.
     pub proxy: ProxyConfig,
     /// Whether to ask the router for a port, by PCP, NAT-PMP or UPnP, so that peers elsewhere reach

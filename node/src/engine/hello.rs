@@ -62,9 +62,9 @@ mod tests {
     use super::*;
     use hobnob_protocol::{RoomKey, RoomKind};
 
-    fn maker(me: PeerId, key: RoomKey, withheld: bool) -> HelloMaker {
+    fn maker(me: PeerId, key: &RoomKey, withheld: bool) -> HelloMaker {
         let mut rooms = RoomProofs::new(me, [9; 32]);
-        rooms.add(key.conversation(), key, withheld);
+        rooms.add(key.conversation(), key.clone(), withheld);
         HelloMaker {
             me,
             instance: Instance {
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn a_hello_proves_each_room_for_one_connection_only() {
         let (me, key) = (PeerId::from_bytes([1; 32]), RoomKey::random([7; 32]));
-        let maker = maker(me, key, false);
+        let maker = maker(me, &key, false);
         let hello = maker.clone().hello(&[1; 32]);
         assert_eq!((hello.instance, hello.started_at_ms), (7, 5));
         assert_eq!(hello.features & DISCOVERABLE, 0);
@@ -100,14 +100,14 @@ mod tests {
     fn an_answer_proves_what_the_dialing_peer_has_proved() {
         let [ann, bob] = [1, 2].map(|n| PeerId::from_bytes([n; 32]));
         let key = RoomKey::from_bytes(RoomKind::Passphrase, [7; 32]);
-        let (exporter, ours) = ([1; 32], maker(ann, key, true));
+        let (exporter, ours) = ([1; 32], maker(ann, &key, true));
         let proves = |hello: &Hello, who| hello.profile.proofs.contains(&key.proof(&exporter, who));
-        let stranger = maker(bob, RoomKey::random([8; 32]), false).hello(&exporter);
+        let stranger = maker(bob, &RoomKey::random([8; 32]), false).hello(&exporter);
         assert!(!proves(
             &ours.clone().answer(&exporter, bob, &stranger),
             ann
         ));
-        let member = maker(bob, key, false).hello(&exporter);
+        let member = maker(bob, &key, false).hello(&exporter);
         assert!(proves(&member, bob));
         assert!(proves(&ours.answer(&exporter, bob, &member), ann));
     }

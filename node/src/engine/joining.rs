@@ -101,7 +101,7 @@ impl Engine {
         let Some((_, _, key)) = found else {
             return Err(JoinError::NotInRoom(room));
         };
-        RoomTicket::new(room.clone(), *key).ok_or(JoinError::IsOpen(room))
+        RoomTicket::new(room.clone(), key.clone()).ok_or(JoinError::IsOpen(room))
     }
 
     pub(super) fn room_infos(&self) -> Vec<RoomInfo> {

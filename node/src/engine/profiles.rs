@@ -210,7 +210,7 @@ impl Engine {
                     !(goes_first || shared.contains(&id) || peer.is_some_and(trusts))
                 }
             };
-            rooms.add(id, *key, withheld);
+            rooms.add(id, key.clone(), withheld);
         }
         rooms
     }

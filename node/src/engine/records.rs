@@ -244,7 +244,7 @@ impl Engine {
             .replica
             .rooms()
             .filter(|(room, ..)| shared.contains(room));
-        rooms.map(|(room, _, key)| (room, *key)).collect()
+        rooms.map(|(room, _, key)| (room, key.clone())).collect()
     }
 
     /// Somebody else has a public record of this node.

@@ -275,7 +275,10 @@ impl Engine {
     }
 
     fn room_keys(&self) -> Vec<RoomKey> {
-        self.replica.rooms().map(|(_, _, key)| *key).collect()
+        self.replica
+            .rooms()
+            .map(|(_, _, key)| key.clone())
+            .collect()
     }
 
     /// A peer could not be reached. On rosters that name it, other peers take its place.

@@ -15,7 +15,7 @@ use hobnob_core::policy::{DirectWith, Policies, Sharing};
 use hobnob_core::record_exchange::RecordExchange;
 use hobnob_core::rendezvous::{self, Rendezvous};
 use hobnob_core::replica::{self, Replica};
-use hobnob_protocol::{Nickname, PeerId, SecretKey};
+use hobnob_protocol::{Nickname, PeerId, RelayToken, SecretKey};
 use hobnob_transport::lock::Lock;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -78,7 +78,7 @@ pub(crate) struct Parts {
     pub(crate) direct_with: DirectWith,
     pub(crate) sharing: Sharing,
     pub(crate) relay_ids: BTreeMap<String, PeerId>,
-    pub(crate) relay_token: Option<Vec<u8>>,
+    pub(crate) relay_token: Option<RelayToken>,
     pub(crate) proxy: ProxyConfig,
     pub(crate) external_port: Option<u16>,
     pub(crate) erasing: Erasing,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::identity::PeerId;
 
@@ -30,6 +30,12 @@ impl DepositToken {
     pub fn hash(&self, sender: PeerId) -> TokenHash {
         let input = Zeroizing::new([&self.0[..], sender.as_bytes()].concat());
         TokenHash(blake3::derive_key("hobnob 1 deposit token hash", &input))
+    }
+}
+
+impl Drop for DepositToken {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 

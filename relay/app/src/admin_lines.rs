@@ -46,6 +46,8 @@ pub(crate) enum RelayEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         public: Option<Text<HostPort>>,
     },
+    /// Peers of several networks reach the relay at this address, which is none of this machine's.
+    ReachedAt { addr: SocketAddr },
     /// The relay serves its status page at this address.
     Status { addr: SocketAddr },
     /// A peer in the liveness table.
@@ -228,6 +230,11 @@ mod tests {
             peer.0
         );
         assert_eq!(to_line(&RelayEventLine::from(listening)), expected);
+        let addr = "203.0.113.7:443".parse().unwrap();
+        assert_eq!(
+            to_line(&RelayEventLine::from(RelayEvent::ReachedAt { addr })),
+            "{\"v\":1,\"event\":\"reached-at\",\"addr\":\"203.0.113.7:443\"}\n"
+        );
         let banned = format!("{{\"v\":1,\"event\":\"banned\",\"peer\":\"{}\"}}\n", peer.0);
         assert_eq!(
             to_line(&RelayEventLine::from(RelayEvent::Banned { peer })),

@@ -30,6 +30,7 @@ fn peer(event: &RelayEvent) -> Option<[String; 8]> {
     match event {
         RelayEvent::RelayPeer(row) => Some(cells(row)),
         RelayEvent::Listening { .. }
+        | RelayEvent::ReachedAt { .. }
         | RelayEvent::Status { .. }
         | RelayEvent::Kicked { .. }
         | RelayEvent::Banned { .. }
@@ -75,6 +76,10 @@ fn plain(event: &RelayEvent) -> Vec<String> {
             }
             lines
         }
+        RelayEvent::ReachedAt { addr } => vec![format!(
+            "{} peers reach this relay at {addr}, which is not an address of this machine. If that is its public address, start the relay with --public-name {addr} to print it",
+            local_minute()
+        )],
         RelayEvent::Status { addr } => vec![format!("{} status at http://{addr}/", local_minute())],
         RelayEvent::RelayPeer(_) => Vec::new(),
         RelayEvent::Kicked { peer } => vec![format!("kicked {}", peer.0)],

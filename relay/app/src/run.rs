@@ -8,8 +8,10 @@ use hobnob_local::json::Text;
 use hobnob_local::output;
 use hobnob_local::signals::{Kind, Signals};
 use hobnob_local::socket::{Access, Listener};
-use hobnob_relay::server::{Config, Server, raise_descriptor_limit};
+use hobnob_relay::server::{Config, LogEvent, Server, raise_descriptor_limit};
 use hobnob_relay::status::Status;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -51,6 +53,13 @@ pub(crate) async fn run(home: &Home, given: Arguments) -> anyhow::Result<()> {
     announce(&server, status.as_ref(), &arguments)?;
     let services = TaskTracker::new();
     services.spawn(event_log::print(server.log_events(), stop.clone()));
+    if arguments.run.public_name.is_none() {
+        services.spawn(public_addresses(
+            server.log_events(),
+            arguments.json,
+            stop.clone(),
+        ));
+    }
     services.spawn(admin_socket::serve(
         listener,
         access,
@@ -71,6 +80,24 @@ pub(crate) async fn run(home: &Home, given: Arguments) -> anyhow::Result<()> {
     services.wait().await;
     server.shutdown().await;
     Ok(())
+}
+
+/// Prints the addresses that only peers know, until `stop` is cancelled.
+async fn public_addresses(
+    mut events: broadcast::Receiver<LogEvent>,
+    json: bool,
+    stop: CancellationToken,
+) {
+    while let Some(event) = stop.run_until_cancelled(events.recv()).await {
+        match event {
+            Ok(LogEvent::ReachedAt(addr)) => {
+                // A closed standard output does not end the relay.
+                let _closed = display::print(&[RelayEvent::ReachedAt { addr }], json);
+            }
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
+    }
 }
 
 /// Reads all files again and reports what changed.

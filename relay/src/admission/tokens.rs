@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use hobnob_protocol::relay::{TOKEN_MAX, TOKEN_PROOF_LEN, token_proof};
+use hobnob_protocol::RelayToken;
+use hobnob_protocol::relay::{TOKEN_MAX, TOKEN_PROOF_LEN};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
@@ -26,7 +27,7 @@ const ONLY: &str = "token";
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
     name: String,
-    secret: Vec<u8>,
+    secret: RelayToken,
     expires: Option<Timestamp>,
 }
 
@@ -82,7 +83,7 @@ impl Token {
     /// Whether the proof shows knowledge of this token, on the connection with this exported
     /// secret. Takes the same time for every wrong proof.
     fn is_proved(&self, proof: &[u8; TOKEN_PROOF_LEN], exporter: &[u8; 32]) -> bool {
-        verify_slices_are_equal(&token_proof(&self.secret, exporter), proof).is_ok()
+        verify_slices_are_equal(&self.secret.proof(exporter), proof).is_ok()
     }
 }
 
@@ -162,11 +163,11 @@ impl Tokens {
     }
 }
 
-fn secret(bytes: &[u8]) -> Result<Vec<u8>, TokenProblem> {
+fn secret(bytes: &[u8]) -> Result<RelayToken, TokenProblem> {
     match bytes {
         [] => Err(TokenProblem::Empty),
         bytes if bytes.len() > TOKEN_MAX => Err(TokenProblem::TooLong),
-        bytes => Ok(bytes.to_vec()),
+        bytes => Ok(bytes.to_vec().into()),
     }
 }
 
@@ -209,6 +210,7 @@ fn expiry(word: &str) -> Result<Timestamp, TokenProblem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hobnob_protocol::relay::token_proof;
     use std::time::{Duration, UNIX_EPOCH};
 
     /// The exported secret of a connection.

@@ -19,6 +19,18 @@ pub(super) fn reachable(bound: SocketAddr) -> Vec<SocketAddr> {
     of_interfaces(bound, up.map(|interface| interface.ip()))
 }
 
+/// Whether a socket bound to `bound` has this address, as far as this machine knows.
+pub(super) fn is_of(bound: SocketAddr, addr: SocketAddr) -> bool {
+    let ip = addr.ip();
+    let own = || if_addrs::get_if_addrs().unwrap_or_default();
+    addr.port() == bound.port()
+        && if bound.ip().is_unspecified() {
+            ip.is_loopback() || own().iter().any(|interface| interface.ip() == ip)
+        } else {
+            bound.ip().to_canonical() == ip
+        }
+}
+
 fn of_interfaces(bound: SocketAddr, ips: impl Iterator<Item = IpAddr>) -> Vec<SocketAddr> {
     let mut ips: Vec<IpAddr> = ips.filter(|ip| ip.is_ipv4() || bound.is_ipv6()).collect();
     ips.retain(|&ip| !matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local()));
@@ -76,6 +88,21 @@ mod tests {
             reachable("198.51.100.1:9".parse().unwrap()),
             ["198.51.100.1:9".parse().unwrap()]
         );
+    }
+
+    #[test]
+    fn a_translated_address_or_port_is_not_one_of_the_socket() {
+        for (bound, addr, is_of_it) in [
+            ("192.0.2.7:4627", "192.0.2.7:4627", true),
+            ("[::ffff:192.0.2.7]:4627", "192.0.2.7:4627", true),
+            ("192.0.2.7:4627", "192.0.2.7:443", false),
+            ("192.0.2.7:4627", "203.0.113.7:4627", false),
+            ("[::]:4627", "127.0.0.1:4627", true),
+            ("[::]:4627", "203.0.113.7:4627", false),
+        ] {
+            let found = is_of(bound.parse().unwrap(), addr.parse().unwrap());
+            assert_eq!(found, is_of_it, "{addr} at {bound}");
+        }
     }
 
     #[test]

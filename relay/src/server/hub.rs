@@ -8,13 +8,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use hobnob_limits::Network;
 use hobnob_protocol::PeerId;
 use hobnob_protocol::relay::{FromRelay, TOKEN_EXPORTER_LABEL, ToRelay, close, features};
+use hobnob_transport::addr::canonical;
 use hobnob_transport::tls;
 use quinn::Connection;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::addrs;
 use super::clock::Clock;
 use super::close::end;
 use super::dial_back::DialBacks;
@@ -26,6 +29,7 @@ use super::operator::{
     Banned, Change, Changed, OperatorError, OperatorRequest, PeerStatus, Table, resolve,
     resolve_ban,
 };
+use super::public_address::PublicAddresses;
 use super::wording;
 use crate::admission::{Admission, BANS_MAX, BanTarget, Credentials, Refusal, Token};
 use crate::core::{ConnectionId, EndReason, Exclusion, Input, Output, Relay, Row, State};
@@ -45,6 +49,7 @@ pub(super) struct Hub {
     newcomers: Arc<Newcomers>,
     dial_backs: DialBacks,
     links: HashMap<ConnectionId, RegisteredPeer>,
+    public_addresses: PublicAddresses,
     log: broadcast::Sender<LogEvent>,
     /// Completed once all peers have been disconnected.
     drained: Option<oneshot::Sender<()>>,
@@ -89,6 +94,7 @@ impl Hub {
             newcomers,
             dial_backs,
             links: HashMap::new(),
+            public_addresses: PublicAddresses::default(),
             log,
             drained: None,
         }
@@ -204,8 +210,23 @@ impl Hub {
                 addr: client_addr,
                 token,
             });
+            if let Some(addr) = register.reached_at.filter(|_| !guest) {
+                self.reached_at(client_addr, addr);
+            }
         }
         self.check_address(id);
+    }
+
+    /// A peer reached this relay at an address. It is news if a router translates it.
+    fn reached_at(&mut self, from: SocketAddr, addr: SocketAddr) {
+        let local = self.plane.local_addr();
+        let is_own = |addr| addrs::is_of(local, addr);
+        if self
+            .public_addresses
+            .named(Network::of(from.ip()), canonical(addr), is_own)
+        {
+            self.log(LogEvent::ReachedAt(addr));
+        }
     }
 
     fn log(&self, event: LogEvent) {

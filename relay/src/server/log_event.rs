@@ -40,6 +40,8 @@ pub enum LogEvent {
         /// Why, as a fixed word. `kicked` and `banned` among them.
         reason: &'static str,
     },
+    /// Peers of several networks reach the relay at this address, which is none of this machine's.
+    ReachedAt(SocketAddr),
     /// The operator banned somebody.
     Banned(BanTarget),
     /// The operator removed a ban.
@@ -62,6 +64,7 @@ impl fmt::Display for LogEvent {
             Self::Ended { peer, addr, reason } => {
                 write!(f, "ended {} peer={peer} reason={reason}", At(addr))
             }
+            Self::ReachedAt(addr) => write!(f, "reached-at {}", At(addr)),
             Self::Banned(target) => write!(f, "banned target={target}"),
             Self::Unbanned(target) => write!(f, "unbanned target={target}"),
         }
@@ -123,6 +126,10 @@ mod tests {
                     reason: "kicked",
                 },
                 format!("ended {at} reason=kicked"),
+            ),
+            (
+                LogEvent::ReachedAt("203.0.113.7:443".parse().unwrap()),
+                "reached-at addr=203.0.113.7 port=443".to_owned(),
             ),
             (
                 LogEvent::Banned(BanTarget::Range("192.0.2.0/24".parse().unwrap())),

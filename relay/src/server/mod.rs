@@ -23,6 +23,7 @@ mod operator;
 mod peer;
 mod probe;
 mod proxied;
+mod public_address;
 mod streams;
 mod usage_file;
 mod wording;

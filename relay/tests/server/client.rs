@@ -269,6 +269,7 @@ pub(crate) fn register(token_proof: Option<[u8; TOKEN_PROOF_LEN]>, rooms: &[Room
         features: 0,
         token_proof,
         rooms: rooms.to_vec(),
+        reached_at: None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Frames between a node and a relay, in both directions. Among them are rosters and new channels.
 
+use std::net::SocketAddr;
+
 use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::frame::ROOMS_MAX;
 use hobnob_protocol::invitation::CodeNumber;
@@ -41,6 +43,7 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
             features: 0,
             token_proof: Some([4; 32]),
             rooms: vec![room],
+            reached_at: Some(SocketAddr::from(([198, 51, 100, 1], 4627))),
         }),
         ToRelay::Heartbeat(7),
         ToRelay::Rooms(vec![room, room]),

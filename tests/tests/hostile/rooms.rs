@@ -250,7 +250,7 @@ fn cellar() -> RoomName {
 fn key(secret: &str) -> RoomKey {
     static RIGHT: LazyLock<RoomKey> = LazyLock::new(|| stretched(SECRET));
     if secret == SECRET {
-        *RIGHT
+        RIGHT.clone()
     } else {
         stretched(secret)
     }

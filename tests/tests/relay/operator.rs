@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hobnob_tests::lab::{Lab, Nat, Node, until};
+use hobnob_tests::lab::{Lab, Nat, Node, hobnob_binary, until};
 use serde_json::Value;
 
 use crate::relay_net::RelayNet;
@@ -233,6 +233,14 @@ fn send_names_what_is_wrong_on_this_side() {
     net.relay.kill9();
     ann.notices("relay-down");
     send("while the relay is down").says(&["this node can't use its relay", "no relay runs there"]);
+    let line = send("by a program").one_json();
+    assert_eq!(line["reason"], "this node can't use its relays", "{line}");
+    let home = ann.home().path().to_string_lossy();
+    let mut chat = ann
+        .machine()
+        .screen(hobnob_binary(), &["--home", &home, "--plain"]);
+    chat.types(&format!("/msg {} by the chat", bob.id()));
+    chat.shows("this node can't use its relay");
 }
 
 #[test]
@@ -244,4 +252,29 @@ fn a_relay_prints_the_public_name_that_its_operator_gives() {
         .relay(&["--public-name", "relay.example.com"]);
     let named = |event: &Value| event["public"] == "relay.example.com:4627";
     relay.wait_for("print its name", named, Duration::from_secs(10));
+}
+
+/// Issue 14: a relay notices by the reports of its peers that a router translates its address.
+#[test]
+fn a_relay_behind_a_translating_router_prints_the_address_that_peers_reach_it_at() {
+    let lab = Lab::open();
+    let net = RelayNet::of(&lab);
+    // Another port of the same machine leads to the relay, as at a router that forwards a port.
+    let rules = "add table ip shift; \
+                 add chain ip shift in { type nat hook prerouting priority dstnat; }; \
+                 add rule ip shift in udp dport 443 redirect to :4627";
+    net.relay.machine().run("nft", &[rules]).expect(0);
+    let translated = format!("{}:443", net.relay.address().ip());
+    let name = format!("{}@{translated}", net.relay.id());
+    let nodes = ["ann", "bob"].map(|nick| {
+        net.internet
+            .machine(nick)
+            .up(nick, &["--no-mdns", "--relay", &name])
+    });
+    net.relay.wait_for(
+        "print the address",
+        |event| event["event"] == "reached-at" && event["addr"] == translated.as_str(),
+        Duration::from_secs(20),
+    );
+    drop(nodes);
 }

@@ -12,8 +12,8 @@ use hobnob::protocol::{Body, RoomName};
 use hobnob::{ConversationRef, DeliveryState, MessageId};
 use hobnob_control::Client;
 use hobnob_control::wire::{
-    BroadcastMessage, GetStatus, RelayLine, Request, SendMessage, SentLine, StatusLine, Text,
-    WaitOptions, WaitReason, WireEvent,
+    BroadcastMessage, GetStatus, Request, SendMessage, SentLine, StatusLine, Text, WaitOptions,
+    WaitReason, WireEvent,
 };
 
 use super::{args, files};
@@ -178,8 +178,8 @@ async fn words(client: &Client, sent: &SentLine, reached: bool, took: Duration) 
                 return format!("{state} to {name} ({} ms)", took.as_millis());
             }
             let fault = match sent.reason {
-                Some(_) => None,
-                None => fault_here(client).await,
+                Some(WaitReason::NoRelay) => fault_here(client).await,
+                Some(_) | None => None,
             };
             match fault {
                 Some(fault) => not_from_here(&name, &fault),
@@ -207,19 +207,7 @@ pub(crate) fn alone(room: &RoomName, later: bool) -> String {
 async fn fault_here(client: &Client) -> Option<String> {
     // The message is queued by now, so failing to learn this is not an error.
     let status: StatusLine = client.ask(GetStatus {}).await.ok()?;
-    fault_of(&status.relays)
-}
-
-fn fault_of(relays: &[RelayLine]) -> Option<String> {
-    if relays.iter().any(|relay| relay.up) {
-        return None;
-    }
-    let relay = relays.iter().find(|relay| relay.why.is_some())?;
-    let why = relay.why.as_deref()?;
-    Some(format!(
-        "this node can't use its relay {}: {why}",
-        relay.at.0
-    ))
+    wording::relay_fault(&status)
 }
 
 fn not_from_here(name: &str, fault: &str) -> String {
@@ -301,35 +289,4 @@ fn read_stdin() -> anyhow::Result<String> {
         }
     }
     Ok(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn relay(at: &str, up: bool, why: Option<&str>) -> RelayLine {
-        RelayLine {
-            at: Text(at.parse().unwrap()),
-            id: None,
-            up,
-            observed: None,
-            carrier: None,
-            why: why.map(str::to_owned),
-        }
-    }
-
-    #[test]
-    fn a_node_without_any_relay_blames_itself() {
-        let banned = relay("one.example:4627", false, Some("you are banned"));
-        let up = relay("two.example:4627", true, None);
-        let connecting = relay("three.example:4627", false, None);
-        let fault = "this node can't use its relay one.example:4627: you are banned";
-        assert_eq!(
-            fault_of(&[connecting.clone(), banned.clone()]).as_deref(),
-            Some(fault)
-        );
-        assert_eq!(fault_of(&[banned, up]), None, "another relay works");
-        assert_eq!(fault_of(&[connecting]), None, "nothing is known yet");
-        assert_eq!(fault_of(&[]), None, "it has no relay");
-    }
 }

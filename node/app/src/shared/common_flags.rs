@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 
 use clap::ArgAction;
 use hobnob::protocol::relay::TOKEN_MAX;
-use hobnob::protocol::{Nickname, RelayAddr, RoomName};
+use hobnob::protocol::{Nickname, RelayAddr, RelayToken, RoomName};
 use hobnob::{
     AcceptFrom, Config, DirectWith, FilesConfig, PassphraseSource, Proxy, ProxyConfig, RELAYS_MAX,
 };
 use hobnob_control::wire::Text;
 use hobnob_control::{Home, HomeError};
+use zeroize::Zeroizing;
 
 use super::erasing::KeepTime;
 use super::exit_code::Usage;
@@ -283,15 +284,16 @@ fn given_or<T: Clone>(flags: &[T], set: Option<Vec<Text<T>>>) -> Vec<T> {
     }
 }
 
-fn relay_token(path: &Path) -> Result<Vec<u8>, Usage> {
+fn relay_token(path: &Path) -> Result<RelayToken, Usage> {
     let at = path.display();
-    let token = std::fs::read(path)
+    let text = std::fs::read(path)
+        .map(Zeroizing::new)
         .map_err(|error| Usage(format!("can't read the token file {at}: {error}")))?;
-    let token = token.trim_ascii().to_vec();
+    let token = text.trim_ascii();
     if token.is_empty() || token.len() > TOKEN_MAX {
         return Err(Usage(format!(
             "the token in {at} must have 1 to {TOKEN_MAX} bytes"
         )));
     }
-    Ok(token)
+    Ok(token.to_vec().into())
 }

@@ -79,13 +79,19 @@ pub(crate) fn said(message: &MessageLine, names: &Names) -> String {
     )
 }
 
+/// What keeps this node from its relays, if it has some and can use none of them.
+pub(crate) fn relay_fault(status: &StatusLine) -> Option<String> {
+    let (relay, why) = status.relay_fault()?;
+    Some(format!("this node can't use its relay {relay}: {why}"))
+}
+
 /// Why a holder does not take a message, if that is the reason for its state.
 pub(crate) fn mailbox_reason(reason: WaitReason) -> Option<&'static str> {
     match reason {
         WaitReason::MailboxFull => Some("the mailbox is full"),
         WaitReason::MailboxRefuses => Some("the mailbox refuses it"),
         WaitReason::MailboxFails => Some("the mailbox can't store it now"),
-        WaitReason::Consent | WaitReason::Unknown => None,
+        WaitReason::Consent | WaitReason::NoRelay | WaitReason::Unknown => None,
     }
 }
 

@@ -138,7 +138,12 @@ impl Context<'_> {
             DeliveryState::Queued => {
                 let deposited = self.node().mailbox().await?.deposited;
                 let of_peer = deposited.into_iter().find(|it| it.peer == *peer);
-                Ok(of_peer.and_then(|it| it.refused).map(WaitReason::from))
+                if let Some(refused) = of_peer.and_then(|it| it.refused) {
+                    return Ok(Some(refused.into()));
+                }
+                let status = StatusLine::from(self.node().status().await?);
+                let no_relay = status.relay_fault().is_some();
+                Ok(no_relay.then_some(WaitReason::NoRelay))
             }
             DeliveryState::Held | DeliveryState::Delivered => Ok(None),
         }

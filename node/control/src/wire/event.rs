@@ -192,6 +192,9 @@ pub enum WaitReason {
     /// The peer is away, and the holder of its mailbox can't store anything now.
     #[serde(rename = "the mailbox fails")]
     MailboxFails,
+    /// The peer is not connected, and this node can use none of its relays: `status` says why.
+    #[serde(rename = "this node can't use its relays")]
+    NoRelay,
     /// A reason that only a newer version knows.
     #[serde(other)]
     Unknown,
@@ -326,6 +329,18 @@ pub struct RelayLine {
     /// Why the node is not registered there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+}
+
+impl StatusLine {
+    /// A relay that can't be used, and why, if this node has relays and can use none of them.
+    pub fn relay_fault(&self) -> Option<(&RelayAt, &str)> {
+        if self.relays.iter().any(|relay| relay.up) {
+            return None;
+        }
+        self.relays
+            .iter()
+            .find_map(|relay| Some((&relay.at.0, relay.why.as_deref()?)))
+    }
 }
 
 /// For serde, which passes references.

@@ -524,3 +524,35 @@ fn requests_about_files() {
         },
     );
 }
+
+#[test]
+fn a_node_without_any_usable_relay_names_one_that_fails() {
+    let relay = |at: &str, up: bool, why: Option<&str>| RelayLine {
+        at: Text(at.parse().unwrap()),
+        id: None,
+        up,
+        observed: None,
+        carrier: None,
+        why: why.map(str::to_owned),
+    };
+    let fault_of = |relays: &[&RelayLine]| {
+        let status = StatusLine {
+            peer: Text(id(1)),
+            nick: Nickname::new("ann").unwrap(),
+            addrs: vec![],
+            ticket: String::new(),
+            rooms: vec![],
+            relays: relays.iter().copied().cloned().collect(),
+            notices: vec![],
+        };
+        status.relay_fault().map(|(at, why)| format!("{at}: {why}"))
+    };
+    let banned = relay("one.example:4627", false, Some("you are banned"));
+    let up = relay("two.example:4627", true, None);
+    let connecting = relay("three.example:4627", false, None);
+    let fault = Some("one.example:4627: you are banned".to_owned());
+    assert_eq!(fault_of(&[&connecting, &banned]), fault);
+    assert_eq!(fault_of(&[&banned, &up]), None, "another relay works");
+    assert_eq!(fault_of(&[&connecting]), None, "nothing is known yet");
+    assert_eq!(fault_of(&[]), None, "it has no relay");
+}

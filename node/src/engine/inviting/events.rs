@@ -359,7 +359,7 @@ impl Engine {
                 let key = RoomKey::open(&name);
                 (name, key)
             }
-            RoomTarget::Ticket(ticket) => (ticket.name().clone(), *ticket.key()),
+            RoomTarget::Ticket(ticket) => (ticket.name().clone(), ticket.key().clone()),
         };
         let (reply, joined) = oneshot::channel();
         self.join(name, key, reply);

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use hobnob_core::carrier::Carrier;
 use hobnob_core::diagnosis;
 use hobnob_protocol::relay::{Roster as RosterUpdate, ToRelay, Welcome, features};
-use hobnob_protocol::{PeerId, RelayAddr, RelayAt, RoomKey};
+use hobnob_protocol::{PeerId, RelayAddr, RelayAt, RelayToken, RoomKey};
 use tokio::sync::mpsc;
 
 pub(super) use self::openings::{ChannelOpening, OpenFailed};
@@ -46,7 +46,7 @@ pub(super) struct Relays {
     /// Identities proved in earlier runs, by address.
     known: BTreeMap<String, PeerId>,
     /// The admission token of the relays that the user named.
-    token: Option<Vec<u8>>,
+    token: Option<RelayToken>,
     proxy: ProxyConfig,
     events: mpsc::Sender<(RelayId, LinkEvent)>,
     queue: mpsc::Receiver<(RelayId, LinkEvent)>,
@@ -74,7 +74,7 @@ pub(super) struct WentUp {
 impl Relays {
     pub(super) fn new(
         known: BTreeMap<String, PeerId>,
-        token: Option<Vec<u8>>,
+        token: Option<RelayToken>,
         proxy: ProxyConfig,
         clock: Clock,
     ) -> Self {
@@ -530,7 +530,7 @@ mod tests {
         let known = BTreeMap::from([("relay.example:4627".to_owned(), peer(99))]);
         let mut relays = Relays::new(
             known,
-            Some(b"token".to_vec()),
+            Some(b"token".to_vec().into()),
             ProxyConfig::default(),
             Clock::start(),
         );
@@ -637,7 +637,7 @@ mod tests {
     fn a_relay_that_somebody_else_named_gets_no_proof_of_the_token() {
         let mut relays = Relays::new(
             BTreeMap::new(),
-            Some(b"token".to_vec()),
+            Some(b"token".to_vec().into()),
             ProxyConfig::default(),
             Clock::start(),
         );
@@ -657,7 +657,7 @@ mod tests {
         let none = BTreeMap::new();
         let mut relays = Relays::new(
             none,
-            Some(b"token".to_vec()),
+            Some(b"token".to_vec().into()),
             ProxyConfig::default(),
             Clock::start(),
         );
@@ -686,7 +686,7 @@ mod tests {
         let none = BTreeMap::new();
         let mut relays = Relays::new(
             none,
-            Some(b"token".to_vec()),
+            Some(b"token".to_vec().into()),
             ProxyConfig::default(),
             Clock::start(),
         );

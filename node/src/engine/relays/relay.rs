@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use hobnob_core::carrier::Carrier;
 use hobnob_core::diagnosis::{self, RelayState};
 use hobnob_protocol::relay::{ToRelay, close};
-use hobnob_protocol::{PeerId, RelayAddr, RelayAt, RoomKey, RoomTag};
+use hobnob_protocol::{PeerId, RelayAddr, RelayAt, RelayToken, RoomKey, RoomTag};
 use tokio::sync::mpsc;
 
 use super::openings::Openings;
@@ -190,7 +190,7 @@ impl Relay {
     }
 
     /// The link learns another name or address, and a token if the relay may have a proof of one.
-    pub(super) fn locate(&self, location: Location, token: Option<Vec<u8>>) {
+    pub(super) fn locate(&self, location: Location, token: Option<RelayToken>) {
         self.command(LinkCommand::Locate(location, token));
     }
 

@@ -28,9 +28,9 @@ use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::mailbox::FromHolder;
 use hobnob_protocol::relay::{
     FromRelay, Origin, Register, TOKEN_EXPORTER_LABEL, ToRelay, VERSION, Welcome, close, features,
-    token_proof,
 };
-use hobnob_protocol::{PeerId, RoomKey, RoomTag};
+use hobnob_protocol::{PeerId, RelayToken, RoomKey, RoomTag};
+use hobnob_transport::addr::canonical;
 use hobnob_transport::tls;
 use quinn::Connection;
 use tokio::sync::mpsc;
@@ -81,7 +81,7 @@ pub struct LinkConfig {
     /// The identity that it must prove, if it is known.
     pub expected: Option<PeerId>,
     /// The admission token, if the node may prove to this relay that it knows it.
-    pub token: Option<Vec<u8>>,
+    pub token: Option<RelayToken>,
     /// Whether nothing may be sent to the relay except through the proxy.
     pub proxy_only: bool,
     /// The identities of the relays that other links lead to.
@@ -106,7 +106,7 @@ pub enum LinkCommand {
     /// The user sends a message, or names a peer: dial now, whatever the back-off.
     Want,
     /// The relay has another name or address. The node may prove to it that it knows this token.
-    Locate(Location, Option<Vec<u8>>),
+    Locate(Location, Option<RelayToken>),
 }
 
 /// An event of a link.
@@ -323,7 +323,7 @@ impl RelayLink {
     }
 
     /// The relay has another name or address, and perhaps may have this token.
-    fn locate(&mut self, location: Location, token: Option<Vec<u8>>) {
+    fn locate(&mut self, location: Location, token: Option<RelayToken>) {
         self.locations.add(location);
         self.config.token = self.config.token.take().or(token);
         self.redial.begin_anew(self.config.clock.now().mono);
@@ -434,8 +434,12 @@ impl RelayLink {
             } else {
                 0
             },
-            token_proof: token.map(|token| token_proof(token, &exporter)),
+            token_proof: token.map(|token| token.proof(&exporter)),
             rooms: tags(&self.rooms, shaken.id),
+            reached_at: shaken
+                .stream
+                .is_none()
+                .then(|| canonical(connection.remote_address())),
         };
         let registering = async {
             let mut connected = Connected::open(shaken).await?;

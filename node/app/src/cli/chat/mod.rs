@@ -97,6 +97,11 @@ enum Ended {
 enum Reply {
     Sent(SentLine),
     Lines(Vec<String>),
+    /// Messages are waiting for these peers, and `relay_fault` keeps this node from all its relays.
+    Waiting {
+        reports: Vec<Report>,
+        relay_fault: Option<String>,
+    },
     /// Messages go to this room now. Prints the lines first.
     Speak(RoomName, Vec<String>),
     Error(String),
@@ -167,7 +172,7 @@ impl Chat {
                     Err(error) if error.is_end() => return self.node_gone().await,
                     Err(error) => return Err(error.into()),
                 },
-                _ = ticks.tick() => if self.ticked()? { break },
+                _ = ticks.tick() => if self.ticked(client).await { break },
             }
         }
         self.quit().await
@@ -297,8 +302,12 @@ impl Chat {
         match reply {
             Reply::Sent(sent) => {
                 let report = self.outbox.sent(self.tick, &sent);
-                self.report(report)
+                self.report(report, None)
             }
+            Reply::Waiting {
+                reports,
+                relay_fault,
+            } => self.report(reports, relay_fault.as_deref()),
             Reply::Lines(lines) => lines.iter().try_for_each(|line| output::line(line)),
             Reply::Speak(room, lines) => {
                 self.room = room;
@@ -312,11 +321,15 @@ impl Chat {
         }
     }
 
-    fn report(&mut self, report: impl IntoIterator<Item = Report>) -> std::io::Result<()> {
-        for report in report {
+    fn report(
+        &mut self,
+        reports: impl IntoIterator<Item = Report>,
+        relay_fault: Option<&str>,
+    ) -> std::io::Result<()> {
+        for report in reports {
             let alone = matches!(report, Report::Alone { .. });
             if !(alone && self.told_alone) {
-                output::line(&phrases::report(&report, &self.names))?;
+                output::line(&phrases::report(&report, &self.names, relay_fault))?;
             }
             self.told_alone = alone;
         }
@@ -337,7 +350,7 @@ impl Chat {
             }
             WireEvent::Receipt(receipt) if receipt.state == DeliveryState::Delivered => {
                 let report = self.outbox.delivered(receipt.id.0, receipt.peer.0);
-                self.report(report)
+                self.report(report, None)
             }
             // The message with the offer explains how to fetch it.
             WireEvent::File(file) if file.state == FileState::Offered && !file.own => Ok(()),
@@ -383,15 +396,32 @@ impl Chat {
     }
 
     /// Whether the chat is done: the input has ended, and its messages are delivered or late.
-    fn ticked(&mut self) -> std::io::Result<bool> {
+    async fn ticked(&mut self, client: &Client) -> bool {
         self.tick += 1;
-        let late = self.outbox.late(self.tick);
-        self.report(late)?;
+        let reports = self.outbox.late(self.tick);
+        if !reports.is_empty() {
+            self.waiting(client, reports).await;
+        }
         if !self.input_ended || !self.replies.is_empty() {
-            return Ok(false);
+            return false;
         }
         self.drained += 1;
-        Ok(self.outbox.is_empty() || self.drained >= DRAIN_TICKS)
+        self.outbox.is_empty() || self.drained >= DRAIN_TICKS
+    }
+
+    /// Asks what is wrong on this side before it blames the peers; the answer arrives in
+    /// [`Chat::reply`].
+    async fn waiting(&mut self, client: &Client, reports: Vec<Report>) {
+        let status = client.begin(GetStatus {}).await;
+        self.replies.spawn(async move {
+            let answered = async { status?.await };
+            // Without an answer nothing is known to be wrong here.
+            let status: Result<StatusLine, ClientError> = answered.await;
+            Reply::Waiting {
+                reports,
+                relay_fault: status.ok().as_ref().and_then(wording::relay_fault),
+            }
+        });
     }
 
     async fn node_gone(&mut self) -> anyhow::Result<Ended> {
@@ -403,7 +433,7 @@ impl Chat {
     async fn quit(&mut self) -> anyhow::Result<Ended> {
         self.answers().await?;
         let late = self.outbox.all_late();
-        self.report(late)?;
+        self.report(late, None)?;
         Ok(Ended::Quit)
     }
 

@@ -48,8 +48,8 @@ pub(crate) fn message(message: &MessageLine) -> String {
     }
 }
 
-/// A report about deliveries.
-pub(crate) fn report(report: &Report, names: &Names) -> String {
+/// A report about deliveries. `relay_fault` keeps this node from all its relays.
+pub(crate) fn report(report: &Report, names: &Names, relay_fault: Option<&str>) -> String {
     match report {
         Report::Delivered {
             conversation,
@@ -70,12 +70,16 @@ pub(crate) fn report(report: &Report, names: &Names) -> String {
         Report::Waiting {
             conversation: ConversationRef::Direct(peer),
             ..
-        } => {
-            format!(
+        } => match relay_fault {
+            Some(fault) => format!(
+                "  not delivered to {}: {fault}. The message is queued, and is delivered when you connect",
+                names.of(peer)
+            ),
+            None => format!(
                 "  {} is away: the message is queued, and is delivered when they connect",
                 names.of(peer)
-            )
-        }
+            ),
+        },
         Report::Waiting {
             conversation: ConversationRef::Room(room),
             missing,
