@@ -14,8 +14,8 @@ use hobnob_control::wire::{
 use hobnob_control::{Client, Subscription};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::args;
 use super::offered_paths::OfferedPaths;
-use super::{args, messages};
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::{Exit, Usage};
 use crate::shared::output::{self, Output};
@@ -57,7 +57,7 @@ pub(crate) async fn send(
             if sent.state < DeliveryState::Delivered {
                 following.reaches_later(sent.id.0);
             }
-            messages::print_sent(out, &sent);
+            out.sent(&sent);
         }
         if options.wait < DeliveryState::Delivered {
             say_stdin_stays(&offered);
@@ -101,7 +101,7 @@ pub(crate) async fn broadcast(
             for path in &sent.left_out {
                 output::say(&format!("left out: {}", visible(path)));
             }
-            messages::print_sent(out, &sent);
+            out.sent(&sent);
         }
         say_stdin_stays(&offered);
         Ok(Exit::Done)

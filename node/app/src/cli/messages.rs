@@ -13,7 +13,7 @@ use hobnob::{ConversationRef, DeliveryState, MessageId};
 use hobnob_control::Client;
 use hobnob_control::wire::{
     BroadcastMessage, GetStatus, Request, SendMessage, SentLine, StatusLine, Text, WaitOptions,
-    WaitReason, WireEvent,
+    WaitReason,
 };
 
 use super::{args, files};
@@ -134,24 +134,13 @@ async fn deliver(
     // receive the message later.
     let reached = sent.state >= wanted || (sent.to.is_empty() && !sent.later);
     let words = words(client, &sent, reached, took).await;
-    print_sent(out, &sent);
+    out.sent(&sent);
     if reached && !sent.to.is_empty() {
         say_on_terminal(&words);
     } else {
         say(&words);
     }
     Ok(if reached { Exit::Done } else { Exit::Queued })
-}
-
-/// Prints the result for programs. The message is on disk: if the result can't be printed, the exit
-/// code must not make a script send it again.
-pub(super) fn print_sent(out: Output, sent: &SentLine) {
-    if let Err(error) = out.event(WireEvent::Sent(sent.clone()), |_| None) {
-        say(&format!(
-            "hobnob: the message is queued as {}, but the result can't be printed: {error}",
-            sent.id.0
-        ));
-    }
 }
 
 /// The outcome, for people.

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use hobnob_control::wire::{EventLine, WireEvent, to_line};
+use hobnob_control::wire::{EventLine, SentLine, WireEvent, to_line};
 use tokio::io::Interest;
 use tokio::net::unix::pipe::Sender;
 
@@ -41,5 +41,16 @@ impl Output {
             return raw(&to_line(&EventLine::from(event)));
         }
         plain(&event).map_or(Ok(()), |text| line(&text))
+    }
+
+    /// Prints the result of sending, for programs. The message is on disk: if the result can't be
+    /// printed, the exit code must not make a script send it again.
+    pub(crate) fn sent(self, sent: &SentLine) {
+        if let Err(error) = self.event(WireEvent::Sent(sent.clone()), |_| None) {
+            say(&format!(
+                "hobnob: the message is queued as {}, but the result can't be printed: {error}",
+                sent.id.0
+            ));
+        }
     }
 }
