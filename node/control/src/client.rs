@@ -325,7 +325,9 @@ impl Pending {
     }
 }
 
-pub(super) async fn open(
+/// Opens the control socket of the running node of `home`, for a caller that passes lines on itself:
+/// the node's lines, and the stream for requests. [`Client`] is for all others.
+pub async fn open(
     home: &Home,
 ) -> Result<(Lines<BufReader<OwnedReadHalf>>, OwnedWriteHalf), ClientError> {
     let mut failed = not_running(home, io::ErrorKind::NotFound.into());

@@ -11,7 +11,7 @@ use clap_complete::Shell;
 use hobnob::protocol::invitation::InviteCode;
 use hobnob::protocol::{Nickname, RoomName, RoomTarget, Target};
 use hobnob::{DeliveryState, MessageId};
-use hobnob_control::wire::Time;
+use hobnob_control::wire::{Right, Time};
 
 use super::backup::{BackupArgs, RestoreArgs};
 use super::export::ExportArgs;
@@ -327,7 +327,12 @@ pub(crate) enum Command {
     Lock(LockArgs),
     Unlock(LockArgs),
     Passwd(PasswdArgs),
-    Up,
+    Up(UpArgs),
+    Web(WebArgs),
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
     Relay(Box<hobnob_relay_app::Arguments>),
     Help {
         /// The command to explain, or `protocol`.
@@ -348,6 +353,47 @@ pub(crate) enum Command {
         /// Write the pages of all commands into this folder instead.
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct UpArgs {
+    /// Also serve the web page on this loopback address, such as 127.0.0.1:4680. `hobnob web` opens
+    /// it. Overrides the setting `web`.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) web: Option<SocketAddr>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct WebArgs {
+    /// Print the path of the login file instead of opening it in the browser.
+    #[arg(long, conflicts_with = "code")]
+    pub(crate) no_open: bool,
+    /// Print the page's address and a one-time code for it, to type into a browser within a minute.
+    #[arg(long)]
+    pub(crate) code: bool,
+}
+
+/// The commands of `hobnob token`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Create a token, and print it. Nothing can show it again.
+    Create {
+        /// A name for the program that gets it.
+        name: String,
+        /// What it permits: read, send (write, edit and react) and manage (everything else).
+        #[arg(long, value_delimiter = ',', default_value = "read,send", value_parser = values::right)]
+        rights: Vec<Right>,
+        /// How long it is valid: 12h, 7d, 2w, or forever.
+        #[arg(long, value_name = "TIME", default_value = "forever")]
+        expires: String,
+    },
+    /// List the tokens. Pages in browsers have tokens, too.
+    List,
+    /// Revoke a token. Connections with it end.
+    Revoke {
+        /// Its name.
+        name: String,
     },
 }
 

@@ -20,6 +20,8 @@ mod people;
 mod rooms;
 mod up;
 mod views;
+#[cfg_attr(not(feature = "web"), path = "no_web.rs")]
+mod web;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -191,6 +193,7 @@ async fn run(args: Args) -> anyhow::Result<Exit> {
         Some(Command::Lock(args)) => lock::lock(&flags, &args),
         Some(Command::Unlock(args)) => lock::unlock(&flags, &args),
         Some(Command::Passwd(args)) => lock::passwd(&flags, &args),
+        Some(Command::Token { command }) => web::token(&flags, out, command),
         Some(Command::Help { topic }) => manual::help(&topic),
         Some(Command::Relay(_)) => unreachable!("main() has handed over to the relay"),
         Some(command) => run_command(&flags, out, command).await,
@@ -201,7 +204,8 @@ async fn run(args: Args) -> anyhow::Result<Exit> {
 async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyhow::Result<Exit> {
     let change = async |target, change| people::change_policy(flags, out, target, change).await;
     match command {
-        Command::Up => up::up(flags, out).await,
+        Command::Up(up) => up::up(flags, out, up).await,
+        Command::Web(args) => web::web(flags, args).await,
         Command::Send(send) => messages::send(flags, out, send).await,
         Command::Broadcast(broadcast) => messages::broadcast(flags, out, broadcast).await,
         Command::Export(args) => export::export(flags, out, args).await,
@@ -298,6 +302,7 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
         | Command::Lock(_)
         | Command::Unlock(_)
         | Command::Passwd(_)
+        | Command::Token { .. }
         | Command::Relay(_) => unreachable!("run() handles the commands that need no node"),
     }
 }

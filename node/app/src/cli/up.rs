@@ -13,7 +13,9 @@ use hobnob_control::{Claim, Claimed, Client, Home, Host, pipe};
 use tokio::io::BufReader;
 use tokio::time::timeout;
 
+use super::args::UpArgs;
 use super::views;
+use super::web::Served;
 use crate::backup::daily;
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::event_stream::{EventStream, SeenIds};
@@ -36,7 +38,7 @@ const WAIT_UNEXPLAINED: Duration = Duration::from_secs(1);
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Runs the node of the home until a signal, or until nobody reads its output.
-pub(crate) async fn up(flags: &CommonFlags, out: Output) -> anyhow::Result<Exit> {
+pub(crate) async fn up(flags: &CommonFlags, out: Output, args: UpArgs) -> anyhow::Result<Exit> {
     let mut signals = Signals::new()?;
     let home = flags.home()?;
     let seen = SeenIds::since(values::now());
@@ -46,20 +48,32 @@ pub(crate) async fn up(flags: &CommonFlags, out: Output) -> anyhow::Result<Exit>
     };
     let mut host = Host::start(claimed, flags.config(&home)?).await?;
     daily::watch(&home)?;
+    let web = match Served::start(&home, args.web).await {
+        Ok(web) => web,
+        Err(error) => {
+            host.stop().await;
+            return Err(error);
+        }
+    };
     let outcome = match Client::connect(&home).await {
         Ok(client) => {
+            if let (Some(line), false) = (web.line(), out.json) {
+                output::line(&dated(&line))?;
+            }
             let asked = tokio::spawn(answer_stdin(home.clone(), out));
             let outcome = tokio::select! {
                 outcome = print(&client, seen, out) => outcome,
                 () = output::reader_gone() => Ok(()),
                 () = signals.any() => Ok(()),
             };
+            web.stop().await;
             host.stop().await;
             // Stopping the node has answered all requests that waited for a delivery.
             let _too_late = tokio::time::timeout(LAST_ANSWERS, asked).await;
             outcome
         }
         Err(error) => {
+            web.stop().await;
             host.stop().await;
             Err(error.into())
         }

@@ -47,6 +47,7 @@ pub(crate) struct Settings {
     pub(crate) keep: Option<Text<KeepTime>>,
     pub(crate) backup: Option<PathBuf>,
     pub(crate) backup_key: Option<String>,
+    pub(crate) web: Option<SocketAddr>,
     bell: Option<bool>,
     notifications: Option<bool>,
     mouse: Option<bool>,
@@ -176,6 +177,7 @@ impl Settings {
             keep: self.keep.or(others.keep),
             backup: self.backup.or(others.backup),
             backup_key: self.backup_key.or(others.backup_key),
+            web: self.web.or(others.web),
             bell: self.bell.or(others.bell),
             notifications: self.notifications.or(others.notifications),
             mouse: self.mouse.or(others.mouse),
@@ -278,6 +280,7 @@ fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Settings,
         keep: one("HOBNOB_KEEP", &variable, |word| word.parse().map(Text))?,
         backup: variable("HOBNOB_BACKUP").map(PathBuf::from),
         backup_key: variable("HOBNOB_BACKUP_KEY"),
+        web: one("HOBNOB_WEB", &variable, SocketAddr::from_str)?,
         bell: one("HOBNOB_BELL", &variable, bool::from_str)?,
         notifications: one("HOBNOB_NOTIFICATIONS", &variable, bool::from_str)?,
         mouse: one("HOBNOB_MOUSE", &variable, bool::from_str)?,
@@ -376,9 +379,10 @@ mod tests {
             keep,
             backup,
             backup_key,
+            web,
             ..
         } = documented;
-        assert!(backup.is_some() && backup_key.is_some());
+        assert!(backup.is_some() && backup_key.is_some() && web.is_some());
         assert!(
             nick.is_some()
                 && listen.is_some()

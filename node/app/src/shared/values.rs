@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use hobnob::protocol::{RoomName, Target};
 use hobnob::{ConversationRef, DeliveryState};
-use hobnob_control::wire::{Resolve, Resolved, Text, Time};
+use hobnob_control::wire::{Resolve, Resolved, Right, Text, Time};
 use hobnob_control::{Client, ClientError};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned, civil};
@@ -114,6 +114,13 @@ pub(crate) fn state() -> impl TypedValueParser<Value = DeliveryState> {
     ];
     PossibleValuesParser::new(states.map(DeliveryState::as_str))
         .try_map(|word| word.parse::<DeliveryState>())
+}
+
+/// A right of a token.
+pub(crate) fn right(word: &str) -> Result<Right, &'static str> {
+    let mut all = Right::ALL.into_iter();
+    all.find(|right| right.as_str() == word)
+        .ok_or("a right is one of these words: read, send, manage")
 }
 
 /// A recipient. A room needs another command.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[error("{text}")]
 pub struct Failure {
     /// A fixed word for programs: `fault`, `usage`, `no-such-peer`, `no-such-message`,
-    /// `undelivered`, `refused`, `identity-mismatch`.
+    /// `undelivered`, `refused`, `identity-mismatch`, `forbidden`.
     pub code: String,
     /// The exit code of a command that fails this way.
     pub exit: u8,
@@ -34,6 +34,15 @@ impl Failure {
         Failure {
             code: "usage".into(),
             exit: 2,
+            text: text.to_string(),
+        }
+    }
+
+    /// The token of the connection does not permit this.
+    pub fn forbidden(text: impl ToString) -> Failure {
+        Failure {
+            code: "forbidden".into(),
+            exit: 1,
             text: text.to_string(),
         }
     }

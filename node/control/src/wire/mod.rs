@@ -7,6 +7,7 @@
 //! (`{"v":1,"event":…}`) come between them.
 
 mod activity;
+mod admission;
 mod amending;
 mod answer;
 mod diagnosis;
@@ -20,6 +21,7 @@ mod values;
 use serde::{Deserialize, Serialize};
 
 pub use activity::ActivityLine;
+pub use admission::{Admitted, Right, TokenLine};
 pub use amending::{
     AmendedFields, AmendedLine, EditedLine, ReactionLine, ReactorLine, ReplyToLine,
 };

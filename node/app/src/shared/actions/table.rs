@@ -806,6 +806,38 @@ pub(crate) const ACTIONS: &[Action] = &[
         chat: Chat::Absent(ONLY_IN_SHELL),
     },
     Action {
+        name: "web",
+        aliases: &[],
+        group: Group::Node,
+        help: "Open the chat as a web page in your browser",
+        requests: &[],
+        command_line: CommandLine::Command {
+            flags: Flags::Node,
+            details: "The page is for this machine only. If `hobnob up --web` serves it, the command \
+                      opens it and ends. Otherwise the command serves it until it receives SIGINT or \
+                      SIGTERM, and runs a node if none runs.",
+            examples: &["hobnob web", "hobnob up --web 127.0.0.1:4680"],
+        },
+        chat: Chat::Absent(ONLY_IN_SHELL),
+    },
+    Action {
+        name: "token",
+        aliases: &[],
+        group: Group::Node,
+        help: "Create, list and revoke tokens for programs",
+        requests: &[],
+        command_line: CommandLine::Command {
+            flags: Flags::Home,
+            details: "With a token, a program speaks the JSON lines over the WebSocket /ws of the web \
+                      page's address. A token permits only the requests of its rights.",
+            examples: &[
+                "hobnob token create dashboard --rights read",
+                "hobnob token create bot --rights read,send --expires 30d",
+            ],
+        },
+        chat: Chat::Absent(ONLY_IN_SHELL),
+    },
+    Action {
         name: "relay",
         aliases: &[],
         group: Group::Node,

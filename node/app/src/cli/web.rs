@@ -1,0 +1,202 @@
+//! The web page: `hobnob web`, `hobnob up --web`, and `hobnob token`.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use hobnob_control::Home;
+use hobnob_control::wire::to_line;
+use hobnob_local::signals::Signals;
+use hobnob_web::server::Words;
+use hobnob_web::tokens::{Token, Tokens};
+use hobnob_web::{WebError, WebServer, announcement, login};
+use qrcode::{Color, QrCode};
+
+use super::args::{TokenCommand, WebArgs};
+use crate::shared::common_flags::CommonFlags;
+use crate::shared::erasing;
+use crate::shared::exit_code::{Exit, Usage};
+use crate::shared::output::{self, Output};
+use crate::shared::settings::Settings;
+use crate::shared::{diagnosis, notices, session, values};
+
+/// Where `hobnob web` serves the page if no setting names an address.
+const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4680);
+
+/// The page that `hobnob up` serves, or none.
+pub(crate) struct Served {
+    server: Option<WebServer>,
+}
+
+impl Served {
+    /// Serves the page at the address of the flag or the setting, if there is one.
+    pub(crate) async fn start(home: &Home, flag: Option<SocketAddr>) -> anyhow::Result<Served> {
+        let addr = match flag {
+            Some(addr) => Some(addr),
+            None => Settings::of(home)?.web,
+        };
+        let server = match addr {
+            Some(addr) => Some(serve(home, addr).await?),
+            None => None,
+        };
+        Ok(Served { server })
+    }
+
+    /// A sentence about the address.
+    pub(crate) fn line(&self) -> Option<String> {
+        let addr = self.server.as_ref()?.addr();
+        Some(format!("web page on http://{addr}, opened by `hobnob web`"))
+    }
+
+    pub(crate) async fn stop(self) {
+        if let Some(mut server) = self.server {
+            server.stop().await;
+        }
+    }
+}
+
+async fn serve(home: &Home, addr: SocketAddr) -> anyhow::Result<WebServer> {
+    match WebServer::start(home, addr, WORDS).await {
+        Err(error @ WebError::NotLoopback(_)) => Err(Usage(error.to_string()).into()),
+        served => Ok(served?),
+    }
+}
+
+const WORDS: Words = Words {
+    qr,
+    diagnosis: diagnosis::lines,
+    notice: notices::words,
+};
+
+fn qr(text: &str) -> Vec<Vec<bool>> {
+    let Ok(code) = QrCode::new(text) else {
+        return Vec::new();
+    };
+    let dark: Vec<bool> = code
+        .to_colors()
+        .into_iter()
+        .map(|color| color == Color::Dark)
+        .collect();
+    dark.chunks(code.width()).map(<[bool]>::to_vec).collect()
+}
+
+/// `hobnob web`: opens the page in the browser. If nobody serves it, serves it until a signal.
+pub(crate) async fn web(flags: &CommonFlags, args: WebArgs) -> anyhow::Result<Exit> {
+    let home = flags.home()?;
+    if let Some(found) = announcement::find(&home) {
+        open(&found.folder, found.addr, args)?;
+        return Ok(Exit::Done);
+    }
+    let mut signals = Signals::new()?;
+    let (home, attached) = session::stay(flags).await?;
+    let mut server = match Settings::of(&home)?.web {
+        Some(addr) => serve(&home, addr).await?,
+        // Another user's page may have the usual port.
+        None => match serve(&home, DEFAULT).await {
+            Ok(server) => server,
+            Err(_) => serve(&home, SocketAddr::new(DEFAULT.ip(), 0)).await?,
+        },
+    };
+    let folder = home.socket().parent().unwrap_or(home.data_dir());
+    open(folder, server.addr(), args)?;
+    output::say(&format!(
+        "The page is on http://{} as long as this command runs. Ctrl-C ends it.",
+        server.addr()
+    ));
+    let mut events = attached.client.events().await?;
+    let node_ended = async { while events.next().await.is_some() {} };
+    tokio::select! {
+        () = signals.any() => {}
+        () = node_ended => output::say("The node has ended."),
+    }
+    server.stop().await;
+    session::leave(attached, &mut signals).await;
+    Ok(Exit::Done)
+}
+
+/// Writes a login file, and opens it in the browser or explains how to log in.
+fn open(folder: &Path, addr: SocketAddr, args: WebArgs) -> anyhow::Result<()> {
+    let login = login::write(folder, addr)?;
+    let file = login.path.display();
+    if args.code {
+        output::line(&format!("http://{addr}/"))?;
+        output::line(&login.token)?;
+        return Ok(());
+    }
+    if !args.no_open && open_in_browser(&login.path) {
+        output::say(&format!(
+            "The browser opens the page. If it does not, open {file} within a minute."
+        ));
+        return Ok(());
+    }
+    output::line(&format!("file://{file}"))?;
+    output::say("Open this file in a browser within a minute. It works once.");
+    Ok(())
+}
+
+/// Starts the user's browser. False if there is none.
+fn open_in_browser(path: &Path) -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let named = std::env::var("BROWSER")
+        .ok()
+        .filter(|name| !name.is_empty());
+    let usual = if cfg!(target_os = "macos") {
+        Some("open")
+    } else {
+        (is_set("DISPLAY") || is_set("WAYLAND_DISPLAY")).then_some("xdg-open")
+    };
+    let mut browsers = named.as_deref().into_iter().chain(usual);
+    browsers.any(|browser| {
+        let mut command = Command::new(browser);
+        let command = command.arg(path).stdin(Stdio::null());
+        command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .is_ok()
+    })
+}
+
+/// `hobnob token`.
+pub(crate) fn token(
+    flags: &CommonFlags,
+    out: Output,
+    command: TokenCommand,
+) -> anyhow::Result<Exit> {
+    let tokens = Tokens::of(&flags.home()?);
+    match command {
+        TokenCommand::Create {
+            name,
+            rights,
+            expires,
+        } => {
+            let time = erasing::keep_time(&expires).map_err(Usage)?;
+            let secret = tokens.create(&name, rights.into_iter().collect(), time)?;
+            output::line(&secret)?;
+            output::say_on_terminal("Nothing can show this token again. Store it safely.");
+        }
+        TokenCommand::List => {
+            for token in tokens.list()? {
+                show(&token, out)?;
+            }
+        }
+        TokenCommand::Revoke { name } => tokens.revoke(&name)?,
+    }
+    Ok(Exit::Done)
+}
+
+fn show(token: &Token, out: Output) -> io::Result<()> {
+    if out.json {
+        return output::raw(&to_line(&token.public()));
+    }
+    let rights: Vec<&str> = token.rights.iter().map(|right| right.as_str()).collect();
+    let expires = token
+        .expires
+        .map_or_else(|| "never".to_owned(), values::local_second);
+    output::line(&format!(
+        "{}  {}  expires: {expires}",
+        token.name,
+        rights.join(",")
+    ))
+}

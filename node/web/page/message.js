@@ -1,0 +1,109 @@
+// The row of one message.
+import { el, button, iconButton, linked } from './dom.js';
+import { fullTime, shortTime, size } from './format.js';
+import { text } from './strings.js';
+
+/** `act` carries out what the user asks for: an object of functions. */
+export function messageRow(model, message, act) {
+  const own = message.from === model.me;
+  const author = own ? text.you : model.peers.get(message.from)?.name ?? message.nick;
+  const row = el('article', {
+    className: `message${own ? ' own' : ''}${model.mentions(message) ? ' mention' : ''}`,
+    tabIndex: -1,
+    'aria-label': summary(author, message),
+  });
+  row.dataset.id = message.id;
+  row.append(
+    el('div', { className: 'about' },
+      el('span', { className: 'author' }, author),
+      el('time', { dateTime: message.sent_at, title: fullTime(message.sent_at) }, shortTime(message.sent_at)),
+      message.edited && el('span', { className: 'note', title: message.edited.earlier.join('\n') }, text.edited),
+      own && message.state && state(message)),
+    ...quote(model, message),
+    body(model, message, act),
+    ...reactions(model, message, act),
+    tools(message, own, act),
+  );
+  return row;
+}
+
+function summary(author, message) {
+  return `${author}, ${shortTime(message.sent_at)}: ${plain(message)}`;
+}
+
+/** The content in words. */
+export function plain(message) {
+  if (message.erased) return text[message.erased];
+  if (message.file) return message.file.name;
+  if (message.kind) return text.appMessage(message.kind);
+  return message.text ?? text.unknownBody;
+}
+
+function state(message) {
+  const words = message.reason ? `${text.state[message.state]}: ${message.reason}` : text.state[message.state];
+  return el('span', { className: `state ${message.state}`, role: 'img', 'aria-label': words, title: words }, text.stateMark[message.state]);
+}
+
+function quote(model, message) {
+  const to = message.reply_to;
+  if (!to) return [];
+  const name = to.from === model.me ? text.you : model.peers.get(to.from)?.name ?? to.nick;
+  return [el('blockquote', {}, el('span', { className: 'author' }, text.repliesTo(name)), ' ', to.text ?? '')];
+}
+
+function body(model, message, act) {
+  if (message.file) return file(model, message, act);
+  if (message.text !== undefined && !message.erased) return el('p', { className: 'text', dir: 'auto' }, linked(message.text));
+  return el('p', { className: 'text note' }, plain(message));
+}
+
+function reactions(model, message, act) {
+  if (!message.reactions?.length) return [];
+  const chips = message.reactions.map(({ emoji, by }) => {
+    const mine = by.some(({ peer }) => peer === model.me);
+    const names = by.map(({ peer, nick }) => (peer === model.me ? text.you : nick)).join(', ');
+    return button(`${emoji} ${by.length}`, () => act.react(message, emoji, mine), {
+      className: 'chip', 'aria-pressed': String(mine), 'aria-label': text.reacted(emoji, names), title: names,
+    });
+  });
+  return [el('div', { className: 'reactions' }, chips)];
+}
+
+function tools(message, own, act) {
+  if (message.erased) return el('div', { className: 'tools' }, iconButton('remove', text.remove, () => act.remove(message)));
+  return el('div', { className: 'tools', role: 'group', 'aria-label': text.actions },
+    iconButton('reply', text.reply, () => act.reply(message)),
+    iconButton('react', text.react, (event) => act.chooseReaction(message, event.currentTarget)),
+    own && message.text !== undefined && iconButton('edit', text.edit, () => act.edit(message)),
+    iconButton('remove', text.remove, () => act.remove(message)));
+}
+
+function file(model, message, act) {
+  const offer = message.file;
+  const known = model.files.get(message.id);
+  const state = known?.state ?? 'offered';
+  const own = message.from === model.me;
+  const card = el('div', { className: 'file' },
+    el('div', { className: 'file-name' }, offer.name),
+    el('div', { className: 'note' },
+      [size(offer.size), offer.files ? text.files(offer.files) : null, known?.why ?? text.file[state],
+        known?.left_s !== undefined ? text.left(known.left_s) : null].filter(Boolean).join(' · ')));
+  if (known && state === 'moving') {
+    card.append(el('progress', { max: offer.size || 1, value: known.bytes, 'aria-label': text.progress(size(known.bytes), size(offer.size)) }));
+  }
+  if (known?.saved && !own) card.append(el('div', { className: 'note path' }, text.savedAt(known.saved)));
+  const here = own || state === 'done';
+  const buttons = el('div', { className: 'buttons' });
+  if (!own && ['offered', 'failed', 'declined'].includes(state)) buttons.append(button(text.accept, () => act.accept(message), { className: 'primary' }));
+  if (!own && ['offered', 'waiting', 'moving'].includes(state)) buttons.append(button(text.decline, () => act.decline(message)));
+  if (own && ['offered', 'moving', 'done'].includes(state)) buttons.append(button(text.withdraw, () => act.decline(message)));
+  if (here && !offer.files) buttons.append(button(text.download, () => act.download(message)));
+  card.append(buttons);
+  if (here && known?.picture) {
+    const ready = act.picture(message);
+    if (ready) card.append(el('img', { className: 'preview', src: ready, alt: text.previewOf(offer.name) }));
+    else if (own || act.showsPictureOf(message.from)) act.loadPicture(message);
+    else buttons.append(button(text.preview, () => act.loadPicture(message)));
+  }
+  return card;
+}

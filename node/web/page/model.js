@@ -1,0 +1,300 @@
+// What the page knows: people, rooms, conversations, messages and files. No element is made here.
+
+import { LostError } from './connection.js';
+
+const MARKERS = 'hobnob-read';
+
+export class Conversation {
+  messages = [];
+  byId = new Map();
+  /** Whether the node may have older messages than the first of these. */
+  more = true;
+  /** Whether the newest messages are here. */
+  loaded = false;
+  loading = false;
+  newest = '';
+
+  constructor(id) {
+    this.id = id;
+    this.isRoom = id.startsWith('#');
+  }
+}
+
+export class Model extends EventTarget {
+  me = null;
+  nick = '';
+  status = null;
+  rights = [];
+  peers = new Map();
+  rooms = new Map();
+  files = new Map();
+  notices = [];
+  conversations = new Map();
+  current = null;
+  /** Whether the user looks at the end of the open conversation. */
+  watching = true;
+  #markers = JSON.parse(localStorage.getItem(MARKERS) ?? '{}');
+
+  constructor(connection) {
+    super();
+    this.connection = connection;
+    connection.addEventListener('line', ({ detail }) => this.#line(detail));
+  }
+
+  /** Reads everything again, after a connection began. */
+  async load() {
+    const ask = (cmd, fields) => this.connection.ask(cmd, fields);
+    await ask('subscribe');
+    const [status, { peers }, { files }, recent] = await Promise.all([
+      ask('status'), ask('peers'), ask('files'), ask('history'),
+    ]);
+    this.#status(status);
+    this.peers = new Map(peers.map((peer) => [peer.peer, peer]));
+    this.files = new Map(files.map((file) => [file.id, file]));
+    for (const message of recent.messages) this.#note(message);
+    for (const conversation of this.conversations.values()) conversation.loaded = false;
+    if (this.current) await this.open(this.current.id);
+    this.#tell('everything');
+  }
+
+  #status(status) {
+    this.status = status;
+    this.me = status.peer;
+    this.nick = status.nick;
+    this.rooms = new Map(status.rooms.map((room) => [room.room, room]));
+    for (const room of this.rooms.keys()) this.conversation(room);
+    for (const notice of status.notices) this.#notice(notice);
+  }
+
+  async readStatus() {
+    this.#status(await this.connection.ask('status'));
+    this.#tell('lists');
+  }
+
+  conversation(id) {
+    let conversation = this.conversations.get(id);
+    if (!conversation) {
+      conversation = new Conversation(id);
+      this.conversations.set(id, conversation);
+    }
+    return conversation;
+  }
+
+  /** Opens a conversation, and reads its newest messages. */
+  async open(id) {
+    const conversation = this.conversation(id);
+    this.current = conversation;
+    this.markRead();
+    this.#tell('opened');
+    if (conversation.loaded) return;
+    const page = await this.connection.ask('history', { conversation: id });
+    const meets = page.messages.some((message) => conversation.byId.has(message.id));
+    if (!meets) {
+      // There is a gap of unknown size, so older messages are read again when they are needed.
+      conversation.messages = [];
+      conversation.byId.clear();
+      conversation.more = page.more;
+    }
+    for (const message of page.messages) this.#put(conversation, message);
+    conversation.loaded = true;
+    this.#tell('messages', { conversation });
+  }
+
+  /** Reads older messages. True if there were some. */
+  async older(conversation) {
+    if (conversation.loading || !conversation.more || !conversation.loaded) return false;
+    conversation.loading = true;
+    try {
+      const before = conversation.messages[0]?.id;
+      const page = await this.connection.ask('history', { conversation: conversation.id, before });
+      conversation.more = page.more;
+      const fresh = page.messages.filter((message) => !conversation.byId.has(message.id));
+      for (const message of fresh) conversation.byId.set(message.id, message);
+      conversation.messages = [...fresh, ...conversation.messages];
+      return fresh.length > 0;
+    } catch (error) {
+      if (error instanceof LostError) return false;
+      throw error;
+    } finally {
+      conversation.loading = false;
+      this.#tell('messages', { conversation });
+    }
+  }
+
+  /** Reads one message again, with its edits and reactions. */
+  async #again(id, conversationId) {
+    const conversation = this.conversations.get(conversationId);
+    if (!conversation?.byId.has(id)) return;
+    try {
+      // A page that ends with this message: the ones before the next one.
+      const index = conversation.messages.findIndex((message) => message.id === id);
+      const next = conversation.messages[index + 1]?.id;
+      const page = await this.connection.ask('history', { conversation: conversationId, before: next, limit: 1 });
+      const message = page.messages.find((message) => message.id === id);
+      if (!message) return;
+      Object.assign(this.#cleared(conversation.byId.get(id)), message);
+      this.#tell('message', { conversation, id });
+    } catch (error) {
+      if (!(error instanceof LostError)) throw error;
+    }
+  }
+
+  #cleared(message) {
+    for (const key of Object.keys(message)) delete message[key];
+    return message;
+  }
+
+  /** The name to show of a peer. */
+  name(peer) {
+    if (peer === this.me) return this.nick;
+    return this.peers.get(peer)?.name ?? peer.slice(0, 8);
+  }
+
+  title(conversation) {
+    return conversation.isRoom ? conversation.id : this.name(conversation.id.slice(1));
+  }
+
+  peerOf(conversation) {
+    return conversation.isRoom ? null : this.peers.get(conversation.id.slice(1));
+  }
+
+  unread(conversation) {
+    const marker = this.#markers[conversation.id];
+    if (marker === undefined) return 0;
+    let count = 0;
+    for (let index = conversation.messages.length - 1; index >= 0; index -= 1) {
+      const message = conversation.messages[index];
+      if (message.received_at <= marker) break;
+      if (message.from !== this.me) count += 1;
+    }
+    return count;
+  }
+
+  markRead() {
+    if (!this.current || document.hidden || !this.watching) return;
+    this.#mark(this.current);
+    this.#tell('lists');
+  }
+
+  #mark(conversation) {
+    this.#markers[conversation.id] = conversation.newest || new Date().toISOString();
+    this.#storeMarkers();
+  }
+
+  #storeMarkers() {
+    localStorage.setItem(MARKERS, JSON.stringify(this.#markers));
+  }
+
+  /** Whether a message mentions this node's user. */
+  mentions(message) {
+    if (message.from === this.me || !message.text) return false;
+    const words = message.text.toLowerCase().split(/[^\p{L}\p{N}_-]+/u);
+    return words.includes(this.nick.toLowerCase());
+  }
+
+  /** Notes a message of the recent history. */
+  #note(message) {
+    const conversation = this.conversation(message.conversation);
+    if (this.#markers[conversation.id] === undefined) this.#mark(conversation);
+    this.#put(conversation, message);
+  }
+
+  #put(conversation, message) {
+    const known = conversation.byId.get(message.id);
+    if (known) {
+      Object.assign(this.#cleared(known), message);
+      return false;
+    }
+    conversation.byId.set(message.id, message);
+    conversation.messages.push(message);
+    if (message.received_at > conversation.newest) conversation.newest = message.received_at;
+    return true;
+  }
+
+  #line(line) {
+    switch (line.event) {
+      case 'message': return this.#message(line);
+      case 'receipt': return this.#receipt(line);
+      case 'amended': return this.#again(line.message, line.conversation);
+      case 'erased': return this.#erased(line);
+      case 'peer':
+        this.peers.set(line.peer, line);
+        if (line.rooms) this.readStatus().catch(ignoreLost);
+        return this.#tell('lists');
+      case 'file':
+        this.files.set(line.id, line);
+        return this.#tell('message', { conversation: this.conversation(line.conversation), id: line.id });
+      case 'notice':
+        return this.#notice(line) && this.#tell('notice', line);
+      case 'listening':
+        return this.readStatus().catch(ignoreLost);
+      case 'lagged':
+        return this.load().catch(ignoreLost);
+      default:
+        return undefined;
+    }
+  }
+
+  #message(line) {
+    const { event, v, ...message } = line;
+    const conversation = this.conversation(message.conversation);
+    if (this.#markers[conversation.id] === undefined) {
+      this.#markers[conversation.id] = '';
+      this.#storeMarkers();
+    }
+    // A reply comes without the quoted text, which the history has.
+    const quoted = message.reply_to && conversation.byId.get(message.reply_to.id);
+    if (quoted) message.reply_to.text = quoted.text;
+    const added = this.#put(conversation, message);
+    if (conversation === this.current) this.markRead();
+    this.#tell('messages', { conversation });
+    if (added) this.#tell('arrived', { conversation, message });
+  }
+
+  #receipt({ id, state }) {
+    for (const conversation of this.conversations.values()) {
+      const message = conversation.byId.get(id);
+      if (!message) continue;
+      // In a room, the history decides: a message is delivered once everybody has it.
+      if (conversation.isRoom) this.#again(id, conversation.id);
+      else {
+        message.state = state;
+        this.#tell('message', { conversation, id });
+      }
+      return;
+    }
+  }
+
+  #erased({ conversation: of, ids, by_author: byAuthor }) {
+    const conversation = this.conversations.get(of);
+    if (!conversation) return;
+    const gone = new Set(ids);
+    if (byAuthor) {
+      for (const id of ids) {
+        const message = conversation.byId.get(id);
+        if (!message) continue;
+        for (const key of ['text', 'file', 'kind', 'bytes', 'reactions', 'edited', 'reply_to']) delete message[key];
+        message.erased = 'deleted';
+        this.#tell('message', { conversation, id });
+      }
+      return;
+    }
+    conversation.messages = conversation.messages.filter((message) => !gone.has(message.id));
+    for (const id of ids) conversation.byId.delete(id);
+    this.#tell('messages', { conversation });
+  }
+
+  #notice(notice) {
+    if (this.notices.some((other) => other.number === notice.number)) return false;
+    this.notices.push(notice);
+    return true;
+  }
+
+  #tell(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}
+
+export function ignoreLost(error) {
+  if (!(error instanceof LostError)) throw error;
+}

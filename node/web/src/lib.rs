@@ -1,0 +1,25 @@
+//! The web page of a node, and its JSON lines over a WebSocket.
+//!
+//! [`WebServer`] listens on loopback. It serves the page, whose files are part of the program, and
+//! carries the lines of `hobnob-control` over a WebSocket at `/ws`: one line in each text message.
+//! Each WebSocket becomes a connection to the node's control socket, so all requests have one
+//! implementation. The server may run in the node's process or beside it.
+//!
+//! A browser also runs pages of strangers, so every request is checked ([`server`]): the exact `Host`
+//! and `Origin`, and a token ([`tokens`]) whose rights ([`rights`]) permit the request. The page gets
+//! its token in exchange for a one-time token from a file that only the user can read ([`login`]).
+
+pub mod announcement;
+mod assets;
+mod clock;
+mod content;
+pub mod login;
+mod private_file;
+mod response;
+pub mod rights;
+pub mod server;
+mod session;
+pub mod tokens;
+mod upload;
+
+pub use server::{WebError, WebServer};
