@@ -14,6 +14,7 @@ const DRAFTS = 'hobnob-drafts';
 const PREFERENCES = 'hobnob-preferences';
 const PREVIEW_BYTES_MAX = 32_000_000;
 const SEARCH_PAGES_MAX = 400;
+const TYPING_EVERY_MS = 3000;
 const PICTURES = ['image/png', 'image/jpeg', 'image/gif', 'image/webp'];
 
 class Preferences {
@@ -42,6 +43,7 @@ class App {
   preferences = new Preferences();
   #drafts = JSON.parse(sessionStorage.getItem(DRAFTS) ?? '{}');
   #about = null;
+  #typedAt = 0;
   #pictures = new Map();
   #uploads = new Map();
 
@@ -63,6 +65,7 @@ class App {
     this.heading = el('h2', {}, text.title);
     this.presence = el('span', { className: 'presence' });
     this.scroller = el('div', { className: 'scroller', role: 'feed', tabIndex: 0, onkeydown: (event) => this.#rowKeys(event) });
+    this.typing = el('p', { className: 'note typing', role: 'status' });
     this.pending = el('div', { className: 'pending' });
     this.newest = button(text.toNewest, () => this.list.toEnd(), { className: 'newest', hidden: true });
     this.input = el('textarea', { rows: 1, oninput: () => this.#typed(), onkeydown: (event) => this.#inputKeys(event), onpaste: (event) => this.#pasted(event), dir: 'auto' });
@@ -87,7 +90,7 @@ class App {
         el('div', { className: 'title' }, this.heading, this.presence),
         iconButton('details', text.details, () => dialogs.details(this, this.model.current), { className: 'details', hidden: true })),
       el('p', { className: 'empty' }, text.noConversation),
-      this.scroller, this.newest, this.pending, this.composer,
+      this.scroller, this.newest, this.typing, this.pending, this.composer,
       el('div', { className: 'drop', 'aria-hidden': 'true' }, text.drop));
     document.body.replaceChildren(
       el('a', { href: '#compose', className: 'skip' }, text.skip), this.banner, el('div', { className: 'app' }, nav, this.main), this.live);
@@ -125,6 +128,10 @@ class App {
     model.addEventListener('messages', ({ detail }) => this.#messages(detail.conversation));
     model.addEventListener('message', ({ detail }) => {
       if (detail.conversation === model.current) this.list.refresh(detail.id);
+    });
+    model.addEventListener('typing', () => this.#typists());
+    model.addEventListener('read', ({ detail }) => {
+      if (detail.conversation === model.current) this.list.refreshAll();
     });
     model.addEventListener('arrived', ({ detail }) => this.#arrived(detail));
     model.addEventListener('notice', async ({ detail }) => this.say(await this.words(detail)));
@@ -190,7 +197,7 @@ class App {
     const room = model.rooms.get(conversation.id);
     const about = conversation.isRoom
       ? [room ? (room.open ? text.roomOpen : text.roomSecret) : null, room ? text.here(room.here.length) : null]
-      : [text[peer?.state ?? 'offline'], text.path[peer?.path], peer?.verified && text.verified, peer?.blocked && text.blocked, peer?.ignored && text.ignored];
+      : [text[peer?.state ?? 'offline'], peer?.away && text.away(peer.status), text.path[peer?.path], peer?.verified && text.verified, peer?.blocked && text.blocked, peer?.ignored && text.ignored];
     const entry = button('', () => this.openConversation(conversation.id), {
       className: 'entry', 'aria-current': conversation.id === model.current?.id ? 'true' : null,
     });
@@ -213,7 +220,7 @@ class App {
     this.heading.textContent = this.model.title(current);
     this.presence.textContent = current.isRoom
       ? room ? text.here(room.here.length) : ''
-      : [text[peer?.state ?? 'offline'], text.path[peer?.path], peer?.verified && text.verified].filter(Boolean).join(' · ');
+      : [text[peer?.state ?? 'offline'], peer?.away && text.away(peer.status), text.path[peer?.path], peer?.verified && text.verified].filter(Boolean).join(' · ');
   }
 
   #showLists() {
@@ -261,6 +268,7 @@ class App {
     this.scroller.setAttribute('aria-label', text.messages(name));
     this.#lists();
     this.#pending();
+    this.#typists();
   }
 
   #messages(conversation) {
@@ -329,6 +337,22 @@ class App {
   #typed() {
     this.#grow();
     this.#keepDraft();
+    this.#showTyping();
+  }
+
+  /** Shows others that the user types, if the node's settings permit it. */
+  #showTyping() {
+    const { current } = this.model;
+    const off = this.input.value === '';
+    if (!current || this.#about?.edit || (!off && Date.now() - this.#typedAt < TYPING_EVERY_MS)) return;
+    if (off && this.#typedAt === 0) return;
+    this.#typedAt = off ? 0 : Date.now();
+    this.connection.ask('typing', { conversation: current.id, ...(off ? { off } : {}) }).catch(() => {});
+  }
+
+  #typists() {
+    const names = this.model.current ? this.model.typists(this.model.current) : [];
+    this.typing.textContent = names.length ? text.typing(names.join(', ')) : '';
   }
 
   #grow() {

@@ -142,6 +142,8 @@ export function settings(app) {
       await app.connection.ask('nick', { nick: nick.value.trim() });
       await model.readStatus();
     };
+    const status = el('input', { maxLength: 200 });
+    const away = (fields) => run(() => app.connection.ask('away', fields()));
     const theme = el('select', { onchange: () => preferences.set('theme', theme.value) },
       text.themes.map(([value, label]) => el('option', { value, selected: preferences.theme === value }, label)));
     const check = (name, label) => el('label', { className: 'check' },
@@ -149,6 +151,8 @@ export function settings(app) {
     const news = el('ul', {}, el('li', {}, text.noNotices));
     content.append(
       form(run, rename, field(text.nick, nick), button(text.save, null, { type: 'submit', className: 'primary' })),
+      field(text.awayText, status),
+      el('div', { className: 'buttons' }, button(text.awayButton, away(() => ({ text: status.value.trim() }))), button(text.backButton, away(() => ({ back: true })))),
       field(text.theme, theme), check('notify', text.notify), check('pictures', text.pictures),
       copyable(model.me, text.myId), copyable(model.status.ticket, text.myTicket));
     const picture = content.appendChild(el('div'));
@@ -226,7 +230,7 @@ export function details(app, conversation) {
       }));
       content.append(number);
     }
-    const keep = el('select', { onchange: run(() => connection.ask('keep', keep.value ? { ...of, seconds: Number(keep.value) } : of)) },
+    const keep = el('select', { onchange: run(() => keep.value && connection.ask('keep', keep.value === 'forever' ? of : { ...of, seconds: Number(keep.value) })) },
       text.keepTimes.map(([value, label]) => el('option', { value }, label)));
     content.append(buttons, field(text.keep, keep));
     const name = model.title(conversation);

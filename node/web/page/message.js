@@ -18,7 +18,7 @@ export function messageRow(model, message, act) {
       el('span', { className: 'author' }, author),
       el('time', { dateTime: message.sent_at, title: fullTime(message.sent_at) }, shortTime(message.sent_at)),
       message.edited && el('span', { className: 'note', title: message.edited.earlier.join('\n') }, text.edited),
-      own && message.state && state(message)),
+      own && message.state && state(model, message)),
     ...quote(model, message),
     body(model, message, act),
     ...reactions(model, message, act),
@@ -39,9 +39,10 @@ export function plain(message) {
   return message.text ?? text.unknownBody;
 }
 
-function state(message) {
-  const words = message.reason ? `${text.state[message.state]}: ${message.reason}` : text.state[message.state];
-  return el('span', { className: `state ${message.state}`, role: 'img', 'aria-label': words, title: words }, text.stateMark[message.state]);
+function state(model, message) {
+  const reached = model.isRead(message) ? 'read' : message.state;
+  const words = message.reason ? `${text.state[reached]}: ${message.reason}` : text.state[reached];
+  return el('span', { className: `state ${reached}`, role: 'img', 'aria-label': words, title: words }, text.stateMark[reached]);
 }
 
 function quote(model, message) {

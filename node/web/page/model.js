@@ -3,6 +3,7 @@
 import { LostError } from './connection.js';
 
 const MARKERS = 'hobnob-read';
+const TYPING_MS = 6000;
 
 export class Conversation {
   messages = [];
@@ -29,6 +30,11 @@ export class Model extends EventTarget {
   rooms = new Map();
   files = new Map();
   notices = [];
+  /** Who types: by conversation, the moment until which each peer's typing counts. */
+  typing = new Map();
+  /** By conversation, how far each peer has read own messages. */
+  #read = new Map();
+  #shownRead = new Map();
   conversations = new Map();
   current = null;
   /** Whether the user looks at the end of the open conversation. */
@@ -45,13 +51,14 @@ export class Model extends EventTarget {
   async load() {
     const ask = (cmd, fields) => this.connection.ask(cmd, fields);
     await ask('subscribe');
-    const [status, { peers }, { files }, recent] = await Promise.all([
-      ask('status'), ask('peers'), ask('files'), ask('history'),
+    const [status, { peers }, { files }, recent, { activity }] = await Promise.all([
+      ask('status'), ask('peers'), ask('files'), ask('history'), ask('activity'),
     ]);
     this.#status(status);
     this.peers = new Map(peers.map((peer) => [peer.peer, peer]));
     this.files = new Map(files.map((file) => [file.id, file]));
     for (const message of recent.messages) this.#note(message);
+    for (const line of activity) this.#activity(line);
     for (const conversation of this.conversations.values()) conversation.loaded = false;
     if (this.current) await this.open(this.current.id);
     this.#tell('everything');
@@ -173,6 +180,7 @@ export class Model extends EventTarget {
   markRead() {
     if (!this.current || document.hidden || !this.watching) return;
     this.#mark(this.current);
+    this.#showRead(this.current);
     this.#tell('lists');
   }
 
@@ -183,6 +191,49 @@ export class Model extends EventTarget {
 
   #storeMarkers() {
     localStorage.setItem(MARKERS, JSON.stringify(this.#markers));
+  }
+
+  /** Shows the author of the newest message that it was read. The node decides who learns it. */
+  #showRead(conversation) {
+    const newest = conversation.messages.findLast((message) => message.from !== this.me);
+    if (!newest || this.#shownRead.get(conversation.id) === newest.id) return;
+    this.#shownRead.set(conversation.id, newest.id);
+    this.connection.ask('read', { message: newest.id }).catch(() => {});
+  }
+
+  /** Whether somebody has read an own message. */
+  isRead(message) {
+    const marks = this.#read.get(message.conversation);
+    if (!marks || message.from !== this.me) return false;
+    const { byId } = this.conversation(message.conversation);
+    return [...marks.values()].some((id) => (byId.get(id)?.received_at ?? '') >= message.received_at);
+  }
+
+  #activity(line) {
+    const { peer, conversation } = line;
+    if (line.away !== undefined) {
+      const known = this.peers.get(peer);
+      if (known) Object.assign(known, { away: line.away, status: line.text });
+      return this.#tell('lists');
+    }
+    if (line.typing !== undefined) {
+      const typing = this.typing.get(conversation) ?? new Map();
+      if (line.typing) typing.set(peer, Date.now() + TYPING_MS);
+      else typing.delete(peer);
+      this.typing.set(conversation, typing);
+      if (line.typing) setTimeout(() => this.#tell('typing'), TYPING_MS + 50);
+      return this.#tell('typing');
+    }
+    const marks = this.#read.get(conversation) ?? new Map();
+    this.#read.set(conversation, marks.set(peer, line.read));
+    return this.#tell('read', { conversation: this.conversation(conversation) });
+  }
+
+  /** The names of those who type in a conversation now. */
+  typists(conversation) {
+    const typing = this.typing.get(conversation.id) ?? new Map();
+    const now = Date.now();
+    return [...typing].filter(([, until]) => until > now).map(([peer]) => this.name(peer));
   }
 
   /** Whether a message mentions this node's user. */
@@ -216,6 +267,7 @@ export class Model extends EventTarget {
       case 'message': return this.#message(line);
       case 'receipt': return this.#receipt(line);
       case 'amended': return this.#again(line.message, line.conversation);
+      case 'activity': return this.#activity(line);
       case 'erased': return this.#erased(line);
       case 'peer':
         this.peers.set(line.peer, line);
@@ -246,6 +298,8 @@ export class Model extends EventTarget {
     const quoted = message.reply_to && conversation.byId.get(message.reply_to.id);
     if (quoted) message.reply_to.text = quoted.text;
     const added = this.#put(conversation, message);
+    this.typing.get(conversation.id)?.delete(message.from);
+    this.#tell('typing');
     if (conversation === this.current) this.markRead();
     this.#tell('messages', { conversation });
     if (added) this.#tell('arrived', { conversation, message });

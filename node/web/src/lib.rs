@@ -19,7 +19,10 @@ mod response;
 pub mod rights;
 pub mod server;
 mod session;
+mod shared;
+mod tickets;
 pub mod tokens;
 mod upload;
 
 pub use server::{WebError, WebServer};
+pub use shared::Words;

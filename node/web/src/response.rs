@@ -10,7 +10,7 @@ use hobnob_control::wire::{Failure, Right, to_line};
 use serde::Serialize;
 
 use crate::clock;
-use crate::server::Shared;
+use crate::shared::Shared;
 use crate::tokens::Token;
 
 /// Headers of every answer. No other page may show this one in a frame or read its resources.

@@ -29,8 +29,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{any, get, post, put};
-use hobnob::Notice;
-use hobnob_control::wire::{Diagnosis, Failure, Right};
+use hobnob_control::wire::{Failure, Right};
 use hobnob_local::Home;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -43,8 +42,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::announcement::Announcement;
 use crate::assets::{self, ASSETS, Asset};
-use crate::content::{self, Tickets};
+use crate::content;
 use crate::response::{HttpError, add_headers, authorized, json, policy, typed};
+use crate::shared::{Shared, Words};
+use crate::tickets::Tickets;
 use crate::tokens::Tokens;
 use crate::{clock, login, session, upload};
 
@@ -68,18 +69,6 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long connections may take to end when the server stops.
 const STOP_WITHIN: Duration = Duration::from_millis(500);
-
-/// What the program that serves the page does for it, so that the page and the program use the same
-/// words.
-#[derive(Debug, Clone, Copy)]
-pub struct Words {
-    /// Draws a QR code: rows of `true` for dark modules. Without rows, the text has no code.
-    pub qr: fn(&str) -> Vec<Vec<bool>>,
-    /// The lines that explain a diagnosis.
-    pub diagnosis: fn(&Diagnosis) -> Vec<String>,
-    /// The sentence for a notice.
-    pub notice: fn(&Notice) -> String,
-}
 
 /// Why the page can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -118,25 +107,6 @@ pub struct WebServer {
     stop: CancellationToken,
     accepting: JoinHandle<()>,
     _announcement: Announcement,
-}
-
-/// The values that every request needs.
-pub(crate) struct Shared {
-    pub(crate) home: Home,
-    pub(crate) tokens: Tokens,
-    pub(crate) tickets: Mutex<Tickets>,
-    pub(crate) uploads: Arc<Semaphore>,
-    pub(crate) websockets: Arc<Semaphore>,
-    pub(crate) stop: CancellationToken,
-    pub(crate) tasks: TaskTracker,
-    /// Where `hobnob web` writes login files.
-    runtime_dir: PathBuf,
-    /// The only `Host`.
-    host: String,
-    /// The only `Origin`.
-    origin: String,
-    policy: HeaderValue,
-    words: Words,
 }
 
 impl WebServer {

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::response::HttpError;
 use crate::rights;
-use crate::server::Shared;
+use crate::shared::Shared;
 use crate::tokens::Token;
 
 /// How long a client may take to send its token.

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 
 use crate::clock;
 use crate::response::{HttpError, authorized, json};
-use crate::server::Shared;
+use crate::shared::Shared;
 
 /// Maximum number of uploads at once. A further one is refused with 503.
 pub(crate) const UPLOADS_MAX: usize = 4;

@@ -8,9 +8,8 @@ use std::process::{Command, Stdio};
 use hobnob_control::Home;
 use hobnob_control::wire::to_line;
 use hobnob_local::signals::Signals;
-use hobnob_web::server::Words;
 use hobnob_web::tokens::{Token, Tokens};
-use hobnob_web::{WebError, WebServer, announcement, login};
+use hobnob_web::{WebError, WebServer, Words, announcement, login};
 use qrcode::{Color, QrCode};
 
 use super::args::{TokenCommand, WebArgs};
