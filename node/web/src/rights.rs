@@ -12,6 +12,7 @@ pub fn needed(request: &AnyRequest) -> Right {
         | AnyRequest::ListPeers(_)
         | AnyRequest::HistoryFilter(_)
         | AnyRequest::ListRooms(_)
+        | AnyRequest::ListActivity(_)
         | AnyRequest::Diagnose(_)
         | AnyRequest::Subscribe(_) => Right::Read,
         // These two look for the peer, and may connect to an address that the request names.
@@ -21,7 +22,10 @@ pub fn needed(request: &AnyRequest) -> Right {
         | AnyRequest::ReplyToMessage(_)
         | AnyRequest::EditMessage(_)
         | AnyRequest::ReactToMessage(_)
-        | AnyRequest::CancelMessage(_) => Right::Send,
+        | AnyRequest::CancelMessage(_)
+        | AnyRequest::ShowTyping(_)
+        | AnyRequest::MarkRead(_)
+        | AnyRequest::SetStatus(_) => Right::Send,
         // An offer and an export name files of this machine. A ticket and a code let others in. An
         // acceptance writes a file. Deletion, rooms and contacts are the user's decisions.
         AnyRequest::OfferFile(_)
