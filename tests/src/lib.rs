@@ -5,7 +5,6 @@
 //! ann.says("hi"); lab.heal(); bob.shows_once("hi")`. The lab does not use hobnob's internals. It
 //! runs the real program and reads its output.
 
-pub mod browser;
 pub mod chaos;
 pub mod delayed_path;
 pub mod hostile;
