@@ -298,6 +298,9 @@ export class Model extends EventTarget {
     const quoted = message.reply_to && conversation.byId.get(message.reply_to.id);
     if (quoted) message.reply_to.text = quoted.text;
     const added = this.#put(conversation, message);
+    // No event about the peer counts its requests.
+    const stranger = message.request && added ? this.peers.get(message.from) : null;
+    if (stranger) stranger.request = (stranger.request ?? 0) + 1;
     this.typing.get(conversation.id)?.delete(message.from);
     this.#tell('typing');
     if (conversation === this.current) this.markRead();
