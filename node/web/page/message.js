@@ -89,6 +89,7 @@ function file(model, message, act) {
     el('div', { className: 'note' },
       [size(offer.size), offer.files ? text.files(offer.files) : null, known?.why ?? text.file[state],
         known?.left_s !== undefined ? text.left(known.left_s) : null].filter(Boolean).join(' · ')));
+  if (offer.caption) card.append(el('p', { className: 'text', dir: 'auto' }, linked(offer.caption)));
   if (known && state === 'moving') {
     card.append(el('progress', { max: offer.size || 1, value: known.bytes, 'aria-label': text.progress(size(known.bytes), size(offer.size)) }));
   }

@@ -2,7 +2,8 @@
 // a restart of the node loses none and sends none twice.
 //
 // One message is sent at a time. If the connection ends before the answer, the message may be on disk
-// or not. After the next connection, the own messages in the history since then decide.
+// or not. Its client id makes the node send it once. A reply has none, so the own messages in the
+// history since then decide.
 
 import { LostError } from './connection.js';
 
@@ -31,7 +32,7 @@ export class Outbox {
   }
 
   add(conversation, text, replyTo) {
-    this.#items.push({ key: ++this.#lastKey, conversation, text, replyTo, begunAt: null, why: null });
+    this.#items.push({ key: ++this.#lastKey, clientId: crypto.randomUUID(), conversation, text, replyTo, begunAt: null, why: null });
     this.#store();
     this.run();
   }
@@ -59,7 +60,7 @@ export class Outbox {
 
   async #deliver(item) {
     try {
-      let id = item.begunAt === null ? null : await this.#find(item);
+      let id = item.replyTo && item.begunAt ? await this.#find(item) : null;
       if (id === null) {
         item.begunAt ??= new Date(Date.now() - 1000).toISOString();
         this.#store();
@@ -75,14 +76,13 @@ export class Outbox {
     this.#store();
   }
 
-  /** The id of the message in the history, if the node has it although its answer was lost. */
+  /** The id of the reply in the history, if the node has it although its answer was lost. */
   async #find(item) {
     const filter = { conversation: item.conversation, since: item.begunAt, oldest: true };
     for (;;) {
       const page = await this.#connection.ask('history', filter);
       const same = page.messages.find((message) => message.from === this.me
-        && message.text === item.text
-        && (message.reply_to?.id ?? null) === (item.replyTo ?? null)
+        && message.text === item.text && message.reply_to?.id === item.replyTo
         && !this.#confirmed.includes(message.id));
       if (same) return same.id;
       if (!page.more || page.messages.length === 0) return null;
@@ -96,9 +96,9 @@ export class Outbox {
   }
 }
 
-function request({ conversation, text, replyTo }) {
-  const wait = { wait: 'queued' };
-  if (replyTo) return ['reply', { message: replyTo, text, ...wait }];
+function request({ conversation, text, replyTo, clientId }) {
+  if (replyTo) return ['reply', { message: replyTo, text, wait: 'queued' }];
+  const wait = { wait: 'queued', client_id: clientId };
   if (conversation.startsWith('#')) return ['broadcast', { room: conversation, text, ...wait }];
   return ['send', { target: conversation.slice(1), text, ...wait }];
 }

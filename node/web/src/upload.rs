@@ -61,6 +61,8 @@ pub(crate) async fn upload(
         target,
         room,
         path: stored.path.clone(),
+        client_id: None,
+        caption: String::new(),
         options: WaitOptions::ON_DISK,
     };
     let client = Client::connect(&shared.home).await.map_err(asked)?;
