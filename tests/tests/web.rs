@@ -1,0 +1,384 @@
+//! The web page, in Chromium, with two real nodes on loopback.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use hobnob_tests::browser::Browser;
+use hobnob_tests::lab::{hobnob_binary, until};
+use serde_json::Value;
+
+/// How long a node may take.
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// A node with a web page. It runs as long as this lives.
+struct Person {
+    home: tempfile::TempDir,
+    name: &'static str,
+    /// Where it listens: any port at first, and the same one after that.
+    listen: String,
+    web: String,
+    node: Option<Child>,
+}
+
+impl Person {
+    fn new(name: &'static str) -> Person {
+        let mut person = Person {
+            home: tempfile::tempdir().expect("a temporary folder"),
+            name,
+            listen: "127.0.0.1:0".into(),
+            web: "127.0.0.1:0".into(),
+            node: None,
+        };
+        person.start();
+        person
+    }
+
+    fn start(&mut self) {
+        let mut command = Command::new(hobnob_binary());
+        let node = command
+            .args(["up", "--no-mdns", "--nick", self.name])
+            .args(["--listen", &self.listen, "--web", &self.web])
+            .env("HOBNOB_HOME", self.home.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        self.node = Some(node);
+        self.web = until("the page is served", WITHIN, || {
+            let text = std::fs::read_to_string(self.home.path().join("web"));
+            let text = text.map_err(|error| error.to_string())?;
+            match text.parse::<std::net::SocketAddr>() {
+                Ok(addr) => Ok(addr.to_string()),
+                Err(error) => Err(error.to_string()),
+            }
+        });
+        let status = self.json(&["id"]);
+        self.listen = status[0]["addrs"][0].as_str().expect("an address").into();
+    }
+
+    fn kill(&mut self) {
+        let mut node = self.node.take().expect("it runs");
+        node.kill().expect("it runs");
+        node.wait().expect("it has ended");
+        // A killed node leaves its address in the file.
+        std::fs::remove_file(self.home.path().join("web")).expect("the node wrote it");
+    }
+
+    fn run(&self, words: &[&str]) -> String {
+        let output = Command::new(hobnob_binary())
+            .args(words)
+            .env("HOBNOB_HOME", self.home.path())
+            .stdin(Stdio::null())
+            .output()
+            .expect("the program starts");
+        let (out, err) = (output.stdout, output.stderr);
+        let err = String::from_utf8_lossy(&err);
+        assert!(output.status.success(), "{words:?}: {err}");
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    fn json(&self, words: &[&str]) -> Vec<Value> {
+        let words = [words, &["--json"]].concat();
+        let lines = self.run(&words);
+        let value = |line| serde_json::from_str(line).expect("JSON");
+        lines.lines().map(value).collect()
+    }
+
+    fn texts(&self) -> Vec<String> {
+        let text = |message: Value| Some(message["text"].as_str()?.to_owned());
+        self.json(&["history"])
+            .into_iter()
+            .filter_map(text)
+            .collect()
+    }
+
+    fn has(&self, text: &str) {
+        until(text, WITHIN, || {
+            let texts = self.texts();
+            let has = texts.iter().any(|other| other == text);
+            if has {
+                Ok(())
+            } else {
+                Err(format!("{texts:?}"))
+            }
+        });
+    }
+
+    /// A browser that has logged in by the file of `hobnob web`.
+    fn browser(&self) -> Browser {
+        let file = self.run(&["web", "--no-open"]);
+        let mut browser = Browser::start();
+        browser.open(file.trim());
+        browser.shows("document.body.dataset.ready === 'true'");
+        browser
+    }
+
+    fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.home.path().join(name);
+        std::fs::write(&path, content).expect("the folder exists");
+        path
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        if let Some(mut node) = self.node.take() {
+            // It may have ended.
+            let _ended = node.kill();
+            let _reaped = node.wait();
+        }
+    }
+}
+
+/// A script that clicks the button with this label or text.
+fn click(browser: &mut Browser, within: &str, label: &str) {
+    let find = format!(
+        "[...document.querySelectorAll('{within} button')].find((one) => (one.ariaLabel ?? one.textContent) === '{label}')"
+    );
+    browser.shows(&format!("{find} !== undefined"));
+    browser.run(&format!("{find}.click()"));
+}
+
+fn says(browser: &mut Browser, text: &str) {
+    browser.run("document.querySelector('#compose').focus()");
+    browser.types(text);
+    browser.press("Enter");
+}
+
+fn shows_text(browser: &mut Browser, text: &str) {
+    browser.shows(&format!(
+        "[...document.querySelectorAll('.rows .text')].some((one) => one.textContent === '{text}')"
+    ));
+}
+
+/// Opens the conversation with somebody who has written.
+fn open(browser: &mut Browser, name: &str) {
+    let entry = format!(
+        "[...document.querySelectorAll('.entry')].find((one) => one.querySelector('.name').textContent === '{name}')"
+    );
+    browser.shows(&format!("{entry} !== undefined"));
+    browser.run(&format!("{entry}.click()"));
+    browser.shows(&format!(
+        "document.querySelector('main h2').textContent === '{name}'"
+    ));
+}
+
+#[test]
+fn two_people_talk_one_of_them_in_a_browser() {
+    let (ann, bob) = (Person::new("ann"), Person::new("bob"));
+    let mut page = ann.browser();
+    page.look(1100, 750, "light");
+    let hostile = "<img src=x onerror=alert(1)> <b>hi</b>";
+    bob.run(&["send", &ann.listen, hostile]);
+    // A stranger's message is a request, and its text is no markup.
+    page.shows("document.querySelector('.lists').innerText.includes('Requests')");
+    page.shows("document.querySelector('.badge')?.textContent === '1'");
+    open(&mut page, "bob");
+    shows_text(&mut page, hostile);
+    assert_eq!(
+        page.run("document.querySelectorAll('.rows img, .rows b').length"),
+        0
+    );
+    says(&mut page, "good morning");
+    bob.has("good morning");
+    page.shows("document.querySelector('.state.delivered') !== null");
+
+    // With the keyboard alone: up to the message, and edit it.
+    page.press("ArrowUp");
+    page.shows("document.activeElement.classList.contains('message')");
+    page.press("e");
+    page.shows("document.querySelector('#compose').value === 'good morning'");
+    page.run("document.querySelector('#compose').select()");
+    page.types("good evening");
+    page.press("Enter");
+    shows_text(&mut page, "good evening");
+    bob.has("good evening");
+
+    // A reply, a reaction and a deletion.
+    page.run("document.querySelector('.rows .message').focus()");
+    page.press("r");
+    page.types("what is that?");
+    page.press("Enter");
+    bob.has("what is that?");
+    page.shows("document.querySelector('blockquote') !== null");
+    page.run("document.querySelector('.rows .message').focus()");
+    page.press("x");
+    page.run("document.querySelector('.emojis button').click()");
+    page.shows("document.querySelector('.chip') !== null");
+    page.run("[...document.querySelectorAll('.rows .message')].at(-1).focus()");
+    page.press("d");
+    click(&mut page, "dialog", "Yes");
+    page.shows("!document.querySelector('.rows').innerText.includes('what is that?')");
+
+    // An unread message in another conversation, and a search that finds it.
+    bob.run(&["broadcast", "the word is xylophone"]);
+    page.shows("document.title === '(1) hobnob'");
+    page.run("document.dispatchEvent(new KeyboardEvent('keydown', {key: 'k', ctrlKey: true}))");
+    page.types("xylophone");
+    page.press("Enter");
+    page.shows("document.querySelector('.results button') !== null");
+    page.run("document.querySelector('.results button').click()");
+    page.shows("document.querySelector('main h2').textContent === '#lobby'");
+    shows_text(&mut page, "the word is xylophone");
+    page.shows("document.title === 'hobnob'");
+}
+
+#[test]
+fn files_go_both_ways_through_the_page() {
+    let (ann, bob) = (Person::new("ann"), Person::new("bob"));
+    bob.run(&["send", &ann.listen, "send me a file"]);
+    let mut page = ann.browser();
+    page.look(1100, 750, "dark");
+    open(&mut page, "bob");
+    says(&mut page, "here it is");
+    bob.has("here it is");
+    page.run(
+        "{ const data = new DataTransfer(); data.items.add(new File(['from the browser'], 'note.txt'));
+           document.querySelector('main').dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true})); }",
+    );
+    page.shows("document.querySelector('.file-name')?.textContent === 'note.txt'");
+    until("bob has the file", WITHIN, || {
+        let offers = bob.json(&["files"]);
+        match offers.iter().any(|offer| offer["name"] == "note.txt") {
+            true => Ok(()),
+            false => Err(format!("{offers:?}")),
+        }
+    });
+    bob.run(&["accept", "note.txt"]);
+    let received = bob.home.path().join("downloads/note.txt");
+    until(
+        "the content is here",
+        WITHIN,
+        || match std::fs::read_to_string(&received) {
+            Ok(content) if content == "from the browser" => Ok(()),
+            other => Err(format!("{other:?}")),
+        },
+    );
+
+    let path = bob.file("plan.txt", "from bob");
+    let path = path.to_str().expect("UTF-8").to_owned();
+    std::thread::scope(|scope| {
+        // The command ends once ann has the file.
+        let sending =
+            scope.spawn(|| bob.run(&["send", "ann", "--file", &path, "--timeout", "30s"]));
+        click(&mut page, ".rows .file", "Accept");
+        page.shows("document.querySelector('.rows').innerText.includes('Saved as')");
+        sending.join().expect("bob's command succeeds");
+    });
+    let saved = std::fs::read_to_string(ann.home.path().join("downloads/plan.txt"));
+    assert_eq!(saved.expect("it was saved"), "from bob");
+    let content = page.run(
+        "(async () => { const app = window.hobnob; const message = app.model.current.messages.find((one) => one.file?.name === 'plan.txt');
+           const link = await (await app.connection.fetch(`/ticket/${message.id}`, {method: 'POST'})).text();
+           return (await fetch(link)).text(); })()",
+    );
+    assert_eq!(content, "from bob");
+}
+
+#[test]
+fn what_is_typed_while_the_node_is_killed_is_sent_exactly_once() {
+    let mut ann = Person::new("ann");
+    let mut page = ann.browser();
+    page.look(360, 720, "light");
+    open(&mut page, "#lobby");
+    for round in 0..3 {
+        for number in 0..20 {
+            page.run(&format!(
+                "window.hobnob.outbox.add('#lobby', 'message {round} {number}')"
+            ));
+            if number == 9 {
+                ann.kill();
+                page.shows("document.body.dataset.ready === undefined");
+            }
+        }
+        page.run("document.querySelector('#compose').value = 'half a sentence'; document.querySelector('#compose').dispatchEvent(new Event('input'))");
+        if round == 1 {
+            // A reload finds the page only once the node is there again.
+            ann.start();
+            page.run("location.reload()");
+        } else {
+            ann.start();
+        }
+        page.shows(
+            "document.body.dataset.ready === 'true' && window.hobnob.outbox.of('#lobby').length === 0 && document.querySelector('#compose').value === 'half a sentence'",
+        );
+        page.run("document.querySelector('#compose').value = ''; document.querySelector('#compose').dispatchEvent(new Event('input'))");
+    }
+    let expected: Vec<String> = (0..3)
+        .flat_map(|round| (0..20).map(move |number| format!("message {round} {number}")))
+        .collect();
+    assert_eq!(ann.texts(), expected);
+}
+
+#[test]
+fn a_hundred_thousand_messages_are_few_elements_and_leave_no_gap() {
+    let ann = Person::new("ann");
+    let mut page = ann.browser();
+    page.look(800, 600, "light");
+    open(&mut page, "#lobby");
+    page.run(
+        "{ const { model, list } = window.hobnob; const at = (number) => new Date(1.7e12 + number * 1000).toISOString();
+           const items = Array.from({length: 100000}, (_, number) => ({id: `aaaaaaaaaaaaaaaa-${number}`, conversation: '#lobby', from: model.me,
+             nick: 'ann', text: `${'word '.repeat(1 + number % 90)}${number}`, sent_at: at(number), received_at: at(number)}));
+           model.current.more = false; model.current.messages = items; list.set(items, {stay: false}); }",
+    );
+    for part in ["1", "0.5", "0.123", "0", "0.9"] {
+        page.run(&format!(
+            "{{ const one = document.querySelector('.scroller'); one.scrollTop = one.scrollHeight * {part}; }}"
+        ));
+        page.run("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => drawn(true))))");
+        let gaps = page.run(
+            "{ const rows = [...document.querySelectorAll('.rows > .message')].map((row) => row.getBoundingClientRect()).sort((one, other) => one.top - other.top);
+               rows.filter((row, index) => index > 0 && Math.abs(row.top - rows[index - 1].bottom) > 1).length; }",
+        );
+        assert_eq!(gaps, 0, "at {part}");
+        let rows = page.run("document.querySelectorAll('.rows > .message').length");
+        let rows = rows.as_u64().expect("a number");
+        assert!((1..200).contains(&rows), "{rows} rows at {part}");
+    }
+}
+
+#[test]
+fn dialogs_and_narrow_screens_work_in_both_themes() {
+    let ann = Person::new("ann");
+    let mut page = ann.browser();
+    for scheme in ["light", "dark"] {
+        page.look(360, 720, scheme);
+        page.run("document.querySelector('.back').click()");
+        for (button, sign) in [
+            ("Settings", ".qr"),
+            ("Search", "input[type=search]"),
+            ("Join or create a room", "input[type=password]"),
+            ("Add a person", "input"),
+            ("Check the network", ".lines li + li"),
+        ] {
+            click(&mut page, "nav", button);
+            page.shows(&format!(
+                "document.querySelector('dialog[open] {sign}') !== null"
+            ));
+            assert_eq!(
+                page.run("document.documentElement.scrollWidth <= 360"),
+                true,
+                "{button}"
+            );
+            page.press("Escape");
+            page.shows("document.querySelector('dialog') === null");
+        }
+    }
+    // A code to invite somebody, with its QR code.
+    click(&mut page, "nav", "Invite somebody");
+    click(&mut page, "dialog", "Create a code");
+    page.shows("document.querySelector('dialog .qr') !== null");
+    page.press("Escape");
+    // A room with a key.
+    click(&mut page, "nav", "Join or create a room");
+    page.run("document.querySelector('dialog input').focus()");
+    page.types("ops");
+    click(&mut page, "dialog", "Create with a new key");
+    page.shows("document.querySelector('main h2').textContent === '#ops'");
+    if let Some(folder) = std::env::var_os("HOBNOB_PICTURES") {
+        page.picture(&PathBuf::from(folder).join("web-room-dark.png"));
+    }
+    assert!(ann.run(&["rooms"]).contains("#ops"));
+}
