@@ -163,6 +163,15 @@ const COMMANDS: &[(&str, Run)] = &[
         Not("the lab has no systemd"),
     ),
     ("loginctl enable-linger", Not("the lab has no systemd")),
+    ("hobnob web", Shows("Open this file")),
+    (
+        "hobnob up --web 127.0.0.1:4680",
+        Not("a node runs already; tests/tests/web.rs tests it"),
+    ),
+    ("hobnob web --no-open", Shows("Open this file")),
+    ("hobnob web --code", Shows("http://127.0.0.1")),
+    ("hobnob token list", Ends),
+    ("hobnob token revoke NAME", Not("the name is an example")),
     ("hobnob config", Ends),
     ("hobnob config --path", Ends),
     (
