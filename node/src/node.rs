@@ -510,6 +510,12 @@ impl Node {
         self.ask(|reply| Command::SetNick { nick, reply }).await
     }
 
+    /// Reports the result of an automatic backup to the user: why it failed, or none. A failure is a
+    /// notice, and a finding of [`Node::diagnose`]. The caller makes the backups.
+    pub async fn report_backup(&self, fault: Option<String>) -> Result<(), NodeError> {
+        self.ask(|reply| Command::ReportBackup(fault, reply)).await
+    }
+
     /// Waits until discovery has had its chance: no new peer has appeared for a moment, or 2.5 s have
     /// passed since the start. Call it before the first [`Node::broadcast`].
     pub async fn settled(&self) {

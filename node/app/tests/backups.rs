@@ -290,3 +290,24 @@ fn a_running_node_makes_automatic_backups_that_only_the_key_opens() {
     let settings = fs::read_to_string(other.path("home/config.toml")).expect("it is restored");
     assert!(settings.contains(public.trim()));
 }
+
+#[test]
+fn a_failed_automatic_backup_is_a_notice_and_a_finding() {
+    let ann = Home::new();
+    let public = ann.succeeds(&["backup", "--new-key", "private"]);
+    fs::create_dir(ann.path("home")).expect("it is new");
+    // A file is where the folder should be.
+    let settings = format!(
+        "backup = {:?}\nbackup-key = {:?}\n",
+        ann.path("private"),
+        public.trim()
+    );
+    fs::write(ann.path("home/config.toml"), settings).expect("it is writable");
+    let mut up = Up::start(&ann);
+    let notice = up.until(|line| line["code"] == "backup-failed");
+    let why = notice["why"].as_str().expect("a reason");
+    assert!(why.contains("private"), "{why}");
+    let output = ann.run(&["doctor", "--json"]);
+    let findings = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(findings.contains("backup-failed"), "{findings}");
+}

@@ -80,6 +80,7 @@ fn check_answer(request: &AnyRequest, line: &str) {
         AnyRequest::ForgetPeer(it) => check_one(it, line),
         AnyRequest::KeepConversation(it) => check_one(it, line),
         AnyRequest::TakeSnapshot(it) => check_one(it, line),
+        AnyRequest::ReportBackup(it) => check_one(it, line),
         AnyRequest::ListRooms(it) => check_one(it, line),
         AnyRequest::SetNick(it) => check_one(it, line),
         AnyRequest::AcceptContact(it) => check_one(it, line),

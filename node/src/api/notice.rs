@@ -49,6 +49,13 @@ pub enum NoticeReason {
     },
     /// Messages can be stored again.
     StoreRecovered {},
+    /// An automatic backup was not made.
+    BackupFailed {
+        /// The cause.
+        why: String,
+    },
+    /// An automatic backup was made, after one that failed.
+    BackupMade {},
     /// A peer's clock and this machine's differ.
     Clock {
         /// The peer.
@@ -220,6 +227,8 @@ impl NoticeReason {
             NoticeReason::Conflict { .. } => "conflict",
             NoticeReason::StoreError { .. } => "store-error",
             NoticeReason::StoreRecovered {} => "store-recovered",
+            NoticeReason::BackupFailed { .. } => "backup-failed",
+            NoticeReason::BackupMade {} => "backup-made",
             NoticeReason::Clock { .. } => "clock",
             NoticeReason::NoDiscovery { .. } => "no-discovery",
             NoticeReason::TurnedAway { .. } => "turned-away",
@@ -263,7 +272,9 @@ impl NoticeReason {
             NoticeReason::RoomFull { room } => room.len(),
             NoticeReason::InvitationWrong { code_number } => code_number.len(),
             NoticeReason::Introduction { name, introducer } => name.len() + introducer.len(),
-            NoticeReason::StoreError { why } | NoticeReason::NoDiscovery { why } => why.len(),
+            NoticeReason::StoreError { why }
+            | NoticeReason::BackupFailed { why }
+            | NoticeReason::NoDiscovery { why } => why.len(),
             NoticeReason::RelayDown { relay, why }
             | NoticeReason::UdpBlocked { relay, why }
             | NoticeReason::RelayRefused { relay, why, .. } => relay.len() + why.len(),
@@ -273,6 +284,7 @@ impl NoticeReason {
             | NoticeReason::RelayDoubtful { relay, .. } => relay.len(),
             NoticeReason::IdentityCopied(CopyEvidence::RunsAt { .. })
             | NoticeReason::StoreRecovered {}
+            | NoticeReason::BackupMade {}
             | NoticeReason::PlacesFull {}
             | NoticeReason::Unknown => 0,
         }
@@ -324,6 +336,8 @@ mod tests {
             NoticeReason::Conflict { name: name.clone() },
             NoticeReason::StoreError { why: why.clone() },
             NoticeReason::StoreRecovered {},
+            NoticeReason::BackupFailed { why: why.clone() },
+            NoticeReason::BackupMade {},
             NoticeReason::NoDiscovery { why: why.clone() },
             NoticeReason::TurnedAway {
                 name: name.clone(),

@@ -188,6 +188,8 @@ pub(crate) enum Command {
     Import(SessionId, Vec<Frame>, oneshot::Sender<()>),
     EndImport(SessionId, oneshot::Sender<Taken>),
     OwnKey(oneshot::Sender<Arc<SecretKey>>),
+    /// The result of an automatic backup: why it failed, or none.
+    ReportBackup(Option<String>, oneshot::Sender<()>),
     /// Copies the database into a new file.
     CopyDatabase(PathBuf, oneshot::Sender<Result<(), NodeError>>),
     Shutdown(oneshot::Sender<()>),

@@ -120,6 +120,10 @@ impl Engine {
             Command::Import(session, frames, reply) => self.import(session, frames, reply),
             Command::EndImport(session, reply) => self.end_import(session, reply),
             Command::OwnKey(reply) => drop(reply.send(self.mail.key())),
+            Command::ReportBackup(fault, reply) => {
+                self.reports.backup(fault);
+                let _ = reply.send(());
+            }
             Command::CopyDatabase(file, reply) => self.copy_database(file, reply),
             Command::Shutdown(reply) => self.begin_stop(reply),
         }

@@ -51,6 +51,7 @@ impl Engine {
             dial_backs: self.dial_backs.of_peers(),
             disk_free: None,
             store_failing: self.reports.store_is_failing(),
+            backup_fault: self.reports.backup_fault(),
             faults: invariants::count(),
             strangers: self
                 .replica

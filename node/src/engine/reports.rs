@@ -25,6 +25,9 @@ const PLACES_NOTICE_EVERY: Duration = Duration::from_secs(60 * 60);
 /// Wrong peers behind relays that are remembered, so that each is reported once.
 const LIES_MAX: usize = 64;
 
+/// Longest reason for a failed backup, in characters. The rest is cut off.
+const BACKUP_FAULT_MAX: usize = 500;
+
 /// Publishes events and notices, and remembers which notices the user has seen.
 #[derive(Debug)]
 pub(super) struct Reports {
@@ -35,6 +38,8 @@ pub(super) struct Reports {
     /// Other running instances of this identity.
     copies: BTreeSet<Instance>,
     store_failing: bool,
+    /// Why the last automatic backup failed.
+    backup_fault: Option<String>,
     places: PlacesRefused,
     /// The peers with which relays connected this node instead of others.
     lies: RecentSet<(RelayId, PeerId), LIES_MAX>,
@@ -56,9 +61,29 @@ impl Reports {
             clocks: BTreeSet::new(),
             copies: BTreeSet::new(),
             store_failing: false,
+            backup_fault: None,
             places: PlacesRefused::default(),
             lies: RecentSet::default(),
         }
+    }
+
+    /// An automatic backup was made, or failed for this reason. The user gets a notice when the reason
+    /// changes.
+    pub(super) fn backup(&mut self, fault: Option<String>) {
+        let fault = fault.map(|why| why.chars().take(BACKUP_FAULT_MAX).collect::<String>());
+        let before = std::mem::replace(&mut self.backup_fault, fault.clone());
+        match fault {
+            Some(why) if before.as_deref() != Some(why.as_str()) => {
+                self.notice(NoticeReason::BackupFailed { why }, None);
+            }
+            None if before.is_some() => self.notice(NoticeReason::BackupMade {}, None),
+            Some(_) | None => {}
+        }
+    }
+
+    /// Why the last automatic backup failed.
+    pub(super) fn backup_fault(&self) -> Option<String> {
+        self.backup_fault.clone()
     }
 
     pub(super) fn event(&self, event: Event) {
@@ -262,6 +287,31 @@ mod tests {
         assert_eq!(codes(&reports), ["relay-lies"]);
         reports.relay_lies(RelayId(1), "relay:4627".to_owned(), (ann, bob));
         assert_eq!(codes(&reports), ["relay-lies"; 2]);
+    }
+
+    #[test]
+    fn a_long_reason_for_a_failed_backup_is_cut_off() {
+        let mut reports = Reports::new(Publisher::new());
+        reports.backup(Some("é".repeat(BACKUP_FAULT_MAX + 1)));
+        let kept = reports.backup_fault().expect("it failed");
+        assert_eq!(kept, "é".repeat(BACKUP_FAULT_MAX));
+    }
+
+    #[test]
+    fn a_failed_backup_is_reported_once_for_each_reason_and_when_one_is_made_again() {
+        let mut reports = Reports::new(Publisher::new());
+        reports.backup(None);
+        for why in ["no room", "no room", "no folder"] {
+            reports.backup(Some(why.to_owned()));
+        }
+        assert_eq!(reports.backup_fault().as_deref(), Some("no folder"));
+        reports.backup(None);
+        reports.backup(None);
+        assert_eq!(reports.backup_fault(), None);
+        assert_eq!(
+            codes(&reports),
+            ["backup-failed", "backup-failed", "backup-made"]
+        );
     }
 
     #[test]

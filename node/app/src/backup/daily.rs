@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::Duration;
 
-use hobnob_control::wire::{GetStatus, Time};
+use anyhow::Context;
+use hobnob_control::wire::{GetStatus, ReportBackup, Time};
 use hobnob_control::{Client, ClientError, Home};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -72,9 +73,11 @@ pub(crate) fn watch(home: &Home) -> Result<(), Usage> {
     ONCE.call_once(|| {
         tokio::spawn(async move {
             loop {
-                if let Err(error) = make_if_due(&home, &plan).await {
+                let made = make_if_due(&home, &plan).await;
+                if let Err(error) = &made {
                     tracing::warn!("no automatic backup was made: {error:#}");
                 }
+                report(&home, made.map_err(|error| format!("{error:#}"))).await;
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         });
@@ -82,18 +85,33 @@ pub(crate) fn watch(home: &Home) -> Result<(), Usage> {
     Ok(())
 }
 
-async fn make_if_due(home: &Home, plan: &Plan) -> anyhow::Result<()> {
+/// Tells the node, so that the user gets a notice and `doctor` knows. `Ok(false)`: none was due.
+async fn report(home: &Home, made: Result<bool, String>) {
+    let why = match made {
+        Ok(true) => None,
+        Ok(false) => return,
+        Err(why) => Some(why),
+    };
+    // A node that has ended has no user.
+    if let Ok(client) = Client::connect(home).await {
+        let _ = client.ask(ReportBackup { why }).await;
+    }
+}
+
+/// Returns whether a backup was due.
+async fn make_if_due(home: &Home, plan: &Plan) -> anyhow::Result<bool> {
     let client = match Client::connect(home).await {
         Ok(client) => client,
         // It has just ended.
-        Err(ClientError::NotRunning { .. }) => return Ok(()),
+        Err(ClientError::NotRunning { .. }) => return Ok(false),
         Err(error) => return Err(error.into()),
     };
     let peer = client.ask(GetStatus {}).await?.peer.0.short();
-    fs::create_dir_all(&plan.folder)?;
+    let folder = plan.folder.display();
+    fs::create_dir_all(&plan.folder).with_context(|| format!("can't use {folder}"))?;
     let now = values::now();
     if !is_due(&backups_of(&peer, &plan.folder)?, now) {
-        return Ok(());
+        return Ok(false);
     }
     let file = plan.folder.join(name(&peer, now));
     make(&client, home, Lock::Key(plan.key.clone()), file.clone()).await?;
@@ -101,7 +119,7 @@ async fn make_if_due(home: &Home, plan: &Plan) -> anyhow::Result<()> {
     for old in expired(backups_of(&peer, &plan.folder)?) {
         fs::remove_file(plan.folder.join(name(&peer, old)))?;
     }
-    Ok(())
+    Ok(true)
 }
 
 fn name(peer: &str, at: Time) -> String {

@@ -116,6 +116,7 @@ fn of_machine(finding: &MachineFinding) -> String {
         ),
         MachineFinding::DiskFree { free_bytes } => format!("{} are free", mebibytes(*free_bytes)),
         MachineFinding::DiskUnknown {} => "the system does not report the free space".to_owned(),
+        MachineFinding::BackupFailed { why } => format!("the last automatic backup failed: {why}"),
         MachineFinding::Requests { strangers, bytes } => format!(
             "strangers who wrote to you and are not accepted: {strangers}, with {} on disk",
             size(*bytes)
@@ -168,6 +169,9 @@ fn for_machine(finding: &MachineFinding) -> Option<&'static str> {
         ),
         MachineFinding::Disk { .. } => Some(
             "free space on that disk; nothing is acknowledged before it is stored, so nothing is lost meanwhile",
+        ),
+        MachineFinding::BackupFailed { .. } => Some(
+            "remove the cause; the node tries again every ten minutes, or make one with `hobnob backup FILE`",
         ),
         MachineFinding::Requests { .. } | MachineFinding::RequestsFull { .. } => {
             Some("`hobnob contacts` lists them; accept, ignore, delete or block each")

@@ -23,6 +23,10 @@ pub(crate) fn words(notice: &Notice) -> String {
              again."
         ),
         NoticeReason::StoreRecovered {} => "Messages can be stored again.".to_owned(),
+        NoticeReason::BackupFailed { why } => {
+            format!("No automatic backup was made: {why}. The node tries again.")
+        }
+        NoticeReason::BackupMade {} => "An automatic backup was made again.".to_owned(),
         NoticeReason::Clock { name, ahead_ms } => clock(name, *ahead_ms),
         NoticeReason::NoDiscovery { why } => why.clone(),
         NoticeReason::TurnedAway { name, reason } => turned_away(name, *reason),

@@ -23,10 +23,10 @@ use crate::wire::{
     InvitationAccepted, InvitationCode, InvitationEnded, InvitationState, Invite, JoinRoom,
     KeepConversation, Kick, Kicked, ListActivity, ListFiles, ListPeers, ListRooms, MailboxLine,
     MarkRead, MessageLine, MessageList, OfferFile, Outcome, PartRoom, PeerLine, PeerList, Ping,
-    Pong, ReactToMessage, RemoveContact, ReplyToMessage, Request, RequestLine, Resolve, Resolved,
-    RoomList, SendMessage, SentLine, SetNick, SetStatus, SharedRoom, ShowTyping, StatusLine,
-    Subscribe, TakeSnapshot, Text, Unblock, Unignore, Verification, Verify, WaitOptions,
-    WaitReason, Why, dispatch, to_line,
+    Pong, ReactToMessage, RemoveContact, ReplyToMessage, ReportBackup, Request, RequestLine,
+    Resolve, Resolved, RoomList, SendMessage, SentLine, SetNick, SetStatus, SharedRoom, ShowTyping,
+    StatusLine, Subscribe, TakeSnapshot, Text, Unblock, Unignore, Verification, Verify,
+    WaitOptions, WaitReason, Why, dispatch, to_line,
 };
 
 /// The line that answers a request. `over` ends all waiting: the answer then has the state that was
@@ -560,6 +560,13 @@ impl Handle for ImportFile {
             delivered: imported.receipts,
             refused: imported.refused,
         })
+    }
+}
+
+impl Handle for ReportBackup {
+    async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
+        context.node().report_backup(self.why).await?;
+        Ok(Done {})
     }
 }
 

@@ -46,8 +46,9 @@ pub use request::{
     EditMessage, ExportFor, ForgetPeer, GetMailbox, GetRoomTicket, GetStatus, HistoryFilter,
     Ignore, ImportFile, Introduce, Invite, JoinRoom, KeepConversation, Kick, ListActivity,
     ListFiles, ListPeers, ListRooms, MarkRead, OfferFile, PartRoom, Ping, ReactToMessage,
-    RemoveContact, ReplyToMessage, Request, Resolve, SendMessage, SetNick, SetStatus, ShowTyping,
-    Subscribe, TIMEOUT_MS_DEFAULT, TakeSnapshot, Unblock, Unignore, Verify, WaitOptions, Why,
+    RemoveContact, ReplyToMessage, ReportBackup, Request, Resolve, SendMessage, SetNick, SetStatus,
+    ShowTyping, Subscribe, TIMEOUT_MS_DEFAULT, TakeSnapshot, Unblock, Unignore, Verify,
+    WaitOptions, Why,
 };
 pub use values::Base64;
 

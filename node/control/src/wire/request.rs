@@ -190,6 +190,8 @@ requests! { $
     "export-for" ExportFor -> ExportedFile, changes: |_| true;
     /// Takes messages and receipts from a file that a peer has written.
     "import" ImportFile -> ImportedFile, changes: |_| true;
+    /// The result of an automatic backup, which the node reports to the user.
+    "report-backup" ReportBackup -> Done, changes: |_| true;
     /// The rooms that this node is in.
     "rooms" ListRooms -> RoomList, changes: |_| false;
     /// Changes this node's nickname.
@@ -550,6 +552,15 @@ pub struct TakeSnapshot {
     /// The absolute path of the folder. It must not exist yet.
     #[serde(with = "values::local_path")]
     pub path: PathBuf,
+}
+
+/// See [`AnyRequest::ReportBackup`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReportBackup {
+    /// Why it failed. None if it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// See [`AnyRequest::JoinRoom`].

@@ -28,6 +28,8 @@ pub fn judge(evidence: &Evidence) -> Vec<Finding> {
     let relays = evidence.relays.iter();
     findings.extend(relays.map(|relay| self::relay(relay, udp_blocked).into()));
     findings.extend([clock(evidence), disk(evidence)].map(Finding::from));
+    let backup = evidence.backup_fault.clone();
+    findings.extend(backup.map(|why| MachineFinding::BackupFailed { why }.into()));
     findings.extend(requests(evidence).map(Finding::from));
     findings.extend(limits(evidence).into_iter().map(Finding::from));
     findings.extend(faults(evidence).map(Finding::from));
@@ -401,7 +403,7 @@ mod tests {
 
     #[test]
     fn each_fault_has_its_own_finding_and_no_other() {
-        let cases: [Case; 26] = [
+        let cases: [Case; 27] = [
             ("port-taken", |it| it.usual_port_taken = true),
             ("internal-faults", |it| it.faults = 1),
             ("requests-full", |it| {
@@ -485,6 +487,9 @@ mod tests {
                     .for_each(|session| session.clock_ahead_ms = -3_600_000)
             }),
             ("disk", |it| it.disk_free = Some(DISK_FREE_MIN - 1)),
+            ("backup-failed", |it| {
+                it.backup_fault = Some("no room".into())
+            }),
         ];
         for (code, break_it) in cases {
             let mut evidence = healthy();

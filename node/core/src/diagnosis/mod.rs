@@ -92,6 +92,8 @@ pub struct Evidence {
     pub disk_free: Option<u64>,
     /// Whether the last commit failed.
     pub store_failing: bool,
+    /// Why the last automatic backup failed.
+    pub backup_fault: Option<String>,
     /// Broken invariants of this program since it started.
     pub faults: u64,
     /// The strangers whose messages are stored here.

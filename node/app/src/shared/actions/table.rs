@@ -10,7 +10,7 @@ use hobnob_control::wire::{
     Verify, Why,
 };
 #[cfg(test)]
-use hobnob_control::wire::{MarkRead, Ping, ShowTyping, Subscribe};
+use hobnob_control::wire::{MarkRead, Ping, ReportBackup, ShowTyping, Subscribe};
 
 use super::{Action, Chat, ChatCommand, CommandLine, Flags, Group};
 use crate::shared::policy::PolicyChange;
@@ -19,6 +19,7 @@ use crate::shared::policy::PolicyChange;
 #[cfg(test)]
 pub(super) const FOR_PROGRAMS: &[&str] = &[
     Ping::NAME,
+    ReportBackup::NAME,
     Subscribe::NAME,
     ShowTyping::NAME,
     MarkRead::NAME,

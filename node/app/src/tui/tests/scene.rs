@@ -418,6 +418,7 @@ impl Scene {
             | AnyRequest::Subscribe(Subscribe {})
             | AnyRequest::GetMailbox(_)
             | AnyRequest::TakeSnapshot(_)
+            | AnyRequest::ReportBackup(_)
             | AnyRequest::Introduce(_)
             | AnyRequest::Invite(_)
             | AnyRequest::AwaitInvitation(_)

@@ -47,6 +47,11 @@ pub enum MachineFinding {
     },
     /// The system does not report the free space.
     DiskUnknown {},
+    /// The last automatic backup failed.
+    BackupFailed {
+        /// The cause.
+        why: String,
+    },
     /// Strangers wrote to this node, and the user has not accepted them.
     Requests {
         /// The number of strangers.
@@ -105,6 +110,7 @@ impl MachineFinding {
             Self::Disk { .. } => (Subject::Disk, Problem, "disk"),
             Self::DiskFree { .. } => (Subject::Disk, Fine, "disk-free"),
             Self::DiskUnknown {} => (Subject::Disk, Unknown, "disk-unknown"),
+            Self::BackupFailed { .. } => (Subject::Disk, Problem, "backup-failed"),
             Self::Requests { .. } => (Subject::Disk, Note, "requests"),
             Self::RequestsFull { .. } => (Subject::Disk, Problem, "requests-full"),
             Self::PlacesFull { .. } => (Subject::Limits, Note, "places-full"),
