@@ -28,6 +28,9 @@ const DIAL_BACK_WITHIN: Duration = Duration::from_millis(500);
 /// How often the sockets that relays dialed back from are asked how they see this node.
 const ASKED: u32 = 3;
 
+/// How long to wait for the check of the database, which reads 100 MB a second or more.
+const CHECK_WITHIN: Duration = Duration::from_secs(5);
+
 /// How long to wait for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_millis(300);
 
@@ -76,6 +79,9 @@ impl Node {
             }
             tokio::time::sleep(ANSWER_WITHIN).await;
         }
+        // A large database takes longer. What is found then is part of the next diagnosis.
+        let checked = self.ask(Command::CheckDatabase);
+        let _ = tokio::time::timeout(CHECK_WITHIN, checked).await;
         let mut evidence = self.ask(Command::Evidence).await?;
         self.complete(&mut evidence).await;
         Ok(diagnosis::judge(&evidence))

@@ -20,8 +20,8 @@ use crate::locked_home::{self, LockError, PassphraseSource, SLOT_FILE, read_key_
 use crate::store::{DATABASE, StoreError, snapshot};
 use crate::transfers::CONTENT_FOLDER;
 
-/// The files that SQLite keeps beside a database.
-const BESIDE_DATABASE: [&str; 2] = ["-wal", "-shm"];
+/// The files that SQLite and the store keep beside a database.
+const BESIDE_DATABASE: [&str; 4] = ["-wal", "-shm", ".suspect", ".damaged"];
 
 /// Why a snapshot could not be made or restored.
 #[derive(Debug, thiserror::Error)]

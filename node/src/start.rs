@@ -115,6 +115,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     let (met, met_changed) = watch::channel(0);
     let (transfers, transfers_queue) = mpsc::unbounded_channel();
     let (session_events, session_queue) = mpsc::channel(SESSION_EVENTS_MAX);
+    let repaired = opened.repaired;
     let nick = choose_nick(&config, &opened, &key);
     let own = own_records(&mut opened.peers, key.clone(), nick.clone(), clock);
     let rows = std::mem::take(&mut opened.mail);
@@ -169,6 +170,9 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     };
     start_transfers(&config, data_key, &parts, transfers_queue, internal)?;
     let mut engine = Engine::new(parts);
+    if let Some(repaired) = repaired {
+        engine.database_repaired(repaired);
+    }
     engine.remember(opened.peers);
     engine.restore_held();
     engine.join_first_rooms(&config.rooms);

@@ -130,6 +130,79 @@ async fn messages_sent_while_the_peer_is_away_arrive_once_and_in_order() {
     bob.shutdown().await;
 }
 
+/// Changes a text in a database where it lies, as a failing disk might.
+fn damage(database: &std::path::Path, text: &str) {
+    let mut bytes = std::fs::read(database).expect("a database");
+    let places = bytes.windows(text.len());
+    let at = places
+        .enumerate()
+        .find(|(_, part)| *part == text.as_bytes());
+    let (at, _) = at.expect("the text is in the database");
+    bytes[at] ^= 1;
+    std::fs::write(database, bytes).expect("it is writable");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_message_is_not_shown_and_comes_back_from_a_peer() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (ann, bob) = (node(dir.path(), "ann").await, node(dir.path(), "bob").await);
+    bob.resolve(address(&ann).await)
+        .await
+        .expect("the peer answers");
+    ann.accept_contact(bob.id())
+        .await
+        .expect("the disk takes it");
+    let expected: Vec<_> = (0..200).map(|n| format!("text {n} of bob")).collect();
+    for text in &expected {
+        let body = Body::Text(text.clone());
+        let sent = bob
+            .send("ann".parse().expect("a name"), body)
+            .await
+            .expect("the message is stored");
+        bob.wait_for(sent.id, DeliveryState::Delivered)
+            .await
+            .expect("the message arrives");
+    }
+    ann.shutdown().await;
+    damage(&dir.path().join("ann/messages.db"), "text 77 of bob");
+
+    // Nothing false is shown, and the others are.
+    let ann = node(dir.path(), "ann").await;
+    let all = HistoryQuery::default;
+    let history = ann.history(all()).await.expect("the rest is readable");
+    let texts: Vec<_> = history.into_iter().map(|message| message.body).collect();
+    let others = (0..200).filter(|n| *n != 77);
+    let others: Vec<_> = others
+        .map(|n| Body::Text(format!("text {n} of bob")))
+        .collect();
+    assert_eq!(texts, others);
+    let codes = async |ann: &Node| {
+        let findings = ann.diagnose().await.expect("the node runs");
+        findings.iter().map(|it| it.code()).collect::<Vec<_>>()
+    };
+    assert!(codes(&ann).await.contains(&"database-damaged"));
+    ann.shutdown().await;
+    let ann = node(dir.path(), "ann").await;
+    assert!(codes(&ann).await.contains(&"database-repaired"));
+    bob.resolve(address(&ann).await)
+        .await
+        .expect("the peer answers");
+    let mut events = ann.events();
+    loop {
+        let history = ann.history(all()).await.expect("the history is readable");
+        let texts: Vec<_> = history.into_iter().map(|message| message.body).collect();
+        if texts.len() == expected.len() {
+            let whole: Vec<_> = expected.into_iter().map(Body::Text).collect();
+            // The message that came back has another place in the order of arrival.
+            assert!(whole.iter().all(|body| texts.contains(body)));
+            break;
+        }
+        let _ = events.next().await;
+    }
+    ann.shutdown().await;
+    bob.shutdown().await;
+}
+
 #[tokio::test]
 async fn values_beyond_a_limit_are_errors_before_anything_starts() {
     let dir = tempfile::tempdir().expect("a temporary folder");

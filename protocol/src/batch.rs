@@ -282,13 +282,10 @@ impl CheckedBatch {
 
     /// Checks that the author signed the last entry, and with it all entries before it.
     pub fn verify(&self) -> Result<(), BatchError> {
-        let signed = signed_bytes(&self.batch.name, self.last(), &self.head());
-        let genuine = self
-            .batch
-            .name
-            .author
-            .verifies(&signed, &self.batch.signature);
-        if genuine {
+        let Batch {
+            name, signature, ..
+        } = &self.batch;
+        if is_signed(name, self.last(), &self.head(), signature) {
             Ok(())
         } else {
             Err(BatchError::Signature)
@@ -327,6 +324,12 @@ impl CheckedBatch {
             self.at(seq).map(|e| e.hash)
         }
     }
+}
+
+/// Whether the author of a log signed the entry `last`, whose hash in the chain is `head`.
+pub fn is_signed(name: &LogName, last: Seq, head: &EntryHash, signature: &Signature) -> bool {
+    name.author
+        .verifies(&signed_bytes(name, last, head), signature)
 }
 
 /// The bytes that the author signs.

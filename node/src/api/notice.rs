@@ -49,6 +49,14 @@ pub enum NoticeReason {
     },
     /// Messages can be stored again.
     StoreRecovered {},
+    /// A part of the database is damaged. Its entries are not shown and not sent. The next start drops
+    /// them, and peers send them again.
+    DatabaseDamaged {},
+    /// The database was damaged. The start dropped what could not be read, and peers send it again.
+    DatabaseRepaired {
+        /// The number of entries that were dropped, as far as it is known.
+        lost: u64,
+    },
     /// An automatic backup was not made.
     BackupFailed {
         /// The cause.
@@ -227,6 +235,8 @@ impl NoticeReason {
             NoticeReason::Conflict { .. } => "conflict",
             NoticeReason::StoreError { .. } => "store-error",
             NoticeReason::StoreRecovered {} => "store-recovered",
+            NoticeReason::DatabaseDamaged {} => "database-damaged",
+            NoticeReason::DatabaseRepaired { .. } => "database-repaired",
             NoticeReason::BackupFailed { .. } => "backup-failed",
             NoticeReason::BackupMade {} => "backup-made",
             NoticeReason::Clock { .. } => "clock",
@@ -284,6 +294,8 @@ impl NoticeReason {
             | NoticeReason::RelayDoubtful { relay, .. } => relay.len(),
             NoticeReason::IdentityCopied(CopyEvidence::RunsAt { .. })
             | NoticeReason::StoreRecovered {}
+            | NoticeReason::DatabaseDamaged {}
+            | NoticeReason::DatabaseRepaired { .. }
             | NoticeReason::BackupMade {}
             | NoticeReason::PlacesFull {}
             | NoticeReason::Unknown => 0,
@@ -336,6 +348,8 @@ mod tests {
             NoticeReason::Conflict { name: name.clone() },
             NoticeReason::StoreError { why: why.clone() },
             NoticeReason::StoreRecovered {},
+            NoticeReason::DatabaseDamaged {},
+            NoticeReason::DatabaseRepaired { lost: 7 },
             NoticeReason::BackupFailed { why: why.clone() },
             NoticeReason::BackupMade {},
             NoticeReason::NoDiscovery { why: why.clone() },

@@ -190,6 +190,8 @@ pub(crate) enum Command {
     OwnKey(oneshot::Sender<Arc<SecretKey>>),
     /// The result of an automatic backup: why it failed, or none.
     ReportBackup(Option<String>, oneshot::Sender<()>),
+    /// Checks the whole database. Damage is then part of the evidence.
+    CheckDatabase(oneshot::Sender<()>),
     /// Copies the database into a new file.
     CopyDatabase(PathBuf, oneshot::Sender<Result<(), NodeError>>),
     Shutdown(oneshot::Sender<()>),

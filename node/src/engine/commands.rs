@@ -124,6 +124,7 @@ impl Engine {
                 self.reports.backup(fault);
                 let _ = reply.send(());
             }
+            Command::CheckDatabase(reply) => self.check_database(reply),
             Command::CopyDatabase(file, reply) => self.copy_database(file, reply),
             Command::Shutdown(reply) => self.begin_stop(reply),
         }
@@ -147,6 +148,15 @@ impl Engine {
             relays,
             notices,
         }
+    }
+
+    fn check_database(&self, reply: oneshot::Sender<()>) {
+        let checked = self.store.check();
+        self.tasks.spawn(async move {
+            // The store notes what it finds.
+            let _ = checked.await;
+            let _ = reply.send(());
+        });
     }
 
     fn copy_database(&self, file: PathBuf, reply: oneshot::Sender<Result<(), NodeError>>) {

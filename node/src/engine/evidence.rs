@@ -51,6 +51,8 @@ impl Engine {
             dial_backs: self.dial_backs.of_peers(),
             disk_free: None,
             store_failing: self.reports.store_is_failing(),
+            damaged: self.store.is_damaged(),
+            dropped: self.reports.dropped(),
             backup_fault: self.reports.backup_fault(),
             faults: invariants::count(),
             strangers: self

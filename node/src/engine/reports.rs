@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use crate::api::{CopyEvidence, Event, Notice, NoticeReason};
 use crate::events::Publisher;
 use crate::net::channels::RelayId;
-use crate::store::StoreError;
+use crate::store::{Repaired, StoreError};
 
 /// The notices of a run that `Node::status` lists: the newest.
 const NOTICES_MAX: usize = 32;
@@ -38,6 +38,10 @@ pub(super) struct Reports {
     /// Other running instances of this identity.
     copies: BTreeSet<Instance>,
     store_failing: bool,
+    /// Entries that the start dropped from a damaged database.
+    dropped: Option<u64>,
+    /// Whether the user was informed that the database is damaged.
+    damage_noticed: bool,
     /// Why the last automatic backup failed.
     backup_fault: Option<String>,
     places: PlacesRefused,
@@ -61,10 +65,30 @@ impl Reports {
             clocks: BTreeSet::new(),
             copies: BTreeSet::new(),
             store_failing: false,
+            dropped: None,
+            damage_noticed: false,
             backup_fault: None,
             places: PlacesRefused::default(),
             lies: RecentSet::default(),
         }
+    }
+
+    /// The start repaired the database.
+    pub(super) fn repaired(&mut self, Repaired { lost, .. }: Repaired) {
+        self.dropped = Some(lost);
+        self.notice(NoticeReason::DatabaseRepaired { lost }, None);
+    }
+
+    /// A part of the database is damaged.
+    pub(super) fn damaged(&mut self) {
+        if !std::mem::replace(&mut self.damage_noticed, true) {
+            self.notice(NoticeReason::DatabaseDamaged {}, None);
+        }
+    }
+
+    /// The entries that the start dropped from a damaged database.
+    pub(super) fn dropped(&self) -> Option<u64> {
+        self.dropped
     }
 
     /// An automatic backup was made, or failed for this reason. The user gets a notice when the reason

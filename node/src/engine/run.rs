@@ -115,6 +115,9 @@ impl Engine {
             self.invitations_time_out();
         }
         self.report_offline();
+        if self.store.is_damaged() {
+            self.reports.damaged();
+        }
         self.network.time_out(now.mono);
     }
 

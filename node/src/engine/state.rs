@@ -56,7 +56,7 @@ use crate::net::endpoint::{Accepted, Endpoint};
 use crate::net::interfaces::Interfaces;
 use crate::net::session::SessionEvent;
 use crate::net::socket::BoundSocket;
-use crate::store::{KnownPeer, Store};
+use crate::store::{KnownPeer, Repaired, Store};
 use crate::transfers::messages::ToTransfers;
 use crate::transfers::pictures::Pictures;
 
@@ -216,6 +216,11 @@ impl Engine {
     /// Reports a problem at the start of the node.
     pub(crate) fn notice(&mut self, reason: NoticeReason) {
         self.reports.notice(reason, None);
+    }
+
+    /// Reports that the start dropped what was damaged.
+    pub(crate) fn database_repaired(&mut self, repaired: Repaired) {
+        self.reports.repaired(repaired);
     }
 
     /// Restores what earlier runs knew about peers.

@@ -26,8 +26,15 @@ const READY: &str = "switch.ready";
 /// A file in [`READY`] that says that the home is not locked any more.
 const UNLOCKED: &str = "unlocked";
 
-/// The files that SQLite keeps beside a database.
-const BESIDE_DATABASE: [&str; 3] = ["messages.db-wal", "messages.db-shm", "messages.db-journal"];
+/// The files that SQLite and the store keep beside a database.
+const BESIDE_DATABASE: [&str; 6] = [
+    "messages.db-wal",
+    "messages.db-shm",
+    "messages.db-journal",
+    "messages.db.damaged",
+    "messages.db.repair",
+    "messages.db.suspect",
+];
 
 /// Files of the program in the home that have content, and that a locked home does not keep.
 const NOT_IN_LOCKED: [&str; 1] = ["seen.json"];

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::columns::{self, EntryId, number};
 use super::error::Fault;
+use super::proofs::Proofs;
 
 /// Maximum edits of one message that an answer shows: the newest ones.
 pub(super) const EDITS_SHOWN_MAX: usize = 20;
@@ -191,9 +192,9 @@ pub struct Quoted {
     pub body: Option<Body>,
 }
 
-/// Everything that other entries add to this one.
+/// Everything that other entries add to this one. Damaged entries add nothing.
 pub(super) fn of(
-    conn: &Connection,
+    proofs: &mut Proofs<'_>,
     name: &LogName,
     id: EntryId,
     entry: &Entry,
@@ -203,7 +204,7 @@ pub(super) fn of(
             let author = about.author.unwrap_or(name.author);
             let (log, seq) = (about.log, about.seq);
             let body = quoted(
-                conn,
+                proofs,
                 &LogName {
                     author,
                     log,
@@ -224,15 +225,15 @@ pub(super) fn of(
         reply_to,
         ..Amendments::default()
     };
-    if !has_any(conn, id)? {
+    if !has_any(proofs.conn(), id)? {
         return Ok(amendments);
     }
     if is_editable(&entry.body) {
-        amendments.edits = edits(conn, id)?;
+        amendments.edits = edits(proofs, id)?;
     }
-    amendments.reactions = reactions(conn, id)?;
+    amendments.reactions = reactions(proofs, id)?;
     let deleted = |row: &Row<'_>| Ok((columns::log_name(row, 3)?, EntryId(row.get(0)?).seq()));
-    amendments.deletion = about_one(conn, id, Relation::Delete, 1, deleted)?.pop();
+    amendments.deletion = about_one(proofs.conn(), id, Relation::Delete, 1, deleted)?.pop();
     Ok(amendments)
 }
 
@@ -255,7 +256,7 @@ fn about_one<T>(
     id: EntryId,
     relation: Relation,
     most: usize,
-    read: impl Fn(&Row<'_>) -> Result<T, Fault>,
+    mut read: impl FnMut(&Row<'_>) -> Result<T, Fault>,
 ) -> Result<Vec<T>, Fault> {
     let bodies = match relation {
         Relation::Delete => "",
@@ -271,27 +272,37 @@ fn about_one<T>(
     Ok(found)
 }
 
-fn edits(conn: &Connection, id: EntryId) -> Result<Vec<EditRow>, Fault> {
-    let mut edits = about_one(conn, id, Relation::Edit, EDITS_SHOWN_MAX, |row| {
-        let entry = columns::entry(columns::bytes(row, 1)?)?;
-        Ok(EditRow {
+fn edits(proofs: &mut Proofs<'_>, id: EntryId) -> Result<Vec<EditRow>, Fault> {
+    let conn = proofs.conn();
+    let edits = about_one(conn, id, Relation::Edit, EDITS_SHOWN_MAX, |row| {
+        let entry = proved_entry(proofs, row)?;
+        Ok(entry.map(|entry| EditRow {
             text: entry.body.text().unwrap_or_default().to_owned(),
             sent_at_ms: entry.sent_at_ms,
-        })
+        }))
     })?;
-    edits.reverse();
-    Ok(edits)
+    Ok(edits.into_iter().flatten().rev().collect())
+}
+
+/// The entry of a row of [`ABOUT_ONE`], unless it is damaged.
+fn proved_entry(proofs: &mut Proofs<'_>, row: &Row<'_>) -> Result<Option<Entry>, Fault> {
+    match proofs.proves(EntryId(row.get(0)?))? {
+        true => columns::entry(columns::bytes(row, 1)?).map(Some),
+        false => Ok(None),
+    }
 }
 
 /// The newest decision of each author about each emoji counts.
-fn reactions(conn: &Connection, id: EntryId) -> Result<Vec<(String, Vec<PeerId>)>, Fault> {
+fn reactions(proofs: &mut Proofs<'_>, id: EntryId) -> Result<Vec<(String, Vec<PeerId>)>, Fault> {
+    let conn = proofs.conn();
     let rows = about_one(conn, id, Relation::React, REACTIONS_READ_MAX, |row| {
-        let entry = columns::entry(columns::bytes(row, 1)?)?;
-        Ok((columns::peer(row, 2)?, entry.body))
+        let entry = proved_entry(proofs, row)?;
+        let peer = columns::peer(row, 2)?;
+        Ok(entry.map(|entry| (peer, entry.body)))
     })?;
     let mut decided: BTreeMap<(PeerId, String), bool> = BTreeMap::new();
     let mut newest_first: Vec<(String, PeerId)> = Vec::new();
-    for (peer, body) in rows {
+    for (peer, body) in rows.into_iter().flatten() {
         if let Body::React { emoji, on, .. } = body
             && !decided.contains_key(&(peer, emoji.clone()))
         {
@@ -312,7 +323,8 @@ fn reactions(conn: &Connection, id: EntryId) -> Result<Vec<(String, Vec<PeerId>)
 }
 
 /// The newest content of a message, if it is here and shown.
-fn quoted(conn: &Connection, name: &LogName, seq: Seq) -> Result<Option<Body>, Fault> {
+fn quoted(proofs: &mut Proofs<'_>, name: &LogName, seq: Seq) -> Result<Option<Body>, Fault> {
+    let conn = proofs.conn();
     let Some(log) = super::chain::log_ordinal(conn, name)? else {
         return Ok(None);
     };
@@ -324,12 +336,15 @@ fn quoted(conn: &Connection, name: &LogName, seq: Seq) -> Result<Option<Body>, F
     let Some(row) = rows.next()? else {
         return Ok(None);
     };
+    if !proofs.proves(id)? {
+        return Ok(None);
+    }
     let body = columns::entry(columns::bytes(row, 0)?)?.body;
     if !is_editable(&body) {
         return Ok(Some(body));
     }
-    let edit = newest_edit(conn, id, None)?;
-    Ok(Some(edit.map_or(body, |(_, text)| Body::Text(text))))
+    let newest = edits(proofs, id)?.pop();
+    Ok(Some(newest.map_or(body, |edit| Body::Text(edit.text))))
 }
 
 /// The edits of a message, which are deleted with it.

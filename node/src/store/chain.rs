@@ -1,10 +1,11 @@
 //! Finds the ordinal of a log, and hashes in its chain. The writer and the readers use it.
 
 use hobnob_protocol::entry::hash_after;
-use hobnob_protocol::{BodyKey, EntryHash, LogName, Seq};
+use hobnob_protocol::{BodyKey, EntryHash, LogName, Ranges, Seq};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Rows, params};
 
-use super::columns::{self, EntryId, number};
+use super::columns::{self, EntryId, SEQ_MAX, number};
 use super::error::Fault;
 
 /// The ordinal of a log, if the store has one.
@@ -50,6 +51,50 @@ pub(super) fn hash_at(
         hash = next_hash(&mut rows, &key, expected, &hash)?;
     }
     Ok(hash)
+}
+
+/// Compares the batches from the one of the entry `from` to the one of the held entry `seq` with the
+/// hash that is stored with the end of each. Adds those that fit to `proved`. Stops at a gap.
+pub(super) fn prove(
+    conn: &Connection,
+    name: &LogName,
+    log: i64,
+    (from, seq): (Seq, Seq),
+    proved: &mut Ranges,
+) -> Result<(), Fault> {
+    let before = from.saturating_sub(1);
+    let (at, hash) = seal_at_or_below(conn, log, before)?.unwrap_or((0, name.genesis()));
+    let mut query = conn.prepare_cached(
+        "SELECT id, bytes, hash FROM entries WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
+    )?;
+    let (first, last) = (EntryId::new(log, at + 1)?, EntryId::new(log, SEQ_MAX)?);
+    let mut rows = query.query([first.0, last.0])?;
+    let key = BodyKey::of(name);
+    let mut hash = Some(hash);
+    let (mut first, mut next) = (at + 1, at + 1);
+    while let Some(row) = rows.next()?
+        && EntryId(row.get(0)?).seq() == next
+    {
+        let bytes = row.get_ref(1)?.as_blob().ok();
+        // An entry that can't be read has no hash, and neither have the rest of its batch.
+        hash = hash
+            .zip(bytes)
+            .and_then(|(before, bytes)| hash_after(&before, &key, next, bytes).ok());
+        if row.get_ref(2)? != ValueRef::Null {
+            let stored = columns::hash(row, 2)?;
+            if hash == Some(stored) {
+                proved.insert(first, next);
+            }
+            if next >= seq {
+                break;
+            }
+            // After a damaged batch, its stored end may still be right: then the next one fits.
+            hash = Some(stored);
+            first = next + 1;
+        }
+        next += 1;
+    }
+    Ok(())
 }
 
 /// The hashes of the entries `first..=last`, which are held.

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use hobnob_protocol::codec::CodecError;
 use hobnob_protocol::{
-    ConversationId, Entry, EntryHash, LogId, LogName, PeerId, Ranges, RelayAddr, RoomKey, RoomKind,
-    RoomName, Seq, Signature,
+    Body, ConversationId, Entry, EntryHash, LogId, LogName, PeerId, Ranges, RelayAddr, RoomKey,
+    RoomKind, RoomName, Seq, Signature,
 };
 use rusqlite::Row;
 
@@ -71,8 +71,24 @@ impl BodyState {
         self as i64
     }
 
+    /// Whether a row in this state may have this body.
+    pub(super) fn suits(self, body: &Body) -> bool {
+        let is_erased = matches!(body, Body::Erased { .. });
+        match self {
+            Self::Shown => !is_erased && !body.is_deletion(),
+            Self::NotShown => body.is_deletion(),
+            Self::ErasedHere | Self::Missing | Self::Deleted => is_erased,
+        }
+    }
+
     /// Reads the column.
     pub(super) fn read(row: &Row<'_>, column: usize) -> Result<Self, Fault> {
+        let code: i64 = row.get(column)?;
+        Self::of_code(code).ok_or_else(|| Fault::Damaged(format!("a body in state {code}")))
+    }
+
+    /// The state with this value.
+    pub(super) fn of_code(code: i64) -> Option<Self> {
         let all = [
             Self::Shown,
             Self::ErasedHere,
@@ -80,9 +96,7 @@ impl BodyState {
             Self::Deleted,
             Self::NotShown,
         ];
-        let code: i64 = row.get(column)?;
-        let known = all.into_iter().find(|state| state.code() == code);
-        known.ok_or_else(|| Fault::Damaged(format!("a body in state {code}")))
+        all.into_iter().find(|state| state.code() == code)
     }
 }
 

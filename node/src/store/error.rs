@@ -30,8 +30,8 @@ pub enum StoreError {
     },
     /// The file is not a database of hobnob, or it is damaged.
     #[error(
-        "{} is damaged ({detail}). hobnob does not try to repair it: move it aside, with its -wal and -shm files, and start again. \
-         Your identity stays: it is in the key file. Peers send back what they hold", file.display()
+        "{} is damaged ({detail}). Restart hobnob: it drops what is damaged, and peers send it again. If the start fails with this, \
+         move it aside, with its -wal and -shm files, and start again: your identity stays, in the key file", file.display()
     )]
     Damaged {
         /// The database.
@@ -125,6 +125,15 @@ impl From<rusqlite::Error> for Fault {
 }
 
 impl Fault {
+    /// Whether the database is damaged.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Fault::Damaged(_) => true,
+            Fault::Sqlite(error) => is_damage(error),
+            Fault::Newer { .. } | Fault::Gap(_) | Fault::Beyond(_) | Fault::NotHeld => false,
+        }
+    }
+
     /// Names the file.
     pub(super) fn at(self, file: &Path) -> StoreError {
         let file = file.to_owned();
@@ -139,20 +148,30 @@ impl Fault {
     }
 }
 
-fn of_sqlite(error: &rusqlite::Error, file: PathBuf) -> StoreError {
-    let detail = error.to_string();
+fn is_damage(error: &rusqlite::Error) -> bool {
     // A page of an encrypted database is not what was written.
     if error.sqlite_extended_error_code() == Some(rusqlite::ffi::SQLITE_IOERR_DATA) {
-        let detail = "a page was changed on the disk".to_owned();
+        return true;
+    }
+    match error.sqlite_error_code() {
+        // Commits are checked before they are written. So a violated constraint means that the
+        // tables contradict each other.
+        Some(code) => matches!(
+            code,
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation
+        ),
+        // Without a result code: the type of a column's value is wrong.
+        None => true,
+    }
+}
+
+fn of_sqlite(error: &rusqlite::Error, file: PathBuf) -> StoreError {
+    let detail = error.to_string();
+    if is_damage(error) {
         return StoreError::Damaged { file, detail };
     }
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::Full { file },
-        // Commits are checked before they are written. So a violated constraint means that the
-        // tables contradict each other.
-        Some(
-            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation,
-        ) => StoreError::Damaged { file, detail },
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
             StoreError::ReadOnly { file, detail }
         }
@@ -163,9 +182,7 @@ fn of_sqlite(error: &rusqlite::Error, file: PathBuf) -> StoreError {
         ) => StoreError::InUse { file },
         // Some parts of SQLite report a full disk as an I/O error.
         Some(_) if is_full(&file) => StoreError::Full { file },
-        Some(_) => StoreError::Io { file, detail },
-        // Without a result code: the type of a column's value is wrong.
-        None => StoreError::Damaged { file, detail },
+        Some(_) | None => StoreError::Io { file, detail },
     }
 }
 

@@ -12,6 +12,7 @@ use super::chain;
 use super::columns::{self, BodyState, EntryId, SEQ_BITS, SEQ_MAX, number};
 use super::error::Fault;
 use super::index;
+use super::proofs::Proofs;
 use super::words::SearchTerms;
 
 /// Maximum number of rows in one answer. Use [`HistoryRequest::before`] for older ones.
@@ -74,8 +75,12 @@ pub struct HistoryRow {
 ///
 /// Rows of one conversation are in display order: Lamport number, author, log, number. This order is
 /// the same on every node. Rows of all conversations, and the results of a search, are in arrival
-/// order. `conn` must be inside a transaction.
-pub(super) fn read(conn: &Connection, request: &HistoryRequest) -> Result<Vec<HistoryRow>, Fault> {
+/// order. Damaged entries are left out.
+pub(super) fn read(
+    proofs: &mut Proofs<'_>,
+    request: &HistoryRequest,
+) -> Result<Vec<HistoryRow>, Fault> {
+    let conn = proofs.conn();
     let search = request.search.as_deref().and_then(SearchTerms::of);
     let Some(query) = Query::of(conn, request, search.as_ref())? else {
         return Ok(Vec::new());
@@ -89,6 +94,9 @@ pub(super) fn read(conn: &Connection, request: &HistoryRequest) -> Result<Vec<Hi
         && let Some(row) = found.next()?
     {
         let id = EntryId(row.get(0)?);
+        if !proofs.proves(id)? {
+            continue;
+        }
         let mut read = history_row(row)?;
         if let Some(terms) = &scanned {
             let text = index::shown_text(conn, id, &read.entry.body)?;
@@ -97,7 +105,7 @@ pub(super) fn read(conn: &Connection, request: &HistoryRequest) -> Result<Vec<Hi
             }
         }
         if request.shown {
-            read.amendments = amendments::of(conn, &read.name, id, &read.entry)?;
+            read.amendments = amendments::of(proofs, &read.name, id, &read.entry)?;
         }
         rows.push(read);
     }
@@ -107,13 +115,14 @@ pub(super) fn read(conn: &Connection, request: &HistoryRequest) -> Result<Vec<Hi
     Ok(rows)
 }
 
-/// The held entries among `first..=last` of a log, at most [`HISTORY_ROWS_MAX`].
+/// The held entries among `first..=last` of a log, at most [`HISTORY_ROWS_MAX`], without damaged ones.
 pub(super) fn entries(
-    conn: &Connection,
+    proofs: &mut Proofs<'_>,
     name: &LogName,
     first: Seq,
     last: Seq,
 ) -> Result<Vec<HistoryRow>, Fault> {
+    let conn = proofs.conn();
     let Some(log) = chain::log_ordinal(conn, name)? else {
         return Ok(Vec::new());
     };
@@ -125,22 +134,23 @@ pub(super) fn entries(
         EntryId::new(log, first.min(SEQ_MAX))?,
         EntryId::new(log, last.min(SEQ_MAX))?,
     );
-    collect(statement.query([first.0, last.0])?)
+    collect(proofs, statement.query([first.0, last.0])?)
 }
 
 /// The entry with this number in the log with this id. If two authors use one id, it is the log that
 /// was stored first.
 pub(super) fn message(
-    conn: &Connection,
+    proofs: &mut Proofs<'_>,
     log: LogId,
     seq: Seq,
 ) -> Result<Option<HistoryRow>, Fault> {
+    let conn = proofs.conn();
     let Some(position) = Position::of(conn, log, seq, None)? else {
         return Ok(None);
     };
     let sql = format!("SELECT {COLUMNS} FROM entries e {JOINS} WHERE e.id = ?1");
     let mut statement = conn.prepare_cached(&sql)?;
-    Ok(collect(statement.query([position.id])?)?.pop())
+    Ok(collect(proofs, statement.query([position.id])?)?.pop())
 }
 
 /// The entry to which a program gave this name.
@@ -193,10 +203,15 @@ pub(super) const COLUMNS: &str = "e.id, e.received_at_ms, e.bytes, c.id, l.autho
 /// CROSS JOIN makes SQLite start at the index that has the order.
 pub(super) const JOINS: &str = "CROSS JOIN logs l ON l.ordinal = e.id >> 40 CROSS JOIN conversations c ON c.ordinal = l.conversation";
 
-fn collect(mut rows: rusqlite::Rows<'_>) -> Result<Vec<HistoryRow>, Fault> {
+fn collect(
+    proofs: &mut Proofs<'_>,
+    mut rows: rusqlite::Rows<'_>,
+) -> Result<Vec<HistoryRow>, Fault> {
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        found.push(history_row(row)?);
+        if proofs.proves(EntryId(row.get(0)?))? {
+            found.push(history_row(row)?);
+        }
     }
     Ok(found)
 }

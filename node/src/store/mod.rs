@@ -12,8 +12,10 @@ mod amendments;
 mod apply;
 mod batches;
 mod chain;
+mod check;
 mod columns;
 mod copies;
+mod damage;
 mod erase;
 mod error;
 mod history;
@@ -21,7 +23,9 @@ mod index;
 mod load;
 mod mail;
 mod offers;
+mod proofs;
 mod read;
+mod repair;
 mod schema;
 pub(crate) mod snapshot;
 #[cfg(test)]
@@ -57,7 +61,9 @@ pub use error::StoreError;
 pub use history::{HISTORY_ROWS_MAX, HistoryRequest, HistoryRow};
 pub use mail::{MailKind, MailRow};
 pub use offers::{OFFERS_MAX, OfferRow, StoredOffer, WhichOffers};
+pub use repair::Repaired;
 
+use damage::Damage;
 use error::Fault;
 use read::{Answer, PageRequest};
 use writer::{Job, Writer};
@@ -102,6 +108,8 @@ pub struct Opened {
     pub policies: Vec<(PeerId, PeerPolicy)>,
     /// The rows stored by [`Store::set_mail`].
     pub mail: Vec<MailRow>,
+    /// What became of a damaged database.
+    pub repaired: Option<Repaired>,
 }
 
 /// The open database. Dropping it writes all waiting commits and closes it.
@@ -110,6 +118,7 @@ pub struct Store {
     /// `None` only in `drop`. The threads end when the senders are dropped.
     queues: Option<Arc<Queues>>,
     threads: Option<Threads>,
+    damage: Arc<Damage>,
 }
 
 #[derive(Debug)]
@@ -194,7 +203,7 @@ impl Store {
         on_done: impl Fn(CommitId, Result<(), StoreError>) + Send + 'static,
     ) -> Result<Opened, StoreError> {
         create(path).map_err(|error| StoreError::from_io(&error, path))?;
-        let mut conn = open_for_writing(disk, path).map_err(|fault| fault.at(path))?;
+        let (conn, everything, repaired) = open_or_repair(disk, path, audiences_since_ms)?;
         let Everything {
             loaded,
             settings,
@@ -202,9 +211,10 @@ impl Store {
             policies,
             mail,
             ordinals,
-        } = load_all(&mut conn, audiences_since_ms).map_err(|fault| fault.at(path))?;
-        let (sync, sync_thread) = read::start(disk, path, "store-sync")?;
-        let (history, history_thread) = read::start(disk, path, "store-history")?;
+        } = everything;
+        let damage = Arc::new(Damage::of(path));
+        let (sync, sync_thread) = read::start(disk, path, "store-sync", damage.clone())?;
+        let (history, history_thread) = read::start(disk, path, "store-history", damage.clone())?;
         let writer = Writer::new(
             conn,
             Place {
@@ -213,6 +223,7 @@ impl Store {
             },
             ordinals.into_iter().collect(),
             history.clone(),
+            damage.clone(),
             on_done,
         );
         let (jobs, queue) = mpsc::channel();
@@ -227,13 +238,24 @@ impl Store {
             readers: [sync_thread, history_thread],
         });
         Ok(Opened {
-            store: Store { queues, threads },
+            store: Store {
+                queues,
+                threads,
+                damage,
+            },
             loaded,
             settings,
             peers,
             policies,
             mail,
+            repaired,
         })
+    }
+
+    /// Whether damage was found in the database since it was opened. Damaged entries are left out of
+    /// all answers. The next start repairs the database.
+    pub fn is_damaged(&self) -> bool {
+        self.damage.was_found()
     }
 
     /// Queues a commit for the writer.
@@ -378,6 +400,13 @@ impl Store {
         })
     }
 
+    /// Checks the whole database. Damage is an error, and noted.
+    pub fn check(&self) -> Pending<()> {
+        ask(&self.queues().history, |answer| PageRequest::Check {
+            answer,
+        })
+    }
+
     /// A handle to the offers. It gets no answers once the store is closed.
     pub fn offers(&self) -> OfferStore {
         OfferStore {
@@ -506,6 +535,35 @@ const CHECKPOINT_PAGES: i64 = 4096;
 
 /// A larger write-ahead log is truncated to this size.
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
+
+/// Opens a database. If it is damaged, or damage was found in an earlier run, repairs it first.
+fn open_or_repair(
+    disk: &Disk,
+    path: &Path,
+    audiences_since_ms: u64,
+) -> Result<(Connection, Everything, Option<Repaired>), StoreError> {
+    let open = || -> Result<(Connection, Everything), StoreError> {
+        let mut conn = open_for_writing(disk, path).map_err(|fault| fault.at(path))?;
+        let everything = load_all(&mut conn, audiences_since_ms);
+        Ok((conn, everything.map_err(|fault| fault.at(path))?))
+    };
+    let mut repaired = None;
+    if damage::note_of(path).exists() {
+        repaired = repair::repair(disk, path)
+            .inspect_err(|error| tracing::warn!(%error, "the database can't be repaired"))
+            .ok();
+    }
+    match open() {
+        Ok((conn, everything)) => Ok((conn, everything, repaired)),
+        Err(error @ StoreError::Damaged { .. }) => {
+            // The first error says what is wrong.
+            let again = repair::repair(disk, path).map_err(|_| error)?;
+            let (conn, everything) = open()?;
+            Ok((conn, everything, Some(again)))
+        }
+        Err(error) => Err(error),
+    }
+}
 
 /// Everything that is read when a database is opened.
 struct Everything {

@@ -9,6 +9,7 @@ use rusqlite::{Connection, Row, params_from_iter};
 use super::columns::{self, EntryId, number};
 use super::error::Fault;
 use super::history::{self, COLUMNS, HistoryRow, JOINS};
+use super::proofs::Proofs;
 use hobnob_core::commit::{OfferRecord, OfferState};
 
 /// Maximum number of rows in one answer.
@@ -53,8 +54,9 @@ pub struct OfferRow {
     pub record: OfferRecord,
 }
 
-/// Reads offers, oldest first.
-pub(super) fn read(conn: &Connection, which: WhichOffers) -> Result<Vec<OfferRow>, Fault> {
+/// Reads offers, oldest first, without those whose entries are damaged.
+pub(super) fn read(proofs: &mut Proofs<'_>, which: WhichOffers) -> Result<Vec<OfferRow>, Fault> {
+    let conn = proofs.conn();
     let (condition, values) = match which {
         WhichOffers::Newest => ("TRUE", vec![]),
         WhichOffers::Wanted => ("o.state = 1", vec![]),
@@ -71,7 +73,9 @@ pub(super) fn read(conn: &Connection, which: WhichOffers) -> Result<Vec<OfferRow
     let mut rows = statement.query(params_from_iter(values))?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        found.push(offer_row(row)?);
+        if proofs.proves(EntryId(row.get(0)?))? {
+            found.push(offer_row(row)?);
+        }
     }
     found.reverse();
     Ok(found)

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 
@@ -11,10 +12,12 @@ use hobnob_vfs::Disk;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
-use super::amendments;
+use super::damage::Damage;
 use super::error::{Fault, StoreError};
 use super::history::{self, HistoryRequest, HistoryRow};
 use super::offers::{self, OfferRow, WhichOffers};
+use super::proofs::Proofs;
+use super::{amendments, check};
 use super::{batches, keep_plans, spawn};
 
 /// The channel for an answer.
@@ -66,6 +69,9 @@ pub(super) enum PageRequest {
         contents: BTreeSet<ContentHash>,
         answer: Answer<BTreeSet<ContentHash>>,
     },
+    Check {
+        answer: Answer<()>,
+    },
 }
 
 impl PageRequest {
@@ -83,6 +89,7 @@ impl PageRequest {
             PageRequest::Named { answer, .. } => give(answer, Err(error)),
             PageRequest::Offers { answer, .. } => give(answer, Err(error)),
             PageRequest::NotOffered { answer, .. } => give(answer, Err(error)),
+            PageRequest::Check { answer } => give(answer, Err(error)),
         }
     }
 }
@@ -92,12 +99,14 @@ pub(super) fn start(
     disk: &Disk,
     file: &Path,
     thread: &str,
+    damage: Arc<Damage>,
 ) -> Result<(Sender<PageRequest>, JoinHandle<()>), StoreError> {
     let conn = open(disk, file).map_err(|error| Fault::from(error).at(file))?;
     let (requests, queue) = mpsc::channel();
     let reader = Reader {
         conn,
         file: file.to_owned(),
+        damage,
     };
     let reading = move || {
         for request in queue {
@@ -120,6 +129,7 @@ fn open(disk: &Disk, file: &Path) -> rusqlite::Result<Connection> {
 struct Reader {
     conn: Connection,
     file: PathBuf,
+    damage: Arc<Damage>,
 }
 
 impl Reader {
@@ -137,9 +147,10 @@ impl Reader {
                     self.read(|conn| batches::read(conn, name, from, to, max_bytes)),
                 );
             }
-            PageRequest::History { request, answer } => {
-                give(answer, self.read(|conn| history::read(conn, &request)))
-            }
+            PageRequest::History { request, answer } => give(
+                answer,
+                self.read_proved(|proofs| history::read(proofs, &request)),
+            ),
             PageRequest::Entries {
                 name,
                 first,
@@ -148,12 +159,13 @@ impl Reader {
             } => {
                 give(
                     answer,
-                    self.read(|conn| history::entries(conn, &name, first, last)),
+                    self.read_proved(|proofs| history::entries(proofs, &name, first, last)),
                 );
             }
-            PageRequest::Message { log, seq, answer } => {
-                give(answer, self.read(|conn| history::message(conn, log, seq)))
-            }
+            PageRequest::Message { log, seq, answer } => give(
+                answer,
+                self.read_proved(|proofs| history::message(proofs, log, seq)),
+            ),
             PageRequest::Named { id, answer } => {
                 give(answer, self.read(|conn| history::named(conn, &id)));
             }
@@ -169,9 +181,11 @@ impl Reader {
                 answer,
                 self.read(|conn| amendments::edits_of(conn, &name, seq)),
             ),
-            PageRequest::Offers { which, answer } => {
-                give(answer, self.read(|conn| offers::read(conn, which)))
-            }
+            PageRequest::Offers { which, answer } => give(
+                answer,
+                self.read_proved(|proofs| offers::read(proofs, which)),
+            ),
+            PageRequest::Check { answer } => give(answer, self.read(check::whole)),
             PageRequest::NotOffered { contents, answer } => give(
                 answer,
                 self.read(|conn| offers::not_offered(conn, contents)),
@@ -185,7 +199,23 @@ impl Reader {
             let tx = self.conn.unchecked_transaction()?;
             what(&tx)
         };
-        read().map_err(|fault: Fault| fault.at(&self.file))
+        let result = read().map_err(|fault: Fault| fault.at(&self.file));
+        result.inspect_err(|error| self.damage.note_error(error))
+    }
+
+    /// The same for entries, which are compared with the chain.
+    fn read_proved<T>(
+        &self,
+        what: impl FnOnce(&mut Proofs<'_>) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        self.read(|conn| {
+            let mut proofs = Proofs::new(conn);
+            let result = what(&mut proofs);
+            if proofs.found_damage() {
+                self.damage.note();
+            }
+            result
+        })
     }
 }
 

@@ -280,6 +280,19 @@ pub(super) fn refuse_foreign(conn: &Connection, migrations: &[Migration]) -> Res
     Ok(())
 }
 
+/// Rejects a database that `migrations` would change.
+pub(super) fn refuse_older(conn: &Connection, migrations: &[Migration]) -> Result<(), Fault> {
+    if version(conn)? < newest(migrations) {
+        return Err(Fault::Damaged("an older version wrote it".to_owned()));
+    }
+    Ok(())
+}
+
+/// Whether all other tables depend on this one.
+pub(super) fn is_checked(table: &str) -> bool {
+    CHECKED.contains(&table)
+}
+
 /// Runs all missing migrations in one transaction.
 pub(super) fn migrate(conn: &mut Connection, migrations: &[Migration]) -> Result<(), Fault> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -296,18 +309,41 @@ pub(super) fn migrate(conn: &mut Connection, migrations: &[Migration]) -> Result
     Ok(tx.commit()?)
 }
 
+/// The other tables with rows that can't be computed again. FTS5 has its own tables.
+const UNCHECKED: [&str; 7] = [
+    "entries",
+    "refs",
+    "offers",
+    "settings",
+    "peers",
+    "mail",
+    "client_ids",
+];
+
+/// SQLite's own check of all tables, which compares each index with its table.
+pub(super) fn check_all(conn: &Connection) -> Result<(), Fault> {
+    for table in CHECKED.iter().chain(&UNCHECKED) {
+        check_table(conn, "integrity_check", table)?;
+    }
+    Ok(())
+}
+
 /// SQLite's own check of the structure of [`CHECKED`].
 pub(super) fn check(conn: &Connection) -> Result<(), Fault> {
     for table in CHECKED {
-        let said: String =
-            conn.query_row(&format!("PRAGMA quick_check('{table}')"), [], |row| {
-                row.get(0)
-            })?;
-        if said != "ok" {
-            return Err(Fault::Damaged(format!("table {table}: {said}")));
-        }
+        check_table(conn, "quick_check", table)?;
     }
     Ok(())
+}
+
+fn check_table(conn: &Connection, pragma: &str, table: &str) -> Result<(), Fault> {
+    let sql = format!("PRAGMA {pragma}('{table}')");
+    let found: String = conn.query_row(&sql, [], |row| row.get(0))?;
+    if found == "ok" {
+        Ok(())
+    } else {
+        Err(Fault::Damaged(format!("table {table}: {found}")))
+    }
 }
 
 fn newest(migrations: &[Migration]) -> u32 {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::Duration;
 
@@ -15,10 +16,12 @@ use hobnob_core::policy::PeerPolicy;
 
 use super::apply::{Apply, Known};
 use super::copies::Copies;
+use super::damage::Damage;
 use super::error::{Fault, StoreError};
 use super::index;
 use super::mail::{self, MailRow};
 use super::read::{Answer, PageRequest, give};
+use super::repair;
 use super::{KnownPeer, Place};
 
 /// A job for the writer.
@@ -77,6 +80,7 @@ pub(super) struct Writer<F> {
     /// How long to wait for a job before the next update of the index.
     patience: Duration,
     copies: Copies,
+    damage: Arc<Damage>,
 }
 
 /// The jobs of one transaction.
@@ -106,6 +110,7 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
         place: Place,
         unindexed: BTreeSet<i64>,
         reader: Sender<PageRequest>,
+        damage: Arc<Damage>,
         on_done: F,
     ) -> Self {
         let (known, searches) = (Known::default(), Vec::new());
@@ -119,6 +124,7 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
             searches,
             patience: QUIET,
             copies: Copies::default(),
+            damage,
         }
     }
 
@@ -192,8 +198,9 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
         } else {
             self.transact(&group.writes)
         };
-        if results.is_err() {
+        if let Err(error) = &results {
             self.known.forget();
+            self.damage.note_error(error);
         }
         for (index, job) in group.writes.into_iter().enumerate() {
             let result = results
@@ -237,7 +244,8 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
             self.conn
                 .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
         match busy.map_err(|error| Fault::from(error).at(&self.place.file))? {
-            0 => Ok(()),
+            // A repair keeps the damaged database, which may have it, too.
+            0 => repair::remove(&repair::damaged_copy_of(&self.place.file)),
             _ => Err(StoreError::InUse {
                 file: self.place.file.clone(),
             }),
@@ -341,12 +349,16 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
         self.answer_searches();
     }
 
-    /// Answers the waiting searches with the error. The log is tried again with its next entry,
-    /// because an immediate retry would fail the same way.
+    /// Answers the waiting searches with the error, or without this log if the log is damaged. The log
+    /// is tried again with its next entry, because an immediate retry would fail the same way.
     fn give_up_index(&mut self, log: i64, fault: Fault) {
         let error = fault.at(&self.place.file);
         tracing::warn!(%error, "the search index can't be updated");
         self.unindexed.remove(&log);
+        self.damage.note_error(&error);
+        if matches!(error, StoreError::Damaged { .. }) {
+            return self.answer_searches();
+        }
         for search in self.searches.drain(..) {
             search.refuse(error.clone());
         }

@@ -116,7 +116,14 @@ fn of_machine(finding: &MachineFinding) -> String {
         ),
         MachineFinding::DiskFree { free_bytes } => format!("{} are free", mebibytes(*free_bytes)),
         MachineFinding::DiskUnknown {} => "the system does not report the free space".to_owned(),
-        MachineFinding::BackupFailed { why } => format!("the last automatic backup failed: {why}"),
+        MachineFinding::DatabaseDamaged {} => "a part of the database is damaged".to_owned(),
+        MachineFinding::DatabaseRepaired { lost } => format!(
+            "the database was damaged: the start dropped {}",
+            count_of(*lost, "message", "messages")
+        ),
+        MachineFinding::BackupFailed { why } => {
+            format!("the last automatic backup failed: {}", visible(why))
+        }
         MachineFinding::Requests { strangers, bytes } => format!(
             "strangers who wrote to you and are not accepted: {strangers}, with {} on disk",
             size(*bytes)
@@ -169,6 +176,12 @@ fn for_machine(finding: &MachineFinding) -> Option<&'static str> {
         ),
         MachineFinding::Disk { .. } => Some(
             "free space on that disk; nothing is acknowledged before it is stored, so nothing is lost meanwhile",
+        ),
+        MachineFinding::DatabaseDamaged {} => Some(
+            "restart the node: it drops what is damaged, and peers send it again; then check the disk",
+        ),
+        MachineFinding::DatabaseRepaired { .. } => Some(
+            "peers that have these messages send them again; check the disk, and make a backup",
         ),
         MachineFinding::BackupFailed { .. } => Some(
             "remove the cause; the node tries again every ten minutes, or make one with `hobnob backup FILE`",

@@ -23,6 +23,14 @@ pub(crate) fn words(notice: &Notice) -> String {
              again."
         ),
         NoticeReason::StoreRecovered {} => "Messages can be stored again.".to_owned(),
+        NoticeReason::DatabaseDamaged {} => "A part of the database is damaged. The messages there are \
+             not shown. Restart hobnob: it drops them, and peers that have them send them again. Then \
+             check the disk."
+            .to_owned(),
+        NoticeReason::DatabaseRepaired { lost } => format!(
+            "The database was damaged. Messages that were dropped: {lost}. Peers that have them send \
+             them again. Check the disk, and make a backup."
+        ),
         NoticeReason::BackupFailed { why } => {
             format!("No automatic backup was made: {why}. The node tries again.")
         }

@@ -28,6 +28,7 @@ pub fn judge(evidence: &Evidence) -> Vec<Finding> {
     let relays = evidence.relays.iter();
     findings.extend(relays.map(|relay| self::relay(relay, udp_blocked).into()));
     findings.extend([clock(evidence), disk(evidence)].map(Finding::from));
+    findings.extend(damage(evidence).map(Finding::from));
     let backup = evidence.backup_fault.clone();
     findings.extend(backup.map(|why| MachineFinding::BackupFailed { why }.into()));
     findings.extend(requests(evidence).map(Finding::from));
@@ -232,6 +233,15 @@ fn disk(evidence: &Evidence) -> MachineFinding {
     }
 }
 
+/// Damage of the database, in this run or found by the start. There is no finding without any.
+fn damage(evidence: &Evidence) -> Option<MachineFinding> {
+    if evidence.damaged {
+        return Some(MachineFinding::DatabaseDamaged {});
+    }
+    let lost = evidence.dropped?;
+    Some(MachineFinding::DatabaseRepaired { lost })
+}
+
 /// The messages that strangers have stored. There is no finding without any.
 fn requests(evidence: &Evidence) -> Option<MachineFinding> {
     let (strangers, bytes) = (evidence.strangers, evidence.strangers_bytes);
@@ -403,7 +413,7 @@ mod tests {
 
     #[test]
     fn each_fault_has_its_own_finding_and_no_other() {
-        let cases: [Case; 27] = [
+        let cases: [Case; 29] = [
             ("port-taken", |it| it.usual_port_taken = true),
             ("internal-faults", |it| it.faults = 1),
             ("requests-full", |it| {
@@ -487,6 +497,8 @@ mod tests {
                     .for_each(|session| session.clock_ahead_ms = -3_600_000)
             }),
             ("disk", |it| it.disk_free = Some(DISK_FREE_MIN - 1)),
+            ("database-damaged", |it| it.damaged = true),
+            ("database-repaired", |it| it.dropped = Some(3)),
             ("backup-failed", |it| {
                 it.backup_fault = Some("no room".into())
             }),

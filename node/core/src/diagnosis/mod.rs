@@ -92,6 +92,10 @@ pub struct Evidence {
     pub disk_free: Option<u64>,
     /// Whether the last commit failed.
     pub store_failing: bool,
+    /// Whether damage was found in the database in this run.
+    pub damaged: bool,
+    /// The entries that the start dropped from a damaged database.
+    pub dropped: Option<u64>,
     /// Why the last automatic backup failed.
     pub backup_fault: Option<String>,
     /// Broken invariants of this program since it started.

@@ -2,12 +2,14 @@
 //! back.
 
 mod amendments;
+mod campaign;
 mod commits;
 mod erase;
 mod failures;
 mod history;
 mod model;
 mod rate;
+mod repair;
 mod snapshots;
 mod sync;
 mod versions;

@@ -47,6 +47,13 @@ pub enum MachineFinding {
     },
     /// The system does not report the free space.
     DiskUnknown {},
+    /// The database is damaged. The next start drops what can't be read.
+    DatabaseDamaged {},
+    /// The database was damaged. The start dropped what could not be read.
+    DatabaseRepaired {
+        /// The number of entries that were dropped, as far as it is known.
+        lost: u64,
+    },
     /// The last automatic backup failed.
     BackupFailed {
         /// The cause.
@@ -110,6 +117,8 @@ impl MachineFinding {
             Self::Disk { .. } => (Subject::Disk, Problem, "disk"),
             Self::DiskFree { .. } => (Subject::Disk, Fine, "disk-free"),
             Self::DiskUnknown {} => (Subject::Disk, Unknown, "disk-unknown"),
+            Self::DatabaseDamaged {} => (Subject::Disk, Problem, "database-damaged"),
+            Self::DatabaseRepaired { .. } => (Subject::Disk, Note, "database-repaired"),
             Self::BackupFailed { .. } => (Subject::Disk, Problem, "backup-failed"),
             Self::Requests { .. } => (Subject::Disk, Note, "requests"),
             Self::RequestsFull { .. } => (Subject::Disk, Problem, "requests-full"),
