@@ -101,12 +101,11 @@ impl Node {
         let Begun { session, key } = self.ask_blocking(begin)??;
         let mut sealer =
             Sealer::new(BufWriter::new(&file), &key, peer, random_seed()).map_err(sealed(path))?;
-        let (mut entries, mut bytes) = (0, 0);
+        let (mut entries, mut room) = (0, Room(CONTENT_BYTES_MAX));
         while let Some(frame) = queue.blocking_recv() {
             let (stream, frame) = frame.map_err(CarryError::Store)?;
-            bytes += frame.len() as u64;
             // The rest is for the next file, once the peer has answered this one.
-            if bytes <= CONTENT_BYTES_MAX {
+            if room.takes(frame.len() as u64) {
                 entries += entries_in(&frame);
                 put(&mut sealer, &frame).map_err(at(path))?;
             }
@@ -152,14 +151,13 @@ impl Node {
 
     /// Judges the frames of a file, a few at a time.
     fn take_frames(&self, session: SessionId, input: &mut impl Read) -> Result<(), Broken> {
-        let mut read = 0;
+        let mut room = Room(CONTENT_BYTES_MAX);
         loop {
             let mut frames = Vec::new();
             while frames.len() < FRAMES_AT_ONCE
                 && let Some((frame, bytes)) = next(input)?
             {
-                read += bytes;
-                if read > CONTENT_BYTES_MAX {
+                if !room.takes(bytes) {
                     return Err(Broken::Content("is too large".to_owned()));
                 }
                 frames.push(frame);
@@ -182,6 +180,18 @@ impl Node {
             .blocking_send(command(reply))
             .map_err(|_| NodeError::Stopped)?;
         answer.blocking_recv().map_err(|_| NodeError::Stopped)
+    }
+}
+
+/// The bytes of frames that still fit a file.
+struct Room(u64);
+
+impl Room {
+    /// Whether a frame fits. After one that does not, none fits: frames continue those before them.
+    fn takes(&mut self, bytes: u64) -> bool {
+        let left = self.0.checked_sub(bytes);
+        self.0 = left.unwrap_or_default();
+        left.is_some()
     }
 }
 
@@ -270,6 +280,27 @@ fn at(path: &Path) -> impl Fn(io::Error) -> CarryError + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_has_so_much_content_and_nothing_after_a_gap() {
+        let mut room = Room(10);
+        assert!(room.takes(4) && room.takes(6));
+        assert!(!room.takes(1));
+        let mut room = Room(10);
+        assert!(room.takes(4) && !room.takes(7));
+        assert!(!room.takes(1), "it follows the frame that is left out");
+    }
+
+    #[test]
+    fn a_frame_is_not_read_beyond_the_longest_one() {
+        let length = u32::try_from(FRAME_MAX + 1).expect("it is small");
+        let frame = [&length.to_le_bytes()[..], &vec![0; FRAME_MAX + 1]].concat();
+        let why = match next(&mut &frame[..]) {
+            Err(Broken::Content(why)) => why,
+            Err(Broken::Stopped) | Ok(_) => panic!("it is refused"),
+        };
+        assert_eq!(why, "has a frame that is too long");
+    }
 
     #[test]
     fn a_file_has_no_frame_that_needs_a_connection() {

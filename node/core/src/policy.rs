@@ -38,6 +38,9 @@ pub struct PeerPolicy {
     pub blocked: bool,
     /// The nickname of the peer when the user verified its key. `None`: not verified.
     pub verified: Option<Nickname>,
+    /// Whether an invitation verified the key: both ends knew its code. The user has not compared the
+    /// safety number.
+    pub by_code: bool,
 }
 
 /// The peers that learn this node's addresses through a relay, for a direct path.
@@ -337,12 +340,14 @@ mod tests {
         ignored: true,
         blocked: false,
         verified: None,
+        by_code: false,
     };
     const BLOCKED: PeerPolicy = PeerPolicy {
         contact: false,
         ignored: false,
         blocked: true,
         verified: None,
+        by_code: false,
     };
 
     fn peer(n: u32) -> PeerId {

@@ -233,6 +233,20 @@ mod tests {
     }
 
     #[test]
+    fn a_few_files_are_written_or_read_at_once() {
+        let mut carried = CarriedSessions::default();
+        let id = |n: usize| SessionId(n as u64);
+        for n in 0..FILES_MAX - 1 {
+            carried.begin_export(id(n), mpsc::unbounded_channel().0);
+        }
+        assert!(carried.has_room());
+        carried.begin_import(id(FILES_MAX), PeerId::from_bytes([1; 32]));
+        assert!(!carried.has_room());
+        carried.end_export(id(0));
+        assert!(carried.has_room());
+    }
+
+    #[test]
     fn an_export_ends_when_everything_is_read_and_written() {
         let (mut carried, mut queue) = export();
         carried.reads(ID);

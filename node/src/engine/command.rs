@@ -209,5 +209,7 @@ pub(crate) enum PolicyChange {
     Unblock,
     Kick,
     Verify,
+    /// As [`PolicyChange::Verify`], by the code of an invitation. The safety number counts more.
+    VerifyByCode,
     Unverify,
 }

@@ -93,25 +93,32 @@ impl Policy {
         let mut policy = self.of(peer);
         match change {
             PolicyChange::Accept => policy.contact = true,
-            PolicyChange::Remove => (policy.contact, policy.verified) = (false, None),
+            PolicyChange::Remove => {
+                (policy.contact, policy.verified, policy.by_code) = (false, None, false);
+            }
             PolicyChange::Ignore => policy.ignored = true,
             PolicyChange::Unignore => policy.ignored = false,
             PolicyChange::Block => policy.blocked = true,
             PolicyChange::Unblock => policy.blocked = false,
             // A kick is not stored: it ends by itself.
             PolicyChange::Kick => {}
-            PolicyChange::Verify => {
+            PolicyChange::Verify | PolicyChange::VerifyByCode => {
+                let is_by_code = change == PolicyChange::VerifyByCode;
+                // A code does not undo that the user has compared the safety number.
+                policy.by_code = is_by_code && (policy.by_code || policy.verified.is_none());
                 policy.verified = Some(name());
                 (policy.contact, policy.blocked) = (true, false);
             }
-            PolicyChange::Unverify => policy.verified = None,
+            PolicyChange::Unverify => (policy.verified, policy.by_code) = (None, false),
         }
         if !self.policies.set(peer, policy.clone()) {
             return Err(PolicyError::TooMany);
         }
         match change {
             PolicyChange::Kick => self.policies.kick(peer, now),
-            PolicyChange::Unblock | PolicyChange::Verify => self.policies.pardon(peer),
+            PolicyChange::Unblock | PolicyChange::Verify | PolicyChange::VerifyByCode => {
+                self.policies.pardon(peer);
+            }
             PolicyChange::Accept
             | PolicyChange::Remove
             | PolicyChange::Ignore
@@ -204,6 +211,20 @@ mod tests {
         assert!(!verified.blocked && policy.is_verified(ann()));
         assert!(policy.is_contact(ann()));
         assert_eq!(verified.verified, Some(named()));
+    }
+
+    #[test]
+    fn the_safety_number_counts_more_than_a_code() {
+        let mut policy = nobody();
+        assert!(changed(&mut policy, PolicyChange::VerifyByCode).by_code);
+        assert!(policy.is_verified(ann()) && policy.is_contact(ann()));
+        assert!(changed(&mut policy, PolicyChange::VerifyByCode).by_code);
+        assert!(!changed(&mut policy, PolicyChange::Verify).by_code);
+        assert!(!changed(&mut policy, PolicyChange::VerifyByCode).by_code);
+        changed(&mut policy, PolicyChange::Unverify);
+        assert!(changed(&mut policy, PolicyChange::VerifyByCode).by_code);
+        let removed = changed(&mut policy, PolicyChange::Remove);
+        assert_eq!(removed, PeerPolicy::default());
     }
 
     #[test]

@@ -52,9 +52,9 @@ impl Engine {
                 self.tell_replica(replica::Input::Block(peer));
                 self.part_with(peer, DenyReason::Blocked);
             }
-            PolicyChange::Unblock | PolicyChange::Verify => {
+            PolicyChange::Unblock | PolicyChange::Verify | PolicyChange::VerifyByCode => {
                 self.tell_replica(replica::Input::Unblock(peer));
-                if change == PolicyChange::Verify {
+                if change != PolicyChange::Unblock {
                     self.tell_replica(replica::Input::Accept(peer));
                 }
                 self.tell_paths(paths::Input::Wanted(peer));

@@ -211,10 +211,19 @@ impl Apply<'_> {
             ignored,
             blocked,
             verified,
+            by_code,
         } = policy;
         self.run(
-            "INSERT OR REPLACE INTO policies (peer, contact, ignored, blocked, verified) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![peer.as_bytes(), contact, ignored, blocked, verified.as_ref().map(Nickname::as_str)],
+            "INSERT OR REPLACE INTO policies (peer, contact, ignored, blocked, verified, by_code)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
+                peer.as_bytes(),
+                contact,
+                ignored,
+                blocked,
+                verified.as_ref().map(Nickname::as_str),
+                by_code
+            ],
         )
     }
 

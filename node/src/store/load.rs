@@ -93,7 +93,7 @@ pub(super) fn peers(conn: &Connection) -> Result<Vec<KnownPeer>, Fault> {
 pub(super) fn policies(conn: &Connection) -> Result<Vec<(PeerId, PeerPolicy)>, Fault> {
     all(
         conn,
-        "SELECT peer, ignored, blocked, verified, contact FROM policies",
+        "SELECT peer, ignored, blocked, verified, contact, by_code FROM policies",
         |row| {
             let verified: Option<String> = row.get(3)?;
             let verified = verified.map(|name| Nickname::new(&name)).transpose();
@@ -105,6 +105,7 @@ pub(super) fn policies(conn: &Connection) -> Result<Vec<(PeerId, PeerPolicy)>, F
                     ignored: row.get(1)?,
                     blocked: row.get(2)?,
                     verified,
+                    by_code: row.get(5)?,
                 },
             ))
         },

@@ -25,6 +25,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration::Sql(V15),
     Migration::Sql(V16),
     Migration::Sql(V17),
+    Migration::Sql(V18),
 ];
 
 /// Turns a database into one of the next version.
@@ -250,6 +251,11 @@ DELETE FROM edited;
 /// so that a program that repeats the request does not write it again.
 const V17: &str = "
 CREATE TABLE client_ids (client_id TEXT PRIMARY KEY, entry INTEGER NOT NULL UNIQUE) WITHOUT ROWID;
+";
+
+/// `policies.by_code`: the code of an invitation verified the peer, and not the safety number.
+const V18: &str = "
+ALTER TABLE policies ADD COLUMN by_code INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// The tables that are checked at each start. All others depend on them, and they are small. Damage

@@ -1,6 +1,6 @@
 //! The safety number to compare with a peer, as commands and chats show them.
 
-use hobnob_control::wire::Verification;
+use hobnob_control::wire::{PolicyFields, Verification};
 
 use super::policy;
 
@@ -45,11 +45,7 @@ pub(crate) fn lines(
         )],
         Some(false) => vec![format!("{name} is no longer verified")],
         None => {
-            let so_far = if verification.peer.policy.verified {
-                "is verified already"
-            } else {
-                "is not verified yet"
-            };
+            let so_far = so_far(&verification.peer.policy);
             let mut lines = vec![format!(
                 "{name} {so_far}. The safety number for the two of you:"
             )];
@@ -66,6 +62,14 @@ pub(crate) fn lines(
     }
 }
 
+fn so_far(policy: &PolicyFields) -> &'static str {
+    match (policy.verified, policy.by_code) {
+        (false, _) => "is not verified yet",
+        (true, true) => "is verified by the code of an invitation",
+        (true, false) => "is verified already, by the safety number",
+    }
+}
+
 /// Groups of a safety number on one line.
 const GROUPS_PER_ROW: usize = 4;
 
@@ -79,6 +83,20 @@ fn rows(safety_number: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_code_and_a_safety_number_are_told_apart() {
+        let of = |verified, by_code| {
+            so_far(&PolicyFields {
+                verified,
+                by_code,
+                ..PolicyFields::default()
+            })
+        };
+        assert_eq!(of(false, false), "is not verified yet");
+        assert!(of(true, true).ends_with("code of an invitation"));
+        assert!(of(true, false).ends_with("safety number"));
+    }
 
     #[test]
     fn a_safety_number_has_three_rows() {

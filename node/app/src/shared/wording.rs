@@ -431,11 +431,12 @@ fn marks(peer: &PeerLine) -> String {
     marks.join(", ")
 }
 
-/// `verified, ignored`
+/// `verified by code, ignored`
 fn policy(policy: &PolicyFields) -> String {
     let words = [
         (policy.contact, "contact"),
-        (policy.verified, "verified"),
+        (policy.verified && !policy.by_code, "verified"),
+        (policy.by_code, "verified by code"),
         (policy.ignored, "ignored"),
         (policy.blocked, "blocked"),
     ];

@@ -136,9 +136,12 @@ pub struct PolicyFields {
     /// It is refused.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub blocked: bool,
-    /// The user has compared the safety number with it.
+    /// The user has compared the safety number with it, or has invited it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub verified: bool,
+    /// The code of an invitation verified it. The user has not compared the safety number.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_code: bool,
 }
 
 /// A message: see [`Message`]. The line writes times as text and the body as fields of its own, so
@@ -422,6 +425,7 @@ impl From<PeerPolicy> for PolicyFields {
             ignored: policy.ignored,
             blocked: policy.blocked,
             verified: policy.verified.is_some(),
+            by_code: policy.by_code,
         }
     }
 }

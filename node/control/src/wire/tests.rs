@@ -342,6 +342,7 @@ fn peer_lines() {
             ignored: true,
             blocked: true,
             verified: Nickname::new("bob").ok(),
+            by_code: true,
         },
         awaits_consent: false,
         request: 0,
@@ -350,7 +351,7 @@ fn peer_lines() {
     };
     check_event(
         Event::Peer(here),
-        r#"{"v":1,"event":"peer","peer":"BOB","nick":"bob","name":"bob~aiba","state":"online","path":"lan","addr":"10.0.0.2:4626","rtt_ms":1.235,"away":true,"status":"lunch","contact":true,"ignored":true,"blocked":true,"verified":true}"#,
+        r#"{"v":1,"event":"peer","peer":"BOB","nick":"bob","name":"bob~aiba","state":"online","path":"lan","addr":"10.0.0.2:4626","rtt_ms":1.235,"away":true,"status":"lunch","contact":true,"ignored":true,"blocked":true,"verified":true,"by_code":true}"#,
     );
     let gone = PeerInfo {
         peer: id(2),

@@ -276,7 +276,7 @@ impl Engine {
         state.send(&Frame::Invite(InviteFrame::Welcome(number, proof, letter)));
         // The peer waits for nothing more, so nobody needs this answer. The disk's faults are reported
         // where they happen.
-        self.change_policy(peer, PolicyChange::Verify, oneshot::channel().0);
+        self.change_policy(peer, PolicyChange::VerifyByCode, oneshot::channel().0);
         let reason = NoticeReason::InvitationAccepted { name };
         self.reports.notice(reason, Some(peer));
         let end = InvitationEnd::Accepted(Box::new(self.peer_info(peer)));
@@ -332,7 +332,7 @@ impl Engine {
         self.sessions.send(id, &Frame::Invite(thanks));
         self.introduced_by(id, letter);
         let (verified, is_verified) = oneshot::channel();
-        self.change_policy(peer, PolicyChange::Verify, verified);
+        self.change_policy(peer, PolicyChange::VerifyByCode, verified);
         let joined = letter.room.as_deref().map(|room| self.join_by_letter(room));
         self.tasks.spawn(async move {
             let accepted = async {

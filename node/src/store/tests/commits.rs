@@ -319,15 +319,19 @@ fn contacts_and_peers_with_relays_are_kept_among_many_peers() {
     };
     let contact = PeerPolicy {
         contact: true,
+        verified: "zoe".parse().ok(),
+        by_code: true,
         ..PeerPolicy::default()
     };
-    wait(home.store().set_policy(known(0).peer, contact)).unwrap();
+    wait(home.store().set_policy(known(0).peer, contact.clone())).unwrap();
     home.store().remember_peer(at_relay.clone());
     for number in [0].into_iter().chain(2..=PEERS_MAX as u64 + 5) {
         home.store().remember_peer(known(number));
     }
     home.restart();
-    let peers = &home.open.as_ref().unwrap().0.peers;
+    let opened = &home.open.as_ref().unwrap().0;
+    assert_eq!(opened.policies, [(known(0).peer, contact)]);
+    let peers = &opened.peers;
     assert_eq!(peers[..2], [at_relay, known(0)], "the user's come first");
     assert_eq!(peers.len(), PEERS_MAX);
     home.restart();
