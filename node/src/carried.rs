@@ -294,7 +294,8 @@ mod tests {
     #[test]
     fn a_frame_is_not_read_beyond_the_longest_one() {
         let length = u32::try_from(FRAME_MAX + 1).expect("it is small");
-        let frame = [&length.to_le_bytes()[..], &vec![0; FRAME_MAX + 1]].concat();
+        let mut frame = length.to_le_bytes().to_vec();
+        frame.resize(frame.len() + FRAME_MAX + 1, 0);
         let why = match next(&mut &frame[..]) {
             Err(Broken::Content(why)) => why,
             Err(Broken::Stopped) | Ok(_) => panic!("it is refused"),

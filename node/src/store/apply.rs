@@ -548,7 +548,11 @@ impl Apply<'_> {
         let log = self.log(name)?.ordinal;
         self.run(
             "INSERT OR REPLACE INTO acked (log, peer, ranges) VALUES (?1, ?2, ?3)",
-            params![log, peer.as_bytes(), columns::ranges_to_blob(ranges)],
+            params![
+                log,
+                peer.as_bytes(),
+                columns::receipt_to_blob(log, peer, ranges)
+            ],
         )
     }
 

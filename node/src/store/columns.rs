@@ -235,6 +235,40 @@ pub(super) fn ranges_to_blob(ranges: &Ranges) -> Vec<u8> {
         .collect()
 }
 
+/// Bytes of the checksum of a receipt.
+const CHECKSUM: usize = 8;
+
+/// Writes the entries of a log that a peer has confirmed. No chain proves them, so a checksum tells a
+/// damaged receipt, which would count a message as delivered too early.
+pub(super) fn receipt_to_blob(log: i64, peer: PeerId, ranges: &Ranges) -> Vec<u8> {
+    let mut bytes = ranges_to_blob(ranges);
+    let checksum = checksum(log, peer, &bytes);
+    bytes.extend(checksum);
+    bytes
+}
+
+/// Reads a receipt. `None`: it is damaged.
+pub(super) fn receipt_from_blob(log: i64, peer: PeerId, bytes: &[u8]) -> Option<Ranges> {
+    let (ranges, stored) = bytes.split_last_chunk::<CHECKSUM>()?;
+    if checksum(log, peer, ranges) != *stored {
+        return None;
+    }
+    ranges_from_blob(ranges).ok()
+}
+
+fn checksum(log: i64, peer: PeerId, ranges: &[u8]) -> [u8; CHECKSUM] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&log.to_le_bytes());
+    hasher.update(peer.as_bytes());
+    hasher.update(ranges);
+    let hash = hasher.finalize();
+    let (first, _) = hash
+        .as_bytes()
+        .split_first_chunk::<CHECKSUM>()
+        .expect("32 bytes");
+    *first
+}
+
 /// Reads ranges.
 pub(super) fn ranges_from_blob(bytes: &[u8]) -> Result<Ranges, Fault> {
     let (numbers, rest) = bytes.as_chunks::<8>();

@@ -75,7 +75,7 @@ pub struct HistoryRow {
 ///
 /// Rows of one conversation are in display order: Lamport number, author, log, number. This order is
 /// the same on every node. Rows of all conversations, and the results of a search, are in arrival
-/// order. Damaged entries are left out.
+/// order. Damaged entries are left out. The newest rows end before a page that can't be read.
 pub(super) fn read(
     proofs: &mut Proofs<'_>,
     request: &HistoryRequest,
@@ -90,9 +90,19 @@ pub(super) fn read(
     let scanned = search.filter(SearchTerms::needs_scan);
     let limit = request.limit.min(HISTORY_ROWS_MAX);
     let mut rows = Vec::new();
-    while rows.len() < limit
-        && let Some(row) = found.next()?
-    {
+    // A program that goes on after a message must not miss any. So it gets an error instead.
+    let may_end_early = !request.oldest && request.after.is_none();
+    while rows.len() < limit {
+        let row = match found.next().map_err(Fault::from) {
+            Ok(Some(row)) => row,
+            Ok(None) => break,
+            // The page of an older entry can't be read.
+            Err(fault) if fault.is_damage() && may_end_early && !rows.is_empty() => {
+                proofs.note_damage();
+                break;
+            }
+            Err(fault) => return Err(fault),
+        };
         let id = EntryId(row.get(0)?);
         if !proofs.proves(id)? {
             continue;

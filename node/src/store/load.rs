@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use hobnob_protocol::{ConversationId, EntryHash, Nickname, PeerId, Ranges, Seq, SignedRecord};
+use hobnob_protocol::{
+    ConversationId, EntryHash, LogName, Nickname, PeerId, Ranges, Seq, SignedRecord,
+};
 use rusqlite::{Connection, Row, params};
 
 use hobnob_core::commit::{
@@ -29,15 +31,7 @@ pub(super) fn loaded(conn: &Connection, audiences_since_ms: u64) -> Result<Loade
         audiences: audiences(conn, audiences_since_ms)?,
         last_audience: only(conn, "SELECT coalesce(max(id), 0) FROM audiences", |row| count(row, 0))?.unwrap_or(0),
         lingerers: lingerers(conn)?,
-        acked: all(
-            conn,
-            "SELECT c.id, l.author, l.log, a.peer, a.ranges FROM acked a
-             JOIN logs l ON l.ordinal = a.log JOIN conversations c ON c.ordinal = l.conversation ORDER BY a.log, a.peer",
-            |row| {
-                let ranges: Vec<u8> = row.get(4)?;
-                Ok((columns::log_name(row, 0)?, columns::peer(row, 3)?, columns::ranges_from_blob(&ranges)?))
-            },
-        )?,
+        acked: receipts(conn)?,
         awaited_deleted: all(
             conn,
             "SELECT c.id, l.author, l.log, a.seq FROM awaited a
@@ -55,6 +49,37 @@ pub(super) fn loaded(conn: &Connection, audiences_since_ms: u64) -> Result<Loade
             })
         })?,
     })
+}
+
+/// The receipts of peers. A damaged one is left out: the peer repeats it in its next session.
+fn receipts(conn: &Connection) -> Result<Vec<(LogName, PeerId, Ranges)>, Fault> {
+    let sql = "SELECT c.id, l.author, l.log, a.peer, a.ranges, a.log FROM acked a
+         JOIN logs l ON l.ordinal = a.log JOIN conversations c ON c.ordinal = l.conversation ORDER BY a.log, a.peer";
+    let receipts = all(conn, sql, |row| {
+        let (name, peer) = (columns::log_name(row, 0)?, columns::peer(row, 3)?);
+        let log = row.get(5)?;
+        let blob = columns::bytes(row, 4).ok();
+        let ranges = blob.and_then(|blob| columns::receipt_from_blob(log, peer, blob));
+        if ranges.is_none() {
+            tracing::warn!(?peer, "a stored receipt is damaged");
+        }
+        Ok(ranges.map(|ranges| (name, peer, ranges)))
+    })?;
+    Ok(receipts.into_iter().flatten().collect())
+}
+
+/// Adds the checksums to receipts of a version that stored none.
+pub(super) fn add_checksums(conn: &Connection) -> Result<(), Fault> {
+    let receipts = all(conn, "SELECT log, peer, ranges FROM acked", |row| {
+        let ranges = columns::ranges_from_blob(columns::bytes(row, 2)?)?;
+        Ok((row.get::<_, i64>(0)?, columns::peer(row, 1)?, ranges))
+    })?;
+    for (log, peer, ranges) in receipts {
+        let blob = columns::receipt_to_blob(log, peer, &ranges);
+        conn.prepare_cached("UPDATE acked SET ranges = ?3 WHERE log = ?1 AND peer = ?2")?
+            .execute(params![log, peer.as_bytes(), blob])?;
+    }
+    Ok(())
 }
 
 /// All settings.

@@ -42,7 +42,12 @@ impl<'a> Proofs<'a> {
         self.conn
     }
 
-    /// Whether an entry was not proved.
+    /// A page could not be read.
+    pub(super) fn note_damage(&mut self) {
+        self.found_damage = true;
+    }
+
+    /// Whether an entry was not proved, or damage was noted.
     pub(super) fn found_damage(&self) -> bool {
         self.found_damage
     }

@@ -23,8 +23,9 @@ use super::error::{Fault, StoreError};
 use super::schema;
 use super::{create, open_for_writing};
 
-/// Entries that can't be read and that are tried one by one. A lost page has at most a few hundred.
-const TRIED_MAX: u32 = 1_000_000;
+/// After so many entries that can't be read, each step is longer by one. So few attempts reach the
+/// end of a log without a readable page, and a lost page costs a few entries behind it.
+const STEP_PART: Seq = 64;
 
 /// Rows of entries that are in memory at once.
 const ROWS: u32 = 500;
@@ -164,8 +165,11 @@ fn copy_table(from: &Connection, into: &Connection, table: &str) -> Result<(), F
     }
 }
 
+/// The ordinals of a log and its conversation.
+type Ordinals = (i64, i64);
+
 /// The ordinals of each log and its conversation, and its name.
-fn logs(conn: &Connection) -> Result<Vec<((i64, i64), LogName)>, Fault> {
+fn logs(conn: &Connection) -> Result<Vec<(Ordinals, LogName)>, Fault> {
     let mut query = conn.prepare(
         "SELECT c.id, l.author, l.log, l.ordinal, c.ordinal FROM logs l
          JOIN conversations c ON c.ordinal = l.conversation ORDER BY l.ordinal",
@@ -233,7 +237,6 @@ struct LogCopy<'a> {
     proved: Vec<(Seq, Seq, EntryHash)>,
     /// Entries that were erased and must not come back.
     erased: BTreeSet<Seq>,
-    tried: u32,
     repaired: Repaired,
 }
 
@@ -241,7 +244,7 @@ impl<'a> LogCopy<'a> {
     fn new(
         from: &'a Connection,
         into: &'a Connection,
-        (log, conversation): (i64, i64),
+        (log, conversation): Ordinals,
         name: LogName,
     ) -> Result<Self, Fault> {
         let mut runs = BTreeMap::new();
@@ -272,7 +275,6 @@ impl<'a> LogCopy<'a> {
             batch: Vec::new(),
             proved: Vec::new(),
             erased: BTreeSet::new(),
-            tried: 0,
             repaired: Repaired::default(),
         })
     }
@@ -282,21 +284,21 @@ impl<'a> LogCopy<'a> {
             // Nobody knows whom its entries were for. They come again with an audience.
             return Ok(());
         }
-        let mut from = 1;
+        let (mut from, mut skipped) = (1, 0);
         while from <= self.end {
             let (rows, failed) = self.read(from);
             let (count, last) = (rows.len(), rows.last().map(|row| row.seq));
             for row in rows {
                 self.take(row)?;
             }
-            from = last.map_or(from, |last| last + 1);
+            if let Some(last) = last {
+                (from, skipped) = (last + 1, 0);
+            }
             if failed {
                 // The page of the next entry can't be read. A page further on may be whole.
-                self.tried += 1;
-                if self.tried > TRIED_MAX {
-                    break;
-                }
-                from += 1;
+                let step = 1 + skipped / STEP_PART;
+                skipped += step;
+                from += step;
             } else if count < ROWS as usize {
                 break;
             }
@@ -307,7 +309,7 @@ impl<'a> LogCopy<'a> {
 
     /// Reads up to [`ROWS`] rows, and whether the next one can't be read.
     fn read(&self, from: Seq) -> (Vec<EntryRow>, bool) {
-        let mut found = Vec::new();
+        let mut found: Vec<EntryRow> = Vec::new();
         let mut read = || -> Result<(), Fault> {
             let mut query = self.from.prepare_cached(
                 "SELECT * FROM entries WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?3",

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::error::Fault;
-use super::offers;
+use super::{load, offers};
 
 /// The migration at index `n` turns version `n` into version `n + 1`. The version is SQLite's
 /// `user_version`. Add migrations at the end, and never change one.
@@ -26,6 +26,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration::Sql(V16),
     Migration::Sql(V17),
     Migration::Sql(V18),
+    Migration::Rows(load::add_checksums),
 ];
 
 /// Turns a database into one of the next version.

@@ -56,8 +56,9 @@ impl Disk {
         let conn = Connection::open_with_flags_and_vfs(self.name(file), flags, shim::NAME)?;
         if layers.cipher.is_some() {
             shim::reserve(&conn, RESERVED_BYTES)?;
-            conn.pragma_update(None, "temp_store", "memory")?;
         }
+        // The VFS opens no temporary file.
+        conn.pragma_update(None, "temp_store", "memory")?;
         Ok(conn)
     }
 
