@@ -35,12 +35,21 @@ impl Served {
 
 /// Fails.
 pub(crate) async fn web(_: &CommonFlags, args: WebArgs) -> anyhow::Result<Exit> {
-    tracing::debug!(?args, "there is no page");
+    let WebArgs { no_open, code } = args;
+    tracing::debug!(no_open, code, "there is no page");
     Err(Usage(ABSENT.into()).into())
 }
 
 /// Fails.
 pub(crate) fn token(_: &CommonFlags, _: Output, command: TokenCommand) -> anyhow::Result<Exit> {
-    tracing::debug!(?command, "there are no tokens");
+    match command {
+        TokenCommand::Create {
+            name,
+            rights,
+            expires,
+        } => tracing::debug!(name, ?rights, expires, "there are no tokens"),
+        TokenCommand::List => tracing::debug!("there are no tokens"),
+        TokenCommand::Revoke { name } => tracing::debug!(name, "there are no tokens"),
+    }
     Err(Usage(ABSENT.into()).into())
 }
