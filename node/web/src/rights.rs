@@ -44,6 +44,7 @@ pub fn needed(request: &AnyRequest) -> Right {
         | AnyRequest::ForgetPeer(_)
         | AnyRequest::KeepConversation(_)
         | AnyRequest::TakeSnapshot(_)
+        | AnyRequest::ReportBackup(_)
         | AnyRequest::ExportFor(_)
         | AnyRequest::ImportFile(_)
         | AnyRequest::SetNick(_)
