@@ -3,7 +3,10 @@
 //! Not here: the transfers (`transfers`). An accepted file is downloaded in the background, across
 //! restarts and lost connections. It appears in the downloads folder when it is complete.
 
+use std::fmt;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hobnob_protocol::{Offer, PeerId};
 use serde::{Deserialize, Serialize, Serializer};
@@ -25,6 +28,8 @@ pub struct FilesConfig {
     pub size_max: Option<u64>,
     /// Whether a received file is executable if the offered one is. Default: no.
     pub keep_executable: bool,
+    /// Limits of the speed of transfers. Default: none.
+    pub limits: BandwidthLimits,
 }
 
 impl FilesConfig {
@@ -35,9 +40,54 @@ impl FilesConfig {
             accept_from: Vec::new(),
             size_max: None,
             keep_executable: false,
+            limits: BandwidthLimits::default(),
         }
     }
 }
+
+/// Limits of the speed of file transfers, in bytes a second. Messages have no limit.
+#[derive(Clone, Default)]
+pub struct BandwidthLimits {
+    /// Of all downloads together.
+    pub download: Option<NonZeroU64>,
+    /// Of all uploads together.
+    pub upload: Option<NonZeroU64>,
+    /// Of each transfer, in either direction.
+    pub each: Option<NonZeroU64>,
+    /// Whether the limits apply at this moment, for example by the time of day. It is called before
+    /// each piece of 64 KiB. `None` means that they always apply.
+    pub applies: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
+}
+
+impl BandwidthLimits {
+    pub(crate) fn apply_now(&self) -> bool {
+        let is_set = self.numbers().iter().any(Option::is_some);
+        is_set && self.applies.as_ref().is_none_or(|applies| applies())
+    }
+
+    fn numbers(&self) -> [Option<NonZeroU64>; 3] {
+        [self.download, self.upload, self.each]
+    }
+}
+
+impl fmt::Debug for BandwidthLimits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.numbers()).finish()
+    }
+}
+
+impl PartialEq for BandwidthLimits {
+    fn eq(&self, other: &Self) -> bool {
+        let same_times = match (&self.applies, &other.applies) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        same_times && self.numbers() == other.numbers()
+    }
+}
+
+impl Eq for BandwidthLimits {}
 
 /// Whose direct offers are accepted without asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +120,8 @@ pub enum FileState {
     Offered,
     /// Accepted, but no peer that has it is connected, or the disk is full.
     Waiting,
+    /// The user paused the download. The part that is here stays, for [`Node::accept`].
+    Paused,
     /// The content is being transferred.
     Moving,
     /// The recipient has all of it.
@@ -86,6 +138,7 @@ impl FileState {
         match self {
             FileState::Offered => "offered",
             FileState::Waiting => "waiting",
+            FileState::Paused => "paused",
             FileState::Moving => "moving",
             FileState::Done => "done",
             FileState::Declined => "declined",
@@ -177,6 +230,9 @@ pub enum FileError {
     /// Too many downloads are running.
     #[error("{0} downloads are running, the maximum: wait for one to finish, or decline one")]
     TooMany(usize),
+    /// Only a download that has begun can be paused.
+    #[error("that is no download that waits or moves: try again if it was accepted just now")]
+    NotMoving,
     /// The disk does not have enough space.
     #[error("{folder} has too little space: the download needs {needs} bytes, and {free} are free")]
     NoRoom {
@@ -271,6 +327,17 @@ impl Node {
     /// Declines an offer, ends its transfer, or withdraws an own offer. The other side is notified.
     pub async fn decline(&self, offer: MessageId) -> Result<(), FileError> {
         self.ask_transfers(|reply| FileCommand::Decline(offer, reply))
+            .await
+    }
+
+    /// Pauses a download, also for later runs. [`Node::accept`] continues it. The part that is here
+    /// stays on disk.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError::NotMoving`] if the offer is no download that has begun.
+    pub async fn pause(&self, offer: MessageId) -> Result<(), FileError> {
+        self.ask_transfers(|reply| FileCommand::Pause(offer, reply))
             .await
     }
 

@@ -143,7 +143,8 @@ pub use error::{
 };
 pub use events::{Events, Lagged};
 pub use files::{
-    AcceptFrom, FileError, FileInfo, FileState, FilesConfig, OfferError, Picture, PreparedOffer,
+    AcceptFrom, BandwidthLimits, FileError, FileInfo, FileState, FilesConfig, OfferError, Picture,
+    PreparedOffer,
 };
 pub use hobnob_protocol as protocol;
 #[doc(inline)]

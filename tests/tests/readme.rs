@@ -136,6 +136,14 @@ const COMMANDS: &[(&str, Run)] = &[
     ("hobnob broadcast --room ops --file plan.pdf", Ends),
     ("hobnob files", Ends),
     ("hobnob accept film.mp4", Ends),
+    (
+        "hobnob pause film.mp4",
+        Not("nothing moves; tests/files/transfers.rs tests it"),
+    ),
+    (
+        "hobnob resume film.mp4",
+        Not("nothing is paused; tests/files/transfers.rs tests it"),
+    ),
     ("hobnob decline film.mp4", Ends),
     ("hobnob up --accept-from verified", Elsewhere("bob is here")),
     ("hobnob verify bob", Ends),

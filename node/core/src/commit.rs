@@ -198,16 +198,19 @@ pub enum OfferState {
     Failed,
     /// Only of our own offers: the recipient declined it, and may still change its mind.
     Refused,
+    /// Accepted, and paused by the user. The part that is here stays.
+    Paused,
 }
 
 impl OfferState {
-    const ALL: [OfferState; 6] = [
+    const ALL: [OfferState; 7] = [
         OfferState::Offered,
         OfferState::Wanted,
         OfferState::Done,
         OfferState::Declined,
         OfferState::Failed,
         OfferState::Refused,
+        OfferState::Paused,
     ];
 
     /// The state's number in the store.

@@ -26,10 +26,12 @@ pub(super) async fn remove_leftovers(context: &Context) {
         let Ok(Ok(rows)) = context.store.read(WhichOffers::One(log, seq)).await else {
             return;
         };
-        let is_old = context
-            .files
-            .age((log, seq))
-            .is_some_and(|age| age > PARTIAL_KEPT);
+        // The user decides about a paused download.
+        let is_paused = rows
+            .iter()
+            .any(|row| row.record.state == OfferState::Paused);
+        let age = context.files.age((log, seq)).filter(|_| !is_paused);
+        let is_old = age.is_some_and(|age| age > PARTIAL_KEPT);
         if is_old {
             let wanted = rows
                 .iter()
@@ -69,5 +71,8 @@ pub(super) async fn remove_contents(context: &Context) -> Result<(), String> {
 }
 
 fn is_needed(row: &OfferRow) -> bool {
-    matches!(row.record.state, OfferState::Wanted | OfferState::Failed)
+    matches!(
+        row.record.state,
+        OfferState::Wanted | OfferState::Failed | OfferState::Paused
+    )
 }

@@ -54,7 +54,24 @@ pub(super) fn check_accept(row: &OfferRow, me: PeerId) -> Result<(), FileError> 
         | OfferState::Wanted
         | OfferState::Declined
         | OfferState::Failed
-        | OfferState::Refused => Ok(()),
+        | OfferState::Refused
+        | OfferState::Paused => Ok(()),
+    }
+}
+
+/// Whether a user may pause the download of an offer.
+pub(super) fn check_pause(row: &OfferRow, me: PeerId) -> Result<(), FileError> {
+    if row.offer.id.name.author == me {
+        return Err(FileError::Own);
+    }
+    match row.record.state {
+        OfferState::Done => Err(here(row)),
+        OfferState::Wanted => Ok(()),
+        OfferState::Offered
+        | OfferState::Declined
+        | OfferState::Failed
+        | OfferState::Refused
+        | OfferState::Paused => Err(FileError::NotMoving),
     }
 }
 
@@ -115,6 +132,7 @@ fn stored_state(row: OfferRow, me: PeerId) -> FileUpdate {
     let state = match row.record.state {
         OfferState::Offered => FileState::Offered,
         OfferState::Wanted => FileState::Waiting,
+        OfferState::Paused => FileState::Paused,
         OfferState::Done => FileState::Done,
         OfferState::Declined | OfferState::Refused => FileState::Declined,
         OfferState::Failed => FileState::Failed,

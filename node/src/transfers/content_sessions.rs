@@ -10,6 +10,7 @@ use hobnob_protocol::PeerId;
 use tokio::sync::mpsc;
 
 use super::fetch::{Fetched, Fetchers, Order};
+use super::throttle::Throttle;
 use crate::net::content::{ContentOpener, WindowBudget};
 
 /// A session whose peer serves content.
@@ -27,16 +28,18 @@ pub(super) struct ContentSessions {
     runs: u64,
     budget: WindowBudget,
     reports: mpsc::Sender<Fetched>,
+    throttle: Throttle,
 }
 
 impl ContentSessions {
     /// The streams send what arrives to `reports`.
-    pub(super) fn new(reports: mpsc::Sender<Fetched>) -> Self {
+    pub(super) fn new(reports: mpsc::Sender<Fetched>, throttle: Throttle) -> Self {
         Self {
             live: BTreeMap::new(),
             runs: 0,
             budget: WindowBudget::default(),
             reports,
+            throttle,
         }
     }
 
@@ -74,7 +77,12 @@ impl ContentSessions {
         let at = self.live.get_mut(&session).expect(LIVE);
         let fetchers = at.fetchers.get_or_insert_with(|| {
             self.runs += 1;
-            let mut fetchers = Fetchers::new(session, self.runs, self.reports.clone());
+            let mut fetchers = Fetchers::new(
+                session,
+                self.runs,
+                self.reports.clone(),
+                self.throttle.clone(),
+            );
             fetchers.widen(at.opener.streams(), &at.opener);
             fetchers
         });

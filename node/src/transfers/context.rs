@@ -9,6 +9,7 @@ use tracing::warn;
 
 use super::local_files::LocalFiles;
 use super::messages::{EngineHandle, FileUpdate, FromTransfers};
+use super::throttle::Throttle;
 use crate::FileState;
 use crate::store::{OfferStore, StoredOffer};
 
@@ -20,6 +21,7 @@ pub(super) struct Context {
     pub(super) store: OfferStore,
     pub(super) engine: EngineHandle,
     pub(super) tasks: Tasks,
+    pub(super) throttle: Throttle,
 }
 
 impl Context {

@@ -67,7 +67,9 @@ impl Downloads {
     /// When the state machine needs [`Input::Timeout`], or a download that waits for space is tried
     /// again.
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
-        let timeouts = [self.active.poll_timeout(), self.waiting.poll_timeout()];
+        // Without a free place, the end of a download is what starts the next one.
+        let waiting = self.waiting.poll_timeout().filter(|_| self.has_place());
+        let timeouts = [self.active.poll_timeout(), waiting];
         timeouts.into_iter().flatten().min()
     }
 
@@ -87,7 +89,7 @@ impl Downloads {
         if self.is_running(offer.id) || self.waiting.contains(offer.id) {
             return answer(reply, Ok(()));
         }
-        if self.active.len() + self.pending.len() >= WANTED_MAX {
+        if !self.has_place() {
             return answer(reply, Err(FileError::TooMany(WANTED_MAX)));
         }
         self.pending.insert(offer.id);
@@ -110,9 +112,14 @@ impl Downloads {
         self.waiting.add(offer);
     }
 
+    /// Whether one more download can run.
+    fn has_place(&self) -> bool {
+        self.active.len() + self.pending.len() < WANTED_MAX
+    }
+
     /// Begins the downloads for which places are free.
     pub(super) fn start_next(&mut self, now: Duration) {
-        while self.active.len() + self.pending.len() < WANTED_MAX {
+        while self.has_place() {
             match self.waiting.next(now) {
                 Next::Begin(offer) => self.open(*offer, None),
                 Next::ReadStore => return restore::read_wanted(&self.jobs),
@@ -308,6 +315,28 @@ impl Downloads {
         });
     }
 
+    /// A user pauses a download. Replies once the state is stored. The partial download stays.
+    pub(super) fn pause(&mut self, now: Duration, offer: StoredOffer, reply: Reply) {
+        // A job is opening or finishing the files: it must not lose them.
+        if self.pending.contains(&offer.id) {
+            return answer(reply, Err(FileError::NotMoving));
+        }
+        self.waiting.remove(offer.id);
+        if let Some(partial) = self.active.end(now, offer.id) {
+            partial.cancel();
+        }
+        let context = &self.jobs.context;
+        let stored = context.store.set(offer.id, record_of(OfferState::Paused));
+        context.publish(vec![FileUpdate::new(offer, FileState::Paused)]);
+        context.tasks.spawn(async move {
+            let stored = stored.await.unwrap_or(Err(StoreError::Closed));
+            answer(
+                reply,
+                stored.map_err(|error| FileError::Store(error.to_string())),
+            );
+        });
+    }
+
     /// The state machine has ended a download: no source is left.
     pub(super) fn gone(&mut self, now: Duration, id: OfferId, failure: Failure) {
         match failure {
@@ -437,7 +466,9 @@ mod tests {
     use super::super::messages::EngineHandle;
     use super::super::offering;
     use super::super::pictures::Pictures;
+    use super::super::throttle::Throttle;
     use super::*;
+    use crate::clock::Clock;
     use crate::store::Store;
 
     const NOW: Duration = Duration::from_secs(1);
@@ -472,6 +503,7 @@ mod tests {
                     }
                 }),
                 tasks: Tasks::new(TaskTracker::new(), CancellationToken::new()),
+                throttle: Throttle::new(crate::BandwidthLimits::default(), Clock::start()),
             });
             Self {
                 dir,
@@ -517,6 +549,7 @@ mod tests {
                 JobResult::Removed { offer, why } => self.downloads.removed(offer, why),
                 other @ (JobResult::AcceptRead(..)
                 | JobResult::DeclineRead(..)
+                | JobResult::PauseRead(..)
                 | JobResult::WantedRead(_)
                 | JobResult::WordRead(..)
                 | JobResult::ServeFailureRead(..)
@@ -583,6 +616,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_paused_download_keeps_its_part_and_continues_when_it_is_accepted() {
+        let mut setup = Setup::new();
+        let offer = setup.offer("milk");
+        setup.open(&offer).await;
+        let (reply, _paused) = oneshot::channel();
+        setup.downloads.pause(NOW, offer.clone(), reply);
+        assert!(setup.downloads.is_empty());
+        let part = (offer.id.name.log, offer.id.seq);
+        let files = setup.downloads.jobs.context.files.clone();
+        assert_eq!(files.partials().unwrap(), [part]);
+        setup.open(&offer).await;
+        assert_eq!(setup.downloads.current().count(), 1);
+        let states = [FileState::Waiting, FileState::Paused, FileState::Waiting];
+        assert_eq!(setup.published(), states);
+    }
+
+    #[tokio::test]
+    async fn a_download_whose_files_are_being_opened_cannot_be_paused() {
+        let mut setup = Setup::new();
+        let offer = setup.offer("milk");
+        let _accepted = setup.accept(&offer);
+        let (reply, paused) = oneshot::channel();
+        setup.downloads.pause(NOW, offer.clone(), reply);
+        assert_eq!(paused.await, Ok(Err(FileError::NotMoving)));
+        setup.next_result().await;
+        setup.next_result().await;
+        assert_eq!(setup.downloads.current().count(), 1, "it is not stopped");
+    }
+
+    #[tokio::test]
     async fn offers_that_are_accepted_unasked_wait_for_a_place_and_none_is_forgotten() {
         let mut setup = Setup::new();
         let offer = setup.offer("milk");
@@ -622,6 +685,31 @@ mod tests {
         assert!(
             setup.downloads.pending.contains(&offer.id),
             "it is tried again"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_wakes_nobody_while_no_place_is_free() {
+        let mut setup = Setup::new();
+        let mut large = setup.offer("milk");
+        large.offer.size = 1 << 49;
+        setup.downloads.accept_unasked(large.clone());
+        setup.downloads.start_next(NOW);
+        setup.next_result().await;
+        assert!(setup.downloads.poll_timeout().is_some());
+        for seq in 2..2 + WANTED_MAX as u64 {
+            let id = OfferId { seq, ..large.id };
+            let other = StoredOffer {
+                id,
+                ..large.clone()
+            };
+            setup.downloads.accept_unasked(other);
+        }
+        setup.downloads.start_next(NOW);
+        assert_eq!(
+            setup.downloads.poll_timeout(),
+            None,
+            "a due time would spin"
         );
     }
 

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::partial::{Partial, WriteError};
+use super::throttle::{Throttle, Transfer};
 use crate::net::content::{Answers, Asker, ContentOpener, StreamEnd, StreamSlot};
 use hobnob_core::SessionId;
 use hobnob_core::transfers::{Failure, REQUESTS_PER_STREAM, STREAMS_MAX};
@@ -44,6 +45,7 @@ pub(super) struct Fetchers {
     pub(super) run: u64,
     session: SessionId,
     reports: mpsc::Sender<Fetched>,
+    throttle: Throttle,
     orders: mpsc::Sender<Order>,
     queue: Queue,
     streams: Vec<AbortOnDropHandle<()>>,
@@ -53,12 +55,18 @@ pub(super) struct Fetchers {
 type Queue = Arc<Mutex<mpsc::Receiver<Order>>>;
 
 impl Fetchers {
-    pub(super) fn new(session: SessionId, run: u64, reports: mpsc::Sender<Fetched>) -> Self {
+    pub(super) fn new(
+        session: SessionId,
+        run: u64,
+        reports: mpsc::Sender<Fetched>,
+        throttle: Throttle,
+    ) -> Self {
         let (orders, queue) = mpsc::channel(REQUESTS_PER_STREAM * STREAMS_MAX + 1);
         Self {
             run,
             session,
             reports,
+            throttle,
             orders,
             queue: Arc::new(Mutex::new(queue)),
             streams: Vec::new(),
@@ -74,6 +82,7 @@ impl Fetchers {
                 opener.stream(),
                 self.queue.clone(),
                 self.reports.clone(),
+                self.throttle.clone(),
             );
             self.streams
                 .push(AbortOnDropHandle::new(tokio::spawn(stream)));
@@ -93,6 +102,7 @@ async fn run(
     stream: StreamSlot,
     orders: Queue,
     reports: mpsc::Sender<Fetched>,
+    throttle: Throttle,
 ) {
     if let Ok((asker, answers)) = stream.open().await {
         let (asked, to_read) = mpsc::channel(REQUESTS_PER_STREAM - 1);
@@ -100,6 +110,7 @@ async fn run(
             session,
             answers,
             reports: reports.clone(),
+            throttle,
         };
         tokio::join!(reading.run(to_read), write_asks(asker, &orders, asked));
     }
@@ -126,6 +137,7 @@ struct Reading {
     session: SessionId,
     answers: Answers,
     reports: mpsc::Sender<Fetched>,
+    throttle: Throttle,
 }
 
 impl Reading {
@@ -176,8 +188,15 @@ impl Reading {
             if partial.is_cancelled() {
                 return Err((Failure::Local, false));
             }
+            let len = shape.piece_len(piece);
+            let (throttle, answers) = (&self.throttle, &mut self.answers);
+            // A sender that is faster than the limit waits: the window of its stream is full.
+            let next = async {
+                throttle.pass(Transfer::Download(ask.offer), len).await;
+                answers.bytes(len).await
+            };
             let came = writer
-                .meanwhile(self.answers.bytes(shape.piece_len(piece)))
+                .meanwhile(next)
                 .await
                 .map_err(|failure| (failure, false))?;
             let taken = match came {

@@ -39,6 +39,8 @@ pub(super) enum JobResult {
     },
     /// The offer that a user declines was read.
     DeclineRead(Result<Box<OfferRow>, FileError>, Reply),
+    /// The offer whose download a user pauses was read.
+    PauseRead(Result<Box<OfferRow>, FileError>, Reply),
     /// The unfinished downloads of earlier runs were read.
     WantedRead(Vec<OfferRow>),
     /// An accepted offer can't be downloaded now, for this reason.

@@ -43,6 +43,8 @@ pub(crate) enum FileCommand {
     Accept(MessageId, oneshot::Sender<Result<(), FileError>>),
     /// Decline an offer and end its download, or withdraw an own offer.
     Decline(MessageId, oneshot::Sender<Result<(), FileError>>),
+    /// Pause a download.
+    Pause(MessageId, oneshot::Sender<Result<(), FileError>>),
     /// List the offers with their states.
     List(oneshot::Sender<Result<Vec<FileInfo>, FileError>>),
 }

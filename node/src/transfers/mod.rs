@@ -44,6 +44,7 @@ mod sources;
 mod task;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod uploads;
 mod waiting_downloads;
 

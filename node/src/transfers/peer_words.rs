@@ -119,7 +119,11 @@ fn may_send(word: OfferWord, id: OfferId, peer: PeerId, me: PeerId) -> bool {
 fn effect(row: &OfferRow, peer: PeerId, word: OfferWord, me: PeerId) -> Effect {
     let is_open = matches!(
         row.record.state,
-        OfferState::Offered | OfferState::Wanted | OfferState::Failed | OfferState::Refused
+        OfferState::Offered
+            | OfferState::Wanted
+            | OfferState::Paused
+            | OfferState::Failed
+            | OfferState::Refused
     );
     let of_everybody = is_open && is_direct(row.offer.id, me, peer);
     match word {
@@ -158,7 +162,8 @@ fn to_repeat(rows: &[OfferRow], me: PeerId, peer: PeerId) -> Vec<(OfferId, Offer
             | OfferState::Offered
             | OfferState::Wanted
             | OfferState::Failed
-            | OfferState::Refused => None,
+            | OfferState::Refused
+            | OfferState::Paused => None,
         }
     };
     let words = rows

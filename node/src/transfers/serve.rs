@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hobnob_protocol::content::{Answer, PieceRequest};
+use hobnob_protocol::content::{Answer, PIECE_BYTES, PieceRequest};
 use hobnob_protocol::{ContentHash, Offer, OfferId, OfferWord};
 use tokio::sync::{mpsc, oneshot};
 
 use super::content_index::{ContentError, IndexedContent};
 use super::context::Context;
 use super::messages::FromTransfers;
+use super::throttle::Transfer;
 use crate::net::content::{ContentStream, StreamEnd, WindowBudget};
 use crate::store::{OfferRow, WhichOffers};
 use hobnob_core::SessionId;
@@ -218,7 +219,13 @@ impl StreamServer {
         loop {
             let more = (done < u64::from(ask.count)).then(|| read(content, pieces(ask, done)));
             let len = bytes.len() as u64;
-            stream.send(bytes).await?;
+            // A limit delays piece by piece, so that the peer sees a slow stream and not a dead one.
+            while !bytes.is_empty() {
+                let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
+                let upload = Transfer::Upload(self.session, ask.offer);
+                self.context.throttle.pass(upload, piece.len()).await;
+                stream.send(piece).await?;
+            }
             // Progress may be incomplete: no peer waits until the transfer task has time for it.
             let _ = self
                 .reports

@@ -24,6 +24,7 @@ use super::partial::WriteError;
 use super::peer_words::{Effect, NOT_STORED, PeerWords};
 use super::pictures::Pictures;
 use super::serve::{ContentServer, Served};
+use super::throttle::Throttle;
 use super::uploads::Uploads;
 use super::{cleanup, commands, restore};
 use crate::clock::Clock;
@@ -97,12 +98,13 @@ impl TransferTask {
             store: parts.store,
             engine: parts.engine,
             tasks: Tasks::new(parts.tasks.clone(), parts.stopping.clone()),
+            throttle: Throttle::new(parts.config.limits, parts.clock),
         };
         let (jobs, results) = Jobs::new(context.clone());
         let task = Self {
             clock: parts.clock,
             auto_accept,
-            sessions: ContentSessions::new(fetched),
+            sessions: ContentSessions::new(fetched, context.throttle.clone()),
             downloads: Downloads::new(jobs.clone()),
             server: ContentServer::new(context, served),
             uploads: Uploads::default(),
@@ -227,6 +229,9 @@ impl TransferTask {
             FileCommand::Decline(id, reply) => commands::look_up(&self.jobs, id, |row| {
                 JobResult::DeclineRead(row.map(Box::new), reply)
             }),
+            FileCommand::Pause(id, reply) => commands::look_up(&self.jobs, id, |row| {
+                JobResult::PauseRead(row.map(Box::new), reply)
+            }),
             FileCommand::List(reply) => {
                 let current = self.downloads.current().chain(self.uploads.current());
                 commands::list(&self.jobs.context, current, reply);
@@ -248,6 +253,15 @@ impl TransferTask {
             }
             JobResult::RoomChecked { offer, room, reply } => {
                 self.downloads.room_checked(offer, room, reply);
+            }
+            JobResult::PauseRead(row, reply) => {
+                let checked = row.and_then(|row| {
+                    commands::check_pause(&row, self.jobs.context.me).map(|()| row.offer)
+                });
+                match checked {
+                    Ok(offer) => self.downloads.pause(now, offer, reply),
+                    Err(error) => answer(reply, Err(error)),
+                }
             }
             JobResult::DeclineRead(row, reply) => {
                 let checked = row.and_then(|row| {

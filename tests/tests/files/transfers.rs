@@ -383,6 +383,21 @@ fn the_other_side_is_informed_of_a_declined_or_withdrawn_offer() {
 }
 
 #[test]
+fn a_paused_download_keeps_its_part_and_continues_when_it_is_resumed() {
+    let lab = Lab::open();
+    let (ann, bob) = two_connected_nodes(&lab);
+    let file = random_file(&ann, "film.mp4", 200);
+    let id = ann.offers(&bob, &file);
+    bob.accepts(&id);
+    bob.has_received(&id, 1);
+    bob.run(&["pause", &id]).expect(0);
+    assert_eq!(bob.state_of(&id)["state"], "paused");
+    assert_eq!(parts(&bob).len(), 1, "the part stays");
+    bob.run(&["resume", &id]).expect(0);
+    same(&file, &bob.receives(&id));
+}
+
+#[test]
 fn an_offer_withdrawn_while_the_receiver_is_offline_leaves_no_files_and_deletes_no_others() {
     let lab = Lab::open();
     let (ann, bob) = two_connected_nodes(&lab);

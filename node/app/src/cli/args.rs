@@ -191,6 +191,10 @@ pub(crate) enum Command {
         /// The offer's id, the first characters of it, or the file's name.
         file: String,
     },
+    Pause {
+        /// The offer's id, the first characters of it, or the file's name.
+        file: String,
+    },
     Join {
         /// The room's name, or its ticket.
         room: RoomTarget,
@@ -592,6 +596,8 @@ mod tests {
             "hobnob files --json",
             "hobnob accept 00000000000000ff-3",
             "hobnob decline a.png",
+            "hobnob pause a.png",
+            "hobnob resume a.png",
             "hobnob up --accept-from verified --accept-max 20M --downloads /tmp/d",
             "hobnob broadcast hi --room #ops",
             "hobnob peers --watch",

@@ -1,5 +1,5 @@
-//! Files on the command line: `send --file`, `broadcast --file`, `files`, `accept`, `decline`, and
-//! their progress bars.
+//! Files on the command line: `send --file`, `broadcast --file`, `files`, `accept`, `pause`, `decline`,
+//! and their progress bars.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use hobnob::protocol::RoomName;
 use hobnob::protocol::text::visible;
 use hobnob::{DeliveryState, FileState, MessageId};
 use hobnob_control::wire::{
-    AcceptFile, DeclineFile, Done, FileLine, FileList, ListFiles, OfferFile, SentLine, Text,
-    WaitOptions, WireEvent,
+    AcceptFile, DeclineFile, Done, FileLine, FileList, ListFiles, OfferFile, PauseFile, SentLine,
+    Text, WaitOptions, WireEvent,
 };
 use hobnob_control::{Client, Subscription};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -143,6 +143,19 @@ pub(crate) async fn accept(
         following.add(id, name, "asking for it", true);
         let Done {} = client.ask(AcceptFile { offer: Text(id) }).await?;
         following.finish(accept.timeout).await
+    })
+    .await
+}
+
+/// `hobnob pause FILE`
+pub(crate) async fn pause(flags: &CommonFlags, out: Output, file: &str) -> anyhow::Result<Exit> {
+    session::ask(flags, false, async |client| {
+        let (id, name) = find(client, file).await?;
+        let Done {} = client.ask(PauseFile { offer: Text(id) }).await?;
+        if !out.json {
+            output::say_on_terminal(&format!("{name} is paused: `hobnob resume` continues it"));
+        }
+        Ok(Exit::Done)
     })
     .await
 }
@@ -330,7 +343,8 @@ impl Following {
                 false
             }
             FileState::Done => true,
-            FileState::Declined | FileState::Failed => {
+            // Another command has paused it, and this one would wait in vain.
+            FileState::Declined | FileState::Failed | FileState::Paused => {
                 self.refused = true;
                 true
             }

@@ -212,6 +212,7 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
         Command::Import { file } => carried::import(flags, out, &file).await,
         Command::Files => files::files(flags, out).await,
         Command::Accept(accept) => files::accept(flags, out, accept).await,
+        Command::Pause { file } => files::pause(flags, out, &file).await,
         Command::Decline { file } => files::decline(flags, out, &file).await,
         Command::Peers { watch: true } => views::watch(flags, out).await,
         Command::Peers { watch: false } => views::peers(flags, out).await,

@@ -59,6 +59,7 @@ pub(crate) enum Input {
     Files,
     /// By id, its first characters, or name. Without any, the only one that waits.
     Accept(Option<String>),
+    Pause(Option<String>),
     Decline(Option<String>),
     ChangePolicy(PolicyChange, Target),
     Kick(Target),
@@ -175,6 +176,7 @@ fn meaning(action: &'static Action, command: ChatCommand, rest: &str) -> Result<
         ChatCommand::Send => send(action, rest)?,
         ChatCommand::Files => Input::Files,
         ChatCommand::Accept => Input::Accept(some(rest)),
+        ChatCommand::Pause => Input::Pause(some(rest)),
         ChatCommand::Decline => Input::Decline(some(rest)),
         ChatCommand::Id => Input::Id,
         ChatCommand::Doctor => Input::Doctor,

@@ -145,6 +145,7 @@ impl CommonFlags {
     pub(crate) fn config(&self, home: &Home) -> Result<Config, Usage> {
         let settings = Settings::of(home)?;
         let sharing = settings.sharing();
+        let limits = settings.bandwidth();
         let relays = given_or(&self.relays, settings.relays);
         if relays.len() > RELAYS_MAX {
             return Err(Usage(format!(
@@ -154,6 +155,7 @@ impl CommonFlags {
         let accept_max = settings.accept_max.map(|Text(size)| size);
         let files = FilesConfig {
             keep_executable: settings.keep_executable.unwrap_or(false),
+            limits,
             ..self.files(home, settings.downloads, settings.accept_from, accept_max)?
         };
         let token_file = self.relay_token_file.clone().or(settings.relay_token_file);
@@ -223,10 +225,9 @@ impl CommonFlags {
             ));
         }
         Ok(FilesConfig {
-            downloads,
             accept_from,
             size_max,
-            keep_executable: false,
+            ..FilesConfig::new(downloads)
         })
     }
 

@@ -26,6 +26,7 @@ pub(crate) mod receipts;
 pub(crate) mod room_secrets;
 pub(crate) mod session;
 pub(crate) mod settings;
+pub(crate) mod speed;
 pub(crate) mod status;
 pub(crate) mod strangers;
 #[cfg(test)]

@@ -86,13 +86,18 @@ pub(crate) fn unanswered(message: &MessageLine) -> Option<FileLine> {
 
 /// Whether the user can still fetch it.
 pub(crate) fn waits_for_answer(file: &FileLine) -> bool {
-    !file.own && file.state == FileState::Offered
+    !file.own && matches!(file.state, FileState::Offered | FileState::Paused)
+}
+
+/// Whether the user can pause its download.
+pub(crate) fn can_pause(file: &FileLine) -> bool {
+    !file.own && matches!(file.state, FileState::Waiting | FileState::Moving)
 }
 
 /// Whether the user can decline it, stop it, or withdraw it.
 pub(crate) fn can_end(file: &FileLine) -> bool {
     match file.state {
-        FileState::Offered | FileState::Waiting | FileState::Moving => true,
+        FileState::Offered | FileState::Waiting | FileState::Paused | FileState::Moving => true,
         // One peer has it, but other members of the room may still fetch it.
         FileState::Done => file.own,
         FileState::Declined | FileState::Failed => false,
@@ -186,6 +191,9 @@ pub(crate) fn state(file: &FileLine) -> String {
                 percent(file),
                 why.unwrap_or_else(|| "nobody who has it is here".to_owned())
             )
+        }
+        FileState::Paused => {
+            format!("paused: /resume {} continues it", short(file.id.0))
         }
         FileState::Moving => how_far(file),
         FileState::Done => match &file.saved {

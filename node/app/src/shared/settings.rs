@@ -5,15 +5,17 @@ use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use hobnob::protocol::{Nickname, RelayAddr, RoomName};
-use hobnob::{AcceptFrom, DirectWith, Proxy, ProxyConfig, ShareWith, Sharing};
+use hobnob::{AcceptFrom, BandwidthLimits, DirectWith, Proxy, ProxyConfig, ShareWith, Sharing};
 use hobnob_control::Home;
 use hobnob_control::wire::Text;
 use serde::Deserialize;
 
 use super::erasing::KeepTime;
 use super::exit_code::Usage;
+use super::speed::{Hours, Speed};
 use super::values::Size;
 
 /// Maximum size of a settings file in bytes. A larger file is an error.
@@ -44,6 +46,10 @@ pub(crate) struct Settings {
     pub(crate) accept_from: Option<Vec<Text<AcceptFrom>>>,
     pub(crate) accept_max: Option<Text<Size>>,
     pub(crate) keep_executable: Option<bool>,
+    pub(crate) download_limit: Option<Text<Speed>>,
+    pub(crate) upload_limit: Option<Text<Speed>>,
+    pub(crate) transfer_limit: Option<Text<Speed>>,
+    pub(crate) limit_hours: Option<Text<Hours>>,
     pub(crate) keep: Option<Text<KeepTime>>,
     pub(crate) backup: Option<PathBuf>,
     pub(crate) backup_key: Option<String>,
@@ -174,6 +180,10 @@ impl Settings {
             accept_from: self.accept_from.or(others.accept_from),
             accept_max: self.accept_max.or(others.accept_max),
             keep_executable: self.keep_executable.or(others.keep_executable),
+            download_limit: self.download_limit.or(others.download_limit),
+            upload_limit: self.upload_limit.or(others.upload_limit),
+            transfer_limit: self.transfer_limit.or(others.transfer_limit),
+            limit_hours: self.limit_hours.or(others.limit_hours),
             keep: self.keep.or(others.keep),
             backup: self.backup.or(others.backup),
             backup_key: self.backup_key.or(others.backup_key),
@@ -194,6 +204,21 @@ impl Settings {
             typing: with(self.share_typing, default.typing),
             read: with(self.share_read, default.read),
             status: with(self.share_status, default.status),
+        }
+    }
+
+    /// The limits of the speed of file transfers.
+    pub(crate) fn bandwidth(&self) -> BandwidthLimits {
+        let speed = |limit: &Option<Text<Speed>>| limit.as_ref().map(|Text(speed)| speed.0);
+        let applies = |Text(hours): &Text<Hours>| -> Arc<dyn Fn() -> bool + Send + Sync> {
+            let hours = *hours;
+            Arc::new(move || hours.are_now())
+        };
+        BandwidthLimits {
+            download: speed(&self.download_limit),
+            upload: speed(&self.upload_limit),
+            each: speed(&self.transfer_limit),
+            applies: self.limit_hours.as_ref().map(applies),
         }
     }
 
@@ -277,6 +302,18 @@ fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Settings,
             word.parse().map(Text)
         })?,
         keep_executable: one("HOBNOB_KEEP_EXECUTABLE", &variable, bool::from_str)?,
+        download_limit: one("HOBNOB_DOWNLOAD_LIMIT", &variable, |word| {
+            word.parse().map(Text)
+        })?,
+        upload_limit: one("HOBNOB_UPLOAD_LIMIT", &variable, |word| {
+            word.parse().map(Text)
+        })?,
+        transfer_limit: one("HOBNOB_TRANSFER_LIMIT", &variable, |word| {
+            word.parse().map(Text)
+        })?,
+        limit_hours: one("HOBNOB_LIMIT_HOURS", &variable, |word| {
+            word.parse().map(Text)
+        })?,
         keep: one("HOBNOB_KEEP", &variable, |word| word.parse().map(Text))?,
         backup: variable("HOBNOB_BACKUP").map(PathBuf::from),
         backup_key: variable("HOBNOB_BACKUP_KEY"),
@@ -380,8 +417,18 @@ mod tests {
             backup,
             backup_key,
             web,
+            download_limit,
+            upload_limit,
+            transfer_limit,
+            limit_hours,
             ..
         } = documented;
+        assert!(
+            download_limit.is_some()
+                && upload_limit.is_some()
+                && transfer_limit.is_some()
+                && limit_hours.is_some()
+        );
         assert!(backup.is_some() && backup_key.is_some() && web.is_some());
         assert!(
             nick.is_some()

@@ -250,6 +250,7 @@ fn file(line: &FileLine, names: &Names) -> Option<String> {
         (FileState::Declined, true) if peer.is_empty() => format!("{name} is withdrawn"),
         (FileState::Declined, true) => format!("{peer} declined {name}"),
         (FileState::Declined, false) => format!("{name} is declined"),
+        (FileState::Paused, _) => format!("{name} is paused"),
         (FileState::Failed, _) => format!("{name} failed: {why}"),
         (FileState::Waiting, false) if !why.is_empty() => format!("{name} waits: {why}"),
         (FileState::Waiting | FileState::Moving, _) => return None,
@@ -273,9 +274,11 @@ pub(crate) fn files(files: &[FileLine], names: &Names) -> Vec<String> {
             FileState::Moving | FileState::Waiting => {
                 format!("{} {percent} %", line.state.as_str())
             }
-            FileState::Offered | FileState::Done | FileState::Declined | FileState::Failed => {
-                line.state.as_str().to_owned()
-            }
+            FileState::Offered
+            | FileState::Paused
+            | FileState::Done
+            | FileState::Declined
+            | FileState::Failed => line.state.as_str().to_owned(),
         };
         let place = line
             .saved

@@ -22,7 +22,7 @@ use crate::wire::{
     HISTORY_PAGE_MAX, HistoryFilter, Ignore, ImportFile, ImportedFile, Introduce,
     InvitationAccepted, InvitationCode, InvitationEnded, InvitationState, Invite, JoinRoom,
     KeepConversation, Kick, Kicked, ListActivity, ListFiles, ListPeers, ListRooms, MailboxLine,
-    MarkRead, MessageLine, MessageList, OfferFile, Outcome, PartRoom, PeerLine, PeerList, Ping,
+    MarkRead, MessageLine, MessageList, OfferFile, Outcome, PartRoom, PauseFile, PeerLine, PeerList, Ping,
     Pong, ReactToMessage, RemoveContact, ReplyToMessage, ReportBackup, Request, RequestLine,
     Resolve, Resolved, RoomList, SendMessage, SentLine, SetNick, SetStatus, SharedRoom, ShowTyping,
     StatusLine, Subscribe, TakeSnapshot, Text, Unblock, Unignore, Verification, Verify,
@@ -359,6 +359,13 @@ impl Handle for AcceptFile {
 impl Handle for DeclineFile {
     async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
         context.node().decline(self.offer.0).await?;
+        Ok(Done {})
+    }
+}
+
+impl Handle for PauseFile {
+    async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
+        context.node().pause(self.offer.0).await?;
         Ok(Done {})
     }
 }

@@ -116,9 +116,11 @@ impl From<EraseError> for Failure {
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
         match error {
-            FileError::Path(_) | FileError::NoSuchOffer | FileError::Own | FileError::Here(_) => {
-                Failure::usage(error)
-            }
+            FileError::Path(_)
+            | FileError::NoSuchOffer
+            | FileError::Own
+            | FileError::NotMoving
+            | FileError::Here(_) => Failure::usage(error),
             FileError::TooMany(_)
             | FileError::NoRoom { .. }
             | FileError::Downloads { .. }

@@ -156,6 +156,8 @@ requests! { $
     "accept" AcceptFile -> Done, changes: |_| true;
     /// Declines an offer, ends its transfer, or takes an own offer back.
     "decline" DeclineFile -> Done, changes: |_| true;
+    /// Pauses a download. `accept` continues it.
+    "pause" PauseFile -> Done, changes: |_| true;
     /// Every peer that this node knows.
     "peers" ListPeers -> PeerList, changes: |_| false;
     /// Messages, oldest first.
@@ -404,6 +406,14 @@ pub struct AcceptFile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeclineFile {
+    /// The offer.
+    pub offer: Text<MessageId>,
+}
+
+/// See [`AnyRequest::PauseFile`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PauseFile {
     /// The offer.
     pub offer: Text<MessageId>,
 }

@@ -2,8 +2,8 @@
 
 use hobnob::MessageId;
 use hobnob_control::wire::{
-    AcceptFile, DeclineFile, Done, FileLine, FileList, ListFiles, OfferFile, Request, Text,
-    WaitOptions,
+    AcceptFile, DeclineFile, Done, FileLine, FileList, ListFiles, OfferFile, PauseFile, Request,
+    Text, WaitOptions,
 };
 use hobnob_control::{Client, ClientError};
 
@@ -51,6 +51,11 @@ impl Chat {
             )
         };
         self.decide(client, word, "accept", offers::waits_for_answer, accepted);
+    }
+
+    pub(super) fn pause(&mut self, client: &Client, word: Option<String>) {
+        let paused = |file| (PauseFile { offer: file }, "paused: /resume continues it");
+        self.decide(client, word, "pause", offers::can_pause, paused);
     }
 
     pub(super) fn decline(&mut self, client: &Client, word: Option<String>) {

@@ -276,6 +276,7 @@ impl Chat {
             Input::Send(to, word) => self.offer(client, to, &word).await,
             Input::Files => self.files(client),
             Input::Accept(word) => self.accept(client, word),
+            Input::Pause(word) => self.pause(client, word),
             Input::Decline(word) => self.decline(client, word),
             Input::Nothing | Input::Help(_) | Input::Query(_) | Input::Cls | Input::Quit => {
                 unreachable!("line() handles these")

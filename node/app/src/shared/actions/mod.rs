@@ -136,6 +136,7 @@ pub(crate) enum ChatCommand {
     Send,
     Files,
     Accept,
+    Pause,
     Decline,
     ChangePolicy(PolicyChange),
     Kick,

@@ -5,7 +5,7 @@ use hobnob_control::wire::{
     CancelMessage, ClearConversation, CreateRoom, DeclineFile, DeleteMessage, Diagnose,
     EditMessage, ExportFor, ForgetPeer, GetMailbox, GetRoomTicket, GetStatus, HistoryFilter,
     Ignore, ImportFile, Introduce, Invite, JoinRoom, KeepConversation, Kick, ListActivity,
-    ListFiles, ListPeers, ListRooms, OfferFile, PartRoom, ReactToMessage, RemoveContact,
+    ListFiles, ListPeers, ListRooms, OfferFile, PartRoom, PauseFile, ReactToMessage, RemoveContact,
     ReplyToMessage, Resolve, SendMessage, SetNick, SetStatus, TakeSnapshot, Unblock, Unignore,
     Verify, Why,
 };
@@ -290,7 +290,7 @@ pub(crate) const ACTIONS: &[Action] = &[
     },
     Action {
         name: "accept",
-        aliases: &["get"],
+        aliases: &["get", "resume"],
         group: Group::Files,
         help: "Fetch an offered file",
         requests: &[AcceptFile::NAME, ListFiles::NAME],
@@ -306,6 +306,15 @@ pub(crate) const ACTIONS: &[Action] = &[
             takes: "[ID]",
             help: Some("Fetch an offered file; without an id, the only one that waits"),
         },
+    },
+    Action {
+        name: "pause",
+        aliases: &[],
+        group: Group::Files,
+        help: "Pause a download, until you accept it again",
+        requests: &[PauseFile::NAME, ListFiles::NAME],
+        command_line: ask(""),
+        chat: chat(ChatCommand::Pause, "[ID]"),
     },
     Action {
         name: "decline",

@@ -66,6 +66,7 @@ impl App {
             // Only this answer, and no event, says where own files are.
             Typed::Files => self.ask(ListFiles {}, App::take_file_list),
             Typed::Accept(word) => self.accept(word.as_deref()),
+            Typed::Pause(word) => self.pause(word.as_deref()),
             Typed::Decline(word) => self.decline(word.as_deref()),
             Typed::Rooms => self.note_lines(self.list_of_rooms()),
             Typed::Names => self.note(Tone::Info, self.names_here()),

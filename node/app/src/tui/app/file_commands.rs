@@ -3,7 +3,9 @@
 use hobnob::protocol::Target;
 use hobnob::protocol::text::visible;
 use hobnob::{ConversationRef, MessageId};
-use hobnob_control::wire::{AcceptFile, DeclineFile, Done, FileLine, OfferFile, Text, WaitOptions};
+use hobnob_control::wire::{
+    AcceptFile, DeclineFile, Done, FileLine, OfferFile, PauseFile, Text, WaitOptions,
+};
 
 use super::transfers::File;
 use super::{App, Doing, Tone};
@@ -60,6 +62,13 @@ impl App {
     pub(super) fn accept(&mut self, word: Option<&str>) {
         match self.file_meant(word, "accept", offers::waits_for_answer) {
             Ok(offer) => self.ask(AcceptFile { offer: Text(offer) }, |_, Done {}| {}),
+            Err(error) => self.note(Tone::Warning, error),
+        }
+    }
+
+    pub(super) fn pause(&mut self, word: Option<&str>) {
+        match self.file_meant(word, "pause", offers::can_pause) {
+            Ok(offer) => self.ask(PauseFile { offer: Text(offer) }, |_, Done {}| {}),
             Err(error) => self.note(Tone::Warning, error),
         }
     }

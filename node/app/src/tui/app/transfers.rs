@@ -206,9 +206,11 @@ impl File {
         match self.line.state {
             FileState::Declined => "withdrawn".to_owned(),
             FileState::Failed => offers::state(&self.line),
-            FileState::Offered | FileState::Waiting | FileState::Moving | FileState::Done => {
-                self.with_others(now, names)
-            }
+            FileState::Offered
+            | FileState::Waiting
+            | FileState::Paused
+            | FileState::Moving
+            | FileState::Done => self.with_others(now, names),
         }
     }
 
@@ -243,6 +245,7 @@ impl File {
         let have = some(FileState::Done).or(direct);
         parts.extend(have.map(|who| format!("saved by {who}")));
         parts.extend(some(FileState::Declined).map(|who| format!("declined by {who}")));
+        parts.extend(some(FileState::Failed).map(|who| format!("failed at {who}")));
         if parts.is_empty() {
             "waiting to be accepted".to_owned()
         } else {
