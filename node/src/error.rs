@@ -23,9 +23,7 @@ use hobnob_core::policy::POLICIES_MAX;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The folder for the key and the database cannot be created or used.
-    #[error(
-        "can't use the folder {dir}: {source}; choose another with --home, or correct its permissions"
-    )]
+    #[error("can't use the folder {dir}: {source}; use another one, or correct its permissions")]
     Home {
         /// The folder.
         dir: String,
@@ -244,7 +242,7 @@ pub enum EraseError {
     /// Nothing was erased: these messages of this node are not delivered to everybody whom they are
     /// for. The list has at most 100 of them.
     #[error(
-        "nothing was erased: {} not delivered yet ({}{}). Use --yes to erase them all the same",
+        "nothing was erased: {} not delivered yet ({}{})",
         if .0.len() == 1 { "1 message is" } else { "some messages are" },
         .0.iter().take(3).map(ToString::to_string).collect::<Vec<_>>().join(", "),
         if .0.len() > 3 { ", …" } else { "" }

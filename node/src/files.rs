@@ -244,7 +244,7 @@ pub enum FileError {
         free: u64,
     },
     /// The downloads folder can't be used.
-    #[error("can't use the downloads folder {folder}: {why}; name another with --downloads")]
+    #[error("can't use the downloads folder {folder}: {why}; use another one")]
     Downloads {
         /// The folder.
         folder: String,

@@ -51,7 +51,7 @@ pub enum LockError {
     PlainKey(#[from] KeyFileError),
     /// Nobody gave the passphrase.
     #[error(
-        "{} is locked: type its passphrase on a terminal, or name a file with it by --home-passphrase-file", .0.display()
+        "{} is locked: it needs its passphrase", .0.display()
     )]
     NoPassphrase(PathBuf),
     /// The passphrase can't be asked for.

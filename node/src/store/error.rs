@@ -18,7 +18,7 @@ pub enum StoreError {
     /// A newer program wrote the database.
     #[error(
         "{} was written by a newer hobnob: its version is {found}, this program knows versions up to {known}. \
-         Nothing was changed: update hobnob, or use another --home", file.display()
+         Nothing was changed: update hobnob, or use another home", file.display()
     )]
     Newer {
         /// The database.
@@ -40,7 +40,7 @@ pub enum StoreError {
         detail: String,
     },
     /// The file or its folder is not writable.
-    #[error("{} can't be written ({detail}): make the file and its folder yours and writable, or use another --home", file.display())]
+    #[error("{} can't be written ({detail}): make the file and its folder yours and writable, or use another home", file.display())]
     ReadOnly {
         /// The database.
         file: PathBuf,

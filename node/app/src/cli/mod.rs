@@ -11,6 +11,7 @@ mod chat;
 mod doctor;
 mod export;
 mod files;
+mod flag_tips;
 mod invitations;
 mod lock;
 mod manual;
@@ -79,6 +80,9 @@ pub(crate) fn main() -> ExitCode {
             let exit = Exit::of(&error);
             if exit != Exit::Done {
                 output::say(&format!("hobnob: {error:#}"));
+                if let Some(tip) = flag_tips::tip(&error) {
+                    output::say(&format!("tip: {tip}"));
+                }
             }
             exit.into()
         }
