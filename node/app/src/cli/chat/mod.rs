@@ -63,13 +63,7 @@ pub(crate) async fn chat(common: &CommonFlags) -> anyhow::Result<Exit> {
         .into());
     }
     let mut signals = Signals::new()?;
-    let mut chat = Chat::new(
-        common
-            .rooms
-            .first()
-            .cloned()
-            .unwrap_or_else(RoomName::lobby),
-    );
+    let mut chat = Chat::new(common.rooms.first().cloned());
     loop {
         let (_, attached) = session::stay(common).await?;
         let ended = tokio::select! {
@@ -82,6 +76,16 @@ pub(crate) async fn chat(common: &CommonFlags) -> anyhow::Result<Exit> {
         }
         output::say(wording::NODE_ENDED);
     }
+}
+
+/// The room to which messages go at first: the lobby, or if the user has left it, another one.
+fn spoken_room(joined: impl IntoIterator<Item = RoomName>) -> RoomName {
+    let lobby = RoomName::lobby();
+    let joined: Vec<RoomName> = joined.into_iter().collect();
+    if joined.contains(&lobby) {
+        return lobby;
+    }
+    joined.into_iter().next().unwrap_or(lobby)
 }
 
 /// Why a run ended.
@@ -112,6 +116,8 @@ struct Chat {
     input: mpsc::Receiver<String>,
     input_ended: bool,
     room: RoomName,
+    /// Whether the user named `room` on the command line.
+    has_named_room: bool,
     /// Whether the last line was a command that changes `room`.
     moves: bool,
     seen: SeenIds,
@@ -129,11 +135,13 @@ struct Chat {
 }
 
 impl Chat {
-    fn new(room: RoomName) -> Chat {
+    /// `room` is the one that the user named, if any.
+    fn new(room: Option<RoomName>) -> Chat {
         Chat {
             input: lines::of_stdin(),
             input_ended: false,
-            room,
+            has_named_room: room.is_some(),
+            room: room.unwrap_or_else(RoomName::lobby),
             moves: false,
             seen: SeenIds::since(values::now()),
             names: Names::default(),
@@ -187,6 +195,10 @@ impl Chat {
     async fn welcome(&mut self, client: &Client) -> anyhow::Result<()> {
         if !self.welcomed {
             let status: StatusLine = client.ask(GetStatus {}).await?;
+            if !self.has_named_room {
+                let RoomList { rooms } = client.ask(ListRooms {}).await?;
+                self.room = spoken_room(rooms.into_iter().map(|room| room.name));
+            }
             phrases::welcome(&status, &self.room)
                 .iter()
                 .try_for_each(|line| output::line(line))?;
@@ -461,4 +473,20 @@ fn is_end(error: &anyhow::Error) -> bool {
 
 fn diagnosed(diagnosis: Diagnosis) -> Reply {
     Reply::Lines(diagnosis::lines(&diagnosis))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_go_to_a_room_that_the_user_has_not_left() {
+        let rooms = |names: &[&str]| {
+            let rooms = names.iter().map(|name| name.parse::<RoomName>().unwrap());
+            spoken_room(rooms.collect::<Vec<_>>())
+        };
+        assert_eq!(rooms(&["dev", "lobby"]), RoomName::lobby());
+        assert_eq!(rooms(&["dev", "ops"]).as_str(), "dev");
+        assert_eq!(rooms(&[]), RoomName::lobby());
+    }
 }

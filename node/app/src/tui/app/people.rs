@@ -18,6 +18,7 @@ pub(crate) struct People {
     pub(crate) names: Names,
     pub(crate) rooms: BTreeMap<RoomName, RoomInfo>,
     has_list: bool,
+    has_rooms: bool,
 }
 
 /// The members of a room before and after the node listed its rooms.
@@ -99,9 +100,15 @@ impl People {
         }
     }
 
+    /// Whether this node is not in a room. Unknown until it has listed its rooms.
+    pub(crate) fn has_left(&self, room: &RoomName) -> bool {
+        self.has_rooms && !self.rooms.contains_key(room)
+    }
+
     /// Replaces all rooms. Returns the members of each, before and now.
     pub(crate) fn set_rooms(&mut self, list: RoomList) -> Vec<Membership> {
         let before = std::mem::take(&mut self.rooms);
+        self.has_rooms = true;
         self.rooms = list
             .rooms
             .into_iter()
@@ -159,6 +166,15 @@ mod tests {
             people.in_conversation(&ConversationRef::Room(RoomName::lobby())),
             [cat]
         );
+    }
+
+    #[test]
+    fn a_room_that_the_user_has_left_is_known_once_the_rooms_are_listed() {
+        let mut people = People::default();
+        let [lobby, ops] = ["lobby", "ops"].map(|name| name.parse::<RoomName>().unwrap());
+        assert!(!people.has_left(&lobby) && !people.has_left(&ops));
+        people.set_rooms(list(&[]));
+        assert!(!people.has_left(&lobby) && people.has_left(&ops));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! people here; and what to do next.
 
 use hobnob::ConversationRef;
+use hobnob::protocol::RoomName;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -19,7 +20,7 @@ pub(super) fn rows_above(view: View<'_>, area: Rect, below: usize) -> Vec<Line<'
     let long = [
         about_me(view),
         vec![(who_is_here(view), view.theme.note())],
-        vec![(what_next(), Style::new())],
+        vec![(what_next(view), Style::new())],
     ];
     let wide = rows(&long, columns, true);
     if wide.len() <= room {
@@ -63,7 +64,14 @@ fn about_me(view: View<'_>) -> Paragraphs {
     }
 }
 
-fn what_next() -> String {
+fn what_next(view: View<'_>) -> String {
+    if let Some(room) = left_room(view) {
+        return format!(
+            "You have left {room}: /join {} enters it again, /join ROOM another room, and /msg NAME TEXT writes to somebody. \
+             F1 shows the keys, /help the commands, /quit exits.",
+            room.as_str()
+        );
+    }
     "Type a message and press Enter. Tab completes names, F1 shows the keys, /help the commands, /quit exits.".to_owned()
 }
 
@@ -95,6 +103,14 @@ fn in_few_words(view: View<'_>) -> Paragraphs {
         Style::new(),
     ));
     all
+}
+
+/// The open room, if the user has left it. It is open because there is no other conversation.
+fn left_room(view: View<'_>) -> Option<&RoomName> {
+    match view.app.conversations.current().of() {
+        ConversationRef::Room(room) if view.app.people.has_left(room) => Some(room),
+        ConversationRef::Room(_) | ConversationRef::Direct(_) => None,
+    }
 }
 
 fn who_is_here(view: View<'_>) -> String {
