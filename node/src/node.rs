@@ -268,11 +268,31 @@ impl Node {
     ///
     /// As [`Node::send`], and [`SendError::NoSuchMessage`].
     pub async fn reply(&self, to: MessageId, text: impl Into<String>) -> Result<Sent, SendError> {
+        self.reply_as(None, to, text.into()).await
+    }
+
+    /// As [`Node::reply`], exactly once: see [`Node::send_once`].
+    pub async fn reply_once(
+        &self,
+        id: ClientId,
+        to: MessageId,
+        text: impl Into<String>,
+    ) -> Result<Sent, SendError> {
+        self.reply_as(Some(id), to, text.into()).await
+    }
+
+    async fn reply_as(
+        &self,
+        client_id: Option<ClientId>,
+        to: MessageId,
+        text: String,
+    ) -> Result<Sent, SendError> {
         let target = self
             .ask(|reply| Command::FindTarget { id: to, reply })
             .await??;
-        let (to, text) = (self.reference_to(&target), text.into());
-        self.send_about(target, Body::Reply { to, text }).await
+        let to = self.reference_to(&target);
+        let body = Body::Reply { to, text };
+        self.send_about(client_id, target, body).await
     }
 
     /// Replaces the text of an own message on every node that has it. Its earlier texts stay in the
@@ -293,7 +313,8 @@ impl Node {
             return Err(SendError::NotEditable);
         }
         let (log, seq, text) = (target.entry.log, target.entry.seq, text.into());
-        self.send_about(target, Body::Edit { log, seq, text }).await
+        self.send_about(None, target, Body::Edit { log, seq, text })
+            .await
     }
 
     /// Adds an emoji to a message, or takes it back.
@@ -311,7 +332,8 @@ impl Node {
             .ask(|reply| Command::FindTarget { id: to, reply })
             .await??;
         let (to, emoji) = (self.reference_to(&target), emoji.into());
-        self.send_about(target, Body::React { to, emoji, on }).await
+        self.send_about(None, target, Body::React { to, emoji, on })
+            .await
     }
 
     /// A header names an author only if it is another one.
@@ -323,12 +345,17 @@ impl Node {
         }
     }
 
-    async fn send_about(&self, target: AmendTarget, body: Body) -> Result<Sent, SendError> {
+    async fn send_about(
+        &self,
+        client_id: Option<ClientId>,
+        target: AmendTarget,
+        body: Body,
+    ) -> Result<Sent, SendError> {
         body.check_own()?;
         self.ask(|reply| Command::Send {
             to: target.conversation,
             certain: true,
-            client_id: None,
+            client_id,
             body,
             reply,
         })

@@ -10,7 +10,7 @@ use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use hobnob::protocol::invitation::InviteCode;
 use hobnob::protocol::{Nickname, RoomName, RoomTarget, Target};
-use hobnob::{DeliveryState, MessageId};
+use hobnob::{ClientId, DeliveryState, MessageId};
 use hobnob_control::wire::{Right, Time};
 
 use super::backup::{BackupArgs, RestoreArgs};
@@ -434,6 +434,10 @@ pub(crate) struct Send {
     /// The name of the file that `--file -` offers.
     #[arg(long, value_name = "NAME", default_value = "stdin", requires = "files")]
     pub(crate) name: String,
+    /// A name of your choice for the message. If a message with this name was sent, nothing is sent,
+    /// so a script can run the command again when it does not know whether it succeeded.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) client_id: Option<ClientId>,
     #[command(flatten)]
     pub(crate) wait_args: WaitArgs,
 }
@@ -472,6 +476,10 @@ pub(crate) struct Broadcast {
     /// The name of the file that `--file -` offers.
     #[arg(long, value_name = "NAME", default_value = "stdin", requires = "files")]
     pub(crate) name: String,
+    /// A name of your choice for the message. If a message with this name was sent, nothing is sent,
+    /// so a script can run the command again when it does not know whether it succeeded.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) client_id: Option<ClientId>,
     #[command(flatten)]
     pub(crate) wait_args: WaitArgs,
 }

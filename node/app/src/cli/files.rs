@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hobnob::protocol::RoomName;
 use hobnob::protocol::text::visible;
-use hobnob::{DeliveryState, FileState, MessageId};
+use hobnob::{ClientId, DeliveryState, FileState, MessageId};
 use hobnob_control::wire::{
     AcceptFile, DeclineFile, Done, FileLine, FileList, ListFiles, OfferFile, PauseFile, SentLine,
     Text, WaitOptions, WireEvent,
@@ -31,6 +31,7 @@ pub(crate) async fn send(
     out: Output,
     send: args::Send,
 ) -> anyhow::Result<Exit> {
+    one_name(send.client_id.as_ref(), send.files.len())?;
     let offered = OfferedPaths::of(&send.files, &send.name, &flags.home()?)?;
     let options = options(&send.wait_args);
     session::ask(flags, false, async |client| {
@@ -41,7 +42,7 @@ pub(crate) async fn send(
             let offering = following.spinner(format!("offering {name}"));
             let command = OfferFile {
                 caption,
-                client_id: None,
+                client_id: send.client_id.clone().map(Text),
                 target: Some(Text(send.target.clone())),
                 room: None,
                 path: path.clone(),
@@ -81,13 +82,14 @@ pub(crate) async fn broadcast(
     room: RoomName,
     broadcast: args::Broadcast,
 ) -> anyhow::Result<Exit> {
+    one_name(broadcast.client_id.as_ref(), broadcast.files.len())?;
     let offered = OfferedPaths::of(&broadcast.files, &broadcast.name, &flags.home()?)?;
     let options = options(&broadcast.wait_args);
     session::ask(flags, true, async |client| {
         for (path, caption) in offered.paths.iter().zip(captions(broadcast.text)) {
             let command = OfferFile {
                 caption,
-                client_id: None,
+                client_id: broadcast.client_id.clone().map(Text),
                 target: None,
                 room: Some(Text(room.clone())),
                 path: path.clone(),
@@ -187,6 +189,16 @@ async fn find(client: &Client, word: &str) -> anyhow::Result<(MessageId, String)
 /// The text is the caption of the first file.
 fn captions(text: Option<String>) -> impl Iterator<Item = String> {
     text.into_iter().chain(std::iter::repeat(String::new()))
+}
+
+/// A name is of one message, and each file is a message.
+fn one_name(name: Option<&ClientId>, files: usize) -> Result<(), Usage> {
+    if name.is_some() && files > 1 {
+        return Err(Usage(
+            "--client-id names one message: offer one file with it".into(),
+        ));
+    }
+    Ok(())
 }
 
 /// The recipients may still fetch the data from stdin.

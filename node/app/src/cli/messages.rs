@@ -40,7 +40,7 @@ pub(crate) async fn send(
     let body = body(send.text)?;
     let options = wait_options(&send.wait_args);
     let request = SendMessage {
-        client_id: None,
+        client_id: send.client_id.map(Text),
         target: Text(send.target),
         body: body.into(),
         options,
@@ -64,7 +64,7 @@ pub(crate) async fn broadcast(
     let body = body(broadcast.text)?;
     let options = wait_options(&broadcast.wait_args);
     let request = BroadcastMessage {
-        client_id: None,
+        client_id: broadcast.client_id.map(Text),
         room,
         body: body.into(),
         options,

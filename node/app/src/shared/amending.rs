@@ -79,6 +79,7 @@ pub(crate) fn reply(id: MessageId, text: String, options: WaitOptions) -> ReplyT
         message,
         text,
         options,
+        client_id: None,
     }
 }
 

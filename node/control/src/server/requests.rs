@@ -246,7 +246,11 @@ impl Handle for BroadcastMessage {
 
 impl Handle for ReplyToMessage {
     async fn carry_out(self, mut context: Context<'_>) -> Result<SentLine, Failure> {
-        let sent = context.node().reply(self.message.0, self.text).await?;
+        let (node, to, text) = (context.node(), self.message.0, self.text);
+        let sent = match self.client_id {
+            Some(id) => node.reply_once(id.0, to, text).await?,
+            None => node.reply(to, text).await?,
+        };
         context.let_next_go();
         context.delivery(sent, self.options).await
     }

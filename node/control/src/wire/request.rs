@@ -287,6 +287,9 @@ pub struct ReplyToMessage {
     pub message: Text<MessageId>,
     /// The answer.
     pub text: String,
+    /// A name for the message: if one with this name was sent, this one is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<Text<ClientId>>,
     /// How long to wait for the delivery.
     #[serde(flatten)]
     pub options: WaitOptions,
