@@ -234,6 +234,32 @@ impl Terminal {
         kill_process(Pid::from_child(&self.process), Signal::TERM).expect("the program runs");
     }
 
+    /// Sends SIGTSTP, as `kill -TSTP` does.
+    pub fn stops(&self) {
+        kill_process(Pid::from_child(&self.process), Signal::TSTP).expect("the program runs");
+    }
+
+    /// Sends SIGCONT, as `fg` does.
+    pub fn continues(&self) {
+        kill_process(Pid::from_child(&self.process), Signal::CONT).expect("the program is there");
+    }
+
+    /// Waits until the program is stopped.
+    pub fn is_stopped(&self) {
+        until("the program is stopped", TIMEOUT, || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()))
+                .expect("the program is there");
+            let state = stat
+                .rsplit(") ")
+                .next()
+                .and_then(|rest| rest.chars().next());
+            match state {
+                Some('T') => Ok(()),
+                other => Err(format!("its state is {other:?}")),
+            }
+        });
+    }
+
     /// Waits until the program exits, and returns its exit code.
     pub fn ends(&mut self) -> Option<i32> {
         let begun = Stopwatch::start();

@@ -25,6 +25,7 @@ const WHEEL_DOWN: &str = "\x1b[<65;10;10M";
 const FOCUS_LOST: &str = "\x1b[O";
 const CTRL_R: &str = "\x12";
 const CTRL_U: &str = "\x15";
+const CTRL_Z: &str = "\x1a";
 const TAB: &str = "\t";
 const ENTER: &str = "\r";
 const ESCAPE: &str = "\x1b";
@@ -120,6 +121,26 @@ fn scrolling_searching_and_help() {
     ann.enters("/frob");
     ann.shows("there is no command /frob");
     ann.presses(CTRL_U);
+}
+
+#[test]
+fn the_chat_is_suspended_like_any_job_and_continues_with_its_screen() {
+    let lab = Lab::open();
+    let mut ann = chat(&lab.switch().machine("ann"), "ann", USUAL);
+    ann.shows("You are ann");
+    for by_key in [true, false] {
+        if by_key {
+            ann.presses(CTRL_Z);
+        } else {
+            ann.stops();
+        }
+        ann.is_stopped();
+        ann.is_restored();
+        ann.continues();
+        ann.shows("You are ann");
+    }
+    ann.presses("still here");
+    ann.shows("> still here");
 }
 
 #[test]
