@@ -15,6 +15,8 @@ struct Piped {
     lines: Option<BufReader<ChildStdout>>,
     /// Events that arrived while the test waited for an answer.
     events: Vec<Value>,
+    /// Answers that arrived before the one that the test waits for.
+    answers: Vec<Value>,
 }
 
 impl Piped {
@@ -47,6 +49,7 @@ impl Piped {
             requests,
             lines,
             events: Vec::new(),
+            answers: Vec::new(),
         }
     }
 
@@ -71,14 +74,19 @@ impl Piped {
         })
     }
 
-    /// Waits for the answer with this id. Keeps the events that arrive before it.
+    /// Waits for the answer with this id. Keeps the events and the other answers that arrive before
+    /// it: the node answers each request as soon as it is ready.
     fn answer(&mut self, id: &Value) -> Value {
+        let is_asked = |answer: &Value| answer["id"] == *id;
+        if let Some(index) = self.answers.iter().position(is_asked) {
+            return self.answers.remove(index);
+        }
         loop {
             let line = self.next_line().expect("the node runs");
             match line.get("event") {
                 Some(_) => self.events.push(line),
-                None if line["id"] == *id => return line,
-                None => {}
+                None if is_asked(&line) => return line,
+                None => self.answers.push(line),
             }
         }
     }
