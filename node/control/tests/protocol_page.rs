@@ -63,6 +63,7 @@ fn check_answer(request: &AnyRequest, line: &str) {
         AnyRequest::ListFiles(it) => check_one(it, line),
         AnyRequest::AcceptFile(it) => check_one(it, line),
         AnyRequest::DeclineFile(it) => check_one(it, line),
+        AnyRequest::PauseFile(it) => check_one(it, line),
         AnyRequest::ListPeers(it) => check_one(it, line),
         AnyRequest::HistoryFilter(it) => check_one(it, line),
         AnyRequest::CreateRoom(it) => check_one(it, line),

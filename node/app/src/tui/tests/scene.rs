@@ -8,10 +8,10 @@ use hobnob_control::wire::{
     BroadcastMessage, CreateRoom, DeclineFile, Diagnose, Diagnosis, Done, EditMessage, EditedLine,
     FileLine, FileList, GetRoomTicket, GetStatus, HistoryFilter, Ignore, JoinRoom, Kick, Kicked,
     ListFiles, ListPeers, ListRooms, MessageLine, MessageList, OfferFields, OfferFile, PartRoom,
-    PeerLine, PeerList, Ping, PolicyFields, ReactToMessage, ReactionLine, ReactorLine, ReceiptLine,
-    RelayLine, RemoveContact, ReplyToLine, ReplyToMessage, Resolve, Resolved, RoomList,
-    SendMessage, SentLine, SetNick, SharedRoom, StatusLine, Subscribe, Text, Time, Unblock,
-    Unignore, Verification, Verify, Why, WireEvent,
+    PauseFile, PeerLine, PeerList, Ping, PolicyFields, ReactToMessage, ReactionLine, ReactorLine,
+    ReceiptLine, RelayLine, RemoveContact, ReplyToLine, ReplyToMessage, Resolve, Resolved,
+    RoomList, SendMessage, SentLine, SetNick, SharedRoom, StatusLine, Subscribe, Text, Time,
+    Unblock, Unignore, Verification, Verify, Why, WireEvent,
 };
 use jiff::tz::TimeZone;
 use ratatui::Terminal;
@@ -405,6 +405,10 @@ impl Scene {
             AnyRequest::OfferFile(request) => self.offer_file(request),
             AnyRequest::AcceptFile(AcceptFile { offer }) => {
                 self.file_is(offer.0, |line| line.state = FileState::Waiting);
+                value(&Done {})
+            }
+            AnyRequest::PauseFile(PauseFile { offer }) => {
+                self.file_is(offer.0, |line| line.state = FileState::Paused);
                 value(&Done {})
             }
             AnyRequest::DeclineFile(DeclineFile { offer }) => {
