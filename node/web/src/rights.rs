@@ -31,6 +31,7 @@ pub fn needed(request: &AnyRequest) -> Right {
         AnyRequest::OfferFile(_)
         | AnyRequest::AcceptFile(_)
         | AnyRequest::DeclineFile(_)
+        | AnyRequest::PauseFile(_)
         | AnyRequest::CreateRoom(_)
         | AnyRequest::GetRoomTicket(_)
         | AnyRequest::JoinRoom(_)
