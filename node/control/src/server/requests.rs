@@ -22,11 +22,11 @@ use crate::wire::{
     HISTORY_PAGE_MAX, HistoryFilter, Ignore, ImportFile, ImportedFile, Introduce,
     InvitationAccepted, InvitationCode, InvitationEnded, InvitationState, Invite, JoinRoom,
     KeepConversation, Kick, Kicked, ListActivity, ListFiles, ListPeers, ListRooms, MailboxLine,
-    MarkRead, MessageLine, MessageList, OfferFile, Outcome, PartRoom, PauseFile, PeerLine, PeerList, Ping,
-    Pong, ReactToMessage, RemoveContact, ReplyToMessage, ReportBackup, Request, RequestLine,
-    Resolve, Resolved, RoomList, SendMessage, SentLine, SetNick, SetStatus, SharedRoom, ShowTyping,
-    StatusLine, Subscribe, TakeSnapshot, Text, Unblock, Unignore, Verification, Verify,
-    WaitOptions, WaitReason, Why, dispatch, to_line,
+    MarkRead, MessageLine, MessageList, OfferFile, Outcome, PartRoom, PauseFile, PeerLine,
+    PeerList, Ping, Pong, ReactToMessage, RemoveContact, ReplyToMessage, ReportBackup, Request,
+    RequestLine, Resolve, Resolved, RoomList, SendMessage, SentLine, SetNick, SetStatus,
+    SharedRoom, ShowTyping, StatusLine, Subscribe, TakeSnapshot, Text, Unblock, Unignore,
+    Verification, Verify, WaitOptions, WaitReason, Why, dispatch, to_line,
 };
 
 /// The line that answers a request. `over` ends all waiting: the answer then has the state that was

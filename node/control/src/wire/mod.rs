@@ -45,10 +45,10 @@ pub use request::{
     CancelMessage, ClearConversation, CreateRoom, DeclineFile, DeleteMessage, Diagnose,
     EditMessage, ExportFor, ForgetPeer, GetMailbox, GetRoomTicket, GetStatus, HistoryFilter,
     Ignore, ImportFile, Introduce, Invite, JoinRoom, KeepConversation, Kick, ListActivity,
-    ListFiles, ListPeers, ListRooms, MarkRead, OfferFile, PartRoom, PauseFile, Ping, ReactToMessage,
-    RemoveContact, ReplyToMessage, ReportBackup, Request, Resolve, SendMessage, SetNick, SetStatus,
-    ShowTyping, Subscribe, TIMEOUT_MS_DEFAULT, TakeSnapshot, Unblock, Unignore, Verify,
-    WaitOptions, Why,
+    ListFiles, ListPeers, ListRooms, MarkRead, OfferFile, PartRoom, PauseFile, Ping,
+    ReactToMessage, RemoveContact, ReplyToMessage, ReportBackup, Request, Resolve, SendMessage,
+    SetNick, SetStatus, ShowTyping, Subscribe, TIMEOUT_MS_DEFAULT, TakeSnapshot, Unblock, Unignore,
+    Verify, WaitOptions, Why,
 };
 pub use values::Base64;
 
