@@ -197,7 +197,7 @@ class App {
     const room = model.rooms.get(conversation.id);
     const about = conversation.isRoom
       ? [room ? (room.open ? text.roomOpen : text.roomSecret) : null, room ? text.here(room.here.length) : null]
-      : [text[peer?.state ?? 'offline'], peer?.away && text.away(peer.status), text.path[peer?.path], peer?.verified && text.verified, peer?.blocked && text.blocked, peer?.ignored && text.ignored];
+      : [text[peer?.state ?? 'offline'], peer?.away && text.away(peer.status), text.path[peer?.path], peer?.verified && (peer.by_code ? text.verifiedByCode : text.verified), peer?.blocked && text.blocked, peer?.ignored && text.ignored];
     const entry = button('', () => this.openConversation(conversation.id), {
       className: 'entry', 'aria-current': conversation.id === model.current?.id ? 'true' : null,
     });
@@ -220,7 +220,7 @@ class App {
     this.heading.textContent = this.model.title(current);
     this.presence.textContent = current.isRoom
       ? room ? text.here(room.here.length) : ''
-      : [text[peer?.state ?? 'offline'], peer?.away && text.away(peer.status), text.path[peer?.path], peer?.verified && text.verified].filter(Boolean).join(' · ');
+      : [text[peer?.state ?? 'offline'], peer?.away && text.away(peer.status), text.path[peer?.path], peer?.verified && (peer.by_code ? text.verifiedByCode : text.verified)].filter(Boolean).join(' · ');
   }
 
   #showLists() {

@@ -221,7 +221,7 @@ export function details(app, conversation) {
       const number = el('div', { 'aria-live': 'polite' });
       offer(text.verify, run(async () => {
         const answer = await connection.ask('verify', { target });
-        const confirm = !answer.peer.verified;
+        const confirm = !answer.peer.verified || answer.peer.by_code === true;
         number.replaceChildren(el('p', {}, text.verifyNote), el('p', { className: 'big' }, answer.safety_number),
           button(confirm ? text.verifyYes : text.verifyNo, done(async () => {
             const { peer } = await connection.ask('verify', { target, confirm });

@@ -25,6 +25,7 @@ export const text = {
   members: 'Members here',
   fingerprint: (words) => `Words of its key: ${words}`,
   verified: 'verified',
+  verifiedByCode: 'verified by a code',
   blocked: 'blocked',
   ignored: 'ignored',
 
