@@ -180,6 +180,20 @@ const COMMANDS: &[(&str, Run)] = &[
     ("hobnob web --code", Shows("http://127.0.0.1")),
     ("hobnob token list", Ends),
     ("hobnob token revoke NAME", Not("the name is an example")),
+    (
+        "hobnob up --irc 127.0.0.1:6667",
+        Not("a node runs already; tests/tests/irc.rs tests it"),
+    ),
+    ("hobnob irc-token", Ends),
+    ("hobnob irc-token --new", Ends),
+    (
+        "hobnob up --lines 127.0.0.1:6668",
+        Not("a node runs already; tests/tests/irc.rs tests it"),
+    ),
+    (
+        "nc 127.0.0.1 6668",
+        Not("it needs the node above; tests/tests/irc.rs tests it"),
+    ),
     ("hobnob config", Ends),
     ("hobnob config --path", Ends),
     (

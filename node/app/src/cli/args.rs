@@ -337,6 +337,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: TokenCommand,
     },
+    IrcToken {
+        /// Replace the token by a new one. Clients that are connected stay connected.
+        #[arg(long)]
+        new: bool,
+    },
     Relay(Box<hobnob_relay_app::Arguments>),
     Help {
         /// The command to explain, or `protocol`.
@@ -366,6 +371,21 @@ pub(crate) struct UpArgs {
     /// it. Overrides the setting `web`.
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) web: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) faces: FaceArgs,
+}
+
+/// The interfaces for other clients that a node in the background has.
+#[derive(Debug, clap::Args)]
+pub(crate) struct FaceArgs {
+    /// Serve IRC clients at this loopback address, such as 127.0.0.1:6667. `hobnob irc-token` prints
+    /// the password.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) irc: Option<SocketAddr>,
+    /// Serve clients that send lines, such as netcat, at this loopback address. They have the lobby.
+    /// Everybody who uses this machine can connect. It may be the address of --irc.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) lines: Option<SocketAddr>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -10,6 +10,7 @@ mod carried;
 mod chat;
 mod doctor;
 mod export;
+mod faces;
 mod files;
 mod flag_tips;
 mod invitations;
@@ -198,6 +199,7 @@ async fn run(args: Args) -> anyhow::Result<Exit> {
         Some(Command::Unlock(args)) => lock::unlock(&flags, &args),
         Some(Command::Passwd(args)) => lock::passwd(&flags, &args),
         Some(Command::Token { command }) => web::token(&flags, out, command),
+        Some(Command::IrcToken { new }) => faces::irc_token(&flags, new),
         Some(Command::Help { topic }) => manual::help(&topic),
         Some(Command::Relay(_)) => unreachable!("main() has handed over to the relay"),
         Some(command) => run_command(&flags, out, command).await,
@@ -308,6 +310,7 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
         | Command::Unlock(_)
         | Command::Passwd(_)
         | Command::Token { .. }
+        | Command::IrcToken { .. }
         | Command::Relay(_) => unreachable!("run() handles the commands that need no node"),
     }
 }

@@ -9,16 +9,15 @@ use std::time::Duration;
 use anyhow::bail;
 use hobnob::{DeliveryState, PathKind, PeerState};
 use hobnob_control::wire::{GetStatus, ListeningLine, PeerLine, StatusLine, WireEvent};
-use hobnob_control::{Claim, Claimed, Client, Home, Host, pipe};
+use hobnob_control::{Claim, Claimed, Client, EventStream, Home, Host, SeenIds, pipe};
 use tokio::io::BufReader;
 use tokio::time::timeout;
 
 use super::args::UpArgs;
-use super::views;
 use super::web::Served;
+use super::{faces, views};
 use crate::backup::daily;
 use crate::shared::common_flags::CommonFlags;
-use crate::shared::event_stream::{EventStream, SeenIds};
 use crate::shared::exit_code::Exit;
 use crate::shared::output::{self, Output};
 use crate::shared::values;
@@ -55,6 +54,14 @@ pub(crate) async fn up(flags: &CommonFlags, out: Output, args: UpArgs) -> anyhow
             return Err(error);
         }
     };
+    let mut server = match faces::start(&home, &args.faces, out).await {
+        Ok(server) => server,
+        Err(error) => {
+            web.stop().await;
+            host.stop().await;
+            return Err(error);
+        }
+    };
     let outcome = match Client::connect(&home).await {
         Ok(client) => {
             if let (Some(line), false) = (web.line(), out.json) {
@@ -66,6 +73,7 @@ pub(crate) async fn up(flags: &CommonFlags, out: Output, args: UpArgs) -> anyhow
                 () = output::reader_gone() => Ok(()),
                 () = signals.any() => Ok(()),
             };
+            server.stop().await;
             web.stop().await;
             host.stop().await;
             // Stopping the node has answered all requests that waited for a delivery.
@@ -73,6 +81,7 @@ pub(crate) async fn up(flags: &CommonFlags, out: Output, args: UpArgs) -> anyhow
             outcome
         }
         Err(error) => {
+            server.stop().await;
             web.stop().await;
             host.stop().await;
             Err(error.into())

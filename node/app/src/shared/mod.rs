@@ -8,7 +8,6 @@ pub(crate) mod chat_input;
 pub(crate) mod common_flags;
 pub(crate) mod diagnosis;
 pub(crate) mod erasing;
-pub(crate) mod event_stream;
 pub(crate) mod exit_code;
 pub(crate) mod invitation;
 pub(crate) mod log_output;

@@ -14,7 +14,7 @@ use anyhow::Context;
 use crossterm::event::{Event, EventStream, MouseEventKind};
 use futures_util::StreamExt;
 use hobnob::protocol::RoomName;
-use hobnob_control::{Client, Home};
+use hobnob_control::{Client, Home, SeenIds};
 use jiff::tz::TimeZone;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -28,7 +28,6 @@ use super::read_markers::{self, ReadMarkers};
 use super::terminal::{self, Terminal};
 use super::view::{self, Appearance, Theme};
 use crate::shared::common_flags::CommonFlags;
-use crate::shared::event_stream::{self, SeenIds};
 use crate::shared::exit_code::{Exit, Usage};
 use crate::shared::session;
 use crate::shared::settings::{Previewed, ScreenSettings, Settings};
@@ -192,7 +191,7 @@ impl EventLoop {
 
     /// Uses one node until it ends or the user quits.
     async fn converse(&mut self, client: &Client, seen: &mut SeenIds) -> anyhow::Result<Ended> {
-        let mut events = match event_stream::EventStream::open(client, seen).await {
+        let mut events = match hobnob_control::EventStream::open(client, seen).await {
             // The node has ended since the chat attached to it.
             Err(error) if error.is_end() => return Ok(Ended::NodeGone),
             events => events?,

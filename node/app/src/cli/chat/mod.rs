@@ -20,7 +20,7 @@ use hobnob_control::wire::{
     Diagnose, Diagnosis, Done, GetStatus, ListRooms, PeerLine, Request, RoomList, SentLine,
     StatusLine, WireEvent,
 };
-use hobnob_control::{Client, ClientError};
+use hobnob_control::{Client, ClientError, EventStream, SeenIds};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -31,7 +31,6 @@ use crate::shared::activity;
 use crate::shared::amending::RecentMessages;
 use crate::shared::chat_input::{self, Input};
 use crate::shared::common_flags::CommonFlags;
-use crate::shared::event_stream::{EventStream, SeenIds};
 use crate::shared::exit_code::{Exit, Usage};
 use crate::shared::session;
 use crate::shared::strangers::Strangers;

@@ -811,7 +811,24 @@ pub(crate) const ACTIONS: &[Action] = &[
             details: "Runs until it receives SIGINT or SIGTERM, or until nobody reads its output. \
                       With --json, it also reads requests from stdin, one JSON object per line: \
                       see `hobnob help protocol`.",
-            examples: &["hobnob up --accept-from verified"],
+            examples: &[
+                "hobnob up --accept-from verified",
+                "hobnob up --irc 127.0.0.1:6667",
+            ],
+        },
+        chat: Chat::Absent(ONLY_IN_SHELL),
+    },
+    Action {
+        name: "irc-token",
+        aliases: &[],
+        group: Group::Node,
+        help: "Print the password for IRC clients of this node",
+        requests: &[],
+        command_line: CommandLine::Command {
+            flags: Flags::Home,
+            details: "`hobnob up --irc ADDR:PORT` serves them. The password is in the file irc-token \
+                      of the home, which only you can read.",
+            examples: &["hobnob irc-token", "hobnob irc-token --new"],
         },
         chat: Chat::Absent(ONLY_IN_SHELL),
     },

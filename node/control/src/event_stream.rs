@@ -7,11 +7,11 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use hobnob::{MessageId, Notice};
-use hobnob_control::wire::{
+use crate::client::{Client, ClientError, Subscription};
+use crate::wire::{
     GetStatus, HISTORY_PAGE_MAX, HistoryFilter, MessageLine, StatusLine, Text, Time, WireEvent,
 };
-use hobnob_control::{Client, ClientError, Subscription};
+use hobnob::{MessageId, Notice};
 
 /// Maximum number of remembered ids. It is several times the number of events that the node buffers
 /// for a slow reader, because those arrive again after the missed messages were read back.
@@ -19,7 +19,7 @@ const SEEN_MAX: usize = 32 * 1024;
 
 /// The messages that were seen. Outlives the node that reported them.
 #[derive(Debug)]
-pub(crate) struct SeenIds {
+pub struct SeenIds {
     /// When the last message arrived, or the start time: the place to read on from if the node no
     /// longer has that message.
     since: Time,
@@ -30,7 +30,7 @@ pub(crate) struct SeenIds {
 
 impl SeenIds {
     /// Messages received before `start` count as seen.
-    pub(crate) fn since(start: Time) -> SeenIds {
+    pub fn since(start: Time) -> SeenIds {
         SeenIds {
             since: start,
             last: None,
@@ -65,7 +65,7 @@ const SKIPPED_MAX: usize = 4 * HISTORY_PAGE_MAX;
 
 /// The events of one node that [`SeenIds`] has not seen.
 #[derive(Debug)]
-pub(crate) struct EventStream {
+pub struct EventStream {
     client: Client,
     events: Subscription,
     missed: VecDeque<MessageLine>,
@@ -97,7 +97,7 @@ impl Backfill {
 
 impl EventStream {
     /// Subscribes, and reads back the events before the subscription.
-    pub(crate) async fn open(client: &Client, seen: &SeenIds) -> Result<EventStream, ClientError> {
+    pub async fn open(client: &Client, seen: &SeenIds) -> Result<EventStream, ClientError> {
         let events = client.events().await?;
         let behind = Some(Backfill::of(seen));
         let mut stream = EventStream {
@@ -115,10 +115,7 @@ impl EventStream {
     }
 
     /// The next event, or none when the node has stopped or is about to. Cancel safe.
-    pub(crate) async fn next(
-        &mut self,
-        seen: &mut SeenIds,
-    ) -> Result<Option<WireEvent>, ClientError> {
+    pub async fn next(&mut self, seen: &mut SeenIds) -> Result<Option<WireEvent>, ClientError> {
         loop {
             if let Some(notice) = self.missed_notices.pop_front() {
                 self.noticed = self.noticed.max(notice.number);
@@ -210,8 +207,8 @@ impl EventStream {
         };
         let page = match self.client.history_page(filter).await {
             Err(ClientError::Refused(failure)) if failure.code == "no-such-message" => {
-                // It was let go meanwhile, as the oldest are in a room where much is said. Not from
-                // further back than what was told last, whose neighbours' ids are still remembered.
+                // The node has erased it meanwhile. Read on from the time of that message: the ids
+                // of its neighbours are still remembered, those of older ones may not be.
                 self.behind = Some(Backfill::Since(seen.since));
                 return Ok(());
             }
@@ -235,20 +232,29 @@ impl EventStream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shared::test_messages;
+    use crate::wire::BodyFields;
     use hobnob::DeliveryState;
-    use hobnob::protocol::LogId;
+    use hobnob_protocol::{LogId, PeerId};
 
     fn message(seq: u64, received_at: u64, state: Option<DeliveryState>) -> MessageLine {
         MessageLine {
+            id: Text(MessageId { log: LogId(1), seq }),
+            conversation: Text("#lobby".parse().unwrap()),
+            from: Text(PeerId::from_bytes([1; 32])),
+            nick: "bob".into(),
+            body: BodyFields::default(),
+            amended: Box::default(),
+            sent_at: Time(0),
             received_at: Time(received_at),
             state,
-            ..test_messages::message(seq, "hi")
+            reason: None,
+            client_id: None,
+            request: false,
         }
     }
 
     #[test]
-    fn a_message_is_told_once_and_only_so_many_are_remembered() {
+    fn a_message_is_new_once_and_only_so_many_are_remembered() {
         let mut seen = SeenIds::since(Time(5));
         assert!(seen.is_new_message(&message(1, 7, None)));
         assert!(!seen.is_new_message(&message(1, 7, None)));
