@@ -373,10 +373,10 @@ fn a_program_of_a_tutorial_talks_in_the_lobby() {
     let office = lab.switch();
     let (ann, bob) = ann_and_bob(&office);
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../clients/lines/client.py");
-    let program = program.to_string_lossy();
+    let program = program.to_string_lossy().into_owned();
     let mut client = ann
         .machine()
-        .screen("python3", &[&program, "127.0.0.1", "6667"]);
+        .screen("python3", &[program.as_str(), "127.0.0.1", "6667"]);
     client.shows("* Welcome to hobnob, ann.");
     client.types("hello from Python");
     bob.shows_once("hello from Python");
@@ -441,8 +441,9 @@ const SIZE: Size = Size {
 
 fn weechat(node: &Node) -> Terminal {
     let folder = node.home().path().join("weechat");
+    let folder = folder.to_string_lossy().into_owned();
     let server = format!("irc://ann:{}@{ADDR}/#lobby", token(node));
-    let arguments = ["--dir", &folder.to_string_lossy(), &server];
+    let arguments = ["--dir", folder.as_str(), server.as_str()];
     node.machine().terminal("weechat", &arguments, SIZE)
 }
 
@@ -450,13 +451,13 @@ fn irssi(node: &Node) -> Terminal {
     let folder = format!("--home={}", node.home().path().join("irssi").display());
     let token = token(node);
     let arguments = [
-        &folder,
+        folder.as_str(),
         "-c",
         "127.0.0.1",
         "-p",
         "6667",
         "-w",
-        &token,
+        token.as_str(),
         "-n",
         "bob",
     ];
