@@ -115,6 +115,7 @@ impl Session {
             let text = text.clone();
             let request: AnyRequest = match (reply_to, conversation) {
                 (Some(message), _) => ReplyToMessage {
+                    client_id: None,
                     message: Text(message),
                     text,
                     options: WaitOptions::ON_DISK,

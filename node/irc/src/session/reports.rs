@@ -203,6 +203,7 @@ impl Session {
             },
             FileState::Waiting => format!("{name} waits: {why}"),
             FileState::Moving => format!("fetching {name}, {}", wording::size(file.offer.size)),
+            FileState::Paused => format!("{name} is paused: accept it to go on"),
             FileState::Failed => format!("{name} failed: {why}"),
             FileState::Offered | FileState::Declined => return,
         };

@@ -81,6 +81,7 @@ impl Session {
                 if let Some(message) = self.which(which, false) {
                     let options = WaitOptions::ON_DISK;
                     let request = ReplyToMessage {
+                        client_id: None,
                         message,
                         text,
                         options,
