@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hobnob_protocol::identity::PEER_ID_SHORT_LEN;
+use hobnob_protocol::text::NICKNAME_CHARS_MAX;
 use hobnob_protocol::{Checked, Nickname, PeerId, PublicRecord};
 
 use super::name_keys::NameKeys;
@@ -16,6 +17,9 @@ pub const PEERS_MAX: usize = 10_000;
 
 /// Maximum candidates or suggestions in an error.
 const LISTED_MAX: usize = 8;
+
+/// Names within this edit distance are suggested.
+const NEAR: usize = 2;
 
 /// Minimum characters of the id that distinguish two peers with one nickname.
 const DISTINGUISHING_CHARS: usize = 4;
@@ -32,28 +36,53 @@ pub enum ResolveError {
         candidates: Vec<String>,
     },
     /// No peer has this name.
-    #[error("nobody called {name} is known{}", list(known))]
+    #[error("nobody called {name} is known{}", list(known, near.as_deref()))]
     Unknown {
         /// The typed word.
         name: String,
         /// Some known names.
         known: Vec<String>,
+        /// The known name that looks most like the word, if it is a typo of that.
+        near: Option<String>,
     },
     /// The name refers to this node itself.
     #[error("{0} is this node itself")]
     Me(String),
 }
 
-fn list(known: &[String]) -> String {
+fn list(known: &[String], near: Option<&str>) -> String {
     if known.is_empty() {
-        "; no peer is: give an address such as 10.0.0.2:4626, a peer id, or a ticket (`hobnob peers` shows who is there)"
-            .to_owned()
-    } else {
-        format!(
-            "; known are {}. `hobnob peers` shows all; an address, a peer id or a ticket work too",
-            known.join(", ")
-        )
+        return "; no peer is: give an address such as 10.0.0.2:4626, a peer id, or a ticket (`hobnob peers` shows who is there)"
+            .to_owned();
     }
+    let near = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+    let semicolon = if near.is_empty() { ";" } else { "" };
+    format!(
+        "{near}{semicolon} known are {}. `hobnob peers` shows all; an address, a peer id or a ticket work too",
+        known.join(", ")
+    )
+}
+
+/// How many characters to insert, delete, replace or swap with their neighbour to get from one word to
+/// the other. The library has no crate for this; the words are short.
+fn edit_distance(from: &str, to: &str) -> usize {
+    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
+    // The distances of all starts of `to` from the start of `from`, and those of the two rows before.
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=to.len()).collect();
+    for (i, a) in from.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, b) in to.iter().enumerate() {
+            let replaced = last[j] + usize::from(a != b);
+            let mut least = replaced.min(last[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && from[i - 1] == *b && to[j - 1] == *a {
+                least = least.min(before[j - 1] + 1);
+            }
+            row.push(least);
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last[to.len()]
 }
 
 /// A nickname with its keys. Their skeletons are computed once, when the nickname is learned.
@@ -371,6 +400,23 @@ impl Peers {
         }
     }
 
+    /// The known name of which a word is most likely a typo.
+    fn near(&self, word: &str) -> Option<String> {
+        let typed = word.to_lowercase();
+        // A longer word is no nickname, and its distance would cost much.
+        if typed.chars().count() > NICKNAME_CHARS_MAX {
+            return None;
+        }
+        let distance = |peer: &PeerId| {
+            let nick = self.nick(*peer)?.as_str().to_lowercase();
+            let distance = edit_distance(&typed, &nick);
+            let is_near = distance <= NEAR && 2 * distance <= nick.chars().count();
+            is_near.then_some(distance)
+        };
+        let near = self.all().filter_map(|peer| Some((distance(&peer)?, peer)));
+        near.min().map(|(_, peer)| self.name(peer))
+    }
+
     fn nobody(&self, word: &str) -> ResolveError {
         let is_me = self.own.keys.share_one(&NameKeys::of(word))
             || (word.len() >= PEER_ID_SHORT_LEN && self.me.to_string().starts_with(word));
@@ -391,6 +437,7 @@ impl Peers {
         known.truncate(LISTED_MAX);
         ResolveError::Unknown {
             name: word.to_owned(),
+            near: self.near(word),
             known: known.into_iter().map(|peer| self.name(peer)).collect(),
         }
     }
@@ -479,6 +526,36 @@ mod tests {
                 .contains("known are ann")
         );
         assert_eq!(peers.resolve("me"), Err(ResolveError::Me("me".into())));
+    }
+
+    #[test]
+    fn swapped_letters_are_one_mistake() {
+        for (from, to, distance) in [
+            ("ann", "ann", 0),
+            ("", "ann", 3),
+            ("bobb", "bob", 1),
+            ("babrara", "barbara", 1),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!(edit_distance(from, to), distance, "{from} {to}");
+            assert_eq!(edit_distance(to, from), distance, "{to} {from}");
+        }
+    }
+
+    #[test]
+    fn a_mistyped_name_is_answered_with_the_nearest() {
+        let peers = directory(&[(1, "ann"), (2, "barbara"), (3, "Bob")]);
+        let error = |word| peers.resolve(word).expect_err("unknown").to_string();
+        for (word, near) in [("babrara", "barbara"), ("bobb", "Bob"), ("an", "ann")] {
+            let error = error(word);
+            assert!(
+                error.contains(&format!("did you mean {near}? known are")),
+                "{error}"
+            );
+        }
+        for word in ["zebra", "b", &"x".repeat(100)] {
+            assert!(!error(word).contains("did you mean"), "{word}");
+        }
     }
 
     #[test]
