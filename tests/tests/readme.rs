@@ -88,6 +88,10 @@ const COMMANDS: &[(&str, Run)] = &[
         "hobnob cancel f33731c0a1b2c3d4-7",
         Not("the id is an example; tests/tests/amending.rs tests it"),
     ),
+    ("hobnob receipts bob", Ends),
+    ("hobnob receipts '#ops'", Ends),
+    ("hobnob away lunch", Ends),
+    ("hobnob back", Ends),
     (
         "hobnob history --thread f33731c0a1b2c3d4-7",
         Not("the id is an example; tests/tests/amending.rs tests it"),
