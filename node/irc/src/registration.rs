@@ -72,7 +72,10 @@ impl Registration {
     /// Handles a line of a client that is not registered yet. Replies are appended to `out`.
     pub(crate) fn line(&mut self, line: &Line, out: &mut Vec<Line>) -> Step {
         match line.command.as_str() {
-            "CAP" => self.cap(line, out),
+            "CAP" => {
+                let nick = self.nick().to_owned();
+                self.cap(&nick, line, out);
+            }
             "AUTHENTICATE" => {
                 if let Step::Refused(why) = self.authenticate(line.param(0), out) {
                     return Step::Refused(why);
@@ -107,9 +110,9 @@ impl Registration {
     }
 
     /// Handles `CAP`, before and after the registration.
-    pub(crate) fn cap(&mut self, line: &Line, out: &mut Vec<Line>) {
+    pub(crate) fn cap(&mut self, nick: &str, line: &Line, out: &mut Vec<Line>) {
         let subcommand = line.param(0).to_ascii_uppercase();
-        let answer = |kind: &str, text: &str| Line::new(SERVER, "CAP", &[self.nick(), kind, text]);
+        let answer = |kind: &str, text: &str| Line::new(SERVER, "CAP", &[nick, kind, text]);
         match subcommand.as_str() {
             "LS" => {
                 let version = line.param(1).parse().unwrap_or(0);
@@ -125,13 +128,13 @@ impl Registration {
                 } else {
                     "NAK"
                 };
-                out.push(Line::new(SERVER, "CAP", &[self.nick(), kind, &words]));
+                out.push(Line::new(SERVER, "CAP", &[nick, kind, &words]));
             }
             "END" => self.negotiates = false,
             _ => out.push(Line::new(
                 SERVER,
                 "410",
-                &[self.nick(), line.param(0), "unknown subcommand of CAP"],
+                &[nick, line.param(0), "unknown subcommand of CAP"],
             )),
         }
     }

@@ -4,7 +4,7 @@
 //! A peer names the address at which it reached the relay. A liar can name any, so an address counts
 //! once peers of two networks name it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use hobnob_limits::Network;
@@ -12,7 +12,7 @@ use hobnob_limits::Network;
 /// How many networks must name an address.
 const NETWORKS_MIN: usize = 2;
 
-/// Maximum networks whose answers are kept. Beyond, an answer replaces another network's.
+/// Maximum networks whose answers are kept. Beyond, an answer replaces the oldest one.
 const NETWORKS_MAX: usize = 64;
 
 /// Maximum addresses that are reported in one run.
@@ -23,8 +23,8 @@ const REPORTED_MAX: usize = 4;
 pub(super) struct PublicAddresses {
     /// Addresses of this machine that peers named, so that each is looked up once.
     own: BTreeSet<SocketAddr>,
-    /// The latest other address of each network.
-    named: BTreeMap<Network, SocketAddr>,
+    /// The latest other address of each network, the newest last.
+    named: VecDeque<(Network, SocketAddr)>,
     reported: Vec<SocketAddr>,
 }
 
@@ -47,15 +47,20 @@ impl PublicAddresses {
             self.own.insert(addr);
             return false;
         }
-        if self.named.len() >= NETWORKS_MAX && !self.named.contains_key(&from) {
-            self.named.pop_first();
+        self.named.retain(|(network, _)| *network != from);
+        if self.named.len() >= NETWORKS_MAX {
+            self.named.pop_front();
         }
-        self.named.insert(from, addr);
-        let networks = self.named.values().filter(|&&named| named == addr).count();
+        self.named.push_back((from, addr));
+        let networks = self
+            .named
+            .iter()
+            .filter(|(_, named)| *named == addr)
+            .count();
         if networks < NETWORKS_MIN {
             return false;
         }
-        self.named.retain(|_, named| *named != addr);
+        self.named.retain(|(_, named)| *named != addr);
         self.reported.push(addr);
         true
     }

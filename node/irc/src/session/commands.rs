@@ -72,8 +72,8 @@ impl Session {
             "PONG" => {}
             "QUIT" => self.close("you have quit"),
             "CAP" => {
-                let mut replies = Vec::new();
-                self.registration.cap(line, &mut replies);
+                let (nick, mut replies) = (self.nick(), Vec::new());
+                self.registration.cap(&nick, line, &mut replies);
                 self.send_all(&replies);
             }
             "AUTHENTICATE" => self.reply("907", &["you are authenticated already"]),

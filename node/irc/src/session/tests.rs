@@ -473,7 +473,9 @@ fn who_types_and_who_is_away_is_shown_both_ways() {
 
 #[test]
 fn history_is_one_batch_of_messages_with_their_times() {
-    let mut client = Client::with("batch draft/chathistory message-tags server-time echo-message");
+    let mut client = Client::with(
+        "batch draft/chathistory message-tags server-time echo-message standard-replies",
+    );
     client.types("CHATHISTORY LATEST #lobby * 10");
     let (number, AnyRequest::HistoryFilter(filter)) = client.request() else {
         panic!("the history is read")
