@@ -98,6 +98,8 @@ pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
 
 fn copy(disk: &Disk, file: &Path, new: &Path) -> Result<Repaired, Fault> {
     let from = disk.open(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    // Otherwise SQLite opens no database whose end is cut off.
+    from.pragma_update(None, "writable_schema", true)?;
     schema::refuse_foreign(&from, schema::MIGRATIONS)?;
     schema::refuse_older(&from, schema::MIGRATIONS)?;
     let mut into = open_for_writing(disk, new)?;

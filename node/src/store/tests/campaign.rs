@@ -1,9 +1,10 @@
-//! A campaign against the disk: damage of the files between two runs. The long form,
-//! `scripts/soak damage`, tries more places.
+//! A campaign against the disk: damage of the files between two runs, and faults of writes and syncs
+//! during a run. The long form, `scripts/soak damage`, tries more places.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hobnob_vfs::Disk;
+use hobnob_vfs::{Disk, Fault, Faults};
 
 use super::repair::{ENTRIES, PAGE, heal, open_on, read, reopened};
 use super::*;
@@ -119,4 +120,102 @@ fn damage_of_a_database_shows_nothing_false_and_peers_fill_the_gaps() {
     });
     eprintln!("{healed} of {} databases were healed", places());
     assert!(healed > places() / 3, "{healed} of {}", places());
+}
+
+#[test]
+fn a_fault_of_the_disk_loses_nothing_that_was_acknowledged() {
+    let kinds = [Fault::Io, Fault::NoSpace, Fault::Torn, Fault::Unsynced];
+    let struck = try_all(|place| {
+        let kind = kinds[usize::try_from(place % 4).unwrap()];
+        // Later places are further apart, so that a short campaign reaches the end of a run, too.
+        let after = place * 200 / places();
+        one_fault(key_of(place).as_ref(), kind, after, place % 3 == 2)
+    });
+    eprintln!("{struck} of {} faults struck", places());
+    assert!(struck >= places() / 2, "most faults strike");
+}
+
+/// A run of commits in which one write or sync fails, or all from there on until the disk is mended.
+/// Returns 1 if the fault has struck.
+fn one_fault(key: Option<&[u8; 32]>, kind: Fault, after: u64, stays: bool) -> u64 {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("hobnob.db");
+    let faults = Arc::new(Faults::default());
+    let disk = Disk::faulty(key, faults.clone());
+    let mut ann = Author::new(1, lobby());
+    let (opened, told) = open_on(&disk, &file).expect("the disk works");
+    let commit = |number, ops| {
+        let id = CommitId(number);
+        opened.store.commit(Commit { id, ops });
+        told.recv().unwrap().1
+    };
+    commit(0, vec![the_lobby(true)]).expect("the disk works");
+    faults.arm(after, kind, stays);
+    let mut acknowledged = BTreeMap::new();
+    let mut waiting: Vec<Arc<CheckedBatch>> = Vec::new();
+    for number in 1..=24 {
+        waiting.push(ann.chats(10));
+        if number == 16 {
+            faults.mend();
+        }
+        // What was refused is repeated first, as the replica does.
+        while let Some(batch) = waiting.first() {
+            if commit(number, vec![append(batch)]).is_err() {
+                break;
+            }
+            acknowledged.insert(batch.first(), batch.last());
+            waiting.remove(0);
+        }
+        if number % 6 == 0 {
+            // It may fail.
+            let _ = wait(opened.store.scrub());
+        }
+    }
+    let case = format!("{kind:?} after {after}");
+    assert!(waiting.is_empty(), "a mended disk takes all: {case}");
+    opened.store.shutdown();
+    let (opened, _) = open_on(&disk, &file).expect("the database is whole");
+    assert_eq!(opened.repaired, None, "{case}");
+    let (for_peers, shown) = read(&opened.store, &ann).expect("nothing is damaged");
+    let all: Vec<Seq> = acknowledged
+        .into_iter()
+        .flat_map(|(first, last)| first..=last)
+        .collect();
+    assert_eq!((&for_peers, &shown), (&all, &all), "{case}");
+    assert_eq!(wait(opened.store.check()), Ok(()), "{case}");
+    u64::from(faults.struck() > 0)
+}
+
+#[test]
+fn a_fault_during_a_repair_leaves_the_damaged_database_for_the_next_start() {
+    for (after, kind) in [(0, Fault::Io), (3, Fault::NoSpace), (5, Fault::Unsynced)] {
+        let dir = TempDir::new().unwrap();
+        let file = dir.path().join("hobnob.db");
+        let faults = Arc::new(Faults::default());
+        let disk = Disk::faulty(None, faults.clone());
+        let mut ann = Author::new(1, lobby());
+        let (opened, told) = open_on(&disk, &file).expect("the disk works");
+        let batches: Vec<_> = (0..30).map(|_| ann.chats(20)).collect();
+        let ops = std::iter::once(the_lobby(true)).chain(batches.iter().map(append));
+        let (id, ops) = (CommitId(0), ops.collect());
+        opened.store.commit(Commit { id, ops });
+        told.recv().unwrap().1.expect("the disk works");
+        opened.store.shutdown();
+        let conn = rusqlite::Connection::open(&file).unwrap();
+        let sql = "UPDATE entries SET bytes = zeroblob(9) WHERE id & ((1 << 40) - 1) = 110";
+        assert_eq!(conn.execute(sql, []).unwrap(), 1);
+        conn.close().unwrap();
+        drop(open_on(&disk, &file).map(|opened| wait(opened.0.store.check())));
+        faults.arm(after, kind, true);
+        // It can't be opened, or only as it is.
+        drop(open_on(&disk, &file));
+        assert!(faults.struck() > 0, "{kind:?}");
+        faults.mend();
+        let (opened, repaired) = reopened(&disk, &file, &ann).expect("the disk works again");
+        let missing = heal(&opened, &batches).expect("a gap is filled");
+        let kept = repaired.expect("it was repaired").kept;
+        assert_eq!((kept + missing, missing > 0), (ENTRIES, true), "{kind:?}");
+        let (for_peers, _) = read(&opened.0.store, &ann).expect("it is whole");
+        assert_eq!(for_peers.len() as u64, ENTRIES);
+    }
 }

@@ -140,6 +140,36 @@ fn a_damaged_entry_is_left_out_and_the_others_are_shown() {
 }
 
 #[test]
+fn the_newest_entries_are_shown_up_to_a_page_that_cannot_be_read() {
+    let (home, ann, _) = filled();
+    let bytes = std::fs::read(home.file()).unwrap();
+    let text = b"message number 300";
+    let mut places = bytes.windows(text.len()).enumerate();
+    let (at, _) = places.find(|(_, part)| part == text).expect("it is there");
+    // A start reads all pages with entries of an open room, so the damage comes later.
+    let (opened, _) = open(&home.file(), 0).unwrap();
+    let database = std::fs::OpenOptions::new().write(true).open(home.file());
+    // The first byte of a page is its kind.
+    let kind = (at / PAGE * PAGE) as u64;
+    std::os::unix::fs::FileExt::write_all_at(&database.unwrap(), &[0], kind).unwrap();
+    let request = |oldest| HistoryRequest {
+        conversation: Some(lobby()),
+        oldest,
+        limit: HISTORY_ROWS_MAX,
+        ..HistoryRequest::default()
+    };
+    let rows = wait(opened.store.history(request(false))).unwrap();
+    assert!(opened.store.is_damaged());
+    let first = rows.first().expect("the newest are readable").seq;
+    assert!(first > 300, "{first}");
+    assert!(rows.iter().map(|row| row.seq).eq(first..=ENTRIES));
+    let error = wait(opened.store.history(request(true))).expect_err("some would be missed");
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    drop(opened);
+    assert!(reopened(&Disk::plain(), &home.file(), &ann).is_some());
+}
+
+#[test]
 fn a_damaged_receipt_counts_no_message_as_delivered() {
     let (mut home, ann, _) = filled();
     home.restart();
@@ -236,6 +266,20 @@ fn damage_in_any_page_costs_a_few_batches_which_peers_fill() {
         hopeless < pages / 2,
         "{hopeless} of {pages} pages can't be repaired"
     );
+}
+
+#[test]
+fn a_truncated_file_keeps_what_is_before_the_cut() {
+    let (home, ann, batches) = filled();
+    let whole = std::fs::read(home.file()).unwrap();
+    for cut in [whole.len() - 100, whole.len() - PAGE] {
+        std::fs::write(home.file(), &whole[..cut]).unwrap();
+        let (opened, _) =
+            reopened(&Disk::plain(), &home.file(), &ann).expect("the first pages are whole");
+        heal(&opened, &batches).expect("a gap is filled");
+        let (for_peers, _) = read(&opened.0.store, &ann).expect("it is whole again");
+        assert_eq!(for_peers.len() as u64, ENTRIES);
+    }
 }
 
 #[test]
