@@ -151,7 +151,7 @@ fn two_people_talk_by_irc_and_see_the_history_after_reconnecting() {
     at_ann.sees("PRIVMSG bob :while you were away");
     bob.shows_once("while you were away");
     let mut at_bob = Connection::irc(&bob, "server-time");
-    at_bob.sees(":to myself");
+    at_bob.sees(":ann: to myself");
     let replayed = at_bob.sees(":while you were away");
     assert!(replayed.starts_with("@time="), "{replayed}");
 
@@ -396,6 +396,9 @@ fn weechat_and_irssi_are_full_interfaces() {
     let mut weechat = weechat(&ann);
     let mut irssi = irssi(&bob);
     weechat.shows("said before");
+    // irssi does not change to the window of a room by itself.
+    irssi.shows("[Act: 2]");
+    irssi.enters("/window goto #lobby");
     weechat.enters("hello from weechat");
     irssi.shows("hello from weechat");
     irssi.enters("hello from irssi");

@@ -155,6 +155,17 @@ impl Roster {
             .collect()
     }
 
+    /// Learns from a message that a stranger has written. The report about the peer may have come
+    /// before the message.
+    pub(crate) fn learn_request(&mut self, message: &MessageLine) -> Option<Change> {
+        let peer = self.peers.get_mut(&message.from.0)?;
+        if peer.request > 0 {
+            return None;
+        }
+        peer.request = 1;
+        Some(Change::Request(message.from.0))
+    }
+
     /// Learns the author of a message, unless the author is known.
     pub(crate) fn learn_author(&mut self, message: &MessageLine) {
         let author = message.from.0;

@@ -185,7 +185,7 @@ impl Host {
     }
 
     /// Waits until the last 100 messages of the lobby, in the order in which they were written,
-    /// contain this text.
+    /// contain this text, or a search finds it.
     pub fn has_in_lobby(&self, text: &str) {
         self.has_among(text, &["#lobby", "--limit", "100"]);
     }
@@ -193,7 +193,9 @@ impl Host {
     fn has_among(&self, text: &str, of: &[&str]) {
         until(&format!("{} has {text:?}", self.nick), TIMEOUT, || {
             let texts = self.texts(of);
-            if texts.iter().any(|has| has == text) {
+            let is_there = |texts: &[String]| texts.iter().any(|has| has == text);
+            // A flood may have moved it out of the newest messages since the last look.
+            if is_there(&texts) || is_there(&self.texts(&["--search", text])) {
                 Ok(())
             } else {
                 Err(format!("{texts:?}"))

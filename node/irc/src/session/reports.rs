@@ -71,8 +71,12 @@ impl Session {
 
     fn message(&mut self, now: Time, message: MessageLine) {
         let chat = self.ready();
-        if chat.replayed.remove(&message.id.0) || message.request {
+        if chat.replayed.remove(&message.id.0) {
             return;
+        }
+        if message.request {
+            let changes = chat.roster.learn_request(&message).into_iter().collect();
+            return self.show_changes(now, changes);
         }
         chat.roster.learn_author(&message);
         let author = message.from.0;

@@ -601,13 +601,17 @@ fn a_stranger_is_announced_and_accepted_by_the_service() {
     let mut client = Client::with("server-time");
     let mut mallory = contact(3, "mallory");
     mallory.policy.contact = false;
-    mallory.request = 1;
-    client.node_reports(WireEvent::Peer(mallory));
-    assert!(client.seen()[0].contains("contacts accept mallory"));
+    client.node_reports(WireEvent::Peer(mallory.clone()));
+    client.seen();
     let mut first = message(1, 3, &format!("@{}", id(3)), "buy this");
     first.request = true;
     client.node_reports(WireEvent::Message(first.clone()));
-    assert!(client.seen().is_empty(), "it is not shown as a query");
+    let seen = client.seen();
+    assert!(seen[0].contains("contacts accept mallory"), "{seen:?}");
+    assert_eq!(seen.len(), 1, "it is not shown as a query");
+    mallory.request = 1;
+    client.node_reports(WireEvent::Peer(mallory));
+    assert!(client.seen().is_empty(), "it is reported once");
     client.types("PRIVMSG *hobnob :contacts accept mallory");
     let (number, AnyRequest::AcceptContact(_)) = client.request() else {
         panic!("the stranger is accepted")
