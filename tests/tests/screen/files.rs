@@ -125,7 +125,7 @@ fn a_sending_command_shows_what_it_waits_for_and_its_progress() {
             &notes.to_string_lossy(),
         ],
     );
-    unaccepted.shows("notes is not accepted yet; it can be had while");
+    unaccepted.shows("notes is not accepted yet: it stays available while");
     assert_eq!(unaccepted.ends(), Some(4));
 }
 

@@ -11,7 +11,7 @@ use crossterm::event::{
 };
 use crossterm::style::Print;
 use crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use crossterm::{execute, queue};
 use ratatui::backend::CrosstermBackend;
@@ -81,7 +81,10 @@ impl Terminal {
 
     /// Makes the next drawing write every cell.
     pub(super) fn repaint(&mut self) -> io::Result<()> {
-        self.inner.clear()
+        // `clear` would ask the terminal for the cursor's place, and the thread that reads the keys
+        // would take the answer.
+        self.inner = ratatui::Terminal::new(CrosstermBackend::new(stdout()))?;
+        execute!(stdout(), Clear(ClearType::All))
     }
 
     /// Rings the bell, or shows a desktop notification (OSC 9), or both. The text must be safe to
