@@ -30,7 +30,7 @@ pub struct HistoryRequest {
     /// Only entries of this conversation. `None` means all conversations.
     pub conversation: Option<ConversationId>,
     /// Only texts with all of these words, or with words that have them as a part: see
-    /// [`words`](super::words). The rows are then in arrival order, also those of one conversation.
+    /// `words`. The rows are then in arrival order, also those of one conversation.
     pub search: Option<String>,
     /// Only entries received at or after this time, in milliseconds since the Unix epoch.
     pub since_ms: Option<u64>,
