@@ -19,6 +19,9 @@ const NICKNAME_READ_MAX: usize = 4 * NICKNAME_CHARS_MAX;
 /// Maximum text of one message, in bytes of UTF-8. A longer typed text is refused.
 pub const TEXT_BYTES_MAX: usize = 16 * 1024;
 
+/// How the text of a message begins that says what its author does: `/me waves`.
+pub const ACTION: &str = "/me ";
+
 /// A name that a person chose: 1 to 32 characters, none of which can disturb a screen. It is a hint,
 /// not an identity.
 ///

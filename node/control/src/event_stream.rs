@@ -5,13 +5,14 @@
 //! their arrival, after the last one that was seen. Messages that were seen before are left out.
 //! Notices come from the node's status, by their numbers.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use crate::client::{Client, ClientError, Subscription};
 use crate::wire::{
     GetStatus, HISTORY_PAGE_MAX, HistoryFilter, MessageLine, StatusLine, Text, Time, WireEvent,
 };
 use hobnob::{MessageId, Notice};
+use hobnob_limits::RecentSet;
 
 /// Maximum number of remembered ids. It is several times the number of events that the node buffers
 /// for a slow reader, because those arrive again after the missed messages were read back.
@@ -24,8 +25,7 @@ pub struct SeenIds {
     /// longer has that message.
     since: Time,
     last: Option<MessageId>,
-    ids: BTreeSet<MessageId>,
-    order: VecDeque<MessageId>,
+    ids: RecentSet<MessageId, SEEN_MAX>,
 }
 
 impl SeenIds {
@@ -34,8 +34,7 @@ impl SeenIds {
         SeenIds {
             since: start,
             last: None,
-            ids: BTreeSet::new(),
-            order: VecDeque::new(),
+            ids: RecentSet::default(),
         }
     }
 
@@ -45,14 +44,8 @@ impl SeenIds {
         if message.state.is_some() {
             return true;
         }
-        if !self.ids.insert(message.id.0) {
+        if !self.ids.add(message.id.0) {
             return false;
-        }
-        self.order.push_back(message.id.0);
-        if self.order.len() > SEEN_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.ids.remove(&oldest);
         }
         (self.last, self.since) = (Some(message.id.0), message.received_at);
         true
@@ -272,6 +265,8 @@ mod tests {
         for seq in 2..100_000 {
             assert!(seen.is_new_message(&message(seq, 7, None)));
         }
-        assert_eq!((seen.ids.len(), seen.order.len()), (SEEN_MAX, SEEN_MAX));
+        let id = |seq| MessageId { log: LogId(1), seq };
+        let remembered = (1..100_000).filter(|seq| seen.ids.contains(id(*seq)));
+        assert_eq!(remembered.count(), SEEN_MAX);
     }
 }

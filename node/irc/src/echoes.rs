@@ -1,9 +1,10 @@
 //! Own messages: which of them a client has sent itself, and therefore shows already.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use hobnob::MessageId;
 use hobnob_control::wire::MessageLine;
+use hobnob_limits::RecentSet;
 
 /// Maximum own messages that wait until it is known who has sent them. Beyond it, they are shown.
 const HELD_MAX: usize = 1_024;
@@ -19,8 +20,7 @@ const SENT_MAX: usize = 4_096;
 pub(crate) struct Echoes {
     unanswered: usize,
     held: VecDeque<MessageLine>,
-    sent: BTreeSet<MessageId>,
-    order: VecDeque<MessageId>,
+    sent: RecentSet<MessageId, SENT_MAX>,
 }
 
 impl Echoes {
@@ -37,7 +37,7 @@ impl Echoes {
             let held = self.held.iter().position(|message| message.id.0 == id);
             match held {
                 Some(at) => drop(self.held.remove(at)),
-                None => self.remember(id),
+                None => drop(self.sent.add(id)),
             }
         }
         match self.unanswered {
@@ -48,7 +48,7 @@ impl Echoes {
 
     /// An event about an own message. Returns the messages to show now.
     pub(crate) fn event(&mut self, message: MessageLine) -> Vec<MessageLine> {
-        if self.sent.remove(&message.id.0) {
+        if self.sent.remove(message.id.0) {
             return Vec::new();
         }
         if self.unanswered == 0 {
@@ -58,16 +58,6 @@ impl Echoes {
         // The oldest is not the client's own: the answers about those come in time.
         let oldest = (self.held.len() > HELD_MAX).then(|| self.held.pop_front());
         oldest.flatten().into_iter().collect()
-    }
-
-    fn remember(&mut self, id: MessageId) {
-        self.sent.insert(id);
-        self.order.push_back(id);
-        if self.order.len() > SENT_MAX
-            && let Some(first) = self.order.pop_front()
-        {
-            self.sent.remove(&first);
-        }
     }
 }
 
@@ -118,7 +108,8 @@ mod tests {
             assert_eq!(echoes.event(own(seq)), []);
             assert_eq!(echoes.answered(Some(id(seq))), []);
         }
-        assert!(echoes.held.is_empty() && echoes.sent.is_empty());
+        assert!(echoes.held.is_empty());
+        assert!((1..10_000).all(|seq| !echoes.sent.contains(id(seq))));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use hobnob_control::wire::{AnyRequest, Failure, Time, WireEvent};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// Maximum requests of one session to the node at a time. Beyond it, the driver reads no further
@@ -51,6 +52,11 @@ pub(crate) trait Face: Send {
     fn line_bytes_max(&self) -> usize;
     /// The next thing to do.
     fn poll_output(&mut self) -> Option<Output>;
+}
+
+/// Reads an answer of the node.
+pub(crate) fn read<T: DeserializeOwned>(value: Value) -> Result<T, serde_json::Error> {
+    serde_json::from_value(value)
 }
 
 /// The requests of a session that have no answer yet, each with what follows from the answer.

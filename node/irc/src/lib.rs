@@ -20,6 +20,7 @@ mod line;
 mod names;
 mod offers;
 mod plain;
+mod refresh;
 mod registration;
 mod render;
 mod roster;

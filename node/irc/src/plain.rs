@@ -11,26 +11,20 @@ use hobnob_control::wire::{
     AnyRequest, BodyFields, BroadcastMessage, Failure, GetStatus, ListPeers, MessageLine, PeerLine,
     PeerList, SendMessage, SentLine, StatusLine, Text, Time, WaitOptions, WireEvent,
 };
-use hobnob_protocol::text::TEXT_BYTES_MAX;
+use hobnob_protocol::text::{ACTION, TEXT_BYTES_MAX};
 use hobnob_protocol::{PeerId, RoomName, Target};
 use jiff::tz::TimeZone;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::echoes::Echoes;
-use crate::face::{ASKS_MAX, Asks, Face, Output};
+use crate::face::{ASKS_MAX, Asks, Face, Output, read};
+use crate::refresh::Refresh;
 use crate::render::offered;
 use crate::roster::{Change, Roster};
-use crate::wording::{self, ACTION};
+use crate::wording;
 
 /// Longest line that such a client sends, in bytes: the longest text of a message.
 const LINE_BYTES_MAX: usize = TEXT_BYTES_MAX;
-
-/// When the lobby is read again after a peer has connected or disconnected.
-const LOBBY_AGAIN_MS: [u64; 3] = [200, 1_500, 5_000];
-
-/// When the lobby is read again although nothing happened.
-const LOBBY_EVERY_MS: u64 = 30_000;
 
 /// Maximum people to whom one client writes directly.
 const PARTNERS_MAX: usize = 256;
@@ -66,8 +60,7 @@ struct Lobby {
     partners: BTreeSet<PeerId>,
     /// Whether the client knows that nobody receives its lines.
     knows_it_is_alone: bool,
-    /// When the lobby is read again, in milliseconds since the epoch.
-    due: BTreeSet<u64>,
+    refresh: Refresh,
 }
 
 #[derive(Debug)]
@@ -110,22 +103,20 @@ impl Plain {
     fn status(&mut self, now: Time, status: StatusLine) {
         match &mut self.phase {
             Phase::Attaching(peers) => {
-                let mut roster = Roster::new(&status);
-                for peer in std::mem::take(peers) {
-                    // Nobody is shown yet, so nothing changes for the client.
-                    let _unseen = roster.learn(peer);
-                }
+                let mut roster = Roster::of(&status, std::mem::take(peers));
+                // Nobody is shown yet, so nothing changes for the client.
                 let _unseen = roster.set_rooms(status.rooms);
                 self.phase = Phase::Ready(Box::new(Lobby {
                     roster,
                     echoes: Echoes::default(),
                     partners: BTreeSet::new(),
                     knows_it_is_alone: false,
-                    due: BTreeSet::from([now.0 + LOBBY_EVERY_MS]),
+                    refresh: Refresh::new(now),
                 }));
                 self.welcome(now);
             }
             Phase::Ready(lobby) => {
+                lobby.refresh.done();
                 let mut changes = lobby.roster.rename_me(status.nick.as_str());
                 changes.extend(lobby.roster.set_rooms(status.rooms));
                 self.show_changes(changes);
@@ -361,10 +352,6 @@ impl Plain {
     }
 }
 
-fn read<T: DeserializeOwned>(value: Value) -> Result<T, serde_json::Error> {
-    serde_json::from_value(value)
-}
-
 fn body(text: &str) -> BodyFields {
     BodyFields {
         text: Some(text.to_owned()),
@@ -433,7 +420,7 @@ impl Face for Plain {
                 };
                 let before = lobby.roster.peer(line.peer.0).map(|peer| peer.state);
                 if before.unwrap_or(PeerState::Offline) != line.state {
-                    lobby.due.extend(LOBBY_AGAIN_MS.map(|after| now.0 + after));
+                    lobby.refresh.soon(now);
                 }
                 let changes = lobby.roster.learn(line);
                 let here = lobby
@@ -474,13 +461,9 @@ impl Face for Plain {
         let Phase::Ready(lobby) = &mut self.phase else {
             return;
         };
-        let later = lobby.due.split_off(&now.0.saturating_add(1));
-        let due = std::mem::replace(&mut lobby.due, later);
-        if due.is_empty() {
-            return;
+        if lobby.refresh.begins(now) {
+            self.ask(GetStatus {}, Then::Status);
         }
-        lobby.due.insert(now.0 + LOBBY_EVERY_MS);
-        self.ask(GetStatus {}, Then::Status);
     }
 
     fn takes_events(&self) -> bool {

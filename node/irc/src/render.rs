@@ -2,13 +2,15 @@
 
 use hobnob::{ConversationRef, MessageId};
 use hobnob_control::wire::{AmendedLine, ErasedWhy, MessageLine, OfferFields, Time};
+use hobnob_local::output::size;
+use hobnob_protocol::text::ACTION;
 use hobnob_protocol::{PeerId, RoomName};
 
 use crate::caps::{Cap, Caps};
 use crate::line::{Line, cut};
 use crate::registration::SERVER;
 use crate::roster::Roster;
-use crate::wording::{self, ACTION};
+use crate::wording;
 
 /// The nickname of the service: commands for which IRC has no words.
 pub(crate) const SERVICE: &str = "*hobnob";
@@ -264,7 +266,7 @@ pub(crate) fn offered(file: &OfferFields, number: Option<usize>) -> String {
         Some(files) => format!("the folder {name} with {files} files"),
         None => name.into_owned(),
     };
-    let size = wording::size(file.size);
+    let size = size(file.size);
     let caption = match file.caption.as_str() {
         "" => String::new(),
         caption => format!(" {}", wording::lines(caption).join(" ")),
@@ -285,8 +287,7 @@ mod tests {
     use hobnob_protocol::LogId;
 
     fn roster() -> Roster {
-        let mut roster = Roster::new(&status("ann"));
-        roster.learn(contact(1, "bob"));
+        let mut roster = Roster::of(&status("ann"), vec![contact(1, "bob")]);
         roster.set_rooms(vec![open_room("lobby", &[1])]);
         roster
     }

@@ -54,7 +54,7 @@ pub(crate) enum Change {
 
 impl Roster {
     /// Nobody but this node, in no room.
-    pub(crate) fn new(status: &StatusLine) -> Roster {
+    fn new(status: &StatusLine) -> Roster {
         Roster {
             me: status.peer.0,
             nick: status.nick.as_str().to_owned(),
@@ -62,6 +62,22 @@ impl Roster {
             peers: BTreeMap::new(),
             rooms: BTreeMap::new(),
         }
+    }
+
+    /// This node in no room, and the peers that it knows.
+    pub(crate) fn of(status: &StatusLine, peers: Vec<PeerLine>) -> Roster {
+        let mut roster = Roster::new(status);
+        for peer in peers {
+            // A client that has just come is shown the whole roster, so no change is news to it.
+            let _unseen = roster.learn(peer);
+        }
+        roster
+    }
+
+    /// The strangers who have written and wait for an answer.
+    pub(crate) fn requests(&self) -> Vec<Change> {
+        let peers = self.peers.values().filter(|peer| has_request(peer));
+        peers.map(|peer| Change::Request(peer.peer.0)).collect()
     }
 
     /// This node's id.
@@ -147,7 +163,7 @@ impl Roster {
         let before = self.peers.insert(peer, line);
         let now = &self.peers[&peer];
         let asked = before.is_none_or(|before| before.request == 0);
-        let request = asked && now.request > 0 && !now.policy.contact && !now.policy.blocked;
+        let request = asked && has_request(now);
         renamed
             .into_iter()
             .map(Change::Renamed)
@@ -223,6 +239,11 @@ impl Roster {
         self.rooms = new;
         changes
     }
+}
+
+/// Whether a stranger has written and waits for an answer.
+fn has_request(peer: &PeerLine) -> bool {
+    peer.request > 0 && !peer.policy.contact && !peer.policy.blocked
 }
 
 #[cfg(test)]

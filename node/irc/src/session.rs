@@ -10,22 +10,23 @@ mod past;
 mod reports;
 mod services;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use hobnob::MessageId;
 use hobnob_control::wire::{
     AnyRequest, Failure, GetStatus, ListPeers, PeerLine, PeerList, StatusLine, Time, WireEvent,
 };
+use hobnob_limits::RecentSet;
 use hobnob_protocol::{PeerId, RoomName};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::caps::Cap;
 use crate::echoes::Echoes;
-use crate::face::{ASKS_MAX, Asks, Face, Output};
+use crate::face::{ASKS_MAX, Asks, Face, Output, read};
 use crate::history::{ISUPPORT, Targets, Wanted};
 use crate::line::{LINE_BYTES_MAX, Line, LineError, TAGS_BYTES_MAX};
 use crate::offers::Offers;
+use crate::refresh::Refresh;
 use crate::registration::{Registration, SERVER, Step};
 use crate::render::{Render, SERVICE};
 use crate::roster::{Change, Roster};
@@ -40,13 +41,6 @@ const PING_AFTER_MS: u64 = 120_000;
 
 /// After this time without a line, the connection ends.
 const GONE_AFTER_MS: u64 = 240_000;
-
-/// When the rooms are read again after a peer has connected or disconnected. The node learns the
-/// rooms of a peer some moments after the connection.
-const ROOMS_AGAIN_MS: [u64; 3] = [200, 1_500, 5_000];
-
-/// When the rooms are read again although nothing happened.
-const ROOMS_EVERY_MS: u64 = 30_000;
 
 /// Maximum ids of replayed messages that are remembered, so that they are not shown again.
 const REPLAYED_MAX: usize = 8_192;
@@ -87,7 +81,7 @@ struct Chat {
     last: (Option<MessageId>, Option<MessageId>),
     recent: Recent,
     /// Messages that were replayed, which events may report again.
-    replayed: BTreeSet<MessageId>,
+    replayed: RecentSet<MessageId, REPLAYED_MAX>,
     /// Requests for history to replay that have no answer yet.
     replays: usize,
     targets: Option<Targets>,
@@ -138,34 +132,6 @@ impl Recent {
     fn author(&self, id: MessageId) -> Option<PeerId> {
         let found = self.authors.iter().rev().find(|(known, _)| *known == id);
         found.map(|(_, author)| *author)
-    }
-}
-
-/// When the rooms are read again.
-#[derive(Debug, Default)]
-struct Refresh {
-    due: BTreeSet<u64>,
-    under_way: bool,
-}
-
-impl Refresh {
-    /// Something has happened that may have changed who is in a room.
-    fn soon(&mut self, now: Time) {
-        self.due
-            .extend(ROOMS_AGAIN_MS.map(|after| now.0 / 100 * 100 + after));
-    }
-
-    fn take_due(&mut self, now: Time) -> bool {
-        let later = self.due.split_off(&now.0.saturating_add(1));
-        let due = std::mem::replace(&mut self.due, later);
-        let is_due = !due.is_empty() && !self.under_way;
-        if is_due {
-            self.under_way = true;
-        } else {
-            // One that is under way answers these, too, at the next tick.
-            self.due.extend(due.last().copied());
-        }
-        is_due
     }
 }
 
@@ -279,15 +245,11 @@ impl Session {
     fn status(&mut self, now: Time, status: StatusLine) {
         match &mut self.phase {
             Phase::Attaching(peers) => {
-                let mut roster = Roster::new(&status);
-                for peer in std::mem::take(peers) {
-                    // Nobody is shown yet, so nothing changes for the client.
-                    let _unseen = roster.learn(peer);
-                }
+                let roster = Roster::of(&status, std::mem::take(peers));
                 self.welcome(now, roster, status);
             }
             Phase::Ready(chat) => {
-                chat.refresh.under_way = false;
+                chat.refresh.done();
                 let mut changes = chat.roster.rename_me(status.nick.as_str());
                 changes.extend(chat.roster.set_rooms(status.rooms));
                 self.show_changes(now, changes);
@@ -328,13 +290,10 @@ impl Session {
             away_people,
             last: (None, None),
             recent: Recent::default(),
-            replayed: BTreeSet::new(),
+            replayed: RecentSet::default(),
             replays: 0,
             targets: None,
-            refresh: Refresh {
-                due: BTreeSet::from([now.0 + ROOMS_EVERY_MS]),
-                under_way: false,
-            },
+            refresh: Refresh::new(now),
         }));
         let version = concat!("hobnob-", env!("CARGO_PKG_VERSION"));
         let nick = self.nick();
@@ -350,16 +309,9 @@ impl Session {
             self.reply("005", &params);
         }
         self.motd();
-        let me = self.ready().roster.me();
         let rooms = self.ready().roster.set_rooms(status.rooms);
-        let requests = self.ready().roster.peers();
-        let requests: Vec<PeerId> = requests
-            .filter(|peer| peer.request > 0 && !peer.policy.contact && !peer.policy.blocked)
-            .map(|peer| peer.peer.0)
-            .filter(|peer| *peer != me)
-            .collect();
+        let requests = self.ready().roster.requests();
         self.show_changes(now, rooms);
-        let requests = requests.into_iter().map(Change::Request).collect();
         self.show_changes(now, requests);
         self.replay_direct(now);
     }
@@ -456,10 +408,6 @@ fn away_text(status: &str) -> String {
     }
 }
 
-fn read<T: DeserializeOwned>(value: Value) -> Result<T, serde_json::Error> {
-    serde_json::from_value(value)
-}
-
 impl Face for Session {
     fn line(&mut self, now: Time, bytes: &[u8]) {
         self.heard = now;
@@ -526,8 +474,7 @@ impl Face for Session {
                 self.close("you did not register in time");
             }
             Phase::Ready(chat) => {
-                if chat.refresh.take_due(now) {
-                    chat.refresh.due.insert(now.0 + ROOMS_EVERY_MS);
+                if chat.refresh.begins(now) {
                     self.ask(GetStatus {}, Then::Status);
                 }
                 if now.0 > self.heard.0 + GONE_AFTER_MS {

@@ -1,13 +1,13 @@
 //! The token that IRC clients show as their password: a file in the home that only its owner can
 //! read.
 
-use std::fs::OpenOptions;
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::{self, Read};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use data_encoding::BASE32_NOPAD;
+use hobnob_local::private_file;
 
 /// The name of the file in the home.
 const FILE: &str = "irc-token";
@@ -65,7 +65,7 @@ impl Token {
             .recursive(true)
             .mode(0o700)
             .create(data_dir);
-        made.and_then(|()| write(&path, &token.0))
+        made.and_then(|()| private_file::replace(&path, format!("{}\n", token.0).as_bytes()))
             .map_err(|error| TokenError::File { path, error })?;
         Ok(token)
     }
@@ -110,23 +110,6 @@ fn read(path: &Path) -> Result<Option<Token>, TokenError> {
         return Err(TokenError::NotAToken(path.to_owned()));
     }
     Ok(Some(Token(token.to_owned())))
-}
-
-/// Writes a file that only its owner can read, under another name first: nobody reads half of it.
-fn write(path: &Path, token: &str) -> io::Result<()> {
-    let new = path.with_extension("new");
-    match std::fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&new)?;
-    writeln!(file, "{token}")?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)
 }
 
 #[cfg(test)]

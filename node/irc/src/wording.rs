@@ -1,20 +1,6 @@
-//! How values are written for people: sizes, and a text as lines that IRC can carry.
+//! A peer's text as lines that IRC can carry, and a client's text as hobnob sends it.
 
 use hobnob_protocol::text::visible;
-
-/// What a message that is an action begins with: `/me waves`.
-pub(crate) const ACTION: &str = "/me ";
-
-/// A size in bytes as people write it.
-pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [(u64, &str); 3] = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
-    for (unit, name) in UNITS {
-        if bytes >= unit {
-            return format!("{}.{} {name}", bytes / unit, bytes % unit / (unit / 10));
-        }
-    }
-    format!("{bytes} bytes")
-}
 
 /// The lines of a peer's text, each without characters that could disturb a screen.
 pub(crate) fn lines(text: &str) -> Vec<String> {
@@ -57,13 +43,6 @@ pub(crate) fn without_codes(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_short() {
-        assert_eq!(size(999), "999 bytes");
-        assert_eq!(size(3_140_000), "3.1 MB");
-        assert_eq!(size(2_000_000_000), "2.0 GB");
-    }
 
     #[test]
     fn a_text_becomes_lines_without_controls() {

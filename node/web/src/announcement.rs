@@ -8,9 +8,7 @@ use std::io::{self, Read, Seek, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use hobnob_local::Home;
-
-use crate::private_file;
+use hobnob_local::{Home, private_file};
 
 /// The name of the file.
 const FILE: &str = "web";

@@ -14,7 +14,6 @@ mod assets;
 mod clock;
 mod content;
 pub mod login;
-mod private_file;
 mod response;
 pub mod rights;
 pub mod server;

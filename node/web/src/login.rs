@@ -10,7 +10,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::{clock, private_file};
+use hobnob_local::private_file;
+
+use crate::clock;
 
 /// How long a one-time token is valid.
 pub const LOGIN_WITHIN: Duration = Duration::from_secs(60);

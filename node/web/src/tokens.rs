@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hobnob_control::wire::{Right, Time};
-use hobnob_local::Home;
+use hobnob_local::{Home, private_file};
 use serde::{Deserialize, Serialize};
 
-use crate::{clock, private_file};
+use crate::clock;
 
 /// Maximum number of tokens of programs. A further one can't be created.
 pub const TOKENS_MAX: usize = 64;

@@ -15,8 +15,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use futures_util::StreamExt;
 use hobnob::ConversationRef;
-use hobnob::protocol::Target;
-use hobnob_control::wire::{Failure, OfferFile, Right, Text, WaitOptions};
+use hobnob_control::wire::{Failure, OfferFile, Right};
 use hobnob_control::{Client, ClientError};
 use tokio::sync::mpsc;
 
@@ -53,18 +52,7 @@ pub(crate) async fn upload(
         .map_err(|_| HttpError::busy("other files are being uploaded: try again later"))?;
     let stored = Stored::create(shared.home.data_dir(), &name).map_err(HttpError::fault)?;
     write(&stored.path, body).await?;
-    let (target, room) = match conversation {
-        ConversationRef::Direct(peer) => (Some(Text(Target::Id(peer))), None),
-        ConversationRef::Room(room) => (None, Some(Text(room))),
-    };
-    let offer = OfferFile {
-        target,
-        room,
-        path: stored.path.clone(),
-        client_id: None,
-        caption: String::new(),
-        options: WaitOptions::ON_DISK,
-    };
+    let offer = OfferFile::new(conversation, stored.path.clone());
     let client = Client::connect(&shared.home).await.map_err(asked)?;
     let sent = client.ask(offer).await.map_err(asked)?;
     stored.keep();

@@ -20,23 +20,26 @@ impl<T, const MAX: usize> Default for RecentSet<T, MAX> {
 }
 
 impl<T: Ord + Copy, const MAX: usize> RecentSet<T, MAX> {
-    /// Adds a member, unless it is one already.
-    pub fn add(&mut self, member: T) {
+    /// Adds a member, and returns whether it was none before.
+    pub fn add(&mut self, member: T) -> bool {
         if !self.members.insert(member) {
-            return;
+            return false;
         }
         self.order.push_back(member);
         if self.order.len() > MAX {
             let first = self.order.pop_front().expect("it was not empty");
             self.members.remove(&first);
         }
+        true
     }
 
-    /// Removes a member, if it is one.
-    pub fn remove(&mut self, member: T) {
-        if self.members.remove(&member) {
+    /// Removes a member, and returns whether it was one.
+    pub fn remove(&mut self, member: T) -> bool {
+        let removed = self.members.remove(&member);
+        if removed {
             self.order.retain(|other| *other != member);
         }
+        removed
     }
 
     /// Whether this is a member.
@@ -52,9 +55,8 @@ mod tests {
     #[test]
     fn a_member_is_in_the_set_until_it_is_removed() {
         let mut recent = RecentSet::<u32, 10>::default();
-        recent.add(1);
-        recent.add(2);
-        recent.remove(1);
+        assert!(recent.add(1) && recent.add(2) && !recent.add(2));
+        assert!(recent.remove(1) && !recent.remove(1));
         assert!(!recent.contains(1) && recent.contains(2));
         assert_eq!(recent.order, [2]);
     }

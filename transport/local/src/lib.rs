@@ -10,6 +10,7 @@ pub mod json;
 pub mod line;
 pub mod log;
 pub mod output;
+pub mod private_file;
 pub mod signals;
 pub mod socket;
 

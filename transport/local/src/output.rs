@@ -36,6 +36,32 @@ pub fn count(n: usize, what: &str) -> String {
     }
 }
 
+/// A size in powers of 1000, as file managers show it.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    if bytes < 1000 {
+        return if bytes == 1 {
+            "1 byte".to_owned()
+        } else {
+            format!("{bytes} bytes")
+        };
+    }
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "shown with one digit after the point"
+    )]
+    let mut value = bytes as f64;
+    let mut unit = "";
+    for next in UNITS {
+        if value < 999.95 {
+            break;
+        }
+        value /= 1000.0;
+        unit = next;
+    }
+    format!("{value:.1} {unit}")
+}
+
 /// The values, separated by commas.
 pub fn join<T: ToString>(values: &[T]) -> String {
     values
@@ -68,6 +94,15 @@ pub fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_short() {
+        assert_eq!((size(1), size(999)), ("1 byte".into(), "999 bytes".into()));
+        assert_eq!(size(3_140_000), "3.1 MB");
+        assert_eq!(size(999_949), "999.9 kB");
+        assert_eq!(size(999_950), "1.0 MB");
+        assert_eq!(size(u64::MAX), "18446.7 PB");
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_longest_cell() {

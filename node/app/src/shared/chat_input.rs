@@ -20,9 +20,8 @@ const HISTORY_DEFAULT: usize = 20;
 /// Commands within this edit distance are suggested.
 const NEAR: usize = 2;
 
-/// The beginning of a text that describes what its author does (XEP-0245). The text is sent as typed,
-/// and shown as `* ann waves`.
-pub(crate) const ACTION: &str = "/me ";
+/// The text of an action is sent as typed, and shown as `* ann waves` (XEP-0245).
+pub(crate) use hobnob::protocol::text::ACTION;
 
 /// A parsed line.
 #[derive(Debug, Clone, PartialEq, Eq)]

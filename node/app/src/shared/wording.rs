@@ -17,7 +17,7 @@ use super::activity;
 use super::notices;
 use super::quotes;
 use super::values::local_minute;
-pub(crate) use hobnob_local::output::{columns, count, join};
+pub(crate) use hobnob_local::output::{columns, count, join, size};
 
 /// The names of peers.
 #[derive(Debug, Default)]
@@ -195,28 +195,6 @@ pub(crate) fn file_size(file: &FileLine) -> String {
 /// `1920×1080`
 pub(crate) fn pixels(picture: &Picture) -> String {
     format!("{}×{}", picture.width, picture.height)
-}
-
-/// A size in powers of 1000, as file managers show it.
-pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
-    if bytes < 1000 {
-        return count_u64(bytes, "byte");
-    }
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "shown with one digit after the point"
-    )]
-    let mut value = bytes as f64;
-    let mut unit = "";
-    for next in UNITS {
-        if value < 999.95 {
-            break;
-        }
-        value /= 1000.0;
-        unit = next;
-    }
-    format!("{value:.1} {unit}")
 }
 
 /// An offered file as a line of a log: changes of its state, but not its progress.

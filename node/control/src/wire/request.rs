@@ -392,6 +392,24 @@ pub struct OfferFile {
     pub options: WaitOptions,
 }
 
+impl OfferFile {
+    /// Offers a file, without a caption, in a conversation. Waits until the offer is on disk.
+    pub fn new(conversation: ConversationRef, path: PathBuf) -> OfferFile {
+        let (target, room) = match conversation {
+            ConversationRef::Direct(peer) => (Some(Text(Target::Id(peer))), None),
+            ConversationRef::Room(room) => (None, Some(Text(room))),
+        };
+        OfferFile {
+            target,
+            room,
+            path,
+            client_id: None,
+            caption: String::new(),
+            options: WaitOptions::ON_DISK,
+        }
+    }
+}
+
 /// See [`AnyRequest::ListFiles`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

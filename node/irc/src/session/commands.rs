@@ -6,6 +6,7 @@ use hobnob_control::wire::{
     ReactToMessage, ReplyToMessage, SendMessage, SetNick, SetStatus, ShowTyping, Text, Time,
     WaitOptions,
 };
+use hobnob_protocol::text::ACTION;
 use hobnob_protocol::{Nickname, PeerId, RoomName, RoomTarget, Target};
 
 use super::{Session, Then};
@@ -13,7 +14,7 @@ use crate::caps::Cap;
 use crate::line::{Line, cut};
 use crate::registration::SERVER;
 use crate::render::{SERVICE, message_id};
-use crate::wording::{ACTION, without_codes};
+use crate::wording::without_codes;
 
 /// Maximum recipients of one PRIVMSG, and rooms of one JOIN or PART.
 const TARGETS_MAX: usize = 8;

@@ -4,15 +4,15 @@ use hobnob::{ConversationRef, FileState, PeerState};
 use hobnob_control::wire::{
     ActivityLine, FileLine, GetStatus, ListPeers, MessageLine, SentLine, Time, WireEvent,
 };
+use hobnob_local::output::size;
 use hobnob_protocol::PeerId;
 
-use super::{REPLAYED_MAX, Session, Then, away_text};
+use super::{Session, Then, away_text};
 use crate::caps::Cap;
 use crate::line::Line;
 use crate::registration::SERVER;
 use crate::render::{SERVICE, Shown};
 use crate::roster::Change;
-use crate::wording;
 
 impl Session {
     /// Shows an event. The client is registered.
@@ -71,7 +71,7 @@ impl Session {
 
     fn message(&mut self, now: Time, message: MessageLine) {
         let chat = self.ready();
-        if chat.replayed.remove(&message.id.0) {
+        if chat.replayed.remove(message.id.0) {
             return;
         }
         if message.request {
@@ -120,10 +120,7 @@ impl Session {
         chat.roster.learn_author(message);
         chat.recent.add(message.id.0, message.from.0);
         if shown == Shown::History {
-            if chat.replayed.len() >= REPLAYED_MAX {
-                chat.replayed.clear();
-            }
-            chat.replayed.insert(message.id.0);
+            chat.replayed.add(message.id.0);
         }
         let own = message.from.0 == chat.roster.me();
         let offered = message.body.file.is_some() && !own;
@@ -206,7 +203,7 @@ impl Session {
                 None => format!("{name} is complete"),
             },
             FileState::Waiting => format!("{name} waits: {why}"),
-            FileState::Moving => format!("fetching {name}, {}", wording::size(file.offer.size)),
+            FileState::Moving => format!("fetching {name}, {}", size(file.offer.size)),
             FileState::Paused => format!("{name} is paused: accept it to go on"),
             FileState::Failed => format!("{name} failed: {why}"),
             FileState::Offered | FileState::Declined => return,

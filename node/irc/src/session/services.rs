@@ -9,12 +9,13 @@ use hobnob_control::wire::{
     OfferFile, PeerLine, ReactToMessage, RemoveContact, ReplyToMessage, StatusLine, Text, Time,
     Unblock, Unignore, Verification, Verify, WaitOptions,
 };
+use hobnob_local::output::size;
 use hobnob_protocol::Target;
 use serde_json::Value;
 
-use super::{Session, Then, read};
+use super::{Session, Then};
+use crate::face::read;
 use crate::service::{self, COMMANDS, Command, PersonChange, ServiceAsk, Which};
-use crate::wording;
 
 /// Messages that one search shows.
 const FOUND_MAX: usize = 20;
@@ -226,18 +227,7 @@ impl Session {
         if !path.is_absolute() {
             return self.service("send: give the whole path of the file, which begins with /");
         }
-        let (target, room) = match conversation {
-            ConversationRef::Direct(peer) => (Some(Text(Target::Id(peer))), None),
-            ConversationRef::Room(room) => (None, Some(Text(room))),
-        };
-        let request = OfferFile {
-            target,
-            room,
-            path,
-            client_id: None,
-            caption: String::new(),
-            options: WaitOptions::ON_DISK,
-        };
+        let request = OfferFile::new(conversation, path);
         self.asks(request, ServiceAsk::Done("offered".to_owned()));
     }
 
@@ -302,7 +292,7 @@ impl Session {
                 true => "you".to_owned(),
                 false => chat.roster.nick(file.from.0).to_owned(),
             };
-            let (size, state) = (wording::size(file.offer.size), file.state.as_str());
+            let (size, state) = (size(file.offer.size), file.state.as_str());
             self.service(&format!("{number} {name}, {size}, of {from}: {state}"));
         }
     }

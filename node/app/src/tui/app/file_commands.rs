@@ -1,8 +1,7 @@
 //! Carries out the commands about files: `/send`, `/accept`, `/decline` and `/files`.
 
-use hobnob::protocol::Target;
 use hobnob::protocol::text::visible;
-use hobnob::{ConversationRef, MessageId};
+use hobnob::MessageId;
 use hobnob_control::wire::{
     AcceptFile, DeclineFile, Done, FileLine, OfferFile, PauseFile, Text, WaitOptions,
 };
@@ -23,22 +22,9 @@ impl App {
     pub(super) fn offer(&mut self, word: &PathWord) {
         let path = self.composer.path(word);
         let said = format!("[offers {}]", typed_path::shown(&path));
-        let (target, room) = match self.conversations.current().of() {
-            ConversationRef::Direct(peer) => (Some(Text(Target::Id(*peer))), None),
-            ConversationRef::Room(room) => (None, Some(Text(room.clone()))),
-        };
-        self.say_pending(
-            said,
-            Doing::Reading,
-            OfferFile {
-                caption: String::new(),
-                client_id: None,
-                target,
-                room,
-                path,
-                options: WaitOptions::ON_DISK,
-            },
-        );
+        let conversation = self.conversations.current().of().clone();
+        let request = OfferFile::new(conversation, path);
+        self.say_pending(said, Doing::Reading, request);
     }
 
     /// Offers a file in another conversation.
