@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hobnob_limits::Network;
+use hobnob_mailbox::Mailboxes;
 use hobnob_protocol::PeerId;
 use hobnob_protocol::relay::{Register, ToRelay, VERSION, close};
 use hobnob_transport::frames::FrameReader;
@@ -25,7 +26,7 @@ use super::frames::{NoFrame, Outbox, next_frame};
 use super::newcomers::{Fate, Newcomers};
 use super::peer;
 use crate::core::ConnectionId;
-use crate::mailbox::{self, Mailboxes, News};
+use crate::mailbox;
 use crate::plane::PlaneHandle;
 
 /// Maximum newcomers that have a place in the gate: their handshake or registration is in progress.
@@ -66,8 +67,8 @@ pub(super) struct ArrivalContext {
     pub(super) newcomers: Arc<Newcomers>,
     /// Knows the clients that use streams.
     pub(super) plane: PlaneHandle,
-    /// The mailboxes, if the relay has any, and the recipients that are connected.
-    pub(super) mailboxes: Option<(Mailboxes, News)>,
+    /// The mailboxes, if the relay has any.
+    pub(super) mailboxes: Option<Mailboxes>,
 }
 
 /// Accepts newcomers until the endpoint is closed.
@@ -216,13 +217,13 @@ async fn serve_mailbox(
     connection: &Connection,
     peer: PeerId,
     registered: oneshot::Receiver<Admitted>,
-    mailboxes: Option<&(Mailboxes, News)>,
+    mailboxes: Option<&Mailboxes>,
 ) {
     // Without an answer, the relay has refused the peer.
     let may = registered.await.is_ok_and(|admitted| !admitted.guest);
     if may
-        && let Some((mailboxes, news)) = mailboxes
-        && let Some(wrong) = mailbox::serve(connection, peer, mailboxes, news).await
+        && let Some(mailboxes) = mailboxes
+        && let Some(wrong) = mailbox::serve(connection, peer, mailboxes).await
     {
         return end(connection, close::PROTOCOL, &wrong);
     }

@@ -34,6 +34,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use hobnob_mailbox::Mailboxes;
 use hobnob_protocol::PeerId;
 use hobnob_protocol::relay::{self, PORT_RELAY};
 use hobnob_transport::gate::Gate;
@@ -49,7 +50,7 @@ use tokio_util::task::TaskTracker;
 use crate::admission::{Admission, BanTarget, Bans, FileError, Rule};
 use crate::core::{DRAIN_OVER, Limits, Relay};
 use crate::keys;
-use crate::mailbox::{MailboxConfig, MailboxError, Mailboxes, News, Totals};
+use crate::mailbox::{self, HoldError, MailboxConfig, Totals};
 use crate::plane::{self, Counted, Latency, PlaneConfig, PlaneHandle};
 use arrivals::{ArrivalContext, GATE_LIMITS};
 use clock::Clock;
@@ -132,7 +133,7 @@ pub enum StartError {
     Inherited(io::Error),
     /// It cannot hold mail.
     #[error(transparent)]
-    Mailbox(#[from] MailboxError),
+    Mailbox(#[from] HoldError),
     /// Any other error of the system.
     #[error("can't listen on UDP {addr}: {error}")]
     Socket {
@@ -196,7 +197,7 @@ impl Server {
         let admission = Admission::load(rule, &home)?;
         let credentials = Credentials::new(&key);
         let mailboxes = mailbox
-            .map(|config| Mailboxes::open(&config, wall_ms))
+            .map(|config| mailbox::open(&config, wall_ms))
             .transpose()?;
         limits.mailboxes = mailboxes.is_some();
         let (socket, plane, listeners) = bind_all(
@@ -235,7 +236,7 @@ impl Server {
             connections: Arc::default(),
             newcomers: newcomers.clone(),
             plane: plane.clone(),
-            mailboxes: mailboxes.clone().map(|them| (them, News::default())),
+            mailboxes: mailboxes.clone(),
         };
         let (tcp_addrs, certificate) = (listeners.addrs(), listeners.certificate.clone());
         listeners.serve(&StreamContext {

@@ -73,14 +73,24 @@ fn each_crate_depends_only_on_lower_layers() {
         ),
         ("hobnob-vfs", &[]),
         (
-            "hobnob-relay",
+            "hobnob-mailbox",
             &["hobnob-limits", "hobnob-protocol", "hobnob-transport"],
+        ),
+        (
+            "hobnob-relay",
+            &[
+                "hobnob-limits",
+                "hobnob-mailbox",
+                "hobnob-protocol",
+                "hobnob-transport",
+            ],
         ),
         (
             "hobnob-relay-app",
             &[
                 "hobnob-limits",
                 "hobnob-local",
+                "hobnob-mailbox",
                 "hobnob-protocol",
                 "hobnob-relay",
                 "hobnob-transport",

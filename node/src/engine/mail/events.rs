@@ -6,9 +6,7 @@ use hobnob_core::SessionId;
 use hobnob_core::mail_refusal::MailRefusal;
 use hobnob_core::replica;
 use hobnob_core::source_network::SourceNetwork;
-use hobnob_protocol::mailbox::{
-    Deposit, DepositAnswer, DepositToken, Envelope, FromHolder, ToHolder,
-};
+use hobnob_protocol::mailbox::{DepositAnswer, DepositToken, Envelope, FromHolder, ToHolder};
 use hobnob_protocol::record::{MailboxRecord, RecordError};
 use hobnob_protocol::{Frame, LogName, PeerId, Ranges, SignedRecord, close};
 use tracing::{debug, warn};
@@ -104,6 +102,7 @@ impl Engine {
         relays.into_iter().for_each(|relay| self.hold_at(relay));
         if !self.policy.is_contact(peer) {
             self.mail.refusals.forget(peer);
+            self.mail.unanswered.forget(peer);
             let row = self.mail.contacts.forget(peer);
             row.into_iter().for_each(|row| self.store.set_mail(row));
             return self.end_mail_with(peer);
@@ -145,17 +144,39 @@ impl Engine {
             let holder = self.mail.holders.get_mut(&relay);
             holder.expect("inserted above").fetch();
         }
+        self.deposit_again(relay);
         let due = self.clock.now().mono + DEPOSIT_AFTER;
         for peer in self.mail.contacts.at(id) {
             self.mail.due.entry(peer).or_insert(due);
         }
     }
 
+    /// Deposits what a holder had not answered when the last connection with it was lost.
+    fn deposit_again(&mut self, relay: RelayId) {
+        let holder = self.mail.holders.get(&relay);
+        let id = holder.expect("the caller has inserted it").id;
+        for deposited in self.mail.unanswered.take(id) {
+            let peer = deposited.peer;
+            // If the peer is here, or another holder has the messages, nothing must be repeated.
+            if self.sessions.with(peer).is_some() || self.mail.session_with(peer).is_some() {
+                continue;
+            }
+            let of_peer = self.mail.contacts.get(peer);
+            if let Some(token) = of_peer.and_then(|it| it.token(id)).cloned()
+                && let Some(holder) = self.mail.holders.get_mut(&relay)
+            {
+                holder.deposit(deposited, token);
+            }
+        }
+    }
+
     /// There is no connection with a relay. What it had not answered is deposited again later.
     pub(in crate::engine) fn holder_down(&mut self, relay: RelayId) {
-        let Some(holder) = self.mail.holders.remove(&relay) else {
+        let Some(mut holder) = self.mail.holders.remove(&relay) else {
             return;
         };
+        let unanswered = holder.take_unanswered();
+        self.mail.unanswered.lost(holder.id, unanswered);
         if let Some(facts) = holder.holding() {
             self.mail.remember(holder.id, facts.clone());
         }
@@ -294,6 +315,11 @@ impl Engine {
             if is_here || known.is_some_and(|id| self.mail.sessions[&id].holder.is_some()) {
                 continue;
             }
+            if self.mail.is_on_its_way(peer) {
+                // What the holder answers need not be deposited again.
+                self.mail.due.insert(peer, now + DEPOSIT_AFTER);
+                continue;
+            }
             let Some(holder) = self.mail.holder_for(peer, now) else {
                 if let Some(at) = self.mail.refusals.next(peer, now) {
                     self.mail.due.insert(peer, at);
@@ -363,6 +389,7 @@ impl Engine {
                     session: id,
                     peer: session.peer,
                     packed,
+                    envelope: Vec::new(),
                     again: false,
                 };
                 if !self.deposit(relay, deposited) {
@@ -373,7 +400,7 @@ impl Engine {
     }
 
     /// Seals and sends an envelope. Returns whether that was possible.
-    fn deposit(&mut self, relay: RelayId, deposited: Deposited) -> bool {
+    fn deposit(&mut self, relay: RelayId, mut deposited: Deposited) -> bool {
         let Some(session) = self.mail.sessions.get(&deposited.session) else {
             return false;
         };
@@ -389,21 +416,15 @@ impl Engine {
         let (key, public, frames) = (record.key, &record.public, &deposited.packed.frames);
         let sealed = Envelope::seal(frames, &self.mail.key, recipient, key, public);
         let token = token.clone();
-        let envelope = match sealed {
-            Ok(envelope) => envelope.as_bytes().to_vec(),
+        match sealed {
+            Ok(envelope) => deposited.envelope = envelope.as_bytes().to_vec(),
             Err(error) => {
                 debug!(?recipient, "not deposited: {error}");
                 self.end_mail_with(recipient);
                 return false;
             }
-        };
-        let number = holder.deposit(deposited);
-        holder.send(ToHolder::Deposit(Deposit {
-            number,
-            recipient,
-            token,
-            envelope,
-        }));
+        }
+        holder.deposit(deposited, token);
         true
     }
 
@@ -419,6 +440,11 @@ impl Engine {
             // If the peer is here, its receipts say what it has.
             if is_stored && self.paths.session(peer).is_none() {
                 self.now_held(&deposited, holder_id);
+            }
+            if !self.mail.is_on_its_way(peer)
+                && let Some(due) = self.mail.due.get_mut(&peer)
+            {
+                *due = self.clock.now().mono;
             }
             return;
         };

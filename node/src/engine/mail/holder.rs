@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hobnob_core::{Now, SessionId};
-use hobnob_protocol::mailbox::{NUMBERS_MAX, ToHolder};
+use hobnob_protocol::mailbox::{Deposit, DepositToken, NUMBERS_MAX, ToHolder};
 use hobnob_protocol::{PeerId, Signature};
 
 use super::outgoing::Packed;
@@ -12,7 +12,7 @@ use super::page::{Decided, Page, PageItem};
 use crate::net::relay::MailStream;
 
 /// Maximum envelopes on their way to one holder. A holder accepts twice as many requests at once.
-const DEPOSITS_MAX: usize = 8;
+pub(super) const DEPOSITS_MAX: usize = 8;
 
 /// After undecided envelopes were left at a holder, they are requested again after this time, and
 /// after twice the time at each further attempt without progress.
@@ -27,6 +27,9 @@ pub(super) struct Deposited {
     pub(super) session: SessionId,
     pub(super) peer: PeerId,
     pub(super) packed: Packed,
+    /// The sealed form. If the answer is lost, the holder gets the same bytes again and recognizes
+    /// them.
+    pub(super) envelope: Vec<u8>,
     /// Whether it was sealed again already, for a key that the holder named.
     pub(super) again: bool,
 }
@@ -147,16 +150,31 @@ impl Holder {
         self.deposits.len() < DEPOSITS_MAX
     }
 
-    /// Notes an envelope on its way. Returns its number.
-    pub(super) fn deposit(&mut self, deposited: Deposited) -> u64 {
+    /// Sends an envelope, and notes that it is on its way. `token` is for its recipient.
+    pub(super) fn deposit(&mut self, deposited: Deposited, token: DepositToken) {
         self.last_deposit += 1;
+        self.send(ToHolder::Deposit(Deposit {
+            number: self.last_deposit,
+            recipient: deposited.peer,
+            token,
+            envelope: deposited.envelope.clone(),
+        }));
         self.deposits.insert(self.last_deposit, deposited);
-        self.last_deposit
     }
 
     /// The holder has answered.
     pub(super) fn answered(&mut self, number: u64) -> Option<Deposited> {
         self.deposits.remove(&number)
+    }
+
+    /// Whether an envelope for this peer is on its way.
+    pub(super) fn is_asked_for(&self, peer: PeerId) -> bool {
+        self.deposits.values().any(|it| it.peer == peer)
+    }
+
+    /// The envelopes that the holder has not answered, oldest first. It may have stored them.
+    pub(super) fn take_unanswered(&mut self) -> Vec<Deposited> {
+        std::mem::take(&mut self.deposits).into_values().collect()
     }
 
     // Envelopes for this node.
@@ -372,22 +390,47 @@ mod tests {
         assert_eq!(holder.retry_at(), None, "it is under way");
     }
 
+    fn deposit(holder: &mut Holder, envelope: &[u8]) {
+        let (peer, me) = (PeerId::from_bytes([2; 32]), PeerId::from_bytes([1; 32]));
+        let deposited = Deposited {
+            session: SessionId(1),
+            peer,
+            packed: Packed::default(),
+            envelope: envelope.to_vec(),
+            again: false,
+        };
+        holder.deposit(deposited, DepositToken::new(&[7; 32], me, holder.id, 1));
+    }
+
     #[test]
     fn each_deposit_is_answered_once() {
-        let (mut holder, _sent) = holder();
+        let (mut holder, mut sent) = holder();
         let mut numbers = Vec::new();
         while holder.has_room() {
-            let deposited = Deposited {
-                session: SessionId(1),
-                peer: PeerId::from_bytes([2; 32]),
-                packed: Packed::default(),
-                again: false,
+            deposit(&mut holder, &[]);
+            let Ok(ToHolder::Deposit(frame)) = sent.try_recv() else {
+                panic!("it is sent")
             };
-            numbers.push(holder.deposit(deposited));
+            numbers.push(frame.number);
         }
         assert_eq!(numbers.len(), DEPOSITS_MAX);
         assert!(holder.answered(numbers[0]).is_some());
         assert!(holder.answered(numbers[0]).is_none());
         assert!(holder.has_room());
+    }
+
+    #[test]
+    fn what_a_holder_has_not_answered_is_known_after_the_connection() {
+        let (mut holder, _sent) = holder();
+        for envelope in [[1], [2], [3]] {
+            deposit(&mut holder, &envelope);
+        }
+        holder.answered(2);
+        assert!(holder.is_asked_for(PeerId::from_bytes([2; 32])));
+        assert!(!holder.is_asked_for(PeerId::from_bytes([3; 32])));
+        let left = holder.take_unanswered();
+        let left: Vec<_> = left.into_iter().map(|it| it.envelope).collect();
+        assert_eq!(left, [[1], [3]]);
+        assert!(!holder.is_asked_for(PeerId::from_bytes([2; 32])));
     }
 }

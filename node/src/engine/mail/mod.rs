@@ -4,7 +4,8 @@
 //! and its frames travel in envelopes. So entries, receipts and requests need no second
 //! implementation. `own` is this node's mailbox, `contacts` are those of others, `outgoing` packs
 //! envelopes, `held` notes what holders have, `holder` is the exchange with one holder, `page` decides
-//! which arrived envelopes may be deleted, `refusals` notes which holders refuse envelopes.
+//! which arrived envelopes may be deleted, `refusals` notes which holders refuse envelopes,
+//! `unanswered` keeps envelopes whose answers were lost.
 //!
 //! Not here: the effects on other parts, which are in `events`, `arriving` and `info`.
 
@@ -18,6 +19,7 @@ mod outgoing;
 mod own;
 mod page;
 mod refusals;
+mod unanswered;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,6 +36,7 @@ use self::holder::{Facts, Holder};
 use self::outgoing::Outgoing;
 use self::own::OwnMailbox;
 use self::refusals::Refusals;
+use self::unanswered::Unanswered;
 use crate::net::channels::RelayId;
 use crate::store::{MailKind, MailRow};
 
@@ -106,6 +109,7 @@ pub(crate) struct Mail {
     /// The known facts about holders of this node's mail that are not connected.
     former: BTreeMap<PeerId, Facts>,
     refusals: Refusals,
+    unanswered: Unanswered,
     sessions: BTreeMap<SessionId, MailSession>,
     /// Peers that must get something by mail.
     owed: BTreeMap<PeerId, Owed>,
@@ -135,6 +139,7 @@ impl Mail {
             holders: BTreeMap::new(),
             former: BTreeMap::new(),
             refusals: Refusals::default(),
+            unanswered: Unanswered::default(),
             sessions: BTreeMap::new(),
             owed: owed.filter_map(Owed::read).collect(),
             resent_for: BTreeMap::new(),
@@ -167,6 +172,13 @@ impl Mail {
         holders
             .find(|(_, holder)| takes(holder))
             .map(|(relay, _)| *relay)
+    }
+
+    /// Whether a connected holder has not answered an envelope for a peer.
+    fn is_on_its_way(&self, peer: PeerId) -> bool {
+        self.holders
+            .values()
+            .any(|holder| holder.is_asked_for(peer))
     }
 
     /// A holder of this node's mail is not connected any more.

@@ -1,92 +1,47 @@
 //! One node's stream about mailboxes: reads its frames, passes them to the store, writes the answers.
+//!
+//! Not here: which connection the stream belongs to, and which nodes may open one.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hobnob_protocol::PeerId;
-use hobnob_protocol::mailbox::{DepositAnswer, FromHolder, STREAM_MAILBOX, ToHolder};
+use hobnob_protocol::mailbox::{DepositAnswer, FromHolder, ToHolder};
 use hobnob_transport::frames::{FrameBatch, FrameReader, ReceiveError};
-use quinn::{Connection, RecvStream, SendStream};
+use quinn::{RecvStream, SendStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::store::{Job, Mailboxes, Request};
+use crate::store::{Job, Mailboxes, Request};
 
 /// Maximum requests of one node that wait for the store, or whose answers wait to be written. A fetch
 /// counts as all of them.
 const REQUESTS_MAX: u32 = 16;
 
-/// The recipients whose nodes are connected. The relay notifies them of new envelopes.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct News(Arc<Mutex<BTreeMap<PeerId, Arc<Notify>>>>);
-
-impl News {
-    fn of(&self, peer: PeerId) -> Option<Arc<Notify>> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(&peer).cloned()
-    }
-
-    /// A recipient has connected. A newer connection replaces an older one.
-    fn begin(&self, peer: PeerId) -> Arc<Notify> {
-        let notify = Arc::new(Notify::new());
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(peer, notify.clone());
-        notify
-    }
-
-    fn end(&self, peer: PeerId, notify: &Arc<Notify>) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all
-            .get(&peer)
-            .is_some_and(|of_peer| Arc::ptr_eq(of_peer, notify))
-        {
-            all.remove(&peer);
-        }
-    }
-}
-
 /// Answers to one request, and its place among the requests of the node.
 type Answers = (Vec<Bytes>, OwnedSemaphorePermit);
 
-/// Serves the streams about mailboxes that a node opens, one after another, until the connection
-/// ends. Returns early if the node violates the protocol. The text says how.
-pub(crate) async fn serve(
-    connection: &Connection,
-    peer: PeerId,
-    mailboxes: &Mailboxes,
-    news: &News,
-) -> Option<String> {
-    loop {
-        let Ok((send, receive)) = connection.accept_bi().await else {
-            return None;
-        };
-        if let Err(wrong) = serve_stream(send, receive, peer, mailboxes, news).await {
-            return Some(wrong);
-        }
-    }
-}
-
-async fn serve_stream(
+/// Serves a stream about mailboxes until it ends. The caller has read the byte that names its kind,
+/// and `peer` has proved its identity. `holds_for` decides for which recipients the holder stores new
+/// mail.
+///
+/// # Errors
+///
+/// The node violates the protocol. The text says how.
+pub async fn serve(
     send: SendStream,
-    mut receive: RecvStream,
+    receive: RecvStream,
     peer: PeerId,
     mailboxes: &Mailboxes,
-    news: &News,
+    holds_for: impl Fn(PeerId) -> bool,
 ) -> Result<(), String> {
-    let mut first = [0];
-    if receive.read_exact(&mut first).await.is_err() {
-        return Ok(());
-    }
-    if first != [STREAM_MAILBOX] {
-        return Err("a stream of an unknown kind".to_owned());
-    }
-    let notify = news.begin(peer);
+    let notify = mailboxes.news().begin(peer);
     let (answers, waiting) = mpsc::unbounded_channel();
+    let frames = FrameReader::new(receive);
     let result = tokio::select! {
-        result = read(FrameReader::new(receive), peer, mailboxes, news, answers) => result,
+        result = read(frames, peer, mailboxes, holds_for, answers) => result,
         () = write(send, waiting, &notify) => Ok(()),
     };
-    news.end(peer, &notify);
+    mailboxes.news().end(peer, &notify);
     result
 }
 
@@ -94,7 +49,7 @@ async fn read(
     mut frames: FrameReader,
     peer: PeerId,
     mailboxes: &Mailboxes,
-    news: &News,
+    holds_for: impl Fn(PeerId) -> bool,
     answers: mpsc::UnboundedSender<Answers>,
 ) -> Result<(), String> {
     let places = Arc::new(Semaphore::new(REQUESTS_MAX as usize));
@@ -122,7 +77,22 @@ async fn read(
         };
         let place = places.clone().acquire_many_owned(places_needed).await;
         let place = place.expect("nobody closes it");
-        let (answers, news) = (answers.clone(), news.clone());
+        let refused = match &request {
+            Request::Hold(..) if !holds_for(peer) => Some(FromHolder::NotHolding),
+            Request::Deposit(deposit) if !holds_for(deposit.recipient) => Some(FromHolder::Answer(
+                deposit.number,
+                DepositAnswer::NotAccepted,
+            )),
+            Request::Hold(..) | Request::Deposit(_) | Request::Fetch(_) | Request::Delete(_) => {
+                None
+            }
+        };
+        if let Some(refused) = refused {
+            // The node may have left.
+            let _ = answers.send((vec![refused.encode()], place));
+            continue;
+        }
+        let (answers, news) = (answers.clone(), mailboxes.news().clone());
         let reply = move |frames: Vec<FromHolder>| {
             let is_stored =
                 |frame: &FromHolder| matches!(frame, FromHolder::Answer(_, DepositAnswer::Stored));

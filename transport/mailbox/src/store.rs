@@ -1,7 +1,6 @@
 //! The database of envelopes. One thread writes all requests that wait in one transaction, and
 //! answers them after it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +15,8 @@ use hobnob_protocol::record::{MailboxRecord, SignedRecord};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use tokio::sync::mpsc;
 
-use super::config::{MailboxConfig, RECIPIENT_BYTES_MAX, RECIPIENTS_MAX, SENDER_BYTES_MAX};
+use crate::config::{RECIPIENT_BYTES_MAX, RECIPIENTS_MAX, SENDER_BYTES_MAX};
+use crate::news::News;
 
 /// Maximum requests that wait for the thread. Beyond it the frames stay in their streams.
 const JOBS_MAX: usize = 512;
@@ -49,15 +49,26 @@ CREATE INDEX envelopes_at ON envelopes (at_ms);
 CREATE INDEX recipients_seen ON recipients (seen_ms);
 ";
 
-/// The version of [`SCHEMA`].
-const SCHEMA_VERSION: i64 = 1;
+/// Changes version 1 of the schema to version 2. The hash recognizes an envelope that is deposited
+/// again.
+const WITH_HASHES: &str = "
+ALTER TABLE envelopes ADD COLUMN hash BLOB;
+CREATE INDEX envelopes_hash ON envelopes (recipient, hash);
+";
+
+/// The version of the schema.
+const SCHEMA_VERSION: i64 = 2;
+
+/// Bytes of the hash of an envelope that are stored. It is compared among the envelopes of one sender
+/// for one recipient.
+const HASH_BYTES: usize = 16;
 
 /// Why the mailboxes can't be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum MailboxError {
-    /// The folder can't be created.
-    #[error("can't create the folder {0:?}: {1}")]
-    Folder(PathBuf, std::io::Error),
+    /// The thread can't be started.
+    #[error("can't start the thread of the mailboxes: {0}")]
+    Thread(std::io::Error),
     /// The database can't be opened.
     #[error("can't open {0:?}: {1}")]
     Database(PathBuf, rusqlite::Error),
@@ -80,29 +91,30 @@ pub struct Totals {
 }
 
 /// The answers of the database to one request, and the end that they go to.
-pub(super) type Reply = Box<dyn FnOnce(Vec<FromHolder>) + Send>;
+pub(crate) type Reply = Box<dyn FnOnce(Vec<FromHolder>) + Send>;
 
 /// A request of one node. The node has proved its id.
-pub(super) enum Request {
+pub(crate) enum Request {
     Hold(SignedRecord, Vec<TokenHash>),
     Deposit(Deposit),
     Fetch(u64),
     Delete(Vec<u64>),
 }
 
-pub(super) struct Job {
-    pub(super) from: PeerId,
-    pub(super) request: Request,
-    pub(super) reply: Reply,
+pub(crate) struct Job {
+    pub(crate) from: PeerId,
+    pub(crate) request: Request,
+    pub(crate) reply: Reply,
 }
 
 /// A handle to the mailboxes. The thread ends when the last one is dropped, or is closed.
 #[derive(Debug, Clone)]
-pub(crate) struct Mailboxes {
+pub struct Mailboxes {
     /// `None` ends the thread.
     jobs: mpsc::Sender<Option<Job>>,
     counts: Arc<Counts>,
     thread: Arc<Thread>,
+    news: News,
 }
 
 /// The totals, for readers on other threads.
@@ -118,41 +130,47 @@ struct Counts {
 struct Thread(Mutex<Option<JoinHandle<()>>>);
 
 impl Mailboxes {
-    /// Opens the database and starts the thread. `wall_ms` reads the wall clock, in milliseconds
+    /// Prepares a database, which may be new, and starts the thread. `path` is for messages only.
+    /// `bytes_max` limits the bytes of all envelopes. `wall_ms` reads the wall clock, in milliseconds
     /// since the Unix epoch.
-    pub(crate) fn open(
-        config: &MailboxConfig,
+    pub fn open(
+        conn: Connection,
+        path: &Path,
+        bytes_max: u64,
         wall_ms: impl Fn() -> u64 + Send + 'static,
     ) -> Result<Self, MailboxError> {
-        let dir = &config.dir;
-        fs::create_dir_all(dir).map_err(|error| MailboxError::Folder(dir.clone(), error))?;
-        let path = dir.join("mailbox.db");
-        let conn = open(&path)?;
+        let conn = prepare(conn, path)?;
         let counts = Arc::new(Counts {
-            bytes_max: config.bytes_max,
+            bytes_max,
             ..Counts::default()
         });
         let store = Store::new(conn, counts.clone())
-            .map_err(|error| MailboxError::Database(path.clone(), error))?;
+            .map_err(|error| MailboxError::Database(path.to_owned(), error))?;
         let (jobs, queue) = mpsc::channel(JOBS_MAX);
         let thread = std::thread::Builder::new()
             .name("mailboxes".to_owned())
             .spawn(move || store.run(queue, wall_ms))
-            .map_err(|error| MailboxError::Folder(dir.clone(), error))?;
+            .map_err(MailboxError::Thread)?;
         Ok(Self {
             jobs,
             counts,
             thread: Arc::new(Thread(Mutex::new(Some(thread)))),
+            news: News::default(),
         })
     }
 
+    /// The recipients that are connected.
+    pub(crate) fn news(&self) -> &News {
+        &self.news
+    }
+
     /// Queues a request. Returns nothing if the thread has ended.
-    pub(super) async fn ask(&self, job: Job) -> Option<()> {
+    pub(crate) async fn ask(&self, job: Job) -> Option<()> {
         self.jobs.send(Some(job)).await.ok()
     }
 
     /// How much is held.
-    pub(crate) fn totals(&self) -> Totals {
+    pub fn totals(&self) -> Totals {
         let counts = &self.counts;
         Totals {
             recipients: counts.recipients.load(Ordering::Relaxed),
@@ -163,7 +181,7 @@ impl Mailboxes {
     }
 
     /// Waits until all earlier requests are answered and the database is closed. Blocks.
-    pub(crate) fn close(self) {
+    pub fn close(self) {
         let Self { jobs, thread, .. } = self;
         // An error means that the thread has ended.
         let _ended = jobs.blocking_send(None);
@@ -180,17 +198,16 @@ impl Mailboxes {
     }
 }
 
-fn open(path: &Path) -> Result<Connection, MailboxError> {
-    let failed = |error| MailboxError::Database(path.to_owned(), error);
-    let mut conn = Connection::open(path).map_err(failed)?;
-    prepare(&mut conn)
-        .map_err(failed)?
+fn prepare(mut conn: Connection, path: &Path) -> Result<Connection, MailboxError> {
+    let is_known =
+        migrate(&mut conn).map_err(|error| MailboxError::Database(path.to_owned(), error))?;
+    is_known
         .then_some(conn)
         .ok_or_else(|| MailboxError::Newer(path.to_owned()))
 }
 
-/// Returns whether this version knows the form of the database.
-fn prepare(conn: &mut Connection) -> rusqlite::Result<bool> {
+/// Brings the database to this version. Returns whether this version knows its form.
+fn migrate(conn: &mut Connection) -> rusqlite::Result<bool> {
     conn.pragma_update(None, "journal_mode", "wal")?;
     // An answer means that the envelope survives a power failure.
     conn.pragma_update(None, "synchronous", "full")?;
@@ -200,6 +217,9 @@ fn prepare(conn: &mut Connection) -> rusqlite::Result<bool> {
     let version: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version == 0 {
         tx.execute_batch(SCHEMA)?;
+    }
+    if version < 2 {
+        tx.execute_batch(WITH_HASHES)?;
         tx.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     }
     tx.commit()?;
@@ -468,6 +488,18 @@ impl Mailbox<'_> {
         }
         let size = deposit.envelope.len() as u64;
         let sender = &from.as_bytes()[..];
+        let hash = blake3::hash(&deposit.envelope);
+        let hash = &hash.as_bytes()[..HASH_BYTES];
+        // The sender has not received the answer to its first deposit of this envelope.
+        let is_here = self
+            .tx
+            .prepare_cached(
+                "SELECT 1 FROM envelopes WHERE recipient = ?1 AND hash = ?2 AND sender = ?3",
+            )?
+            .exists(params![id, hash, sender])?;
+        if is_here {
+            return Ok(DepositAnswer::Stored);
+        }
         let share = self
             .tx
             .prepare_cached("SELECT bytes FROM shares WHERE recipient = ?1 AND sender = ?2")?
@@ -481,15 +513,16 @@ impl Mailbox<'_> {
         }
         self.tx
             .prepare_cached(
-                "INSERT INTO envelopes (recipient, sender, at_ms, size, bytes)
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO envelopes (recipient, sender, at_ms, size, bytes, hash)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute(params![
                 id,
                 sender,
                 sql(self.now_ms),
                 sql(size),
-                deposit.envelope
+                deposit.envelope,
+                hash
             ])?;
         self.tx
             .prepare_cached(
@@ -624,6 +657,11 @@ mod tests {
 
     use super::*;
 
+    fn open(dir: &Path) -> Connection {
+        let path = dir.join("mailbox.db");
+        prepare(Connection::open(&path).unwrap(), &path).unwrap()
+    }
+
     const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
     fn ann() -> SecretKey {
@@ -644,7 +682,7 @@ mod tests {
     impl Bench {
         fn new(bytes_max: u64) -> Self {
             let dir = tempfile::tempdir().unwrap();
-            let conn = open(&dir.path().join("mailbox.db")).unwrap();
+            let conn = open(dir.path());
             let counts = Counts {
                 bytes_max,
                 ..Counts::default()
@@ -655,7 +693,7 @@ mod tests {
         }
 
         fn reader(&self) -> Connection {
-            open(&self.dir.path().join("mailbox.db")).unwrap()
+            open(self.dir.path())
         }
 
         /// A mailbox of Bob, in which Ann may deposit.
@@ -700,14 +738,30 @@ mod tests {
             key: KeyId,
             at: u64,
         ) -> DepositAnswer {
+            let envelope = self.envelope(from, key);
+            self.deposit_envelope(from, token, envelope, at)
+        }
+
+        /// A new envelope for Bob. No two are equal.
+        fn envelope(&self, from: &SecretKey, key: KeyId) -> Vec<u8> {
             let frame = Bytes::from_static(&[2, 5]);
             let public = self.key.public();
             let envelope = Envelope::seal(&[frame], from, bob().id(), key, &public).unwrap();
+            envelope.as_bytes().to_vec()
+        }
+
+        fn deposit_envelope(
+            &mut self,
+            from: &SecretKey,
+            token: DepositToken,
+            envelope: Vec<u8>,
+            at: u64,
+        ) -> DepositAnswer {
             let deposit = Deposit {
                 number: 7,
                 recipient: bob().id(),
                 token,
-                envelope: envelope.as_bytes().to_vec(),
+                envelope,
             };
             match &self.ask(from, Request::Deposit(deposit), at)[..] {
                 [FromHolder::Answer(7, answer)] => answer.clone(),
@@ -751,6 +805,43 @@ mod tests {
         assert_eq!(bench.store.tally.bytes, 0);
         bench.deposit(&ann(), token(&ann()), 1, 5);
         assert_eq!(bench.waiting(), [3], "numbers are not used twice");
+    }
+
+    #[test]
+    fn an_envelope_that_is_deposited_again_is_stored_once() {
+        let mut bench = Bench::with_mailbox(1 << 30);
+        bench.hold(1, &[ann(), bob()], 0);
+        let envelope = bench.envelope(&ann(), 1);
+        for _ in 0..2 {
+            let answer = bench.deposit_envelope(&ann(), token(&ann()), envelope.clone(), 5);
+            assert_eq!(answer, DepositAnswer::Stored);
+        }
+        assert_eq!(bench.waiting(), [1]);
+        assert_eq!(bench.store.tally.bytes, envelope.len() as u64);
+        // Somebody else who has the same bytes is another sender.
+        bench.deposit_envelope(&bob(), token(&bob()), envelope, 5);
+        assert_eq!(bench.store.tally.envelopes, 2);
+    }
+
+    #[test]
+    fn a_database_of_version_1_is_migrated_and_a_newer_one_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mailbox.db");
+        let conn = Connection::open(&path).unwrap();
+        conn.execute_batch(SCHEMA).unwrap();
+        conn.execute_batch(
+            "INSERT INTO envelopes VALUES (3, 1, x'01', 5, 1, x'02'); PRAGMA user_version = 1",
+        )
+        .unwrap();
+        drop(conn);
+        let conn = open(dir.path());
+        let count = "SELECT count(*) FROM envelopes WHERE number = 3 AND hash IS NULL";
+        let kept: i64 = conn.query_row(count, [], |row| row.get(0)).unwrap();
+        assert_eq!(kept, 1);
+        conn.pragma_update(None, "user_version", SCHEMA_VERSION + 1)
+            .unwrap();
+        let newer = prepare(conn, &path);
+        assert!(matches!(newer, Err(MailboxError::Newer(_))));
     }
 
     #[test]
