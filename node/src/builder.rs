@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use hobnob_protocol::{Nickname, RelayAddr, RelayToken, RoomName};
 
 use super::{
-    Config, DirectWith, FilesConfig, Node, PassphraseSource, ProxyConfig, Sharing, StartError,
+    Config, DirectWith, FilesConfig, HoldFor, Node, PassphraseSource, ProxyConfig, Sharing,
+    StartError,
 };
 
 /// The options of a node. Those that are not set keep the defaults of [`Config::new`].
@@ -107,6 +108,13 @@ impl Builder {
     /// Sets who sees that the user types, has read messages, or is away.
     pub fn sharing(mut self, sharing: Sharing) -> Self {
         self.0.sharing = sharing;
+        self
+    }
+
+    /// Sets whose mail this node holds while they are away, and how many bytes at most. Default:
+    /// nobody's.
+    pub fn hold_for(mut self, peers: HoldFor, bytes_max: u64) -> Self {
+        (self.0.hold_for, self.0.hold_max) = (peers, bytes_max);
         self
     }
 

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use hobnob_mailbox::MailboxError;
 use hobnob_protocol::entry::BodyError;
 use hobnob_protocol::invitation::CodeNumber;
 use hobnob_protocol::passphrase::PassphraseError;
@@ -62,6 +63,9 @@ pub enum StartError {
     /// The database cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The database of the mail that the node holds for others cannot be opened.
+    #[error(transparent)]
+    Held(#[from] MailboxError),
     /// The socket cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),

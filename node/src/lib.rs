@@ -122,6 +122,7 @@ mod engine;
 mod error;
 mod events;
 mod files;
+mod held;
 mod invariants;
 mod invitations;
 mod locked_home;

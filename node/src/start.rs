@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hobnob_mailbox::Mailboxes;
 use hobnob_protocol::frame::ROOMS_MAX;
 use hobnob_protocol::relay::TOKEN_MAX;
 use hobnob_protocol::{Nickname, PeerId, Salts, SecretKey};
@@ -18,14 +19,16 @@ use tracing::warn;
 
 use super::clock::{Clock, random, random_seed};
 use super::engine::{
-    Engine, Erasing, Internal, Introductions, Mail, NICK_SETTING, OwnRecords, Parts, RELAY_SETTING,
+    Engine, Erasing, Holding, Internal, Introductions, Mail, NICK_SETTING, OwnRecords, Parts,
+    RELAY_SETTING,
 };
 use super::events::Publisher;
 use super::transfers::messages::{EngineHandle, ToTransfers};
 use super::transfers::pictures::Pictures;
 use super::transfers::{self, TransferTask};
-use super::{Config, Node, RELAYS_MAX, StartError};
+use super::{Config, HoldFor, Node, RELAYS_MAX, StartError};
 use crate::data_key::{DataKey, disk_of};
+use crate::held;
 use crate::locked_home::{self, LockError, read_key_file};
 use crate::net::endpoint::Endpoint;
 use crate::net::interfaces::Interfaces;
@@ -132,6 +135,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         clock.now(),
         opened.loaded,
     );
+    let mailboxes = open_held(&config, data_key.as_ref(), clock).await?;
     let parts = Parts {
         clock,
         key: key.clone(),
@@ -139,6 +143,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         nick,
         own,
         mail,
+        holding: Holding::new(config.hold_for.clone(), mailboxes),
         replica,
         store: opened.store,
         endpoint,
@@ -175,6 +180,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     }
     engine.remember(opened.peers);
     engine.restore_held();
+    engine.start_holding();
     engine.join_first_rooms(&config.rooms);
     engine.retain_all();
     engine.watch_interfaces(interfaces, INTERFACES_EVERY);
@@ -295,6 +301,23 @@ async fn open_store(
         .await
         .map_err(std::io::Error::other)??;
     Ok(opened)
+}
+
+/// Opens the database of the mail that this node holds for others. It is opened, too, if the node
+/// holds for nobody any more: those who are named in it may fetch what is left.
+async fn open_held(
+    config: &Config,
+    data_key: Option<&DataKey>,
+    clock: Clock,
+) -> Result<Option<Mailboxes>, StartError> {
+    let home = config.data_dir.clone();
+    if config.hold_for == HoldFor::Nobody && !home.join(held::FILE).exists() {
+        return Ok(None);
+    }
+    let (disk, bytes_max) = (disk_of(data_key), config.hold_max);
+    let open = move || held::open(&home, &disk, bytes_max, move || clock.now().wall_ms);
+    let opened = tokio::task::spawn_blocking(open).await;
+    Ok(Some(opened.map_err(std::io::Error::other)??))
 }
 
 /// The nickname of the configuration, or of the last run, or the system's user name, or the id.

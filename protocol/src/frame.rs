@@ -195,6 +195,10 @@ pub enum Frame {
         /// The holders, and the receiver's token at each.
         tokens: Vec<(PeerId, DepositToken)>,
     },
+    /// Whether the sender holds mail for the receiver from now on. If so, the receiver may open a
+    /// stream about mailboxes on the session's connection, see
+    /// [`STREAM_MAILBOX`](crate::mailbox::STREAM_MAILBOX). Without this frame it does not.
+    HoldsMail(bool),
     /// A digest of the sender's heads of a conversation, as far as the receiver may have the
     /// entries.
     Digest(ConversationId, Digest),
@@ -277,6 +281,7 @@ mod kind {
     pub(super) const CONTACT_RECORD: u8 = 10;
     pub(super) const MAILBOX: u8 = 11;
     pub(super) const INVITE: u8 = 12;
+    pub(super) const HOLDS_MAIL: u8 = 13;
     pub(super) const DIGEST: u8 = 16;
     pub(super) const HEADS: u8 = 17;
     pub(super) const BATCH: u8 = 18;
@@ -315,6 +320,7 @@ impl Frame {
             | Frame::WantRecords(_)
             | Frame::ContactRecord(_)
             | Frame::Mailbox { .. }
+            | Frame::HoldsMail(_)
             | Frame::Digest(..)
             | Frame::Heads { .. }
             | Frame::Prune(..)
@@ -342,6 +348,7 @@ impl Frame {
             Frame::WantRecords(peers) => (kind::WANT_RECORDS, codec::encode(peers)),
             Frame::ContactRecord(record) => (kind::CONTACT_RECORD, codec::encode(record)),
             Frame::Mailbox { record, tokens } => (kind::MAILBOX, codec::encode(&(record, tokens))),
+            Frame::HoldsMail(holds) => (kind::HOLDS_MAIL, codec::encode(holds)),
             Frame::Digest(conversation, digest) => {
                 (kind::DIGEST, codec::encode(&(conversation, digest)))
             }
@@ -404,6 +411,7 @@ impl Frame {
                 let (record, tokens) = codec::decode::<_, WANT_MEMORY_MAX>(body)?;
                 Frame::Mailbox { record, tokens }
             }
+            kind::HOLDS_MAIL => Frame::HoldsMail(codec::decode::<_, SMALL>(body)?),
             kind::DIGEST => {
                 let (conversation, digest) = codec::decode::<_, SMALL>(body)?;
                 Frame::Digest(conversation, digest)
@@ -462,7 +470,8 @@ impl Frame {
                 record.as_bytes().len() <= MAILBOX_BYTES_MAX && tokens.len() <= RECORD_RELAYS_MAX
             }
             Frame::Invite(step) => step.is_within_limits(),
-            Frame::Ping(_)
+            Frame::HoldsMail(_)
+            | Frame::Ping(_)
             | Frame::Pong(_)
             | Frame::DialBack(_)
             | Frame::DialedBack(_)
@@ -572,6 +581,7 @@ mod tests {
                 },
                 vec![11, 1, 6, 0],
             ),
+            (Frame::HoldsMail(true), vec![13, 1]),
             (
                 Frame::Conflict(name()),
                 [vec![22], name_bytes.clone()].concat(),

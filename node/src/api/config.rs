@@ -8,6 +8,7 @@ use hobnob_core::policy::{DirectWith, Sharing};
 use hobnob_protocol::{Nickname, RelayAddr, RelayToken, RoomName};
 use hobnob_transport::stream::proxy::{Proxy, is_excluded};
 
+use super::hold_for::HoldFor;
 use crate::files::FilesConfig;
 use crate::locked_home::PassphraseSource;
 
@@ -15,6 +16,9 @@ use crate::locked_home::PassphraseSource;
 ///
 /// A configuration with more is an error. Further relays in addresses and tickets are ignored.
 pub const RELAYS_MAX: usize = 16;
+
+/// The default of [`Config::hold_max`]: 256 MiB.
+pub const HOLD_MAX: u64 = 256 * 1024 * 1024;
 
 /// Node configuration: the options of [`Builder`](crate::Builder) as one struct.
 ///
@@ -58,6 +62,11 @@ pub struct Config {
     /// How long messages are kept. `None` means for ever. [`Node::keep`](crate::Node::keep) sets
     /// another time for one conversation.
     pub keep: Option<Duration>,
+    /// The contacts whose mail this node holds while they are away.
+    pub hold_for: HoldFor,
+    /// Maximum bytes of the mail that this node holds. A contact gets at most 32 MiB, and at most an
+    /// eighth of what is free.
+    pub hold_max: u64,
     /// The source of the passphrase, if the folder is locked. `None`: the start fails then.
     pub passphrase: Option<PassphraseSource>,
 }
@@ -101,6 +110,8 @@ impl Config {
             direct_with: DirectWith::default(),
             sharing: Sharing::default(),
             keep: None,
+            hold_for: HoldFor::default(),
+            hold_max: HOLD_MAX,
             passphrase: None,
         }
     }

@@ -1,4 +1,4 @@
-//! Mailboxes: the holders of a node's mail, and the messages that holders have for others.
+//! Mailboxes: the holders of a node's mail, what holders have for others, and what the node holds.
 
 use hobnob_core::mail_refusal::MailRefusal;
 use hobnob_protocol::{PeerId, RelayAt};
@@ -11,6 +11,21 @@ pub struct MailboxInfo {
     pub held_by: Vec<HolderInfo>,
     /// The peers that are away and for which this node has messages at holders, or tried to.
     pub deposited: Vec<DepositInfo>,
+    /// The mail that this node holds for others. `None`: it holds none.
+    pub holding: Option<HoldingInfo>,
+}
+
+/// The mail that a node holds for others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HoldingInfo {
+    /// The contacts that let this node hold their mail.
+    pub recipients: u64,
+    /// The envelopes that wait for them.
+    pub envelopes: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The maximum of these bytes: see [`Config::hold_max`](crate::Config::hold_max).
+    pub bytes_max: u64,
 }
 
 /// A holder of a node's mail.
@@ -20,6 +35,8 @@ pub struct HolderInfo {
     pub id: PeerId,
     /// Its address, if the node uses it as a relay.
     pub at: Option<RelayAt>,
+    /// Its name to show, if it is a node, not a relay.
+    pub name: Option<String>,
     /// Whether there is a connection with it now.
     pub connected: bool,
     /// The envelopes that waited there when this node asked last.

@@ -4,6 +4,7 @@
 
 mod config;
 mod event;
+mod hold_for;
 mod invitation;
 mod mailbox;
 mod message;
@@ -11,10 +12,11 @@ mod notice;
 mod peer;
 mod status;
 
-pub use self::config::{Config, ProxyConfig, RELAYS_MAX};
+pub use self::config::{Config, HOLD_MAX, ProxyConfig, RELAYS_MAX};
 pub use self::event::Event;
+pub use self::hold_for::{HeldPeer, HoldFor, NotHoldFor};
 pub use self::invitation::{AcceptedInvitation, Invitation, InvitationEnd};
-pub use self::mailbox::{DepositInfo, HolderInfo, MailboxInfo};
+pub use self::mailbox::{DepositInfo, HolderInfo, HoldingInfo, MailboxInfo};
 pub use self::message::{
     ActivityInfo, ActivityKind, Amended, Change, ConversationRef, DeliveryState, Edited,
     HistoryQuery, Message, MessageId, Reaction, Reactor, ReplyTo, Sent,

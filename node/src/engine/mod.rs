@@ -15,7 +15,7 @@
 //! - `erasing` for what the user erases, carried out by `erasing_requests`.
 //! - `outbox` and `waiters` for messages, `joins` for rooms, `policy` for decisions about peers.
 //! - `own_records` and `known_relays` for signed records, carried out by `records`.
-//! - `mail` for mailboxes, carried out by `mail::events`.
+//! - `mail` for mailboxes, carried out by `mail::events`. `holding` is the mail of others.
 //! - `relays`, `network`, `router_port`, `discovery` and `dialback` for the ways to peers.
 //! - `files`, `lost`, `reports`, `tasks` and `lifecycle`.
 //!
@@ -43,6 +43,7 @@ mod evidence;
 mod files;
 mod handshakes;
 mod hello;
+mod holding;
 mod internal;
 mod introductions;
 mod inviting;
@@ -84,6 +85,7 @@ pub(crate) use self::amend_target::AmendTarget;
 pub(crate) use self::carried::{Begun, ForFile, Taken};
 pub(crate) use self::command::{Command, NICK_SETTING, PolicyChange, RELAY_SETTING};
 pub(crate) use self::erasing::Erasing;
+pub(crate) use self::holding::Holding;
 pub(crate) use self::internal::Internal;
 pub(crate) use self::introductions::Introductions;
 pub(crate) use self::mail::Mail;

@@ -77,6 +77,9 @@ impl Engine {
         }
         let moved = self.compare_rooms(id);
         let named = self.learn_own_record_of(id, peer, record);
+        if named {
+            self.update_holding();
+        }
         self.store_peer(peer);
         self.request_records(id);
         named || moved

@@ -14,6 +14,7 @@ use hobnob_protocol::{PeerId, RelayAddr, RoomKey};
 use tracing::debug;
 
 use super::command::RELAY_SETTING;
+use super::mail::HolderAt;
 use super::relays::{ChannelOpening, DOUBTED_AT, NewLink, Usage, WentUp};
 use super::state::Engine;
 use crate::api::NoticeReason;
@@ -136,15 +137,20 @@ impl Engine {
             } => {
                 self.relay_up(relay, id, (addr, carrier), &welcome);
                 match mail {
-                    Some(stream) => self.holder_up(relay, id, stream),
-                    None => self.holder_down(relay),
+                    Some(stream) => {
+                        let is_own = self.relays.is_in_rooms(relay);
+                        self.holder_up(HolderAt::Relay(relay), id, stream, is_own);
+                    }
+                    None => self.holder_down(HolderAt::Relay(relay)),
                 }
             }
-            LinkEvent::Mail(stream, frame) => self.mail_frame(relay, stream, frame),
+            LinkEvent::Mail(stream, frame) => {
+                self.mail_frame(HolderAt::Relay(relay), stream, frame)
+            }
             LinkEvent::Received(frame) => self.relay_frame(relay, frame),
             LinkEvent::Down(LinkDown::Duplicate { id, of }) => self.merge_relays(relay, of, id),
             LinkEvent::Down(down) => {
-                self.holder_down(relay);
+                self.holder_down(HolderAt::Relay(relay));
                 if let Some(reason) = self.relays.went_down(relay, down) {
                     self.reports.notice(reason, None);
                 }

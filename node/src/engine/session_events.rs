@@ -7,6 +7,7 @@ use hobnob_core::{SessionId, rendezvous, replica};
 use hobnob_protocol::{Frame, close};
 use tracing::{info, warn};
 
+use super::mail::HolderAt;
 use super::session_state::SessionState;
 use super::state::Engine;
 use crate::api::{CopyEvidence, Event};
@@ -65,6 +66,7 @@ impl Engine {
         self.send_contact_record(id);
         self.send_mailbox(id);
         self.mail_not_needed(peer);
+        self.mail_session_up(id, peer);
         self.update_direct_path(id);
         self.ask_for_invitation(id);
         self.peers_changed();
@@ -94,6 +96,7 @@ impl Engine {
             session: id,
             goodbye,
         });
+        self.mail_session_down(id, peer);
         if self.sessions.with(peer).is_some() {
             // The peer stays online by its other session.
             return;
@@ -137,6 +140,10 @@ impl Engine {
             SessionEventKind::Content(stream) => {
                 self.files.send(ToTransfers::ContentStream(id, stream))
             }
+            SessionEventKind::MailStream(opened) => self.mail_stream_opened(id, opened),
+            SessionEventKind::Mail(stream, frame) => {
+                self.mail_frame(HolderAt::Session(id), stream, frame);
+            }
             SessionEventKind::Written {
                 stream: StreamKind::Batch,
                 bytes,
@@ -161,6 +168,7 @@ impl Engine {
             Frame::WantRecords(wanted) => self.want_records(id, wanted),
             Frame::ContactRecord(record) => self.contact_record(id, record),
             Frame::Mailbox { record, tokens } => self.mailbox_frame(id, record, tokens),
+            Frame::HoldsMail(holds) => self.holds_mail_frame(id, holds),
             Frame::Offer(offer, word) => self.offer_word(id, offer, word),
             Frame::Invite(step) => self.invite_frame(id, step),
             Frame::Activity(activity) => self.activity(id, activity),

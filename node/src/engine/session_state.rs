@@ -1,6 +1,7 @@
 //! The state that the engine keeps for one live session.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hobnob_core::Now;
@@ -8,7 +9,7 @@ use hobnob_core::synthetic::is_synthetic;
 use hobnob_protocol::mailbox::DepositToken;
 use hobnob_protocol::{Checked, ContactRecord, Frame, Hello, PeerId, SignedRecord};
 use quinn::Connection;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::limits::Limits;
 use super::membership::Membership;
@@ -31,6 +32,12 @@ pub(super) struct SessionState {
     pub(super) contact_record: Option<Checked<ContactRecord>>,
     /// As `contact_record`, for the mailbox. Its signature is not checked yet.
     pub(super) mailbox: Option<(SignedRecord, Vec<(PeerId, DepositToken)>)>,
+    /// Whether the peer holds this node's mail, as it says.
+    pub(super) holds_mail: bool,
+    /// Whether the peer was told that this node holds its mail.
+    pub(super) told_holding: bool,
+    /// The place for the stream about mailboxes that the peer may open.
+    pub(super) mail_place: Arc<Semaphore>,
     pub(super) membership: Membership,
     pub(super) direct: DirectPath,
     pub(super) limits: Limits,
@@ -56,6 +63,9 @@ impl SessionState {
             candidates: Vec::new(),
             contact_record: None,
             mailbox: None,
+            holds_mail: false,
+            told_holding: false,
+            mail_place: Arc::new(Semaphore::new(1)),
             membership,
             direct: DirectPath::default(),
             limits: Limits::new(now.mono),

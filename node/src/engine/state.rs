@@ -29,6 +29,7 @@ use super::discovery::Discovery;
 use super::erasing::Erasing;
 use super::files::Files;
 use super::handshakes::Handshakes;
+use super::holding::Holding;
 use super::internal::Internal;
 use super::introductions::Introductions;
 use super::inviting::Inviting;
@@ -68,6 +69,7 @@ pub(crate) struct Parts {
     pub(crate) nick: Nickname,
     pub(crate) own: OwnRecords,
     pub(crate) mail: Mail,
+    pub(crate) holding: Holding,
     pub(crate) introductions: Introductions,
     pub(crate) replica: Replica,
     pub(crate) store: Store,
@@ -130,6 +132,8 @@ pub(crate) struct Engine {
     pub(super) own: OwnRecords,
     pub(super) records: RecordExchange,
     pub(super) mail: Mail,
+    /// The mail that this node holds for others.
+    pub(super) holding: Holding,
     pub(super) carried: CarriedSessions,
     pub(super) known_relays: KnownRelays,
     /// Peers that the user has forgotten in this run. Others do not bring back their names.
@@ -188,6 +192,7 @@ impl Engine {
             own: parts.own,
             records: RecordExchange::new(me),
             mail: parts.mail,
+            holding: parts.holding,
             carried: CarriedSessions::default(),
             known_relays: KnownRelays::default(),
             forgotten: RecentPeers::default(),

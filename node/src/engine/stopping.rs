@@ -21,6 +21,7 @@ impl Engine {
             network,
             tasks,
             store,
+            holding,
             sessions,
             handshakes,
             queues,
@@ -36,7 +37,11 @@ impl Engine {
         // Relays forwarded some of these goodbyes, so the connections with relays close last.
         tasks.finish().await;
         network.close().await;
-        if let Err(error) = tokio::task::spawn_blocking(move || store.shutdown()).await {
+        let close = move || {
+            holding.close();
+            store.shutdown()
+        };
+        if let Err(error) = tokio::task::spawn_blocking(close).await {
             warn!("the store did not close cleanly: {error}");
         }
         lifecycle.finish();

@@ -1,4 +1,4 @@
-//! Locked homes: the key, the database and the content index of a home are encrypted on the disk.
+//! Locked homes: the key, the databases and the content index of a home are encrypted on the disk.
 //!
 //! A random *data key* encrypts the files. The *key slot*, a file in the home, has the data key,
 //! encrypted with a passphrase. So another passphrase changes only the slot. Not here: the
@@ -12,6 +12,7 @@ mod switch;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use hobnob_mailbox::MailboxError;
 use hobnob_transport::key_file::{self, KeyDamage, KeyFileError};
 use zeroize::Zeroizing;
 
@@ -80,6 +81,9 @@ pub enum LockError {
     /// The database cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The database of mail for others cannot be read or written.
+    #[error(transparent)]
+    Held(#[from] MailboxError),
 }
 
 /// Longest passphrase of a home in bytes.

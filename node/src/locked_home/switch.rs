@@ -14,6 +14,7 @@ use hobnob_transport::key_file;
 use super::slot::{self, Slot};
 use super::{LockError, at, read_key_file};
 use crate::data_key::{DataKey, disk_of};
+use crate::held;
 use crate::store::{DATABASE, snapshot};
 use crate::transfers::{CONTENT_FOLDER, convert_content};
 
@@ -81,6 +82,14 @@ fn write(
         let (from, to) = (disk_of(from), disk_of(to_key));
         snapshot::copy_whole(&from, &home.join(DATABASE), &to, &new.join(DATABASE))?;
     }
+    if home.join(held::FILE).exists() {
+        held::copy(
+            home,
+            &disk_of(from),
+            &disk_of(to_key),
+            &new.join(held::FILE),
+        )?;
+    }
     let content = home.join(CONTENT_FOLDER);
     if content.exists() {
         let converted = new.join(CONTENT_FOLDER);
@@ -113,7 +122,12 @@ pub(crate) fn finish(home: &Path) -> Result<(), LockError> {
             wipe(&home.join(name))?;
         }
     }
-    for name in [DATABASE, key_file::FILE, CONTENT_FOLDER] {
+    if ready.join(held::FILE).exists() {
+        for name in held::BESIDE {
+            wipe(&home.join(name))?;
+        }
+    }
+    for name in [DATABASE, held::FILE, key_file::FILE, CONTENT_FOLDER] {
         let (from, to) = (ready.join(name), home.join(name));
         if from.exists() {
             wipe(&to)?;

@@ -187,6 +187,8 @@ impl Answers {
 pub struct ContentStream {
     send: SendStream,
     receive: RecvStream,
+    /// The first byte of the first request, until it is used.
+    first: Option<u8>,
     place: Place,
 }
 
@@ -256,12 +258,14 @@ impl Drop for Place {
 }
 
 impl ContentStream {
-    pub(super) fn new(send: SendStream, receive: RecvStream, place: Place) -> Self {
+    /// `first` is the first byte of the stream.
+    pub(super) fn new(send: SendStream, receive: RecvStream, first: u8, place: Place) -> Self {
         // An error means that the stream has ended. The next read reports it.
         let _ = send.set_priority(CONTENT_PRIORITY);
         Self {
             send,
             receive,
+            first: Some(first),
             place,
         }
     }
@@ -283,9 +287,12 @@ impl ContentStream {
     /// Reads the next request. Returns `None` when the peer has finished its half of the stream.
     pub async fn next_ask(&mut self) -> Result<Option<PieceRequest>, StreamEnd> {
         let mut len = [0; 2];
-        match self.receive.read_exact(&mut len).await {
+        let first = self.first.take();
+        let known = usize::from(first.is_some());
+        len[0] = first.unwrap_or_default();
+        match self.receive.read_exact(&mut len[known..]).await {
             Ok(()) => {}
-            Err(ReadExactError::FinishedEarly(0)) => return Ok(None),
+            Err(ReadExactError::FinishedEarly(0)) if known == 0 => return Ok(None),
             Err(ReadExactError::FinishedEarly(_) | ReadExactError::ReadError(_)) => {
                 return Err(StreamEnd::Lost);
             }

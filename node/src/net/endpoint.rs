@@ -58,9 +58,10 @@ const ACCEPTED_MAX: usize = 16;
 /// later minor versions.
 const UNI_STREAMS_MAX: u32 = 8;
 
-/// Bidirectional streams that a peer may have open: the control stream and content streams.
+/// Bidirectional streams that a peer may have open: the control stream, content streams, and one about
+/// mailboxes.
 const BIDI_STREAMS_MAX: u32 = 24;
-const _: () = assert!(BIDI_STREAMS_MAX as usize > STREAMS_MAX + 1);
+const _: () = assert!(BIDI_STREAMS_MAX as usize > STREAMS_MAX + 2);
 
 /// Maximum received bytes that this node holds for one peer, over all its streams. One stream may
 /// use [`STREAM_BYTES`] of them, so content on one stream cannot use all. More content streams widen

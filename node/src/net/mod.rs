@@ -11,6 +11,7 @@
 //! - `route_mtu` looks up how large datagrams to an address may be, `congestion` keeps queues short.
 //! - [`session`] carries frames over one connection, [`content`] the bytes of files. [`close`] ends
 //!   connections in good order.
+//! - [`mail`] carries frames about mailboxes.
 //! - [`relay`] holds the link to a relay, [`streams`] the streams to relays where UDP is blocked.
 //! - [`port_mapping`] asks the router for a port.
 //! - [`probe`] tests what is in the way to an address.
@@ -24,6 +25,7 @@ pub mod counters;
 pub mod demux;
 pub mod endpoint;
 pub mod interfaces;
+pub mod mail;
 pub mod mdns;
 pub mod port_mapping;
 pub mod probe;

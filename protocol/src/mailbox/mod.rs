@@ -21,8 +21,9 @@ pub use self::frames::{
 pub use self::hpke::{MailboxKey, PUBLIC_KEY_LEN, PublicKey, SECRET_KEY_LEN};
 pub use self::token::{DepositToken, KeyId, TokenHash};
 
-/// The first byte of a stream that a node opens to a holder, on a connection that has another use.
-/// It names the protocol of the stream's frames.
+/// The first byte of a stream that a node opens to a holder, on a connection that has another use: a
+/// relay's control connection, or a session. It names the protocol of the stream's frames. On a
+/// session all other streams begin with the length of a request for content, whose first byte is 0.
 pub const STREAM_MAILBOX: u8 = 1;
 
 /// A holder ends a page when its envelopes have so many bytes.

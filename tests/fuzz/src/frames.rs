@@ -68,6 +68,7 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
             record: SignedRecord::from_bytes(vec![9; 80]),
             tokens: Vec::new(),
         },
+        Frame::HoldsMail(true),
         Frame::DialBack([1; 16]),
         Frame::DialedBack([1; 16]),
         Frame::Digest(

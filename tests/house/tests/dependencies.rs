@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Maximum number of crates in the library's dependency tree, including the library.
-const LIBRARY_CRATES_MAX: usize = 112;
+const LIBRARY_CRATES_MAX: usize = 113;
 
 fn cargo(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO"))
@@ -66,6 +66,7 @@ fn each_crate_depends_only_on_lower_layers() {
             &[
                 "hobnob-core",
                 "hobnob-limits",
+                "hobnob-mailbox",
                 "hobnob-protocol",
                 "hobnob-transport",
                 "hobnob-vfs",

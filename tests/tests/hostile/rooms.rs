@@ -193,6 +193,7 @@ fn assert_opens_nothing(
             | Frame::WantRecords(_)
             | Frame::ContactRecord(_)
             | Frame::Mailbox { .. }
+            | Frame::HoldsMail(_)
             | Frame::Activity(_)
             | Frame::Candidates(_)
             | Frame::DialBack(_)

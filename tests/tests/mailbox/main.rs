@@ -1,7 +1,8 @@
-//! Mailboxes: peers that are never online at the same time. A relay holds sealed envelopes.
+//! Mailboxes: peers that are never online at the same time. A relay or a node holds sealed envelopes.
 
 mod holders;
 mod net;
+mod nodes;
 mod refusals;
 
 use std::path::Path;

@@ -83,9 +83,11 @@ async fn read(
                 deposit.number,
                 DepositAnswer::NotAccepted,
             )),
-            Request::Hold(..) | Request::Deposit(_) | Request::Fetch(_) | Request::Delete(_) => {
-                None
-            }
+            Request::Hold(..)
+            | Request::Deposit(_)
+            | Request::Fetch(_)
+            | Request::Delete(_)
+            | Request::Expire => None,
         };
         if let Some(refused) = refused {
             // The node may have left.

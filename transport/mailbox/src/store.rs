@@ -69,6 +69,9 @@ pub enum MailboxError {
     /// The thread can't be started.
     #[error("can't start the thread of the mailboxes: {0}")]
     Thread(std::io::Error),
+    /// The file can't be created.
+    #[error("can't create {0:?}: {1}")]
+    File(PathBuf, std::io::Error),
     /// The database can't be opened.
     #[error("can't open {0:?}: {1}")]
     Database(PathBuf, rusqlite::Error),
@@ -99,6 +102,8 @@ pub(crate) enum Request {
     Deposit(Deposit),
     Fetch(u64),
     Delete(Vec<u64>),
+    /// Nothing but a look at what is too old, as each request causes from time to time.
+    Expire,
 }
 
 pub(crate) struct Job {
@@ -167,6 +172,18 @@ impl Mailboxes {
     /// Queues a request. Returns nothing if the thread has ended.
     pub(crate) async fn ask(&self, job: Job) -> Option<()> {
         self.jobs.send(Some(job)).await.ok()
+    }
+
+    /// Removes what is too old. A holder that gets requests all the time needs no call, because they
+    /// have the same effect.
+    pub fn expire(&self) {
+        let job = Job {
+            from: PeerId::from_bytes([0; 32]),
+            request: Request::Expire,
+            reply: Box::new(|_| {}),
+        };
+        // With a full queue there are requests.
+        let _ = self.jobs.try_send(Some(job));
     }
 
     /// How much is held.
@@ -330,6 +347,7 @@ impl Store {
                 }
                 Request::Fetch(after) => group_tx.fetch(job.from, *after),
                 Request::Delete(numbers) => group_tx.delete(job.from, numbers),
+                Request::Expire => Ok(Vec::new()),
             })
             .collect::<rusqlite::Result<_>>()?;
         let tally = group_tx.tally;
@@ -357,7 +375,7 @@ fn failed(request: &Request) -> Vec<FromHolder> {
             vec![FromHolder::Answer(deposit.number, DepositAnswer::Failed)]
         }
         Request::Fetch(_) => vec![FromHolder::PageEnd(false)],
-        Request::Delete(_) => Vec::new(),
+        Request::Delete(_) | Request::Expire => Vec::new(),
     }
 }
 

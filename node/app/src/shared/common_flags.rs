@@ -11,7 +11,8 @@ use clap::ArgAction;
 use hobnob::protocol::relay::TOKEN_MAX;
 use hobnob::protocol::{Nickname, RelayAddr, RelayToken, RoomName};
 use hobnob::{
-    AcceptFrom, Config, DirectWith, FilesConfig, PassphraseSource, Proxy, ProxyConfig, RELAYS_MAX,
+    AcceptFrom, Config, DirectWith, FilesConfig, HOLD_MAX, PassphraseSource, Proxy, ProxyConfig,
+    RELAYS_MAX,
 };
 use hobnob_control::wire::Text;
 use hobnob_control::{Home, HomeError};
@@ -20,7 +21,7 @@ use zeroize::Zeroizing;
 use super::erasing::KeepTime;
 use super::exit_code::Usage;
 use super::passphrase;
-use super::settings::{Settings, proxy_of_variables};
+use super::settings::{HeldFor, Settings, proxy_of_variables};
 use super::values::Size;
 
 /// The general flags.
@@ -186,6 +187,13 @@ impl CommonFlags {
             relay_token: token_file.as_deref().map(relay_token).transpose()?,
             files,
             passphrase: Some(self.passphrase()),
+            hold_for: settings
+                .hold_for
+                .map(|HeldFor(peers)| peers)
+                .unwrap_or_default(),
+            hold_max: settings
+                .hold_max
+                .map_or(HOLD_MAX, |Text(Size(bytes))| bytes),
             keep: settings.keep.and_then(|Text(KeepTime(keep))| keep),
             ..Config::new(home.data_dir())
         })

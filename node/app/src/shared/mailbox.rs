@@ -1,7 +1,7 @@
 //! `hobnob mailbox` as lines for people.
 
 use hobnob::protocol::text::visible;
-use hobnob_control::wire::{DepositLine, HolderLine, MailboxLine, WaitReason};
+use hobnob_control::wire::{DepositLine, HolderLine, HoldingLine, MailboxLine, WaitReason};
 
 use super::values::local_minute;
 use super::wording::{count_u64, mailbox_reason, size};
@@ -11,20 +11,22 @@ pub(crate) fn lines(mailbox: &MailboxLine) -> Vec<String> {
     let mut lines: Vec<_> = mailbox.held_by.iter().map(holder).collect();
     if lines.is_empty() {
         lines.push(
-            "Nobody holds mail for you: no relay of yours has a mailbox, or none is connected."
+            "Nobody holds mail for you: no relay and no contact of yours does, or none is connected."
                 .to_owned(),
         );
     }
     lines.extend(mailbox.deposited.iter().map(deposit));
+    lines.extend(mailbox.holding.as_ref().map(holding));
     lines
 }
 
 /// `relay.example:4627 (ejxli757) holds mail for you since 2026-11-20 14:03: nothing waits, …`
 fn holder(holder: &HolderLine) -> String {
     let short = holder.id.0.short();
-    let name = match &holder.at {
-        Some(at) => format!("{} ({short})", at.0),
-        None => short,
+    let name = match (&holder.at, &holder.name) {
+        (Some(at), _) => format!("{} ({short})", at.0),
+        (None, Some(name)) => format!("{} ({short})", visible(name)),
+        (None, None) => short,
     };
     let waits = match holder.envelopes {
         0 => "nothing waits".to_owned(),
@@ -65,6 +67,16 @@ fn deposit(deposit: &DepositLine) -> String {
     line
 }
 
+/// `You hold mail for 2 contacts: 3 envelopes (48 KiB of 256 MiB)`
+fn holding(holding: &HoldingLine) -> String {
+    let (bytes, most) = (size(holding.bytes), size(holding.bytes_max));
+    format!(
+        "You hold mail for {}: {} ({bytes} of {most})",
+        count_u64(holding.recipients, "contact"),
+        count_u64(holding.envelopes, "envelope"),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use hobnob::MailRefusal;
@@ -82,6 +94,7 @@ mod tests {
         let holder = HolderLine {
             id: id(8),
             at: Some(Text("relay.example:4627".parse().expect("an address"))),
+            name: None,
             up: false,
             envelopes: 2,
             bytes: 9_000,
@@ -98,12 +111,30 @@ mod tests {
             refused: Some(MailRefusal::Full),
         };
         let mailbox = MailboxLine {
-            held_by: vec![holder],
+            held_by: vec![
+                HolderLine {
+                    at: None,
+                    name: Some("carol".to_owned()),
+                    ..holder.clone()
+                },
+                holder,
+            ],
             deposited: vec![deposit],
+            holding: Some(HoldingLine {
+                recipients: 1,
+                envelopes: 2,
+                bytes: 2_000,
+                bytes_max: 4_000_000,
+            }),
         };
-        let [holder, deposit] = &lines(&mailbox)[..] else {
-            panic!("two lines")
+        let [carol, holder, deposit, holding] = &lines(&mailbox)[..] else {
+            panic!("four lines")
         };
+        assert!(carol.starts_with("carol ("), "{carol}");
+        assert!(
+            holding.starts_with("You hold mail for 1 contact: 2 envelopes ("),
+            "{holding}"
+        );
         assert!(holder.contains("relay.example:4627"), "{holder}");
         assert!(
             holder.contains("(not connected): 2 envelopes wait"),
@@ -123,6 +154,7 @@ mod tests {
         let none = MailboxLine {
             held_by: Vec::new(),
             deposited: Vec::new(),
+            holding: None,
         };
         assert_eq!(lines(&none).len(), 1);
     }

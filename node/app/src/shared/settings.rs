@@ -8,7 +8,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use hobnob::protocol::{Nickname, RelayAddr, RoomName};
-use hobnob::{AcceptFrom, BandwidthLimits, DirectWith, Proxy, ProxyConfig, ShareWith, Sharing};
+use hobnob::{
+    AcceptFrom, BandwidthLimits, DirectWith, HoldFor, Proxy, ProxyConfig, ShareWith, Sharing,
+};
 use hobnob_control::Home;
 use hobnob_control::wire::Text;
 use serde::Deserialize;
@@ -51,6 +53,8 @@ pub(crate) struct Settings {
     pub(crate) transfer_limit: Option<Text<Speed>>,
     pub(crate) limit_hours: Option<Text<Hours>>,
     pub(crate) keep: Option<Text<KeepTime>>,
+    pub(crate) hold_for: Option<HeldFor>,
+    pub(crate) hold_max: Option<Text<Size>>,
     pub(crate) backup: Option<PathBuf>,
     pub(crate) backup_key: Option<String>,
     pub(crate) web: Option<SocketAddr>,
@@ -61,6 +65,34 @@ pub(crate) struct Settings {
     mouse: Option<bool>,
     sidebars: Option<Sidebars>,
     previews: Option<Previewed>,
+}
+
+/// Whose mail the node holds: one word, or a list of contacts.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "WordOrList")]
+pub(crate) struct HeldFor(pub(crate) HoldFor);
+
+/// A text, or a list of texts.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum WordOrList {
+    Word(String),
+    List(Vec<String>),
+}
+
+impl TryFrom<WordOrList> for HeldFor {
+    type Error = hobnob::NotHoldFor;
+
+    fn try_from(value: WordOrList) -> Result<Self, Self::Error> {
+        let hold_for = match value {
+            WordOrList::Word(word) => word.parse()?,
+            WordOrList::List(list) => {
+                let peers = list.iter().map(|peer| peer.parse());
+                HoldFor::These(peers.collect::<Result<_, _>>()?)
+            }
+        };
+        Ok(Self(hold_for))
+    }
 }
 
 /// The settings of the full-screen chat.
@@ -187,6 +219,8 @@ impl Settings {
             transfer_limit: self.transfer_limit.or(others.transfer_limit),
             limit_hours: self.limit_hours.or(others.limit_hours),
             keep: self.keep.or(others.keep),
+            hold_for: self.hold_for.or(others.hold_for),
+            hold_max: self.hold_max.or(others.hold_max),
             backup: self.backup.or(others.backup),
             backup_key: self.backup_key.or(others.backup_key),
             web: self.web.or(others.web),
@@ -319,6 +353,10 @@ fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Settings,
             word.parse().map(Text)
         })?,
         keep: one("HOBNOB_KEEP", &variable, |word| word.parse().map(Text))?,
+        hold_for: one("HOBNOB_HOLD_FOR", &variable, |word| {
+            word.parse().map(HeldFor)
+        })?,
+        hold_max: one("HOBNOB_HOLD_MAX", &variable, |word| word.parse().map(Text))?,
         backup: variable("HOBNOB_BACKUP").map(PathBuf::from),
         backup_key: variable("HOBNOB_BACKUP_KEY"),
         web: one("HOBNOB_WEB", &variable, SocketAddr::from_str)?,
@@ -420,6 +458,8 @@ mod tests {
             accept_from,
             accept_max,
             keep,
+            hold_for,
+            hold_max,
             backup,
             backup_key,
             web,
@@ -446,6 +486,13 @@ mod tests {
         );
         assert!(downloads.is_some() && accept_from.is_some() && keep.is_some());
         assert_eq!(accept_max, Some(Text(Size(20_000_000))));
+        assert_eq!(hold_max, Some(Text(Size(256_000_000))));
+        let both = HoldFor::These(vec!["bob".parse().unwrap(), "carol".parse().unwrap()]);
+        assert_eq!(hold_for, Some(HeldFor(both)));
+        for word in ["contacts", "nobody"] {
+            let parsed = parse(&format!("hold-for = \"{word}\"")).unwrap();
+            assert_eq!(parsed.hold_for.unwrap().0, word.parse().unwrap());
+        }
         assert_eq!((mdns, proxy_only), (Some(true), Some(false)));
         assert_eq!((port_mapping, external_port.is_some()), (Some(true), true));
         assert_eq!(direct_with, Some(Text(DirectWith::default())));

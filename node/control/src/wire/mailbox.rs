@@ -1,6 +1,6 @@
 //! The answer to `mailbox`.
 
-use hobnob::{DepositInfo, HolderInfo, MailRefusal, MailboxInfo};
+use hobnob::{DepositInfo, HolderInfo, HoldingInfo, MailRefusal, MailboxInfo};
 use hobnob_local::json::{Text, Time};
 use hobnob_protocol::{PeerId, RelayAt};
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,22 @@ pub struct MailboxLine {
     pub held_by: Vec<HolderLine>,
     /// The peers for which this node has messages at holders, or tried to.
     pub deposited: Vec<DepositLine>,
+    /// The mail that this node holds for others, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holding: Option<HoldingLine>,
+}
+
+/// The mail that a node holds for others: see [`HoldingInfo`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldingLine {
+    /// The contacts that let this node hold their mail.
+    pub recipients: u64,
+    /// The envelopes that wait for them.
+    pub envelopes: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The maximum of these bytes.
+    pub bytes_max: u64,
 }
 
 /// A holder of this node's mail.
@@ -23,6 +39,9 @@ pub struct HolderLine {
     /// Its address, if the node uses it as a relay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Text<RelayAt>>,
+    /// Its name to show, if it is a node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Whether there is a connection with it.
     pub up: bool,
     /// The envelopes that waited there when this node asked last.
@@ -60,10 +79,26 @@ pub struct DepositLine {
 
 impl From<MailboxInfo> for MailboxLine {
     fn from(info: MailboxInfo) -> Self {
-        let MailboxInfo { held_by, deposited } = info;
+        let MailboxInfo {
+            held_by,
+            deposited,
+            holding,
+        } = info;
         MailboxLine {
             held_by: held_by.into_iter().map(HolderLine::from).collect(),
             deposited: deposited.into_iter().map(DepositLine::from).collect(),
+            holding: holding.map(HoldingLine::from),
+        }
+    }
+}
+
+impl From<HoldingInfo> for HoldingLine {
+    fn from(info: HoldingInfo) -> Self {
+        HoldingLine {
+            recipients: info.recipients,
+            envelopes: info.envelopes,
+            bytes: info.bytes,
+            bytes_max: info.bytes_max,
         }
     }
 }
@@ -73,6 +108,7 @@ impl From<HolderInfo> for HolderLine {
         HolderLine {
             id: Text(info.id),
             at: info.at.map(Text),
+            name: info.name,
             up: info.connected,
             envelopes: info.envelopes,
             bytes: info.bytes,

@@ -38,7 +38,7 @@ pub use event::{
 pub use failure::Failure;
 pub use file::{FileLine, FileList, OfferFields};
 pub use hobnob_local::json::{LINES_VERSION, Text, Time, to_line};
-pub use mailbox::{DepositLine, HolderLine, MailboxLine};
+pub use mailbox::{DepositLine, HolderLine, HoldingLine, MailboxLine};
 pub(crate) use request::dispatch;
 pub use request::{
     AcceptContact, AcceptFile, AcceptInvite, AnyRequest, AwaitInvitation, Block, BroadcastMessage,

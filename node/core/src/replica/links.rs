@@ -212,6 +212,7 @@ impl Replica {
             | Frame::WantRecords(_)
             | Frame::ContactRecord(_)
             | Frame::Mailbox { .. }
+            | Frame::HoldsMail(_)
             | Frame::Activity(_)
             | Frame::Offer(..)
             | Frame::Invite(_) => Err(Refusal::Misplaced),

@@ -9,9 +9,9 @@ use hobnob_protocol::{Frame, PeerId, Signature, SignedRecord};
 use tracing::debug;
 
 use super::super::state::Engine;
+use super::HolderAt;
 use super::holder::{AfterPage, Holder};
 use super::page::{ArrivedBatch, Content, Page, PageItem};
-use crate::net::channels::RelayId;
 
 /// Why an envelope can't be opened.
 enum Unopened {
@@ -24,25 +24,25 @@ enum Unopened {
 }
 
 impl Engine {
-    pub(super) fn envelope_arrives(&mut self, relay: RelayId, waiting: Waiting) {
-        let holder = self.mail.holders.get(&relay);
+    pub(super) fn envelope_arrives(&mut self, at: HolderAt, waiting: Waiting) {
+        let holder = self.mail.holders.get(&at);
         if !holder.is_some_and(Holder::expects_envelope) {
             return;
         }
         let (number, sender, bytes) = (waiting.number, waiting.sender, waiting.envelope.len());
         let content = match self.open_envelope(waiting) {
             Ok(frames) if self.policy.is_contact(sender) => {
-                Content::Batches(self.judge_mail(relay, sender, frames))
+                Content::Batches(self.judge_mail(at, sender, frames))
             }
             Ok(_) => Content::Useless,
             Err(Unopened::LostKey) if self.policy.is_contact(sender) => {
-                self.must_seal_again(relay, sender);
+                self.must_seal_again(at, sender);
                 Content::Useless
             }
             Err(Unopened::LostKey | Unopened::Invalid) => Content::Useless,
             Err(Unopened::NewerKey) => Content::UnknownKey,
         };
-        let holder = self.mail.holders.get_mut(&relay);
+        let holder = self.mail.holders.get_mut(&at);
         holder.expect("looked up above").arrives(PageItem {
             number,
             sender,
@@ -78,12 +78,12 @@ impl Engine {
     /// An envelope of a contact is sealed for a key that this node has lost, for example because it
     /// was restored from a backup. The contact still has all messages in it. The request is on disk
     /// before the envelope is deleted at the holder.
-    fn must_seal_again(&mut self, relay: RelayId, sender: PeerId) {
+    fn must_seal_again(&mut self, at: HolderAt, sender: PeerId) {
         let Some(row) = self.mail.owe(sender, |owed| owed.request = true) else {
             return;
         };
         self.store.set_mail(row);
-        let id = self.mail_session_from(relay, sender);
+        let id = self.mail_session_from(at, sender);
         self.request_again(id);
     }
 
@@ -110,11 +110,11 @@ impl Engine {
     /// Passes the frames of a contact's envelope to the replica. Returns the batches that it judges.
     fn judge_mail(
         &mut self,
-        relay: RelayId,
+        at: HolderAt,
         sender: PeerId,
         frames: Vec<Frame>,
     ) -> Vec<ArrivedBatch> {
-        let id = self.mail_session_from(relay, sender);
+        let id = self.mail_session_from(at, sender);
         if frames.iter().any(|frame| matches!(frame, Frame::Batch(_))) {
             // On disk no later than the entries, which are deleted at the holder afterwards.
             let row = self.mail.owe(sender, |owed| owed.receipts = true);
@@ -127,14 +127,14 @@ impl Engine {
     }
 
     /// The session by mail with the sender of an envelope.
-    fn mail_session_from(&mut self, relay: RelayId, sender: PeerId) -> SessionId {
+    fn mail_session_from(&mut self, at: HolderAt, sender: PeerId) -> SessionId {
         if let Some(id) = self.mail.session_with(sender) {
             return id;
         }
         let is_here = self.sessions.with(sender).is_some();
         let now = self.clock.now().mono;
         let holder = self.mail.holder_for(sender, now).filter(|_| !is_here);
-        self.begin_mail(sender, holder, self.source_of(relay));
+        self.begin_mail(sender, holder, self.source_of(at));
         self.mail.session_with(sender).expect("begun above")
     }
 
@@ -191,29 +191,29 @@ impl Engine {
 
     /// Deletes the envelopes of pages that are handled at their holders, and requests the next ones.
     fn finish_pages(&mut self) {
-        let relays: Vec<_> = self.mail.holders.keys().copied().collect();
-        for relay in relays {
-            let holder = self.mail.holders.get(&relay).expect("listed just now");
+        let all: Vec<_> = self.mail.holders.keys().copied().collect();
+        for at in all {
+            let holder = self.mail.holders.get(&at).expect("listed just now");
             let mut sessions = self.mail.sessions.values();
             if sessions.any(|it| it.arriving > 0 && holder.page_is_from(it.peer)) {
                 continue;
             }
-            let holder = self.mail.holders.get_mut(&relay).expect("listed just now");
+            let holder = self.mail.holders.get_mut(&at).expect("listed just now");
             if let Some((page, more)) = holder.take_page() {
-                self.page_is_handled(relay, &page, more);
+                self.page_is_handled(at, &page, more);
             }
         }
     }
 
-    fn page_is_handled(&mut self, relay: RelayId, page: &Page, more: bool) {
+    fn page_is_handled(&mut self, at: HolderAt, page: &Page, more: bool) {
         let now = self.clock.now();
         let replica = &self.replica;
         let decided = page.decide(|name, first, last| replica.has_settled(name, first, last));
-        let holder = self.mail.holders.get_mut(&relay);
+        let holder = self.mail.holders.get_mut(&at);
         let holder = holder.expect("the caller has looked it up");
         let last = page.last().filter(|_| more);
         if holder.page_decided(&decided, last, now) == AfterPage::AllFetched {
-            self.all_fetched(relay);
+            self.all_fetched(at);
         }
         self.rest_mail();
     }
@@ -241,7 +241,7 @@ impl Engine {
     }
 
     /// A holder has no more mail for this node: old keys can go, and a new one may begin.
-    fn all_fetched(&mut self, relay: RelayId) {
+    fn all_fetched(&mut self, at: HolderAt) {
         let before = self.mail.own.newest();
         let rows = self.mail.own.renew(self.clock.now().wall_ms);
         let destroyed = rows.iter().any(|row| row.value.is_none());
@@ -251,9 +251,9 @@ impl Engine {
             drop(self.store.scrub());
         }
         if self.mail.own.newest() != before {
-            debug!(?relay, "a new mailbox key");
-            let relays: Vec<_> = self.mail.holders.keys().copied().collect();
-            relays.into_iter().for_each(|relay| self.hold_at(relay));
+            debug!(?at, "a new mailbox key");
+            let all: Vec<_> = self.mail.holders.keys().copied().collect();
+            all.into_iter().for_each(|at| self.hold_at(at));
             self.send_mailbox_to_all();
         }
     }

@@ -7,17 +7,18 @@ use hobnob_core::mail_refusal::MailRefusal;
 use hobnob_core::replica;
 use hobnob_core::source_network::SourceNetwork;
 use hobnob_protocol::mailbox::{DepositAnswer, DepositToken, Envelope, FromHolder, ToHolder};
-use hobnob_protocol::record::{MailboxRecord, RecordError};
+use hobnob_protocol::record::{MailboxRecord, RECORD_RELAYS_MAX, RecordError};
 use hobnob_protocol::{Frame, LogName, PeerId, Ranges, SignedRecord, close};
 use tracing::{debug, warn};
 
+use super::super::session_state::SessionState;
 use super::super::state::Engine;
-use super::holder::{Deposited, Holder};
+use super::HolderAt;
+use super::holder::{Deposited, Facts, Holder};
 use super::outgoing::Outgoing;
 use super::{DEPOSIT_AFTER, MailSession, RUNNING_EVERY};
 use crate::api::{DeliveryState, NoticeReason};
-use crate::net::channels::RelayId;
-use crate::net::relay::MailStream;
+use crate::net::mail::MailStream;
 
 impl Engine {
     // What is known at the start.
@@ -47,11 +48,10 @@ impl Engine {
 
     /// This node's mailbox, for a contact. `None`: nobody holds mail for this node.
     fn own_mailbox(&self, contact: PeerId) -> Option<Frame> {
-        let own = self.mail.holders.values().filter(|holder| holder.is_own);
-        let holding = own.filter(|holder| holder.holding().is_some());
-        let tokens: Vec<_> = holding
-            .map(|holder| (holder.id, self.mail.own.token(contact, holder.id)))
-            .collect();
+        // The contact needs no holder to reach itself.
+        let ids = self.mail.holder_ids().filter(|holder| *holder != contact);
+        let token = |holder| (holder, self.mail.own.token(contact, holder));
+        let tokens: Vec<_> = ids.take(RECORD_RELAYS_MAX).map(token).collect();
         let record = self.mail.own.record().clone();
         (!tokens.is_empty()).then_some(Frame::Mailbox { record, tokens })
     }
@@ -84,8 +84,12 @@ impl Engine {
         }
         match signed.check::<MailboxRecord>(peer) {
             Ok(record) => {
+                let holders: Vec<_> = tokens.iter().map(|(holder, _)| *holder).collect();
                 let row = self.mail.contacts.learn(peer, record, tokens);
                 row.into_iter().for_each(|row| self.store.set_mail(row));
+                for holder in holders {
+                    self.use_as_holder(holder);
+                }
             }
             Err(RecordError::Signature) => {
                 warn!(?peer, "refused: a forged mailbox record");
@@ -98,8 +102,10 @@ impl Engine {
 
     /// The user has accepted or removed a contact.
     pub(in crate::engine) fn mail_contact_changed(&mut self, peer: PeerId) {
-        let relays: Vec<_> = self.mail.holders.keys().copied().collect();
-        relays.into_iter().for_each(|relay| self.hold_at(relay));
+        let all: Vec<_> = self.mail.holders.keys().copied().collect();
+        all.into_iter().for_each(|at| self.hold_at(at));
+        self.update_holding();
+        self.use_as_holder(peer);
         if !self.policy.is_contact(peer) {
             self.mail.refusals.forget(peer);
             self.mail.unanswered.forget(peer);
@@ -117,8 +123,8 @@ impl Engine {
     }
 
     /// Asks a holder to hold mail from all contacts.
-    pub(super) fn hold_at(&mut self, relay: RelayId) {
-        let Some(holder) = self.mail.holders.get(&relay).filter(|it| it.is_own) else {
+    pub(super) fn hold_at(&mut self, at: HolderAt) {
+        let Some(holder) = self.mail.holders.get(&at).filter(|it| it.is_own) else {
             return;
         };
         let mut contacts = self.policy.contacts();
@@ -130,21 +136,27 @@ impl Engine {
 
     // Holders.
 
-    /// A relay that holds mail has registered this node.
-    pub(in crate::engine) fn holder_up(&mut self, relay: RelayId, id: PeerId, stream: MailStream) {
-        self.holder_down(relay);
-        let is_own = self.relays.is_in_rooms(relay);
+    /// There is a stream to a holder: a relay that has registered this node, or a connected node.
+    /// `is_own`: this node's own mail is to be held there, too.
+    pub(in crate::engine) fn holder_up(
+        &mut self,
+        at: HolderAt,
+        id: PeerId,
+        stream: MailStream,
+        is_own: bool,
+    ) {
+        self.holder_down(at);
         let mut holder = Holder::new(id, stream, is_own);
         if let Some(facts) = self.mail.former.remove(&id) {
             holder.count_from(facts);
         }
-        self.mail.holders.insert(relay, holder);
-        self.hold_at(relay);
+        self.mail.holders.insert(at, holder);
+        self.hold_at(at);
         if is_own {
-            let holder = self.mail.holders.get_mut(&relay);
+            let holder = self.mail.holders.get_mut(&at);
             holder.expect("inserted above").fetch();
         }
-        self.deposit_again(relay);
+        self.deposit_again(at);
         let due = self.clock.now().mono + DEPOSIT_AFTER;
         for peer in self.mail.contacts.at(id) {
             self.mail.due.entry(peer).or_insert(due);
@@ -152,8 +164,8 @@ impl Engine {
     }
 
     /// Deposits what a holder had not answered when the last connection with it was lost.
-    fn deposit_again(&mut self, relay: RelayId) {
-        let holder = self.mail.holders.get(&relay);
+    fn deposit_again(&mut self, at: HolderAt) {
+        let holder = self.mail.holders.get(&at);
         let id = holder.expect("the caller has inserted it").id;
         for deposited in self.mail.unanswered.take(id) {
             let peer = deposited.peer;
@@ -163,24 +175,28 @@ impl Engine {
             }
             let of_peer = self.mail.contacts.get(peer);
             if let Some(token) = of_peer.and_then(|it| it.token(id)).cloned()
-                && let Some(holder) = self.mail.holders.get_mut(&relay)
+                && let Some(holder) = self.mail.holders.get_mut(&at)
             {
                 holder.deposit(deposited, token);
             }
         }
     }
 
-    /// There is no connection with a relay. What it had not answered is deposited again later.
-    pub(in crate::engine) fn holder_down(&mut self, relay: RelayId) {
-        let Some(mut holder) = self.mail.holders.remove(&relay) else {
+    /// There is no stream to a holder any more. What it had not answered is deposited again later.
+    pub(in crate::engine) fn holder_down(&mut self, at: HolderAt) {
+        let Some(mut holder) = self.mail.holders.remove(&at) else {
             return;
         };
         let unanswered = holder.take_unanswered();
         self.mail.unanswered.lost(holder.id, unanswered);
         if let Some(facts) = holder.holding() {
-            self.mail.remember(holder.id, facts.clone());
+            let facts = Facts {
+                is_node: matches!(at, HolderAt::Session(_)),
+                ..facts.clone()
+            };
+            self.mail.remember(holder.id, facts);
         }
-        let by_it = |session: &MailSession| session.holder == Some(relay);
+        let by_it = |session: &MailSession| session.holder == Some(at);
         let all = self.mail.sessions.iter().filter(|(_, it)| by_it(it));
         let peers: Vec<_> = all.map(|(_, session)| session.peer).collect();
         for peer in peers {
@@ -189,13 +205,22 @@ impl Engine {
         }
     }
 
-    pub(in crate::engine) fn mail_frame(&mut self, relay: RelayId, stream: u64, frame: FromHolder) {
-        let Some(holder) = self.mail.holders.get_mut(&relay) else {
+    /// A holder sent a frame. `None`: its stream has ended.
+    pub(in crate::engine) fn mail_frame(
+        &mut self,
+        at: HolderAt,
+        stream: u64,
+        frame: Option<FromHolder>,
+    ) {
+        let Some(holder) = self.mail.holders.get_mut(&at) else {
             return;
         };
         if !holder.is_stream(stream) {
             return;
         }
+        let Some(frame) = frame else {
+            return self.holder_down(at);
+        };
         match frame {
             FromHolder::Holding {
                 envelopes,
@@ -211,8 +236,8 @@ impl Engine {
                     self.send_mailbox_to_all();
                 }
             }
-            FromHolder::Answer(number, answer) => self.deposit_answered(relay, number, answer),
-            FromHolder::Waiting(waiting) => self.envelope_arrives(relay, waiting),
+            FromHolder::Answer(number, answer) => self.deposit_answered(at, number, answer),
+            FromHolder::Waiting(waiting) => self.envelope_arrives(at, waiting),
             FromHolder::PageEnd(more) => holder.page_ends(more),
             FromHolder::News => holder.fetch(),
             FromHolder::Unknown(_) => {}
@@ -259,7 +284,7 @@ impl Engine {
     pub(super) fn begin_mail(
         &mut self,
         peer: PeerId,
-        holder: Option<RelayId>,
+        holder: Option<HolderAt>,
         source: SourceNetwork,
     ) {
         let id = self.handshakes.next_session();
@@ -301,8 +326,11 @@ impl Engine {
         }
     }
 
-    pub(super) fn source_of(&self, relay: RelayId) -> SourceNetwork {
-        let addr = self.relays.addr_of(relay);
+    pub(super) fn source_of(&self, at: HolderAt) -> SourceNetwork {
+        let addr = match at {
+            HolderAt::Relay(relay) => self.relays.addr_of(relay),
+            HolderAt::Session(id) => self.sessions.get(id).map(SessionState::remote_addr),
+        };
         addr.map_or(SourceNetwork(0), |addr| self.network.source_network(addr))
     }
 
@@ -336,6 +364,7 @@ impl Engine {
             self.mail.count_at = now + RUNNING_EVERY;
             let rows = self.mail.own.ran(RUNNING_EVERY);
             rows.into_iter().for_each(|row| self.store.set_mail(row));
+            self.holding.expire();
         }
     }
 
@@ -376,9 +405,9 @@ impl Engine {
         for id in ids {
             loop {
                 let session = self.mail.sessions.get_mut(&id).expect("listed just now");
-                let Some(relay) = session.holder else { break };
+                let Some(at) = session.holder else { break };
                 let is_ready = session.in_flight == 0 || session.outgoing.is_full();
-                let holder = self.mail.holders.get(&relay);
+                let holder = self.mail.holders.get(&at);
                 let has_room = holder.is_some_and(Holder::has_room);
                 if session.outgoing.is_empty() || !is_ready || !has_room {
                     break;
@@ -392,7 +421,7 @@ impl Engine {
                     envelope: Vec::new(),
                     again: false,
                 };
-                if !self.deposit(relay, deposited) {
+                if !self.deposit(at, deposited) {
                     break;
                 }
             }
@@ -400,12 +429,12 @@ impl Engine {
     }
 
     /// Seals and sends an envelope. Returns whether that was possible.
-    fn deposit(&mut self, relay: RelayId, mut deposited: Deposited) -> bool {
+    fn deposit(&mut self, at: HolderAt, mut deposited: Deposited) -> bool {
         let Some(session) = self.mail.sessions.get(&deposited.session) else {
             return false;
         };
         let recipient = session.peer;
-        let holder = self.mail.holders.get_mut(&relay);
+        let holder = self.mail.holders.get_mut(&at);
         let holder = holder.expect("the caller has looked it up");
         let of_peer = self.mail.contacts.get(recipient);
         let Some((of_peer, token)) = of_peer.and_then(|it| Some((it, it.token(holder.id)?))) else {
@@ -428,8 +457,8 @@ impl Engine {
         true
     }
 
-    fn deposit_answered(&mut self, relay: RelayId, number: u64, answer: DepositAnswer) {
-        let holder = self.mail.holders.get_mut(&relay);
+    fn deposit_answered(&mut self, at: HolderAt, number: u64, answer: DepositAnswer) {
+        let holder = self.mail.holders.get_mut(&at);
         let holder = holder.expect("the caller has looked it up");
         let (holder_id, Some(deposited)) = (holder.id, holder.answered(number)) else {
             return;
@@ -477,7 +506,7 @@ impl Engine {
                     again: true,
                     ..deposited
                 };
-                self.deposit(relay, again);
+                self.deposit(at, again);
                 return;
             }
             DepositAnswer::Full => MailRefusal::Full,

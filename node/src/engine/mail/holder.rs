@@ -9,7 +9,7 @@ use hobnob_protocol::{PeerId, Signature};
 
 use super::outgoing::Packed;
 use super::page::{Decided, Page, PageItem};
-use crate::net::relay::MailStream;
+use crate::net::mail::MailStream;
 
 /// Maximum envelopes on their way to one holder. A holder accepts twice as many requests at once.
 pub(super) const DEPOSITS_MAX: usize = 8;
@@ -70,6 +70,8 @@ pub(super) struct Facts {
     pub(super) fetched_at_ms: Option<u64>,
     /// The envelopes that were done in this run.
     pub(super) fetched: u64,
+    /// Whether it is a node, as opposed to a relay.
+    pub(super) is_node: bool,
 }
 
 /// All pages from the first waiting envelope to the last one.
@@ -142,6 +144,11 @@ impl Holder {
     /// Continues to count what an earlier connection with the holder counted.
     pub(super) fn count_from(&mut self, facts: Facts) {
         self.facts = facts;
+    }
+
+    /// From now on this node's own mail is held there, or no longer.
+    pub(super) fn set_own(&mut self, is_own: bool) {
+        self.is_own = is_own;
     }
 
     // Deposits.
@@ -368,6 +375,7 @@ mod tests {
             since_ms: 7,
             fetched_at_ms: Some(1_000),
             fetched: 1,
+            is_node: false,
         };
         assert_eq!(holder.holding(), Some(&expected));
         assert!(holder.holds_nothing() && !holder.holds_nothing());

@@ -1,14 +1,18 @@
 //! The state of mail, for users.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::state::Engine;
+use super::HolderAt;
 use crate::api::{DepositInfo, HolderInfo, MailboxInfo};
 
 impl Engine {
     /// What `hobnob mailbox` shows.
     pub(in crate::engine) fn mailbox_info(&self) -> MailboxInfo {
         let relays = self.relays.infos();
+        let connected = self.mail.holders.iter();
+        let nodes = connected.filter(|(at, _)| matches!(at, HolderAt::Session(_)));
+        let nodes: BTreeSet<_> = nodes.map(|(_, holder)| holder.id).collect();
         let at = |id| {
             let relay = relays.iter().find(|relay| relay.id == Some(id));
             relay.map(|relay| relay.at.clone())
@@ -22,6 +26,7 @@ impl Engine {
                 .map(|(id, facts, connected)| HolderInfo {
                     id,
                     at: at(id),
+                    name: (facts.is_node || nodes.contains(&id)).then(|| self.peers.name(id)),
                     connected,
                     envelopes: facts.waiting.0,
                     bytes: facts.waiting.1,
@@ -31,6 +36,7 @@ impl Engine {
                 })
                 .collect(),
             deposited: self.deposit_infos(),
+            holding: self.holding.info(),
         }
     }
 

@@ -5,7 +5,7 @@
 //! implementation. `own` is this node's mailbox, `contacts` are those of others, `outgoing` packs
 //! envelopes, `held` notes what holders have, `holder` is the exchange with one holder, `page` decides
 //! which arrived envelopes may be deleted, `refusals` notes which holders refuse envelopes,
-//! `unanswered` keeps envelopes whose answers were lost.
+//! `unanswered` keeps envelopes whose answers were lost. `node_holders` finds nodes that are holders.
 //!
 //! Not here: the effects on other parts, which are in `events`, `arriving` and `info`.
 
@@ -15,6 +15,7 @@ mod events;
 mod held;
 mod holder;
 mod info;
+mod node_holders;
 mod outgoing;
 mod own;
 mod page;
@@ -50,6 +51,15 @@ const FORMER_MAX: usize = 32;
 
 /// How often the running time of the key is counted.
 const RUNNING_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// Where a holder is connected. Relays come first: they are up more often than nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::engine) enum HolderAt {
+    /// By the link to this relay.
+    Relay(RelayId),
+    /// By the session with a node.
+    Session(SessionId),
+}
 
 /// The debts to a peer that mail must carry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -87,7 +97,7 @@ impl Owed {
 struct MailSession {
     peer: PeerId,
     /// Where its envelopes go. `None`: it only receives, and its frames are dropped.
-    holder: Option<RelayId>,
+    holder: Option<HolderAt>,
     outgoing: Outgoing,
     /// Envelopes that the holder has not answered.
     in_flight: usize,
@@ -104,8 +114,10 @@ pub(crate) struct Mail {
     own: OwnMailbox,
     contacts: ContactBoxes,
     held: Held,
-    /// The relays that hold mail and are connected.
-    holders: BTreeMap<RelayId, Holder>,
+    /// The holders to which there is a stream.
+    holders: BTreeMap<HolderAt, Holder>,
+    /// How many streams to other nodes there were.
+    streams: u64,
     /// The known facts about holders of this node's mail that are not connected.
     former: BTreeMap<PeerId, Facts>,
     refusals: Refusals,
@@ -137,6 +149,7 @@ impl Mail {
             contacts: ContactBoxes::restore(rows),
             held: Held::restore(rows, wall_ms),
             holders: BTreeMap::new(),
+            streams: 0,
             former: BTreeMap::new(),
             refusals: Refusals::default(),
             unanswered: Unanswered::default(),
@@ -163,15 +176,23 @@ impl Mail {
 
     /// A connected holder at which this node may deposit for a peer, and that has not refused a
     /// deposit for it a moment ago.
-    fn holder_for(&self, peer: PeerId, now: Duration) -> Option<RelayId> {
+    fn holder_for(&self, peer: PeerId, now: Duration) -> Option<HolderAt> {
         let of_peer = self.contacts.get(peer)?;
         let takes = |holder: &Holder| {
             of_peer.token(holder.id).is_some() && !self.refusals.is_refusing(peer, holder.id, now)
         };
         let mut holders = self.holders.iter();
-        holders
-            .find(|(_, holder)| takes(holder))
-            .map(|(relay, _)| *relay)
+        holders.find(|(_, holder)| takes(holder)).map(|(at, _)| *at)
+    }
+
+    /// The holders of this node's mail, the best first. A node that was connected in this run counts,
+    /// because it may return before this node does. A relay that this node has left does not.
+    fn holder_ids(&self) -> impl Iterator<Item = PeerId> {
+        let connected = self.holders.values().filter(|holder| holder.is_own);
+        let connected = connected.filter(|holder| holder.holding().is_some());
+        let nodes = self.former.iter().filter(|(_, facts)| facts.is_node);
+        let connected = connected.map(|holder| holder.id);
+        connected.chain(nodes.map(|(id, _)| *id))
     }
 
     /// Whether a connected holder has not answered an envelope for a peer.

@@ -13,7 +13,6 @@ mod error;
 mod identities;
 mod liveness;
 mod locations;
-mod mail;
 mod probe;
 mod race;
 mod redial;
@@ -40,7 +39,6 @@ use tokio_util::sync::CancellationToken;
 pub use error::LinkDown;
 pub use identities::Identities;
 pub use locations::{LOCATIONS_MAX, Location};
-pub use mail::MailStream;
 
 use self::connected::Connected;
 use self::liveness::{CHECK_EVERY, Counts, Health, Liveness};
@@ -51,6 +49,7 @@ use self::stream::RelayStream;
 use super::channels::{Channels, RelayId, Traffic};
 use super::close::{hang_up, say_goodbye};
 use super::endpoint::Endpoint;
+use super::mail::{self, MailStream};
 use crate::clock::Clock;
 use hobnob_core::Rng;
 use hobnob_core::carrier::Carrier;
@@ -127,8 +126,9 @@ pub enum LinkEvent {
     },
     /// The relay sent this frame. It is never Welcome.
     Received(FromRelay),
-    /// The relay sent this frame about mailboxes, on the stream with this number.
-    Mail(u64, FromHolder),
+    /// The relay sent this frame about mailboxes, on the stream with this number. `None`: the stream
+    /// has ended.
+    Mail(u64, Option<FromHolder>),
     /// The connection is lost, or could not be made. The link tries again.
     Down(LinkDown),
 }

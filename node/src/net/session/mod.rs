@@ -5,7 +5,8 @@
 //! exchanges the first frames. Then [`Session::start`] runs one task that reads, writes, answers
 //! pings and finally reports how the session ended. Only that task waits for the peer. The engine
 //! queues bytes without waiting. It learns what was written, and limits what is outstanding by that.
-//! Content streams that the peer opens are passed on unread: see [`super::content`].
+//! Content streams that the peer opens are passed on: see [`super::content`]. So are streams about
+//! mailboxes: see [`super::mail`].
 //!
 //! A peer can make this node hold QUIC's windows (see `net::endpoint`), one frame per stream, and
 //! [`BATCHES_IN_ENGINE`] batches. The meaning of frames is the engine's concern.
@@ -20,9 +21,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hobnob_protocol::frame::PING_LIGHT;
+use hobnob_protocol::mailbox::{FromHolder, STREAM_MAILBOX};
 use hobnob_protocol::{Batch, Frame, close};
-use quinn::{Connection, SendStream};
+use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
 pub use ended::Ended;
@@ -31,7 +34,8 @@ use frames::{read_frame, write_frames};
 pub use greet::{GreetError, Greeted, greet};
 
 use super::close::hang_up;
-use super::content::{ContentOpener, ContentStream, Serving};
+use super::content::{ContentOpener, ContentStream, Place, Serving};
+use super::mail::{self, MailStream, OpenedByPeer};
 use hobnob_core::SessionId;
 use hobnob_transport::addr::canonical;
 use hobnob_transport::frames::{FrameBatch, FrameReader};
@@ -72,6 +76,11 @@ pub enum SessionEventKind {
     Batch(Batch),
     /// The peer opened a content stream.
     Content(ContentStream),
+    /// The peer opened a stream about mailboxes.
+    MailStream(OpenedByPeer),
+    /// The peer, as a holder, sent this frame on the stream about mailboxes with this number. `None`:
+    /// the stream has ended.
+    Mail(u64, Option<FromHolder>),
     /// QUIC has taken bytes that were given to `send_control` or `send_batch`.
     Written {
         /// The stream.
@@ -99,6 +108,7 @@ pub struct Session {
     control: mpsc::UnboundedSender<Bytes>,
     batch: mpsc::UnboundedSender<Bytes>,
     batches: Arc<Semaphore>,
+    out: Out,
 }
 
 impl Session {
@@ -119,10 +129,11 @@ impl Session {
         let (control, control_queue) = mpsc::unbounded_channel();
         let (batch, batch_queue) = mpsc::unbounded_channel();
         let batches = Arc::new(Semaphore::new(BATCHES_IN_ENGINE));
+        let out = Out { id, events };
         let running = Running {
             connection: connection.clone(),
             batches: batches.clone(),
-            out: Out { id, events },
+            out: out.clone(),
         };
         tasks.spawn(running.run(control_in, control_out, control_queue, batch_queue));
         Self {
@@ -130,7 +141,18 @@ impl Session {
             control,
             batch,
             batches,
+            out,
         }
+    }
+
+    /// Opens a stream about mailboxes to the peer, which may hold mail.
+    pub fn open_mail(&self, number: u64) -> MailStream {
+        let Out { id, events } = self.out.clone();
+        let event = move |frame| SessionEvent {
+            session: id,
+            kind: SessionEventKind::Mail(number, frame),
+        };
+        mail::start(self.connection.clone(), number, events, event)
     }
 
     /// Queues an encoded frame that is not a batch.
@@ -182,6 +204,7 @@ impl Session {
 }
 
 /// The events of one session.
+#[derive(Debug, Clone)]
 struct Out {
     id: SessionId,
     events: mpsc::Sender<SessionEvent>,
@@ -230,7 +253,7 @@ impl Running {
         let result = tokio::select! {
             result = self.read_control(control_in, pongs) => result,
             result = self.read_batches() => result,
-            result = self.accept_content() => result,
+            result = self.accept_streams() => result,
             result = self.write_control(control_out, control_queue, pong_queue) => result,
             result = self.write_batches(batch_queue) => result,
             error = self.connection.closed() => Err(Stop::Lost(error)),
@@ -272,6 +295,7 @@ impl Running {
                 | Frame::Prune(..)
                 | Frame::Conflict(_)
                 | Frame::Waiting(_)
+                | Frame::HoldsMail(_)
                 | Frame::Activity(_)
                 | Frame::Offer(..)
                 | Frame::Invite(_)) => self.out.send(SessionEventKind::Frame(frame)).await?,
@@ -311,6 +335,7 @@ impl Running {
                 | Frame::Prune(..)
                 | Frame::Conflict(_)
                 | Frame::Waiting(_)
+                | Frame::HoldsMail(_)
                 | Frame::Activity(_)
                 | Frame::Offer(..)
                 | Frame::Invite(_) => {
@@ -320,16 +345,27 @@ impl Running {
         }
     }
 
-    async fn accept_content(&self) -> Result<Never, Stop> {
+    /// Accepts content streams and streams about mailboxes. Their first byte tells them apart.
+    async fn accept_streams(&self) -> Result<Never, Stop> {
         let serving = Serving::new(self.connection.clone());
+        let mut begun = JoinSet::new();
         loop {
-            let place = serving.place().await;
-            let (send, receive) = self.connection.accept_bi().await.map_err(Stop::Lost)?;
-            self.out
-                .send(SessionEventKind::Content(ContentStream::new(
-                    send, receive, place,
-                )))
-                .await?;
+            let opened = async {
+                let place = serving.place().await;
+                let opened = self.connection.accept_bi().await;
+                opened.map(|(send, receive)| (send, receive, place))
+            };
+            tokio::select! {
+                opened = opened => {
+                    let (send, receive, place) = opened.map_err(Stop::Lost)?;
+                    begun.spawn(kind_of(send, receive, place));
+                }
+                Some(stream) = begun.join_next() => {
+                    if let Ok(Some(kind)) = stream {
+                        self.out.send(kind).await?;
+                    }
+                }
+            }
         }
     }
 
@@ -401,6 +437,23 @@ impl Running {
     fn broke(&self, what: &str) -> Stop {
         Stop::fault(&self.connection, close::PROTOCOL, what.to_owned())
     }
+}
+
+/// Reads the first byte of a stream that the peer has opened. A stream about mailboxes needs no place
+/// among content streams.
+async fn kind_of(
+    send: SendStream,
+    mut receive: RecvStream,
+    place: Place,
+) -> Option<SessionEventKind> {
+    let mut first = [0];
+    receive.read_exact(&mut first).await.ok()?;
+    let [first] = first;
+    Some(if first == STREAM_MAILBOX {
+        SessionEventKind::MailStream(OpenedByPeer { send, receive })
+    } else {
+        SessionEventKind::Content(ContentStream::new(send, receive, first, place))
+    })
 }
 
 /// The result of a loop that ends only with an error.

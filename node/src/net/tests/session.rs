@@ -51,7 +51,9 @@ impl End {
                 SessionEventKind::Batch(batch) => return Frame::Batch(batch),
                 SessionEventKind::Pinged
                 | SessionEventKind::Written { .. }
-                | SessionEventKind::Content(_) => {}
+                | SessionEventKind::Content(_)
+                | SessionEventKind::MailStream(_)
+                | SessionEventKind::Mail(..) => {}
                 SessionEventKind::Ended(ended) => panic!("ended: {ended}"),
             }
         }

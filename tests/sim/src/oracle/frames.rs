@@ -56,6 +56,7 @@ impl World {
                 | Frame::WantRecords(_)
                 | Frame::ContactRecord(_)
                 | Frame::Mailbox { .. }
+                | Frame::HoldsMail(_)
                 | Frame::Activity(_)
                 | Frame::Candidates(_)
                 | Frame::Offer(..)

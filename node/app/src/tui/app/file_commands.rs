@@ -1,7 +1,7 @@
 //! Carries out the commands about files: `/send`, `/accept`, `/decline` and `/files`.
 
-use hobnob::protocol::text::visible;
 use hobnob::MessageId;
+use hobnob::protocol::text::visible;
 use hobnob_control::wire::{
     AcceptFile, DeclineFile, Done, FileLine, OfferFile, PauseFile, Text, WaitOptions,
 };

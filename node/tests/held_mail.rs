@@ -1,0 +1,186 @@
+//! A node that holds mail for its contacts: Ann and Bob are never online together, and Carol is.
+
+use std::path::Path;
+use std::time::Duration;
+
+use hobnob::protocol::{Body, Target};
+use hobnob::{DeliveryState, HistoryQuery, HoldFor, MailRefusal, MailboxInfo, Node};
+use tokio::time::{sleep, timeout};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+async fn start(dir: &Path, nick: &str) -> Node {
+    let builder = Node::builder(dir.join(nick)).nick(nick.parse().expect("a nickname"));
+    builder.loopback().start().await.expect("the node starts")
+}
+
+/// Carol, who holds at most so many bytes for her contacts.
+async fn start_carol(dir: &Path, bytes_max: u64) -> Node {
+    let builder = Node::builder(dir.join("carol")).nick("carol".parse().expect("a nickname"));
+    let builder = builder.hold_for(HoldFor::Contacts, bytes_max);
+    let started = builder.loopback().passphrase("tin roof rust").start().await;
+    started.expect("the node starts")
+}
+
+async fn ticket(node: &Node) -> Target {
+    node.status().await.expect("the node runs").ticket.into()
+}
+
+/// Each writes to the other, so each has the other as a contact.
+async fn meet(one: &Node, other: &Node) {
+    for (from, to) in [(one, ticket(other).await), (other, ticket(one).await)] {
+        let sent = from.send(to, "hello".into()).await.expect("it is stored");
+        let delivered = from.wait_for(sent.id, DeliveryState::Delivered);
+        let delivered = timeout(LIMIT, delivered).await.expect("in time");
+        delivered.expect("it arrives");
+    }
+}
+
+/// Waits until the state of a node's mail is as expected.
+async fn mailbox(node: &Node, what: &str, fits: impl Fn(&MailboxInfo) -> bool) -> MailboxInfo {
+    let waiting = async {
+        loop {
+            let info = node.mailbox().await.expect("the node runs");
+            if fits(&info) {
+                return info;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LIMIT, waiting).await.expect(what)
+}
+
+async fn texts(node: &Node) -> Vec<String> {
+    let all = node.history(HistoryQuery::default()).await;
+    let all = all.expect("the history is readable").into_iter();
+    let text = |body: Body| body.text().map(str::to_owned);
+    all.filter_map(|message| text(message.body)).collect()
+}
+
+/// Bob's mail is held by Carol, and Ann knows. Ann is a stranger to Carol.
+async fn three(dir: &Path, bytes_max: u64) -> [Node; 3] {
+    let carol = start_carol(dir, bytes_max).await;
+    let (ann, bob) = (start(dir, "ann").await, start(dir, "bob").await);
+    meet(&bob, &carol).await;
+    let held_by = |info: &MailboxInfo| info.held_by.iter().any(|it| it.fetched_at_ms.is_some());
+    let info = mailbox(&bob, "carol holds bob's mail", held_by).await;
+    assert_eq!(info.held_by[0].id, carol.id());
+    assert_eq!(info.held_by[0].name.as_deref(), Some("carol"));
+    // Ann writes to Carol, who does not answer.
+    let sent = ann.send(ticket(&carol).await, "may I?".into()).await;
+    let sent = sent.expect("it is stored");
+    let delivered = ann.wait_for(sent.id, DeliveryState::Delivered).await;
+    delivered.expect("it arrives");
+    meet(&ann, &bob).await;
+    [ann, bob, carol]
+}
+
+#[tokio::test]
+async fn a_contact_holds_mail_between_two_that_never_meet() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let [ann, bob, carol] = three(dir.path(), 64 << 20).await;
+    let to = bob.id();
+    bob.shutdown().await;
+    let mut last = None;
+    for n in 0..50 {
+        let sent = ann.send(to.into(), format!("message {n}").into()).await;
+        last = Some(sent.expect("it is stored").id);
+    }
+    let last = last.expect("there are some");
+    let held = timeout(LIMIT, ann.wait_for(last, DeliveryState::Held)).await;
+    held.expect("in time").expect("carol holds it");
+    let info = mailbox(&ann, "carol is named", |info| {
+        info.deposited.iter().any(|it| it.messages == 50)
+    })
+    .await;
+    assert_eq!(info.deposited[0].holder, Some(carol.id()));
+    let holding = carol.mailbox().await.expect("the node runs").holding;
+    let holding = holding.expect("she holds mail");
+    assert_eq!(holding.recipients, 1, "the stranger has no mailbox");
+    assert!(holding.envelopes > 0 && holding.bytes <= holding.bytes_max);
+    ann.shutdown().await;
+
+    let bob = start(dir.path(), "bob").await;
+    let all: Vec<_> = (0..50).map(|n| format!("message {n}")).collect();
+    let arrived = async {
+        while texts(&bob).await.len() < 54 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LIMIT, arrived).await.expect("all arrive");
+    let mut shown = texts(&bob).await;
+    assert_eq!(shown.split_off(4), all, "in order, once");
+    // Bob's receipts wait for Ann, once she lets Carol hold her mail. Carol accepts her now.
+    bob.shutdown().await;
+    carol.shutdown().await;
+}
+
+#[tokio::test]
+async fn held_mail_is_locked_with_the_home_and_fetched_after_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let [ann, bob, carol] = three(dir.path(), 64 << 20).await;
+    let (to, from) = (bob.id(), ann.id());
+    bob.shutdown().await;
+    let sent = ann.send(to.into(), "keep this".into()).await;
+    let id = sent.expect("it is stored").id;
+    let held = timeout(LIMIT, ann.wait_for(id, DeliveryState::Held)).await;
+    held.expect("in time").expect("carol holds it");
+    ann.shutdown().await;
+    carol.shutdown().await;
+    let home = dir.path().join("carol");
+    let file = || std::fs::read(home.join("held.db")).expect("it is there");
+    let names = |needle: &[u8]| file().windows(needle.len()).any(|window| window == needle);
+    assert!(names(from.as_bytes()), "the control: the sender is there");
+    hobnob::lock_home(&home, "tin roof rust").expect("it is locked");
+    assert!(!names(from.as_bytes()) && !names(b"SQLite format"));
+    let carol = start_carol(dir.path(), 64 << 20).await;
+    let bob = start(dir.path(), "bob").await;
+    let again = bob.send(ticket(&carol).await, "I am back".into()).await;
+    again.expect("it is stored");
+    let arrived = async {
+        while !texts(&bob).await.contains(&"keep this".to_owned()) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LIMIT, arrived).await.expect("it arrives");
+    let none = |info: &MailboxInfo| info.holding.is_some_and(|it| it.envelopes == 0);
+    mailbox(&carol, "the envelope is deleted", none).await;
+    assert!(!names(from.as_bytes()), "the new file is encrypted, too");
+    bob.shutdown().await;
+    carol.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_full_holder_is_reported_and_nothing_is_lost() {
+    let dir = tempfile::tempdir().expect("a folder");
+    // A contact gets an eighth of it.
+    let [ann, bob, carol] = three(dir.path(), 256 * 1024).await;
+    let to = bob.id();
+    bob.shutdown().await;
+    for n in 0..6 {
+        let text = format!("{n} {}", "x".repeat(14_000));
+        ann.send(to.into(), text.into())
+            .await
+            .expect("it is stored");
+    }
+    mailbox(&ann, "carol refuses", |info| {
+        info.deposited
+            .iter()
+            .any(|it| it.refused == Some(MailRefusal::Full))
+    })
+    .await;
+    let holding = carol.mailbox().await.expect("the node runs").holding;
+    assert!(holding.expect("she holds mail").bytes <= 32 * 1024);
+    let bob = start(dir.path(), "bob").await;
+    let sent = bob.send(ticket(&ann).await, "back".into()).await;
+    sent.expect("it is stored");
+    let arrived = async {
+        while texts(&bob).await.len() < 11 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LIMIT, arrived).await.expect("all arrive");
+    for node in [ann, bob, carol] {
+        node.shutdown().await;
+    }
+}
