@@ -13,7 +13,7 @@ use bytes::Bytes;
 use hobnob_core::SessionId;
 use hobnob_protocol::frame::{FRAME_MAX, FrameError};
 use hobnob_protocol::sealed::{Opener, SealedError, Sealer, cause};
-use hobnob_protocol::{Frame, PeerId};
+use hobnob_protocol::{Frame, PersonId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Node;
@@ -40,7 +40,7 @@ pub struct Exported {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Imported {
     /// The peer that wrote it.
-    pub from: PeerId,
+    pub from: PersonId,
     /// Messages that are new here.
     pub entries: u64,
     /// Messages of this node that count as delivered from now on.
@@ -68,7 +68,7 @@ impl Node {
     /// assert_eq!((taken.from, taken.entries), (ann.id(), 1));
     /// # Ok(()) }
     /// ```
-    pub async fn export_for(&self, peer: PeerId, file: PathBuf) -> Result<Exported, CarryError> {
+    pub async fn export_for(&self, peer: PersonId, file: PathBuf) -> Result<Exported, CarryError> {
         let node = self.clone();
         blocking(move || {
             let written = node.write_carried(peer, &file);
@@ -89,7 +89,7 @@ impl Node {
         blocking(move || node.take_carried(&file)).await
     }
 
-    fn write_carried(&self, peer: PeerId, path: &Path) -> Result<Exported, CarryError> {
+    fn write_carried(&self, peer: PersonId, path: &Path) -> Result<Exported, CarryError> {
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -99,8 +99,13 @@ impl Node {
         let (frames, mut queue) = mpsc::unbounded_channel::<ForFile>();
         let begin = |reply| Command::BeginExport(peer, frames, reply);
         let Begun { session, key } = self.ask_blocking(begin)??;
-        let mut sealer =
-            Sealer::new(BufWriter::new(&file), &key, peer, random_seed()).map_err(sealed(path))?;
+        let mut sealer = Sealer::new(
+            BufWriter::new(&file),
+            &key,
+            peer.only_device(),
+            random_seed(),
+        )
+        .map_err(sealed(path))?;
         let (mut entries, mut room) = (0, Room(CONTENT_BYTES_MAX));
         while let Some(frame) = queue.blocking_recv() {
             let (stream, frame) = frame.map_err(CarryError::Store)?;
@@ -126,7 +131,7 @@ impl Node {
         let key = self.ask_blocking(Command::OwnKey)?;
         let mut opener = Opener::new(BufReader::new(file), &key).map_err(sealed(path))?;
         let from = opener.writer();
-        let session = self.ask_blocking(|reply| Command::BeginImport(from, reply))??;
+        let session = self.ask_blocking(|reply| Command::BeginImport(from.person(), reply))??;
         let taken = self.take_frames(session, &mut opener);
         let Taken {
             entries,
@@ -135,7 +140,7 @@ impl Node {
         } = self.ask_blocking(|reply| Command::EndImport(session, reply))?;
         match taken {
             Ok(()) => Ok(Imported {
-                from,
+                from: from.person(),
                 entries,
                 receipts,
                 refused,

@@ -1,6 +1,6 @@
 //! Collects evidence from the engine, the system and the network. [`diagnosis`] judges it.
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::PersonId;
 use std::path::Path;
 
 use tokio::task::JoinSet;
@@ -92,7 +92,7 @@ impl Node {
     /// # Errors
     ///
     /// [`NodeError::Stopped`] when the node has stopped.
-    pub async fn diagnose_peer(&self, peer: PeerId) -> Result<Vec<Finding>, NodeError> {
+    pub async fn diagnose_peer(&self, peer: PersonId) -> Result<Vec<Finding>, NodeError> {
         self.settled().await;
         // A peer that does not answer has no session afterwards.
         let asked = self.ask(|reply| Command::Ping(peer, reply));
@@ -199,7 +199,7 @@ impl Node {
     /// Dials each address again, and probes it.
     async fn try_addrs(
         &self,
-        peer: PeerId,
+        peer: PersonId,
         addrs: Vec<SocketAddr>,
     ) -> Result<(Vec<(SocketAddr, Unmet)>, Vec<(SocketAddr, Answer)>), NodeError> {
         let mut tries = JoinSet::new();
@@ -259,7 +259,7 @@ impl Node {
 
 fn unmet_of(error: SendError) -> Unmet {
     match error {
-        SendError::IdentityMismatch { found, .. } => Unmet::OtherKey(found),
+        SendError::IdentityMismatch { found, .. } => Unmet::OtherKey(found.only_device()),
         SendError::OtherVersion { .. } => Unmet::OtherVersion,
         SendError::Refused { why, .. } => Unmet::Refused(why),
         SendError::Name(_)

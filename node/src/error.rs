@@ -10,7 +10,7 @@ use hobnob_protocol::entry::BodyError;
 use hobnob_protocol::invitation::CodeNumber;
 use hobnob_protocol::passphrase::PassphraseError;
 use hobnob_protocol::sealed::SealedError;
-use hobnob_protocol::{PeerId, RoomName};
+use hobnob_protocol::{PersonId, RoomName};
 
 use crate::api::MessageId;
 use crate::locked_home::LockError;
@@ -315,7 +315,7 @@ pub enum SendError {
     #[error(
         "{0} is not known here: it has not been seen on this network; give an address or a ticket"
     )]
-    UnknownId(PeerId),
+    UnknownId(PersonId),
     /// The host name could not be looked up.
     #[error("{host} can't be found: {why}")]
     Host {
@@ -340,9 +340,9 @@ pub enum SendError {
         /// The address.
         addr: String,
         /// The peer that was expected.
-        expected: PeerId,
+        expected: PersonId,
         /// The peer that answered.
-        found: PeerId,
+        found: PersonId,
     },
     /// The peer answered and refused a session.
     #[error("the node at {addr} refused: {why}")]
@@ -370,7 +370,7 @@ pub enum SendError {
     #[error(
         "the node that answered ({0}) uses the name of a peer that you have verified with another key; nothing was sent"
     )]
-    NameTaken(PeerId),
+    NameTaken(PersonId),
     /// The message is not valid.
     #[error(transparent)]
     Body(#[from] BodyError),
@@ -418,8 +418,8 @@ impl SendError {
         match error {
             DialError::IdentityMismatch { expected, found } => Self::IdentityMismatch {
                 addr,
-                expected,
-                found,
+                expected: expected.person(),
+                found: found.person(),
             },
             DialError::Refused | DialError::Closed { .. } | DialError::Tls(_) => Self::Refused {
                 addr,

@@ -8,7 +8,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hobnob_protocol::{Offer, PeerId};
+use hobnob_protocol::{Offer, PersonId};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::transfers::messages::{FileCommand, ToTransfers};
@@ -93,7 +93,7 @@ impl Eq for BandwidthLimits {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AcceptFrom {
     /// Offers from this peer.
-    Peer(PeerId),
+    Peer(PersonId),
     /// Offers from peers that the user has verified.
     Verified,
 }
@@ -156,7 +156,7 @@ pub struct FileInfo {
     /// The conversation of the offer.
     pub conversation: ConversationRef,
     /// The peer that made the offer.
-    pub from: PeerId,
+    pub from: PersonId,
     /// The name of this peer to show.
     pub name: String,
     /// The offer.
@@ -170,7 +170,7 @@ pub struct FileInfo {
     /// Bytes per second during a transfer.
     pub rate: Option<u64>,
     /// The peers that send the content. For an own offer, the peer that receives it.
-    pub peers: Vec<PeerId>,
+    pub peers: Vec<PersonId>,
     /// How the session reaches the first of `peers`.
     pub path: Option<PathKind>,
     /// The path of the complete file or folder. For own offers only [`Node::files`] has it, and

@@ -1,7 +1,7 @@
 //! Invitations by code, and introductions: how two users become contacts.
 
 use hobnob_protocol::invitation::{CodeNumber, InviteCode};
-use hobnob_protocol::{PeerId, RoomName};
+use hobnob_protocol::{PersonId, RoomName};
 
 use super::engine::Command;
 use crate::{AcceptedInvitation, IntroduceError, Invitation, InvitationEnd, InviteError, Node};
@@ -22,7 +22,7 @@ impl Node {
 
     /// Introduces two contacts to each other. Each user is asked. Once both have accepted the other
     /// as a contact, their nodes learn each other's relays.
-    pub async fn introduce(&self, one: PeerId, other: PeerId) -> Result<(), IntroduceError> {
+    pub async fn introduce(&self, one: PersonId, other: PersonId) -> Result<(), IntroduceError> {
         self.ask(|reply| Command::Introduce([one, other], reply))
             .await?
     }

@@ -90,7 +90,7 @@
 //!
 //! # People and rooms
 //!
-//! A [`PeerId`] is a public key and cannot be forged. A nickname is only a hint, and several peers
+//! A [`PersonId`] is a public key and cannot be forged. A nickname is only a hint, and several peers
 //! may use the same one. Users name a peer by a [`Target`]: an id, a nickname, an address, or a
 //! [`Ticket`], which contains everything that is needed to reach the peer from anywhere. Messages
 //! in an open room go to the members that are connected when a message is written. Messages in a
@@ -150,9 +150,9 @@ pub use files::{
 pub use hobnob_protocol as protocol;
 #[doc(inline)]
 pub use hobnob_protocol::{
-    Body, HostPort, LogId, Nickname, PeerId, RelayAddr, RelayAt, RoomName, RoomTarget, RoomTicket,
-    Seq, Target, Ticket, conversation::NotARoomName, entry::BodyError, identity::NotAPeerId,
-    target::TargetError, text::NicknameError,
+    Body, DeviceId, HostPort, LogId, Nickname, PersonId, RelayAddr, RelayAt, RoomName, RoomTarget,
+    RoomTicket, Seq, Target, Ticket, conversation::NotARoomName, entry::BodyError,
+    identity::NotAPeerId, target::TargetError, text::NicknameError,
 };
 pub use locked_home::{
     LockError, PassphraseSource, change_passphrase, check_lockable, check_passphrase, is_locked,

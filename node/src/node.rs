@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hobnob_protocol::{Body, EntryRef, Nickname, PeerId, RoomName, Target};
+use hobnob_protocol::{Body, EntryRef, Nickname, PersonId, RoomName, Target};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::{AmendTarget, Command};
@@ -29,7 +29,7 @@ const QUIET: Duration = Duration::from_millis(400);
 /// and [`Node::history`] shows which.
 #[derive(Debug, Clone)]
 pub struct Node {
-    pub(crate) id: PeerId,
+    pub(crate) id: PersonId,
     pub(crate) data_dir: PathBuf,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) transfers: mpsc::UnboundedSender<transfers::messages::ToTransfers>,
@@ -61,7 +61,7 @@ impl Node {
     }
 
     /// This node's id. It is the same in every run with the same folder.
-    pub fn id(&self) -> PeerId {
+    pub fn id(&self) -> PersonId {
         self.id
     }
 
@@ -393,10 +393,10 @@ impl Node {
     /// # let dir = tempfile::tempdir()?;
     /// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
     /// use std::time::Duration;
-    /// use hobnob::{DeliveryState, PeerId, Ticket};
+    /// use hobnob::{DeliveryState, PersonId, Ticket};
     ///
     /// // Somebody who is not there: the message waits for them.
-    /// let away = Ticket { id: PeerId::from_bytes([7; 32]), addrs: vec![], relays: vec![] };
+    /// let away = Ticket { id: PersonId::from_bytes([7; 32]), addrs: vec![], relays: vec![] };
     /// let sent = node.send(away.into(), "call me back".into()).await?;
     /// let delivered = node.wait_for(sent.id, DeliveryState::Delivered);
     /// assert!(tokio::time::timeout(Duration::from_millis(10), delivered).await.is_err());
@@ -418,7 +418,7 @@ impl Node {
     }
 
     /// One known peer.
-    pub async fn peer(&self, peer: PeerId) -> Result<Option<PeerInfo>, NodeError> {
+    pub async fn peer(&self, peer: PersonId) -> Result<Option<PeerInfo>, NodeError> {
         self.ask(|reply| Command::Peer(peer, reply)).await
     }
 
@@ -495,7 +495,7 @@ impl Node {
     /// peer: it is a stranger, and its name and its addresses are dropped, also those that the user
     /// typed. Until the next start, only a new session with the peer brings its name back. It stays
     /// blocked or ignored.
-    pub async fn forget(&self, peer: PeerId, yes: bool) -> Result<(), EraseError> {
+    pub async fn forget(&self, peer: PersonId, yes: bool) -> Result<(), EraseError> {
         self.clear(ConversationRef::Direct(peer), yes).await?;
         Ok(self.ask(|reply| Command::Forget(peer, reply)).await?)
     }
@@ -506,7 +506,7 @@ impl Node {
     /// # Errors
     ///
     /// [`EraseError::NoSuchAddress`] if the node knows no such address of the peer.
-    pub async fn forget_address(&self, peer: PeerId, addr: SocketAddr) -> Result<(), EraseError> {
+    pub async fn forget_address(&self, peer: PersonId, addr: SocketAddr) -> Result<(), EraseError> {
         let was_there = self
             .ask(|reply| Command::ForgetAddress(peer, addr, reply))
             .await?;

@@ -1,7 +1,7 @@
 //! The user's policy about peers: contact, verified, ignored, blocked, kicked. Policies are stored. A kick is
 //! not: it lasts [`KICKED_FOR`](crate::KICKED_FOR), or until the node ends.
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::PersonId;
 use hobnob_protocol::safety_number::{SAFETY_NUMBER_GROUPS, safety_number};
 
 use super::engine::{Command, PolicyChange};
@@ -10,44 +10,44 @@ use crate::{Node, NodeError, PeerInfo, PolicyError};
 impl Node {
     /// Accepts a stranger: it is a contact from now on, and its direct messages that waited arrive.
     /// To write to a peer accepts it, too.
-    pub async fn accept_contact(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
+    pub async fn accept_contact(&self, peer: PersonId) -> Result<PeerInfo, PolicyError> {
         self.change(peer, PolicyChange::Accept).await
     }
 
     /// Removes a contact: the peer is a stranger from now on, and not verified. Its messages stay.
-    pub async fn remove_contact(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
+    pub async fn remove_contact(&self, peer: PersonId) -> Result<PeerInfo, PolicyError> {
         self.change(peer, PolicyChange::Remove).await
     }
 
     /// Hides this peer's texts, old and new. Sessions and everything else continue.
-    pub async fn ignore(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
+    pub async fn ignore(&self, peer: PersonId) -> Result<PeerInfo, PolicyError> {
         self.change(peer, PolicyChange::Ignore).await
     }
 
     /// Undoes [`Node::ignore`].
-    pub async fn unignore(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
+    pub async fn unignore(&self, peer: PersonId) -> Result<PeerInfo, PolicyError> {
         self.change(peer, PolicyChange::Unignore).await
     }
 
     /// Disconnects this peer and refuses new connections. Its messages are hidden and no longer
     /// forwarded, and new ones are accepted from nobody.
-    pub async fn block(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
+    pub async fn block(&self, peer: PersonId) -> Result<PeerInfo, PolicyError> {
         self.change(peer, PolicyChange::Block).await
     }
 
     /// Undoes [`Node::block`] and [`Node::kick`].
-    pub async fn unblock(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
+    pub async fn unblock(&self, peer: PersonId) -> Result<PeerInfo, PolicyError> {
         self.change(peer, PolicyChange::Unblock).await
     }
 
     /// Disconnects this peer, and refuses new connections for [`KICKED_FOR`](crate::KICKED_FOR).
-    pub async fn kick(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
+    pub async fn kick(&self, peer: PersonId) -> Result<PeerInfo, PolicyError> {
         self.change(peer, PolicyChange::Kick).await
     }
 
     /// The 60 digits that this node and the peer have in common, in groups of five, see
     /// [`safety_number`](hobnob_protocol::safety_number). Takes a few milliseconds of work.
-    pub async fn safety_number(&self, peer: PeerId) -> [String; SAFETY_NUMBER_GROUPS] {
+    pub async fn safety_number(&self, peer: PersonId) -> [String; SAFETY_NUMBER_GROUPS] {
         let me = self.id;
         tokio::task::spawn_blocking(move || safety_number(me, peer))
             .await
@@ -69,16 +69,16 @@ impl Node {
     /// assert!(ann.verify(peer).await?.policy.verified.is_some());
     /// # Ok(()) }
     /// ```
-    pub async fn verify(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
+    pub async fn verify(&self, peer: PersonId) -> Result<PeerInfo, PolicyError> {
         self.change(peer, PolicyChange::Verify).await
     }
 
     /// Undoes [`Node::verify`].
-    pub async fn unverify(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
+    pub async fn unverify(&self, peer: PersonId) -> Result<PeerInfo, PolicyError> {
         self.change(peer, PolicyChange::Unverify).await
     }
 
-    async fn change(&self, peer: PeerId, change: PolicyChange) -> Result<PeerInfo, PolicyError> {
+    async fn change(&self, peer: PersonId, change: PolicyChange) -> Result<PeerInfo, PolicyError> {
         self.ask(|reply| Command::ChangePolicy {
             peer,
             change,

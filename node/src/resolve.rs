@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hobnob_core::peers::ResolveError;
-use hobnob_protocol::{HostPort, PeerId, RelayAddr, Target, Ticket};
+use hobnob_protocol::{HostPort, PersonId, RelayAddr, Target, Ticket};
 
 use crate::engine::Command;
 use crate::{Node, SendError};
@@ -17,7 +17,7 @@ const DISCOVERY: Duration = Duration::from_secs(3);
 impl Node {
     /// Returns the peer that a target names. An address is dialed. Names are looked up as in
     /// [`Node::send`].
-    pub async fn resolve(&self, target: Target) -> Result<PeerId, SendError> {
+    pub async fn resolve(&self, target: Target) -> Result<PersonId, SendError> {
         match target {
             Target::Name(name) => self.resolve_name(name).await,
             Target::Id(peer) => self.resolve_id(peer).await,
@@ -30,7 +30,7 @@ impl Node {
         }
     }
 
-    async fn resolve_name(&self, name: String) -> Result<PeerId, SendError> {
+    async fn resolve_name(&self, name: String) -> Result<PersonId, SendError> {
         let found = self
             .until_known(|| async {
                 match self
@@ -52,7 +52,7 @@ impl Node {
         found?
     }
 
-    async fn resolve_id(&self, peer: PeerId) -> Result<PeerId, SendError> {
+    async fn resolve_id(&self, peer: PersonId) -> Result<PersonId, SendError> {
         if peer == self.id {
             return Err(SendError::Myself);
         }
@@ -91,7 +91,7 @@ impl Node {
         }
     }
 
-    async fn resolve_address(&self, at: HostPort) -> Result<PeerId, SendError> {
+    async fn resolve_address(&self, at: HostPort) -> Result<PersonId, SendError> {
         let mut failure = None;
         for addr in self.look_up(&at).await? {
             match self
@@ -112,7 +112,7 @@ impl Node {
         }))
     }
 
-    async fn resolve_ticket(&self, ticket: Ticket) -> Result<PeerId, SendError> {
+    async fn resolve_ticket(&self, ticket: Ticket) -> Result<PersonId, SendError> {
         if ticket.id == self.id {
             return Err(SendError::Myself);
         }
@@ -151,10 +151,10 @@ impl Node {
     /// Makes a peer at a relay known. Its id is certain, so a message can wait until it is there.
     pub(crate) async fn reach(
         &self,
-        peer: PeerId,
+        peer: PersonId,
         addrs: Vec<SocketAddr>,
         relays: Vec<RelayAddr>,
-    ) -> Result<PeerId, SendError> {
+    ) -> Result<PersonId, SendError> {
         if peer == self.id {
             return Err(SendError::Myself);
         }

@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::PersonId;
 use hobnob_transport::key_file::{self, KeyFileError};
 use hobnob_vfs::Disk;
 
@@ -46,9 +46,9 @@ pub enum SnapshotError {
     )]
     OtherIdentity {
         /// The identity of the home.
-        home: PeerId,
+        home: PersonId,
         /// The identity of the snapshot.
-        snapshot: PeerId,
+        snapshot: PersonId,
     },
     /// The snapshot is locked and cannot be opened.
     #[error(transparent)]
@@ -65,7 +65,7 @@ pub enum SnapshotError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
     /// The identity of the home.
-    pub peer: PeerId,
+    pub peer: PersonId,
     /// What became of the deletions in the home that was replaced.
     pub deletions: Deletions,
 }
@@ -215,7 +215,7 @@ pub fn restore_snapshot(
 }
 
 /// The identity of a home, if it has one.
-fn identity_of(home: &Path, data_key: Option<&DataKey>) -> Result<Option<PeerId>, SnapshotError> {
+fn identity_of(home: &Path, data_key: Option<&DataKey>) -> Result<Option<PersonId>, SnapshotError> {
     let Some(text) = read_key_file(home, data_key)? else {
         return Ok(None);
     };
@@ -223,7 +223,7 @@ fn identity_of(home: &Path, data_key: Option<&DataKey>) -> Result<Option<PeerId>
         path: home.join(key_file::FILE),
         damage,
     })?;
-    Ok(Some(key.id()))
+    Ok(Some(key.id().person()))
 }
 
 /// People restore because their database is damaged. So a database that can't be read is no error.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use hobnob_mailbox::Mailboxes;
 use hobnob_protocol::frame::ROOMS_MAX;
 use hobnob_protocol::relay::TOKEN_MAX;
-use hobnob_protocol::{Nickname, PeerId, Salts, SecretKey};
+use hobnob_protocol::{DeviceId, Nickname, Salts, SecretKey};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -198,7 +198,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     }
     tokio::spawn(engine.run());
     Ok(Node {
-        id: key.id(),
+        id: key.id().person(),
         data_dir: config.data_dir.clone(),
         commands,
         transfers,
@@ -218,7 +218,7 @@ fn start_transfers(
 ) -> Result<(), StartError> {
     let parts = transfers::Parts {
         clock: parts.clock,
-        me: parts.key.id(),
+        me: parts.key.id().person(),
         home: config.data_dir.clone(),
         data_key,
         config: config.files.clone(),
@@ -348,14 +348,14 @@ fn own_records(
     clock: Clock,
 ) -> OwnRecords {
     let me = key.id();
-    let own = peers.iter().position(|known| known.peer == me);
+    let own = peers.iter().position(|known| known.peer == me.person());
     let own = own.map(|at| peers.remove(at));
     let (public, contact) = own.map_or((None, None), |own| (own.public, own.contact));
     OwnRecords::restore(key, public, contact, nick, clock.now().wall_ms)
 }
 
 /// The identities that relays proved in earlier runs, by address.
-fn relay_ids(settings: &BTreeMap<String, String>) -> BTreeMap<String, PeerId> {
+fn relay_ids(settings: &BTreeMap<String, String>) -> BTreeMap<String, DeviceId> {
     let of_relay = |(name, id): (&String, &String)| {
         Some((
             name.strip_prefix(RELAY_SETTING)?.to_owned(),

@@ -64,7 +64,7 @@ async fn three(dir: &Path, bytes_max: u64) -> [Node; 3] {
     meet(&bob, &carol).await;
     let held_by = |info: &MailboxInfo| info.held_by.iter().any(|it| it.fetched_at_ms.is_some());
     let info = mailbox(&bob, "carol holds bob's mail", held_by).await;
-    assert_eq!(info.held_by[0].id, carol.id());
+    assert_eq!(info.held_by[0].id, carol.id().only_device());
     assert_eq!(info.held_by[0].name.as_deref(), Some("carol"));
     // Ann writes to Carol, who does not answer.
     let sent = ann.send(ticket(&carol).await, "may I?".into()).await;
@@ -93,7 +93,10 @@ async fn a_contact_holds_mail_between_two_that_never_meet() {
         info.deposited.iter().any(|it| it.messages == 50)
     })
     .await;
-    assert_eq!(info.deposited[0].holder, Some(carol.id()));
+    assert_eq!(
+        info.deposited[0].holder,
+        Some(carol.id()).map(PersonId::only_device)
+    );
     let holding = carol.mailbox().await.expect("the node runs").holding;
     let holding = holding.expect("she holds mail");
     assert_eq!(holding.recipients, 1, "the stranger has no mailbox");

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use hobnob::protocol::{Nickname, PeerId, RoomName, Target};
+use hobnob::protocol::{Nickname, PersonId, RoomName, Target};
 use hobnob::{Message, Node};
 
 async fn start(dir: &Path, nick: &str) -> Node {
@@ -44,7 +44,7 @@ async fn is_heard(speaker: &Node, listener: &Node, text: &str) {
 }
 
 /// Waits until a node knows a peer by this name.
-async fn knows(node: &Node, peer: PeerId, name: &str) {
+async fn knows(node: &Node, peer: PersonId, name: &str) {
     let known = async {
         loop {
             let found = node.resolve(Target::Name(name.to_owned())).await;
@@ -57,7 +57,7 @@ async fn knows(node: &Node, peer: PeerId, name: &str) {
     known.unwrap_or_else(|_| panic!("{name:?} is not known"));
 }
 
-async fn nick_of(node: &Node, peer: PeerId) -> Option<String> {
+async fn nick_of(node: &Node, peer: PersonId) -> Option<String> {
     let peer = node.peer(peer).await.expect("the node runs")?;
     peer.nick.map(String::from)
 }

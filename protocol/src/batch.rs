@@ -178,7 +178,7 @@ impl CheckedBatch {
         entries: Vec<Entry>,
         salts: &mut Salts,
     ) -> Self {
-        debug_assert!(key.id() == name.author && !entries.is_empty());
+        debug_assert!(key.id() == name.device && !entries.is_empty());
         let mut joined = Vec::with_capacity(entries.len() * 80);
         let mut ends = Vec::with_capacity(entries.len());
         let bodies = BodyKey::of(&name);
@@ -253,7 +253,7 @@ impl CheckedBatch {
     /// The entries in pieces of at most `bytes_max` encoded bytes, each signed by the author. One
     /// entry must fit. For transports with smaller frames.
     pub fn split(&self, key: &SecretKey, bytes_max: usize) -> Vec<Batch> {
-        debug_assert!(key.id() == self.batch.name.author);
+        debug_assert!(key.id() == self.batch.name.device);
         let (mut pieces, mut rest) = (Vec::new(), &self.entries[..]);
         let (mut first, mut prev, mut at) = (self.first(), self.batch.prev, 0);
         while !rest.is_empty() {
@@ -280,7 +280,7 @@ impl CheckedBatch {
         pieces
     }
 
-    /// Checks that the author signed the last entry, and with it all entries before it.
+    /// Checks that the author's device signed the last entry, and with it all entries before it.
     pub fn verify(&self) -> Result<(), BatchError> {
         let Batch {
             name, signature, ..
@@ -326,24 +326,27 @@ impl CheckedBatch {
     }
 }
 
-/// Whether the author of a log signed the entry `last`, whose hash in the chain is `head`.
+/// Whether the device of a log signed the entry `last`, whose hash in the chain is `head`.
 pub fn is_signed(name: &LogName, last: Seq, head: &EntryHash, signature: &Signature) -> bool {
-    name.author
+    name.device
         .verifies(&signed_bytes(name, last, head), signature)
 }
 
-/// The bytes that the author signs.
+/// The bytes that the author's device signs.
 ///
 /// They name the log, although the chain starts from its name: a replica may accept a batch without
-/// the entries before it, and then nothing else binds the batch to its log. The author is not
-/// named, because the signing key is the author.
-fn signed_bytes(name: &LogName, last: Seq, head: &EntryHash) -> [u8; 96] {
-    let mut signed = [0; 96];
-    signed[..16].copy_from_slice(b"hobnob 1 batch \0");
-    signed[16..48].copy_from_slice(name.conversation.as_bytes());
-    signed[48..56].copy_from_slice(&name.log.0.to_le_bytes());
-    signed[56..64].copy_from_slice(&last.to_le_bytes());
-    signed[64..].copy_from_slice(head.as_bytes());
+/// the entries before it, and then nothing else binds the batch to its log. The device is not
+/// named, because its key signs. The author is named only if the author's own key does not sign.
+fn signed_bytes(name: &LogName, last: Seq, head: &EntryHash) -> Vec<u8> {
+    let mut signed = Vec::with_capacity(128);
+    signed.extend_from_slice(b"hobnob 1 batch \0");
+    signed.extend_from_slice(name.conversation.as_bytes());
+    signed.extend_from_slice(&name.log.0.to_le_bytes());
+    signed.extend_from_slice(&last.to_le_bytes());
+    signed.extend_from_slice(head.as_bytes());
+    if !name.is_of_own_key() {
+        signed.extend_from_slice(name.author.as_bytes());
+    }
     signed
 }
 
@@ -362,7 +365,8 @@ mod tests {
     fn name() -> LogName {
         LogName {
             conversation: ConversationId::from_bytes([1; 32]),
-            author: key().id(),
+            author: key().id().person(),
+            device: key().id(),
             log: LogId(7),
         }
     }
@@ -454,7 +458,8 @@ mod tests {
                 "other author",
                 Batch {
                     name: LogName {
-                        author: SecretKey::from_seed([6; 32]).id(),
+                        author: SecretKey::from_seed([6; 32]).id().person(),
+                        device: SecretKey::from_seed([6; 32]).id(),
                         ..name()
                     },
                     ..good.clone()

@@ -21,9 +21,7 @@ impl BodyKey {
     /// The key of a log.
     pub fn of(name: &LogName) -> Self {
         let mut hash = blake3::Hasher::new_derive_key("hobnob 1 body");
-        hash.update(name.conversation.as_bytes())
-            .update(name.author.as_bytes())
-            .update(&name.log.0.to_le_bytes());
+        name.hash_into(&mut hash);
         Self(*hash.finalize().as_bytes())
     }
 
@@ -71,13 +69,14 @@ impl fmt::Debug for Salts {
 mod tests {
     use super::*;
     use crate::conversation::ConversationId;
-    use crate::identity::PeerId;
+    use crate::identity::PersonId;
     use crate::log::LogId;
 
     fn name() -> LogName {
         LogName {
             conversation: ConversationId::from_bytes([1; 32]),
-            author: PeerId::from_bytes([2; 32]),
+            author: PersonId::from_bytes([2; 32]),
+            device: PersonId::from_bytes([2; 32]).only_device(),
             log: LogId(3),
         }
     }

@@ -294,7 +294,7 @@ impl Answer {
 mod tests {
     use super::*;
     use crate::conversation::ConversationId;
-    use crate::identity::PeerId;
+    use crate::identity::PersonId;
     use crate::log::{LogId, LogName};
     use proptest::prelude::*;
 
@@ -367,7 +367,8 @@ mod tests {
     fn golden_bytes_of_a_request() {
         let name = LogName {
             conversation: ConversationId::from_bytes([1; 32]),
-            author: PeerId::from_bytes([2; 32]),
+            author: PersonId::from_bytes([2; 32]),
+            device: PersonId::from_bytes([2; 32]).only_device(),
             log: LogId(3),
         };
         let request = PieceRequest {
@@ -386,7 +387,8 @@ mod tests {
     fn a_request_beyond_the_content_does_not_fit() {
         let name = LogName {
             conversation: ConversationId::from_bytes([1; 32]),
-            author: PeerId::from_bytes([2; 32]),
+            author: PersonId::from_bytes([2; 32]),
+            device: PersonId::from_bytes([2; 32]).only_device(),
             log: LogId(3),
         };
         let request = |span, first, count| PieceRequest {

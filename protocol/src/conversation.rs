@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::identity::PeerId;
+use crate::identity::PersonId;
 use crate::short_hex::short_hex;
 
 /// Longest name of a room, in bytes.
@@ -22,7 +22,7 @@ pub struct ConversationId([u8; 32]);
 
 impl ConversationId {
     /// The conversation of two peers, in either order.
-    pub fn direct(a: PeerId, b: PeerId) -> Self {
+    pub fn direct(a: PersonId, b: PersonId) -> Self {
         let mut hash = blake3::Hasher::new_derive_key("hobnob 1 direct conversation");
         hash.update(a.min(b).as_bytes()).update(a.max(b).as_bytes());
         Self(*hash.finalize().as_bytes())
@@ -122,8 +122,14 @@ mod tests {
     #[test]
     fn a_direct_conversation_has_the_same_id_at_both_ends() {
         let [a, b, c] = [1, 2, 3].map(|n| SecretKey::from_seed([n; 32]).id());
-        assert_eq!(ConversationId::direct(a, b), ConversationId::direct(b, a));
-        assert_ne!(ConversationId::direct(a, b), ConversationId::direct(a, c));
+        assert_eq!(
+            ConversationId::direct(a.person(), b.person()),
+            ConversationId::direct(b.person(), a.person())
+        );
+        assert_ne!(
+            ConversationId::direct(a.person(), b.person()),
+            ConversationId::direct(a.person(), c.person())
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use crate::identity::PeerId;
+use crate::identity::DeviceId;
 
 /// First byte of a channel frame.
 pub const CHANNEL: u8 = 0x10;
@@ -103,7 +103,7 @@ impl Probe {
     pub const LEN: usize = 18;
 
     /// The token of the probes from `sender` in the session with this exported secret.
-    pub fn token(exporter: &[u8; 32], sender: PeerId) -> [u8; 16] {
+    pub fn token(exporter: &[u8; 32], sender: DeviceId) -> [u8; 16] {
         let secret = blake3::derive_key(
             "hobnob 1 probe",
             &[&exporter[..], sender.as_bytes()].concat(),
@@ -161,7 +161,7 @@ impl AddressCheck {
     }
 
     /// The answer of a node to a question with this token.
-    pub fn answer(token: CheckToken, id: PeerId) -> Self {
+    pub fn answer(token: CheckToken, id: DeviceId) -> Self {
         let hash = blake3::derive_key(
             "hobnob 1 address check",
             &[&token[..], id.as_bytes()].concat(),
@@ -205,7 +205,7 @@ mod tests {
     fn an_address_check_decodes_and_its_answer_fits_one_node() {
         let to = SocketAddr::from(([192, 0, 2, 1], 4626));
         let token = AddressCheck::token(&[7; 32], to);
-        let [ann, bob] = [1, 2].map(|n| PeerId::from_bytes([n; 32]));
+        let [ann, bob] = [1, 2].map(|n| DeviceId::from_bytes([n; 32]));
         let answer = AddressCheck::answer(token, ann);
         assert_ne!(answer, AddressCheck::answer(token, bob));
         for check in [AddressCheck::Question(token), answer] {
@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(probe.encode(), [&[0x11, 1][..], &[7; 16]].concat()[..]);
         assert_eq!(Probe::decode(&probe.encode()), Some(probe));
         assert_eq!(Probe::decode(&[0x11; 18]), None);
-        let [one, other] = [1, 2].map(|n| Probe::token(&[3; 32], PeerId::from_bytes([n; 32])));
+        let [one, other] = [1, 2].map(|n| Probe::token(&[3; 32], DeviceId::from_bytes([n; 32])));
         assert_ne!(one, other, "a reflected probe is not an answer");
     }
 }

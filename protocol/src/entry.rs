@@ -547,7 +547,7 @@ impl Entry {
 mod tests {
     use super::*;
     use crate::conversation::ConversationId;
-    use crate::identity::PeerId;
+    use crate::identity::PersonId;
     use crate::log::LogName;
     use crate::offer::{ContentHash, Folder};
     use proptest::prelude::*;
@@ -582,14 +582,14 @@ mod tests {
         assert_eq!(Entry::decode(&bytes), Ok(entry));
     }
 
-    fn target(author: Option<PeerId>) -> EntryRef {
+    fn target(author: Option<PersonId>) -> EntryRef {
         let (log, seq) = (LogId(5), 2);
         EntryRef { author, log, seq }
     }
 
     #[test]
     fn golden_bytes_of_a_reply_an_edit_and_a_reaction() {
-        let bob = PeerId::from_bytes([8; 32]);
+        let bob = PersonId::from_bytes([8; 32]);
         let (own, of_bob) = (
             vec![9, 1, 1, 3, 0, 5, 2],
             [&[9, 1, 1, 35, 1][..], &[8; 32], &[5, 2]].concat(),
@@ -644,8 +644,8 @@ mod tests {
         let content = codec::encode(&Content::Whole(SALT, b"hi"));
         for (kind, author, is_right) in [
             (KIND_EDIT, None, true),
-            (KIND_EDIT, Some(PeerId::from_bytes([8; 32])), false),
-            (KIND_REPLY, Some(PeerId::from_bytes([8; 32])), true),
+            (KIND_EDIT, Some(PersonId::from_bytes([8; 32])), false),
+            (KIND_REPLY, Some(PersonId::from_bytes([8; 32])), true),
         ] {
             let mut extensions = Extensions::default();
             extensions.set_about(&target(author));
@@ -664,7 +664,8 @@ mod tests {
         let reply = Entry::new(3, 9, Body::Reply { to, text });
         let key = BodyKey::of(&LogName {
             conversation: ConversationId::from_bytes([1; 32]),
-            author: PeerId::from_bytes([2; 32]),
+            author: PersonId::from_bytes([2; 32]),
+            device: PersonId::from_bytes([2; 32]).only_device(),
             log: LogId(3),
         });
         let erased = erase(&key, 1, &reply.encode(&SALT)).expect("it can be read");
@@ -711,7 +712,8 @@ mod tests {
     fn an_erased_entry_has_the_same_hash() {
         let key = BodyKey::of(&LogName {
             conversation: ConversationId::from_bytes([1; 32]),
-            author: PeerId::from_bytes([2; 32]),
+            author: PersonId::from_bytes([2; 32]),
+            device: PersonId::from_bytes([2; 32]).only_device(),
             log: LogId(3),
         });
         let mut entry = Entry::new(3, 9, Body::Text("hi".into()));

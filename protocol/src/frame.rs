@@ -5,7 +5,8 @@
 //! new nodes can talk to each other.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::net::SocketAddr;
 
 use crate::activity::Activity;
@@ -13,9 +14,9 @@ use crate::batch::Batch;
 pub use crate::codec::FRAME_MAX;
 use crate::codec::{self, CodecError};
 use crate::conversation::ConversationId;
-use crate::identity::PeerId;
+use crate::identity::{DeviceId, PersonId};
 use crate::invitation::InviteFrame;
-use crate::log::{LogId, LogName, Seq};
+use crate::log::{LogId, LogName, Seq, device_from_wire, device_to_wire};
 use crate::mailbox::token::DepositToken;
 use crate::offer::{OfferId, OfferWord};
 use crate::ranges::Ranges;
@@ -93,13 +94,35 @@ pub struct Digest {
     pub clock: u64,
 }
 
-/// The logs of one author in a conversation that the sender has.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The logs that one author wrote on one device, in a conversation, as far as the sender has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthorHeads {
     /// The author.
-    pub author: PeerId,
+    pub author: PersonId,
+    /// The device.
+    pub device: DeviceId,
     /// Each log with the entries that the sender has.
     pub logs: Vec<(LogId, Holding)>,
+}
+
+/// As it travels: author, the device if its key is not the author's own, logs.
+impl Serialize for AuthorHeads {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let device = device_to_wire(self.author, self.device);
+        (self.author, device, &self.logs).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for AuthorHeads {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (author, device, logs) = Deserialize::deserialize(deserializer)?;
+        let device = device_from_wire(author, device).map_err(D::Error::custom)?;
+        Ok(Self {
+            author,
+            device,
+            logs,
+        })
+    }
 }
 
 /// The entries of one log that a node has.
@@ -145,7 +168,8 @@ impl AuthorHeads {
             let logs: Vec<_> = logs
                 .map(|(log, held)| (*log, held.settled.clone()))
                 .collect();
-            (heads.author, logs)
+            let device = device_to_wire(heads.author, heads.device);
+            (heads.author, device, logs)
         };
         let all: Vec<_> = all.iter().map(settled).collect();
         blake3::derive_key("hobnob 1 heads digest", &codec::encode(&all))
@@ -179,11 +203,11 @@ pub enum Frame {
         /// Whether this answers [`Frame::WantRecords`].
         answer: bool,
         /// The records.
-        records: Vec<(PeerId, SignedRecord)>,
+        records: Vec<(PersonId, SignedRecord)>,
     },
     /// Requests the public records of peers, at most [`RECORDS_MAX`], that have a higher number than
     /// the one here. The sender waits for the answer before it requests more.
-    WantRecords(Vec<(PeerId, u64)>),
+    WantRecords(Vec<(PersonId, u64)>),
     /// The sender's contact record, for contacts only. Its signature is not checked yet.
     ContactRecord(SignedRecord),
     /// The sender's mailbox, for a contact: the key, and a permission to deposit for each holder, at
@@ -193,7 +217,7 @@ pub enum Frame {
         /// The sender's mailbox record. Its signature is not checked yet.
         record: SignedRecord,
         /// The holders, and the receiver's token at each.
-        tokens: Vec<(PeerId, DepositToken)>,
+        tokens: Vec<(DeviceId, DepositToken)>,
     },
     /// Whether the sender holds mail for the receiver from now on. If so, the receiver may open a
     /// stream about mailboxes on the session's connection, see
@@ -227,7 +251,7 @@ pub enum Frame {
     },
     /// The sender receives this author's entries of this conversation from another peer. It asks
     /// the receiver to stop pushing them.
-    Prune(ConversationId, PeerId),
+    Prune(ConversationId, PersonId),
     /// The receiver's entries of this log do not continue the sender's: the author wrote two
     /// chains.
     Conflict(LogName),
@@ -458,7 +482,7 @@ impl Frame {
             }
             Frame::Candidates(addrs) => addrs.len() <= HELLO_ADDRS_MAX,
             Frame::Records { records, .. } => {
-                let is_short = |(_, record): &(PeerId, SignedRecord)| {
+                let is_short = |(_, record): &(PersonId, SignedRecord)| {
                     record.as_bytes().len() <= PUBLIC_BYTES_MAX
                 };
                 records.len() <= RECORDS_MAX && records.iter().all(is_short)
@@ -513,7 +537,8 @@ mod tests {
     fn name() -> LogName {
         LogName {
             conversation: ConversationId::from_bytes([1; 32]),
-            author: PeerId::from_bytes([2; 32]),
+            author: PersonId::from_bytes([2; 32]),
+            device: PersonId::from_bytes([2; 32]).only_device(),
             log: LogId(3),
         }
     }
@@ -528,7 +553,7 @@ mod tests {
 
     #[test]
     fn golden_bytes() {
-        let name_bytes = [vec![1; 32], vec![2; 32], vec![3]].concat();
+        let name_bytes = [vec![1; 32], vec![2; 32], vec![0, 3]].concat();
         let cases = [
             (Frame::Ping(5), vec![2, 5]),
             (Frame::Pong(300), vec![3, 251, 0x2c, 0x01]),
@@ -661,6 +686,7 @@ mod tests {
             more: true,
             authors: vec![AuthorHeads {
                 author: name().author,
+                device: name().author.only_device(),
                 logs: vec![(LogId(1), Ranges::span(1, 5).into())],
             }],
         });
@@ -689,6 +715,7 @@ mod tests {
             let settled = Ranges::span(1, 5);
             vec![AuthorHeads {
                 author: name().author,
+                device: name().author.only_device(),
                 logs: vec![(LogId(1), Holding { settled, erased })],
             }]
         };

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, CodecError};
-use crate::identity::PeerId;
+use crate::identity::PersonId;
 use crate::log::{LogId, Seq};
 
 /// Maximum encoded size of an entry's extensions together, in bytes.
@@ -25,13 +25,17 @@ pub mod tag {
     pub const EPOCH: u16 = 2;
     /// Reserved: the head of the room's membership log that the author had seen.
     pub const MEMBERSHIP: u16 = 4;
+    /// Reserved: the certificate of the author for the device that writes the log, in the first entry
+    /// of a log that the author's own key does not sign.
+    pub const CERTIFICATE: u16 = 6;
 }
 
-/// Names another entry of the same conversation.
+/// Names another entry of the same conversation. It needs no device: an author's logs have random
+/// ids, on all devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EntryRef {
     /// Its author, if it is somebody other than the author of the entry that refers to it.
-    pub author: Option<PeerId>,
+    pub author: Option<PersonId>,
     /// Its log.
     pub log: LogId,
     /// Its number in the log.

@@ -1,4 +1,5 @@
-//! Identity: Ed25519 keys (RFC 8032), the text form of peer ids, and signatures.
+//! Identity: Ed25519 keys (RFC 8032) of people and devices, the text form of their ids, and
+//! signatures.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,88 +10,133 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-/// Length of the text form of a [`PeerId`]: 256 bits in base32 without padding.
+/// Length of the text form of an id: 256 bits in base32 without padding.
 pub const PEER_ID_TEXT_LEN: usize = 52;
 
-/// Length of the short form of a [`PeerId`], and of the shortest accepted prefix.
+/// Length of the short form of an id, and of the shortest accepted prefix.
 pub const PEER_ID_SHORT_LEN: usize = 8;
 
-/// A node's Ed25519 public key, which is its identity everywhere.
-///
-/// The text form is 52 characters of lower-case base32 (RFC 4648 section 6) without padding.
-///
-/// ```
-/// use hobnob_protocol::{PeerId, SecretKey};
-///
-/// let key = SecretKey::from_seed([7; 32]);
-/// let id: PeerId = key.id().to_string().parse()?;
-/// assert_eq!(PeerId::from_bytes(*id.as_bytes()), key.id());
-/// assert!(id.to_string().starts_with(&id.short()));
-/// assert!(id.verifies(b"it was me", &key.sign(b"it was me")));
-/// # Ok::<(), hobnob_protocol::identity::NotAPeerId>(())
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeerId([u8; 32]);
+/// Defines a type of id: an Ed25519 public key with a text form.
+macro_rules! key_id {
+    ($(#[$docs:meta])* $name:ident) => {
+        $(#[$docs])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; 32]);
 
-impl PeerId {
-    /// The peer with this public key. Any 32 bytes are accepted; only the owner of a key can prove
-    /// it.
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
+        impl $name {
+            /// The id with this public key. Any 32 bytes are accepted; only the owner of a key can
+            /// prove it.
+            pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+                Self(bytes)
+            }
 
-    /// The public key, 32 bytes.
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
+            /// The public key, 32 bytes.
+            pub const fn as_bytes(&self) -> &[u8; 32] {
+                &self.0
+            }
 
-    /// The first eight characters of the text form, for people to read. They are not unique, so do
-    /// not compare them.
-    pub fn short(&self) -> String {
-        let mut text = self.to_string();
-        text.truncate(PEER_ID_SHORT_LEN);
-        text
-    }
+            /// The first eight characters of the text form, for people to read. They are not
+            /// unique, so do not compare them.
+            pub fn short(&self) -> String {
+                let mut text = self.to_string();
+                text.truncate(PEER_ID_SHORT_LEN);
+                text
+            }
 
-    /// Whether `signature` over `message` was made with this peer's key.
-    pub fn verifies(&self, message: &[u8], signature: &Signature) -> bool {
-        UnparsedPublicKey::new(&ED25519, &self.0)
-            .verify(message, &signature.0)
-            .is_ok()
-    }
-}
-
-impl fmt::Display for PeerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&base32().encode(&self.0))
-    }
-}
-
-impl fmt::Debug for PeerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.short())
-    }
-}
-
-/// The text form in formats for people, such as JSON. The 32 bytes in all others.
-impl Serialize for PeerId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() {
-            serializer.collect_str(self)
-        } else {
-            self.0.serialize(serializer)
+            /// Whether `signature` over `message` was made with this key.
+            pub fn verifies(&self, message: &[u8], signature: &Signature) -> bool {
+                UnparsedPublicKey::new(&ED25519, &self.0)
+                    .verify(message, &signature.0)
+                    .is_ok()
+            }
         }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&base32().encode(&self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.short())
+            }
+        }
+
+        /// The text form in formats for people, such as JSON. The 32 bytes in all others.
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                if serializer.is_human_readable() {
+                    serializer.collect_str(self)
+                } else {
+                    self.0.serialize(serializer)
+                }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                if deserializer.is_human_readable() {
+                    let text = String::deserialize(deserializer)?;
+                    text.parse().map_err(D::Error::custom)
+                } else {
+                    <[u8; 32]>::deserialize(deserializer).map(Self)
+                }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NotAPeerId;
+
+            fn from_str(text: &str) -> Result<Self, NotAPeerId> {
+                key_of(text).map(Self)
+            }
+        }
+    };
+}
+
+key_id! {
+    /// A person: the author of logs, a member of rooms, a contact, and what a user types or reads as
+    /// a peer.
+    ///
+    /// The text form is 52 characters of lower-case base32 (RFC 4648 section 6) without padding.
+    ///
+    /// ```
+    /// use hobnob_protocol::{PersonId, SecretKey};
+    ///
+    /// let key = SecretKey::from_seed([7; 32]);
+    /// let id = key.id().person();
+    /// assert_eq!(id.to_string().parse::<PersonId>()?, id);
+    /// assert_eq!(PersonId::from_bytes(*id.as_bytes()), id);
+    /// assert!(id.to_string().starts_with(&id.short()));
+    /// assert!(id.verifies(b"it was me", &key.sign(b"it was me")));
+    /// # Ok::<(), hobnob_protocol::identity::NotAPeerId>(())
+    /// ```
+    PersonId
+}
+
+key_id! {
+    /// A device: a machine with a key, that connects, registers with relays, receives and confirms.
+    /// A relay is a device, too.
+    ///
+    /// The text form is that of a [`PersonId`].
+    DeviceId
+}
+
+// The only conversions between people and devices. Each person has one device, whose key is the
+// person's own. A version with several devices for a person looks at certificates here.
+
+impl DeviceId {
+    /// The person whose device this is.
+    pub const fn person(self) -> PersonId {
+        PersonId(self.0)
     }
 }
 
-impl<'de> Deserialize<'de> for PeerId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if deserializer.is_human_readable() {
-            let text = String::deserialize(deserializer)?;
-            text.parse().map_err(D::Error::custom)
-        } else {
-            <[u8; 32]>::deserialize(deserializer).map(Self)
-        }
+impl PersonId {
+    /// The only device of this person.
+    pub const fn only_device(self) -> DeviceId {
+        DeviceId(self.0)
     }
 }
 
@@ -99,16 +145,13 @@ impl<'de> Deserialize<'de> for PeerId {
 #[error("a peer id is 52 characters of a-z and 2-7")]
 pub struct NotAPeerId;
 
-impl FromStr for PeerId {
-    type Err = NotAPeerId;
-
-    fn from_str(text: &str) -> Result<Self, NotAPeerId> {
-        if text.len() != PEER_ID_TEXT_LEN {
-            return Err(NotAPeerId);
-        }
-        let bytes = base32().decode(text.as_bytes()).map_err(|_| NotAPeerId)?;
-        Ok(Self(bytes.try_into().map_err(|_| NotAPeerId)?))
+/// Reads the text form of an id.
+fn key_of(text: &str) -> Result<[u8; 32], NotAPeerId> {
+    if text.len() != PEER_ID_TEXT_LEN {
+        return Err(NotAPeerId);
     }
+    let bytes = base32().decode(text.as_bytes()).map_err(|_| NotAPeerId)?;
+    bytes.try_into().map_err(|_| NotAPeerId)
 }
 
 /// An Ed25519 signature, 64 bytes.
@@ -116,7 +159,7 @@ impl FromStr for PeerId {
 pub struct Signature([u8; 64]);
 
 impl Signature {
-    /// A signature from its 64 bytes. [`PeerId::verifies`] checks it.
+    /// A signature from its 64 bytes. [`DeviceId::verifies`] checks it.
     pub const fn from_bytes(bytes: [u8; 64]) -> Self {
         Self(bytes)
     }
@@ -133,12 +176,12 @@ impl fmt::Debug for Signature {
     }
 }
 
-/// A node's secret key: the 32-byte seed of its Ed25519 key pair. `Debug` shows only the peer id. The
+/// A node's secret key: the 32-byte seed of its Ed25519 key pair. `Debug` shows only the public key. The
 /// seed is overwritten in memory when the key is dropped.
 pub struct SecretKey {
     seed: Zeroizing<[u8; 32]>,
     pair: Ed25519KeyPair,
-    id: PeerId,
+    id: DeviceId,
 }
 
 impl SecretKey {
@@ -151,7 +194,7 @@ impl SecretKey {
         Self {
             seed: Zeroizing::new(seed),
             pair,
-            id: PeerId(id),
+            id: DeviceId(id),
         }
     }
 
@@ -160,8 +203,8 @@ impl SecretKey {
         &self.seed
     }
 
-    /// The public half.
-    pub fn id(&self) -> PeerId {
+    /// The public half, which names this device.
+    pub fn id(&self) -> DeviceId {
         self.id
     }
 
@@ -224,7 +267,7 @@ mod tests {
             &text.to_uppercase(),
             &text.replace(|c: char| c != ' ', "1"),
         ] {
-            assert_eq!(wrong.parse::<PeerId>(), Err(NotAPeerId), "{wrong:?}");
+            assert_eq!(wrong.parse::<PersonId>(), Err(NotAPeerId), "{wrong:?}");
         }
     }
 
@@ -256,13 +299,13 @@ mod tests {
     proptest! {
         #[test]
         fn any_id_round_trips(bytes: [u8; 32]) {
-            let id = PeerId::from_bytes(bytes);
+            let id = PersonId::from_bytes(bytes);
             prop_assert_eq!(id.to_string().parse(), Ok(id));
         }
 
         #[test]
         fn no_text_panics(text in ".{0,60}") {
-            let _ = text.parse::<PeerId>();
+            let _ = text.parse::<PersonId>();
         }
     }
 }

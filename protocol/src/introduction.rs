@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, CodecError};
 use crate::entry::Body;
-use crate::identity::PeerId;
+use crate::identity::PersonId;
 use crate::record::{CONTACT_BYTES_MAX, PUBLIC_BYTES_MAX, SignedRecord};
 
 /// The kind of the messages.
@@ -24,7 +24,7 @@ pub enum Introduction {
         /// Names the introduction, at the introducer.
         number: u64,
         /// The peer.
-        other: PeerId,
+        other: PersonId,
         /// The peer's public record. Its signature is not checked yet.
         record: SignedRecord,
     },
@@ -86,7 +86,7 @@ mod tests {
         for step in [
             Introduction::Propose {
                 number: 7,
-                other: PeerId::from_bytes([2; 32]),
+                other: PersonId::from_bytes([2; 32]),
                 record,
             },
             Introduction::Accept { number: 7 },
@@ -107,7 +107,7 @@ mod tests {
         let record = SignedRecord::from_bytes(vec![6; PUBLIC_BYTES_MAX + 1]);
         let step = Introduction::Propose {
             number: 7,
-            other: PeerId::from_bytes([2; 32]),
+            other: PersonId::from_bytes([2; 32]),
             record,
         };
         assert!(matches!(Introduction::read(&step.body()), Some(Err(_))));

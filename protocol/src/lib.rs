@@ -45,7 +45,7 @@ pub use conversation::{ConversationId, RoomName};
 pub use entry::{Body, Entry};
 pub use frame::{Frame, FrameError, Hello, Holding};
 pub use header::{EntryRef, Extensions};
-pub use identity::{PeerId, SecretKey, Signature};
+pub use identity::{DeviceId, PersonId, SecretKey, Signature};
 pub use log::{BodyHash, EntryHash, LogId, LogName, Seq};
 pub use offer::{ContentHash, Offer, OfferId, OfferWord};
 pub use ranges::Ranges;

@@ -3,17 +3,18 @@
 //! An entry is hashed and signed as the exact bytes that travel. Those bytes contain neither its
 //! sequence number nor the hash of the entry before it. Both enter its hash instead:
 //! `H(n) = BLAKE3(H(n-1) ‖ n ‖ header ‖ body hash)`, where `H(0)` is derived from the log's name. So
-//! the hash of one entry fixes its place, all entries before it, and the conversation, author and
-//! log. It stays the same when the body is erased: see [`crate::body_hash`].
+//! the hash of one entry fixes its place, all entries before it, and the conversation, author, device
+//! and log. It stays the same when the body is erased: see [`crate::body_hash`].
 //!
 //! The entries themselves are in [`crate::entry`].
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::conversation::ConversationId;
-use crate::identity::PeerId;
+use crate::identity::{DeviceId, PersonId};
 use crate::short_hex::short_hex;
 
 /// The place of an entry in its log: 1, 2, 3 and so on, without gaps.
@@ -25,9 +26,10 @@ pub type Seq = u64;
 /// writes into an existing log.
 ///
 /// ```
-/// use hobnob_protocol::{ConversationId, LogId, PeerId};
+/// use hobnob_protocol::{ConversationId, LogId, PersonId};
 ///
-/// let conversation = ConversationId::direct(PeerId::from_bytes([1; 32]), PeerId::from_bytes([2; 32]));
+/// let [ann, bob] = [1, 2].map(|n| PersonId::from_bytes([n; 32]));
+/// let conversation = ConversationId::direct(ann, bob);
 /// let (this_run, the_next) = (LogId::of_run(1, &conversation), LogId::of_run(2, &conversation));
 /// assert_ne!(this_run, the_next, "nobody writes into a log of an earlier run");
 /// ```
@@ -47,24 +49,98 @@ impl LogId {
 }
 
 /// The name of a log, unique everywhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+///
+/// The device travels only if its key is not the author's own. Only the author's own key can sign a
+/// log today: see [`LogName::is_of_own_key`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogName {
     /// The conversation that its entries belong to.
     pub conversation: ConversationId,
-    /// The peer that writes it.
-    pub author: PeerId,
+    /// The person who writes it.
+    pub author: PersonId,
+    /// The device that writes and signs it.
+    pub device: DeviceId,
     /// Which of the author's logs in that conversation it is.
     pub log: LogId,
 }
 
 impl LogName {
-    /// `H(0)`: the hash before the first entry.
+    /// A log that the author writes with the author's own key.
+    pub const fn of_only_device(
+        conversation: ConversationId,
+        author: PersonId,
+        log: LogId,
+    ) -> Self {
+        let device = author.only_device();
+        Self {
+            conversation,
+            author,
+            device,
+            log,
+        }
+    }
+
+    /// Whether the author's own key signs the log. The log of another device needs a certificate by
+    /// the author in the header of its first entry: see [`tag::CERTIFICATE`](crate::header::tag).
+    pub fn is_of_own_key(&self) -> bool {
+        self.device == self.author.only_device()
+    }
+
+    /// `H(0)`: the hash before the first entry. The name of a log of another device has 32 bytes
+    /// more, so no two names give the same bytes.
     pub fn genesis(&self) -> EntryHash {
         let mut hash = blake3::Hasher::new_derive_key("hobnob 1 log");
+        self.hash_into(&mut hash);
+        EntryHash(*hash.finalize().as_bytes())
+    }
+
+    /// Adds the name to a hash.
+    pub(crate) fn hash_into(&self, hash: &mut blake3::Hasher) {
         hash.update(self.conversation.as_bytes())
             .update(self.author.as_bytes())
             .update(&self.log.0.to_le_bytes());
-        EntryHash(*hash.finalize().as_bytes())
+        if !self.is_of_own_key() {
+            hash.update(self.device.as_bytes());
+        }
+    }
+}
+
+/// As it travels: conversation, author, the device if its key is not the author's own, log.
+impl Serialize for LogName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let device = device_to_wire(self.author, self.device);
+        (self.conversation, self.author, device, self.log).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for LogName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (conversation, author, device, log) = Deserialize::deserialize(deserializer)?;
+        let device = device_from_wire(author, device).map_err(D::Error::custom)?;
+        Ok(Self {
+            conversation,
+            author,
+            device,
+            log,
+        })
+    }
+}
+
+/// A device beside its person, as it travels: nothing for the person's own key.
+pub(crate) fn device_to_wire(author: PersonId, device: DeviceId) -> Option<DeviceId> {
+    Some(device).filter(|device| *device != author.only_device())
+}
+
+/// Reads a device beside its person. There is one encoding for each device.
+pub(crate) fn device_from_wire(
+    author: PersonId,
+    device: Option<DeviceId>,
+) -> Result<DeviceId, &'static str> {
+    let own = author.only_device();
+    match device {
+        None => Ok(own),
+        Some(device) if device == own => Err("the author's own key stands as another device"),
+        Some(device) => Ok(device),
     }
 }
 
@@ -125,11 +201,13 @@ impl fmt::Debug for BodyHash {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec;
 
     fn name() -> LogName {
         LogName {
             conversation: ConversationId::from_bytes([1; 32]),
-            author: PeerId::from_bytes([2; 32]),
+            author: PersonId::from_bytes([2; 32]),
+            device: DeviceId::from_bytes([2; 32]),
             log: LogId(3),
         }
     }
@@ -143,7 +221,12 @@ mod tests {
             ..name()
         };
         let other_author = LogName {
-            author: PeerId::from_bytes([9; 32]),
+            author: PersonId::from_bytes([9; 32]),
+            device: PersonId::from_bytes([9; 32]).only_device(),
+            ..name()
+        };
+        let other_device = LogName {
+            device: DeviceId::from_bytes([9; 32]),
             ..name()
         };
         let other_conversation = LogName {
@@ -151,9 +234,27 @@ mod tests {
             ..name()
         };
         assert_ne!(first, name().genesis().next(2, b"a", &body));
-        for other in [other_log, other_author, other_conversation] {
+        for other in [other_log, other_author, other_device, other_conversation] {
             assert_ne!(first, other.genesis().next(1, b"a", &body));
         }
+    }
+
+    #[test]
+    fn golden_bytes_of_a_name() {
+        let own = [&[1; 32][..], &[2; 32], &[0, 3]].concat();
+        assert_eq!(codec::encode(&name()), own);
+        assert_eq!(codec::decode::<LogName, 1024>(&own), Ok(name()));
+        let device = DeviceId::from_bytes([9; 32]);
+        let of_other = LogName { device, ..name() };
+        let other = [&[1; 32][..], &[2; 32], &[1], &[9; 32], &[3]].concat();
+        assert_eq!(codec::encode(&of_other), other);
+        assert_eq!(codec::decode::<LogName, 1024>(&other), Ok(of_other));
+    }
+
+    #[test]
+    fn the_own_key_has_one_encoding() {
+        let twice = [&[1; 32][..], &[2; 32], &[1], &[2; 32], &[3]].concat();
+        assert!(codec::decode::<LogName, 1024>(&twice).is_err());
     }
 
     #[test]

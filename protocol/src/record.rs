@@ -1,4 +1,5 @@
-//! Signed, numbered records of a peer about itself. A record replaces its older versions.
+//! Signed, numbered records of a person or a device about itself. A record replaces its older
+//! versions.
 //!
 //! The [`PublicRecord`] has the nickname. Peers pass it on in rooms. The [`ContactRecord`] has the
 //! relays, for contacts only. The [`MailboxRecord`] has the key of the mailbox, for contacts and for
@@ -11,7 +12,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, CodecError};
-use crate::identity::{PeerId, SecretKey, Signature};
+use crate::identity::{DeviceId, PersonId, SecretKey, Signature};
 use crate::mailbox::hpke::PublicKey;
 use crate::mailbox::token::KeyId;
 use crate::target::RelayAddr;
@@ -76,8 +77,8 @@ impl SignedRecord {
         Ok(number)
     }
 
-    /// Decodes the record if this peer has signed it.
-    pub fn check<R: Record>(self, peer: PeerId) -> Result<Checked<R>, RecordError> {
+    /// Decodes the record if this signer has signed it.
+    pub fn check<R: Record>(self, signer: R::Signer) -> Result<Checked<R>, RecordError> {
         if self.0.len() > R::BYTES_MAX {
             return Err(RecordError::TooLong(self.0.len()));
         }
@@ -95,7 +96,7 @@ impl SignedRecord {
         let record = R::from_wire(number, fields)?;
         // The signature comes last, because it costs most.
         let signature = Signature::from_bytes(*signature);
-        if !peer.verifies(&to_sign::<R>(peer, signed), &signature) {
+        if !signer.verifies(&to_sign::<R>(&signer, signed), &signature) {
             return Err(RecordError::Signature);
         }
         Ok(Checked {
@@ -116,7 +117,7 @@ impl<R: Record> Checked<R> {
     /// Signs a record.
     pub fn sign(record: R, key: &SecretKey) -> Self {
         let signed = codec::encode(&(SUITE, record.number(), record.to_wire()));
-        let signature = key.sign(&to_sign::<R>(key.id(), &signed));
+        let signature = key.sign(&to_sign::<R>(&R::Signer::of(key), &signed));
         let signed = SignedRecord([&signature.as_bytes()[..], &signed].concat());
         debug_assert!(signed.0.len() <= R::BYTES_MAX, "the fields have limits");
         Self { record, signed }
@@ -139,6 +140,44 @@ impl<R: Record> Checked<R> {
     }
 }
 
+/// The id that a record is signed for.
+pub trait Signer: Copy {
+    /// The id that owns this key.
+    fn of(key: &SecretKey) -> Self;
+    /// The public key, 32 bytes.
+    fn as_bytes(&self) -> &[u8; 32];
+    /// Whether `signature` over `message` was made with this key.
+    fn verifies(&self, message: &[u8], signature: &Signature) -> bool;
+}
+
+impl Signer for PersonId {
+    fn of(key: &SecretKey) -> Self {
+        key.id().person()
+    }
+
+    fn as_bytes(&self) -> &[u8; 32] {
+        self.as_bytes()
+    }
+
+    fn verifies(&self, message: &[u8], signature: &Signature) -> bool {
+        self.verifies(message, signature)
+    }
+}
+
+impl Signer for DeviceId {
+    fn of(key: &SecretKey) -> Self {
+        key.id()
+    }
+
+    fn as_bytes(&self) -> &[u8; 32] {
+        self.as_bytes()
+    }
+
+    fn verifies(&self, message: &[u8], signature: &Signature) -> bool {
+        self.verifies(message, signature)
+    }
+}
+
 /// A kind of record.
 pub trait Record: Sized {
     /// The context under which it is signed.
@@ -147,6 +186,8 @@ pub trait Record: Sized {
     const BYTES_MAX: usize;
     /// Its fields as they travel, without the number.
     type Wire: Serialize + for<'a> Deserialize<'a>;
+    /// Who signs it: a person or a device.
+    type Signer: Signer;
 
     /// Its number.
     fn number(&self) -> u64;
@@ -164,7 +205,7 @@ pub struct PublicRecord {
     /// The nickname, cleaned. `None` if nothing of it can be shown.
     pub nick: Option<Nickname>,
     /// The keys of the peer's devices, at most [`DEVICES_MAX`]. Today the peer's id is the only one.
-    pub devices: Vec<PeerId>,
+    pub devices: Vec<DeviceId>,
     /// The hash of a picture.
     pub picture: Option<[u8; 32]>,
     /// Whether the record has an even tag that this version does not know. Then it is not used.
@@ -175,7 +216,7 @@ pub struct PublicRecord {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct PublicWire {
     nick: String,
-    devices: Vec<(u16, PeerId)>,
+    devices: Vec<(u16, DeviceId)>,
     picture: Option<[u8; 32]>,
     extensions: Vec<(u16, Vec<u8>)>,
 }
@@ -184,6 +225,7 @@ impl Record for PublicRecord {
     const LABEL: &'static str = "hobnob 1 public record";
     const BYTES_MAX: usize = PUBLIC_BYTES_MAX;
     type Wire = PublicWire;
+    type Signer = PersonId;
 
     fn number(&self) -> u64 {
         self.number
@@ -241,7 +283,7 @@ pub struct ContactRecord {
 /// The fields of a [`ContactRecord`] as they travel.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ContactWire {
-    relays: Vec<(PeerId, String)>,
+    relays: Vec<(DeviceId, String)>,
     extensions: Vec<(u16, Vec<u8>)>,
 }
 
@@ -249,6 +291,7 @@ impl Record for ContactRecord {
     const LABEL: &'static str = "hobnob 1 contact record";
     const BYTES_MAX: usize = CONTACT_BYTES_MAX;
     type Wire = ContactWire;
+    type Signer = PersonId;
 
     fn number(&self) -> u64 {
         self.number
@@ -267,7 +310,7 @@ impl Record for ContactRecord {
         if relays.len() > RECORD_RELAYS_MAX {
             return Err(RecordError::Field("list of relays"));
         }
-        let relay = |(id, at): (PeerId, String)| -> Result<_, RecordError> {
+        let relay = |(id, at): (DeviceId, String)| -> Result<_, RecordError> {
             let at = at.parse().map_err(|_| RecordError::Field("relay"))?;
             Ok(RelayAddr { id: Some(id), at })
         };
@@ -308,6 +351,7 @@ impl Record for MailboxRecord {
     const LABEL: &'static str = "hobnob 1 mailbox record";
     const BYTES_MAX: usize = MAILBOX_BYTES_MAX;
     type Wire = MailboxWire;
+    type Signer = DeviceId;
 
     fn number(&self) -> u64 {
         self.number
@@ -376,9 +420,9 @@ pub fn next_number(last: u64, wall_ms: u64) -> u64 {
     last.saturating_add(1).max(wall_ms).min(NUMBER_MAX)
 }
 
-fn to_sign<R: Record>(peer: PeerId, signed: &[u8]) -> [u8; 32] {
+fn to_sign<R: Record>(signer: &R::Signer, signed: &[u8]) -> [u8; 32] {
     let mut hash = blake3::Hasher::new_derive_key(R::LABEL);
-    hash.update(peer.as_bytes()).update(signed);
+    hash.update(signer.as_bytes()).update(signed);
     hash.finalize().into()
 }
 
@@ -412,7 +456,7 @@ mod tests {
 
     fn contact(relays: &[&str]) -> ContactRecord {
         let relay = |at: &&str| RelayAddr {
-            id: Some(PeerId::from_bytes([9; 32])),
+            id: Some(DeviceId::from_bytes([9; 32])),
             at: at.parse().expect("an address"),
         };
         ContactRecord {
@@ -425,7 +469,7 @@ mod tests {
     /// A record with any fields, correctly signed.
     fn signed<R: Record>(suite: u16, number: u64, fields: &impl Serialize) -> SignedRecord {
         let bytes = codec::encode(&(suite, number, fields));
-        let signature = ann().sign(&to_sign::<R>(ann().id(), &bytes));
+        let signature = ann().sign(&to_sign::<R>(&R::Signer::of(&ann()), &bytes));
         SignedRecord([&signature.as_bytes()[..], &bytes].concat())
     }
 
@@ -468,10 +512,16 @@ mod tests {
     fn records_round_trip() {
         let record = Checked::sign(public(5, "Ann"), &ann());
         assert_eq!(record.signed().claimed_number(), Ok(5));
-        assert_eq!(record.signed().clone().check(ann().id()), Ok(record));
+        assert_eq!(
+            record.signed().clone().check(ann().id().person()),
+            Ok(record)
+        );
         let full = vec!["a-relay.example:4627"; RECORD_RELAYS_MAX];
         let record = Checked::sign(contact(&full), &ann());
-        assert_eq!(record.signed().clone().check(ann().id()), Ok(record));
+        assert_eq!(
+            record.signed().clone().check(ann().id().person()),
+            Ok(record)
+        );
     }
 
     #[test]
@@ -501,26 +551,28 @@ mod tests {
         let bob = SecretKey::from_seed([2; 32]).id();
         let wrong = RecordError::Signature;
         // A record of somebody else.
-        let other = record.signed().clone().check::<PublicRecord>(bob);
+        let other = record.signed().clone().check::<PublicRecord>(bob.person());
         assert_eq!(other, Err(wrong.clone()));
         // Another name, or another signature.
         for at in [0, SIGNATURE_LEN + 3] {
             let mut bytes = record.signed().as_bytes().to_vec();
             bytes[at] ^= 1;
-            let forged = SignedRecord(bytes).check::<PublicRecord>(ann().id());
+            let forged = SignedRecord(bytes).check::<PublicRecord>(ann().id().person());
             assert!(forged.is_err(), "byte {at}");
         }
         // A signature under the label of another record.
         let fields = wire("ann", 1, &[]);
         let moved = signed::<ContactRecord>(SUITE, 5, &fields);
-        assert_eq!(moved.check::<PublicRecord>(ann().id()), Err(wrong));
+        assert_eq!(moved.check::<PublicRecord>(ann().id().person()), Err(wrong));
     }
 
     #[test]
     fn fields_beyond_their_limits_are_refused() {
         let check = |suite, number, fields: &PublicWire| {
             let signed = signed::<PublicRecord>(suite, number, fields);
-            signed.check::<PublicRecord>(ann().id()).map(|_| ())
+            signed
+                .check::<PublicRecord>(ann().id().person())
+                .map(|_| ())
         };
         let plain = wire("ann", 1, &[]);
         assert_eq!(check(SUITE, 1, &plain), Ok(()));
@@ -549,7 +601,7 @@ mod tests {
     fn a_record_from_the_future_is_kept_as_it_is() {
         let check = |tags: &[u16]| {
             let signed = signed::<PublicRecord>(SUITE, 5, &wire("ann", 1, tags));
-            let checked = signed.clone().check::<PublicRecord>(ann().id());
+            let checked = signed.clone().check::<PublicRecord>(ann().id().person());
             checked.map(|checked| {
                 assert_eq!(*checked.signed(), signed, "byte for byte");
                 checked.record().needs_newer_version
@@ -563,13 +615,15 @@ mod tests {
 
     #[test]
     fn relays_have_an_identity_and_a_readable_address() {
-        let check = |relays: Vec<(PeerId, String)>| {
+        let check = |relays: Vec<(DeviceId, String)>| {
             let extensions = Vec::new();
             let fields = ContactWire { relays, extensions };
             let signed = signed::<ContactRecord>(SUITE, 5, &fields);
-            signed.check::<ContactRecord>(ann().id()).map(|_| ())
+            signed
+                .check::<ContactRecord>(ann().id().person())
+                .map(|_| ())
         };
-        let relay = |at: &str| (PeerId::from_bytes([9; 32]), at.to_owned());
+        let relay = |at: &str| (DeviceId::from_bytes([9; 32]), at.to_owned());
         assert_eq!(check(vec![relay("relay.example:4627")]), Ok(()));
         for at in ["", "relay.example", "a b:1", "\x1b[2J:1", "relay.example:0"] {
             let wrong = check(vec![relay(at)]);
@@ -601,8 +655,8 @@ mod tests {
         fn garbage_is_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..700)) {
             let signed = SignedRecord::from_bytes(bytes);
             let _ = signed.claimed_number();
-            prop_assert!(signed.clone().check::<PublicRecord>(ann().id()).is_err());
-            prop_assert!(signed.check::<ContactRecord>(ann().id()).is_err());
+            prop_assert!(signed.clone().check::<PublicRecord>(ann().id().person()).is_err());
+            prop_assert!(signed.check::<ContactRecord>(ann().id().person()).is_err());
         }
     }
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{self, FRAME_MAX};
 use crate::datagram::ChannelId;
 use crate::frame::{FrameError, ROOMS_MAX};
-use crate::identity::PeerId;
+use crate::identity::DeviceId;
 use crate::invitation::CodeNumber;
 use crate::room_key::RoomTag;
 
@@ -182,14 +182,14 @@ pub enum RosterChange {
     /// changes of the peer.
     Here {
         /// The peer.
-        peer: PeerId,
+        peer: DeviceId,
         /// The shared rooms.
         rooms: Vec<RoomTag>,
     },
     /// The peer has disconnected, or shares no room with the receiver any more.
     Gone {
         /// The peer.
-        peer: PeerId,
+        peer: DeviceId,
     },
 }
 
@@ -230,7 +230,7 @@ pub enum ChannelEnd {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FoundInvitation {
     /// This one. A guest may now open a channel with it.
-    At(PeerId),
+    At(DeviceId),
     /// No peer at this relay.
     NotHere,
     /// The network of the asking node has named too many wrong numbers.
@@ -248,7 +248,7 @@ pub enum ToRelay {
     /// The node's new rooms, at most [`ROOMS_MAX`]. They replace the earlier ones.
     Rooms(Vec<RoomTag>),
     /// Asks for a channel to this peer. If there is one already, the relay reports it again.
-    Open(PeerId),
+    Open(DeviceId),
     /// The node no longer needs this channel.
     Close(ChannelId),
     /// Asks the relay to send a probe with this token to the node's address, from a socket to which
@@ -280,7 +280,7 @@ pub enum FromRelay {
     /// There is a channel with this peer. Either end may have asked for it.
     Opened {
         /// The other end.
-        peer: PeerId,
+        peer: DeviceId,
         /// The name that the receiver uses for the channel.
         channel: ChannelId,
         /// Where the other end connects from.
@@ -289,7 +289,7 @@ pub enum FromRelay {
     /// The channel was not opened.
     NotOpened {
         /// The peer that the receiver named.
-        peer: PeerId,
+        peer: DeviceId,
         /// The cause.
         why: OpenRefusal,
     },
@@ -494,8 +494,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn peer() -> PeerId {
-        PeerId::from_bytes([2; 32])
+    fn peer() -> DeviceId {
+        DeviceId::from_bytes([2; 32])
     }
 
     fn room(n: u8) -> RoomTag {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::conversation::{ConversationId, RoomName};
-use crate::identity::PeerId;
+use crate::identity::DeviceId;
 use crate::short_hex::short_hex;
 use crate::words::words_of;
 
@@ -132,7 +132,7 @@ impl RoomKey {
 
     /// The proof that `prover` has the key. It is bound to one session by the TLS exporter (RFC
     /// 8446 section 7.5) and to the prover, so it is useless in other sessions and to other peers.
-    pub fn proof(&self, exporter: &[u8; 32], prover: PeerId) -> RoomProof {
+    pub fn proof(&self, exporter: &[u8; 32], prover: DeviceId) -> RoomProof {
         let hash = self.derive(Purpose::Proof, &[exporter, prover.as_bytes()]);
         RoomProof {
             epoch: self.epoch,
@@ -142,7 +142,7 @@ impl RoomKey {
 
     /// The name of the room at one relay. It does not reveal the key, and two relays cannot find
     /// out that they serve the same room.
-    pub fn relay_tag(&self, relay: PeerId) -> RoomTag {
+    pub fn relay_tag(&self, relay: DeviceId) -> RoomTag {
         RoomTag(
             *self
                 .derive(Purpose::RelayTag, &[relay.as_bytes()])
@@ -221,8 +221,8 @@ mod tests {
 
     const KINDS: [RoomKind; 3] = [RoomKind::Open, RoomKind::Passphrase, RoomKind::Random];
 
-    fn peer(n: u8) -> PeerId {
-        PeerId::from_bytes([n; 32])
+    fn peer(n: u8) -> DeviceId {
+        DeviceId::from_bytes([n; 32])
     }
 
     #[test]

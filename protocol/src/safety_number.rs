@@ -12,7 +12,7 @@
 
 use aws_lc_rs::digest::{SHA512, digest};
 
-use crate::identity::PeerId;
+use crate::identity::PersonId;
 
 /// Groups of five digits in a safety number.
 pub const SAFETY_NUMBER_GROUPS: usize = 12;
@@ -31,7 +31,7 @@ const IDENTIFIER: &[u8] = b"hobnob";
 const GROUP_DIGITS: usize = 5;
 
 /// The safety number of two peers, in either order, as groups of five digits.
-pub fn safety_number(one: PeerId, other: PeerId) -> [String; SAFETY_NUMBER_GROUPS] {
+pub fn safety_number(one: PersonId, other: PersonId) -> [String; SAFETY_NUMBER_GROUPS] {
     let halves = [digits_of(one), digits_of(other)];
     let (first, second) = (halves.iter().min(), halves.iter().max());
     let mut groups = first.into_iter().chain(second).flatten();
@@ -39,7 +39,7 @@ pub fn safety_number(one: PeerId, other: PeerId) -> [String; SAFETY_NUMBER_GROUP
 }
 
 /// The half of a safety number that belongs to one peer.
-fn digits_of(peer: PeerId) -> [String; SAFETY_NUMBER_GROUPS / 2] {
+fn digits_of(peer: PersonId) -> [String; SAFETY_NUMBER_GROUPS / 2] {
     let key = peer.as_bytes();
     let mut hash = [&VERSION[..], key, IDENTIFIER].concat();
     for _ in 0..ITERATIONS {
@@ -63,10 +63,10 @@ mod tests {
     #[test]
     fn both_ends_see_the_same_number_and_other_keys_give_other_numbers() {
         let [ann, bob, eve] = [1, 2, 3].map(|seed| SecretKey::from_seed([seed; 32]).id());
-        let number = safety_number(ann, bob);
-        assert_eq!(number, safety_number(bob, ann));
-        assert_ne!(number, safety_number(ann, eve));
-        assert_ne!(number, safety_number(eve, bob));
+        let number = safety_number(ann.person(), bob.person());
+        assert_eq!(number, safety_number(bob.person(), ann.person()));
+        assert_ne!(number, safety_number(ann.person(), eve.person()));
+        assert_ne!(number, safety_number(eve.person(), bob.person()));
         let digits = number.concat();
         assert_eq!(digits.len(), 60);
         assert!(digits.bytes().all(|digit| digit.is_ascii_digit()));
@@ -75,9 +75,9 @@ mod tests {
     #[test]
     fn each_half_depends_on_one_key_only() {
         let [ann, bob, eve] = [1, 2, 3].map(|seed| SecretKey::from_seed([seed; 32]).id());
-        let of_ann = digits_of(ann);
+        let of_ann = digits_of(ann.person());
         for other in [bob, eve] {
-            let number = safety_number(ann, other);
+            let number = safety_number(ann.person(), other.person());
             assert!(number.chunks(6).any(|half| half == of_ann));
         }
     }
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn the_digits_of_a_key_never_change() {
         assert_eq!(
-            digits_of(PeerId::from_bytes([7; 32])).join(" "),
+            digits_of(PersonId::from_bytes([7; 32])).join(" "),
             "55181 77912 04891 26407 27650 06209"
         );
     }

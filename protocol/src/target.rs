@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-use crate::identity::PeerId;
+use crate::identity::{DeviceId, PersonId};
 use crate::{PORT_NODE, text};
 
 /// Maximum addresses and relays in one ticket. A ticket with more is rejected.
@@ -55,18 +55,18 @@ pub enum RelayAt {
 /// A relay, written as `[id@]host:port` or `[id@]wss://host[:port]/path`.
 ///
 /// ```
-/// use hobnob_protocol::{PeerId, RelayAddr};
+/// use hobnob_protocol::{DeviceId, RelayAddr};
 ///
 /// let relay: RelayAddr = "relay.example:4627".parse()?;
 /// assert_eq!((relay.id, relay.at.host_port().port), (None, 4627));
-/// let known = RelayAddr { id: Some(PeerId::from_bytes([7; 32])), ..relay };
+/// let known = RelayAddr { id: Some(DeviceId::from_bytes([7; 32])), ..relay };
 /// assert_eq!(known.to_string().parse(), Ok(known));
 /// # Ok::<(), hobnob_protocol::target::TargetError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RelayAddr {
     /// The identity that the relay must prove, if it is known.
-    pub id: Option<PeerId>,
+    pub id: Option<DeviceId>,
     /// Where it is.
     pub at: RelayAt,
 }
@@ -74,9 +74,9 @@ pub struct RelayAddr {
 /// All data to reach a peer, as one word that can be mailed: `hobnob:<id>?a=<addr>&r=<relay>`.
 ///
 /// ```
-/// use hobnob_protocol::{PeerId, Target, Ticket};
+/// use hobnob_protocol::{PersonId, Target, Ticket};
 ///
-/// let id = PeerId::from_bytes([7; 32]);
+/// let id = PersonId::from_bytes([7; 32]);
 /// let ticket = Ticket { id, addrs: vec!["10.0.0.5:4626".parse()?], relays: vec!["relay.example:4627".parse()?] };
 /// assert_eq!(ticket.to_string().parse(), Ok(Target::Ticket(ticket)));
 /// # Ok::<(), hobnob_protocol::target::TargetError>(())
@@ -84,7 +84,7 @@ pub struct RelayAddr {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticket {
     /// The peer.
-    pub id: PeerId,
+    pub id: PersonId,
     /// Addresses that it listens on, best first.
     pub addrs: Vec<HostPort>,
     /// Relays that it registers with.
@@ -94,9 +94,9 @@ pub struct Ticket {
 /// A peer as a user names it.
 ///
 /// ```
-/// use hobnob_protocol::{PeerId, Target};
+/// use hobnob_protocol::{PersonId, Target};
 ///
-/// let id = PeerId::from_bytes([7; 32]);
+/// let id = PersonId::from_bytes([7; 32]);
 /// for (word, target) in [
 ///     ("bob".to_owned(), Target::Name("bob".into())),
 ///     ("10.0.0.5".to_owned(), Target::Address("10.0.0.5:4626".parse()?)),
@@ -112,9 +112,9 @@ pub enum Target {
     /// `host:port`, or a bare IP literal, which implies [`PORT_NODE`]: the peer that answers there.
     Address(HostPort),
     /// A full peer id.
-    Id(PeerId),
+    Id(PersonId),
     /// `id@relayhost:port`: this peer, through that relay.
-    AtRelay(PeerId, RelayAt),
+    AtRelay(PersonId, RelayAt),
     /// `hobnob:…`.
     Ticket(Ticket),
     /// A nickname, `nickname~1234`, or a prefix of an id. Only a node that knows peers can resolve
@@ -186,8 +186,8 @@ impl FromStr for Target {
     }
 }
 
-impl From<PeerId> for Target {
-    fn from(id: PeerId) -> Self {
+impl From<PersonId> for Target {
+    fn from(id: PersonId) -> Self {
         Target::Id(id)
     }
 }
@@ -433,8 +433,8 @@ mod tests {
     use crate::identity::SecretKey;
     use proptest::prelude::*;
 
-    fn id() -> PeerId {
-        SecretKey::from_seed([1; 32]).id()
+    fn id() -> PersonId {
+        SecretKey::from_seed([1; 32]).id().person()
     }
 
     #[test]
@@ -448,7 +448,7 @@ mod tests {
             id,
             addrs: vec![at("10.0.0.2", 4626), at("fe80::1%eth0", 4626)],
             relays: vec![RelayAddr {
-                id: Some(id),
+                id: Some(id.only_device()),
                 at: at("relay.example", 4627).into(),
             }],
         };

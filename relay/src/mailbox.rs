@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use hobnob_mailbox::{MailboxError, Mailboxes};
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use hobnob_protocol::mailbox::STREAM_MAILBOX;
 use quinn::Connection;
 
@@ -50,7 +50,7 @@ pub(crate) fn open(
 /// ends. Returns early if the node violates the protocol. The text says how.
 pub(crate) async fn serve(
     connection: &Connection,
-    peer: PeerId,
+    peer: DeviceId,
     mailboxes: &Mailboxes,
 ) -> Option<String> {
     loop {

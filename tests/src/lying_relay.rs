@@ -21,7 +21,7 @@ use hobnob_protocol::relay::{
     ALPN_RELAY, FromRelay, Origin, Register, Roster, RosterChange, ToRelay, VERSION, Welcome,
     features,
 };
-use hobnob_protocol::{PeerId, RoomTag, SecretKey};
+use hobnob_protocol::{DeviceId, RoomTag, SecretKey};
 use hobnob_transport::tls::{self, Credentials};
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{
@@ -37,7 +37,7 @@ use tokio::sync::mpsc;
 pub struct Lies {
     /// A request for a channel to the key opens a channel to the value instead. The relay names the
     /// requested peer in its answer.
-    pub instead_of: BTreeMap<PeerId, PeerId>,
+    pub instead_of: BTreeMap<DeviceId, DeviceId>,
     /// Percent of the frames that are dropped.
     pub drop: u32,
     /// Percent of the frames that are sent twice.
@@ -51,7 +51,7 @@ pub struct Lies {
     pub replay: u32,
     /// Frames for the first peer are also sent to the second, under the name of one of its own
     /// channels.
-    pub copy_to: Option<(PeerId, PeerId)>,
+    pub copy_to: Option<(DeviceId, DeviceId)>,
     /// How many invented peers the roster lists in each room.
     pub ghosts: u32,
     /// The roster is empty.
@@ -77,7 +77,7 @@ pub enum FalseDialBack {
 #[derive(Debug)]
 pub struct LyingRelay {
     addr: SocketAddr,
-    id: PeerId,
+    id: DeviceId,
     state: Arc<Mutex<State>>,
     runtime: Option<tokio::runtime::Runtime>,
 }
@@ -85,9 +85,9 @@ pub struct LyingRelay {
 #[derive(Debug, Default)]
 struct State {
     lies: Lies,
-    clients: BTreeMap<PeerId, Client>,
+    clients: BTreeMap<DeviceId, Client>,
     /// By the sender's channel id: the recipient, and the recipient's id of the same channel.
-    routes: BTreeMap<ChannelId, (PeerId, ChannelId)>,
+    routes: BTreeMap<ChannelId, (DeviceId, ChannelId)>,
     held: Option<(SocketAddr, Vec<u8>)>,
     /// Recently forwarded frames, the oldest first.
     past: VecDeque<(SocketAddr, Vec<u8>)>,
@@ -109,7 +109,7 @@ struct Client {
 /// A channel that the called peer does not know of, or has not answered.
 #[derive(Debug)]
 struct PendingChannel {
-    caller: PeerId,
+    caller: DeviceId,
     frames: u32,
 }
 
@@ -170,7 +170,7 @@ impl LyingRelay {
     }
 
     /// Its identity.
-    pub fn id(&self) -> PeerId {
+    pub fn id(&self) -> DeviceId {
         self.id
     }
 
@@ -190,7 +190,7 @@ impl LyingRelay {
     }
 
     /// The tags that a peer has registered with, in the order of the frame.
-    pub fn tags(&self, peer: PeerId) -> Vec<RoomTag> {
+    pub fn tags(&self, peer: DeviceId) -> Vec<RoomTag> {
         let state = lock(&self.state);
         let client = state.clients.get(&peer);
         client.map_or_else(Vec::new, |client| client.rooms.clone())
@@ -240,7 +240,7 @@ async fn accept(endpoint: Endpoint, state: Arc<Mutex<State>>) {
 
 async fn serve(
     connection: &Connection,
-    peer: PeerId,
+    peer: DeviceId,
     state: &Arc<Mutex<State>>,
 ) -> anyhow::Result<()> {
     let (to, mut from) = connection.accept_bi().await?;
@@ -322,7 +322,7 @@ async fn write(mut to: SendStream, mut queue: mpsc::UnboundedReceiver<FromRelay>
 }
 
 impl State {
-    fn send_roster(&mut self, to: PeerId) {
+    fn send_roster(&mut self, to: DeviceId) {
         self.version += 1;
         let Some(client) = self.clients.get(&to) else {
             return;
@@ -331,12 +331,12 @@ impl State {
             .clients
             .keys()
             .filter(|peer| **peer != to && !self.lies.hides);
-        let here = |peer: PeerId| RosterChange::Here {
+        let here = |peer: DeviceId| RosterChange::Here {
             peer,
             rooms: client.rooms.iter().take(8).copied().collect(),
         };
         let mut changes: Vec<_> = others.map(|peer| here(*peer)).collect();
-        changes.extend((0..self.lies.ghosts).map(|_| here(PeerId::from_bytes(rand::random()))));
+        changes.extend((0..self.lies.ghosts).map(|_| here(DeviceId::from_bytes(rand::random()))));
         let _ = client.out.send(FromRelay::Roster(Roster {
             version: self.version,
             anew: true,
@@ -344,7 +344,7 @@ impl State {
         }));
     }
 
-    fn open(&mut self, caller: PeerId, requested: PeerId) {
+    fn open(&mut self, caller: DeviceId, requested: DeviceId) {
         let really = self
             .lies
             .instead_of
@@ -382,7 +382,7 @@ impl State {
         }
     }
 
-    fn dial_back(&mut self, peer: PeerId, token: [u8; 16]) {
+    fn dial_back(&mut self, peer: DeviceId, token: [u8; 16]) {
         let Some(client) = self.clients.get(&peer) else {
             return;
         };
@@ -402,7 +402,7 @@ impl State {
     }
 
     /// Whether the relay forwards a frame of this channel now (see [`Lies::late`]).
-    fn may_pass(&mut self, channel: ChannelId, to: PeerId, becomes: ChannelId) -> bool {
+    fn may_pass(&mut self, channel: ChannelId, to: DeviceId, becomes: ChannelId) -> bool {
         self.pending.remove(&becomes);
         let Some(call) = self.pending.get_mut(&channel) else {
             return true;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hobnob_protocol::{PeerId, RoomKey, RoomName, RoomTag};
+use hobnob_protocol::{DeviceId, RoomKey, RoomName, RoomTag};
 use hobnob_tests::hostile::Host;
 use hobnob_tests::lab::until;
 use hobnob_tests::lying_relay::{FalseDialBack, Lies, LyingRelay};
@@ -38,11 +38,11 @@ impl LyingNet {
     }
 
     /// Starts and stops a node once, to learn its id before the test begins.
-    fn id(&self, nick: &str) -> PeerId {
+    fn id(&self, nick: &str) -> DeviceId {
         let host = Host::up(self.dir.path(), nick);
         let id = host.id();
         host.terminate();
-        id
+        id.only_device()
     }
 
     fn three_online(&self) -> [Host; 3] {
@@ -73,16 +73,16 @@ fn a_relay_sees_tags_that_are_made_for_it_alone() {
     let cellar: RoomName = "cellar".parse().expect("a room's name");
     let key = RoomKey::from_passphrase(&cellar, SECRET.as_bytes()).expect("it is not weak");
     until("ann registers her rooms", Duration::from_secs(10), || {
-        let tags = net.relay.tags(ann.id());
+        let tags = net.relay.tags(ann.id().only_device());
         if tags.contains(&key.relay_tag(net.relay.id())) {
             Ok(())
         } else {
             Err(format!("{tags:?}"))
         }
     });
-    let tags = net.relay.tags(ann.id());
+    let tags = net.relay.tags(ann.id().only_device());
     assert_eq!(tags.len(), 2, "the lobby and the cellar");
-    let other = PeerId::from_bytes([7; 32]);
+    let other = DeviceId::from_bytes([7; 32]);
     let id = RoomTag::from_bytes(*key.conversation().as_bytes());
     assert!(!tags.contains(&key.relay_tag(other)) && !tags.contains(&id));
 }
@@ -205,7 +205,7 @@ fn frames_copied_into_another_channel_do_no_harm() {
     let net = LyingNet::new();
     let [ann, bob, cat] = net.three_online();
     net.relay.lies(Lies {
-        copy_to: Some((bob.id(), cat.id())),
+        copy_to: Some((bob.id().only_device(), cat.id().only_device())),
         ..Lies::default()
     });
     converse(&ann, &bob, "overheard", 20);

@@ -21,7 +21,7 @@ use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme};
 
-use hobnob_protocol::{PeerId, SecretKey};
+use hobnob_protocol::{DeviceId, SecretKey};
 
 /// The server name of every dial. TLS requires one; it is not sent.
 pub const SERVER_NAME: &str = "hobnob.invalid";
@@ -74,7 +74,7 @@ impl Credentials {
     }
 
     /// The configuration that dials the expected peer, or any peer, with the protocol `alpn`.
-    pub fn client_config(&self, expected: Option<PeerId>, alpn: &[u8]) -> ClientSetup {
+    pub fn client_config(&self, expected: Option<DeviceId>, alpn: &[u8]) -> ClientSetup {
         let verifier = Arc::new(Verifier::new(&self.provider, expected));
         let proven = verifier.proven.clone();
         let mut config = rustls::ClientConfig::builder_with_provider(self.provider.clone())
@@ -115,7 +115,7 @@ pub struct ClientSetup {
     /// The configuration of this dial.
     pub crypto: Arc<QuicClientConfig>,
     /// The id that the answering node has proved, whether or not it is the expected one.
-    pub proven: Arc<OnceLock<PeerId>>,
+    pub proven: Arc<OnceLock<DeviceId>>,
 }
 
 /// The secret that only the two ends of a connection know, for one purpose (RFC 8446 section 7.5).
@@ -129,7 +129,7 @@ pub fn exported_secret(connection: &quinn::Connection, label: &[u8]) -> [u8; 32]
 
 /// The peer at the other end, from quinn's `Connection::peer_identity`. The handshake has proved
 /// it. `None` only before the handshake ends.
-pub fn peer_id(identity: Option<Box<dyn Any>>) -> Option<PeerId> {
+pub fn peer_id(identity: Option<Box<dyn Any>>) -> Option<DeviceId> {
     let identity = identity?;
     let chain = identity.downcast_ref::<Vec<CertificateDer<'static>>>()?;
     id_in(chain.first()?).ok()
@@ -152,7 +152,7 @@ enum Refused {
     #[error("TLS 1.2 is not spoken here")]
     Tls12,
     #[error("this is {found}, not {expected}")]
-    Identity { expected: PeerId, found: PeerId },
+    Identity { expected: DeviceId, found: DeviceId },
 }
 
 impl From<Refused> for rustls::Error {
@@ -162,12 +162,12 @@ impl From<Refused> for rustls::Error {
 }
 
 /// The id in a certificate. It is only claimed until the signature of the handshake is verified.
-fn id_in(certificate: &CertificateDer<'_>) -> Result<PeerId, rustls::Error> {
+fn id_in(certificate: &CertificateDer<'_>) -> Result<DeviceId, rustls::Error> {
     let key_info = ParsedCertificate::try_from(certificate)?.subject_public_key_info();
     let key = key_info
         .strip_prefix(&ED25519_SPKI)
         .ok_or(Refused::KeyKind)?;
-    Ok(PeerId::from_bytes(
+    Ok(DeviceId::from_bytes(
         key.try_into().map_err(|_| Refused::KeyKind)?,
     ))
 }
@@ -176,13 +176,13 @@ fn id_in(certificate: &CertificateDer<'_>) -> Result<PeerId, rustls::Error> {
 #[derive(Debug)]
 pub struct Verifier {
     algorithms: WebPkiSupportedAlgorithms,
-    expected: Option<PeerId>,
-    proven: Arc<OnceLock<PeerId>>,
+    expected: Option<DeviceId>,
+    proven: Arc<OnceLock<DeviceId>>,
 }
 
 impl Verifier {
     /// Accepts only the expected peer, or any peer that proves its identity.
-    pub fn new(provider: &CryptoProvider, expected: Option<PeerId>) -> Self {
+    pub fn new(provider: &CryptoProvider, expected: Option<DeviceId>) -> Self {
         Self {
             algorithms: provider.signature_verification_algorithms,
             expected,

@@ -227,13 +227,13 @@ mod tests {
     use super::*;
     use crate::wire::BodyFields;
     use hobnob::DeliveryState;
-    use hobnob_protocol::{LogId, PeerId};
+    use hobnob_protocol::{LogId, PersonId};
 
     fn message(seq: u64, received_at: u64, state: Option<DeliveryState>) -> MessageLine {
         MessageLine {
             id: Text(MessageId { log: LogId(1), seq }),
             conversation: Text("#lobby".parse().unwrap()),
-            from: Text(PeerId::from_bytes([1; 32])),
+            from: Text(PersonId::from_bytes([1; 32])),
             nick: "bob".into(),
             body: BodyFields::default(),
             amended: Box::default(),

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use hobnob_limits::Pace;
 use hobnob_protocol::datagram::{AddressCheck, CheckToken};
-use hobnob_protocol::{PORT_NODE, PeerId};
+use hobnob_protocol::{DeviceId, PORT_NODE};
 
 use super::send_budget::SendBudget;
 use super::{Now, Rng};
@@ -67,7 +67,7 @@ pub enum Output {
     /// Send a question with this token to the address.
     Check(SocketAddr, CheckToken),
     /// The peer answers at this address: it may be dialed there.
-    Answers(PeerId, SocketAddr),
+    Answers(DeviceId, SocketAddr),
 }
 
 /// The checks of all addresses. See the module's doc.
@@ -94,7 +94,7 @@ type Rank = (usize, bool, u64);
 /// One address under check.
 #[derive(Debug)]
 struct Checked {
-    claims: Vec<(PeerId, Source)>,
+    claims: Vec<(DeviceId, Source)>,
     /// Questions that were sent.
     sent: usize,
     place: Place,
@@ -124,7 +124,7 @@ impl AddressChecks {
     }
 
     /// A peer is claimed to be at an address.
-    pub fn claim(&mut self, now: Now, peer: PeerId, addr: SocketAddr, source: Source) {
+    pub fn claim(&mut self, now: Now, peer: DeviceId, addr: SocketAddr, source: Source) {
         if let Some(checked) = self.checked.get_mut(&addr) {
             checked.claims.retain(|(claimed, _)| *claimed != peer);
             if checked.claims.len() >= CLAIMS_PER_ADDR_MAX {
@@ -153,7 +153,7 @@ impl AddressChecks {
     }
 
     /// The mDNS record that claimed this has expired.
-    pub fn withdraw(&mut self, peer: PeerId, addr: SocketAddr) {
+    pub fn withdraw(&mut self, peer: DeviceId, addr: SocketAddr) {
         let Some(checked) = self.checked.get_mut(&addr) else {
             return;
         };
@@ -215,7 +215,7 @@ impl AddressChecks {
     }
 
     /// The peers that mDNS records announce at addresses where nobody answered several checks.
-    pub fn silent(&self) -> impl Iterator<Item = (PeerId, SocketAddr)> {
+    pub fn silent(&self) -> impl Iterator<Item = (DeviceId, SocketAddr)> {
         let asked = self.checked.iter();
         let silent = asked.filter(|(_, checked)| checked.sent >= SILENT_AFTER);
         silent.flat_map(|(addr, checked)| {
@@ -337,10 +337,10 @@ mod tests {
         now: Duration,
     }
 
-    fn peer(n: u32) -> PeerId {
+    fn peer(n: u32) -> DeviceId {
         let mut bytes = [9; 32];
         bytes[..4].copy_from_slice(&n.to_le_bytes());
-        PeerId::from_bytes(bytes)
+        DeviceId::from_bytes(bytes)
     }
 
     /// An address in 10.0.0.0/8.
@@ -349,7 +349,7 @@ mod tests {
         SocketAddr::from(([10, b, c, d], port))
     }
 
-    fn answer(addr: SocketAddr, peer: PeerId) -> AddressCheck {
+    fn answer(addr: SocketAddr, peer: DeviceId) -> AddressCheck {
         AddressCheck::answer(AddressCheck::token(&SECRET, addr), peer)
     }
 
@@ -369,7 +369,7 @@ mod tests {
         }
 
         /// Claims that the peer is at the address. Returns the number of checks sent.
-        fn claim(&mut self, peer: PeerId, addr: SocketAddr, source: Source) -> usize {
+        fn claim(&mut self, peer: DeviceId, addr: SocketAddr, source: Source) -> usize {
             self.checks.claim(self.now(), peer, addr, source);
             self.outputs().len()
         }

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use hobnob_protocol::{
-    CheckedBatch, ConversationId, EntryHash, LogName, PeerId, Ranges, RoomKey, RoomName, Seq,
+    CheckedBatch, ConversationId, DeviceId, EntryHash, LogName, PersonId, Ranges, RoomKey,
+    RoomName, Seq,
 };
 
 use crate::ClientId;
@@ -89,12 +90,12 @@ pub enum Op {
     /// The peers that are in an open room, or that dropped out without a goodbye. Replaces the list
     /// of this conversation.
     Lingerers(ConversationId, Vec<Lingerer>),
-    /// The peer has these entries of one of our own logs on disk. Replaces what was known before.
+    /// The device has these entries of one of our own logs on disk. Replaces what was known before.
     Acked {
         /// The log.
         name: LogName,
-        /// The peer that sent the receipt.
-        peer: PeerId,
+        /// The device that sent the receipt.
+        peer: DeviceId,
         /// The entries that it has.
         ranges: Ranges,
     },
@@ -105,9 +106,9 @@ pub enum Op {
     /// How much a stranger has stored here. Replaces what was known before.
     Request(RequestRecord),
     /// The user has accepted this peer: its messages are no request any more.
-    RequestEnds(PeerId),
-    /// The log is charged to this peer, which brought its first entry. Follows that entry.
-    Brought(LogName, PeerId),
+    RequestEnds(PersonId),
+    /// The log is charged to this device, which brought its first entry. Follows that entry.
+    Brought(LogName, DeviceId),
     /// The entries of a log in a room with a secret cost at most this much. Follows an entry.
     Cost(LogName, u64),
     /// Drops the log with all its entries, because the room is full.
@@ -125,7 +126,7 @@ pub struct NetworkId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lingerer {
     /// The peer.
-    pub peer: PeerId,
+    pub peer: PersonId,
     /// The network by which the peer was reached last. `None` if that was no network of this
     /// machine, as with a relay.
     pub network: Option<NetworkId>,
@@ -144,7 +145,7 @@ pub struct Alive {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestRecord {
     /// The stranger.
-    pub peer: PeerId,
+    pub peer: PersonId,
     /// Where the first message came from.
     pub network: SourceNetwork,
     /// How many messages are stored.
@@ -163,14 +164,14 @@ pub struct AudienceRecord {
     /// When its first entry arrived, in milliseconds since the Unix epoch.
     pub formed_at_ms: u64,
     /// The peers, sorted.
-    pub peers: Vec<PeerId>,
+    pub peers: Vec<PersonId>,
 }
 
 /// The kind of a conversation, and what a node needs to take part in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConversationKind {
     /// A conversation with one peer.
-    Direct(PeerId),
+    Direct(PersonId),
     /// A room.
     Room {
         /// Its name.
@@ -263,8 +264,8 @@ pub struct LogRecord {
     /// The place of this log among all logs, by the time when this store first held an entry of
     /// it. An author's logs are sent in this order.
     pub ordinal: u64,
-    /// The peer that brought the first entry, as [`Op::Brought`] says.
-    pub brought_by: Option<PeerId>,
+    /// The device that brought the first entry, as [`Op::Brought`] says.
+    pub brought_by: Option<DeviceId>,
     /// The cost of the entries, as [`ENTRY_COST`](crate::replica::ENTRY_COST) says. Counted in rooms
     /// only; rounded up in rooms with a secret, as [`Op::Cost`] says.
     pub bytes: u64,
@@ -299,8 +300,8 @@ pub struct Loaded {
     pub last_audience: u64,
     /// The peers that were in each open room, or had dropped out of it.
     pub lingerers: Vec<(ConversationId, Vec<Lingerer>)>,
-    /// The entries of our own logs that peers have on disk.
-    pub acked: Vec<(LogName, PeerId, Ranges)>,
+    /// The entries of our own logs that devices have on disk.
+    pub acked: Vec<(LogName, DeviceId, Ranges)>,
     /// The last sign of life.
     pub alive: Option<Alive>,
     /// The messages of strangers.

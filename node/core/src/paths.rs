@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hobnob_limits::{Entrance, Places};
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 
 use super::known_addrs::{KnownAddrs, Origin};
 use super::source_network::SourceNetwork;
@@ -80,7 +80,7 @@ pub enum Input {
     /// Possible addresses of a peer. A sign of life or a new address ends the back-off.
     Found {
         /// The peer.
-        peer: PeerId,
+        peer: DeviceId,
         /// Its possible addresses.
         addrs: Vec<SocketAddr>,
         /// Why they may be dialed.
@@ -91,19 +91,19 @@ pub enum Input {
     /// The peers that earlier runs met, most recently met first.
     Remembered(Vec<MetPeer>),
     /// The user wants to reach this peer now, whatever the back-off.
-    Wanted(PeerId),
+    Wanted(DeviceId),
     /// The user forgets this peer: its addresses are dropped, also those that the user named.
-    Forget(PeerId),
+    Forget(DeviceId),
     /// A dial failed.
-    DialFailed(PeerId),
+    DialFailed(DeviceId),
     /// Another peer is at this address.
-    WrongPeer(PeerId, SocketAddr),
+    WrongPeer(DeviceId, SocketAddr),
     /// A connection completed the exchange of Hellos.
     Connected {
         /// The new connection.
         session: SessionId,
         /// Its peer.
-        peer: PeerId,
+        peer: DeviceId,
         /// Whether this side dialed.
         dialed: bool,
         /// The run of the peer.
@@ -122,7 +122,7 @@ pub enum Input {
     /// addresses, they are dialed now.
     Suspect(SessionId, SocketAddr),
     /// A probe proved this direct address of a peer with a relayed session: dial it.
-    Proven(PeerId, SocketAddr),
+    Proven(DeviceId, SocketAddr),
     /// A session ended.
     Down {
         /// The session.
@@ -144,7 +144,7 @@ pub enum Input {
 #[derive(Debug, Clone)]
 pub struct MetPeer {
     /// The peer.
-    pub peer: PeerId,
+    pub peer: DeviceId,
     /// Its lasting addresses.
     pub addrs: Vec<SocketAddr>,
     /// Those of them that the user named.
@@ -155,13 +155,13 @@ pub struct MetPeer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// Dial the peer at these addresses, in order of preference.
-    Dial(PeerId, Vec<SocketAddr>),
+    Dial(DeviceId, Vec<SocketAddr>),
     /// This connection is now the session with its peer.
     Keep(SessionId),
     /// Close this connection, which is not or no longer the session, with this reason.
     Close(SessionId, CloseReason),
     /// Two instances with this peer's identity are connected at the same time.
-    Copied(PeerId),
+    Copied(DeviceId),
 }
 
 /// Why a connection must be closed.
@@ -206,17 +206,17 @@ struct Current {
 /// The paths to all peers. See the module's doc.
 #[derive(Debug)]
 pub struct Paths {
-    me: PeerId,
+    me: DeviceId,
     rng: Rng,
-    paths: BTreeMap<PeerId, Path>,
+    paths: BTreeMap<DeviceId, Path>,
     /// The peers with sessions.
-    places: Places<SourceNetwork, PeerId>,
+    places: Places<SourceNetwork, DeviceId>,
     outputs: VecDeque<Output>,
 }
 
 impl Paths {
     /// Creates the state machine without any peers.
-    pub fn new(me: PeerId, rng: Rng) -> Self {
+    pub fn new(me: DeviceId, rng: Rng) -> Self {
         Self {
             me,
             rng,
@@ -297,7 +297,7 @@ impl Paths {
     }
 
     /// The current session with a peer.
-    pub fn session(&self, peer: PeerId) -> Option<SessionId> {
+    pub fn session(&self, peer: DeviceId) -> Option<SessionId> {
         self.paths
             .get(&peer)?
             .session
@@ -305,7 +305,7 @@ impl Paths {
     }
 
     /// The possible addresses of a peer, most recently reported first.
-    pub fn addrs(&self, peer: PeerId) -> Vec<SocketAddr> {
+    pub fn addrs(&self, peer: DeviceId) -> Vec<SocketAddr> {
         self.paths
             .get(&peer)
             .map(|path| path.addrs.iter().collect())
@@ -313,20 +313,20 @@ impl Paths {
     }
 
     /// Whether the user has named an address of this peer, in this run or an earlier one.
-    pub fn is_named(&self, peer: PeerId) -> bool {
+    pub fn is_named(&self, peer: DeviceId) -> bool {
         self.paths
             .get(&peer)
             .is_some_and(|path| path.addrs.has_named())
     }
 
     /// The user removes an address of a peer, whoever named it. Returns whether it was there.
-    pub fn forget_addr(&mut self, peer: PeerId, addr: SocketAddr) -> bool {
+    pub fn forget_addr(&mut self, peer: DeviceId, addr: SocketAddr) -> bool {
         let path = self.paths.get_mut(&peer);
         path.is_some_and(|path| path.addrs.remove(addr))
     }
 
     /// The addresses of a peer that the next run may use, and those of them that the user named.
-    pub fn lasting_addrs(&self, peer: PeerId) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
+    pub fn lasting_addrs(&self, peer: DeviceId) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
         let known = self.paths.get(&peer).map(|path| &path.addrs);
         known
             .map(|addrs| (addrs.lasting().collect(), addrs.named().collect()))
@@ -335,7 +335,7 @@ impl Paths {
 
     fn found(
         &mut self,
-        peer: PeerId,
+        peer: DeviceId,
         addrs: Vec<SocketAddr>,
         origin: Origin,
         alive: bool,
@@ -373,7 +373,7 @@ impl Paths {
         }
     }
 
-    fn wanted(&mut self, peer: PeerId, now: Duration) {
+    fn wanted(&mut self, peer: DeviceId, now: Duration) {
         if let Some(path) = self.paths.get_mut(&peer) {
             path.is_gone = false;
             path.next_at = Some(now);
@@ -381,9 +381,9 @@ impl Paths {
     }
 
     /// The path to a peer. If there is none, makes one, and makes room for it.
-    fn path(&mut self, peer: PeerId, now: Duration) -> &mut Path {
+    fn path(&mut self, peer: DeviceId, now: Duration) -> &mut Path {
         if self.paths.len() >= PEERS_MAX && !self.paths.contains_key(&peer) {
-            let idle = |(_, path): &(&PeerId, &Path)| path.session.is_none();
+            let idle = |(_, path): &(&DeviceId, &Path)| path.session.is_none();
             let usefulness = |path: &Path| (path.addrs.has_named(), path.useful_at);
             let all = self.paths.iter().filter(idle);
             let least = all.min_by_key(|(_, path)| usefulness(path));
@@ -411,7 +411,7 @@ impl Paths {
     /// Dials immediately, even during another dial. That dial may target a private address from the
     /// peer's own network, which is useless here. The NAT mapping opened by the probes would expire
     /// before that dial fails.
-    fn proven(&mut self, peer: PeerId, addr: SocketAddr) {
+    fn proven(&mut self, peer: DeviceId, addr: SocketAddr) {
         if self
             .paths
             .get(&peer)
@@ -422,7 +422,7 @@ impl Paths {
     }
 
     /// Dials some of a peer's addresses despite an existing session.
-    fn dial_some(&mut self, peer: PeerId, which: impl Fn(&SocketAddr) -> bool) {
+    fn dial_some(&mut self, peer: DeviceId, which: impl Fn(&SocketAddr) -> bool) {
         let Some(path) = self.paths.get_mut(&peer) else {
             return;
         };
@@ -433,7 +433,7 @@ impl Paths {
         }
     }
 
-    fn forget(&mut self, peer: PeerId) {
+    fn forget(&mut self, peer: DeviceId) {
         let Some(path) = self.paths.get_mut(&peer) else {
             return;
         };
@@ -444,7 +444,7 @@ impl Paths {
         }
     }
 
-    fn dial_failed(&mut self, peer: PeerId, now: Duration) {
+    fn dial_failed(&mut self, peer: DeviceId, now: Duration) {
         let Some(path) = self.paths.get_mut(&peer) else {
             return;
         };
@@ -469,16 +469,16 @@ impl Paths {
 
     /// Notes that a peer with a session uses it. Of the sessions that may have to make room for
     /// others, the idlest ends first.
-    pub fn active(&mut self, peer: PeerId) {
+    pub fn active(&mut self, peer: DeviceId) {
         self.places.active(peer);
     }
 
     /// Changes whether a peer with a session is protected (see [`Input::Connected`]).
-    pub fn protect(&mut self, peer: PeerId, protected: bool) {
+    pub fn protect(&mut self, peer: DeviceId, protected: bool) {
         self.places.protect(peer, protected);
     }
 
-    fn connected(&mut self, peer: PeerId, new: Current) {
+    fn connected(&mut self, peer: DeviceId, new: Current) {
         let path = self.path(peer, new.since);
         if new.dialed {
             path.dialing = false;
@@ -510,7 +510,7 @@ impl Paths {
     /// Whether the older of two connections to one instance stays. For simultaneous connections,
     /// both ends choose the same one, in any order of arrival. A direct one wins over a relayed
     /// one, then the smaller dialer id wins, then the smaller mark.
-    fn stays(&self, peer: PeerId, old: Current, new: Current) -> bool {
+    fn stays(&self, peer: DeviceId, old: Current, new: Current) -> bool {
         if new.since - old.since > AT_ONCE {
             return false;
         }
@@ -524,7 +524,7 @@ impl Paths {
         rank(old) <= rank(new)
     }
 
-    fn another_instance(&mut self, peer: PeerId, old: Current, new: Current) {
+    fn another_instance(&mut self, peer: DeviceId, old: Current, new: Current) {
         if new.instance > old.instance {
             self.keep(peer, new);
             self.outputs
@@ -540,7 +540,7 @@ impl Paths {
 
     /// Ends the session of a peer that has lost its place. The peer is not dialed again until
     /// something is heard of it.
-    fn end_for_another(&mut self, peer: PeerId) {
+    fn end_for_another(&mut self, peer: DeviceId) {
         let path = self.paths.get_mut(&peer);
         let path = path.expect("a peer with a place is known");
         let session = path.session.take();
@@ -550,7 +550,7 @@ impl Paths {
             .push_back(Output::Close(session.session, CloseReason::Full));
     }
 
-    fn keep(&mut self, peer: PeerId, new: Current) {
+    fn keep(&mut self, peer: DeviceId, new: Current) {
         self.places.relocate(peer, new.source);
         self.places.protect(peer, new.protected);
         let path = self.path(peer, new.since);
@@ -563,7 +563,7 @@ impl Paths {
     }
 
     fn down(&mut self, session: SessionId, goodbye: bool, unwelcome: bool, now: Duration) {
-        let of_session = |(_, path): &(&PeerId, &mut Path)| {
+        let of_session = |(_, path): &(&DeviceId, &mut Path)| {
             path.session
                 .is_some_and(|current| current.session == session)
         };
@@ -653,7 +653,7 @@ mod tests {
         now: Duration,
     }
 
-    fn ids() -> (PeerId, PeerId) {
+    fn ids() -> (DeviceId, DeviceId) {
         let [a, b] = [1, 2].map(|n| SecretKey::from_seed([n; 32]).id());
         (a.min(b), a.max(b))
     }
@@ -663,7 +663,7 @@ mod tests {
     }
 
     impl Side {
-        fn new(me: PeerId) -> Self {
+        fn new(me: DeviceId) -> Self {
             Self {
                 paths: Paths::new(me, Rng::new(1)),
                 now: Duration::ZERO,
@@ -684,7 +684,7 @@ mod tests {
         fn connected(
             &mut self,
             session: u64,
-            peer: PeerId,
+            peer: DeviceId,
             dialed: bool,
             instance: Instance,
         ) -> Vec<Output> {
@@ -870,10 +870,10 @@ mod tests {
         );
     }
 
-    fn stranger(n: u64) -> PeerId {
+    fn stranger(n: u64) -> DeviceId {
         let mut bytes = [9; 32];
         bytes[..8].copy_from_slice(&n.to_le_bytes());
-        PeerId::from_bytes(bytes)
+        DeviceId::from_bytes(bytes)
     }
 
     /// A node whose sessions are all with peers of one host.
@@ -944,14 +944,14 @@ mod tests {
         assert_eq!(outputs, [Output::Close(SessionId(9999), CloseReason::Full)]);
     }
 
-    fn peer(n: usize) -> PeerId {
+    fn peer(n: usize) -> DeviceId {
         let mut bytes = [9; 32];
         bytes[..8].copy_from_slice(&n.to_le_bytes());
-        PeerId::from_bytes(bytes)
+        DeviceId::from_bytes(bytes)
     }
 
     /// A report of one address of a peer, which is dialed at once.
-    fn report(peer: PeerId, origin: Origin) -> Input {
+    fn report(peer: DeviceId, origin: Origin) -> Input {
         Input::Found {
             peer,
             addrs: vec![addr(1)],

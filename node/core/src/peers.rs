@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hobnob_protocol::identity::PEER_ID_SHORT_LEN;
 use hobnob_protocol::text::NICKNAME_CHARS_MAX;
-use hobnob_protocol::{Checked, Nickname, PeerId, PublicRecord};
+use hobnob_protocol::{Checked, Nickname, PersonId, PublicRecord};
 
 use super::name_keys::NameKeys;
 
@@ -121,8 +121,8 @@ pub enum Learned {
 /// The order in which peers leave a full directory.
 #[derive(Debug, Default)]
 struct Leaving {
-    places: BTreeMap<PeerId, Place>,
-    order: BTreeSet<(Place, PeerId)>,
+    places: BTreeMap<PersonId, Place>,
+    order: BTreeSet<(Place, PersonId)>,
     last: u64,
 }
 
@@ -131,7 +131,7 @@ type Place = (bool, u64);
 
 impl Leaving {
     /// Moves a peer to the end.
-    fn touch(&mut self, peer: PeerId, keep: bool) {
+    fn touch(&mut self, peer: PersonId, keep: bool) {
         self.last += 1;
         let before = self.places.get(&peer).copied();
         if let Some(before) = before {
@@ -143,13 +143,13 @@ impl Leaving {
         self.order.insert((place, peer));
     }
 
-    fn first(&mut self) -> Option<PeerId> {
+    fn first(&mut self) -> Option<PersonId> {
         let (_, first) = self.order.pop_first()?;
         self.places.remove(&first);
         Some(first)
     }
 
-    fn remove(&mut self, peer: PeerId) {
+    fn remove(&mut self, peer: PersonId) {
         if let Some(place) = self.places.remove(&peer) {
             self.order.remove(&(place, peer));
         }
@@ -159,19 +159,19 @@ impl Leaving {
 /// The directory of peers.
 #[derive(Debug)]
 pub struct Peers {
-    me: PeerId,
+    me: PersonId,
     own: KeyedNick,
-    known: BTreeMap<PeerId, Known>,
+    known: BTreeMap<PersonId, Known>,
     leaving: Leaving,
     /// The peers that left because the directory was full, until they are taken.
-    left: Vec<PeerId>,
+    left: Vec<PersonId>,
     /// The peers that have a nickname with this key.
-    by_key: BTreeMap<String, BTreeSet<PeerId>>,
+    by_key: BTreeMap<String, BTreeSet<PersonId>>,
 }
 
 impl Peers {
     /// A directory that knows only this node.
-    pub fn new(me: PeerId, nick: Nickname) -> Self {
+    pub fn new(me: PersonId, nick: Nickname) -> Self {
         Self {
             me,
             own: KeyedNick::new(nick),
@@ -194,7 +194,7 @@ impl Peers {
 
     /// Stores a record of a peer, unless there is a newer one. The record's nickname replaces the
     /// earlier one.
-    pub fn learn_record(&mut self, peer: PeerId, record: Checked<PublicRecord>) -> Learned {
+    pub fn learn_record(&mut self, peer: PersonId, record: Checked<PublicRecord>) -> Learned {
         if peer == self.me {
             return Learned::Same;
         }
@@ -212,7 +212,7 @@ impl Peers {
     }
 
     /// Stores a peer. Returns whether the peer or its nickname is new.
-    pub fn learn(&mut self, peer: PeerId, nick: Option<Nickname>) -> bool {
+    pub fn learn(&mut self, peer: PersonId, nick: Option<Nickname>) -> bool {
         if peer == self.me {
             return false;
         }
@@ -235,7 +235,7 @@ impl Peers {
     }
 
     /// Stores that the user has dealt with a peer, whose nickname may be unknown.
-    pub fn keep(&mut self, peer: PeerId) {
+    pub fn keep(&mut self, peer: PersonId) {
         if peer != self.me {
             self.make_room(peer, true);
             self.known.entry(peer).or_default();
@@ -243,17 +243,17 @@ impl Peers {
     }
 
     /// Forgets a peer, with its name.
-    pub fn forget(&mut self, peer: PeerId) {
+    pub fn forget(&mut self, peer: PersonId) {
         self.leaving.remove(peer);
         self.remove(peer);
     }
 
     /// The peers that left since the last call because the directory was full.
-    pub fn take_left(&mut self) -> Vec<PeerId> {
+    pub fn take_left(&mut self) -> Vec<PersonId> {
         std::mem::take(&mut self.left)
     }
 
-    fn make_room(&mut self, peer: PeerId, keep: bool) {
+    fn make_room(&mut self, peer: PersonId, keep: bool) {
         if self.known.len() >= PEERS_MAX && !self.known.contains_key(&peer) {
             let first = self.leaving.first().expect("PEERS_MAX is not 0");
             self.remove(first);
@@ -262,14 +262,14 @@ impl Peers {
         self.leaving.touch(peer, keep);
     }
 
-    fn remove(&mut self, peer: PeerId) {
+    fn remove(&mut self, peer: PersonId) {
         if let Some(old) = self.known.remove(&peer).and_then(|known| known.nick) {
             self.unindex(peer, &old.keys, None);
         }
     }
 
     /// Removes a peer from the index under its old keys, except those that it still has.
-    fn unindex(&mut self, peer: PeerId, old: &NameKeys, kept: Option<&NameKeys>) {
+    fn unindex(&mut self, peer: PersonId, old: &NameKeys, kept: Option<&NameKeys>) {
         let is_kept = |key: &String| kept.is_some_and(|kept| kept.iter().any(|other| other == key));
         for key in old.iter().filter(|key| !is_kept(key)) {
             let named = self.by_key.get_mut(key).expect("indexed when learned");
@@ -281,17 +281,17 @@ impl Peers {
     }
 
     /// All known peers.
-    pub fn all(&self) -> impl Iterator<Item = PeerId> {
+    pub fn all(&self) -> impl Iterator<Item = PersonId> {
         self.known.keys().copied()
     }
 
     /// Whether this peer is known.
-    pub fn knows(&self, peer: PeerId) -> bool {
+    pub fn knows(&self, peer: PersonId) -> bool {
         self.known.contains_key(&peer)
     }
 
     /// The nickname that a peer chose for itself.
-    pub fn nick(&self, peer: PeerId) -> Option<&Nickname> {
+    pub fn nick(&self, peer: PersonId) -> Option<&Nickname> {
         if peer == self.me {
             Some(&self.own.nick)
         } else {
@@ -300,18 +300,18 @@ impl Peers {
     }
 
     /// The newest record of a peer.
-    pub fn record(&self, peer: PeerId) -> Option<&Checked<PublicRecord>> {
+    pub fn record(&self, peer: PersonId) -> Option<&Checked<PublicRecord>> {
         self.known.get(&peer)?.record.as_ref()
     }
 
     /// The number of the newest record of a peer. 0: there is none.
-    pub fn record_number(&self, peer: PeerId) -> u64 {
+    pub fn record_number(&self, peer: PersonId) -> u64 {
         self.record(peer).map_or(0, |held| held.record().number)
     }
 
     /// The name to show for a peer. [`Peers::resolve`] accepts it, unless the nickname looks like
     /// something else, such as a peer id.
-    pub fn name(&self, peer: PeerId) -> String {
+    pub fn name(&self, peer: PersonId) -> String {
         let known = if peer == self.me {
             Some(&self.own)
         } else {
@@ -344,7 +344,7 @@ impl Peers {
 
     /// The peer that a word refers to. The word is a nickname, `nickname~1234`, or a prefix of an
     /// id.
-    pub fn resolve(&self, word: &str) -> Result<PeerId, ResolveError> {
+    pub fn resolve(&self, word: &str) -> Result<PersonId, ResolveError> {
         let mut meant = self.called(word);
         if let Some((nick, start)) = word.rsplit_once('~') {
             meant.extend(
@@ -377,7 +377,7 @@ impl Peers {
     }
 
     /// The name of a peer if it is unique, otherwise the peer's id.
-    fn unambiguous(&self, peer: PeerId) -> String {
+    fn unambiguous(&self, peer: PersonId) -> String {
         let name = self.name(peer);
         if self.resolve_quietly(&name) == Some(peer) {
             name
@@ -386,7 +386,7 @@ impl Peers {
         }
     }
 
-    fn resolve_quietly(&self, word: &str) -> Option<PeerId> {
+    fn resolve_quietly(&self, word: &str) -> Option<PersonId> {
         let (nick, start) = word.rsplit_once('~').unwrap_or((word, ""));
         let called: Vec<_> = self
             .called(nick)
@@ -407,7 +407,7 @@ impl Peers {
         if typed.chars().count() > NICKNAME_CHARS_MAX {
             return None;
         }
-        let distance = |peer: &PeerId| {
+        let distance = |peer: &PersonId| {
             let nick = self.nick(*peer)?.as_str().to_lowercase();
             let distance = edit_distance(&typed, &nick);
             let is_near = distance <= NEAR && 2 * distance <= nick.chars().count();
@@ -425,7 +425,7 @@ impl Peers {
         }
         // Sort names that start like the word first: the word is most likely a typo of one of them.
         // A name is compared with all others of its kind, so only those listed are completed.
-        let alike = |peer: &PeerId| {
+        let alike = |peer: &PersonId| {
             let name = self
                 .nick(*peer)
                 .map_or_else(|| peer.short(), Nickname::to_string);
@@ -443,11 +443,11 @@ impl Peers {
     }
 
     /// All peers whose nickname looks like this name.
-    fn called(&self, name: &str) -> Vec<PeerId> {
+    fn called(&self, name: &str) -> Vec<PersonId> {
         self.with_keys(&NameKeys::of(name))
     }
 
-    fn with_keys(&self, keys: &NameKeys) -> Vec<PeerId> {
+    fn with_keys(&self, keys: &NameKeys) -> Vec<PersonId> {
         let named = keys.iter().filter_map(|key| self.by_key.get(key));
         let peers: BTreeSet<_> = named.flatten().copied().collect();
         peers.into_iter().collect()
@@ -459,8 +459,8 @@ mod tests {
     use super::*;
     use hobnob_protocol::SecretKey;
 
-    fn id(n: u8) -> PeerId {
-        SecretKey::from_seed([n; 32]).id()
+    fn id(n: u8) -> PersonId {
+        SecretKey::from_seed([n; 32]).id().person()
     }
 
     fn nick(name: &str) -> Nickname {
@@ -647,7 +647,7 @@ mod tests {
         let nth = |n: usize| {
             let mut bytes = [0; 32];
             bytes[..8].copy_from_slice(&n.to_le_bytes());
-            PeerId::from_bytes(bytes)
+            PersonId::from_bytes(bytes)
         };
         for n in 1..=PEERS_MAX {
             assert!(peers.learn(nth(n), Some(nick("eve"))));

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::time::Duration;
 
-use hobnob_protocol::{Nickname, PeerId, close};
+use hobnob_protocol::{Nickname, PersonId, close};
 use serde::{Deserialize, Serialize};
 
 use super::Now;
@@ -207,17 +207,17 @@ impl DenyReason {
 /// The policies about all peers.
 #[derive(Debug, Default)]
 pub struct Policies {
-    by_peer: BTreeMap<PeerId, PeerPolicy>,
+    by_peer: BTreeMap<PersonId, PeerPolicy>,
     /// Peers that use the name of a verified peer. They were reported to the user, and are not
     /// dialed.
-    names_taken: BTreeSet<PeerId>,
+    names_taken: BTreeSet<PersonId>,
     /// When each kicked peer may return.
-    kicked: BTreeMap<PeerId, Duration>,
+    kicked: BTreeMap<PersonId, Duration>,
 }
 
 impl Policies {
     /// Starts with the policies from the store.
-    pub fn new(kept: Vec<(PeerId, PeerPolicy)>) -> Self {
+    pub fn new(kept: Vec<(PersonId, PeerPolicy)>) -> Self {
         Self {
             by_peer: kept.into_iter().collect(),
             ..Self::default()
@@ -225,17 +225,17 @@ impl Policies {
     }
 
     /// The policy about a peer.
-    pub fn of(&self, peer: PeerId) -> PeerPolicy {
+    pub fn of(&self, peer: PersonId) -> PeerPolicy {
         self.by_peer.get(&peer).cloned().unwrap_or_default()
     }
 
     /// All peers that have a policy.
-    pub fn decided(&self) -> impl Iterator<Item = PeerId> {
+    pub fn decided(&self) -> impl Iterator<Item = PersonId> {
         self.by_peer.keys().copied()
     }
 
     /// Sets the policy about a peer. Returns false if [`POLICIES_MAX`] peers have one already.
-    pub fn set(&mut self, peer: PeerId, policy: PeerPolicy) -> bool {
+    pub fn set(&mut self, peer: PersonId, policy: PeerPolicy) -> bool {
         if policy == PeerPolicy::default() {
             self.by_peer.remove(&peer);
             return true;
@@ -248,20 +248,20 @@ impl Policies {
     }
 
     /// Denies a peer sessions for [`KICKED_FOR`].
-    pub fn kick(&mut self, peer: PeerId, now: Now) {
+    pub fn kick(&mut self, peer: PersonId, now: Now) {
         self.kicked.retain(|_, until| now.mono < *until);
         self.kicked.insert(peer, now.mono + KICKED_FOR);
     }
 
     /// Ends a kick, and forgets that the peer used the name of a verified peer.
-    pub fn pardon(&mut self, peer: PeerId) {
+    pub fn pardon(&mut self, peer: PersonId) {
         self.kicked.remove(&peer);
         self.names_taken.remove(&peer);
     }
 
     /// The verified peer whose name this unverified peer uses. Compares the name at verification
     /// and the current one.
-    pub fn whose_name(&self, peer: PeerId, nick: &Nickname, peers: &Peers) -> Option<PeerId> {
+    pub fn whose_name(&self, peer: PersonId, nick: &Nickname, peers: &Peers) -> Option<PersonId> {
         if self
             .by_peer
             .get(&peer)
@@ -283,7 +283,7 @@ impl Policies {
     }
 
     /// Records a peer that uses the name of a verified one. Returns whether it is new.
-    pub fn note_name_taken(&mut self, peer: PeerId) -> bool {
+    pub fn note_name_taken(&mut self, peer: PersonId) -> bool {
         if self.names_taken.len() >= NAMES_TAKEN_MAX {
             return false;
         }
@@ -291,7 +291,7 @@ impl Policies {
     }
 
     /// Why a peer may not have a session now. `None` if it may.
-    pub fn denies(&self, peer: PeerId, now: Now) -> Option<DenyReason> {
+    pub fn denies(&self, peer: PersonId, now: Now) -> Option<DenyReason> {
         if self.by_peer.get(&peer).is_some_and(|policy| policy.blocked) {
             return Some(DenyReason::Blocked);
         }
@@ -308,14 +308,14 @@ impl Policies {
     }
 
     /// Whether the messages of this author are shown.
-    pub fn shows(&self, author: PeerId) -> bool {
+    pub fn shows(&self, author: PersonId) -> bool {
         self.by_peer
             .get(&author)
             .is_none_or(|policy| !policy.ignored && !policy.blocked)
     }
 
     /// All contacts.
-    pub fn contacts(&self) -> impl Iterator<Item = PeerId> {
+    pub fn contacts(&self) -> impl Iterator<Item = PersonId> {
         self.by_peer
             .iter()
             .filter(|(_, policy)| policy.contact)
@@ -323,7 +323,7 @@ impl Policies {
     }
 
     /// All blocked peers.
-    pub fn blocked(&self) -> impl Iterator<Item = PeerId> {
+    pub fn blocked(&self) -> impl Iterator<Item = PersonId> {
         self.by_peer
             .iter()
             .filter(|(_, policy)| policy.blocked)
@@ -350,10 +350,10 @@ mod tests {
         by_code: false,
     };
 
-    fn peer(n: u32) -> PeerId {
+    fn peer(n: u32) -> PersonId {
         let mut bytes = [0; 32];
         bytes[..4].copy_from_slice(&n.to_le_bytes());
-        PeerId::from_bytes(bytes)
+        PersonId::from_bytes(bytes)
     }
 
     fn at(secs: u64) -> Now {

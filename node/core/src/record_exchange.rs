@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hobnob_limits::{Bucket, Pace};
-use hobnob_protocol::PeerId;
+use hobnob_protocol::PersonId;
 use hobnob_protocol::frame::RECORDS_MAX;
 
 use crate::SessionId;
@@ -43,7 +43,7 @@ pub const UNWRITTEN_MAX: usize = 128 * 1024;
 /// The requests and records under way with each session.
 #[derive(Debug)]
 pub struct RecordExchange {
-    me: PeerId,
+    me: PersonId,
     sessions: BTreeMap<SessionId, SessionRecords>,
     /// When to ask all sessions.
     due: Option<Duration>,
@@ -51,11 +51,11 @@ pub struct RecordExchange {
 
 #[derive(Debug)]
 struct SessionRecords {
-    peer: PeerId,
+    peer: PersonId,
     /// The peers in the request that is not answered yet.
-    waits_for: Vec<PeerId>,
+    waits_for: Vec<PersonId>,
     /// When the session was last asked for each peer's record.
-    asked: BTreeMap<PeerId, Duration>,
+    asked: BTreeMap<PersonId, Duration>,
     checks: Bucket,
     requests: Bucket,
     unwritten: usize,
@@ -63,7 +63,7 @@ struct SessionRecords {
 
 impl RecordExchange {
     /// No session yet.
-    pub fn new(me: PeerId) -> Self {
+    pub fn new(me: PersonId) -> Self {
         Self {
             me,
             sessions: BTreeMap::new(),
@@ -72,7 +72,7 @@ impl RecordExchange {
     }
 
     /// A session with a peer begins.
-    pub fn begin(&mut self, session: SessionId, peer: PeerId) {
+    pub fn begin(&mut self, session: SessionId, peer: PersonId) {
         let state = SessionRecords {
             peer,
             waits_for: Vec::new(),
@@ -117,10 +117,10 @@ impl RecordExchange {
     pub fn next_request(
         &mut self,
         session: SessionId,
-        members: impl IntoIterator<Item = PeerId>,
-        number: impl Fn(PeerId) -> u64,
+        members: impl IntoIterator<Item = PersonId>,
+        number: impl Fn(PersonId) -> u64,
         now: Duration,
-    ) -> Option<Vec<(PeerId, u64)>> {
+    ) -> Option<Vec<(PersonId, u64)>> {
         let is_recent = |at: Option<&Duration>| at.is_some_and(|at| now < *at + ASK_AGAIN);
         let others = self.sessions.iter().filter(|(id, _)| **id != session);
         // Two sessions would bring the same records.
@@ -137,7 +137,7 @@ impl RecordExchange {
             state.asked.retain(|_, at| is_recent(Some(at)));
         }
         let room = ASKED_MAX.saturating_sub(state.asked.len()).min(RECORDS_MAX);
-        let is_missing = |peer: &PeerId| {
+        let is_missing = |peer: &PersonId| {
             *peer != self.me
                 && !connected.contains(peer)
                 && !is_recent(state.asked.get(peer))
@@ -164,7 +164,7 @@ impl RecordExchange {
     /// the record. `from` is the session that brought it.
     pub fn pass_on(
         &self,
-        of: PeerId,
+        of: PersonId,
         from: Option<SessionId>,
         may_have: impl Fn(SessionId) -> bool,
     ) -> Vec<SessionId> {
@@ -172,7 +172,7 @@ impl RecordExchange {
         let mut by_peer: Vec<_> = self.sessions.iter().collect();
         // Of several sessions with one peer, the newest one comes last and replaces the others.
         by_peer.sort_by_key(|(_, state)| (state.peer < self.me, state.peer));
-        let mut chosen: Vec<(PeerId, SessionId)> = Vec::new();
+        let mut chosen: Vec<(PersonId, SessionId)> = Vec::new();
         for (id, state) in by_peer {
             let peer = state.peer;
             if peer == of
@@ -238,8 +238,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn peer(n: u8) -> PeerId {
-        PeerId::from_bytes([n; 32])
+    fn peer(n: u8) -> PersonId {
+        PersonId::from_bytes([n; 32])
     }
 
     fn exchange(sessions: &[(u64, u8)]) -> RecordExchange {
@@ -302,7 +302,7 @@ mod tests {
         let nth = |n: u64| {
             let mut bytes = [7; 32];
             bytes[..8].copy_from_slice(&n.to_be_bytes());
-            PeerId::from_bytes(bytes)
+            PersonId::from_bytes(bytes)
         };
         let mut exchange = exchange(&[(1, 1)]);
         let mut asked = 0;
@@ -371,8 +371,8 @@ mod tests {
     }
 
     enum Sent {
-        Records(bool, Vec<(PeerId, Checked<PublicRecord>)>),
-        Request(Vec<(PeerId, u64)>),
+        Records(bool, Vec<(PersonId, Checked<PublicRecord>)>),
+        Request(Vec<(PersonId, u64)>),
     }
 
     fn record(key: &SecretKey, number: u64) -> Checked<PublicRecord> {
@@ -397,8 +397,8 @@ mod tests {
                 let me = Nickname::new("me").expect("a nickname");
                 Node {
                     own: record(&key, 1),
-                    peers: Peers::new(key.id(), me),
-                    exchange: RecordExchange::new(key.id()),
+                    peers: Peers::new(key.id().person(), me),
+                    exchange: RecordExchange::new(key.id().person()),
                     key,
                 }
             };
@@ -410,7 +410,7 @@ mod tests {
         fn connect(&mut self, one: usize, other: usize) {
             for (at, with) in [(one, other), (other, one)] {
                 let theirs = self.nodes[with].own.clone();
-                let peer = self.nodes[with].key.id();
+                let peer = self.nodes[with].key.id().person();
                 self.nodes[at].exchange.begin(session_with(with), peer);
                 self.learn(at, with, peer, theirs);
                 self.nodes[at].exchange.members_changed(self.now);
@@ -425,12 +425,12 @@ mod tests {
             let sessions: Vec<_> = self.nodes[at].exchange.sessions.keys().copied().collect();
             for to in sessions {
                 let to = usize::try_from(to.0).expect("few nodes");
-                let sent = Sent::Records(false, vec![(id, own.clone())]);
+                let sent = Sent::Records(false, vec![(id.person(), own.clone())]);
                 self.frames.push_back((at, to, sent));
             }
         }
 
-        fn learn(&mut self, at: usize, from: usize, of: PeerId, record: Checked<PublicRecord>) {
+        fn learn(&mut self, at: usize, from: usize, of: PersonId, record: Checked<PublicRecord>) {
             let node = &mut self.nodes[at];
             if node.peers.learn_record(of, record.clone()) != Learned::Newer {
                 return;
@@ -446,7 +446,11 @@ mod tests {
         }
 
         fn ask(&mut self, at: usize, to: usize) {
-            let members: Vec<_> = self.nodes.iter().map(|node| node.key.id()).collect();
+            let members: Vec<_> = self
+                .nodes
+                .iter()
+                .map(|node| node.key.id().person())
+                .collect();
             let Node {
                 exchange, peers, ..
             } = &mut self.nodes[at];
@@ -473,7 +477,7 @@ mod tests {
                     }
                     Sent::Request(request) => {
                         let peers = &self.nodes[to].peers;
-                        let newer = |(of, number): (PeerId, u64)| {
+                        let newer = |(of, number): (PersonId, u64)| {
                             let held = peers.record(of)?;
                             (held.record().number > number).then(|| (of, held.clone()))
                         };
@@ -498,7 +502,7 @@ mod tests {
         fn all_have_the_newest(&self) -> bool {
             self.nodes.iter().all(|node| {
                 let mut others = self.nodes.iter().filter(|it| it.key.id() != node.key.id());
-                others.all(|other| node.peers.record(other.key.id()) == Some(&other.own))
+                others.all(|other| node.peers.record(other.key.id().person()) == Some(&other.own))
             })
         }
     }

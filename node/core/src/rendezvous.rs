@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hobnob_limits::Pace;
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use hobnob_protocol::datagram::Probe;
 
 use super::send_budget::SendBudget;
@@ -63,7 +63,7 @@ pub enum Input {
         /// The session.
         session: SessionId,
         /// Its peer.
-        peer: PeerId,
+        peer: DeviceId,
         /// Whether this side dials a proven address.
         dials: bool,
         /// The token of our probes.
@@ -93,12 +93,12 @@ pub enum Output {
     /// Send a probe towards this address that ends at the first router behind the own one.
     Open(SocketAddr, Probe),
     /// This address of the peer is proven: dial it.
-    Proven(PeerId, SocketAddr),
+    Proven(DeviceId, SocketAddr),
 }
 
 #[derive(Debug)]
 struct Attempt {
-    peer: PeerId,
+    peer: DeviceId,
     dials: bool,
     ours: Token,
     theirs: Token,

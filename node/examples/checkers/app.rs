@@ -9,8 +9,8 @@ use std::io::{self, BufRead, Write};
 use anyhow::Context;
 use hobnob::protocol::text::visible;
 use hobnob::{
-    ConversationRef, Event, Events, HistoryQuery, Message, Messages, Node, PeerId, PeerInfo,
-    PeerState, Target,
+    ConversationRef, Event, Events, HistoryQuery, Message, Messages, Node, PeerInfo, PeerState,
+    PersonId, Target,
 };
 use tokio::sync::mpsc;
 
@@ -40,11 +40,11 @@ pub(crate) struct App {
     node: Node,
     messages: Messages,
     events: Events,
-    tables: BTreeMap<PeerId, Table>,
-    names: BTreeMap<PeerId, String>,
-    states: BTreeMap<PeerId, PeerState>,
+    tables: BTreeMap<PersonId, Table>,
+    names: BTreeMap<PersonId, String>,
+    states: BTreeMap<PersonId, PeerState>,
     /// The opponent that commands are about.
-    at: Option<PeerId>,
+    at: Option<PersonId>,
 }
 
 /// Whether to continue.
@@ -131,7 +131,7 @@ impl App {
     }
 
     /// Shows the state of a table, with the board during a game.
-    fn show(&self, peer: PeerId, table: &Table) -> io::Result<()> {
+    fn show(&self, peer: PersonId, table: &Table) -> io::Result<()> {
         if let Some(game) = table.playing() {
             tell(screen::board(game.game.position(), game.side_of(self.node.id())).trim_end())?;
         }
@@ -362,7 +362,7 @@ impl App {
     }
 
     /// Sends a word, and waits until it is at the table, so that the next command sees its effect.
-    async fn say(&mut self, peer: PeerId, word: &Word) -> anyhow::Result<()> {
+    async fn say(&mut self, peer: PersonId, word: &Word) -> anyhow::Result<()> {
         // The opponent exists, even if it was not seen in this run.
         let target = hobnob::Ticket {
             id: peer,
@@ -379,14 +379,14 @@ impl App {
         }
     }
 
-    fn table(&self) -> anyhow::Result<(PeerId, &Table)> {
+    fn table(&self) -> anyhow::Result<(PersonId, &Table)> {
         let at = self
             .at
             .and_then(|peer| Some((peer, self.tables.get(&peer)?)));
         at.context("you are at no table: `challenge NAME`, or wait for a challenge")
     }
 
-    fn game(&self) -> anyhow::Result<(PeerId, &Match)> {
+    fn game(&self) -> anyhow::Result<(PersonId, &Match)> {
         let (peer, table) = self.table()?;
         let game = table
             .playing()
@@ -394,7 +394,7 @@ impl App {
         Ok((peer, game))
     }
 
-    fn name(&self, peer: PeerId) -> String {
+    fn name(&self, peer: PersonId) -> String {
         self.names
             .get(&peer)
             .cloned()
@@ -412,10 +412,10 @@ impl App {
 /// Applies a message to its table, if it is a word of this program. Returns the opponent and the
 /// result.
 fn hear(
-    tables: &mut BTreeMap<PeerId, Table>,
-    me: PeerId,
+    tables: &mut BTreeMap<PersonId, Table>,
+    me: PersonId,
     message: &Message,
-) -> Option<(PeerId, Vec<News>)> {
+) -> Option<(PersonId, Vec<News>)> {
     let ConversationRef::Direct(peer) = message.conversation else {
         return None;
     };

@@ -1,6 +1,6 @@
 //! The screen of a player: the board, and sentences.
 
-use hobnob::PeerId;
+use hobnob::PersonId;
 
 use super::rules::{Position, Side, Square};
 use super::table::{Ending, Match, News, State, Table};
@@ -38,14 +38,14 @@ fn cell(position: &Position, square: Square) -> String {
 
 /// A player's view of a table.
 pub(crate) struct View<'a> {
-    pub(crate) me: PeerId,
+    pub(crate) me: PersonId,
     /// The name of the other player.
     pub(crate) other: &'a str,
 }
 
 impl View<'_> {
     /// Describes the result of a word. `table` is the state after it.
-    pub(crate) fn news(&self, by: PeerId, news: &News, table: &Table) -> String {
+    pub(crate) fn news(&self, by: PersonId, news: &News, table: &Table) -> String {
         let (other, mine) = (self.other, by == self.me);
         match news {
             News::Challenged if mine => {

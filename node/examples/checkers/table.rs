@@ -13,7 +13,7 @@
 
 use std::fmt;
 
-use hobnob::{MessageId, PeerId};
+use hobnob::{MessageId, PersonId};
 
 use super::game::{End, Game};
 use super::rules::{Move, Side, Square};
@@ -22,8 +22,8 @@ use super::words::Word;
 /// Two players and the state between them.
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
-    me: PeerId,
-    other: PeerId,
+    me: PersonId,
+    other: PersonId,
     state: State,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Table {
 pub(crate) enum State {
     Nothing,
     /// One player has challenged with this message, and the other has not answered.
-    Challenged(PeerId, MessageId),
+    Challenged(PersonId, MessageId),
     Playing(Match),
     Over(Match, Ending),
 }
@@ -42,8 +42,8 @@ pub(crate) enum State {
 pub(crate) struct Match {
     pub(crate) id: MessageId,
     pub(crate) game: Game,
-    black: PeerId,
-    white: PeerId,
+    black: PersonId,
+    white: PersonId,
     /// The last move has an offer of a draw.
     pub(crate) offered: bool,
 }
@@ -54,7 +54,7 @@ pub(crate) enum Ending {
     OnBoard(End),
     Agreed,
     /// This player gave up.
-    Resigned(PeerId),
+    Resigned(PersonId),
 }
 
 /// The result of a word.
@@ -109,7 +109,7 @@ impl fmt::Display for Reason {
 }
 
 impl Table {
-    pub(crate) fn new(me: PeerId, other: PeerId) -> Table {
+    pub(crate) fn new(me: PersonId, other: PersonId) -> Table {
         Table {
             me,
             other,
@@ -133,7 +133,7 @@ impl Table {
     pub(crate) fn hear(
         &mut self,
         id: MessageId,
-        from: PeerId,
+        from: PersonId,
         word: Result<Word, String>,
     ) -> Vec<News> {
         let heard = match word {
@@ -158,7 +158,7 @@ impl Table {
         heard.unwrap_or_else(|reason| vec![News::Refused(reason)])
     }
 
-    fn challenge(&mut self, id: MessageId, from: PeerId) -> Result<Vec<News>, Reason> {
+    fn challenge(&mut self, id: MessageId, from: PersonId) -> Result<Vec<News>, Reason> {
         match self.state {
             State::Playing(_) => Err(Reason::GameIsOn),
             State::Challenged(by, _) if by == from => Err(Reason::AlreadyChallenged),
@@ -172,7 +172,7 @@ impl Table {
     }
 
     /// Whether this challenge waits for an answer of this player.
-    fn answer(&self, game: MessageId, from: PeerId) -> Result<(), Reason> {
+    fn answer(&self, game: MessageId, from: PersonId) -> Result<(), Reason> {
         match self.state {
             State::Challenged(by, id) if id == game && by != from => Ok(()),
             State::Nothing | State::Challenged(..) | State::Playing(_) | State::Over(..) => {
@@ -181,7 +181,7 @@ impl Table {
         }
     }
 
-    fn begin(&mut self, id: MessageId, black: PeerId) -> Vec<News> {
+    fn begin(&mut self, id: MessageId, black: PersonId) -> Vec<News> {
         let white = self.partner_of(black);
         self.state = State::Playing(Match {
             id,
@@ -196,7 +196,7 @@ impl Table {
     fn make(
         &mut self,
         game: MessageId,
-        from: PeerId,
+        from: PersonId,
         number: u32,
         path: &[Square],
         draw: bool,
@@ -216,7 +216,7 @@ impl Table {
             .collect())
     }
 
-    fn agree(&mut self, game: MessageId, from: PeerId, number: u32) -> Result<Vec<News>, Reason> {
+    fn agree(&mut self, game: MessageId, from: PersonId, number: u32) -> Result<Vec<News>, Reason> {
         let on = self.turn_of(game, from, number)?;
         if !on.offered {
             return Err(Reason::NothingOffered);
@@ -225,7 +225,12 @@ impl Table {
     }
 
     /// `number` is the last move that the player had seen.
-    fn resign(&mut self, game: MessageId, from: PeerId, number: u32) -> Result<Vec<News>, Reason> {
+    fn resign(
+        &mut self,
+        game: MessageId,
+        from: PersonId,
+        number: u32,
+    ) -> Result<Vec<News>, Reason> {
         let crossed = |over: &Match| {
             over.id == game && over.game.moves() == number + 1 && over.to_move() == from
         };
@@ -248,7 +253,7 @@ impl Table {
     fn turn_of(
         &mut self,
         game: MessageId,
-        from: PeerId,
+        from: PersonId,
         number: u32,
     ) -> Result<&mut Match, Reason> {
         match &mut self.state {
@@ -277,7 +282,7 @@ impl Table {
         Some(News::Ended(ending))
     }
 
-    fn partner_of(&self, player: PeerId) -> PeerId {
+    fn partner_of(&self, player: PersonId) -> PersonId {
         if player == self.me {
             self.other
         } else {
@@ -288,7 +293,7 @@ impl Table {
 
 impl Ending {
     /// The winner, if the game is over.
-    pub(crate) fn winner(self, over: &Match) -> Option<PeerId> {
+    pub(crate) fn winner(self, over: &Match) -> Option<PersonId> {
         match self {
             Ending::OnBoard(End::Won(side)) => Some(over.player(side)),
             Ending::Resigned(loser) if loser == over.black => Some(over.white),
@@ -300,7 +305,7 @@ impl Ending {
 
 impl Match {
     /// The player of this side.
-    pub(crate) fn player(&self, side: Side) -> PeerId {
+    pub(crate) fn player(&self, side: Side) -> PersonId {
         match side {
             Side::Black => self.black,
             Side::White => self.white,
@@ -308,7 +313,7 @@ impl Match {
     }
 
     /// The side that this player plays.
-    pub(crate) fn side_of(&self, player: PeerId) -> Side {
+    pub(crate) fn side_of(&self, player: PersonId) -> Side {
         if player == self.black {
             Side::Black
         } else {
@@ -317,7 +322,7 @@ impl Match {
     }
 
     /// The player whose turn it is.
-    pub(crate) fn to_move(&self) -> PeerId {
+    pub(crate) fn to_move(&self) -> PersonId {
         self.player(self.game.position().turn())
     }
 }
@@ -326,11 +331,11 @@ impl Match {
 mod tests {
     use super::*;
 
-    const ANN: PeerId = PeerId::from_bytes([1; 32]);
-    const BOB: PeerId = PeerId::from_bytes([2; 32]);
+    const ANN: PersonId = PersonId::from_bytes([1; 32]);
+    const BOB: PersonId = PersonId::from_bytes([2; 32]);
 
     /// A move or an offer of one player, as a message.
-    type Said = (MessageId, PeerId, Word);
+    type Said = (MessageId, PersonId, Word);
 
     fn id(number: u64) -> MessageId {
         MessageId {

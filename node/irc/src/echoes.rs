@@ -65,7 +65,7 @@ impl Echoes {
 mod tests {
     use super::*;
     use hobnob_control::wire::{BodyFields, Text, Time};
-    use hobnob_protocol::{LogId, PeerId};
+    use hobnob_protocol::{LogId, PersonId};
 
     fn id(seq: u64) -> MessageId {
         MessageId { log: LogId(1), seq }
@@ -75,7 +75,7 @@ mod tests {
         MessageLine {
             id: Text(id(seq)),
             conversation: Text("#lobby".parse().unwrap()),
-            from: Text(PeerId::from_bytes([100; 32])),
+            from: Text(PersonId::from_bytes([100; 32])),
             nick: "ann".into(),
             body: BodyFields::default(),
             amended: Box::default(),

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::PersonId;
 use unicode_normalization::UnicodeNormalization;
 
 /// Characters of the id that follow a nickname which is not unique. More follow if these are not.
@@ -23,11 +23,11 @@ const UNNAMED: &str = "unnamed";
 pub(crate) struct Names {
     /// This node's own nickname in IRC, and in the form in which names are compared.
     me: (String, String),
-    people: BTreeMap<PeerId, Person>,
+    people: BTreeMap<PersonId, Person>,
     /// The peers whose nickname IRC allows, by that nickname as it is compared.
     wanting: BTreeMap<String, Wanting>,
     /// The peer of each nickname in use, as it is compared.
-    owners: BTreeMap<String, PeerId>,
+    owners: BTreeMap<String, PersonId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,14 +42,14 @@ struct Person {
 /// The peers that want one nickname.
 #[derive(Debug, Default)]
 struct Wanting {
-    contacts: BTreeSet<PeerId>,
-    strangers: BTreeSet<PeerId>,
+    contacts: BTreeSet<PersonId>,
+    strangers: BTreeSet<PersonId>,
 }
 
 /// A peer has another nickname than before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Renamed {
-    pub(crate) peer: PeerId,
+    pub(crate) peer: PersonId,
     pub(crate) before: String,
     pub(crate) now: String,
 }
@@ -76,19 +76,19 @@ impl Names {
     }
 
     /// The nickname of a peer, if the peer is known.
-    pub(crate) fn nick(&self, peer: PeerId) -> Option<&str> {
+    pub(crate) fn nick(&self, peer: PersonId) -> Option<&str> {
         self.people.get(&peer).map(|person| person.nick.as_str())
     }
 
     /// The peer that a nickname names. Capitals don't matter.
-    pub(crate) fn peer(&self, nick: &str) -> Option<PeerId> {
+    pub(crate) fn peer(&self, nick: &str) -> Option<PersonId> {
         self.owners.get(&folded(nick)).copied()
     }
 
     /// This node calls itself `nick` now. Others may lose or regain their nicknames by that.
     pub(crate) fn rename_me(&mut self, nick: &str) -> Vec<Renamed> {
         let before = std::mem::replace(&mut self.me, own(nick)).1;
-        let mut touched: BTreeSet<PeerId> = BTreeSet::new();
+        let mut touched: BTreeSet<PersonId> = BTreeSet::new();
         for key in [before, self.me.1.clone()] {
             touched.extend(self.wanting.get(&key).and_then(Wanting::first));
             touched.extend(self.owners.get(&key));
@@ -100,7 +100,7 @@ impl Names {
     /// its id, because its nickname looks like another one.
     pub(crate) fn learn(
         &mut self,
-        peer: PeerId,
+        peer: PersonId,
         nick: Option<&str>,
         contact: bool,
         unique: bool,
@@ -141,7 +141,7 @@ impl Names {
     }
 
     /// Gives these peers the nicknames that they should have now.
-    fn assign(&mut self, peers: BTreeSet<PeerId>) -> Vec<Renamed> {
+    fn assign(&mut self, peers: BTreeSet<PersonId>) -> Vec<Renamed> {
         // All are removed first: one may get a nickname that another one gives up.
         let mut before = Vec::new();
         for peer in peers {
@@ -167,7 +167,7 @@ impl Names {
     }
 
     /// The nickname that a peer should have.
-    fn fitting(&self, peer: PeerId) -> String {
+    fn fitting(&self, peer: PersonId) -> String {
         let person = &self.people[&peer];
         let key = folded(&person.base);
         let first = self.wanting.get(&key).and_then(Wanting::first);
@@ -185,7 +185,7 @@ impl Names {
 }
 
 impl Wanting {
-    fn set(&mut self, contact: bool) -> &mut BTreeSet<PeerId> {
+    fn set(&mut self, contact: bool) -> &mut BTreeSet<PersonId> {
         if contact {
             &mut self.contacts
         } else {
@@ -195,9 +195,9 @@ impl Wanting {
 
     /// The peer that has the nickname as it is: the only contact, or the only stranger where no
     /// contact wants it. Of several, none has it: a message must not reach one by chance.
-    fn first(&self) -> Option<PeerId> {
+    fn first(&self) -> Option<PersonId> {
         let only =
-            |set: &BTreeSet<PeerId>| (set.len() == 1).then(|| set.first().copied()).flatten();
+            |set: &BTreeSet<PersonId>| (set.len() == 1).then(|| set.first().copied()).flatten();
         if self.contacts.is_empty() {
             only(&self.strangers)
         } else {
@@ -240,8 +240,8 @@ pub(crate) fn folded(nick: &str) -> String {
 mod tests {
     use super::*;
 
-    fn peer(number: u8) -> PeerId {
-        PeerId::from_bytes([number; 32])
+    fn peer(number: u8) -> PersonId {
+        PersonId::from_bytes([number; 32])
     }
 
     fn short(number: u8) -> String {

@@ -12,7 +12,7 @@ use hobnob_control::wire::{
     PeerList, SendMessage, SentLine, StatusLine, Text, Time, WaitOptions, WireEvent,
 };
 use hobnob_protocol::text::{ACTION, TEXT_BYTES_MAX};
-use hobnob_protocol::{PeerId, RoomName, Target};
+use hobnob_protocol::{PersonId, RoomName, Target};
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
@@ -57,7 +57,7 @@ struct Lobby {
     roster: Roster,
     echoes: Echoes,
     /// The people to whom the client has written.
-    partners: BTreeSet<PeerId>,
+    partners: BTreeSet<PersonId>,
     /// Whether the client knows that nobody receives its lines.
     knows_it_is_alone: bool,
     refresh: Refresh,

@@ -4,7 +4,7 @@ use hobnob::{ConversationRef, MessageId};
 use hobnob_control::wire::{AmendedLine, ErasedWhy, MessageLine, OfferFields, Time};
 use hobnob_local::output::size;
 use hobnob_protocol::text::ACTION;
-use hobnob_protocol::{PeerId, RoomName};
+use hobnob_protocol::{PersonId, RoomName};
 
 use crate::caps::{Cap, Caps};
 use crate::line::{Line, cut};
@@ -39,12 +39,12 @@ pub(crate) enum Shown {
 
 impl Render<'_> {
     /// The source of lines of this node or a peer: `nick!user@host`.
-    pub(crate) fn source(&self, peer: PeerId) -> String {
+    pub(crate) fn source(&self, peer: PersonId) -> String {
         format!("{}!{}@{SERVER}", self.roster.nick(peer), peer.short())
     }
 
     /// The place of a conversation in lines from `from`: the room, or the other end.
-    pub(crate) fn target(&self, conversation: &ConversationRef, from: PeerId) -> String {
+    pub(crate) fn target(&self, conversation: &ConversationRef, from: PersonId) -> String {
         match conversation {
             ConversationRef::Room(room) => room.to_string(),
             ConversationRef::Direct(peer) if from == self.roster.me() => {
@@ -175,7 +175,7 @@ impl Render<'_> {
         &self,
         conversation: &ConversationRef,
         id: MessageId,
-        author: Option<PeerId>,
+        author: Option<PersonId>,
         now: Time,
     ) -> Line {
         let source = author.map_or_else(|| SERVER.to_owned(), |author| self.source(author));
@@ -198,7 +198,7 @@ impl Render<'_> {
         let here = self.roster.room(room).map(|room| &room.here);
         let people = here.into_iter().flatten().copied();
         let all = [self.roster.me()].into_iter().chain(people);
-        let shown = |peer: PeerId| match self.caps.has(Cap::UserhostInNames) {
+        let shown = |peer: PersonId| match self.caps.has(Cap::UserhostInNames) {
             true => self.source(peer),
             false => self.roster.nick(peer).to_owned(),
         };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hobnob::{ConversationRef, PeerState, RoomInfo};
 use hobnob_control::wire::{MessageLine, PeerLine, StatusLine};
-use hobnob_protocol::{PeerId, RoomName};
+use hobnob_protocol::{PersonId, RoomName};
 
 use crate::names::{Names, Renamed};
 
@@ -16,10 +16,10 @@ pub(crate) const PEERS_MAX: usize = 20_000;
 /// People and rooms, by their names in IRC.
 #[derive(Debug)]
 pub(crate) struct Roster {
-    me: PeerId,
+    me: PersonId,
     nick: String,
     names: Names,
-    peers: BTreeMap<PeerId, PeerLine>,
+    peers: BTreeMap<PersonId, PeerLine>,
     rooms: BTreeMap<RoomName, Room>,
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct Roster {
 pub(crate) struct Room {
     pub(crate) open: bool,
     pub(crate) fingerprint: Option<String>,
-    pub(crate) here: BTreeSet<PeerId>,
+    pub(crate) here: BTreeSet<PersonId>,
 }
 
 /// A change that a client shows.
@@ -39,17 +39,17 @@ pub(crate) enum Change {
     /// This node has left a room.
     Exited(RoomName),
     /// A peer is in a room.
-    Joined(RoomName, PeerId),
+    Joined(RoomName, PersonId),
     /// A peer has left a room, and is in another one.
-    Parted(RoomName, PeerId),
+    Parted(RoomName, PersonId),
     /// A peer is in none of the rooms any more.
-    Quit(PeerId),
+    Quit(PersonId),
     /// This node calls itself something else: its nickname before, in IRC.
     RenamedMe(String),
     /// A peer has another nickname.
     Renamed(Renamed),
     /// A stranger has written for the first time, or again since the user looked.
-    Request(PeerId),
+    Request(PersonId),
 }
 
 impl Roster {
@@ -81,7 +81,7 @@ impl Roster {
     }
 
     /// This node's id.
-    pub(crate) fn me(&self) -> PeerId {
+    pub(crate) fn me(&self) -> PersonId {
         self.me
     }
 
@@ -95,14 +95,14 @@ impl Roster {
     }
 
     /// The nickname in IRC of this node or of a peer.
-    pub(crate) fn nick(&self, peer: PeerId) -> &str {
+    pub(crate) fn nick(&self, peer: PersonId) -> &str {
         if peer == self.me {
             return self.names.me();
         }
         self.names.nick(peer).unwrap_or("unknown")
     }
 
-    pub(crate) fn peer(&self, peer: PeerId) -> Option<&PeerLine> {
+    pub(crate) fn peer(&self, peer: PersonId) -> Option<&PeerLine> {
         self.peers.get(&peer)
     }
 
@@ -119,7 +119,7 @@ impl Roster {
     }
 
     /// Whether the node has a session with a peer.
-    pub(crate) fn is_here(&self, peer: PeerId) -> bool {
+    pub(crate) fn is_here(&self, peer: PersonId) -> bool {
         let state = self.peers.get(&peer).map(|peer| peer.state);
         peer == self.me || matches!(state, Some(PeerState::Online | PeerState::Suspect))
     }
@@ -201,7 +201,7 @@ impl Roster {
         let new: BTreeMap<RoomName, Room> = rooms
             .into_iter()
             .map(|info| {
-                let known = |peer: &PeerId| self.names.nick(*peer).is_some();
+                let known = |peer: &PersonId| self.names.nick(*peer).is_some();
                 let room = Room {
                     open: info.open,
                     fingerprint: info.fingerprint,
@@ -214,7 +214,7 @@ impl Roster {
         for name in self.rooms.keys().filter(|name| !new.contains_key(*name)) {
             changes.push(Change::Exited(name.clone()));
         }
-        let mut quit: BTreeSet<PeerId> = BTreeSet::new();
+        let mut quit: BTreeSet<PersonId> = BTreeSet::new();
         let nobody = BTreeSet::new();
         for (name, room) in &new {
             let before = self.rooms.get(name).map(|room| &room.here);
@@ -251,8 +251,8 @@ pub(crate) mod samples {
     use super::*;
     use hobnob_control::wire::{PolicyFields, Text};
 
-    pub(crate) fn id(number: u8) -> PeerId {
-        PeerId::from_bytes([number; 32])
+    pub(crate) fn id(number: u8) -> PersonId {
+        PersonId::from_bytes([number; 32])
     }
 
     pub(crate) fn room(name: &str) -> RoomName {

@@ -2,7 +2,7 @@
 //! are those of the chat.
 
 use hobnob::MessageId;
-use hobnob_protocol::PeerId;
+use hobnob_protocol::PersonId;
 
 use crate::render::message_id;
 
@@ -60,7 +60,7 @@ pub(crate) enum ServiceAsk {
     /// Say this when it is done.
     Done(String),
     /// A stranger is a contact now.
-    Accepted(PeerId),
+    Accepted(PersonId),
     Id,
     Files,
     /// The list of files, in which to look for this name: to accept it, or to decline it.

@@ -17,7 +17,7 @@ use hobnob_control::wire::{
     AnyRequest, Failure, GetStatus, ListPeers, PeerLine, PeerList, StatusLine, Time, WireEvent,
 };
 use hobnob_limits::RecentSet;
-use hobnob_protocol::{PeerId, RoomName};
+use hobnob_protocol::{PersonId, RoomName};
 use serde_json::Value;
 
 use crate::caps::Cap;
@@ -76,7 +76,7 @@ struct Chat {
     /// Whether this user is away.
     away: bool,
     /// The people who are away, with what they say about it.
-    away_people: BTreeMap<PeerId, String>,
+    away_people: BTreeMap<PersonId, String>,
     /// The newest messages: of others, and of this user.
     last: (Option<MessageId>, Option<MessageId>),
     recent: Recent,
@@ -115,21 +115,21 @@ enum Then {
 /// The authors of the messages that were shown last.
 #[derive(Debug, Default)]
 struct Recent {
-    authors: VecDeque<(MessageId, PeerId)>,
+    authors: VecDeque<(MessageId, PersonId)>,
 }
 
 /// Maximum messages whose authors are remembered.
 const RECENT_MAX: usize = 1_024;
 
 impl Recent {
-    fn add(&mut self, id: MessageId, author: PeerId) {
+    fn add(&mut self, id: MessageId, author: PersonId) {
         self.authors.push_back((id, author));
         if self.authors.len() > RECENT_MAX {
             self.authors.pop_front();
         }
     }
 
-    fn author(&self, id: MessageId) -> Option<PeerId> {
+    fn author(&self, id: MessageId) -> Option<PersonId> {
         let found = self.authors.iter().rev().find(|(known, _)| *known == id);
         found.map(|(_, author)| *author)
     }

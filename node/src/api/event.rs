@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::PersonId;
 
 use super::message::{ActivityInfo, Amended, ConversationRef, DeliveryState, Message, MessageId};
 use super::notice::Notice;
@@ -28,7 +28,7 @@ pub enum Event {
     /// The node listens.
     Listening {
         /// This node's id.
-        peer: PeerId,
+        peer: PersonId,
         /// The addresses that it listens on.
         addrs: Vec<SocketAddr>,
     },
@@ -44,7 +44,7 @@ pub enum Event {
         /// The message.
         id: MessageId,
         /// The peer.
-        peer: PeerId,
+        peer: PersonId,
         /// The new state.
         state: DeliveryState,
     },

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use hobnob_protocol::{Nickname, PeerId};
+use hobnob_protocol::{Nickname, PersonId};
 
 /// The peers whose mail a node holds while they are away, as a relay does. Only contacts can be among
 /// them. Its text form is `nobody`, `contacts`, or ids and nicknames, separated by commas.
@@ -21,7 +21,7 @@ pub enum HoldFor {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeldPeer {
     /// The contact with this id.
-    Id(PeerId),
+    Id(PersonId),
     /// Each contact with this nickname.
     Name(Nickname),
 }
@@ -33,7 +33,7 @@ pub struct NotHoldFor(String);
 
 impl HoldFor {
     /// Whether a contact with this nickname is among them.
-    pub(crate) fn names(&self, contact: PeerId, nick: Option<&Nickname>) -> bool {
+    pub(crate) fn names(&self, contact: PersonId, nick: Option<&Nickname>) -> bool {
         match self {
             Self::Nobody => false,
             Self::Contacts => true,
@@ -81,13 +81,13 @@ mod tests {
         let parse = |text: &str| text.parse::<HoldFor>();
         assert_eq!(parse("nobody"), Ok(HoldFor::Nobody));
         assert_eq!(parse("contacts"), Ok(HoldFor::Contacts));
-        let id = PeerId::from_bytes([2; 32]);
+        let id = PersonId::from_bytes([2; 32]);
         let both = parse(&format!("bob, {id}")).expect("two peers");
         let bob = Nickname::new("bob").expect("a nickname");
         let these = vec![HeldPeer::Name(bob.clone()), HeldPeer::Id(id)];
         assert_eq!(both, HoldFor::These(these));
-        assert!(both.names(id, None) && !both.names(PeerId::from_bytes([3; 32]), None));
-        assert!(both.names(PeerId::from_bytes([3; 32]), Some(&bob)));
+        assert!(both.names(id, None) && !both.names(PersonId::from_bytes([3; 32]), None));
+        assert!(both.names(PersonId::from_bytes([3; 32]), Some(&bob)));
         assert!(parse("bob,,cat").is_err() && parse("").is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! Mailboxes: the holders of a node's mail, what holders have for others, and what the node holds.
 
 use hobnob_core::mail_refusal::MailRefusal;
-use hobnob_protocol::{PeerId, RelayAt};
+use hobnob_protocol::{DeviceId, PersonId, RelayAt};
 
 /// The state of a node's mail: the result of [`Node::mailbox`](crate::Node::mailbox).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct HoldingInfo {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HolderInfo {
     /// Its identity.
-    pub id: PeerId,
+    pub id: DeviceId,
     /// Its address, if the node uses it as a relay.
     pub at: Option<RelayAt>,
     /// Its name to show, if it is a node, not a relay.
@@ -56,13 +56,13 @@ pub struct HolderInfo {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DepositInfo {
     /// The peer.
-    pub peer: PeerId,
+    pub peer: PersonId,
     /// Its name to show: see [`PeerInfo::name`](crate::PeerInfo::name).
     pub name: String,
     /// The messages that are held and that the peer has not confirmed.
     pub messages: u64,
     /// The holder of the newest of them.
-    pub holder: Option<PeerId>,
+    pub holder: Option<DeviceId>,
     /// When that one was deposited, in milliseconds since the Unix epoch.
     pub at_ms: Option<u64>,
     /// Why no holder takes further messages now. They stay queued.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use hobnob_core::ClientId;
 use hobnob_core::mail_refusal::MailRefusal;
-use hobnob_protocol::{Body, LogId, PeerId, RoomName, Seq};
+use hobnob_protocol::{Body, LogId, PersonId, RoomName, Seq};
 use serde::{Deserialize, Serialize};
 
 /// Names a conversation. Text form: `@` and a peer id, or `#` and the name of a room.
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConversationRef {
     /// The conversation with this peer.
-    Direct(PeerId),
+    Direct(PersonId),
     /// The room of this name.
     Room(RoomName),
 }
@@ -128,7 +128,7 @@ pub struct Sent {
     /// Its conversation.
     pub conversation: ConversationRef,
     /// Its recipients: the peer, or the members of the room that this node has a session with now.
-    pub to: Vec<PeerId>,
+    pub to: Vec<PersonId>,
     /// Whether more peers receive it later: members of a room with a secret who are away now, or
     /// who join soon.
     pub later: bool,
@@ -170,7 +170,7 @@ pub struct Message {
     /// Its conversation.
     pub conversation: ConversationRef,
     /// Its author.
-    pub from: PeerId,
+    pub from: PersonId,
     /// The author's name to show: see [`PeerInfo::name`](crate::PeerInfo::name).
     pub name: String,
     /// Its content. Of an edited message, the newest text. Never an edit or a reaction.
@@ -213,7 +213,7 @@ pub struct ReplyTo {
     /// Its id.
     pub id: MessageId,
     /// Its author.
-    pub from: PeerId,
+    pub from: PersonId,
     /// The author's name to show.
     pub name: String,
     /// Its text, or the name of the file that it offers. `None` in events, and if the message is not
@@ -243,7 +243,7 @@ pub struct Reaction {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reactor {
     /// Its id.
-    pub peer: PeerId,
+    pub peer: PersonId,
     /// Its name to show.
     pub name: String,
 }
@@ -252,7 +252,7 @@ pub struct Reactor {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActivityInfo {
     /// The peer.
-    pub peer: PeerId,
+    pub peer: PersonId,
     /// Its name to show.
     pub name: String,
     /// What it does.
@@ -293,7 +293,7 @@ pub struct Amended {
     /// Its conversation.
     pub conversation: ConversationRef,
     /// The peer that changed it.
-    pub from: PeerId,
+    pub from: PersonId,
     /// The name to show of that peer.
     pub name: String,
     /// The change.
@@ -357,7 +357,7 @@ mod tests {
 
     #[test]
     fn conversations_read_back_as_they_are_shown() {
-        let id = hobnob_protocol::PeerId::from_bytes([9; 32]);
+        let id = hobnob_protocol::PersonId::from_bytes([9; 32]);
         for conversation in [
             ConversationRef::Direct(id),
             ConversationRef::Room("ops".parse().unwrap()),

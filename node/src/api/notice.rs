@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use hobnob_core::carrier::Carrier;
 use hobnob_core::mail_refusal::MailRefusal;
 use hobnob_core::policy::DenyReason;
-use hobnob_protocol::PeerId;
+use hobnob_protocol::{DeviceId, PersonId};
 use serde::{Deserialize, Serialize};
 
 /// A message to the user about the node's condition. This type is also the JSON form.
@@ -18,7 +18,7 @@ pub struct Notice {
     #[serde(flatten)]
     pub reason: NoticeReason,
     /// The peer that the notice is about.
-    pub peer: Option<PeerId>,
+    pub peer: Option<PersonId>,
 }
 
 /// The reason for a notice, with its data. In JSON, the field `code` names the variant. A `name` is
@@ -131,14 +131,14 @@ pub enum NoticeReason {
         /// The name.
         name: String,
         /// The peer that the user verified under this name.
-        verified: PeerId,
+        verified: PersonId,
     },
     /// This node is registered with a relay.
     RelayUp {
         /// The relay's address.
         relay: String,
         /// The relay's identity.
-        id: PeerId,
+        id: DeviceId,
         /// The address at which it sees this node.
         observed: SocketAddr,
         /// The carrier of the datagrams between this node and the relay.
@@ -173,9 +173,9 @@ pub enum NoticeReason {
         /// The relay's address.
         relay: String,
         /// The identity that it must have.
-        expected: PeerId,
+        expected: DeviceId,
         /// The identity that it has now.
-        found: PeerId,
+        found: DeviceId,
         /// Whether it had the expected identity before.
         was_expected: bool,
     },
@@ -185,7 +185,7 @@ pub enum NoticeReason {
         /// The relay's address.
         relay: String,
         /// The peer that answered.
-        found: PeerId,
+        found: DeviceId,
     },
     /// A relay names peers, and none of them is reached through it.
     RelayDoubtful {
@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn each_code_is_the_name_of_its_variant_in_json() {
         let (name, why, relay) = ("bob".to_owned(), "so".to_owned(), "r:1".to_owned());
-        let id = PeerId::from_bytes([1; 32]);
+        let id = PersonId::from_bytes([1; 32]);
         for reason in [
             NoticeReason::OwnEntriesRestored {
                 name: name.clone(),
@@ -376,7 +376,7 @@ mod tests {
             NoticeReason::VerifiedName { name, verified: id },
             NoticeReason::RelayUp {
                 relay: relay.clone(),
-                id,
+                id: id.only_device(),
                 observed: "192.0.2.1:1".parse().expect("an address"),
                 carrier: Carrier::Udp,
             },
@@ -395,13 +395,13 @@ mod tests {
             },
             NoticeReason::RelayChanged {
                 relay: relay.clone(),
-                expected: id,
-                found: id,
+                expected: id.only_device(),
+                found: id.only_device(),
                 was_expected: true,
             },
             NoticeReason::RelayLies {
                 relay: relay.clone(),
-                found: id,
+                found: id.only_device(),
             },
             NoticeReason::RelayDoubtful { relay, peers: 8 },
         ] {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use hobnob_core::policy::PeerPolicy;
-use hobnob_protocol::{Nickname, PeerId};
+use hobnob_protocol::{Nickname, PersonId};
 use serde::{Deserialize, Serialize};
 
 /// Whether a peer is online.
@@ -73,7 +73,7 @@ impl PathKind {
 #[derive(Debug, Clone, PartialEq)]
 pub struct PeerInfo {
     /// The peer's id.
-    pub peer: PeerId,
+    pub peer: PersonId,
     /// The nickname that the peer chose. It is only a hint.
     pub nick: Option<Nickname>,
     /// The name to show: the nickname, `name~1234` if several peers have that nickname, or else the

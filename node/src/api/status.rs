@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use hobnob_core::carrier::Carrier;
-use hobnob_protocol::{Nickname, PeerId, RelayAt, RoomName, Ticket};
+use hobnob_protocol::{DeviceId, Nickname, PersonId, RelayAt, RoomName, Ticket};
 use serde::{Deserialize, Serialize};
 
 use super::notice::Notice;
@@ -12,7 +12,7 @@ use super::notice::Notice;
 #[derive(Debug, Clone)]
 pub struct Status {
     /// Its id.
-    pub id: PeerId,
+    pub id: PersonId,
     /// Its nickname.
     pub nick: Nickname,
     /// The addresses at which others can reach it.
@@ -39,7 +39,7 @@ pub struct RoomInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
     /// The members that this node has a session with.
-    pub here: Vec<PeerId>,
+    pub here: Vec<PersonId>,
 }
 
 /// A relay that a node uses.
@@ -62,7 +62,7 @@ pub struct RelayInfo {
     /// Its address.
     pub at: RelayAt,
     /// Its identity, once it has proved one.
-    pub id: Option<PeerId>,
+    pub id: Option<DeviceId>,
     /// The address at which it sees this node. `None` without a connection.
     ///
     /// Its port is 0 if the relay is reached over TCP: no datagram arrives there.

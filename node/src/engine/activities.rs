@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hobnob_core::SessionId;
 use hobnob_core::policy::Sharing;
-use hobnob_protocol::{Activity, ConversationId, LogId, PeerId, Seq};
+use hobnob_protocol::{Activity, ConversationId, LogId, PersonId, Seq};
 
 /// Frames about activity that are taken from one session in [`WINDOW`]. Further ones are dropped.
 pub(super) const FRAMES_MAX: u32 = 20;
@@ -16,7 +16,7 @@ const WINDOW: Duration = Duration::from_secs(10);
 pub(super) const MARKERS_MAX: usize = 10_000;
 
 /// How far a reader has read a log in a conversation.
-type Markers = BTreeMap<(ConversationId, PeerId, LogId), Seq>;
+type Markers = BTreeMap<(ConversationId, PersonId, LogId), Seq>;
 
 /// See the module.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(super) struct Activities {
     /// How far others have read the own logs.
     read: Markers,
     /// The statuses of peers with a session.
-    statuses: BTreeMap<PeerId, (bool, String)>,
+    statuses: BTreeMap<PersonId, (bool, String)>,
     /// The start of the window of each session, and the frames in it.
     frames: BTreeMap<SessionId, (Duration, u32)>,
 }
@@ -58,7 +58,7 @@ impl Activities {
 
     /// A session has ended. `is_last`: there is no other one with the peer, whose next session begins
     /// with its status.
-    pub(super) fn session_gone(&mut self, session: SessionId, peer: PeerId, is_last: bool) {
+    pub(super) fn session_gone(&mut self, session: SessionId, peer: PersonId, is_last: bool) {
         self.frames.remove(&session);
         if is_last {
             self.statuses.remove(&peer);
@@ -79,7 +79,7 @@ impl Activities {
     pub(super) fn has_read(
         &mut self,
         conversation: ConversationId,
-        author: PeerId,
+        author: PersonId,
         log: LogId,
         seq: Seq,
     ) -> bool {
@@ -87,7 +87,7 @@ impl Activities {
     }
 
     /// The read markers for an author: what to send when it connects.
-    pub(super) fn read_of(&self, author: PeerId) -> Vec<Activity> {
+    pub(super) fn read_of(&self, author: PersonId) -> Vec<Activity> {
         let markers = self.own_read.iter();
         let of_author = markers.filter(|((_, of, _), _)| *of == author);
         let all = of_author
@@ -100,7 +100,7 @@ impl Activities {
     pub(super) fn was_read(
         &mut self,
         conversation: ConversationId,
-        by: PeerId,
+        by: PersonId,
         log: LogId,
         seq: Seq,
     ) -> bool {
@@ -108,7 +108,7 @@ impl Activities {
     }
 
     /// Another user is away, or back. Returns whether that is news.
-    pub(super) fn is_away(&mut self, peer: PeerId, away: bool, text: String) -> bool {
+    pub(super) fn is_away(&mut self, peer: PersonId, away: bool, text: String) -> bool {
         if !away && text.is_empty() {
             return self.statuses.remove(&peer).is_some();
         }
@@ -117,12 +117,12 @@ impl Activities {
     }
 
     /// Whether a peer is away, and its text about it.
-    pub(super) fn status_of(&self, peer: PeerId) -> Option<&(bool, String)> {
+    pub(super) fn status_of(&self, peer: PersonId) -> Option<&(bool, String)> {
         self.statuses.get(&peer)
     }
 
     /// The markers and statuses of others.
-    pub(super) fn all(&self) -> impl Iterator<Item = (PeerId, Activity)> {
+    pub(super) fn all(&self) -> impl Iterator<Item = (PersonId, Activity)> {
         let read = self.read.iter().map(|((conversation, peer, log), seq)| {
             (*peer, Activity::Read(*conversation, *log, *seq))
         });
@@ -133,7 +133,7 @@ impl Activities {
     }
 }
 
-fn note(markers: &mut Markers, of: (ConversationId, PeerId, LogId), seq: Seq) -> bool {
+fn note(markers: &mut Markers, of: (ConversationId, PersonId, LogId), seq: Seq) -> bool {
     if markers.len() >= MARKERS_MAX && !markers.contains_key(&of) {
         markers.pop_first();
     }
@@ -147,7 +147,7 @@ fn note(markers: &mut Markers, of: (ConversationId, PeerId, LogId), seq: Seq) ->
 mod tests {
     use super::*;
 
-    const BOB: PeerId = PeerId::from_bytes([2; 32]);
+    const BOB: PersonId = PersonId::from_bytes([2; 32]);
     const OPS: ConversationId = ConversationId::from_bytes([7; 32]);
 
     fn activities() -> Activities {

@@ -3,7 +3,7 @@
 use hobnob_core::SessionId;
 use hobnob_core::commit::ConversationKind;
 use hobnob_core::policy::ShareWith;
-use hobnob_protocol::{Activity, ConversationId, Frame, PeerId};
+use hobnob_protocol::{Activity, ConversationId, Frame, PersonId};
 
 use super::state::Engine;
 use crate::api::{ActivityInfo, ActivityKind, ConversationRef, Event, MessageId};
@@ -56,9 +56,14 @@ impl Engine {
             .get(id)
             .expect("the callers act on live sessions only");
         let peer = state.peer();
-        for read in self.activities.read_of(peer) {
+        for read in self.activities.read_of(peer.person()) {
             if let Activity::Read(conversation, ..) = read {
-                self.share_in(conversation, self.activities.sharing.read, peer, &read);
+                self.share_in(
+                    conversation,
+                    self.activities.sharing.read,
+                    peer.person(),
+                    &read,
+                );
             }
         }
     }
@@ -69,7 +74,10 @@ impl Engine {
             .get(id)
             .expect("the callers act on live sessions only");
         let peer = state.peer();
-        let (is_contact, is_member) = (self.policy.is_contact(peer), self.is_member(peer));
+        let (is_contact, is_member) = (
+            self.policy.is_contact(peer.person()),
+            self.is_member(peer.person()),
+        );
         if self.activities.sharing.status.allows(is_contact, is_member) {
             state.send(&Frame::Activity(status));
         }
@@ -80,18 +88,18 @@ impl Engine {
         &self,
         conversation: ConversationId,
         share: ShareWith,
-        peer: PeerId,
+        peer: PersonId,
         activity: &Activity,
     ) {
         if self.shares_in(conversation, share, peer)
-            && let Some(state) = self.sessions.with(peer)
+            && let Some(state) = self.sessions.with(peer.only_device())
         {
             state.send(&Frame::Activity(activity.clone()));
         }
     }
 
     /// Whether a peer may know what happens in a conversation. Nobody may in an open room.
-    fn shares_in(&self, conversation: ConversationId, share: ShareWith, peer: PeerId) -> bool {
+    fn shares_in(&self, conversation: ConversationId, share: ShareWith, peer: PersonId) -> bool {
         match self.replica.kind(conversation) {
             Some(ConversationKind::Direct(with)) => {
                 *with == peer && share.allows(self.policy.is_contact(peer), false)
@@ -108,40 +116,42 @@ impl Engine {
         let peer = self.sessions.get(id).map(|state| state.peer());
         let peer = peer.expect("the callers act on live sessions only");
         let now = self.clock.now().mono;
-        if !self.activities.takes(id, now) || !self.policy.shows(peer) {
+        if !self.activities.takes(id, now) || !self.policy.shows(peer.person()) {
             return;
         }
-        let is_known = self.is_known(peer);
+        let is_known = self.is_known(peer.person());
         let is_news = match &activity {
             Activity::Typing(..) | Activity::Read(..) if !is_known => false,
-            Activity::Typing(conversation, _) => self.is_there(*conversation, peer),
+            Activity::Typing(conversation, _) => self.is_there(*conversation, peer.person()),
             Activity::Read(conversation, log, seq) => {
                 let own = self.replica.own_log(*log);
                 let is_held = own.is_some_and(|(name, held)| {
                     name.conversation == *conversation && held.contains(*seq)
                 });
                 is_held
-                    && self.is_there(*conversation, peer)
-                    && self.activities.was_read(*conversation, peer, *log, *seq)
+                    && self.is_there(*conversation, peer.person())
+                    && self
+                        .activities
+                        .was_read(*conversation, peer.person(), *log, *seq)
             }
             // A stranger's status counts once the user accepts it, because it is sent once.
             Activity::Status(away, text) => {
-                self.activities.is_away(peer, *away, text.clone()) && is_known
+                self.activities.is_away(peer.person(), *away, text.clone()) && is_known
             }
             Activity::Unknown(_) => false,
         };
-        if is_news && let Some(info) = self.activity_info(peer, activity) {
+        if is_news && let Some(info) = self.activity_info(peer.person(), activity) {
             self.reports.event(Event::Activity(info));
         }
     }
 
     /// Whether the user sees what a peer reports.
-    pub(super) fn is_known(&self, peer: PeerId) -> bool {
+    pub(super) fn is_known(&self, peer: PersonId) -> bool {
         self.policy.is_contact(peer) || self.is_member(peer)
     }
 
     /// Whether a peer shares this conversation, which is not an open room.
-    fn is_there(&self, conversation: ConversationId, peer: PeerId) -> bool {
+    fn is_there(&self, conversation: ConversationId, peer: PersonId) -> bool {
         self.replica.here(conversation).contains(&peer)
             && self.shares_in(conversation, ShareWith::Members, peer)
     }
@@ -155,13 +165,13 @@ impl Engine {
     }
 
     /// The status of a peer, as far as the user sees it.
-    pub(super) fn status_of(&self, peer: PeerId) -> (bool, String) {
+    pub(super) fn status_of(&self, peer: PersonId) -> (bool, String) {
         let status = self.activities.status_of(peer);
         let status = status.filter(|_| self.is_known(peer));
         status.cloned().unwrap_or_default()
     }
 
-    fn activity_info(&self, peer: PeerId, activity: Activity) -> Option<ActivityInfo> {
+    fn activity_info(&self, peer: PersonId, activity: Activity) -> Option<ActivityInfo> {
         let kind = match activity {
             Activity::Typing(conversation, on) => {
                 let conversation = self.conversation_ref(conversation)?;

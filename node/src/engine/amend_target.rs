@@ -1,6 +1,6 @@
 //! The message that the user answers, edits or reacts to.
 
-use hobnob_protocol::{EntryRef, PeerId};
+use hobnob_protocol::{EntryRef, PersonId};
 
 use crate::api::ConversationRef;
 
@@ -8,7 +8,7 @@ use crate::api::ConversationRef;
 #[derive(Debug, Clone)]
 pub(crate) struct AmendTarget {
     pub(crate) conversation: ConversationRef,
-    pub(crate) author: PeerId,
+    pub(crate) author: PersonId,
     /// The author's name to show.
     pub(crate) name: String,
     /// The message. If the user named an edit or a reaction, the message that it is about.

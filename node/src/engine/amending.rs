@@ -1,7 +1,7 @@
 //! Replies, edits and reactions: finds the message that they are about, and reports those that
 //! arrive.
 
-use hobnob_protocol::{Body, Entry, EntryRef, LogName, PeerId, Seq};
+use hobnob_protocol::{Body, Entry, EntryRef, LogName, PersonId, Seq};
 use tokio::sync::oneshot;
 
 use super::amend_target::AmendTarget;
@@ -68,7 +68,7 @@ impl Engine {
         message.confirmed = deletion.map(|(name, seq)| self.replica.delivered_to(name, seq).len());
     }
 
-    fn reaction(&self, emoji: String, by: Vec<PeerId>) -> Option<Reaction> {
+    fn reaction(&self, emoji: String, by: Vec<PersonId>) -> Option<Reaction> {
         let shown = by.into_iter().filter(|peer| self.policy.shows(*peer));
         let by: Vec<_> = shown
             .map(|peer| Reactor {
@@ -100,7 +100,7 @@ impl Engine {
     }
 
     /// The message that a live one answers. Its text is in the history.
-    pub(super) fn live_reply_to(&self, author: PeerId, body: &Body) -> Option<ReplyTo> {
+    pub(super) fn live_reply_to(&self, author: PersonId, body: &Body) -> Option<ReplyTo> {
         let Body::Reply { to, .. } = body else {
             return None;
         };
@@ -116,7 +116,7 @@ impl Engine {
     pub(super) fn amended(
         &self,
         conversation: &ConversationRef,
-        from: PeerId,
+        from: PersonId,
         body: &Body,
     ) -> Option<Amended> {
         let change = match body {
@@ -146,7 +146,7 @@ impl Engine {
         })
     }
 
-    fn name_of(&self, peer: PeerId) -> String {
+    fn name_of(&self, peer: PersonId) -> String {
         if peer == self.me {
             self.peers.own().to_string()
         } else {
@@ -199,13 +199,14 @@ mod tests {
 
     use super::*;
 
-    const ANN: PeerId = PeerId::from_bytes([1; 32]);
-    const BOB: PeerId = PeerId::from_bytes([2; 32]);
+    const ANN: PersonId = PersonId::from_bytes([1; 32]);
+    const BOB: PersonId = PersonId::from_bytes([2; 32]);
 
     fn found(body: Body) -> Result<AmendTarget, SendError> {
         let name = LogName {
             conversation: ConversationId::from_bytes([3; 32]),
             author: ANN,
+            device: ANN.only_device(),
             log: LogId(4),
         };
         let direct = ConversationRef::Direct(BOB);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hobnob_core::SessionId;
 use hobnob_core::replica::Refusal;
-use hobnob_protocol::{Frame, PeerId, Ranges, SecretKey};
+use hobnob_protocol::{DeviceId, Frame, PersonId, Ranges, SecretKey};
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
@@ -43,7 +43,7 @@ struct Export {
 /// A session whose frames come from a file.
 #[derive(Debug)]
 struct Import {
-    peer: PeerId,
+    peer: DeviceId,
     /// Batches that the replica has not finished.
     batches: usize,
     /// Answered when the replica has finished all batches.
@@ -100,7 +100,7 @@ impl CarriedSessions {
     }
 
     /// A file of this peer begins.
-    pub(super) fn begin_import(&mut self, id: SessionId, peer: PeerId) {
+    pub(super) fn begin_import(&mut self, id: SessionId, peer: DeviceId) {
         let import = Import {
             peer,
             batches: 0,
@@ -204,14 +204,18 @@ impl CarriedSessions {
     }
 
     /// Entries of this author are on disk.
-    pub(super) fn received(&mut self, author: PeerId, entries: u64) {
-        for import in self.imports.values_mut().filter(|it| it.peer == author) {
+    pub(super) fn received(&mut self, author: PersonId, entries: u64) {
+        for import in self
+            .imports
+            .values_mut()
+            .filter(|it| it.peer.person() == author)
+        {
             import.taken.entries += entries;
         }
     }
 
     /// A peer has entries of this node.
-    pub(super) fn delivered(&mut self, peer: PeerId, ranges: &Ranges) {
+    pub(super) fn delivered(&mut self, peer: DeviceId, ranges: &Ranges) {
         for import in self.imports.values_mut().filter(|it| it.peer == peer) {
             let count = ranges.iter().map(|(first, last)| last - first + 1);
             import.taken.receipts += count.sum::<u64>();
@@ -240,7 +244,7 @@ mod tests {
             carried.begin_export(id(n), mpsc::unbounded_channel().0);
         }
         assert!(carried.has_room());
-        carried.begin_import(id(FILES_MAX), PeerId::from_bytes([1; 32]));
+        carried.begin_import(id(FILES_MAX), DeviceId::from_bytes([1; 32]));
         assert!(!carried.has_room());
         carried.end_export(id(0));
         assert!(carried.has_room());
@@ -279,7 +283,7 @@ mod tests {
     #[test]
     fn an_import_counts_its_changes_and_waits_for_its_batches() {
         let mut carried = CarriedSessions::default();
-        let (ann, bob) = (PeerId::from_bytes([1; 32]), PeerId::from_bytes([2; 32]));
+        let (ann, bob) = (DeviceId::from_bytes([1; 32]), DeviceId::from_bytes([2; 32]));
         carried.begin_import(ID, ann);
         let (reply, mut done) = oneshot::channel();
         assert!(carried.expect(ID, 2, reply));
@@ -287,8 +291,8 @@ mod tests {
         assert!(done.try_recv().is_err());
         carried.release(ID, 1);
         assert_eq!(done.try_recv(), Ok(()));
-        carried.received(ann, 3);
-        carried.received(bob, 5);
+        carried.received(ann.person(), 3);
+        carried.received(bob.person(), 5);
         carried.delivered(ann, &Ranges::span(1, 4));
         let taken = Taken {
             entries: 3,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hobnob_core::SessionId;
 use hobnob_core::replica::{self, Refusal};
 use hobnob_core::source_network::SourceNetwork;
-use hobnob_protocol::{Frame, PeerId};
+use hobnob_protocol::{Frame, PersonId};
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
@@ -17,7 +17,7 @@ impl Engine {
     /// Sends the frames for this peer to the channel, which ends after the last one.
     pub(super) fn begin_export(
         &mut self,
-        peer: PeerId,
+        peer: PersonId,
         frames: mpsc::UnboundedSender<ForFile>,
         reply: oneshot::Sender<Result<Begun, CarryError>>,
     ) {
@@ -75,14 +75,14 @@ impl Engine {
     /// From now on, frames of this peer are judged that come from a file.
     pub(super) fn begin_import(
         &mut self,
-        peer: PeerId,
+        peer: PersonId,
         reply: oneshot::Sender<Result<SessionId, CarryError>>,
     ) {
         let id = match self.may_carry(peer) {
             Ok(begun) => begun.session,
             Err(error) => return drop(reply.send(Err(error))),
         };
-        self.carried.begin_import(id, peer);
+        self.carried.begin_import(id, peer.only_device());
         self.session_by_file(id, peer, false);
         let _ = reply.send(Ok(id));
     }
@@ -111,7 +111,7 @@ impl Engine {
         }
     }
 
-    fn may_carry(&mut self, peer: PeerId) -> Result<Begun, CarryError> {
+    fn may_carry(&mut self, peer: PersonId) -> Result<Begun, CarryError> {
         if peer == self.me {
             return Err(CarryError::Myself);
         }
@@ -128,10 +128,10 @@ impl Engine {
         })
     }
 
-    fn session_by_file(&mut self, session: SessionId, peer: PeerId, receipts: bool) {
+    fn session_by_file(&mut self, session: SessionId, peer: PersonId, receipts: bool) {
         self.tell_replica(replica::Input::MailUp {
             session,
-            peer,
+            peer: peer.only_device(),
             source: SourceNetwork::BY_FILE,
             // A holder may lose what it has, so a file has it, too.
             held: Vec::new(),

@@ -11,7 +11,7 @@ use hobnob_core::diagnosis::{Evidence, PeerEvidence};
 use hobnob_core::peers::ResolveError;
 use hobnob_protocol::invitation::{CodeNumber, InviteCode};
 use hobnob_protocol::{
-    Body, Frame, Nickname, PeerId, RelayAddr, RoomKey, RoomName, RoomTicket, SecretKey,
+    Body, Frame, Nickname, PersonId, RelayAddr, RoomKey, RoomName, RoomTicket, SecretKey,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -41,25 +41,25 @@ pub(crate) enum Command {
     Status(oneshot::Sender<Status>),
     Mailbox(oneshot::Sender<MailboxInfo>),
     Peers(oneshot::Sender<Vec<PeerInfo>>),
-    Peer(PeerId, oneshot::Sender<Option<PeerInfo>>),
+    Peer(PersonId, oneshot::Sender<Option<PeerInfo>>),
     Resolve {
         name: String,
-        reply: oneshot::Sender<Result<PeerId, ResolveError>>,
+        reply: oneshot::Sender<Result<PersonId, ResolveError>>,
     },
     IsKnown {
-        peer: PeerId,
+        peer: PersonId,
         reply: oneshot::Sender<bool>,
     },
     Reach {
-        peer: PeerId,
+        peer: PersonId,
         addrs: Vec<SocketAddr>,
         relays: Vec<RelayAddr>,
         reply: oneshot::Sender<()>,
     },
     Dial {
         addr: SocketAddr,
-        expected: Option<PeerId>,
-        reply: oneshot::Sender<Result<PeerId, SendError>>,
+        expected: Option<PersonId>,
+        reply: oneshot::Sender<Result<PersonId, SendError>>,
     },
     /// `certain`: the peer, if the message is for one, is known to exist.
     Send {
@@ -142,9 +142,9 @@ pub(crate) enum Command {
         reply: EraseReply,
     },
     /// Forgets the name and the addresses of a peer, which becomes a stranger.
-    Forget(PeerId, oneshot::Sender<()>),
+    Forget(PersonId, oneshot::Sender<()>),
     /// Forgets one address of a peer. The answer is whether there was one.
-    ForgetAddress(PeerId, SocketAddr, oneshot::Sender<bool>),
+    ForgetAddress(PersonId, SocketAddr, oneshot::Sender<bool>),
     Keep {
         conversation: ConversationRef,
         keep: Option<Duration>,
@@ -155,7 +155,7 @@ pub(crate) enum Command {
         reply: oneshot::Sender<()>,
     },
     ChangePolicy {
-        peer: PeerId,
+        peer: PersonId,
         change: PolicyChange,
         reply: oneshot::Sender<Result<PeerInfo, PolicyError>>,
     },
@@ -171,19 +171,19 @@ pub(crate) enum Command {
     Evidence(oneshot::Sender<Evidence>),
     /// Asks a peer whether it is there, and replies with its next pong. The reply is dropped when
     /// there is no session.
-    Ping(PeerId, oneshot::Sender<()>),
+    Ping(PersonId, oneshot::Sender<()>),
     /// Replies with the addresses at which the peer may be, too.
-    PeerEvidence(PeerId, oneshot::Sender<(PeerEvidence, Vec<SocketAddr>)>),
-    Introduce([PeerId; 2], oneshot::Sender<Result<(), IntroduceError>>),
+    PeerEvidence(PersonId, oneshot::Sender<(PeerEvidence, Vec<SocketAddr>)>),
+    Introduce([PersonId; 2], oneshot::Sender<Result<(), IntroduceError>>),
     /// Sends the frames for a peer to the channel, which ends after the last one.
     BeginExport(
-        PeerId,
+        PersonId,
         mpsc::UnboundedSender<ForFile>,
         oneshot::Sender<Result<Begun, CarryError>>,
     ),
     /// Bytes are in the file.
     ExportWritten(SessionId, StreamKind, usize),
-    BeginImport(PeerId, oneshot::Sender<Result<SessionId, CarryError>>),
+    BeginImport(PersonId, oneshot::Sender<Result<SessionId, CarryError>>),
     /// Judges frames of a file. The reply comes when everything is on disk.
     Import(SessionId, Vec<Frame>, oneshot::Sender<()>),
     EndImport(SessionId, oneshot::Sender<Taken>),

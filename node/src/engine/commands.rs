@@ -31,14 +31,14 @@ impl Engine {
                 relays,
                 reply,
             } => {
-                self.reach_by_relay(peer, addrs, relays);
+                self.reach_by_relay(peer.only_device(), addrs, relays);
                 let _ = reply.send(());
             }
             Command::Dial {
                 addr,
                 expected,
                 reply,
-            } => self.dial_for_user(addr, expected, reply),
+            } => self.dial_for_user(addr, expected.map(|peer| peer.only_device()), reply),
             Command::Send {
                 to,
                 certain,
@@ -108,7 +108,10 @@ impl Engine {
                 let _ = reply.send(());
             }
             Command::AskDialBackSockets(reply) => drop(reply.send(self.ask_dial_back_sockets())),
-            Command::Ping(peer, reply) => self.sessions.ping(peer, reply, self.clock.now()),
+            Command::Ping(peer, reply) => {
+                self.sessions
+                    .ping(peer.only_device(), reply, self.clock.now())
+            }
             Command::Evidence(reply) => drop(reply.send(self.evidence())),
             Command::PeerEvidence(peer, reply) => drop(reply.send(self.peer_evidence(peer))),
             Command::Introduce(ends, reply) => self.introduce(ends, reply),

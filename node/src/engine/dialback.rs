@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hobnob_core::diagnosis::{PeerDialBack, RelayDialBack};
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use hobnob_protocol::relay::TRANSACTION_LEN;
 
 use super::limits::DIAL_BACK_EVERY;
@@ -43,7 +43,7 @@ pub(super) struct DialBacks {
 /// A request to a peer.
 #[derive(Debug)]
 struct PeerRequest {
-    peer: PeerId,
+    peer: DeviceId,
     at: Duration,
     result: PeerDialBack,
 }
@@ -69,7 +69,7 @@ impl DialBacks {
     }
 
     /// Whether a peer was asked a moment ago. It would refuse another request.
-    pub(super) fn has_asked(&self, peer: PeerId) -> bool {
+    pub(super) fn has_asked(&self, peer: DeviceId) -> bool {
         self.peers.values().any(|request| request.peer == peer)
     }
 
@@ -78,7 +78,7 @@ impl DialBacks {
         &mut self,
         now: Duration,
         token: DialBackToken,
-        peer: PeerId,
+        peer: DeviceId,
         neighbour: bool,
     ) {
         let request = PeerRequest {
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn a_probe_from_a_fresh_socket_is_a_dial_back() {
         let mut all = DialBacks::default();
-        all.ask_peer(Duration::ZERO, TOKEN, PeerId::from_bytes([1; 32]), true);
+        all.ask_peer(Duration::ZERO, TOKEN, DeviceId::from_bytes([1; 32]), true);
         let from = addr("192.0.2.1:9");
         assert!(!all.probe_arrived(from, &[8; 16], false), "nobody's token");
         assert!(all.probe_arrived(from, &TOKEN, true));
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn a_second_diagnosis_within_seconds_uses_the_results_of_the_first() {
         let mut all = DialBacks::default();
-        let bob = PeerId::from_bytes([1; 32]);
+        let bob = DeviceId::from_bytes([1; 32]);
         all.ask_peer(Duration::ZERO, TOKEN, bob, true);
         assert!(all.probe_arrived(addr("192.0.2.1:9"), &TOKEN, false));
         all.forget_old(Duration::from_secs(3));

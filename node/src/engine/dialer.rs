@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hobnob_core::policy::DenyReason;
-use hobnob_protocol::{Hello, PeerId, close};
+use hobnob_protocol::{DeviceId, Hello, close};
 use hobnob_transport::tls;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -50,7 +50,7 @@ pub(super) struct DialAddr {
 #[derive(Debug)]
 enum NotMet {
     /// The peer, which proved its identity, has another connection with this node.
-    Duplicate(PeerId),
+    Duplicate(DeviceId),
     /// The other end has this node's identity, and closed first.
     Myself,
     /// The peer, which proved its identity, refuses sessions with this node.
@@ -65,7 +65,7 @@ impl Dialer {
     /// Dials all addresses of a peer, one a moment after the other. The first that answers wins.
     /// An address with a `ChannelOpening` is dialed when its channel is open. Each address has its
     /// own Hello.
-    pub(super) async fn dial_peer(self, peer: PeerId, addrs: Vec<DialAddr>) {
+    pub(super) async fn dial_peer(self, peer: DeviceId, addrs: Vec<DialAddr>) {
         let mut attempts = JoinSet::new();
         let mut hellos = BTreeMap::new();
         for (i, dialed) in (0u32..).zip(addrs) {
@@ -92,8 +92,8 @@ impl Dialer {
                     })),
                 )) => self.report(Internal::WrongPeer {
                     addr,
-                    expected,
-                    found,
+                    expected: expected.only_device(),
+                    found: found.only_device(),
                 }),
                 Ok((_, Err(NotMet::Denied(reason)))) => {
                     self.report(Internal::RefusedBy(peer, reason));
@@ -119,13 +119,13 @@ impl Dialer {
     pub(super) async fn dial_for_user(
         self,
         addr: SocketAddr,
-        expected: Option<PeerId>,
+        expected: Option<DeviceId>,
         reply: DialReply,
     ) {
         let answer = match self.clone().connect(addr, None, expected).await {
             Ok(greeted) => return self.met(greeted, Some(reply)),
             // Both ends dialed at once, and the other connection stays. It has the same peer.
-            Err(NotMet::Duplicate(peer)) => Ok(peer),
+            Err(NotMet::Duplicate(peer)) => Ok(peer.person()),
             Err(NotMet::Myself) => Err(SendError::Myself),
             Err(NotMet::Denied(reason)) => {
                 if let Some(peer) = expected {
@@ -174,7 +174,7 @@ impl Dialer {
         self,
         addr: SocketAddr,
         opening: Option<ChannelOpening>,
-        expected: Option<PeerId>,
+        expected: Option<DeviceId>,
     ) -> Result<Greeted, NotMet> {
         // Until this attempt ends, a channel that is lost is opened again.
         let mut opening = opening;
@@ -250,7 +250,7 @@ fn not_connected(addr: SocketAddr, error: DialError) -> NotMet {
 }
 
 /// Why a connection with this peer, if it has proved who it is, did not become a session.
-fn not_greeted(addr: SocketAddr, peer: Option<PeerId>, error: &GreetError) -> NotMet {
+fn not_greeted(addr: SocketAddr, peer: Option<DeviceId>, error: &GreetError) -> NotMet {
     if let GreetError::Ended(Ended::Closed { code, .. }) = error {
         if let Some(reason) = DenyReason::of_code(*code) {
             return NotMet::Denied(reason);
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_close_code_says_why_there_is_no_session() {
-        let ann = PeerId::from_bytes([1; 32]);
+        let ann = DeviceId::from_bytes([1; 32]);
         let why = |code| not_greeted(addr(), Some(ann), &closed(code));
         assert!(matches!(why(close::SELF), NotMet::Myself));
         assert!(matches!(why(close::DUPLICATE), NotMet::Duplicate(peer) if peer == ann));

@@ -13,7 +13,7 @@ use hobnob_core::paths::{self, CloseReason, Instance};
 use hobnob_core::policy::DenyReason;
 use hobnob_core::synthetic::is_synthetic;
 use hobnob_protocol::record::RecordError;
-use hobnob_protocol::{PeerId, close};
+use hobnob_protocol::{DeviceId, PersonId, close};
 use hobnob_transport::addr::canonical;
 use tracing::warn;
 
@@ -37,24 +37,24 @@ impl Engine {
             paths::Output::Keep(session) => self.keep_session(session),
             paths::Output::Close(session, reason) => self.close_session(session, reason),
             paths::Output::Copied(peer) => {
-                let name = self.peers.name(peer);
+                let name = self.peers.name(peer.person());
                 let copied = NoticeReason::IdentityCopied(CopyEvidence::PeerRunsTwice { name });
-                self.reports.notice(copied, Some(peer));
+                self.reports.notice(copied, Some(peer.person()));
             }
         }
     }
 
     /// Why no session with this peer is allowed now, if so.
-    pub(super) fn denies(&self, peer: PeerId) -> Option<DenyReason> {
-        self.policy.denies(peer, self.clock.now())
+    pub(super) fn denies(&self, peer: DeviceId) -> Option<DenyReason> {
+        self.policy.denies(peer.person(), self.clock.now())
     }
 
-    pub(super) fn dial_failed(&mut self, peer: PeerId) {
+    pub(super) fn dial_failed(&mut self, peer: DeviceId) {
         self.tell_paths(paths::Input::DialFailed(peer));
         self.not_reached(peer);
     }
 
-    fn dial(&mut self, peer: PeerId, mut addrs: Vec<SocketAddr>) {
+    fn dial(&mut self, peer: DeviceId, mut addrs: Vec<SocketAddr>) {
         // The sort is stable: direct addresses stay first, in their order.
         addrs.sort_by_key(|addr| self.distance(*addr));
         let addrs = addrs
@@ -86,7 +86,7 @@ impl Engine {
     pub(super) fn dial_for_user(
         &mut self,
         addr: SocketAddr,
-        expected: Option<PeerId>,
+        expected: Option<DeviceId>,
         reply: DialReply,
     ) {
         let Some(found) = self.sessions.at(addr).map(|state| state.peer()) else {
@@ -98,17 +98,17 @@ impl Engine {
         let answer = match expected {
             Some(expected) if expected != found => Err(SendError::IdentityMismatch {
                 addr: addr.to_string(),
-                expected,
-                found,
+                expected: expected.person(),
+                found: found.person(),
             }),
-            Some(_) | None => Ok(found),
+            Some(_) | None => Ok(found.person()),
         };
         let _ = reply.send(answer);
     }
 
     /// A node with this node's id answers at another address.
     pub(super) fn look_for_copy(&self, addr: SocketAddr) {
-        let dialer = self.dialer(self.hello_maker(Some(self.me), false));
+        let dialer = self.dialer(self.hello_maker(Some(self.device), false));
         self.tasks.spawn_until_stop(dialer.look_for_copy(addr));
     }
 
@@ -141,18 +141,18 @@ impl Engine {
 
     /// For a connection with this peer, if it is known. `goes_first`: the connection may prove the
     /// rooms with a passphrase before the peer has proved them.
-    fn hello_maker(&self, peer: Option<PeerId>, goes_first: bool) -> HelloMaker {
+    fn hello_maker(&self, peer: Option<DeviceId>, goes_first: bool) -> HelloMaker {
         // A second connection with a peer proves what the first has proved.
         let session = peer.and_then(|peer| self.sessions.with(peer));
         let none = BTreeSet::new();
         let shared = session.map_or(&none, |session| session.membership.shared());
-        self.hello_with(self.room_proofs(peer, goes_first, shared))
+        self.hello_with(self.room_proofs(peer.map(DeviceId::person), goes_first, shared))
     }
 
     /// A Hello or profile that proves these rooms.
     pub(super) fn hello_with(&self, rooms: RoomProofs) -> HelloMaker {
         HelloMaker {
-            me: self.me,
+            me: self.device,
             instance: self.instance,
             clock: self.clock,
             discoverable: self.discovery.is_on(),
@@ -178,19 +178,19 @@ impl Engine {
             number: greeted.hello.instance,
         };
         let peer = greeted.peer;
-        if peer == self.me {
+        if peer == self.device {
             return self.met_myself(&greeted, instance, reply);
         }
         if let Some(reason) = self.denies(peer) {
             return self.refuse(&greeted, reply, reason);
         }
         let record = greeted.hello.profile.record.clone();
-        let record = match self.checked_record(peer, record) {
+        let record = match self.checked_record(peer.person(), record) {
             Ok(record) => record,
             Err(error) => return self.refuse_record(&greeted, reply, &error),
         };
         let nick = record.record().nick.as_ref();
-        if nick.is_some_and(|nick| self.has_taken_name(peer, nick)) {
+        if nick.is_some_and(|nick| self.has_taken_name(peer.person(), nick)) {
             return self.refuse(&greeted, reply, DenyReason::NameTaken);
         }
         let session = self.handshakes.next_session();
@@ -203,7 +203,7 @@ impl Engine {
             source: self
                 .network
                 .source_network(greeted.connection.remote_address()),
-            protected: self.policy.is_contact(peer),
+            protected: self.policy.is_contact(peer.person()),
             // Both ends know the exporter, so both choose the same one of two connections.
             mark: u64::from_be_bytes(std::array::from_fn(|i| greeted.exporter[i])),
         };
@@ -223,8 +223,8 @@ impl Engine {
             // The peer has proved its identity, so a message to a kicked peer can wait for it. A
             // peer with a verified peer's name is not the one that the user means.
             let _ = reply.send(match reason {
-                DenyReason::NameTaken => Err(SendError::NameTaken(greeted.peer)),
-                DenyReason::Blocked | DenyReason::Kicked => Ok(greeted.peer),
+                DenyReason::NameTaken => Err(SendError::NameTaken(greeted.peer.person())),
+                DenyReason::Blocked | DenyReason::Kicked => Ok(greeted.peer.person()),
             });
         }
     }
@@ -272,7 +272,7 @@ impl Engine {
         }
         self.begin_session(id, *greeted, by_user);
         if let Some(reply) = reply {
-            let _ = reply.send(Ok(peer));
+            let _ = reply.send(Ok(peer.person()));
         }
     }
 
@@ -293,7 +293,7 @@ impl Engine {
             hang_up(&greeted.connection, code, words);
             let Some(reply) = reply else { return };
             let _ = reply.send(match reason {
-                CloseReason::Duplicate => Ok(greeted.peer),
+                CloseReason::Duplicate => Ok(greeted.peer.person()),
                 CloseReason::Replaced | CloseReason::Full => Err(SendError::Refused {
                     addr: greeted.connection.remote_address().to_string(),
                     why: words.to_owned(),
@@ -307,11 +307,12 @@ impl Engine {
 
     /// No node answers at an address. If exactly one known peer was there last, the user means that
     /// peer, and it is away.
-    fn peer_last_at(&self, addr: SocketAddr, error: SendError) -> Result<PeerId, SendError> {
+    fn peer_last_at(&self, addr: SocketAddr, error: SendError) -> Result<PersonId, SendError> {
         if !matches!(error, SendError::Unreachable { .. }) {
             return Err(error);
         }
-        let was_there = |peer: &PeerId| self.paths.addrs(*peer).first() == Some(&addr);
+        let was_there =
+            |peer: &PersonId| self.paths.addrs(peer.only_device()).first() == Some(&addr);
         let mut there = self.peers.all().filter(was_there);
         match (there.next(), there.next()) {
             (Some(peer), None) => Ok(peer),

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use hobnob_core::{SessionId, paths, rendezvous};
 use hobnob_protocol::datagram::Probe;
 use hobnob_protocol::frame::HELLO_ADDRS_MAX;
-use hobnob_protocol::{Frame, PeerId};
+use hobnob_protocol::{Frame, PersonId};
 use tracing::debug;
 
 use super::session_state::DirectChange;
@@ -17,13 +17,13 @@ use hobnob_transport::addr::canonical;
 
 impl Engine {
     /// Whether a peer learns this node's addresses through a relay.
-    pub(super) fn goes_direct_with(&self, peer: PeerId) -> bool {
+    pub(super) fn goes_direct_with(&self, peer: PersonId) -> bool {
         self.policy.goes_direct_with(peer, self.is_member(peer))
     }
 
     /// Whether a peer is in a room with a secret with this node.
-    pub(super) fn is_member(&self, peer: PeerId) -> bool {
-        let shared = self.sessions.with(peer);
+    pub(super) fn is_member(&self, peer: PersonId) -> bool {
+        let shared = self.sessions.with(peer.only_device());
         let shared = shared.map(|state| state.membership.shared());
         let mut closed = self.replica.rooms().filter(|(_, _, key)| !key.is_open());
         closed.any(|(id, ..)| shared.is_some_and(|shared| shared.contains(&id)))
@@ -34,7 +34,7 @@ impl Engine {
     pub(super) fn update_direct_path(&mut self, session: SessionId) {
         let state = self.sessions.get(session);
         let state = state.expect("the callers act on live sessions only");
-        if state.direct.ours() != self.goes_direct_with(state.peer()) {
+        if state.direct.ours() != self.goes_direct_with(state.person()) {
             self.send_profile(session);
         }
         let state = self.sessions.get_mut(session).expect("found above");
@@ -46,8 +46,8 @@ impl Engine {
     }
 
     /// As [`Engine::update_direct_path`], for all sessions with a peer.
-    pub(super) fn update_direct_paths_with(&mut self, peer: PeerId) {
-        for session in self.sessions.ids_with(peer) {
+    pub(super) fn update_direct_paths_with(&mut self, peer: PersonId) {
+        for session in self.sessions.ids_with(peer.only_device()) {
             self.update_direct_path(session);
         }
     }
@@ -60,11 +60,11 @@ impl Engine {
         }
         let peer = state.peer();
         let exporter = state.membership.exporter();
-        let [ours, theirs] = [self.me, peer].map(|sender| Probe::token(exporter, sender));
+        let [ours, theirs] = [self.device, peer].map(|sender| Probe::token(exporter, sender));
         self.tell_rendezvous(rendezvous::Input::Up {
             session,
             peer,
-            dials: self.me < peer,
+            dials: self.device < peer,
             ours,
             theirs,
         });

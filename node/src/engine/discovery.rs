@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hobnob_core::diagnosis::{Mdns, MdnsFault};
-use hobnob_protocol::PeerId;
+use hobnob_protocol::PersonId;
 use tokio::sync::mpsc;
 
 use super::recent_peers::RecentPeers;
@@ -106,11 +106,11 @@ impl Discovery {
         }
     }
 
-    pub(super) fn note_heard(&mut self, peer: PeerId) {
+    pub(super) fn note_heard(&mut self, peer: PersonId) {
         self.heard.add(peer);
     }
 
-    pub(super) fn has_heard(&self, peer: PeerId) -> bool {
+    pub(super) fn has_heard(&self, peer: PersonId) -> bool {
         self.heard.contains(peer)
     }
 }
@@ -121,7 +121,7 @@ mod tests {
 
     fn own() -> Own {
         Own {
-            id: PeerId::from_bytes([1; 32]),
+            id: PersonId::from_bytes([1; 32]).only_device(),
             run: 1,
             bound: ([127, 0, 0, 1], 9).into(),
         }

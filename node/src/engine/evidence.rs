@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use hobnob_core::diagnosis::{Evidence, FullRoom, Network, PeerEvidence, PeerSession, Session};
 use hobnob_core::synthetic::is_synthetic;
-use hobnob_protocol::PeerId;
+use hobnob_protocol::PersonId;
 use hobnob_protocol::frame::features;
 
 use super::session_state::SessionState;
@@ -82,7 +82,7 @@ impl Engine {
         let mut silent: Vec<_> = silent
             .into_iter()
             .filter(|(peer, _)| self.sessions.with(*peer).is_none())
-            .map(|(peer, addr)| (self.peers.name(peer), addr))
+            .map(|(peer, addr)| (self.peers.name(peer.person()), addr))
             .collect();
         silent.truncate(SILENT_MAX);
         silent
@@ -98,7 +98,7 @@ impl Engine {
         let is_observed = |addr: &SocketAddr| observed.contains(&addr.ip());
         let candidates = state.candidates();
         Session {
-            name: self.peers.name(state.peer()),
+            name: self.peers.name(state.person()),
             age: state.age(self.clock.now().mono),
             interface: if relayed {
                 None
@@ -107,35 +107,35 @@ impl Engine {
             },
             relayed,
             discoverable: state.has_feature(features::DISCOVERABLE),
-            heard: self.discovery.has_heard(state.peer()),
+            heard: self.discovery.has_heard(state.person()),
             same_network: candidates.iter().any(is_near) && candidates.iter().any(is_observed),
             clock_ahead_ms: state.clock_ahead_ms(),
         }
     }
 
-    pub(super) fn peer_evidence(&self, peer: PeerId) -> (PeerEvidence, Vec<SocketAddr>) {
+    pub(super) fn peer_evidence(&self, peer: PersonId) -> (PeerEvidence, Vec<SocketAddr>) {
         let session = |state: &SessionState| PeerSession {
             path: self.network.path_kind(state.remote_addr()).as_str(),
             rtt_ms: state.rtt_ms(),
             clock_ahead_ms: state.clock_ahead_ms(),
         };
-        let session = self.sessions.with(peer).map(session);
+        let session = self.sessions.with(peer.only_device()).map(session);
         let evidence = PeerEvidence {
             name: self.peers.name(peer),
             ignored: self.policy.of(peer).ignored,
             awaits_consent: self.outbox.awaits_consent(peer),
-            mail_refused: self.mail.refused(peer),
-            denied: self.denies(peer),
+            mail_refused: self.mail.refused(peer.only_device()),
+            denied: self.denies(peer.only_device()),
             turned_away: self.policy.refused_by(peer),
             not_at: if session.is_none() {
-                self.relays.not_at(peer)
+                self.relays.not_at(peer.only_device())
             } else {
                 Vec::new()
             },
             session,
             ..PeerEvidence::default()
         };
-        let addrs = self.paths.addrs(peer).into_iter();
+        let addrs = self.paths.addrs(peer.only_device()).into_iter();
         let direct = addrs.filter(|addr| !is_synthetic(addr.ip()));
         (evidence, direct.take(TRIED_MAX).collect())
     }

@@ -2,7 +2,7 @@
 
 use hobnob_core::SessionId;
 use hobnob_protocol::frame::features::CONTENT;
-use hobnob_protocol::{Offer, OfferId, PeerId};
+use hobnob_protocol::{DeviceId, Offer, OfferId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::files::Picture;
@@ -30,7 +30,7 @@ impl Files {
     pub(super) fn session_up(
         &self,
         id: SessionId,
-        peer: PeerId,
+        peer: DeviceId,
         features: u64,
         content: ContentOpener,
     ) {

@@ -4,7 +4,7 @@
 use hobnob_core::paths::Instance;
 use hobnob_protocol::frame::Profile;
 use hobnob_protocol::frame::features::{CONTENT, DIAL_BACK, DISCOVERABLE};
-use hobnob_protocol::{Hello, PeerId, SignedRecord};
+use hobnob_protocol::{DeviceId, Hello, SignedRecord};
 
 use super::proofs::RoomProofs;
 use crate::clock::Clock;
@@ -13,7 +13,7 @@ use crate::clock::Clock;
 /// A change after that moment is sent as a profile once the session is up.
 #[derive(Debug, Clone)]
 pub(super) struct HelloMaker {
-    pub(super) me: PeerId,
+    pub(super) me: DeviceId,
     pub(super) instance: Instance,
     pub(super) clock: Clock,
     /// Whether mDNS announces this node.
@@ -40,7 +40,7 @@ impl HelloMaker {
 
     /// The Hello that answers the Hello of a peer that has dialed. It also proves the rooms that the
     /// peer has proved.
-    pub(super) fn answer(mut self, exporter: &[u8; 32], peer: PeerId, theirs: &Hello) -> Hello {
+    pub(super) fn answer(mut self, exporter: &[u8; 32], peer: DeviceId, theirs: &Hello) -> Hello {
         self.rooms = self.rooms.answer(exporter, peer, &theirs.profile.proofs);
         self.hello(exporter)
     }
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
     use hobnob_protocol::{RoomKey, RoomKind};
 
-    fn maker(me: PeerId, key: &RoomKey, withheld: bool) -> HelloMaker {
+    fn maker(me: DeviceId, key: &RoomKey, withheld: bool) -> HelloMaker {
         let mut rooms = RoomProofs::new(me, [9; 32]);
         rooms.add(key.conversation(), key.clone(), withheld);
         HelloMaker {
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_hello_proves_each_room_for_one_connection_only() {
-        let (me, key) = (PeerId::from_bytes([1; 32]), RoomKey::random([7; 32]));
+        let (me, key) = (DeviceId::from_bytes([1; 32]), RoomKey::random([7; 32]));
         let maker = maker(me, &key, false);
         let hello = maker.clone().hello(&[1; 32]);
         assert_eq!((hello.instance, hello.started_at_ms), (7, 5));
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn an_answer_proves_what_the_dialing_peer_has_proved() {
-        let [ann, bob] = [1, 2].map(|n| PeerId::from_bytes([n; 32]));
+        let [ann, bob] = [1, 2].map(|n| DeviceId::from_bytes([n; 32]));
         let key = RoomKey::from_bytes(RoomKind::Passphrase, [7; 32]);
         let (exporter, ours) = ([1; 32], maker(ann, &key, true));
         let proves = |hello: &Hello, who| hello.profile.proofs.contains(&key.proof(&exporter, who));

@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use hobnob_mailbox::Mailboxes;
-use hobnob_protocol::{Nickname, PeerId};
+use hobnob_protocol::{DeviceId, Nickname, PersonId};
 
 use crate::api::{HoldFor, HoldingInfo};
 use crate::net::mail::OpenedByPeer;
 
 /// The peers for which this node holds mail. The tasks that serve streams read it.
-type Agreed = Arc<RwLock<BTreeSet<PeerId>>>;
+type Agreed = Arc<RwLock<BTreeSet<PersonId>>>;
 
 /// The mail that this node holds.
 #[derive(Debug)]
@@ -32,15 +32,15 @@ pub(super) struct Service {
 
 impl Service {
     /// Serves a stream until it ends, or violates the protocol. The text says how.
-    pub(super) async fn serve(self, opened: OpenedByPeer, peer: PeerId) -> Result<(), String> {
+    pub(super) async fn serve(self, opened: OpenedByPeer, peer: DeviceId) -> Result<(), String> {
         let Self { mailboxes, agreed } = self;
         let OpenedByPeer { send, receive } = opened;
-        let holds_for = |recipient| read(&agreed).contains(&recipient);
+        let holds_for = |recipient: DeviceId| read(&agreed).contains(&recipient.person());
         hobnob_mailbox::serve(send, receive, peer, &mailboxes, holds_for).await
     }
 }
 
-fn read(agreed: &Agreed) -> std::sync::RwLockReadGuard<'_, BTreeSet<PeerId>> {
+fn read(agreed: &Agreed) -> std::sync::RwLockReadGuard<'_, BTreeSet<PersonId>> {
     agreed.read().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -54,7 +54,7 @@ impl Holding {
     }
 
     /// Whether this node holds mail for a peer.
-    pub(super) fn agrees(&self, peer: PeerId) -> bool {
+    pub(super) fn agrees(&self, peer: PersonId) -> bool {
         self.mailboxes.is_some() && read(&self.agreed).contains(&peer)
     }
 
@@ -62,9 +62,10 @@ impl Holding {
     /// than before.
     pub(super) fn update<'a>(
         &self,
-        contacts: impl Iterator<Item = (PeerId, Option<&'a Nickname>)>,
+        contacts: impl Iterator<Item = (PersonId, Option<&'a Nickname>)>,
     ) -> bool {
-        let agrees = |(peer, nick): &(PeerId, Option<&Nickname>)| self.hold_for.names(*peer, *nick);
+        let agrees =
+            |(peer, nick): &(PersonId, Option<&Nickname>)| self.hold_for.names(*peer, *nick);
         let now: BTreeSet<_> = contacts.filter(agrees).map(|(peer, _)| peer).collect();
         let mut agreed = self.agreed.write().unwrap_or_else(PoisonError::into_inner);
         let is_news = *agreed != now;
@@ -113,8 +114,8 @@ mod tests {
 
     use super::*;
 
-    const BOB: PeerId = PeerId::from_bytes([2; 32]);
-    const CAT: PeerId = PeerId::from_bytes([3; 32]);
+    const BOB: PersonId = PersonId::from_bytes([2; 32]);
+    const CAT: PersonId = PersonId::from_bytes([3; 32]);
 
     fn holding(hold_for: &str) -> Holding {
         let conn = Connection::open_in_memory().expect("memory");
@@ -123,7 +124,7 @@ mod tests {
         Holding::new(hold_for, Some(opened.expect("a database")))
     }
 
-    fn update(holding: &Holding, contacts: &[(PeerId, &str)]) -> bool {
+    fn update(holding: &Holding, contacts: &[(PersonId, &str)]) -> bool {
         let nick = |name: &str| Nickname::new(name).expect("a nickname");
         let named: Vec<_> = contacts
             .iter()

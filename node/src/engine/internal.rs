@@ -7,7 +7,7 @@ use hobnob_core::commit::CommitId;
 use hobnob_core::diagnosis::PortMapping;
 use hobnob_core::policy::DenyReason;
 use hobnob_core::{ClientId, SessionId};
-use hobnob_protocol::{Batch, Body, ConversationId, LogName, PeerId, Ranges, Seq};
+use hobnob_protocol::{Batch, Body, ConversationId, DeviceId, LogName, PersonId, Ranges, Seq};
 use tokio::sync::oneshot;
 
 use super::dialback::DialBackToken;
@@ -32,7 +32,7 @@ pub(crate) enum Internal {
     RetentionIsDue,
     ScrubIsDue,
     Met(Met),
-    DialFailed(PeerId),
+    DialFailed(DeviceId),
     /// A peer was not at a relay. A dial that still tries other addresses asks again.
     OpenAgain {
         addr: SocketAddr,
@@ -40,17 +40,17 @@ pub(crate) enum Internal {
     },
     WrongPeer {
         addr: SocketAddr,
-        expected: PeerId,
-        found: PeerId,
+        expected: DeviceId,
+        found: DeviceId,
     },
-    RefusedBy(PeerId, DenyReason),
+    RefusedBy(DeviceId, DenyReason),
     DialedBack(SessionId, DialBackToken),
     /// The router's answer to the request for a port has changed.
     PortMapping(PortMapping),
 }
 
 /// The reply to a user who waits for a dial.
-pub(crate) type DialReply = oneshot::Sender<Result<PeerId, SendError>>;
+pub(crate) type DialReply = oneshot::Sender<Result<PersonId, SendError>>;
 
 /// A connection whose ends have exchanged Hellos, or a dial for a user that failed.
 #[derive(Debug)]

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use hobnob_protocol::target::TICKET_PARTS_MAX;
-use hobnob_protocol::{Checked, ContactRecord, PeerId, RelayAddr};
+use hobnob_protocol::{Checked, ContactRecord, PersonId, RelayAddr};
 
 /// The relays of peers. Only the user adds peers, by naming a relay or by accepting a contact.
 #[derive(Debug, Default)]
-pub(super) struct KnownRelays(BTreeMap<PeerId, RelaysOf>);
+pub(super) struct KnownRelays(BTreeMap<PersonId, RelaysOf>);
 
 #[derive(Debug, Default)]
 struct RelaysOf {
@@ -19,7 +19,7 @@ struct RelaysOf {
 
 impl KnownRelays {
     /// The user names relays of a peer.
-    pub(super) fn name(&mut self, peer: PeerId, relays: Vec<RelayAddr>) {
+    pub(super) fn name(&mut self, peer: PersonId, relays: Vec<RelayAddr>) {
         if relays.is_empty() {
             return;
         }
@@ -33,7 +33,7 @@ impl KnownRelays {
 
     /// Stores the contact record of a contact, unless there is a newer one. Returns whether it is
     /// news.
-    pub(super) fn learn(&mut self, peer: PeerId, record: Checked<ContactRecord>) -> bool {
+    pub(super) fn learn(&mut self, peer: PersonId, record: Checked<ContactRecord>) -> bool {
         let of = self.0.entry(peer).or_default();
         let is_news = of
             .contact
@@ -46,51 +46,51 @@ impl KnownRelays {
     }
 
     /// The relays that the user named for a peer.
-    pub(super) fn named(&self, peer: PeerId) -> &[RelayAddr] {
+    pub(super) fn named(&self, peer: PersonId) -> &[RelayAddr] {
         self.0.get(&peer).map_or(&[], |of| &of.named)
     }
 
     /// The contact record of a peer.
-    pub(super) fn contact(&self, peer: PeerId) -> Option<&Checked<ContactRecord>> {
+    pub(super) fn contact(&self, peer: PersonId) -> Option<&Checked<ContactRecord>> {
         self.0.get(&peer)?.contact.as_ref()
     }
 
     /// The relays in the contact record of a peer.
-    pub(super) fn of_contact(&self, peer: PeerId) -> &[RelayAddr] {
+    pub(super) fn of_contact(&self, peer: PersonId) -> &[RelayAddr] {
         let record = self.contact(peer).map(Checked::record);
         let understood = record.filter(|record| !record.needs_newer_version);
         understood.map_or(&[], |record| &record.relays)
     }
 
     /// All peers with relays, those first for which the user named one.
-    pub(super) fn peers(&self) -> Vec<PeerId> {
+    pub(super) fn peers(&self) -> Vec<PersonId> {
         let mut peers: Vec<_> = self.0.keys().copied().collect();
         peers.sort_by_key(|peer| self.named(*peer).is_empty());
         peers
     }
 
     /// The peer is no contact any more.
-    pub(super) fn forget_contact(&mut self, peer: PeerId) {
+    pub(super) fn forget_contact(&mut self, peer: PersonId) {
         if let Some(of) = self.0.get_mut(&peer) {
             of.contact = None;
         }
     }
 
     /// The user forgets the peer.
-    pub(super) fn forget(&mut self, peer: PeerId) {
+    pub(super) fn forget(&mut self, peer: PersonId) {
         self.0.remove(&peer);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use hobnob_protocol::SecretKey;
+    use hobnob_protocol::{DeviceId, SecretKey};
 
     use super::*;
 
     fn relay(n: u8) -> RelayAddr {
         RelayAddr {
-            id: Some(PeerId::from_bytes([n; 32])),
+            id: Some(DeviceId::from_bytes([n; 32])),
             at: format!("r{n}.example:4627").parse().expect("an address"),
         }
     }
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn the_newest_contact_record_counts() {
-        let (ann, mut relays) = (PeerId::from_bytes([1; 32]), KnownRelays::default());
+        let (ann, mut relays) = (PersonId::from_bytes([1; 32]), KnownRelays::default());
         assert!(relays.learn(ann, record(7, vec![relay(1)])));
         assert!(
             !relays.learn(ann, record(6, vec![relay(2)])),
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn named_relays_stay_until_the_peer_is_forgotten() {
-        let [ann, bob] = [1, 2].map(|n| PeerId::from_bytes([n; 32]));
+        let [ann, bob] = [1, 2].map(|n| PersonId::from_bytes([n; 32]));
         let mut relays = KnownRelays::default();
         relays.name(ann, (1..=20).map(relay).collect());
         relays.name(ann, vec![relay(3)]);

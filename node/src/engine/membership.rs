@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use hobnob_protocol::{ConversationId, PeerId, RoomKey, RoomProof};
+use hobnob_protocol::{ConversationId, PersonId, RoomKey, RoomProof};
 
 /// The proofs of one session's peer, and the rooms that they prove.
 #[derive(Debug)]
@@ -69,10 +69,13 @@ impl Membership {
     /// Compares the peer's proofs with this node's rooms. Returns whether the shared rooms changed.
     pub(super) fn compare<'a>(
         &mut self,
-        peer: PeerId,
+        peer: PersonId,
         rooms: impl Iterator<Item = (ConversationId, &'a RoomKey)>,
     ) -> bool {
-        let proved = |key: &RoomKey| self.proofs.contains(&key.proof(&self.exporter, peer));
+        let proved = |key: &RoomKey| {
+            self.proofs
+                .contains(&key.proof(&self.exporter, peer.only_device()))
+        };
         let shared: BTreeSet<_> = rooms
             .filter(|(_, key)| proved(key))
             .map(|(id, _)| id)
@@ -88,8 +91,8 @@ mod tests {
 
     const EXPORTER: [u8; 32] = [3; 32];
 
-    fn ann() -> PeerId {
-        PeerId::from_bytes([1; 32])
+    fn ann() -> PersonId {
+        PersonId::from_bytes([1; 32])
     }
 
     fn key(secret: u8) -> RoomKey {
@@ -99,7 +102,7 @@ mod tests {
     #[test]
     fn a_peer_with_the_key_shares_the_room() {
         let (ours, mut membership) = (key(7), Membership::new(EXPORTER, false, BTreeSet::new()));
-        membership.set_proofs(vec![ours.proof(&EXPORTER, ann())]);
+        membership.set_proofs(vec![ours.proof(&EXPORTER, ann().only_device())]);
         assert!(membership.compare(ann(), [(ours.conversation(), &ours)].into_iter()));
         assert_eq!(*membership.shared(), [ours.conversation()].into());
         let again = membership.compare(ann(), [(ours.conversation(), &ours)].into_iter());
@@ -109,12 +112,12 @@ mod tests {
 
     #[test]
     fn proofs_of_another_key_session_or_peer_prove_nothing() {
-        let (ours, bob) = (key(7), PeerId::from_bytes([2; 32]));
+        let (ours, bob) = (key(7), PersonId::from_bytes([2; 32]));
         let mut membership = Membership::new(EXPORTER, false, BTreeSet::new());
         for wrong in [
-            key(8).proof(&EXPORTER, ann()),
-            ours.proof(&[4; 32], ann()),
-            ours.proof(&EXPORTER, bob),
+            key(8).proof(&EXPORTER, ann().only_device()),
+            ours.proof(&[4; 32], ann().only_device()),
+            ours.proof(&EXPORTER, bob.only_device()),
         ] {
             membership.set_proofs(vec![wrong]);
             assert!(!membership.compare(ann(), [(ours.conversation(), &ours)].into_iter()));

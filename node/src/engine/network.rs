@@ -8,7 +8,7 @@ use hobnob_core::scope::is_link_local;
 use hobnob_core::source_network::SourceNetwork;
 use hobnob_core::synthetic::is_synthetic;
 use hobnob_protocol::datagram::{AddressCheck, Probe};
-use hobnob_protocol::{PORT_NODE, PeerId, close};
+use hobnob_protocol::{DeviceId, PORT_NODE, close};
 use tokio::sync::mpsc;
 use tracing::info;
 
@@ -199,7 +199,7 @@ impl Network {
     }
 
     /// The synthetic address of a peer at a relay.
-    pub(super) fn relayed_addr(&self, relay: RelayId, peer: PeerId) -> SocketAddr {
+    pub(super) fn relayed_addr(&self, relay: RelayId, peer: DeviceId) -> SocketAddr {
         self.bound.channels.addr(relay, peer, random)
     }
 

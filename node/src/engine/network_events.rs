@@ -7,7 +7,7 @@ use hobnob_core::address_checks::{self, Source};
 use hobnob_core::diagnosis::PortMapping;
 use hobnob_core::known_addrs::Origin;
 use hobnob_core::{paths, rendezvous, replica};
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use hobnob_protocol::datagram::AddressCheck;
 use hobnob_protocol::frame::HELLO_ADDRS_MAX;
 use hobnob_transport::addr::canonical;
@@ -26,7 +26,7 @@ impl Engine {
     /// Announces this run of the node to the machines on its networks, and looks for others.
     pub(crate) fn discover(&mut self, run: u64) {
         self.discovery.enable(Own {
-            id: self.me,
+            id: self.device,
             run,
             bound: self.network.bound_addr(),
         });
@@ -111,7 +111,7 @@ impl Engine {
     }
 
     /// A peer is claimed to be at an address.
-    pub(super) fn claim(&mut self, peer: PeerId, addr: SocketAddr, source: Source) {
+    pub(super) fn claim(&mut self, peer: DeviceId, addr: SocketAddr, source: Source) {
         let now = self.clock.now();
         self.address_checks
             .claim(now, peer, canonical(addr), source);
@@ -123,7 +123,7 @@ impl Engine {
                 let question = AddressCheck::Question(token);
                 self.network.check(None, to, question);
             }
-            address_checks::Output::Answers(peer, addr) if peer == self.me => {
+            address_checks::Output::Answers(peer, addr) if peer == self.device => {
                 self.look_for_copy(addr);
             }
             address_checks::Output::Answers(peer, addr) => self.answers(peer, addr),
@@ -131,10 +131,10 @@ impl Engine {
     }
 
     /// A peer answers at an address that it was claimed to be at.
-    fn answers(&mut self, peer: PeerId, addr: SocketAddr) {
+    fn answers(&mut self, peer: DeviceId, addr: SocketAddr) {
         debug!(?peer, %addr, "it answers");
         if self.network.interfaces().is_on_link(addr.ip()) {
-            self.discovery.note_heard(peer);
+            self.discovery.note_heard(peer.person());
         }
         self.tell_paths(paths::Input::Found {
             peer,
@@ -152,7 +152,7 @@ impl Engine {
                 // be the source of the answer.
                 let asked = datagram.to;
                 let from = asked.filter(|ip| self.network.interfaces().has(*ip));
-                let answer = AddressCheck::answer(token, self.me);
+                let answer = AddressCheck::answer(token, self.device);
                 self.network.check(from, datagram.from, answer);
             }
             AddressCheck::Answer(..) => {

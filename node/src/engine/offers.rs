@@ -15,7 +15,8 @@ impl Engine {
         let state = self.sessions.get(id);
         let peer = state.expect("the callers act on live sessions only").peer();
         if self.replica.may_have(id, offer.name, offer.seq) {
-            self.files.send(ToTransfers::PeerWord(peer, offer, word));
+            self.files
+                .send(ToTransfers::PeerWord(peer.person(), offer, word));
         }
     }
 
@@ -79,7 +80,7 @@ impl Engine {
             received_at_ms,
         } = update.offer;
         let first = update.peers.first();
-        let session = first.and_then(|peer| self.sessions.with(*peer));
+        let session = first.and_then(|peer| self.sessions.with(peer.only_device()));
         Some(FileInfo {
             id: MessageId { log: name.log, seq },
             conversation: self.conversation_ref(name.conversation)?,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use hobnob_core::ClientId;
 use hobnob_core::replica::Token;
-use hobnob_protocol::{Body, LogName, PeerId, Ranges, Seq};
+use hobnob_protocol::{Body, DeviceId, LogName, PersonId, Ranges, Seq};
 use tokio::sync::oneshot;
 
 use super::claims::{Claims, SendReply};
@@ -22,18 +22,18 @@ pub(super) struct Outbox {
     /// Messages that the disk does not hold yet.
     sending: BTreeMap<Token, Sending>,
     /// Peers whose direct conversations were opened in this run.
-    opened: BTreeSet<PeerId>,
+    opened: BTreeSet<PersonId>,
     waiters: Waiters,
     /// Messages that programs named themselves.
     pub(super) claims: Claims,
     /// The entries that were written to a session with each peer, by log.
-    sent: BTreeMap<(LogName, PeerId), Ranges>,
+    sent: BTreeMap<(LogName, DeviceId), Ranges>,
     /// The entries that a holder has for each peer, by log.
-    held: BTreeMap<(LogName, PeerId), Ranges>,
+    held: BTreeMap<(LogName, DeviceId), Ranges>,
     /// The addressees of the newest messages to rooms.
-    addressed: VecDeque<(MessageId, Vec<PeerId>)>,
+    addressed: VecDeque<(MessageId, Vec<PersonId>)>,
     /// Peers that refuse messages of this node until their users accept it.
-    awaiting_consent: BTreeSet<PeerId>,
+    awaiting_consent: BTreeSet<PersonId>,
     last_token: u64,
 }
 
@@ -84,40 +84,40 @@ impl Outbox {
     }
 
     /// Returns whether a direct conversation has yet to be opened in this run. The caller opens it.
-    pub(super) fn open_direct(&mut self, peer: PeerId) -> bool {
+    pub(super) fn open_direct(&mut self, peer: PersonId) -> bool {
         self.opened.insert(peer)
     }
 
     /// Messages were written to a session with a peer.
-    pub(super) fn note_sent(&mut self, name: LogName, peer: PeerId, ranges: &Ranges) {
+    pub(super) fn note_sent(&mut self, name: LogName, peer: DeviceId, ranges: &Ranges) {
         let sent = self.sent.entry((name, peer)).or_default();
         for (first, last) in ranges.iter() {
             sent.insert(first, last);
         }
         self.waiters
-            .reached(name, ranges, peer, DeliveryState::Sent);
-        if self.awaits_consent(peer) {
-            self.give_up(peer);
+            .reached(name, ranges, peer.person(), DeliveryState::Sent);
+        if self.awaits_consent(peer.person()) {
+            self.give_up(peer.person());
         }
     }
 
     /// A holder has messages for a peer on disk.
-    pub(super) fn note_held(&mut self, name: LogName, peer: PeerId, ranges: &Ranges) {
+    pub(super) fn note_held(&mut self, name: LogName, peer: DeviceId, ranges: &Ranges) {
         self.held
             .entry((name, peer))
             .or_default()
             .insert_all(ranges);
         self.waiters
-            .reached(name, ranges, peer, DeliveryState::Held);
+            .reached(name, ranges, peer.person(), DeliveryState::Held);
     }
 
     /// No holder has messages for a peer that the peer could open.
-    pub(super) fn note_nothing_held(&mut self, peer: PeerId) {
+    pub(super) fn note_nothing_held(&mut self, peer: DeviceId) {
         self.held.retain(|(_, of), _| *of != peer);
     }
 
     /// A peer has messages on disk.
-    pub(super) fn note_delivered(&mut self, name: LogName, peer: PeerId, ranges: &Ranges) {
+    pub(super) fn note_delivered(&mut self, name: LogName, peer: DeviceId, ranges: &Ranges) {
         if let Some(held) = self.held.get_mut(&(name, peer)) {
             *held = held.minus(ranges);
             if held.is_empty() {
@@ -125,12 +125,12 @@ impl Outbox {
             }
         }
         self.waiters
-            .reached(name, ranges, peer, DeliveryState::Delivered);
+            .reached(name, ranges, peer.person(), DeliveryState::Delivered);
     }
 
     /// A peer refuses messages of this node until its user accepts it, or does so no longer. Returns
     /// whether that has changed.
-    pub(super) fn note_awaits_consent(&mut self, peer: PeerId, awaits: bool) -> bool {
+    pub(super) fn note_awaits_consent(&mut self, peer: PersonId, awaits: bool) -> bool {
         if awaits {
             let is_new = self.awaiting_consent.insert(peer);
             self.give_up(peer);
@@ -140,16 +140,16 @@ impl Outbox {
         }
     }
 
-    fn give_up(&mut self, peer: PeerId) {
+    fn give_up(&mut self, peer: PersonId) {
         let sent = &self.sent;
         self.waiters.give_up(peer, |(name, seq)| {
-            let of_log = sent.get(&(*name, peer));
+            let of_log = sent.get(&(*name, peer.only_device()));
             of_log.is_some_and(|sent| sent.contains(*seq))
         });
     }
 
     /// Whether a peer refuses messages of this node until its user accepts it.
-    pub(super) fn awaits_consent(&self, peer: PeerId) -> bool {
+    pub(super) fn awaits_consent(&self, peer: PersonId) -> bool {
         self.awaiting_consent.contains(&peer)
     }
 
@@ -160,11 +160,11 @@ impl Outbox {
         (name, seq): (LogName, Seq),
         state: DeliveryState,
         is_direct: bool,
-        addressees: Vec<PeerId>,
-        delivered: &[PeerId],
+        addressees: Vec<PersonId>,
+        delivered: &[DeviceId],
         reply: oneshot::Sender<Result<DeliveryState, NodeError>>,
     ) {
-        let has_it = |peer: &PeerId| self.state_with(name, seq, *peer, delivered) >= state;
+        let has_it = |peer: &PersonId| self.state_with(name, seq, *peer, delivered) >= state;
         let missing = addressees.into_iter().filter(|peer| !has_it(peer));
         let missing: BTreeSet<_> = missing.collect();
         let refusing = missing
@@ -184,7 +184,7 @@ impl Outbox {
     }
 
     /// Remembers who a new message to a room is for.
-    pub(super) fn note_addressees(&mut self, id: MessageId, peers: Vec<PeerId>) {
+    pub(super) fn note_addressees(&mut self, id: MessageId, peers: Vec<PersonId>) {
         self.addressed.push_back((id, peers));
         if self.addressed.len() > ADDRESSED_MAX {
             self.addressed.pop_front();
@@ -192,7 +192,7 @@ impl Outbox {
     }
 
     /// The recipients of a message to a room.
-    pub(super) fn addressees(&self, id: MessageId) -> Vec<PeerId> {
+    pub(super) fn addressees(&self, id: MessageId) -> Vec<PersonId> {
         let mut newest_first = self.addressed.iter().rev();
         newest_first
             .find(|(of, _)| *of == id)
@@ -202,10 +202,10 @@ impl Outbox {
 
     /// How far a message has come: with its one addressee, or in a room with the least advanced
     /// peer that it was sent to. `delivered` names the peers that have it on disk.
-    pub(super) fn state(&self, name: LogName, seq: Seq, delivered: &[PeerId]) -> DeliveryState {
+    pub(super) fn state(&self, name: LogName, seq: Seq, delivered: &[DeviceId]) -> DeliveryState {
         let of_log = self
             .sent
-            .range((name, PeerId::from_bytes([0; 32]))..)
+            .range((name, DeviceId::from_bytes([0; 32]))..)
             .take_while(|((of, _), _)| *of == name);
         let mut sent_to = of_log
             .filter(|(_, ranges)| ranges.contains(seq))
@@ -213,7 +213,7 @@ impl Outbox {
         // Only messages to one peer are held.
         let of_log = self
             .held
-            .range((name, PeerId::from_bytes([0; 32]))..)
+            .range((name, DeviceId::from_bytes([0; 32]))..)
             .take_while(|((of, _), _)| *of == name);
         let mut held = of_log.filter(|(_, ranges)| ranges.contains(seq));
         if held.any(|((_, peer), _)| !delivered.contains(peer)) {
@@ -231,20 +231,20 @@ impl Outbox {
         &self,
         name: LogName,
         seq: Seq,
-        peer: PeerId,
-        delivered: &[PeerId],
+        peer: PersonId,
+        delivered: &[DeviceId],
     ) -> DeliveryState {
-        if delivered.contains(&peer) {
+        if delivered.contains(&peer.only_device()) {
             DeliveryState::Delivered
         } else if self
             .held
-            .get(&(name, peer))
+            .get(&(name, peer.only_device()))
             .is_some_and(|held| held.contains(seq))
         {
             DeliveryState::Held
         } else if self
             .sent
-            .get(&(name, peer))
+            .get(&(name, peer.only_device()))
             .is_some_and(|sent| sent.contains(seq))
         {
             DeliveryState::Sent
@@ -260,14 +260,15 @@ mod tests {
 
     use super::*;
 
-    fn peer(n: u8) -> PeerId {
-        PeerId::from_bytes([n; 32])
+    fn peer(n: u8) -> PersonId {
+        PersonId::from_bytes([n; 32])
     }
 
     fn log() -> LogName {
         LogName {
             conversation: ConversationId::from_bytes([7; 32]),
             author: peer(9),
+            device: peer(9).only_device(),
             log: LogId(1),
         }
     }
@@ -276,24 +277,24 @@ mod tests {
     fn a_message_is_queued_then_sent_then_delivered() {
         let (mut outbox, nobody) = (Outbox::default(), []);
         assert_eq!(outbox.state(log(), 1, &nobody), DeliveryState::Queued);
-        outbox.note_sent(log(), peer(1), &Ranges::span(1, 1));
+        outbox.note_sent(log(), peer(1).only_device(), &Ranges::span(1, 1));
         assert_eq!(outbox.state(log(), 1, &nobody), DeliveryState::Sent);
-        let delivered = [peer(1)];
+        let delivered = [peer(1).only_device()];
         assert_eq!(outbox.state(log(), 1, &delivered), DeliveryState::Delivered);
     }
 
     #[test]
     fn a_message_that_a_holder_has_is_held_until_it_is_delivered() {
         let mut outbox = Outbox::default();
-        outbox.note_sent(log(), peer(1), &Ranges::span(1, 1));
-        outbox.note_held(log(), peer(1), &Ranges::span(1, 2));
+        outbox.note_sent(log(), peer(1).only_device(), &Ranges::span(1, 1));
+        outbox.note_held(log(), peer(1).only_device(), &Ranges::span(1, 2));
         let state = |outbox: &Outbox, seq, delivered: &[_]| outbox.state(log(), seq, delivered);
         assert_eq!(state(&outbox, 1, &[]), DeliveryState::Held);
         let with = |outbox: &Outbox, seq| outbox.state_with(log(), seq, peer(1), &[]);
         assert_eq!(with(&outbox, 2), DeliveryState::Held);
         assert_eq!(with(&outbox, 3), DeliveryState::Queued);
-        outbox.note_delivered(log(), peer(1), &Ranges::span(1, 1));
-        let delivered = [peer(1)];
+        outbox.note_delivered(log(), peer(1).only_device(), &Ranges::span(1, 1));
+        let delivered = [peer(1).only_device()];
         assert_eq!(state(&outbox, 1, &delivered), DeliveryState::Delivered);
         assert_eq!(state(&outbox, 2, &[]), DeliveryState::Held);
     }
@@ -310,7 +311,7 @@ mod tests {
         assert!(outbox.note_awaits_consent(peer(1), true));
         let mut queued = wait(&mut outbox, true);
         assert!(queued.try_recv().is_err(), "it is not sent yet");
-        outbox.note_sent(log(), peer(1), &Ranges::span(1, 1));
+        outbox.note_sent(log(), peer(1).only_device(), &Ranges::span(1, 1));
         assert!(matches!(queued.try_recv(), Ok(Ok(DeliveryState::Sent))));
         let mut later = wait(&mut outbox, true);
         assert!(matches!(later.try_recv(), Ok(Ok(DeliveryState::Sent))));
@@ -322,9 +323,9 @@ mod tests {
     #[test]
     fn in_a_room_the_least_advanced_peer_counts() {
         let mut outbox = Outbox::default();
-        outbox.note_sent(log(), peer(1), &Ranges::span(1, 3));
-        outbox.note_sent(log(), peer(2), &Ranges::span(1, 3));
-        let one = [peer(1)];
+        outbox.note_sent(log(), peer(1).only_device(), &Ranges::span(1, 3));
+        outbox.note_sent(log(), peer(2).only_device(), &Ranges::span(1, 3));
+        let one = [peer(1).only_device()];
         assert_eq!(outbox.state(log(), 2, &one), DeliveryState::Sent);
         let state_with = |n| outbox.state_with(log(), 2, peer(n), &one);
         assert_eq!(
@@ -373,21 +374,21 @@ mod tests {
     #[test]
     fn a_user_waits_for_those_addressees_that_do_not_have_the_message() {
         let mut outbox = Outbox::default();
-        outbox.note_sent(log(), peer(1), &Ranges::span(1, 1));
-        let mut wait = |state, delivered: &[PeerId]| {
+        outbox.note_sent(log(), peer(1).only_device(), &Ranges::span(1, 1));
+        let mut wait = |state, delivered: &[DeviceId]| {
             let (reply, answer) = oneshot::channel();
             outbox.wait_for((log(), 1), state, true, vec![peer(1)], delivered, reply);
             answer
         };
         assert!(wait(DeliveryState::Sent, &[]).try_recv().is_ok());
         assert!(
-            wait(DeliveryState::Delivered, &[peer(1)])
+            wait(DeliveryState::Delivered, &[peer(1).only_device()])
                 .try_recv()
                 .is_ok()
         );
         let mut answer = wait(DeliveryState::Delivered, &[]);
         assert!(answer.try_recv().is_err());
-        outbox.note_delivered(log(), peer(1), &Ranges::span(1, 1));
+        outbox.note_delivered(log(), peer(1).only_device(), &Ranges::span(1, 1));
         assert!(matches!(
             answer.try_recv(),
             Ok(Ok(DeliveryState::Delivered))

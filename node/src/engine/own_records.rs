@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hobnob_protocol::record::{RECORD_RELAYS_MAX, next_number};
 use hobnob_protocol::{
-    Checked, ContactRecord, Nickname, PeerId, PublicRecord, RelayAddr, SecretKey, SignedRecord,
+    Checked, ContactRecord, DeviceId, Nickname, PublicRecord, RelayAddr, SecretKey, SignedRecord,
 };
 
 /// The newest records of this node.
@@ -30,8 +30,8 @@ impl OwnRecords {
     ) -> Self {
         let id = key.id();
         // Damaged records count for nothing. If others have newer ones, they send them.
-        let public = public.and_then(|record| record.check::<PublicRecord>(id).ok());
-        let contact = contact.and_then(|record| record.check(id).ok());
+        let public = public.and_then(|record| record.check::<PublicRecord>(id.person()).ok());
+        let contact = contact.and_then(|record| record.check::<ContactRecord>(id.person()).ok());
         let last = public.as_ref().map_or(0, |held| held.record().number);
         let public = match public {
             Some(held) if says(held.record(), &nick, id) => held,
@@ -108,7 +108,7 @@ impl OwnRecords {
     }
 }
 
-fn says(record: &PublicRecord, nick: &Nickname, id: PeerId) -> bool {
+fn says(record: &PublicRecord, nick: &Nickname, id: DeviceId) -> bool {
     record.nick.as_ref() == Some(nick) && record.devices == [id]
 }
 
@@ -141,7 +141,7 @@ mod tests {
 
     fn relay(n: u8) -> RelayAddr {
         RelayAddr {
-            id: Some(PeerId::from_bytes([n; 32])),
+            id: Some(DeviceId::from_bytes([n; 32])),
             at: format!("r{n}.example:4627").parse().expect("an address"),
         }
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hobnob_core::Now;
 use hobnob_core::peers::Peers;
 use hobnob_core::policy::{DenyReason, DirectWith, PeerPolicy, Policies};
-use hobnob_protocol::{Nickname, PeerId};
+use hobnob_protocol::{Nickname, PersonId};
 
 use super::command::PolicyChange;
 use crate::error::PolicyError;
@@ -22,9 +22,9 @@ pub(super) struct Policy {
     /// The peers that learn this node's addresses through a relay.
     direct_with: DirectWith,
     /// Strangers of whose waiting messages the user was notified, at most [`NOTIFIED_MAX`].
-    requests_full: BTreeSet<PeerId>,
+    requests_full: BTreeSet<PersonId>,
     /// The peers that refused a session with this node, and the reason that the user has seen.
-    refused_by: BTreeMap<PeerId, DenyReason>,
+    refused_by: BTreeMap<PersonId, DenyReason>,
 }
 
 impl Policy {
@@ -39,45 +39,45 @@ impl Policy {
 
     /// Why no session with this peer is allowed now, if so. Ask this once a connection exists:
     /// a resumed connection has passed no verifier.
-    pub(super) fn denies(&self, peer: PeerId, now: Now) -> Option<DenyReason> {
+    pub(super) fn denies(&self, peer: PersonId, now: Now) -> Option<DenyReason> {
         self.policies.denies(peer, now)
     }
 
     /// The user's policy about a peer.
-    pub(super) fn of(&self, peer: PeerId) -> PeerPolicy {
+    pub(super) fn of(&self, peer: PersonId) -> PeerPolicy {
         self.policies.of(peer)
     }
 
     /// The peers about which the user decided something.
-    pub(super) fn decided(&self) -> Vec<PeerId> {
+    pub(super) fn decided(&self) -> Vec<PersonId> {
         self.policies.decided().collect()
     }
 
-    pub(super) fn contacts(&self) -> Vec<PeerId> {
+    pub(super) fn contacts(&self) -> Vec<PersonId> {
         self.policies.contacts().collect()
     }
 
     /// Whether the user has accepted this peer, or has written to it.
-    pub(super) fn is_contact(&self, peer: PeerId) -> bool {
+    pub(super) fn is_contact(&self, peer: PersonId) -> bool {
         self.of(peer).contact
     }
 
     /// Whether a peer learns this node's addresses through a relay. `is_member`: it is in a room with
     /// a secret with this node.
-    pub(super) fn goes_direct_with(&self, peer: PeerId, is_member: bool) -> bool {
+    pub(super) fn goes_direct_with(&self, peer: PersonId, is_member: bool) -> bool {
         self.direct_with.allows(self.is_contact(peer), is_member)
     }
 
-    pub(super) fn blocked(&self) -> Vec<PeerId> {
+    pub(super) fn blocked(&self) -> Vec<PersonId> {
         self.policies.blocked().collect()
     }
 
     /// Whether texts of this author are shown.
-    pub(super) fn shows(&self, author: PeerId) -> bool {
+    pub(super) fn shows(&self, author: PersonId) -> bool {
         self.policies.shows(author)
     }
 
-    pub(super) fn is_verified(&self, peer: PeerId) -> bool {
+    pub(super) fn is_verified(&self, peer: PersonId) -> bool {
         self.of(peer).verified.is_some()
     }
 
@@ -85,7 +85,7 @@ impl Policy {
     /// is called from now on.
     pub(super) fn change(
         &mut self,
-        peer: PeerId,
+        peer: PersonId,
         change: PolicyChange,
         name: impl FnOnce() -> Nickname,
         now: Now,
@@ -132,35 +132,35 @@ impl Policy {
     /// The verified peer whose nickname another peer takes for itself, if so.
     pub(super) fn name_taken_from(
         &self,
-        peer: PeerId,
+        peer: PersonId,
         nick: &Nickname,
         peers: &Peers,
-    ) -> Option<PeerId> {
+    ) -> Option<PersonId> {
         self.policies.whose_name(peer, nick, peers)
     }
 
     /// A peer uses the name of a verified one. Returns whether the user has not seen that yet.
-    pub(super) fn note_name_taken(&mut self, peer: PeerId) -> bool {
+    pub(super) fn note_name_taken(&mut self, peer: PersonId) -> bool {
         self.policies.note_name_taken(peer)
     }
 
     /// A stranger's messages wait until the user accepts it. Returns whether to notify the user.
-    pub(super) fn note_request_full(&mut self, peer: PeerId) -> bool {
+    pub(super) fn note_request_full(&mut self, peer: PersonId) -> bool {
         self.requests_full.len() < NOTIFIED_MAX && self.requests_full.insert(peer)
     }
 
     /// A peer refused a session. Returns whether the user has not seen this reason yet.
-    pub(super) fn note_refused_by(&mut self, peer: PeerId, reason: DenyReason) -> bool {
+    pub(super) fn note_refused_by(&mut self, peer: PersonId, reason: DenyReason) -> bool {
         self.refused_by.insert(peer, reason) != Some(reason)
     }
 
     /// A session with the peer is up: a later refusal is news again.
-    pub(super) fn forget_refused_by(&mut self, peer: PeerId) {
+    pub(super) fn forget_refused_by(&mut self, peer: PersonId) {
         self.refused_by.remove(&peer);
     }
 
     /// Why a peer refused a session the last time, if it did.
-    pub(super) fn refused_by(&self, peer: PeerId) -> Option<DenyReason> {
+    pub(super) fn refused_by(&self, peer: PersonId) -> Option<DenyReason> {
         self.refused_by.get(&peer).copied()
     }
 }
@@ -175,8 +175,8 @@ mod tests {
         Policy::new(Policies::new(Vec::new()), DirectWith::Contacts)
     }
 
-    fn ann() -> PeerId {
-        PeerId::from_bytes([1; 32])
+    fn ann() -> PersonId {
+        PersonId::from_bytes([1; 32])
     }
 
     fn named() -> Nickname {
@@ -259,7 +259,7 @@ mod tests {
     fn the_user_is_notified_once_of_a_stranger_and_of_few_strangers() {
         let mut policy = nobody();
         assert!(policy.note_request_full(ann()) && !policy.note_request_full(ann()));
-        let strangers = (0..=u8::MAX).map(|n| PeerId::from_bytes([n; 32]));
+        let strangers = (0..=u8::MAX).map(|n| PersonId::from_bytes([n; 32]));
         let notified = strangers.filter(|peer| policy.note_request_full(*peer));
         assert_eq!(notified.count() + 1, NOTIFIED_MAX);
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use hobnob_core::policy::DenyReason;
 use hobnob_core::{paths, replica};
-use hobnob_protocol::{Nickname, PeerId};
+use hobnob_protocol::{Nickname, PersonId};
 use hobnob_transport::addr::canonical;
 use tokio::sync::oneshot;
 
@@ -30,7 +30,7 @@ impl Engine {
 
     pub(super) fn change_policy(
         &mut self,
-        peer: PeerId,
+        peer: PersonId,
         change: PolicyChange,
         reply: oneshot::Sender<Result<PeerInfo, PolicyError>>,
     ) {
@@ -57,11 +57,12 @@ impl Engine {
                 if change != PolicyChange::Unblock {
                     self.tell_replica(replica::Input::Accept(peer));
                 }
-                self.tell_paths(paths::Input::Wanted(peer));
+                self.tell_paths(paths::Input::Wanted(peer.only_device()));
             }
             PolicyChange::Kick => self.part_with(peer, DenyReason::Kicked),
         }
-        self.paths.protect(peer, self.policy.is_contact(peer));
+        self.paths
+            .protect(peer.only_device(), self.policy.is_contact(peer));
         self.update_direct_paths_with(peer);
         self.send_new_proofs_with(peer);
         self.contact_changed(peer);
@@ -90,9 +91,9 @@ impl Engine {
     /// The user forgets a peer, which becomes a stranger. Its name, addresses and relays are dropped.
     /// In this run only the peer itself can bring its name back, by a new session. It stays blocked
     /// or ignored.
-    pub(super) fn forget(&mut self, peer: PeerId) {
+    pub(super) fn forget(&mut self, peer: PersonId) {
         self.forgotten.add(peer);
-        self.tell_paths(paths::Input::Forget(peer));
+        self.tell_paths(paths::Input::Forget(peer.only_device()));
         if self.policy.is_contact(peer) {
             // Nobody waits for the disk: if it does not take the change, it fails for all to see.
             let (reply, _) = oneshot::channel();
@@ -105,8 +106,8 @@ impl Engine {
     }
 
     /// The user removes an address of a peer. Returns whether it was there.
-    pub(super) fn forget_address(&mut self, peer: PeerId, addr: SocketAddr) -> bool {
-        let was_there = self.paths.forget_addr(peer, canonical(addr));
+    pub(super) fn forget_address(&mut self, peer: PersonId, addr: SocketAddr) -> bool {
+        let was_there = self.paths.forget_addr(peer.only_device(), canonical(addr));
         if was_there {
             self.store_peer(peer);
         }
@@ -115,7 +116,7 @@ impl Engine {
 
     /// The user has written to a peer, which makes it a contact. The store takes this before the
     /// message, because it writes in order.
-    pub(super) fn accepted_by_writing(&mut self, peer: PeerId) {
+    pub(super) fn accepted_by_writing(&mut self, peer: PersonId) {
         let name = || nick_or_id(self.peers.nick(peer), peer);
         let now = self.clock.now();
         let accepted = self.policy.change(peer, PolicyChange::Accept, name, now);
@@ -124,7 +125,8 @@ impl Engine {
             // If the disk does not take it, it does not take the message either.
             drop(self.store.set_policy(peer, policy));
         }
-        self.paths.protect(peer, self.policy.is_contact(peer));
+        self.paths
+            .protect(peer.only_device(), self.policy.is_contact(peer));
         self.update_direct_paths_with(peer);
         self.send_new_proofs_with(peer);
         self.contact_changed(peer);
@@ -134,7 +136,7 @@ impl Engine {
 
     /// Whether a peer uses the name of another one that the user has verified. Then there is no
     /// session with it, and the user is notified once of what that may mean.
-    pub(super) fn has_taken_name(&mut self, peer: PeerId, nick: &Nickname) -> bool {
+    pub(super) fn has_taken_name(&mut self, peer: PersonId, nick: &Nickname) -> bool {
         let Some(verified) = self.policy.name_taken_from(peer, nick, &self.peers) else {
             return false;
         };
@@ -146,15 +148,15 @@ impl Engine {
         true
     }
 
-    fn make_known(&mut self, peer: PeerId) {
+    fn make_known(&mut self, peer: PersonId) {
         self.peers.keep(peer);
     }
 
     /// Ends every session with a peer. To the rooms the peer has said goodbye: messages written from
     /// now on are not for it.
-    pub(super) fn part_with(&mut self, peer: PeerId, reason: DenyReason) {
+    pub(super) fn part_with(&mut self, peer: PersonId, reason: DenyReason) {
         let (code, words) = reason.code();
-        for id in self.sessions.ids_with(peer) {
+        for id in self.sessions.ids_with(peer.only_device()) {
             let state = self.sessions.remove(id, self.clock.now());
             let state = state.expect("it was listed just now");
             state.close(code, words);
@@ -169,7 +171,7 @@ impl Engine {
 
     /// A peer refuses sessions with this node. `paths` leaves it alone for a while, and the user is
     /// notified once.
-    pub(super) fn refused_by(&mut self, peer: PeerId, reason: DenyReason) {
+    pub(super) fn refused_by(&mut self, peer: PersonId, reason: DenyReason) {
         if !self.policy.note_refused_by(peer, reason) {
             return;
         }
@@ -180,7 +182,7 @@ impl Engine {
 }
 
 /// The name under which to verify a peer.
-fn nick_or_id(nick: Option<&Nickname>, peer: PeerId) -> Nickname {
+fn nick_or_id(nick: Option<&Nickname>, peer: PersonId) -> Nickname {
     let short = || Nickname::new(&peer.short()).expect("eight letters are a nickname");
     nick.cloned().unwrap_or_else(short)
 }

@@ -10,7 +10,7 @@ use hobnob_core::synthetic::is_synthetic;
 use hobnob_core::{SessionId, paths, replica};
 use hobnob_protocol::frame::Profile;
 use hobnob_protocol::{
-    Checked, ConversationId, Frame, PeerId, PublicRecord, RoomKey, RoomKind, close,
+    Checked, ConversationId, Frame, PersonId, PublicRecord, RoomKey, RoomKind, close,
 };
 use tracing::warn;
 
@@ -30,7 +30,7 @@ impl Engine {
             warn!(?peer, "refused: a flood of profiles");
             return state.close(close::PROTOCOL, "a flood of profiles");
         }
-        let record = match self.checked_record(peer, profile.record.clone()) {
+        let record = match self.checked_record(peer.person(), profile.record.clone()) {
             Ok(record) => record,
             Err(error) => {
                 warn!(?peer, "refused: {error}");
@@ -40,14 +40,15 @@ impl Engine {
             }
         };
         let nick = record.record().nick.as_ref();
-        if nick.is_some_and(|nick| self.has_taken_name(peer, nick)) {
-            return self.part_with(peer, DenyReason::NameTaken);
+        if nick.is_some_and(|nick| self.has_taken_name(peer.person(), nick)) {
+            return self.part_with(peer.person(), DenyReason::NameTaken);
         }
         let is_news = self.learn_profile(id, profile, record);
         self.send_new_proofs(id);
         if is_news {
             self.peers_changed();
-            self.reports.event(Event::Peer(self.peer_info(peer)));
+            self.reports
+                .event(Event::Peer(self.peer_info(peer.person())));
         }
         self.update_direct_path(id);
     }
@@ -71,23 +72,23 @@ impl Engine {
             alive: false,
         });
         for addr in profile.addrs {
-            if addr != remote && self.may_name(peer, remote, addr) {
+            if addr != remote && self.may_name(peer.person(), remote, addr) {
                 self.claim(peer, addr, Source::Peer);
             }
         }
         let moved = self.compare_rooms(id);
-        let named = self.learn_own_record_of(id, peer, record);
+        let named = self.learn_own_record_of(id, peer.person(), record);
         if named {
             self.update_holding();
         }
-        self.store_peer(peer);
+        self.store_peer(peer.person());
         self.request_records(id);
         named || moved
     }
 
     /// Whether the peer of a session with this remote address may name an address. A relayed peer
     /// may not: it sends candidates when both look for a direct path.
-    fn may_name(&self, peer: PeerId, remote: SocketAddr, addr: SocketAddr) -> bool {
+    fn may_name(&self, peer: PersonId, remote: SocketAddr, addr: SocketAddr) -> bool {
         !is_synthetic(remote.ip())
             && self.network.may_dial(addr, remote)
             && (self.policy.is_contact(peer) || self.network.same_link(addr, remote))
@@ -98,7 +99,7 @@ impl Engine {
     fn addrs_for(&self, state: &SessionState) -> Vec<SocketAddr> {
         let remote = state.remote_addr();
         let mut addrs = self.reachable_addrs();
-        let all = self.goes_direct_with(state.peer());
+        let all = self.goes_direct_with(state.person());
         addrs.retain(|addr| all || self.network.same_link(*addr, remote));
         if state.is_relayed() {
             addrs.clear();
@@ -107,11 +108,11 @@ impl Engine {
     }
 
     /// Stores what later runs may use of a peer. Addresses without a session are not among it.
-    pub(super) fn store_peer(&self, peer: PeerId) {
+    pub(super) fn store_peer(&self, peer: PersonId) {
         if self.forgotten.contains(peer) {
             return;
         }
-        let (addrs, named) = self.paths.lasting_addrs(peer);
+        let (addrs, named) = self.paths.lasting_addrs(peer.only_device());
         let (public, contact) = (self.peers.record(peer), self.known_relays.contact(peer));
         self.store.remember_peer(KnownPeer {
             peer,
@@ -132,12 +133,12 @@ impl Engine {
             .get_mut(id)
             .expect("the callers act on live sessions only");
         let rooms = self.replica.rooms().map(|(room, _, key)| (room, key));
-        let changed = state.membership.compare(state.peer(), rooms);
+        let changed = state.membership.compare(state.person(), rooms);
         let shared = state.membership.shared().clone();
         let rooms = self.replica.rooms();
         let closed = rooms.filter(|(id, _, key)| !key.is_open() && shared.contains(id));
         let closed: Vec<_> = closed.map(|(id, ..)| id).collect();
-        self.members.add(state.peer(), &closed);
+        self.members.add(state.person(), &closed);
         self.tell_replica(replica::Input::SessionRooms(id, shared));
         self.share_activity(id);
         changed
@@ -156,7 +157,7 @@ impl Engine {
         let state = self.sessions.get(id);
         let state = state.expect("the callers act on live sessions only");
         let mut profile = maker.profile(state.membership.exporter());
-        profile.direct = self.goes_direct_with(state.peer());
+        profile.direct = self.goes_direct_with(state.person());
         profile.addrs = self.addrs_for(state);
         let state = self.live_session(id);
         state.direct.set_ours(profile.direct);
@@ -173,8 +174,8 @@ impl Engine {
     }
 
     /// A peer may have become a contact: proves rooms to it.
-    pub(super) fn send_new_proofs_with(&mut self, peer: PeerId) {
-        for id in self.sessions.ids_with(peer) {
+    pub(super) fn send_new_proofs_with(&mut self, peer: PersonId) {
+        for id in self.sessions.ids_with(peer.only_device()) {
             self.send_new_proofs(id);
         }
     }
@@ -191,7 +192,7 @@ impl Engine {
         let state = state.expect("the callers act on live sessions only");
         let membership = &state.membership;
         self.room_proofs(
-            Some(state.peer()),
+            Some(state.person()),
             membership.goes_first(),
             membership.shared(),
         )
@@ -200,11 +201,11 @@ impl Engine {
     /// The rooms to prove to a peer. `shared` are the rooms that it has proved.
     pub(super) fn room_proofs(
         &self,
-        peer: Option<PeerId>,
+        peer: Option<PersonId>,
         goes_first: bool,
         shared: &BTreeSet<ConversationId>,
     ) -> RoomProofs {
-        let mut rooms = RoomProofs::new(self.me, self.proof_filler);
+        let mut rooms = RoomProofs::new(self.device, self.proof_filler);
         for (id, _, key) in self.replica.rooms() {
             let withheld = match key.kind() {
                 RoomKind::Open | RoomKind::Random => false,
@@ -221,12 +222,12 @@ impl Engine {
     /// Whether a peer may see proofs of a room with a passphrase before it has proved the room:
     /// contacts, peers that the user named by an address, members, and peers that a relay's roster
     /// lists in the room.
-    fn trusts_with_room(&self, peer: PeerId, room: ConversationId, key: &RoomKey) -> bool {
+    fn trusts_with_room(&self, peer: PersonId, room: ConversationId, key: &RoomKey) -> bool {
         self.policy.of(peer).contact
-            || self.paths.is_named(peer)
+            || self.paths.is_named(peer.only_device())
             || self.members.contains(room, peer)
             || self.replica.has_author(room, peer)
-            || self.relays.list_in_room(peer, key)
+            || self.relays.list_in_room(peer.only_device(), key)
     }
 
     /// Informs all sessions of a change of this node.
@@ -236,10 +237,10 @@ impl Engine {
         }
     }
 
-    pub(super) fn peer_info(&self, peer: PeerId) -> PeerInfo {
-        let session = self.sessions.with(peer);
+    pub(super) fn peer_info(&self, peer: PersonId) -> PeerInfo {
+        let session = self.sessions.with(peer.only_device());
         let addr = session.map(SessionState::remote_addr);
-        let known = || self.paths.addrs(peer).into_iter();
+        let known = || self.paths.addrs(peer.only_device()).into_iter();
         let (away, status) = self.status_of(peer);
         PeerInfo {
             peer,

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use hobnob_protocol::frame::PROOFS_MULTIPLE;
-use hobnob_protocol::{ConversationId, PeerId, RoomKey, RoomProof};
+use hobnob_protocol::{ConversationId, DeviceId, PersonId, RoomKey, RoomProof};
 
 /// Memberships that are remembered during a run.
 const KNOWN_MEMBERS_MAX: usize = 4096;
@@ -15,7 +15,7 @@ const KNOWN_MEMBERS_MAX: usize = 4096;
 /// This node's rooms, sorted by whether one peer gets their proofs unasked.
 #[derive(Debug, Clone)]
 pub(super) struct RoomProofs {
-    me: PeerId,
+    me: DeviceId,
     /// Makes the random proofs that fill a list up. It stays the same during a run: otherwise two
     /// lists in one session would show which proofs are random.
     filler: [u8; 32],
@@ -31,7 +31,7 @@ struct ProvableRoom {
 }
 
 impl RoomProofs {
-    pub(super) fn new(me: PeerId, filler: [u8; 32]) -> Self {
+    pub(super) fn new(me: DeviceId, filler: [u8; 32]) -> Self {
         Self {
             me,
             filler,
@@ -48,7 +48,7 @@ impl RoomProofs {
     pub(super) fn answer(
         mut self,
         exporter: &[u8; 32],
-        peer: PeerId,
+        peer: DeviceId,
         theirs: &[RoomProof],
     ) -> Self {
         for room in self.rooms.iter_mut().filter(|room| room.withheld) {
@@ -87,12 +87,12 @@ impl RoomProofs {
 /// The peers that have proved a room during this run. They are proved the room in turn when they
 /// connect again.
 #[derive(Debug, Default)]
-pub(super) struct KnownMembers(BTreeSet<(ConversationId, PeerId)>);
+pub(super) struct KnownMembers(BTreeSet<(ConversationId, PersonId)>);
 
 impl KnownMembers {
     /// The peer has proved these rooms, none of which is open. Beyond [`KNOWN_MEMBERS_MAX`] another
     /// member is forgotten, which must then prove its room first.
-    pub(super) fn add(&mut self, peer: PeerId, rooms: &[ConversationId]) {
+    pub(super) fn add(&mut self, peer: PersonId, rooms: &[ConversationId]) {
         for room in rooms {
             self.0.insert((*room, peer));
             if self.0.len() > KNOWN_MEMBERS_MAX {
@@ -101,7 +101,7 @@ impl KnownMembers {
         }
     }
 
-    pub(super) fn contains(&self, room: ConversationId, peer: PeerId) -> bool {
+    pub(super) fn contains(&self, room: ConversationId, peer: PersonId) -> bool {
         self.0.contains(&(room, peer))
     }
 }
@@ -113,8 +113,8 @@ mod tests {
 
     const EXPORTER: [u8; 32] = [3; 32];
 
-    fn peer(n: u8) -> PeerId {
-        PeerId::from_bytes([n; 32])
+    fn peer(n: u8) -> DeviceId {
+        DeviceId::from_bytes([n; 32])
     }
 
     fn key(n: u8) -> RoomKey {
@@ -180,14 +180,14 @@ mod tests {
     fn members_are_remembered_up_to_a_limit() {
         let mut members = KnownMembers::default();
         let room = key(1).conversation();
-        members.add(peer(5), &[room]);
-        assert!(members.contains(room, peer(5)));
-        assert!(!members.contains(key(2).conversation(), peer(5)));
-        assert!(!members.contains(room, peer(6)));
+        members.add(peer(5).person(), &[room]);
+        assert!(members.contains(room, peer(5).person()));
+        assert!(!members.contains(key(2).conversation(), peer(5).person()));
+        assert!(!members.contains(room, peer(6).person()));
         for n in 0..=KNOWN_MEMBERS_MAX {
             let mut id = [0; 32];
             id[..8].copy_from_slice(&n.to_be_bytes());
-            members.add(PeerId::from_bytes(id), &[room]);
+            members.add(PersonId::from_bytes(id), &[room]);
         }
         assert_eq!(members.0.len(), KNOWN_MEMBERS_MAX);
     }

@@ -9,8 +9,8 @@ use hobnob_core::SessionId;
 use hobnob_core::peers::Learned;
 use hobnob_protocol::record::RecordError;
 use hobnob_protocol::{
-    Checked, ContactRecord, ConversationId, Frame, PeerId, PublicRecord, RelayAddr, RoomKey,
-    SignedRecord, close,
+    Checked, ContactRecord, ConversationId, DeviceId, Frame, PersonId, PublicRecord, RelayAddr,
+    RoomKey, SignedRecord, close,
 };
 use tracing::{debug, warn};
 
@@ -29,7 +29,7 @@ impl Engine {
     /// is not checked again.
     pub(super) fn checked_record(
         &self,
-        peer: PeerId,
+        peer: PersonId,
         signed: SignedRecord,
     ) -> Result<Checked<PublicRecord>, RecordError> {
         let held = self.peers.record(peer);
@@ -43,7 +43,7 @@ impl Engine {
     pub(super) fn learn_own_record_of(
         &mut self,
         id: SessionId,
-        peer: PeerId,
+        peer: PersonId,
         record: Checked<PublicRecord>,
     ) -> bool {
         if self.forgotten.contains(peer) {
@@ -73,7 +73,7 @@ impl Engine {
         &mut self,
         id: SessionId,
         answer: bool,
-        records: Vec<(PeerId, SignedRecord)>,
+        records: Vec<(PersonId, SignedRecord)>,
     ) {
         let now = self.clock.now();
         for (peer, signed) in records {
@@ -106,7 +106,7 @@ impl Engine {
 
     /// Whether a record that a session passes on may be news, and is of a member of a room that this
     /// node knows. Nobody else decides whose names this node learns.
-    fn is_record_wanted(&self, id: SessionId, peer: PeerId, signed: &SignedRecord) -> bool {
+    fn is_record_wanted(&self, id: SessionId, peer: PersonId, signed: &SignedRecord) -> bool {
         let own = self.own.public();
         let held = if peer == self.me {
             Some(own)
@@ -121,7 +121,7 @@ impl Engine {
         !is_old && !is_unwelcome && (peer == self.me || self.is_member_with(id, peer))
     }
 
-    fn learn_passed_on(&mut self, id: SessionId, peer: PeerId, record: Checked<PublicRecord>) {
+    fn learn_passed_on(&mut self, id: SessionId, peer: PersonId, record: Checked<PublicRecord>) {
         let nick = record.record().nick.as_ref();
         if nick.is_some_and(|nick| self.has_taken_name(peer, nick)) {
             return;
@@ -132,7 +132,7 @@ impl Engine {
     }
 
     /// A record has replaced an older one: stores it and passes it on.
-    fn record_is_news(&mut self, peer: PeerId, from: SessionId) {
+    fn record_is_news(&mut self, peer: PersonId, from: SessionId) {
         for left in self.peers.take_left() {
             self.store.forget_peer(left);
         }
@@ -148,7 +148,12 @@ impl Engine {
         }
     }
 
-    fn send_records(&mut self, id: SessionId, answer: bool, records: Vec<(PeerId, SignedRecord)>) {
+    fn send_records(
+        &mut self,
+        id: SessionId,
+        answer: bool,
+        records: Vec<(PersonId, SignedRecord)>,
+    ) {
         let frame = Frame::Records { answer, records }.encode();
         if self.records.allow_send(id, frame.len()) {
             self.sessions.send_encoded(id, frame);
@@ -156,11 +161,11 @@ impl Engine {
     }
 
     /// A session requests the records of peers, if they are newer than those it has.
-    pub(super) fn want_records(&mut self, id: SessionId, wanted: Vec<(PeerId, u64)>) {
+    pub(super) fn want_records(&mut self, id: SessionId, wanted: Vec<(PersonId, u64)>) {
         if !self.records.allow_request(id, self.clock.now().mono) {
             return debug!(session = ?id, "ignored: too many requests for records");
         }
-        let newer = |(peer, number): (PeerId, u64)| {
+        let newer = |(peer, number): (PersonId, u64)| {
             let held = self.peers.record(peer)?;
             let is_newer = held.record().number > number;
             (is_newer && self.may_have_record(id, peer)).then(|| (peer, held.signed().clone()))
@@ -186,7 +191,7 @@ impl Engine {
     }
 
     /// Entries of an author have arrived. Its record is requested soon, if there is none.
-    pub(super) fn note_author(&mut self, author: PeerId) {
+    pub(super) fn note_author(&mut self, author: PersonId) {
         if self.peers.record(author).is_none() && author != self.me {
             self.records.members_changed(self.clock.now().mono);
         }
@@ -194,41 +199,47 @@ impl Engine {
 
     /// The members of the rooms that a session shares, as this node knows them: authors, and peers
     /// that a relay lists.
-    fn members_with(&self, id: SessionId) -> BTreeSet<PeerId> {
+    fn members_with(&self, id: SessionId) -> BTreeSet<PersonId> {
         let mut members = BTreeSet::new();
         for (room, key) in self.rooms_with(id) {
             members.extend(self.replica.authors(room));
-            members.extend(self.relays.members(&key));
+            let listed = self.relays.members(&key).into_iter();
+            members.extend(listed.map(DeviceId::person));
         }
         let is_welcome =
-            |peer: &PeerId| !self.policy.of(*peer).blocked && !self.forgotten.contains(*peer);
+            |peer: &PersonId| !self.policy.of(*peer).blocked && !self.forgotten.contains(*peer);
         members.into_iter().filter(is_welcome).collect()
     }
 
     /// Whether a peer is a member of a room that a session shares.
-    fn is_member_with(&self, id: SessionId, peer: PeerId) -> bool {
+    fn is_member_with(&self, id: SessionId, peer: PersonId) -> bool {
         self.are_together(id, peer)
             || self.rooms_with(id).into_iter().any(|(room, key)| {
-                self.relays.list_in_room(peer, &key) || self.replica.has_author(room, peer)
+                self.relays.list_in_room(peer.only_device(), &key)
+                    || self.replica.has_author(room, peer)
             })
     }
 
     /// Whether the peer of a session may have the record of another one: they share a room, and may
     /// see each other's entries there.
-    fn may_have_record(&self, id: SessionId, peer: PeerId) -> bool {
+    fn may_have_record(&self, id: SessionId, peer: PersonId) -> bool {
         if self.policy.of(peer).blocked || self.forgotten.contains(peer) {
             return false;
         }
         self.are_together(id, peer)
             || self.rooms_with(id).into_iter().any(|(room, key)| {
-                self.relays.list_in_room(peer, &key) || self.replica.may_have_from(id, room, peer)
+                self.relays.list_in_room(peer.only_device(), &key)
+                    || self.replica.may_have_from(id, room, peer)
             })
     }
 
     /// Whether a peer has a session that shares a room with this one.
-    fn are_together(&self, id: SessionId, peer: PeerId) -> bool {
+    fn are_together(&self, id: SessionId, peer: PersonId) -> bool {
         let shared = |state: &SessionState| state.membership.shared().clone();
-        let (this, other) = (self.sessions.get(id), self.sessions.with(peer));
+        let (this, other) = (
+            self.sessions.get(id),
+            self.sessions.with(peer.only_device()),
+        );
         match (this.map(shared), other.map(shared)) {
             (Some(this), Some(other)) => !this.is_disjoint(&other),
             (_, _) => false,
@@ -269,9 +280,9 @@ impl Engine {
             warn!(?peer, "refused: a flood of contact records");
             return state.close(close::PROTOCOL, "a flood of contact records");
         }
-        match signed.clone().check::<ContactRecord>(peer) {
-            Ok(record) if self.policy.is_contact(peer) => {
-                self.learn_contact_record(id, peer, record);
+        match signed.clone().check::<ContactRecord>(peer.person()) {
+            Ok(record) if self.policy.is_contact(peer.person()) => {
+                self.learn_contact_record(id, peer.person(), record);
             }
             // If the user accepts the peer later, this record counts.
             Ok(record) => state.contact_record = Some(record),
@@ -293,7 +304,7 @@ impl Engine {
     fn learn_contact_record(
         &mut self,
         id: SessionId,
-        peer: PeerId,
+        peer: PersonId,
         record: Checked<ContactRecord>,
     ) {
         if self.known_relays.learn(peer, record.clone()) {
@@ -312,20 +323,20 @@ impl Engine {
         let state = self.sessions.get(id);
         let state = state.expect("the callers act on live sessions only");
         if let Some(contact) = self.own.contact()
-            && self.policy.is_contact(state.peer())
+            && self.policy.is_contact(state.person())
         {
             state.send(&Frame::ContactRecord(contact.signed().clone()));
         }
     }
 
     /// The user has accepted or removed a contact, or has written to a peer.
-    pub(super) fn contact_changed(&mut self, peer: PeerId) {
-        self.mail_contact_changed(peer);
+    pub(super) fn contact_changed(&mut self, peer: PersonId) {
+        self.mail_contact_changed(peer.only_device());
         if !self.policy.is_contact(peer) {
             self.known_relays.forget_contact(peer);
             return self.store_peer(peer);
         }
-        for id in self.sessions.ids_with(peer) {
+        for id in self.sessions.ids_with(peer.only_device()) {
             self.send_contact_record(id);
             self.share_activity(id);
             let state = self.sessions.get_mut(id).expect("listed just now");
@@ -375,10 +386,10 @@ impl Engine {
     }
 
     /// As [`Engine::reach_at_known_relays`], for one peer.
-    pub(super) fn reach_at_relays_of(&mut self, peer: PeerId) {
+    pub(super) fn reach_at_relays_of(&mut self, peer: PersonId) {
         for relay in self.known_relays.named(peer).to_vec() {
             if let Some(relay) = self.add_relay(relay, false) {
-                self.found_at(relay, peer);
+                self.found_at(relay, peer.only_device());
             }
         }
         if !self.policy.is_contact(peer) {
@@ -386,7 +397,7 @@ impl Engine {
         }
         for relay in self.known_relays.of_contact(peer).to_vec() {
             if let Some(relay) = self.relay_of_contact(relay) {
-                self.found_at(relay, peer);
+                self.found_at(relay, peer.only_device());
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Carries out what relays report: connections, rosters, channels.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use hobnob_core::carrier::Carrier;
@@ -10,7 +11,7 @@ use hobnob_core::{paths, rendezvous};
 use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::identity::PEER_ID_SHORT_LEN;
 use hobnob_protocol::relay::{FromRelay, OpenRefusal, Roster, ToRelay, Welcome};
-use hobnob_protocol::{PeerId, RelayAddr, RoomKey};
+use hobnob_protocol::{DeviceId, PersonId, RelayAddr, RoomKey};
 use tracing::debug;
 
 use super::command::RELAY_SETTING;
@@ -71,7 +72,7 @@ impl Engine {
     }
 
     /// The link `from` leads to the relay of the link `into`, which is named twice.
-    fn merge_relays(&mut self, from: RelayId, into: RelayId, id: PeerId) {
+    fn merge_relays(&mut self, from: RelayId, into: RelayId, id: DeviceId) {
         let (at, is_used_for_more) = self.relays.merge(from, into, id);
         debug!(%at, relay = %self.relays.at(into), "two names of one relay");
         self.store
@@ -88,7 +89,7 @@ impl Engine {
     /// A user names a peer at a relay: from now on it may be reached there.
     pub(super) fn reach_by_relay(
         &mut self,
-        peer: PeerId,
+        peer: DeviceId,
         addrs: Vec<SocketAddr>,
         relays: Vec<RelayAddr>,
     ) {
@@ -96,22 +97,22 @@ impl Engine {
             .into_iter()
             .filter(|addr| !is_synthetic(addr.ip()))
             .collect();
-        self.forgotten.remove(peer);
-        self.known_relays.name(peer, relays.clone());
+        self.forgotten.remove(peer.person());
+        self.known_relays.name(peer.person(), relays.clone());
         for relay in relays {
             if let Some(relay) = self.add_relay(relay, false) {
                 addrs.push(self.network.relayed_addr(relay, peer));
             }
         }
         self.relays.want();
-        self.peers.keep(peer);
+        self.peers.keep(peer.person());
         self.tell_paths(paths::Input::Found {
             peer,
             addrs,
             origin: Origin::Named,
             alive: true,
         });
-        self.store_peer(peer);
+        self.store_peer(peer.person());
     }
 
     /// The address of the relay through which a session goes.
@@ -174,7 +175,7 @@ impl Engine {
     fn relay_up(
         &mut self,
         id: RelayId,
-        identity: PeerId,
+        identity: DeviceId,
         way: (SocketAddr, Carrier),
         welcome: &Welcome,
     ) {
@@ -208,7 +209,7 @@ impl Engine {
     }
 
     /// The peers whose sessions go through a relay.
-    fn peers_through(&self, id: RelayId) -> impl Iterator<Item = PeerId> {
+    fn peers_through(&self, id: RelayId) -> impl Iterator<Item = DeviceId> {
         let sessions = self.sessions.iter();
         let relayed =
             sessions.filter_map(move |state| self.network.channels().peer_at(state.remote_addr()));
@@ -240,7 +241,7 @@ impl Engine {
 
     /// A relay reports that a peer is not there. If a session goes through this relay, the peer may
     /// have moved, or the relay may have banned it.
-    fn not_at_relay(&mut self, relay: RelayId, peer: PeerId) {
+    fn not_at_relay(&mut self, relay: RelayId, peer: DeviceId) {
         let now = self.clock.now();
         for id in self.sessions.ids_with(peer) {
             let state = self.sessions.get(id).expect("listed just now");
@@ -257,7 +258,7 @@ impl Engine {
     }
 
     fn roster(&mut self, id: RelayId, update: Roster) {
-        for peer in self.relays.update_roster(id, self.me, update) {
+        for peer in self.relays.update_roster(id, self.device, update) {
             // A peer that comes back to the relay may have a session whose channel ended.
             let Some(state) = self.sessions.with(peer) else {
                 continue;
@@ -274,8 +275,8 @@ impl Engine {
 
     /// Connects with those peers on the rosters that this node has newly chosen.
     fn connect_with_roster(&mut self) {
-        let (rooms, direct) = (self.room_keys(), self.talked_with());
-        for (relay, peer) in self.relays.choose_peers(self.me, &rooms, &direct) {
+        let (rooms, direct) = (self.room_keys(), self.devices_talked_with());
+        for (relay, peer) in self.relays.choose_peers(self.device, &rooms, &direct) {
             self.found_at(relay, peer);
         }
     }
@@ -288,7 +289,7 @@ impl Engine {
     }
 
     /// A peer could not be reached. On rosters that name it, other peers take its place.
-    pub(super) fn not_reached(&mut self, peer: PeerId) {
+    pub(super) fn not_reached(&mut self, peer: DeviceId) {
         let relays = self.relays.note_missing(peer);
         if relays.is_empty() {
             return;
@@ -318,14 +319,15 @@ impl Engine {
     /// sought for which it was named.
     fn ask_for_known_peers(&mut self, relay: RelayId) {
         let mut away = if self.relays.is_in_rooms(relay) {
-            self.talked_with()
+            self.devices_talked_with()
         } else {
             let here = |addr: &RelayAddr| self.relays.find(addr) == Some(relay);
-            let of = |peer: &PeerId| {
+            let of = |peer: &PersonId| {
                 let named = self.known_relays.named(*peer).iter();
                 named.chain(self.known_relays.of_contact(*peer)).any(here)
             };
-            self.known_relays.peers().into_iter().filter(of).collect()
+            let peers = self.known_relays.peers().into_iter().filter(of);
+            peers.map(PersonId::only_device).collect()
         };
         away.retain(|peer| self.paths.session(*peer).is_none());
         for peer in away.into_iter().take(ASKED_FOR_MAX) {
@@ -333,24 +335,30 @@ impl Engine {
         }
     }
 
+    fn devices_talked_with(&self) -> BTreeSet<DeviceId> {
+        let people = self.talked_with().into_iter();
+        people.map(PersonId::only_device).collect()
+    }
+
     /// Whether the user can name this peer: it was met, or a relay names it.
-    pub(super) fn knows(&self, peer: PeerId) -> bool {
-        self.peers.knows(peer) || !self.relays.naming(peer).is_empty()
+    pub(super) fn knows(&self, peer: PersonId) -> bool {
+        self.peers.knows(peer) || !self.relays.naming(peer.only_device()).is_empty()
     }
 
     /// The peer that a word refers to. Of peers that only a relay names, nothing but the id is known.
-    pub(super) fn resolve(&self, word: &str) -> Result<PeerId, ResolveError> {
+    pub(super) fn resolve(&self, word: &str) -> Result<PersonId, ResolveError> {
         let resolved = self.peers.resolve(word);
         match resolved {
             Err(ResolveError::Unknown { .. }) if word.len() >= PEER_ID_SHORT_LEN => {
-                self.relays.named_by_start(word).map_or(resolved, Ok)
+                let named = self.relays.named_by_start(word);
+                named.map_or(resolved, |device| Ok(device.person()))
             }
             resolved => resolved,
         }
     }
 
     /// The peer is, or may be, at this relay now.
-    pub(super) fn found_at(&mut self, relay: RelayId, peer: PeerId) {
+    pub(super) fn found_at(&mut self, relay: RelayId, peer: DeviceId) {
         let addrs = vec![self.network.relayed_addr(relay, peer)];
         self.tell_paths(paths::Input::Found {
             peer,
@@ -390,7 +398,7 @@ impl Engine {
     }
 
     /// Another peer than the expected one answered. If a relay connected the two, it is at fault.
-    pub(super) fn wrong_peer(&mut self, addr: SocketAddr, expected: PeerId, found: PeerId) {
+    pub(super) fn wrong_peer(&mut self, addr: SocketAddr, expected: DeviceId, found: DeviceId) {
         // A direct address may have passed to another peer. That is no news.
         let Some((relay, _)) = self.network.channels().peer_at(addr) else {
             return self.tell_paths(paths::Input::WrongPeer(expected, addr));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hobnob_core::diagnosis::CLOCK_DIFFERENCE_MS;
 use hobnob_core::paths::Instance;
 use hobnob_limits::RecentSet;
-use hobnob_protocol::PeerId;
+use hobnob_protocol::{DeviceId, PersonId};
 use tracing::{info, warn};
 
 use crate::api::{CopyEvidence, Event, Notice, NoticeReason};
@@ -34,7 +34,7 @@ pub(super) struct Reports {
     events: Publisher,
     notices: Notices,
     /// Peers whose clock differs from this machine's.
-    clocks: BTreeSet<PeerId>,
+    clocks: BTreeSet<PersonId>,
     /// Other running instances of this identity.
     copies: BTreeSet<Instance>,
     store_failing: bool,
@@ -46,7 +46,7 @@ pub(super) struct Reports {
     backup_fault: Option<String>,
     places: PlacesRefused,
     /// The peers with which relays connected this node instead of others.
-    lies: RecentSet<(RelayId, PeerId), LIES_MAX>,
+    lies: RecentSet<(RelayId, DeviceId), LIES_MAX>,
 }
 
 /// Connections that were refused, and sessions of strangers that ended, because all places were
@@ -124,7 +124,7 @@ impl Reports {
     }
 
     /// Logs and publishes a notice, and keeps it for `Node::status`.
-    pub(super) fn notice(&mut self, reason: NoticeReason, peer: Option<PeerId>) {
+    pub(super) fn notice(&mut self, reason: NoticeReason, peer: Option<PersonId>) {
         info!(?peer, "notice {}: {reason:?}", reason.code());
         let notice = self.notices.add(reason, peer);
         self.event(Event::Notice(notice));
@@ -175,18 +175,21 @@ impl Reports {
         &mut self,
         relay: RelayId,
         at: String,
-        (expected, found): (PeerId, PeerId),
+        (expected, found): (DeviceId, DeviceId),
     ) {
         if !self.lies.contains((relay, found)) {
             self.lies.add((relay, found));
-            self.notice(NoticeReason::RelayLies { relay: at, found }, Some(expected));
+            self.notice(
+                NoticeReason::RelayLies { relay: at, found },
+                Some(expected.person()),
+            );
         }
     }
 
     /// Compares a peer's clock with this machine's. `name` is the name to show for the peer.
     pub(super) fn compare_clocks(
         &mut self,
-        peer: PeerId,
+        peer: PersonId,
         name: &str,
         theirs_ms: u64,
         ours_ms: u64,
@@ -234,7 +237,7 @@ struct Notices {
 }
 
 impl Notices {
-    fn add(&mut self, reason: NoticeReason, peer: Option<PeerId>) -> Notice {
+    fn add(&mut self, reason: NoticeReason, peer: Option<PersonId>) -> Notice {
         self.last += 1;
         let notice = Notice {
             number: self.last,
@@ -274,7 +277,7 @@ mod tests {
     #[test]
     fn a_wrong_clock_is_reported_once_for_each_peer() {
         let mut reports = Reports::new(Publisher::new());
-        let ann = PeerId::from_bytes([1; 32]);
+        let ann = PersonId::from_bytes([1; 32]);
         reports.compare_clocks(ann, "ann", 1_000, 1_000 + CLOCK_DIFFERENCE_MS - 1);
         assert_eq!(codes(&reports), [""; 0]);
         for _ in 0..2 {
@@ -304,12 +307,20 @@ mod tests {
     #[test]
     fn a_relay_that_lies_at_every_dial_is_reported_once() {
         let mut reports = Reports::new(Publisher::new());
-        let [ann, bob, eve] = [1, 2, 3].map(|n| PeerId::from_bytes([n; 32]));
+        let [ann, bob, eve] = [1, 2, 3].map(|n| PersonId::from_bytes([n; 32]));
         for expected in [ann, ann, bob] {
-            reports.relay_lies(RelayId(1), "relay:4627".to_owned(), (expected, eve));
+            reports.relay_lies(
+                RelayId(1),
+                "relay:4627".to_owned(),
+                (expected.only_device(), eve.only_device()),
+            );
         }
         assert_eq!(codes(&reports), ["relay-lies"]);
-        reports.relay_lies(RelayId(1), "relay:4627".to_owned(), (ann, bob));
+        reports.relay_lies(
+            RelayId(1),
+            "relay:4627".to_owned(),
+            (ann.only_device(), bob.only_device()),
+        );
         assert_eq!(codes(&reports), ["relay-lies"; 2]);
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::PersonId;
 
 /// Without another message for this long, the number is reported.
 const QUIET: Duration = Duration::from_secs(1);
@@ -15,14 +15,14 @@ const REPORTED_EVERY: Duration = Duration::from_secs(10);
 /// The messages that have not been reported yet.
 #[derive(Debug, Default)]
 pub(super) struct Restored {
-    by_peer: BTreeMap<PeerId, u64>,
+    by_peer: BTreeMap<PersonId, u64>,
     /// When to report them, and when at the latest.
     due: Option<(Duration, Duration)>,
 }
 
 impl Restored {
     /// A peer gave back some messages.
-    pub(super) fn add(&mut self, now: Duration, peer: PeerId, count: u64) {
+    pub(super) fn add(&mut self, now: Duration, peer: PersonId, count: u64) {
         *self.by_peer.entry(peer).or_default() += count;
         let (_, latest) = self.due.unwrap_or((now, now + REPORTED_EVERY));
         self.due = Some(((now + QUIET).min(latest), latest));
@@ -34,7 +34,7 @@ impl Restored {
     }
 
     /// The peers that gave back messages, and how many. They count as reported.
-    pub(super) fn take(&mut self) -> BTreeMap<PeerId, u64> {
+    pub(super) fn take(&mut self) -> BTreeMap<PersonId, u64> {
         self.due = None;
         std::mem::take(&mut self.by_peer)
     }
@@ -44,7 +44,7 @@ impl Restored {
 mod tests {
     use super::*;
 
-    const ANN: PeerId = PeerId::from_bytes([1; 32]);
+    const ANN: PersonId = PersonId::from_bytes([1; 32]);
 
     #[test]
     fn messages_that_arrive_together_are_reported_once() {

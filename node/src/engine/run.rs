@@ -172,7 +172,7 @@ impl Engine {
                 found,
             } => self.wrong_peer(addr, expected, found),
             Internal::DialedBack(session, token) => self.dialed_back(session, token),
-            Internal::RefusedBy(peer, reason) => self.refused_by(peer, reason),
+            Internal::RefusedBy(peer, reason) => self.refused_by(peer.person(), reason),
             Internal::DialFailed(peer) => self.dial_failed(peer),
             Internal::OpenAgain { addr, reply } => {
                 if let Some(opening) = self.open_channel_to(addr) {

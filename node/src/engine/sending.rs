@@ -7,7 +7,7 @@ use hobnob_core::paths;
 use hobnob_core::policy::DenyReason;
 use hobnob_core::replica::{self, Output, Refusal, Token};
 use hobnob_core::{ClientId, SessionId};
-use hobnob_protocol::{Body, CheckedBatch, ConversationId, LogName, PeerId, Ranges, Seq};
+use hobnob_protocol::{Body, CheckedBatch, ConversationId, LogName, PersonId, Ranges, Seq};
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
@@ -127,7 +127,9 @@ impl Engine {
         certain: bool,
     ) -> Result<ConversationId, SendError> {
         match to {
-            ConversationRef::Direct(peer) if self.denies(*peer) == Some(DenyReason::Blocked) => {
+            ConversationRef::Direct(peer)
+                if self.denies(peer.only_device()) == Some(DenyReason::Blocked) =>
+            {
                 Err(SendError::Blocked(self.peers.name(*peer)))
             }
             ConversationRef::Direct(peer) if *peer == self.me => Err(SendError::Myself),
@@ -144,7 +146,7 @@ impl Engine {
         }
     }
 
-    fn direct(&mut self, peer: PeerId) -> ConversationId {
+    fn direct(&mut self, peer: PersonId) -> ConversationId {
         self.forgotten.remove(peer);
         if self.outbox.open_direct(peer) {
             self.peers.keep(peer);
@@ -153,22 +155,22 @@ impl Engine {
         if !self.is_reached(peer) {
             self.relays.want();
         }
-        if self.sessions.with(peer).is_none() {
-            for relay in self.relays.naming(peer) {
-                self.found_at(relay, peer);
+        if self.sessions.with(peer.only_device()).is_none() {
+            for relay in self.relays.naming(peer.only_device()) {
+                self.found_at(relay, peer.only_device());
             }
             self.reach_at_relays_of(peer);
             // The user is waiting, so no back-off counts.
-            self.tell_paths(paths::Input::Wanted(peer));
-            self.mail_wanted(peer);
+            self.tell_paths(paths::Input::Wanted(peer.only_device()));
+            self.mail_wanted(peer.only_device());
         }
         ConversationId::direct(self.me, peer)
     }
 
     /// Whether a session with a peer works as far as this node knows. One through a relay without a
     /// connection does not.
-    fn is_reached(&self, peer: PeerId) -> bool {
-        self.sessions.with(peer).is_some_and(|state| {
+    fn is_reached(&self, peer: PersonId) -> bool {
+        self.sessions.with(peer.only_device()).is_some_and(|state| {
             let relay = self.network.channels().peer_at(state.remote_addr());
             relay.is_none_or(|(relay, _)| self.relays.addr_of(relay).is_some())
         })
@@ -241,13 +243,13 @@ impl Engine {
             Output::Sent(name, peer, first, last) => {
                 let ranges = Ranges::span(first, last);
                 self.outbox.note_sent(name, peer, &ranges);
-                self.publish_receipts(name, peer, &ranges, DeliveryState::Sent);
+                self.publish_receipts(name, peer.person(), &ranges, DeliveryState::Sent);
             }
             Output::Delivered(name, peer, ranges) => {
                 self.outbox.note_delivered(name, peer, &ranges);
                 self.no_longer_held(name, peer, &ranges);
                 self.carried.delivered(peer, &ranges);
-                self.publish_receipts(name, peer, &ranges, DeliveryState::Delivered);
+                self.publish_receipts(name, peer.person(), &ranges, DeliveryState::Delivered);
             }
             Output::Accepted(peer) => self.accepted_by_writing(peer),
             Output::AwaitsConsent(peer, awaits) => self.awaits_consent(peer, awaits),
@@ -327,7 +329,7 @@ impl Engine {
         id: MessageId,
         to: &ConversationRef,
         conversation: ConversationId,
-    ) -> Vec<PeerId> {
+    ) -> Vec<PersonId> {
         if let ConversationRef::Direct(peer) = to {
             return vec![*peer];
         }
@@ -369,6 +371,7 @@ impl Engine {
             conversation,
             author: from,
             log,
+            ..
         } = batch.batch.name;
         if !self.reports.is_heard() || !self.policy.shows(from) {
             return;
@@ -426,7 +429,7 @@ impl Engine {
                 && to.is_some_and(|peer| self.outbox.awaits_consent(peer)),
             mail_refused: to
                 .filter(|_| is(DeliveryState::Queued))
-                .and_then(|peer| self.mail.refused(peer)),
+                .and_then(|peer| self.mail.refused(peer.only_device())),
             conversation,
             from: name.author,
             name: self.peers.name(name.author),
@@ -444,7 +447,7 @@ impl Engine {
     }
 
     /// Whether a message is from a stranger, to this node only.
-    fn is_request(&self, conversation: &ConversationRef, from: PeerId) -> bool {
+    fn is_request(&self, conversation: &ConversationRef, from: PersonId) -> bool {
         let direct = matches!(conversation, ConversationRef::Direct(_));
         direct && from != self.me && !self.policy.is_contact(from)
     }
@@ -452,7 +455,7 @@ impl Engine {
     pub(super) fn publish_receipts(
         &self,
         name: LogName,
-        peer: PeerId,
+        peer: PersonId,
         ranges: &Ranges,
         state: DeliveryState,
     ) {
@@ -497,14 +500,14 @@ impl Engine {
     }
 
     /// A peer refuses messages of this node until its user accepts it, or does so no longer.
-    fn awaits_consent(&mut self, peer: PeerId, awaits: bool) {
+    fn awaits_consent(&mut self, peer: PersonId, awaits: bool) {
         if self.outbox.note_awaits_consent(peer, awaits) {
             self.reports.event(Event::Peer(self.peer_info(peer)));
         }
     }
 
     /// A stranger has sent more than it may before the user accepts it.
-    fn request_full(&mut self, peer: PeerId) {
+    fn request_full(&mut self, peer: PersonId) {
         // Ignored or blocked, the stranger is no business of the user's any more.
         if !self.policy.shows(peer) || !self.policy.note_request_full(peer) {
             return;
@@ -542,25 +545,30 @@ impl Engine {
         let Some(state) = self.sessions.get_mut(session) else {
             return;
         };
-        let (peer, name) = (state.peer(), self.peers.name(state.peer()));
+        let (peer, name) = (state.peer(), self.peers.name(state.person()));
         match refusal {
             // One notice for each kind and session, so that no peer can flood the screen.
             Refusal::IdentityReused | Refusal::Conflict if !state.limits.is_news(refusal) => {}
             Refusal::IdentityReused => {
                 let evidence = CopyEvidence::UnknownEntries { name };
                 self.reports
-                    .notice(NoticeReason::IdentityCopied(evidence), Some(peer));
+                    .notice(NoticeReason::IdentityCopied(evidence), Some(peer.person()));
             }
             Refusal::Conflict => {
                 self.reports
-                    .notice(NoticeReason::Conflict { name }, Some(peer));
+                    .notice(NoticeReason::Conflict { name }, Some(peer.person()));
             }
             // These happen between honest nodes too, when rooms change or are full, or entries
             // overtake each other.
             Refusal::NotShared | Refusal::Gap | Refusal::Blocked | Refusal::RoomFull => {
                 debug!(?peer, "refused: {refusal}")
             }
-            Refusal::NotAnAuthor | Refusal::Batch(_) | Refusal::Lamport | Refusal::Misplaced => {
+            Refusal::NotAnAuthor
+            | Refusal::NoCertificate
+            | Refusal::NewerCertificate
+            | Refusal::Batch(_)
+            | Refusal::Lamport
+            | Refusal::Misplaced => {
                 if let Some(count) = state.limits.count_refusal() {
                     warn!(?peer, count, "refused: {refusal}");
                 }
@@ -586,7 +594,7 @@ impl Engine {
     }
 
     /// The peers with which there is a direct conversation.
-    pub(super) fn talked_with(&self) -> BTreeSet<PeerId> {
+    pub(super) fn talked_with(&self) -> BTreeSet<PersonId> {
         let peer = |kind: &ConversationKind| match kind {
             ConversationKind::Direct(peer) => Some(*peer),
             ConversationKind::Room { .. } => None,

@@ -34,7 +34,7 @@ impl Engine {
             id,
             greeted,
             goes_first,
-            self.me < peer,
+            self.device < peer,
             now,
             self.tasks.tracker(),
         );
@@ -45,22 +45,22 @@ impl Engine {
             Some(relay) => info!(?peer, %relay, "session up, through a relay"),
             None => info!(?peer, addr = %remote, "session up"),
         }
-        self.policy.forget_refused_by(peer);
-        self.lost.remove(peer);
+        self.policy.forget_refused_by(peer.person());
+        self.lost.remove(peer.person());
         // What the peer refused on an earlier session is sent again on this one.
-        self.outbox.note_awaits_consent(peer, false);
+        self.outbox.note_awaits_consent(peer.person(), false);
         let network = self.network.network_of(remote);
         let source = self.network.source_network(remote);
         self.tell_replica(replica::Input::SessionUp(id, peer, network, source));
-        self.records.begin(id, peer);
+        self.records.begin(id, peer.person());
         // The peer introduces itself again to a user who has forgotten it.
-        self.forgotten.remove(peer);
-        let record = self.checked_record(peer, hello.profile.record.clone());
+        self.forgotten.remove(peer.person());
+        let record = self.checked_record(peer.person(), hello.profile.record.clone());
         let record = record.expect("the connection was greeted with a checked record");
         let is_news = self.learn_profile(id, hello.profile, record);
-        let name = self.peers.name(peer);
+        let name = self.peers.name(peer.person());
         self.reports
-            .compare_clocks(peer, &name, hello.clock_ms, now.wall_ms);
+            .compare_clocks(peer.person(), &name, hello.clock_ms, now.wall_ms);
         // What changed since this node's Hello was made, if anything did.
         self.send_profile(id);
         self.send_contact_record(id);
@@ -72,7 +72,8 @@ impl Engine {
         self.peers_changed();
         let same_path = before.or(replaced) == Some(self.network.path_kind(remote));
         if is_news || !same_path {
-            self.reports.event(Event::Peer(self.peer_info(peer)));
+            self.reports
+                .event(Event::Peer(self.peer_info(peer.person())));
         }
     }
 
@@ -88,7 +89,7 @@ impl Engine {
         let peer = state.peer();
         self.records.end(id, self.clock.now().mono);
         let is_last = self.sessions.with(peer).is_none();
-        self.activities.session_gone(id, peer, is_last);
+        self.activities.session_gone(id, peer.person(), is_last);
         self.tell_rendezvous(rendezvous::Input::Down(id));
         self.invitation_session_down(id);
         self.files.send(ToTransfers::SessionDown(id));
@@ -107,15 +108,17 @@ impl Engine {
             self.sessions
                 .expect_other(peer, self.clock.now().mono, path);
         } else {
-            self.reports.event(Event::Peer(self.peer_info(peer)));
+            self.reports
+                .event(Event::Peer(self.peer_info(peer.person())));
         }
     }
 
     /// Reports peers offline whose other connection has not arrived in time.
     pub(super) fn report_offline(&mut self) {
         for peer in self.sessions.take_offline(self.clock.now().mono) {
-            self.lost.add(peer);
-            self.reports.event(Event::Peer(self.peer_info(peer)));
+            self.lost.add(peer.person());
+            self.reports
+                .event(Event::Peer(self.peer_info(peer.person())));
         }
     }
 
@@ -217,7 +220,7 @@ impl Engine {
         let goodbye = *ended == Ended::Bye;
         let replaced = closed_with(close::REPLACED);
         if replaced {
-            let name = self.peers.name(peer);
+            let name = self.peers.name(peer.person());
             self.reports.copied(CopyEvidence::StartedLater { name });
         }
         let denied = code.and_then(DenyReason::of_code);
@@ -228,15 +231,15 @@ impl Engine {
         });
         let broke = matches!(ended, Ended::TimedOut | Ended::Restarted | Ended::Lost(_));
         if broke || closed_with(close::SILENT) {
-            self.lost.add(peer);
+            self.lost.add(peer.person());
         }
         self.session_gone(id, &state, goodbye, closed_with(close::DUPLICATE));
         if broke && self.sessions.with(peer).is_none() {
             // The contact may have moved to another of its relays.
-            self.reach_at_relays_of(peer);
+            self.reach_at_relays_of(peer.person());
         }
         if let Some(reason) = denied {
-            self.refused_by(peer, reason);
+            self.refused_by(peer.person(), reason);
         }
     }
 
@@ -277,6 +280,7 @@ impl Engine {
         if is_suspect {
             self.tell_paths(paths::Input::Suspect(id, remote));
         }
-        self.reports.event(Event::Peer(self.peer_info(peer)));
+        self.reports
+            .event(Event::Peer(self.peer_info(peer.person())));
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hobnob_core::Now;
 use hobnob_core::synthetic::is_synthetic;
 use hobnob_protocol::mailbox::DepositToken;
-use hobnob_protocol::{Checked, ContactRecord, Frame, Hello, PeerId, SignedRecord};
+use hobnob_protocol::{Checked, ContactRecord, DeviceId, Frame, Hello, PersonId, SignedRecord};
 use quinn::Connection;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -19,7 +19,7 @@ use crate::net::session::Session;
 /// One live session.
 #[derive(Debug)]
 pub(super) struct SessionState {
-    peer: PeerId,
+    peer: DeviceId,
     session: Session,
     /// When the session began.
     since: Duration,
@@ -31,7 +31,7 @@ pub(super) struct SessionState {
     /// The contact record of a peer that is no contact. It counts when the user accepts the peer.
     pub(super) contact_record: Option<Checked<ContactRecord>>,
     /// As `contact_record`, for the mailbox. Its signature is not checked yet.
-    pub(super) mailbox: Option<(SignedRecord, Vec<(PeerId, DepositToken)>)>,
+    pub(super) mailbox: Option<(SignedRecord, Vec<(DeviceId, DepositToken)>)>,
     /// Whether the peer holds this node's mail, as it says.
     pub(super) holds_mail: bool,
     /// Whether the peer was told that this node holds its mail.
@@ -47,7 +47,7 @@ pub(super) struct SessionState {
 impl SessionState {
     /// A session that begins now.
     pub(super) fn new(
-        peer: PeerId,
+        peer: DeviceId,
         session: Session,
         membership: Membership,
         hello: &Hello,
@@ -73,7 +73,13 @@ impl SessionState {
         }
     }
 
-    pub(super) fn peer(&self) -> PeerId {
+    /// The person at the other end.
+    pub(super) fn person(&self) -> PersonId {
+        self.peer.person()
+    }
+
+    /// The device at the other end.
+    pub(super) fn peer(&self) -> DeviceId {
         self.peer
     }
 

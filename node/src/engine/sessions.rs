@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hobnob_core::presence::{self, Presence};
 use hobnob_core::{Now, SessionId};
 use hobnob_protocol::frame::PING_LIGHT;
-use hobnob_protocol::{Frame, PeerId};
+use hobnob_protocol::{DeviceId, Frame};
 use quinn::Connection;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
@@ -93,7 +93,7 @@ impl Sessions {
     }
 
     /// The session with a peer. While there are two, the later one.
-    pub(super) fn with(&self, peer: PeerId) -> Option<&SessionState> {
+    pub(super) fn with(&self, peer: DeviceId) -> Option<&SessionState> {
         self.iter().rev().find(|state| state.peer() == peer)
     }
 
@@ -112,7 +112,7 @@ impl Sessions {
     }
 
     /// The sessions with a peer.
-    pub(super) fn ids_with(&self, peer: PeerId) -> Vec<SessionId> {
+    pub(super) fn ids_with(&self, peer: DeviceId) -> Vec<SessionId> {
         let with_peer = self.live.iter().filter(|(_, state)| state.peer() == peer);
         with_peer.map(|(id, _)| *id).collect()
     }
@@ -174,7 +174,7 @@ impl Sessions {
 
     /// Asks a peer whether it is there. `reply` is used with its next pong, and dropped if there is
     /// no session.
-    pub(super) fn ping(&mut self, peer: PeerId, reply: oneshot::Sender<()>, now: Now) {
+    pub(super) fn ping(&mut self, peer: DeviceId, reply: oneshot::Sender<()>, now: Now) {
         let mut newest_first = self.live.iter_mut().rev();
         if let Some((id, state)) = newest_first.find(|(_, state)| state.peer() == peer) {
             state.responses.wait(reply);
@@ -240,31 +240,31 @@ impl Sessions {
 
     /// A peer closed a connection as a duplicate: it counts as offline only if its other
     /// connection does not arrive in time.
-    pub(super) fn expect_other(&mut self, peer: PeerId, now: Duration, path: PathKind) {
+    pub(super) fn expect_other(&mut self, peer: DeviceId, now: Duration, path: PathKind) {
         self.going_offline.add(peer, now + OTHER_CONNECTION, path);
     }
 
     /// The other connection has arrived. Returns the path of the one that it replaces.
-    pub(super) fn other_arrived(&mut self, peer: PeerId) -> Option<PathKind> {
+    pub(super) fn other_arrived(&mut self, peer: DeviceId) -> Option<PathKind> {
         self.going_offline.remove(peer)
     }
 
     /// The peers whose other connection has not arrived in time.
-    pub(super) fn take_offline(&mut self, now: Duration) -> Vec<PeerId> {
+    pub(super) fn take_offline(&mut self, now: Duration) -> Vec<DeviceId> {
         self.going_offline.take_due(now)
     }
 }
 
 /// Peers whose last connection was closed as a duplicate of one that has not arrived yet.
 #[derive(Debug, Default)]
-struct GoingOffline(BTreeMap<PeerId, (Duration, PathKind)>);
+struct GoingOffline(BTreeMap<DeviceId, (Duration, PathKind)>);
 
 impl GoingOffline {
-    fn add(&mut self, peer: PeerId, due: Duration, path: PathKind) {
+    fn add(&mut self, peer: DeviceId, due: Duration, path: PathKind) {
         self.0.insert(peer, (due, path));
     }
 
-    fn remove(&mut self, peer: PeerId) -> Option<PathKind> {
+    fn remove(&mut self, peer: DeviceId) -> Option<PathKind> {
         self.0.remove(&peer).map(|(_, path)| path)
     }
 
@@ -272,7 +272,7 @@ impl GoingOffline {
         self.0.values().map(|(due, _)| *due).min()
     }
 
-    fn take_due(&mut self, now: Duration) -> Vec<PeerId> {
+    fn take_due(&mut self, now: Duration) -> Vec<DeviceId> {
         let due: Vec<_> = self
             .0
             .iter()
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_peer_whose_other_connection_does_not_arrive_is_offline() {
-        let [ann, bob] = [1, 2].map(|n| PeerId::from_bytes([n; 32]));
+        let [ann, bob] = [1, 2].map(|n| DeviceId::from_bytes([n; 32]));
         let mut going = GoingOffline::default();
         going.add(ann, 3 * SECOND, PathKind::Lan);
         going.add(bob, 2 * SECOND, PathKind::Relay);
@@ -311,7 +311,7 @@ mod tests {
     }
 
     /// Two sessions with one peer over real connections, and the peer.
-    async fn two_sessions() -> (Sessions, PeerId, TaskTracker) {
+    async fn two_sessions() -> (Sessions, DeviceId, TaskTracker) {
         let (ann, mut bob) = (node(1), node(2));
         let (events, _queue) = mpsc::channel(8);
         let (mut sessions, tasks) = (Sessions::new(events), TaskTracker::new());
@@ -376,7 +376,7 @@ mod tests {
     async fn nobody_answers_for_a_peer_without_a_session() {
         let (mut sessions, _, _tasks) = two_sessions().await;
         let (reply, mut answer) = oneshot::channel();
-        sessions.ping(PeerId::from_bytes([9; 32]), reply, at(SECOND));
+        sessions.ping(DeviceId::from_bytes([9; 32]), reply, at(SECOND));
         assert_eq!(answer.try_recv(), Err(oneshot::error::TryRecvError::Closed));
     }
 }

@@ -15,7 +15,7 @@ use hobnob_core::policy::{DirectWith, Policies, Sharing};
 use hobnob_core::record_exchange::RecordExchange;
 use hobnob_core::rendezvous::{self, Rendezvous};
 use hobnob_core::replica::{self, Replica};
-use hobnob_protocol::{Nickname, PeerId, RelayToken, SecretKey};
+use hobnob_protocol::{DeviceId, Nickname, PersonId, RelayToken, SecretKey};
 use hobnob_transport::lock::Lock;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -79,7 +79,7 @@ pub(crate) struct Parts {
     pub(crate) policies: Policies,
     pub(crate) direct_with: DirectWith,
     pub(crate) sharing: Sharing,
-    pub(crate) relay_ids: BTreeMap<String, PeerId>,
+    pub(crate) relay_ids: BTreeMap<String, DeviceId>,
     pub(crate) relay_token: Option<RelayToken>,
     pub(crate) proxy: ProxyConfig,
     pub(crate) external_port: Option<u16>,
@@ -111,7 +111,9 @@ pub(super) struct Queues {
 
 /// One task that owns all state machines of a node.
 pub(crate) struct Engine {
-    pub(super) me: PeerId,
+    pub(super) me: PersonId,
+    /// The device that this node is.
+    pub(super) device: DeviceId,
     pub(super) instance: Instance,
     /// See [`RoomProofs`](super::proofs::RoomProofs).
     pub(super) proof_filler: [u8; 32],
@@ -166,7 +168,8 @@ impl Engine {
         let me = parts.key.id();
         let started = parts.clock.now();
         Self {
-            me,
+            me: me.person(),
+            device: me,
             instance: Instance {
                 started_at_ms: started.wall_ms,
                 number: parts.run,
@@ -188,9 +191,9 @@ impl Engine {
             paths: Paths::new(me, Rng::new(parts.run ^ 1)),
             address_checks: AddressChecks::new(random_seed(), Rng::new(parts.run ^ 2)),
             rendezvous: Rendezvous::default(),
-            peers: Peers::new(me, parts.nick),
+            peers: Peers::new(me.person(), parts.nick),
             own: parts.own,
-            records: RecordExchange::new(me),
+            records: RecordExchange::new(me.person()),
             mail: parts.mail,
             holding: parts.holding,
             carried: CarriedSessions::default(),
@@ -245,7 +248,7 @@ impl Engine {
             self.known_relays.name(known.peer, known.relays.clone());
         }
         let met = known.into_iter().map(|known| MetPeer {
-            peer: known.peer,
+            peer: known.peer.only_device(),
             addrs: known.addrs,
             named: known.named,
         });

@@ -77,7 +77,7 @@ mod tests {
         let (stopping, reports) = (tasks.stopping(), tasks.reporter());
         tasks.spawn(async move {
             stopping.cancelled().await;
-            let peer = hobnob_protocol::PeerId::from_bytes([1; 32]);
+            let peer = hobnob_protocol::DeviceId::from_bytes([1; 32]);
             reports
                 .send(Internal::DialFailed(peer))
                 .expect("it listens");

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hobnob_protocol::{LogName, PeerId, Ranges, Seq};
+use hobnob_protocol::{LogName, PersonId, Ranges, Seq};
 use tokio::sync::oneshot;
 
 use crate::api::DeliveryState;
@@ -26,7 +26,7 @@ pub(super) struct Waiter {
     pub(super) is_direct: bool,
     pub(super) state: DeliveryState,
     /// The peers that do not have the message in this state yet.
-    pub(super) missing: BTreeSet<PeerId>,
+    pub(super) missing: BTreeSet<PersonId>,
     pub(super) reply: oneshot::Sender<Result<DeliveryState, NodeError>>,
 }
 
@@ -36,7 +36,7 @@ impl Waiters {
         &mut self,
         name: LogName,
         ranges: &Ranges,
-        peer: PeerId,
+        peer: PersonId,
         state: DeliveryState,
     ) {
         let mut done = Vec::new();
@@ -60,7 +60,7 @@ impl Waiters {
 
     /// A peer refuses direct messages for now. Users who wait for the delivery of a message that was
     /// sent to it are answered with that state.
-    pub(super) fn give_up(&mut self, peer: PeerId, is_sent: impl Fn(&(LogName, Seq)) -> bool) {
+    pub(super) fn give_up(&mut self, peer: PersonId, is_sent: impl Fn(&(LogName, Seq)) -> bool) {
         self.of.retain(|key, waiters| {
             let in_vain = |waiter: &mut Waiter| {
                 let is_for_it = waiter.is_direct && waiter.missing.contains(&peer);
@@ -103,21 +103,22 @@ mod tests {
 
     use super::*;
 
-    fn peer(n: u8) -> PeerId {
-        PeerId::from_bytes([n; 32])
+    fn peer(n: u8) -> PersonId {
+        PersonId::from_bytes([n; 32])
     }
 
     fn log() -> LogName {
         LogName {
             conversation: ConversationId::from_bytes([7; 32]),
             author: peer(9),
+            device: peer(9).only_device(),
             log: LogId(1),
         }
     }
 
     fn waiter(
         state: DeliveryState,
-        missing: &[PeerId],
+        missing: &[PersonId],
     ) -> (Waiter, oneshot::Receiver<Result<DeliveryState, NodeError>>) {
         let (reply, answer) = oneshot::channel();
         let missing = missing.iter().copied().collect();

@@ -12,7 +12,7 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use hobnob_protocol::relay::ALPN_RELAY;
 use hobnob_protocol::text::visible;
-use hobnob_protocol::{ALPN_NODE, PeerId, SecretKey, close};
+use hobnob_protocol::{ALPN_NODE, DeviceId, SecretKey, close};
 use hobnob_transport::tls::{self, Credentials, SERVER_NAME};
 use quinn::{
     ConnectError, ConnectionError, EndpointConfig, IdleTimeout, MtuDiscoveryConfig,
@@ -127,7 +127,7 @@ pub struct Accepted {
     /// The connection, without any stream yet.
     pub connection: quinn::Connection,
     /// The peer that dialed.
-    pub peer: PeerId,
+    pub peer: DeviceId,
 }
 
 /// Why a dial failed. The text is for the user, and safe to show.
@@ -139,9 +139,9 @@ pub enum DialError {
     )]
     IdentityMismatch {
         /// The identity that was expected.
-        expected: PeerId,
+        expected: DeviceId,
         /// The identity that was proved.
-        found: PeerId,
+        found: DeviceId,
     },
     /// There was no answer in time.
     #[error(
@@ -228,7 +228,7 @@ impl Endpoint {
     pub async fn dial(
         &self,
         addr: SocketAddr,
-        expected: Option<PeerId>,
+        expected: Option<DeviceId>,
         limit: Duration,
     ) -> Result<quinn::Connection, DialError> {
         self.dial_speaking(ALPN_NODE, addr, expected, limit).await
@@ -238,7 +238,7 @@ impl Endpoint {
     pub async fn dial_relay(
         &self,
         addr: SocketAddr,
-        expected: Option<PeerId>,
+        expected: Option<DeviceId>,
         limit: Duration,
     ) -> Result<quinn::Connection, DialError> {
         if is_synthetic(addr.ip()) {
@@ -254,7 +254,7 @@ impl Endpoint {
     pub(super) async fn dial_relay_by_stream(
         &self,
         stream: SocketAddr,
-        expected: Option<PeerId>,
+        expected: Option<DeviceId>,
         limit: Duration,
     ) -> Result<quinn::Connection, DialError> {
         self.dial_speaking(ALPN_RELAY, stream, expected, limit)
@@ -275,7 +275,7 @@ impl Endpoint {
         &self,
         alpn: &[u8],
         addr: SocketAddr,
-        expected: Option<PeerId>,
+        expected: Option<DeviceId>,
         limit: Duration,
     ) -> Result<quinn::Connection, DialError> {
         if let Some(why) = undeliverable(addr) {

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hobnob_core::diagnosis::MdnsFault;
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use mdns_sd::{
     IfKind, InterfaceId, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo,
 };
@@ -69,7 +69,7 @@ pub enum RecordEvent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// The id in the record. It is not proved.
-    pub peer: PeerId,
+    pub peer: DeviceId,
     /// One to [`ADDRS_PER_RECORD_MAX`] addresses on the link on which the record arrived.
     pub addrs: Vec<SocketAddr>,
 }
@@ -112,7 +112,7 @@ impl From<&MdnsError> for MdnsFault {
 #[derive(Debug, Clone, Copy)]
 pub struct Own {
     /// Its id.
-    pub id: PeerId,
+    pub id: DeviceId,
     /// A random number of this run. It is part of the announced name, so that a copy of this identity
     /// on another machine is found like any peer.
     pub run: u64,
@@ -254,12 +254,16 @@ impl std::fmt::Debug for Daemon {
 
 /// The name of one run of a node: 52 characters of id, a dash, and eight of the run, which is less
 /// than the 63 that a name holds.
-fn instance_name(id: PeerId, run: u64) -> String {
+fn instance_name(id: DeviceId, run: u64) -> String {
     format!("{id}-{:08x}", run & 0xffff_ffff)
 }
 
 /// This node's record.
-fn announcement(id: PeerId, name: &str, bound: SocketAddr) -> Result<ServiceInfo, mdns_sd::Error> {
+fn announcement(
+    id: DeviceId,
+    name: &str,
+    bound: SocketAddr,
+) -> Result<ServiceInfo, mdns_sd::Error> {
     let text = id.to_string();
     let host = format!("{name}.local.");
     let properties = [("id", text.as_str()), ("v", RECORD_VERSION)];
@@ -512,7 +516,7 @@ impl Records {
 }
 
 /// Reads a record. Returns nothing if it is not hobnob's, or contradicts itself.
-pub fn read(service: &ResolvedService) -> Option<(PeerId, Vec<ClaimedAddr>)> {
+pub fn read(service: &ResolvedService) -> Option<(DeviceId, Vec<ClaimedAddr>)> {
     let peer = peer_in(service.get_fullname())?;
     let text = |key| service.get_property_val_str(key);
     if text("v") != Some(RECORD_VERSION) || text("id") != Some(peer.to_string().as_str()) {
@@ -528,7 +532,7 @@ pub fn read(service: &ResolvedService) -> Option<(PeerId, Vec<ClaimedAddr>)> {
 }
 
 /// The peer that a full instance name, `<id>-<run>._hobnob._udp.local.`, claims.
-fn peer_in(name: &str) -> Option<PeerId> {
+fn peer_in(name: &str) -> Option<DeviceId> {
     let (id, _run) = name_in(name)?.split_once('-')?;
     id.parse().ok()
 }
@@ -569,7 +573,7 @@ mod tests {
     use crate::net::interfaces::OwnAddr;
     use hobnob_protocol::SecretKey;
 
-    fn peer(n: u16) -> PeerId {
+    fn peer(n: u16) -> DeviceId {
         let mut seed = [0; 32];
         seed[..2].copy_from_slice(&n.to_le_bytes());
         SecretKey::from_seed(seed).id()
@@ -581,14 +585,14 @@ mod tests {
         version: &str,
         addr: &str,
         port: u16,
-    ) -> Option<(PeerId, Vec<SocketAddr>)> {
+    ) -> Option<(DeviceId, Vec<SocketAddr>)> {
         let properties = [("id", id), ("v", version)];
         let info =
             ServiceInfo::new(SERVICE, name, "host.local.", addr, port, &properties[..]).unwrap();
         read_addrs(&info.as_resolved_service())
     }
 
-    fn read_addrs(service: &ResolvedService) -> Option<(PeerId, Vec<SocketAddr>)> {
+    fn read_addrs(service: &ResolvedService) -> Option<(DeviceId, Vec<SocketAddr>)> {
         let (peer, claimed) = read(service)?;
         let mut addrs: Vec<_> = claimed.iter().map(|claimed| claimed.addr).collect();
         addrs.sort();
@@ -744,7 +748,7 @@ mod tests {
 
     /// A node of this machine that looks for others, and what it hears.
     struct Seeker {
-        id: PeerId,
+        id: DeviceId,
         port: u16,
         discovery: Discovery,
         heard: mpsc::Receiver<RecordEvent>,

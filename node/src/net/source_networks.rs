@@ -76,7 +76,7 @@ mod tests {
     use super::*;
     use crate::net::channels::RelayId;
     use crate::net::interfaces::OwnAddr;
-    use hobnob_protocol::PeerId;
+    use hobnob_protocol::DeviceId;
     use hobnob_protocol::datagram::ChannelId;
 
     fn addr(text: &str) -> SocketAddr {
@@ -106,7 +106,7 @@ mod tests {
         let mut n = 0;
         let mut peer_from = |relay: &str, origin| {
             n += 1;
-            let peer = PeerId::from_bytes([n; 32]);
+            let peer = DeviceId::from_bytes([n; 32]);
             let at = channels.addr(RelayId(1), peer, || n.into());
             channels.set_origin(at, origin);
             channels.bind(at, addr(relay), ChannelId([n; 8]));

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use hobnob_protocol::entry::Relation;
-use hobnob_protocol::{Body, Entry, LogId, LogName, PeerId, Ranges, Seq};
+use hobnob_protocol::{Body, Entry, LogId, LogName, PersonId, Ranges, Seq};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::columns::{self, EntryId, number};
@@ -122,7 +122,7 @@ fn target_of(conn: &Connection, id: EntryId, relation: Relation) -> Result<Optio
 
 /// The rows about one entry, newest first. The statement goes on with conditions on `r` and `e`.
 const ABOUT_ONE: &str = "
-SELECT r.id, e.bytes, a.author, c.id, a.author, a.log FROM logs l
+SELECT r.id, e.bytes, a.author, c.id, a.author, a.device, a.log FROM logs l
 CROSS JOIN refs r ON r.conversation = l.conversation AND r.log = l.log AND r.author = l.author
 CROSS JOIN entries e ON e.id = r.id
 CROSS JOIN logs a ON a.ordinal = r.id >> 40
@@ -165,7 +165,7 @@ pub struct Amendments {
     pub edits: Vec<EditRow>,
     /// Each emoji, in the order in which the first of those who still have it added it, and who has
     /// added it.
-    pub reactions: Vec<(String, Vec<PeerId>)>,
+    pub reactions: Vec<(String, Vec<PersonId>)>,
     /// The author's deletion of it.
     pub deletion: Option<(LogName, Seq)>,
 }
@@ -183,7 +183,7 @@ pub struct EditRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quoted {
     /// Its author.
-    pub author: PeerId,
+    pub author: PersonId,
     /// Its log.
     pub log: LogId,
     /// Its number in the log.
@@ -207,6 +207,7 @@ pub(super) fn of(
                 proofs,
                 &LogName {
                     author,
+                    device: author.only_device(),
                     log,
                     ..*name
                 },
@@ -293,15 +294,15 @@ fn proved_entry(proofs: &mut Proofs<'_>, row: &Row<'_>) -> Result<Option<Entry>,
 }
 
 /// The newest decision of each author about each emoji counts.
-fn reactions(proofs: &mut Proofs<'_>, id: EntryId) -> Result<Vec<(String, Vec<PeerId>)>, Fault> {
+fn reactions(proofs: &mut Proofs<'_>, id: EntryId) -> Result<Vec<(String, Vec<PersonId>)>, Fault> {
     let conn = proofs.conn();
     let rows = about_one(conn, id, Relation::React, REACTIONS_READ_MAX, |row| {
         let entry = proved_entry(proofs, row)?;
         let peer = columns::peer(row, 2)?;
         Ok(entry.map(|entry| (peer, entry.body)))
     })?;
-    let mut decided: BTreeMap<(PeerId, String), bool> = BTreeMap::new();
-    let mut newest_first: Vec<(String, PeerId)> = Vec::new();
+    let mut decided: BTreeMap<(PersonId, String), bool> = BTreeMap::new();
+    let mut newest_first: Vec<(String, PersonId)> = Vec::new();
     for (peer, body) in rows.into_iter().flatten() {
         if let Body::React { emoji, on, .. } = body
             && !decided.contains_key(&(peer, emoji.clone()))
@@ -312,7 +313,7 @@ fn reactions(proofs: &mut Proofs<'_>, id: EntryId) -> Result<Vec<(String, Vec<Pe
             }
         }
     }
-    let mut reactions: Vec<(String, Vec<PeerId>)> = Vec::new();
+    let mut reactions: Vec<(String, Vec<PersonId>)> = Vec::new();
     for (emoji, peer) in newest_first.into_iter().rev() {
         match reactions.iter_mut().find(|(other, _)| *other == emoji) {
             Some((_, peers)) => peers.push(peer),
@@ -375,7 +376,7 @@ pub(super) fn edits_of_older(
     found: &mut BTreeMap<LogName, Ranges>,
 ) -> Result<(), Fault> {
     let mut query = conn.prepare_cached(
-        "SELECT c.id, a.author, a.log, e.id FROM conversations c
+        "SELECT c.id, a.author, a.device, a.log, e.id FROM conversations c
          CROSS JOIN refs r ON r.conversation = c.ordinal AND r.kind = 2
          CROSS JOIN entries e ON e.id = r.id AND e.state = 0
          CROSS JOIN logs a ON a.ordinal = r.id >> 40
@@ -385,7 +386,7 @@ pub(super) fn edits_of_older(
     )?;
     let mut rows = query.query(params![conversation, number(before_ms)])?;
     while let Some(row) = rows.next()? {
-        let seq = EntryId(row.get(3)?).seq();
+        let seq = EntryId(row.get(4)?).seq();
         let of_log = found.entry(columns::log_name(row, 0)?).or_default();
         of_log.insert(seq, seq);
     }

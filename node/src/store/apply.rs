@@ -4,8 +4,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use hobnob_protocol::{
-    Body, CheckedBatch, ConversationId, EntryHash, LogName, Nickname, OfferId, PeerId, Ranges, Seq,
-    SignedRecord,
+    Body, CheckedBatch, ConversationId, DeviceId, EntryHash, LogName, Nickname, OfferId, PersonId,
+    Ranges, Seq, SignedRecord,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -186,7 +186,7 @@ impl Apply<'_> {
     }
 
     /// Forgets a known peer.
-    pub(super) fn forget_peer(&mut self, peer: PeerId) -> Result<(), Fault> {
+    pub(super) fn forget_peer(&mut self, peer: PersonId) -> Result<(), Fault> {
         self.run("DELETE FROM peers WHERE peer = ?1", [peer.as_bytes()])
     }
 
@@ -202,7 +202,7 @@ impl Apply<'_> {
     }
 
     /// Stores the policy about a peer. The default policy has no row.
-    pub(super) fn put_policy(&mut self, peer: PeerId, policy: &PeerPolicy) -> Result<(), Fault> {
+    pub(super) fn put_policy(&mut self, peer: PersonId, policy: &PeerPolicy) -> Result<(), Fault> {
         if *policy == PeerPolicy::default() {
             return self.run("DELETE FROM policies WHERE peer = ?1", [peer.as_bytes()]);
         }
@@ -544,7 +544,7 @@ impl Apply<'_> {
         Ok(())
     }
 
-    fn put_acked(&mut self, name: &LogName, peer: PeerId, ranges: &Ranges) -> Result<(), Fault> {
+    fn put_acked(&mut self, name: &LogName, peer: DeviceId, ranges: &Ranges) -> Result<(), Fault> {
         let log = self.log(name)?.ordinal;
         self.run(
             "INSERT OR REPLACE INTO acked (log, peer, ranges) VALUES (?1, ?2, ?3)",
@@ -611,7 +611,7 @@ impl Apply<'_> {
         offers::trim(self.conn, first_gone, last_gone)
     }
 
-    fn put_bringer(&mut self, name: &LogName, peer: PeerId) -> Result<(), Fault> {
+    fn put_bringer(&mut self, name: &LogName, peer: DeviceId) -> Result<(), Fault> {
         let log = self.log(name)?.ordinal;
         self.run(
             "UPDATE logs SET brought_by = ?2 WHERE ordinal = ?1",
@@ -644,15 +644,19 @@ impl Apply<'_> {
             return Ok(*known);
         }
         let conversation = self.conversation(name.conversation)?;
-        let (author, log) = (name.author.as_bytes(), name.log.0.cast_signed());
+        let (author, device) = (name.author.as_bytes(), name.device.as_bytes());
         let found = chain::log_ordinal(self.conn, name)?;
         let ordinal = match found {
             Some(ordinal) => ordinal,
             None => {
-                let insert = "INSERT INTO logs (conversation, author, log) VALUES (?1, ?2, ?3)";
-                self.conn
-                    .prepare_cached(insert)?
-                    .insert(params![conversation, author, log])?
+                let insert =
+                    "INSERT INTO logs (conversation, author, device, log) VALUES (?1, ?2, ?3, ?4)";
+                self.conn.prepare_cached(insert)?.insert(params![
+                    conversation,
+                    author,
+                    device,
+                    name.log.0.cast_signed()
+                ])?
             }
         };
         if self.known.logs.len() >= KNOWN_MAX {

@@ -12,11 +12,12 @@ use super::error::Fault;
 pub(super) fn log_ordinal(conn: &Connection, name: &LogName) -> Result<Option<i64>, Fault> {
     let mut query = conn.prepare_cached(
         "SELECT logs.ordinal FROM logs JOIN conversations ON conversations.ordinal = logs.conversation
-         WHERE logs.log = ?1 AND logs.author = ?2 AND conversations.id = ?3",
+         WHERE logs.log = ?1 AND logs.author = ?2 AND logs.device = ?3 AND conversations.id = ?4",
     )?;
     let of_name = params![
         name.log.0.cast_signed(),
         name.author.as_bytes(),
+        name.device.as_bytes(),
         name.conversation.as_bytes()
     ];
     Ok(query.query_row(of_name, |row| row.get(0)).optional()?)

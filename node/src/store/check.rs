@@ -58,13 +58,13 @@ fn columns_of_entries(conn: &Connection) -> Result<(), Fault> {
 
 fn logs(conn: &Connection) -> Result<Vec<(i64, LogName)>, Fault> {
     let mut query = conn.prepare(
-        "SELECT c.id, l.author, l.log, l.ordinal FROM logs l
+        "SELECT c.id, l.author, l.device, l.log, l.ordinal FROM logs l
          JOIN conversations c ON c.ordinal = l.conversation ORDER BY l.ordinal",
     )?;
     let mut rows = query.query([])?;
     let mut logs = Vec::new();
     while let Some(row) = rows.next()? {
-        logs.push((row.get(3)?, columns::log_name(row, 0)?));
+        logs.push((row.get(4)?, columns::log_name(row, 0)?));
     }
     Ok(logs)
 }

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use hobnob_protocol::codec::CodecError;
 use hobnob_protocol::{
-    Body, ConversationId, Entry, EntryHash, LogId, LogName, PeerId, Ranges, RelayAddr, RoomKey,
-    RoomKind, RoomName, Seq, Signature,
+    Body, ConversationId, DeviceId, Entry, EntryHash, LogId, LogName, PersonId, Ranges, RelayAddr,
+    RoomKey, RoomKind, RoomName, Seq, Signature,
 };
 use rusqlite::Row;
 
@@ -124,17 +124,22 @@ pub(super) fn blob<const N: usize>(row: &Row<'_>, column: usize) -> Result<[u8; 
 }
 
 /// A peer id.
-pub(super) fn peer(row: &Row<'_>, column: usize) -> Result<PeerId, Fault> {
-    Ok(PeerId::from_bytes(blob(row, column)?))
+pub(super) fn peer(row: &Row<'_>, column: usize) -> Result<PersonId, Fault> {
+    Ok(PersonId::from_bytes(blob(row, column)?))
 }
 
-/// A peer, or null.
-pub(super) fn peer_or_null(row: &Row<'_>, column: usize) -> Result<Option<PeerId>, Fault> {
+/// A device.
+pub(super) fn device(row: &Row<'_>, column: usize) -> Result<DeviceId, Fault> {
+    Ok(DeviceId::from_bytes(blob(row, column)?))
+}
+
+/// A device, or null.
+pub(super) fn device_or_null(row: &Row<'_>, column: usize) -> Result<Option<DeviceId>, Fault> {
     let is_null = row.get_ref(column)?.data_type() == rusqlite::types::Type::Null;
     if is_null {
         Ok(None)
     } else {
-        Ok(Some(peer(row, column)?))
+        Ok(Some(device(row, column)?))
     }
 }
 
@@ -156,13 +161,14 @@ pub(super) fn signature(row: &Row<'_>, column: usize) -> Result<Option<Signature
     Ok(Some(Signature::from_bytes(blob(row, column)?)))
 }
 
-/// A log's name, from three consecutive columns: conversation id, author and log id. The first is
-/// `column`.
+/// A log's name, from four consecutive columns: conversation id, author, device and log id. The first
+/// is `column`.
 pub(super) fn log_name(row: &Row<'_>, column: usize) -> Result<LogName, Fault> {
-    let log: i64 = row.get(column + 2)?;
+    let log: i64 = row.get(column + 3)?;
     Ok(LogName {
         conversation: conversation(row, column)?,
         author: peer(row, column + 1)?,
+        device: device(row, column + 2)?,
         log: LogId(log.cast_unsigned()),
     })
 }
@@ -208,7 +214,7 @@ fn room_kind(code: u8) -> Result<RoomKind, Fault> {
 }
 
 /// Writes peers as a blob of 32 bytes each.
-pub(super) fn peers_to_blob(peers: &[PeerId]) -> Vec<u8> {
+pub(super) fn peers_to_blob(peers: &[PersonId]) -> Vec<u8> {
     peers
         .iter()
         .flat_map(|peer| peer.as_bytes())
@@ -217,10 +223,13 @@ pub(super) fn peers_to_blob(peers: &[PeerId]) -> Vec<u8> {
 }
 
 /// Reads peers.
-pub(super) fn peers_from_blob(bytes: &[u8]) -> Result<Vec<PeerId>, Fault> {
+pub(super) fn peers_from_blob(bytes: &[u8]) -> Result<Vec<PersonId>, Fault> {
     let (peers, rest) = bytes.as_chunks::<32>();
     if rest.is_empty() {
-        Ok(peers.iter().map(|peer| PeerId::from_bytes(*peer)).collect())
+        Ok(peers
+            .iter()
+            .map(|peer| PersonId::from_bytes(*peer))
+            .collect())
     } else {
         Err(Fault::Damaged("a list of peers ends early".to_owned()))
     }
@@ -240,7 +249,7 @@ const CHECKSUM: usize = 8;
 
 /// Writes the entries of a log that a peer has confirmed. No chain proves them, so a checksum tells a
 /// damaged receipt, which would count a message as delivered too early.
-pub(super) fn receipt_to_blob(log: i64, peer: PeerId, ranges: &Ranges) -> Vec<u8> {
+pub(super) fn receipt_to_blob(log: i64, peer: DeviceId, ranges: &Ranges) -> Vec<u8> {
     let mut bytes = ranges_to_blob(ranges);
     let checksum = checksum(log, peer, &bytes);
     bytes.extend(checksum);
@@ -248,7 +257,7 @@ pub(super) fn receipt_to_blob(log: i64, peer: PeerId, ranges: &Ranges) -> Vec<u8
 }
 
 /// Reads a receipt. `None`: it is damaged.
-pub(super) fn receipt_from_blob(log: i64, peer: PeerId, bytes: &[u8]) -> Option<Ranges> {
+pub(super) fn receipt_from_blob(log: i64, peer: DeviceId, bytes: &[u8]) -> Option<Ranges> {
     let (ranges, stored) = bytes.split_last_chunk::<CHECKSUM>()?;
     if checksum(log, peer, ranges) != *stored {
         return None;
@@ -256,7 +265,7 @@ pub(super) fn receipt_from_blob(log: i64, peer: PeerId, bytes: &[u8]) -> Option<
     ranges_from_blob(ranges).ok()
 }
 
-fn checksum(log: i64, peer: PeerId, ranges: &[u8]) -> [u8; CHECKSUM] {
+fn checksum(log: i64, peer: DeviceId, ranges: &[u8]) -> [u8; CHECKSUM] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&log.to_le_bytes());
     hasher.update(peer.as_bytes());

@@ -166,7 +166,7 @@ pub(super) fn message(
 /// The entry to which a program gave this name.
 pub(super) fn named(conn: &Connection, id: &ClientId) -> Result<Option<(LogName, Seq)>, Fault> {
     let mut query = conn.prepare_cached(
-        "SELECT c.id, l.author, l.log, k.entry FROM client_ids k
+        "SELECT c.id, l.author, l.device, l.log, k.entry FROM client_ids k
          CROSS JOIN logs l ON l.ordinal = k.entry >> 40
          CROSS JOIN conversations c ON c.ordinal = l.conversation WHERE k.client_id = ?1",
     )?;
@@ -176,7 +176,7 @@ pub(super) fn named(conn: &Connection, id: &ClientId) -> Result<Option<(LogName,
     };
     Ok(Some((
         columns::log_name(row, 0)?,
-        EntryId(row.get(3)?).seq(),
+        EntryId(row.get(4)?).seq(),
     )))
 }
 
@@ -188,7 +188,7 @@ pub(super) fn older_than(
     before_ms: u64,
 ) -> Result<BTreeMap<LogName, Ranges>, Fault> {
     let sql = format!(
-        "SELECT c.id, l.author, l.log, e.id FROM entries e {JOINS}
+        "SELECT c.id, l.author, l.device, l.log, e.id FROM entries e {JOINS}
          WHERE e.conversation = (SELECT ordinal FROM conversations WHERE id = ?1)
            AND e.state = 0 AND e.received_at_ms < ?2
          ORDER BY e.id LIMIT {OLDER_MAX}"
@@ -197,7 +197,7 @@ pub(super) fn older_than(
     let mut rows = statement.query(params![conversation.as_bytes(), number(before_ms)])?;
     let mut found: BTreeMap<LogName, Ranges> = BTreeMap::new();
     while let Some(row) = rows.next()? {
-        let seq = EntryId(row.get(3)?).seq();
+        let seq = EntryId(row.get(4)?).seq();
         let of_log = found.entry(columns::log_name(row, 0)?).or_default();
         of_log.insert(seq, seq);
     }
@@ -208,7 +208,7 @@ pub(super) fn older_than(
 // Statements of the store contain this number.
 const _: () = assert!(SEQ_BITS == 40);
 
-pub(super) const COLUMNS: &str = "e.id, e.received_at_ms, e.bytes, c.id, l.author, l.log, e.state, (SELECT client_id FROM client_ids WHERE entry = e.id)";
+pub(super) const COLUMNS: &str = "e.id, e.received_at_ms, e.bytes, c.id, l.author, l.device, l.log, e.state, (SELECT client_id FROM client_ids WHERE entry = e.id)";
 
 /// CROSS JOIN makes SQLite start at the index that has the order.
 pub(super) const JOINS: &str = "CROSS JOIN logs l ON l.ordinal = e.id >> 40 CROSS JOIN conversations c ON c.ordinal = l.conversation";
@@ -236,9 +236,9 @@ pub(super) fn history_row(row: &Row<'_>) -> Result<HistoryRow, Fault> {
         seq: EntryId(row.get(0)?).seq(),
         entry: columns::entry(bytes)?,
         received_at_ms: columns::count(row, 1)?,
-        deleted: BodyState::read(row, 6)? == BodyState::Deleted,
+        deleted: BodyState::read(row, 7)? == BodyState::Deleted,
         amendments: Amendments::default(),
-        client_id: row.get(7)?,
+        client_id: row.get(8)?,
     })
 }
 

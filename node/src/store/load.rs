@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hobnob_protocol::{
-    ConversationId, EntryHash, LogName, Nickname, PeerId, Ranges, Seq, SignedRecord,
+    ConversationId, DeviceId, EntryHash, LogName, Nickname, PersonId, Ranges, Seq, SignedRecord,
 };
 use rusqlite::{Connection, Row, params};
 
@@ -34,9 +34,9 @@ pub(super) fn loaded(conn: &Connection, audiences_since_ms: u64) -> Result<Loade
         acked: receipts(conn)?,
         awaited_deleted: all(
             conn,
-            "SELECT c.id, l.author, l.log, a.seq FROM awaited a
+            "SELECT c.id, l.author, l.device, l.log, a.seq FROM awaited a
              JOIN logs l ON l.ordinal = a.log JOIN conversations c ON c.ordinal = l.conversation ORDER BY a.log, a.seq",
-            |row| Ok((columns::log_name(row, 0)?, count(row, 3)?)),
+            |row| Ok((columns::log_name(row, 0)?, count(row, 4)?)),
         )?,
         alive: only(conn, "SELECT at_ms FROM alive", |row| Ok(Alive { at_ms: count(row, 0)? }))?,
         requests: all(conn, "SELECT peer, network, entries, bytes FROM requests", |row| {
@@ -52,13 +52,13 @@ pub(super) fn loaded(conn: &Connection, audiences_since_ms: u64) -> Result<Loade
 }
 
 /// The receipts of peers. A damaged one is left out: the peer repeats it in its next session.
-fn receipts(conn: &Connection) -> Result<Vec<(LogName, PeerId, Ranges)>, Fault> {
-    let sql = "SELECT c.id, l.author, l.log, a.peer, a.ranges, a.log FROM acked a
+fn receipts(conn: &Connection) -> Result<Vec<(LogName, DeviceId, Ranges)>, Fault> {
+    let sql = "SELECT c.id, l.author, l.device, l.log, a.peer, a.ranges, a.log FROM acked a
          JOIN logs l ON l.ordinal = a.log JOIN conversations c ON c.ordinal = l.conversation ORDER BY a.log, a.peer";
     let receipts = all(conn, sql, |row| {
-        let (name, peer) = (columns::log_name(row, 0)?, columns::peer(row, 3)?);
-        let log = row.get(5)?;
-        let blob = columns::bytes(row, 4).ok();
+        let (name, peer) = (columns::log_name(row, 0)?, columns::device(row, 4)?);
+        let log = row.get(6)?;
+        let blob = columns::bytes(row, 5).ok();
         let ranges = blob.and_then(|blob| columns::receipt_from_blob(log, peer, blob));
         if ranges.is_none() {
             tracing::warn!(?peer, "a stored receipt is damaged");
@@ -72,7 +72,7 @@ fn receipts(conn: &Connection) -> Result<Vec<(LogName, PeerId, Ranges)>, Fault> 
 pub(super) fn add_checksums(conn: &Connection) -> Result<(), Fault> {
     let receipts = all(conn, "SELECT log, peer, ranges FROM acked", |row| {
         let ranges = columns::ranges_from_blob(columns::bytes(row, 2)?)?;
-        Ok((row.get::<_, i64>(0)?, columns::peer(row, 1)?, ranges))
+        Ok((row.get::<_, i64>(0)?, columns::device(row, 1)?, ranges))
     })?;
     for (log, peer, ranges) in receipts {
         let blob = columns::receipt_to_blob(log, peer, &ranges);
@@ -115,7 +115,7 @@ pub(super) fn peers(conn: &Connection) -> Result<Vec<KnownPeer>, Fault> {
 }
 
 /// The user's policies about peers.
-pub(super) fn policies(conn: &Connection) -> Result<Vec<(PeerId, PeerPolicy)>, Fault> {
+pub(super) fn policies(conn: &Connection) -> Result<Vec<(PersonId, PeerPolicy)>, Fault> {
     all(
         conn,
         "SELECT peer, ignored, blocked, verified, contact, by_code FROM policies",
@@ -193,23 +193,23 @@ fn logs(conn: &Connection) -> Result<Vec<LogRecord>, Fault> {
         costs.insert(log, cost);
     }
     // The last entry of a log ends a range, and the end of a range always has a hash.
-    let sql = "SELECT c.id, l.author, l.log, l.ordinal, e.hash, h.last, l.brought_by, l.cost
+    let sql = "SELECT c.id, l.author, l.device, l.log, l.ordinal, e.hash, h.last, l.brought_by, l.cost
                FROM (SELECT log, max(last) AS last FROM held GROUP BY log) h
                JOIN logs l ON l.ordinal = h.log JOIN conversations c ON c.ordinal = l.conversation
                JOIN entries e ON e.id = (h.log << 40 | h.last) WHERE e.hash IS NOT NULL ORDER BY l.ordinal";
     let mut logs = all(conn, sql, |row| {
-        let ordinal: i64 = row.get(3)?;
+        let ordinal: i64 = row.get(4)?;
         let (erased, unsettled) = without_body.remove(&ordinal).unwrap_or_default();
         Ok(LogRecord {
             name: columns::log_name(row, 0)?,
-            ordinal: count(row, 3)?,
-            brought_by: columns::peer_or_null(row, 6)?,
+            ordinal: count(row, 4)?,
+            brought_by: columns::device_or_null(row, 7)?,
             bytes: match costs.remove(&ordinal) {
                 Some(cost) => cost,
-                None => count(row, 7)?,
+                None => count(row, 8)?,
             },
             runs: runs.remove(&ordinal).unwrap_or_default(),
-            head: (count(row, 5)?, columns::hash(row, 4)?),
+            head: (count(row, 6)?, columns::hash(row, 5)?),
             edges: edges.remove(&ordinal).unwrap_or_default(),
             erased,
             unsettled,
@@ -293,7 +293,7 @@ fn lingerers(conn: &Connection) -> Result<Vec<(ConversationId, Vec<Lingerer>)>, 
 fn lingerer(row: &Row<'_>) -> Result<Lingerer, Fault> {
     let here: Option<i64> = row.get(2)?;
     let dropped_at_ms = here.map(|_| count(row, 2)).transpose()?;
-    let peer: PeerId = columns::peer(row, 1)?;
+    let peer: PersonId = columns::peer(row, 1)?;
     let network: Option<i64> = row.get(3)?;
     Ok(Lingerer {
         peer,

@@ -43,7 +43,7 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use hobnob_protocol::{
-    Batch, ContentHash, ConversationId, LogId, LogName, OfferId, PeerId, Ranges, RelayAddr, Seq,
+    Batch, ContentHash, ConversationId, LogId, LogName, OfferId, PersonId, Ranges, RelayAddr, Seq,
     SignedRecord,
 };
 use hobnob_vfs::Disk;
@@ -78,7 +78,7 @@ pub(crate) const DATABASE: &str = "messages.db";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownPeer {
     /// The peer's id.
-    pub peer: PeerId,
+    pub peer: PersonId,
     /// Its newest public record, if one is known.
     pub public: Option<SignedRecord>,
     /// Its newest contact record, if it is a contact that has sent one.
@@ -105,7 +105,7 @@ pub struct Opened {
     /// The peers stored by [`Store::remember_peer`], latest first.
     pub peers: Vec<KnownPeer>,
     /// The policies stored by [`Store::set_policy`].
-    pub policies: Vec<(PeerId, PeerPolicy)>,
+    pub policies: Vec<(PersonId, PeerPolicy)>,
     /// The rows stored by [`Store::set_mail`].
     pub mail: Vec<MailRow>,
     /// What became of a damaged database.
@@ -283,13 +283,13 @@ impl Store {
     }
 
     /// Forgets a peer's records and addresses.
-    pub fn forget_peer(&self, peer: PeerId) {
+    pub fn forget_peer(&self, peer: PersonId) {
         self.write(Job::ForgetPeer(peer));
     }
 
     /// Stores the user's policy about a peer. Replaces the earlier policy. The answer arrives once it
     /// is on disk.
-    pub fn set_policy(&self, peer: PeerId, policy: PeerPolicy) -> Pending<()> {
+    pub fn set_policy(&self, peer: PersonId, policy: PeerPolicy) -> Pending<()> {
         let (answer, pending) = oneshot::channel();
         self.write(Job::PeerPolicy {
             peer,
@@ -570,7 +570,7 @@ struct Everything {
     loaded: Loaded,
     settings: BTreeMap<String, String>,
     peers: Vec<KnownPeer>,
-    policies: Vec<(PeerId, PeerPolicy)>,
+    policies: Vec<(PersonId, PeerPolicy)>,
     mail: Vec<MailRow>,
     ordinals: Vec<i64>,
 }

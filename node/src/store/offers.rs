@@ -82,13 +82,13 @@ pub(super) fn read(proofs: &mut Proofs<'_>, which: WhichOffers) -> Result<Vec<Of
 }
 
 fn offer_row(row: &Row<'_>) -> Result<OfferRow, Fault> {
-    let state: i64 = row.get(8)?;
+    let state: i64 = row.get(9)?;
     let state = OfferState::of_code(state)
         .ok_or_else(|| Fault::Damaged(format!("an offer in state {state}")))?;
     let record = OfferRecord {
         state,
-        place: row.get(9)?,
-        why: row.get(10)?,
+        place: row.get(10)?,
+        why: row.get(11)?,
     };
     let HistoryRow {
         name,

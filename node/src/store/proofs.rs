@@ -93,7 +93,7 @@ impl<'a> Proofs<'a> {
 
 fn log_name(conn: &Connection, log: i64) -> Result<Option<LogName>, Fault> {
     let mut query = conn.prepare_cached(
-        "SELECT c.id, l.author, l.log FROM logs l JOIN conversations c ON c.ordinal = l.conversation WHERE l.ordinal = ?1",
+        "SELECT c.id, l.author, l.device, l.log FROM logs l JOIN conversations c ON c.ordinal = l.conversation WHERE l.ordinal = ?1",
     )?;
     let mut rows = query.query([log])?;
     rows.next()?

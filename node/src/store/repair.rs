@@ -173,13 +173,13 @@ type Ordinals = (i64, i64);
 /// The ordinals of each log and its conversation, and its name.
 fn logs(conn: &Connection) -> Result<Vec<(Ordinals, LogName)>, Fault> {
     let mut query = conn.prepare(
-        "SELECT c.id, l.author, l.log, l.ordinal, c.ordinal FROM logs l
+        "SELECT c.id, l.author, l.device, l.log, l.ordinal, c.ordinal FROM logs l
          JOIN conversations c ON c.ordinal = l.conversation ORDER BY l.ordinal",
     )?;
     let mut rows = query.query([])?;
     let mut logs = Vec::new();
     while let Some(row) = rows.next()? {
-        logs.push(((row.get(3)?, row.get(4)?), columns::log_name(row, 0)?));
+        logs.push(((row.get(4)?, row.get(5)?), columns::log_name(row, 0)?));
     }
     Ok(logs)
 }

@@ -109,7 +109,7 @@ fn erase((disk, file): (&Disk, &Path), (newer_disk, newer): (&Disk, &Path)) -> R
     let mut rows = erased.query([])?;
     while let Some(row) = rows.next()? {
         let name = columns::log_name(row, 0)?;
-        let (seq, by_author) = (columns::count(row, 3)?, row.get(4)?);
+        let (seq, by_author) = (columns::count(row, 4)?, row.get(5)?);
         if is_held(&tx, &name, seq)? {
             copy.op(&Op::Erase {
                 name,
@@ -131,10 +131,10 @@ fn erase((disk, file): (&Disk, &Path), (newer_disk, newer): (&Disk, &Path)) -> R
     Ok(count)
 }
 
-/// Conversation, author and log of each entry that was erased or that is to be, its number, and
+/// Conversation, author, device and log of each entry that was erased or that is to be, its number, and
 /// whether its author deleted it.
 const ERASED: &str = "
-SELECT c.id, l.author, l.log, e.seq, e.by_author FROM (
+SELECT c.id, l.author, l.device, l.log, e.seq, e.by_author FROM (
     SELECT id >> 40 AS log, id & ((1 << 40) - 1) AS seq, state = 3 AS by_author FROM entries
         WHERE state > 0 AND state IN (1, 3)
     UNION ALL SELECT log, seq, 1 FROM awaited

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::Duration;
 
-use hobnob_protocol::{OfferId, PeerId};
+use hobnob_protocol::{OfferId, PersonId};
 use rusqlite::{Connection, TransactionBehavior};
 
 use hobnob_core::commit::{Commit, CommitId, OfferRecord, Op};
@@ -33,10 +33,10 @@ pub(super) enum Job {
     },
     Peer(KnownPeer),
     Mail(MailRow),
-    ForgetPeer(PeerId),
+    ForgetPeer(PersonId),
     Offer(OfferId, OfferRecord, Answer<()>),
     PeerPolicy {
-        peer: PeerId,
+        peer: PersonId,
         policy: PeerPolicy,
         answer: Answer<()>,
     },

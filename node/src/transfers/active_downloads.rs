@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hobnob_core::transfers::{Held, Input, Output, Progress, Transfers};
-use hobnob_protocol::{OfferId, PeerId};
+use hobnob_protocol::{DeviceId, OfferId};
 
 use super::messages::FileUpdate;
 use super::meter::Meter;
@@ -60,7 +60,7 @@ impl ActiveDownloads {
         now: Duration,
         partial: Arc<Partial>,
         held: Held,
-        sources: impl Iterator<Item = PeerId>,
+        sources: impl Iterator<Item = DeviceId>,
     ) {
         let (id, shape, folder) = (
             partial.stored.id,
@@ -153,7 +153,7 @@ impl ActiveDownload {
         FileUpdate {
             bytes: progress.bytes,
             rate: self.meter.rate().filter(|_| is_moving),
-            peers: progress.from.into_iter().collect(),
+            peers: progress.from.into_iter().map(DeviceId::person).collect(),
             why: is_full
                 .then(|| "the disk is full: the download resumes when there is space".to_owned()),
             ..FileUpdate::new(self.partial.stored.clone(), state)

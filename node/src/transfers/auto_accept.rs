@@ -1,6 +1,6 @@
 //! Which offers are accepted without asking the user.
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::PersonId;
 
 use super::context::is_direct;
 use crate::store::StoredOffer;
@@ -9,14 +9,14 @@ use crate::{AcceptFrom, FilesConfig};
 /// The user's rules.
 #[derive(Debug)]
 pub(super) struct AutoAccept {
-    me: PeerId,
+    me: PersonId,
     from: Vec<AcceptFrom>,
     /// In bytes. `None` means any size.
     size_max: Option<u64>,
 }
 
 impl AutoAccept {
-    pub(super) fn new(config: &FilesConfig, me: PeerId) -> Self {
+    pub(super) fn new(config: &FilesConfig, me: PersonId) -> Self {
         Self {
             me,
             from: config.accept_from.clone(),
@@ -43,14 +43,15 @@ mod tests {
 
     use super::*;
 
-    const ME: PeerId = PeerId::from_bytes([1; 32]);
-    const BOB: PeerId = PeerId::from_bytes([2; 32]);
-    const CARL: PeerId = PeerId::from_bytes([3; 32]);
+    const ME: PersonId = PersonId::from_bytes([1; 32]);
+    const BOB: PersonId = PersonId::from_bytes([2; 32]);
+    const CARL: PersonId = PersonId::from_bytes([3; 32]);
 
-    fn offer(author: PeerId, conversation: ConversationId, size: u64) -> StoredOffer {
+    fn offer(author: PersonId, conversation: ConversationId, size: u64) -> StoredOffer {
         let name = LogName {
             conversation,
             author,
+            device: author.only_device(),
             log: LogId(1),
         };
         StoredOffer {
@@ -68,7 +69,7 @@ mod tests {
         }
     }
 
-    fn direct(author: PeerId, size: u64) -> StoredOffer {
+    fn direct(author: PersonId, size: u64) -> StoredOffer {
         offer(author, ConversationId::direct(ME, author), size)
     }
 

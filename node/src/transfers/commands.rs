@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use hobnob_core::commit::OfferState;
-use hobnob_protocol::{OfferId, PeerId};
+use hobnob_protocol::{OfferId, PersonId};
 use tokio::sync::oneshot;
 
 use super::content_index::place_of;
@@ -44,7 +44,7 @@ pub(super) fn look_up(
 }
 
 /// Whether a user may accept an offer.
-pub(super) fn check_accept(row: &OfferRow, me: PeerId) -> Result<(), FileError> {
+pub(super) fn check_accept(row: &OfferRow, me: PersonId) -> Result<(), FileError> {
     if row.offer.id.name.author == me {
         return Err(FileError::Own);
     }
@@ -60,7 +60,7 @@ pub(super) fn check_accept(row: &OfferRow, me: PeerId) -> Result<(), FileError> 
 }
 
 /// Whether a user may pause the download of an offer.
-pub(super) fn check_pause(row: &OfferRow, me: PeerId) -> Result<(), FileError> {
+pub(super) fn check_pause(row: &OfferRow, me: PersonId) -> Result<(), FileError> {
     if row.offer.id.name.author == me {
         return Err(FileError::Own);
     }
@@ -76,7 +76,7 @@ pub(super) fn check_pause(row: &OfferRow, me: PeerId) -> Result<(), FileError> {
 }
 
 /// Whether a user may decline an offer, or withdraw an own one.
-pub(super) fn check_decline(row: &OfferRow, me: PeerId) -> Result<(), FileError> {
+pub(super) fn check_decline(row: &OfferRow, me: PersonId) -> Result<(), FileError> {
     let is_own = row.offer.id.name.author == me;
     if row.record.state == OfferState::Done && !is_own {
         return Err(here(row));
@@ -128,7 +128,7 @@ pub(super) fn list(
 }
 
 /// The state of an offer that is not being transferred.
-fn stored_state(row: OfferRow, me: PeerId) -> FileUpdate {
+fn stored_state(row: OfferRow, me: PersonId) -> FileUpdate {
     let state = match row.record.state {
         OfferState::Offered => FileState::Offered,
         OfferState::Wanted => FileState::Waiting,
@@ -157,13 +157,14 @@ mod tests {
     use super::*;
     use crate::store::StoredOffer;
 
-    const ME: PeerId = PeerId::from_bytes([1; 32]);
-    const BOB: PeerId = PeerId::from_bytes([2; 32]);
+    const ME: PersonId = PersonId::from_bytes([1; 32]);
+    const BOB: PersonId = PersonId::from_bytes([2; 32]);
 
-    fn row(author: PeerId, state: OfferState) -> OfferRow {
+    fn row(author: PersonId, state: OfferState) -> OfferRow {
         let name = LogName {
             conversation: ConversationId::direct(ME, BOB),
             author,
+            device: author.only_device(),
             log: LogId(1),
         };
         let offer = Offer {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hobnob_core::SessionId;
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use tokio::sync::mpsc;
 
 use super::fetch::{Fetched, Fetchers, Order};
@@ -15,7 +15,7 @@ use crate::net::content::{ContentOpener, WindowBudget};
 
 /// A session whose peer serves content.
 struct ContentSession {
-    peer: PeerId,
+    peer: DeviceId,
     opener: ContentOpener,
     /// `None` until the first request, and after the streams have ended.
     fetchers: Option<Fetchers>,
@@ -43,7 +43,7 @@ impl ContentSessions {
         }
     }
 
-    pub(super) fn up(&mut self, session: SessionId, peer: PeerId, opener: ContentOpener) {
+    pub(super) fn up(&mut self, session: SessionId, peer: DeviceId, opener: ContentOpener) {
         let session_state = ContentSession {
             peer,
             opener,
@@ -53,17 +53,17 @@ impl ContentSessions {
     }
 
     /// Ends the streams of a session. Returns its peer, if the peer serves content.
-    pub(super) fn down(&mut self, session: SessionId) -> Option<PeerId> {
+    pub(super) fn down(&mut self, session: SessionId) -> Option<DeviceId> {
         self.live.remove(&session).map(|ended| ended.peer)
     }
 
     /// Whether a peer has a session.
-    pub(super) fn has(&self, peer: PeerId) -> bool {
+    pub(super) fn has(&self, peer: DeviceId) -> bool {
         self.live.values().any(|session| session.peer == peer)
     }
 
     /// The peer of a session, while it lasts.
-    pub(super) fn peer(&self, session: SessionId) -> Option<PeerId> {
+    pub(super) fn peer(&self, session: SessionId) -> Option<DeviceId> {
         self.live.get(&session).map(|session| session.peer)
     }
 

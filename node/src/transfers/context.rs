@@ -2,7 +2,7 @@
 //! a way to start tasks.
 
 use hobnob_core::commit::{OfferRecord, OfferState};
-use hobnob_protocol::{ConversationId, OfferId, PeerId};
+use hobnob_protocol::{ConversationId, OfferId, PersonId};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -16,7 +16,7 @@ use crate::store::{OfferStore, StoredOffer};
 /// Shared handles. Each task that the parts start gets a clone.
 #[derive(Clone)]
 pub(super) struct Context {
-    pub(super) me: PeerId,
+    pub(super) me: PersonId,
     pub(super) files: LocalFiles,
     pub(super) store: OfferStore,
     pub(super) engine: EngineHandle,
@@ -89,7 +89,7 @@ pub(super) fn record_of(state: OfferState) -> OfferRecord {
 }
 
 /// Whether an offer is part of the conversation between these two peers.
-pub(super) fn is_direct(id: OfferId, me: PeerId, peer: PeerId) -> bool {
+pub(super) fn is_direct(id: OfferId, me: PersonId, peer: PersonId) -> bool {
     id.name.conversation == ConversationId::direct(me, peer)
 }
 

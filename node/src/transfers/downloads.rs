@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hobnob_core::commit::{OfferRecord, OfferState};
 use hobnob_core::transfers::{FULL_AGAIN_AFTER, Failure, Held, Input, Output, WANTED_MAX};
-use hobnob_protocol::{OfferId, OfferWord, PeerId};
+use hobnob_protocol::{OfferId, OfferWord, PersonId};
 
 use super::active_downloads::ActiveDownloads;
 use super::context::{Context, record_of};
@@ -251,9 +251,10 @@ impl Downloads {
     }
 
     /// A peer reports that it has all of an offer.
-    pub(super) fn peer_has(&mut self, now: Duration, id: OfferId, peer: PeerId) {
-        self.sources.add(id, peer);
-        self.active.handle(now, Input::Source(id, peer));
+    pub(super) fn peer_has(&mut self, now: Duration, id: OfferId, peer: PersonId) {
+        self.sources.add(id, peer.only_device());
+        self.active
+            .handle(now, Input::Source(id, peer.only_device()));
     }
 
     /// All pieces are on disk: moves the content to its path.
@@ -472,7 +473,7 @@ mod tests {
     use crate::store::Store;
 
     const NOW: Duration = Duration::from_secs(1);
-    const AUTHOR: PeerId = PeerId::from_bytes([2; 32]);
+    const AUTHOR: PersonId = PersonId::from_bytes([2; 32]);
     const SESSION: SessionId = SessionId(1);
 
     /// The downloads of a node in a temporary folder. Its store is closed.
@@ -493,7 +494,7 @@ mod tests {
             let inbox = dir.path().join("inbox");
             let files = LocalFiles::open(dir.path(), None, inbox, Pictures::default()).unwrap();
             let (jobs, results) = Jobs::new(Context {
-                me: PeerId::from_bytes([1; 32]),
+                me: PersonId::from_bytes([1; 32]),
                 files,
                 store: opened.store.offers(),
                 engine: EngineHandle::new(move |sent| {
@@ -522,6 +523,7 @@ mod tests {
             let name = LogName {
                 conversation: ConversationId::from_bytes([3; 32]),
                 author: AUTHOR,
+                device: AUTHOR.only_device(),
                 log: LogId(1),
             };
             StoredOffer {
@@ -582,7 +584,7 @@ mod tests {
         let mut setup = Setup::new();
         let offer = setup.offer("milk, bread");
         setup.open(&offer).await;
-        let up = Input::SessionUp(SESSION, AUTHOR);
+        let up = Input::SessionUp(SESSION, AUTHOR.only_device());
         setup.downloads.handle(NOW, up);
         let Some(Output::Ask(SESSION, ask)) = setup.downloads.poll_output() else {
             panic!("the only piece is requested from the author");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hobnob_core::transfers::Held;
-use hobnob_protocol::{Offer, OfferId, OfferWord, PeerId};
+use hobnob_protocol::{Offer, OfferId, OfferWord, PersonId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::content_index::ContentError;
@@ -58,11 +58,11 @@ pub(super) enum JobResult {
     /// A partial download was removed, because its content is unavailable for this reason.
     Removed { offer: StoredOffer, why: String },
     /// The offer that a peer's word is about was read.
-    WordRead(Box<OfferRow>, PeerId, OfferWord),
+    WordRead(Box<OfferRow>, PersonId, OfferWord),
     /// An offer was read whose content could not be served.
     ServeFailureRead(Box<OfferRow>, ContentError),
     /// An offer was read whose content this peer downloads.
-    UploadRead(Box<OfferRow>, PeerId),
+    UploadRead(Box<OfferRow>, PersonId),
 }
 
 /// Starts jobs.

@@ -127,14 +127,15 @@ impl LocalFiles {
 
 #[cfg(test)]
 mod tests {
-    use hobnob_protocol::{ConversationId, LogName, PeerId};
+    use hobnob_protocol::{ConversationId, DeviceId, LogName};
 
     use super::*;
 
     fn id() -> OfferId {
         let name = LogName {
             conversation: ConversationId::from_bytes([1; 32]),
-            author: PeerId::from_bytes([2; 32]),
+            author: DeviceId::from_bytes([2; 32]).person(),
+            device: DeviceId::from_bytes([2; 32]),
             log: LogId(3),
         };
         OfferId { name, seq: 4 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hobnob_core::SessionId;
-use hobnob_protocol::{OfferId, OfferWord, PeerId};
+use hobnob_protocol::{DeviceId, OfferId, OfferWord, PersonId};
 use tokio::sync::oneshot;
 
 use crate::net::content::{ContentOpener, ContentStream};
@@ -15,13 +15,13 @@ use crate::{FileError, FileInfo, FileState, MessageId, PreparedOffer};
 #[derive(Debug)]
 pub(crate) enum ToTransfers {
     /// A session has begun whose peer serves content.
-    SessionUp(SessionId, PeerId, ContentOpener),
+    SessionUp(SessionId, DeviceId, ContentOpener),
     /// A session has ended.
     SessionDown(SessionId),
     /// The peer of a session opened a stream to request content.
     ContentStream(SessionId, ContentStream),
     /// A peer that may have the offer's entry sent a word about the offer.
-    PeerWord(PeerId, OfferId, OfferWord),
+    PeerWord(PersonId, OfferId, OfferWord),
     /// The entry of an offer is on disk.
     Offered {
         offer: StoredOffer,
@@ -59,7 +59,7 @@ pub(crate) struct FileUpdate {
     /// Bytes per second.
     pub(crate) rate: Option<u64>,
     /// The peers that send the content, or of an own offer, the peer that receives it.
-    pub(crate) peers: Vec<PeerId>,
+    pub(crate) peers: Vec<PersonId>,
     pub(crate) place: Option<PathBuf>,
     pub(crate) why: Option<String>,
 }
@@ -79,7 +79,7 @@ impl FileUpdate {
     }
 
     /// Whether this peer made the offer.
-    pub(super) fn is_by(&self, peer: PeerId) -> bool {
+    pub(super) fn is_by(&self, peer: PersonId) -> bool {
         self.offer.id.name.author == peer
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use hobnob_core::SessionId;
 use hobnob_core::commit::{OfferRecord, OfferState};
-use hobnob_protocol::{OfferId, OfferWord, PeerId};
+use hobnob_protocol::{OfferId, OfferWord, PersonId};
 
 use super::context::is_direct;
 use super::jobs::{JobResult, Jobs};
@@ -59,7 +59,7 @@ pub(super) enum Effect {
 /// Hears the words of peers, and repeats this node's words.
 pub(super) struct PeerWords {
     jobs: Jobs,
-    heard: BTreeSet<(OfferId, PeerId, OfferWord)>,
+    heard: BTreeSet<(OfferId, PersonId, OfferWord)>,
 }
 
 impl PeerWords {
@@ -72,7 +72,7 @@ impl PeerWords {
 
     /// A peer that may have the offer's entry sends a word about it. If the word concerns this node
     /// and is new, the offer is read for [`PeerWords::effect`].
-    pub(super) fn hear(&mut self, peer: PeerId, id: OfferId, word: OfferWord) {
+    pub(super) fn hear(&mut self, peer: PersonId, id: OfferId, word: OfferWord) {
         if !may_send(word, id, peer, self.jobs.context.me) {
             return;
         }
@@ -87,12 +87,12 @@ impl PeerWords {
     }
 
     /// The effect of a report on an offer in the state of `row`.
-    pub(super) fn effect(&self, row: &OfferRow, peer: PeerId, word: OfferWord) -> Effect {
+    pub(super) fn effect(&self, row: &OfferRow, peer: PersonId, word: OfferWord) -> Effect {
         effect(row, peer, word, self.jobs.context.me)
     }
 
     /// Repeats this node's words in a new session, for a peer that may have missed them.
-    pub(super) fn repeat(&self, session: SessionId, peer: PeerId) {
+    pub(super) fn repeat(&self, session: SessionId, peer: PersonId) {
         let context = self.jobs.context.clone();
         let rows = context.store.read(WhichOffers::Newest);
         self.jobs.context.tasks.spawn(async move {
@@ -107,7 +107,7 @@ impl PeerWords {
 
 /// Whether this word of this peer concerns this node. Authors withdraw their own offers, and others
 /// answer this node's offers.
-fn may_send(word: OfferWord, id: OfferId, peer: PeerId, me: PeerId) -> bool {
+fn may_send(word: OfferWord, id: OfferId, peer: PersonId, me: PersonId) -> bool {
     match word {
         OfferWord::Withdrawn | OfferWord::Changed => id.name.author == peer,
         OfferWord::Whole | OfferWord::Declined | OfferWord::Failed | OfferWord::Unknown(_) => {
@@ -116,7 +116,7 @@ fn may_send(word: OfferWord, id: OfferId, peer: PeerId, me: PeerId) -> bool {
     }
 }
 
-fn effect(row: &OfferRow, peer: PeerId, word: OfferWord, me: PeerId) -> Effect {
+fn effect(row: &OfferRow, peer: PersonId, word: OfferWord, me: PersonId) -> Effect {
     let is_open = matches!(
         row.record.state,
         OfferState::Offered
@@ -145,7 +145,7 @@ pub(super) fn is_own_failure(record: &OfferRecord) -> bool {
 }
 
 /// The words for a peer that connects, about the newest offers first. `rows` begin with the oldest.
-fn to_repeat(rows: &[OfferRow], me: PeerId, peer: PeerId) -> Vec<(OfferId, OfferWord)> {
+fn to_repeat(rows: &[OfferRow], me: PersonId, peer: PersonId) -> Vec<(OfferId, OfferWord)> {
     let word_of = |row: &OfferRow| {
         let author = row.offer.id.name.author;
         match row.record.state {
@@ -180,14 +180,15 @@ mod tests {
     use super::*;
     use crate::store::StoredOffer;
 
-    const ME: PeerId = PeerId::from_bytes([1; 32]);
-    const BOB: PeerId = PeerId::from_bytes([2; 32]);
-    const CARL: PeerId = PeerId::from_bytes([3; 32]);
+    const ME: PersonId = PersonId::from_bytes([1; 32]);
+    const BOB: PersonId = PersonId::from_bytes([2; 32]);
+    const CARL: PersonId = PersonId::from_bytes([3; 32]);
 
-    fn row(author: PeerId, conversation: ConversationId, state: OfferState) -> OfferRow {
+    fn row(author: PersonId, conversation: ConversationId, state: OfferState) -> OfferRow {
         let name = LogName {
             conversation,
             author,
+            device: author.only_device(),
             log: LogId(1),
         };
         let offer = Offer {
@@ -213,7 +214,7 @@ mod tests {
         }
     }
 
-    fn direct(author: PeerId, state: OfferState) -> OfferRow {
+    fn direct(author: PersonId, state: OfferState) -> OfferRow {
         row(author, ConversationId::direct(ME, BOB), state)
     }
 

@@ -29,7 +29,7 @@ pub(super) fn finished_at(row: &OfferRow, files: &LocalFiles) -> Option<PathBuf>
 #[cfg(test)]
 mod tests {
     use hobnob_core::commit::{OfferRecord, OfferState};
-    use hobnob_protocol::{ContentHash, ConversationId, LogId, LogName, Offer, OfferId, PeerId};
+    use hobnob_protocol::{ContentHash, ConversationId, DeviceId, LogId, LogName, Offer, OfferId};
 
     use super::super::content_index::bytes_of;
     use super::super::pictures::Pictures;
@@ -43,7 +43,8 @@ mod tests {
         let files = LocalFiles::open(dir.path(), None, inbox.clone(), Pictures::default()).unwrap();
         let name = LogName {
             conversation: ConversationId::from_bytes([1; 32]),
-            author: PeerId::from_bytes([2; 32]),
+            author: DeviceId::from_bytes([2; 32]).person(),
+            device: DeviceId::from_bytes([2; 32]),
             log: LogId(3),
         };
         let offer = StoredOffer {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use hobnob_protocol::{OfferId, PeerId};
+use hobnob_protocol::{DeviceId, OfferId};
 
 /// Maximum number of offers. A further one replaces the smallest id. Its peers report again in
 /// their next session.
@@ -13,10 +13,10 @@ const PEERS_MAX: usize = 64;
 
 /// The known sources of each offer, beside its author.
 #[derive(Debug, Default)]
-pub(super) struct KnownSources(BTreeMap<OfferId, VecDeque<PeerId>>);
+pub(super) struct KnownSources(BTreeMap<OfferId, VecDeque<DeviceId>>);
 
 impl KnownSources {
-    pub(super) fn add(&mut self, id: OfferId, peer: PeerId) {
+    pub(super) fn add(&mut self, id: OfferId, peer: DeviceId) {
         if self.0.len() >= OFFERS_MAX && !self.0.contains_key(&id) {
             self.0.pop_first();
         }
@@ -30,7 +30,7 @@ impl KnownSources {
         peers.push_back(peer);
     }
 
-    pub(super) fn of(&self, id: OfferId) -> impl Iterator<Item = PeerId> {
+    pub(super) fn of(&self, id: OfferId) -> impl Iterator<Item = DeviceId> {
         self.0.get(&id).into_iter().flatten().copied()
     }
 }
@@ -41,16 +41,17 @@ mod tests {
 
     use super::*;
 
-    fn peer(n: u16) -> PeerId {
+    fn peer(n: u16) -> DeviceId {
         let mut bytes = [0; 32];
         bytes[..2].copy_from_slice(&n.to_be_bytes());
-        PeerId::from_bytes(bytes)
+        DeviceId::from_bytes(bytes)
     }
 
     fn offer(seq: u64) -> OfferId {
         let name = LogName {
             conversation: ConversationId::from_bytes([1; 32]),
-            author: peer(0),
+            author: peer(0).person(),
+            device: peer(0),
             log: LogId(1),
         };
         OfferId { name, seq }

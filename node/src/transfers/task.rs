@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hobnob_core::transfers::{Failure, Input, Output};
-use hobnob_protocol::{OfferId, OfferWord, PeerId};
+use hobnob_protocol::{OfferId, OfferWord, PersonId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -41,7 +41,7 @@ const REPORTS_MAX: usize = 64;
 /// The values that the task needs from the node that starts it.
 pub(crate) struct Parts {
     pub(crate) clock: Clock,
-    pub(crate) me: PeerId,
+    pub(crate) me: PersonId,
     pub(crate) home: PathBuf,
     /// The key of a locked home.
     pub(crate) data_key: Option<DataKey>,
@@ -181,7 +181,7 @@ impl TransferTask {
                 self.sessions.up(session, peer, opener);
                 self.downloads
                     .handle(self.now(), Input::SessionUp(session, peer));
-                self.words.repeat(session, peer);
+                self.words.repeat(session, peer.person());
             }
             ToTransfers::SessionDown(session) => {
                 let peer = self.sessions.down(session);
@@ -189,7 +189,7 @@ impl TransferTask {
                     .handle(self.now(), Input::SessionDown(session));
                 // A peer without content streams had no session here.
                 if let Some(peer) = peer.filter(|peer| !self.sessions.has(*peer)) {
-                    self.uploads.peer_left(peer);
+                    self.uploads.peer_left(peer.person());
                 }
             }
             ToTransfers::ContentStream(session, stream) => self.server.serve(session, stream),
@@ -290,7 +290,7 @@ impl TransferTask {
         }
     }
 
-    fn apply_word(&mut self, row: OfferRow, peer: PeerId, word: OfferWord) {
+    fn apply_word(&mut self, row: OfferRow, peer: PersonId, word: OfferWord) {
         let offer = row.offer.clone();
         match self.words.effect(&row, peer, word) {
             Effect::Received { of_everybody } => {
@@ -365,10 +365,11 @@ impl TransferTask {
             Served::Bytes(session, id, bytes) => {
                 // The session may have ended since these bytes were sent.
                 if let Some(peer) = self.sessions.peer(session)
-                    && self.uploads.count(id, peer, bytes)
+                    && self.uploads.count(id, peer.person(), bytes)
                 {
-                    self.jobs
-                        .read(id, move |row| JobResult::UploadRead(Box::new(row), peer));
+                    self.jobs.read(id, move |row| {
+                        JobResult::UploadRead(Box::new(row), peer.person())
+                    });
                 }
             }
             Served::Failed(id, error) => self.jobs.read(id, move |row| {
@@ -396,12 +397,12 @@ impl TransferTask {
                 Output::Abandon(session) => self.sessions.abandon(session),
                 Output::Whole(id) => self.downloads.finish(id),
                 Output::Gone(id, failure) => self.downloads.gone(now, id, failure),
-                Output::Liar(id, peer) => self.warn_of_liar(id, peer),
+                Output::Liar(id, peer) => self.warn_of_liar(id, peer.person()),
             }
         }
     }
 
-    fn warn_of_liar(&self, id: OfferId, peer: PeerId) {
+    fn warn_of_liar(&self, id: OfferId, peer: PersonId) {
         let name = self.downloads.name(id);
         warn!(
             ?peer,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use hobnob_protocol::content::{PIECE_BYTES, SPAN_PIECES, Shape};
-use hobnob_protocol::{ConversationId, LogId, LogName, Offer, OfferId, PeerId};
+use hobnob_protocol::{ConversationId, LogId, LogName, Offer, OfferId, PersonId};
 use tempfile::TempDir;
 
 use super::attributes::KeptAttributes;
@@ -26,7 +26,8 @@ struct Transfer {
 fn id() -> OfferId {
     let name = LogName {
         conversation: ConversationId::from_bytes([1; 32]),
-        author: PeerId::from_bytes([2; 32]),
+        author: PersonId::from_bytes([2; 32]),
+        device: PersonId::from_bytes([2; 32]).only_device(),
         log: LogId(3),
     };
     OfferId { name, seq: 4 }

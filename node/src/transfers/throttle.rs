@@ -113,7 +113,7 @@ impl Lane {
 
 #[cfg(test)]
 mod tests {
-    use hobnob_protocol::{ConversationId, LogId, LogName, PeerId};
+    use hobnob_protocol::{ConversationId, DeviceId, LogId, LogName};
 
     use super::*;
 
@@ -123,7 +123,8 @@ mod tests {
     fn download(seq: u64) -> Transfer {
         let name = LogName {
             conversation: ConversationId::from_bytes([1; 32]),
-            author: PeerId::from_bytes([2; 32]),
+            author: DeviceId::from_bytes([2; 32]).person(),
+            device: DeviceId::from_bytes([2; 32]),
             log: LogId(3),
         };
         Transfer::Download(OfferId { name, seq })

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hobnob_protocol::{OfferId, PeerId};
+use hobnob_protocol::{OfferId, PersonId};
 
 use super::messages::FileUpdate;
 use super::meter::Meter;
@@ -26,7 +26,7 @@ struct Upload {
 
 /// The uploads of this node.
 #[derive(Debug, Default)]
-pub(super) struct Uploads(BTreeMap<(OfferId, PeerId), Upload>);
+pub(super) struct Uploads(BTreeMap<(OfferId, PersonId), Upload>);
 
 impl Uploads {
     pub(super) fn is_empty(&self) -> bool {
@@ -35,7 +35,7 @@ impl Uploads {
 
     /// Counts bytes that were sent to a peer. Returns whether a new upload begins: its offer must
     /// be read for [`Uploads::describe`].
-    pub(super) fn count(&mut self, id: OfferId, peer: PeerId, bytes: u64) -> bool {
+    pub(super) fn count(&mut self, id: OfferId, peer: PersonId, bytes: u64) -> bool {
         if let Some(upload) = self.0.get_mut(&(id, peer)) {
             upload.bytes += bytes;
             return false;
@@ -52,7 +52,7 @@ impl Uploads {
     }
 
     /// Sets the offer of an upload. Without an offer it is not reported.
-    pub(super) fn describe(&mut self, peer: PeerId, offer: StoredOffer) {
+    pub(super) fn describe(&mut self, peer: PersonId, offer: StoredOffer) {
         // The upload may have ended while the store was read.
         if let Some(upload) = self.0.get_mut(&(offer.id, peer)) {
             upload.offer = Some(offer);
@@ -60,7 +60,7 @@ impl Uploads {
     }
 
     /// A peer needs no more of an offer.
-    pub(super) fn end(&mut self, id: OfferId, peer: PeerId) {
+    pub(super) fn end(&mut self, id: OfferId, peer: PersonId) {
         self.0.remove(&(id, peer));
     }
 
@@ -70,7 +70,7 @@ impl Uploads {
     }
 
     /// A peer has no session any more.
-    pub(super) fn peer_left(&mut self, peer: PeerId) {
+    pub(super) fn peer_left(&mut self, peer: PersonId) {
         self.0.retain(|(_, to), _| *to != peer);
     }
 
@@ -95,7 +95,7 @@ impl Uploads {
 }
 
 impl Upload {
-    fn update(&self, peer: PeerId) -> Option<FileUpdate> {
+    fn update(&self, peer: PersonId) -> Option<FileUpdate> {
         let offer = self.offer.clone()?;
         Some(FileUpdate {
             // A peer that lost a piece requests it again, so more bytes than the content has may
@@ -114,13 +114,14 @@ mod tests {
 
     use super::*;
 
-    const ANN: PeerId = PeerId::from_bytes([1; 32]);
-    const BOB: PeerId = PeerId::from_bytes([2; 32]);
+    const ANN: PersonId = PersonId::from_bytes([1; 32]);
+    const BOB: PersonId = PersonId::from_bytes([2; 32]);
 
     fn offer(seq: u64) -> StoredOffer {
         let name = LogName {
             conversation: ConversationId::from_bytes([3; 32]),
             author: ANN,
+            device: ANN.only_device(),
             log: LogId(1),
         };
         StoredOffer {

@@ -99,7 +99,7 @@ impl WaitingDownloads {
 
 #[cfg(test)]
 mod tests {
-    use hobnob_protocol::{ContentHash, ConversationId, LogId, LogName, Offer, PeerId};
+    use hobnob_protocol::{ContentHash, ConversationId, DeviceId, LogId, LogName, Offer};
 
     use super::*;
 
@@ -108,7 +108,8 @@ mod tests {
     fn offer(seq: u64) -> StoredOffer {
         let name = LogName {
             conversation: ConversationId::from_bytes([1; 32]),
-            author: PeerId::from_bytes([2; 32]),
+            author: DeviceId::from_bytes([2; 32]).person(),
+            device: DeviceId::from_bytes([2; 32]),
             log: LogId(3),
         };
         StoredOffer {

@@ -2,7 +2,7 @@
 
 use super::code::{CodeNumber, Words};
 use super::{Confirmation, Element};
-use crate::identity::PeerId;
+use crate::identity::DeviceId;
 
 /// Whether codes can be compared: this build can't.
 pub const IS_BUILT: bool = false;
@@ -11,9 +11,9 @@ pub const IS_BUILT: bool = false;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ends {
     /// The end that created the code.
-    pub inviter: PeerId,
+    pub inviter: DeviceId,
     /// The end whose user typed it.
-    pub accepter: PeerId,
+    pub accepter: DeviceId,
 }
 
 /// There is none.

@@ -11,7 +11,7 @@ use spake2::{Ed25519Group, Identity, Password, Spake2};
 use super::code::{CodeNumber, Words};
 use super::{Confirmation, Element};
 use crate::codec;
-use crate::identity::PeerId;
+use crate::identity::DeviceId;
 
 /// The labels of the two ends in the identities of SPAKE2.
 const ACCEPTER: &[u8] = b"hobnob 1 invitation accepter";
@@ -27,9 +27,9 @@ pub const IS_BUILT: bool = true;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ends {
     /// The end that created the code.
-    pub inviter: PeerId,
+    pub inviter: DeviceId,
     /// The end whose user typed it.
-    pub accepter: PeerId,
+    pub accepter: DeviceId,
 }
 
 /// One end of an exchange.
@@ -72,7 +72,7 @@ impl Exchange {
     fn begin(role: Role, number: CodeNumber, words: &Words, ends: Ends, seed: [u8; 32]) -> Self {
         let password = Password::new(words.as_password());
         let identity =
-            |label: &[u8], peer: PeerId| Identity::new(&[label, peer.as_bytes()].concat());
+            |label: &[u8], peer: DeviceId| Identity::new(&[label, peer.as_bytes()].concat());
         let accepter = identity(ACCEPTER, ends.accepter);
         let inviter = identity(INVITER, ends.inviter);
         let random = Seeded::new(seed);
@@ -192,8 +192,8 @@ mod tests {
 
     fn ends() -> Ends {
         Ends {
-            inviter: PeerId::from_bytes([1; 32]),
-            accepter: PeerId::from_bytes([2; 32]),
+            inviter: DeviceId::from_bytes([1; 32]),
+            accepter: DeviceId::from_bytes([2; 32]),
         }
     }
 
@@ -235,7 +235,7 @@ mod tests {
         let (a, b) = exchange(accepter(1), inviter(1), [EXPORTER, [8; 32]]);
         assert!(!b.verify(&a.ours()) && !a.verify(&b.ours()));
         let in_between = Ends {
-            accepter: PeerId::from_bytes([7; 32]),
+            accepter: DeviceId::from_bytes([7; 32]),
             ..ends()
         };
         let other = Exchange::invite(number(), &words(1), in_between, [4; 32]).expect("built");

@@ -11,7 +11,7 @@ use super::hpke::{ENC_LEN, MailboxKey, PublicKey, TAG_LEN};
 use super::token::KeyId;
 use crate::codec::{self, CodecError};
 use crate::frame::{Frame, FrameError};
-use crate::identity::{PeerId, SecretKey, Signature};
+use crate::identity::{DeviceId, SecretKey, Signature};
 
 /// Sizes of the padded plaintext. A holder sees which one it is.
 pub const SIZES: [usize; 4] = [1024, 4 * 1024, 16 * 1024, 56 * 1024];
@@ -98,7 +98,7 @@ impl Envelope {
     pub fn seal(
         frames: &[Bytes],
         sender: &SecretKey,
-        recipient: PeerId,
+        recipient: DeviceId,
         key: KeyId,
         to: &PublicKey,
     ) -> Result<Self, EnvelopeError> {
@@ -147,8 +147,8 @@ impl Envelope {
     pub fn open(
         &self,
         with: &MailboxKey,
-        sender: PeerId,
-        recipient: PeerId,
+        sender: DeviceId,
+        recipient: DeviceId,
     ) -> Result<Opened, EnvelopeError> {
         let wire = read(&self.bytes)?;
         let info = info(sender, recipient, wire.key);
@@ -223,7 +223,7 @@ fn take_length(bytes: &mut Bytes) -> Result<usize, EnvelopeError> {
     Ok(length)
 }
 
-fn info(sender: PeerId, recipient: PeerId, key: KeyId) -> Vec<u8> {
+fn info(sender: DeviceId, recipient: DeviceId, key: KeyId) -> Vec<u8> {
     let mut info = LABEL.as_bytes().to_vec();
     info.put_u16(SUITE);
     info.put_slice(sender.as_bytes());
@@ -233,8 +233,8 @@ fn info(sender: PeerId, recipient: PeerId, key: KeyId) -> Vec<u8> {
 }
 
 fn to_sign(
-    sender: PeerId,
-    recipient: PeerId,
+    sender: DeviceId,
+    recipient: DeviceId,
     key: KeyId,
     enc: &[u8],
     plaintext: &[u8],
@@ -254,8 +254,8 @@ mod tests {
         SecretKey::from_seed([1; 32])
     }
 
-    fn bob() -> PeerId {
-        PeerId::from_bytes([2; 32])
+    fn bob() -> DeviceId {
+        DeviceId::from_bytes([2; 32])
     }
 
     fn sealed(frames: &[Bytes], key: &MailboxKey) -> Envelope {

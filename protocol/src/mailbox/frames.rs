@@ -10,7 +10,7 @@ use super::envelope::ENVELOPE_BYTES_MAX;
 use super::token::{DepositToken, TokenHash};
 use crate::codec::{self, FRAME_MAX};
 use crate::frame::FrameError;
-use crate::identity::PeerId;
+use crate::identity::DeviceId;
 use crate::record::{MAILBOX_BYTES_MAX, SignedRecord};
 
 /// Maximum senders that a recipient names. The list fits a frame.
@@ -28,7 +28,7 @@ pub struct Deposit {
     /// The sender's number for it, which the answer repeats.
     pub number: u64,
     /// Whom it is for.
-    pub recipient: PeerId,
+    pub recipient: DeviceId,
     /// The permission to deposit.
     pub token: DepositToken,
     /// The encoded envelope, at most [`ENVELOPE_BYTES_MAX`].
@@ -41,7 +41,7 @@ pub struct Waiting {
     /// The holder's number for it. The numbers of one recipient ascend.
     pub number: u64,
     /// Who deposited it. The holder has checked that by TLS.
-    pub sender: PeerId,
+    pub sender: DeviceId,
     /// When it arrived, by the holder's clock, in milliseconds since the Unix epoch.
     pub arrived_at_ms: u64,
     /// The encoded envelope, at most [`ENVELOPE_BYTES_MAX`].
@@ -295,8 +295,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn peer() -> PeerId {
-        PeerId::from_bytes([2; 32])
+    fn peer() -> DeviceId {
+        DeviceId::from_bytes([2; 32])
     }
 
     fn token() -> DepositToken {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::identity::PeerId;
+use crate::identity::DeviceId;
 
 /// The number of a mailbox key. The numbers of one node ascend.
 pub type KeyId = u64;
@@ -18,7 +18,7 @@ pub struct DepositToken([u8; 32]);
 impl DepositToken {
     /// The token of a sender at a holder. `secret` is the recipient's. If somebody has got hold of a
     /// token, the recipient gives out one with the next `number`.
-    pub fn new(secret: &[u8; 32], sender: PeerId, holder: PeerId, number: u32) -> Self {
+    pub fn new(secret: &[u8; 32], sender: DeviceId, holder: DeviceId, number: u32) -> Self {
         let mut hash = blake3::Hasher::new_keyed(secret);
         hash.update(b"hobnob 1 deposit token");
         hash.update(sender.as_bytes()).update(holder.as_bytes());
@@ -27,7 +27,7 @@ impl DepositToken {
     }
 
     /// The form in which a holder knows the token. It is useless to any other sender.
-    pub fn hash(&self, sender: PeerId) -> TokenHash {
+    pub fn hash(&self, sender: DeviceId) -> TokenHash {
         let input = Zeroizing::new([&self.0[..], sender.as_bytes()].concat());
         TokenHash(blake3::derive_key("hobnob 1 deposit token hash", &input))
     }
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_token_is_of_one_sender_and_one_holder() {
-        let [ann, bob, relay] = [1, 2, 3].map(|n| PeerId::from_bytes([n; 32]));
+        let [ann, bob, relay] = [1, 2, 3].map(|n| DeviceId::from_bytes([n; 32]));
         let token = DepositToken::new(&[7; 32], ann, relay, 1);
         assert_eq!(token, DepositToken::new(&[7; 32], ann, relay, 1));
         for other in [

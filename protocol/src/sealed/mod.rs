@@ -19,7 +19,7 @@ use aws_lc_rs::agreement::{PrivateKey, UnparsedPublicKey, X25519, agree};
 use aws_lc_rs::digest::{SHA512, digest};
 use zeroize::Zeroizing;
 
-use crate::identity::{PeerId, SecretKey, Signature};
+use crate::identity::{DeviceId, SecretKey, Signature};
 
 /// The first bytes of a sealed file.
 pub const MAGIC: &[u8; 16] = b"hobnob-sealed-1\n";
@@ -74,7 +74,7 @@ impl<W: Write> Sealer<W> {
     pub fn new(
         mut out: W,
         writer: &SecretKey,
-        reader: PeerId,
+        reader: DeviceId,
         random: [u8; 32],
     ) -> Result<Self, SealedError> {
         let random = Zeroizing::new(random);
@@ -144,7 +144,7 @@ impl<W: Write> Write for Sealer<W> {
 pub struct Opener<R> {
     input: R,
     key: LessSafeKey,
-    writer: PeerId,
+    writer: DeviceId,
     /// The rest of the chunk that is being read.
     chunk: Vec<u8>,
     at: usize,
@@ -195,7 +195,7 @@ impl<R: Read> Opener<R> {
         let mut signature = [0; 64];
         opener.read_exact(&mut writer).map_err(cause)?;
         opener.read_exact(&mut signature).map_err(cause)?;
-        opener.writer = PeerId::from_bytes(writer);
+        opener.writer = DeviceId::from_bytes(writer);
         let signed = signed(&header, opener.writer, reader.id());
         if !opener
             .writer
@@ -207,7 +207,7 @@ impl<R: Read> Opener<R> {
     }
 
     /// The peer that wrote the file.
-    pub fn writer(&self) -> PeerId {
+    pub fn writer(&self) -> DeviceId {
         self.writer
     }
 
@@ -275,7 +275,7 @@ fn fill(input: &mut impl Read, buffer: &mut [u8], short: SealedError) -> Result<
 }
 
 /// Lets the reader see that the file is for it. Others can only compare it with ids that they know.
-fn hint(public: &[u8], reader: PeerId) -> [u8; HINT_BYTES] {
+fn hint(public: &[u8], reader: DeviceId) -> [u8; HINT_BYTES] {
     let mut hash = blake3::Hasher::new_derive_key("hobnob 1 sealed file, hint at the reader");
     hash.update(public).update(reader.as_bytes());
     let mut hint = [0; HINT_BYTES];
@@ -283,7 +283,7 @@ fn hint(public: &[u8], reader: PeerId) -> [u8; HINT_BYTES] {
     hint
 }
 
-fn signed(header: &[u8], writer: PeerId, reader: PeerId) -> Vec<u8> {
+fn signed(header: &[u8], writer: DeviceId, reader: DeviceId) -> Vec<u8> {
     [CONTEXT, header, writer.as_bytes(), reader.as_bytes()].concat()
 }
 
@@ -299,7 +299,7 @@ fn shared_key(
     own: &PrivateKey,
     other: &[u8; 32],
     header: &[u8],
-    reader: PeerId,
+    reader: DeviceId,
 ) -> Option<LessSafeKey> {
     let derived = agree(own, UnparsedPublicKey::new(&X25519, other), (), |shared| {
         let mut hash = blake3::Hasher::new_derive_key("hobnob 1 sealed file, key");
@@ -334,7 +334,7 @@ mod tests {
         sealer.finish().unwrap()
     }
 
-    fn opened(file: &[u8], reader: u8) -> Result<(PeerId, Vec<u8>), SealedError> {
+    fn opened(file: &[u8], reader: u8) -> Result<(DeviceId, Vec<u8>), SealedError> {
         let mut opener = Opener::new(file, &key(reader))?;
         let mut content = Vec::new();
         opener.read_to_end(&mut content).map_err(cause)?;
@@ -419,7 +419,7 @@ mod tests {
         for first in [1, 0] {
             let mut bytes = [0; 32];
             bytes[0] = first;
-            let nobody = PeerId::from_bytes(bytes);
+            let nobody = DeviceId::from_bytes(bytes);
             let error = Sealer::new(Vec::new(), &key(ANN), nobody, [9; 32]).err();
             assert!(matches!(error, Some(SealedError::NotAKey)), "{first}");
         }

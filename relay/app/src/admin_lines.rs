@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
 use hobnob_local::json::{LINES_VERSION, Text, Time};
-use hobnob_protocol::{HostPort, PeerId};
+use hobnob_protocol::{DeviceId, HostPort};
 use hobnob_relay::admission::{BanTarget, IpRange};
 use hobnob_relay::server::{OperatorError, PeerStatus};
 use serde::{Deserialize, Serialize};
@@ -40,7 +40,7 @@ pub(crate) struct RelayEventLine {
 pub(crate) enum RelayEvent {
     /// The relay runs and is reachable at these addresses.
     Listening {
-        relay: Text<PeerId>,
+        relay: Text<DeviceId>,
         addrs: Vec<SocketAddr>,
         /// Where nodes on other networks reach it, if the operator has named that.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,11 +53,11 @@ pub(crate) enum RelayEvent {
     /// A peer in the liveness table.
     RelayPeer(PeerRow),
     /// The relay disconnected a peer.
-    Kicked { peer: Text<PeerId> },
+    Kicked { peer: Text<DeviceId> },
     /// A peer is banned.
-    Banned { peer: Text<PeerId> },
+    Banned { peer: Text<DeviceId> },
     /// The ban of a peer was removed.
-    Unbanned { peer: Text<PeerId> },
+    Unbanned { peer: Text<DeviceId> },
     /// A range of addresses is banned.
     BannedRange { range: Text<IpRange> },
     /// The ban of a range of addresses was removed.
@@ -67,7 +67,7 @@ pub(crate) enum RelayEvent {
 /// A peer in the liveness table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PeerRow {
-    pub(crate) peer: Text<PeerId>,
+    pub(crate) peer: Text<DeviceId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) label: Option<String>,
     /// `alive`, `suspect` or `gone`.
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn lines_have_the_documented_form() {
-        let peer = Text(PeerId::from_bytes([9; 32]));
+        let peer = Text(DeviceId::from_bytes([9; 32]));
         let listening = RelayEvent::Listening {
             relay: peer,
             addrs: vec!["192.0.2.7:4627".parse().unwrap()],
@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn event_lines_and_both_ends_of_an_answer_are_distinct() {
         let failure = AdminError::usage("x".into());
-        let peer = Text(PeerId::from_bytes([9; 32]));
+        let peer = Text(DeviceId::from_bytes([9; 32]));
         let line = RelayEventLine::from(RelayEvent::Kicked { peer });
         for (text, answer) in [
             (to_line(&line), AdminAnswer::Event(line)),

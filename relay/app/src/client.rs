@@ -101,7 +101,7 @@ async fn exchange(
 mod tests {
     use super::*;
     use hobnob_local::json::Text;
-    use hobnob_protocol::PeerId;
+    use hobnob_protocol::DeviceId;
 
     /// Sends a kick to a relay that answers with this text.
     async fn exchanged(answer: &str) -> anyhow::Result<Vec<RelayEvent>> {
@@ -114,7 +114,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_is_its_events_up_to_the_end() {
-        let peer = PeerId::from_bytes([9; 32]);
+        let peer = DeviceId::from_bytes([9; 32]);
         let event = format!("{{\"v\":1,\"event\":\"kicked\",\"peer\":\"{peer}\"}}\n");
         let events = exchanged(&format!("{event}{{\"done\":true}}\n")).await;
         assert_eq!(events.unwrap(), [RelayEvent::Kicked { peer: Text(peer) }]);

@@ -122,12 +122,12 @@ fn size(bytes: u64) -> String {
 mod tests {
     use super::*;
     use hobnob_local::json::{Text, Time};
-    use hobnob_protocol::PeerId;
+    use hobnob_protocol::DeviceId;
 
     #[test]
     fn a_peer_is_a_row() {
         let row = PeerRow {
-            peer: Text(PeerId::from_bytes([1; 32])),
+            peer: Text(DeviceId::from_bytes([1; 32])),
             label: Some("ann\u{1b}".into()),
             state: "alive".into(),
             addr: "192.0.2.7:5".parse().unwrap(),
@@ -158,13 +158,13 @@ mod tests {
         );
         assert_eq!(
             cells(&PeerRow { label: None, ..row })[0],
-            PeerId::from_bytes([1; 32]).short()
+            DeviceId::from_bytes([1; 32]).short()
         );
     }
 
     #[test]
     fn a_listening_relay_shows_how_to_use_it() {
-        let relay = Text(PeerId::from_bytes([1; 32]));
+        let relay = Text(DeviceId::from_bytes([1; 32]));
         let lines = plain(&RelayEvent::Listening {
             relay,
             addrs: vec!["192.0.2.7:4627".parse().unwrap()],

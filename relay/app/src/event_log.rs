@@ -79,11 +79,11 @@ pub(crate) async fn print(mut events: Receiver<LogEvent>, stop: CancellationToke
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hobnob_protocol::PeerId;
+    use hobnob_protocol::DeviceId;
 
     fn refusal() -> LogEvent {
         LogEvent::Refused {
-            peer: PeerId::from_bytes([1; 32]),
+            peer: DeviceId::from_bytes([1; 32]),
             addr: "192.0.2.7:4000".parse().unwrap(),
             reason: "wrong-token",
         }
@@ -127,7 +127,7 @@ mod tests {
     fn the_fail2ban_filter_matches_the_lines_about_refusals() {
         let filter = include_str!("../../../scripts/fail2ban/hobnob-relay.conf");
         let time = "2026-11-29T15:27:00.0421Z".parse().unwrap();
-        let peer = PeerId::from_bytes([1; 32]).to_string();
+        let peer = DeviceId::from_bytes([1; 32]).to_string();
         let line = line(time, &refusal());
         let (date, text) = line.split_once(' ').unwrap();
         assert_eq!(date, "2026-11-29T15:27:00.042Z");

@@ -92,7 +92,7 @@ fn key_error(error: &KeyFileError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hobnob_protocol::PeerId;
+    use hobnob_protocol::DeviceId;
     use hobnob_relay::admission::BanTarget;
     use std::path::PathBuf;
 
@@ -128,7 +128,7 @@ mod tests {
             text.contains("\"bob\"") && text.contains("hobnob relay peers"),
             "{text}"
         );
-        let peer = PeerId::from_bytes([1; 32]);
+        let peer = DeviceId::from_bytes([1; 32]);
         let text = operator_error(&OperatorError::NotBanned(BanTarget::Peer(peer)));
         assert_eq!(text, format!("{peer} is not banned"));
     }

@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
 
-use hobnob_protocol::{PeerId, SecretKey};
+use hobnob_protocol::{DeviceId, SecretKey};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -105,7 +105,7 @@ fn says(home: &Path, arguments: &[&str]) -> (String, Option<i32>) {
     (String::from_utf8(text).expect("text"), output.status.code())
 }
 
-fn somebody() -> PeerId {
+fn somebody() -> DeviceId {
     SecretKey::from_seed([1; 32]).id()
 }
 
@@ -117,7 +117,7 @@ fn a_relay_prints_its_address_and_keeps_its_identity_and_bans() {
         (&listening["v"], &listening["event"]),
         (&Value::from(1), &Value::from("listening"))
     );
-    let id: PeerId = listening["relay"]
+    let id: DeviceId = listening["relay"]
         .as_str()
         .expect("an id")
         .parse()

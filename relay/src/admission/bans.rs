@@ -8,7 +8,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use hobnob_transport::private_file;
 
 use super::ip_range::{IpRange, IpRanges};
@@ -24,7 +24,7 @@ pub const BANS_MAX: usize = 100_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BanTarget {
     /// One identity, wherever it connects from.
-    Peer(PeerId),
+    Peer(DeviceId),
     /// All peers that connect from these addresses.
     Range(IpRange),
 }
@@ -41,7 +41,7 @@ impl fmt::Display for BanTarget {
 /// The bans of a relay.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bans {
-    pub(crate) peers: BTreeSet<PeerId>,
+    pub(crate) peers: BTreeSet<DeviceId>,
     pub(crate) ranges: IpRanges,
 }
 
@@ -117,7 +117,7 @@ impl Bans {
     }
 
     /// Whether the identity is banned.
-    pub fn has_peer(&self, peer: PeerId) -> bool {
+    pub fn has_peer(&self, peer: DeviceId) -> bool {
         self.peers.contains(&peer)
     }
 
@@ -137,7 +137,7 @@ mod tests {
 
     fn targets() -> [BanTarget; 3] {
         [
-            BanTarget::Peer(PeerId::from_bytes([1; 32])),
+            BanTarget::Peer(DeviceId::from_bytes([1; 32])),
             BanTarget::Range("192.0.2.0/24".parse().unwrap()),
             BanTarget::Range("2001:db8::/32".parse().unwrap()),
         ]
@@ -155,7 +155,7 @@ mod tests {
         let mut again = Bans::load(home.path()).unwrap();
         assert_eq!(again, bans);
         assert!(again.has_addr("192.0.2.7".parse().unwrap()));
-        assert!(again.has_peer(PeerId::from_bytes([1; 32])));
+        assert!(again.has_peer(DeviceId::from_bytes([1; 32])));
         for target in targets() {
             assert!(again.set(target, false) && !again.set(target, false));
         }

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use hobnob_protocol::identity::NotAPeerId;
 use hobnob_protocol::relay::{TOKEN_PROOF_LEN, close};
 
@@ -47,7 +47,7 @@ pub enum Rule {
 /// The ids that may use the relay, with the operator's labels for them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AllowList {
-    labels: BTreeMap<PeerId, Option<String>>,
+    labels: BTreeMap<DeviceId, Option<String>>,
 }
 
 /// A rule, and the bans, which override it.
@@ -176,7 +176,7 @@ pub enum LineProblem {
     TooManyBans,
     /// An earlier line names the same peer.
     #[error("{} is named twice", .0.short())]
-    Duplicate(PeerId),
+    Duplicate(DeviceId),
 }
 
 impl Refusal {
@@ -220,12 +220,12 @@ impl AllowList {
     }
 
     /// The operator's label for a peer.
-    pub fn label(&self, peer: PeerId) -> Option<&str> {
+    pub fn label(&self, peer: DeviceId) -> Option<&str> {
         self.labels.get(&peer)?.as_deref()
     }
 
     /// The peers that have this label.
-    pub fn labelled(&self, label: &str) -> Vec<PeerId> {
+    pub fn labelled(&self, label: &str) -> Vec<DeviceId> {
         self.labels
             .iter()
             .filter(|(_, other)| other.as_deref() == Some(label))
@@ -249,7 +249,7 @@ impl Admission {
     /// knows, if the rule asks for one.
     pub(crate) fn check(
         &self,
-        peer: PeerId,
+        peer: DeviceId,
         credentials: Credentials<'_>,
     ) -> Result<Option<Arc<Token>>, Refusal> {
         let Credentials {
@@ -271,7 +271,7 @@ impl Admission {
     /// is what it proved when it registered. An expiry is checked only then.
     pub(crate) fn check_again(
         &self,
-        peer: PeerId,
+        peer: DeviceId,
         addr: IpAddr,
         token: Option<&Token>,
     ) -> Result<(), Refusal> {
@@ -288,7 +288,7 @@ impl Admission {
         }
     }
 
-    fn check_bans(&self, peer: PeerId, addr: IpAddr) -> Result<(), Refusal> {
+    fn check_bans(&self, peer: DeviceId, addr: IpAddr) -> Result<(), Refusal> {
         if self.bans.has_peer(peer) {
             return Err(Refusal::Banned);
         }
@@ -299,7 +299,7 @@ impl Admission {
     }
 
     /// The operator's label for a peer.
-    pub(crate) fn label(&self, peer: PeerId) -> Option<&str> {
+    pub(crate) fn label(&self, peer: DeviceId) -> Option<&str> {
         match &self.rule {
             Rule::Listed(list) => list.label(peer),
             Rule::Open | Rule::Tokens(_) => None,
@@ -307,7 +307,7 @@ impl Admission {
     }
 
     /// The peers on the allow list.
-    pub(crate) fn listed(&self) -> impl Iterator<Item = PeerId> {
+    pub(crate) fn listed(&self) -> impl Iterator<Item = DeviceId> {
         let list = match &self.rule {
             Rule::Listed(list) => Some(list),
             Rule::Open | Rule::Tokens(_) => None,
@@ -317,7 +317,7 @@ impl Admission {
     }
 
     /// The peers that have this label.
-    pub(crate) fn labelled(&self, label: &str) -> Vec<PeerId> {
+    pub(crate) fn labelled(&self, label: &str) -> Vec<DeviceId> {
         match &self.rule {
             Rule::Listed(list) => list.labelled(label),
             Rule::Open | Rule::Tokens(_) => Vec::new(),
@@ -335,7 +335,7 @@ impl Admission {
     }
 }
 
-fn read_ids(path: &Path) -> Result<BTreeMap<PeerId, Option<String>>, FileError> {
+fn read_ids(path: &Path) -> Result<BTreeMap<DeviceId, Option<String>>, FileError> {
     let text = fs::read_to_string(path).map_err(|error| FileError::Unreadable {
         path: path.to_owned(),
         error,
@@ -358,7 +358,7 @@ fn read_ids(path: &Path) -> Result<BTreeMap<PeerId, Option<String>>, FileError> 
 }
 
 /// Parses an id and an optional label. `None` if the line has only white space and a comment.
-fn parse_line(line: &str) -> Result<Option<(PeerId, Option<String>)>, LineProblem> {
+fn parse_line(line: &str) -> Result<Option<(DeviceId, Option<String>)>, LineProblem> {
     let content = line.split('#').next().unwrap_or_default().trim();
     if content.is_empty() {
         return Ok(None);
@@ -384,8 +384,8 @@ mod tests {
     /// The exported secret of a connection.
     const EXPORTER: [u8; 32] = [7; 32];
 
-    fn peer(n: u8) -> PeerId {
-        PeerId::from_bytes([n; 32])
+    fn peer(n: u8) -> DeviceId {
+        DeviceId::from_bytes([n; 32])
     }
 
     fn file(text: impl AsRef<[u8]>) -> tempfile::NamedTempFile {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::relay::{ChannelEnd, FromRelay, OpenRefusal};
 
@@ -15,7 +15,7 @@ use crate::route::{Route, Update};
 
 impl Relay {
     /// Opens the channel that a peer asks for.
-    pub(super) fn open(&mut self, now: Duration, peer: PeerId, other: PeerId) {
+    pub(super) fn open(&mut self, now: Duration, peer: DeviceId, other: DeviceId) {
         if !self.may(now, peer, LimitedAction::Opens) {
             return;
         }
@@ -41,7 +41,7 @@ impl Relay {
         }
     }
 
-    fn send_not_opened(&mut self, asker: PeerId, peer: PeerId, why: OpenRefusal) {
+    fn send_not_opened(&mut self, asker: DeviceId, peer: DeviceId, why: OpenRefusal) {
         match why {
             OpenRefusal::NotHere => self.counts.not_here += 1,
             OpenRefusal::Refused => self.counts.refused += 1,
@@ -50,7 +50,7 @@ impl Relay {
         self.send(asker, FromRelay::NotOpened { peer, why });
     }
 
-    fn send_opened(&mut self, now: Duration, channel: &Channel, to: PeerId) {
+    fn send_opened(&mut self, now: Duration, channel: &Channel, to: DeviceId) {
         let (mine, theirs) = channel.seen_from(to);
         let origin = self.origin(now, theirs.peer);
         self.send(
@@ -64,7 +64,7 @@ impl Relay {
     }
 
     /// Closes a channel that the peer no longer needs.
-    pub(super) fn close(&mut self, peer: PeerId, name: ChannelId) {
+    pub(super) fn close(&mut self, peer: DeviceId, name: ChannelId) {
         let Some(channel) = self.channels.close(peer, name) else {
             return;
         };
@@ -74,7 +74,7 @@ impl Relay {
     }
 
     /// Ends all channels of a peer that is gone or has a new connection.
-    pub(super) fn end_channels(&mut self, peer: PeerId) {
+    pub(super) fn end_channels(&mut self, peer: DeviceId) {
         for channel in self.channels.leave(peer) {
             let (_, theirs) = channel.seen_from(peer);
             self.remove_routes(&channel);
@@ -104,7 +104,7 @@ impl Relay {
     }
 
     /// Changes the routes of a peer whose address has changed.
-    pub(super) fn move_routes(&mut self, peer: PeerId) {
+    pub(super) fn move_routes(&mut self, peer: DeviceId) {
         let channels: Vec<_> = self.channels.of(peer).cloned().collect();
         for channel in &channels {
             self.set_routes(channel);

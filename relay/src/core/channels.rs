@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::relay::OpenRefusal;
 
@@ -22,7 +22,7 @@ const IDLE_LOOK: Duration = Duration::from_secs(60);
 /// One end of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct End {
-    pub(super) peer: PeerId,
+    pub(super) peer: DeviceId,
     /// The name that this end uses for the channel.
     pub(super) name: ChannelId,
 }
@@ -38,7 +38,7 @@ pub(super) struct Channel {
 
 impl Channel {
     /// This peer's end, and the other one.
-    pub(super) fn seen_from(&self, peer: PeerId) -> (End, End) {
+    pub(super) fn seen_from(&self, peer: DeviceId) -> (End, End) {
         let [a, b] = self.ends;
         if a.peer == peer { (a, b) } else { (b, a) }
     }
@@ -53,7 +53,7 @@ pub(super) struct Channels {
     channels: BTreeMap<Number, Channel>,
     names: BTreeMap<ChannelId, Number>,
     /// For each peer with channels: the other peers and the channels.
-    of: BTreeMap<PeerId, BTreeMap<PeerId, Number>>,
+    of: BTreeMap<DeviceId, BTreeMap<DeviceId, Number>>,
     looks: BTreeSet<(Duration, Number)>,
     next: Number,
     ids: blake3::OutputReader,
@@ -93,12 +93,12 @@ impl Channels {
     }
 
     /// Number of a peer's channels.
-    pub(super) fn count(&self, peer: PeerId) -> usize {
+    pub(super) fn count(&self, peer: DeviceId) -> usize {
         self.of.get(&peer).map_or(0, BTreeMap::len)
     }
 
     /// All channels of a peer.
-    pub(super) fn of(&self, peer: PeerId) -> impl Iterator<Item = &Channel> {
+    pub(super) fn of(&self, peer: DeviceId) -> impl Iterator<Item = &Channel> {
         self.of
             .get(&peer)
             .into_iter()
@@ -110,8 +110,8 @@ impl Channels {
     pub(super) fn open(
         &mut self,
         now: Duration,
-        asker: PeerId,
-        other: PeerId,
+        asker: DeviceId,
+        other: DeviceId,
         limits: &Limits,
     ) -> Opening {
         if let Some(number) = self.of.get(&asker).and_then(|with| with.get(&other)) {
@@ -135,14 +135,14 @@ impl Channels {
     }
 
     /// Ends the channel with this name of this peer. `None` if the peer has no such channel.
-    pub(super) fn close(&mut self, peer: PeerId, name: ChannelId) -> Option<Channel> {
+    pub(super) fn close(&mut self, peer: DeviceId, name: ChannelId) -> Option<Channel> {
         let number = *self.names.get(&name)?;
         let mine = self.channels[&number].ends.contains(&End { peer, name });
         if mine { self.remove(number) } else { None }
     }
 
     /// Ends all channels of a peer.
-    pub(super) fn leave(&mut self, peer: PeerId) -> Vec<Channel> {
+    pub(super) fn leave(&mut self, peer: DeviceId) -> Vec<Channel> {
         let numbers: Vec<_> = self
             .of
             .get(&peer)
@@ -231,8 +231,8 @@ mod tests {
 
     const NOW: Duration = Duration::from_secs(100);
 
-    fn peer(n: u8) -> PeerId {
-        PeerId::from_bytes([n; 32])
+    fn peer(n: u8) -> DeviceId {
+        DeviceId::from_bytes([n; 32])
     }
 
     fn open(channels: &mut Channels, asker: u8, other: u8) -> Channel {

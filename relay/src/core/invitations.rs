@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hobnob_limits::{Failures, Network};
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use hobnob_protocol::invitation::{CodeNumber, INVITATION_SECONDS};
 use hobnob_protocol::relay::{FoundInvitation, GUEST_STAYS};
 
@@ -27,13 +27,13 @@ const NETWORKS_MAX: usize = 20_000;
 #[derive(Debug)]
 pub(super) struct Invitations {
     numbers: BTreeMap<CodeNumber, Registered>,
-    guests: BTreeMap<PeerId, Guest>,
+    guests: BTreeMap<DeviceId, Guest>,
     wrong: Failures<Network>,
 }
 
 #[derive(Debug)]
 struct Registered {
-    peer: PeerId,
+    peer: DeviceId,
     until: Duration,
 }
 
@@ -41,7 +41,7 @@ struct Registered {
 struct Guest {
     until: Duration,
     /// The peer whose invitation it found.
-    found: Option<PeerId>,
+    found: Option<DeviceId>,
 }
 
 impl Default for Invitations {
@@ -57,7 +57,7 @@ impl Default for Invitations {
 impl Invitations {
     /// Replaces the numbers of a peer. A number that another peer has stays with it. A guest has
     /// none.
-    pub(super) fn set(&mut self, now: Duration, peer: PeerId, numbers: &[CodeNumber]) {
+    pub(super) fn set(&mut self, now: Duration, peer: DeviceId, numbers: &[CodeNumber]) {
         self.numbers
             .retain(|number, it| now < it.until && (it.peer != peer || numbers.contains(number)));
         if self.guests.contains_key(&peer) {
@@ -74,7 +74,7 @@ impl Invitations {
     pub(super) fn find(
         &mut self,
         now: Duration,
-        asker: PeerId,
+        asker: DeviceId,
         network: Network,
         number: CodeNumber,
     ) -> FoundInvitation {
@@ -101,17 +101,17 @@ impl Invitations {
     }
 
     /// A guest has registered.
-    pub(super) fn admit(&mut self, now: Duration, peer: PeerId) {
+    pub(super) fn admit(&mut self, now: Duration, peer: DeviceId) {
         let until = now + GUEST_STAYS;
         self.guests.insert(peer, Guest { until, found: None });
     }
 
-    pub(super) fn is_guest(&self, peer: PeerId) -> bool {
+    pub(super) fn is_guest(&self, peer: DeviceId) -> bool {
         self.guests.contains_key(&peer)
     }
 
     /// Whether two peers may have a channel. A guest may have one only with the peer that it found.
-    pub(super) fn may_open(&self, one: PeerId, other: PeerId) -> bool {
+    pub(super) fn may_open(&self, one: DeviceId, other: DeviceId) -> bool {
         let may = |guest, with| {
             let guest: Option<&Guest> = self.guests.get(&guest);
             guest.is_none_or(|guest| guest.found == Some(with))
@@ -120,7 +120,7 @@ impl Invitations {
     }
 
     /// A peer has disconnected, or has a new connection.
-    pub(super) fn left(&mut self, peer: PeerId) {
+    pub(super) fn left(&mut self, peer: DeviceId) {
         self.guests.remove(&peer);
         self.numbers.retain(|_, registered| registered.peer != peer);
     }
@@ -131,7 +131,7 @@ impl Invitations {
     }
 
     /// The guests whose time is over.
-    pub(super) fn over(&self, now: Duration) -> Vec<PeerId> {
+    pub(super) fn over(&self, now: Duration) -> Vec<DeviceId> {
         let over = self.guests.iter().filter(|(_, guest)| guest.until <= now);
         over.map(|(peer, _)| *peer).collect()
     }
@@ -143,8 +143,8 @@ mod tests {
 
     const NOW: Duration = Duration::from_secs(100);
 
-    fn peer(n: u8) -> PeerId {
-        PeerId::from_bytes([n; 32])
+    fn peer(n: u8) -> DeviceId {
+        DeviceId::from_bytes([n; 32])
     }
 
     fn number(n: u64) -> CodeNumber {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 
 use crate::route::Metered;
 
@@ -34,7 +34,7 @@ impl State {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// Its identity.
-    pub peer: PeerId,
+    pub peer: DeviceId,
     /// Whether it is connected.
     pub state: State,
     /// Its address. For a peer that is gone: its last address.

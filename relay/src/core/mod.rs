@@ -50,7 +50,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hobnob_protocol::relay::{FromRelay, ToRelay};
-use hobnob_protocol::{PeerId, RoomTag};
+use hobnob_protocol::{DeviceId, RoomTag};
 
 use crate::route::Update;
 
@@ -66,7 +66,7 @@ pub enum Input {
         /// Its connection.
         connection: ConnectionId,
         /// Its identity.
-        peer: PeerId,
+        peer: DeviceId,
         /// Its address. With a stream, that of its TCP connection; otherwise as the plane sees
         /// senders.
         addr: SocketAddr,
@@ -104,11 +104,11 @@ pub enum Input {
         connection: ConnectionId,
     },
     /// The operator ends a peer's connection.
-    Kick(PeerId),
+    Kick(DeviceId),
     /// The operator bans a peer. The shell does not admit it again.
-    Ban(PeerId),
+    Ban(DeviceId),
     /// The operator banned the address of a peer, or does not admit the peer any more.
-    Exclude(PeerId, Exclusion),
+    Exclude(DeviceId, Exclusion),
     /// The operator changed the limits. Their `roster` is fixed when the relay starts.
     Limits(Box<Limits>),
     /// It is this day, counted from 1970 in UTC. The shell passes it about every second. The core

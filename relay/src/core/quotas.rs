@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 
 /// Maximum peers that are counted. Beyond, the peer with the least bytes is forgotten.
 pub const QUOTA_PEERS_MAX: usize = 100_000;
@@ -15,14 +15,14 @@ pub const QUOTA_PEERS_MAX: usize = 100_000;
 pub(super) struct Quotas {
     /// The day, counted from 1970 in UTC.
     day: u64,
-    used: BTreeMap<PeerId, u64>,
+    used: BTreeMap<DeviceId, u64>,
     /// The same by bytes, the least first.
-    by_bytes: BTreeSet<(u64, PeerId)>,
+    by_bytes: BTreeSet<(u64, DeviceId)>,
 }
 
 impl Quotas {
     /// The counts of an earlier run.
-    pub(super) fn restored(day: u64, used: impl IntoIterator<Item = (PeerId, u64)>) -> Self {
+    pub(super) fn restored(day: u64, used: impl IntoIterator<Item = (DeviceId, u64)>) -> Self {
         let mut quotas = Self {
             day,
             ..Self::default()
@@ -44,7 +44,7 @@ impl Quotas {
     }
 
     /// Adds forwarded bytes. Returns the peer's bytes of today.
-    pub(super) fn add(&mut self, peer: PeerId, bytes: u64) -> u64 {
+    pub(super) fn add(&mut self, peer: DeviceId, bytes: u64) -> u64 {
         let before = self.used(peer);
         if bytes == 0 {
             return before;
@@ -62,12 +62,12 @@ impl Quotas {
     }
 
     /// The peer's bytes of today.
-    pub(super) fn used(&self, peer: PeerId) -> u64 {
+    pub(super) fn used(&self, peer: DeviceId) -> u64 {
         self.used.get(&peer).copied().unwrap_or(0)
     }
 
     /// The day, and the bytes of all peers.
-    pub(super) fn all(&self) -> (u64, BTreeMap<PeerId, u64>) {
+    pub(super) fn all(&self) -> (u64, BTreeMap<DeviceId, u64>) {
         (self.day, self.used.clone())
     }
 }
@@ -76,10 +76,10 @@ impl Quotas {
 mod tests {
     use super::*;
 
-    fn peer(n: u32) -> PeerId {
+    fn peer(n: u32) -> DeviceId {
         let mut bytes = [0; 32];
         bytes[..4].copy_from_slice(&n.to_be_bytes());
-        PeerId::from_bytes(bytes)
+        DeviceId::from_bytes(bytes)
     }
 
     #[test]

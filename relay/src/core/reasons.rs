@@ -1,7 +1,7 @@
 //! Why the relay ends a connection, as a type. The sentences for users are in `server/wording.rs`.
 
 use hobnob_limits::Pace;
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use hobnob_protocol::relay::close;
 
 use super::limits::LimitedAction;
@@ -40,7 +40,7 @@ pub enum EndReason {
     /// A registered peer changes to more rooms than the relay still has place for.
     TooManyRooms,
     /// This identity registered more often than the pace allows.
-    RegisteredTooOften(PeerId, Pace),
+    RegisteredTooOften(DeviceId, Pace),
     /// The peer did something more often than the pace allows.
     TooOften(LimitedAction, Pace),
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hobnob_limits::{Entrance, Network, Places};
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 
 use super::ConnectionId;
 use super::limits::{Allowance, Limits};
@@ -115,14 +115,14 @@ impl PeerRecord {
 /// All peers that are registered or were recently.
 #[derive(Debug)]
 pub(super) struct Registry {
-    peers: BTreeMap<PeerId, PeerRecord>,
-    connections: BTreeMap<ConnectionId, PeerId>,
+    peers: BTreeMap<DeviceId, PeerRecord>,
+    connections: BTreeMap<ConnectionId, DeviceId>,
     /// The connected peers. A peer is active when it asks for a channel.
-    places: Places<Network, PeerId>,
+    places: Places<Network, DeviceId>,
     peers_max: usize,
-    looks: BTreeSet<(Duration, PeerId)>,
+    looks: BTreeSet<(Duration, DeviceId)>,
     /// Peers without a connection, by when it ended.
-    gone: BTreeSet<(Duration, PeerId)>,
+    gone: BTreeSet<(Duration, DeviceId)>,
 }
 
 impl Registry {
@@ -145,7 +145,7 @@ impl Registry {
     }
 
     /// The bytes that were forwarded for each connected peer since the last call.
-    pub(super) fn forwarded(&mut self) -> Vec<(PeerId, u64)> {
+    pub(super) fn forwarded(&mut self) -> Vec<(DeviceId, u64)> {
         let connected = self
             .peers
             .iter_mut()
@@ -166,29 +166,29 @@ impl Registry {
     }
 
     /// All peers in the table.
-    pub(super) fn peers(&self) -> impl Iterator<Item = (PeerId, &PeerRecord)> {
+    pub(super) fn peers(&self) -> impl Iterator<Item = (DeviceId, &PeerRecord)> {
         self.peers.iter().map(|(id, peer)| (*id, peer))
     }
 
     /// The peer of a connection. `None` if the connection has ended or was replaced.
-    pub(super) fn peer_of(&self, connection: ConnectionId) -> Option<PeerId> {
+    pub(super) fn peer_of(&self, connection: ConnectionId) -> Option<DeviceId> {
         self.connections.get(&connection).copied()
     }
 
     /// The peer's connection, if it has one.
-    pub(super) fn connection_of(&self, peer: PeerId) -> Option<ConnectionId> {
+    pub(super) fn connection_of(&self, peer: DeviceId) -> Option<ConnectionId> {
         self.peers.get(&peer)?.connection
     }
 
     /// The record of a connected peer.
-    pub(super) fn get(&self, peer: PeerId) -> Option<&PeerRecord> {
+    pub(super) fn get(&self, peer: DeviceId) -> Option<&PeerRecord> {
         self.peers
             .get(&peer)
             .filter(|peer| peer.connection.is_some())
     }
 
     /// The record of a connected peer.
-    pub(super) fn get_mut(&mut self, peer: PeerId) -> Option<&mut PeerRecord> {
+    pub(super) fn get_mut(&mut self, peer: DeviceId) -> Option<&mut PeerRecord> {
         self.peers
             .get_mut(&peer)
             .filter(|peer| peer.connection.is_some())
@@ -199,10 +199,10 @@ impl Registry {
     pub(super) fn admit(
         &mut self,
         now: Duration,
-        id: PeerId,
+        id: DeviceId,
         addr: SocketAddr,
         limits: &Limits,
-    ) -> Result<Option<PeerId>, EndReason> {
+    ) -> Result<Option<DeviceId>, EndReason> {
         if let Some(peer) = self.peers.get_mut(&id) {
             let pace = limits.registrations;
             if !peer.allowance.registrations.take(now, pace) {
@@ -233,7 +233,7 @@ impl Registry {
     pub(super) fn connect(
         &mut self,
         now: Duration,
-        id: PeerId,
+        id: DeviceId,
         connection: ConnectionId,
         addr: SocketAddr,
         rooms: usize,
@@ -263,7 +263,7 @@ impl Registry {
     }
 
     /// Ends the connection of a connected peer, which is gone from then on.
-    pub(super) fn disconnect(&mut self, now: Duration, id: PeerId) {
+    pub(super) fn disconnect(&mut self, now: Duration, id: DeviceId) {
         let peer = self.connected_mut(id);
         let connection = peer.connection.take().expect("a connected peer has one");
         peer.gone_at = now;
@@ -276,7 +276,7 @@ impl Registry {
     }
 
     /// Changes the address of a connected peer.
-    pub(super) fn moved(&mut self, now: Duration, id: PeerId, addr: SocketAddr) {
+    pub(super) fn moved(&mut self, now: Duration, id: DeviceId, addr: SocketAddr) {
         let peer = self.connected_mut(id);
         peer.moved_at = Some(now);
         peer.addr = addr;
@@ -284,17 +284,17 @@ impl Registry {
     }
 
     /// Notes that a connected peer uses the relay.
-    pub(super) fn active(&mut self, id: PeerId) {
+    pub(super) fn active(&mut self, id: DeviceId) {
         self.places.active(id);
     }
 
     /// Notes that a frame arrived from a connected peer.
-    pub(super) fn heard(&mut self, now: Duration, id: PeerId) {
+    pub(super) fn heard(&mut self, now: Duration, id: DeviceId) {
         self.connected_mut(id).heard(now);
     }
 
     /// The record of a peer that the caller knows to be connected.
-    pub(super) fn connected_mut(&mut self, id: PeerId) -> &mut PeerRecord {
+    pub(super) fn connected_mut(&mut self, id: DeviceId) -> &mut PeerRecord {
         self.get_mut(id)
             .expect("the caller knows that the peer is connected")
     }
@@ -310,7 +310,7 @@ impl Registry {
 
     /// Counts missed heartbeats. Returns the peers that missed too many, for the caller to
     /// disconnect.
-    pub(super) fn silent(&mut self, now: Duration) -> Vec<(PeerId, ConnectionId)> {
+    pub(super) fn silent(&mut self, now: Duration) -> Vec<(DeviceId, ConnectionId)> {
         let mut silent = Vec::new();
         while let Some(&(at, id)) = self.looks.first().filter(|(at, _)| *at <= now) {
             self.looks.remove(&(at, id));
@@ -349,8 +349,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn peer(n: u8) -> PeerId {
-        PeerId::from_bytes([n; 32])
+    fn peer(n: u8) -> DeviceId {
+        DeviceId::from_bytes([n; 32])
     }
 
     fn addr(text: &str) -> SocketAddr {

@@ -9,7 +9,7 @@ use hobnob_protocol::invitation::CodeNumber;
 use hobnob_protocol::relay::{
     FromRelay, Origin, Roster as RosterFrame, ToRelay, VERSION, Welcome, features,
 };
-use hobnob_protocol::{PeerId, RoomTag};
+use hobnob_protocol::{DeviceId, RoomTag};
 use hobnob_transport::addr::canonical;
 
 use super::Exclusion;
@@ -135,7 +135,7 @@ impl Relay {
 
     /// The liveness table, sorted by peer id.
     pub fn table(&self) -> Vec<Row> {
-        let row = |(id, peer): (PeerId, &PeerRecord)| Row {
+        let row = |(id, peer): (DeviceId, &PeerRecord)| Row {
             peer: id,
             state: peer.state(),
             addr: canonical(peer.addr),
@@ -159,12 +159,12 @@ impl Relay {
     }
 
     /// Continues the quotas of an earlier run, which has forwarded this many bytes on this day.
-    pub fn restore_usage(&mut self, day: u64, used: BTreeMap<PeerId, u64>) {
+    pub fn restore_usage(&mut self, day: u64, used: BTreeMap<DeviceId, u64>) {
         self.quotas = Quotas::restored(day, used);
     }
 
     /// The day of the quotas, and the bytes of each peer.
-    pub fn usage(&self) -> (u64, BTreeMap<PeerId, u64>) {
+    pub fn usage(&self) -> (u64, BTreeMap<DeviceId, u64>) {
         self.quotas.all()
     }
 
@@ -232,10 +232,10 @@ impl Relay {
     fn admit(
         &mut self,
         now: Duration,
-        peer: PeerId,
+        peer: DeviceId,
         addr: SocketAddr,
         rooms: usize,
-    ) -> Result<Option<PeerId>, EndReason> {
+    ) -> Result<Option<DeviceId>, EndReason> {
         let quota = self.limits.day_quota;
         if quota > 0 && self.quotas.used(peer) >= quota {
             return Err(EndReason::QuotaUsed(quota));
@@ -295,13 +295,13 @@ impl Relay {
         }
     }
 
-    fn find_invitation(&mut self, now: Duration, peer: PeerId, number: CodeNumber) {
+    fn find_invitation(&mut self, now: Duration, peer: DeviceId, number: CodeNumber) {
         let network = Network::of(self.registry.connected_mut(peer).addr.ip());
         let found = self.invitations.find(now, peer, network, number);
         self.send(peer, FromRelay::Invitation(number, found));
     }
 
-    fn heartbeat(&mut self, now: Duration, peer: PeerId, version: u64) {
+    fn heartbeat(&mut self, now: Duration, peer: DeviceId, version: u64) {
         if !self.may(now, peer, LimitedAction::Heartbeats) {
             return;
         }
@@ -319,7 +319,7 @@ impl Relay {
         }
     }
 
-    fn change_rooms(&mut self, now: Duration, peer: PeerId, rooms: Vec<RoomTag>) {
+    fn change_rooms(&mut self, now: Duration, peer: DeviceId, rooms: Vec<RoomTag>) {
         if !self.may(now, peer, LimitedAction::RoomChanges) {
             return;
         }
@@ -349,7 +349,7 @@ impl Relay {
         &mut self,
         now: Duration,
         connection: ConnectionId,
-        peer: PeerId,
+        peer: DeviceId,
         token: [u8; 16],
     ) {
         let pace = self.limits.dial_backs;
@@ -405,7 +405,7 @@ impl Relay {
         }
     }
 
-    fn end_peer(&mut self, now: Duration, peer: PeerId, reason: EndReason) {
+    fn end_peer(&mut self, now: Duration, peer: DeviceId, reason: EndReason) {
         if self.registry.get(peer).is_some() {
             self.end(now, peer, reason);
         }
@@ -453,7 +453,7 @@ impl Relay {
     }
 
     /// Whether the pace allows the peer this action now. If not, its connection ends.
-    pub(super) fn may(&mut self, now: Duration, peer: PeerId, action: LimitedAction) -> bool {
+    pub(super) fn may(&mut self, now: Duration, peer: DeviceId, action: LimitedAction) -> bool {
         let pace = action.pace(&self.limits);
         let known = self.registry.connected_mut(peer);
         if known.allowance.take(now, action, pace) {
@@ -464,7 +464,7 @@ impl Relay {
     }
 
     /// Ends the connection of a connected peer.
-    fn end(&mut self, now: Duration, peer: PeerId, reason: EndReason) {
+    fn end(&mut self, now: Duration, peer: DeviceId, reason: EndReason) {
         let connection = self
             .registry
             .connection_of(peer)
@@ -478,7 +478,7 @@ impl Relay {
         self.outputs.push_back(Output::End(connection, reason));
     }
 
-    fn gone(&mut self, now: Duration, peer: PeerId) {
+    fn gone(&mut self, now: Duration, peer: DeviceId) {
         if self.limits.day_quota > 0 {
             let bytes = self.registry.connected_mut(peer).take_forwarded();
             self.quotas.add(peer, bytes);
@@ -489,19 +489,19 @@ impl Relay {
         self.end_channels(peer);
     }
 
-    fn send_roster(&mut self, peer: PeerId, frame: RosterFrame) {
+    fn send_roster(&mut self, peer: DeviceId, frame: RosterFrame) {
         self.counts.roster_frames += 1;
         self.counts.roster_changes += frame.changes.len() as u64;
         self.send(peer, FromRelay::Roster(frame));
     }
 
     /// Where a connected peer comes from, for other peers.
-    pub(super) fn origin(&mut self, now: Duration, peer: PeerId) -> Origin {
+    pub(super) fn origin(&mut self, now: Duration, peer: DeviceId) -> Origin {
         let addr = self.registry.connected_mut(peer).addr;
         self.origins.of(now, Network::of(addr.ip()))
     }
 
-    pub(super) fn send(&mut self, peer: PeerId, frame: FromRelay) {
+    pub(super) fn send(&mut self, peer: DeviceId, frame: FromRelay) {
         let connection = self
             .registry
             .connection_of(peer)
@@ -513,7 +513,7 @@ impl Relay {
 /// A peer that registers.
 struct Newcomer {
     connection: ConnectionId,
-    peer: PeerId,
+    peer: DeviceId,
     addr: SocketAddr,
     stream: Option<SocketAddr>,
     guest: bool,

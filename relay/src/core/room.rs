@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 
 /// Maximum peers that one recipient learns of, and maximum listed peers of one room. Further ones
 /// are counted, not listed.
@@ -25,20 +25,20 @@ pub(super) type Stay = u32;
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Change {
     /// This peer is listed now.
-    Came(PeerId),
+    Came(DeviceId),
     /// This peer is no longer listed.
-    Left(PeerId, Stay),
+    Left(DeviceId, Stay),
 }
 
 /// A room with at least one member.
 #[derive(Debug, Default)]
 pub(super) struct Room {
     /// Listed members, with the version of their arrival.
-    listed: BTreeMap<PeerId, u64>,
-    came: BTreeMap<u64, PeerId>,
-    left: BTreeMap<u64, (PeerId, Stay)>,
+    listed: BTreeMap<DeviceId, u64>,
+    came: BTreeMap<u64, DeviceId>,
+    left: BTreeMap<u64, (DeviceId, Stay)>,
     /// Members beyond the limit, longest stay first.
-    waiting: BTreeMap<Stay, PeerId>,
+    waiting: BTreeMap<Stay, DeviceId>,
     /// Changes up to this version may have been forgotten.
     forgotten: u64,
     /// Version of the latest change.
@@ -61,22 +61,22 @@ impl Room {
     }
 
     /// The listed members.
-    pub(super) fn listed(&self) -> impl Iterator<Item = PeerId> {
+    pub(super) fn listed(&self) -> impl Iterator<Item = DeviceId> {
         self.listed.keys().copied()
     }
 
     /// Whether this member is listed.
-    pub(super) fn lists(&self, peer: PeerId) -> bool {
+    pub(super) fn lists(&self, peer: DeviceId) -> bool {
         self.listed.contains_key(&peer)
     }
 
     /// All members.
-    pub(super) fn members(&self) -> impl Iterator<Item = PeerId> {
+    pub(super) fn members(&self) -> impl Iterator<Item = DeviceId> {
         self.listed.keys().chain(self.waiting.values()).copied()
     }
 
     /// Adds a member. Returns whether it is listed, so that the others must be informed.
-    pub(super) fn join(&mut self, version: u64, peer: PeerId, stay: Stay) -> bool {
+    pub(super) fn join(&mut self, version: u64, peer: DeviceId, stay: Stay) -> bool {
         let listed = self.listed.len() < ROSTER_PEERS_MAX;
         if listed {
             self.list(version, peer);
@@ -88,7 +88,7 @@ impl Room {
 
     /// Removes a member. If it was listed, a waiting member takes its place in version `version +
     /// 1`. Returns whether the others must be informed.
-    pub(super) fn leave(&mut self, version: u64, peer: PeerId, stay: Stay) -> bool {
+    pub(super) fn leave(&mut self, version: u64, peer: DeviceId, stay: Stay) -> bool {
         let Some(came) = self.listed.remove(&peer) else {
             let waiting = self.waiting.remove(&stay);
             debug_assert!(waiting.is_some(), "a member is listed or waits");
@@ -128,7 +128,7 @@ impl Room {
         self.version > version
     }
 
-    fn list(&mut self, version: u64, peer: PeerId) {
+    fn list(&mut self, version: u64, peer: DeviceId) {
         self.listed.insert(peer, version);
         self.came.insert(version, peer);
         self.version = version;
@@ -139,14 +139,14 @@ impl Room {
 mod tests {
     use super::*;
 
-    fn peer(n: u32) -> PeerId {
+    fn peer(n: u32) -> DeviceId {
         let mut bytes = [0; 32];
         bytes[..4].copy_from_slice(&n.to_be_bytes());
-        PeerId::from_bytes(bytes)
+        DeviceId::from_bytes(bytes)
     }
 
     /// The peers that joined and those that left after a version.
-    fn since(room: &Room, version: u64) -> Option<(Vec<PeerId>, Vec<PeerId>)> {
+    fn since(room: &Room, version: u64) -> Option<(Vec<DeviceId>, Vec<DeviceId>)> {
         let (mut came, mut left) = (Vec::new(), Vec::new());
         for change in room.since(version)? {
             match change {

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hobnob_protocol::relay::{CHANGES_MAX, Roster as Frame, RosterChange, SHARED_MAX};
-use hobnob_protocol::{PeerId, RoomTag};
+use hobnob_protocol::{DeviceId, RoomTag};
 
 use super::room::{Change, ROSTER_PEERS_MAX, Room, Stay};
 
@@ -71,7 +71,7 @@ struct Member {
 #[derive(Debug)]
 pub(super) struct Roster {
     rooms: BTreeMap<RoomTag, Room>,
-    members: BTreeMap<PeerId, Member>,
+    members: BTreeMap<DeviceId, Member>,
     memberships: usize,
     /// The version of the latest change in any room. 0 is the version of a peer that knows nothing.
     version: u64,
@@ -79,7 +79,7 @@ pub(super) struct Roster {
     /// Rooms whose members must be informed, and when.
     announcements: BTreeSet<(Duration, RoomTag)>,
     /// Members that get a push, and when.
-    pushes: BTreeSet<(Duration, PeerId)>,
+    pushes: BTreeSet<(Duration, DeviceId)>,
     /// When the cost of everything sent so far is paid.
     busy_until: Duration,
     /// Members examined so far. It measures the work.
@@ -107,7 +107,7 @@ impl Roster {
     }
 
     /// The number of memberships of all peers, if this peer were in `rooms` rooms.
-    pub(super) fn memberships_with(&self, peer: PeerId, rooms: usize) -> usize {
+    pub(super) fn memberships_with(&self, peer: DeviceId, rooms: usize) -> usize {
         self.memberships
             - self
                 .members
@@ -123,7 +123,7 @@ impl Roster {
 
     /// Sets the rooms of a peer that has a new connection, or that changes its rooms. The list is
     /// sorted and has no duplicates.
-    pub(super) fn set(&mut self, now: Duration, peer: PeerId, rooms: Vec<RoomTag>) {
+    pub(super) fn set(&mut self, now: Duration, peer: DeviceId, rooms: Vec<RoomTag>) {
         let (old, stay) = match self.members.get(&peer) {
             Some(member) => (member.rooms.clone(), member.stay),
             None => (Vec::new(), self.new_stay(peer)),
@@ -138,7 +138,7 @@ impl Roster {
     }
 
     /// Removes a peer that is gone.
-    pub(super) fn leave(&mut self, now: Duration, peer: PeerId) {
+    pub(super) fn leave(&mut self, now: Duration, peer: DeviceId) {
         let Some(member) = self.members.remove(&peer) else {
             return; // A relay without a roster has no members.
         };
@@ -149,7 +149,7 @@ impl Roster {
     }
 
     /// Answers the heartbeat of a member that claims to have this version.
-    pub(super) fn answer(&mut self, now: Duration, peer: PeerId, version: u64) -> Vec<Frame> {
+    pub(super) fn answer(&mut self, now: Duration, peer: DeviceId, version: u64) -> Vec<Frame> {
         let member = self.members.get_mut(&peer).expect(IS_MEMBER);
         // A version that this connection has not sent is from an earlier one, and has no meaning.
         if version == 0 || member.sent.is_some_and(|sent| version > sent) {
@@ -181,7 +181,7 @@ impl Roster {
     }
 
     /// Returns the pushes that are due.
-    pub(super) fn timeout(&mut self, now: Duration) -> Vec<(PeerId, Frame)> {
+    pub(super) fn timeout(&mut self, now: Duration) -> Vec<(DeviceId, Frame)> {
         while let Some(&(at, tag)) = self.announcements.first().filter(|(at, _)| *at <= now) {
             self.announcements.remove(&(at, tag));
             self.announce(now, tag);
@@ -200,7 +200,7 @@ impl Roster {
         sent
     }
 
-    fn new_stay(&mut self, peer: PeerId) -> Stay {
+    fn new_stay(&mut self, peer: DeviceId) -> Stay {
         self.stays = self.stays.wrapping_add(1);
         let (rooms, known) = (Vec::new(), Vec::new());
         let member = Member {
@@ -219,7 +219,7 @@ impl Roster {
     fn change_rooms(
         &mut self,
         now: Duration,
-        peer: PeerId,
+        peer: DeviceId,
         stay: Stay,
         old: &[RoomTag],
         new: &[RoomTag],
@@ -288,11 +288,11 @@ impl Roster {
     }
 
     /// Plans a push to the peer. Other changes of the same moment can join it.
-    fn push(&mut self, now: Duration, peer: PeerId) {
+    fn push(&mut self, now: Duration, peer: DeviceId) {
         self.push_at(now + PUSH_AFTER, peer);
     }
 
-    fn push_at(&mut self, at: Duration, peer: PeerId) {
+    fn push_at(&mut self, at: Duration, peer: DeviceId) {
         let member = self.members.get_mut(&peer).expect(IS_MEMBER);
         if member.push_at.is_none() {
             let at = member
@@ -303,7 +303,7 @@ impl Roster {
         }
     }
 
-    fn serve(&mut self, now: Duration, peer: PeerId) -> Vec<Frame> {
+    fn serve(&mut self, now: Duration, peer: DeviceId) -> Vec<Frame> {
         let member = self.members.get_mut(&peer).expect("leave cancels the push");
         member.push_at = None;
         let since = member.sent;
@@ -319,7 +319,7 @@ impl Roster {
     }
 
     /// Whether any of the peer's rooms has changed since a version.
-    fn has_news(&self, peer: PeerId, since: Option<u64>) -> bool {
+    fn has_news(&self, peer: DeviceId, since: Option<u64>) -> bool {
         let Some(since) = since else {
             return true; // It needs the whole list.
         };
@@ -331,7 +331,7 @@ impl Roster {
     }
 
     /// Returns what changed since a version, or the whole list, and notes that the peer has it now.
-    fn send_changes(&mut self, now: Duration, peer: PeerId, since: Option<u64>) -> Vec<Frame> {
+    fn send_changes(&mut self, now: Duration, peer: DeviceId, since: Option<u64>) -> Vec<Frame> {
         let changes = since.and_then(|since| self.changes(peer, since));
         let anew = changes.is_none();
         let changes = changes.unwrap_or_else(|| self.everything(peer));
@@ -352,7 +352,7 @@ impl Roster {
 
     /// The changes since a version in the rooms of a peer. `None` if a room has forgotten some of
     /// them, or if they are more than the whole list.
-    fn changes(&mut self, peer: PeerId, since: u64) -> Option<Vec<RosterChange>> {
+    fn changes(&mut self, peer: DeviceId, since: u64) -> Option<Vec<RosterChange>> {
         let member = self.members.get_mut(&peer).expect(IS_MEMBER);
         let mut known = std::mem::take(&mut member.known);
         let changes = self.changes_for(peer, since, &mut known);
@@ -362,7 +362,7 @@ impl Roster {
 
     fn changes_for(
         &mut self,
-        peer: PeerId,
+        peer: DeviceId,
         since: u64,
         known: &mut Vec<Stay>,
     ) -> Option<Vec<RosterChange>> {
@@ -406,7 +406,7 @@ impl Roster {
 
     /// The whole list for a peer. Small rooms come first, because they matter most if the list is
     /// cut.
-    fn everything(&mut self, peer: PeerId) -> Vec<RosterChange> {
+    fn everything(&mut self, peer: DeviceId) -> Vec<RosterChange> {
         let (mut known, mut changes, mut looks) = (Vec::new(), Vec::new(), 0);
         let mut seen = BTreeSet::from([peer]);
         let member = &self.members[&peer];
@@ -428,7 +428,7 @@ impl Roster {
 
     /// The current state of `other` for this member. `other` counts as gone, too, if `known` has no
     /// place for it: an earlier report about it is no longer valid.
-    fn change(&self, member: &Member, other: PeerId, known: &mut Vec<Stay>) -> RosterChange {
+    fn change(&self, member: &Member, other: DeviceId, known: &mut Vec<Stay>) -> RosterChange {
         let gone = RosterChange::Gone { peer: other };
         let Some(theirs) = self.members.get(&other) else {
             return gone;
@@ -447,7 +447,7 @@ impl Roster {
     }
 
     /// The rooms of `member` in which `other` is listed, at most [`SHARED_MAX`].
-    fn shared(&self, member: &Member, other: PeerId, theirs: &Member) -> Vec<RoomTag> {
+    fn shared(&self, member: &Member, other: DeviceId, theirs: &Member) -> Vec<RoomTag> {
         let both = member
             .rooms
             .iter()
@@ -489,8 +489,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn peer(n: u8) -> PeerId {
-        PeerId::from_bytes([n; 32])
+    fn peer(n: u8) -> DeviceId {
+        DeviceId::from_bytes([n; 32])
     }
 
     fn room(n: u8) -> RoomTag {

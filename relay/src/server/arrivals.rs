@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hobnob_limits::Network;
 use hobnob_mailbox::Mailboxes;
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use hobnob_protocol::relay::{Register, ToRelay, VERSION, close};
 use hobnob_transport::frames::FrameReader;
 use hobnob_transport::gate::{Admission, Gate, GateLimits, Place, Waiting};
@@ -135,7 +135,7 @@ async fn arrive(incoming: Incoming, mut place: Place<Network>, context: ArrivalC
 struct Arrived {
     connection: Connection,
     from: SocketAddr,
-    peer: PeerId,
+    peer: DeviceId,
     register: Register,
     frames: FrameReader,
     stream: SendStream,
@@ -156,7 +156,7 @@ async fn shake_hands(incoming: Incoming) -> Option<Arrived> {
 }
 
 /// Waits until a newcomer has proved its identity.
-async fn proven(incoming: Incoming) -> Option<(Connection, PeerId)> {
+async fn proven(incoming: Incoming) -> Option<(Connection, DeviceId)> {
     let from = incoming.remote_address();
     match timeout(HANDSHAKE_LIMIT, incoming.into_future()).await {
         Ok(Ok(connection)) => match tls::peer_id(connection.peer_identity()) {
@@ -215,7 +215,7 @@ async fn serve(arrived: Arrived, place: Place<Network>, context: ArrivalContext)
 /// mailbox.
 async fn serve_mailbox(
     connection: &Connection,
-    peer: PeerId,
+    peer: DeviceId,
     registered: oneshot::Receiver<Admitted>,
     mailboxes: Option<&Mailboxes>,
 ) {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use hobnob_protocol::relay::{Register, ToRelay};
 use quinn::Connection;
 use tokio::sync::oneshot;
@@ -35,7 +35,7 @@ pub(super) struct Registration {
     pub(super) connection: Connection,
     /// The address of its handshake, which has validated the address. Of a stream it is synthetic.
     pub(super) from: SocketAddr,
-    pub(super) peer: PeerId,
+    pub(super) peer: DeviceId,
     pub(super) register: Register,
     /// Its stream, if it uses one.
     pub(super) stream: Option<Arc<StreamClient>>,

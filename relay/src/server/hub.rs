@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hobnob_limits::Network;
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use hobnob_protocol::relay::{FromRelay, TOKEN_EXPORTER_LABEL, ToRelay, close, features};
 use hobnob_transport::addr::canonical;
 use hobnob_transport::tls;
@@ -59,7 +59,7 @@ pub(super) struct Hub {
 struct RegisteredPeer {
     connection: Connection,
     outbox: Arc<Outbox>,
-    peer: PeerId,
+    peer: DeviceId,
     /// The address that the core knows.
     addr: SocketAddr,
     /// The client of its stream, if it uses one. `addr` is synthetic then.
@@ -415,7 +415,7 @@ impl Hub {
         }
     }
 
-    fn kick(&mut self, target: String) -> Result<PeerId, OperatorError> {
+    fn kick(&mut self, target: String) -> Result<DeviceId, OperatorError> {
         let rows = self.relay.table();
         let peer = resolve(target, &self.admission, &rows)?;
         if !rows

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 
 use crate::admission::BanTarget;
 
@@ -16,7 +16,7 @@ pub enum LogEvent {
     /// A peer has registered.
     Registered {
         /// The peer.
-        peer: PeerId,
+        peer: DeviceId,
         /// Its address.
         addr: SocketAddr,
         /// The name of the token that it knows.
@@ -25,7 +25,7 @@ pub enum LogEvent {
     /// A peer that proved its identity was not admitted.
     Refused {
         /// The peer.
-        peer: PeerId,
+        peer: DeviceId,
         /// Its address.
         addr: SocketAddr,
         /// Why, as a fixed word.
@@ -34,7 +34,7 @@ pub enum LogEvent {
     /// The relay ended the connection of a registered peer.
     Ended {
         /// The peer.
-        peer: PeerId,
+        peer: DeviceId,
         /// Its address.
         addr: SocketAddr,
         /// Why, as a fixed word. `kicked` and `banned` among them.
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn lines_have_the_documented_form() {
-        let peer = PeerId::from_bytes([1; 32]);
+        let peer = DeviceId::from_bytes([1; 32]);
         let addr = "[::ffff:192.0.2.7]:4000".parse().unwrap();
         let at = format!("addr=192.0.2.7 port=4000 peer={peer}");
         for (event, line) in [

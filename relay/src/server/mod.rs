@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hobnob_mailbox::Mailboxes;
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use hobnob_protocol::relay::{self, PORT_RELAY};
 use hobnob_transport::gate::Gate;
 use hobnob_transport::key_file::KeyFileError;
@@ -165,7 +165,7 @@ pub struct Server(Arc<Running>);
 
 #[derive(Debug)]
 struct Running {
-    id: PeerId,
+    id: DeviceId,
     home: PathBuf,
     endpoint: quinn::Endpoint,
     plane: PlaneHandle,
@@ -267,7 +267,7 @@ impl Server {
     }
 
     /// The relay's identity.
-    pub fn id(&self) -> PeerId {
+    pub fn id(&self) -> DeviceId {
         self.0.id
     }
 
@@ -313,7 +313,7 @@ impl Server {
 
     /// Ends a peer's connection. The peer may connect again. A target is an id, the beginning of an
     /// id, or a label.
-    pub async fn kick(&self, target: &str) -> Result<PeerId, OperatorError> {
+    pub async fn kick(&self, target: &str) -> Result<DeviceId, OperatorError> {
         self.ask(|answer| OperatorRequest::Kick(target.to_owned(), answer))
             .await?
     }

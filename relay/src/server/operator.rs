@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use hobnob_protocol::identity::PEER_ID_SHORT_LEN;
 use hobnob_transport::stream::tls::CertificateError;
 use tokio::sync::oneshot;
@@ -20,7 +20,7 @@ pub(super) enum OperatorRequest {
     /// Return the liveness table.
     Peers(oneshot::Sender<Table>),
     /// End the connection of this target.
-    Kick(String, oneshot::Sender<Result<PeerId, OperatorError>>),
+    Kick(String, oneshot::Sender<Result<DeviceId, OperatorError>>),
     /// Ban this target, or remove its ban. The answer has all bans, for the caller to store.
     SetBanned(String, bool, oneshot::Sender<Result<Banned, OperatorError>>),
     /// Use these settings from now on.
@@ -101,11 +101,11 @@ pub enum OperatorError {
         /// The text that the operator wrote.
         target: String,
         /// The peers that match.
-        among: Vec<PeerId>,
+        among: Vec<DeviceId>,
     },
     /// The peer is known but not connected.
     #[error("{0} is not connected")]
-    NotConnected(PeerId),
+    NotConnected(DeviceId),
     /// The target is banned already.
     #[error("{0} is already banned")]
     BannedAlready(BanTarget),
@@ -137,11 +137,11 @@ pub(super) fn resolve(
     target: String,
     admission: &Admission,
     rows: &[Row],
-) -> Result<PeerId, OperatorError> {
+) -> Result<DeviceId, OperatorError> {
     if let Ok(peer) = target.parse() {
         return Ok(peer);
     }
-    let mut among: BTreeSet<PeerId> = admission.labelled(&target).into_iter().collect();
+    let mut among: BTreeSet<DeviceId> = admission.labelled(&target).into_iter().collect();
     if among.is_empty() && target.len() >= PEER_ID_SHORT_LEN {
         let known = rows
             .iter()
@@ -152,7 +152,7 @@ pub(super) fn resolve(
             .filter(|peer| peer.to_string().starts_with(&target))
             .collect();
     }
-    let among: Vec<PeerId> = among.into_iter().collect();
+    let among: Vec<DeviceId> = among.into_iter().collect();
     match among[..] {
         [] => Err(OperatorError::Unknown(target)),
         [peer] => Ok(peer),
@@ -172,8 +172,8 @@ pub(super) fn resolve_ban(
     }
 }
 
-fn join(peers: &[PeerId]) -> String {
-    let peers: Vec<String> = peers.iter().map(PeerId::to_string).collect();
+fn join(peers: &[DeviceId]) -> String {
+    let peers: Vec<String> = peers.iter().map(DeviceId::to_string).collect();
     peers.join(", ")
 }
 
@@ -183,10 +183,10 @@ mod tests {
     use crate::admission::{AllowList, Rule};
 
     /// Ids that begin alike for 8 characters (40 bits) and differ later.
-    fn alike(last: u8) -> PeerId {
+    fn alike(last: u8) -> DeviceId {
         let mut bytes = [1; 32];
         bytes[31] = last;
-        PeerId::from_bytes(bytes)
+        DeviceId::from_bytes(bytes)
     }
 
     /// An admission that lists the first two peers of one prefix, the first of them as "ann".
@@ -201,9 +201,9 @@ mod tests {
     #[test]
     fn a_target_is_a_whole_id_a_label_or_the_beginning_of_an_id() {
         let mut admission = admission();
-        let banned = PeerId::from_bytes([9; 32]);
+        let banned = DeviceId::from_bytes([9; 32]);
         admission.set_banned(BanTarget::Peer(banned), true);
-        let stranger = PeerId::from_bytes([5; 32]);
+        let stranger = DeviceId::from_bytes([5; 32]);
         for (target, peer) in [
             (stranger.to_string(), stranger),
             ("ann".to_owned(), alike(1)),

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use hobnob_transport::private_file;
 
 use crate::core::QUOTA_PEERS_MAX;
@@ -14,7 +14,7 @@ use crate::core::QUOTA_PEERS_MAX;
 const USAGE_FILE: &str = "usage";
 
 /// A day, counted from 1970 in UTC, and the bytes of each peer on it.
-pub(super) type Usage = (u64, BTreeMap<PeerId, u64>);
+pub(super) type Usage = (u64, BTreeMap<DeviceId, u64>);
 
 /// Reads the file. A file that is missing or damaged counts as empty: the peers of today then get
 /// a second quota.
@@ -69,7 +69,7 @@ mod tests {
         assert_eq!(read(home.path()), Usage::default());
         let usage = (
             20_786,
-            BTreeMap::from([(PeerId::from_bytes([1; 32]), 5_000)]),
+            BTreeMap::from([(DeviceId::from_bytes([1; 32]), 5_000)]),
         );
         write(home.path(), &usage).unwrap();
         assert_eq!(read(home.path()), usage);

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 
 use super::metrics::{dropped, peers};
 use crate::core::State;
@@ -24,7 +24,7 @@ const ROWS_MAX: usize = 1_000;
 
 /// The content of the page. Its `Display` is the HTML.
 pub(super) struct Page<'a> {
-    pub(super) relay: PeerId,
+    pub(super) relay: DeviceId,
     pub(super) addrs: &'a [SocketAddr],
     pub(super) table: &'a Table,
     pub(super) counted: &'a Counted,

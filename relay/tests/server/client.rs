@@ -10,7 +10,7 @@ use hobnob_protocol::relay::{
     ALPN_RELAY, FromRelay, Register, Roster, TOKEN_EXPORTER_LABEL, TOKEN_PROOF_LEN, ToRelay,
     VERSION, Welcome, token_proof,
 };
-use hobnob_protocol::{PeerId, RoomTag, SecretKey};
+use hobnob_protocol::{DeviceId, RoomTag, SecretKey};
 use hobnob_transport::tls::{self, Credentials, SERVER_NAME};
 use quinn::{
     ClientConfig, Connecting, Connection, ConnectionError, Endpoint, EndpointConfig, RecvStream,
@@ -97,7 +97,7 @@ impl Client {
         }
     }
 
-    pub(crate) fn id(&self) -> PeerId {
+    pub(crate) fn id(&self) -> DeviceId {
         self.key.id()
     }
 
@@ -235,7 +235,7 @@ impl Link {
         }
     }
 
-    pub(crate) async fn opened(&mut self) -> (PeerId, ChannelId) {
+    pub(crate) async fn opened(&mut self) -> (DeviceId, ChannelId) {
         self.receives_where(|frame| match frame {
             FromRelay::Opened { peer, channel, .. } => Some((*peer, *channel)),
             _ => None,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use hobnob_protocol::{PeerId, SecretKey};
+use hobnob_protocol::{DeviceId, SecretKey};
 use hobnob_relay::admission::{AllowList, Rule};
 use hobnob_relay::status::Status;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -60,7 +60,7 @@ impl StatusRelay {
     }
 }
 
-pub(crate) fn node() -> PeerId {
+pub(crate) fn node() -> DeviceId {
     SecretKey::from_seed(seed_of(NODE)).id()
 }
 
@@ -105,7 +105,7 @@ fn metric(text: &str, name: &str) -> Option<f64> {
     line.rsplit(' ').next()?.parse().ok()
 }
 
-fn row(page: &str, peer: PeerId) -> Option<&str> {
+fn row(page: &str, peer: DeviceId) -> Option<&str> {
     page.lines()
         .find(|line| line.starts_with("<tr") && line.contains(&peer.to_string()))
 }

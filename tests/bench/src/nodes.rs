@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context;
-use hobnob::protocol::{Body, PeerId, Target};
+use hobnob::protocol::{Body, PersonId, Target};
 use hobnob::{DeliveryState, Event, HistoryQuery, Lagged, MessageId, Node};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -40,7 +40,7 @@ pub(crate) async fn pair(dir: &Path) -> anyhow::Result<(Node, Node)> {
 }
 
 /// Sends one message and waits until the recipient has stored it.
-pub(crate) async fn deliver(from: &Node, to: PeerId, body: &Body) -> anyhow::Result<()> {
+pub(crate) async fn deliver(from: &Node, to: PersonId, body: &Body) -> anyhow::Result<()> {
     let sent = from.send(Target::Id(to), body.clone()).await?;
     from.wait_for(sent.id, DeliveryState::Delivered).await?;
     Ok(())

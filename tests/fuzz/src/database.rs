@@ -209,7 +209,7 @@ fn write_sample(file: &Path) {
         conversation: lobby.id,
         ..name
     };
-    let direct = ConversationId::direct(me().id(), key.id());
+    let direct = ConversationId::direct(me().id().person(), key.id().person());
     let with_me = LogName {
         conversation: direct,
         ..name
@@ -232,14 +232,14 @@ fn write_sample(file: &Path) {
     let ops = vec![
         Op::Conversation(ConversationRecord {
             id: direct,
-            kind: ConversationKind::Direct(key.id()),
+            kind: ConversationKind::Direct(key.id().person()),
         }),
         Op::Conversation(lobby.clone()),
         Op::Audience(AudienceRecord {
             id: audience,
             conversation: lobby.id,
             formed_at_ms: 4_000,
-            peers: vec![key.id()],
+            peers: vec![key.id().person()],
         }),
         append(private, 1, AudienceId::MEMBERS),
         // After a gap.
@@ -248,7 +248,7 @@ fn write_sample(file: &Path) {
         Op::Lingerers(
             lobby.id,
             vec![Lingerer {
-                peer: key.id(),
+                peer: key.id().person(),
                 network: Some(NetworkId(7)),
                 dropped_at_ms: Some(6_000),
             }],
@@ -265,7 +265,7 @@ fn write_sample(file: &Path) {
         },
         Op::AwaitDeleted(in_lobby, 1),
         Op::Request(RequestRecord {
-            peer: key.id(),
+            peer: key.id().person(),
             network: SourceNetwork(9),
             entries: 2,
             bytes: 300,
@@ -278,7 +278,7 @@ fn write_sample(file: &Path) {
     });
     store.set_setting("nick", "ann");
     store.remember_peer(KnownPeer {
-        peer: key.id(),
+        peer: key.id().person(),
         public: Some(SignedRecord::from_bytes(vec![9; 80])),
         contact: None,
         relays: vec!["relay.example:4627".parse().expect("an address")],
@@ -290,7 +290,7 @@ fn write_sample(file: &Path) {
         verified: Some("bob".parse().expect("a nickname")),
         ..PeerPolicy::default()
     };
-    let stored = store.set_policy(key.id(), policy);
+    let stored = store.set_policy(key.id().person(), policy);
     wait(stored).expect("a policy can be stored");
     let offer = OfferId {
         name: with_me,

@@ -28,12 +28,14 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
         answer: false,
         token,
     };
-    let id = hobnob_protocol::PeerId::from_bytes([2; 32]);
+    let id = hobnob_protocol::PersonId::from_bytes([2; 32]);
     let frame = [&ChannelId([1; 8]).header()[..], &[0x40; 30]].concat();
     vec![
         probe.encode().to_vec(),
         AddressCheck::Question(token).encode().to_vec(),
-        AddressCheck::answer(token, id).encode().to_vec(),
+        AddressCheck::answer(token, id.only_device())
+            .encode()
+            .to_vec(),
         frame,
         vec![0xc0; 30],
     ]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use hobnob::net::channels::{Channels, RelayId};
 use hobnob::net::demux::fuzz;
-use hobnob_protocol::PeerId;
+use hobnob_protocol::PersonId;
 use hobnob_protocol::datagram::{AddressCheck, CHANNEL_HEADER, ChannelId, Class, Probe};
 use hobnob_transport::stun::client as stun;
 
@@ -28,8 +28,8 @@ pub(crate) fn run(data: &[u8]) {
     let bind = |channels: &Channels| {
         let mut random = 0;
         for channel in [ANN, BOB] {
-            let peer = PeerId::from_bytes([channel.0[0]; 32]);
-            let addr = channels.addr(RelayId(1), peer, || {
+            let peer = PersonId::from_bytes([channel.0[0]; 32]);
+            let addr = channels.addr(RelayId(1), peer.only_device(), || {
                 random += 1;
                 random
             });

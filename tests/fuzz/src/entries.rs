@@ -122,7 +122,8 @@ pub(crate) fn author() -> (SecretKey, LogName, Salts) {
     let key = SecretKey::from_seed([1; 32]);
     let name = LogName {
         conversation: ConversationId::from_bytes([1; 32]),
-        author: key.id(),
+        author: key.id().person(),
+        device: key.id(),
         log: LogId(1),
     };
     (key, name, Salts::new([3; 32]))

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hobnob_protocol::frame::{AuthorHeads, Digest, Profile};
 use hobnob_protocol::invitation::{CodeNumber, InviteFrame};
 use hobnob_protocol::{
-    Activity, ConversationId, Frame, Hello, Holding, LogId, LogName, OfferId, OfferWord, PeerId,
+    Activity, ConversationId, Frame, Hello, Holding, LogId, LogName, OfferId, OfferWord, PersonId,
     Ranges, RoomProof, SignedRecord, VERSION,
 };
 
@@ -21,10 +21,11 @@ pub(crate) fn run(data: &[u8]) {
 /// One frame of each kind. Batches have a target of their own.
 pub(crate) fn samples() -> Vec<Vec<u8>> {
     let conversation = ConversationId::from_bytes([1; 32]);
-    let author = PeerId::from_bytes([2; 32]);
+    let author = PersonId::from_bytes([2; 32]);
     let name = LogName {
         conversation,
         author,
+        device: author.only_device(),
         log: LogId(3),
     };
     let mut settled = Ranges::span(1, 9);
@@ -83,6 +84,7 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
             more: true,
             authors: vec![AuthorHeads {
                 author,
+                device: author.only_device(),
                 logs: vec![
                     (LogId(3), held.clone()),
                     (LogId(4), Ranges::span(1, 2).into()),

@@ -5,7 +5,7 @@ use hobnob_protocol::mailbox::{
     Deposit, DepositAnswer, DepositToken, Envelope, FromHolder, MailboxKey, NUMBERS_MAX, ToHolder,
     Waiting,
 };
-use hobnob_protocol::{Frame, PeerId, SecretKey, SignedRecord};
+use hobnob_protocol::{Frame, PersonId, SecretKey, SignedRecord};
 
 /// A frame that is encoded again is not longer, and has the same meaning. Its lists have limits.
 pub(crate) fn run(data: &[u8]) {
@@ -30,8 +30,8 @@ pub(crate) fn run(data: &[u8]) {
 
 /// One frame of each kind, and an envelope.
 pub(crate) fn samples() -> Vec<Vec<u8>> {
-    let (ann, peer) = (SecretKey::from_seed([1; 32]), PeerId::from_bytes([2; 32]));
-    let token = DepositToken::new(&[7; 32], ann.id(), peer, 1);
+    let (ann, peer) = (SecretKey::from_seed([1; 32]), PersonId::from_bytes([2; 32]));
+    let token = DepositToken::new(&[7; 32], ann.id(), peer.only_device(), 1);
     let record = SignedRecord::from_bytes(vec![6; 90]);
     let to = [
         ToHolder::Hold {
@@ -40,7 +40,7 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
         },
         ToHolder::Deposit(Deposit {
             number: 300,
-            recipient: peer,
+            recipient: peer.only_device(),
             token,
             envelope: vec![4; 40],
         }),
@@ -58,7 +58,7 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
         FromHolder::Answer(6, DepositAnswer::SealAgain(record)),
         FromHolder::Waiting(Waiting {
             number: 9,
-            sender: peer,
+            sender: peer.only_device(),
             arrived_at_ms: 300,
             envelope: vec![4; 40],
         }),
@@ -67,7 +67,7 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
     ];
     let key = MailboxKey::generate();
     let frames = [Frame::Ping(5).encode()];
-    let envelope = Envelope::seal(&frames, &ann, peer, 7, &key.public());
+    let envelope = Envelope::seal(&frames, &ann, peer.only_device(), 7, &key.public());
     let envelope = envelope.expect("one short frame fits");
     let encoded = to.iter().map(ToHolder::encode);
     let encoded = encoded.chain(from.iter().map(FromHolder::encode));

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use hobnob::net::mdns;
-use hobnob_protocol::PeerId;
+use hobnob_protocol::PersonId;
 use hobnob_transport::addr::undeliverable;
 use mdns_sd::ServiceInfo;
 
@@ -65,7 +65,7 @@ impl<'a> Record<'a> {
 }
 
 pub(crate) fn samples() -> Vec<Vec<u8>> {
-    let id = PeerId::from_bytes([7; 32]);
+    let id = PersonId::from_bytes([7; 32]);
     let good = format!("{id}-0badcafe\n{id}\n1\n4626\n192.0.2.1\n2001:db8::1\nfe80::1");
     let bad = format!("{id}-0badcafe\n{id}\n2\n0\n224.0.0.1\n127.0.0.1\n255.255.255.255");
     vec![

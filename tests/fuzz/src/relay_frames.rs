@@ -9,7 +9,7 @@ use hobnob_protocol::relay::{
     CHANGES_MAX, ChannelEnd, FromRelay, OpenRefusal, Register, Roster, RosterChange, ToRelay,
     VERSION, Welcome,
 };
-use hobnob_protocol::{PeerId, RoomKey, RoomName};
+use hobnob_protocol::{PersonId, RoomKey, RoomName};
 
 /// A frame that is encoded again is not longer, and has the same meaning. Its lists have limits.
 pub(crate) fn run(data: &[u8]) {
@@ -33,9 +33,9 @@ pub(crate) fn run(data: &[u8]) {
 
 /// One frame of each kind.
 pub(crate) fn samples() -> Vec<Vec<u8>> {
-    let peer = PeerId::from_bytes([2; 32]);
-    let relay = PeerId::from_bytes([3; 32]);
-    let room = RoomKey::open(&RoomName::lobby()).relay_tag(relay);
+    let peer = PersonId::from_bytes([2; 32]);
+    let relay = PersonId::from_bytes([3; 32]);
+    let room = RoomKey::open(&RoomName::lobby()).relay_tag(relay.only_device());
     let channel = ChannelId([1; 8]);
     let to = [
         ToRelay::Register(Register {
@@ -47,7 +47,7 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
         }),
         ToRelay::Heartbeat(7),
         ToRelay::Rooms(vec![room, room]),
-        ToRelay::Open(peer),
+        ToRelay::Open(peer.only_device()),
         ToRelay::Close(channel),
         ToRelay::DialBack([1; 16]),
         ToRelay::Invitations(vec![CodeNumber::random(7)]),
@@ -68,19 +68,21 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
             anew: true,
             changes: vec![
                 RosterChange::Here {
-                    peer,
+                    peer: peer.only_device(),
                     rooms: vec![room],
                 },
-                RosterChange::Gone { peer },
+                RosterChange::Gone {
+                    peer: peer.only_device(),
+                },
             ],
         }),
         FromRelay::Opened {
-            peer,
+            peer: peer.only_device(),
             channel,
             origin: [9; 4],
         },
         FromRelay::NotOpened {
-            peer,
+            peer: peer.only_device(),
             why: OpenRefusal::Limit,
         },
         FromRelay::Ended {

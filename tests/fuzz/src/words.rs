@@ -8,7 +8,7 @@ use hobnob::{ConversationRef, MessageId};
 use hobnob_protocol::target::TICKET_PARTS_MAX;
 use hobnob_protocol::text::visible;
 use hobnob_protocol::{
-    ContentHash, HostPort, LogId, PeerId, RelayAddr, RoomKey, RoomTarget, RoomTicket, Target,
+    ContentHash, HostPort, LogId, PersonId, RelayAddr, RoomKey, RoomTarget, RoomTicket, Target,
     Ticket,
 };
 
@@ -23,7 +23,7 @@ pub(crate) fn run(data: &[u8]) {
     same_again::<HostPort>(word);
     same_again::<RelayAddr>(word);
     same_again::<RoomTarget>(word);
-    same_again::<PeerId>(word);
+    same_again::<PersonId>(word);
     same_again::<ContentHash>(word);
     same_again::<MessageId>(word);
     same_again::<ConversationRef>(word);
@@ -42,14 +42,14 @@ fn host_port(ip: [u8; 4], port: u16) -> HostPort {
 }
 
 pub(crate) fn samples() -> Vec<Vec<u8>> {
-    let id = PeerId::from_bytes([7; 32]);
+    let id = PersonId::from_bytes([7; 32]);
     let relay = |word: &str| word.parse::<RelayAddr>().expect("the address of a relay");
     let ticket = Ticket {
         id,
         addrs: vec![host_port([192, 0, 2, 1], 4626), host_port([10, 0, 0, 5], 9)],
         relays: vec![
             RelayAddr {
-                id: Some(id),
+                id: Some(id.only_device()),
                 ..relay("198.51.100.7:4627")
             },
             relay("relay.example:4627"),

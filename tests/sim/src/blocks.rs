@@ -3,18 +3,18 @@
 
 use hobnob_core::commit::{Commit, Op};
 use hobnob_core::replica::Input;
-use hobnob_protocol::PeerId;
+use hobnob_protocol::PersonId;
 
 use super::world::{Event, World};
 
 impl World {
-    pub(super) fn has_blocked(&self, node: usize, author: PeerId) -> bool {
+    pub(super) fn has_blocked(&self, node: usize, author: PersonId) -> bool {
         self.oracle
             .index(author)
             .is_some_and(|author| self.blocks.contains(&(node, author)))
     }
 
-    pub(super) fn blocked_by(&self, node: usize) -> Vec<PeerId> {
+    pub(super) fn blocked_by(&self, node: usize) -> Vec<PersonId> {
         self.blocks
             .range((node, 0)..(node + 1, 0))
             .map(|(_, other)| self.nodes[*other].id)

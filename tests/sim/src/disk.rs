@@ -14,8 +14,8 @@ use hobnob_core::replica::{ENTRY_COST, REQUEST_ENTRIES_MAX};
 use hobnob_protocol::batch::BATCH_ENTRIES_BYTES_MAX;
 use hobnob_protocol::entry::erase;
 use hobnob_protocol::{
-    Batch, BodyKey, CheckedBatch, ConversationId, Entry, EntryHash, LogName, PeerId, Ranges, Seq,
-    Signature,
+    Batch, BodyKey, CheckedBatch, ConversationId, DeviceId, Entry, EntryHash, LogName, PersonId,
+    Ranges, Seq, Signature,
 };
 
 /// One entry on disk.
@@ -52,7 +52,7 @@ pub(super) enum Stand {
 #[derive(Clone, Default)]
 pub(super) struct StoredLog {
     ordinal: u64,
-    brought_by: Option<PeerId>,
+    brought_by: Option<DeviceId>,
     pub(super) entries: BTreeMap<Seq, Stored>,
     signatures: BTreeMap<Seq, Signature>,
 }
@@ -170,10 +170,10 @@ pub(super) struct Durable {
     audiences: BTreeMap<AudienceId, AudienceRecord>,
     last_audience: u64,
     lingerers: BTreeMap<ConversationId, Vec<Lingerer>>,
-    pub(super) acked: BTreeMap<(LogName, PeerId), Ranges>,
+    pub(super) acked: BTreeMap<(LogName, DeviceId), Ranges>,
     alive: Option<Alive>,
     /// The requests of strangers.
-    requests: BTreeMap<PeerId, RequestRecord>,
+    requests: BTreeMap<PersonId, RequestRecord>,
     next_ordinal: u64,
     awaited_deleted: BTreeSet<(LogName, Seq)>,
 }

@@ -11,7 +11,7 @@ use hobnob_core::commit::{AudienceId, Commit, CommitId, Loaded, NetworkId, Op};
 use hobnob_core::replica::{Input, Output, Refusal, Replica, RoomLimits};
 use hobnob_core::{Now, SessionId};
 use hobnob_protocol::{
-    Batch, CheckedBatch, ConversationId, Frame, LogName, PeerId, Ranges, Salts, SecretKey, Seq,
+    Batch, CheckedBatch, ConversationId, Frame, LogName, PersonId, Ranges, Salts, SecretKey, Seq,
 };
 
 /// A fault that the checks must find.
@@ -69,10 +69,10 @@ const FORGED_COMMITS: u64 = 1 << 62;
 pub(super) struct FaultyReplica {
     replica: Replica,
     fault: Option<Fault>,
-    me: PeerId,
+    me: PersonId,
     now: Now,
     /// The conversations that each session shares, and its peer.
-    sessions: BTreeMap<SessionId, (PeerId, BTreeSet<ConversationId>)>,
+    sessions: BTreeMap<SessionId, (PersonId, BTreeSet<ConversationId>)>,
     /// Batches that the replica has shown as received or appended.
     shown: BTreeMap<LogName, Vec<Arc<CheckedBatch>>>,
     /// The batch that the replica is judging.
@@ -114,7 +114,7 @@ impl FaultyReplica {
         Self {
             replica: Replica::new(key, run, salts, networks, now, loaded),
             fault,
-            me,
+            me: me.person(),
             now,
             sessions: BTreeMap::new(),
             shown: BTreeMap::new(),
@@ -166,7 +166,8 @@ impl FaultyReplica {
         self.arriving = None;
         match input {
             Input::SessionUp(session, peer, ..) => {
-                self.sessions.insert(*session, (*peer, BTreeSet::new()));
+                self.sessions
+                    .insert(*session, (peer.person(), BTreeSet::new()));
             }
             Input::SessionRooms(session, rooms) => self.enter(*session, rooms),
             Input::SessionDown { session, .. } => {

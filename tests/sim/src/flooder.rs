@@ -76,11 +76,12 @@ impl World {
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&self.rng.draw().to_le_bytes());
         let key = SecretKey::from_seed(seed);
-        self.oracle.hostile.insert(key.id());
+        self.oracle.hostile.insert(key.id().person());
         let [(_, lobby), _] = oracle::rooms();
         let name = LogName {
             conversation: lobby.conversation(),
-            author: key.id(),
+            author: key.id().person(),
+            device: key.id(),
             log: LogId(self.rng.draw()),
         };
         let entry = Entry::new(1, 0, Body::Text("x".to_owned()));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use hobnob_protocol::frame::{AuthorHeads, Digest};
 use hobnob_protocol::{
-    Batch, Body, CheckedBatch, ConversationId, Entry, EntryHash, Frame, LogId, LogName, PeerId,
+    Batch, Body, CheckedBatch, ConversationId, Entry, EntryHash, Frame, LogId, LogName, PersonId,
     Ranges, Salts, Seq, Signature,
 };
 
@@ -155,7 +155,7 @@ impl World {
         Some(Frame::Batch(censored.batch).encode().to_vec())
     }
 
-    fn any_conversation(&mut self, node: usize, victim: PeerId) -> ConversationId {
+    fn any_conversation(&mut self, node: usize, victim: PersonId) -> ConversationId {
         let mut all = vec![
             ConversationId::direct(self.nodes[node].id, victim),
             ConversationId::from_bytes([7; 32]),
@@ -170,15 +170,15 @@ impl World {
         all[self.pick(all.len())]
     }
 
-    fn any_author(&mut self) -> PeerId {
+    fn any_author(&mut self) -> PersonId {
         if self.one_in(6) {
-            return PeerId::from_bytes([self.rng.draw().to_le_bytes()[0]; 32]);
+            return PersonId::from_bytes([self.rng.draw().to_le_bytes()[0]; 32]);
         }
         let at = self.pick(self.nodes.len());
         self.nodes[at].id
     }
 
-    fn any_log(&mut self, node: usize, victim: PeerId) -> LogName {
+    fn any_log(&mut self, node: usize, victim: PersonId) -> LogName {
         let (conversation, author) = (self.any_conversation(node, victim), self.any_author());
         let known: Vec<_> = self
             .nodes
@@ -191,6 +191,7 @@ impl World {
         LogName {
             conversation,
             author,
+            device: author.only_device(),
             log: LogId(self.rng.draw()),
         }
     }
@@ -204,7 +205,7 @@ impl World {
         ranges
     }
 
-    fn false_word(&mut self, node: usize, victim: PeerId) -> Frame {
+    fn false_word(&mut self, node: usize, victim: PersonId) -> Frame {
         let name = self.any_log(node, victim);
         let ranges = self.any_ranges();
         match self.below(7) {
@@ -240,6 +241,7 @@ impl World {
                     .collect();
                 let authors = vec![AuthorHeads {
                     author: name.author,
+                    device: name.author.only_device(),
                     logs,
                 }];
                 Frame::Heads {
@@ -252,7 +254,7 @@ impl World {
     }
 
     /// An invented batch, mostly in the name of another author.
-    fn forged(&mut self, node: usize, victim: PeerId) -> Batch {
+    fn forged(&mut self, node: usize, victim: PersonId) -> Batch {
         let name = self.any_log(node, victim);
         let first = self.between(1, 5);
         let entry = Entry::new(self.between(1, 1000), 0, Body::Text("forged".to_owned()));
@@ -271,7 +273,7 @@ impl World {
     }
 
     /// A correctly signed batch in one of two chains of one log.
-    fn own_chain(&mut self, node: usize, victim: PeerId) -> Bytes {
+    fn own_chain(&mut self, node: usize, victim: PersonId) -> Bytes {
         let conversation = self.any_conversation(node, victim);
         let other = self.one_in(2);
         let again = self.one_in(4);
@@ -284,7 +286,8 @@ impl World {
             .expect("asked of hostile nodes only");
         let name = LogName {
             conversation,
-            author: key.id(),
+            author: key.id().person(),
+            device: key.id(),
             log: LogId::of_run(hostile.run, &conversation),
         };
         let chain = hostile
@@ -307,12 +310,13 @@ impl World {
 
     /// A correctly signed batch far in the future: impossible Lamport numbers, after a gap that
     /// nobody can fill.
-    fn far_ahead(&mut self, node: usize, victim: PeerId) -> Bytes {
+    fn far_ahead(&mut self, node: usize, victim: PersonId) -> Bytes {
         let conversation = self.any_conversation(node, victim);
         let key = self.nodes[node].key.clone();
         let name = LogName {
             conversation,
-            author: key.id(),
+            author: key.id().person(),
+            device: key.id(),
             log: LogId(self.rng.draw()),
         };
         let lamport = [

@@ -15,7 +15,7 @@ use hobnob_core::source_network::SourceNetwork;
 use hobnob_core::{Now, Rng, SessionId};
 use hobnob_protocol::frame::{AuthorHeads, Digest};
 use hobnob_protocol::{
-    Body, CheckedBatch, ConversationId, Entry, EntryHash, Frame, LogId, LogName, PeerId, Ranges,
+    Body, CheckedBatch, ConversationId, Entry, EntryHash, Frame, LogId, LogName, PersonId, Ranges,
     Salts, SecretKey,
 };
 
@@ -40,7 +40,7 @@ pub fn lie_to(seed: u64, lies: u32) -> (usize, usize) {
     );
     let [(name, key), _] = oracle::rooms();
     let session = SessionId(1);
-    let direct = ConversationId::direct(me.id(), liar.id());
+    let direct = ConversationId::direct(me.id().person(), liar.id().person());
     let conversations = [key.conversation(), direct];
     replica.handle(
         now,
@@ -99,11 +99,12 @@ fn lie(
     let conversation = conversations[usize::from(rng.below(2) == 0)];
     let mut author = liar.id();
     if rng.below(2) == 0 && conversation == conversations[0] {
-        author = PeerId::from_bytes([rng.draw().to_le_bytes()[0]; 32]);
+        author = PersonId::from_bytes([rng.draw().to_le_bytes()[0]; 32]).only_device();
     }
     let name = LogName {
         conversation,
-        author,
+        author: author.person(),
+        device: author,
         log: LogId(rng.below(1 << 40)),
     };
     let mut ranges = Ranges::new();
@@ -134,7 +135,11 @@ fn lie(
                 Frame::Heads {
                     conversation,
                     more: rng.below(50) > 0,
-                    authors: vec![AuthorHeads { author, logs }],
+                    authors: vec![AuthorHeads {
+                        author: author.person(),
+                        device: author,
+                        logs,
+                    }],
                 }
             }
             5 => Frame::Digest(
@@ -147,7 +152,8 @@ fn lie(
             _ => {
                 // A batch after a gap, in a new log each time.
                 let name = LogName {
-                    author: liar.id(),
+                    author: liar.id().person(),
+                    device: liar.id(),
                     ..name
                 };
                 let entry = Entry::new(1, 0, Body::Text("x".to_owned()));

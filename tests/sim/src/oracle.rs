@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hobnob_core::commit::{Commit, Op};
 use hobnob_core::replica::{Output, Refusal, Token};
-use hobnob_protocol::{Body, CheckedBatch, ConversationId, LogName, PeerId, Ranges, RoomKey, Seq};
+use hobnob_protocol::{
+    Body, CheckedBatch, ConversationId, LogName, PersonId, Ranges, RoomKey, Seq,
+};
 
 pub(super) use self::presence::Left;
 use self::presence::{Audience, Presence};
@@ -42,7 +44,7 @@ pub(super) struct Oracle {
     pub(super) secret: Option<ConversationId>,
     /// The nodes that ever had the secret.
     pub(super) in_on_it: BTreeSet<usize>,
-    pub(super) ids: Vec<PeerId>,
+    pub(super) ids: Vec<PersonId>,
     pub(super) said: BTreeMap<u64, Said>,
     pub(super) appended: Vec<Appended>,
     pub(super) failed: BTreeSet<String>,
@@ -50,7 +52,7 @@ pub(super) struct Oracle {
     /// The position of each entry in the order in which entries were confirmed.
     place: BTreeMap<(LogName, Seq), usize>,
     shown: Vec<BTreeSet<(LogName, Seq)>>,
-    last_shown: Vec<BTreeMap<(ConversationId, PeerId), usize>>,
+    last_shown: Vec<BTreeMap<(ConversationId, PersonId), usize>>,
     last_in_log: Vec<BTreeMap<LogName, Seq>>,
     stamps: BTreeMap<(usize, LogName, Seq), usize>,
     audiences: Vec<Audience>,
@@ -59,7 +61,7 @@ pub(super) struct Oracle {
     pub(super) restored_at: Vec<Option<u64>>,
     /// When each node first shared the room with a secret.
     pub(super) in_secret_since: Vec<Option<u64>>,
-    pub(super) hostile: BTreeSet<PeerId>,
+    pub(super) hostile: BTreeSet<PersonId>,
     /// Deletions that were not confirmed yet, and what they delete.
     pub(super) deleting: BTreeMap<u64, (LogName, Seq)>,
     /// Confirmed deletions: what they delete, and their own place.
@@ -74,7 +76,7 @@ impl Oracle {
         Self::default()
     }
 
-    pub(super) fn add_node(&mut self, id: PeerId) {
+    pub(super) fn add_node(&mut self, id: PersonId) {
         self.ids.push(id);
         self.shown.push(BTreeSet::new());
         self.last_shown.push(BTreeMap::new());
@@ -89,7 +91,7 @@ impl Oracle {
         Token(self.next_token)
     }
 
-    pub(super) fn index(&self, id: PeerId) -> Option<usize> {
+    pub(super) fn index(&self, id: PersonId) -> Option<usize> {
         self.ids.iter().position(|of| *of == id)
     }
 
@@ -98,7 +100,7 @@ impl Oracle {
     }
 
     /// Whether `peer` must finally have the entry of the open room that `holder` has on disk.
-    pub(super) fn is_for(&self, holder: usize, name: &LogName, seq: Seq, peer: PeerId) -> bool {
+    pub(super) fn is_for(&self, holder: usize, name: &LogName, seq: Seq, peer: PersonId) -> bool {
         name.author == peer
             || self
                 .stamps
@@ -106,7 +108,7 @@ impl Oracle {
                 .is_some_and(|at| self.audiences[*at].must.contains(&peer))
     }
 
-    fn may_have(&self, holder: usize, name: &LogName, seq: Seq, peer: PeerId) -> bool {
+    fn may_have(&self, holder: usize, name: &LogName, seq: Seq, peer: PersonId) -> bool {
         name.author == peer
             || self
                 .stamps
@@ -114,7 +116,7 @@ impl Oracle {
                 .is_some_and(|at| self.audiences[*at].may.contains(&peer))
     }
 
-    fn ever_had(&self, peer: PeerId, name: &LogName, seq: Seq) -> bool {
+    fn ever_had(&self, peer: PersonId, name: &LogName, seq: Seq) -> bool {
         self.index(peer)
             .is_some_and(|node| self.ever.contains(&(node, *name, seq)))
     }
@@ -205,7 +207,9 @@ impl World {
                     ));
                 }
             }
-            Output::Delivered(name, peer, ranges) => self.delivered(node, name, peer, &ranges),
+            Output::Delivered(name, peer, ranges) => {
+                self.delivered(node, name, peer.person(), &ranges)
+            }
             Output::Refused(_, _, refusal) => self.refused(node, &refusal),
             Output::OwnRestored(..) => {
                 if self.oracle.restored_at[node].is_none() && self.oracle.hostile.is_empty() {
@@ -421,7 +425,7 @@ impl World {
         }
     }
 
-    fn delivered(&mut self, node: usize, name: LogName, peer: PeerId, ranges: &Ranges) {
+    fn delivered(&mut self, node: usize, name: LogName, peer: PersonId, ranges: &Ranges) {
         let Some(other) = self.oracle.index(peer) else {
             return;
         };
@@ -443,6 +447,8 @@ impl World {
         match refusal {
             Refusal::NotShared | Refusal::Gap | Refusal::Blocked | Refusal::RoomFull => {}
             Refusal::NotAnAuthor
+            | Refusal::NoCertificate
+            | Refusal::NewerCertificate
             | Refusal::Batch(_)
             | Refusal::Conflict
             | Refusal::IdentityReused

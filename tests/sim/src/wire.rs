@@ -103,7 +103,10 @@ impl World {
         let peer = self.nodes[other].id;
         let source = SourceNetwork(other as u64);
         if self.nodes[node].replica.is_some() {
-            self.input(node, Input::SessionUp(session, peer, network, source));
+            self.input(
+                node,
+                Input::SessionUp(session, peer.only_device(), network, source),
+            );
         }
         let told = self.rooms(node);
         if let Some(conn) = self.conns.get_mut(&id) {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use hobnob_core::commit::{Commit, NetworkId};
 use hobnob_core::replica::{Input, Output, RoomLimits};
 use hobnob_core::{Now, Rng, SessionId};
-use hobnob_protocol::{ConversationId, PeerId, RoomKey, RoomName, SecretKey};
+use hobnob_protocol::{ConversationId, PersonId, RoomKey, RoomName, SecretKey};
 
 use super::Fault;
 use super::disk::{Disk, Durable};
@@ -73,7 +73,7 @@ pub(super) enum Event {
     },
     Dial(usize, usize),
     /// A node's user accepts a stranger.
-    Accept(usize, PeerId),
+    Accept(usize, PersonId),
     Start(usize),
     Stop {
         node: usize,
@@ -89,14 +89,14 @@ pub(super) enum Event {
 /// An older copy of a node's home.
 pub(super) struct Backup {
     pub(super) durable: Durable,
-    pub(super) left: BTreeMap<PeerId, Left>,
+    pub(super) left: BTreeMap<PersonId, Left>,
     pub(super) in_secret_since: Option<u64>,
 }
 
 /// A node and its surroundings.
 pub(super) struct Node {
     pub(super) key: Arc<SecretKey>,
-    pub(super) id: PeerId,
+    pub(super) id: PersonId,
     pub(super) replica: Option<FaultyReplica>,
     pub(super) hostile: Option<Hostile>,
     pub(super) disk: Disk,
@@ -154,7 +154,7 @@ pub(super) struct World {
     /// Blocks, as pairs of the blocking node and the blocked one.
     pub(super) blocks: BTreeSet<(usize, usize)>,
     /// Contacts, as pairs of a node and a peer that its user has accepted.
-    pub(super) contacts: BTreeSet<(usize, PeerId)>,
+    pub(super) contacts: BTreeSet<(usize, PersonId)>,
     /// Group of each node while the network is partitioned.
     pub(super) groups: Vec<usize>,
     /// How much an open room may hold.
@@ -202,11 +202,11 @@ impl World {
         }
         let key = Arc::new(SecretKey::from_seed(seed));
         let id = key.id();
-        self.oracle.add_node(id);
+        self.oracle.add_node(id.person());
         self.groups.push(0);
         self.nodes.push(Node {
             key,
-            id,
+            id: id.person(),
             replica: None,
             hostile: None,
             disk: Disk::default(),

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use hobnob_protocol::entry::hash_after;
 use hobnob_protocol::{
-    Batch, Body, BodyKey, ConversationId, Entry, EntryHash, Frame, LogId, LogName, PeerId,
+    Batch, Body, BodyKey, ConversationId, Entry, EntryHash, Frame, LogId, LogName, PersonId,
     SecretKey, Seq, codec,
 };
 
@@ -25,18 +25,19 @@ pub struct Forger<'a> {
 impl<'a> Forger<'a> {
     /// A new log in this conversation, with the signer as its author.
     pub fn new(signer: &'a SecretKey, conversation: ConversationId) -> Self {
-        Self::impersonating(signer.id(), signer, conversation)
+        Self::impersonating(signer.id().person(), signer, conversation)
     }
 
     /// A new log that claims another author than the signer.
     pub fn impersonating(
-        author: PeerId,
+        author: PersonId,
         signer: &'a SecretKey,
         conversation: ConversationId,
     ) -> Self {
         let name = LogName {
             conversation,
             author,
+            device: author.only_device(),
             log: LogId(rand::random()),
         };
         Self {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::PersonId;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -24,7 +24,7 @@ pub struct Host {
     out: Arc<Pipe>,
     err: Arc<Pipe>,
     readers: Vec<JoinHandle<()>>,
-    id: PeerId,
+    id: PersonId,
     addr: SocketAddr,
 }
 
@@ -64,7 +64,7 @@ impl Host {
             out,
             err,
             readers,
-            id: PeerId::from_bytes([0; 32]),
+            id: PersonId::from_bytes([0; 32]),
             addr: SocketAddr::from(([0; 4], 0)),
         };
         (host.id, host.addr) = host.id_and_address();
@@ -73,7 +73,7 @@ impl Host {
 
     /// Requests the id and the address, after the node has reported that it listens. Before that,
     /// `hobnob id` would start a second node.
-    fn id_and_address(&self) -> (PeerId, SocketAddr) {
+    fn id_and_address(&self) -> (PersonId, SocketAddr) {
         self.finds(&self.out, "print", &["listen"]);
         let line = self.run(&["--json", "id"]).expect(0).one_json();
         let id = line["peer"].as_str().and_then(|id| id.parse().ok());
@@ -83,7 +83,7 @@ impl Host {
     }
 
     /// The node's peer id.
-    pub fn id(&self) -> PeerId {
+    pub fn id(&self) -> PersonId {
         self.id
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hobnob_protocol::frame::Profile;
 use hobnob_protocol::{
-    Frame, Hello, PeerId, RoomKey, RoomName, SecretKey, SignedRecord, VERSION, codec,
+    Frame, Hello, PersonId, RoomKey, RoomName, SecretKey, SignedRecord, VERSION, codec,
 };
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{Connection, ConnectionError, Endpoint, TransportConfig, VarInt};
@@ -61,8 +61,8 @@ impl Mallory {
     }
 
     /// The attacker's peer id.
-    pub fn id(&self) -> PeerId {
-        self.key.id()
+    pub fn id(&self) -> PersonId {
+        self.key.id().person()
     }
 
     /// The address that it listens at.
@@ -139,7 +139,7 @@ impl Mallory {
     ) -> RawStream {
         let mut stream = self.connected(host).await;
         let lobby = RoomKey::open(&RoomName::lobby());
-        let proofs = vec![lobby.proof(&stream.exporter(), self.id())];
+        let proofs = vec![lobby.proof(&stream.exporter(), self.id().only_device())];
         stream
             .greet(Profile {
                 addrs,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hobnob_protocol::frame::{AuthorHeads, Digest, Profile};
-use hobnob_protocol::{ConversationId, Frame, PeerId};
+use hobnob_protocol::{ConversationId, Frame, PersonId};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use tokio::time::timeout;
 
@@ -20,18 +20,18 @@ pub struct RawStream {
     control: SendStream,
     receive: RecvStream,
     batches: Option<SendStream>,
-    me: PeerId,
+    me: PersonId,
 }
 
 impl RawStream {
-    pub(super) async fn open(connection: Connection, me: PeerId) -> Self {
+    pub(super) async fn open(connection: Connection, me: PersonId) -> Self {
         Self::try_open(connection, me)
             .await
             .expect("the victim allows a stream")
     }
 
     /// Like [`RawStream::open`], but returns `None` if the victim has closed the connection.
-    pub(super) async fn try_open(connection: Connection, me: PeerId) -> Option<Self> {
+    pub(super) async fn try_open(connection: Connection, me: PersonId) -> Option<Self> {
         let (control, receive) = connection.open_bi().await.ok()?;
         Some(Self {
             connection,
@@ -52,7 +52,7 @@ impl RawStream {
     }
 
     /// The peer id of this end.
-    pub fn me(&self) -> PeerId {
+    pub fn me(&self) -> PersonId {
         self.me
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::relay::{ALPN_RELAY, FromRelay, Register, ToRelay, VERSION};
-use hobnob_protocol::{PeerId, SecretKey};
+use hobnob_protocol::{DeviceId, SecretKey};
 use hobnob_transport::tls::{Credentials, SERVER_NAME};
 use quinn::{
     Connection, ConnectionError, Endpoint, EndpointConfig, RecvStream, SendStream, TokioRuntime,
@@ -54,7 +54,7 @@ impl RelayClient {
     }
 
     /// The client's peer id.
-    pub fn id(&self) -> PeerId {
+    pub fn id(&self) -> DeviceId {
         self.key.id()
     }
 
@@ -91,7 +91,7 @@ impl RelayClient {
 
 impl Registration {
     /// Requests a channel to this peer and waits until the relay opens it.
-    pub async fn opens(&mut self, peer: PeerId) -> ChannelId {
+    pub async fn opens(&mut self, peer: DeviceId) -> ChannelId {
         let mut bytes = Vec::new();
         push(&ToRelay::Open(peer), &mut bytes);
         self.send

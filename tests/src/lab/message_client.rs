@@ -9,7 +9,7 @@ use hobnob::DeliveryState;
 use hobnob_control::client::Client;
 use hobnob_control::wire::{BodyFields, Request, SendMessage, Text, WaitOptions};
 use hobnob_local::home::Home;
-use hobnob_protocol::{Body, PeerId, Target};
+use hobnob_protocol::{Body, PersonId, Target};
 
 /// Time limit for an answer. After it, the client connects again.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -58,16 +58,16 @@ impl MessageClient {
 
     /// Sends a message for a peer to the node. Returns its id if the node reports that it is on
     /// disk.
-    pub fn submit(&mut self, to: PeerId, text: &str) -> Option<String> {
+    pub fn submit(&mut self, to: PersonId, text: &str) -> Option<String> {
         self.send(to, text, DeliveryState::Queued)
     }
 
     /// Sends a message for a peer. Returns its id when it is delivered.
-    pub fn deliver(&mut self, to: PeerId, text: &str) -> Option<String> {
+    pub fn deliver(&mut self, to: PersonId, text: &str) -> Option<String> {
         self.send(to, text, DeliveryState::Delivered)
     }
 
-    fn send(&mut self, to: PeerId, text: &str, wait: DeliveryState) -> Option<String> {
+    fn send(&mut self, to: PersonId, text: &str, wait: DeliveryState) -> Option<String> {
         let client = self.client.as_ref()?;
         let body = BodyFields::from(Body::Text(text.to_owned()));
         let options = WaitOptions {

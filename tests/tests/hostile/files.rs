@@ -253,6 +253,7 @@ fn a_peer_without_access_to_an_offer_gets_no_content() {
     let name = hobnob_protocol::LogName {
         conversation: theirs,
         author: net.ann.id(),
+        device: net.ann.id().only_device(),
         log,
     };
     let offer = OfferId {

@@ -92,7 +92,8 @@ fn another_frame_on_the_batch_stream_ends_the_session() {
 fn malformed_ranges_end_the_session() {
     let name = LogName {
         conversation: lobby(),
-        author: random_key().id(),
+        author: random_key().id().person(),
+        device: random_key().id(),
         log: LogId(1),
     };
     let many = (1..=65).map(|n| (n * 3, n * 3)).collect();
@@ -191,6 +192,7 @@ fn frames_about_conversations_of_others_get_no_answer() {
         let name = LogName {
             conversation: theirs,
             author: net.ann.id(),
+            device: net.ann.id().only_device(),
             log: LogId(1),
         };
         for conversation in [theirs, ConversationId::from_bytes([9; 32])] {
@@ -238,7 +240,8 @@ fn thousands_of_logs_in_heads_cost_little_memory_and_do_not_stall_the_node() {
                     .collect()
             };
             let author = |n: u64| AuthorHeads {
-                author: random_key().id(),
+                author: random_key().id().person(),
+                device: random_key().id(),
                 logs: logs(n),
             };
             stream
@@ -264,7 +267,8 @@ fn thousands_of_logs_in_heads_cost_little_memory_and_do_not_stall_the_node() {
                     conversation: lobby(),
                     more: true,
                     authors: vec![AuthorHeads {
-                        author: random_key().id(),
+                        author: random_key().id().person(),
+                        device: random_key().id(),
                         logs,
                     }],
                 })
@@ -283,7 +287,8 @@ fn a_log_of_a_million_holes_costs_little_memory() {
         let mut stream = Mallory::new().in_session(&net.ann).await;
         let name = LogName {
             conversation: lobby(),
-            author: random_key().id(),
+            author: random_key().id().person(),
+            device: random_key().id(),
             log: LogId(1),
         };
         for round in 0..16_000u64 {
@@ -315,6 +320,7 @@ fn a_flood_of_digests_and_pings_from_a_peer_that_never_reads_costs_little_memory
             let want = LogName {
                 conversation: lobby(),
                 author: net.ann.id(),
+                device: net.ann.id().only_device(),
                 log: LogId(1),
             };
             let want = framed_frame(&Frame::Want {

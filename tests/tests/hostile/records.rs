@@ -2,13 +2,13 @@
 
 use hobnob_protocol::frame::Profile;
 use hobnob_protocol::record::NUMBER_MAX;
-use hobnob_protocol::{Frame, PeerId, SignedRecord, close};
+use hobnob_protocol::{Frame, PersonId, SignedRecord, close};
 use hobnob_tests::hostile::{
     Mallory, RawStream, TestNet, public_record, public_record_numbered, random_key,
 };
 
 /// The nickname of a peer, as a host knows it.
-fn nick_of(net: &TestNet, peer: PeerId) -> Option<String> {
+fn nick_of(net: &TestNet, peer: PersonId) -> Option<String> {
     let peers = net.ann.run(&["--json", "peers"]).expect(0).json();
     let mut peers = peers.into_iter();
     let known = peers.find(|known| known["peer"] == peer.to_string());
@@ -27,7 +27,7 @@ async fn is_refused(net: &TestNet, record: impl FnOnce(&Mallory) -> SignedRecord
     assert_eq!(nick_of(net, mallory.id()), None);
 }
 
-async fn passes_on(stream: &mut RawStream, records: Vec<(PeerId, SignedRecord)>) {
+async fn passes_on(stream: &mut RawStream, records: Vec<(PersonId, SignedRecord)>) {
     let answer = false;
     stream.sends(&Frame::Records { answer, records }).await;
 }
@@ -62,9 +62,13 @@ fn records_of_peers_that_are_in_no_room_are_not_learned() {
         let mallory = Mallory::new();
         let mut stream = mallory.in_session(&net.ann).await;
         let eve = random_key();
-        passes_on(&mut stream, vec![(eve.id(), public_record(&eve, "eve"))]).await;
+        passes_on(
+            &mut stream,
+            vec![(eve.id().person(), public_record(&eve, "eve"))],
+        )
+        .await;
         stream.is_alive().await;
-        assert_eq!(nick_of(net, eve.id()), None);
+        assert_eq!(nick_of(net, eve.id().person()), None);
     });
 }
 
@@ -101,7 +105,7 @@ fn an_older_record_brings_no_name_back() {
         stream.sends(&Frame::Profile(profile)).await;
         stream
             .receives_until("its newer record", |frame| {
-                let of = |records: &[(PeerId, SignedRecord)]| {
+                let of = |records: &[(PersonId, SignedRecord)]| {
                     records.iter().any(|(of, _)| *of == member.id())
                 };
                 matches!(frame, Frame::Records { records, .. } if of(records))

@@ -25,8 +25,8 @@ fn a_rooms_tag_alone_opens_nothing() {
 fn a_wrong_secret_opens_nothing() {
     assert_opens_nothing(async |_: &TestNet, mallory: &Mallory, stream: &RawStream| {
         vec![
-            key("the password of the attic").proof(&stream.exporter(), mallory.id()),
-            RoomKey::open(&cellar()).proof(&stream.exporter(), mallory.id()),
+            key("the password of the attic").proof(&stream.exporter(), mallory.id().only_device()),
+            RoomKey::open(&cellar()).proof(&stream.exporter(), mallory.id().only_device()),
         ]
     });
 }
@@ -36,8 +36,8 @@ fn a_members_own_proof_played_back_opens_nothing() {
     assert_opens_nothing(async |net: &TestNet, _: &Mallory, stream: &RawStream| {
         // The proofs that ann and bob would present on this session.
         vec![
-            key(SECRET).proof(&stream.exporter(), net.ann.id()),
-            key(SECRET).proof(&stream.exporter(), net.bob.id()),
+            key(SECRET).proof(&stream.exporter(), net.ann.id().only_device()),
+            key(SECRET).proof(&stream.exporter(), net.bob.id().only_device()),
         ]
     });
 }
@@ -47,8 +47,8 @@ fn a_proof_from_another_session_opens_nothing() {
     assert_opens_nothing(async |net: &TestNet, mallory: &Mallory, _: &RawStream| {
         let other = mallory.connected(&net.bob).await;
         vec![
-            key(SECRET).proof(&other.exporter(), mallory.id()),
-            key(SECRET).proof(&[0; 32], mallory.id()),
+            key(SECRET).proof(&other.exporter(), mallory.id().only_device()),
+            key(SECRET).proof(&[0; 32], mallory.id().only_device()),
         ]
     });
 }
@@ -61,7 +61,7 @@ fn the_right_secret_opens_the_room() {
         let mut stream = mallory.connected(&net.ann).await;
         stream
             .greet(Profile {
-                proofs: vec![key(SECRET).proof(&stream.exporter(), mallory.id())],
+                proofs: vec![key(SECRET).proof(&stream.exporter(), mallory.id().only_device())],
                 ..mallory.profile("carl")
             })
             .await;
@@ -81,7 +81,8 @@ fn a_stranger_that_connects_receives_no_proof_of_a_room_with_a_passphrase() {
     net.attack(async |net: &TestNet| {
         let mallory = Mallory::new();
         let mut stream = mallory.connected(&net.ann).await;
-        let wrong = key("the password of the attic").proof(&stream.exporter(), mallory.id());
+        let wrong =
+            key("the password of the attic").proof(&stream.exporter(), mallory.id().only_device());
         let seen = proofs_seen(&mallory, &mut stream, vec![wrong]).await;
         assert!(
             seen.len() >= 8 && seen.len().is_multiple_of(8),
@@ -89,15 +90,15 @@ fn a_stranger_that_connects_receives_no_proof_of_a_room_with_a_passphrase() {
             seen.len()
         );
         for prover in [&net.ann, &net.bob] {
-            let proof = key(SECRET).proof(&stream.exporter(), prover.id());
+            let proof = key(SECRET).proof(&stream.exporter(), prover.id().only_device());
             assert!(!seen.contains(&proof), "a proof of {:?}", prover.id());
         }
         // The control: a member that dials the same way receives the proof.
         let member = Mallory::new();
         let mut stream = member.connected(&net.ann).await;
-        let right = key(SECRET).proof(&stream.exporter(), stream.me());
+        let right = key(SECRET).proof(&stream.exporter(), stream.me().only_device());
         let seen = proofs_seen(&member, &mut stream, vec![right]).await;
-        assert!(seen.contains(&key(SECRET).proof(&stream.exporter(), net.ann.id())));
+        assert!(seen.contains(&key(SECRET).proof(&stream.exporter(), net.ann.id().only_device())));
     });
 }
 
@@ -146,6 +147,7 @@ fn assert_opens_nothing(
         let name = LogName {
             conversation: tag,
             author: net.bob.id(),
+            device: net.bob.id().only_device(),
             log: LogId(1),
         };
         stream.sends_empty_digest(tag).await;

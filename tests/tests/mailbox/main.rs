@@ -58,7 +58,7 @@ fn the_holders_disk_has_no_text_and_no_name() {
     let holds = |needle: &[u8]| files.iter().any(|file| contains(file, needle));
     assert!(!holds(word.as_bytes()), "the text");
     assert!(!holds(b"xylophone"), "a part of the text");
-    let id: hobnob_protocol::PeerId = ann.id().parse().expect("an id");
+    let id: hobnob_protocol::DeviceId = ann.id().parse().expect("an id");
     assert!(holds(id.as_bytes()), "the control: the sender is there");
 }
 

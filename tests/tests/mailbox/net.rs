@@ -110,7 +110,7 @@ impl MailNet {
 
     /// The envelopes on the holder's disk that fit a condition. `?1` in it is the id of a node.
     pub(crate) fn db_count(&self, condition: &str, node: &Node) -> u64 {
-        let id: hobnob_protocol::PeerId = node.id().parse().expect("an id");
+        let id: hobnob_protocol::DeviceId = node.id().parse().expect("an id");
         let sql = format!("SELECT count(*) FROM envelopes WHERE {condition}");
         let count = self
             .db()
@@ -120,7 +120,7 @@ impl MailNet {
 
     /// The envelopes that wait for a peer.
     pub(crate) fn waiting_for(&self, node: &Node) -> u64 {
-        let id: hobnob_protocol::PeerId = node.id().parse().expect("an id");
+        let id: hobnob_protocol::DeviceId = node.id().parse().expect("an id");
         let sql = "SELECT envelopes FROM recipients WHERE peer = ?1";
         let count = self
             .db()

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::relay::{PORT_RELAY, ToRelay, close};
-use hobnob_protocol::{PeerId, RoomTag};
+use hobnob_protocol::{DeviceId, RoomTag};
 use hobnob_tests::hostile::RelayClient;
 use hobnob_tests::lab::{Lab, Machine, Nat, Node, OnInternet, Stopwatch, until};
 
@@ -166,7 +166,7 @@ fn a_flood_of_requests_ends_with_its_limit_and_disturbs_no_other_peer() {
     for (what, frame) in [
         (
             "requests for channels",
-            ToRelay::Open(PeerId::from_bytes([7; 32])),
+            ToRelay::Open(DeviceId::from_bytes([7; 32])),
         ),
         ("changes of rooms", ToRelay::Rooms(vec![room])),
         ("heartbeats", ToRelay::Heartbeat(0)),

@@ -94,11 +94,11 @@ mod tests {
 
     #[test]
     fn text_is_read_and_written_in_the_form_that_people_know() {
-        let peer = hobnob_protocol::PeerId::from_bytes([7; 32]);
+        let peer = hobnob_protocol::PersonId::from_bytes([7; 32]);
         let json = format!("\"{peer}\"");
         assert_eq!(serde_json::to_string(&Text(peer)).unwrap(), json);
         assert_eq!(
-            serde_json::from_str::<Text<hobnob_protocol::PeerId>>(&json).unwrap(),
+            serde_json::from_str::<Text<hobnob_protocol::PersonId>>(&json).unwrap(),
             Text(peer)
         );
     }

@@ -3,28 +3,28 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use tokio::sync::Notify;
 
 /// The recipients whose nodes have a stream. The holder notifies them of new envelopes.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct News(Arc<Mutex<BTreeMap<PeerId, Arc<Notify>>>>);
+pub(crate) struct News(Arc<Mutex<BTreeMap<DeviceId, Arc<Notify>>>>);
 
 impl News {
-    pub(crate) fn of(&self, peer: PeerId) -> Option<Arc<Notify>> {
+    pub(crate) fn of(&self, peer: DeviceId) -> Option<Arc<Notify>> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.get(&peer).cloned()
     }
 
     /// A recipient has opened a stream. A newer stream replaces an older one.
-    pub(crate) fn begin(&self, peer: PeerId) -> Arc<Notify> {
+    pub(crate) fn begin(&self, peer: DeviceId) -> Arc<Notify> {
         let notify = Arc::new(Notify::new());
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.insert(peer, notify.clone());
         notify
     }
 
-    pub(crate) fn end(&self, peer: PeerId, notify: &Arc<Notify>) {
+    pub(crate) fn end(&self, peer: DeviceId, notify: &Arc<Notify>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all
             .get(&peer)
@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn the_newer_stream_of_a_recipient_gets_the_news() {
-        let (news, bob) = (News::default(), PeerId::from_bytes([2; 32]));
+        let (news, bob) = (News::default(), DeviceId::from_bytes([2; 32]));
         let first = news.begin(bob);
         let second = news.begin(bob);
         news.end(bob, &first);

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use hobnob_protocol::mailbox::{DepositAnswer, FromHolder, ToHolder};
 use hobnob_transport::frames::{FrameBatch, FrameReader, ReceiveError};
 use quinn::{RecvStream, SendStream};
@@ -30,9 +30,9 @@ type Answers = (Vec<Bytes>, OwnedSemaphorePermit);
 pub async fn serve(
     send: SendStream,
     receive: RecvStream,
-    peer: PeerId,
+    peer: DeviceId,
     mailboxes: &Mailboxes,
-    holds_for: impl Fn(PeerId) -> bool,
+    holds_for: impl Fn(DeviceId) -> bool,
 ) -> Result<(), String> {
     let notify = mailboxes.news().begin(peer);
     let (answers, waiting) = mpsc::unbounded_channel();
@@ -47,9 +47,9 @@ pub async fn serve(
 
 async fn read(
     mut frames: FrameReader,
-    peer: PeerId,
+    peer: DeviceId,
     mailboxes: &Mailboxes,
-    holds_for: impl Fn(PeerId) -> bool,
+    holds_for: impl Fn(DeviceId) -> bool,
     answers: mpsc::UnboundedSender<Answers>,
 ) -> Result<(), String> {
     let places = Arc::new(Semaphore::new(REQUESTS_MAX as usize));

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use hobnob_protocol::mailbox::{
     Deposit, DepositAnswer, Envelope, FromHolder, HELD_FOR, KeyId, PAGE_BYTES_MAX, TokenHash,
     Waiting,
@@ -107,7 +107,7 @@ pub(crate) enum Request {
 }
 
 pub(crate) struct Job {
-    pub(crate) from: PeerId,
+    pub(crate) from: DeviceId,
     pub(crate) request: Request,
     pub(crate) reply: Reply,
 }
@@ -178,7 +178,7 @@ impl Mailboxes {
     /// have the same effect.
     pub fn expire(&self) {
         let job = Job {
-            from: PeerId::from_bytes([0; 32]),
+            from: DeviceId::from_bytes([0; 32]),
             request: Request::Expire,
             reply: Box::new(|_| {}),
         };
@@ -418,7 +418,7 @@ struct Mailbox<'a> {
 }
 
 impl Mailbox<'_> {
-    fn recipient(&self, peer: PeerId) -> rusqlite::Result<Option<Recipient>> {
+    fn recipient(&self, peer: DeviceId) -> rusqlite::Result<Option<Recipient>> {
         let mut select = self.tx.prepare_cached(
             "SELECT id, record, list, key, since_ms, envelopes, bytes FROM recipients WHERE peer = ?1",
         )?;
@@ -439,7 +439,7 @@ impl Mailbox<'_> {
     /// Holds mail for a peer from now on, from these senders.
     fn hold(
         &mut self,
-        peer: PeerId,
+        peer: DeviceId,
         record: &SignedRecord,
         senders: &[TokenHash],
     ) -> rusqlite::Result<Vec<FromHolder>> {
@@ -486,7 +486,7 @@ impl Mailbox<'_> {
         }])
     }
 
-    fn deposit(&mut self, from: PeerId, deposit: &Deposit) -> rusqlite::Result<DepositAnswer> {
+    fn deposit(&mut self, from: DeviceId, deposit: &Deposit) -> rusqlite::Result<DepositAnswer> {
         // A sender without a token does not learn whether there is a mailbox.
         let Some(recipient) = self.recipient(deposit.recipient)? else {
             return Ok(DepositAnswer::NotAccepted);
@@ -558,7 +558,7 @@ impl Mailbox<'_> {
         Ok(DepositAnswer::Stored)
     }
 
-    fn fetch(&self, peer: PeerId, after: u64) -> rusqlite::Result<Vec<FromHolder>> {
+    fn fetch(&self, peer: DeviceId, after: u64) -> rusqlite::Result<Vec<FromHolder>> {
         let Some(recipient) = self.recipient(peer)? else {
             return Ok(vec![FromHolder::PageEnd(false)]);
         };
@@ -577,7 +577,7 @@ impl Mailbox<'_> {
             bytes += envelope.len() as u64;
             page.push(FromHolder::Waiting(Waiting {
                 number: number(row, 0)?,
-                sender: PeerId::from_bytes(row.get(1)?),
+                sender: DeviceId::from_bytes(row.get(1)?),
                 arrived_at_ms: number(row, 2)?,
                 envelope,
             }));
@@ -586,7 +586,7 @@ impl Mailbox<'_> {
         Ok(page)
     }
 
-    fn delete(&mut self, peer: PeerId, numbers: &[u64]) -> rusqlite::Result<Vec<FromHolder>> {
+    fn delete(&mut self, peer: DeviceId, numbers: &[u64]) -> rusqlite::Result<Vec<FromHolder>> {
         let Some(recipient) = self.recipient(peer)? else {
             return Ok(Vec::new());
         };
@@ -804,7 +804,7 @@ mod tests {
     }
 
     fn token(sender: &SecretKey) -> DepositToken {
-        DepositToken::new(&[9; 32], sender.id(), PeerId::from_bytes([8; 32]), 1)
+        DepositToken::new(&[9; 32], sender.id(), DeviceId::from_bytes([8; 32]), 1)
     }
 
     #[test]

@@ -265,7 +265,7 @@ mod tests {
         MessageLine {
             id: Text("1e6951610f2d7983-1".parse().unwrap()),
             conversation: Text("#lobby".parse().unwrap()),
-            from: Text(ann),
+            from: Text(ann.person()),
             nick: nick.to_owned(),
             body: BodyFields {
                 text: Some(text.to_owned()),

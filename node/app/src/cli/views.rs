@@ -2,7 +2,7 @@
 //! `search`, `id`,
 //! `mailbox`.
 
-use hobnob::protocol::{PeerId, Target};
+use hobnob::protocol::{PersonId, Target};
 use hobnob_control::wire::{
     ActivityList, EventLine, GetMailbox, GetStatus, HistoryFilter, ListActivity, ListPeers,
     MailboxLine, PeerLine, PeerList, Resolve, Resolved, StatusLine, Text, WireEvent, to_line,
@@ -220,7 +220,7 @@ pub(crate) async fn receipts(
 struct Receipt {
     #[serde(flatten)]
     message: EventLine,
-    read_by: Vec<Text<PeerId>>,
+    read_by: Vec<Text<PersonId>>,
 }
 
 /// `hobnob id`.

@@ -37,7 +37,7 @@ pub(crate) fn words(line: &ActivityLine) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use hobnob::protocol::PeerId;
+    use hobnob::protocol::PersonId;
     use hobnob_control::wire::Text;
 
     use super::*;
@@ -45,7 +45,7 @@ mod tests {
     #[test]
     fn only_a_status_is_worth_a_line() {
         let line = ActivityLine {
-            peer: Text(PeerId::from_bytes([1; 32])),
+            peer: Text(PersonId::from_bytes([1; 32])),
             nick: "bob".into(),
             conversation: None,
             typing: None,

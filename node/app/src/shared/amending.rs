@@ -159,7 +159,7 @@ impl RecentMessages {
 
 #[cfg(test)]
 mod tests {
-    use hobnob::protocol::{LogId, PeerId};
+    use hobnob::protocol::{LogId, PersonId};
     use hobnob_control::wire::{ReactionLine, ReactorLine, ReplyToLine};
 
     use super::*;
@@ -216,7 +216,7 @@ mod tests {
         let line = AmendedLine {
             message: message(2, "", false).id,
             conversation: Text("#lobby".parse().unwrap()),
-            from: Text(PeerId::from_bytes([1; 32])),
+            from: Text(PersonId::from_bytes([1; 32])),
             nick: "bob".into(),
             text: Some("one?\nor two?".into()),
             emoji: None,

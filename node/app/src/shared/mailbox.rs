@@ -79,20 +79,19 @@ fn holding(holding: &HoldingLine) -> String {
 
 #[cfg(test)]
 mod tests {
-    use hobnob::MailRefusal;
-    use hobnob::protocol::PeerId;
+    use hobnob::{DeviceId, MailRefusal, PersonId};
     use hobnob_control::wire::{Text, Time};
 
     use super::*;
 
-    fn id(n: u8) -> Text<PeerId> {
-        Text(PeerId::from_bytes([n; 32]))
+    fn id(n: u8) -> Text<PersonId> {
+        Text(PersonId::from_bytes([n; 32]))
     }
 
     #[test]
     fn holders_and_deposits_are_one_line_each() {
         let holder = HolderLine {
-            id: id(8),
+            id: Text(DeviceId::from_bytes([8; 32])),
             at: Some(Text("relay.example:4627".parse().expect("an address"))),
             name: None,
             up: false,
@@ -106,7 +105,7 @@ mod tests {
             peer: id(2),
             name: "bob\u{1b}".to_owned(),
             messages: 3,
-            holder: Some(id(8)),
+            holder: Some(Text(DeviceId::from_bytes([8; 32]))),
             at: Some(Time(0)),
             refused: Some(MailRefusal::Full),
         };

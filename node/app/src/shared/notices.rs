@@ -213,9 +213,9 @@ fn turned_away(name: &str, reason: DenyReason) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hobnob::protocol::PeerId;
+    use hobnob::protocol::PersonId;
 
-    fn sentence(reason: NoticeReason, peer: Option<PeerId>) -> String {
+    fn sentence(reason: NoticeReason, peer: Option<PersonId>) -> String {
         words(&Notice {
             number: 1,
             reason,
@@ -235,13 +235,13 @@ mod tests {
 
     #[test]
     fn a_relay_with_a_new_identity_comes_with_the_option_that_accepts_it() {
-        let (expected, found) = (PeerId::from_bytes([1; 32]), PeerId::from_bytes([2; 32]));
+        let (expected, found) = (PersonId::from_bytes([1; 32]), PersonId::from_bytes([2; 32]));
         let relay = "relay.example:4627".to_owned();
         let text = |was_expected| {
             let changed = NoticeReason::RelayChanged {
                 relay: relay.clone(),
-                expected,
-                found,
+                expected: expected.only_device(),
+                found: found.only_device(),
                 was_expected,
             };
             sentence(changed, None)
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_peer_with_a_verified_name_is_named_by_its_key() {
-        let (verified, other) = (PeerId::from_bytes([1; 32]), PeerId::from_bytes([2; 32]));
+        let (verified, other) = (PersonId::from_bytes([1; 32]), PersonId::from_bytes([2; 32]));
         let name = "bob".to_owned();
         let text = sentence(NoticeReason::VerifiedName { name, verified }, Some(other));
         let command = format!("`hobnob verify {} --confirm`", other.short());

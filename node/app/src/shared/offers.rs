@@ -212,7 +212,7 @@ pub(crate) fn state(file: &FileLine) -> String {
 pub(crate) mod tests {
     use super::*;
     use hobnob::ConversationRef;
-    use hobnob::protocol::{ContentHash, LogId, PeerId, RoomName};
+    use hobnob::protocol::{ContentHash, LogId, PersonId, RoomName};
     use hobnob_control::wire::{OfferFields, Text, Time};
 
     /// A file that somebody offers in the lobby.
@@ -232,7 +232,7 @@ pub(crate) mod tests {
                 seq: 1,
             }),
             conversation: Text(ConversationRef::Room(RoomName::lobby())),
-            from: Text(PeerId::from_bytes([1; 32])),
+            from: Text(PersonId::from_bytes([1; 32])),
             nick: "ann".into(),
             offer,
             own: false,

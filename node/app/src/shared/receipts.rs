@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hobnob::ConversationRef;
-use hobnob::protocol::{LogId, PeerId, Seq};
+use hobnob::protocol::{LogId, PersonId, Seq};
 use hobnob_control::wire::{ActivityLine, HistoryFilter, MessageLine, Text};
 
 use super::wording::{self, Names};
@@ -19,7 +19,7 @@ const MARKERS_MAX: usize = 10_000;
 
 /// The newest message of each log of this node that each peer has read in a conversation.
 #[derive(Debug, Default)]
-pub(crate) struct Readers(BTreeMap<(ConversationRef, PeerId, LogId), Seq>);
+pub(crate) struct Readers(BTreeMap<(ConversationRef, PersonId, LogId), Seq>);
 
 impl Readers {
     /// Takes the read marker of a line, if it has one.
@@ -40,7 +40,7 @@ impl Readers {
         &self,
         message: &'a MessageLine,
         later: impl Iterator<Item = &'a MessageLine>,
-    ) -> BTreeSet<PeerId> {
+    ) -> BTreeSet<PersonId> {
         let of = &message.conversation.0;
         let own = [message].into_iter().chain(later);
         let own: Vec<_> = own.map(|message| message.id.0).collect();
@@ -73,7 +73,7 @@ pub(crate) fn receipts_among(conversation: ConversationRef) -> HistoryFilter {
 pub(crate) fn receipts(
     messages: Vec<MessageLine>,
     readers: &Readers,
-) -> Vec<(MessageLine, BTreeSet<PeerId>)> {
+) -> Vec<(MessageLine, BTreeSet<PersonId>)> {
     let mut own = messages;
     own.retain(|message| message.state.is_some());
     own.drain(..own.len().saturating_sub(RECEIPTS_SHOWN));
@@ -87,7 +87,7 @@ pub(crate) fn receipts(
 pub(crate) const NO_RECEIPTS: &str = "you have sent no messages here yet";
 
 /// `; read by bob, cat`, or nothing.
-pub(crate) fn read_by(peers: &BTreeSet<PeerId>, names: &Names) -> String {
+pub(crate) fn read_by(peers: &BTreeSet<PersonId>, names: &Names) -> String {
     if peers.is_empty() {
         return String::new();
     }
@@ -97,7 +97,7 @@ pub(crate) fn read_by(peers: &BTreeSet<PeerId>, names: &Names) -> String {
 }
 
 /// `"noon?": delivered; read by bob`
-pub(crate) fn receipt(message: &MessageLine, peers: &BTreeSet<PeerId>, names: &Names) -> String {
+pub(crate) fn receipt(message: &MessageLine, peers: &BTreeSet<PersonId>, names: &Names) -> String {
     let text = wording::body(&message.body);
     let state = message.state.map_or("", |state| state.as_str());
     format!("\"{text}\": {state}{}", read_by(peers, names))
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
     use crate::shared::test_messages;
 
-    const BOB: PeerId = PeerId::from_bytes([2; 32]);
+    const BOB: PersonId = PersonId::from_bytes([2; 32]);
 
     fn read(message: &MessageLine) -> ActivityLine {
         ActivityLine {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use hobnob::protocol::PeerId;
+use hobnob::protocol::PersonId;
 use hobnob_control::wire::{MessageLine, PeerLine};
 
 /// Maximum strangers that a chat explains. A flood of strangers must not fill the screen.
@@ -12,8 +12,8 @@ const EXPLAINED_MAX: usize = 100;
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Strangers {
-    explained: BTreeSet<PeerId>,
-    awaiting_consent: BTreeSet<PeerId>,
+    explained: BTreeSet<PersonId>,
+    awaiting_consent: BTreeSet<PersonId>,
 }
 
 impl Strangers {
@@ -36,7 +36,7 @@ impl Strangers {
     }
 
     /// Whether a peer refuses messages until its user accepts this node.
-    pub(crate) fn awaits_consent(&self, peer: PeerId) -> bool {
+    pub(crate) fn awaits_consent(&self, peer: PersonId) -> bool {
         self.awaiting_consent.contains(&peer)
     }
 }

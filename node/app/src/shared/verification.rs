@@ -101,8 +101,8 @@ mod tests {
     #[test]
     fn a_safety_number_has_three_rows() {
         let number = hobnob::protocol::safety_number::safety_number(
-            hobnob::PeerId::from_bytes([1; 32]),
-            hobnob::PeerId::from_bytes([2; 32]),
+            hobnob::PersonId::from_bytes([1; 32]),
+            hobnob::PersonId::from_bytes([2; 32]),
         );
         let rows = rows(&number.join(" "));
         assert_eq!(rows.len(), 3);

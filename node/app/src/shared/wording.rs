@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use hobnob::protocol::PeerId;
+use hobnob::protocol::PersonId;
 use hobnob::protocol::text::visible;
 use hobnob::{Carrier, ConversationRef, FileState, PeerState, Picture, RoomInfo};
 use hobnob_control::wire::{
@@ -21,7 +21,7 @@ pub(crate) use hobnob_local::output::{columns, count, join, size};
 
 /// The names of peers.
 #[derive(Debug, Default)]
-pub(crate) struct Names(BTreeMap<PeerId, String>);
+pub(crate) struct Names(BTreeMap<PersonId, String>);
 
 impl Names {
     /// Asks the node.
@@ -37,7 +37,7 @@ impl Names {
     }
 
     /// The name, or the short id of a peer that is not known.
-    pub(crate) fn of(&self, peer: &PeerId) -> String {
+    pub(crate) fn of(&self, peer: &PersonId) -> String {
         self.0.get(peer).cloned().unwrap_or_else(|| peer.short())
     }
 
@@ -564,7 +564,7 @@ mod tests {
 
     fn peer(byte: u8, name: &str, rtt_ms: Option<f64>) -> PeerLine {
         PeerLine {
-            peer: Text(PeerId::from_bytes([byte; 32])),
+            peer: Text(PersonId::from_bytes([byte; 32])),
             nick: None,
             name: name.into(),
             state: PeerState::Online,
@@ -608,7 +608,7 @@ mod tests {
         cat.request = 2;
         let peers = [ann, bob, cat];
         let listed = contacts_and_requests(&peers);
-        let id = |byte| PeerId::from_bytes([byte; 32]);
+        let id = |byte| PersonId::from_bytes([byte; 32]);
         assert_eq!(
             contacts(&listed),
             [
@@ -621,7 +621,7 @@ mod tests {
     #[test]
     fn peers_stand_in_columns() {
         let rows = peers(&[peer(1, "ann", Some(1.26)), peer(2, "bobby", None)]);
-        let id = |byte| PeerId::from_bytes([byte; 32]);
+        let id = |byte| PersonId::from_bytes([byte; 32]);
         assert_eq!(
             rows[0],
             format!("ann    online  -  10.0.0.2:4626  1.3 ms  {}", id(1))

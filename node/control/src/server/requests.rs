@@ -8,7 +8,7 @@ use hobnob::{
     NodeError, PeerInfo, PolicyError, PreparedOffer, RoomInfo, SendError, Sent,
 };
 use hobnob_protocol::room_ticket::{ROOM_TICKET_PREFIX, RoomTicketError};
-use hobnob_protocol::{Body, Offer, PeerId, RoomName, RoomTarget, RoomTicket, Target};
+use hobnob_protocol::{Body, Offer, PersonId, RoomName, RoomTarget, RoomTicket, Target};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -153,7 +153,7 @@ impl Context<'_> {
     async fn change_policy(
         &self,
         target: Text<Target>,
-        change: impl AsyncFnOnce(&Node, PeerId) -> Result<PeerInfo, PolicyError>,
+        change: impl AsyncFnOnce(&Node, PersonId) -> Result<PeerInfo, PolicyError>,
     ) -> Result<PeerLine, Failure> {
         let peer = self.peer(target).await?;
         Ok(change(self.node(), peer).await?.into())
@@ -176,7 +176,7 @@ impl Context<'_> {
 
     /// The peer that a target names. A peer named by its id need not be known: a policy can be set
     /// before the first meeting.
-    async fn peer(&self, target: Text<Target>) -> Result<PeerId, SendError> {
+    async fn peer(&self, target: Text<Target>) -> Result<PersonId, SendError> {
         match target.0 {
             Target::Id(peer) | Target::AtRelay(peer, _) => Ok(peer),
             Target::Ticket(ticket) => Ok(ticket.id),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use hobnob_protocol::{Body, Nickname, PeerId, RoomName, RoomTarget, Target, Ticket};
+use hobnob_protocol::{Body, Nickname, PersonId, RoomName, RoomTarget, Target, Ticket};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
@@ -32,7 +32,7 @@ async fn attached(dir: &Path) -> Attached {
 /// A direct message to somebody who never comes.
 fn send(text: &str, wait: DeliveryState, timeout_ms: u64) -> SendMessage {
     let target = Text(Target::Ticket(Ticket {
-        id: PeerId::from_bytes([0x42; 32]),
+        id: PersonId::from_bytes([0x42; 32]),
         addrs: vec![],
         relays: vec![],
     }));
@@ -459,7 +459,7 @@ async fn wrong_requests_are_errors_and_change_nothing() {
             field(input, "expect").unwrap(),
         );
         // A message needs somebody to send it to.
-        let id = PeerId::from_bytes([0x42; 32]).to_string();
+        let id = PersonId::from_bytes([0x42; 32]).to_string();
         let bob = Text(Target::Ticket(Ticket {
             id: id.parse().unwrap(),
             addrs: vec![],

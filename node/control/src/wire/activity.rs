@@ -1,6 +1,6 @@
 //! What users do at the moment, in lines.
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::PersonId;
 use serde::{Deserialize, Serialize};
 
 use hobnob::{ActivityInfo, ActivityKind, ConversationRef, MessageId};
@@ -10,7 +10,7 @@ use hobnob_local::json::Text;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActivityLine {
     /// The peer.
-    pub peer: Text<PeerId>,
+    pub peer: Text<PersonId>,
     /// Its name to show.
     pub nick: String,
     /// The conversation, for `typing` and `read`.

@@ -1,7 +1,7 @@
 //! Replies, edits and reactions in lines: the fields that they add to a message, and the events about
 //! them.
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::PersonId;
 use serde::{Deserialize, Serialize};
 
 use hobnob::{Amended, Change, ConversationRef, Edited, MessageId, Reaction, ReplyTo};
@@ -30,7 +30,7 @@ pub struct ReplyToLine {
     /// Its id.
     pub id: Text<MessageId>,
     /// Its author.
-    pub from: Text<PeerId>,
+    pub from: Text<PersonId>,
     /// The author's name to show.
     pub nick: String,
     /// Its text, in answers to `history`, if it is here.
@@ -60,7 +60,7 @@ pub struct ReactionLine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReactorLine {
     /// Its id.
-    pub peer: Text<PeerId>,
+    pub peer: Text<PersonId>,
     /// Its name to show.
     pub nick: String,
 }
@@ -73,7 +73,7 @@ pub struct AmendedLine {
     /// Its conversation.
     pub conversation: Text<ConversationRef>,
     /// The peer that changed it.
-    pub from: Text<PeerId>,
+    pub from: Text<PersonId>,
     /// The name to show of that peer.
     pub nick: String,
     /// The new text, if the author edited the message.

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use hobnob_protocol::invitation::{CodeNumber, InviteCode};
-use hobnob_protocol::{PeerId, RoomTicket};
+use hobnob_protocol::{PersonId, RoomTicket};
 use serde::{Deserialize, Serialize};
 
 use super::activity::ActivityLine;
@@ -90,7 +90,7 @@ pub struct RoomList {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resolved {
     /// The peer that the word names.
-    pub peer: Text<PeerId>,
+    pub peer: Text<PersonId>,
 }
 
 /// Answers `kick`.
@@ -134,7 +134,7 @@ pub struct ExportedFile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportedFile {
     /// The peer that wrote the file.
-    pub from: Text<PeerId>,
+    pub from: Text<PersonId>,
     /// Messages that are new here.
     pub messages: u64,
     /// Messages of this node that are delivered, as the file has shown.

@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 
-use hobnob_protocol::{Body, Nickname, PeerId, RelayAt};
+use hobnob_protocol::{Body, DeviceId, Nickname, PersonId, RelayAt};
 use serde::{Deserialize, Serialize};
 
 use super::activity::ActivityLine;
@@ -80,7 +80,7 @@ pub enum WireEvent {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListeningLine {
     /// The node's id.
-    pub peer: Text<PeerId>,
+    pub peer: Text<PersonId>,
     /// The addresses.
     pub addrs: Vec<SocketAddr>,
 }
@@ -90,7 +90,7 @@ pub struct ListeningLine {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PeerLine {
     /// Its id.
-    pub peer: Text<PeerId>,
+    pub peer: Text<PersonId>,
     /// The nickname that it chose.
     pub nick: Option<Nickname>,
     /// The name to show.
@@ -153,7 +153,7 @@ pub struct MessageLine {
     /// Its conversation.
     pub conversation: Text<ConversationRef>,
     /// Its author.
-    pub from: Text<PeerId>,
+    pub from: Text<PersonId>,
     /// The author's name to show.
     pub nick: String,
     /// Its content.
@@ -264,7 +264,7 @@ pub struct ReceiptLine {
     /// The message.
     pub id: Text<MessageId>,
     /// The peer.
-    pub peer: Text<PeerId>,
+    pub peer: Text<PersonId>,
     /// The state.
     pub state: DeliveryState,
 }
@@ -278,7 +278,7 @@ pub struct SentLine {
     /// Its conversation.
     pub conversation: Text<ConversationRef>,
     /// The recipients: the peer, or the members of the room that are connected.
-    pub to: Vec<Text<PeerId>>,
+    pub to: Vec<Text<PersonId>>,
     /// Whether more peers receive it later: members of a room with a secret who are away now.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub later: bool,
@@ -297,7 +297,7 @@ pub struct SentLine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusLine {
     /// Its id.
-    pub peer: Text<PeerId>,
+    pub peer: Text<PersonId>,
     /// Its nickname.
     pub nick: Nickname,
     /// Its addresses.
@@ -321,7 +321,7 @@ pub struct RelayLine {
     /// Its host and port.
     pub at: Text<RelayAt>,
     /// Its identity, once it has proved one.
-    pub id: Option<Text<PeerId>>,
+    pub id: Option<Text<DeviceId>>,
     /// Whether the node is registered there.
     pub up: bool,
     /// The address at which it sees this node.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use hobnob_protocol::offer::Folder;
-use hobnob_protocol::{ContentHash, Offer, PeerId};
+use hobnob_protocol::{ContentHash, Offer, PersonId};
 use serde::{Deserialize, Serialize};
 
 use hobnob::{ConversationRef, FileInfo, FileState, MessageId, PathKind, Picture};
@@ -41,7 +41,7 @@ pub struct FileLine {
     /// The conversation of the offer.
     pub conversation: Text<ConversationRef>,
     /// The author of the offer.
-    pub from: Text<PeerId>,
+    pub from: Text<PersonId>,
     /// The author's name to show.
     pub nick: String,
     /// The offered file or folder.
@@ -60,7 +60,7 @@ pub struct FileLine {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_s: Option<u64>,
     /// The sources. For an own file: the receivers.
-    pub peers: Vec<Text<PeerId>>,
+    pub peers: Vec<Text<PersonId>>,
     /// The kind of path to the first of `peers`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathKind>,

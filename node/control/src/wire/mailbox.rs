@@ -2,7 +2,7 @@
 
 use hobnob::{DepositInfo, HolderInfo, HoldingInfo, MailRefusal, MailboxInfo};
 use hobnob_local::json::{Text, Time};
-use hobnob_protocol::{PeerId, RelayAt};
+use hobnob_protocol::{DeviceId, PersonId, RelayAt};
 use serde::{Deserialize, Serialize};
 
 /// Answers `mailbox`: see [`MailboxInfo`]. The lines write times as text, so serde cannot derive
@@ -35,7 +35,7 @@ pub struct HoldingLine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HolderLine {
     /// Its identity.
-    pub id: Text<PeerId>,
+    pub id: Text<DeviceId>,
     /// Its address, if the node uses it as a relay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Text<RelayAt>>,
@@ -61,14 +61,14 @@ pub struct HolderLine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DepositLine {
     /// The peer.
-    pub peer: Text<PeerId>,
+    pub peer: Text<PersonId>,
     /// Its name to show.
     pub name: String,
     /// The messages that are held and that the peer has not confirmed.
     pub messages: u64,
     /// The holder of the newest of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub holder: Option<Text<PeerId>>,
+    pub holder: Option<Text<DeviceId>>,
     /// When that one was deposited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Time>,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use hobnob_protocol::offer::Folder;
-use hobnob_protocol::{Body, ContentHash, LogId, Nickname, Offer, PeerId, RoomName, Target};
+use hobnob_protocol::{Body, ContentHash, LogId, Nickname, Offer, PersonId, RoomName, Target};
 
 use super::*;
 use hobnob::{
@@ -14,8 +14,8 @@ use hobnob::{
 const ANN: &str = "aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaq";
 const BOB: &str = "aibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaiba";
 
-fn id(byte: u8) -> PeerId {
-    PeerId::from_bytes([byte; 32])
+fn id(byte: u8) -> PersonId {
+    PersonId::from_bytes([byte; 32])
 }
 
 fn message_id() -> MessageId {

@@ -16,7 +16,7 @@ use crate::mail_refusal::MailRefusal;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 
 pub use findings::{
     Finding, MachineFinding, MdnsFault, NetworkFinding, PeerFinding, ReachFinding, RelayFinding,
@@ -259,7 +259,7 @@ pub struct PeerSession {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unmet {
     /// Another key answers.
-    OtherKey(PeerId),
+    OtherKey(DeviceId),
     /// Another version answers, or another program.
     OtherVersion,
     /// The node there refuses a session, for this reason.

@@ -143,7 +143,7 @@ fn absent(evidence: &PeerEvidence) -> PeerFinding {
 mod tests {
     use super::*;
     use crate::diagnosis::{PeerSession, Verdict};
-    use hobnob_protocol::PeerId;
+    use hobnob_protocol::DeviceId;
 
     fn away() -> PeerEvidence {
         let addr = "10.0.0.2:4626".parse().expect("an address");
@@ -234,7 +234,7 @@ mod tests {
             ),
             (
                 "key-mismatch",
-                unmet(Unmet::OtherKey(PeerId::from_bytes([7; 32]))),
+                unmet(Unmet::OtherKey(DeviceId::from_bytes([7; 32]))),
             ),
             ("other-version", unmet(Unmet::OtherVersion)),
             ("refused", unmet(Unmet::Refused("full".into()))),

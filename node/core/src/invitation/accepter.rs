@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use hobnob_protocol::invitation::pake::{Confirmations, Ends, Exchange};
 use hobnob_protocol::invitation::{CodeNumber, Confirmation, Element, InviteFrame, Refusal, Words};
 
@@ -86,8 +86,8 @@ impl Accepting {
     pub fn ask(
         &mut self,
         session: SessionId,
-        me: PeerId,
-        peer: PeerId,
+        me: DeviceId,
+        peer: DeviceId,
         exporter: [u8; 32],
         seed: [u8; 32],
     ) -> Option<InviteFrame> {
@@ -169,8 +169,8 @@ mod tests {
     const NOW: Duration = Duration::from_secs(100);
     const SESSION: SessionId = SessionId(1);
 
-    fn peer(n: u8) -> PeerId {
-        PeerId::from_bytes([n; 32])
+    fn peer(n: u8) -> DeviceId {
+        DeviceId::from_bytes([n; 32])
     }
 
     fn number(n: u64) -> CodeNumber {

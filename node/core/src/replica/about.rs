@@ -29,6 +29,7 @@ impl Replica {
         };
         let key = LogKey {
             author: about.author.unwrap_or(name.author),
+            device: about.author.unwrap_or(name.author).only_device(),
             log: about.log,
         };
         let conversation = self.conversations.at(name.conversation);

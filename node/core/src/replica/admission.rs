@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hobnob_protocol::{CheckedBatch, ConversationId, LogName, PeerId, Ranges};
+use hobnob_protocol::{CheckedBatch, ConversationId, DeviceId, LogName, Ranges};
 
 use super::conversation::Conversation;
 use super::events::Output;
@@ -48,7 +48,7 @@ impl Replica {
     }
 
     /// Refuses entries in a room with a secret beyond the share of the peer that brought their log.
-    fn check_share(&mut self, name: LogName, from: PeerId, cost: u64) -> Result<(), Refusal> {
+    fn check_share(&mut self, name: LogName, from: DeviceId, cost: u64) -> Result<(), Refusal> {
         let (key, now) = (LogKey::of(&name), self.now.mono);
         let conversation = self.conversations.at_mut(name.conversation);
         let log = conversation.log(&key);
@@ -146,7 +146,7 @@ fn arriving(
     conversation: &Conversation,
     held: &[Charged],
     key: LogKey,
-    by: PeerId,
+    by: DeviceId,
     cost: u64,
 ) -> Charged {
     let mut protected = Protected::default();
@@ -187,7 +187,7 @@ mod tests {
         let mut old = Author::with_log(EVE, closed_room(), 9);
         old.write(&["old"]);
         let mut stored = old.stored(1);
-        stored.brought_by = Some(peer(BOB));
+        stored.brought_by = Some(peer(BOB).only_device());
         stored.bytes = CLOSED_ROOM_BYTES_MAX / 2;
         let mut bench = Bench::load(Loaded {
             conversations: vec![room_record(false)],
@@ -228,8 +228,7 @@ mod tests {
         bench.settle(Input::Accept(peer(EVE)));
         let outputs = bench.batch(1, eve.write(&["hello"]));
         assert_eq!(received(&outputs), ["hello"]);
-        let is_brought =
-            |op: &&Op| matches!(op, Op::Brought(name, by) if *name == eve.name && *by == peer(BOB));
+        let is_brought = |op: &&Op| matches!(op, Op::Brought(name, by) if *name == eve.name && *by == peer(BOB).only_device());
         assert_eq!(ops(&outputs).iter().copied().filter(is_brought).count(), 1);
         let is_cost = |op: &&Op| matches!(op, Op::Cost(name, 256) if *name == eve.name);
         assert_eq!(ops(&outputs).iter().copied().filter(is_cost).count(), 1);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hobnob_protocol::{
-    Body, CheckedBatch, ConversationId, LogName, PeerId, Ranges, RoomKey, RoomName,
+    Body, CheckedBatch, ConversationId, LogName, PersonId, Ranges, RoomKey, RoomName,
 };
 
 use super::commits::AfterCommit;
@@ -16,7 +16,7 @@ use crate::commit::{AudienceId, ConversationKind, ConversationRecord, Op};
 const APPEND_BATCHES_MAX: usize = 8;
 
 impl Replica {
-    pub(super) fn open_direct(&mut self, peer: PeerId) {
+    pub(super) fn open_direct(&mut self, peer: PersonId) {
         let id = ConversationId::direct(self.identity.id, peer);
         let kind = ConversationKind::Direct(peer);
         self.conversations.open(ConversationRecord { id, kind });
@@ -65,6 +65,7 @@ impl Replica {
             let author = about.author.unwrap_or(self.identity.id);
             let key = LogKey {
                 author,
+                device: author.only_device(),
                 log: about.log,
             };
             let log = conversation.log(&key);
@@ -73,6 +74,13 @@ impl Replica {
                 self.outputs.push_back(Output::AppendFailed(token, why));
                 return;
             }
+        }
+        let key = LogKey::of(&self.identity.log_of_run(id));
+        if let Err(refusal) = conversation.may_write(self.identity.id, &key, None) {
+            self.client_ids.remove(&token);
+            let failed = Output::AppendFailed(token, refusal.to_string());
+            self.outputs.push_back(failed);
+            return;
         }
         conversation.appends.add(token, body);
         if let ConversationKind::Direct(peer) = conversation.record.kind {

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use hobnob_protocol::{ConversationId, PeerId};
+use hobnob_protocol::{ConversationId, PersonId};
 
 use crate::commit::{AudienceId, AudienceRecord, Lingerer, NetworkId, Op};
 use crate::{Now, SessionId};
@@ -38,9 +38,9 @@ const LINGERERS_MAX: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct Audiences {
     /// The sessions with each connected peer.
-    present: BTreeMap<PeerId, BTreeMap<SessionId, Path>>,
+    present: BTreeMap<PersonId, BTreeMap<SessionId, Path>>,
     /// Peers that disconnected without a goodbye.
-    dropped: BTreeMap<PeerId, Dropped>,
+    dropped: BTreeMap<PersonId, Dropped>,
     /// The audience of the last entry.
     current: Option<AudienceId>,
     /// The audiences whose entries are still offered.
@@ -55,7 +55,7 @@ pub(super) struct Audiences {
 #[derive(Debug)]
 struct Audience {
     /// Sorted.
-    peers: Vec<PeerId>,
+    peers: Vec<PersonId>,
     /// When it formed in this run, or when the run began, by the monotonic clock.
     formed: Duration,
 }
@@ -83,7 +83,7 @@ struct Dropped {
 #[derive(Debug)]
 struct Provisional {
     /// The peers that were connected and unconfirmed when the audience formed.
-    waits: BTreeSet<PeerId>,
+    waits: BTreeSet<PersonId>,
     /// The networks of the node at that time. A peer that responds by one of them was meant.
     networks: BTreeSet<NetworkId>,
 }
@@ -134,7 +134,7 @@ impl Audiences {
     /// network.
     pub(super) fn came(
         &mut self,
-        peer: PeerId,
+        peer: PersonId,
         session: SessionId,
         network: Option<NetworkId>,
         heard: bool,
@@ -149,7 +149,7 @@ impl Audiences {
         }
     }
 
-    pub(super) fn went(&mut self, peer: PeerId, session: SessionId, goodbye: bool, now: Now) {
+    pub(super) fn went(&mut self, peer: PersonId, session: SessionId, goodbye: bool, now: Now) {
         let Some(paths) = self.present.get_mut(&peer) else {
             return;
         };
@@ -171,7 +171,7 @@ impl Audiences {
         }
     }
 
-    fn linger(&mut self, peer: PeerId, dropped: Dropped, now: Now) {
+    fn linger(&mut self, peer: PersonId, dropped: Dropped, now: Now) {
         self.dropped.retain(|_, dropped| now.mono < dropped.until);
         self.dropped.insert(peer, dropped);
         if self.dropped.len() > LINGERERS_MAX {
@@ -198,7 +198,7 @@ impl Audiences {
     /// that waited for it, and returns those that grew.
     pub(super) fn confirmed(
         &mut self,
-        peer: PeerId,
+        peer: PersonId,
         session: SessionId,
         network: Option<NetworkId>,
     ) -> Vec<AudienceId> {
@@ -225,7 +225,7 @@ impl Audiences {
     }
 
     /// The connected peers that have responded, and the network by which each is reached.
-    fn here(&self) -> impl Iterator<Item = (PeerId, Option<NetworkId>)> {
+    fn here(&self) -> impl Iterator<Item = (PersonId, Option<NetworkId>)> {
         self.present.iter().filter_map(|(peer, paths)| {
             let heard = paths.values().rfind(|path| path.heard);
             heard.map(|path| (*peer, path.network))
@@ -233,7 +233,7 @@ impl Audiences {
     }
 
     /// The connected peers that have not responded yet.
-    fn unconfirmed(&self) -> impl Iterator<Item = PeerId> {
+    fn unconfirmed(&self) -> impl Iterator<Item = PersonId> {
         let silent = |paths: &BTreeMap<_, Path>| !paths.values().any(|path| path.heard);
         let present = self.present.iter();
         present
@@ -242,7 +242,7 @@ impl Audiences {
     }
 
     /// The disconnected peers that still count as present.
-    fn lingering(&self, now: Now) -> impl Iterator<Item = (PeerId, Dropped)> {
+    fn lingering(&self, now: Now) -> impl Iterator<Item = (PersonId, Dropped)> {
         self.dropped
             .iter()
             .filter(move |(_, dropped)| now.mono < dropped.until)
@@ -250,7 +250,7 @@ impl Audiences {
     }
 
     /// The audience of an entry that arrives now.
-    fn now(&self, now: Now) -> Vec<PeerId> {
+    fn now(&self, now: Now) -> Vec<PersonId> {
         let here = self.here().map(|(peer, _)| peer);
         let lingering = self.lingering(now).map(|(peer, _)| peer);
         let all: BTreeSet<_> = here.chain(lingering).collect();
@@ -349,7 +349,7 @@ impl Audiences {
 
     /// Whether the peer was in the room when one of the entries arrived that are still offered, or
     /// is in it now.
-    pub(super) fn know(&self, peer: PeerId) -> bool {
+    pub(super) fn know(&self, peer: PersonId) -> bool {
         let is_member = |audience: &Audience| audience.peers.binary_search(&peer).is_ok();
         self.present.contains_key(&peer)
             || self.dropped.contains_key(&peer)
@@ -357,7 +357,7 @@ impl Audiences {
     }
 
     /// All peers that [`Audiences::know`] knows.
-    pub(super) fn everybody(&self) -> BTreeSet<PeerId> {
+    pub(super) fn everybody(&self) -> BTreeSet<PersonId> {
         let members = self.remembered.values().flat_map(|it| &it.peers);
         let now = self.present.keys().chain(self.dropped.keys());
         members.chain(now).copied().collect()
@@ -369,12 +369,12 @@ impl Audiences {
     }
 
     /// Whether the peer belongs to this audience.
-    pub(super) fn includes(&self, audience: AudienceId, peer: PeerId) -> bool {
+    pub(super) fn includes(&self, audience: AudienceId, peer: PersonId) -> bool {
         self.members_of(audience).binary_search(&peer).is_ok()
     }
 
     /// The peers of an audience. None if it formed too long ago to be remembered.
-    pub(super) fn members_of(&self, audience: AudienceId) -> &[PeerId] {
+    pub(super) fn members_of(&self, audience: AudienceId) -> &[PersonId] {
         let audience = self.remembered.get(&audience);
         audience.map_or(&[], |audience| audience.peers.as_slice())
     }
@@ -401,8 +401,8 @@ mod tests {
         wall_ms: 100_000_000,
     };
 
-    fn ann() -> PeerId {
-        SecretKey::from_seed([1; 32]).id()
+    fn ann() -> PersonId {
+        SecretKey::from_seed([1; 32]).id().person()
     }
 
     fn networks(ids: &[NetworkId]) -> BTreeSet<NetworkId> {
@@ -550,7 +550,8 @@ mod tests {
     #[test]
     fn peers_that_come_and_go_fill_no_memory() {
         let (mut audiences, mut last) = (Audiences::default(), 0);
-        let newcomer = |n: u32| PeerId::from_bytes(std::array::from_fn(|i| n.to_be_bytes()[i % 4]));
+        let newcomer =
+            |n: u32| PersonId::from_bytes(std::array::from_fn(|i| n.to_be_bytes()[i % 4]));
         for n in 0..1_000 {
             audiences.came(newcomer(n), FIRST, None, true);
         }

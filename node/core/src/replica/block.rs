@@ -5,14 +5,14 @@
 //! entries, so no peer has a reason to request them. The announcements of peers are recorded even
 //! during a block, so that the missing entries can be requested when it ends.
 
-use hobnob_protocol::{Frame, PeerId};
+use hobnob_protocol::{Frame, PersonId};
 
 use super::news::ANNOUNCE_AFTER;
 use super::state::Replica;
 use super::timers::Timer;
 
 impl Replica {
-    pub(super) fn block(&mut self, author: PeerId) {
+    pub(super) fn block(&mut self, author: PersonId) {
         if author == self.identity.id || !self.blocked.insert(author) {
             return;
         }
@@ -28,7 +28,7 @@ impl Replica {
         }
     }
 
-    pub(super) fn unblock(&mut self, author: PeerId) {
+    pub(super) fn unblock(&mut self, author: PersonId) {
         if !self.blocked.remove(&author) {
             return;
         }

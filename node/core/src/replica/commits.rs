@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use hobnob_protocol::{CheckedBatch, ConversationId, LogName, PeerId, Ranges};
+use hobnob_protocol::{CheckedBatch, ConversationId, DeviceId, LogName, Ranges};
 
 use super::arrival::Arrival;
 use super::events::Token;
@@ -32,7 +32,7 @@ pub(super) enum AfterCommit {
         /// Their share in the request of their author, a stranger.
         charge: Option<Charge>,
         /// The peer to which a new log is charged.
-        brought_by: PeerId,
+        brought_by: DeviceId,
     },
     /// Bodies are erased on disk.
     Erased {
@@ -49,7 +49,7 @@ pub(super) enum AfterCommit {
     /// State that is saved lazily. It goes into another commit if this one fails.
     Saved {
         lingerers: BTreeSet<ConversationId>,
-        receipts: BTreeSet<(LogName, PeerId)>,
+        receipts: BTreeSet<(LogName, DeviceId)>,
     },
 }
 

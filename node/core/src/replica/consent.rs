@@ -3,7 +3,7 @@
 //!
 //! This concerns direct messages only. Rooms have rules of their own: see `room_budget`.
 
-use hobnob_protocol::{CheckedBatch, ConversationId, Frame, PeerId, Ranges};
+use hobnob_protocol::{CheckedBatch, ConversationId, Frame, PersonId, Ranges};
 
 use super::events::Output;
 use super::refusal::Refusal;
@@ -14,13 +14,13 @@ use crate::commit::{Op, RequestRecord};
 
 impl Replica {
     /// Whether the user has accepted this peer, or has written to it.
-    pub fn is_contact(&self, peer: PeerId) -> bool {
+    pub fn is_contact(&self, peer: PersonId) -> bool {
         self.strangers.is_contact(peer)
     }
 
     /// How many direct messages of a stranger the user can read here. Those that the user has erased
     /// still count for the stranger's limit.
-    pub fn request_of(&self, peer: PeerId) -> u64 {
+    pub fn request_of(&self, peer: PersonId) -> u64 {
         let stored = self.strangers.entries_of(peer);
         let direct = ConversationId::direct(self.identity.id, peer);
         let Some(conversation) = self.conversations.get(direct).filter(|_| stored > 0) else {
@@ -83,13 +83,13 @@ impl Replica {
         if std::mem::replace(&mut sync.refused_request, true) {
             return;
         }
-        let stranger = self.sessions.at(id).peer;
+        let stranger = self.sessions.at(id).person();
         self.send(id, &Frame::Waiting(direct));
         self.outputs.push_back(Output::RequestFull(stranger));
     }
 
     /// The user writes to a peer, and accepts it thereby.
-    pub(super) fn accept_by_writing(&mut self, peer: PeerId) {
+    pub(super) fn accept_by_writing(&mut self, peer: PersonId) {
         if !self.strangers.is_contact(peer) {
             self.outputs.push_back(Output::Accepted(peer));
             self.accept_peer(peer);
@@ -97,17 +97,17 @@ impl Replica {
     }
 
     /// The user accepts a peer: requests what it was refused.
-    pub(super) fn accept_peer(&mut self, peer: PeerId) {
+    pub(super) fn accept_peer(&mut self, peer: PersonId) {
         if self.strangers.accept(peer) {
             self.commit(vec![Op::RequestEnds(peer)], Vec::new());
         }
         // The others may have waited for the room that the request has left.
         let refused = self.sessions.iter().flat_map(|(id, session)| {
-            let direct = ConversationId::direct(self.identity.id, session.peer);
+            let direct = ConversationId::direct(self.identity.id, session.person());
             let sync = session.syncs.get(&direct);
             let refused = sync.is_some_and(|sync| sync.refused_request);
-            let may_go_on = refused && self.strangers.may_send_more(session.peer);
-            may_go_on.then_some((id, direct, session.peer))
+            let may_go_on = refused && self.strangers.may_send_more(session.person());
+            may_go_on.then_some((id, direct, session.person()))
         });
         for (id, direct, stranger) in refused.collect::<Vec<_>>() {
             self.resume(id, direct, stranger);
@@ -115,7 +115,7 @@ impl Replica {
     }
 
     /// Requests the entries that a stranger was refused.
-    fn resume(&mut self, id: SessionId, direct: ConversationId, stranger: PeerId) {
+    fn resume(&mut self, id: SessionId, direct: ConversationId, stranger: PersonId) {
         let sync = self.sessions.sync_mut(id, direct);
         sync.expect("found by the caller").refused_request = false;
         // Its newer logs wait for what is missing of the older ones, as after a failure of the disk.
@@ -149,7 +149,7 @@ impl Replica {
         let sync = self.sessions.sync_mut(id, direct);
         let sync = sync.ok_or(Refusal::NotShared)?;
         if std::mem::replace(&mut sync.awaits_consent, awaits) != awaits {
-            let peer = self.sessions.at(id).peer;
+            let peer = self.sessions.at(id).person();
             self.outputs.push_back(Output::AwaitsConsent(peer, awaits));
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hobnob_protocol::{CheckedBatch, Entry, Holding, LogId, LogName, PeerId, Ranges, Seq};
+use hobnob_protocol::{CheckedBatch, DeviceId, Entry, Holding, LogName, PersonId, Ranges, Seq};
 
 use super::appends::Appends;
 use super::audiences::Audiences;
@@ -37,7 +37,7 @@ pub(super) struct Conversation {
     clock: Clock,
     logs: BTreeMap<LogKey, Log>,
     /// How many entries of each author are durable, to keep a room within its limit.
-    entries: BTreeMap<PeerId, u64>,
+    entries: BTreeMap<PersonId, u64>,
     pub(super) audiences: Audiences,
     /// How much is held. Has a limit in open rooms.
     pub(super) budget: RoomBudget,
@@ -77,10 +77,10 @@ impl Conversation {
     }
 
     /// A log that the store has. `me` is the owner of this node.
-    pub(super) fn load_log(&mut self, me: PeerId, record: LogRecord) {
+    pub(super) fn load_log(&mut self, me: PersonId, record: LogRecord) {
         let key = LogKey::of(&record.name);
         let bringer = record.brought_by.filter(|_| key.author != me);
-        let brought_by = bringer.unwrap_or(key.author);
+        let brought_by = bringer.unwrap_or(key.device);
         self.budget.add_log();
         self.budget.add_bytes(record.bytes);
         self.members.add_log(brought_by);
@@ -185,18 +185,13 @@ impl Conversation {
     }
 
     /// The logs of one author.
-    pub(super) fn logs_of(&self, author: PeerId) -> impl Iterator<Item = (&LogKey, &Log)> {
-        let log = |log| LogKey { author, log };
-        self.logs.range(log(LogId(0))..=log(LogId(u64::MAX)))
+    pub(super) fn logs_of(&self, author: PersonId) -> impl Iterator<Item = (&LogKey, &Log)> {
+        self.logs.range(LogKey::all_of(author))
     }
 
     /// The logs of this author and of those that follow, sorted by author.
-    pub(super) fn logs_from(&self, author: PeerId) -> impl Iterator<Item = (&LogKey, &Log)> {
-        let first = LogKey {
-            author,
-            log: LogId(0),
-        };
-        self.logs.range(first..)
+    pub(super) fn logs_from(&self, author: PersonId) -> impl Iterator<Item = (&LogKey, &Log)> {
+        self.logs.range(LogKey::all_of(author).start()..)
     }
 
     pub(super) fn has_logs(&self) -> bool {
@@ -211,7 +206,7 @@ impl Conversation {
     fn log_or_new(
         &mut self,
         name: &LogName,
-        brought_by: PeerId,
+        brought_by: DeviceId,
         last_ordinal: &mut u64,
     ) -> &mut Log {
         let (budget, members) = (&mut self.budget, &mut self.members);
@@ -240,7 +235,7 @@ impl Conversation {
     }
 
     /// Whether a log that a peer announced would be accepted now, as far as that is known at once.
-    pub(super) fn may_take(&self, key: &LogKey, by: PeerId, now: Duration) -> bool {
+    pub(super) fn may_take(&self, key: &LogKey, by: DeviceId, now: Duration) -> bool {
         if self.is_closed_room() {
             return !self.members.is_refused(by, key.author, now);
         }
@@ -255,13 +250,13 @@ impl Conversation {
     /// to have dropped a log that it brought.
     pub(super) fn charged(
         &self,
-        me: PeerId,
-        has_dropped: impl Fn(PeerId, &LogKey) -> bool,
+        me: PersonId,
+        has_dropped: impl Fn(DeviceId, &LogKey) -> bool,
     ) -> Vec<Charged> {
         let known = self.audiences.everybody();
         let mut by_age: Vec<_> = self.logs.iter().collect();
         by_age.sort_by_key(|(_, log)| log.ordinal);
-        let mut protected: BTreeMap<PeerId, Protected> = BTreeMap::new();
+        let mut protected: BTreeMap<PersonId, Protected> = BTreeMap::new();
         let mut charged = Vec::new();
         for (key, log) in by_age {
             let by = log.brought_by;
@@ -332,7 +327,7 @@ impl Conversation {
         for body in bodies {
             entries.push(Entry::new(self.clock.tick(), now.wall_ms, body));
         }
-        let log = self.log_or_new(&name, name.author, last_ordinal);
+        let log = self.log_or_new(&name, name.device, last_ordinal);
         let (head, hash) = log.head();
         let (key, salts) = (&identity.key, &mut identity.salts);
         let batch = CheckedBatch::author(key, name, head + 1, hash, entries, salts);
@@ -340,7 +335,7 @@ impl Conversation {
         let cost = cost(&batch, &Ranges::span(batch.first(), batch.last()));
         log.bytes += cost;
         self.budget.add_bytes(cost);
-        self.members.add_bytes(name.author, cost);
+        self.members.add_bytes(name.device, cost);
         Some((Arc::new(batch), tokens))
     }
 
@@ -350,7 +345,7 @@ impl Conversation {
         &mut self,
         batch: &CheckedBatch,
         cost: u64,
-        brought_by: PeerId,
+        brought_by: DeviceId,
         last_ordinal: &mut u64,
     ) -> Option<u64> {
         let log = self.log_or_new(&batch.batch.name, brought_by, last_ordinal);
@@ -377,7 +372,7 @@ impl Conversation {
     }
 
     /// Drops an author's oldest entries if a room holds too many of them.
-    pub(super) fn trim(&mut self, author: PeerId) -> Option<Op> {
+    pub(super) fn trim(&mut self, author: PersonId) -> Option<Op> {
         if self.is_direct() {
             return None;
         }
@@ -440,24 +435,16 @@ impl Conversation {
         Holding { settled, erased }
     }
 
-    // Who may write and read what.
-
-    /// Whether `author` can have written here: in a direct conversation only its two ends can.
-    pub(super) fn may_write(&self, me: PeerId, author: PeerId) -> bool {
-        match self.record.kind {
-            ConversationKind::Direct(peer) => author == me || author == peer,
-            ConversationKind::Room { .. } => true,
-        }
-    }
+    // Who may read what. Who may write is decided in `may_write.rs`.
 
     /// **The rule.** Whether `peer`, which has proved that it belongs to this conversation, may
     /// have entries that `author` wrote and that arrived for `audience`.
-    pub(super) fn may_have(&self, peer: PeerId, author: PeerId, audience: AudienceId) -> bool {
+    pub(super) fn may_have(&self, peer: PersonId, author: PersonId, audience: AudienceId) -> bool {
         !self.is_open_room() || author == peer || self.audiences.includes(audience, peer)
     }
 
     /// The durable entries of one log that may go to `peer`.
-    pub(super) fn offer(&self, peer: PeerId, key: &LogKey, cut: &NewcomerCut) -> Ranges {
+    pub(super) fn offer(&self, peer: PersonId, key: &LogKey, cut: &NewcomerCut) -> Ranges {
         let mut offer = Ranges::new();
         for run in self.logs.get(key).map_or(&[][..], Log::runs) {
             if self.may_have(peer, key.author, run.audience) {
@@ -469,7 +456,7 @@ impl Conversation {
     }
 
     /// Of the entries that a peer has announced, those that are missing here and are wanted.
-    pub(super) fn missing(&self, me: PeerId, key: &LogKey, theirs: &Ranges) -> Ranges {
+    pub(super) fn missing(&self, me: PersonId, key: &LogKey, theirs: &Ranges) -> Ranges {
         let Some(log) = self.logs.get(key) else {
             return theirs.clone();
         };

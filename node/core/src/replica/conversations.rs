@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hobnob_protocol::{CheckedBatch, ConversationId, LogName, PeerId, RoomKey, RoomName, Seq};
+use hobnob_protocol::{
+    CheckedBatch, ConversationId, DeviceId, LogName, PersonId, RoomKey, RoomName, Seq,
+};
 
 use super::conversation::Conversation;
 use super::events::Token;
@@ -33,7 +35,7 @@ pub(super) struct Conversations {
 
 impl Conversations {
     pub(super) fn load(
-        me: PeerId,
+        me: PersonId,
         records: Vec<ConversationRecord>,
         logs: Vec<LogRecord>,
         lamport: Vec<(ConversationId, u64)>,
@@ -196,7 +198,7 @@ impl Conversations {
         &mut self,
         batch: &CheckedBatch,
         cost: u64,
-        brought_by: PeerId,
+        brought_by: DeviceId,
     ) -> Option<u64> {
         let conversation = self.by_id.get_mut(&batch.batch.name.conversation);
         let conversation = conversation.expect("conversations are never removed");
@@ -224,7 +226,7 @@ impl Conversations {
     // Sources.
 
     /// The authors whose missing entries are overdue.
-    pub(super) fn overdue(&self, now: Duration) -> Vec<(ConversationId, PeerId)> {
+    pub(super) fn overdue(&self, now: Duration) -> Vec<(ConversationId, PersonId)> {
         let overdue = |(id, conversation): (ConversationId, &Conversation)| {
             let authors = conversation.pulls.overdue(now);
             authors.into_iter().map(move |author| (id, author))
@@ -239,7 +241,7 @@ impl Conversations {
     }
 
     /// Nothing more is requested of this author. Returns the sessions that forward its entries.
-    pub(super) fn end_sources(&mut self, author: PeerId) -> Vec<(SessionId, ConversationId)> {
+    pub(super) fn end_sources(&mut self, author: PersonId) -> Vec<(SessionId, ConversationId)> {
         let mut sources = Vec::new();
         for (id, conversation) in &mut self.by_id {
             let source = conversation.pulls.end_source(author);

@@ -44,7 +44,8 @@ mod tests {
 
     fn log(log: u64) -> LogKey {
         LogKey {
-            author: SecretKey::from_seed([1; 32]).id(),
+            author: SecretKey::from_seed([1; 32]).id().person(),
+            device: SecretKey::from_seed([1; 32]).id(),
             log: LogId(log),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hobnob_protocol::{Body, CheckedBatch, ConversationId, LogName, PeerId, Ranges, Seq};
+use hobnob_protocol::{Body, CheckedBatch, ConversationId, LogName, PersonId, Ranges, Seq};
 
 use super::commits::AfterCommit;
 use super::conversation::Conversation;
@@ -125,7 +125,7 @@ impl Replica {
     /// Peers learn soon that more entries of this log are settled here.
     pub(super) fn announce_log(&mut self, name: LogName) {
         for (_, session) in self.sessions.iter_mut() {
-            let is_author = session.peer == name.author;
+            let is_author = session.peer == name.device;
             if let Some(sync) = session.syncs.get_mut(&name.conversation) {
                 let list = if is_author {
                     &mut sync.receipts
@@ -198,11 +198,11 @@ impl Replica {
         if name.author != self.identity.id {
             return Ranges::new();
         }
-        let lacks = |peer: PeerId| {
+        let lacks = |peer: PersonId| {
             if self.is_blocked(peer) {
                 return Ranges::new();
             }
-            seqs.minus(&self.receipts.of(name, peer))
+            seqs.minus(&self.receipts.of(name, peer.only_device()))
         };
         let conversation = self.conversations.at(name.conversation);
         match &conversation.record.kind {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hobnob_protocol::{
-    Batch, Body, CheckedBatch, ConversationId, Frame, LogName, PeerId, Ranges, RoomKey, RoomName,
-    Seq, Signature,
+    Batch, Body, CheckedBatch, ConversationId, DeviceId, Frame, LogName, PersonId, Ranges, RoomKey,
+    RoomName, Seq, Signature,
 };
 
 use super::refusal::Refusal;
@@ -56,7 +56,7 @@ pub enum Input {
     /// [`Op::ClientId`]: crate::commit::Op::ClientId
     NameAppend(Token, ClientId),
     /// A direct conversation with this peer exists from now on.
-    OpenDirect(PeerId),
+    OpenDirect(PersonId),
     /// The user enters this room. Answered by [`Output::Stored`] or [`Output::StoreFailed`].
     Join {
         /// Appears in the answer.
@@ -73,24 +73,24 @@ pub enum Input {
     Erase(Token, ConversationId, EraseWhat),
     /// From now on, entries of this author are not accepted, requested or forwarded. Entries on
     /// disk stay there.
-    Block(PeerId),
+    Block(PersonId),
     /// The block of this author ends. Entries that were missed are requested.
-    Unblock(PeerId),
+    Unblock(PersonId),
     /// The user accepts this peer: from now on, its direct messages are no request.
-    Accept(PeerId),
+    Accept(PersonId),
     /// The user does not accept this peer any more. Its later direct messages are a request.
-    Unaccept(PeerId),
+    Unaccept(PersonId),
     /// A session is up: both Hellos were exchanged. The first network is the one of this machine by
     /// which the peer was reached, or `None` for a relay, which this machine does not leave when it
     /// changes networks. The other one is where the peer connects from.
-    SessionUp(SessionId, PeerId, Option<NetworkId>, SourceNetwork),
+    SessionUp(SessionId, DeviceId, Option<NetworkId>, SourceNetwork),
     /// A session by mail: its frames travel in envelopes, while the peer is away. Both ends share
     /// their direct conversation only.
     MailUp {
         /// The session.
         session: SessionId,
-        /// The peer.
-        peer: PeerId,
+        /// The peer's device.
+        peer: DeviceId,
         /// Where envelopes are held.
         source: SourceNetwork,
         /// Entries of our own that are held for the peer. They are not sent again without a request.
@@ -206,22 +206,22 @@ pub enum Output {
     /// Nothing was erased, because these entries of our own are undelivered. At most
     /// [`UNDELIVERED_LISTED_MAX`](super::UNDELIVERED_LISTED_MAX) are listed.
     EraseRefused(Token, Vec<(LogName, Seq)>),
-    /// Entries of our own were written to a session with this peer.
-    Sent(LogName, PeerId, Seq, Seq),
-    /// The peer has these entries of our own on disk. Each is reported once.
-    Delivered(LogName, PeerId, Ranges),
+    /// Entries of our own were written to a session with this device.
+    Sent(LogName, DeviceId, Seq, Seq),
+    /// The device has these entries of our own on disk. Each is reported once.
+    Delivered(LogName, DeviceId, Ranges),
     /// The user wrote to this peer for the first time, and has thereby accepted it. The commit of
     /// the message follows.
-    Accepted(PeerId),
+    Accepted(PersonId),
     /// Whether this peer refuses our messages because its user has not accepted us.
-    AwaitsConsent(PeerId, bool),
+    AwaitsConsent(PersonId, bool),
     /// A message of this stranger was refused, for the first time on its session: it waits there
     /// until the user accepts the stranger.
-    RequestFull(PeerId),
+    RequestFull(PersonId),
     /// A room is full: logs are dropped or refused from now on. Reported once in a run.
     RoomFull(ConversationId),
     /// A peer returned this many entries of our own that this store did not have.
-    OwnRestored(ConversationId, PeerId, u64),
+    OwnRestored(ConversationId, PersonId, u64),
     /// The replica rejected something that arrived on a session. If it was a batch, this is the
     /// batch's signature.
     Refused(SessionId, Option<Signature>, Refusal),

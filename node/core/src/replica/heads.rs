@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hobnob_protocol::frame::{AuthorHeads, Digest, FRAME_MAX};
-use hobnob_protocol::{ConversationId, Frame, Holding, LogId, LogName, PeerId, Seq};
+use hobnob_protocol::{ConversationId, Frame, Holding, LogName, PersonId, Seq};
 
 use super::cut::NewcomerCut;
 use super::events::Output;
@@ -29,9 +29,9 @@ const HEADS_EVERY: Duration = Duration::from_secs(5);
 /// While a peer has announced more logs than are remembered, it is asked for more this often.
 const MORE_HEADS_AFTER: Duration = Duration::from_secs(5);
 
-/// Maximum encoded size of one log with one range in a Heads frame; and of an author.
+/// Maximum encoded size of one log with one range in a Heads frame; and of an author with a device.
 const HEAD_BYTES_MAX: usize = 9 + 3 + 18;
-const AUTHOR_BYTES_MAX: usize = 32 + 9;
+const AUTHOR_BYTES_MAX: usize = 32 + 33 + 9;
 
 impl Replica {
     /// Everything that may be sent on a session, sorted by author and log.
@@ -41,7 +41,7 @@ impl Replica {
         for (key, _) in conversation.logs() {
             let held = self.may_tell(id, shared, key);
             if !held.settled.is_empty() {
-                push_head(&mut authors, key.author, key.log, held.for_frame());
+                push_head(&mut authors, key, held.for_frame());
             }
         }
         authors
@@ -105,9 +105,19 @@ impl Replica {
         }
         // The peer holds the entries that the digest covers. It may hold more: entries that were
         // withheld from it, or that did not fit a frame.
-        let same = heads.into_iter().flat_map(|AuthorHeads { author, logs }| {
-            let of_author = logs.into_iter();
-            of_author.map(move |(log, held)| (LogKey { author, log }, held.settled))
+        let same = heads.into_iter().flat_map(|of| {
+            let AuthorHeads {
+                author,
+                device,
+                logs,
+            } = of;
+            let key = move |log| LogKey {
+                author,
+                device,
+                log,
+            };
+            let logs = logs.into_iter();
+            logs.map(move |(log, held)| (key(log), held.settled))
         });
         let same = same.collect();
         let session = self.sessions.at_mut(id);
@@ -163,7 +173,7 @@ impl Replica {
     ) -> (Vec<AuthorHeads>, Option<PageEnd>) {
         let conversation = self.conversations.at(shared);
         let (mut heads, mut end, mut room) = (Vec::new(), after, FRAME_MAX / 2);
-        let first = PeerId::from_bytes([0; 32]);
+        let first = PersonId::from_bytes([0; 32]);
         let mut next = Some(after.map_or(first, |(author, _)| author));
         while let Some(author) = next {
             let mut logs: Vec<_> = conversation.logs_of(author).collect();
@@ -183,7 +193,7 @@ impl Replica {
                     return (heads, end);
                 }
                 room -= bytes;
-                push_head(&mut heads, author, key.log, held);
+                push_head(&mut heads, key, held);
                 end = Some(at);
             }
             let mut later = conversation.logs_from(author);
@@ -204,15 +214,22 @@ impl Replica {
         self.sessions.sync(id, shared).ok_or(Refusal::NotShared)?;
         let conversation = self.conversations.at(shared);
         let me = self.identity.id;
-        if authors
-            .iter()
-            .any(|of| !conversation.may_write(me, of.author))
-        {
-            return Err(Refusal::NotAnAuthor);
+        let mut known = Vec::with_capacity(authors.len());
+        let mut skipped = None;
+        for of in authors {
+            match conversation.may_write(me, &LogKey::of_heads(&of), None) {
+                Ok(()) => known.push(of),
+                // A newer version may know how to check it, and the other logs are of use.
+                Err(refusal @ Refusal::NoCertificate) => skipped = Some(refusal),
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        if let Some(refusal) = skipped {
+            self.outputs.push_back(Output::Refused(id, None, refusal));
         }
         let is_held = |key: &LogKey| conversation.log(key).is_some();
         let session = self.sessions.at_mut(id);
-        session.list_holdings(shared, authors, more, is_held);
+        session.list_holdings(shared, known, more, is_held);
         if more {
             return Ok(());
         }
@@ -264,7 +281,7 @@ impl Replica {
             self.confirm(name, peer, &ranges);
         }
         if first_time {
-            self.author_pushes_now(id, shared, peer);
+            self.author_pushes_now(id, shared, peer.person());
         }
         let conversation = self.conversations.at(shared);
         if first_time && holds_nothing && conversation.is_closed_room() && conversation.has_logs() {
@@ -301,7 +318,7 @@ impl Replica {
         cut: &BTreeMap<LogName, Seq>,
     ) {
         let session = self.sessions.at_mut(id);
-        let peer = session.peer;
+        let peer = session.person();
         // The peer may have left the room, and entered it again, before the store answered.
         let Some(sync) = session.syncs.get_mut(&room) else {
             return;
@@ -336,7 +353,7 @@ impl Replica {
     pub(super) fn offer_own(&mut self, id: SessionId, shared: ConversationId) {
         let conversation = self.conversations.at(shared);
         let session = self.sessions.at_mut(id);
-        let peer = session.peer;
+        let peer = session.person();
         let sync = session.syncs.get_mut(&shared).expect("it is shared");
         if !sync.ready {
             return;
@@ -357,11 +374,18 @@ impl Replica {
 }
 
 /// Adds a log to heads that are sorted by author.
-fn push_head(heads: &mut Vec<AuthorHeads>, author: PeerId, log: LogId, held: Holding) {
-    match heads.last_mut().filter(|last| last.author == author) {
+fn push_head(heads: &mut Vec<AuthorHeads>, key: &LogKey, held: Holding) {
+    let LogKey {
+        author,
+        device,
+        log,
+    } = *key;
+    let is_same = |last: &&mut AuthorHeads| (last.author, last.device) == (author, device);
+    match heads.last_mut().filter(is_same) {
         Some(last) => last.logs.push((log, held)),
         None => heads.push(AuthorHeads {
             author,
+            device,
             logs: vec![(log, held)],
         }),
     }
@@ -369,7 +393,7 @@ fn push_head(heads: &mut Vec<AuthorHeads>, author: PeerId, log: LogId, held: Hol
 
 #[cfg(test)]
 mod tests {
-    use hobnob_protocol::Ranges;
+    use hobnob_protocol::{LogId, Ranges};
 
     use super::super::events::Input;
     use super::super::testing::{
@@ -506,6 +530,7 @@ mod tests {
             more,
             authors: vec![AuthorHeads {
                 author: peer(CAROL),
+                device: peer(CAROL).only_device(),
                 logs,
             }],
         };
@@ -846,7 +871,12 @@ mod many_logs {
         let peers = [peer(BOB), peer(ME)];
         for (member, peer) in members.iter_mut().zip(peers) {
             let source = SourceNetwork(1);
-            member.settle(Input::SessionUp(SessionId(1), peer, None, source));
+            member.settle(Input::SessionUp(
+                SessionId(1),
+                peer.only_device(),
+                None,
+                source,
+            ));
         }
         let mut outputs = Vec::new();
         for (at, member) in members.iter_mut().enumerate() {

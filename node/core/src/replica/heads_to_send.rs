@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::PersonId;
 
 /// The last log of a page: its author, and its place among all logs by age. A list is sorted by
 /// author, and an author's older logs come first.
-pub(super) type PageEnd = (PeerId, u64);
+pub(super) type PageEnd = (PersonId, u64);
 
 /// The list of heads that a session is being sent.
 #[derive(Debug, Default)]
@@ -82,7 +82,7 @@ mod tests {
     const NOW: Duration = Duration::from_secs(100);
 
     fn log(ordinal: u64) -> PageEnd {
-        (PeerId::from_bytes([7; 32]), ordinal)
+        (PersonId::from_bytes([7; 32]), ordinal)
     }
 
     #[test]

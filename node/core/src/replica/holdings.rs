@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hobnob_protocol::ranges::RANGES_MAX;
-use hobnob_protocol::{LogId, LogName, PeerId, Ranges};
+use hobnob_protocol::{LogName, PersonId, Ranges};
 
 use super::log_key::LogKey;
 
@@ -52,9 +52,8 @@ impl Holdings {
     }
 
     /// The logs of one author with their entries.
-    pub(super) fn logs_of(&self, author: PeerId) -> impl Iterator<Item = (&LogKey, &Ranges)> {
-        let log = |log| LogKey { author, log };
-        let of_author = self.logs.range(log(LogId(0))..=log(LogId(u64::MAX)));
+    pub(super) fn logs_of(&self, author: PersonId) -> impl Iterator<Item = (&LogKey, &Ranges)> {
+        let of_author = self.logs.range(LogKey::all_of(author));
         of_author.map(|(key, holding)| (key, &holding.ranges))
     }
 

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use hobnob_protocol::{ConversationId, LogId, LogName, PeerId, Salts, SecretKey};
+use hobnob_protocol::{ConversationId, DeviceId, LogId, LogName, PersonId, Salts, SecretKey};
 
 /// This node's key and this run of it.
 #[derive(Debug)]
 pub(super) struct Identity {
     pub(super) key: Arc<SecretKey>,
-    pub(super) id: PeerId,
+    pub(super) id: PersonId,
+    /// The device that this node is.
+    pub(super) device: DeviceId,
     /// The salts of this run's entries.
     pub(super) salts: Salts,
     /// A random number that names the logs of this run.
@@ -17,10 +19,11 @@ pub(super) struct Identity {
 
 impl Identity {
     pub(super) fn new(key: Arc<SecretKey>, run: u64, salts: Salts) -> Self {
-        let id = key.id();
+        let device = key.id();
         Self {
             key,
-            id,
+            id: device.person(),
+            device,
             salts,
             run,
         }
@@ -31,6 +34,7 @@ impl Identity {
         LogName {
             conversation,
             author: self.id,
+            device: self.device,
             log: LogId::of_run(self.run, &conversation),
         }
     }

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use hobnob_protocol::{ConversationId, Frame, LogName, PeerId, Ranges};
+use hobnob_protocol::{ConversationId, DeviceId, Frame, LogName, Ranges};
 
 use super::events::Output;
 use super::log_key::LogKey;
@@ -24,16 +24,16 @@ impl Replica {
     pub(super) fn session_up(
         &mut self,
         id: SessionId,
-        peer: PeerId,
+        peer: DeviceId,
         network: Option<NetworkId>,
         source: SourceNetwork,
     ) {
-        self.open_direct(peer);
+        self.open_direct(peer.person());
         let heard = network.is_none_or(|network| self.networks.contains(&network));
         let networks = (network, source);
         let session = Session::new(id, peer, networks, heard, self.now.mono);
         self.sessions.add(session);
-        self.share(id, ConversationId::direct(self.identity.id, peer));
+        self.share(id, ConversationId::direct(self.identity.id, peer.person()));
     }
 
     /// A session by mail begins. Nothing is compared: the peer can't answer. What the peer has is
@@ -41,14 +41,14 @@ impl Replica {
     pub(super) fn mail_up(
         &mut self,
         id: SessionId,
-        peer: PeerId,
+        peer: DeviceId,
         source: SourceNetwork,
         held: Vec<(LogName, Ranges)>,
         receipts: bool,
     ) {
-        self.open_direct(peer);
+        self.open_direct(peer.person());
         let me = self.identity.id;
-        let shared = ConversationId::direct(me, peer);
+        let shared = ConversationId::direct(me, peer.person());
         let mut session = Session::new(id, peer, (None, source), true, self.now.mono);
         session.by_mail = true;
         session.share(shared);
@@ -58,7 +58,10 @@ impl Replica {
             let confirmed = self.receipts.of(name, peer).intersect(log.durable());
             session.note_holdings(name, &confirmed, true);
         }
-        let of_peer: Vec<_> = conversation.logs_of(peer).map(|(key, _)| *key).collect();
+        let of_peer: Vec<_> = conversation
+            .logs_of(peer.person())
+            .map(|(key, _)| *key)
+            .collect();
         let sync = session.syncs.get_mut(&shared).expect("shared above");
         // These are not holdings: the peer has not confirmed them.
         for (name, ranges) in held {
@@ -76,7 +79,7 @@ impl Replica {
 
     pub(super) fn session_rooms(&mut self, id: SessionId, rooms: &BTreeSet<ConversationId>) {
         let session = self.sessions.at(id);
-        let direct = ConversationId::direct(self.identity.id, session.peer);
+        let direct = ConversationId::direct(self.identity.id, session.person());
         let mut before: BTreeSet<_> = session.syncs.keys().copied().collect();
         before.remove(&direct);
         for left in before.difference(rooms) {
@@ -109,7 +112,7 @@ impl Replica {
         }
         let session = self.sessions.at_mut(id);
         (session.heard, session.network) = (true, network);
-        let peer = session.peer;
+        let peer = session.person();
         for shared in self.shared_by(id) {
             let conversation = self.conversations.at_mut(shared);
             if !conversation.is_open_room() {
@@ -155,7 +158,7 @@ impl Replica {
             let (network, heard) = (session.network, session.heard);
             conversation
                 .audiences
-                .came(session.peer, id, network, heard);
+                .came(session.person(), id, network, heard);
             self.presence_changed(shared);
         }
         self.send_digest(id, shared);
@@ -168,7 +171,7 @@ impl Replica {
     fn unshare(&mut self, id: SessionId, shared: ConversationId, goodbye: bool) {
         let session = self.sessions.at_mut(id);
         session.unshare(shared);
-        let peer = session.peer;
+        let peer = session.person();
         let conversation = self.conversations.at_mut(shared);
         let orphaned = conversation.pulls.drop_session(id);
         if conversation.is_open_room() {
@@ -246,7 +249,7 @@ mod tests {
     fn mail(bench: &mut Bench, held: &[(LogName, Ranges)], receipts: bool) -> Vec<Output> {
         bench.settle(Input::MailUp {
             session: SessionId(1),
-            peer: peer(BOB),
+            peer: peer(BOB).only_device(),
             source: SourceNetwork(1),
             held: held.to_vec(),
             receipts,

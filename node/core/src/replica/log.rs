@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hobnob_protocol::{CheckedBatch, EntryHash, LogName, PeerId, Ranges, Seq};
+use hobnob_protocol::{CheckedBatch, DeviceId, EntryHash, LogName, Ranges, Seq};
 
 use super::marks::Marks;
 use crate::commit::{AudienceId, LogRecord, Run};
@@ -13,7 +13,7 @@ pub(super) struct Log {
     /// The order in which the logs of one author are sent.
     pub(super) ordinal: u64,
     /// The peer to which the log is charged: the one that brought it.
-    pub(super) brought_by: PeerId,
+    pub(super) brought_by: DeviceId,
     /// The cost of the entries.
     pub(super) bytes: u64,
     /// The cost that the store knows, rounded up.
@@ -39,7 +39,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) fn new(name: &LogName, ordinal: u64, brought_by: PeerId) -> Self {
+    pub(super) fn new(name: &LogName, ordinal: u64, brought_by: DeviceId) -> Self {
         let mut marks = Marks::default();
         marks.insert(0, name.genesis());
         Self {
@@ -59,7 +59,7 @@ impl Log {
     }
 
     /// A log that the store has, and the peer to which it is charged.
-    pub(super) fn load(record: LogRecord, brought_by: PeerId) -> Self {
+    pub(super) fn load(record: LogRecord, brought_by: DeviceId) -> Self {
         let mut log = Self::new(&record.name, record.ordinal, brought_by);
         (log.bytes, log.stored_bytes) = (record.bytes, record.bytes);
         for run in &record.runs {
@@ -295,8 +295,9 @@ mod tests {
     fn name() -> LogName {
         let [ann, bob] = [1, 2].map(|n| SecretKey::from_seed([n; 32]).id());
         LogName {
-            conversation: ConversationId::direct(ann, bob),
-            author: ann,
+            conversation: ConversationId::direct(ann.person(), bob.person()),
+            author: ann.person(),
+            device: ann,
             log: LogId(1),
         }
     }
@@ -313,7 +314,7 @@ mod tests {
 
     /// A log of which five entries are on disk, in two batches.
     fn five() -> (Log, CheckedBatch, CheckedBatch) {
-        let mut log = Log::new(&name(), 1, name().author);
+        let mut log = Log::new(&name(), 1, name().author.only_device());
         let one = batch(1, name().genesis(), &["a", "b", "c"]);
         let two = batch(4, one.head(), &["d", "e"]);
         for batch in [&one, &two] {
@@ -325,14 +326,14 @@ mod tests {
 
     #[test]
     fn a_new_log_begins_with_entry_1() {
-        let log = Log::new(&name(), 1, name().author);
+        let log = Log::new(&name(), 1, name().author.only_device());
         assert_eq!(log.head(), (0, name().genesis()));
         assert!(log.continues_at(1) && !log.continues_at(2));
     }
 
     #[test]
     fn an_accepted_batch_is_not_durable_yet() {
-        let mut log = Log::new(&name(), 1, name().author);
+        let mut log = Log::new(&name(), 1, name().author.only_device());
         let one = batch(1, name().genesis(), &["a", "b"]);
         log.accept(&one);
         assert_eq!(log.head(), (2, one.head()));
@@ -428,7 +429,7 @@ mod tests {
             erased: Ranges::span(1, 2),
             unsettled: Ranges::span(4, 4),
         };
-        let loaded = Log::load(record, name().author);
+        let loaded = Log::load(record, name().author.only_device());
         assert_eq!((loaded.ordinal, loaded.head()), (4, (5, two.head())));
         assert!(!loaded.conflicts(&batch(6, two.head(), &["f"])));
         assert!(loaded.conflicts(&batch(6, name().genesis(), &["f"])));

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::{DeviceId, PersonId};
 
 /// Maximum logs in a room with a secret, apart from our own.
 pub const CLOSED_ROOM_LOGS_MAX: u64 = 65_536;
@@ -38,28 +38,28 @@ struct Charge {
 #[derive(Debug, Default)]
 pub(super) struct MemberBudget {
     total: Charge,
-    by_bringer: BTreeMap<PeerId, Charge>,
+    by_bringer: BTreeMap<DeviceId, Charge>,
     /// The sessions' peers and the authors whose entries were refused lately.
-    refused: BTreeMap<(PeerId, PeerId), Duration>,
+    refused: BTreeMap<(DeviceId, PersonId), Duration>,
     /// How often entries were refused.
     lost: u64,
 }
 
 impl MemberBudget {
     /// A log of this bringer is held from now on.
-    pub(super) fn add_log(&mut self, by: PeerId) {
+    pub(super) fn add_log(&mut self, by: DeviceId) {
         self.total.logs += 1;
         self.by_bringer.entry(by).or_default().logs += 1;
     }
 
     /// Entries in a log of this bringer are held from now on.
-    pub(super) fn add_bytes(&mut self, by: PeerId, bytes: u64) {
+    pub(super) fn add_bytes(&mut self, by: DeviceId, bytes: u64) {
         self.total.bytes += bytes;
         self.by_bringer.entry(by).or_default().bytes += bytes;
     }
 
     /// Entries in a log of this bringer are not held any more.
-    pub(super) fn remove_bytes(&mut self, by: PeerId, bytes: u64) {
+    pub(super) fn remove_bytes(&mut self, by: DeviceId, bytes: u64) {
         let charge = self.by_bringer.get_mut(&by);
         let charge = charge.expect("only what was added is removed");
         charge.bytes -= bytes;
@@ -70,7 +70,7 @@ impl MemberBudget {
     }
 
     /// A log of this bringer is not held any more.
-    pub(super) fn remove_log(&mut self, by: PeerId, bytes: u64) {
+    pub(super) fn remove_log(&mut self, by: DeviceId, bytes: u64) {
         let charge = self.by_bringer.get_mut(&by);
         charge.expect("only what was added is removed").logs -= 1;
         self.total.logs -= 1;
@@ -79,7 +79,7 @@ impl MemberBudget {
 
     /// Whether these bytes fit, in a new log or in one that is held. `for_contact`: the author of the
     /// log is a contact.
-    pub(super) fn allows(&self, by: PeerId, for_contact: bool, is_new: bool, bytes: u64) -> bool {
+    pub(super) fn allows(&self, by: DeviceId, for_contact: bool, is_new: bool, bytes: u64) -> bool {
         let charge = self.by_bringer.get(&by).copied().unwrap_or_default();
         let fits = |max: u64, total: u64, charged: u64, added: u64| {
             if for_contact {
@@ -95,7 +95,7 @@ impl MemberBudget {
     }
 
     /// Entries of this author, on the session of this peer, were refused.
-    pub(super) fn note_refused(&mut self, from: PeerId, author: PeerId, now: Duration) {
+    pub(super) fn note_refused(&mut self, from: DeviceId, author: PersonId, now: Duration) {
         self.lost += 1;
         self.refused.retain(|_, at| now < *at + REFUSED_FOR);
         if self.refused.len() < REFUSED_MAX {
@@ -104,7 +104,7 @@ impl MemberBudget {
     }
 
     /// Whether entries of this author were refused a moment ago on the session of this peer.
-    pub(super) fn is_refused(&self, from: PeerId, author: PeerId, now: Duration) -> bool {
+    pub(super) fn is_refused(&self, from: DeviceId, author: PersonId, now: Duration) -> bool {
         let at = self.refused.get(&(from, author));
         at.is_some_and(|at| now < *at + REFUSED_FOR)
     }
@@ -121,8 +121,8 @@ mod tests {
 
     const NOW: Duration = Duration::from_secs(100);
 
-    fn peer(n: u8) -> PeerId {
-        PeerId::from_bytes([n; 32])
+    fn peer(n: u8) -> DeviceId {
+        DeviceId::from_bytes([n; 32])
     }
 
     /// Adds logs of this many bytes until no further one fits. Returns how many fitted.
@@ -182,10 +182,10 @@ mod tests {
     #[test]
     fn a_refused_author_is_not_asked_for_on_that_session() {
         let mut budget = MemberBudget::default();
-        budget.note_refused(peer(1), peer(2), NOW);
-        assert!(budget.is_refused(peer(1), peer(2), NOW + REFUSED_FOR / 2));
-        assert!(!budget.is_refused(peer(3), peer(2), NOW));
-        assert!(!budget.is_refused(peer(1), peer(2), NOW + REFUSED_FOR));
+        budget.note_refused(peer(1), peer(2).person(), NOW);
+        assert!(budget.is_refused(peer(1), peer(2).person(), NOW + REFUSED_FOR / 2));
+        assert!(!budget.is_refused(peer(3), peer(2).person(), NOW));
+        assert!(!budget.is_refused(peer(1), peer(2).person(), NOW + REFUSED_FOR));
         assert_eq!(budget.lost(), 1);
     }
 }

@@ -57,6 +57,7 @@ mod links;
 mod log;
 mod log_key;
 mod marks;
+mod may_write;
 mod member_budget;
 mod news;
 mod outgoing;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use hobnob_protocol::{ConversationId, Frame, Holding, LogName, PeerId, Ranges, Seq};
+use hobnob_protocol::{ConversationId, DeviceId, Frame, Holding, LogName, Ranges, Seq};
 
 use super::events::Output;
 use super::log_key::LogKey;
@@ -38,14 +38,14 @@ impl Replica {
         let ordinal = conversation.ordinal(&key);
         let (mut to_serve, mut announced) = (Vec::new(), false);
         for (id, session) in self.sessions.iter_mut() {
-            let peer = session.peer;
+            let (peer, device) = (session.person(), session.peer);
             let Some(sync) = session.syncs.get_mut(&name.conversation) else {
                 continue;
             };
             if Some(id) == from || !conversation.may_have(peer, key.author, audience) {
                 continue;
             }
-            if peer == key.author {
+            if device == key.device {
                 sync.receipts.insert(key);
             } else if !sync.ready {
                 // When the peer's heads arrive, it gets our own entries that it lacks. It learns of
@@ -160,9 +160,8 @@ impl Replica {
         let sync = self.sessions.sync(id, name.conversation);
         sync.ok_or(Refusal::NotShared)?;
         let conversation = self.conversations.at(name.conversation);
-        if !conversation.may_write(self.identity.id, name.author) {
-            return Err(Refusal::NotAnAuthor);
-        }
+        let key = LogKey::of(&name);
+        conversation.may_write(self.identity.id, &key, None)?;
         let is_held = conversation.log(&LogKey::of(&name)).is_some();
         let session = self.sessions.at_mut(id);
         session.note_holdings(name, &held.settled, is_held);
@@ -178,7 +177,7 @@ impl Replica {
     }
 
     /// Notes what a peer has of our own logs, and reports what it had not confirmed before.
-    pub(super) fn confirm(&mut self, name: LogName, peer: PeerId, theirs: &Ranges) {
+    pub(super) fn confirm(&mut self, name: LogName, peer: DeviceId, theirs: &Ranges) {
         let conversation = self.conversations.at(name.conversation);
         // The peer may name a log that this store has lost.
         let Some(log) = conversation.log(&LogKey::of(&name)) else {
@@ -198,8 +197,8 @@ impl Replica {
 mod tests {
     use super::super::events::Input;
     use super::super::testing::{
-        Author, Bench, batches, closed_room, commits, delivered, direct, frames, open_room, peer,
-        receipts, refusals, wants,
+        Author, Bench, batches, closed_room, commits, delivered, device, direct, frames, open_room,
+        peer, receipts, refusals, wants,
     };
     use super::*;
 
@@ -350,7 +349,7 @@ mod tests {
         assert_eq!(delivered(&bench.have(1, log, 1, 1)), [span(1, 1)]);
         assert_eq!(delivered(&bench.have(1, log, 1, 2)), [span(2, 2)]);
         assert_eq!(delivered(&bench.have(1, log, 1, 2)), []);
-        assert_eq!(bench.replica.delivered_to(log, 2), [peer(BOB)]);
+        assert_eq!(bench.replica.delivered_to(log, 2), [device(BOB)]);
     }
 
     #[test]

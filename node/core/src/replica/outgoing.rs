@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use hobnob_protocol::{ConversationId, LogName, PeerId, Seq};
+use hobnob_protocol::{ConversationId, LogName, PersonId, Seq};
 
 /// Maximum bytes of batches that a session may have been handed and has not written. Further
 /// batches stay on disk.
@@ -13,7 +13,7 @@ pub const BATCHES_OUTSTANDING_MAX: usize = 512 * 1024;
 const READ_TRIES: u32 = 10;
 
 /// Authors in a conversation take turns on a session.
-pub(super) type FairKey = (ConversationId, PeerId);
+pub(super) type FairKey = (ConversationId, PersonId);
 
 /// Entries of one of our own logs, from the first to the last.
 pub(super) type OwnSpan = (LogName, Seq, Seq);
@@ -124,8 +124,8 @@ mod tests {
 
     use super::*;
 
-    fn author(n: u8) -> PeerId {
-        SecretKey::from_seed([n; 32]).id()
+    fn author(n: u8) -> PersonId {
+        SecretKey::from_seed([n; 32]).id().person()
     }
 
     fn conversation() -> ConversationId {
@@ -136,6 +136,7 @@ mod tests {
         let name = LogName {
             conversation: conversation(),
             author: author(1),
+            device: author(1).only_device(),
             log: LogId(1),
         };
         (name, first, last)

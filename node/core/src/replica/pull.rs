@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use hobnob_protocol::{ConversationId, Frame, LogName, PeerId, Ranges, Seq};
+use hobnob_protocol::{ConversationId, Frame, LogName, PersonId, Ranges, Seq};
 
 use super::log_key::LogKey;
 use super::pulls::PULL_RETRY_AFTER;
@@ -66,7 +66,7 @@ impl Replica {
         &mut self,
         id: SessionId,
         shared: ConversationId,
-        author: PeerId,
+        author: PersonId,
     ) -> Result<(), Refusal> {
         let sync = self.sessions.sync_mut(id, shared);
         let sync = sync.ok_or(Refusal::NotShared)?;
@@ -143,7 +143,7 @@ impl Replica {
         }
     }
 
-    pub(super) fn request_missing_of(&mut self, shared: ConversationId, author: PeerId) {
+    pub(super) fn request_missing_of(&mut self, shared: ConversationId, author: PersonId) {
         for (id, key) in self.sessions.announced(shared, Some(author)) {
             self.request_missing(id, shared, key);
         }
@@ -157,7 +157,7 @@ impl Replica {
 
     /// Makes this session the source of an author's entries: requests all missing ones and all
     /// later ones.
-    pub(super) fn ask(&mut self, id: SessionId, shared: ConversationId, author: PeerId) {
+    pub(super) fn ask(&mut self, id: SessionId, shared: ConversationId, author: PersonId) {
         let conversation = self.conversations.at_mut(shared);
         if let Some(former) = conversation.pulls.set_source(author, id) {
             self.send(former, &Frame::Prune(shared, author));
@@ -212,7 +212,7 @@ impl Replica {
         &mut self,
         id: SessionId,
         shared: ConversationId,
-        author: PeerId,
+        author: PersonId,
     ) {
         let conversation = self.conversations.at_mut(shared);
         let former = conversation.pulls.end_source(author);
@@ -229,7 +229,7 @@ impl Replica {
 
     /// Entries of this author are missing and should arrive soon. If none arrives in time, another
     /// session is asked.
-    pub(super) fn expect_entries(&mut self, shared: ConversationId, author: PeerId) {
+    pub(super) fn expect_entries(&mut self, shared: ConversationId, author: PersonId) {
         let conversation = self.conversations.at_mut(shared);
         conversation.pulls.expect(author, self.now.mono);
         self.arm(Timer::PullRetry, PULL_RETRY_AFTER);
@@ -244,7 +244,7 @@ impl Replica {
         }
     }
 
-    fn try_next_source(&mut self, shared: ConversationId, author: PeerId) {
+    fn try_next_source(&mut self, shared: ConversationId, author: PersonId) {
         let mut announced = self.sessions.announced(shared, Some(author));
         announced.retain(|(id, key)| !self.missing_from(*id, shared, key).is_empty());
         let able: BTreeSet<_> = announced.into_iter().map(|(id, _)| id).collect();

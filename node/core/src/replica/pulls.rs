@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::PersonId;
 
 use crate::SessionId;
 
@@ -30,32 +30,32 @@ struct PullRetry {
 #[derive(Debug, Default)]
 pub(super) struct Pulls {
     /// The session that forwards an author's entries. The author itself sends without a request.
-    sources: BTreeMap<PeerId, SessionId>,
+    sources: BTreeMap<PersonId, SessionId>,
     /// Authors with missing entries.
-    retries: BTreeMap<PeerId, PullRetry>,
+    retries: BTreeMap<PersonId, PullRetry>,
     /// When the store last failed to take an author's entries.
-    setbacks: BTreeMap<PeerId, Duration>,
+    setbacks: BTreeMap<PersonId, Duration>,
 }
 
 impl Pulls {
     /// The session that forwards this author's entries.
-    pub(super) fn source(&self, author: PeerId) -> Option<SessionId> {
+    pub(super) fn source(&self, author: PersonId) -> Option<SessionId> {
         self.sources.get(&author).copied()
     }
 
     /// Makes a session the source of an author's entries. Returns the former one if it differs.
-    pub(super) fn set_source(&mut self, author: PeerId, id: SessionId) -> Option<SessionId> {
+    pub(super) fn set_source(&mut self, author: PersonId, id: SessionId) -> Option<SessionId> {
         let former = self.sources.insert(author, id);
         former.filter(|former| *former != id)
     }
 
     /// No session forwards this author's entries any more. Returns the one that did.
-    pub(super) fn end_source(&mut self, author: PeerId) -> Option<SessionId> {
+    pub(super) fn end_source(&mut self, author: PersonId) -> Option<SessionId> {
         self.sources.remove(&author)
     }
 
     /// A session has ended. Returns the authors whose entries it forwarded.
-    pub(super) fn drop_session(&mut self, id: SessionId) -> Vec<PeerId> {
+    pub(super) fn drop_session(&mut self, id: SessionId) -> Vec<PersonId> {
         let of_session = self.sources.iter().filter(|(_, source)| **source == id);
         let authors: Vec<_> = of_session.map(|(author, _)| *author).collect();
         self.sources.retain(|_, source| *source != id);
@@ -63,7 +63,7 @@ impl Pulls {
     }
 
     /// Entries of this author are missing and should arrive soon.
-    pub(super) fn expect(&mut self, author: PeerId, now: Duration) {
+    pub(super) fn expect(&mut self, author: PersonId, now: Duration) {
         let at = now + PULL_RETRY_AFTER;
         self.retries
             .entry(author)
@@ -71,7 +71,7 @@ impl Pulls {
     }
 
     /// An entry of this author arrived: the time for the other missing ones starts again.
-    pub(super) fn arrived(&mut self, author: PeerId, now: Duration) {
+    pub(super) fn arrived(&mut self, author: PersonId, now: Duration) {
         if let Some(retry) = self.retries.get_mut(&author) {
             *retry = PullRetry {
                 at: now + PULL_RETRY_AFTER,
@@ -81,12 +81,12 @@ impl Pulls {
     }
 
     /// Nothing of this author is awaited any more.
-    pub(super) fn give_up(&mut self, author: PeerId) {
+    pub(super) fn give_up(&mut self, author: PersonId) {
         self.retries.remove(&author);
     }
 
     /// The authors whose entries are overdue.
-    pub(super) fn overdue(&self, now: Duration) -> Vec<PeerId> {
+    pub(super) fn overdue(&self, now: Duration) -> Vec<PersonId> {
         let overdue = self.retries.iter().filter(|(_, retry)| retry.at <= now);
         overdue.map(|(author, _)| *author).collect()
     }
@@ -100,7 +100,7 @@ impl Pulls {
     /// announced them. Without any, the entries are not awaited any more.
     pub(super) fn next_source(
         &mut self,
-        author: PeerId,
+        author: PersonId,
         able: &BTreeSet<SessionId>,
         now: Duration,
     ) -> Option<SessionId> {
@@ -124,12 +124,12 @@ impl Pulls {
     }
 
     /// The store did not take entries of this author.
-    pub(super) fn set_back(&mut self, author: PeerId, now: Duration) {
+    pub(super) fn set_back(&mut self, author: PersonId, now: Duration) {
         self.setbacks.insert(author, now);
     }
 
     /// Whether the store recently failed to take entries of this author.
-    pub(super) fn is_set_back(&self, author: PeerId, now: Duration) -> bool {
+    pub(super) fn is_set_back(&self, author: PersonId, now: Duration) -> bool {
         self.setbacks
             .get(&author)
             .is_some_and(|at| now < *at + SETBACK)
@@ -145,8 +145,8 @@ mod tests {
     const NOW: Duration = Duration::from_secs(100);
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn author(n: u8) -> PeerId {
-        SecretKey::from_seed([n; 32]).id()
+    fn author(n: u8) -> PersonId {
+        SecretKey::from_seed([n; 32]).id().person()
     }
 
     #[test]

@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hobnob_protocol::{LogName, PeerId, Ranges, Seq};
+use hobnob_protocol::{DeviceId, LogName, Ranges, Seq};
 
 /// The entries of own logs that peers have confirmed, and the confirmations that are not saved yet.
 #[derive(Debug, Default)]
 pub(super) struct Receipts {
-    confirmed: BTreeMap<(LogName, PeerId), Ranges>,
-    unsaved: BTreeSet<(LogName, PeerId)>,
+    confirmed: BTreeMap<(LogName, DeviceId), Ranges>,
+    unsaved: BTreeSet<(LogName, DeviceId)>,
 }
 
 impl Receipts {
-    pub(super) fn load(receipts: Vec<(LogName, PeerId, Ranges)>) -> Self {
+    pub(super) fn load(receipts: Vec<(LogName, DeviceId, Ranges)>) -> Self {
         let confirmed = receipts
             .into_iter()
             .map(|(name, peer, ranges)| ((name, peer), ranges));
@@ -24,7 +24,7 @@ impl Receipts {
 
     /// Notes that the peer has these entries on disk. Returns the entries that it had not confirmed
     /// before.
-    pub(super) fn confirm(&mut self, name: LogName, peer: PeerId, has: &Ranges) -> Ranges {
+    pub(super) fn confirm(&mut self, name: LogName, peer: DeviceId, has: &Ranges) -> Ranges {
         let new = has.minus(&self.of(name, peer));
         if !new.is_empty() {
             let confirmed = self.confirmed.entry((name, peer)).or_default();
@@ -35,7 +35,7 @@ impl Receipts {
     }
 
     /// The entries of a log that the peer has confirmed.
-    pub(super) fn of(&self, name: LogName, peer: PeerId) -> Ranges {
+    pub(super) fn of(&self, name: LogName, peer: DeviceId) -> Ranges {
         self.confirmed
             .get(&(name, peer))
             .cloned()
@@ -47,17 +47,17 @@ impl Receipts {
         let mut all = Ranges::new();
         let of_log = self
             .confirmed
-            .range((name, PeerId::from_bytes([0; 32]))..)
+            .range((name, DeviceId::from_bytes([0; 32]))..)
             .take_while(|((of, _), _)| *of == name);
         of_log.for_each(|(_, ranges)| all.insert_all(ranges));
         all
     }
 
     /// The peers that have confirmed this entry.
-    pub(super) fn peers_with(&self, name: LogName, seq: Seq) -> Vec<PeerId> {
+    pub(super) fn peers_with(&self, name: LogName, seq: Seq) -> Vec<DeviceId> {
         let of_log = self
             .confirmed
-            .range((name, PeerId::from_bytes([0; 32]))..)
+            .range((name, DeviceId::from_bytes([0; 32]))..)
             .take_while(|((of, _), _)| *of == name);
         of_log
             .filter(|(_, ranges)| ranges.contains(seq))
@@ -70,12 +70,12 @@ impl Receipts {
     }
 
     /// The receipts that changed since the last call.
-    pub(super) fn take_unsaved(&mut self) -> BTreeSet<(LogName, PeerId)> {
+    pub(super) fn take_unsaved(&mut self) -> BTreeSet<(LogName, DeviceId)> {
         std::mem::take(&mut self.unsaved)
     }
 
     /// The store could not save these receipts.
-    pub(super) fn not_saved(&mut self, receipts: BTreeSet<(LogName, PeerId)>) {
+    pub(super) fn not_saved(&mut self, receipts: BTreeSet<(LogName, DeviceId)>) {
         self.unsaved.extend(receipts);
     }
 }
@@ -86,14 +86,15 @@ mod tests {
 
     use super::*;
 
-    fn peer(n: u8) -> PeerId {
+    fn peer(n: u8) -> DeviceId {
         SecretKey::from_seed([n; 32]).id()
     }
 
     fn log(n: u64) -> LogName {
         LogName {
-            conversation: ConversationId::direct(peer(1), peer(2)),
-            author: peer(1),
+            conversation: ConversationId::direct(peer(1).person(), peer(2).person()),
+            author: peer(1).person(),
+            device: peer(1),
             log: LogId(n),
         }
     }

@@ -74,13 +74,14 @@ impl Replica {
             return Err(Refusal::NotShared);
         }
         let conversation = self.conversations.at(name.conversation);
-        if !conversation.may_write(self.identity.id, name.author) {
-            return Err(Refusal::NotAnAuthor);
-        }
         if self.is_blocked(name.author) {
             return Err(Refusal::Blocked);
         }
         let checked = batch.read()?;
+        for entry in &checked.entries {
+            let header = Some(&entry.entry.extensions);
+            conversation.may_write(self.identity.id, &key, header)?;
+        }
         let log = conversation.log(&key);
         if log.is_some_and(|log| log.conflicts(&checked)) {
             return Err(self.conflict(session, &checked));
@@ -177,7 +178,7 @@ impl Replica {
             .sessions
             .sync(session, name.conversation)
             .is_some_and(|sync| sync.requests.contain(&LogKey::of(&name), batch.first()));
-        let is_author = self.sessions.at(session).peer == name.author;
+        let is_author = self.sessions.at(session).peer == name.device;
         if !requested && !is_author && self.sessions.is_here(name.author, name.conversation) {
             return Err(Refusal::Gap);
         }
@@ -213,7 +214,7 @@ impl Replica {
         // Entries of our own that come back are not charged to the peer that kept them.
         let own = name.author == self.identity.id;
         let bringer = self.sessions.at(session).peer;
-        let brought_by = if own { name.author } else { bringer };
+        let brought_by = if own { name.device } else { bringer };
         let received_at_ms = self.now.wall_ms;
         let (mut ops, mut steps) = (Vec::new(), Vec::new());
         let conversation = self.conversations.at_mut(name.conversation);
@@ -328,7 +329,7 @@ impl Replica {
         }
         if own && !pieces.is_empty() {
             let from = self.sessions.get(session);
-            let from = from.map_or(self.identity.id, |session| session.peer);
+            let from = from.map_or(self.identity.id, |session| session.person());
             self.outputs
                 .push_back(Output::OwnRestored(name.conversation, from, pieces.len()));
             // This home is an older copy, and has lost that the user wrote to the peer.

@@ -67,8 +67,12 @@ mod tests {
     fn batch(log: u64, first: Seq, bytes: usize) -> CheckedBatch {
         let key = SecretKey::from_seed([1; 32]);
         let name = LogName {
-            conversation: ConversationId::direct(key.id(), SecretKey::from_seed([2; 32]).id()),
-            author: key.id(),
+            conversation: ConversationId::direct(
+                key.id().person(),
+                SecretKey::from_seed([2; 32]).id().person(),
+            ),
+            author: key.id().person(),
+            device: key.id(),
             log: LogId(log),
         };
         let entry = Entry::new(1, 1, Body::Text("x".repeat(bytes)));

@@ -16,6 +16,13 @@ pub enum Refusal {
     /// Only the two ends of a direct conversation write in it.
     #[error("a third party's entry in a direct conversation")]
     NotAnAuthor,
+    /// The log is of a device that is not the author's own key, and no certificate of the author came
+    /// with it.
+    #[error("a log of another device without a certificate of its author")]
+    NoCertificate,
+    /// The log is of another device, with a certificate that only a newer version can check.
+    #[error("a log of another device, whose certificate needs a newer hobnob")]
+    NewerCertificate,
     /// The author is blocked here.
     #[error("an entry of a blocked author")]
     Blocked,

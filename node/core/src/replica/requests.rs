@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hobnob_protocol::{PeerId, Ranges, Seq};
+use hobnob_protocol::{PersonId, Ranges, Seq};
 
 use super::log_key::LogKey;
 
@@ -49,7 +49,7 @@ impl Requests {
     }
 
     /// The session does not send this author's entries any more.
-    pub(super) fn forget_author(&mut self, author: PeerId) {
+    pub(super) fn forget_author(&mut self, author: PersonId) {
         self.pulled.retain(|key, _| key.author != author);
     }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hobnob_limits::RecentSet;
-use hobnob_protocol::{CheckedBatch, PeerId, Ranges};
+use hobnob_protocol::{CheckedBatch, DeviceId, Ranges};
 
 use super::log_key::LogKey;
 
@@ -57,7 +57,7 @@ impl Default for RoomLimits {
 pub(super) struct Charged {
     pub(super) key: LogKey,
     /// The peer that brought the log.
-    pub(super) by: PeerId,
+    pub(super) by: DeviceId,
     pub(super) bytes: u64,
     /// The place of the log among all logs, by age.
     pub(super) ordinal: u64,
@@ -117,7 +117,7 @@ pub(super) fn choose(
     arriving: &Charged,
     weight: impl Fn(&Charged) -> u64,
 ) -> Choice {
-    let mut accounts: BTreeMap<PeerId, u64> = BTreeMap::new();
+    let mut accounts: BTreeMap<DeviceId, u64> = BTreeMap::new();
     for log in held.iter().filter(|log| log.key != arriving.key) {
         *accounts.entry(log.by).or_default() += weight(log);
     }
@@ -149,7 +149,7 @@ pub(super) struct RoomBudget {
     logs: usize,
     bytes: u64,
     /// The peers whose logs were refused lately.
-    refused: BTreeMap<PeerId, Duration>,
+    refused: BTreeMap<DeviceId, Duration>,
     /// How many logs were refused or dropped.
     lost: u64,
     /// Whether the user was informed of that.
@@ -235,14 +235,14 @@ impl RoomBudget {
     }
 
     /// A log of this peer was refused.
-    pub(super) fn note_refused(&mut self, by: PeerId, now: Duration) {
+    pub(super) fn note_refused(&mut self, by: DeviceId, now: Duration) {
         self.lost += 1;
         self.refused.retain(|_, at| now < *at + REFUSED_FOR);
         self.refused.insert(by, now);
     }
 
     /// Whether a log of this peer was refused a moment ago, so that the next one would be as well.
-    pub(super) fn is_refused(&self, by: PeerId, now: Duration) -> bool {
+    pub(super) fn is_refused(&self, by: DeviceId, now: Duration) -> bool {
         let at = self.refused.get(&by);
         at.is_some_and(|at| now < *at + REFUSED_FOR)
     }
@@ -263,13 +263,14 @@ mod tests {
 
     use super::*;
 
-    fn peer(n: u8) -> PeerId {
+    fn peer(n: u8) -> DeviceId {
         SecretKey::from_seed([n; 32]).id()
     }
 
     fn key(log: u64) -> LogKey {
         LogKey {
-            author: peer(100),
+            author: peer(100).person(),
+            device: peer(100),
             log: LogId(log),
         }
     }

@@ -82,7 +82,7 @@ impl Replica {
         match step {
             AfterCommit::Own { name, batch, .. } => {
                 let cost = cost(batch, &Ranges::span(batch.first(), batch.last()));
-                self.conversations.accept(batch, cost, name.author);
+                self.conversations.accept(batch, cost, name.device);
             }
             AfterCommit::Received {
                 batch,
@@ -185,7 +185,7 @@ impl Replica {
 
 #[cfg(test)]
 mod tests {
-    use hobnob_protocol::{LogName, PeerId, Ranges};
+    use hobnob_protocol::{LogName, PersonId, Ranges};
 
     use super::super::events::Input;
     use super::super::testing::{Bench, commits, direct, open_room, ops, peer};
@@ -227,7 +227,7 @@ mod tests {
     }
 
     /// The lists of present peers that the store was asked to save.
-    fn present(outputs: &[Output]) -> Vec<Vec<PeerId>> {
+    fn present(outputs: &[Output]) -> Vec<Vec<PersonId>> {
         let mut lists = Vec::new();
         for op in ops(outputs) {
             if let Op::Lingerers(_, peers) = op {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 
-use hobnob_protocol::{LogId, PeerId, Ranges, Seq};
+use hobnob_protocol::{PersonId, Ranges, Seq};
 
 use super::log_key::LogKey;
 use super::send_queue::SendQueue;
@@ -11,11 +11,11 @@ use super::send_queue::SendQueue;
 /// The entries of one conversation that one session must still receive.
 #[derive(Debug, Default)]
 pub(super) struct SendQueues {
-    queues: BTreeMap<PeerId, SendQueue>,
+    queues: BTreeMap<PersonId, SendQueue>,
     /// Entries that were sent. They are sent again only on request.
     sent: BTreeMap<LogKey, Ranges>,
     /// Authors whose new entries are sent as they arrive. Our own are sent without this.
-    followed: BTreeSet<PeerId>,
+    followed: BTreeSet<PersonId>,
 }
 
 impl SendQueues {
@@ -23,14 +23,14 @@ impl SendQueues {
     pub(super) fn add(&mut self, ordinal: u64, key: &LogKey, entries: &Ranges) {
         if !entries.is_empty() {
             let queue = self.queues.entry(key.author).or_default();
-            queue.add(ordinal, key.log, entries);
+            queue.add(ordinal, key, entries);
         }
     }
 
     /// Removes entries that the peer has.
     pub(super) fn strike(&mut self, key: &LogKey, entries: &Ranges) {
         if let Some(queue) = self.queues.get_mut(&key.author) {
-            queue.strike(key.log, entries);
+            queue.strike(key, entries);
             if queue.is_empty() {
                 self.queues.remove(&key.author);
             }
@@ -63,36 +63,36 @@ impl SendQueues {
 
     /// The queued entries of a log.
     pub(super) fn of_log(&self, key: &LogKey) -> Option<Ranges> {
-        self.queues.get(&key.author)?.of_log(key.log)
+        self.queues.get(&key.author)?.of_log(key)
     }
 
     /// The first author with queued entries after this one.
-    pub(super) fn waiting_after(&self, last: Option<PeerId>) -> Option<PeerId> {
+    pub(super) fn waiting_after(&self, last: Option<PersonId>) -> Option<PersonId> {
         let from = last.map_or(Unbounded, Excluded);
         let mut later = self.queues.range((from, Unbounded));
         later.next().map(|(author, _)| *author)
     }
 
     /// The range of an author's entries that is sent next.
-    pub(super) fn next_of(&self, author: PeerId) -> Option<(LogId, Seq, Seq)> {
+    pub(super) fn next_of(&self, author: PersonId) -> Option<(LogKey, Seq, Seq)> {
         self.queues.get(&author)?.next()
     }
 
     /// The peer receives this author's new entries as they arrive.
-    pub(super) fn follow(&mut self, author: PeerId) {
+    pub(super) fn follow(&mut self, author: PersonId) {
         self.followed.insert(author);
     }
 
-    pub(super) fn follows(&self, author: PeerId) -> bool {
+    pub(super) fn follows(&self, author: PersonId) -> bool {
         self.followed.contains(&author)
     }
 
-    pub(super) fn unfollow(&mut self, author: PeerId) {
+    pub(super) fn unfollow(&mut self, author: PersonId) {
         self.followed.remove(&author);
     }
 
     /// Removes all entries of an author.
-    pub(super) fn strike_author(&mut self, author: PeerId) {
+    pub(super) fn strike_author(&mut self, author: PersonId) {
         self.queues.remove(&author);
     }
 
@@ -126,8 +126,8 @@ mod tests {
         queues.add(2, &log(1, 2), &Ranges::span(1, 3));
         queues.add(3, &log(2, 5), &Ranges::span(4, 6));
         let next = |queues: &SendQueues, n| queues.next_of(log(n, 0).author);
-        assert_eq!(next(&queues, 1), Some((LogId(1), 1, 9)));
-        assert_eq!(next(&queues, 2), Some((LogId(5), 4, 6)));
+        assert_eq!(next(&queues, 1), Some((log(1, 1), 1, 9)));
+        assert_eq!(next(&queues, 2), Some((log(2, 5), 4, 6)));
         let mut both = [log(1, 0).author, log(2, 0).author];
         both.sort_unstable();
         assert_eq!(queues.waiting_after(None), Some(both[0]));
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(queues.waiting_after(Some(both[1])), None);
         queues.strike(&log(2, 5), &Ranges::span(1, 9));
         queues.strike(&log(1, 1), &Ranges::span(1, 9));
-        assert_eq!(next(&queues, 1), Some((LogId(2), 1, 3)));
+        assert_eq!(next(&queues, 1), Some((log(1, 2), 1, 3)));
         assert_eq!(next(&queues, 2), None);
         queues.strike_author(log(1, 2).author);
         assert_eq!(queues.waiting_after(None), None);

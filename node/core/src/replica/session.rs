@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hobnob_protocol::frame::{AuthorHeads, Digest, ROOMS_MAX};
-use hobnob_protocol::{ConversationId, Frame, LogName, PeerId, Ranges, Seq};
+use hobnob_protocol::{ConversationId, DeviceId, Frame, LogName, PersonId, Ranges, Seq};
 
 use super::budget::Budget;
 use super::events::Output;
@@ -26,7 +26,8 @@ const FRAMES_OUTSTANDING_MAX: usize = 256 * 1024;
 #[derive(Debug)]
 pub(super) struct Session {
     id: SessionId,
-    pub(super) peer: PeerId,
+    /// The device at the other end.
+    pub(super) peer: DeviceId,
     /// Where the peer connects from.
     pub(super) source: SourceNetwork,
     /// The conversations that both ends share.
@@ -51,7 +52,7 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(
         id: SessionId,
-        peer: PeerId,
+        peer: DeviceId,
         (network, source): (Option<NetworkId>, SourceNetwork),
         heard: bool,
         now: Duration,
@@ -70,6 +71,11 @@ impl Session {
             heard,
             by_mail: false,
         }
+    }
+
+    /// The person at the other end.
+    pub(super) fn person(&self) -> PersonId {
+        self.peer.person()
     }
 
     // Frames.
@@ -105,13 +111,8 @@ impl Session {
         self.outgoing.set_turn(turn);
         let (conversation, author) = turn;
         let queues = &self.syncs[&conversation].queues;
-        let (log, first, last) = queues.next_of(author).expect("the author waits");
-        let name = LogName {
-            conversation,
-            author,
-            log,
-        };
-        Some((name, first, last))
+        let (key, first, last) = queues.next_of(author).expect("the author waits");
+        Some((key.name(conversation), first, last))
     }
 
     /// The first author with queued entries after this one, in the order of conversations and
@@ -177,9 +178,18 @@ impl Session {
         let sync = self.syncs.get_mut(&conversation);
         let sync = sync.expect("the caller has looked it up");
         sync.holdings.page_arrives();
-        for AuthorHeads { author, logs } in page {
+        for AuthorHeads {
+            author,
+            device,
+            logs,
+        } in page
+        {
             for (log, held) in logs {
-                let key = LogKey { author, log };
+                let key = LogKey {
+                    author,
+                    device,
+                    log,
+                };
                 let is_held = is_held(&key);
                 sync.bodies.note_erased(key, held.erased);
                 sync.holdings
@@ -300,22 +310,22 @@ impl Sessions {
     }
 
     /// Whether a session with this peer shares the conversation.
-    pub(super) fn is_here(&self, peer: PeerId, conversation: ConversationId) -> bool {
+    pub(super) fn is_here(&self, person: PersonId, conversation: ConversationId) -> bool {
         self.sharing(conversation)
-            .any(|(_, session)| session.peer == peer)
+            .any(|(_, session)| session.person() == person)
     }
 
     /// The peers that share a conversation.
-    pub(super) fn peers(&self, conversation: ConversationId) -> BTreeSet<PeerId> {
+    pub(super) fn peers(&self, conversation: ConversationId) -> BTreeSet<PersonId> {
         let sharing = self.sharing(conversation);
-        sharing.map(|(_, session)| session.peer).collect()
+        sharing.map(|(_, session)| session.person()).collect()
     }
 
     /// All logs of a conversation that sessions have announced, by one author or by all.
     pub(super) fn announced(
         &self,
         conversation: ConversationId,
-        author: Option<PeerId>,
+        author: Option<PersonId>,
     ) -> Vec<(SessionId, LogKey)> {
         let mut announced = Vec::new();
         for (id, session) in self.sharing(conversation) {
@@ -466,12 +476,13 @@ mod turns {
             session.share(conversation);
             for author in [1, 2, 3].map(author) {
                 let log = LogKey {
-                    author,
+                    author: author.person(),
+                    device: author,
                     log: LogId(1),
                 };
                 let sync = session.syncs.get_mut(&conversation).expect("shared above");
                 sync.queues.add(1, &log, &Ranges::span(1, 9));
-                waiting.push((conversation, author));
+                waiting.push((conversation, author.person()));
             }
         }
         waiting.sort_unstable();

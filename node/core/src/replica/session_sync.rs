@@ -92,8 +92,9 @@ mod tests {
     fn want(from: Seq) -> Want {
         let [ann, bob] = [1, 2].map(|n| SecretKey::from_seed([n; 32]).id());
         let name = LogName {
-            conversation: ConversationId::direct(ann, bob),
-            author: ann,
+            conversation: ConversationId::direct(ann.person(), bob.person()),
+            author: ann.person(),
+            device: ann,
             log: LogId(1),
         };
         (name, from, None)

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hobnob_protocol::{
-    ConversationId, Frame, Holding, LogId, LogName, PeerId, Ranges, RoomKey, RoomName, Salts,
-    SecretKey, Seq,
+    ConversationId, DeviceId, Frame, Holding, LogId, LogName, PersonId, Ranges, RoomKey, RoomName,
+    Salts, SecretKey, Seq,
 };
 
 use super::commits::Commits;
@@ -43,7 +43,7 @@ pub struct Replica {
     pub(super) client_ids: BTreeMap<Token, ClientId>,
     pub(super) sessions: Sessions,
     /// Authors whose entries are not accepted, requested or forwarded.
-    pub(super) blocked: BTreeSet<PeerId>,
+    pub(super) blocked: BTreeSet<PersonId>,
     pub(super) receipts: Receipts,
     pub(super) commits: Commits,
     pub(super) recent: Recent,
@@ -146,13 +146,13 @@ impl Replica {
 
     /// Whether this node holds entries of the author in this conversation. Only members write in a
     /// room with a key.
-    pub fn has_author(&self, conversation: ConversationId, author: PeerId) -> bool {
+    pub fn has_author(&self, conversation: ConversationId, author: PersonId) -> bool {
         let conversation = self.conversations.get(conversation);
         conversation.is_some_and(|it| it.logs_of(author).next().is_some())
     }
 
     /// The authors of whom this node holds entries in this conversation.
-    pub fn authors(&self, conversation: ConversationId) -> BTreeSet<PeerId> {
+    pub fn authors(&self, conversation: ConversationId) -> BTreeSet<PersonId> {
         let conversation = self.conversations.get(conversation);
         let logs = conversation.into_iter().flat_map(|it| it.logs());
         logs.map(|(key, _)| key.author).collect()
@@ -163,7 +163,7 @@ impl Replica {
         &self,
         session: SessionId,
         conversation: ConversationId,
-        author: PeerId,
+        author: PersonId,
     ) -> bool {
         let logs = self.conversations.get(conversation).into_iter();
         let mut logs = logs.flat_map(|it| it.logs_of(author));
@@ -171,14 +171,17 @@ impl Replica {
     }
 
     /// The peers that share this conversation with a session now.
-    pub fn here(&self, conversation: ConversationId) -> BTreeSet<PeerId> {
+    pub fn here(&self, conversation: ConversationId) -> BTreeSet<PersonId> {
         self.sessions.peers(conversation)
     }
 
     /// The log of our own with this id, and its durable entries.
     pub fn own_log(&self, log: LogId) -> Option<(LogName, &Ranges)> {
-        let author = self.identity.id;
-        let key = LogKey { author, log };
+        let key = LogKey {
+            author: self.identity.id,
+            device: self.identity.device,
+            log,
+        };
         let mut logs = self.conversations.iter();
         logs.find_map(|(id, it)| it.log(&key).map(|log| (key.name(id), log.durable())))
     }
@@ -196,8 +199,8 @@ impl Replica {
         own.or(found.first()).copied()
     }
 
-    /// The peers that are known to have this entry of our own on disk.
-    pub fn delivered_to(&self, name: LogName, seq: Seq) -> Vec<PeerId> {
+    /// The devices that are known to have this entry of our own on disk.
+    pub fn delivered_to(&self, name: LogName, seq: Seq) -> Vec<DeviceId> {
         self.receipts.peers_with(name, seq)
     }
 
@@ -254,7 +257,7 @@ impl Replica {
         match session.syncs.get(&shared) {
             Some(sync) => {
                 let conversation = self.conversations.at(shared);
-                conversation.offer(session.peer, key, &sync.cut)
+                conversation.offer(session.person(), key, &sync.cut)
             }
             None => Ranges::new(),
         }
@@ -310,7 +313,7 @@ impl Replica {
     }
 
     /// Whether this author is blocked. Every decision about blocked authors calls this function.
-    pub(super) fn is_blocked(&self, author: PeerId) -> bool {
+    pub(super) fn is_blocked(&self, author: PersonId) -> bool {
         self.blocked.contains(&author)
     }
 
@@ -330,7 +333,7 @@ impl Replica {
 mod tests {
     use super::super::events::Input;
     use super::super::testing::{
-        Author, Bench, ME, commits, direct, direct_record, open_room, peer, room_record,
+        Author, Bench, ME, commits, device, direct, direct_record, open_room, peer, room_record,
     };
     use super::*;
 
@@ -344,10 +347,10 @@ mod tests {
         let bench = Bench::load(Loaded {
             conversations: vec![direct_record(BOB)],
             logs: vec![own.stored(1)],
-            acked: vec![(own.name, peer(BOB), Ranges::span(1, 1))],
+            acked: vec![(own.name, peer(BOB).only_device(), Ranges::span(1, 1))],
             ..Loaded::default()
         });
-        assert_eq!(bench.replica.delivered_to(own.name, 1), [peer(BOB)]);
+        assert_eq!(bench.replica.delivered_to(own.name, 1), [device(BOB)]);
         assert_eq!(bench.replica.delivered_to(own.name, 2), []);
         let own_log = bench.replica.own_log(own.name.log);
         assert_eq!(own_log, Some((own.name, &Ranges::span(1, 2))));

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hobnob_protocol::{CheckedBatch, PeerId, Ranges};
+use hobnob_protocol::{CheckedBatch, PersonId, Ranges};
 
 use crate::commit::RequestRecord;
 use crate::source_network::SourceNetwork;
@@ -37,7 +37,7 @@ const COPIES: u64 = 2;
 /// The share of a batch in a stranger's request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Charge {
-    peer: PeerId,
+    peer: PersonId,
     network: SourceNetwork,
     entries: u64,
     bytes: u64,
@@ -72,8 +72,8 @@ struct Request {
 /// The contacts, and the messages that strangers have stored.
 #[derive(Debug, Default)]
 pub(super) struct Strangers {
-    contacts: BTreeSet<PeerId>,
-    requests: BTreeMap<PeerId, Request>,
+    contacts: BTreeSet<PersonId>,
+    requests: BTreeMap<PersonId, Request>,
     /// Bytes on disk of all requests, and of those from each network.
     total: u64,
     by_network: BTreeMap<SourceNetwork, u64>,
@@ -94,18 +94,18 @@ impl Strangers {
         strangers
     }
 
-    pub(super) fn is_contact(&self, peer: PeerId) -> bool {
+    pub(super) fn is_contact(&self, peer: PersonId) -> bool {
         self.contacts.contains(&peer)
     }
 
     /// The user accepts a peer. Returns whether the store has a request of it.
-    pub(super) fn accept(&mut self, peer: PeerId) -> bool {
+    pub(super) fn accept(&mut self, peer: PersonId) -> bool {
         self.contacts.insert(peer);
         self.remove(peer).is_some()
     }
 
     /// A contact becomes a stranger. Its earlier messages stay, and do not count as a request.
-    pub(super) fn part_with(&mut self, peer: PeerId) {
+    pub(super) fn part_with(&mut self, peer: PersonId) {
         self.contacts.remove(&peer);
     }
 
@@ -115,7 +115,7 @@ impl Strangers {
     }
 
     /// How many messages of a stranger are stored.
-    pub(super) fn entries_of(&self, peer: PeerId) -> u64 {
+    pub(super) fn entries_of(&self, peer: PersonId) -> u64 {
         let request = self.requests.get(&peer);
         request.map_or(0, |request| request.accepted.entries)
     }
@@ -132,7 +132,7 @@ impl Strangers {
     }
 
     /// Whether a peer is a contact, or a stranger below its own limits.
-    pub(super) fn may_send_more(&self, peer: PeerId) -> bool {
+    pub(super) fn may_send_more(&self, peer: PersonId) -> bool {
         let request = self.requests.get(&peer);
         let below = |request: &Request| {
             request.accepted.entries < REQUEST_ENTRIES_MAX
@@ -201,7 +201,7 @@ impl Strangers {
         self.requests.insert(record.peer, request);
     }
 
-    fn remove(&mut self, peer: PeerId) -> Option<Request> {
+    fn remove(&mut self, peer: PersonId) -> Option<Request> {
         let request = self.requests.remove(&peer)?;
         let record = request.accepted;
         self.total -= on_disk(&record);
@@ -242,10 +242,10 @@ mod tests {
     const HOME: SourceNetwork = SourceNetwork(1);
     const ELSEWHERE: SourceNetwork = SourceNetwork(2);
 
-    fn peer(n: u64) -> PeerId {
+    fn peer(n: u64) -> PersonId {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&n.to_le_bytes());
-        PeerId::from_bytes(bytes)
+        PersonId::from_bytes(bytes)
     }
 
     fn charge(from: u64, network: SourceNetwork, entries: u64, bytes: u64) -> Charge {

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use hobnob_protocol::frame::AuthorHeads;
 use hobnob_protocol::{
-    Batch, Body, CheckedBatch, ConversationId, Entry, EntryHash, Frame, Holding, LogId, LogName,
-    PeerId, Ranges, RoomKey, RoomName, Salts, SecretKey, Seq,
+    Batch, Body, CheckedBatch, ConversationId, DeviceId, Entry, EntryHash, Frame, Holding, LogId,
+    LogName, PersonId, Ranges, RoomKey, RoomName, Salts, SecretKey, Seq,
 };
 
 use super::events::{Input, Output, Token};
@@ -36,7 +36,11 @@ pub(super) fn key(n: u8) -> SecretKey {
     SecretKey::from_seed([n; 32])
 }
 
-pub(super) fn peer(n: u8) -> PeerId {
+pub(super) fn peer(n: u8) -> PersonId {
+    key(n).id().person()
+}
+
+pub(super) fn device(n: u8) -> DeviceId {
     key(n).id()
 }
 
@@ -44,6 +48,7 @@ pub(super) fn peer(n: u8) -> PeerId {
 pub(super) fn log_key(author: u8, log: u64) -> LogKey {
     LogKey {
         author: peer(author),
+        device: peer(author).only_device(),
         log: LogId(log),
     }
 }
@@ -115,17 +120,23 @@ impl Author {
     }
 
     pub(super) fn with_log(n: u8, conversation: ConversationId, log: u64) -> Self {
+        Self::on_device(n, n, conversation, log)
+    }
+
+    /// A log that an author writes on a device with another key.
+    pub(super) fn on_device(n: u8, with: u8, conversation: ConversationId, log: u64) -> Self {
         let name = LogName {
             conversation,
             author: peer(n),
+            device: device(with),
             log: LogId(log),
         };
         Self {
-            key: key(n),
+            key: key(with),
             name,
             next: 1,
             head: name.genesis(),
-            salts: Salts::new([n; 32]),
+            salts: Salts::new([with; 32]),
         }
     }
 
@@ -170,12 +181,16 @@ impl Author {
     /// The next entries of the log, in one batch.
     pub(super) fn write_bodies(&mut self, lamport: u64, bodies: Vec<Body>) -> Batch {
         let entries = bodies.into_iter().map(|body| Entry::new(lamport, 1, body));
+        self.write_entries(entries.collect())
+    }
+
+    pub(super) fn write_entries(&mut self, entries: Vec<Entry>) -> Batch {
         let batch = CheckedBatch::author(
             &self.key,
             self.name,
             self.next,
             self.head,
-            entries.collect(),
+            entries,
             &mut self.salts,
         );
         self.next = batch.last() + 1;
@@ -296,7 +311,12 @@ impl Bench {
 
     fn session_up(&mut self, session: u64, n: u8) -> Vec<Output> {
         let source = SourceNetwork(u64::from(n));
-        let up = Input::SessionUp(SessionId(session), peer(n), Some(NETWORK), source);
+        let up = Input::SessionUp(
+            SessionId(session),
+            peer(n).only_device(),
+            Some(NETWORK),
+            source,
+        );
         self.settle(up)
     }
 
@@ -330,10 +350,14 @@ impl Bench {
         let mut authors: Vec<AuthorHeads> = Vec::new();
         for (name, ranges) in sorted {
             let log = (name.log, Holding::from(ranges));
-            match authors.last_mut().filter(|last| last.author == name.author) {
+            match authors
+                .last_mut()
+                .filter(|last| (last.author, last.device) == (name.author, name.device))
+            {
                 Some(last) => last.logs.push(log),
                 None => authors.push(AuthorHeads {
                     author: name.author,
+                    device: name.device,
                     logs: vec![log],
                 }),
             }
@@ -613,18 +637,18 @@ pub(super) fn failed(outputs: &[Output]) -> Vec<u64> {
 }
 
 /// The entries of our own that peers have newly confirmed.
-pub(super) fn delivered(outputs: &[Output]) -> Vec<(LogName, PeerId, Ranges)> {
+pub(super) fn delivered(outputs: &[Output]) -> Vec<(LogName, PersonId, Ranges)> {
     let delivered = |output: &Output| match output {
-        Output::Delivered(name, peer, ranges) => Some((*name, *peer, ranges.clone())),
+        Output::Delivered(name, peer, ranges) => Some((*name, peer.person(), ranges.clone())),
         _ => None,
     };
     outputs.iter().filter_map(delivered).collect()
 }
 
 /// The entries of our own that were written to sessions.
-pub(super) fn sent(outputs: &[Output]) -> Vec<(LogName, PeerId, Seq, Seq)> {
+pub(super) fn sent(outputs: &[Output]) -> Vec<(LogName, PersonId, Seq, Seq)> {
     let sent = |output: &Output| match output {
-        Output::Sent(name, peer, first, last) => Some((*name, *peer, *first, *last)),
+        Output::Sent(name, peer, first, last) => Some((*name, peer.person(), *first, *last)),
         _ => None,
     };
     outputs.iter().filter_map(sent).collect()
@@ -640,10 +664,16 @@ pub(super) fn announced(outputs: &[Output], session: u64) -> Vec<(LogName, Range
             ..
         } = frame
         {
-            for AuthorHeads { author, logs: of } in authors {
+            for AuthorHeads {
+                author,
+                device,
+                logs: of,
+            } in authors
+            {
                 let name = |log| LogName {
                     conversation,
                     author,
+                    device,
                     log,
                 };
                 logs.extend(of.into_iter().map(|(log, held)| (name(log), held.settled)));
@@ -654,7 +684,7 @@ pub(super) fn announced(outputs: &[Output], session: u64) -> Vec<(LogName, Range
 }
 
 /// The authors whose entries one session is asked not to forward any more.
-pub(super) fn pruned(outputs: &[Output], session: u64) -> Vec<PeerId> {
+pub(super) fn pruned(outputs: &[Output], session: u64) -> Vec<PersonId> {
     let prune = |frame| match frame {
         Frame::Prune(_, author) => Some(author),
         _ => None,

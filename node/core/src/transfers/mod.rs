@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use hobnob_protocol::content::{PIECE_BYTES, PieceRequest, SPAN_PIECES, Shape};
-use hobnob_protocol::{OfferId, PeerId};
+use hobnob_protocol::{DeviceId, OfferId};
 
 pub use self::held::Held;
 use self::streams::Streams;
@@ -43,7 +43,7 @@ pub const FULL_AGAIN_AFTER: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub enum Input {
     /// A session with a peer that can serve content is established.
-    SessionUp(SessionId, PeerId),
+    SessionUp(SessionId, DeviceId),
     /// The session has ended.
     SessionDown(SessionId),
     /// The user wants this content.
@@ -60,7 +60,7 @@ pub enum Input {
     /// The user no longer wants this content.
     Drop(OfferId),
     /// The peer reports that it has the whole content.
-    Source(OfferId, PeerId),
+    Source(OfferId, DeviceId),
     /// A piece was verified and written.
     Got(OfferId, u64),
     /// Requested pieces of a session were written. The duration is the session's round trip. Checks
@@ -110,7 +110,7 @@ pub enum Output {
     /// No source is left, so the transfer has ended. The reason is the last source's failure.
     Gone(OfferId, Failure),
     /// This source sent bytes that do not belong to the content. It gets no more requests for it.
-    Liar(OfferId, PeerId),
+    Liar(OfferId, DeviceId),
 }
 
 /// The progress of a transfer.
@@ -119,7 +119,7 @@ pub struct Progress {
     /// Bytes that are stored.
     pub bytes: u64,
     /// The peers with a request in flight.
-    pub from: BTreeSet<PeerId>,
+    pub from: BTreeSet<DeviceId>,
 }
 
 #[derive(Debug)]
@@ -132,9 +132,9 @@ struct Transfer {
     asked: BTreeSet<u64>,
     /// The author, and peers that report to have the content. A source that cannot serve it is
     /// removed.
-    sources: BTreeSet<PeerId>,
+    sources: BTreeSet<DeviceId>,
     /// The sources that failed recently.
-    resting: BTreeMap<PeerId, Rest>,
+    resting: BTreeMap<DeviceId, Rest>,
     /// When to retry after a full disk.
     waits_for_room: Option<Duration>,
 }
@@ -149,7 +149,7 @@ struct Rest {
 
 #[derive(Debug)]
 struct Session {
-    peer: PeerId,
+    peer: DeviceId,
     asks: Vec<PieceRequest>,
     /// When one of the requests last made progress.
     heard: Duration,
@@ -184,7 +184,7 @@ impl Transfers {
                 );
                 for (offer, transfer) in &mut self.wanted {
                     transfer.resting.remove(&peer);
-                    if offer.name.author == peer {
+                    if offer.name.author == peer.person() {
                         transfer.sources.insert(peer);
                     }
                 }
@@ -273,7 +273,7 @@ impl Transfers {
 
     fn want(&mut self, offer: OfferId, shape: Shape, head: u64, held: Held) {
         let head = head.div_ceil(PIECE_BYTES as u64);
-        let sources = BTreeSet::from([offer.name.author]);
+        let sources = BTreeSet::from([offer.name.device]);
         let transfer = Transfer {
             shape,
             head,
@@ -437,7 +437,7 @@ impl Transfers {
         }
     }
 
-    fn next_for(&mut self, peer: PeerId) -> Option<PieceRequest> {
+    fn next_for(&mut self, peer: DeviceId) -> Option<PieceRequest> {
         let after = self.wanted.keys().filter(|offer| Some(**offer) > self.turn);
         let order: Vec<_> = after
             .chain(
@@ -466,7 +466,7 @@ impl Transfers {
 
 impl Transfer {
     /// The next run of missing pieces to request from this peer.
-    fn next_run(&self, peer: PeerId, now: Duration) -> Option<(u64, u8, u8)> {
+    fn next_run(&self, peer: DeviceId, now: Duration) -> Option<(u64, u8, u8)> {
         let rests = self.resting.get(&peer).is_some_and(|rest| rest.until > now);
         if rests || self.waits_for_room.is_some() || !self.sources.contains(&peer) {
             return None;
@@ -481,7 +481,7 @@ impl Transfer {
 
     /// Starts the rest of a source. Failures during a rest do not lengthen it: they have the same
     /// cause.
-    fn rest(&mut self, peer: PeerId, now: Duration) {
+    fn rest(&mut self, peer: DeviceId, now: Duration) {
         let rest = self.resting.entry(peer).or_insert(Rest {
             until: now,
             times: 0,

@@ -8,15 +8,16 @@ use crate::Rng;
 
 const SPAN: u64 = (PIECE_BYTES * SPAN_PIECES) as u64;
 
-fn peer(n: u8) -> PeerId {
-    PeerId::from_bytes([n; 32])
+fn peer(n: u8) -> DeviceId {
+    DeviceId::from_bytes([n; 32])
 }
 
 /// The first offer of `peer(1)`.
 fn offer() -> OfferId {
     let name = LogName {
         conversation: ConversationId::from_bytes([9; 32]),
-        author: peer(1),
+        author: peer(1).person(),
+        device: peer(1),
         log: LogId(1),
     };
     OfferId { name, seq: 1 }

@@ -7,7 +7,7 @@ use hobnob_control::wire::{
     WaitOptions,
 };
 use hobnob_protocol::text::ACTION;
-use hobnob_protocol::{Nickname, PeerId, RoomName, RoomTarget, Target};
+use hobnob_protocol::{Nickname, PersonId, RoomName, RoomTarget, Target};
 
 use super::{Session, Then};
 use crate::caps::Cap;
@@ -283,7 +283,7 @@ impl Session {
         let room = mask.parse().ok().filter(|_| mask.starts_with('#'));
         let room = room.and_then(|room: RoomName| roster.room(&room));
         let me = roster.me();
-        let people: Vec<PeerId> = match (room, mask) {
+        let people: Vec<PersonId> = match (room, mask) {
             (Some(room), _) => [me].into_iter().chain(room.here.iter().copied()).collect(),
             (None, "" | "*" | "0") => {
                 let here = roster.peers().map(|peer| peer.peer.0);
@@ -312,7 +312,7 @@ impl Session {
     }
 
     /// The nickname as its owner chose it.
-    fn real_name(&mut self, peer: PeerId) -> String {
+    fn real_name(&mut self, peer: PersonId) -> String {
         let roster = &self.ready().roster;
         if peer == roster.me() {
             return roster.own_nick().to_owned();

@@ -141,7 +141,7 @@ impl Session {
     }
 
     /// Shows the direct messages of a stranger who has just become a contact.
-    pub(super) fn replay_peer(&mut self, peer: hobnob_protocol::PeerId) {
+    pub(super) fn replay_peer(&mut self, peer: hobnob_protocol::PersonId) {
         let latest = Wanted::latest(ConversationRef::Direct(peer), REPLAY_ROOM);
         self.ready().replays += 1;
         self.ask(latest.filter(), Then::Replay);

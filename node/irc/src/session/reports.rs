@@ -5,7 +5,7 @@ use hobnob_control::wire::{
     ActivityLine, FileLine, GetStatus, ListPeers, MessageLine, SentLine, Time, WireEvent,
 };
 use hobnob_local::output::size;
-use hobnob_protocol::PeerId;
+use hobnob_protocol::PersonId;
 
 use super::{Session, Then, away_text};
 use crate::caps::Cap;
@@ -247,7 +247,7 @@ impl Session {
         }
     }
 
-    fn moves(&mut self, now: Time, peer: PeerId, command: &str, params: &[&str]) {
+    fn moves(&mut self, now: Time, peer: PersonId, command: &str, params: &[&str]) {
         let line = self.render(|render| {
             let source = render.source(peer);
             render.stamped(Line::new(&source, command, params), now)
@@ -256,7 +256,7 @@ impl Session {
     }
 
     /// Reports a new nickname, by the one before.
-    fn renamed(&mut self, now: Time, before: &str, peer: PeerId) {
+    fn renamed(&mut self, now: Time, before: &str, peer: PersonId) {
         let line = self.render(|render| {
             let source = format!("{before}!{}@{SERVER}", peer.short());
             let nick = render.roster.nick(peer).to_owned();

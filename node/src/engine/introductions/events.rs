@@ -2,7 +2,7 @@
 
 use hobnob_core::paths;
 use hobnob_protocol::introduction::Introduction;
-use hobnob_protocol::{CheckedBatch, PeerId, Seq};
+use hobnob_protocol::{CheckedBatch, PersonId, Seq};
 use tokio::sync::oneshot;
 use tracing::debug;
 
@@ -16,7 +16,7 @@ impl Engine {
     /// The user introduces two contacts to each other.
     pub(in crate::engine) fn introduce(
         &mut self,
-        ends: [PeerId; 2],
+        ends: [PersonId; 2],
         reply: oneshot::Sender<Result<(), IntroduceError>>,
     ) {
         let proposals = match self.proposals(ends) {
@@ -38,14 +38,14 @@ impl Engine {
     /// Notes an introduction. Returns the proposal for each of the two.
     fn proposals(
         &mut self,
-        ends: [PeerId; 2],
-    ) -> Result<[(PeerId, Introduction); 2], IntroduceError> {
+        ends: [PersonId; 2],
+    ) -> Result<[(PersonId, Introduction); 2], IntroduceError> {
         let [one, other] = ends;
         if one == other {
             return Err(IntroduceError::Same);
         }
         let number = random();
-        let proposal = |about: PeerId| {
+        let proposal = |about: PersonId| {
             if !self.policy.is_contact(about) {
                 return Err(IntroduceError::NotAContact(self.peers.name(about)));
             }
@@ -71,7 +71,7 @@ impl Engine {
 
     fn send_step(
         &mut self,
-        to: PeerId,
+        to: PersonId,
         step: &Introduction,
     ) -> oneshot::Receiver<Result<Sent, SendError>> {
         let (reply, sent) = oneshot::channel();
@@ -101,7 +101,7 @@ impl Engine {
         }
     }
 
-    fn introduction_step(&mut self, from: PeerId, step: Introduction) {
+    fn introduction_step(&mut self, from: PersonId, step: Introduction) {
         match step {
             Introduction::Propose {
                 number,
@@ -111,7 +111,7 @@ impl Engine {
                 let Ok(record) = record.check(other) else {
                     return debug!(?from, "an introduction with a record of somebody else");
                 };
-                let is_denied = self.denies(other).is_some() || other == self.me;
+                let is_denied = self.denies(other.only_device()).is_some() || other == self.me;
                 if is_denied || !self.introductions.propose(from, number, other) {
                     return;
                 }
@@ -150,7 +150,7 @@ impl Engine {
                     self.known_relays.learn(other, record);
                 }
                 self.reach_at_relays_of(other);
-                self.tell_paths(paths::Input::Wanted(other));
+                self.tell_paths(paths::Input::Wanted(other.only_device()));
                 self.store_peer(other);
                 let name = self.peers.name(other);
                 self.reports
@@ -160,7 +160,7 @@ impl Engine {
     }
 
     /// The user has accepted a peer. Contacts that have proposed it learn of that.
-    pub(in crate::engine) fn introductions_accepted(&mut self, other: PeerId) {
+    pub(in crate::engine) fn introductions_accepted(&mut self, other: PersonId) {
         let accepted = self.introductions.accept(other);
         if accepted.is_empty() {
             return;
@@ -174,7 +174,7 @@ impl Engine {
     }
 
     /// A peer is not a contact any more.
-    pub(in crate::engine) fn introductions_forget(&mut self, peer: PeerId) {
+    pub(in crate::engine) fn introductions_forget(&mut self, peer: PersonId) {
         if self.introductions.forget(peer) {
             self.store_introductions();
         }

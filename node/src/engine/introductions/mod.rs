@@ -8,7 +8,7 @@ mod events;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::PersonId;
 
 /// The setting that holds all introductions.
 const INTRODUCTIONS_SETTING: &str = "introductions";
@@ -26,20 +26,20 @@ const PROPOSALS_MAX: usize = 64;
 pub(crate) struct Introductions {
     own: BTreeMap<u64, Own>,
     /// By introducer and number.
-    proposals: BTreeMap<(PeerId, u64), Proposal>,
+    proposals: BTreeMap<(PersonId, u64), Proposal>,
 }
 
 /// An introduction that this node makes.
 #[derive(Debug, PartialEq, Eq)]
 struct Own {
     /// The two contacts, and whether each has accepted.
-    ends: [(PeerId, bool); 2],
+    ends: [(PersonId, bool); 2],
 }
 
 /// An introduction that a contact has proposed.
 #[derive(Debug, PartialEq, Eq)]
 struct Proposal {
-    other: PeerId,
+    other: PersonId,
     accepted: bool,
 }
 
@@ -103,7 +103,7 @@ impl Introductions {
     }
 
     /// The user introduces two contacts.
-    fn introduce(&mut self, number: u64, ends: [PeerId; 2]) {
+    fn introduce(&mut self, number: u64, ends: [PersonId; 2]) {
         if self.own.len() >= OWN_MAX {
             self.own.pop_first();
         }
@@ -112,7 +112,7 @@ impl Introductions {
     }
 
     /// A contact accepts an introduction of this node. Returns both, if it was the second one.
-    fn accepted_by(&mut self, number: u64, peer: PeerId) -> Option<[PeerId; 2]> {
+    fn accepted_by(&mut self, number: u64, peer: PersonId) -> Option<[PersonId; 2]> {
         let own = self.own.get_mut(&number)?;
         let end = own.ends.iter_mut().find(|(end, _)| *end == peer)?;
         end.1 = true;
@@ -124,7 +124,7 @@ impl Introductions {
     }
 
     /// A contact proposes an introduction. Returns whether it is new and fits.
-    fn propose(&mut self, introducer: PeerId, number: u64, other: PeerId) -> bool {
+    fn propose(&mut self, introducer: PersonId, number: u64, other: PersonId) -> bool {
         let mut others = self.proposals.iter();
         let is_known = others.any(|((by, _), it)| *by == introducer && it.other == other);
         let of_peer = self.proposals.keys().filter(|(by, _)| *by == introducer);
@@ -142,7 +142,7 @@ impl Introductions {
     }
 
     /// The user accepts a peer as a contact. Returns the introductions that proposed it.
-    fn accept(&mut self, other: PeerId) -> Vec<(PeerId, u64)> {
+    fn accept(&mut self, other: PersonId) -> Vec<(PersonId, u64)> {
         let proposals = self.proposals.iter_mut();
         let new = proposals.filter(|(_, it)| it.other == other && !it.accepted);
         new.map(|(key, proposal)| {
@@ -153,14 +153,14 @@ impl Introductions {
     }
 
     /// Both peers of an introduction have accepted. Returns the other one, if the user has.
-    fn meet(&mut self, introducer: PeerId, number: u64) -> Option<PeerId> {
+    fn meet(&mut self, introducer: PersonId, number: u64) -> Option<PersonId> {
         let key = (introducer, number);
         self.proposals.get(&key).filter(|it| it.accepted)?;
         self.proposals.remove(&key).map(|proposal| proposal.other)
     }
 
     /// A peer is not a contact any more: its proposals are dropped. Returns whether there were any.
-    fn forget(&mut self, peer: PeerId) -> bool {
+    fn forget(&mut self, peer: PersonId) -> bool {
         let before = self.proposals.len();
         self.proposals
             .retain(|(introducer, _), it| *introducer != peer && it.other != peer);
@@ -172,9 +172,9 @@ impl Introductions {
 mod tests {
     use super::*;
 
-    const ANN: PeerId = PeerId::from_bytes([1; 32]);
-    const BOB: PeerId = PeerId::from_bytes([2; 32]);
-    const CAROL: PeerId = PeerId::from_bytes([3; 32]);
+    const ANN: PersonId = PersonId::from_bytes([1; 32]);
+    const BOB: PersonId = PersonId::from_bytes([2; 32]);
+    const CAROL: PersonId = PersonId::from_bytes([3; 32]);
 
     #[test]
     fn two_contacts_meet_when_both_have_accepted() {
@@ -218,7 +218,7 @@ mod tests {
     fn proposals_have_limits_and_end_with_the_contact() {
         let mut bob = Introductions::default();
         let proposed = (0..100).filter(|n| {
-            let other = PeerId::from_bytes([u8::try_from(100 + n).expect("few"); 32]);
+            let other = PersonId::from_bytes([u8::try_from(100 + n).expect("few"); 32]);
             bob.propose(ANN, *n, other)
         });
         assert_eq!(proposed.count(), PROPOSALS_PER_PEER_MAX);

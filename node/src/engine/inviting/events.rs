@@ -144,7 +144,7 @@ impl Engine {
         }
         let exporter = *state.membership.exporter();
         let accepting = &mut attempt.accepting;
-        if let Some(ask) = accepting.ask(id, self.me, peer, exporter, random_seed()) {
+        if let Some(ask) = accepting.ask(id, self.device, peer, exporter, random_seed()) {
             debug!(?peer, "asking for an invitation");
             state.send(&Frame::Invite(ask));
         }
@@ -191,7 +191,7 @@ impl Engine {
         match found {
             FoundInvitation::NotHere => {}
             FoundInvitation::TooOften => attempt.too_often = true,
-            FoundInvitation::At(peer) if peer == self.me => {}
+            FoundInvitation::At(peer) if peer == self.device => {}
             FoundInvitation::At(peer) => {
                 attempt.named.insert(peer);
                 self.found_at(relay, peer);
@@ -211,7 +211,7 @@ impl Engine {
                     session: id,
                     network: self.network.source_network(state.remote_addr()),
                     ends: Ends {
-                        inviter: self.me,
+                        inviter: self.device,
                         accepter: state.peer(),
                     },
                     exporter: *state.membership.exporter(),
@@ -272,14 +272,18 @@ impl Engine {
             ticket: self.own_ticket().to_string(),
             room: room.map(ToString::to_string),
         };
-        let name = self.peers.name(peer);
+        let name = self.peers.name(peer.person());
         state.send(&Frame::Invite(InviteFrame::Welcome(number, proof, letter)));
         // The peer waits for nothing more, so nobody needs this answer. The disk's faults are reported
         // where they happen.
-        self.change_policy(peer, PolicyChange::VerifyByCode, oneshot::channel().0);
+        self.change_policy(
+            peer.person(),
+            PolicyChange::VerifyByCode,
+            oneshot::channel().0,
+        );
         let reason = NoticeReason::InvitationAccepted { name };
-        self.reports.notice(reason, Some(peer));
-        let end = InvitationEnd::Accepted(Box::new(self.peer_info(peer)));
+        self.reports.notice(reason, Some(peer.person()));
+        let end = InvitationEnd::Accepted(Box::new(self.peer_info(peer.person())));
         self.invitation_ended(number, &end);
     }
 
@@ -332,7 +336,7 @@ impl Engine {
         self.sessions.send(id, &Frame::Invite(thanks));
         self.introduced_by(id, letter);
         let (verified, is_verified) = oneshot::channel();
-        self.change_policy(peer, PolicyChange::VerifyByCode, verified);
+        self.change_policy(peer.person(), PolicyChange::VerifyByCode, verified);
         let joined = letter.room.as_deref().map(|room| self.join_by_letter(room));
         self.tasks.spawn(async move {
             let accepted = async {
@@ -374,7 +378,7 @@ impl Engine {
         let Ok(Target::Ticket(ticket)) = letter.ticket.parse() else {
             return debug!(?peer, "the letter of an invitation has no ticket");
         };
-        if ticket.id != peer {
+        if ticket.id != peer.person() {
             return debug!(
                 ?peer,
                 "the letter of an invitation has another peer's ticket"
@@ -434,20 +438,20 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
-    use hobnob_protocol::PeerId;
+    use hobnob_protocol::DeviceId;
 
     use super::*;
 
     #[test]
     fn a_letter_with_a_ticket_of_eight_addresses_fits() {
-        let id = PeerId::from_bytes([7; 32]);
+        let id = DeviceId::from_bytes([7; 32]);
         let addr: SocketAddr = "[2001:db8:1111:2222:3333:4444:5555:6666]:65535"
             .parse()
             .expect("an address");
         let relay = format!("{id}@wss://{}.example/{}", "r".repeat(60), "p".repeat(100));
         let relays = vec![relay.parse().expect("a relay"); TICKET_RELAYS_MAX];
         let ticket = Ticket {
-            id,
+            id: id.person(),
             addrs: vec![addr.into(); TICKET_ADDRS_MAX],
             relays,
         };

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hobnob_core::invitation::{Accepting, INVITATIONS_MAX, Invitations};
 use hobnob_protocol::invitation::{CodeNumber, InviteCode};
-use hobnob_protocol::{PeerId, RoomTarget};
+use hobnob_protocol::{DeviceId, RoomTarget};
 use tokio::sync::oneshot;
 
 use crate::api::{AcceptedInvitation, InvitationEnd};
@@ -51,7 +51,7 @@ struct Attempt {
     accepting: Accepting,
     began: Duration,
     /// Peers that relays named for the number. Peers on an own link are asked, too.
-    named: BTreeSet<PeerId>,
+    named: BTreeSet<DeviceId>,
     /// Relays that have not answered yet.
     relays: BTreeSet<RelayId>,
     /// A relay or a peer answers no more numbers of this network for a while.

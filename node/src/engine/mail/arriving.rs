@@ -5,7 +5,7 @@ use hobnob_core::SessionId;
 use hobnob_core::replica::{self, Refusal};
 use hobnob_protocol::mailbox::{DepositToken, Envelope, Waiting};
 use hobnob_protocol::record::MailboxRecord;
-use hobnob_protocol::{Frame, PeerId, Signature, SignedRecord};
+use hobnob_protocol::{DeviceId, Frame, Signature, SignedRecord};
 use tracing::debug;
 
 use super::super::state::Engine;
@@ -31,11 +31,11 @@ impl Engine {
         }
         let (number, sender, bytes) = (waiting.number, waiting.sender, waiting.envelope.len());
         let content = match self.open_envelope(waiting) {
-            Ok(frames) if self.policy.is_contact(sender) => {
+            Ok(frames) if self.policy.is_contact(sender.person()) => {
                 Content::Batches(self.judge_mail(at, sender, frames))
             }
             Ok(_) => Content::Useless,
-            Err(Unopened::LostKey) if self.policy.is_contact(sender) => {
+            Err(Unopened::LostKey) if self.policy.is_contact(sender.person()) => {
                 self.must_seal_again(at, sender);
                 Content::Useless
             }
@@ -71,14 +71,14 @@ impl Engine {
                 Unopened::LostKey
             });
         };
-        let opened = envelope.open(key, sender, self.me).map_err(invalid)?;
+        let opened = envelope.open(key, sender, self.device).map_err(invalid)?;
         Ok(opened.frames)
     }
 
     /// An envelope of a contact is sealed for a key that this node has lost, for example because it
     /// was restored from a backup. The contact still has all messages in it. The request is on disk
     /// before the envelope is deleted at the holder.
-    fn must_seal_again(&mut self, at: HolderAt, sender: PeerId) {
+    fn must_seal_again(&mut self, at: HolderAt, sender: DeviceId) {
         let Some(row) = self.mail.owe(sender, |owed| owed.request = true) else {
             return;
         };
@@ -92,7 +92,7 @@ impl Engine {
         &mut self,
         id: SessionId,
         record: &SignedRecord,
-        tokens: Vec<(PeerId, DepositToken)>,
+        tokens: Vec<(DeviceId, DepositToken)>,
     ) {
         let session = self.mail.sessions.get(&id);
         let peer = session.expect("the caller has looked it up").peer;
@@ -111,7 +111,7 @@ impl Engine {
     fn judge_mail(
         &mut self,
         at: HolderAt,
-        sender: PeerId,
+        sender: DeviceId,
         frames: Vec<Frame>,
     ) -> Vec<ArrivedBatch> {
         let id = self.mail_session_from(at, sender);
@@ -127,7 +127,7 @@ impl Engine {
     }
 
     /// The session by mail with the sender of an envelope.
-    fn mail_session_from(&mut self, at: HolderAt, sender: PeerId) -> SessionId {
+    fn mail_session_from(&mut self, at: HolderAt, sender: DeviceId) -> SessionId {
         if let Some(id) = self.mail.session_with(sender) {
             return id;
         }

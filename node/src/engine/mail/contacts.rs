@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hobnob_protocol::codec;
 use hobnob_protocol::mailbox::DepositToken;
 use hobnob_protocol::record::{Checked, MAILBOX_BYTES_MAX, MailboxRecord, RECORD_RELAYS_MAX};
-use hobnob_protocol::{PeerId, SignedRecord};
+use hobnob_protocol::{DeviceId, SignedRecord};
 
 use crate::store::{MailKind, MailRow};
 
@@ -16,12 +16,12 @@ const MEMORY_MAX: usize = 4 * MAILBOX_BYTES_MAX;
 #[derive(Debug, Clone)]
 pub(super) struct ContactBox {
     pub(super) record: Checked<MailboxRecord>,
-    tokens: Vec<(PeerId, DepositToken)>,
+    tokens: Vec<(DeviceId, DepositToken)>,
 }
 
 impl ContactBox {
     /// The token for a holder.
-    pub(super) fn token(&self, holder: PeerId) -> Option<&DepositToken> {
+    pub(super) fn token(&self, holder: DeviceId) -> Option<&DepositToken> {
         let mut tokens = self.tokens.iter();
         tokens.find(|(at, _)| *at == holder).map(|(_, token)| token)
     }
@@ -29,7 +29,7 @@ impl ContactBox {
 
 /// The mailboxes of contacts.
 #[derive(Debug, Default)]
-pub(super) struct ContactBoxes(BTreeMap<PeerId, ContactBox>);
+pub(super) struct ContactBoxes(BTreeMap<DeviceId, ContactBox>);
 
 impl ContactBoxes {
     pub(super) fn restore(rows: &[MailRow]) -> Self {
@@ -37,12 +37,12 @@ impl ContactBoxes {
         Self(of_contacts.filter_map(read).collect())
     }
 
-    pub(super) fn get(&self, peer: PeerId) -> Option<&ContactBox> {
+    pub(super) fn get(&self, peer: DeviceId) -> Option<&ContactBox> {
         self.0.get(&peer)
     }
 
     /// The contacts for which this node may deposit at a holder.
-    pub(super) fn at(&self, holder: PeerId) -> impl Iterator<Item = PeerId> {
+    pub(super) fn at(&self, holder: DeviceId) -> impl Iterator<Item = DeviceId> {
         let all = self.0.iter();
         all.filter(move |(_, of_peer)| of_peer.token(holder).is_some())
             .map(|(peer, _)| *peer)
@@ -51,9 +51,9 @@ impl ContactBoxes {
     /// A contact names its key and its holders. Returns the row to store, if that is news.
     pub(super) fn learn(
         &mut self,
-        peer: PeerId,
+        peer: DeviceId,
         record: Checked<MailboxRecord>,
-        mut tokens: Vec<(PeerId, DepositToken)>,
+        mut tokens: Vec<(DeviceId, DepositToken)>,
     ) -> Option<MailRow> {
         tokens.truncate(RECORD_RELAYS_MAX);
         let held = self.0.get(&peer);
@@ -78,7 +78,7 @@ impl ContactBoxes {
     /// A holder names a newer key of a contact. Returns the row to store, if that is so.
     pub(super) fn learn_key(
         &mut self,
-        peer: PeerId,
+        peer: DeviceId,
         record: Checked<MailboxRecord>,
     ) -> Option<MailRow> {
         let held = self.0.get(&peer)?;
@@ -90,7 +90,7 @@ impl ContactBoxes {
     }
 
     /// The user has forgotten a peer.
-    pub(super) fn forget(&mut self, peer: PeerId) -> Option<MailRow> {
+    pub(super) fn forget(&mut self, peer: DeviceId) -> Option<MailRow> {
         self.0.remove(&peer)?;
         Some(MailRow {
             kind: MailKind::Contact,
@@ -100,9 +100,9 @@ impl ContactBoxes {
     }
 }
 
-fn read(row: &MailRow) -> Option<(PeerId, ContactBox)> {
-    let peer = PeerId::from_bytes(row.name.as_slice().try_into().ok()?);
-    let stored = codec::decode::<(SignedRecord, Vec<(PeerId, DepositToken)>), MEMORY_MAX>(
+fn read(row: &MailRow) -> Option<(DeviceId, ContactBox)> {
+    let peer = DeviceId::from_bytes(row.name.as_slice().try_into().ok()?);
+    let stored = codec::decode::<(SignedRecord, Vec<(DeviceId, DepositToken)>), MEMORY_MAX>(
         row.value.as_deref()?,
     );
     let (record, tokens) = stored.ok()?;
@@ -121,8 +121,8 @@ mod tests {
         SecretKey::from_seed([2; 32])
     }
 
-    fn relay() -> PeerId {
-        PeerId::from_bytes([8; 32])
+    fn relay() -> DeviceId {
+        DeviceId::from_bytes([8; 32])
     }
 
     fn record(number: u64) -> Checked<MailboxRecord> {
@@ -135,8 +135,8 @@ mod tests {
         Checked::sign(record, &bob())
     }
 
-    fn tokens() -> Vec<(PeerId, DepositToken)> {
-        let me = PeerId::from_bytes([1; 32]);
+    fn tokens() -> Vec<(DeviceId, DepositToken)> {
+        let me = DeviceId::from_bytes([1; 32]);
         vec![(relay(), DepositToken::new(&[7; 32], me, relay(), 1))]
     }
 

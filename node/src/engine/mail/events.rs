@@ -8,7 +8,7 @@ use hobnob_core::replica;
 use hobnob_core::source_network::SourceNetwork;
 use hobnob_protocol::mailbox::{DepositAnswer, DepositToken, Envelope, FromHolder, ToHolder};
 use hobnob_protocol::record::{MailboxRecord, RECORD_RELAYS_MAX, RecordError};
-use hobnob_protocol::{Frame, LogName, PeerId, Ranges, SignedRecord, close};
+use hobnob_protocol::{DeviceId, Frame, LogName, Ranges, SignedRecord, close};
 use tracing::{debug, warn};
 
 use super::super::session_state::SessionState;
@@ -38,7 +38,7 @@ impl Engine {
             return;
         };
         let peer = state.peer();
-        if !self.policy.is_contact(peer) {
+        if !self.policy.is_contact(peer.person()) {
             return;
         }
         if let Some(frame) = self.own_mailbox(peer) {
@@ -47,7 +47,7 @@ impl Engine {
     }
 
     /// This node's mailbox, for a contact. `None`: nobody holds mail for this node.
-    fn own_mailbox(&self, contact: PeerId) -> Option<Frame> {
+    fn own_mailbox(&self, contact: DeviceId) -> Option<Frame> {
         // The contact needs no holder to reach itself.
         let ids = self.mail.holder_ids().filter(|holder| *holder != contact);
         let token = |holder| (holder, self.mail.own.token(contact, holder));
@@ -67,7 +67,7 @@ impl Engine {
         &mut self,
         id: SessionId,
         signed: SignedRecord,
-        tokens: Vec<(PeerId, DepositToken)>,
+        tokens: Vec<(DeviceId, DepositToken)>,
     ) {
         let now = self.clock.now().mono;
         let state = self.sessions.get_mut(id);
@@ -77,7 +77,7 @@ impl Engine {
             warn!(?peer, "refused: a flood of mailbox records");
             return state.close(close::PROTOCOL, "a flood of mailbox records");
         }
-        if !self.policy.is_contact(peer) {
+        if !self.policy.is_contact(peer.person()) {
             // If the user accepts the peer later, it counts.
             state.mailbox = Some((signed, tokens));
             return;
@@ -101,12 +101,12 @@ impl Engine {
     }
 
     /// The user has accepted or removed a contact.
-    pub(in crate::engine) fn mail_contact_changed(&mut self, peer: PeerId) {
+    pub(in crate::engine) fn mail_contact_changed(&mut self, peer: DeviceId) {
         let all: Vec<_> = self.mail.holders.keys().copied().collect();
         all.into_iter().for_each(|at| self.hold_at(at));
         self.update_holding();
         self.use_as_holder(peer);
-        if !self.policy.is_contact(peer) {
+        if !self.policy.is_contact(peer.person()) {
             self.mail.refusals.forget(peer);
             self.mail.unanswered.forget(peer);
             let row = self.mail.contacts.forget(peer);
@@ -141,7 +141,7 @@ impl Engine {
     pub(in crate::engine) fn holder_up(
         &mut self,
         at: HolderAt,
-        id: PeerId,
+        id: DeviceId,
         stream: MailStream,
         is_own: bool,
     ) {
@@ -247,7 +247,7 @@ impl Engine {
     // Sessions by mail.
 
     /// A peer is away: messages for it are deposited soon, if it stays away.
-    pub(in crate::engine) fn expect_mail(&mut self, peer: PeerId) {
+    pub(in crate::engine) fn expect_mail(&mut self, peer: DeviceId) {
         if self.mail.contacts.get(peer).is_some() {
             let due = self.clock.now().mono + DEPOSIT_AFTER;
             self.mail.due.entry(peer).or_insert(due);
@@ -255,7 +255,7 @@ impl Engine {
     }
 
     /// A session with a peer has begun. Mail is not needed any more.
-    pub(in crate::engine) fn mail_not_needed(&mut self, peer: PeerId) {
+    pub(in crate::engine) fn mail_not_needed(&mut self, peer: DeviceId) {
         self.mail.due.remove(&peer);
         self.mail.refusals.over(peer);
         // Both compare what they have, so nothing must be sealed again.
@@ -270,7 +270,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn end_mail_with(&mut self, peer: PeerId) {
+    pub(super) fn end_mail_with(&mut self, peer: DeviceId) {
         if let Some(id) = self.mail.session_with(peer) {
             self.mail.sessions.remove(&id);
             self.tell_replica(replica::Input::SessionDown {
@@ -283,7 +283,7 @@ impl Engine {
     /// Begins a session by mail, which may only receive if there is no holder for the peer.
     pub(super) fn begin_mail(
         &mut self,
-        peer: PeerId,
+        peer: DeviceId,
         holder: Option<HolderAt>,
         source: SourceNetwork,
     ) {
@@ -522,8 +522,8 @@ impl Engine {
     /// offers it again, to another holder of the peer at once.
     fn deposit_refused(
         &mut self,
-        peer: PeerId,
-        holder: PeerId,
+        peer: DeviceId,
+        holder: DeviceId,
         why: MailRefusal,
         has_messages: bool,
     ) {
@@ -538,14 +538,14 @@ impl Engine {
         self.mail.due.insert(peer, again_at);
         // Receipts concern the other end only.
         if has_messages && self.mail.refusals.stuck(peer, why) {
-            let name = self.peers.name(peer);
+            let name = self.peers.name(peer.person());
             let reason = NoticeReason::MailRefused { name, reason: why };
-            self.reports.notice(reason, Some(peer));
+            self.reports.notice(reason, Some(peer.person()));
         }
     }
 
     /// The entries in an envelope are on the holder's disk. Returns the bytes that count as written.
-    fn now_held(&mut self, deposited: &Deposited, holder: PeerId) -> usize {
+    fn now_held(&mut self, deposited: &Deposited, holder: DeviceId) -> usize {
         let peer = deposited.peer;
         let wall_ms = self.clock.now().wall_ms;
         let mut written = 0;
@@ -561,7 +561,7 @@ impl Engine {
             self.store.set_mail(row);
             let ranges = Ranges::span(first, last);
             self.outbox.note_held(name, peer, &ranges);
-            self.publish_receipts(name, peer, &ranges, DeliveryState::Held);
+            self.publish_receipts(name, peer.person(), &ranges, DeliveryState::Held);
         }
         written
     }
@@ -570,7 +570,7 @@ impl Engine {
     pub(in crate::engine) fn no_longer_held(
         &mut self,
         name: LogName,
-        peer: PeerId,
+        peer: DeviceId,
         ranges: &Ranges,
     ) {
         let row = self.mail.held.delivered(name, peer, ranges);
@@ -578,7 +578,7 @@ impl Engine {
     }
 
     /// The user writes to a peer. If the peer is away, the message is deposited soon.
-    pub(in crate::engine) fn mail_wanted(&mut self, peer: PeerId) {
+    pub(in crate::engine) fn mail_wanted(&mut self, peer: DeviceId) {
         if self.paths.session(peer).is_none() && self.mail.session_with(peer).is_none() {
             self.expect_mail(peer);
         }

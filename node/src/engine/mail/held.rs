@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hobnob_protocol::mailbox::HELD_FOR;
-use hobnob_protocol::{ConversationId, LogId, LogName, PeerId, Ranges, Seq, codec};
+use hobnob_protocol::{DeviceId, LogName, Ranges, Seq, codec};
 
 use crate::store::{MailKind, MailRow};
 
@@ -14,11 +14,11 @@ const MEMORY_MAX: usize = 64 * 1024;
 const RANGES_MAX: usize = 512;
 
 /// A row: the holder, the time, and the ranges.
-type StoredHeld = (PeerId, u64, Vec<(Seq, Seq)>);
+type StoredHeld = (DeviceId, u64, Vec<(Seq, Seq)>);
 
 #[derive(Debug, Clone)]
 struct OfLog {
-    holder: PeerId,
+    holder: DeviceId,
     /// When the last of them was deposited, in milliseconds since the Unix epoch.
     at_ms: u64,
     ranges: Ranges,
@@ -26,7 +26,7 @@ struct OfLog {
 
 /// The held entries, by log and peer.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Held(BTreeMap<(LogName, PeerId), OfLog>);
+pub(super) struct Held(BTreeMap<(LogName, DeviceId), OfLog>);
 
 impl Held {
     /// What earlier runs deposited. A holder drops envelopes after 30 days, so older ones do not
@@ -43,8 +43,8 @@ impl Held {
     pub(super) fn add(
         &mut self,
         (name, first, last): (LogName, Seq, Seq),
-        peer: PeerId,
-        holder: PeerId,
+        peer: DeviceId,
+        holder: DeviceId,
         wall_ms: u64,
     ) -> MailRow {
         let of_log = self.0.entry((name, peer)).or_insert_with(|| OfLog {
@@ -61,7 +61,7 @@ impl Held {
     pub(super) fn delivered(
         &mut self,
         name: LogName,
-        peer: PeerId,
+        peer: DeviceId,
         ranges: &Ranges,
     ) -> Option<MailRow> {
         let of_log = self.0.get_mut(&(name, peer))?;
@@ -78,7 +78,7 @@ impl Held {
     }
 
     /// The peer can't open what is held for it. Returns the rows to store.
-    pub(super) fn forget(&mut self, peer: PeerId) -> Vec<MailRow> {
+    pub(super) fn forget(&mut self, peer: DeviceId) -> Vec<MailRow> {
         let mut rows = Vec::new();
         self.0.retain(|(name, of), _| {
             if *of == peer {
@@ -90,7 +90,7 @@ impl Held {
     }
 
     /// The entries that are held for a peer, by log.
-    pub(super) fn of_peer(&self, peer: PeerId) -> Vec<(LogName, Ranges)> {
+    pub(super) fn of_peer(&self, peer: DeviceId) -> Vec<(LogName, Ranges)> {
         let all = self.0.iter().filter(|((_, of), _)| *of == peer);
         all.map(|((name, _), of_log)| (*name, of_log.ranges.clone()))
             .collect()
@@ -98,19 +98,19 @@ impl Held {
 
     /// Of each log and peer: the peer, how many entries are held, and where and when the last of them
     /// was deposited.
-    pub(super) fn counts(&self) -> impl Iterator<Item = (PeerId, u64, PeerId, u64)> {
+    pub(super) fn counts(&self) -> impl Iterator<Item = (DeviceId, u64, DeviceId, u64)> {
         let all = self.0.iter();
         all.map(|((_, peer), it)| (*peer, it.ranges.len(), it.holder, it.at_ms))
     }
 
     /// All held entries.
-    pub(super) fn all(&self) -> impl Iterator<Item = (LogName, PeerId, &Ranges)> {
+    pub(super) fn all(&self) -> impl Iterator<Item = (LogName, DeviceId, &Ranges)> {
         let all = self.0.iter();
         all.map(|((name, peer), of_log)| (*name, *peer, &of_log.ranges))
     }
 }
 
-fn row(name: LogName, peer: PeerId, of_log: Option<&OfLog>) -> MailRow {
+fn row(name: LogName, peer: DeviceId, of_log: Option<&OfLog>) -> MailRow {
     let value = of_log.map(|of_log| {
         let ranges: Vec<_> = of_log.ranges.iter().take(RANGES_MAX).collect();
         let stored: StoredHeld = (of_log.holder, of_log.at_ms, ranges);
@@ -118,25 +118,20 @@ fn row(name: LogName, peer: PeerId, of_log: Option<&OfLog>) -> MailRow {
     });
     MailRow {
         kind: MailKind::Held,
-        name: codec::encode(&(name.conversation, name.author, name.log, peer)),
+        name: codec::encode(&(name, peer)),
         value,
     }
 }
 
-fn read(row: &MailRow) -> Option<((LogName, PeerId), OfLog)> {
-    let named = codec::decode::<(ConversationId, PeerId, LogId, PeerId), MEMORY_MAX>(&row.name);
-    let (conversation, author, log, peer) = named.ok()?;
+fn read(row: &MailRow) -> Option<((LogName, DeviceId), OfLog)> {
+    let named = codec::decode::<(LogName, DeviceId), MEMORY_MAX>(&row.name);
+    let (name, peer) = named.ok()?;
     let stored = codec::decode::<StoredHeld, MEMORY_MAX>(row.value.as_deref()?);
     let (holder, at_ms, spans) = stored.ok()?;
     let mut ranges = Ranges::new();
     for (first, last) in spans.into_iter().filter(|(first, last)| first <= last) {
         ranges.insert(first, last);
     }
-    let name = LogName {
-        conversation,
-        author,
-        log,
-    };
     let of_log = OfLog {
         holder,
         at_ms,
@@ -147,18 +142,21 @@ fn read(row: &MailRow) -> Option<((LogName, PeerId), OfLog)> {
 
 #[cfg(test)]
 mod tests {
+    use hobnob_protocol::{ConversationId, LogId};
+
     use super::*;
 
     const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
-    fn peer(n: u8) -> PeerId {
-        PeerId::from_bytes([n; 32])
+    fn peer(n: u8) -> DeviceId {
+        DeviceId::from_bytes([n; 32])
     }
 
     fn log() -> LogName {
         LogName {
-            conversation: ConversationId::direct(peer(1), peer(2)),
-            author: peer(1),
+            conversation: ConversationId::direct(peer(1).person(), peer(2).person()),
+            author: peer(1).person(),
+            device: peer(1),
             log: LogId(3),
         }
     }

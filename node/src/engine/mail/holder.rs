@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hobnob_core::{Now, SessionId};
 use hobnob_protocol::mailbox::{Deposit, DepositToken, NUMBERS_MAX, ToHolder};
-use hobnob_protocol::{PeerId, Signature};
+use hobnob_protocol::{DeviceId, Signature};
 
 use super::outgoing::Packed;
 use super::page::{Decided, Page, PageItem};
@@ -25,7 +25,7 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug)]
 pub(super) struct Deposited {
     pub(super) session: SessionId,
-    pub(super) peer: PeerId,
+    pub(super) peer: DeviceId,
     pub(super) packed: Packed,
     /// The sealed form. If the answer is lost, the holder gets the same bytes again and recognizes
     /// them.
@@ -38,7 +38,7 @@ pub(super) struct Deposited {
 #[derive(Debug)]
 pub(super) struct Holder {
     /// Its identity, proved.
-    pub(super) id: PeerId,
+    pub(super) id: DeviceId,
     stream: MailStream,
     /// Whether this node's own mail is held there.
     pub(super) is_own: bool,
@@ -95,7 +95,7 @@ pub(super) enum AfterPage {
 }
 
 impl Holder {
-    pub(super) fn new(id: PeerId, stream: MailStream, is_own: bool) -> Self {
+    pub(super) fn new(id: DeviceId, stream: MailStream, is_own: bool) -> Self {
         Self {
             id,
             stream,
@@ -175,7 +175,7 @@ impl Holder {
     }
 
     /// Whether an envelope for this peer is on its way.
-    pub(super) fn is_asked_for(&self, peer: PeerId) -> bool {
+    pub(super) fn is_asked_for(&self, peer: DeviceId) -> bool {
         self.deposits.values().any(|it| it.peer == peer)
     }
 
@@ -213,7 +213,7 @@ impl Holder {
     }
 
     /// The replica refused a batch for good.
-    pub(super) fn refused(&mut self, sender: PeerId, signature: Signature) {
+    pub(super) fn refused(&mut self, sender: DeviceId, signature: Signature) {
         self.page.refused(sender, signature);
     }
 
@@ -225,7 +225,7 @@ impl Holder {
     }
 
     /// The senders in the page that has arrived.
-    pub(super) fn page_is_from(&self, sender: PeerId) -> bool {
+    pub(super) fn page_is_from(&self, sender: DeviceId) -> bool {
         self.page.is_from(sender)
     }
 
@@ -283,13 +283,16 @@ mod tests {
     fn holder() -> (Holder, mpsc::UnboundedReceiver<ToHolder>) {
         let (frames, sent) = mpsc::unbounded_channel();
         let stream = MailStream { number: 1, frames };
-        (Holder::new(PeerId::from_bytes([8; 32]), stream, true), sent)
+        (
+            Holder::new(DeviceId::from_bytes([8; 32]), stream, true),
+            sent,
+        )
     }
 
     fn item(number: u64) -> PageItem {
         PageItem {
             number,
-            sender: PeerId::from_bytes([2; 32]),
+            sender: DeviceId::from_bytes([2; 32]),
             bytes: 1_000,
             content: Content::Useless,
         }
@@ -399,7 +402,7 @@ mod tests {
     }
 
     fn deposit(holder: &mut Holder, envelope: &[u8]) {
-        let (peer, me) = (PeerId::from_bytes([2; 32]), PeerId::from_bytes([1; 32]));
+        let (peer, me) = (DeviceId::from_bytes([2; 32]), DeviceId::from_bytes([1; 32]));
         let deposited = Deposited {
             session: SessionId(1),
             peer,
@@ -434,11 +437,11 @@ mod tests {
             deposit(&mut holder, &envelope);
         }
         holder.answered(2);
-        assert!(holder.is_asked_for(PeerId::from_bytes([2; 32])));
-        assert!(!holder.is_asked_for(PeerId::from_bytes([3; 32])));
+        assert!(holder.is_asked_for(DeviceId::from_bytes([2; 32])));
+        assert!(!holder.is_asked_for(DeviceId::from_bytes([3; 32])));
         let left = holder.take_unanswered();
         let left: Vec<_> = left.into_iter().map(|it| it.envelope).collect();
         assert_eq!(left, [[1], [3]]);
-        assert!(!holder.is_asked_for(PeerId::from_bytes([2; 32])));
+        assert!(!holder.is_asked_for(DeviceId::from_bytes([2; 32])));
     }
 }

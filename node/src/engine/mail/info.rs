@@ -26,7 +26,8 @@ impl Engine {
                 .map(|(id, facts, connected)| HolderInfo {
                     id,
                     at: at(id),
-                    name: (facts.is_node || nodes.contains(&id)).then(|| self.peers.name(id)),
+                    name: (facts.is_node || nodes.contains(&id))
+                        .then(|| self.peers.name(id.person())),
                     connected,
                     envelopes: facts.waiting.0,
                     bytes: facts.waiting.1,
@@ -48,17 +49,21 @@ impl Engine {
             messages: 0,
             holder: None,
             at_ms: None,
-            refused: self.mail.refusals.why(peer),
+            refused: self.mail.refusals.why(peer.only_device()),
         };
         for (peer, messages, holder, at_ms) in self.mail.held.counts() {
-            let of_peer = infos.entry(peer).or_insert_with(|| info(peer));
+            let of_peer = infos
+                .entry(peer.person())
+                .or_insert_with(|| info(peer.person()));
             of_peer.messages += messages;
             if of_peer.at_ms <= Some(at_ms) {
                 (of_peer.holder, of_peer.at_ms) = (Some(holder), Some(at_ms));
             }
         }
         for (peer, _) in self.mail.refusals.all() {
-            infos.entry(peer).or_insert_with(|| info(peer));
+            infos
+                .entry(peer.person())
+                .or_insert_with(|| info(peer.person()));
         }
         infos.into_values().collect()
     }

@@ -29,7 +29,7 @@ use std::time::Duration;
 use hobnob_core::SessionId;
 use hobnob_core::mail_refusal::MailRefusal;
 use hobnob_protocol::mailbox::KeyId;
-use hobnob_protocol::{PeerId, SecretKey};
+use hobnob_protocol::{DeviceId, SecretKey};
 
 use self::contacts::ContactBoxes;
 use self::held::Held;
@@ -72,7 +72,7 @@ struct Owed {
 }
 
 impl Owed {
-    fn to_row(self, peer: PeerId) -> MailRow {
+    fn to_row(self, peer: DeviceId) -> MailRow {
         let value = vec![u8::from(self.receipts), u8::from(self.request)];
         MailRow {
             kind: MailKind::Owed,
@@ -81,8 +81,8 @@ impl Owed {
         }
     }
 
-    fn read(row: &MailRow) -> Option<(PeerId, Self)> {
-        let peer = PeerId::from_bytes(row.name.as_slice().try_into().ok()?);
+    fn read(row: &MailRow) -> Option<(DeviceId, Self)> {
+        let peer = DeviceId::from_bytes(row.name.as_slice().try_into().ok()?);
         let [receipts, request] = row.value.as_deref()?.try_into().ok()?;
         let owed = Self {
             receipts: receipts != 0,
@@ -95,7 +95,7 @@ impl Owed {
 /// A session by mail.
 #[derive(Debug)]
 struct MailSession {
-    peer: PeerId,
+    peer: DeviceId,
     /// Where its envelopes go. `None`: it only receives, and its frames are dropped.
     holder: Option<HolderAt>,
     outgoing: Outgoing,
@@ -119,16 +119,16 @@ pub(crate) struct Mail {
     /// How many streams to other nodes there were.
     streams: u64,
     /// The known facts about holders of this node's mail that are not connected.
-    former: BTreeMap<PeerId, Facts>,
+    former: BTreeMap<DeviceId, Facts>,
     refusals: Refusals,
     unanswered: Unanswered,
     sessions: BTreeMap<SessionId, MailSession>,
     /// Peers that must get something by mail.
-    owed: BTreeMap<PeerId, Owed>,
+    owed: BTreeMap<DeviceId, Owed>,
     /// For which newest key of a contact its messages were deposited again in this run.
-    resent_for: BTreeMap<PeerId, KeyId>,
+    resent_for: BTreeMap<DeviceId, KeyId>,
     /// When to begin a session by mail with a peer that is away.
-    due: BTreeMap<PeerId, Duration>,
+    due: BTreeMap<DeviceId, Duration>,
     /// When the running time of the key is counted next.
     count_at: Duration,
 }
@@ -168,7 +168,7 @@ impl Mail {
     }
 
     /// The session by mail with a peer.
-    fn session_with(&self, peer: PeerId) -> Option<SessionId> {
+    fn session_with(&self, peer: DeviceId) -> Option<SessionId> {
         let mut all = self.sessions.iter();
         all.find(|(_, session)| session.peer == peer)
             .map(|(id, _)| *id)
@@ -176,7 +176,7 @@ impl Mail {
 
     /// A connected holder at which this node may deposit for a peer, and that has not refused a
     /// deposit for it a moment ago.
-    fn holder_for(&self, peer: PeerId, now: Duration) -> Option<HolderAt> {
+    fn holder_for(&self, peer: DeviceId, now: Duration) -> Option<HolderAt> {
         let of_peer = self.contacts.get(peer)?;
         let takes = |holder: &Holder| {
             of_peer.token(holder.id).is_some() && !self.refusals.is_refusing(peer, holder.id, now)
@@ -187,7 +187,7 @@ impl Mail {
 
     /// The holders of this node's mail, the best first. A node that was connected in this run counts,
     /// because it may return before this node does. A relay that this node has left does not.
-    fn holder_ids(&self) -> impl Iterator<Item = PeerId> {
+    fn holder_ids(&self) -> impl Iterator<Item = DeviceId> {
         let connected = self.holders.values().filter(|holder| holder.is_own);
         let connected = connected.filter(|holder| holder.holding().is_some());
         let nodes = self.former.iter().filter(|(_, facts)| facts.is_node);
@@ -196,14 +196,14 @@ impl Mail {
     }
 
     /// Whether a connected holder has not answered an envelope for a peer.
-    fn is_on_its_way(&self, peer: PeerId) -> bool {
+    fn is_on_its_way(&self, peer: DeviceId) -> bool {
         self.holders
             .values()
             .any(|holder| holder.is_asked_for(peer))
     }
 
     /// A holder of this node's mail is not connected any more.
-    fn remember(&mut self, holder: PeerId, facts: Facts) {
+    fn remember(&mut self, holder: DeviceId, facts: Facts) {
         self.former.insert(holder, facts);
         if self.former.len() > FORMER_MAX {
             self.former.pop_first();
@@ -211,16 +211,16 @@ impl Mail {
     }
 
     /// Why no holder takes messages for a peer that is away.
-    pub(super) fn refused(&self, peer: PeerId) -> Option<MailRefusal> {
+    pub(super) fn refused(&self, peer: DeviceId) -> Option<MailRefusal> {
         self.refusals.why(peer)
     }
 
-    fn owed(&self, peer: PeerId) -> Owed {
+    fn owed(&self, peer: DeviceId) -> Owed {
         self.owed.get(&peer).copied().unwrap_or_default()
     }
 
     /// Changes what a peer must get by mail. Returns the row to store, if that is a change.
-    fn owe(&mut self, peer: PeerId, change: impl FnOnce(&mut Owed)) -> Option<MailRow> {
+    fn owe(&mut self, peer: DeviceId, change: impl FnOnce(&mut Owed)) -> Option<MailRow> {
         let before = self.owed(peer);
         let mut owed = before;
         change(&mut owed);
@@ -234,7 +234,7 @@ impl Mail {
 
     /// A contact asks to seal again what it has not confirmed. Returns whether that was not done for
     /// its newest key yet.
-    fn may_resend(&mut self, peer: PeerId) -> bool {
+    fn may_resend(&mut self, peer: DeviceId) -> bool {
         let Some(of_peer) = self.contacts.get(peer) else {
             return false;
         };
@@ -250,8 +250,8 @@ impl Mail {
     }
 
     /// The peers for which a session by mail is due.
-    fn take_due(&mut self, now: Duration) -> Vec<PeerId> {
-        let is_due = |(_, at): &(&PeerId, &Duration)| **at <= now;
+    fn take_due(&mut self, now: Duration) -> Vec<DeviceId> {
+        let is_due = |(_, at): &(&DeviceId, &Duration)| **at <= now;
         let due: Vec<_> = self
             .due
             .iter()
@@ -269,8 +269,8 @@ impl Mail {
 mod tests {
     use super::*;
 
-    fn peer(n: u8) -> PeerId {
-        PeerId::from_bytes([n; 32])
+    fn peer(n: u8) -> DeviceId {
+        DeviceId::from_bytes([n; 32])
     }
 
     fn restored(rows: &[MailRow]) -> Mail {

@@ -2,7 +2,7 @@
 //! nodes for which this one holds mail.
 
 use hobnob_core::SessionId;
-use hobnob_protocol::{Frame, PeerId, close};
+use hobnob_protocol::{DeviceId, Frame, close};
 use tracing::{debug, warn};
 
 use super::super::state::Engine;
@@ -28,13 +28,13 @@ impl Engine {
 
     /// Opens a stream about mailboxes to a connected peer, if it holds mail for this node or for a
     /// contact of this node. Only a contact may hold this node's own mail.
-    pub(in crate::engine) fn use_as_holder(&mut self, peer: PeerId) {
+    pub(in crate::engine) fn use_as_holder(&mut self, peer: DeviceId) {
         let ids = self.sessions.ids_with(peer);
         let Some(newest) = ids.last().copied() else {
             return;
         };
         let mut states = ids.iter().filter_map(|id| self.sessions.get(*id));
-        let is_own = self.policy.is_contact(peer) && states.any(|state| state.holds_mail);
+        let is_own = self.policy.is_contact(peer.person()) && states.any(|state| state.holds_mail);
         let known = ids.into_iter().map(HolderAt::Session);
         let known = known
             .into_iter()
@@ -63,13 +63,13 @@ impl Engine {
     }
 
     /// A session with a peer has begun.
-    pub(in crate::engine) fn mail_session_up(&mut self, id: SessionId, peer: PeerId) {
+    pub(in crate::engine) fn mail_session_up(&mut self, id: SessionId, peer: DeviceId) {
         self.announce_holding(id);
         self.use_as_holder(peer);
     }
 
     /// A session with a peer has ended. There may be another one.
-    pub(in crate::engine) fn mail_session_down(&mut self, id: SessionId, peer: PeerId) {
+    pub(in crate::engine) fn mail_session_down(&mut self, id: SessionId, peer: DeviceId) {
         self.holder_down(HolderAt::Session(id));
         self.use_as_holder(peer);
     }
@@ -79,7 +79,7 @@ impl Engine {
     /// Tells the peer of a session whether this node holds its mail, unless it knows.
     fn announce_holding(&mut self, id: SessionId) {
         let state = self.sessions.get_mut(id).expect("listed by the callers");
-        let holds = self.holding.agrees(state.peer());
+        let holds = self.holding.agrees(state.person());
         if state.told_holding != holds {
             state.told_holding = holds;
             state.send(&Frame::HoldsMail(holds));

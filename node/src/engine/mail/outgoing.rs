@@ -54,7 +54,7 @@ impl Outgoing {
             return credit;
         };
         let name = batch.name;
-        let own = name.author == key.id();
+        let own = name.author == key.id().person();
         let Ok(checked) = batch.read() else {
             return credit;
         };
@@ -161,7 +161,7 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use hobnob_protocol::{
-        CheckedBatch, ConversationId, Entry, Holding, LogId, PeerId, Ranges, Salts,
+        CheckedBatch, ConversationId, DeviceId, Entry, Holding, LogId, Ranges, Salts,
     };
 
     use super::*;
@@ -172,8 +172,12 @@ mod tests {
 
     fn log() -> LogName {
         LogName {
-            conversation: ConversationId::direct(key().id(), PeerId::from_bytes([2; 32])),
-            author: key().id(),
+            conversation: ConversationId::direct(
+                key().id().person(),
+                DeviceId::from_bytes([2; 32]).person(),
+            ),
+            author: key().id().person(),
+            device: key().id(),
             log: LogId(3),
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hobnob_protocol::codec;
 use hobnob_protocol::mailbox::{DepositToken, KeyId, MailboxKey, SENDERS_MAX, TokenHash};
 use hobnob_protocol::record::{Checked, MailboxRecord, next_number};
-use hobnob_protocol::{PeerId, SecretKey, SignedRecord};
+use hobnob_protocol::{DeviceId, PersonId, SecretKey, SignedRecord};
 
 use crate::store::{MailKind, MailRow};
 
@@ -95,15 +95,16 @@ impl OwnMailbox {
     }
 
     /// The permission of a contact to deposit at a holder.
-    pub(super) fn token(&self, sender: PeerId, holder: PeerId) -> DepositToken {
+    pub(super) fn token(&self, sender: DeviceId, holder: DeviceId) -> DepositToken {
         DepositToken::new(&self.secret, sender, holder, TOKEN_NUMBER)
     }
 
     /// The list of senders for a holder. Contacts beyond the limit can't deposit.
-    pub(super) fn senders(&self, contacts: &[PeerId], holder: PeerId) -> Vec<TokenHash> {
-        let contacts = contacts.iter().take(SENDERS_MAX);
+    pub(super) fn senders(&self, contacts: &[PersonId], holder: DeviceId) -> Vec<TokenHash> {
+        let contacts = contacts.iter().map(|contact| contact.only_device());
         contacts
-            .map(|sender| self.token(*sender, holder).hash(*sender))
+            .take(SENDERS_MAX)
+            .map(|sender| self.token(sender, holder).hash(sender))
             .collect()
     }
 
@@ -211,7 +212,7 @@ mod tests {
         let (second, none) = restored(&rows, 2_000);
         assert_eq!((second.newest(), none), (1_000, Vec::new()));
         assert_eq!(second.record(), first.record());
-        let [ann, relay] = [2, 3].map(|n| PeerId::from_bytes([n; 32]));
+        let [ann, relay] = [2, 3].map(|n| DeviceId::from_bytes([n; 32]));
         assert_eq!(first.token(ann, relay), second.token(ann, relay));
     }
 

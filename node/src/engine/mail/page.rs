@@ -3,7 +3,7 @@
 //! Each envelope is judged by itself. Not here: opening envelopes, and requesting pages.
 
 use hobnob_protocol::mailbox::PAGE_BYTES_MAX;
-use hobnob_protocol::{LogName, PeerId, Seq, Signature};
+use hobnob_protocol::{DeviceId, LogName, Seq, Signature};
 
 /// A batch of an envelope that the replica judges.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(super) enum Content {
 #[derive(Debug)]
 pub(super) struct PageItem {
     pub(super) number: u64,
-    pub(super) sender: PeerId,
+    pub(super) sender: DeviceId,
     pub(super) bytes: usize,
     pub(super) content: Content,
 }
@@ -106,12 +106,12 @@ impl Page {
         self.items.last().map(|item| item.number)
     }
 
-    pub(super) fn is_from(&self, sender: PeerId) -> bool {
+    pub(super) fn is_from(&self, sender: DeviceId) -> bool {
         self.items.iter().any(|item| item.sender == sender)
     }
 
     /// The replica refused a batch of this sender for good.
-    pub(super) fn refused(&mut self, sender: PeerId, signature: Signature) {
+    pub(super) fn refused(&mut self, sender: DeviceId, signature: Signature) {
         let of_sender = self.items.iter_mut().filter(|item| item.sender == sender);
         for item in of_sender {
             if let Content::Batches(batches) = &mut item.content {
@@ -146,13 +146,14 @@ mod tests {
 
     use super::*;
 
-    const ANN: PeerId = PeerId::from_bytes([1; 32]);
-    const BOB: PeerId = PeerId::from_bytes([2; 32]);
+    const ANN: DeviceId = DeviceId::from_bytes([1; 32]);
+    const BOB: DeviceId = DeviceId::from_bytes([2; 32]);
 
-    fn log(author: PeerId) -> LogName {
+    fn log(author: DeviceId) -> LogName {
         LogName {
-            conversation: ConversationId::direct(ANN, BOB),
-            author,
+            conversation: ConversationId::direct(ANN.person(), BOB.person()),
+            author: author.person(),
+            device: author,
             log: LogId(3),
         }
     }

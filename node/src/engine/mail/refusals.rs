@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hobnob_core::mail_refusal::MailRefusal;
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 
 /// After a holder has refused an envelope, the next attempt there waits for so long.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
@@ -16,17 +16,17 @@ const FAILED_FOR: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     /// Until when a holder is not asked to hold for a peer. The key is the peer and the holder.
-    until: BTreeMap<(PeerId, PeerId), Duration>,
+    until: BTreeMap<(DeviceId, DeviceId), Duration>,
     /// The peers for which no holder takes messages now.
-    stuck: BTreeMap<PeerId, MailRefusal>,
+    stuck: BTreeMap<DeviceId, MailRefusal>,
 }
 
 impl Refusals {
     /// A holder has refused an envelope for a peer. Returns when to ask it again.
     pub(super) fn refused(
         &mut self,
-        peer: PeerId,
-        holder: PeerId,
+        peer: DeviceId,
+        holder: DeviceId,
         why: MailRefusal,
         now: Duration,
     ) -> Duration {
@@ -39,40 +39,40 @@ impl Refusals {
         until
     }
 
-    pub(super) fn is_refusing(&self, peer: PeerId, holder: PeerId, now: Duration) -> bool {
+    pub(super) fn is_refusing(&self, peer: DeviceId, holder: DeviceId, now: Duration) -> bool {
         let until = self.until.get(&(peer, holder));
         until.is_some_and(|until| now < *until)
     }
 
     /// When the next holder may be asked again to hold for a peer.
-    pub(super) fn next(&self, peer: PeerId, now: Duration) -> Option<Duration> {
+    pub(super) fn next(&self, peer: DeviceId, now: Duration) -> Option<Duration> {
         let all = self.until.iter().filter(|((of, _), _)| *of == peer);
         all.map(|(_, until)| *until).filter(|at| now < *at).min()
     }
 
     /// No holder takes messages for a peer. Returns whether the user must learn that.
-    pub(super) fn stuck(&mut self, peer: PeerId, why: MailRefusal) -> bool {
+    pub(super) fn stuck(&mut self, peer: DeviceId, why: MailRefusal) -> bool {
         self.stuck.insert(peer, why) != Some(why)
     }
 
     /// A holder has stored an envelope for a peer, or the peer is here.
-    pub(super) fn over(&mut self, peer: PeerId) {
+    pub(super) fn over(&mut self, peer: DeviceId) {
         self.stuck.remove(&peer);
     }
 
     /// The peer is no contact any more.
-    pub(super) fn forget(&mut self, peer: PeerId) {
+    pub(super) fn forget(&mut self, peer: DeviceId) {
         self.over(peer);
         self.until.retain(|(of, _), _| *of != peer);
     }
 
     /// Why no holder takes messages for a peer.
-    pub(super) fn why(&self, peer: PeerId) -> Option<MailRefusal> {
+    pub(super) fn why(&self, peer: DeviceId) -> Option<MailRefusal> {
         self.stuck.get(&peer).copied()
     }
 
     /// All peers for which no holder takes messages.
-    pub(super) fn all(&self) -> impl Iterator<Item = (PeerId, MailRefusal)> {
+    pub(super) fn all(&self) -> impl Iterator<Item = (DeviceId, MailRefusal)> {
         self.stuck.iter().map(|(peer, why)| (*peer, *why))
     }
 }
@@ -81,8 +81,8 @@ impl Refusals {
 mod tests {
     use super::*;
 
-    const BOB: PeerId = PeerId::from_bytes([2; 32]);
-    const HOLDERS: [PeerId; 2] = [PeerId::from_bytes([8; 32]), PeerId::from_bytes([9; 32])];
+    const BOB: DeviceId = DeviceId::from_bytes([2; 32]);
+    const HOLDERS: [DeviceId; 2] = [DeviceId::from_bytes([8; 32]), DeviceId::from_bytes([9; 32])];
     const START: Duration = Duration::from_secs(100);
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 
 use super::holder::Deposited;
 
@@ -17,14 +17,14 @@ const HOLDERS_MAX: usize = 4;
 /// The envelopes, by holder.
 #[derive(Debug, Default)]
 pub(super) struct Unanswered {
-    of: BTreeMap<PeerId, Vec<Deposited>>,
+    of: BTreeMap<DeviceId, Vec<Deposited>>,
     /// The holders, the one that was lost first at the front.
-    order: VecDeque<PeerId>,
+    order: VecDeque<DeviceId>,
 }
 
 impl Unanswered {
     /// The connection with a holder is lost.
-    pub(super) fn lost(&mut self, holder: PeerId, deposits: Vec<Deposited>) {
+    pub(super) fn lost(&mut self, holder: DeviceId, deposits: Vec<Deposited>) {
         if deposits.is_empty() {
             return;
         }
@@ -39,13 +39,13 @@ impl Unanswered {
     }
 
     /// The holder is connected again.
-    pub(super) fn take(&mut self, holder: PeerId) -> Vec<Deposited> {
+    pub(super) fn take(&mut self, holder: DeviceId) -> Vec<Deposited> {
         self.order.retain(|other| *other != holder);
         self.of.remove(&holder).unwrap_or_default()
     }
 
     /// The peer is no contact any more.
-    pub(super) fn forget(&mut self, peer: PeerId) {
+    pub(super) fn forget(&mut self, peer: DeviceId) {
         for deposits in self.of.values_mut() {
             deposits.retain(|it| it.peer != peer);
         }
@@ -59,8 +59,8 @@ mod tests {
     use super::super::outgoing::Packed;
     use super::*;
 
-    fn peer(n: u8) -> PeerId {
-        PeerId::from_bytes([n; 32])
+    fn peer(n: u8) -> DeviceId {
+        DeviceId::from_bytes([n; 32])
     }
 
     fn envelope(to: u8, n: u8) -> Deposited {

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use hobnob_core::carrier::Carrier;
 use hobnob_core::diagnosis;
 use hobnob_protocol::relay::{Roster as RosterUpdate, ToRelay, Welcome, features};
-use hobnob_protocol::{PeerId, RelayAddr, RelayAt, RelayToken, RoomKey};
+use hobnob_protocol::{DeviceId, RelayAddr, RelayAt, RelayToken, RoomKey};
 use tokio::sync::mpsc;
 
 pub(super) use self::openings::{ChannelOpening, OpenFailed};
@@ -44,7 +44,7 @@ pub(super) struct Relays {
     guest: Arc<AtomicBool>,
     clock: Clock,
     /// Identities proved in earlier runs, by address.
-    known: BTreeMap<String, PeerId>,
+    known: BTreeMap<String, DeviceId>,
     /// The admission token of the relays that the user named.
     token: Option<RelayToken>,
     proxy: ProxyConfig,
@@ -68,12 +68,12 @@ pub(super) struct WentUp {
     /// The address had another identity before, or none.
     pub(super) is_new_identity: bool,
     /// The peers with which dials wait for a channel.
-    pub(super) waited_for: BTreeSet<PeerId>,
+    pub(super) waited_for: BTreeSet<DeviceId>,
 }
 
 impl Relays {
     pub(super) fn new(
-        known: BTreeMap<String, PeerId>,
+        known: BTreeMap<String, DeviceId>,
         token: Option<RelayToken>,
         proxy: ProxyConfig,
         clock: Clock,
@@ -132,7 +132,7 @@ impl Relays {
     /// The link `from` has found that it leads to the relay of the link `into`, and has ended. The
     /// other link takes over its names and the dials that wait. Returns where it was named, and
     /// whether the reason was stronger.
-    pub(super) fn merge(&mut self, from: RelayId, into: RelayId, id: PeerId) -> (RelayAt, bool) {
+    pub(super) fn merge(&mut self, from: RelayId, into: RelayId, id: DeviceId) -> (RelayAt, bool) {
         let gone = self.list.remove(&from).expect("each link ends once");
         self.known.insert(gone.at().to_string(), id);
         let is_stronger = self.name_again(into, gone.at().clone(), gone.usage());
@@ -189,7 +189,7 @@ impl Relays {
     }
 
     /// The relay with this identity, if the node uses it.
-    pub(super) fn with_identity(&self, id: PeerId) -> Option<RelayId> {
+    pub(super) fn with_identity(&self, id: DeviceId) -> Option<RelayId> {
         let mut all = self.list.iter();
         all.find(|(_, relay)| relay.relay_addr().id == Some(id))
             .map(|(id, _)| *id)
@@ -207,7 +207,7 @@ impl Relays {
     }
 
     /// Whether the user named a relay of this identity.
-    fn user_named(&self, id: PeerId) -> bool {
+    fn user_named(&self, id: DeviceId) -> bool {
         let mut named = self.addrs().into_iter();
         named.any(|relay| relay.id == Some(id))
     }
@@ -216,7 +216,7 @@ impl Relays {
     pub(super) fn went_up(
         &mut self,
         relay: RelayId,
-        id: PeerId,
+        id: DeviceId,
         (addr, carrier): (SocketAddr, Carrier),
         welcome: &Welcome,
     ) -> WentUp {
@@ -255,9 +255,9 @@ impl Relays {
     pub(super) fn update_roster(
         &mut self,
         relay: RelayId,
-        me: PeerId,
+        me: DeviceId,
         update: RosterUpdate,
-    ) -> Vec<PeerId> {
+    ) -> Vec<DeviceId> {
         let relay = Self::relay_mut(&mut self.list, relay);
         relay.roster.update(me, update)
     }
@@ -266,10 +266,10 @@ impl Relays {
     /// new among them. `direct` are the peers with which there is a conversation.
     pub(super) fn choose_peers(
         &mut self,
-        me: PeerId,
+        me: DeviceId,
         rooms: &[RoomKey],
-        direct: &BTreeSet<PeerId>,
-    ) -> Vec<(RelayId, PeerId)> {
+        direct: &BTreeSet<DeviceId>,
+    ) -> Vec<(RelayId, DeviceId)> {
         let mut chosen = Vec::new();
         for (id, relay) in &mut self.list {
             let tags = relay.tags(rooms);
@@ -280,7 +280,7 @@ impl Relays {
     }
 
     /// Whether a relay names this peer in a room.
-    pub(super) fn list_in_room(&self, peer: PeerId, room: &RoomKey) -> bool {
+    pub(super) fn list_in_room(&self, peer: DeviceId, room: &RoomKey) -> bool {
         let mut relays = self.list.values();
         relays.any(|relay| {
             let tags = relay.tags(std::slice::from_ref(room));
@@ -289,7 +289,7 @@ impl Relays {
     }
 
     /// The peers that relays name in a room.
-    pub(super) fn members(&self, room: &RoomKey) -> BTreeSet<PeerId> {
+    pub(super) fn members(&self, room: &RoomKey) -> BTreeSet<DeviceId> {
         let mut members = BTreeSet::new();
         for relay in self.list.values() {
             for tag in relay.tags(std::slice::from_ref(room)) {
@@ -300,7 +300,7 @@ impl Relays {
     }
 
     /// The relays that name this peer.
-    pub(super) fn naming(&self, peer: PeerId) -> Vec<RelayId> {
+    pub(super) fn naming(&self, peer: DeviceId) -> Vec<RelayId> {
         let naming = self
             .list
             .iter()
@@ -309,7 +309,7 @@ impl Relays {
     }
 
     /// The peer on the rosters whose id starts with this text, if there is exactly one.
-    pub(super) fn named_by_start(&self, text: &str) -> Option<PeerId> {
+    pub(super) fn named_by_start(&self, text: &str) -> Option<DeviceId> {
         let rosters = self.list.values().map(|relay| &relay.roster);
         let found: BTreeSet<_> = rosters
             .flat_map(|roster| roster.starting_with(text))
@@ -319,7 +319,7 @@ impl Relays {
     }
 
     /// A peer could not be reached. Returns the relays that name it and did not know that.
-    pub(super) fn note_missing(&mut self, peer: PeerId) -> Vec<RelayId> {
+    pub(super) fn note_missing(&mut self, peer: DeviceId) -> Vec<RelayId> {
         let mut all = self.list.iter_mut();
         let mut news = Vec::new();
         for (id, relay) in &mut all {
@@ -343,7 +343,7 @@ impl Relays {
     }
 
     /// A dial needs a channel with a peer: asks the relay for it now, or when the relay is up.
-    pub(super) fn open_channel(&mut self, relay: RelayId, peer: PeerId) -> ChannelOpening {
+    pub(super) fn open_channel(&mut self, relay: RelayId, peer: DeviceId) -> ChannelOpening {
         let relay = Self::relay_mut(&mut self.list, relay);
         let opening = relay.openings.wait(peer);
         if relay.connection().is_some() {
@@ -353,12 +353,12 @@ impl Relays {
     }
 
     /// A dial uses the channel that a relay has opened with a peer.
-    pub(super) fn use_channel(&mut self, relay: RelayId, peer: PeerId) -> ChannelOpening {
+    pub(super) fn use_channel(&mut self, relay: RelayId, peer: DeviceId) -> ChannelOpening {
         Self::relay_mut(&mut self.list, relay).openings.open(peer)
     }
 
     /// Whether a dial needs a channel of this relay with a peer.
-    pub(super) fn is_dialed(&self, relay: RelayId, peer: PeerId) -> bool {
+    pub(super) fn is_dialed(&self, relay: RelayId, peer: DeviceId) -> bool {
         self.relay(relay).openings.has(peer)
     }
 
@@ -366,7 +366,7 @@ impl Relays {
     pub(super) fn opening_done(
         &mut self,
         relay: RelayId,
-        peer: PeerId,
+        peer: DeviceId,
         result: Result<(), OpenFailed>,
     ) {
         let relay = Self::relay_mut(&mut self.list, relay);
@@ -438,7 +438,7 @@ impl Relays {
     }
 
     /// The relays that are up and do not name this peer.
-    pub(super) fn not_at(&self, peer: PeerId) -> Vec<String> {
+    pub(super) fn not_at(&self, peer: DeviceId) -> Vec<String> {
         let up = self.list.values().filter(|it| it.connection().is_some());
         up.filter(|relay| !relay.roster.names(peer))
             .map(|relay| relay.at().to_string())
@@ -496,8 +496,8 @@ mod tests {
 
     use super::*;
 
-    fn peer(n: u8) -> PeerId {
-        PeerId::from_bytes([n; 32])
+    fn peer(n: u8) -> DeviceId {
+        DeviceId::from_bytes([n; 32])
     }
 
     fn named(at: &str) -> RelayAddr {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use hobnob_protocol::relay::OpenRefusal;
 use tokio::sync::oneshot;
 
@@ -52,7 +52,7 @@ impl ChannelOpening {
     #[cfg(test)]
     pub(crate) fn refused(why: OpenFailed) -> Self {
         let mut openings = Openings::default();
-        let peer = PeerId::from_bytes([1; 32]);
+        let peer = DeviceId::from_bytes([1; 32]);
         let opening = openings.wait(peer);
         openings.done(peer, Err(why));
         opening
@@ -61,7 +61,7 @@ impl ChannelOpening {
 
 /// The dials that need channels of one relay, by peer.
 #[derive(Debug, Default)]
-pub(super) struct Openings(BTreeMap<PeerId, Dials>);
+pub(super) struct Openings(BTreeMap<DeviceId, Dials>);
 
 /// The dials that need a channel with one peer.
 #[derive(Debug, Default)]
@@ -84,7 +84,7 @@ impl Dials {
 
 impl Openings {
     /// A dial waits for a channel with this peer.
-    pub(super) fn wait(&mut self, peer: PeerId) -> ChannelOpening {
+    pub(super) fn wait(&mut self, peer: DeviceId) -> ChannelOpening {
         let (reply, answer) = oneshot::channel();
         let dials = self.0.entry(peer).or_default();
         let claim = dials.claim();
@@ -96,7 +96,7 @@ impl Openings {
     }
 
     /// A dial uses the channel that is open with this peer.
-    pub(super) fn open(&mut self, peer: PeerId) -> ChannelOpening {
+    pub(super) fn open(&mut self, peer: DeviceId) -> ChannelOpening {
         let (reply, answer) = oneshot::channel();
         let _ = reply.send(Ok(()));
         ChannelOpening {
@@ -106,7 +106,7 @@ impl Openings {
     }
 
     /// The relay has opened or refused the channel.
-    pub(super) fn done(&mut self, peer: PeerId, result: Result<(), OpenFailed>) {
+    pub(super) fn done(&mut self, peer: DeviceId, result: Result<(), OpenFailed>) {
         let Some(dials) = self.0.get_mut(&peer) else {
             return;
         };
@@ -126,13 +126,13 @@ impl Openings {
     }
 
     /// The peers with which dials need a channel.
-    pub(super) fn peers(&mut self) -> Vec<PeerId> {
+    pub(super) fn peers(&mut self) -> Vec<DeviceId> {
         self.forget_ended();
         self.0.keys().copied().collect()
     }
 
     /// Whether a dial needs a channel with this peer.
-    pub(super) fn has(&self, peer: PeerId) -> bool {
+    pub(super) fn has(&self, peer: DeviceId) -> bool {
         let dials = self.0.get(&peer);
         dials.is_some_and(|dials| dials.claims.iter().any(|claim| claim.strong_count() > 0))
     }
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn every_dial_that_waits_learns_what_the_relay_says() {
-        let [ann, bob] = [1, 2].map(|n| PeerId::from_bytes([n; 32]));
+        let [ann, bob] = [1, 2].map(|n| DeviceId::from_bytes([n; 32]));
         let mut openings = Openings::default();
         let mut to_ann = [openings.wait(ann), openings.wait(ann)];
         let mut to_bob = openings.wait(bob);
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_dial_needs_its_channel_until_it_ends() {
-        let [ann, bob] = [1, 2].map(|n| PeerId::from_bytes([n; 32]));
+        let [ann, bob] = [1, 2].map(|n| DeviceId::from_bytes([n; 32]));
         let mut openings = Openings::default();
         let (to_ann, mut to_bob) = (openings.wait(ann), openings.open(bob));
         assert_eq!(to_bob.answered(), Some(Ok(())), "it is open");
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn dials_that_gave_up_are_not_kept() {
-        let ann = PeerId::from_bytes([1; 32]);
+        let ann = DeviceId::from_bytes([1; 32]);
         let mut openings = Openings::default();
         for _ in 0..100 {
             drop(openings.wait(ann));

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use hobnob_core::carrier::Carrier;
 use hobnob_core::diagnosis::{self, RelayState};
 use hobnob_protocol::relay::{ToRelay, close};
-use hobnob_protocol::{PeerId, RelayAddr, RelayAt, RelayToken, RoomKey, RoomTag};
+use hobnob_protocol::{DeviceId, RelayAddr, RelayAt, RelayToken, RoomKey, RoomTag};
 use tokio::sync::mpsc;
 
 use super::openings::Openings;
@@ -32,9 +32,9 @@ pub(super) struct Relay {
     /// Its other names and addresses.
     others: Vec<RelayAt>,
     /// The identity that it has proved, or must prove.
-    id: Option<PeerId>,
+    id: Option<DeviceId>,
     /// The identity that it proved last, in this run or an earlier one.
-    proved: Option<PeerId>,
+    proved: Option<DeviceId>,
     /// Why it is used. Its peers see this node in their rooms if the user named it for all traffic.
     usage: Usage,
     link: mpsc::UnboundedSender<LinkCommand>,
@@ -69,8 +69,8 @@ impl Relay {
     /// `id` must be proved, if it is given. `proved` was proved in an earlier run.
     pub(super) fn new(
         at: RelayAt,
-        id: Option<PeerId>,
-        proved: Option<PeerId>,
+        id: Option<DeviceId>,
+        proved: Option<DeviceId>,
         usage: Usage,
         link: mpsc::UnboundedSender<LinkCommand>,
     ) -> Self {
@@ -149,7 +149,7 @@ impl Relay {
     }
 
     /// The relay has registered this node.
-    pub(super) fn went_up(&mut self, id: PeerId, up: Up) {
+    pub(super) fn went_up(&mut self, id: DeviceId, up: Up) {
         (self.id, self.proved) = (Some(id), Some(id));
         self.state = State::Up(up);
         // A relay names everybody again to a node that has just registered.
@@ -235,7 +235,7 @@ impl Relay {
 }
 
 /// The reason for the notice that a relay cannot be used. `proved` is the identity that it proved last.
-fn down_notice(at: &RelayAt, down: &LinkDown, proved: Option<PeerId>) -> NoticeReason {
+fn down_notice(at: &RelayAt, down: &LinkDown, proved: Option<DeviceId>) -> NoticeReason {
     let relay = at.to_string();
     match down {
         LinkDown::Identity { expected, found } => NoticeReason::RelayChanged {
@@ -307,7 +307,7 @@ mod tests {
         assert_eq!(code(relay.went_down(LinkDown::Silent)), Some("relay-down"));
         assert_eq!(code(relay.went_down(LinkDown::Silent)), None);
         assert_eq!(code(relay.went_down(blocked)), Some("udp-blocked"));
-        relay.went_up(PeerId::from_bytes([1; 32]), up());
+        relay.went_up(DeviceId::from_bytes([1; 32]), up());
         assert!(relay.info().why.is_none());
         assert_eq!(code(relay.went_down(LinkDown::Silent)), Some("relay-down"));
     }
@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn an_identity_that_was_never_proved_has_not_changed() {
         let (mut relay, _commands) = relay();
-        let [one, other] = [1, 2].map(|n| PeerId::from_bytes([n; 32]));
+        let [one, other] = [1, 2].map(|n| DeviceId::from_bytes([n; 32]));
         let refused = |expected, found| LinkDown::Identity { expected, found };
         let had_it = |notice| match notice {
             Some(NoticeReason::RelayChanged { was_expected, .. }) => was_expected,
@@ -346,7 +346,7 @@ mod tests {
     #[test]
     fn a_relay_that_comes_up_begins_a_new_roster() {
         let (mut relay, _commands) = relay();
-        let ann = PeerId::from_bytes([1; 32]);
+        let ann = DeviceId::from_bytes([1; 32]);
         let named = hobnob_protocol::relay::Roster {
             version: 1,
             anew: true,
@@ -355,9 +355,9 @@ mod tests {
                 rooms: Vec::new(),
             }],
         };
-        relay.roster.update(PeerId::from_bytes([9; 32]), named);
+        relay.roster.update(DeviceId::from_bytes([9; 32]), named);
         assert!(relay.roster.names(ann));
-        relay.went_up(PeerId::from_bytes([2; 32]), up());
+        relay.went_up(DeviceId::from_bytes([2; 32]), up());
         assert!(!relay.roster.names(ann));
     }
 
@@ -383,7 +383,7 @@ mod tests {
         let (mut relay, mut commands) = relay();
         relay.want();
         assert!(matches!(commands.try_recv(), Ok(LinkCommand::Want)));
-        relay.went_up(PeerId::from_bytes([1; 32]), up());
+        relay.went_up(DeviceId::from_bytes([1; 32]), up());
         relay.want();
         assert!(commands.try_recv().is_err());
     }

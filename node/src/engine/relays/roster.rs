@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use hobnob_protocol::relay::{Roster as Update, RosterChange};
-use hobnob_protocol::{PeerId, RoomTag};
+use hobnob_protocol::{DeviceId, RoomTag};
 
 /// Maximum peers of one relay that are remembered as being there. One more replaces another with
 /// which this node does not connect. That one can still be reached by its id.
@@ -23,17 +23,17 @@ pub(crate) const DOUBTED_AT: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     /// Each peer with those of its rooms that it shares with this node.
-    here: BTreeMap<PeerId, BTreeSet<RoomTag>>,
+    here: BTreeMap<DeviceId, BTreeSet<RoomTag>>,
     /// The peers with which this node connects.
-    wanted: BTreeSet<PeerId>,
+    wanted: BTreeSet<DeviceId>,
     /// The peers that could not be reached since the relay last named them. Others take their
     /// places.
-    missing: BTreeSet<PeerId>,
+    missing: BTreeSet<DeviceId>,
 }
 
 impl Roster {
     /// The relay sends changes. Returns the peers that have arrived.
-    pub(super) fn update(&mut self, me: PeerId, update: Update) -> Vec<PeerId> {
+    pub(super) fn update(&mut self, me: DeviceId, update: Update) -> Vec<DeviceId> {
         if update.anew {
             self.here.clear();
             self.missing.clear();
@@ -59,7 +59,7 @@ impl Roster {
 
     /// A full roster loses a peer that cannot be reached, or else one with which this node does not
     /// connect.
-    fn make_room_for(&mut self, peer: PeerId) {
+    fn make_room_for(&mut self, peer: DeviceId) {
         if self.here.len() < ROSTER_MAX || self.here.contains_key(&peer) {
             return;
         }
@@ -74,32 +74,35 @@ impl Roster {
     }
 
     /// Whether the relay names this peer in the room with this tag.
-    pub(super) fn lists(&self, peer: PeerId, room: RoomTag) -> bool {
+    pub(super) fn lists(&self, peer: DeviceId, room: RoomTag) -> bool {
         self.here
             .get(&peer)
             .is_some_and(|rooms| rooms.contains(&room))
     }
 
     /// The peers that the relay names in the room with this tag.
-    pub(super) fn members(&self, room: RoomTag) -> impl Iterator<Item = PeerId> {
+    pub(super) fn members(&self, room: RoomTag) -> impl Iterator<Item = DeviceId> {
         let here = self.here.iter();
         let there = here.filter(move |(_, rooms)| rooms.contains(&room));
         there.map(|(peer, _)| *peer)
     }
 
-    pub(super) fn names(&self, peer: PeerId) -> bool {
+    pub(super) fn names(&self, peer: DeviceId) -> bool {
         self.here.contains_key(&peer)
     }
 
     /// The peers whose id starts with this text.
-    pub(super) fn starting_with<'a>(&'a self, text: &'a str) -> impl Iterator<Item = PeerId> + 'a {
+    pub(super) fn starting_with<'a>(
+        &'a self,
+        text: &'a str,
+    ) -> impl Iterator<Item = DeviceId> + 'a {
         let ids = self.here.keys().copied();
         ids.filter(move |peer| peer.to_string().starts_with(text))
     }
 
     /// A peer could not be reached. Returns whether the relay names it and it was not known to be
     /// missing.
-    pub(super) fn note_missing(&mut self, peer: PeerId) -> bool {
+    pub(super) fn note_missing(&mut self, peer: DeviceId) -> bool {
         self.names(peer) && self.missing.insert(peer)
     }
 
@@ -113,10 +116,10 @@ impl Roster {
     /// to be missing; and the peers with which there is a conversation.
     pub(super) fn choose(
         &mut self,
-        me: PeerId,
+        me: DeviceId,
         rooms: &[RoomTag],
-        direct: &BTreeSet<PeerId>,
-    ) -> Vec<PeerId> {
+        direct: &BTreeSet<DeviceId>,
+    ) -> Vec<DeviceId> {
         let talked_with = self.here.keys().filter(|peer| direct.contains(peer));
         let mut wanted: BTreeSet<_> = talked_with.copied().collect();
         for room in rooms {
@@ -136,8 +139,8 @@ impl Roster {
 mod tests {
     use super::*;
 
-    fn peer(n: u8) -> PeerId {
-        PeerId::from_bytes([n; 32])
+    fn peer(n: u8) -> DeviceId {
+        DeviceId::from_bytes([n; 32])
     }
 
     fn room(n: u8) -> RoomTag {
@@ -159,7 +162,7 @@ mod tests {
         }
     }
 
-    fn roster(me: PeerId, changes: Vec<RosterChange>) -> Roster {
+    fn roster(me: DeviceId, changes: Vec<RosterChange>) -> Roster {
         let mut roster = Roster::default();
         roster.update(me, update(true, changes));
         roster
@@ -182,7 +185,7 @@ mod tests {
     #[test]
     fn a_room_is_a_ring_in_which_nobody_has_more_than_eight_neighbours() {
         let all: Vec<u8> = (0..40).collect();
-        let mut neighbours: BTreeMap<PeerId, BTreeSet<PeerId>> = BTreeMap::new();
+        let mut neighbours: BTreeMap<DeviceId, BTreeSet<DeviceId>> = BTreeMap::new();
         for me in &all {
             let changes = all.iter().map(|n| here(*n, &[room(9)])).collect();
             let mut roster = roster(peer(*me), changes);
@@ -222,7 +225,7 @@ mod tests {
         let of = |n: usize| {
             let mut bytes = [7; 32];
             bytes[..8].copy_from_slice(&n.to_be_bytes());
-            PeerId::from_bytes(bytes)
+            DeviceId::from_bytes(bytes)
         };
         let here = |n| RosterChange::Here {
             peer: of(n),

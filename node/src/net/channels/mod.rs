@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::task::Context;
 use std::time::{Duration, Instant};
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::relay::Origin;
 
@@ -50,8 +50,8 @@ pub struct Channels {
 struct Table {
     /// The addresses of the relays that this node is connected with.
     relays: HashMap<RelayId, SocketAddr>,
-    addrs: HashMap<(RelayId, PeerId), SocketAddr>,
-    peers: HashMap<SocketAddr, (RelayId, PeerId)>,
+    addrs: HashMap<(RelayId, DeviceId), SocketAddr>,
+    peers: HashMap<SocketAddr, (RelayId, DeviceId)>,
     origins: HashMap<SocketAddr, Origin>,
     out: HashMap<SocketAddr, RelayRoute>,
     in_by_channel: HashMap<ChannelId, RelayRoute>,
@@ -127,7 +127,7 @@ impl Channels {
     pub fn addr(
         &self,
         relay: RelayId,
-        peer: PeerId,
+        peer: DeviceId,
         mut random: impl FnMut() -> u64,
     ) -> SocketAddr {
         let mut table = self.write();
@@ -147,14 +147,14 @@ impl Channels {
     }
 
     /// The peer with this synthetic address, and its relay.
-    pub fn peer_at(&self, addr: SocketAddr) -> Option<(RelayId, PeerId)> {
+    pub fn peer_at(&self, addr: SocketAddr) -> Option<(RelayId, DeviceId)> {
         self.read().peers.get(&addr).copied()
     }
 
     /// Two relays are one. Returns the peers of the relay `from` that have an address at the relay
     /// `into`, too: the address at `from` is forgotten. The other peers keep their addresses. No
     /// channel of `from` may be open.
-    pub fn merge(&self, from: RelayId, into: RelayId) -> Vec<(PeerId, SocketAddr)> {
+    pub fn merge(&self, from: RelayId, into: RelayId) -> Vec<(DeviceId, SocketAddr)> {
         self.write().merge(from, into)
     }
 
@@ -188,7 +188,7 @@ impl Channels {
     }
 
     /// This channel no longer exists. Returns its peer if this node had such a channel.
-    pub fn unbind(&self, channel: ChannelId) -> Option<(RelayId, PeerId)> {
+    pub fn unbind(&self, channel: ChannelId) -> Option<(RelayId, DeviceId)> {
         let mut table = self.write();
         let route = table.in_by_channel.remove(&channel)?;
         table.out.remove(&route.addr);
@@ -313,7 +313,7 @@ impl Table {
         Some(traffic)
     }
 
-    fn merge(&mut self, from: RelayId, into: RelayId) -> Vec<(PeerId, SocketAddr)> {
+    fn merge(&mut self, from: RelayId, into: RelayId) -> Vec<(DeviceId, SocketAddr)> {
         let moved = self.addrs.extract_if(|(relay, _), _| *relay == from);
         let moved: Vec<_> = moved.map(|((_, peer), addr)| (peer, addr)).collect();
         let mut forgotten = Vec::new();
@@ -363,8 +363,8 @@ fn now() -> Instant {
 mod tests {
     use super::*;
 
-    fn peer(n: u8) -> PeerId {
-        PeerId::from_bytes([n; 32])
+    fn peer(n: u8) -> DeviceId {
+        DeviceId::from_bytes([n; 32])
     }
 
     fn counter() -> impl FnMut() -> u64 {
@@ -438,7 +438,7 @@ mod tests {
         let somebody = |n: usize| {
             let mut bytes = [0; 32];
             bytes[..8].copy_from_slice(&n.to_be_bytes());
-            PeerId::from_bytes(bytes)
+            DeviceId::from_bytes(bytes)
         };
         for n in 0..ADDRS_MAX + 1000 {
             let addr = channels.addr(RELAY, somebody(n), &mut random);

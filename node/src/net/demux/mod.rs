@@ -418,7 +418,7 @@ impl fmt::Debug for Writable {
 mod tests {
     use super::*;
     use crate::net::channels::RelayId;
-    use hobnob_protocol::PeerId;
+    use hobnob_protocol::DeviceId;
     use hobnob_protocol::datagram::ChannelId;
     use std::net::Ipv6Addr;
 
@@ -556,7 +556,7 @@ mod tests {
             async move { [received(&socket).await, received(&socket).await] }
         });
         tokio::task::yield_now().await;
-        let peer = channels.addr(id, PeerId::from_bytes([9; 32]), || 9);
+        let peer = channels.addr(id, DeviceId::from_bytes([9; 32]), || 9);
         channels.bind(peer, relay_addr, channel);
         assert_eq!(
             waiting.await.unwrap(),

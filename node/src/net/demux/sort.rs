@@ -243,7 +243,7 @@ mod tests {
     use super::*;
     use crate::net::channels::RelayId;
     use crate::net::counters::Counted;
-    use hobnob_protocol::PeerId;
+    use hobnob_protocol::DeviceId;
 
     /// A sorter that knows two peers by one relay, and their addresses.
     fn sorter() -> (Sorter, [SocketAddr; 2], mpsc::Receiver<SideDatagram>) {
@@ -252,7 +252,7 @@ mod tests {
         let channels = Channels::new(true, counters.clone());
         let mut n = 0;
         let addrs = [ANN, BOB].map(|channel| {
-            let peer = PeerId::from_bytes([channel.0[0]; 32]);
+            let peer = DeviceId::from_bytes([channel.0[0]; 32]);
             let addr = channels.addr(RelayId(1), peer, || {
                 n += 1;
                 n

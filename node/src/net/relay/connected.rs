@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hobnob_core::carrier::Carrier;
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use hobnob_protocol::relay::{FromRelay, ToRelay, close};
 use hobnob_transport::frames::{FrameBatch, FrameReader, ReceiveError};
 use quinn::{Connection, SendStream};
@@ -23,7 +23,7 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 /// A connection with its control stream.
 pub(super) struct Connected {
     pub(super) connection: Connection,
-    pub(super) id: PeerId,
+    pub(super) id: DeviceId,
     /// The relay's address on the way. Of a stream, that of the TCP connection.
     pub(super) addr: SocketAddr,
     /// The stream that carries the connection, unless UDP does.

@@ -1,6 +1,6 @@
 //! Why there is no connection with a relay.
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use hobnob_protocol::relay::close;
 use quinn::ConnectionError;
 
@@ -49,9 +49,9 @@ pub enum LinkDown {
     #[error("it has another identity ({found}) than the known one ({expected})")]
     Identity {
         /// The identity that is known.
-        expected: PeerId,
+        expected: DeviceId,
         /// The identity that answered.
-        found: PeerId,
+        found: DeviceId,
     },
     /// It closed the connection with a reason.
     #[error("{reason}")]
@@ -65,7 +65,7 @@ pub enum LinkDown {
     #[error("it is a relay that this node uses already")]
     Duplicate {
         /// Its identity.
-        id: PeerId,
+        id: DeviceId,
         /// The other link.
         of: RelayId,
     },

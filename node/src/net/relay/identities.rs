@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 
 use crate::net::channels::RelayId;
 
@@ -12,12 +12,12 @@ use crate::net::channels::RelayId;
 /// A relay keeps one registration for each peer. If two links registered at one relay, they would
 /// replace each other for ever.
 #[derive(Debug, Clone, Default)]
-pub struct Identities(Arc<Mutex<BTreeMap<PeerId, RelayId>>>);
+pub struct Identities(Arc<Mutex<BTreeMap<DeviceId, RelayId>>>);
 
 impl Identities {
     /// A relay has proved this identity to a link, which may register if this succeeds. Fails with
     /// the link that leads to the same relay.
-    pub(super) fn claim(&self, identity: PeerId, link: RelayId) -> Result<(), RelayId> {
+    pub(super) fn claim(&self, identity: DeviceId, link: RelayId) -> Result<(), RelayId> {
         let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match links.get(&identity) {
             Some(other) if *other != link => Err(*other),
@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn the_first_link_to_a_relay_keeps_it() {
-        let [one, other] = [1, 2].map(|n| PeerId::from_bytes([n; 32]));
+        let [one, other] = [1, 2].map(|n| DeviceId::from_bytes([n; 32]));
         let [first, second] = [1, 2].map(RelayId);
         let identities = Identities::default();
         assert_eq!(identities.claim(one, first), Ok(()));

@@ -28,7 +28,7 @@ use hobnob_protocol::mailbox::FromHolder;
 use hobnob_protocol::relay::{
     FromRelay, Origin, Register, TOKEN_EXPORTER_LABEL, ToRelay, VERSION, Welcome, close, features,
 };
-use hobnob_protocol::{PeerId, RelayToken, RoomKey, RoomTag};
+use hobnob_protocol::{DeviceId, RelayToken, RoomKey, RoomTag};
 use hobnob_transport::addr::canonical;
 use hobnob_transport::tls;
 use quinn::Connection;
@@ -78,7 +78,7 @@ pub struct LinkConfig {
     /// Its name or address.
     pub location: Location,
     /// The identity that it must prove, if it is known.
-    pub expected: Option<PeerId>,
+    pub expected: Option<DeviceId>,
     /// The admission token, if the node may prove to this relay that it knows it.
     pub token: Option<RelayToken>,
     /// Whether nothing may be sent to the relay except through the proxy.
@@ -114,7 +114,7 @@ pub enum LinkEvent {
     /// The relay has registered this node.
     Up {
         /// The relay's identity, proved.
-        id: PeerId,
+        id: DeviceId,
         /// Its address. With a stream, that of the TCP connection.
         addr: SocketAddr,
         /// The carrier of the datagrams between this node and the relay.
@@ -281,7 +281,13 @@ impl RelayLink {
         }
     }
 
-    fn opened(&mut self, connected: &Connected, peer: PeerId, channel: ChannelId, origin: Origin) {
+    fn opened(
+        &mut self,
+        connected: &Connected,
+        peer: DeviceId,
+        channel: ChannelId,
+        origin: Origin,
+    ) {
         let relay = connected.connection.remote_address();
         let addr = self
             .channels
@@ -570,7 +576,7 @@ impl RelayLink {
     }
 
     /// Looks for a way without UDP, which does not answer at the moment.
-    fn without_udp(&mut self, relay: PeerId) -> Race {
+    fn without_udp(&mut self, relay: DeviceId) -> Race {
         let ways = without_udp(self.locations.ways(None));
         let mut race = Race::default();
         race.add(&self.endpoint, Some(relay), ways, DIAL_LIMIT, &mut self.rng);
@@ -579,7 +585,7 @@ impl RelayLink {
 
     /// Looks for UDP, which was blocked when the connection was made. The first look is after this
     /// pause.
-    fn back_to_udp(&mut self, relay: PeerId, pause: Duration) -> Race {
+    fn back_to_udp(&mut self, relay: DeviceId, pause: Duration) -> Race {
         let addrs = self.locations.udp_addrs();
         Race::back_to_udp(&self.endpoint, relay, addrs, pause, &mut self.rng)
     }
@@ -615,6 +621,6 @@ fn heartbeat(welcome: &Welcome) -> Duration {
 }
 
 /// The names of the node's rooms at this relay.
-pub fn tags(rooms: &[RoomKey], relay: PeerId) -> Vec<RoomTag> {
+pub fn tags(rooms: &[RoomKey], relay: DeviceId) -> Vec<RoomTag> {
     rooms.iter().map(|room| room.relay_tag(relay)).collect()
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use hobnob_core::Rng;
 use hobnob_core::carrier::Carrier;
 use hobnob_core::diagnosis::Answer;
-use hobnob_protocol::{PeerId, RelayAt};
+use hobnob_protocol::{DeviceId, RelayAt};
 use hobnob_transport::stream::handshake;
 use hobnob_transport::stream::proxy::Proxy;
 use hobnob_transport::tls;
@@ -117,7 +117,7 @@ pub(super) fn without_udp(ways: Vec<(Duration, Way)>) -> Vec<(Duration, Way)> {
 #[derive(Debug)]
 pub(super) struct Shaken {
     pub(super) connection: Connection,
-    pub(super) id: PeerId,
+    pub(super) id: DeviceId,
     /// The relay's address on the way. Of a stream, that of the TCP connection.
     pub(super) addr: SocketAddr,
     /// The stream that carries the connection, unless UDP does.
@@ -141,7 +141,7 @@ impl Race {
     pub(super) fn add(
         &mut self,
         endpoint: &Endpoint,
-        expected: Option<PeerId>,
+        expected: Option<DeviceId>,
         ways: Vec<(Duration, Way)>,
         limit: Duration,
         rng: &mut Rng,
@@ -161,7 +161,7 @@ impl Race {
     /// relay has proved its identity over UDP.
     pub(super) fn back_to_udp(
         endpoint: &Endpoint,
-        relay: PeerId,
+        relay: DeviceId,
         addrs: Vec<SocketAddr>,
         mut pause: Duration,
         rng: &mut Rng,
@@ -197,7 +197,7 @@ impl Race {
 /// One attempt.
 pub(super) async fn dial(
     endpoint: &Endpoint,
-    expected: Option<PeerId>,
+    expected: Option<DeviceId>,
     way: &Way,
     rng: Rng,
 ) -> Result<Shaken, LinkDown> {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use hobnob_protocol::{Frame, Hello, PeerId, VERSION, close};
+use hobnob_protocol::{DeviceId, Frame, Hello, VERSION, close};
 use quinn::{Connection, SendStream};
 use tokio::time::timeout;
 
@@ -22,7 +22,7 @@ pub struct Greeted {
     /// The connection.
     pub connection: Connection,
     /// The identity of the other end, proved by TLS.
-    pub peer: PeerId,
+    pub peer: DeviceId,
     /// The other end's Hello.
     pub hello: Hello,
     /// A secret that only the two ends of this connection know.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hobnob_protocol::SignedRecord;
 use hobnob_protocol::frame::Profile;
-use hobnob_protocol::{Hello, PeerId, SecretKey, VERSION};
+use hobnob_protocol::{DeviceId, Hello, SecretKey, VERSION};
 use quinn::Connection;
 use tokio::sync::mpsc;
 
@@ -24,7 +24,7 @@ use super::socket::{BoundSocket, bind};
 const LIMIT: Duration = Duration::from_secs(20);
 
 pub(crate) struct Node {
-    pub(crate) id: PeerId,
+    pub(crate) id: DeviceId,
     endpoint: Endpoint,
     incoming: mpsc::Receiver<Accepted>,
     addr: SocketAddr,

@@ -81,7 +81,8 @@ async fn sessions() -> (End, End, (Node, Node)) {
 fn batch(bytes: usize) -> Frame {
     let name = LogName {
         conversation: ConversationId::from_bytes([1; 32]),
-        author: PeerId::from_bytes([2; 32]),
+        author: DeviceId::from_bytes([2; 32]).person(),
+        device: DeviceId::from_bytes([2; 32]),
         log: LogId(3),
     };
     let entries = Bytes::from(vec![7; bytes]);

@@ -80,7 +80,7 @@ fn a_restart_loads_everything() {
         part(&second, 2, 2, AudienceId(2)),
         Op::Acked {
             name: ann.name,
-            peer: peer(2),
+            peer: peer(2).only_device(),
             ranges: Ranges::span(1, 2),
         },
         Op::Lingerers(lobby(), lingerers.clone()),
@@ -128,7 +128,10 @@ fn a_restart_loads_everything() {
     );
     assert_eq!((*last_audience, *last), (2, Some(alive)));
     assert_eq!(lingering, &[(lobby(), lingerers)]);
-    assert_eq!(acked, &[(ann.name, peer(2), Ranges::span(1, 2))]);
+    assert_eq!(
+        acked,
+        &[(ann.name, peer(2).only_device(), Ranges::span(1, 2))]
+    );
     home.restart_with_audiences_since(11);
     assert_eq!(home.loaded().audiences, [of(2, 20, vec![])]);
     home.restart_with_audiences_since(1_000);
@@ -267,7 +270,7 @@ fn gaps_are_filled_and_adjacent_runs_of_one_audience_merge() {
 fn settings_and_peers_are_remembered() {
     let mut home = Home::new();
     let known = |number: u64| KnownPeer {
-        peer: PeerId::from_bytes(blake(number)),
+        peer: PersonId::from_bytes(blake(number)),
         public: (number.is_multiple_of(2)).then(|| SignedRecord::from_bytes(vec![7; 9])),
         contact: (number.is_multiple_of(3)).then(|| SignedRecord::from_bytes(vec![8; 9])),
         relays: vec![],
@@ -302,7 +305,7 @@ fn settings_and_peers_are_remembered() {
 fn contacts_and_peers_with_relays_are_kept_among_many_peers() {
     let mut home = Home::new();
     let known = |number: u64| KnownPeer {
-        peer: PeerId::from_bytes(blake(number)),
+        peer: PersonId::from_bytes(blake(number)),
         public: None,
         contact: None,
         relays: vec![],
@@ -387,10 +390,16 @@ fn a_log_that_makes_room_leaves_nothing() {
     let mut home = Home::new();
     let (mut ann, mut bob) = (Author::new(1, lobby()), Author::new(2, lobby()));
     home.commit(vec![the_lobby(true), append(&bob.chats(2))]);
-    home.commit(vec![append(&ann.chats(3)), Op::Brought(ann.name, peer(7))]);
+    home.commit(vec![
+        append(&ann.chats(3)),
+        Op::Brought(ann.name, peer(7).only_device()),
+    ]);
     home.restart();
     let log = &home.loaded().logs[1];
-    assert_eq!((log.name, log.brought_by), (ann.name, Some(peer(7))));
+    assert_eq!(
+        (log.name, log.brought_by),
+        (ann.name, Some(peer(7).only_device()))
+    );
     assert!(log.bytes > 3 * hobnob_core::replica::ENTRY_COST);
     home.commit(vec![Op::Forget(ann.name)]);
     home.restart();

@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 
 use hobnob_protocol::{
-    Body, CheckedBatch, ConversationId, Entry, EntryHash, LogId, LogName, PeerId, Ranges, RoomKey,
-    RoomName, Salts, SecretKey, Seq,
+    Body, CheckedBatch, ConversationId, Entry, EntryHash, LogId, LogName, PersonId, Ranges,
+    RoomKey, RoomName, Salts, SecretKey, Seq,
 };
 use tempfile::TempDir;
 
@@ -164,8 +164,8 @@ fn the_lobby(joined: bool) -> Op {
     })
 }
 
-fn peer(number: u8) -> PeerId {
-    SecretKey::from_seed([number; 32]).id()
+fn peer(number: u8) -> PersonId {
+    SecretKey::from_seed([number; 32]).id().person()
 }
 
 fn direct(with: u8) -> Op {
@@ -191,7 +191,8 @@ impl Author {
         let key = SecretKey::from_seed([number; 32]);
         let name = LogName {
             conversation,
-            author: key.id(),
+            author: key.id().person(),
+            device: key.id(),
             log: LogId(u64::MAX - u64::from(number)),
         };
         Author {

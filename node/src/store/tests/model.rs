@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hobnob_protocol::Ranges;
+use hobnob_protocol::{DeviceId, Ranges};
 use proptest::prelude::*;
 
 use hobnob_core::commit::{Alive, AudienceRecord, Lingerer, NetworkId};
@@ -53,7 +53,7 @@ struct Model {
     /// For each log, the held entries and their audiences.
     held: Vec<BTreeMap<Seq, u64>>,
     lamport: u64,
-    acked: BTreeMap<(usize, PeerId), Ranges>,
+    acked: BTreeMap<(usize, DeviceId), Ranges>,
     lingerers: Vec<Lingerer>,
     audiences: Vec<AudienceRecord>,
     alive: Option<Alive>,
@@ -108,10 +108,12 @@ impl World {
                 let (name, ranges) = (self.logs[log].0, Ranges::span(1, last));
                 self.home.commit(vec![Op::Acked {
                     name,
-                    peer: peer(number),
+                    peer: peer(number).only_device(),
                     ranges: ranges.clone(),
                 }]);
-                self.model.acked.insert((log, peer(number)), ranges);
+                self.model
+                    .acked
+                    .insert((log, peer(number).only_device()), ranges);
             }
             Step::Lingerers(list) => {
                 self.model.lingerers = list

@@ -176,7 +176,11 @@ fn a_damaged_receipt_counts_no_message_as_delivered() {
     let (name, ranges) = (ann.name, Ranges::span(1, 20));
     for n in [2, 3] {
         let (peer, ranges) = (peer(n), ranges.clone());
-        home.commit(vec![Op::Acked { name, peer, ranges }]);
+        home.commit(vec![Op::Acked {
+            name,
+            peer: peer.only_device(),
+            ranges,
+        }]);
     }
     home.stop();
     let conn = rusqlite::Connection::open(home.file()).unwrap();
@@ -190,7 +194,7 @@ fn a_damaged_receipt_counts_no_message_as_delivered() {
         .unwrap();
     drop(conn);
     home.restart();
-    assert_eq!(home.loaded().acked, [(name, peer(3), ranges)]);
+    assert_eq!(home.loaded().acked, [(name, peer(3).only_device(), ranges)]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use hobnob_protocol::relay::{ToRelay, close};
 
 use super::test_net::{TestNet, peer, room};
@@ -29,7 +29,7 @@ impl Dice {
         (z ^ (z >> 31)) % bound
     }
 
-    fn peer(&mut self) -> PeerId {
+    fn peer(&mut self) -> DeviceId {
         peer(u16::try_from(self.below(u64::from(PEERS))).expect("few"))
     }
 
@@ -71,33 +71,33 @@ impl Known {
 /// The expected state.
 #[derive(Default)]
 struct Model {
-    peers: BTreeMap<PeerId, Known>,
-    channels: BTreeMap<(PeerId, PeerId), Duration>,
+    peers: BTreeMap<DeviceId, Known>,
+    channels: BTreeMap<(DeviceId, DeviceId), Duration>,
 }
 
-fn pair(a: PeerId, b: PeerId) -> (PeerId, PeerId) {
+fn pair(a: DeviceId, b: DeviceId) -> (DeviceId, DeviceId) {
     (a.min(b), a.max(b))
 }
 
 impl Model {
-    fn connected(&self, id: PeerId) -> Option<&Known> {
+    fn connected(&self, id: DeviceId) -> Option<&Known> {
         self.peers
             .get(&id)
             .filter(|known| known.connection.is_some())
     }
 
-    fn is_connected(&self, id: PeerId) -> bool {
+    fn is_connected(&self, id: DeviceId) -> bool {
         self.connected(id).is_some()
     }
 
-    fn goes(&mut self, id: PeerId, at: Duration) {
+    fn goes(&mut self, id: DeviceId, at: Duration) {
         if let Some(known) = self.peers.get_mut(&id) {
             (known.connection, known.gone_at) = (None, at);
         }
         self.channels.retain(|(a, b), _| *a != id && *b != id);
     }
 
-    fn heard(&mut self, id: PeerId, now: Duration) {
+    fn heard(&mut self, id: DeviceId, now: Duration) {
         self.peers.get_mut(&id).expect("known").heard_at = now;
     }
 
@@ -119,7 +119,7 @@ impl Model {
             .retain(|_, known| known.connection.is_some() || now < known.gone_at + GONE_KEPT);
     }
 
-    fn state(&self, id: PeerId, now: Duration) -> Option<State> {
+    fn state(&self, id: DeviceId, now: Duration) -> Option<State> {
         let known = self.peers.get(&id)?;
         Some(match (known.connection, known.missed(now)) {
             (None, _) => State::Gone,
@@ -128,7 +128,7 @@ impl Model {
         })
     }
 
-    fn shared(&self, a: PeerId, b: PeerId) -> Vec<u8> {
+    fn shared(&self, a: DeviceId, b: DeviceId) -> Vec<u8> {
         let (Some(a), Some(b)) = (self.connected(a), self.connected(b)) else {
             return Vec::new();
         };
@@ -192,11 +192,11 @@ impl Run {
         self.net.now
     }
 
-    fn connection(&self, id: PeerId) -> Option<ConnectionId> {
+    fn connection(&self, id: DeviceId) -> Option<ConnectionId> {
         self.model.connected(id)?.connection
     }
 
-    fn comes(&mut self, id: PeerId) {
+    fn comes(&mut self, id: DeviceId) {
         let (rooms, addr) = (self.dice.rooms(), self.dice.addr());
         self.over.extend(self.connection(id));
         self.model.goes(id, self.now());
@@ -213,7 +213,7 @@ impl Run {
         self.comings += 1;
     }
 
-    fn goes(&mut self, id: PeerId) {
+    fn goes(&mut self, id: DeviceId) {
         let Some(connection) = self.connection(id) else {
             return;
         };
@@ -221,7 +221,7 @@ impl Run {
         self.model.goes(id, self.now());
     }
 
-    fn operator(&mut self, id: PeerId) {
+    fn operator(&mut self, id: DeviceId) {
         let connection = self.connection(id);
         self.net.tell(Input::Kick(id));
         if let Some(connection) = connection {
@@ -234,7 +234,7 @@ impl Run {
         }
     }
 
-    fn moves_rooms(&mut self, id: PeerId) {
+    fn moves_rooms(&mut self, id: DeviceId) {
         let Some(connection) = self.connection(id) else {
             return;
         };
@@ -244,7 +244,7 @@ impl Run {
         self.model.peers.get_mut(&id).expect("connected").rooms = rooms.into_iter().collect();
     }
 
-    fn opens(&mut self, id: PeerId) {
+    fn opens(&mut self, id: DeviceId) {
         let (Some(connection), other) = (self.connection(id), self.dice.peer()) else {
             return;
         };
@@ -256,7 +256,7 @@ impl Run {
         }
     }
 
-    fn channel(&mut self, id: PeerId) -> Option<PeerId> {
+    fn channel(&mut self, id: DeviceId) -> Option<DeviceId> {
         let others: Vec<_> = self
             .net
             .node(self.connection(id)?)
@@ -268,7 +268,7 @@ impl Run {
         others.get(usize::try_from(at).expect("few")).copied()
     }
 
-    fn closes(&mut self, id: PeerId) {
+    fn closes(&mut self, id: DeviceId) {
         let (Some(connection), Some(other)) = (self.connection(id), self.channel(id)) else {
             return;
         };
@@ -283,7 +283,7 @@ impl Run {
         self.model.channels.remove(&pair(id, other));
     }
 
-    fn moves(&mut self, id: PeerId) {
+    fn moves(&mut self, id: DeviceId) {
         let (Some(connection), addr) = (self.connection(id), self.dice.addr()) else {
             return;
         };
@@ -316,7 +316,7 @@ impl Run {
         self.net.tell(input);
     }
 
-    fn beat(&mut self, id: PeerId) {
+    fn beat(&mut self, id: DeviceId) {
         let Some(connection) = self.connection(id) else {
             return;
         };
@@ -357,9 +357,9 @@ impl Run {
         let now = self.now();
         let late = CHANNEL_IDLE + 2 * Duration::from_secs(60);
         let relay = &self.net;
-        let connection = |id: PeerId| self.model.peers[&id].connection.expect("connected");
+        let connection = |id: DeviceId| self.model.peers[&id].connection.expect("connected");
         let is_open =
-            |(a, b): (PeerId, PeerId)| relay.node(connection(a)).channels.contains_key(&b);
+            |(a, b): (DeviceId, DeviceId)| relay.node(connection(a)).channels.contains_key(&b);
         let (open, ended): (Vec<_>, Vec<_>) = self
             .model
             .channels

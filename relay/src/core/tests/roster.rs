@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use hobnob_protocol::relay::{CHANGES_MAX, RosterChange, SHARED_MAX, ToRelay};
 
 use super::model::Dice;
@@ -238,7 +238,7 @@ fn in_a_changing_crowd_only_connected_peers_are_listed() {
     });
     let observers = [(6_001, vec![1]), (6_002, vec![1, 2]), (6_003, vec![2, 3])];
     let observers = observers.map(|(n, rooms)| (net.register(peer(n), &rooms), rooms));
-    let mut here: BTreeMap<PeerId, (ConnectionId, Vec<u8>)> = BTreeMap::new();
+    let mut here: BTreeMap<DeviceId, (ConnectionId, Vec<u8>)> = BTreeMap::new();
     let (mut dice, mut sizes) = (Dice(11), Vec::new());
     for round in 0..80 {
         let many = if round == 0 { 6_000 } else { 150 };
@@ -262,7 +262,7 @@ fn in_a_changing_crowd_only_connected_peers_are_listed() {
         for (observer, rooms) in &observers {
             net.beats(*observer);
             let seen = net.sees(*observer);
-            let is_here = |id: &PeerId| here.get(id).map_or(&[][..], |(_, theirs)| theirs);
+            let is_here = |id: &DeviceId| here.get(id).map_or(&[][..], |(_, theirs)| theirs);
             let others = observers
                 .iter()
                 .map(|(other, theirs)| (net.id(*other), theirs.as_slice()));

@@ -8,7 +8,7 @@ use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::relay::{
     ChannelEnd, FromRelay, OpenRefusal, Roster, RosterChange, ToRelay, Welcome,
 };
-use hobnob_protocol::{PeerId, RoomTag};
+use hobnob_protocol::{DeviceId, RoomTag};
 
 use crate::core::{ConnectionId, Counts, EndReason, Input, Limits, Output, Relay, Row, State};
 use crate::route::{Route, Update};
@@ -18,9 +18,9 @@ use crate::route::{Route, Update};
 pub(super) struct Node {
     pub(super) welcome: Option<Welcome>,
     pub(super) version: u64,
-    pub(super) roster: BTreeMap<PeerId, Vec<RoomTag>>,
-    pub(super) channels: BTreeMap<PeerId, ChannelId>,
-    pub(super) not_opened: Vec<(PeerId, OpenRefusal)>,
+    pub(super) roster: BTreeMap<DeviceId, Vec<RoomTag>>,
+    pub(super) channels: BTreeMap<DeviceId, ChannelId>,
+    pub(super) not_opened: Vec<(DeviceId, OpenRefusal)>,
     pub(super) ended: Vec<(ChannelId, ChannelEnd)>,
     pub(super) observed: Option<SocketAddr>,
     /// The results of its dial-backs.
@@ -82,7 +82,7 @@ pub(super) struct TestNet {
     pub(super) nodes: BTreeMap<ConnectionId, Node>,
     pub(super) routes: BTreeMap<ChannelId, Route>,
     /// The latest connection of each peer.
-    pub(super) latest: BTreeMap<PeerId, ConnectionId>,
+    pub(super) latest: BTreeMap<DeviceId, ConnectionId>,
     next: u64,
     /// The number of dial-backs.
     calls: u16,
@@ -162,7 +162,7 @@ impl TestNet {
         self.wait(Duration::from_secs(seconds));
     }
 
-    pub(super) fn register_at(&mut self, peer: PeerId, addr: &str, rooms: &[u8]) -> ConnectionId {
+    pub(super) fn register_at(&mut self, peer: DeviceId, addr: &str, rooms: &[u8]) -> ConnectionId {
         let connection = ConnectionId(self.next);
         self.next += 1;
         self.nodes.insert(connection, Node::default());
@@ -179,7 +179,7 @@ impl TestNet {
         connection
     }
 
-    pub(super) fn register(&mut self, peer: PeerId, rooms: &[u8]) -> ConnectionId {
+    pub(super) fn register(&mut self, peer: DeviceId, rooms: &[u8]) -> ConnectionId {
         let addr = format!("11.0.{}.1:4626", peer.as_bytes()[1]);
         self.register_at(peer, &addr, rooms)
     }
@@ -210,7 +210,7 @@ impl TestNet {
     }
 
     /// The peer of this connection.
-    pub(super) fn id(&self, connection: ConnectionId) -> PeerId {
+    pub(super) fn id(&self, connection: ConnectionId) -> DeviceId {
         self.latest
             .iter()
             .find(|(_, latest)| **latest == connection)
@@ -224,7 +224,7 @@ impl TestNet {
     }
 
     /// The peers in the node's roster, with their rooms.
-    pub(super) fn sees(&self, connection: ConnectionId) -> Vec<(PeerId, Vec<RoomTag>)> {
+    pub(super) fn sees(&self, connection: ConnectionId) -> Vec<(DeviceId, Vec<RoomTag>)> {
         self.node(connection).roster.clone().into_iter().collect()
     }
 
@@ -232,11 +232,11 @@ impl TestNet {
         std::mem::take(&mut self.node_mut(connection).frames)
     }
 
-    pub(super) fn row(&self, peer: PeerId) -> Option<Row> {
+    pub(super) fn row(&self, peer: DeviceId) -> Option<Row> {
         self.relay.table().into_iter().find(|row| row.peer == peer)
     }
 
-    pub(super) fn state(&self, peer: PeerId) -> Option<State> {
+    pub(super) fn state(&self, peer: DeviceId) -> Option<State> {
         self.row(peer).map(|row| row.state)
     }
 
@@ -254,10 +254,10 @@ impl TestNet {
 }
 
 /// A peer's id, in the order of these numbers.
-pub(super) fn peer(n: u16) -> PeerId {
+pub(super) fn peer(n: u16) -> DeviceId {
     let mut bytes = [9; 32];
     bytes[..2].copy_from_slice(&n.to_be_bytes());
-    PeerId::from_bytes(bytes)
+    DeviceId::from_bytes(bytes)
 }
 
 pub(super) fn room(n: u8) -> RoomTag {

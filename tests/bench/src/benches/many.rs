@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use hobnob::Node;
-use hobnob::protocol::{PeerId, Target};
+use hobnob::protocol::{PersonId, Target};
 use hobnob_tests::lab::Stopwatch;
 
 use super::many;
@@ -126,7 +126,7 @@ impl Ours {
     }
 }
 
-async fn send(from: &Node, to: PeerId, count: usize) -> anyhow::Result<Vec<hobnob::MessageId>> {
+async fn send(from: &Node, to: PersonId, count: usize) -> anyhow::Result<Vec<hobnob::MessageId>> {
     nodes::send_all(from, count, move |node| async move {
         Ok(node.send(Target::Id(to), nodes::text(BYTES)).await?.id)
     })

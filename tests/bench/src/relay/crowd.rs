@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use hobnob_protocol::relay::{ALPN_RELAY, ToRelay};
-use hobnob_protocol::{PeerId, SecretKey};
+use hobnob_protocol::{DeviceId, SecretKey};
 use hobnob_tests::lab::Stopwatch;
 use hobnob_transport::tls::{Credentials, SERVER_NAME};
 use quinn::{ClientConfig, Endpoint, EndpointConfig, TokioRuntime, TransportConfig, VarInt};
@@ -44,7 +44,7 @@ pub(crate) struct Crowd {
 
 impl Crowd {
     /// Creates this many identities.
-    pub(crate) fn new(relay: PeerId, addr: SocketAddr, peers: usize) -> anyhow::Result<Self> {
+    pub(crate) fn new(relay: DeviceId, addr: SocketAddr, peers: usize) -> anyhow::Result<Self> {
         let sockets = peers.div_ceil(PER_SOCKET);
         let endpoints = (0..sockets).map(endpoint).collect::<anyhow::Result<_>>()?;
         let transport = transport();

@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
-use hobnob_protocol::PeerId;
+use hobnob_protocol::DeviceId;
 use serde_json::Value;
 
 pub(crate) use crowd::Crowd;
@@ -26,7 +26,7 @@ pub(crate) use peer::{Pair, Peer};
 pub(crate) struct Relay {
     child: Child,
     home: PathBuf,
-    pub(crate) id: PeerId,
+    pub(crate) id: DeviceId,
     pub(crate) addr: SocketAddr,
 }
 

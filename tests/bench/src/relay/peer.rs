@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use bytes::BytesMut;
 use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::relay::{ALPN_RELAY, FromRelay, Register, ToRelay, VERSION};
-use hobnob_protocol::{PeerId, SecretKey};
+use hobnob_protocol::{DeviceId, SecretKey};
 use hobnob_transport::tls::{Credentials, SERVER_NAME};
 use quinn::{
     ClientConfig, Connection, Endpoint, EndpointConfig, RecvStream, SendStream, ServerConfig,
@@ -30,7 +30,7 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 /// A registered peer.
 #[derive(Debug)]
 pub(crate) struct Peer {
-    pub(crate) id: PeerId,
+    pub(crate) id: DeviceId,
     pub(crate) carrier: Arc<Carrier>,
     credentials: Arc<Credentials>,
     endpoint: Endpoint,
@@ -89,7 +89,7 @@ impl Control {
         }
     }
 
-    async fn opened(&mut self, with: PeerId) -> anyhow::Result<ChannelId> {
+    async fn opened(&mut self, with: DeviceId) -> anyhow::Result<ChannelId> {
         loop {
             match self.receive().await? {
                 FromRelay::Opened { peer, channel, .. } if peer == with => return Ok(channel),

@@ -18,7 +18,7 @@ impl World {
                 authors,
                 ..
             }) => {
-                let names = |AuthorHeads { author, logs }| {
+                let names = |AuthorHeads { author, logs, .. }| {
                     logs.into_iter()
                         .map(move |(log, held)| (author, log, held.settled))
                 };
@@ -30,6 +30,7 @@ impl World {
                         LogName {
                             conversation,
                             author,
+                            device: author.only_device(),
                             log,
                         },
                         &ranges,

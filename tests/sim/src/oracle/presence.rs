@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use hobnob_core::commit::{Commit, CommitId, NetworkId, Op};
-use hobnob_protocol::{CheckedBatch, LogName, PeerId, Seq};
+use hobnob_protocol::{CheckedBatch, LogName, PersonId, Seq};
 
 use super::super::disk::Durable;
 use super::super::world::{MILLI, SECOND, World};
@@ -47,22 +47,22 @@ fn is_on(network: Option<NetworkId>, networks: &BTreeSet<NetworkId>) -> bool {
 /// The presence in the open room as one node saw it.
 #[derive(Default)]
 pub(super) struct Presence {
-    left: BTreeMap<PeerId, Left>,
+    left: BTreeMap<PersonId, Left>,
     /// The content of the node's store after its last write.
-    pub(super) saved: BTreeMap<PeerId, Left>,
+    pub(super) saved: BTreeMap<PersonId, Left>,
     pub(super) saved_at: u64,
     /// Writes to the store that are not durable yet.
-    pub(super) saving: BTreeMap<CommitId, (u64, BTreeMap<PeerId, Left>)>,
+    pub(super) saving: BTreeMap<CommitId, (u64, BTreeMap<PersonId, Left>)>,
     changes: Vec<u64>,
     /// Audiences that a peer joins when it is confirmed by one of these networks.
-    unconfirmed: Vec<(usize, PeerId, BTreeSet<NetworkId>)>,
+    unconfirmed: Vec<(usize, PersonId, BTreeSet<NetworkId>)>,
 }
 
 /// The audience of an entry of the open room, as one node saw it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Audience {
-    pub(super) may: BTreeSet<PeerId>,
-    pub(super) must: BTreeSet<PeerId>,
+    pub(super) may: BTreeSet<PersonId>,
+    pub(super) must: BTreeSet<PersonId>,
 }
 
 impl Oracle {
@@ -84,9 +84,9 @@ impl Oracle {
         &self,
         node: usize,
         now: u64,
-        here: BTreeMap<PeerId, Left>,
+        here: BTreeMap<PersonId, Left>,
         disk_was_full: bool,
-    ) -> BTreeMap<PeerId, Left> {
+    ) -> BTreeMap<PersonId, Left> {
         let presence = &self.presence[node];
         let stale = presence.changes.iter().find(|at| **at > presence.saved_at);
         let mut left = here;
@@ -112,7 +112,7 @@ impl Oracle {
         &mut self,
         node: usize,
         now: u64,
-        here: BTreeMap<PeerId, Left>,
+        here: BTreeMap<PersonId, Left>,
         disk_was_full: bool,
     ) {
         let left = self.as_stored(node, now, here, disk_was_full);
@@ -126,7 +126,7 @@ impl Oracle {
         &mut self,
         node: usize,
         now: u64,
-        left: BTreeMap<PeerId, Left>,
+        left: BTreeMap<PersonId, Left>,
         in_secret_since: Option<u64>,
         durable: &Durable,
     ) {
@@ -164,7 +164,7 @@ impl Oracle {
         &mut self,
         node: usize,
         now: u64,
-        peer: PeerId,
+        peer: PersonId,
         network: Option<NetworkId>,
     ) {
         let presence = &mut self.presence[node];
@@ -182,7 +182,7 @@ impl Oracle {
 
 impl World {
     /// The peers that share the open room with the node on a session, and how each is reached.
-    fn here(&self, node: usize) -> BTreeMap<PeerId, Reached> {
+    fn here(&self, node: usize) -> BTreeMap<PersonId, Reached> {
         let mut here = BTreeMap::<_, Reached>::new();
         let Some(lobby) = self.oracle.lobby else {
             return here;
@@ -222,7 +222,7 @@ impl World {
             self.oracle.in_secret_since[node].get_or_insert(now);
         }
         let presence = &mut self.oracle.presence[node];
-        let last = |here: &BTreeMap<PeerId, Reached>| -> Vec<_> {
+        let last = |here: &BTreeMap<PersonId, Reached>| -> Vec<_> {
             let reached = here.iter();
             let last = reached.map(|(peer, reached)| (*peer, reached.last().copied()));
             last.collect()
@@ -254,7 +254,7 @@ impl World {
     }
 
     /// The state if all present peers disconnected now.
-    pub(crate) fn left_if_it_ended_now(&self, node: usize) -> BTreeMap<PeerId, Left> {
+    pub(crate) fn left_if_it_ended_now(&self, node: usize) -> BTreeMap<PersonId, Left> {
         let mut left = self.oracle.presence[node].left.clone();
         let here = self.here(node).into_iter();
         left.extend(here.filter_map(|(peer, reached)| {
@@ -277,7 +277,7 @@ impl World {
     }
 
     /// The peers that a copy of the store made now contains.
-    pub(crate) fn left_as_stored(&self, node: usize) -> BTreeMap<PeerId, Left> {
+    pub(crate) fn left_as_stored(&self, node: usize) -> BTreeMap<PersonId, Left> {
         self.oracle.as_stored(
             node,
             self.now,
@@ -304,6 +304,10 @@ impl World {
         let about = entry.about()?;
         let name = LogName {
             author: about.author.unwrap_or(batch.batch.name.author),
+            device: about
+                .author
+                .unwrap_or(batch.batch.name.author)
+                .only_device(),
             log: about.log,
             ..batch.batch.name
         };

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hobnob_core::replica::Input;
-use hobnob_protocol::{Body, ConversationId, Entry, EntryRef, LogId, LogName, PeerId, Seq};
+use hobnob_protocol::{Body, ConversationId, Entry, EntryRef, LogId, LogName, PersonId, Seq};
 
 use super::{Act, Event, SECOND, Shape, World};
 use crate::disk::Stand;
@@ -18,13 +18,13 @@ type EntryName = (LogName, Seq);
 
 /// The place of an entry in the order in which it is shown. The newest edit and the newest decision
 /// about an emoji count.
-type Place = (u64, PeerId, LogId, Seq);
+type Place = (u64, PersonId, LogId, Seq);
 
 /// One message as a node shows it.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Shown {
     text: Option<(Place, String)>,
-    reactions: BTreeMap<(PeerId, String), Option<(Place, bool)>>,
+    reactions: BTreeMap<(PersonId, String), Option<(Place, bool)>>,
     reply_to: Option<EntryName>,
 }
 
@@ -177,6 +177,7 @@ impl World {
                 (
                     LogName {
                         author,
+                        device: author.only_device(),
                         log,
                         ..name
                     },

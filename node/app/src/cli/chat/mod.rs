@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hobnob::protocol::text::visible;
-use hobnob::protocol::{PeerId, RoomName};
+use hobnob::protocol::{PersonId, RoomName};
 use hobnob::{DeliveryState, FileState, PeerState};
 use hobnob_control::wire::{
     Diagnose, Diagnosis, Done, GetStatus, ListRooms, PeerLine, Request, RoomList, SentLine,
@@ -123,7 +123,7 @@ struct Chat {
     names: Names,
     strangers: Strangers,
     recent: RecentMessages,
-    here: BTreeMap<PeerId, PeerState>,
+    here: BTreeMap<PersonId, PeerState>,
     outbox: Outbox,
     replies: JoinSet<Reply>,
     tick: u64,

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use hobnob::protocol::{PeerId, RoomName};
+use hobnob::protocol::{PersonId, RoomName};
 use hobnob::{ConversationRef, DeliveryState, MessageId};
 use hobnob_control::wire::SentLine;
 
@@ -31,7 +31,7 @@ pub(crate) enum Report {
     /// Some recipients do not have them after a while. Reported once.
     Waiting {
         conversation: ConversationRef,
-        missing: BTreeSet<PeerId>,
+        missing: BTreeSet<PersonId>,
     },
     /// Nobody else is in the room.
     Alone {
@@ -46,13 +46,13 @@ pub(crate) enum Report {
 pub(crate) struct Outbox {
     under_way: BTreeMap<MessageId, UnderWay>,
     conversations: BTreeMap<ConversationRef, Group>,
-    early: VecDeque<(MessageId, PeerId)>,
+    early: VecDeque<(MessageId, PersonId)>,
 }
 
 #[derive(Debug)]
 struct UnderWay {
     conversation: ConversationRef,
-    missing: BTreeSet<PeerId>,
+    missing: BTreeSet<PersonId>,
 }
 
 /// The messages of one conversation since its last report.
@@ -79,7 +79,7 @@ impl Outbox {
         if self.under_way.len() >= UNDER_WAY_MAX {
             return None;
         }
-        let missing: BTreeSet<PeerId> = sent.to.iter().map(|peer| peer.0).collect();
+        let missing: BTreeSet<PersonId> = sent.to.iter().map(|peer| peer.0).collect();
         let group = self
             .conversations
             .entry(conversation.clone())
@@ -93,7 +93,7 @@ impl Outbox {
         group.under_way += 1;
         group.messages += 1;
         group.people = group.people.max(missing.len());
-        let early: Vec<PeerId> = self
+        let early: Vec<PersonId> = self
             .early
             .iter()
             .filter(|(message, _)| *message == id)
@@ -120,7 +120,7 @@ impl Outbox {
     }
 
     /// A peer has a message.
-    pub(crate) fn delivered(&mut self, id: MessageId, peer: PeerId) -> Option<Report> {
+    pub(crate) fn delivered(&mut self, id: MessageId, peer: PersonId) -> Option<Report> {
         let Some(message) = self.under_way.get_mut(&id) else {
             self.early.push_back((id, peer));
             if self.early.len() > EARLY_MAX {
@@ -196,8 +196,8 @@ mod tests {
         MessageId { log: LogId(1), seq }
     }
 
-    fn peer(byte: u8) -> PeerId {
-        PeerId::from_bytes([byte; 32])
+    fn peer(byte: u8) -> PersonId {
+        PersonId::from_bytes([byte; 32])
     }
 
     fn sent(seq: u64, conversation: ConversationRef, to: &[u8]) -> SentLine {

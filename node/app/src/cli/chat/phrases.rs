@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use hobnob::ConversationRef;
 use hobnob::protocol::text::visible;
-use hobnob::protocol::{PeerId, RoomName};
+use hobnob::protocol::{PersonId, RoomName};
 use hobnob_control::wire::{MessageLine, StatusLine};
 
 use super::outbox::Report;
@@ -94,7 +94,7 @@ pub(crate) fn report(report: &Report, names: &Names, relay_fault: Option<&str>) 
     }
 }
 
-fn some_names(peers: &BTreeSet<PeerId>, names: &Names) -> String {
+fn some_names(peers: &BTreeSet<PersonId>, names: &Names) -> String {
     const SHOWN: usize = 5;
     let mut shown: Vec<String> = peers
         .iter()

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hobnob::protocol::invitation::InviteCode;
-use hobnob::protocol::{Body, Nickname, PeerId, RoomName, RoomTarget, Target};
+use hobnob::protocol::{Body, Nickname, PersonId, RoomName, RoomTarget, Target};
 use hobnob::{ConversationRef, RoomInfo};
 use hobnob_control::Client;
 use hobnob_control::wire::{
@@ -286,7 +286,7 @@ impl Chat {
 
     pub(super) async fn names(&mut self, client: &Client) {
         let room = self.room.clone();
-        let names: BTreeMap<PeerId, String> = self
+        let names: BTreeMap<PersonId, String> = self
             .here
             .keys()
             .map(|peer| (*peer, self.names.of(peer)))

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use hobnob::protocol::{LogId, PeerId, Seq};
+use hobnob::protocol::{LogId, PersonId, Seq};
 use hobnob::{ConversationRef, MessageId};
 use hobnob_control::wire::{ActivityLine, Time};
 
@@ -22,7 +22,7 @@ const LOGS_MAX: usize = 10_000;
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
-    typing: BTreeMap<(ConversationRef, PeerId), Time>,
+    typing: BTreeMap<(ConversationRef, PersonId), Time>,
     readers: Readers,
     shown_typing: Option<(ConversationRef, Time)>,
     /// The newest message that was on the screen when the user last read.
@@ -45,7 +45,7 @@ impl Activity {
     }
 
     /// A message has arrived: its author types no more.
-    pub(super) fn wrote(&mut self, of: &ConversationRef, peer: PeerId) {
+    pub(super) fn wrote(&mut self, of: &ConversationRef, peer: PersonId) {
         self.typing.remove(&(of.clone(), peer));
     }
 
@@ -60,7 +60,7 @@ impl Activity {
     pub(crate) fn typing_in<'a>(
         &'a self,
         of: &'a ConversationRef,
-    ) -> impl Iterator<Item = PeerId> + 'a {
+    ) -> impl Iterator<Item = PersonId> + 'a {
         let here = self.typing.keys().filter(move |(at, _)| at == of);
         here.map(|(_, peer)| *peer)
     }
@@ -113,7 +113,7 @@ mod tests {
 
     use super::*;
 
-    const BOB: PeerId = PeerId::from_bytes([2; 32]);
+    const BOB: PersonId = PersonId::from_bytes([2; 32]);
 
     fn lobby() -> ConversationRef {
         "#lobby".parse().unwrap()

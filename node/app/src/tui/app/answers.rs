@@ -1,6 +1,6 @@
 //! The chat's reactions to the node's answers.
 
-use hobnob::protocol::{Nickname, PeerId, RoomName};
+use hobnob::protocol::{Nickname, PersonId, RoomName};
 use hobnob::{ConversationRef, RoomInfo};
 use hobnob_control::wire::{
     FileList, GetStatus, HistoryFilter, MessageList, PeerLine, PeerList, RoomList, SentLine,
@@ -28,7 +28,7 @@ impl App {
     /// Takes all peers. The first list of this chat also adds the conversations that have messages.
     pub(super) fn take_peers(&mut self, list: PeerList) {
         let peers = list.peers.iter().map(|peer| peer.peer.0);
-        let checked: Vec<PeerId> = peers.take(CHECKED_PEERS_MAX).collect();
+        let checked: Vec<PersonId> = peers.take(CHECKED_PEERS_MAX).collect();
         // What changed before this chat listened is shown with the messages only.
         for peer in &list.peers {
             self.strangers.begins_to_wait(peer);
@@ -48,7 +48,7 @@ impl App {
     }
 
     /// Takes the newest message with a peer, if there is one.
-    fn take_newest(&mut self, peer: PeerId, list: &MessageList) {
+    fn take_newest(&mut self, peer: PersonId, list: &MessageList) {
         if !list.messages.is_empty() {
             let of = ConversationRef::Direct(peer);
             self.conversations.add(&of);
@@ -219,7 +219,7 @@ impl App {
     }
 
     /// Describes a peer, as `/whois` asked.
-    pub(super) fn whois(&mut self, peer: PeerId) {
+    pub(super) fn whois(&mut self, peer: PersonId) {
         let lines = match self.people.peers.get(&peer) {
             Some(known) => wording::about_peer(known),
             None => vec![format!("this node has never met {peer}")],

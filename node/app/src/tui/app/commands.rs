@@ -2,7 +2,7 @@
 
 use hobnob::protocol::invitation::InviteCode;
 use hobnob::protocol::text::visible;
-use hobnob::protocol::{Body, Nickname, PeerId, RoomName, RoomTarget, Target};
+use hobnob::protocol::{Body, Nickname, PersonId, RoomName, RoomTarget, Target};
 use hobnob::{ConversationRef, DeliveryState};
 use hobnob_control::wire::{
     AcceptInvite, Base64, BroadcastMessage, CreateRoom, Diagnose, Done, GetRoomTicket,
@@ -92,7 +92,7 @@ impl App {
     }
 
     /// Asks the node which peer a word names, and passes that peer on.
-    fn resolve(&mut self, target: Target, then: fn(&mut App, PeerId)) {
+    fn resolve(&mut self, target: Target, then: fn(&mut App, PersonId)) {
         let target = Text(target);
         self.ask(Resolve { target }, move |app, Resolved { peer }| {
             then(app, peer.0);

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use hobnob::protocol::PeerId;
+use hobnob::protocol::PersonId;
 use hobnob::{ConversationRef, MessageId};
 
 use super::timeline::Note;
@@ -23,7 +23,7 @@ pub(crate) struct Conversation {
     is_urgent: bool,
     first_unread: Option<MessageId>,
     /// Latest first.
-    speakers: VecDeque<PeerId>,
+    speakers: VecDeque<PersonId>,
     notes: VecDeque<Note>,
     draft: String,
 }
@@ -61,7 +61,7 @@ impl Conversation {
     }
 
     /// The people who wrote here, the latest first.
-    pub(super) fn speakers(&self) -> impl Iterator<Item = PeerId> {
+    pub(super) fn speakers(&self) -> impl Iterator<Item = PersonId> {
         self.speakers.iter().copied()
     }
 
@@ -80,7 +80,7 @@ impl Conversation {
         self.notes.clear();
     }
 
-    pub(super) fn add_speaker(&mut self, peer: PeerId) {
+    pub(super) fn add_speaker(&mut self, peer: PersonId) {
         // A linear search through at most SPEAKERS_MAX, and none for somebody who writes on.
         if self.speakers.front() == Some(&peer) {
             return;
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn the_latest_speaker_comes_first_and_each_once() {
-        let [ann, bob] = [1, 2].map(|byte| PeerId::from_bytes([byte; 32]));
+        let [ann, bob] = [1, 2].map(|byte| PersonId::from_bytes([byte; 32]));
         let mut lobby = lobby();
         for peer in [ann, bob, ann] {
             lobby.add_speaker(peer);

@@ -2,7 +2,7 @@
 //!
 //! Requests are not sent here: methods return the page to read next.
 
-use hobnob::protocol::PeerId;
+use hobnob::protocol::PersonId;
 use hobnob::{ConversationRef, MessageId};
 use hobnob_control::wire::MessageLine;
 
@@ -225,7 +225,7 @@ impl Conversations {
         &mut self,
         number: u64,
         messages: Vec<MessageLine>,
-        me: Option<PeerId>,
+        me: Option<PersonId>,
     ) {
         let conversation = &mut self.list[self.current];
         if conversation.speakers().next().is_none() {

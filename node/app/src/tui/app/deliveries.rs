@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use hobnob::protocol::PeerId;
+use hobnob::protocol::PersonId;
 use hobnob::{ConversationRef, DeliveryState, MessageId};
 use hobnob_control::wire::{ReceiptLine, SentLine};
 
@@ -21,13 +21,13 @@ pub(crate) struct Deliveries {
 #[derive(Debug, Default)]
 pub(crate) struct Delivery {
     /// The recipients; none until the node has answered.
-    to: Option<BTreeSet<PeerId>>,
+    to: Option<BTreeSet<PersonId>>,
     /// Whether members who are away receive it later.
     later: bool,
-    sent: BTreeSet<PeerId>,
+    sent: BTreeSet<PersonId>,
     /// Whether a holder has it for its one recipient.
     held: bool,
-    delivered: BTreeSet<PeerId>,
+    delivered: BTreeSet<PersonId>,
 }
 
 /// The delivery of a message as the screen shows it.
@@ -106,7 +106,7 @@ impl Deliveries {
 
 impl Delivery {
     /// The recipients that have the message, and those that do not have it yet.
-    pub(crate) fn have_and_lack(&self) -> (BTreeSet<PeerId>, BTreeSet<PeerId>) {
+    pub(crate) fn have_and_lack(&self) -> (BTreeSet<PersonId>, BTreeSet<PersonId>) {
         let lack = self
             .to
             .iter()
@@ -117,7 +117,7 @@ impl Delivery {
         (self.delivered.clone(), lack)
     }
 
-    fn in_room(&self, to: &BTreeSet<PeerId>, base: DeliveryState) -> DeliveryText {
+    fn in_room(&self, to: &BTreeSet<PersonId>, base: DeliveryState) -> DeliveryText {
         let have = to.intersection(&self.delivered).count();
         if to.is_empty() && self.later {
             return self.to_absent_members();
@@ -188,8 +188,8 @@ mod tests {
         seq: 1,
     };
 
-    fn peer(byte: u8) -> PeerId {
-        PeerId::from_bytes([byte; 32])
+    fn peer(byte: u8) -> PersonId {
+        PersonId::from_bytes([byte; 32])
     }
 
     fn lobby() -> ConversationRef {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind};
 use hobnob::ConversationRef;
-use hobnob::protocol::PeerId;
+use hobnob::protocol::PersonId;
 
 use super::completion::Choices;
 use super::conversation::Conversation;
@@ -187,7 +187,7 @@ fn choices(conversations: &Conversations, people: &People, files: &Transfers) ->
         Some(room.to_string())
     });
     let peers = people_by_speech(open, people);
-    let argument = |peer: &PeerId| {
+    let argument = |peer: &PersonId| {
         let name = people.names.of(peer);
         // An argument ends at a space.
         if name.contains(char::is_whitespace) {
@@ -207,7 +207,7 @@ fn choices(conversations: &Conversations, people: &People, files: &Transfers) ->
 }
 
 /// First the speakers of this conversation, then its other people, then everybody else.
-fn people_by_speech(open: &Conversation, people: &People) -> Vec<PeerId> {
+fn people_by_speech(open: &Conversation, people: &People) -> Vec<PersonId> {
     let online = people.online().map(|peer| peer.peer.0);
     let mut listed = BTreeSet::new();
     open.speakers()

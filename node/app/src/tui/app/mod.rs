@@ -38,7 +38,7 @@ mod window;
 use std::collections::{BTreeSet, VecDeque};
 
 use hobnob::ConversationRef;
-use hobnob::protocol::PeerId;
+use hobnob::protocol::PersonId;
 use hobnob_control::wire::{
     GetStatus, ListActivity, ListFiles, ListPeers, ListRooms, MarkRead, MessageLine, Request, Time,
 };
@@ -294,7 +294,7 @@ impl App {
     }
 
     /// The other people of the open conversation.
-    pub(super) fn people_here(&self) -> Vec<PeerId> {
+    pub(super) fn people_here(&self) -> Vec<PersonId> {
         self.people
             .in_conversation(self.conversations.current().of())
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use hobnob::protocol::{PeerId, RoomName};
+use hobnob::protocol::{PersonId, RoomName};
 use hobnob::{ConversationRef, PeerState, RoomInfo};
 use hobnob_control::wire::{ActivityLine, MessageLine, PeerLine, PeerList, RoomList, StatusLine};
 
@@ -14,7 +14,7 @@ use crate::shared::wording::Names;
 pub(crate) struct People {
     /// This node; none until it has answered once.
     pub(crate) status: Option<StatusLine>,
-    pub(crate) peers: BTreeMap<PeerId, PeerLine>,
+    pub(crate) peers: BTreeMap<PersonId, PeerLine>,
     pub(crate) names: Names,
     pub(crate) rooms: BTreeMap<RoomName, RoomInfo>,
     has_list: bool,
@@ -25,13 +25,13 @@ pub(crate) struct People {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Membership {
     pub(crate) room: RoomName,
-    pub(crate) before: Vec<PeerId>,
-    pub(crate) now: Vec<PeerId>,
+    pub(crate) before: Vec<PersonId>,
+    pub(crate) now: Vec<PersonId>,
 }
 
 impl People {
     /// This node's own id, once the node has sent its status.
-    pub(crate) fn me(&self) -> Option<PeerId> {
+    pub(crate) fn me(&self) -> Option<PersonId> {
         self.status.as_ref().map(|status| status.peer.0)
     }
 
@@ -43,7 +43,7 @@ impl People {
     }
 
     /// The other people of a conversation.
-    pub(crate) fn in_conversation(&self, of: &ConversationRef) -> Vec<PeerId> {
+    pub(crate) fn in_conversation(&self, of: &ConversationRef) -> Vec<PersonId> {
         match of {
             ConversationRef::Direct(peer) => vec![*peer],
             ConversationRef::Room(room) => self.rooms.get(room).map_or(vec![], members),
@@ -125,7 +125,7 @@ impl People {
     }
 }
 
-fn members(room: &RoomInfo) -> Vec<PeerId> {
+fn members(room: &RoomInfo) -> Vec<PersonId> {
     room.here.clone()
 }
 
@@ -136,7 +136,7 @@ mod tests {
     fn list(here: &[u8]) -> RoomList {
         let here = here
             .iter()
-            .map(|byte| PeerId::from_bytes([*byte; 32]))
+            .map(|byte| PersonId::from_bytes([*byte; 32]))
             .collect();
         RoomList {
             rooms: vec![RoomInfo {
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_new_list_of_rooms_shows_who_came_and_who_left() {
-        let [bob, cat] = [2, 3].map(|byte| PeerId::from_bytes([byte; 32]));
+        let [bob, cat] = [2, 3].map(|byte| PersonId::from_bytes([byte; 32]));
         let mut people = People::default();
         people.set_rooms(list(&[2]));
         let changes = people.set_rooms(list(&[3]));

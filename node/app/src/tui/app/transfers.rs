@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use hobnob::protocol::PeerId;
+use hobnob::protocol::PersonId;
 use hobnob::{ConversationRef, FileState, MessageId};
 use hobnob_control::wire::{FileLine, MessageLine, Time};
 
@@ -32,7 +32,7 @@ pub(crate) struct File {
     pub(crate) line: FileLine,
     reported_at: Time,
     /// Own files: the last report about each peer.
-    peers: BTreeMap<PeerId, (FileLine, Time)>,
+    peers: BTreeMap<PersonId, (FileLine, Time)>,
 }
 
 /// A transfer that is in progress.
@@ -40,7 +40,7 @@ pub(crate) struct File {
 pub(crate) struct Transfer<'a> {
     pub(crate) line: &'a FileLine,
     /// The recipient of an upload; none for a download.
-    pub(crate) to: Option<PeerId>,
+    pub(crate) to: Option<PersonId>,
 }
 
 impl Transfers {
@@ -265,8 +265,8 @@ mod tests {
 
     use crate::shared::offers::tests::line;
 
-    fn peer(byte: u8) -> PeerId {
-        PeerId::from_bytes([byte; 32])
+    fn peer(byte: u8) -> PersonId {
+        PersonId::from_bytes([byte; 32])
     }
 
     fn own(state: FileState, to: u8, bytes: u64) -> FileLine {

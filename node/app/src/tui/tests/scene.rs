@@ -1,7 +1,7 @@
 //! A chat with a fake node, which answers requests from lists of people, rooms and messages.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use hobnob::protocol::{Body, ContentHash, LogId, PeerId, RoomName, RoomTicket, Target};
+use hobnob::protocol::{Body, ContentHash, LogId, PersonId, RoomName, RoomTicket, Target};
 use hobnob::{ConversationRef, DeliveryState, FileState, MessageId, PathKind, PeerState, RoomInfo};
 use hobnob_control::wire::{
     AcceptContact, AcceptFile, ActivityList, AmendedLine, AnyRequest, Block, BodyFields,
@@ -57,8 +57,8 @@ pub(super) struct Scene {
     waiting: Vec<NodeRequest>,
 }
 
-pub(super) fn id(byte: u8) -> PeerId {
-    PeerId::from_bytes([byte; 32])
+pub(super) fn id(byte: u8) -> PersonId {
+    PersonId::from_bytes([byte; 32])
 }
 
 fn appearance(theme: Theme) -> Appearance {
@@ -515,7 +515,7 @@ impl Scene {
         ))
     }
 
-    fn send(&mut self, of: ConversationRef, text: String, to: Vec<Text<PeerId>>) -> Value {
+    fn send(&mut self, of: ConversationRef, text: String, to: Vec<Text<PersonId>>) -> Value {
         let message = self.message(ANN, "ann", &of, &text);
         self.messages.push(message.clone());
         self.sent.push((of.to_string(), text));
@@ -605,7 +605,7 @@ impl Scene {
         .unwrap()
     }
 
-    fn resolve(&self, target: &Target) -> Result<PeerId, String> {
+    fn resolve(&self, target: &Target) -> Result<PersonId, String> {
         self.known(target).map(|peer| peer.peer.0)
     }
 

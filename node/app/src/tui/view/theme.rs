@@ -1,6 +1,6 @@
 //! Colours and signs, and their replacements on terminals without colours or without Unicode.
 
-use hobnob::protocol::PeerId;
+use hobnob::protocol::PersonId;
 use hobnob::{DeliveryState, PeerState};
 use ratatui::style::{Color, Modifier, Style};
 
@@ -46,7 +46,7 @@ impl Theme {
     }
 
     /// A peer has the same colour on every screen, whatever its nickname is.
-    pub(super) fn name(self, peer: PeerId) -> Style {
+    pub(super) fn name(self, peer: PersonId) -> Style {
         let [first, ..] = *peer.as_bytes();
         self.coloured(NAMES[usize::from(first) % NAMES.len()])
     }
