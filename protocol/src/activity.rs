@@ -11,7 +11,7 @@ pub const STATUS_BYTES_MAX: usize = 256;
 const MEMORY_MAX: usize = 1024;
 
 /// What a user does at the moment. Its number comes first on the wire, so that a node skips kinds that
-/// only a newer version knows. A newer version may also add fields at the end, which a node ignores.
+/// only a newer version knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Activity {
     /// The user types in this conversation, or has stopped.
@@ -40,15 +40,15 @@ impl Activity {
         let (kind, rest) = codec::decode_prefix::<u16, MEMORY_MAX>(bytes)?;
         Ok(match kind {
             1 => {
-                let ((conversation, on), _) = codec::decode_prefix::<_, MEMORY_MAX>(rest)?;
+                let (conversation, on) = codec::decode_extended::<_, MEMORY_MAX>(rest)?;
                 Activity::Typing(conversation, on)
             }
             2 => {
-                let ((conversation, log, seq), _) = codec::decode_prefix::<_, MEMORY_MAX>(rest)?;
+                let (conversation, log, seq) = codec::decode_extended::<_, MEMORY_MAX>(rest)?;
                 Activity::Read(conversation, log, seq)
             }
             3 => {
-                let ((away, text), _) = codec::decode_prefix::<_, MEMORY_MAX>(rest)?;
+                let (away, text) = codec::decode_extended::<_, MEMORY_MAX>(rest)?;
                 Activity::Status(away, text)
             }
             unknown => Activity::Unknown(unknown),
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn a_kind_from_the_future_is_skipped() {
         assert_eq!(Activity::decode(&[9, 1, 2]), Ok(Activity::Unknown(9)));
-        let longer = [&[3, 1, 2, b'h', b'i'][..], &[7, 7]].concat();
+        let longer = [&[3, 1, 2, b'h', b'i'][..], &[1, 7, 0]].concat();
         let status = Activity::Status(true, "hi".to_owned());
         assert_eq!(Activity::decode(&longer), Ok(status));
         assert!(Activity::decode(&[]).is_err());

@@ -17,6 +17,9 @@ use crate::ranges::Ranges;
 /// Maximum bytes of entries in one batch. The batch with its header then fits a frame.
 pub const BATCH_ENTRIES_BYTES_MAX: usize = FRAME_MAX - 256;
 
+/// The only suite of this version: Ed25519 signatures and BLAKE3 hashes.
+const SUITE: u16 = 1;
+
 /// A run of entries of one log, as received from a peer or the store. Nothing in it is proved yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
@@ -78,6 +81,7 @@ pub enum BatchError {
 
 #[derive(Serialize, Deserialize)]
 struct Encoded<'a> {
+    suite: u16,
     name: LogName,
     first: Seq,
     prev: EntryHash,
@@ -91,6 +95,7 @@ impl Batch {
     /// Encodes the batch as the body of a frame.
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(&Encoded {
+            suite: SUITE,
             name: self.name,
             first: self.first,
             prev: self.prev,
@@ -101,7 +106,10 @@ impl Batch {
 
     /// Decodes a batch from the body of a frame. The entries share the memory of `bytes`.
     pub fn decode(bytes: &Bytes) -> Result<Batch, CodecError> {
-        let encoded = codec::decode::<Encoded<'_>, FRAME_MAX>(bytes)?;
+        let encoded = codec::decode_extended::<Encoded<'_>, FRAME_MAX>(bytes)?;
+        if encoded.suite != SUITE {
+            return Err(CodecError::NeedsNewerVersion(encoded.suite));
+        }
         let signature: [u8; 64] = encoded.signature.try_into().map_err(|_| {
             CodecError::Malformed(format!("a signature of {} bytes", encoded.signature.len()))
         })?;

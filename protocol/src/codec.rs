@@ -3,13 +3,17 @@
 //!
 //! The encoding is bincode's `standard()` configuration: variable-length little-endian integers, no
 //! field names. The caller passes a memory limit for its class of frame, and a value must use up
-//! its input. This encoding has no schema evolution: whatever may change (versions, frame kinds,
-//! body kinds) is encoded outside it.
+//! its input. This encoding has no schema evolution. So whatever may change (versions, frame kinds,
+//! body kinds) is encoded outside it, and a frame may end with tagged extensions, see
+//! [`decode_extended`].
 
 use serde::{Deserialize, Serialize};
 
 /// Longest frame, in bytes of kind and body. Checked before anything is allocated.
 pub const FRAME_MAX: usize = 64 * 1024;
+
+/// Maximum encoded size of the extensions of one frame or one header, in bytes.
+pub const EXTENSIONS_BYTES_MAX: usize = 1024;
 
 /// Why bytes do not decode. The cause is for logs; the peer receives only a close code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +24,10 @@ pub enum CodecError {
     /// This many bytes follow the value.
     #[error("{0} bytes left over")]
     Trailing(usize),
+    /// An extension with this even tag, or a signature of this suite. A reader that does not know it
+    /// must not use the value.
+    #[error("of a newer version ({0})")]
+    NeedsNewerVersion(u16),
 }
 
 /// Encodes a value.
@@ -37,6 +45,38 @@ pub fn decode<'a, T: Deserialize<'a>, const LIMIT: usize>(
         Ok(value)
     } else {
         Err(CodecError::Trailing(rest.len()))
+    }
+}
+
+/// Decodes the body of a frame: a value, and the tagged extensions that a newer version may have put
+/// behind it.
+///
+/// Without extensions nothing follows the value. Otherwise a list of tags and values follows, with
+/// ascending tags, in at most [`EXTENSIONS_BYTES_MAX`] bytes. This version knows no tag: it skips
+/// odd ones, and an even one is an error.
+pub fn decode_extended<'a, T: Deserialize<'a>, const LIMIT: usize>(
+    bytes: &'a [u8],
+) -> Result<T, CodecError> {
+    let (value, rest) = decode_prefix::<T, LIMIT>(bytes)?;
+    if !rest.is_empty() {
+        check_extensions(rest)?;
+    }
+    Ok(value)
+}
+
+fn check_extensions(bytes: &[u8]) -> Result<(), CodecError> {
+    /// Memory for a list of the shortest extensions: each has two bytes.
+    const LIMIT: usize = 16 * EXTENSIONS_BYTES_MAX;
+    if bytes.len() > EXTENSIONS_BYTES_MAX {
+        return Err(CodecError::Trailing(bytes.len()));
+    }
+    let list = decode::<Vec<(u16, &[u8])>, LIMIT>(bytes)?;
+    if !list.is_sorted_by(|(before, _), (after, _)| before < after) {
+        return Err(CodecError::Malformed("tags out of order".to_owned()));
+    }
+    match list.iter().find(|(tag, _)| tag % 2 == 0) {
+        Some((tag, _)) => Err(CodecError::NeedsNewerVersion(*tag)),
+        None => Ok(()),
     }
 }
 
@@ -73,6 +113,22 @@ mod tests {
             decode::<Vec<u8>, 1024>(&claims_2_to_60),
             Err(CodecError::Malformed(_))
         ));
+    }
+
+    #[test]
+    fn a_newer_version_can_extend_a_body() {
+        let decoded = |extensions: &[(u16, &[u8])]| {
+            let bytes = [encode(&5u64), encode(&extensions)].concat();
+            decode_extended::<u64, 16>(&bytes)
+        };
+        assert_eq!(decode_extended::<u64, 16>(&encode(&5u64)), Ok(5));
+        assert_eq!(decoded(&[(1, b"x"), (301, b"")]), Ok(5));
+        let even = CodecError::NeedsNewerVersion(300);
+        assert_eq!(decoded(&[(1, b"x"), (300, b"")]), Err(even));
+        assert!(decoded(&[(3, b""), (1, b"")]).is_err(), "tags out of order");
+        assert!(decoded(&[(1, b""), (1, b"")]).is_err(), "a tag twice");
+        assert_eq!(decoded(&[(1, &[0; 1_000])]), Ok(5));
+        assert!(decoded(&[(1, &[0; EXTENSIONS_BYTES_MAX])]).is_err());
     }
 
     #[test]

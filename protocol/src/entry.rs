@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::body_hash::{BodyKey, Salt};
-use crate::codec::{self, CodecError};
-use crate::header::{EXTENSIONS_BYTES_MAX, EntryRef, Extensions, Header, tag};
+use crate::codec::{self, CodecError, EXTENSIONS_BYTES_MAX};
+use crate::header::{EntryRef, Extensions, Header, tag};
 use crate::log::{BodyHash, EntryHash, LogId, Seq};
 use crate::offer::{Offer, OfferError};
 use crate::reaction::{self, ReactionError};

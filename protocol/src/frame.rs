@@ -1,8 +1,9 @@
 //! Frames: the messages that two nodes exchange on a session's streams.
 //!
 //! On a stream a frame is a four-byte big-endian length, a kind byte and a body. The length counts
-//! kind and body and is at most [`FRAME_MAX`]. A node skips kinds that it does not know, so old and
-//! new nodes can talk to each other.
+//! kind and body and is at most [`FRAME_MAX`]. A node skips kinds that it does not know, and a body
+//! may end with tagged extensions ([`codec::decode_extended`]), so old and new nodes can talk to each
+//! other.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::Error as _;
@@ -288,6 +289,20 @@ pub enum FrameError {
     TooMany(u8),
 }
 
+/// Skips a frame with an extension that a reader must know, like a frame of an unknown kind.
+pub(crate) fn or_unknown<F>(
+    frame: Result<F, FrameError>,
+    unknown: fn(u8) -> F,
+) -> Result<F, FrameError> {
+    match frame {
+        Err(FrameError::Body {
+            kind,
+            cause: CodecError::NeedsNewerVersion(_),
+        }) => Ok(unknown(kind)),
+        frame => frame,
+    }
+}
+
 /// The number of a ping that gets no Pong. QUIC's acknowledgement suffices as an answer, and this
 /// saves one packet of three.
 pub const PING_LIGHT: u64 = 0;
@@ -409,39 +424,42 @@ impl Frame {
     pub fn decode(frame: &Bytes) -> Result<Frame, FrameError> {
         let kind = *frame.first().ok_or(FrameError::Empty)?;
         let body = frame.slice(1..);
-        Self::decode_body(kind, &body)
-            .map_err(|cause| FrameError::Body { kind, cause })?
-            .within_limits(kind)
+        let frame = Self::decode_body(kind, &body);
+        let frame = frame.map_err(|cause| FrameError::Body { kind, cause });
+        or_unknown(frame, Frame::Unknown)?.within_limits(kind)
     }
 
     fn decode_body(kind: u8, body: &Bytes) -> Result<Frame, CodecError> {
         Ok(match kind {
-            kind::HELLO => Frame::Hello(codec::decode::<_, FRAME_MAX>(body)?),
-            kind::PING => Frame::Ping(codec::decode::<_, SMALL>(body)?),
-            kind::PONG => Frame::Pong(codec::decode::<_, SMALL>(body)?),
-            kind::PROFILE => Frame::Profile(codec::decode::<_, FRAME_MAX>(body)?),
-            kind::CANDIDATES => Frame::Candidates(codec::decode::<_, SMALL>(body)?),
-            kind::DIAL_BACK => Frame::DialBack(codec::decode::<_, SMALL>(body)?),
-            kind::DIALED_BACK => Frame::DialedBack(codec::decode::<_, SMALL>(body)?),
+            kind::HELLO => Frame::Hello(codec::decode_extended::<_, FRAME_MAX>(body)?),
+            kind::PING => Frame::Ping(codec::decode_extended::<_, SMALL>(body)?),
+            kind::PONG => Frame::Pong(codec::decode_extended::<_, SMALL>(body)?),
+            kind::PROFILE => Frame::Profile(codec::decode_extended::<_, FRAME_MAX>(body)?),
+            kind::CANDIDATES => Frame::Candidates(codec::decode_extended::<_, SMALL>(body)?),
+            kind::DIAL_BACK => Frame::DialBack(codec::decode_extended::<_, SMALL>(body)?),
+            kind::DIALED_BACK => Frame::DialedBack(codec::decode_extended::<_, SMALL>(body)?),
             kind::RECORDS => {
-                let (answer, records) = codec::decode::<_, FRAME_MAX>(body)?;
+                let (answer, records) = codec::decode_extended::<_, FRAME_MAX>(body)?;
                 Frame::Records { answer, records }
             }
-            kind::WANT_RECORDS => Frame::WantRecords(codec::decode::<_, WANT_MEMORY_MAX>(body)?),
+            kind::WANT_RECORDS => {
+                Frame::WantRecords(codec::decode_extended::<_, WANT_MEMORY_MAX>(body)?)
+            }
             kind::CONTACT_RECORD => {
-                Frame::ContactRecord(codec::decode::<_, WANT_MEMORY_MAX>(body)?)
+                Frame::ContactRecord(codec::decode_extended::<_, WANT_MEMORY_MAX>(body)?)
             }
             kind::MAILBOX => {
-                let (record, tokens) = codec::decode::<_, WANT_MEMORY_MAX>(body)?;
+                let (record, tokens) = codec::decode_extended::<_, WANT_MEMORY_MAX>(body)?;
                 Frame::Mailbox { record, tokens }
             }
             kind::HOLDS_MAIL => Frame::HoldsMail(codec::decode::<_, SMALL>(body)?),
             kind::DIGEST => {
-                let (conversation, digest) = codec::decode::<_, SMALL>(body)?;
+                let (conversation, digest) = codec::decode_extended::<_, SMALL>(body)?;
                 Frame::Digest(conversation, digest)
             }
             kind::HEADS => {
-                let (conversation, more, authors) = codec::decode::<_, HEADS_MEMORY_MAX>(body)?;
+                let (conversation, more, authors) =
+                    codec::decode_extended::<_, HEADS_MEMORY_MAX>(body)?;
                 Frame::Heads {
                     conversation,
                     more,
@@ -450,24 +468,24 @@ impl Frame {
             }
             kind::BATCH => Frame::Batch(Batch::decode(body)?),
             kind::HAVE => {
-                let (name, held) = codec::decode::<_, HAVE_MEMORY_MAX>(body)?;
+                let (name, held) = codec::decode_extended::<_, HAVE_MEMORY_MAX>(body)?;
                 Frame::Have(name, held)
             }
             kind::WANT => {
-                let (name, from, to) = codec::decode::<_, SMALL>(body)?;
+                let (name, from, to) = codec::decode_extended::<_, SMALL>(body)?;
                 Frame::Want { name, from, to }
             }
             kind::PRUNE => {
-                let (conversation, author) = codec::decode::<_, SMALL>(body)?;
+                let (conversation, author) = codec::decode_extended::<_, SMALL>(body)?;
                 Frame::Prune(conversation, author)
             }
-            kind::CONFLICT => Frame::Conflict(codec::decode::<_, SMALL>(body)?),
-            kind::WAITING => Frame::Waiting(codec::decode::<_, SMALL>(body)?),
+            kind::CONFLICT => Frame::Conflict(codec::decode_extended::<_, SMALL>(body)?),
+            kind::WAITING => Frame::Waiting(codec::decode_extended::<_, SMALL>(body)?),
             kind::OFFER => {
-                let (offer, code) = codec::decode::<_, SMALL>(body)?;
+                let (offer, code) = codec::decode_extended::<_, SMALL>(body)?;
                 Frame::Offer(offer, OfferWord::of_code(code))
             }
-            kind::INVITE => Frame::Invite(codec::decode::<_, WANT_MEMORY_MAX>(body)?),
+            kind::INVITE => InviteFrame::decode(body)?.map_or(Frame::Unknown(kind), Frame::Invite),
             kind::ACTIVITY => Frame::Activity(Activity::decode(body)?),
             unknown => Frame::Unknown(unknown),
         })
@@ -699,6 +717,13 @@ mod tests {
             Ok(Frame::Unknown(200))
         );
         assert_eq!(Frame::decode(&Bytes::new()), Err(FrameError::Empty));
+        let ping = Frame::Ping(5).encode();
+        let with = |extensions: &[u8]| Frame::decode(&[&ping[..], extensions].concat().into());
+        assert_eq!(with(&[1, 7, 2, 0, 0]), Ok(Frame::Ping(5)), "an odd tag");
+        assert_eq!(with(&[1, 8, 0]), Ok(Frame::Unknown(2)), "an even tag");
+        assert!(with(&[1, 7, 9]).is_err(), "no list of extensions");
+        let step = Bytes::from_static(&[kind::INVITE, 6, 1, 2]);
+        assert_eq!(Frame::decode(&step), Ok(Frame::Unknown(kind::INVITE)));
         assert!(matches!(
             Frame::decode(&Bytes::from_static(&[2])),
             Err(FrameError::Body { kind: 2, .. })

@@ -6,12 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{self, CodecError};
+use crate::codec::{self, CodecError, EXTENSIONS_BYTES_MAX};
 use crate::identity::PersonId;
 use crate::log::{LogId, Seq};
-
-/// Maximum encoded size of an entry's extensions together, in bytes.
-pub const EXTENSIONS_BYTES_MAX: usize = 1024;
 
 /// Memory that decoding a header may claim: in memory a short extension needs eight times its
 /// encoded size.

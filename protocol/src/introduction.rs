@@ -43,6 +43,9 @@ pub enum Introduction {
     },
 }
 
+/// The number of steps that this version knows. A step begins with its number.
+const STEPS: u32 = 3;
+
 impl Introduction {
     /// The message with this step.
     pub fn body(&self) -> Body {
@@ -52,13 +55,16 @@ impl Introduction {
         }
     }
 
-    /// Reads a step of an untrusted peer. Returns nothing for other messages.
+    /// Reads a step of an untrusted peer. Returns nothing for other messages, and for steps that only
+    /// a newer version knows.
     pub fn read(body: &Body) -> Option<Result<Self, CodecError>> {
         let Body::App { kind, bytes } = body else {
             return None;
         };
-        (kind == INTRODUCTION_KIND).then(|| {
-            let step = codec::decode::<Self, MEMORY_MAX>(bytes)?;
+        let step = codec::decode_prefix::<u32, MEMORY_MAX>(bytes);
+        let is_newer = step.is_ok_and(|(step, _)| step >= STEPS);
+        (kind == INTRODUCTION_KIND && !is_newer).then(|| {
+            let step = codec::decode_extended::<Self, MEMORY_MAX>(bytes)?;
             let fits = match &step {
                 Self::Propose { record, .. } => record.as_bytes().len() <= PUBLIC_BYTES_MAX,
                 Self::Meet { contact, .. } => {
@@ -100,6 +106,11 @@ mod tests {
             assert_eq!(Introduction::read(&body), Some(Ok(step)));
         }
         assert_eq!(Introduction::read(&"hi".into()), None);
+        let of_a_newer_version = Body::App {
+            kind: INTRODUCTION_KIND.to_owned(),
+            bytes: vec![3, 7],
+        };
+        assert_eq!(Introduction::read(&of_a_newer_version), None);
     }
 
     #[test]

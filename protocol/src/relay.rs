@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, FRAME_MAX};
 use crate::datagram::ChannelId;
-use crate::frame::{FrameError, ROOMS_MAX};
+use crate::frame::{FrameError, ROOMS_MAX, or_unknown};
 use crate::identity::DeviceId;
 use crate::invitation::CodeNumber;
 use crate::room_key::RoomTag;
@@ -177,6 +177,7 @@ pub struct Welcome {
 
 /// A change of a peer that shares a room with the receiver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "ChangeWire", from = "ChangeWire")]
 pub enum RosterChange {
     /// The peer is in these of the receiver's rooms, at most [`SHARED_MAX`]. It replaces earlier
     /// changes of the peer.
@@ -191,6 +192,32 @@ pub enum RosterChange {
         /// The peer.
         peer: DeviceId,
     },
+    /// A change that this version does not know.
+    Unknown(u8),
+}
+
+/// A [`RosterChange`] as it travels. Each has the same fields, so that a reader can skip one that it
+/// does not know.
+type ChangeWire = (u8, DeviceId, Vec<RoomTag>);
+
+impl From<RosterChange> for ChangeWire {
+    fn from(change: RosterChange) -> ChangeWire {
+        match change {
+            RosterChange::Here { peer, rooms } => (0, peer, rooms),
+            RosterChange::Gone { peer } => (1, peer, Vec::new()),
+            RosterChange::Unknown(number) => (number, DeviceId::from_bytes([0; 32]), Vec::new()),
+        }
+    }
+}
+
+impl From<ChangeWire> for RosterChange {
+    fn from((number, peer, rooms): ChangeWire) -> RosterChange {
+        match number {
+            0 => RosterChange::Here { peer, rooms },
+            1 => RosterChange::Gone { peer },
+            number => RosterChange::Unknown(number),
+        }
+    }
 }
 
 /// Changes of the roster since a version.
@@ -206,6 +233,7 @@ pub struct Roster {
 
 /// Why a channel was not opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "u8", from = "u8")]
 pub enum OpenRefusal {
     /// The peer is not registered here.
     NotHere,
@@ -213,10 +241,35 @@ pub enum OpenRefusal {
     Refused,
     /// One of the two peers, or the relay, has the maximum number of channels.
     Limit,
+    /// A cause that this version does not know.
+    Unknown(u8),
+}
+
+impl From<OpenRefusal> for u8 {
+    fn from(cause: OpenRefusal) -> u8 {
+        match cause {
+            OpenRefusal::NotHere => 0,
+            OpenRefusal::Refused => 1,
+            OpenRefusal::Limit => 2,
+            OpenRefusal::Unknown(number) => number,
+        }
+    }
+}
+
+impl From<u8> for OpenRefusal {
+    fn from(number: u8) -> OpenRefusal {
+        match number {
+            0 => OpenRefusal::NotHere,
+            1 => OpenRefusal::Refused,
+            2 => OpenRefusal::Limit,
+            number => OpenRefusal::Unknown(number),
+        }
+    }
 }
 
 /// Why a channel has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "u8", from = "u8")]
 pub enum ChannelEnd {
     /// The other end is no longer registered.
     PeerGone,
@@ -224,10 +277,35 @@ pub enum ChannelEnd {
     Idle,
     /// The other end closed it.
     Closed,
+    /// A cause that this version does not know.
+    Unknown(u8),
+}
+
+impl From<ChannelEnd> for u8 {
+    fn from(cause: ChannelEnd) -> u8 {
+        match cause {
+            ChannelEnd::PeerGone => 0,
+            ChannelEnd::Idle => 1,
+            ChannelEnd::Closed => 2,
+            ChannelEnd::Unknown(number) => number,
+        }
+    }
+}
+
+impl From<u8> for ChannelEnd {
+    fn from(number: u8) -> ChannelEnd {
+        match number {
+            0 => ChannelEnd::PeerGone,
+            1 => ChannelEnd::Idle,
+            2 => ChannelEnd::Closed,
+            number => ChannelEnd::Unknown(number),
+        }
+    }
 }
 
 /// A relay's answer to the question for an invitation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "FoundWire", from = "FoundWire")]
 pub enum FoundInvitation {
     /// This one. A guest may now open a channel with it.
     At(DeviceId),
@@ -235,6 +313,33 @@ pub enum FoundInvitation {
     NotHere,
     /// The network of the asking node has named too many wrong numbers.
     TooOften,
+    /// An answer that this version does not know.
+    Unknown(u8),
+}
+
+/// A [`FoundInvitation`] as it travels.
+type FoundWire = (u8, Option<DeviceId>);
+
+impl From<FoundInvitation> for FoundWire {
+    fn from(found: FoundInvitation) -> FoundWire {
+        match found {
+            FoundInvitation::At(peer) => (0, Some(peer)),
+            FoundInvitation::NotHere => (1, None),
+            FoundInvitation::TooOften => (2, None),
+            FoundInvitation::Unknown(number) => (number, None),
+        }
+    }
+}
+
+impl From<FoundWire> for FoundInvitation {
+    fn from(found: FoundWire) -> FoundInvitation {
+        match found {
+            (0, Some(peer)) => FoundInvitation::At(peer),
+            (1, None) => FoundInvitation::NotHere,
+            (2, None) => FoundInvitation::TooOften,
+            (number, _) => FoundInvitation::Unknown(number),
+        }
+    }
 }
 
 /// A frame from a node to its relay.
@@ -351,7 +456,7 @@ fn frame(kind: u8, body: &[u8]) -> Bytes {
 }
 
 fn body<'a, T: Deserialize<'a>>(kind: u8, body: &'a [u8]) -> Result<T, FrameError> {
-    codec::decode::<T, MEMORY_MAX>(body).map_err(|cause| FrameError::Body { kind, cause })
+    codec::decode_extended::<T, MEMORY_MAX>(body).map_err(|cause| FrameError::Body { kind, cause })
 }
 
 impl ToRelay {
@@ -372,6 +477,10 @@ impl ToRelay {
 
     /// Decodes kind and body of an untrusted frame.
     pub fn decode(bytes: &[u8]) -> Result<ToRelay, FrameError> {
+        or_unknown(Self::decode_known(bytes), Self::Unknown)
+    }
+
+    fn decode_known(bytes: &[u8]) -> Result<ToRelay, FrameError> {
         let (&kind, rest) = bytes.split_first().ok_or(FrameError::Empty)?;
         let frame = match kind {
             kind::REGISTER => ToRelay::Register(body(kind, rest)?),
@@ -433,6 +542,10 @@ impl FromRelay {
 
     /// Decodes kind and body of an untrusted frame.
     pub fn decode(bytes: &[u8]) -> Result<FromRelay, FrameError> {
+        or_unknown(Self::decode_known(bytes), Self::Unknown)
+    }
+
+    fn decode_known(bytes: &[u8]) -> Result<FromRelay, FrameError> {
         let (&kind, rest) = bytes.split_first().ok_or(FrameError::Empty)?;
         let frame = match kind {
             kind::WELCOME => FromRelay::Welcome(body(kind, rest)?),
@@ -469,7 +582,7 @@ impl FromRelay {
                 roster.changes.len() <= CHANGES_MAX
                     && roster.changes.iter().all(|change| match change {
                         RosterChange::Here { rooms, .. } => rooms.len() <= SHARED_MAX,
-                        RosterChange::Gone { .. } => true,
+                        RosterChange::Gone { .. } | RosterChange::Unknown(_) => true,
                     })
             }
             FromRelay::Welcome(_)
@@ -627,6 +740,32 @@ mod tests {
     fn kinds_from_the_future_are_skipped_and_long_lists_are_refused() {
         assert_eq!(ToRelay::decode(&[200, 1]), Ok(ToRelay::Unknown(200)));
         assert_eq!(FromRelay::decode(&[200, 1]), Ok(FromRelay::Unknown(200)));
+        let channel = ChannelId([9; 8]);
+        for frame in [
+            FromRelay::Ended {
+                channel,
+                why: ChannelEnd::Unknown(9),
+            },
+            FromRelay::NotOpened {
+                peer: peer(),
+                why: OpenRefusal::Unknown(9),
+            },
+            FromRelay::Invitation(CodeNumber::random(7), FoundInvitation::Unknown(9)),
+            FromRelay::Roster(Roster {
+                version: 1,
+                anew: false,
+                changes: vec![
+                    RosterChange::Unknown(9),
+                    RosterChange::Gone { peer: peer() },
+                ],
+            }),
+        ] {
+            assert_eq!(FromRelay::decode(&frame.encode()), Ok(frame));
+        }
+        let beat = ToRelay::Heartbeat(5).encode();
+        let with = |extensions: &[u8]| ToRelay::decode(&[&beat[..], extensions].concat());
+        assert_eq!(with(&[1, 7, 0]), Ok(ToRelay::Heartbeat(5)), "an odd tag");
+        assert_eq!(with(&[1, 8, 0]), Ok(ToRelay::Unknown(2)), "an even tag");
         assert_eq!(
             ToRelay::decode(&ToRelay::Rooms(vec![room(1); ROOMS_MAX + 1]).encode()),
             Err(FrameError::TooMany(3))

@@ -12,6 +12,8 @@ pub use code::{CODE_LEN_MAX, CodeError, CodeNumber, InviteCode, Words};
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec::{self, CodecError};
+
 /// How long an invitation can be accepted, in seconds.
 pub const INVITATION_SECONDS: u64 = 10 * 60;
 
@@ -62,6 +64,7 @@ impl std::fmt::Debug for Letter {
 
 /// Why an exchange ends without success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "u8", from = "u8")]
 pub enum Refusal {
     /// The receiver has no invitation of this number, or no longer.
     NotHere,
@@ -69,9 +72,48 @@ pub enum Refusal {
     Wrong,
     /// The asker's network has named too many wrong numbers.
     TooOften,
+    /// A cause that this version does not know.
+    Unknown(u8),
 }
 
+impl From<Refusal> for u8 {
+    fn from(cause: Refusal) -> u8 {
+        match cause {
+            Refusal::NotHere => 0,
+            Refusal::Wrong => 1,
+            Refusal::TooOften => 2,
+            Refusal::Unknown(number) => number,
+        }
+    }
+}
+
+impl From<u8> for Refusal {
+    fn from(number: u8) -> Refusal {
+        match number {
+            0 => Refusal::NotHere,
+            1 => Refusal::Wrong,
+            2 => Refusal::TooOften,
+            number => Refusal::Unknown(number),
+        }
+    }
+}
+
+/// The number of steps that this version knows. A step begins with its number.
+const STEPS: u32 = 6;
+
+/// Memory that decoding a step may claim.
+const MEMORY_MAX: usize = 8 * 1024;
+
 impl InviteFrame {
+    /// Decodes a step. `None` stands for a step that only a newer version knows.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Option<Self>, CodecError> {
+        let (step, _) = codec::decode_prefix::<u32, MEMORY_MAX>(bytes)?;
+        if step >= STEPS {
+            return Ok(None);
+        }
+        codec::decode_extended::<Self, MEMORY_MAX>(bytes).map(Some)
+    }
+
     /// Whether all texts are within their limits.
     pub(crate) fn is_within_limits(&self) -> bool {
         match self {

@@ -1,7 +1,7 @@
 //! The frames between a node and a holder of mailboxes, on a stream of their own.
 //!
 //! The framing is the same as between nodes. The node sends [`ToHolder`], the holder answers with
-//! [`FromHolder`]. Each body may be followed by tagged extensions, which this version ignores.
+//! [`FromHolder`].
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::envelope::ENVELOPE_BYTES_MAX;
 use super::token::{DepositToken, TokenHash};
 use crate::codec::{self, FRAME_MAX};
-use crate::frame::FrameError;
+use crate::frame::{FrameError, or_unknown};
 use crate::identity::DeviceId;
 use crate::record::{MAILBOX_BYTES_MAX, SignedRecord};
 
@@ -146,14 +146,8 @@ fn frame(kind: u8, body: &[u8]) -> Bytes {
     frame.freeze()
 }
 
-/// Decodes a body, and skips the extensions after it.
 fn body<'a, T: Deserialize<'a>>(kind: u8, bytes: &'a [u8]) -> Result<T, FrameError> {
-    let wrong = |cause| FrameError::Body { kind, cause };
-    let (value, rest) = codec::decode_prefix::<T, MEMORY_MAX>(bytes).map_err(wrong)?;
-    if !rest.is_empty() {
-        codec::decode::<Vec<(u16, Vec<u8>)>, MEMORY_MAX>(rest).map_err(wrong)?;
-    }
-    Ok(value)
+    codec::decode_extended::<T, MEMORY_MAX>(bytes).map_err(|cause| FrameError::Body { kind, cause })
 }
 
 impl ToHolder {
@@ -170,6 +164,10 @@ impl ToHolder {
 
     /// Decodes kind and body of an untrusted frame.
     pub fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        or_unknown(Self::decode_known(bytes), Self::Unknown)
+    }
+
+    fn decode_known(bytes: &[u8]) -> Result<Self, FrameError> {
         let (&kind, rest) = bytes.split_first().ok_or(FrameError::Empty)?;
         let frame = match kind {
             kind::HOLD => {
@@ -243,6 +241,10 @@ impl FromHolder {
 
     /// Decodes kind and body of an untrusted frame.
     pub fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        or_unknown(Self::decode_known(bytes), Self::Unknown)
+    }
+
+    fn decode_known(bytes: &[u8]) -> Result<Self, FrameError> {
         let (&kind, rest) = bytes.split_first().ok_or(FrameError::Empty)?;
         let frame = match kind {
             kind::HOLDING => {
@@ -416,6 +418,8 @@ mod tests {
         assert_eq!(FromHolder::decode(&[200, 1]), Ok(FromHolder::Unknown(200)));
         let extended = [&ToHolder::Fetch(5).encode()[..], &[1, 7, 2, 0, 0]].concat();
         assert_eq!(ToHolder::decode(&extended), Ok(ToHolder::Fetch(5)));
+        let needed = [&ToHolder::Fetch(5).encode()[..], &[1, 8, 0]].concat();
+        assert_eq!(ToHolder::decode(&needed), Ok(ToHolder::Unknown(3)));
         assert!(ToHolder::decode(&[3, 5, 9]).is_err(), "no extensions");
         let answer = FromHolder::decode(&[67, 5, 99, 0]);
         let unknown = FromHolder::Answer(5, DepositAnswer::Unknown(99));

@@ -44,7 +44,7 @@ impl Relay {
     fn send_not_opened(&mut self, asker: DeviceId, peer: DeviceId, why: OpenRefusal) {
         match why {
             OpenRefusal::NotHere => self.counts.not_here += 1,
-            OpenRefusal::Refused => self.counts.refused += 1,
+            OpenRefusal::Refused | OpenRefusal::Unknown(_) => self.counts.refused += 1,
             OpenRefusal::Limit => self.counts.over_limit += 1,
         }
         self.send(asker, FromRelay::NotOpened { peer, why });

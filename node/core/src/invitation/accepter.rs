@@ -146,7 +146,9 @@ impl Accepting {
             Refusal::TooOften if was_asked => Step::TooOften,
             // Only the peer that has seen the proof can know that it is wrong.
             Refusal::Wrong if had_proof => Step::Wrong,
-            Refusal::NotHere | Refusal::Wrong | Refusal::TooOften => Step::Nothing,
+            Refusal::NotHere | Refusal::Wrong | Refusal::TooOften | Refusal::Unknown(_) => {
+                Step::Nothing
+            }
         }
     }
 

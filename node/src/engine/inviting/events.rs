@@ -189,7 +189,7 @@ impl Engine {
         }
         attempt.relays.remove(&relay);
         match found {
-            FoundInvitation::NotHere => {}
+            FoundInvitation::NotHere | FoundInvitation::Unknown(_) => {}
             FoundInvitation::TooOften => attempt.too_often = true,
             FoundInvitation::At(peer) if peer == self.device => {}
             FoundInvitation::At(peer) => {

@@ -23,7 +23,7 @@ impl From<OpenRefusal> for OpenFailed {
     fn from(refusal: OpenRefusal) -> Self {
         match refusal {
             OpenRefusal::NotHere => Self::NotHere,
-            OpenRefusal::Refused => Self::Refused,
+            OpenRefusal::Refused | OpenRefusal::Unknown(_) => Self::Refused,
             OpenRefusal::Limit => Self::Limit,
         }
     }

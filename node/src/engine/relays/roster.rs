@@ -47,7 +47,7 @@ impl Roster {
                     self.missing.remove(&peer);
                     arrived.push(peer);
                 }
-                RosterChange::Here { .. } => {}
+                RosterChange::Here { .. } | RosterChange::Unknown(_) => {}
                 RosterChange::Gone { peer } => {
                     self.here.remove(&peer);
                     self.missing.remove(&peer);

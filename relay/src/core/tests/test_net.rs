@@ -69,6 +69,7 @@ impl Node {
             match change.clone() {
                 RosterChange::Here { peer, rooms } => drop(self.roster.insert(peer, rooms)),
                 RosterChange::Gone { peer } => drop(self.roster.remove(&peer)),
+                RosterChange::Unknown(_) => panic!("a relay sends what it knows"),
             }
         }
         self.version = roster.version;
