@@ -19,6 +19,7 @@ use crate::identity::{DeviceId, PersonId};
 use crate::invitation::InviteFrame;
 use crate::log::{LogId, LogName, Seq, device_from_wire, device_to_wire};
 use crate::mailbox::token::DepositToken;
+use crate::mailbox::{CONTENT_PART_BYTES, CONTENT_PARTS_MAX};
 use crate::offer::{OfferId, OfferWord};
 use crate::ranges::Ranges;
 use crate::record::{
@@ -262,6 +263,18 @@ pub enum Frame {
     /// The state of an offer, which needs no entry in the log. Nodes without [`features::CONTENT`]
     /// skip it.
     Offer(OfferId, OfferWord),
+    /// A part of the content of an offer, in an envelope beside the offer's entry. The envelope's
+    /// sender has made the offer. Only contents of at most
+    /// [`MAILED_CONTENT_MAX`](crate::mailbox::MAILED_CONTENT_MAX) travel so.
+    Content {
+        /// The offer.
+        id: OfferId,
+        /// The number of the part, from 0. All parts but the last have
+        /// [`CONTENT_PART_BYTES`](crate::mailbox::CONTENT_PART_BYTES).
+        part: u8,
+        /// The bytes.
+        bytes: Bytes,
+    },
     /// A step of an invitation by code.
     Invite(InviteFrame),
     /// What the sender's user does at the moment: for contacts and members only, and not stored.
@@ -331,6 +344,7 @@ mod kind {
     pub(super) const WAITING: u8 = 23;
     pub(super) const ACTIVITY: u8 = 24;
     pub(super) const OFFER: u8 = 32;
+    pub(super) const CONTENT: u8 = 33;
 }
 
 /// Memory that decoding a small frame may claim. The length of the frame bounds the others.
@@ -347,7 +361,11 @@ impl Frame {
     /// mail only [`Frame::Mailbox`]. A frame of a newer version may be of use anywhere.
     pub fn needs_connection(&self) -> bool {
         match self {
-            Frame::Have(..) | Frame::Batch(_) | Frame::Want { .. } | Frame::Unknown(_) => false,
+            Frame::Have(..)
+            | Frame::Batch(_)
+            | Frame::Want { .. }
+            | Frame::Content { .. }
+            | Frame::Unknown(_) => false,
             Frame::Hello(_)
             | Frame::Ping(_)
             | Frame::Pong(_)
@@ -388,6 +406,9 @@ impl Frame {
             Frame::ContactRecord(record) => (kind::CONTACT_RECORD, codec::encode(record)),
             Frame::Mailbox { record, tokens } => (kind::MAILBOX, codec::encode(&(record, tokens))),
             Frame::HoldsMail(holds) => (kind::HOLDS_MAIL, codec::encode(holds)),
+            Frame::Content { id, part, bytes } => {
+                (kind::CONTENT, codec::encode(&(id, part, &bytes[..])))
+            }
             Frame::Digest(conversation, digest) => {
                 (kind::DIGEST, codec::encode(&(conversation, digest)))
             }
@@ -452,6 +473,14 @@ impl Frame {
                 let (record, tokens) = codec::decode_extended::<_, WANT_MEMORY_MAX>(body)?;
                 Frame::Mailbox { record, tokens }
             }
+            kind::CONTENT => {
+                let (id, part, bytes) = codec::decode::<(OfferId, u8, &[u8]), FRAME_MAX>(body)?;
+                Frame::Content {
+                    id,
+                    part,
+                    bytes: body.slice_ref(bytes),
+                }
+            }
             kind::HOLDS_MAIL => Frame::HoldsMail(codec::decode::<_, SMALL>(body)?),
             kind::DIGEST => {
                 let (conversation, digest) = codec::decode_extended::<_, SMALL>(body)?;
@@ -512,6 +541,9 @@ impl Frame {
                 record.as_bytes().len() <= MAILBOX_BYTES_MAX && tokens.len() <= RECORD_RELAYS_MAX
             }
             Frame::Invite(step) => step.is_within_limits(),
+            Frame::Content { part, bytes, .. } => {
+                usize::from(*part) < CONTENT_PARTS_MAX && bytes.len() <= CONTENT_PART_BYTES
+            }
             Frame::HoldsMail(_)
             | Frame::Ping(_)
             | Frame::Pong(_)
@@ -642,6 +674,17 @@ mod tests {
                     OfferWord::Whole,
                 ),
                 [vec![32], name_bytes.clone(), vec![4, 1]].concat(),
+            ),
+            (
+                Frame::Content {
+                    id: OfferId {
+                        name: name(),
+                        seq: 4,
+                    },
+                    part: 2,
+                    bytes: Bytes::from_static(b"abc"),
+                },
+                [vec![33], name_bytes.clone(), vec![4, 2, 3], b"abc".to_vec()].concat(),
             ),
             (
                 Frame::Batch(Batch {

@@ -43,7 +43,7 @@ impl Engine {
     }
 
     /// Transfers ask for something.
-    pub(super) fn transfers_request(&self, request: FromTransfers) {
+    pub(super) fn transfers_request(&mut self, request: FromTransfers) {
         match request {
             FromTransfers::MayHave(session, offer, reply) => {
                 let _ = reply.send(self.replica.may_have(session, offer.name, offer.seq));
@@ -55,6 +55,10 @@ impl Engine {
                 };
                 self.sessions
                     .send_to_all(&Frame::Offer(offer, word), may_hear);
+            }
+            FromTransfers::PartStored(session) => self.mailed_part_stored(session),
+            FromTransfers::ReadForMail(session, offer, content) => {
+                self.mail_content(session, offer, &content);
             }
             FromTransfers::Publish(updates) => {
                 let infos = self.file_infos(updates);

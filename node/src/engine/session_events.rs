@@ -184,6 +184,8 @@ impl Engine {
             | Frame::Prune(..)
             | Frame::Conflict(_)
             | Frame::Waiting(_)) => self.tell_replica(replica::Input::Frame(id, frame)),
+            // Over a connection contents have streams of their own.
+            Frame::Content { .. } => {}
             Frame::Hello(_)
             | Frame::Ping(_)
             | Frame::Pong(_)

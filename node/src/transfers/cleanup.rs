@@ -1,11 +1,13 @@
 //! Removes what nobody needs any more: partial downloads that a crash left and no user wants, and
 //! contents that no offer names.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hobnob_core::commit::OfferState;
 
 use super::context::Context;
+use super::mailed;
 use crate::store::{OfferRow, StoreError, WhichOffers};
 
 /// How long a partial download stays without a new piece. Its sender may be gone for good, and its
@@ -42,6 +44,7 @@ pub(super) async fn remove_leftovers(context: &Context) {
             leftovers.push((log, seq));
         }
     }
+    remove_mailed(context).await;
     let files = context.files.clone();
     let removed = tokio::task::spawn_blocking(move || {
         for of in leftovers {
@@ -50,6 +53,28 @@ pub(super) async fn remove_leftovers(context: &Context) {
     });
     // The panic hook has reported a panic.
     let _ = removed.await;
+}
+
+/// Removes the parts of contents that came by mail and whose offer the user has declined, or that no
+/// offer names.
+async fn remove_mailed(context: &Context) {
+    let index = context.files.index.clone();
+    let there = tokio::task::spawn_blocking(move || mailed::offers(&index)).await;
+    let mut needed = BTreeSet::new();
+    for (log, seq) in there.ok().and_then(Result::ok).unwrap_or_default() {
+        let Ok(Ok(rows)) = context.store.read(WhichOffers::One(log, seq)).await else {
+            return;
+        };
+        let is_open = |row: &OfferRow| row.record.state == OfferState::Offered || is_needed(row);
+        if rows.iter().any(is_open) {
+            needed.insert((log, seq));
+        }
+    }
+    let index = context.files.index.clone();
+    let remove = move || mailed::remove_except(&index, |offer| needed.contains(&offer));
+    if let Ok(Err(error)) = tokio::task::spawn_blocking(remove).await {
+        tracing::warn!("files that came by mail can't be removed: {error}");
+    }
 }
 
 /// Removes the contents that no offer names any more: their files name the user's files and contain

@@ -9,6 +9,7 @@ use hobnob_protocol::ContentHash;
 use hobnob_protocol::content::{LEAF_BYTES, Leaf, SPAN_PIECES};
 
 use super::content_index::{ContentIndex, LAYOUT};
+use super::mailed::MAILED;
 use super::partial::NOTED;
 use crate::data_key::DataKey;
 
@@ -41,6 +42,9 @@ pub(crate) fn convert(
             }
             "part" => copy_leaves(&from, &to, &name, &to.path(&name))?,
             "folder" => copy_sealed(&from, &to, NOTED, (&name, &to.path(&name)))?,
+            kind if kind.starts_with(MAILED) => {
+                copy_sealed(&from, &to, MAILED, (&name, &to.path(&name)))?;
+            }
             _ => {}
         }
     }

@@ -338,6 +338,36 @@ impl Downloads {
         });
     }
 
+    /// A part of a content has arrived by mail. If that content is being downloaded, takes it over.
+    pub(super) fn part_stored(&self, id: OfferId) {
+        if !self.active.contains(id) {
+            return;
+        }
+        let (partial, files) = (self.partial(id), self.jobs.context.files.clone());
+        self.jobs.spawn_blocking(move || {
+            let filled = files.fill_from_mail(&partial);
+            JobResult::FilledFromMail(id, filled)
+        });
+    }
+
+    /// Continues [`Downloads::part_stored`].
+    pub(super) fn filled_from_mail(
+        &mut self,
+        now: Duration,
+        id: OfferId,
+        filled: Result<Vec<u64>, WriteError>,
+    ) {
+        match filled {
+            Ok(pieces) => {
+                for piece in pieces {
+                    self.active.handle(now, Input::Got(id, piece));
+                }
+            }
+            Err(WriteError::Full) => self.active.handle(now, Input::Full(id)),
+            Err(error) => self.give_up(now, id, error.to_string()),
+        }
+    }
+
     /// The state machine has ended a download: no source is left.
     pub(super) fn gone(&mut self, now: Duration, id: OfferId, failure: Failure) {
         match failure {
@@ -392,7 +422,10 @@ impl Downloads {
         let removed = tokio::task::spawn_blocking(move || match partial {
             Some(partial) => partial.remove(),
             None if is_own => {}
-            None => files.discard((id.name.log, id.seq)),
+            None => {
+                files.discard((id.name.log, id.seq));
+                files.remove_mailed(id);
+            }
         });
         async {
             // The panic hook has reported a panic.
@@ -549,7 +582,11 @@ mod tests {
                 JobResult::Opened { offer, opened } => self.downloads.opened(NOW, offer, opened),
                 JobResult::Finished { offer, outcome } => self.downloads.finished(offer, outcome),
                 JobResult::Removed { offer, why } => self.downloads.removed(offer, why),
+                JobResult::FilledFromMail(id, filled) => {
+                    self.downloads.filled_from_mail(NOW, id, filled);
+                }
                 other @ (JobResult::AcceptRead(..)
+                | JobResult::PartStored(_)
                 | JobResult::DeclineRead(..)
                 | JobResult::PauseRead(..)
                 | JobResult::WantedRead(_)
@@ -577,6 +614,23 @@ mod tests {
         fn published(&self) -> Vec<FileState> {
             self.published.lock().unwrap().clone()
         }
+    }
+
+    #[tokio::test]
+    async fn a_content_that_comes_by_mail_completes_a_download() {
+        let mut setup = Setup::new();
+        let offer = setup.offer("by mail");
+        setup.open(&offer).await;
+        setup.downloads.part_stored(OfferId {
+            seq: 99,
+            ..offer.id
+        });
+        let files = setup.downloads.jobs.context.files.clone();
+        files.store_part(offer.id, 0, b"by mail").unwrap();
+        setup.downloads.part_stored(offer.id);
+        setup.next_result().await;
+        let mut outputs = std::iter::from_fn(|| setup.downloads.poll_output());
+        assert!(outputs.any(|output| output == Output::Whole(offer.id)));
     }
 
     #[tokio::test]

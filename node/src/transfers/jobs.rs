@@ -61,6 +61,10 @@ pub(super) enum JobResult {
     WordRead(Box<OfferRow>, PersonId, OfferWord),
     /// An offer was read whose content could not be served.
     ServeFailureRead(Box<OfferRow>, ContentError),
+    /// A part of a content that arrived by mail is on disk.
+    PartStored(OfferId),
+    /// The pieces of a download that were filled from mail, or why they could not be.
+    FilledFromMail(OfferId, Result<Vec<u64>, WriteError>),
     /// An offer was read whose content this peer downloads.
     UploadRead(Box<OfferRow>, PersonId),
 }

@@ -12,6 +12,7 @@ use hobnob_protocol::{LogId, OfferId, Seq};
 use super::attributes::KeptAttributes;
 use super::content_index::ContentIndex;
 use super::folder::Folder;
+use super::mailed;
 use super::offering;
 use super::partial::{self, Partial, WriteError};
 use super::pictures::Pictures;
@@ -105,13 +106,31 @@ impl LocalFiles {
         &self,
         offer: StoredOffer,
     ) -> Result<(Arc<Partial>, Held), WriteError> {
-        let (partial, held) = Partial::open(&self.downloads, &self.index, offer, self.kept)?;
+        let (partial, mut held) = Partial::open(&self.downloads, &self.index, offer, self.kept)?;
+        for piece in mailed::fill(&self.index, &partial)? {
+            held.insert(piece);
+        }
         Ok((Arc::new(partial), held))
     }
 
     /// The offers that have partial downloads.
     pub(super) fn partials(&self) -> io::Result<Vec<(LogId, Seq)>> {
         partial::begun(&self.index)
+    }
+
+    /// Stores a part of a content that arrived by mail.
+    pub(super) fn store_part(&self, id: OfferId, part: u8, bytes: &[u8]) -> io::Result<()> {
+        mailed::store(&self.index, id, part, bytes)
+    }
+
+    /// Writes the content that arrived by mail into an open download, if it is whole.
+    pub(super) fn fill_from_mail(&self, partial: &Partial) -> Result<Vec<u64>, WriteError> {
+        mailed::fill(&self.index, partial)
+    }
+
+    /// Removes the content of an offer that arrived by mail.
+    pub(super) fn remove_mailed(&self, id: OfferId) {
+        mailed::remove(&self.index, id);
     }
 
     /// How long ago the last piece of a partial download was written.

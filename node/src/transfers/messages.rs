@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hobnob_core::SessionId;
 use hobnob_protocol::{DeviceId, OfferId, OfferWord, PersonId};
 use tokio::sync::oneshot;
@@ -30,6 +31,16 @@ pub(crate) enum ToTransfers {
     },
     /// Offers were erased: remove the contents that no offer names any more, and answer.
     RemoveContents(oneshot::Sender<Result<(), String>>),
+    /// A part of the content of an offer has arrived by mail. The engine is told when it is on disk,
+    /// or can't be.
+    MailedPart {
+        id: OfferId,
+        part: u8,
+        bytes: Bytes,
+        session: SessionId,
+    },
+    /// Read the content of an own offer for a session by mail.
+    ReadForMail(SessionId, OfferId),
     /// A user's command.
     Command(FileCommand),
 }
@@ -91,6 +102,10 @@ pub(crate) enum FromTransfers {
     MayHave(SessionId, OfferId, oneshot::Sender<bool>),
     /// Send a word to all peers that may have the entry, or only on one session.
     SendWord(OfferId, OfferWord, Option<SessionId>),
+    /// A part of a content that arrived in this session by mail is on disk, or can't be.
+    PartStored(SessionId),
+    /// The content of an own offer, for a session by mail.
+    ReadForMail(SessionId, OfferId, Bytes),
     /// Report states to the node's users.
     Publish(Vec<FileUpdate>),
     /// Answer with the states, names added.

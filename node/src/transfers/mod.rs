@@ -6,6 +6,7 @@
 //! - `content_sessions`, `fetch`: the streams on which this node requests content
 //! - `serve`, `uploads`: the streams on which peers request content, and how far each peer is
 //! - `peer_words`: what peers report about offers
+//! - `mailed`, `outgoing_mail`: small contents that travel by mail
 //! - `commands`, `restore`, `cleanup`: users' commands, and the work at the start of a run
 //! - `local_files`, `content_index`, `partial`, `folder`: the disk
 //!
@@ -31,10 +32,12 @@ mod folder_writer;
 mod jobs;
 mod leaf_file;
 mod local_files;
+mod mailed;
 pub(super) mod messages;
 mod meter;
 mod names;
 mod offering;
+mod outgoing_mail;
 mod partial;
 mod peer_words;
 pub(super) mod pictures;

@@ -4,6 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
+use hobnob_core::SessionId;
 use hobnob_core::transfers::{Failure, Input, Output};
 use hobnob_protocol::{OfferId, OfferWord, PersonId};
 use tokio::sync::mpsc;
@@ -19,14 +21,14 @@ use super::downloads::Downloads;
 use super::fetch::Fetched;
 use super::jobs::{JobResult, Jobs, answer};
 use super::local_files::LocalFiles;
-use super::messages::{EngineHandle, FileCommand, FileUpdate, ToTransfers};
+use super::messages::{EngineHandle, FileCommand, FileUpdate, FromTransfers, ToTransfers};
 use super::partial::WriteError;
 use super::peer_words::{Effect, NOT_STORED, PeerWords};
 use super::pictures::Pictures;
 use super::serve::{ContentServer, Served};
 use super::throttle::Throttle;
 use super::uploads::Uploads;
-use super::{cleanup, commands, restore};
+use super::{cleanup, commands, outgoing_mail, restore};
 use crate::clock::Clock;
 use crate::data_key::DataKey;
 use crate::store::{OfferRow, OfferStore, StoredOffer};
@@ -206,8 +208,36 @@ impl TransferTask {
                     let _ = reply.send(cleanup::remove_contents(&context).await);
                 });
             }
+            ToTransfers::MailedPart {
+                id,
+                part,
+                bytes,
+                session,
+            } => self.store_part(id, part, bytes, session),
+            ToTransfers::ReadForMail(session, id) => {
+                let context = self.jobs.context.clone();
+                self.jobs.context.tasks.spawn(async move {
+                    if let Some(content) = outgoing_mail::read(&context, id).await {
+                        let read = FromTransfers::ReadForMail(session, id, content);
+                        context.engine.send(read);
+                    }
+                });
+            }
             ToTransfers::Command(command) => self.on_command(command),
         }
+    }
+
+    /// Stores a part of a content that arrived by mail.
+    fn store_part(&self, id: OfferId, part: u8, bytes: Bytes, session: SessionId) {
+        let context = self.jobs.context.clone();
+        self.jobs.spawn_blocking(move || {
+            if let Err(error) = context.files.store_part(id, part, &bytes) {
+                // The file is downloaded when its sender is connected.
+                info!("a part of a file that came by mail is dropped: {error}");
+            }
+            context.engine.send(FromTransfers::PartStored(session));
+            JobResult::PartStored(id)
+        });
     }
 
     fn on_offer(&mut self, offer: StoredOffer, verified: bool) {
@@ -285,6 +315,10 @@ impl TransferTask {
                 if let Some(failed) = self.server.report_failure(*row, &error) {
                     self.uploads.end_all(failed);
                 }
+            }
+            JobResult::PartStored(id) => self.downloads.part_stored(id),
+            JobResult::FilledFromMail(id, filled) => {
+                self.downloads.filled_from_mail(now, id, filled);
             }
             JobResult::UploadRead(row, peer) => self.uploads.describe(peer, row.offer),
         }

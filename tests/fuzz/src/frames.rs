@@ -70,6 +70,11 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
             tokens: Vec::new(),
         },
         Frame::HoldsMail(true),
+        Frame::Content {
+            id: OfferId { name, seq: 1 },
+            part: 1,
+            bytes: bytes::Bytes::from_static(&[7; 40]),
+        },
         Frame::DialBack([1; 16]),
         Frame::DialedBack([1; 16]),
         Frame::Digest(

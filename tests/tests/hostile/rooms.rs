@@ -195,6 +195,7 @@ fn assert_opens_nothing(
             | Frame::WantRecords(_)
             | Frame::ContactRecord(_)
             | Frame::Mailbox { .. }
+            | Frame::Content { .. }
             | Frame::HoldsMail(_)
             | Frame::Activity(_)
             | Frame::Candidates(_)

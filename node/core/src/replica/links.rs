@@ -215,6 +215,7 @@ impl Replica {
             | Frame::WantRecords(_)
             | Frame::ContactRecord(_)
             | Frame::Mailbox { .. }
+            | Frame::Content { .. }
             | Frame::HoldsMail(_)
             | Frame::Activity(_)
             | Frame::Offer(..)

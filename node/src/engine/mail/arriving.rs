@@ -1,17 +1,19 @@
 //! Carries out what concerns mail that arrives: envelopes are opened, judged by the replica, and
 //! deleted at their holder.
 
+use bytes::Bytes;
 use hobnob_core::SessionId;
 use hobnob_core::replica::{self, Refusal};
 use hobnob_protocol::mailbox::{DepositToken, Envelope, Waiting};
 use hobnob_protocol::record::MailboxRecord;
-use hobnob_protocol::{DeviceId, Frame, Signature, SignedRecord};
+use hobnob_protocol::{ConversationId, Frame, OfferId, DeviceId, Signature, SignedRecord};
 use tracing::debug;
 
 use super::super::state::Engine;
 use super::HolderAt;
 use super::holder::{AfterPage, Holder};
 use super::page::{ArrivedBatch, Content, Page, PageItem};
+use crate::transfers::messages::ToTransfers;
 
 /// Why an envelope can't be opened.
 enum Unopened {
@@ -148,12 +150,45 @@ impl Engine {
             self.tell_replica(replica::Input::Batch(id, batch));
             return Some(ArrivedBatch::new(name, first, last, signature));
         }
-        if let Frame::Mailbox { record, tokens } = frame {
+        if let Frame::Content {
+            id: offer,
+            part,
+            bytes,
+        } = frame
+        {
+            self.mailed_part(id, offer, part, bytes);
+        } else if let Frame::Mailbox { record, tokens } = frame {
             self.seal_again_requested(id, &record, tokens);
         } else if !frame.needs_connection() {
             self.tell_replica(replica::Input::Frame(id, frame));
         }
         None
+    }
+
+    /// A part of the content of an offer. The envelope waits until it is on disk.
+    fn mailed_part(&mut self, id: SessionId, offer: OfferId, part: u8, bytes: Bytes) {
+        let session = self.mail.sessions.get_mut(&id);
+        let session = session.expect("the caller has looked it up");
+        let peer = session.peer;
+        let direct = ConversationId::direct(self.me, peer);
+        if offer.name.author != peer || offer.name.conversation != direct {
+            return debug!(?peer, "refused by mail: content of another's offer");
+        }
+        session.arriving += 1;
+        self.files.send(ToTransfers::MailedPart {
+            id: offer,
+            part,
+            bytes,
+            session: id,
+        });
+    }
+
+    /// A part is on disk, or can't be stored.
+    pub(in crate::engine) fn mailed_part_stored(&mut self, id: SessionId) {
+        // The session may have ended.
+        if let Some(session) = self.mail.sessions.get_mut(&id) {
+            session.arriving = session.arriving.saturating_sub(1);
+        }
     }
 
     /// The replica has finished with batches of a session by mail.

@@ -2,13 +2,14 @@
 //!
 //! Not here: mail that arrives, which is in `arriving`.
 
+use bytes::Bytes;
 use hobnob_core::SessionId;
 use hobnob_core::mail_refusal::MailRefusal;
 use hobnob_core::replica;
 use hobnob_core::source_network::SourceNetwork;
 use hobnob_protocol::mailbox::{DepositAnswer, DepositToken, Envelope, FromHolder, ToHolder};
 use hobnob_protocol::record::{MailboxRecord, RECORD_RELAYS_MAX, RecordError};
-use hobnob_protocol::{DeviceId, Frame, LogName, Ranges, SignedRecord, close};
+use hobnob_protocol::{Frame, LogName, OfferId, DeviceId, Ranges, SignedRecord, close};
 use tracing::{debug, warn};
 
 use super::super::session_state::SessionState;
@@ -16,9 +17,10 @@ use super::super::state::Engine;
 use super::HolderAt;
 use super::holder::{Deposited, Facts, Holder};
 use super::outgoing::Outgoing;
-use super::{DEPOSIT_AFTER, MailSession, RUNNING_EVERY};
+use super::{CONTENTS_MAX, DEPOSIT_AFTER, MailSession, RUNNING_EVERY};
 use crate::api::{DeliveryState, NoticeReason};
 use crate::net::mail::MailStream;
+use crate::transfers::messages::ToTransfers;
 
 impl Engine {
     // What is known at the start.
@@ -109,6 +111,7 @@ impl Engine {
         if !self.policy.is_contact(peer.person()) {
             self.mail.refusals.forget(peer);
             self.mail.unanswered.forget(peer);
+            self.mail.contents.remove(&peer);
             let row = self.mail.contacts.forget(peer);
             row.into_iter().for_each(|row| self.store.set_mail(row));
             return self.end_mail_with(peer);
@@ -257,6 +260,7 @@ impl Engine {
     /// A session with a peer has begun. Mail is not needed any more.
     pub(in crate::engine) fn mail_not_needed(&mut self, peer: DeviceId) {
         self.mail.due.remove(&peer);
+        self.mail.contents.remove(&peer);
         self.mail.refusals.over(peer);
         // Both compare what they have, so nothing must be sealed again.
         let row = self.mail.owe(peer, |owed| owed.request = false);
@@ -306,6 +310,24 @@ impl Engine {
         };
         self.tell_replica(input);
         self.request_again(id);
+        if holder.is_some() {
+            for offer in self.mail.contents.get(&peer).into_iter().flatten() {
+                self.files.send(ToTransfers::ReadForMail(id, *offer));
+            }
+        }
+    }
+
+    /// The content of an own offer was read, for a session by mail.
+    pub(in crate::engine) fn mail_content(
+        &mut self,
+        id: SessionId,
+        offer: OfferId,
+        content: &Bytes,
+    ) {
+        // The session may have ended. The next one asks again.
+        if let Some(session) = self.mail.sessions.get_mut(&id) {
+            session.outgoing.content(offer, content);
+        }
     }
 
     /// Asks the peer of a session by mail to seal its messages again, if this node owes that.
@@ -374,7 +396,7 @@ impl Engine {
     }
 
     /// The replica sends a frame by mail.
-    pub(in crate::engine) fn mail_out(&mut self, id: SessionId, frame: bytes::Bytes) {
+    pub(in crate::engine) fn mail_out(&mut self, id: SessionId, frame: Bytes) {
         let session = self.mail.sessions.get_mut(&id);
         let session = session.expect("the caller has looked it up");
         let bytes = frame.len();
@@ -385,14 +407,21 @@ impl Engine {
     }
 
     /// The replica sends a batch by mail.
-    pub(in crate::engine) fn mail_out_batch(&mut self, id: SessionId, frame: bytes::Bytes) {
+    pub(in crate::engine) fn mail_out_batch(&mut self, id: SessionId, frame: Bytes) {
         let key = self.mail.key.clone();
         let session = self.mail.sessions.get_mut(&id);
         let session = session.expect("the caller has looked it up");
-        let dropped = match session.holder {
+        let (dropped, offers) = match session.holder {
             Some(_) => session.outgoing.batch(frame, &key),
-            None => frame.len(),
+            None => (frame.len(), Vec::new()),
         };
+        let peer = session.peer;
+        for offer in offers {
+            let waiting = self.mail.contents.entry(peer).or_default();
+            if waiting.len() < CONTENTS_MAX && waiting.insert(offer) {
+                self.files.send(ToTransfers::ReadForMail(id, offer));
+            }
+        }
         if dropped > 0 {
             self.tell_replica(replica::Input::BatchesWritten(id, dropped));
         }
@@ -487,6 +516,9 @@ impl Engine {
                     owed.request &= !packed.has_request;
                 });
                 row.into_iter().for_each(|row| self.store.set_mail(row));
+                if let Some(waiting) = self.mail.contents.get_mut(&peer) {
+                    waiting.retain(|offer| !packed.contents.contains(offer));
+                }
                 // A mailbox that has no room for messages may have some for receipts.
                 if !packed.items.is_empty() {
                     self.mail.refusals.over(peer);

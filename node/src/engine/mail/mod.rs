@@ -22,14 +22,14 @@ mod page;
 mod refusals;
 mod unanswered;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hobnob_core::SessionId;
 use hobnob_core::mail_refusal::MailRefusal;
 use hobnob_protocol::mailbox::KeyId;
-use hobnob_protocol::{DeviceId, SecretKey};
+use hobnob_protocol::{OfferId, DeviceId, SecretKey};
 
 use self::contacts::ContactBoxes;
 use self::held::Held;
@@ -60,6 +60,10 @@ pub(in crate::engine) enum HolderAt {
     /// By the session with a node.
     Session(SessionId),
 }
+
+/// Maximum offers to one peer whose contents wait for mail. Those of others are downloaded when both
+/// are connected.
+const CONTENTS_MAX: usize = 64;
 
 /// The debts to a peer that mail must carry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -127,6 +131,8 @@ pub(crate) struct Mail {
     owed: BTreeMap<DeviceId, Owed>,
     /// For which newest key of a contact its messages were deposited again in this run.
     resent_for: BTreeMap<DeviceId, KeyId>,
+    /// Own offers whose small contents no holder has as a whole yet, by the peer that is away.
+    contents: BTreeMap<DeviceId, BTreeSet<OfferId>>,
     /// When to begin a session by mail with a peer that is away.
     due: BTreeMap<DeviceId, Duration>,
     /// When the running time of the key is counted next.
@@ -156,6 +162,7 @@ impl Mail {
             sessions: BTreeMap::new(),
             owed: owed.filter_map(Owed::read).collect(),
             resent_for: BTreeMap::new(),
+            contents: BTreeMap::new(),
             due: BTreeMap::new(),
             count_at: RUNNING_EVERY,
         };

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use hobnob_protocol::mailbox::{CONTENT_BYTES_MAX, content_size};
-use hobnob_protocol::{Frame, LogName, SecretKey, Seq};
+use hobnob_protocol::mailbox::{
+    CONTENT_BYTES_MAX, CONTENT_PART_BYTES, MAILED_CONTENT_MAX, content_size,
+};
+use hobnob_protocol::{Body, CheckedBatch, Frame, LogName, OfferId, SecretKey, Seq};
 
 /// Bytes of a batch beside its entries, at most.
 const BATCH_OVERHEAD: usize = 256;
@@ -32,6 +34,8 @@ pub(super) struct Packed {
     pub(super) has_receipts: bool,
     /// Whether the request to seal again is among them.
     pub(super) has_request: bool,
+    /// The offers whose last part of the content is among them.
+    pub(super) contents: Vec<OfferId>,
 }
 
 /// The frames that wait for envelopes.
@@ -43,21 +47,47 @@ pub(super) struct Outgoing {
     /// The newest receipt of each log, which covers the earlier ones.
     receipts: BTreeMap<LogName, Bytes>,
     wants: BTreeMap<LogName, Bytes>,
+    /// Parts of contents. Messages come first.
+    contents: VecDeque<Part>,
+}
+
+/// A part of the content of an offer.
+#[derive(Debug)]
+struct Part {
+    id: OfferId,
+    frame: Bytes,
+    is_last: bool,
 }
 
 impl Outgoing {
     /// The replica hands out a batch. One that does not fit an envelope is split, because its author
-    /// is this node. Returns the bytes that count as written at once, because they are dropped.
-    pub(super) fn batch(&mut self, frame: Bytes, key: &SecretKey) -> usize {
+    /// is this node. Returns the bytes that count as written at once, because they are dropped, and
+    /// the own offers in it whose contents are small.
+    pub(super) fn batch(&mut self, frame: Bytes, key: &SecretKey) -> (usize, Vec<OfferId>) {
         let credit = frame.len();
         let Ok(Frame::Batch(batch)) = Frame::decode(&frame) else {
-            return credit;
+            return (credit, Vec::new());
         };
-        let name = batch.name;
-        let own = name.author == key.id().person();
+        let own = batch.name.author == key.id().person();
         let Ok(checked) = batch.read() else {
-            return credit;
+            return (credit, Vec::new());
         };
+        let offers = if own {
+            small_offers(&checked)
+        } else {
+            Vec::new()
+        };
+        (self.checked(frame, &checked, own, key), offers)
+    }
+
+    fn checked(
+        &mut self,
+        frame: Bytes,
+        checked: &CheckedBatch,
+        own: bool,
+        key: &SecretKey,
+    ) -> usize {
+        let (credit, name) = (frame.len(), checked.batch.name);
         let span = own.then(|| (name, checked.first(), checked.last()));
         if content_size(frame.len()) <= CONTENT_BYTES_MAX {
             self.batches.push_back(Item {
@@ -107,13 +137,35 @@ impl Outgoing {
         self.request = Some(frame);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        let is_quiet = self.request.is_none() && self.batches.is_empty();
-        is_quiet && self.receipts.is_empty() && self.wants.is_empty()
+    /// The content of an own offer.
+    pub(super) fn content(&mut self, id: OfferId, content: &Bytes) {
+        let count = content.len().div_ceil(CONTENT_PART_BYTES);
+        for part in 0..count {
+            let start = part * CONTENT_PART_BYTES;
+            let end = content.len().min(start + CONTENT_PART_BYTES);
+            let frame = Frame::Content {
+                id,
+                part: u8::try_from(part).expect("at most CONTENT_PARTS_MAX"),
+                bytes: content.slice(start..end),
+            };
+            self.contents.push_back(Part {
+                id,
+                frame: frame.encode(),
+                is_last: part + 1 == count,
+            });
+        }
     }
 
-    /// Whether what waits fills an envelope.
+    pub(super) fn is_empty(&self) -> bool {
+        let is_quiet = self.request.is_none() && self.batches.is_empty();
+        is_quiet && self.receipts.is_empty() && self.wants.is_empty() && self.contents.is_empty()
+    }
+
+    /// Whether what waits fills an envelope. Parts of a content need not wait for messages.
     pub(super) fn is_full(&self) -> bool {
+        if !self.contents.is_empty() {
+            return true;
+        }
         let batches = self
             .batches
             .iter()
@@ -150,12 +202,33 @@ impl Outgoing {
             packed.frames.push(item.frame.clone());
             packed.items.push(item);
         }
+        while let Some(next) = self.contents.front() {
+            let size = content_size(next.frame.len());
+            if size > room {
+                break;
+            }
+            room -= size;
+            let part = self.contents.pop_front().expect("looked at above");
+            packed.frames.push(part.frame);
+            packed.contents.extend(part.is_last.then_some(part.id));
+        }
         packed
     }
 
     pub(super) fn owes_receipts(&self) -> bool {
         !self.receipts.is_empty()
     }
+}
+
+/// The offers in a batch whose contents travel by mail.
+fn small_offers(batch: &CheckedBatch) -> Vec<OfferId> {
+    let name = batch.batch.name;
+    let is_small = |seq: &Seq| match batch.at(*seq).map(|entry| &entry.entry.body) {
+        Some(Body::Offer(offer)) => (1..=MAILED_CONTENT_MAX).contains(&offer.size),
+        Some(_) | None => false,
+    };
+    let small = (batch.first()..=batch.last()).filter(is_small);
+    small.map(|seq| OfferId { name, seq }).collect()
 }
 
 #[cfg(test)]
@@ -206,6 +279,44 @@ mod tests {
     }
 
     #[test]
+    fn a_small_file_follows_the_messages_in_full_envelopes() {
+        let mut outgoing = Outgoing::default();
+        let id = OfferId {
+            name: log(),
+            seq: 4,
+        };
+        let content = Bytes::from(vec![7; 2 * CONTENT_PART_BYTES + 1]);
+        outgoing.content(id, &content);
+        outgoing.batch(batch(&["a"]), &key());
+        let (mut bytes, mut ended) = (Vec::new(), Vec::new());
+        let mut count = 0;
+        while !outgoing.is_empty() {
+            assert!(outgoing.is_full());
+            let packed = outgoing.pack();
+            assert_eq!(
+                packed.items.len(),
+                usize::from(count == 0),
+                "messages first"
+            );
+            for frame in &packed.frames {
+                if let Ok(Frame::Content {
+                    part,
+                    bytes: of_part,
+                    ..
+                }) = Frame::decode(frame)
+                {
+                    assert_eq!(usize::from(part), bytes.len() / CONTENT_PART_BYTES);
+                    bytes.extend(of_part);
+                }
+            }
+            ended.extend(packed.contents);
+            count += 1;
+        }
+        assert_eq!((bytes, ended), (content.to_vec(), vec![id]));
+        assert_eq!(count, 2, "the last byte shares an envelope");
+    }
+
+    #[test]
     fn the_request_to_seal_again_comes_first() {
         let mut outgoing = Outgoing::default();
         outgoing.batch(batch(&["a"]), &key());
@@ -222,7 +333,7 @@ mod tests {
         let (mut outgoing, frame) = (Outgoing::default(), batch(&texts));
         assert!(content_size(frame.len()) > CONTENT_BYTES_MAX);
         let bytes = frame.len();
-        assert_eq!(outgoing.batch(frame, &key()), 0);
+        assert_eq!(outgoing.batch(frame, &key()), (0, Vec::new()));
         assert!(outgoing.is_full());
         let (mut seqs, mut credit) = (Vec::new(), 0);
         while !outgoing.is_empty() {

@@ -152,6 +152,7 @@ async fn receive_hello(
         | Frame::Prune(..)
         | Frame::Conflict(_)
         | Frame::Waiting(_)
+        | Frame::Content { .. }
         | Frame::HoldsMail(_)
         | Frame::Activity(_)
         | Frame::Offer(..)

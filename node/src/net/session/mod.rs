@@ -295,6 +295,7 @@ impl Running {
                 | Frame::Prune(..)
                 | Frame::Conflict(_)
                 | Frame::Waiting(_)
+                | Frame::Content { .. }
                 | Frame::HoldsMail(_)
                 | Frame::Activity(_)
                 | Frame::Offer(..)
@@ -335,6 +336,7 @@ impl Running {
                 | Frame::Prune(..)
                 | Frame::Conflict(_)
                 | Frame::Waiting(_)
+                | Frame::Content { .. }
                 | Frame::HoldsMail(_)
                 | Frame::Activity(_)
                 | Frame::Offer(..)

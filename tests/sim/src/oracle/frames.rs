@@ -57,6 +57,7 @@ impl World {
                 | Frame::WantRecords(_)
                 | Frame::ContactRecord(_)
                 | Frame::Mailbox { .. }
+                | Frame::Content { .. }
                 | Frame::HoldsMail(_)
                 | Frame::Activity(_)
                 | Frame::Candidates(_)
