@@ -114,6 +114,7 @@ impl std::str::FromStr for AcceptFrom {
 
 /// The state of an offered file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum FileState {
     /// The recipient has not decided. An own offer is available to its recipients.
@@ -186,6 +187,7 @@ pub struct FileInfo {
 
 /// A complete picture file. This type is also the JSON form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Picture {
     /// The width in pixels, from the beginning of the file. The node does not decode the rest.
     pub width: u32,

@@ -474,14 +474,14 @@ impl Frame {
                 Frame::Mailbox { record, tokens }
             }
             kind::CONTENT => {
-                let (id, part, bytes) = codec::decode::<(OfferId, u8, &[u8]), FRAME_MAX>(body)?;
+                let (id, part, bytes) = codec::decode_extended::<(OfferId, u8, &[u8]), FRAME_MAX>(body)?;
                 Frame::Content {
                     id,
                     part,
                     bytes: body.slice_ref(bytes),
                 }
             }
-            kind::HOLDS_MAIL => Frame::HoldsMail(codec::decode::<_, SMALL>(body)?),
+            kind::HOLDS_MAIL => Frame::HoldsMail(codec::decode_extended::<_, SMALL>(body)?),
             kind::DIGEST => {
                 let (conversation, digest) = codec::decode_extended::<_, SMALL>(body)?;
                 Frame::Digest(conversation, digest)

@@ -19,6 +19,8 @@ pub mod identity;
 pub mod introduction;
 pub mod invisible;
 pub mod invitation;
+#[cfg(feature = "schema")]
+pub mod json_schema;
 pub mod log;
 pub mod mailbox;
 pub mod manifest;

@@ -342,3 +342,23 @@ fn a_slow_reader_is_informed_and_gets_every_message_once_and_in_order() {
     assert!(lagged, "the messages exceed the node's buffer");
     assert_eq!(received, (0..2_000).collect::<Vec<_>>());
 }
+
+#[test]
+fn the_program_prints_the_schema_of_its_lines() {
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hobnob"));
+        command.args(arguments).output().expect("hobnob runs")
+    };
+    for (flag, document) in [
+        ("--schema", hobnob_control::wire::json_schema()),
+        ("--asyncapi", hobnob_control::wire::asyncapi()),
+    ] {
+        let printed = run(&["help", "protocol", flag]);
+        let printed: Value = serde_json::from_slice(&printed.stdout).expect("it is JSON");
+        assert_eq!(printed, document, "{flag}");
+    }
+    let wrong = run(&["help", "send", "--schema"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    let advice = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(advice.contains("hobnob help protocol --schema"), "{advice}");
+}

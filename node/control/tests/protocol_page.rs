@@ -1,10 +1,16 @@
 //! Checks PROTOCOL.md against the code. A node reads or writes each example line, and every command
-//! and event has an example.
+//! and event has an example. The JSON Schema accepts each of them, too.
+
+#[path = "common/schema.rs"]
+mod common;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use hobnob_control::wire::{Answer, AnyRequest, EventLine, Request, WireEvent, parse_request};
+use common::Schema;
+use hobnob_control::wire::{
+    Answer, AnyRequest, EventLine, Request, WireEvent, json_schema, parse_request,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -99,14 +105,36 @@ fn check_answer(request: &AnyRequest, line: &str) {
     }
 }
 
+/// The definition of the request whose `cmd` this is, in the schema.
+fn request_named(cmd: &str) -> String {
+    let document = json_schema();
+    let definitions = document["$defs"].as_object().expect("an object");
+    definitions
+        .iter()
+        .find(|(_, definition)| definition["properties"]["cmd"]["const"] == cmd)
+        .map(|(key, _)| key.clone())
+        .unwrap_or_else(|| panic!("the schema lacks the request {cmd}"))
+}
+
+/// The definition of the answer to a request, in the schema.
+fn answer_to(cmd: &str) -> String {
+    let reference = json_schema()["$defs"][request_named(cmd)]["x-answer"]["$ref"].clone();
+    let key = reference.as_str().and_then(|path| path.rsplit('/').next());
+    key.expect("each request has an answer").to_owned()
+}
+
 #[test]
 fn a_node_reads_or_writes_every_example_line() {
+    let mut schema = Schema::new(json_schema());
     for block in blocks() {
         let mut requests = BTreeMap::new();
         for (direction, line) in block {
             let json: Value =
                 serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
             if direction == '>' {
+                schema.accepts("Request", line);
+                let cmd = json["cmd"].as_str().unwrap_or_default();
+                schema.accepts(&request_named(cmd), line);
                 let request = parse_request(line.as_bytes())
                     .unwrap_or_else(|answer| panic!("{answer:?}: {line}"));
                 assert_eq!(
@@ -118,6 +146,7 @@ fn a_node_reads_or_writes_every_example_line() {
                 let event: EventLine = serde_json::from_str(line).expect(line);
                 assert_ne!(event.event, WireEvent::Unknown, "{line}");
                 check::<EventLine>(line);
+                schema.accepts("Event", line);
             } else {
                 let id = json["id"]
                     .as_u64()
@@ -126,6 +155,8 @@ fn a_node_reads_or_writes_every_example_line() {
                     .get(&id)
                     .unwrap_or_else(|| panic!("no request of this block has the id of {line}"));
                 check_answer(request, line);
+                let cmd = serde_json::to_value(request).expect("a request is JSON")["cmd"].clone();
+                schema.accepts(&answer_to(cmd.as_str().expect("a word")), line);
             }
         }
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The carrier of the datagrams between this node and a relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Carrier {
     /// UDP, as always where it works.

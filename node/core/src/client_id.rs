@@ -42,3 +42,12 @@ impl fmt::Display for ClientId {
         f.write_str(&self.0)
     }
 }
+
+#[cfg(feature = "schema")]
+hobnob_protocol::text_schema!(
+    ClientId,
+    "ClientId",
+    "A name that a program gives to a message, so that it is sent once: 1 to 128 bytes.",
+    "minLength" = 1,
+    "maxLength" = CLIENT_ID_BYTES_MAX
+);

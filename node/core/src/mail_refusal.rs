@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Why a holder did not take a message. The message stays queued at its author.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum MailRefusal {
     /// A quota is used up: the sender's, the recipient's or the holder's.

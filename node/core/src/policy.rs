@@ -166,6 +166,7 @@ impl Default for Sharing {
 
 /// Why a peer may not have a session now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum DenyReason {
     /// The user has blocked the peer.

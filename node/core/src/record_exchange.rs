@@ -266,14 +266,11 @@ mod tests {
     fn one_session_after_another_is_asked_for_a_missing_record() {
         let mut exchange = exchange(&[(1, 1), (2, 2)]);
         assert_eq!(request(&mut exchange, 1, &[0, 1, 2, 8, 9], SECOND), [8, 9]);
-        assert_eq!(
-            request(&mut exchange, 2, &[8, 9], SECOND),
-            [],
-            "the first one may answer"
-        );
+        let second = request(&mut exchange, 2, &[8, 9], SECOND);
+        assert!(second.is_empty(), "the first one may answer: {second:?}");
         assert!(exchange.answered(SessionId(1)));
         assert!(!exchange.answered(SessionId(1)), "nobody asked");
-        assert_eq!(request(&mut exchange, 1, &[8, 9], SECOND), []);
+        assert!(request(&mut exchange, 1, &[8, 9], SECOND).is_empty());
         assert_eq!(request(&mut exchange, 2, &[8, 9], SECOND), [8, 9]);
     }
 
@@ -293,7 +290,7 @@ mod tests {
         let mut exchange = exchange(&[(1, 1)]);
         assert_eq!(request(&mut exchange, 1, &[9], SECOND), [9]);
         exchange.answered(SessionId(1));
-        assert_eq!(request(&mut exchange, 1, &[9], 2 * SECOND), []);
+        assert!(request(&mut exchange, 1, &[9], 2 * SECOND).is_empty());
         assert_eq!(request(&mut exchange, 1, &[9], SECOND + ASK_AGAIN), [9]);
     }
 

@@ -84,8 +84,25 @@ impl FromStr for MessageId {
     }
 }
 
+#[cfg(feature = "schema")]
+hobnob_protocol::text_schema!(
+    ConversationRef,
+    "Conversation",
+    "A conversation: `@` and a peer's id, or `#` and a room's name.",
+    "pattern" = "^(@[a-z2-7]{52}|#[A-Za-z0-9._-]{1,32})$"
+);
+
+#[cfg(feature = "schema")]
+hobnob_protocol::text_schema!(
+    MessageId,
+    "MessageId",
+    "A message: 16 hex digits, a dash and a number. It is the same on every node.",
+    "pattern" = "^[0-9a-fA-F]{16}-[0-9]+$"
+);
+
 /// How far an own message is delivered to one peer. Later states are greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum DeliveryState {
     /// The message is on disk here.

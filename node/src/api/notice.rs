@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// A message to the user about the node's condition. This type is also the JSON form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Notice {
     /// Counts the notices of a run, from 1.
     pub number: u64,
@@ -25,6 +26,7 @@ pub struct Notice {
 /// the name to show for the peer that the notice is about. Names, and the texts in `why`, come from
 /// other machines: clean them before you print them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "code", rename_all = "kebab-case")]
 pub enum NoticeReason {
     /// A peer returned messages that this node wrote but does not have. This home is an older copy,
@@ -202,6 +204,7 @@ pub enum NoticeReason {
 /// How a node learned that an identity is in use in two places. In JSON, the field `evidence` names
 /// the variant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "evidence", rename_all = "kebab-case")]
 pub enum CopyEvidence {
     /// Another running node has this node's identity.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Whether a peer is online.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum PeerState {
     /// The peer answers.
@@ -31,6 +32,7 @@ impl PeerState {
 
 /// How a session reaches its peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum PathKind {
     /// Directly, within a network of this machine.

@@ -29,6 +29,7 @@ pub struct Status {
 
 /// A room that a node has joined. This type is also the JSON form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RoomInfo {
     /// Its name.
     #[serde(rename = "room")]

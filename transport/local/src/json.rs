@@ -2,11 +2,15 @@
 //!
 //! Which requests, answers and events exist is defined by the programs that use these lines.
 
+#[cfg(feature = "schema")]
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use hobnob_protocol::text;
 use jiff::Timestamp;
+#[cfg(feature = "schema")]
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -30,6 +34,21 @@ impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Text<T> {
             .parse()
             .map(Text)
             .map_err(D::Error::custom)
+    }
+}
+
+#[cfg(feature = "schema")]
+impl<T: JsonSchema> JsonSchema for Text<T> {
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        T::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
     }
 }
 
@@ -68,6 +87,21 @@ impl<'de> Deserialize<'de> for Time {
         text.parse::<Timestamp>()
             .map(Time::from)
             .map_err(|_| D::Error::custom("a time is written as 2026-11-20T13:03:09Z"))
+    }
+}
+
+#[cfg(feature = "schema")]
+impl JsonSchema for Time {
+    fn schema_name() -> Cow<'static, str> {
+        "Time".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "format": "date-time",
+            "description": "A time (RFC 3339). A node writes it in UTC with milliseconds.",
+        })
     }
 }
 

@@ -347,6 +347,12 @@ pub(crate) enum Command {
         /// The command to explain, or `protocol`.
         #[arg(value_name = "COMMAND")]
         topic: Vec<String>,
+        /// With `protocol`: print the JSON Schema of every line instead.
+        #[arg(long)]
+        schema: bool,
+        /// With `protocol`: print the AsyncAPI document instead.
+        #[arg(long, conflicts_with = "schema")]
+        asyncapi: bool,
     },
     Config {
         /// Print the path of the settings file instead.

@@ -8,6 +8,7 @@ use clap::Command;
 use clap_complete::Shell;
 use clap_mangen::Man;
 use hobnob_control::Home;
+use serde_json::Value;
 
 use super::args;
 use crate::shared::exit_code::{Exit, Usage};
@@ -34,6 +35,17 @@ pub(crate) fn help(topic: &[String]) -> anyhow::Result<Exit> {
             }
         }
     }
+    Ok(Exit::Done)
+}
+
+/// `hobnob help protocol --schema` and `--asyncapi`: a document that is generated from the types of
+/// the lines.
+pub(crate) fn document(topic: &[String], generate: fn() -> Value) -> anyhow::Result<Exit> {
+    if topic != ["protocol"] {
+        let advice = "only the JSON lines have a schema: `hobnob help protocol --schema`";
+        return Err(Usage(advice.to_owned()).into());
+    }
+    output::raw(&format!("{:#}\n", generate()))?;
     Ok(Exit::Done)
 }
 

@@ -32,6 +32,7 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use hobnob::MessageId;
+use hobnob_control::wire;
 use hobnob_local::log;
 
 use args::{Args, Command};
@@ -200,7 +201,15 @@ async fn run(args: Args) -> anyhow::Result<Exit> {
         Some(Command::Passwd(args)) => lock::passwd(&flags, &args),
         Some(Command::Token { command }) => web::token(&flags, out, command),
         Some(Command::IrcToken { new }) => faces::irc_token(&flags, new),
-        Some(Command::Help { topic }) => manual::help(&topic),
+        Some(Command::Help {
+            topic,
+            schema,
+            asyncapi,
+        }) => match (schema, asyncapi) {
+            (true, _) => manual::document(&topic, wire::json_schema),
+            (_, true) => manual::document(&topic, wire::asyncapi),
+            (false, false) => manual::help(&topic),
+        },
         Some(Command::Relay(_)) => unreachable!("main() has handed over to the relay"),
         Some(command) => run_command(&flags, out, command).await,
     }

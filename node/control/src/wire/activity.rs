@@ -1,13 +1,14 @@
 //! What users do at the moment, in lines.
 
 use hobnob_protocol::PersonId;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use hobnob::{ActivityInfo, ActivityKind, ConversationRef, MessageId};
 use hobnob_local::json::Text;
 
 /// What another user does: see [`ActivityInfo`]. It has `typing`, `read` or `away`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ActivityLine {
     /// The peer.
     pub peer: Text<PersonId>,

@@ -2,13 +2,14 @@
 //! them.
 
 use hobnob_protocol::PersonId;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use hobnob::{Amended, Change, ConversationRef, Edited, MessageId, Reaction, ReplyTo};
 use hobnob_local::json::{Text, Time};
 
 /// The facts that other entries add to a message.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AmendedFields {
     /// The message that it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -25,7 +26,7 @@ pub struct AmendedFields {
 }
 
 /// The message that a reply answers: see [`ReplyTo`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReplyToLine {
     /// Its id.
     pub id: Text<MessageId>,
@@ -39,7 +40,7 @@ pub struct ReplyToLine {
 }
 
 /// An edited message: see [`Edited`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EditedLine {
     /// When the newest text was written, by the author's clock.
     pub at: Time,
@@ -48,7 +49,7 @@ pub struct EditedLine {
 }
 
 /// An emoji on a message: see [`Reaction`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReactionLine {
     /// The emoji.
     pub emoji: String,
@@ -57,7 +58,7 @@ pub struct ReactionLine {
 }
 
 /// A peer that has added an emoji.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReactorLine {
     /// Its id.
     pub peer: Text<PersonId>,
@@ -66,7 +67,7 @@ pub struct ReactorLine {
 }
 
 /// A change of a message: see [`Amended`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AmendedLine {
     /// The message.
     pub message: Text<MessageId>,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use hobnob_protocol::invitation::{CodeNumber, InviteCode};
 use hobnob_protocol::{PersonId, RoomTicket};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::activity::ActivityLine;
@@ -25,7 +26,8 @@ use hobnob_local::json::Text;
 /// assert_eq!((failure.code.as_str(), failure.exit), ("fault", 1));
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "{T}Answer")]
 pub struct Answer<T> {
     /// The id of the request; none where the line was too broken to have one.
     pub id: Option<u64>,
@@ -35,8 +37,9 @@ pub struct Answer<T> {
 }
 
 /// The outcome of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 pub enum Outcome<T> {
     /// The request succeeded.
     Ok(T),
@@ -45,7 +48,7 @@ pub enum Outcome<T> {
 }
 
 /// The process that answers on a socket.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Pong {
     /// Its process id.
     pub pid: u32,
@@ -56,21 +59,21 @@ pub struct Pong {
 }
 
 /// Answers `activity`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ActivityList {
     /// How far other users have read, and who is away.
     pub activity: Vec<ActivityLine>,
 }
 
 /// Answers `peers`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PeerList {
     /// Every peer that this node knows.
     pub peers: Vec<PeerLine>,
 }
 
 /// Answers `history`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MessageList {
     /// The messages, oldest first.
     pub messages: Vec<MessageLine>,
@@ -80,21 +83,21 @@ pub struct MessageList {
 }
 
 /// Answers `rooms`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RoomList {
     /// Every room that this node is in.
     pub rooms: Vec<RoomInfo>,
 }
 
 /// Answers `resolve`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Resolved {
     /// The peer that the word names.
     pub peer: Text<PersonId>,
 }
 
 /// Answers `kick`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Kicked {
     /// The peer.
     pub peer: PeerLine,
@@ -103,7 +106,7 @@ pub struct Kicked {
 }
 
 /// Answers `verify`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Verification {
     /// The peer.
     pub peer: PeerLine,
@@ -112,7 +115,7 @@ pub struct Verification {
 }
 
 /// Answers `create_room` and `room_ticket`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SharedRoom {
     /// The room.
     #[serde(flatten)]
@@ -122,7 +125,7 @@ pub struct SharedRoom {
 }
 
 /// Answers `export-for`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExportedFile {
     /// The messages in the file. It also has receipts.
     pub messages: u64,
@@ -131,7 +134,7 @@ pub struct ExportedFile {
 }
 
 /// Answers `import`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ImportedFile {
     /// The peer that wrote the file.
     pub from: Text<PersonId>,
@@ -145,7 +148,7 @@ pub struct ImportedFile {
 }
 
 /// Answers `invite`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InvitationCode {
     /// The whole code, which is secret.
     pub code: Text<InviteCode>,
@@ -156,7 +159,7 @@ pub struct InvitationCode {
 }
 
 /// Answers `invitation-end`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct InvitationEnded {
     /// How it ended.
     pub end: InvitationState,
@@ -165,7 +168,7 @@ pub struct InvitationEnded {
 }
 
 /// How an invitation ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum InvitationState {
     /// A peer has accepted it.
@@ -177,7 +180,7 @@ pub enum InvitationState {
 }
 
 /// Answers `accept-invite`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct InvitationAccepted {
     /// The inviter, which is a verified contact now.
     pub peer: PeerLine,
@@ -186,5 +189,5 @@ pub struct InvitationAccepted {
 }
 
 /// Answers a request that has nothing more to report.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Done {}

@@ -1,18 +1,21 @@
 //! The answer to `doctor` and `why`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use hobnob::{Finding, Subject, Verdict};
 
 /// Answers `doctor` and `why`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Diagnosis {
     /// All checks.
     pub checks: Vec<CheckLine>,
 }
 
-/// One check and its finding. The fields `check` and `verdict` follow from the finding, and a reader
-/// must accept findings of newer versions, so serde cannot derive the line from [`Finding`].
+/// One check and its finding.
+///
+/// The fields `check` and `verdict` follow from the finding, and a reader must accept findings of
+/// newer versions, so serde cannot derive the line from [`Finding`].
 ///
 /// ```
 /// use hobnob::{PeerFinding, Verdict};
@@ -25,7 +28,7 @@ pub struct Diagnosis {
 /// assert_eq!(check.finding, FindingFields::Known(finding.into()));
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckLine {
     /// The examined subject: see [`Subject`].
     pub check: String,
@@ -37,7 +40,7 @@ pub struct CheckLine {
 }
 
 /// A finding, in the fields of its check.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum FindingFields {
     /// Its `code` and the data that explain it.

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 
 use hobnob_protocol::{Body, DeviceId, Nickname, PersonId, RelayAt};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::activity::ActivityLine;
@@ -37,8 +38,9 @@ impl From<WireEvent> for EventLine {
 }
 
 /// An event.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "lowercase")]
+#[schemars(inline)]
 pub enum WireEvent {
     /// The node listens at these addresses.
     Listening(ListeningLine),
@@ -73,11 +75,12 @@ pub enum WireEvent {
     Goodbye,
     /// An event that only a newer version knows.
     #[serde(other)]
+    #[schemars(skip)]
     Unknown,
 }
 
 /// The addresses at which the node listens.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ListeningLine {
     /// The node's id.
     pub peer: Text<PersonId>,
@@ -87,7 +90,7 @@ pub struct ListeningLine {
 
 /// A peer: see [`PeerInfo`]. The line rounds the round trip and writes the policy as words, so serde
 /// cannot derive it from that type.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PeerLine {
     /// Its id.
     pub peer: Text<PersonId>,
@@ -125,7 +128,7 @@ pub struct PeerLine {
 
 /// The user's policy about a peer, as fields of its line. Only those that are true are written. See
 /// [`PeerPolicy`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyFields {
     /// The user has accepted it, or has written to it. Otherwise it is a stranger.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -146,7 +149,7 @@ pub struct PolicyFields {
 
 /// A message: see [`Message`]. The line writes times as text and the body as fields of its own, so
 /// serde cannot derive it from that type.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MessageLine {
     /// Its id.
     pub id: Text<MessageId>,
@@ -181,7 +184,7 @@ pub struct MessageLine {
 }
 
 /// Why an own message stays in its state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum WaitReason {
     /// The peer's user has to accept this node first.
     #[serde(rename = "waiting to be accepted")]
@@ -215,7 +218,7 @@ impl From<MailRefusal> for WaitReason {
 }
 
 /// A body as fields of its message's line: `text`, or `kind` and `bytes`, or `file`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BodyFields {
     /// The text of a text message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -237,8 +240,28 @@ pub struct BodyFields {
     pub erased: Option<ErasedWhy>,
 }
 
+/// The bodies that a program may send, for the schema: a text or an app message.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub(super) enum SendableBody {
+    /// A text for people.
+    Text {
+        /// The text, of at most 16,384 bytes.
+        text: String,
+    },
+    /// An app message, for programs.
+    App {
+        /// The reverse-DNS name of its program, of at most 128 bytes.
+        kind: String,
+        /// The content, of at most 16,384 bytes.
+        bytes: Base64,
+    },
+}
+
 /// Why a message has no content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ErasedWhy {
     /// Its author deleted it.
@@ -248,7 +271,7 @@ pub enum ErasedWhy {
 }
 
 /// Messages whose content was erased on this node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErasedLine {
     /// The conversation.
     pub conversation: Text<ConversationRef>,
@@ -259,7 +282,7 @@ pub struct ErasedLine {
 }
 
 /// The delivery state of an own message with one peer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReceiptLine {
     /// The message.
     pub id: Text<MessageId>,
@@ -271,7 +294,7 @@ pub struct ReceiptLine {
 
 /// An own message on disk, its recipients, and the state that it has reached with all of them.
 /// [`Sent`] has no state: the sender waits for one and adds it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SentLine {
     /// Its id.
     pub id: Text<MessageId>,
@@ -294,7 +317,7 @@ pub struct SentLine {
 
 /// The state of this node: see [`Status`]. The line writes the ticket as text and contains
 /// [`RelayLine`], so serde cannot derive it from that type.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatusLine {
     /// Its id.
     pub peer: Text<PersonId>,
@@ -316,7 +339,7 @@ pub struct StatusLine {
 
 /// A relay that this node uses: see [`RelayInfo`]. The field `up` follows from `observed`, so serde
 /// cannot derive the line from that type.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RelayLine {
     /// Its host and port.
     pub at: Text<RelayAt>,

@@ -4,14 +4,15 @@ use hobnob::{
     CarryError, Cause, EraseError, FileError, IntroduceError, InviteError, JoinError, NodeError,
     OfferError, PolicyError, SendError, SnapshotError,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The reason why a request failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 #[error("{text}")]
 pub struct Failure {
     /// A fixed word for programs: `fault`, `usage`, `no-such-peer`, `no-such-message`,
-    /// `undelivered`, `refused`, `identity-mismatch`, `forbidden`.
+    /// `undelivered`, `has-gone-out`, `refused`, `identity-mismatch`, `forbidden`.
     pub code: String,
     /// The exit code of a command that fails this way.
     pub exit: u8,

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use hobnob_protocol::offer::Folder;
 use hobnob_protocol::{ContentHash, Offer, PersonId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use hobnob::{ConversationRef, FileInfo, FileState, MessageId, PathKind, Picture};
 use hobnob_local::json::{Text, Time};
 
 /// The offered file or folder, as fields of its line: see [`Offer`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OfferFields {
     /// The name that its author gave it.
     pub name: String,
@@ -34,7 +35,7 @@ pub struct OfferFields {
 /// The state of an offered file: see [`FileInfo`]. A line is written when an offer is new, when its
 /// state changes, and a few times a second during a transfer. Each line has all fields. The field
 /// `left_s` is computed, and times are text, so serde cannot derive the line from that type.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileLine {
     /// The id of the message that offers it.
     pub id: Text<MessageId>,
@@ -78,7 +79,7 @@ pub struct FileLine {
 }
 
 /// Answers `files`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileList {
     /// The newest offers, at most a thousand, oldest first.
     pub files: Vec<FileLine>,

@@ -3,11 +3,12 @@
 use hobnob::{DepositInfo, HolderInfo, HoldingInfo, MailRefusal, MailboxInfo};
 use hobnob_local::json::{Text, Time};
 use hobnob_protocol::{DeviceId, PersonId, RelayAt};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Answers `mailbox`: see [`MailboxInfo`]. The lines write times as text, so serde cannot derive
 /// them from those types.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MailboxLine {
     /// The holders that hold mail for this node.
     pub held_by: Vec<HolderLine>,
@@ -19,7 +20,7 @@ pub struct MailboxLine {
 }
 
 /// The mail that a node holds for others: see [`HoldingInfo`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HoldingLine {
     /// The contacts that let this node hold their mail.
     pub recipients: u64,
@@ -32,7 +33,7 @@ pub struct HoldingLine {
 }
 
 /// A holder of this node's mail.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HolderLine {
     /// Its identity.
     pub id: Text<DeviceId>,
@@ -58,7 +59,7 @@ pub struct HolderLine {
 }
 
 /// Messages at a holder, for a peer that is away.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DepositLine {
     /// The peer.
     pub peer: Text<PersonId>,

@@ -16,6 +16,7 @@ mod failure;
 mod file;
 mod mailbox;
 mod request;
+mod schema;
 mod values;
 
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,7 @@ pub use request::{
     SetNick, SetStatus, ShowTyping, Subscribe, TIMEOUT_MS_DEFAULT, TakeSnapshot, Unblock, Unignore,
     Verify, WaitOptions, Why,
 };
+pub use schema::{asyncapi, json_schema};
 pub use values::Base64;
 
 /// Longest line that a node reads, in bytes: four times the longest text, however it is escaped.

@@ -13,18 +13,20 @@ use std::path::PathBuf;
 use hobnob::{ClientId, ConversationRef, DeliveryState, HistoryQuery, MessageId, RoomInfo};
 use hobnob_protocol::invitation::{CodeNumber, InviteCode};
 use hobnob_protocol::{Nickname, RoomName, RoomTarget, Target};
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::answer::{
-    ActivityList, Done, ExportedFile, ImportedFile, InvitationAccepted, InvitationCode,
+    ActivityList, Answer, Done, ExportedFile, ImportedFile, InvitationAccepted, InvitationCode,
     InvitationEnded, Kicked, MessageList, PeerList, Pong, Resolved, RoomList, SharedRoom,
     Verification,
 };
 use super::diagnosis::Diagnosis;
-use super::event::{BodyFields, PeerLine, SentLine, StatusLine};
+use super::event::{BodyFields, PeerLine, SendableBody, SentLine, StatusLine};
 use super::file::FileList;
 use super::mailbox::MailboxLine;
+use super::schema::RequestSchema;
 use super::values::{self, Base64};
 use hobnob_local::json::{Text, Time};
 
@@ -89,6 +91,20 @@ macro_rules! requests {
                         changes(request)
                     })*
                 }
+            }
+
+            /// The schema of each request and of its answer.
+            pub(super) fn schemas(
+                requests: &mut SchemaGenerator,
+                answers: &mut SchemaGenerator,
+            ) -> Vec<RequestSchema> {
+                vec![$(RequestSchema {
+                    name: $name,
+                    title: stringify!($request),
+                    description: concat!($($doc),*).trim(),
+                    request: $request::json_schema(requests),
+                    answer: answers.subschema_for::<Answer<$answer>>(),
+                }),*]
             }
         }
 
@@ -230,28 +246,29 @@ impl Request for AnyRequest {
 }
 
 /// See [`AnyRequest::Ping`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ping {}
 
 /// See [`AnyRequest::GetStatus`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GetStatus {}
 
 /// See [`AnyRequest::GetMailbox`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GetMailbox {}
 
 /// See [`AnyRequest::SendMessage`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SendMessage {
     /// The recipient.
     pub target: Text<Target>,
     /// The content.
     #[serde(flatten)]
+    #[schemars(with = "SendableBody")]
     pub body: BodyFields,
     /// A name for the message: if one with this name was sent, this one is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -262,7 +279,7 @@ pub struct SendMessage {
 }
 
 /// See [`AnyRequest::BroadcastMessage`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BroadcastMessage {
     /// The room.
@@ -270,6 +287,7 @@ pub struct BroadcastMessage {
     pub room: Text<RoomName>,
     /// The content.
     #[serde(flatten)]
+    #[schemars(with = "SendableBody")]
     pub body: BodyFields,
     /// A name for the message: if one with this name was sent, this one is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -280,7 +298,7 @@ pub struct BroadcastMessage {
 }
 
 /// See [`AnyRequest::ReplyToMessage`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReplyToMessage {
     /// The message to answer.
@@ -296,7 +314,7 @@ pub struct ReplyToMessage {
 }
 
 /// See [`AnyRequest::EditMessage`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EditMessage {
     /// The message.
@@ -309,7 +327,7 @@ pub struct EditMessage {
 }
 
 /// See [`AnyRequest::ReactToMessage`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReactToMessage {
     /// The message.
@@ -325,7 +343,7 @@ pub struct ReactToMessage {
 }
 
 /// See [`AnyRequest::CancelMessage`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CancelMessage {
     /// The message.
@@ -333,7 +351,7 @@ pub struct CancelMessage {
 }
 
 /// See [`AnyRequest::ShowTyping`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShowTyping {
     /// The conversation.
@@ -344,7 +362,7 @@ pub struct ShowTyping {
 }
 
 /// See [`AnyRequest::MarkRead`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MarkRead {
     /// The message.
@@ -352,7 +370,7 @@ pub struct MarkRead {
 }
 
 /// See [`AnyRequest::SetStatus`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetStatus {
     /// A text about it, of at most 256 bytes.
@@ -364,12 +382,12 @@ pub struct SetStatus {
 }
 
 /// See [`AnyRequest::ListActivity`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListActivity {}
 
 /// See [`AnyRequest::OfferFile`]. It has either a target or a room.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OfferFile {
     /// The recipient.
@@ -380,6 +398,7 @@ pub struct OfferFile {
     pub room: Option<Text<RoomName>>,
     /// The absolute path of the file or folder: a text, or `{"bytes":…}` if it is not UTF-8.
     #[serde(with = "values::local_path")]
+    #[schemars(with = "values::LocalPath")]
     pub path: PathBuf,
     /// A name for the message: if one with this name was sent, this one is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -411,12 +430,12 @@ impl OfferFile {
 }
 
 /// See [`AnyRequest::ListFiles`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListFiles {}
 
 /// See [`AnyRequest::AcceptFile`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AcceptFile {
     /// The offer.
@@ -424,7 +443,7 @@ pub struct AcceptFile {
 }
 
 /// See [`AnyRequest::DeclineFile`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeclineFile {
     /// The offer.
@@ -432,7 +451,7 @@ pub struct DeclineFile {
 }
 
 /// See [`AnyRequest::PauseFile`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PauseFile {
     /// The offer.
@@ -440,7 +459,7 @@ pub struct PauseFile {
 }
 
 /// See [`AnyRequest::ListPeers`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListPeers {
     /// Whether a node that has just started first looks for peers.
@@ -449,7 +468,7 @@ pub struct ListPeers {
 }
 
 /// Reads messages: see [`AnyRequest::HistoryFilter`] and [`HistoryQuery`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HistoryFilter {
     /// Only this conversation.
@@ -484,7 +503,7 @@ pub struct HistoryFilter {
 }
 
 /// See [`AnyRequest::Introduce`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Introduce {
     /// A contact.
@@ -494,7 +513,7 @@ pub struct Introduce {
 }
 
 /// See [`AnyRequest::Invite`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Invite {
     /// The room to which the code invites, too.
@@ -503,7 +522,7 @@ pub struct Invite {
 }
 
 /// See [`AnyRequest::AwaitInvitation`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AwaitInvitation {
     /// The six digits of its code.
@@ -511,7 +530,7 @@ pub struct AwaitInvitation {
 }
 
 /// See [`AnyRequest::AcceptInvite`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AcceptInvite {
     /// The code.
@@ -519,7 +538,7 @@ pub struct AcceptInvite {
 }
 
 /// See [`AnyRequest::DeleteMessage`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeleteMessage {
     /// The message. An own one is deleted for everybody.
@@ -533,7 +552,7 @@ pub struct DeleteMessage {
 }
 
 /// See [`AnyRequest::ClearConversation`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClearConversation {
     /// The peer, for the direct conversation with it.
@@ -548,7 +567,7 @@ pub struct ClearConversation {
 }
 
 /// See [`AnyRequest::ForgetPeer`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ForgetPeer {
     /// The peer.
@@ -562,7 +581,7 @@ pub struct ForgetPeer {
 }
 
 /// See [`AnyRequest::KeepConversation`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeepConversation {
     /// The peer, for the direct conversation with it.
@@ -577,16 +596,17 @@ pub struct KeepConversation {
 }
 
 /// See [`AnyRequest::TakeSnapshot`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TakeSnapshot {
     /// The absolute path of the folder. It must not exist yet.
     #[serde(with = "values::local_path")]
+    #[schemars(with = "values::LocalPath")]
     pub path: PathBuf,
 }
 
 /// See [`AnyRequest::ReportBackup`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReportBackup {
     /// Why it failed. None if it was made.
@@ -595,7 +615,7 @@ pub struct ReportBackup {
 }
 
 /// See [`AnyRequest::JoinRoom`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JoinRoom {
     /// The room's name, or its ticket.
@@ -606,7 +626,7 @@ pub struct JoinRoom {
 }
 
 /// See [`AnyRequest::CreateRoom`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateRoom {
     /// The room.
@@ -614,7 +634,7 @@ pub struct CreateRoom {
 }
 
 /// See [`AnyRequest::GetRoomTicket`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GetRoomTicket {
     /// The room.
@@ -622,7 +642,7 @@ pub struct GetRoomTicket {
 }
 
 /// See [`AnyRequest::PartRoom`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PartRoom {
     /// The room.
@@ -630,32 +650,34 @@ pub struct PartRoom {
 }
 
 /// See [`AnyRequest::ExportFor`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExportFor {
     /// The peer that can read the file.
     pub target: Text<Target>,
     /// The absolute path of the file, which must not exist.
     #[serde(with = "values::local_path")]
+    #[schemars(with = "values::LocalPath")]
     pub path: PathBuf,
 }
 
 /// See [`AnyRequest::ImportFile`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImportFile {
     /// The absolute path of the file.
     #[serde(with = "values::local_path")]
+    #[schemars(with = "values::LocalPath")]
     pub path: PathBuf,
 }
 
 /// See [`AnyRequest::ListRooms`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListRooms {}
 
 /// See [`AnyRequest::SetNick`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetNick {
     /// The new nickname.
@@ -663,7 +685,7 @@ pub struct SetNick {
 }
 
 /// See [`AnyRequest::AcceptContact`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AcceptContact {
     /// The peer.
@@ -671,7 +693,7 @@ pub struct AcceptContact {
 }
 
 /// See [`AnyRequest::RemoveContact`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RemoveContact {
     /// The peer.
@@ -679,7 +701,7 @@ pub struct RemoveContact {
 }
 
 /// See [`AnyRequest::Ignore`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ignore {
     /// The peer.
@@ -687,7 +709,7 @@ pub struct Ignore {
 }
 
 /// See [`AnyRequest::Unignore`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Unignore {
     /// The peer.
@@ -695,7 +717,7 @@ pub struct Unignore {
 }
 
 /// See [`AnyRequest::Block`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Block {
     /// The peer.
@@ -703,7 +725,7 @@ pub struct Block {
 }
 
 /// See [`AnyRequest::Unblock`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Unblock {
     /// The peer.
@@ -711,7 +733,7 @@ pub struct Unblock {
 }
 
 /// See [`AnyRequest::Kick`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Kick {
     /// The peer.
@@ -719,7 +741,7 @@ pub struct Kick {
 }
 
 /// See [`AnyRequest::Verify`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Verify {
     /// The peer.
@@ -730,12 +752,12 @@ pub struct Verify {
 }
 
 /// See [`AnyRequest::Diagnose`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Diagnose {}
 
 /// See [`AnyRequest::Why`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Why {
     /// The peer.
@@ -743,12 +765,12 @@ pub struct Why {
 }
 
 /// See [`AnyRequest::Subscribe`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Subscribe {}
 
 /// See [`AnyRequest::Resolve`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Resolve {
     /// The word.
@@ -756,7 +778,7 @@ pub struct Resolve {
 }
 
 /// The delivery state at which a message is answered, and how long to wait for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WaitOptions {
     /// The state to wait for.
     #[serde(default = "delivered")]

@@ -11,6 +11,10 @@ use hobnob::{
     NoticeReason, PathKind, PeerInfo, PeerPolicy, PeerState, Picture, RoomInfo, Sent,
 };
 
+#[path = "../../tests/common/schema.rs"]
+mod common;
+use common::Schema;
+
 const ANN: &str = "aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaq";
 const BOB: &str = "aibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaiba";
 
@@ -45,6 +49,7 @@ fn check_request(line: &str, request: impl Into<AnyRequest>) {
         Ok(request),
         "{line}"
     );
+    Schema::new(json_schema()).accepts("Request", &golden_id(line));
 }
 
 fn check_event(event: impl Into<WireEvent>, line: &str) {
@@ -52,6 +57,7 @@ fn check_event(event: impl Into<WireEvent>, line: &str) {
     let printed = to_line(&event);
     assert_eq!(printed.trim_end(), golden_id(line));
     assert_eq!(serde_json::from_str::<EventLine>(&printed).unwrap(), event);
+    Schema::new(json_schema()).accepts("Event", &printed);
 }
 
 fn text(text: &str) -> BodyFields {
@@ -269,6 +275,9 @@ fn answers() {
         "{\"id\":null,\"error\":{\"code\":\"no-such-peer\",\"exit\":3,\"text\":\"nobody\"}}\n";
     assert_eq!(to_line(&error), line);
     assert_eq!(serde_json::from_str::<Answer<Done>>(line).unwrap(), error);
+    for line in [to_line(&ok), line.to_owned()] {
+        Schema::new(json_schema()).accepts("DoneAnswer", &line);
+    }
 }
 
 #[test]

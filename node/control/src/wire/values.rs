@@ -1,8 +1,10 @@
 //! Bytes and paths in JSON. Text forms and times are in [`hobnob_local::json`].
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use data_encoding::BASE64;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -26,19 +28,40 @@ impl<'de> Deserialize<'de> for Base64 {
     }
 }
 
+impl JsonSchema for Base64 {
+    fn schema_name() -> Cow<'static, str> {
+        "Bytes".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "contentEncoding": "base64",
+            "description": "Bytes, as base64 with padding (RFC 4648, section 4).",
+        })
+    }
+}
+
 /// A path of this machine: a text, or `{"bytes":…}` if it is not UTF-8.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum LocalPath {
+    /// A path in UTF-8.
+    Text(String),
+    /// Any other path.
+    Other {
+        /// The path.
+        bytes: Base64,
+    },
+}
+
+/// How a [`LocalPath`] is written and read.
 pub(super) mod local_path {
     use std::ffi::OsString;
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+    use super::LocalPath as Wire;
     use super::{Base64, Deserialize, Deserializer, Path, PathBuf, Serialize, Serializer};
-
-    #[derive(Serialize, Deserialize)]
-    #[serde(untagged)]
-    enum Wire {
-        Text(String),
-        Other { bytes: Base64 },
-    }
 
     pub(crate) fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
         let wire = match path.to_str() {

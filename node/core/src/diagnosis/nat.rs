@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// How a NAT maps sockets to public ports (RFC 5780, section 4), as far as the relays show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Mapping {
     /// There is no NAT.
@@ -43,6 +44,7 @@ impl Mapping {
 
 /// Which packets a NAT lets in (RFC 5780, section 5), as far as dial-backs show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Filtering {
     /// Packets from other ports, too. Only a sender that this node never wrote to could

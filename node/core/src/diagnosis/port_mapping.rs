@@ -8,6 +8,7 @@ use super::findings::ReachFinding;
 
 /// A protocol by which routers map ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum MappingProtocol {
     /// The Port Control Protocol (RFC 6887).

@@ -887,7 +887,8 @@ pub(crate) const ACTIONS: &[Action] = &[
         command_line: CommandLine::Command {
             flags: Flags::None,
             details: "`hobnob help protocol` prints the page about the JSON lines that programs \
-                      exchange with a node.",
+                      exchange with a node. With --schema it prints their JSON Schema, with \
+                      --asyncapi an AsyncAPI document.",
             examples: &["hobnob help send", "hobnob help protocol | less"],
         },
         chat: chat(ChatCommand::Help, "[COMMAND]"),

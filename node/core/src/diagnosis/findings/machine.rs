@@ -6,6 +6,7 @@ use super::super::subject::{Parts, Subject, Verdict};
 
 /// Findings about the machine: port, clock and disk.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "code", rename_all = "kebab-case")]
 pub enum MachineFinding {
     /// The node listens on its usual UDP port, or on the configured one.

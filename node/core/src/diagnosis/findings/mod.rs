@@ -21,6 +21,7 @@ pub use relay::RelayFinding;
 /// One finding of a diagnosis. Peers and relays are named as people know them. In JSON, the field
 /// `code` names the variant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Finding {
     /// About the machine.

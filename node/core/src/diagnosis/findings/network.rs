@@ -6,6 +6,7 @@ use super::super::subject::{Parts, Subject, Verdict};
 
 /// Why mDNS cannot start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum MdnsFault {
     /// No network interface can multicast.
@@ -18,6 +19,7 @@ pub enum MdnsFault {
 
 /// Findings about the local network: interfaces, UDP, multicast and neighbours.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "code", rename_all = "kebab-case")]
 pub enum NetworkFinding {
     /// No network interface but loopback is up.

@@ -10,6 +10,7 @@ use super::super::subject::{Parts, Subject, Verdict};
 
 /// Findings about the way to one peer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "code", rename_all = "kebab-case")]
 pub enum PeerFinding {
     /// The user has blocked the peer.

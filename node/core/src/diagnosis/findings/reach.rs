@@ -11,6 +11,7 @@ use super::super::subject::{Parts, Subject, Verdict};
 /// Findings about the reachability of this node: dial-backs and NAT. A *dial-back* is a packet from a
 /// socket to which this node has never sent anything.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "code", rename_all = "kebab-case")]
 pub enum ReachFinding {
     /// A dial-back arrived, from the relay or, without one, from a peer.

@@ -6,6 +6,7 @@ use super::super::subject::{Parts, Subject, Verdict};
 
 /// Findings about one relay.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "code", rename_all = "kebab-case")]
 pub enum RelayFinding {
     /// The node is registered at a relay.
