@@ -150,6 +150,18 @@ const COMMANDS: &[(&str, Run)] = &[
     ),
     ("hobnob decline film.mp4", Ends),
     ("hobnob up --accept-from verified", Elsewhere("bob is here")),
+    (
+        "hobnob share film.mp4",
+        Not("it waits for somebody; tests/tests/share.rs tests it"),
+    ),
+    (
+        "hobnob share film.mp4 --times 3",
+        Not("it waits for somebody; node/web/tests/share.rs tests it"),
+    ),
+    (
+        "hobnob share film.mp4 --for 1h",
+        Not("it lasts an hour; tests/tests/share.rs tests it"),
+    ),
     ("hobnob verify bob", Ends),
     ("hobnob verify bob --confirm", Ends),
     ("hobnob verify bob --undo", Ends),

@@ -134,7 +134,7 @@ fn read_chunks(mut file: File, chunks: &mpsc::Sender<io::Result<Bytes>>) {
 }
 
 /// The header that makes a browser save the content under a name (RFC 6266, RFC 8187).
-fn disposition(name: &str) -> String {
+pub(crate) fn disposition(name: &str) -> String {
     let encoded: String = name
         .bytes()
         .map(|byte| match byte {

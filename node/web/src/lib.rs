@@ -8,6 +8,8 @@
 //! A browser also runs pages of strangers, so every request is checked ([`server`]): the exact `Host`
 //! and `Origin`, and a token ([`tokens`]) whose rights ([`rights`]) permit the request. The page gets
 //! its token in exchange for a one-time token from a file that only the user can read ([`login`]).
+//!
+//! [`share`] is another server: an https page with one file, for people without hobnob.
 
 pub mod announcement;
 mod assets;
@@ -18,6 +20,7 @@ mod response;
 pub mod rights;
 pub mod server;
 mod session;
+pub mod share;
 mod shared;
 mod tickets;
 pub mod tokens;
@@ -25,3 +28,4 @@ mod upload;
 
 pub use server::{WebError, WebServer};
 pub use shared::Words;
+pub use upload::UPLOADS_MAX;

@@ -59,13 +59,13 @@ pub const WEBSOCKETS_MAX: usize = 32;
 pub const HEAD_WITHIN: Duration = Duration::from_secs(10);
 
 /// The longest head of a request, in bytes.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// The longest body of a request, in bytes. Uploads have no limit but the disk.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Pause after a failed accept, for example when the process has no file descriptor left.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+pub(crate) const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long connections may take to end when the server stops.
 const STOP_WITHIN: Duration = Duration::from_millis(500);

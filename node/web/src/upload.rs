@@ -24,7 +24,7 @@ use crate::response::{HttpError, authorized, json};
 use crate::shared::Shared;
 
 /// Maximum number of uploads at once. A further one is refused with 503.
-pub(crate) const UPLOADS_MAX: usize = 4;
+pub const UPLOADS_MAX: usize = 4;
 
 /// The longest name of an uploaded file, in bytes.
 const NAME_BYTES_MAX: usize = 200;

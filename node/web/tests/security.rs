@@ -8,8 +8,9 @@ use futures_util::{SinkExt, StreamExt};
 use hobnob_control::attach::attach;
 use hobnob_control::wire::Right;
 use hobnob_control::{Attached, Home};
+use hobnob_web::server::WEBSOCKETS_MAX;
 use hobnob_web::tokens::Tokens;
-use hobnob_web::{WebServer, Words, announcement, login};
+use hobnob_web::{UPLOADS_MAX, WebServer, Words, announcement, login};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -480,4 +481,74 @@ async fn a_websocket_ends_with_its_server() {
     site.server.stop().await;
     assert_eq!(program.close_code().await, 1012);
     site.attached.finish().await;
+}
+
+#[tokio::test]
+async fn there_are_places_for_a_number_of_websockets_and_each_is_free_again() {
+    let site = Site::new().await;
+    let token = site.program_token([Right::Read]);
+    let mut open = Vec::new();
+    for _ in 0..WEBSOCKETS_MAX {
+        let mut socket = site.socket(None).await.expect("there is a place");
+        socket.say(json!({ "token": token })).await;
+        assert!(socket.line().await["ok"]["rights"].is_array());
+        open.push(socket);
+    }
+    assert_eq!(refused_with(site.socket(None).await), 503, "one too many");
+    drop(open.pop());
+    let again = async {
+        while site.socket(None).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), again)
+        .await
+        .expect("a place is free again");
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_few_files_are_uploaded_at_once_and_unfinished_ones_leave_nothing() {
+    let site = Site::new().await;
+    let token = site.program_token([Right::Send]);
+    let head = |name: &str| {
+        let addr = site.addr;
+        format!(
+            "PUT /upload/%23lobby/{name} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\
+             Authorization: Bearer {token}\r\nContent-Length: 4\r\n\r\n"
+        )
+    };
+    let uploads = site.folder.path().join("uploads");
+    let stored = || std::fs::read_dir(&uploads).map_or(0, Iterator::count);
+    let until_stored = async |count: usize| {
+        while stored() != count {
+            tokio::task::yield_now().await;
+        }
+    };
+    let within = Duration::from_secs(20);
+    let mut half = Vec::new();
+    for number in 0..UPLOADS_MAX {
+        let mut stream = TcpStream::connect(site.addr)
+            .await
+            .expect("the fixture works");
+        let part = format!("{}ha", head(&number.to_string()));
+        stream
+            .write_all(part.as_bytes())
+            .await
+            .expect("the fixture works");
+        half.push(stream);
+    }
+    tokio::time::timeout(within, until_stored(UPLOADS_MAX))
+        .await
+        .expect("all of them have begun");
+    let refused = site.http(&format!("{}half", head("more"))).await;
+    assert_eq!(status(&refused), "503", "{refused}");
+    drop(half);
+    tokio::time::timeout(within, until_stored(0))
+        .await
+        .expect("they are deleted");
+    let whole = site.http(&format!("{}half", head("more"))).await;
+    assert_eq!(status(&whole), "200", "{whole}");
+    assert_eq!(stored(), 1);
+    site.end().await;
 }

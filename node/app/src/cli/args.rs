@@ -337,6 +337,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: TokenCommand,
     },
+    Share(ShareArgs),
     IrcToken {
         /// Replace the token by a new one. Clients that are connected stay connected.
         #[arg(long)]
@@ -402,6 +403,24 @@ pub(crate) struct WebArgs {
     /// Print the page's address and a one-time code for it, to type into a browser within a minute.
     #[arg(long)]
     pub(crate) code: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ShareArgs {
+    /// The file.
+    pub(crate) file: PathBuf,
+    /// How long the link works, such as 10m or 1h.
+    #[arg(long = "for", value_name = "TIME", value_parser = values::duration)]
+    pub(crate) time: Option<Duration>,
+    /// How many downloads the link is for. Default: one, or any number with --for.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) times: Option<u32>,
+    /// Serve everybody who reaches this machine, not only people on its networks.
+    #[arg(long)]
+    pub(crate) anywhere: bool,
+    /// Listen here. Default: any port of all addresses.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) address: Option<SocketAddr>,
 }
 
 /// The commands of `hobnob token`.
@@ -630,6 +649,7 @@ mod tests {
             "hobnob files --json",
             "hobnob accept 00000000000000ff-3",
             "hobnob decline a.png",
+            "hobnob share a.png --for 1h --times 2 --anywhere --address 10.0.0.2:8443",
             "hobnob pause a.png",
             "hobnob resume a.png",
             "hobnob up --accept-from verified --accept-max 20M --downloads /tmp/d",

@@ -20,6 +20,8 @@ mod messages;
 mod offered_paths;
 mod people;
 mod rooms;
+#[cfg_attr(not(feature = "web"), path = "no_share.rs")]
+mod share;
 mod up;
 mod views;
 #[cfg_attr(not(feature = "web"), path = "no_web.rs")]
@@ -200,6 +202,7 @@ async fn run(args: Args) -> anyhow::Result<Exit> {
         Some(Command::Unlock(args)) => lock::unlock(&flags, &args),
         Some(Command::Passwd(args)) => lock::passwd(&flags, &args),
         Some(Command::Token { command }) => web::token(&flags, out, command),
+        Some(Command::Share(args)) => share::share(out, args).await,
         Some(Command::IrcToken { new }) => faces::irc_token(&flags, new),
         Some(Command::Help {
             topic,
@@ -319,6 +322,7 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
         | Command::Unlock(_)
         | Command::Passwd(_)
         | Command::Token { .. }
+        | Command::Share(_)
         | Command::IrcToken { .. }
         | Command::Relay(_) => unreachable!("run() handles the commands that need no node"),
     }

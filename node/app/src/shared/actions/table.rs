@@ -317,6 +317,25 @@ pub(crate) const ACTIONS: &[Action] = &[
         chat: chat(ChatCommand::Pause, "[ID]"),
     },
     Action {
+        name: "share",
+        aliases: &[],
+        group: Group::Files,
+        help: "Make a link to a file, for people who do not have hobnob",
+        requests: &[],
+        command_line: CommandLine::Command {
+            flags: Flags::None,
+            details: "Prints a link to an https page with the file, its size and its hashes. By default \
+                      it works for one download, and for people on the networks of this machine. \
+                      The browser warns about the certificate: compare its fingerprint with the one \
+                      that the command prints. No node takes part.",
+            examples: &[
+                "hobnob share film.mp4",
+                "hobnob share film.mp4 --for 1h --times 3",
+            ],
+        },
+        chat: Chat::Absent(ONLY_IN_SHELL),
+    },
+    Action {
         name: "decline",
         aliases: &[],
         group: Group::Files,
