@@ -136,6 +136,13 @@ impl Builder {
         self
     }
 
+    /// Alerts the user of texts with this word as for a mention. Call it once for each word, up to
+    /// 64. See [`Message::mention`](crate::Message::mention).
+    pub fn highlight(mut self, word: impl Into<String>) -> Self {
+        self.0.highlights.push(word.into());
+        self
+    }
+
     /// Sets the passphrase that opens the folder, if it is locked. See
     /// [`lock_home`](crate::lock_home).
     pub fn passphrase(mut self, passphrase: impl Into<String>) -> Self {

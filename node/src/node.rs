@@ -14,8 +14,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::engine::{AmendTarget, Command};
 use crate::{
     Builder, ClientId, Config, ConversationRef, DeliveryState, EraseError, Events, HistoryQuery,
-    MailboxInfo, Message, MessageId, Messages, NodeError, PeerInfo, SendError, Sent, StartError,
-    Status, clock, events, start, transfers,
+    MailboxInfo, Message, MessageId, Messages, NodeError, NotifyRule, PeerInfo, SendError, Sent,
+    StartError, Status, clock, events, start, transfers,
 };
 
 /// A node is settled this long after its start, or when no new peer has appeared for [`QUIET`].
@@ -530,6 +530,26 @@ impl Node {
             reply,
         })
         .await?
+    }
+
+    /// Sets of which messages in a conversation the user is alerted: [`Message::notify`]. `None`: the
+    /// default, see [`NotifyRule::default_of`].
+    pub async fn set_notify(
+        &self,
+        conversation: ConversationRef,
+        rule: Option<NotifyRule>,
+    ) -> Result<(), NodeError> {
+        self.ask(|reply| Command::SetNotify {
+            conversation,
+            rule,
+            reply,
+        })
+        .await?
+    }
+
+    /// The rules that [`Node::set_notify`] has set for conversations of this node.
+    pub async fn notify_rules(&self) -> Result<Vec<(ConversationRef, NotifyRule)>, NodeError> {
+        self.ask(Command::NotifyRules).await
     }
 
     /// Changes the nickname, for this run and later ones.

@@ -19,7 +19,8 @@ use tracing::warn;
 
 use super::clock::{Clock, random, random_seed};
 use super::engine::{
-    Engine, Erasing, Holding, Internal, Introductions, Mail, NICK_SETTING, OwnRecords, Parts,
+    Attention, Engine, Erasing, Holding, Internal, Introductions, Mail, NICK_SETTING, OwnRecords,
+    Parts,
     RELAY_SETTING,
 };
 use super::events::Publisher;
@@ -33,7 +34,9 @@ use crate::locked_home::{self, LockError, read_key_file};
 use crate::net::endpoint::Endpoint;
 use crate::net::interfaces::Interfaces;
 use crate::net::socket;
-use crate::store::{DATABASE, KnownPeer, Opened, Store};
+use crate::store::{
+    DATABASE, HIGHLIGHT_CHARS_MAX, HIGHLIGHTS_MAX, KnownPeer, Mentions, Opened, Store,
+};
 use hobnob_core::policy::Policies;
 use hobnob_core::replica::{OPEN_ROOM_OFFER_MS, Replica};
 use hobnob_transport::key_file::{self, KeyFileError};
@@ -120,6 +123,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     let (session_events, session_queue) = mpsc::channel(SESSION_EVENTS_MAX);
     let repaired = opened.repaired;
     let nick = choose_nick(&config, &opened, &key);
+    let mentions = Mentions::new(key.id(), &nick, &config.highlights);
     let own = own_records(&mut opened.peers, key.clone(), nick.clone(), clock);
     let rows = std::mem::take(&mut opened.mail);
     let (mail, to_store) = Mail::restore(key.clone(), &rows, random_seed(), clock.now().wall_ms);
@@ -158,6 +162,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         external_port: config.external_port,
         introductions: Introductions::restore(&opened.settings),
         erasing: Erasing::new(&opened.settings, config.keep),
+        attention: Attention::new(mentions, &opened.settings),
         interfaces: interfaces.clone(),
         accepted,
         commands: command_queue,
@@ -178,6 +183,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     if let Some(repaired) = repaired {
         engine.database_repaired(repaired);
     }
+    engine.store_mentions();
     engine.remember(opened.peers);
     engine.restore_held();
     engine.start_holding();
@@ -236,9 +242,17 @@ fn start_transfers(
 
 /// Rejects options that do not fit into a frame, before anything begins.
 fn check(config: &Config) -> Result<(), StartError> {
+    let lengths = config.highlights.iter().map(|word| word.chars().count());
+    let longest_highlight = lengths.max().unwrap_or(0);
     let limits = [
         (config.rooms.len(), ROOMS_MAX, "rooms"),
         (config.relays.len(), RELAYS_MAX, "relays"),
+        (config.highlights.len(), HIGHLIGHTS_MAX, "highlight words"),
+        (
+            longest_highlight,
+            HIGHLIGHT_CHARS_MAX,
+            "characters in a highlight word",
+        ),
         (
             config
                 .relay_token

@@ -80,6 +80,8 @@ fn check_answer(request: &AnyRequest, line: &str) {
         AnyRequest::Invite(it) => check_one(it, line),
         AnyRequest::AwaitInvitation(it) => check_one(it, line),
         AnyRequest::AcceptInvite(it) => check_one(it, line),
+        AnyRequest::SetNotify(it) => check_one(it, line),
+        AnyRequest::ListNotifyRules(it) => check_one(it, line),
         AnyRequest::JoinRoom(it) => check_one(it, line),
         AnyRequest::PartRoom(it) => check_one(it, line),
         AnyRequest::DeleteMessage(it) => check_one(it, line),

@@ -83,6 +83,8 @@ mod tests {
             received_at: Time(0),
             state: None,
             reason: None,
+            mention: false,
+            notify: false,
             client_id: None,
             request: false,
         }

@@ -601,6 +601,8 @@ mod tests {
                 received_at: NOW,
                 state: None,
                 reason: None,
+                mention: false,
+                notify: false,
                 client_id: None,
                 request: false,
             };

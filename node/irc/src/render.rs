@@ -316,6 +316,8 @@ mod tests {
             received_at: Time(1_795_179_789_042),
             state: None,
             reason: None,
+            mention: false,
+            notify: false,
             client_id: None,
             request: false,
         }

@@ -67,6 +67,8 @@ pub struct Config {
     /// Maximum bytes of the mail that this node holds. A contact gets at most 32 MiB, and at most an
     /// eighth of what is free.
     pub hold_max: u64,
+    /// Words for which the user is alerted as for a mention: at most 64 of at most 64 characters.
+    pub highlights: Vec<String>,
     /// The source of the passphrase, if the folder is locked. `None`: the start fails then.
     pub passphrase: Option<PassphraseSource>,
 }
@@ -112,6 +114,7 @@ impl Config {
             keep: None,
             hold_for: HoldFor::default(),
             hold_max: HOLD_MAX,
+            highlights: Vec::new(),
             passphrase: None,
         }
     }

@@ -222,6 +222,55 @@ pub struct Message {
     /// For own messages: the name that the program gave it that sent it. See
     /// [`Node::send_once`](crate::Node::send_once).
     pub client_id: Option<ClientId>,
+    /// Whether the text calls for this node's user: it has the user's nickname or short id as a whole
+    /// word after an `@`, begins with the name and a colon or comma, or has a
+    /// [highlight word](crate::Builder::highlight). Never true of own messages.
+    pub mention: bool,
+    /// Whether the user wants to be alerted of the message: see [`NotifyRule`]. Never true of own
+    /// messages.
+    pub notify: bool,
+}
+
+/// Of which messages in a conversation the user wants to be alerted. See
+/// [`Node::set_notify`](crate::Node::set_notify).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NotifyRule {
+    /// Of all. The default of a direct conversation.
+    All,
+    /// Of those that [mention](Message::mention) the user. The default of a room.
+    Mentions,
+    /// Of none.
+    None,
+}
+
+impl NotifyRule {
+    /// The rule of a conversation for which the user has set none.
+    pub fn default_of(conversation: &ConversationRef) -> Self {
+        match conversation {
+            ConversationRef::Direct(_) => NotifyRule::All,
+            ConversationRef::Room(_) => NotifyRule::Mentions,
+        }
+    }
+
+    /// The word for the rule on the command line and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NotifyRule::All => "all",
+            NotifyRule::Mentions => "mentions",
+            NotifyRule::None => "none",
+        }
+    }
+}
+
+impl FromStr for NotifyRule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [Self::All, Self::Mentions, Self::None];
+        let found = all.into_iter().find(|rule| rule.as_str() == text);
+        found.ok_or_else(|| format!("expected one of: {}", all.map(Self::as_str).join(", ")))
+    }
 }
 
 /// The message that a reply answers.
@@ -362,6 +411,9 @@ pub struct HistoryQuery {
     pub after: Option<MessageId>,
     /// Only the thread of this message: the message that began it, and all replies.
     pub thread: Option<MessageId>,
+    /// Only messages that [mention](Message::mention) the user. A change of the nickname does not
+    /// change which older ones do. The answer is in order of arrival.
+    pub mentions: bool,
     /// Return the oldest messages that match instead of the newest.
     pub oldest: bool,
     /// Maximum number of messages, at most 10,000. The answer begins with the oldest.

@@ -21,7 +21,7 @@ use super::erasing::{Edits, EraseReply};
 use super::inviting::AcceptReply;
 use crate::api::{
     ActivityInfo, ConversationRef, DeliveryState, HistoryQuery, Invitation, InvitationEnd,
-    MailboxInfo, Message, MessageId, PeerInfo, RoomInfo, Sent, Status,
+    MailboxInfo, Message, MessageId, NotifyRule, PeerInfo, RoomInfo, Sent, Status,
 };
 use crate::error::{
     CarryError, EraseError, IntroduceError, InviteError, JoinError, NodeError, PolicyError,
@@ -145,6 +145,13 @@ pub(crate) enum Command {
     Forget(PersonId, oneshot::Sender<()>),
     /// Forgets one address of a peer. The answer is whether there was one.
     ForgetAddress(PersonId, SocketAddr, oneshot::Sender<bool>),
+    /// Sets what the user wants to be alerted about in a conversation.
+    SetNotify {
+        conversation: ConversationRef,
+        rule: Option<NotifyRule>,
+        reply: oneshot::Sender<Result<(), NodeError>>,
+    },
+    NotifyRules(oneshot::Sender<Vec<(ConversationRef, NotifyRule)>>),
     Keep {
         conversation: ConversationRef,
         keep: Option<Duration>,

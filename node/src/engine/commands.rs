@@ -89,6 +89,12 @@ impl Engine {
             Command::ForgetAddress(peer, addr, reply) => {
                 let _ = reply.send(self.forget_address(peer, addr));
             }
+            Command::SetNotify {
+                conversation,
+                rule,
+                reply,
+            } => self.set_notify(&conversation, rule, reply),
+            Command::NotifyRules(reply) => drop(reply.send(self.notify_rules())),
             Command::Keep {
                 conversation,
                 keep,
@@ -174,6 +180,7 @@ impl Engine {
         self.store.set_setting(NICK_SETTING, nick.as_str());
         self.own.set_nick(nick.clone(), self.clock.now().wall_ms);
         self.store_own_records();
+        self.mentions_have_nick(&nick);
         self.peers.set_own(nick);
         self.send_profile_to_all();
     }

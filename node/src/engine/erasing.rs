@@ -96,8 +96,13 @@ impl Erasing {
 
 /// The setting of the store that holds how long a conversation is kept.
 pub(super) fn setting_of(id: ConversationId) -> String {
+    KEEP_SETTING.to_owned() + &hex_of(id)
+}
+
+/// The id of a conversation in the names of settings.
+pub(super) fn hex_of(id: ConversationId) -> String {
     let hex = id.as_bytes().iter().map(|byte| format!("{byte:02x}"));
-    KEEP_SETTING.to_owned() + &hex.collect::<String>()
+    hex.collect()
 }
 
 #[cfg(test)]

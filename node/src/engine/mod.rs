@@ -12,6 +12,7 @@
 //!   that are not sessions yet. `hello` and `dialer` make such connections.
 //! - `activities` for typing, read markers and away, passed on by `activity`.
 //! - `amending` for replies, edits and reactions, with its `amend_target`.
+//! - `attention` for mentions, and the rules about alerts.
 //! - `erasing` for what the user erases, carried out by `erasing_requests`.
 //! - `outbox` and `waiters` for messages, `joins` for rooms, `policy` for decisions about peers.
 //! - `own_records` and `known_relays` for signed records, carried out by `records`.
@@ -26,6 +27,7 @@ mod activities;
 mod activity;
 mod amend_target;
 mod amending;
+mod attention;
 mod carried;
 mod carrying;
 mod claims;
@@ -82,6 +84,7 @@ mod tasks;
 mod waiters;
 
 pub(crate) use self::amend_target::AmendTarget;
+pub(crate) use self::attention::Attention;
 pub(crate) use self::carried::{Begun, ForFile, Taken};
 pub(crate) use self::command::{Command, NICK_SETTING, PolicyChange, RELAY_SETTING};
 pub(crate) use self::erasing::Erasing;

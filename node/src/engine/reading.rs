@@ -43,6 +43,7 @@ impl Engine {
             before: query.before.map(|id| (id.log, id.seq)),
             after: query.after.map(|id| (id.log, id.seq)),
             thread: query.thread.map(|id| (id.log, id.seq)),
+            mentions: query.mentions,
             shown: true,
             oldest: query.oldest,
             limit: query.limit.unwrap_or(HISTORY_MAX).min(HISTORY_MAX),

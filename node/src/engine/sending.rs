@@ -363,12 +363,14 @@ impl Engine {
             deleted: false,
             confirmed: None,
             client_id: None,
+            mention: false,
+            notify: false,
         }
     }
 
     fn received(&self, batch: &CheckedBatch, first: Seq, last: Seq, received_at_ms: u64) {
         let LogName {
-            conversation,
+            conversation: id,
             author: from,
             log,
             ..
@@ -376,7 +378,7 @@ impl Engine {
         if !self.reports.is_heard() || !self.policy.shows(from) {
             return;
         }
-        let Some(conversation) = self.conversation_ref(conversation) else {
+        let Some(conversation) = self.conversation_ref(id) else {
             return invariants::broken("the replica received an entry of no conversation");
         };
         let name = self.peers.name(from);
@@ -386,6 +388,7 @@ impl Engine {
             if let Some(amended) = self.amended(&conversation, from, &entry.body) {
                 return Event::Amended(amended);
             }
+            let mention = self.attention.is_mention(&entry.body);
             Event::Message(Message {
                 id: MessageId { log, seq },
                 conversation: conversation.clone(),
@@ -404,6 +407,8 @@ impl Engine {
                 deleted: false,
                 confirmed: None,
                 client_id: None,
+                mention,
+                notify: self.attention.alerts(id, &conversation, mention),
             })
         }));
     }
@@ -422,6 +427,9 @@ impl Engine {
             ConversationRef::Room(_) => None,
         };
         let is = |this| state == Some(this);
+        let mention = !own && (row.mention || self.attention.is_mention(&entry.body));
+        let id = name.conversation;
+        let notify = !own && self.attention.alerts(id, &conversation, mention);
         Some(Message {
             id: MessageId { log: name.log, seq },
             request: self.is_request(&conversation, name.author),
@@ -443,6 +451,8 @@ impl Engine {
             deleted: row.deleted,
             confirmed: None,
             client_id: row.client_id.and_then(|id| id.parse().ok()),
+            mention,
+            notify,
         })
     }
 

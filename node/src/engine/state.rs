@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::activities::Activities;
+use super::attention::Attention;
 use super::carried::CarriedSessions;
 use super::command::Command;
 use super::dialback::DialBacks;
@@ -84,6 +85,7 @@ pub(crate) struct Parts {
     pub(crate) proxy: ProxyConfig,
     pub(crate) external_port: Option<u16>,
     pub(crate) erasing: Erasing,
+    pub(crate) attention: Attention,
     pub(crate) interfaces: Interfaces,
     pub(crate) accepted: mpsc::Receiver<Accepted>,
     pub(crate) commands: mpsc::Receiver<Command>,
@@ -153,6 +155,7 @@ pub(crate) struct Engine {
     pub(super) introductions: Introductions,
     pub(super) members: KnownMembers,
     pub(super) erasing: Erasing,
+    pub(super) attention: Attention,
     pub(super) policy: Policy,
     pub(super) relays: Relays,
     pub(super) dial_backs: DialBacks,
@@ -209,6 +212,7 @@ impl Engine {
             introductions: parts.introductions,
             members: KnownMembers::default(),
             erasing: parts.erasing,
+            attention: parts.attention,
             policy: Policy::new(parts.policies, parts.direct_with),
             activities: Activities::new(parts.sharing),
             relays: Relays::new(parts.relay_ids, parts.relay_token, parts.proxy, parts.clock),

@@ -23,6 +23,7 @@ use super::columns::{self, BodyState, EntryId, SEQ_MAX, number};
 use super::erase;
 use super::error::Fault;
 use super::index;
+use super::mentions::Mentions;
 use super::offers;
 
 /// A cache of the tables, so that most commits need no lookup.
@@ -71,6 +72,8 @@ pub(super) struct Apply<'a> {
     pub(super) known: &'a mut Known,
     /// Collects the ordinals of logs with new entries.
     pub(super) grown: &'a mut BTreeSet<i64>,
+    /// Which texts call for the user.
+    pub(super) mentions: Option<&'a Mentions>,
 }
 
 /// The entries of a batch that an append stores, and their audience.
@@ -106,7 +109,7 @@ impl Apply<'_> {
             }),
             Op::Fill { batch, seqs } => {
                 let (log, arrived) = (self.log(&batch.batch.name)?.ordinal, self.arrived()?);
-                let arrived = erase::fill(self.conn, log, batch, seqs, arrived)?;
+                let arrived = erase::fill(self.conn, self.mentions, log, batch, seqs, arrived)?;
                 self.known.arrived = Some(arrived);
                 Ok(())
             }
@@ -116,7 +119,7 @@ impl Apply<'_> {
                 by_author,
             } => {
                 let log = self.log(name)?.ordinal;
-                erase::erase(self.conn, name, log, seqs, *by_author)
+                erase::erase(self.conn, self.mentions, name, log, seqs, *by_author)
             }
             Op::AwaitDeleted(name, seq) => {
                 let log = self.log(name)?.ordinal;
@@ -601,7 +604,7 @@ impl Apply<'_> {
         }
         self.known.logs.remove(name);
         // The index needs the texts to remove them.
-        index::trim(self.conn, log, below)?;
+        index::trim(self.conn, self.mentions, log, below)?;
         let (first_gone, last_gone) = (EntryId::new(log, 0)?, EntryId::new(log, last_gone)?);
         self.run(
             "DELETE FROM entries WHERE id BETWEEN ?1 AND ?2",

@@ -9,12 +9,14 @@ use rusqlite::{Connection, params};
 use super::columns::{self, BodyState, EntryId};
 use super::error::Fault;
 use super::index::{self, At};
+use super::mentions::Mentions;
 use super::{amendments, offers};
 
 /// Erases the bodies of these entries. Bodies that are not shown, such as deletions, stay.
 /// `by_author` is whether the author deleted the entries.
 pub(super) fn erase(
     conn: &Connection,
+    mentions: Option<&Mentions>,
     name: &LogName,
     log: i64,
     seqs: &Ranges,
@@ -28,7 +30,7 @@ pub(super) fn erase(
                 break;
             };
             next = held.at.id.seq() + 1;
-            held.erase(conn, &key, log, by_author)?;
+            held.erase(conn, mentions, &key, log, by_author)?;
         }
     }
     Ok(())
@@ -38,6 +40,7 @@ pub(super) fn erase(
 /// `arrived` is the arrival number of the newest entry. Returns the new one.
 pub(super) fn fill(
     conn: &Connection,
+    mentions: Option<&Mentions>,
     log: i64,
     batch: &CheckedBatch,
     seqs: &Ranges,
@@ -70,7 +73,7 @@ pub(super) fn fill(
                 arrival: arrived,
                 ..held.at
             };
-            index::add_words(conn, at, &whole.bytes)?;
+            index::add_words(conn, mentions, at, &whole.bytes)?;
         }
     }
     Ok(arrived)
@@ -88,6 +91,7 @@ impl Held {
     fn erase(
         &self,
         conn: &Connection,
+        mentions: Option<&Mentions>,
         key: &BodyKey,
         log: i64,
         by_author: bool,
@@ -104,7 +108,7 @@ impl Held {
         let erased = entry::erase(key, seq, &self.bytes).map_err(columns::damaged_entry)?;
         // The index may have the text of an edit before it has seen the edit.
         if index::has_seen(conn, log, seq)? || self.is_edit {
-            index::remove_words(conn, self.at, &self.bytes)?;
+            index::remove_words(conn, mentions, self.at, &self.bytes)?;
         }
         offers::trim(conn, self.at.id, self.at.id)?;
         set(conn, self.at.id, &erased, state)

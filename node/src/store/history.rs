@@ -42,6 +42,9 @@ pub struct HistoryRequest {
     pub after: Option<(LogId, Seq)>,
     /// Only the thread of this message: the message that began it, and all replies.
     pub thread: Option<(LogId, Seq)>,
+    /// Only texts of others that call for the user: see [`Mentions`](super::Mentions). The rows are
+    /// in arrival order.
+    pub mentions: bool,
     /// For users: no entries of authors that the user ignores or has blocked, and no edits and
     /// reactions, which are part of the messages that they are about.
     pub shown: bool,
@@ -69,6 +72,8 @@ pub struct HistoryRow {
     pub amendments: Amendments,
     /// The name that the program gave it that wrote it, if it is an own one.
     pub client_id: Option<String>,
+    /// Whether it called for the user when it was indexed.
+    pub mention: bool,
 }
 
 /// The newest (or oldest) rows that match the request, oldest first.
@@ -208,7 +213,7 @@ pub(super) fn older_than(
 // Statements of the store contain this number.
 const _: () = assert!(SEQ_BITS == 40);
 
-pub(super) const COLUMNS: &str = "e.id, e.received_at_ms, e.bytes, c.id, l.author, l.device, l.log, e.state, (SELECT client_id FROM client_ids WHERE entry = e.id)";
+pub(super) const COLUMNS: &str = "e.id, e.received_at_ms, e.bytes, c.id, l.author, l.device, l.log, e.state, (SELECT client_id FROM client_ids WHERE entry = e.id), EXISTS (SELECT 1 FROM mentions WHERE arrival = e.arrival)";
 
 /// CROSS JOIN makes SQLite start at the index that has the order.
 pub(super) const JOINS: &str = "CROSS JOIN logs l ON l.ordinal = e.id >> 40 CROSS JOIN conversations c ON c.ordinal = l.conversation";
@@ -239,6 +244,7 @@ pub(super) fn history_row(row: &Row<'_>) -> Result<HistoryRow, Fault> {
         deleted: BodyState::read(row, 7)? == BodyState::Deleted,
         amendments: Amendments::default(),
         client_id: row.get(8)?,
+        mention: row.get(9)?,
     })
 }
 
@@ -311,10 +317,10 @@ impl Query {
             },
         };
         let order = match (search, within) {
-            (Some(_), _) | (None, None) => Order::Arrival,
-            (None, Some(_)) => Order::Display,
+            (None, Some(_)) if !request.mentions => Order::Display,
+            (Some(_) | None, _) => Order::Arrival,
         };
-        let mut query = Self::along(within, search);
+        let mut query = Self::along(within, search, request.mentions);
         // A program that reads in arrival order gets a message when its body arrives. A page of one
         // conversation has placeholders.
         let states = if within.is_some() {
@@ -353,12 +359,16 @@ impl Query {
 
     /// Chooses the table and the order: the search index, the display order of one conversation, or
     /// the arrival order.
-    fn along(within: Option<i64>, search: Option<&SearchTerms>) -> Self {
+    fn along(within: Option<i64>, search: Option<&SearchTerms>, mentions: bool) -> Self {
         let indexed = search.and_then(|terms| terms.query(within));
         let (source, start) = match (&indexed, search, within) {
             (Some(_), _, _) => (
                 "words CROSS JOIN entries e INDEXED BY entries_arrived ON e.arrival = words.rowid",
                 "words MATCH ?",
+            ),
+            (None, _, _) if mentions => (
+                "mentions CROSS JOIN entries e INDEXED BY entries_arrived ON e.arrival = mentions.arrival",
+                "TRUE",
             ),
             (None, None, Some(_)) => ("entries e INDEXED BY entries_shown", "TRUE"),
             (None, Some(_), _) | (None, None, None) => {
@@ -369,11 +379,16 @@ impl Query {
         let mut query = Self {
             arrival: match indexed {
                 Some(_) => "words.rowid",
+                None if mentions => "mentions.arrival",
                 None => "e.arrival",
             },
             sql,
             values: indexed.map(Value::from).into_iter().collect(),
         };
+        if mentions && query.arrival == "words.rowid" {
+            let mentioned = " AND EXISTS (SELECT 1 FROM mentions m WHERE m.arrival = e.arrival)";
+            query.add(mentioned, []);
+        }
         if search.is_some_and(SearchTerms::needs_scan) {
             let newest = "(SELECT max(arrival) FROM entries)";
             let oldest = format!(" AND {} > {newest} - {SCANNED_MAX}", query.arrival);
@@ -451,6 +466,24 @@ mod tests {
         let steps = statement.query_map(params_from_iter(query.values), |row| row.get(3));
         let steps: Vec<String> = steps.unwrap().collect::<Result<_, _>>().unwrap();
         steps.join("\n")
+    }
+
+    #[test]
+    fn a_page_of_mentions_costs_its_own_rows() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        schema::migrate(&mut conn, schema::MIGRATIONS).unwrap();
+        for oldest in [true, false] {
+            let request = HistoryRequest {
+                mentions: true,
+                oldest,
+                shown: true,
+                limit: 10,
+                ..HistoryRequest::default()
+            };
+            let plan = plan(&conn, &request);
+            assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+            assert!(plan.starts_with("SCAN mentions"), "{plan}");
+        }
     }
 
     #[test]

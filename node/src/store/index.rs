@@ -1,5 +1,7 @@
 //! The search index: which entries it has. Their tokens are made in [`words`].
 //!
+//! The table `mentions` belongs to it: it has the texts that call for this node's user.
+//!
 //! The number of a document in the index is the arrival number of its entry, so that a page of a
 //! large result costs no more than its own rows.
 //!
@@ -14,12 +16,18 @@ use rusqlite::{Connection, params};
 use super::amendments;
 use super::columns::{self, EntryId, number};
 use super::error::Fault;
+use super::mentions::Mentions;
 use super::words;
 
 /// Adds up to `most` entries of a log to the index, in one transaction.
 ///
 /// Returns how many entries it added. Fewer than `most` means that the log is complete.
-pub(super) fn take_in(conn: &mut Connection, log: i64, most: usize) -> Result<usize, Fault> {
+pub(super) fn take_in(
+    conn: &mut Connection,
+    mentions: Option<&Mentions>,
+    log: i64,
+    most: usize,
+) -> Result<usize, Fault> {
     let tx = conn.transaction()?;
     let mut seen = ranges(&tx, SEEN, log)?;
     let missing = ranges(&tx, HELD, log)?.minus(&seen);
@@ -28,7 +36,7 @@ pub(super) fn take_in(conn: &mut Connection, log: i64, most: usize) -> Result<us
         let Some(last) = last_within(first, last, most - taken) else {
             break;
         };
-        take_stretch(&tx, log, first, last)?;
+        take_stretch(&tx, mentions, log, first, last)?;
         seen.insert(first, last);
         taken += usize::try_from(last - first + 1).expect("not above `most`");
     }
@@ -40,10 +48,15 @@ pub(super) fn take_in(conn: &mut Connection, log: i64, most: usize) -> Result<us
 }
 
 /// Deletes the entries of a log below this number from the index.
-pub(super) fn trim(conn: &Connection, log: i64, below: Seq) -> Result<(), Fault> {
+pub(super) fn trim(
+    conn: &Connection,
+    mentions: Option<&Mentions>,
+    log: i64,
+    below: Seq,
+) -> Result<(), Fault> {
     let (first, last) = (EntryId::new(log, 0)?, EntryId::new(log, below - 1)?);
     for edit in amendments::edits_between(conn, first, last)? {
-        remove_edit(conn, edit)?;
+        remove_edit(conn, mentions, edit)?;
     }
     let mut seen = ranges(conn, SEEN, log)?;
     let indexed = seen.intersect(&Ranges::span(1, below - 1));
@@ -51,7 +64,7 @@ pub(super) fn trim(conn: &Connection, log: i64, below: Seq) -> Result<(), Fault>
         let mut query = conn.prepare_cached(DOCUMENTS)?;
         let mut rows = query.query([EntryId::new(log, first)?.0, EntryId::new(log, last)?.0])?;
         while let Some(row) = rows.next()? {
-            remove_words(conn, At::read(row)?, columns::bytes(row, 3)?)?;
+            remove_words(conn, mentions, At::read(row)?, columns::bytes(row, 3)?)?;
         }
     }
     seen.remove(1, below - 1);
@@ -91,10 +104,15 @@ impl At {
 
 /// Deletes an entry from the index. The index does not store texts: it finds the tokens to remove in
 /// the text that it is given.
-pub(super) fn remove_words(conn: &Connection, at: At, bytes: &[u8]) -> Result<(), Fault> {
+pub(super) fn remove_words(
+    conn: &Connection,
+    mentions: Option<&Mentions>,
+    at: At,
+    bytes: &[u8],
+) -> Result<(), Fault> {
     let body = columns::entry(bytes)?.body;
     if matches!(body, Body::Edit { .. }) {
-        return remove_edit(conn, at.id);
+        return remove_edit(conn, mentions, at.id);
     }
     if let Some(text) = text_of(&body) {
         match edit_in_index(conn, at.id)? {
@@ -107,12 +125,17 @@ pub(super) fn remove_words(conn: &Connection, at: At, bytes: &[u8]) -> Result<()
 }
 
 /// Adds an entry to the index. A message is found by the words of its newest edit.
-pub(super) fn add_words(conn: &Connection, at: At, bytes: &[u8]) -> Result<(), Fault> {
+pub(super) fn add_words(
+    conn: &Connection,
+    mentions: Option<&Mentions>,
+    at: At,
+    bytes: &[u8],
+) -> Result<(), Fault> {
     let body = columns::entry(bytes)?.body;
     if matches!(body, Body::Edit { .. }) {
         return match amendments::target_of_edit(conn, at.id)? {
             Some(target) if has_seen(conn, target.log(), target.seq())? => {
-                show_newest(conn, target, None)
+                show_newest(conn, mentions, target, None)
             }
             Some(_) | None => Ok(()),
         };
@@ -122,29 +145,34 @@ pub(super) fn add_words(conn: &Connection, at: At, bytes: &[u8]) -> Result<(), F
         false => None,
     };
     if let Some((edit, text)) = newest {
-        insert_words(conn, at, &text)?;
+        insert_words(conn, mentions, at, &text)?;
         return note_edit(conn, at.id, Some(edit));
     }
     match text_of(&body) {
-        Some(text) => insert_words(conn, at, &text),
+        Some(text) => insert_words(conn, mentions, at, &text),
         None => Ok(()),
     }
 }
 
 /// Removes the text of an edit from the index, if the index has it.
-fn remove_edit(conn: &Connection, edit: EntryId) -> Result<(), Fault> {
+fn remove_edit(conn: &Connection, mentions: Option<&Mentions>, edit: EntryId) -> Result<(), Fault> {
     let Some(target) = amendments::target_of_edit(conn, edit)? else {
         return Ok(());
     };
     match edit_in_index(conn, target)? {
-        Some((newest, _)) if newest == edit => show_newest(conn, target, Some(edit)),
+        Some((newest, _)) if newest == edit => show_newest(conn, mentions, target, Some(edit)),
         Some(_) | None => Ok(()),
     }
 }
 
 /// Replaces the words of a message by those of its newest edit, apart from `except`. The index has
 /// seen the message.
-fn show_newest(conn: &Connection, id: EntryId, except: Option<EntryId>) -> Result<(), Fault> {
+fn show_newest(
+    conn: &Connection,
+    mentions: Option<&Mentions>,
+    id: EntryId,
+    except: Option<EntryId>,
+) -> Result<(), Fault> {
     let mut query = conn.prepare_cached(
         "SELECT id, arrival, conversation, bytes FROM entries WHERE id = ?1 AND state = 0",
     )?;
@@ -165,7 +193,8 @@ fn show_newest(conn: &Connection, id: EntryId, except: Option<EntryId>) -> Resul
         return Ok(());
     }
     delete_words(conn, at, shown.as_ref().map_or(&*own, |(_, text)| text))?;
-    insert_words(conn, at, newest.as_ref().map_or(&*own, |(_, text)| text))?;
+    let text = newest.as_ref().map_or(&*own, |(_, text)| text);
+    insert_words(conn, mentions, at, text)?;
     note_edit(conn, id, edit)
 }
 
@@ -198,18 +227,32 @@ fn note_edit(conn: &Connection, id: EntryId, edit: Option<EntryId>) -> Result<()
 fn delete_words(conn: &Connection, at: At, text: &str) -> Result<(), Fault> {
     conn.prepare_cached("INSERT INTO words (words, rowid, text) VALUES ('delete', ?1, ?2)")?
         .execute(params![at.arrival, words::document(at.conversation, text)])?;
+    conn.prepare_cached("DELETE FROM mentions WHERE arrival = ?1")?
+        .execute([at.arrival])?;
     Ok(())
 }
 
-fn insert_words(conn: &Connection, at: At, text: &str) -> Result<(), Fault> {
+fn insert_words(
+    conn: &Connection,
+    mentions: Option<&Mentions>,
+    at: At,
+    text: &str,
+) -> Result<(), Fault> {
     conn.prepare_cached("INSERT INTO words (rowid, text) VALUES (?1, ?2)")?
         .execute(params![at.arrival, words::document(at.conversation, text)])?;
+    if let Some(mentions) = mentions.filter(|mentions| mentions.are_in(text)) {
+        // Nobody mentions himself.
+        conn.prepare_cached(
+            "INSERT OR IGNORE INTO mentions (arrival)
+             SELECT ?1 WHERE NOT EXISTS (SELECT 1 FROM logs WHERE ordinal = ?2 AND author = ?3)",
+        )?
+        .execute(params![at.arrival, at.id.log(), mentions.me().as_bytes()])?;
+    }
     Ok(())
 }
 
-/// The text of an entry that can be searched.
 /// The text of an entry that can be searched. A file is found by its name and its caption.
-fn text_of(body: &Body) -> Option<Cow<'_, str>> {
+pub(crate) fn text_of(body: &Body) -> Option<Cow<'_, str>> {
     match body {
         Body::Text(text) | Body::Reply { text, .. } | Body::Edit { text, .. } => {
             Some(Cow::Borrowed(text))
@@ -266,11 +309,17 @@ fn last_within(first: Seq, last: Seq, room: usize) -> Option<Seq> {
     }
 }
 
-fn take_stretch(conn: &Connection, log: i64, first: Seq, last: Seq) -> Result<(), Fault> {
+fn take_stretch(
+    conn: &Connection,
+    mentions: Option<&Mentions>,
+    log: i64,
+    first: Seq,
+    last: Seq,
+) -> Result<(), Fault> {
     let mut query = conn.prepare_cached(DOCUMENTS)?;
     let mut rows = query.query([EntryId::new(log, first)?.0, EntryId::new(log, last)?.0])?;
     while let Some(row) = rows.next()? {
-        add_words(conn, At::read(row)?, columns::bytes(row, 3)?)?;
+        add_words(conn, mentions, At::read(row)?, columns::bytes(row, 3)?)?;
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ mod history;
 mod index;
 mod load;
 mod mail;
+mod mentions;
 mod offers;
 mod proofs;
 mod read;
@@ -59,7 +60,9 @@ pub use amendments::{Amendments, Quoted};
 pub use columns::SEQ_MAX;
 pub use error::StoreError;
 pub use history::{HISTORY_ROWS_MAX, HistoryRequest, HistoryRow};
+pub(crate) use index::text_of;
 pub use mail::{MailKind, MailRow};
+pub use mentions::{HIGHLIGHT_CHARS_MAX, HIGHLIGHTS_MAX, Mentions};
 pub use offers::{OFFERS_MAX, OfferRow, StoredOffer, WhichOffers};
 pub use repair::Repaired;
 
@@ -271,6 +274,11 @@ impl Store {
         });
     }
 
+    /// Sets which texts call for the user. Texts that are in the index already stay as they are.
+    pub fn set_mentions(&self, mentions: Mentions) {
+        self.write(Job::Mentions(mentions));
+    }
+
     /// Stores a row about mailboxes. Replaces the earlier one. It is on disk no later than a commit
     /// that is queued after it.
     pub fn set_mail(&self, row: MailRow) {
@@ -362,7 +370,7 @@ impl Store {
     /// Reads the newest entries that match the request, oldest first. A search sees every commit that
     /// was queued before it.
     pub fn history(&self, request: HistoryRequest) -> Pending<Vec<HistoryRow>> {
-        if request.search.is_none() {
+        if request.search.is_none() && !request.mentions {
             return ask(&self.queues().history, |answer| PageRequest::History {
                 request,
                 answer,

@@ -126,7 +126,9 @@ fn copy(disk: &Disk, file: &Path, new: &Path) -> Result<Repaired, Fault> {
 /// The tables that are copied as they are.
 fn tables(conn: &Connection) -> Result<Vec<String>, Fault> {
     // Entries and what is derived from them. The search index begins anew.
-    const OTHERS: [&str; 6] = ["entries", "runs", "bases", "refs", "indexed", "edited"];
+    const OTHERS: [&str; 7] = [
+        "entries", "runs", "bases", "refs", "indexed", "edited", "mentions",
+    ];
     let mut query = conn.prepare(
         "SELECT name FROM sqlite_schema t WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND NOT EXISTS (
              SELECT 1 FROM sqlite_schema v WHERE v.sql LIKE 'CREATE VIRTUAL TABLE%'

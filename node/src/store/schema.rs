@@ -260,6 +260,17 @@ const V18: &str = "
 ALTER TABLE policies ADD COLUMN by_code INTEGER NOT NULL DEFAULT 0;
 ";
 
+/// `mentions` has the arrival numbers of the texts that call for the user: a part of the search index,
+/// which is filled again.
+const V20: &str = "
+CREATE TABLE mentions (arrival INTEGER PRIMARY KEY);
+DROP TABLE words;
+CREATE VIRTUAL TABLE words USING fts5 (text, content = '', tokenize = 'ascii');
+INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
+DELETE FROM indexed;
+DELETE FROM edited;
+";
+
 /// The tables that are checked at each start. All others depend on them, and they are small. Damage
 /// in other tables is detected when they are read: entries are checked against their hashes.
 const CHECKED: [&str; 10] = [

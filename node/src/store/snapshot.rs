@@ -103,6 +103,8 @@ fn erase((disk, file): (&Disk, &Path), (newer_disk, newer): (&Disk, &Path)) -> R
         conn: &tx,
         known: &mut known,
         grown: &mut grown,
+        // A mention that an erased edit had hidden is found when the user is called again.
+        mentions: None,
     };
     let mut count = 0;
     let mut erased = from.prepare(ERASED)?;

@@ -197,6 +197,11 @@ impl Run<'_> {
     }
 }
 
+/// Whether a character belongs to a script that is written without spaces between words.
+pub(super) fn is_paired(c: char) -> bool {
+    is_in(u32::from(c), &PAIRED)
+}
+
 /// The runs of a folded text.
 fn runs(folded: &Folded) -> impl Iterator<Item = Run<'_>> {
     let same = |a: &char, b: &char| kind_of(*a) == kind_of(*b);

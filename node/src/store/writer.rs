@@ -20,6 +20,7 @@ use super::damage::Damage;
 use super::error::{Fault, StoreError};
 use super::index;
 use super::mail::{self, MailRow};
+use super::mentions::Mentions;
 use super::read::{Answer, PageRequest, give};
 use super::repair;
 use super::{KnownPeer, Place};
@@ -46,6 +47,8 @@ pub(super) enum Job {
     Copy(PathBuf, Answer<()>),
     /// A search. The writer passes it to the reader once the index has all earlier commits.
     Search(PageRequest),
+    /// Which texts that are indexed from now on call for the user.
+    Mentions(Mentions),
     /// Limits the database to this many pages. Tests fill a disk with it.
     #[cfg(test)]
     Pages(u32),
@@ -81,6 +84,8 @@ pub(super) struct Writer<F> {
     patience: Duration,
     copies: Copies,
     damage: Arc<Damage>,
+    /// Which texts call for the user. `None` until the engine has begun.
+    mentions: Option<Mentions>,
 }
 
 /// The jobs of one transaction.
@@ -90,6 +95,7 @@ struct Group {
     searches: Vec<PageRequest>,
     truncations: Vec<Answer<()>>,
     copies: Vec<(PathBuf, Answer<()>)>,
+    mentions: Option<Mentions>,
     bytes: usize,
     entries: usize,
 }
@@ -125,6 +131,7 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
             patience: QUIET,
             copies: Copies::default(),
             damage,
+            mentions: None,
         }
     }
 
@@ -193,6 +200,9 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
     }
 
     fn write(&mut self, group: Group) {
+        if let Some(mentions) = group.mentions {
+            self.mentions = Some(mentions);
+        }
         let results = if group.writes.is_empty() {
             Ok(Vec::new())
         } else {
@@ -216,6 +226,7 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
                 | Job::ForgetPeer(_)
                 | Job::Search(_)
                 | Job::Copy(..)
+                | Job::Mentions(_)
                 | Job::Truncate(_) => {
                     note_failure(result);
                 }
@@ -271,6 +282,7 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
             place,
             known,
             unindexed,
+            mentions,
             ..
         } = self;
         let mut write_all = || -> Result<(), Fault> {
@@ -281,6 +293,7 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
                         conn: &tx,
                         known,
                         grown: unindexed,
+                        mentions: mentions.as_ref(),
                     },
                     write,
                 )?;
@@ -296,6 +309,7 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
             place,
             known,
             unindexed,
+            mentions,
             ..
         } = self;
         let named = |fault: Fault| fault.at(&place.file);
@@ -311,6 +325,7 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
                     conn: &tx,
                     known,
                     grown: unindexed,
+                    mentions: mentions.as_ref(),
                 },
                 write,
             )
@@ -336,7 +351,7 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
         while room > 0
             && let Some(log) = self.unindexed.first().copied()
         {
-            match index::take_in(&mut self.conn, log, room) {
+            match index::take_in(&mut self.conn, self.mentions.as_ref(), log, room) {
                 Ok(taken) => {
                     if taken < room {
                         self.unindexed.remove(&log);
@@ -398,6 +413,10 @@ impl Group {
             self.truncations.push(answer);
             return;
         }
+        if let Job::Mentions(mentions) = job {
+            self.mentions = Some(mentions);
+            return;
+        }
         if let Job::Copy(file, answer) = job {
             self.copies.push((file, answer));
             return;
@@ -423,7 +442,7 @@ fn apply(tables: &mut Apply<'_>, write: &Job) -> Result<(), Fault> {
         Job::ForgetPeer(peer) => tables.forget_peer(*peer),
         Job::Offer(offer, record, _) => tables.put_offer(offer, record),
         Job::PeerPolicy { peer, policy, .. } => tables.put_policy(*peer, policy),
-        Job::Search(_) | Job::Truncate(_) | Job::Copy(..) => Ok(()),
+        Job::Search(_) | Job::Truncate(_) | Job::Copy(..) | Job::Mentions(_) => Ok(()),
         #[cfg(test)]
         Job::Pages(pages) => Ok(tables.conn.pragma_update(None, "max_page_count", pages)?),
     }

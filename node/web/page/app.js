@@ -294,8 +294,7 @@ class App {
     if (message.from === model.me) return;
     const name = model.peers.get(message.from)?.name ?? message.nick;
     if (conversation === model.current) this.live.textContent = text.newMessage(name, plain(message));
-    const important = !conversation.isRoom || model.mentions(message);
-    if (important && document.hidden && this.preferences.notify && Notification.permission === 'granted') {
+    if (message.notify && document.hidden && this.preferences.notify && Notification.permission === 'granted') {
       const shown = new Notification(name, { body: plain(message), tag: conversation.id });
       shown.onclick = () => { window.focus(); this.openConversation(conversation.id); };
     }

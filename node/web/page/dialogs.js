@@ -62,14 +62,17 @@ export function search(app) {
     const input = el('input', { type: 'search', autocomplete: 'off' });
     const results = el('ul', { className: 'results' });
     const count = el('p', { role: 'status' });
-    const find = async () => {
-      const { messages } = await app.connection.ask('history', { search: input.value.trim() });
+    const list = async (filter) => {
+      const { messages } = await app.connection.ask('history', filter);
       count.textContent = text.found(messages.length);
       results.replaceChildren(...messages.reverse().map((message) => el('li', {}, button(
         `${app.model.title(app.model.conversation(message.conversation))} · ${message.nick} · ${shortTime(message.sent_at)}: ${plain(message)}`,
         () => { close(); app.show(message); }))));
     };
-    content.append(form(run, find, field(text.searchFor, input), button(text.search, null, { type: 'submit', className: 'primary' })), count, results);
+    const find = () => list({ search: input.value.trim() });
+    content.append(form(run, find, field(text.searchFor, input), el('div', { className: 'buttons' },
+      button(text.search, null, { type: 'submit', className: 'primary' }),
+      button(text.mentions, run(() => list({ mentions: true, limit: 50 }))))), count, results);
     queueMicrotask(() => input.focus());
   });
 }
@@ -232,7 +235,13 @@ export function details(app, conversation) {
     }
     const keep = el('select', { onchange: run(() => keep.value && connection.ask('keep', keep.value === 'forever' ? of : { ...of, seconds: Number(keep.value) })) },
       text.keepTimes.map(([value, label]) => el('option', { value }, label)));
-    content.append(buttons, field(text.keep, keep));
+    const notify = el('select', { onchange: run(() => connection.ask('notify', notify.value ? { ...of, rule: notify.value } : of)) },
+      text.notifyRules.map(([value, label]) => el('option', { value }, label)));
+    run(async () => {
+      const { rules } = await connection.ask('notify-rules');
+      notify.value = rules.find((it) => it.conversation === conversation.id)?.rule ?? '';
+    })();
+    content.append(buttons, field(text.notifyAbout, notify), field(text.keep, keep));
     const name = model.title(conversation);
     offer(text.clear, done(erase('clear', text.clearSure(name))), { className: 'danger' });
     if (!conversation.isRoom) {

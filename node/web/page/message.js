@@ -8,7 +8,7 @@ export function messageRow(model, message, act) {
   const own = message.from === model.me;
   const author = own ? text.you : model.peers.get(message.from)?.name ?? message.nick;
   const row = el('article', {
-    className: `message${own ? ' own' : ''}${model.mentions(message) ? ' mention' : ''}`,
+    className: `message${own ? ' own' : ''}${message.mention ? ' mention' : ''}`,
     tabIndex: -1,
     'aria-label': summary(author, message),
   });

@@ -236,13 +236,6 @@ export class Model extends EventTarget {
     return [...typing].filter(([, until]) => until > now).map(([peer]) => this.name(peer));
   }
 
-  /** Whether a message mentions this node's user. */
-  mentions(message) {
-    if (message.from === this.me || !message.text) return false;
-    const words = message.text.toLowerCase().split(/[^\p{L}\p{N}_-]+/u);
-    return words.includes(this.nick.toLowerCase());
-  }
-
   /** Notes a message of the recent history. */
   #note(message) {
     const conversation = this.conversation(message.conversation);

@@ -114,7 +114,11 @@ export const text = {
   keep: 'Keep messages',
   keepTimes: [['', 'as until now'], ['forever', 'forever'], ['86400', 'one day'], ['604800', 'one week'], ['2592000', '30 days']],
 
+  notifyAbout: 'Notify me of',
+  notifyRules: [['', 'direct messages, and mentions in rooms'], ['all', 'all messages'], ['mentions', 'mentions only'], ['none', 'nothing']],
+
   search: 'Search',
+  mentions: 'Mentions of me',
   searchFor: 'Search all messages',
   found: (count) => (count === 1 ? '1 message found' : `${count} messages found`),
   join: 'Join or create a room',
@@ -144,7 +148,7 @@ export const text = {
   save: 'Save',
   theme: 'Colours',
   themes: [['auto', 'like the system'], ['light', 'light'], ['dark', 'dark']],
-  notify: 'Show notifications for direct messages and mentions',
+  notify: 'Show notifications',
   pictures: 'Show pictures of everybody without asking',
   myId: 'Your id',
   myTicket: 'Your ticket: everything that others need to reach you',

@@ -13,6 +13,7 @@ pub fn needed(request: &AnyRequest) -> Right {
         | AnyRequest::HistoryFilter(_)
         | AnyRequest::ListRooms(_)
         | AnyRequest::ListActivity(_)
+        | AnyRequest::ListNotifyRules(_)
         | AnyRequest::Diagnose(_)
         | AnyRequest::Subscribe(_) => Right::Read,
         // These two look for the peer, and may connect to an address that the request names.
@@ -44,6 +45,7 @@ pub fn needed(request: &AnyRequest) -> Right {
         | AnyRequest::ClearConversation(_)
         | AnyRequest::ForgetPeer(_)
         | AnyRequest::KeepConversation(_)
+        | AnyRequest::SetNotify(_)
         | AnyRequest::TakeSnapshot(_)
         | AnyRequest::ReportBackup(_)
         | AnyRequest::ExportFor(_)

@@ -18,6 +18,7 @@ use super::export::ExportArgs;
 use super::lock::{LockArgs, PasswdArgs};
 use crate::shared::actions::help::{WIDTH_MAX, command_list, terminal_width};
 use crate::shared::actions::{ACTIONS, Action, CommandLine, Flags, of_command_line};
+use crate::shared::alerting::TypedRule;
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::values::{self, ConversationArg};
 
@@ -180,6 +181,7 @@ pub(crate) enum Command {
         of: ConversationArg,
     },
     Search(Search),
+    Mentions(Mentions),
     Export(ExportArgs),
     Import {
         /// A file that a peer has written with `hobnob export --for`.
@@ -275,6 +277,13 @@ pub(crate) enum Command {
         of: ConversationArg,
         /// How long: 12h, 7d, 2w, or forever.
         time: String,
+    },
+    Notify {
+        /// The conversation: a peer, or a room with its #.
+        #[arg(value_name = "CONVERSATION", requires = "rule")]
+        of: Option<ConversationArg>,
+        /// all, mentions, none or default.
+        rule: Option<TypedRule>,
     },
     Rooms,
     Peers {
@@ -566,6 +575,19 @@ pub(crate) struct Search {
     /// A peer, or a room as #NAME. Default: all conversations.
     #[arg(value_name = "TARGET|#ROOM")]
     pub(crate) of: Option<ConversationArg>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Mentions {
+    /// A peer, or a room as #NAME. Default: all conversations.
+    #[arg(value_name = "TARGET|#ROOM")]
+    pub(crate) of: Option<ConversationArg>,
+    /// Print only messages received since then, as with `hobnob history`.
+    #[arg(long, value_name = "TIME", value_parser = values::since)]
+    pub(crate) since: Option<Time>,
+    /// Print only the newest N messages.
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
 }
 
 impl From<Search> for History {

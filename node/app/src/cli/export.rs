@@ -277,6 +277,8 @@ mod tests {
             reason: None,
             request: false,
             amended: Box::default(),
+            mention: false,
+            notify: false,
             client_id: None,
         }
     }

@@ -237,6 +237,12 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
         Command::Whois(peer) => views::whois(flags, out, peer.target).await,
         Command::History(history) => views::history(flags, out, history).await,
         Command::Search(search) => views::history(flags, out, search.into()).await,
+        Command::Mentions(mentions) => views::mentions(flags, out, mentions).await,
+        Command::Notify { of: None, .. } => views::notify_rules(flags, out).await,
+        Command::Notify { of: Some(of), rule } => {
+            let rule = rule.expect("clap requires a rule with a conversation");
+            people::notify(flags, of, rule).await
+        }
         Command::Join {
             room,
             secret,

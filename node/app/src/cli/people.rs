@@ -1,4 +1,4 @@
-//! Commands about one peer: `ignore`, `block` and their opposites, `kick` and `verify`; and `nick`.
+//! Commands about one peer: `ignore`, `block` and their opposites, `kick` and `verify`; `notify` and `nick`.
 
 use hobnob::protocol::{Nickname, Target};
 use hobnob_control::wire::{
@@ -7,11 +7,13 @@ use hobnob_control::wire::{
 };
 use serde::Serialize;
 
+use crate::shared::alerting::TypedRule;
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::Exit;
 use crate::shared::output::{self, Output};
 use crate::shared::policy::{self, PolicyChange};
 use crate::shared::session;
+use crate::shared::values::ConversationArg;
 use crate::shared::verification::{self, Syntax};
 
 /// `hobnob verify`: shows the safety number, or marks the peer as verified, or withdraws that.
@@ -53,6 +55,20 @@ struct Verified {
     #[serde(flatten)]
     peer: EventLine,
     safety_number: String,
+}
+
+/// `hobnob notify CONVERSATION RULE`.
+pub(crate) async fn notify(
+    flags: &CommonFlags,
+    of: ConversationArg,
+    rule: TypedRule,
+) -> anyhow::Result<Exit> {
+    session::ask(flags, false, async |client| {
+        let Done {} = client.ask(rule.request(of)).await?;
+        output::say(rule.done());
+        Ok(Exit::Done)
+    })
+    .await
 }
 
 /// `hobnob contacts accept`, `contacts remove`, `ignore`, `block`, `unignore`, `unblock`.

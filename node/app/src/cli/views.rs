@@ -1,16 +1,17 @@
 //! Commands that print what a node knows: `peers`, `whois`, `history`, `receipts`,
-//! `search`, `id`,
-//! `mailbox`.
+//! `search`, `mentions`, `notify`, `id`, `mailbox`.
 
 use hobnob::protocol::{PersonId, Target};
 use hobnob_control::wire::{
-    ActivityList, EventLine, GetMailbox, GetStatus, HistoryFilter, ListActivity, ListPeers,
-    MailboxLine, PeerLine, PeerList, Resolve, Resolved, StatusLine, Text, WireEvent, to_line,
+    ActivityList, EventLine, GetMailbox, GetStatus, HistoryFilter, ListActivity, ListNotifyRules,
+    ListPeers, MailboxLine, PeerLine, PeerList, Resolve, Resolved, StatusLine, Text, WireEvent,
+    to_line,
 };
 use hobnob_control::{Client, ClientError};
 use serde::Serialize;
 
 use super::args;
+use crate::shared::alerting;
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::Exit;
 use crate::shared::output::{self, Output};
@@ -170,16 +171,66 @@ pub(crate) async fn history(
             limit: args.limit,
             ..HistoryFilter::default()
         };
-        let messages = client.history(filter).await?;
-        let names = if out.json {
-            Names::default()
-        } else {
-            Names::ask(client).await?
+        print_history(client, out, filter).await
+    })
+    .await
+}
+
+async fn print_history(
+    client: &Client,
+    out: Output,
+    filter: HistoryFilter,
+) -> anyhow::Result<Exit> {
+    let messages = client.history(filter).await?;
+    let names = if out.json {
+        Names::default()
+    } else {
+        Names::ask(client).await?
+    };
+    for message in messages {
+        out.event(WireEvent::Message(message), |event| {
+            wording::event(event, &names)
+        })?;
+    }
+    Ok(Exit::Done)
+}
+
+/// `hobnob mentions`.
+pub(crate) async fn mentions(
+    flags: &CommonFlags,
+    out: Output,
+    args: args::Mentions,
+) -> anyhow::Result<Exit> {
+    session::ask(flags, false, async |client| {
+        let conversation = match args.of {
+            Some(of) => Some(Text(of.resolve(client).await?)),
+            None => None,
         };
-        for message in messages {
-            out.event(WireEvent::Message(message), |event| {
-                wording::event(event, &names)
-            })?;
+        let filter = HistoryFilter {
+            conversation,
+            mentions: true,
+            since: args.since,
+            limit: args.limit,
+            ..HistoryFilter::default()
+        };
+        print_history(client, out, filter).await
+    })
+    .await
+}
+
+/// `hobnob notify` without a rule.
+pub(crate) async fn notify_rules(flags: &CommonFlags, out: Output) -> anyhow::Result<Exit> {
+    session::ask(flags, false, async |client| {
+        let list = client.ask(ListNotifyRules {}).await?;
+        if out.json {
+            list.rules
+                .iter()
+                .try_for_each(|rule| output::line(&to_line(rule)))?;
+        } else {
+            let names = Names::ask(client).await?;
+            alerting::rules(&list, &names)
+                .iter()
+                .try_for_each(|line| output::line(line))?;
         }
         Ok(Exit::Done)
     })

@@ -9,6 +9,7 @@ use hobnob_control::wire::Text;
 
 use super::actions::help::{purpose, synopsis};
 use super::actions::{Action, Chat, ChatCommand, find, of_chat};
+use super::alerting::Notify;
 use super::amending::{Amend, Which};
 use super::erasing::{self, Erase};
 use super::policy::PolicyChange;
@@ -52,6 +53,9 @@ pub(crate) enum Input {
     Nick(Nickname),
     Search(String),
     History(usize),
+    /// The newest messages that mention the user.
+    Mentions,
+    Notify(Notify),
     Receipts,
     /// Offers the file or folder at this path; without a conversation: in the open one.
     Send(Option<To>, PathWord),
@@ -171,6 +175,12 @@ fn meaning(action: &'static Action, command: ChatCommand, rest: &str) -> Result<
             let code = rest.parse().map_err(|error: CodeError| error.to_string())?;
             Input::AcceptInvite(code)
         }
+        ChatCommand::Mentions => Input::Mentions,
+        ChatCommand::Notify => {
+            let notify = Notify::parse(rest);
+            Input::Notify(notify.map_err(|why| format!("{why} ({})", usage(action)))?)
+        }
+        ChatCommand::Mute => Input::Notify(Notify::mute(rest)?),
         ChatCommand::Receipts => Input::Receipts,
         ChatCommand::Send => send(action, rest)?,
         ChatCommand::Files => Input::Files,
@@ -439,6 +449,9 @@ mod tests {
                 "/decline my film.mp4",
                 Ok(Input::Decline(Some("my film.mp4".into()))),
             ),
+            ("/mentions", Ok(Input::Mentions)),
+            ("/notify", Ok(Input::Notify(Notify::List))),
+            ("/mute", Ok(Input::Notify(Notify::mute("").unwrap()))),
             ("/history", Ok(Input::History(20))),
             ("/history 5", Ok(Input::History(5))),
             ("/search two words", Ok(Input::Search("two words".into()))),
@@ -559,6 +572,7 @@ mod tests {
             ("/send @host:0 x", "no valid port"),
             ("/send 'my film", "quote"),
             ("/peers now", "takes no arguments"),
+            ("/notify loud", "all, mentions, none, default"),
         ] {
             let error = parse(line).expect_err(line);
             assert!(error.contains(says), "{line:?}: {error}");

@@ -195,6 +195,7 @@ impl CommonFlags {
                 .hold_max
                 .map_or(HOLD_MAX, |Text(Size(bytes))| bytes),
             keep: settings.keep.and_then(|Text(KeepTime(keep))| keep),
+            highlights: settings.highlight.unwrap_or_default(),
             ..Config::new(home.data_dir())
         })
     }

@@ -3,6 +3,7 @@
 
 pub(crate) mod actions;
 pub(crate) mod activity;
+pub(crate) mod alerting;
 pub(crate) mod amending;
 pub(crate) mod chat_input;
 pub(crate) mod common_flags;

@@ -55,6 +55,7 @@ pub(crate) struct Settings {
     pub(crate) keep: Option<Text<KeepTime>>,
     pub(crate) hold_for: Option<HeldFor>,
     pub(crate) hold_max: Option<Text<Size>>,
+    pub(crate) highlight: Option<Vec<String>>,
     pub(crate) backup: Option<PathBuf>,
     pub(crate) backup_key: Option<String>,
     pub(crate) web: Option<SocketAddr>,
@@ -221,6 +222,7 @@ impl Settings {
             keep: self.keep.or(others.keep),
             hold_for: self.hold_for.or(others.hold_for),
             hold_max: self.hold_max.or(others.hold_max),
+            highlight: self.highlight.or(others.highlight),
             backup: self.backup.or(others.backup),
             backup_key: self.backup_key.or(others.backup_key),
             web: self.web.or(others.web),
@@ -357,6 +359,13 @@ fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Settings,
             word.parse().map(HeldFor)
         })?,
         hold_max: one("HOBNOB_HOLD_MAX", &variable, |word| word.parse().map(Text))?,
+        highlight: variable("HOBNOB_HIGHLIGHT").map(|words| {
+            let words = words.split(',').map(str::trim);
+            words
+                .filter(|word| !word.is_empty())
+                .map(str::to_owned)
+                .collect()
+        }),
         backup: variable("HOBNOB_BACKUP").map(PathBuf::from),
         backup_key: variable("HOBNOB_BACKUP_KEY"),
         web: one("HOBNOB_WEB", &variable, SocketAddr::from_str)?,
@@ -460,6 +469,7 @@ mod tests {
             keep,
             hold_for,
             hold_max,
+            highlight,
             backup,
             backup_key,
             web,
@@ -485,6 +495,7 @@ mod tests {
                 && rooms.is_some()
         );
         assert!(downloads.is_some() && accept_from.is_some() && keep.is_some());
+        assert!(highlight.is_some());
         assert_eq!(accept_max, Some(Text(Size(20_000_000))));
         assert_eq!(hold_max, Some(Text(Size(256_000_000))));
         let both = HoldFor::These(vec!["bob".parse().unwrap(), "carol".parse().unwrap()]);

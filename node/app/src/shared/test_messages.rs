@@ -17,6 +17,8 @@ pub(crate) fn message(seq: u64, text: &str) -> MessageLine {
         received_at: Time(0),
         state: None,
         reason: None,
+        mention: false,
+        notify: false,
         request: false,
         client_id: None,
     }

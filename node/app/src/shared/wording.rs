@@ -20,7 +20,7 @@ use super::values::local_minute;
 pub(crate) use hobnob_local::output::{columns, count, join, size};
 
 /// The names of peers.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Names(BTreeMap<PersonId, String>);
 
 impl Names {

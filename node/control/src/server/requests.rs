@@ -21,12 +21,13 @@ use crate::wire::{
     ExportedFile, Failure, FileLine, FileList, ForgetPeer, GetMailbox, GetRoomTicket, GetStatus,
     HISTORY_PAGE_MAX, HistoryFilter, Ignore, ImportFile, ImportedFile, Introduce,
     InvitationAccepted, InvitationCode, InvitationEnded, InvitationState, Invite, JoinRoom,
-    KeepConversation, Kick, Kicked, ListActivity, ListFiles, ListPeers, ListRooms, MailboxLine,
-    MarkRead, MessageLine, MessageList, OfferFile, Outcome, PartRoom, PauseFile, PeerLine,
-    PeerList, Ping, Pong, ReactToMessage, RemoveContact, ReplyToMessage, ReportBackup, Request,
-    RequestLine, Resolve, Resolved, RoomList, SendMessage, SentLine, SetNick, SetStatus,
-    SharedRoom, ShowTyping, StatusLine, Subscribe, TakeSnapshot, Text, Unblock, Unignore,
-    Verification, Verify, WaitOptions, WaitReason, Why, dispatch, to_line,
+    KeepConversation, Kick, Kicked, ListActivity, ListFiles, ListNotifyRules, ListPeers, ListRooms,
+    MailboxLine, MarkRead, MessageLine, MessageList, NotifyRuleLine, NotifyRuleList, OfferFile,
+    Outcome, PartRoom, PauseFile, PeerLine, PeerList, Ping, Pong, ReactToMessage, RemoveContact,
+    ReplyToMessage, ReportBackup, Request, RequestLine, Resolve, Resolved, RoomList, SendMessage,
+    SentLine, SetNick, SetNotify, SetStatus, SharedRoom, ShowTyping, StatusLine, Subscribe,
+    TakeSnapshot, Text, Unblock, Unignore, Verification, Verify, WaitOptions, WaitReason, Why,
+    dispatch, to_line,
 };
 
 /// The line that answers a request. `over` ends all waiting: the answer then has the state that was
@@ -538,6 +539,27 @@ impl Handle for KeepConversation {
         let conversation = context.conversation(self.target, self.room).await?;
         context.node().keep(conversation, keep).await?;
         Ok(Done {})
+    }
+}
+
+impl Handle for SetNotify {
+    async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
+        let conversation = context.conversation(self.target, self.room).await?;
+        context.node().set_notify(conversation, self.rule).await?;
+        Ok(Done {})
+    }
+}
+
+impl Handle for ListNotifyRules {
+    async fn carry_out(self, context: Context<'_>) -> Result<NotifyRuleList, Failure> {
+        let rules = context.node().notify_rules().await?;
+        let line = |(conversation, rule)| NotifyRuleLine {
+            conversation: Text(conversation),
+            rule,
+        };
+        Ok(NotifyRuleList {
+            rules: rules.into_iter().map(line).collect(),
+        })
     }
 }
 

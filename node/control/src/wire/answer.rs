@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::activity::ActivityLine;
 use super::event::{MessageLine, PeerLine};
 use super::failure::Failure;
-use hobnob::RoomInfo;
+use hobnob::{ConversationRef, NotifyRule, RoomInfo};
 use hobnob_local::json::Text;
 
 /// One answer.
@@ -80,6 +80,22 @@ pub struct MessageList {
     /// Whether there may be more. Ask again with `before` as the id of the first of these; or,
     /// where the oldest were asked for, with `after` as the id of the last.
     pub more: bool,
+}
+
+/// Answers `notify-rules`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NotifyRuleList {
+    /// The conversations for which the user has set a rule.
+    pub rules: Vec<NotifyRuleLine>,
+}
+
+/// The rule that the user has set for a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NotifyRuleLine {
+    /// The conversation.
+    pub conversation: Text<ConversationRef>,
+    /// The rule.
+    pub rule: NotifyRule,
 }
 
 /// Answers `rooms`.

@@ -181,6 +181,12 @@ pub struct MessageLine {
     /// Of an own message: the name that the program gave it that sent it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<Box<Text<ClientId>>>,
+    /// Whether it mentions the user.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mention: bool,
+    /// Whether the user wants to be alerted of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub notify: bool,
 }
 
 /// Why an own message stays in its state.
@@ -483,6 +489,8 @@ impl From<Message> for MessageLine {
             reason,
             request: message.request,
             client_id: message.client_id.map(|id| Box::new(Text(id))),
+            mention: message.mention,
+            notify: message.notify,
         }
     }
 }

@@ -28,8 +28,8 @@ pub use amending::{
 };
 pub use answer::{
     ActivityList, Answer, Done, ExportedFile, ImportedFile, InvitationAccepted, InvitationCode,
-    InvitationEnded, InvitationState, Kicked, MessageList, Outcome, PeerList, Pong, Resolved,
-    RoomList, SharedRoom, Verification,
+    InvitationEnded, InvitationState, Kicked, MessageList, NotifyRuleLine, NotifyRuleList, Outcome,
+    PeerList, Pong, Resolved, RoomList, SharedRoom, Verification,
 };
 pub use diagnosis::{CheckLine, Diagnosis, FindingFields};
 pub use event::{
@@ -46,10 +46,10 @@ pub use request::{
     CancelMessage, ClearConversation, CreateRoom, DeclineFile, DeleteMessage, Diagnose,
     EditMessage, ExportFor, ForgetPeer, GetMailbox, GetRoomTicket, GetStatus, HistoryFilter,
     Ignore, ImportFile, Introduce, Invite, JoinRoom, KeepConversation, Kick, ListActivity,
-    ListFiles, ListPeers, ListRooms, MarkRead, OfferFile, PartRoom, PauseFile, Ping,
-    ReactToMessage, RemoveContact, ReplyToMessage, ReportBackup, Request, Resolve, SendMessage,
-    SetNick, SetStatus, ShowTyping, Subscribe, TIMEOUT_MS_DEFAULT, TakeSnapshot, Unblock, Unignore,
-    Verify, WaitOptions, Why,
+    ListFiles, ListNotifyRules, ListPeers, ListRooms, MarkRead, OfferFile, PartRoom, PauseFile,
+    Ping, ReactToMessage, RemoveContact, ReplyToMessage, ReportBackup, Request, Resolve,
+    SendMessage, SetNick, SetNotify, SetStatus, ShowTyping, Subscribe, TIMEOUT_MS_DEFAULT,
+    TakeSnapshot, Unblock, Unignore, Verify, WaitOptions, Why,
 };
 pub use schema::{asyncapi, json_schema};
 pub use values::Base64;

@@ -10,7 +10,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use hobnob::{ClientId, ConversationRef, DeliveryState, HistoryQuery, MessageId, RoomInfo};
+use hobnob::{
+    ClientId, ConversationRef, DeliveryState, HistoryQuery, MessageId, NotifyRule, RoomInfo,
+};
 use hobnob_protocol::invitation::{CodeNumber, InviteCode};
 use hobnob_protocol::{Nickname, RoomName, RoomTarget, Target};
 use schemars::{JsonSchema, SchemaGenerator};
@@ -19,8 +21,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::answer::{
     ActivityList, Answer, Done, ExportedFile, ImportedFile, InvitationAccepted, InvitationCode,
-    InvitationEnded, Kicked, MessageList, PeerList, Pong, Resolved, RoomList, SharedRoom,
-    Verification,
+    InvitationEnded, Kicked, MessageList, NotifyRuleList, PeerList, Pong, Resolved, RoomList,
+    SharedRoom, Verification,
 };
 use super::diagnosis::Diagnosis;
 use super::event::{BodyFields, PeerLine, SendableBody, SentLine, StatusLine};
@@ -202,6 +204,10 @@ requests! { $
     "forget" ForgetPeer -> Done, changes: |_| true;
     /// Sets how long the messages of a conversation are kept.
     "keep" KeepConversation -> Done, changes: |_| true;
+    /// Sets of which messages in a conversation the user is alerted.
+    "notify" SetNotify -> Done, changes: |_| true;
+    /// The conversations for which the user has set that.
+    "notify-rules" ListNotifyRules -> NotifyRuleList, changes: |_| false;
     /// Copies key, messages and content index into a new folder, which is not encrypted.
     "snapshot" TakeSnapshot -> Done, changes: |_| true;
     /// Writes the messages that a peer lacks to a sealed file, to be carried by hand.
@@ -480,6 +486,9 @@ pub struct HistoryFilter {
     /// Only the thread of this message: the message that began it, and all replies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thread: Option<Text<MessageId>>,
+    /// Only messages that mention the user.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mentions: bool,
     /// Only messages received at this time or later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
@@ -594,6 +603,26 @@ pub struct KeepConversation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
 }
+
+/// See [`AnyRequest::SetNotify`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetNotify {
+    /// The peer, for the direct conversation with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Text<Target>>,
+    /// The room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<Text<RoomName>>,
+    /// The rule. None means the default: all of a direct conversation, mentions of a room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<NotifyRule>,
+}
+
+/// See [`AnyRequest::ListNotifyRules`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListNotifyRules {}
 
 /// See [`AnyRequest::TakeSnapshot`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -805,6 +834,7 @@ impl From<HistoryFilter> for HistoryQuery {
             before: filter.before.map(|id| id.0),
             after: filter.after.map(|id| id.0),
             thread: filter.thread.map(|id| id.0),
+            mentions: filter.mentions,
             oldest: filter.oldest,
             limit: filter.limit,
         }

@@ -387,6 +387,8 @@ fn peer_lines() {
 fn message_lines_are_safe_for_a_terminal_and_keep_their_value() {
     let message = Message {
         client_id: None,
+        mention: false,
+        notify: false,
         id: message_id(),
         conversation: ConversationRef::Room(RoomName::lobby()),
         from: id(1),
@@ -419,9 +421,14 @@ fn message_lines_are_safe_for_a_terminal_and_keep_their_value() {
         },
         ..message.clone()
     };
+    let message = Message {
+        mention: true,
+        notify: true,
+        ..message
+    };
     check_event(
         Event::Message(message),
-        r##"{"v":1,"event":"message","id":"00000000000000ab-7","conversation":"#lobby","from":"ANN","nick":"ann","text":"a\u001b\u202eb","sent_at":"2026-11-20T13:03:09.042Z","received_at":"1970-01-01T00:00:00.000Z"}"##,
+        r##"{"v":1,"event":"message","id":"00000000000000ab-7","conversation":"#lobby","from":"ANN","nick":"ann","text":"a\u001b\u202eb","sent_at":"2026-11-20T13:03:09.042Z","received_at":"1970-01-01T00:00:00.000Z","mention":true,"notify":true}"##,
     );
     check_event(
         Event::Own(own),

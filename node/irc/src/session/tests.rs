@@ -132,6 +132,8 @@ fn message(seq: u64, from: u8, conversation: &str, text: &str) -> MessageLine {
         received_at: NOW,
         state: (from == 100).then_some(DeliveryState::Queued),
         reason: None,
+        mention: false,
+        notify: false,
         client_id: None,
         request: false,
     }

@@ -2,8 +2,8 @@
 
 use hobnob_protocol::EntryRef;
 
-use super::super::HistoryRequest;
 use super::super::history::HistoryRow;
+use super::super::{HistoryRequest, Mentions};
 use super::*;
 
 fn ann() -> Author {
@@ -305,4 +305,43 @@ fn trimmed_edits_leave_the_index() {
         [found("trombone"), found("xylophone"), found("kazoo")],
         [0, 0, 1]
     );
+}
+
+#[test]
+fn the_list_of_mentions_follows_edits_and_deletions() {
+    let bob_is_called = Mentions::new(
+        bob().name.author,
+        &hobnob_protocol::Nickname::new("bob").unwrap(),
+        &[],
+    );
+    for indexed_before in [true, false] {
+        let mut home = Home::new();
+        home.store().set_mentions(bob_is_called.clone());
+        let (mut ann, mut bob) = (ann(), bob());
+        let called = |home: &Home| {
+            let request = HistoryRequest {
+                mentions: true,
+                ..HistoryRequest::default()
+            };
+            let rows = read(home, request).into_iter();
+            rows.map(|row| (row.name.author, row.seq))
+                .collect::<Vec<_>>()
+        };
+        let look = |home: &Home| drop(called(home));
+        let batch = ann.says(&["hi", "@bob look", "@bob too"]);
+        home.commit(vec![the_lobby(true), append(&batch)]);
+        home.commit(vec![append(&bob.says(&["@bob is me"]))]);
+        if indexed_before {
+            look(&home);
+        }
+        home.commit(vec![append(&edit(&mut ann, 1, "hi @bob"))]);
+        home.commit(vec![append(&edit(&mut ann, 2, "never mind"))]);
+        let author = ann.name.author;
+        assert_eq!(called(&home), [(author, 1), (author, 3)]);
+        erase(&mut home, ann.name, 3, true);
+        assert_eq!(called(&home), [(author, 1)]);
+        // Without its last edit, the message calls nobody.
+        erase(&mut home, ann.name, 4, true);
+        assert_eq!(called(&home), []);
+    }
 }

@@ -95,6 +95,7 @@ fn busy_home() -> (Home, Vec<HistoryRow>) {
                         deleted: false,
                         amendments: Default::default(),
                         client_id: None,
+                        mention: false,
                     }),
             );
         }

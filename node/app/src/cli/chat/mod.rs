@@ -242,6 +242,8 @@ impl Chat {
             Input::Contacts => self.contacts(client).await,
             Input::History(n) => self.newest(client, n),
             Input::Search(words) => self.search(client, words),
+            Input::Mentions => self.mentions(client),
+            Input::Notify(notify) => self.notify(client, notify).await,
             Input::ChangePolicy(change, target) => {
                 let done = move |peer: PeerLine| Reply::Lines(vec![change.words(&peer)]);
                 self.begin(client, change.request(target), done).await;

@@ -10,15 +10,17 @@ use hobnob_control::Client;
 use hobnob_control::wire::{
     AcceptInvite, Base64, BroadcastMessage, CreateRoom, Done, GetRoomTicket, HistoryFilter,
     Introduce, InvitationAccepted, InvitationCode, Invite, JoinRoom, Kick, Kicked, ListActivity,
-    ListPeers, ListRooms, MarkRead, PartRoom, PeerList, RoomList, SendMessage, SetNick, SharedRoom,
-    Text, Verification, Verify, WaitOptions, Why,
+    ListNotifyRules, ListPeers, ListRooms, MarkRead, NotifyRuleList, PartRoom, PeerList, RoomList,
+    SendMessage, SetNick, SharedRoom, Text, Verification, Verify, WaitOptions, Why,
 };
 
 use super::{Chat, Reply, diagnosed};
 use crate::cli::views;
+use crate::shared::alerting::{self, Notify};
 use crate::shared::amending::{self, Amend, Which};
 use crate::shared::output;
 use crate::shared::receipts::{self, Readers};
+use crate::shared::values::ConversationArg;
 use crate::shared::verification::{self, Syntax};
 use crate::shared::wording::{self, Names};
 use crate::shared::{invitation, policy, room_secrets, status};
@@ -112,6 +114,27 @@ impl Chat {
             ..HistoryFilter::default()
         };
         self.history(client, filter);
+    }
+
+    pub(super) fn mentions(&mut self, client: &Client) {
+        self.history(client, alerting::mentions());
+    }
+
+    /// `/notify` and `/mute`. Without a conversation: the room to which messages go.
+    pub(super) async fn notify(&mut self, client: &Client, notify: Notify) {
+        match notify {
+            Notify::List => {
+                let names = self.names.clone();
+                let lines =
+                    move |list: NotifyRuleList| Reply::Lines(alerting::rules(&list, &names));
+                self.begin(client, ListNotifyRules {}, lines).await;
+            }
+            Notify::Set(of, rule) => {
+                let of = of.unwrap_or_else(|| ConversationArg::Room(self.room.clone()));
+                let done = move |_: Done| Reply::Lines(vec![rule.done().to_owned()]);
+                self.begin(client, rule.request(of), done).await;
+            }
+        }
     }
 
     pub(super) async fn kick(&mut self, client: &Client, target: Target) {

@@ -5,9 +5,9 @@ use hobnob_control::wire::{
     CancelMessage, ClearConversation, CreateRoom, DeclineFile, DeleteMessage, Diagnose,
     EditMessage, ExportFor, ForgetPeer, GetMailbox, GetRoomTicket, GetStatus, HistoryFilter,
     Ignore, ImportFile, Introduce, Invite, JoinRoom, KeepConversation, Kick, ListActivity,
-    ListFiles, ListPeers, ListRooms, OfferFile, PartRoom, PauseFile, ReactToMessage, RemoveContact,
-    ReplyToMessage, Resolve, SendMessage, SetNick, SetStatus, TakeSnapshot, Unblock, Unignore,
-    Verify, Why,
+    ListFiles, ListNotifyRules, ListPeers, ListRooms, OfferFile, PartRoom, PauseFile,
+    ReactToMessage, RemoveContact, ReplyToMessage, Resolve, SendMessage, SetNick, SetNotify,
+    SetStatus, TakeSnapshot, Unblock, Unignore, Verify, Why,
 };
 #[cfg(test)]
 use hobnob_control::wire::{MarkRead, Ping, ReportBackup, ShowTyping, Subscribe};
@@ -215,6 +215,25 @@ pub(crate) const ACTIONS: &[Action] = &[
             command: ChatCommand::Search,
             takes: "WORDS",
             help: Some("Find messages of this conversation that contain these words"),
+        },
+    },
+    Action {
+        name: "mentions",
+        aliases: &[],
+        group: Group::Messages,
+        help: "List messages that mention you",
+        requests: &[HistoryFilter::NAME, Resolve::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "A message mentions you with @ and your nickname or short id, if it begins with \
+                      your nickname and a colon, or has a word of the setting highlight. A new \
+                      nickname changes nothing about older messages.",
+            examples: &["hobnob mentions", "hobnob mentions '#ops' --limit 5"],
+        },
+        chat: Chat::Command {
+            command: ChatCommand::Mentions,
+            takes: "",
+            help: Some("List the newest messages that mention you; Alt-m jumps to them"),
         },
     },
     Action {
@@ -473,6 +492,36 @@ pub(crate) const ACTIONS: &[Action] = &[
             examples: &["hobnob keep '#ops' 7d", "hobnob keep bob forever"],
         },
         chat: chat(ChatCommand::Keep, "TO TIME"),
+    },
+    Action {
+        name: "notify",
+        aliases: &[],
+        group: Group::Rooms,
+        help: "Set which messages of a conversation alert you",
+        requests: &[SetNotify::NAME, ListNotifyRules::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "Without a conversation, lists the rules that you have set. By default, direct \
+                      messages alert you, and in rooms those that mention you.",
+            examples: &["hobnob notify '#ops' all", "hobnob notify bob none"],
+        },
+        chat: Chat::Command {
+            command: ChatCommand::Notify,
+            takes: "[TO] [RULE]",
+            help: Some(
+                "Set which messages here alert you: all, mentions, none or default; without a rule, \
+                 list the rules",
+            ),
+        },
+    },
+    Action {
+        name: "mute",
+        aliases: &[],
+        group: Group::Rooms,
+        help: "Let no message of a conversation alert you",
+        requests: &[SetNotify::NAME],
+        command_line: CommandLine::Absent("use `hobnob notify CONVERSATION none`"),
+        chat: chat(ChatCommand::Mute, "[TO]"),
     },
     Action {
         name: "cls",

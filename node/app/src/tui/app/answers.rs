@@ -10,6 +10,7 @@ use hobnob_control::wire::{
 use super::keys::key_of;
 use super::people::Membership;
 use super::{App, Tone};
+use crate::shared::alerting;
 use crate::shared::policy::{self, PolicyChange};
 use crate::shared::{room_secrets, wording};
 use crate::tui::text;
@@ -125,10 +126,7 @@ impl App {
         let Some(first) = from_others.peek().map(|message| message.id.0) else {
             return;
         };
-        let is_urgent = matches!(of, ConversationRef::Direct(_))
-            || from_others
-                .clone()
-                .any(|message| self.people.names_me(message));
+        let is_urgent = from_others.clone().any(|message| message.notify);
         self.conversations
             .count_missed(index, first, from_others.count(), is_urgent);
     }
@@ -216,6 +214,14 @@ impl App {
             .map(|message| wording::message(message, &self.people.names))
             .collect();
         self.note_lines(lines);
+    }
+
+    /// Lists messages that mention the user, as `/mentions` asked.
+    pub(super) fn take_mentions(&mut self, list: MessageList) {
+        if list.messages.is_empty() {
+            return self.note(Tone::Info, alerting::NO_MENTIONS);
+        }
+        self.take_history(&list);
     }
 
     /// Describes a peer, as `/whois` asked.

@@ -6,19 +6,21 @@ use hobnob::protocol::{Body, Nickname, PersonId, RoomName, RoomTarget, Target};
 use hobnob::{ConversationRef, DeliveryState};
 use hobnob_control::wire::{
     AcceptInvite, Base64, BroadcastMessage, CreateRoom, Diagnose, Done, GetRoomTicket,
-    HistoryFilter, Introduce, Invite, JoinRoom, Kick, ListFiles, ListPeers, PartRoom, Request,
-    Resolve, Resolved, SendMessage, SentLine, SetNick, SharedRoom, StatusLine, Text, Verify,
-    WaitOptions, Why,
+    HistoryFilter, Introduce, Invite, JoinRoom, Kick, ListFiles, ListNotifyRules, ListPeers,
+    PartRoom, Request, Resolve, Resolved, SendMessage, SentLine, SetNick, SharedRoom, StatusLine,
+    Text, Verify, WaitOptions, Why,
 };
 
 use super::{App, Doing, Mode, NodeRequest, Output, Tone};
 use crate::shared::actions::help;
 use crate::shared::activity;
+use crate::shared::alerting::{self, Notify};
 use crate::shared::amending::{self, Amend, Which};
 use crate::shared::chat_input::{self, Input as Typed};
 use crate::shared::erasing::Erase;
 use crate::shared::policy::{self, PolicyChange};
 use crate::shared::receipts;
+use crate::shared::values::ConversationArg;
 use crate::shared::verification::{self, Syntax};
 use crate::shared::{diagnosis, invitation, room_secrets, status, wording};
 use crate::tui::text::fit;
@@ -61,6 +63,8 @@ impl App {
             Typed::Nick(nick) => self.set_nick(nick),
             Typed::Search(words) => self.search(&words),
             Typed::History(limit) => self.list_history(limit),
+            Typed::Mentions => self.ask(alerting::mentions(), App::take_mentions),
+            Typed::Notify(notify) => self.notify(notify),
             Typed::Send(None, word) => self.offer(&word),
             Typed::Send(Some(to), word) => self.offer_to(to, &word),
             // Only this answer, and no event, says where own files are.
@@ -194,6 +198,26 @@ impl App {
     fn erase(&mut self, erase: Erase) {
         let done = erase.done();
         self.ask(erase.request(), move |app, _| app.note(Tone::Info, done));
+    }
+
+    /// `/notify` and `/mute`.
+    fn notify(&mut self, notify: Notify) {
+        match notify {
+            Notify::List => self.ask(ListNotifyRules {}, |app, list| {
+                let lines = alerting::rules(&list, &app.people.names);
+                app.note_lines(lines);
+            }),
+            Notify::Set(of, rule) => {
+                let open = || match self.conversations.current().of() {
+                    ConversationRef::Room(room) => ConversationArg::Room(room.clone()),
+                    ConversationRef::Direct(peer) => ConversationArg::Peer(Target::Id(*peer)),
+                };
+                let of = of.unwrap_or_else(open);
+                self.ask(rule.request(of), move |app, Done {}| {
+                    app.note(Tone::Info, rule.done());
+                });
+            }
+        }
     }
 
     fn kick(&mut self, target: Target) {

@@ -104,6 +104,12 @@ fn candidates(earlier: &str, word: &str, choices: &Choices) -> Vec<String> {
             .into_iter()
             .map(|target| format!("@{target}"))
             .collect()
+    } else if let Some(start) = word.strip_prefix('@') {
+        // A mention ends at the name's end, so it may have a space.
+        matching(&choices.names, start, " ")
+            .into_iter()
+            .map(|name| format!("@{name}"))
+            .collect()
     } else {
         matching(
             &choices.names,
@@ -153,12 +159,14 @@ mod tests {
 
     #[test]
     fn tab_offers_the_words_that_fit_the_command() {
-        let cases: [(&str, &[&str]); 19] = [
+        let cases: [(&str, &[&str]); 21] = [
             ("", &["bob: ", "Bea May: ", "ann: "]),
             ("b", &["bob: ", "Bea May: "]),
             ("hello b", &["bob ", "Bea May "]),
             ("hello ", &["bob ", "Bea May ", "ann "]),
             ("see #o", &["#ops "]),
+            ("@b", &["@bob ", "@Bea May "]),
+            ("ask @be", &["@Bea May "]),
             ("/wh", &["/whois ", "/why ", "/who "]),
             ("/lea", &["/leave "]),
             ("//wh", &[]),

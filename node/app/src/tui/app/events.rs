@@ -68,8 +68,7 @@ impl App {
         if self.people.is_mine(&message) {
             self.outbox.arrived(&message);
         } else {
-            let is_urgent = matches!(message.conversation.0, ConversationRef::Direct(_))
-                || self.people.names_me(&message);
+            let is_urgent = message.notify;
             let is_focused = self.screen.is_focused();
             self.conversations
                 .count(index, &message, is_urgent, is_focused);

@@ -62,6 +62,7 @@ impl App {
                     self.go_to(index);
                 }
             }
+            KeyAction::OpenMention => self.open_mention(),
             KeyAction::Chat(action) => self.act_in_chat(action),
             KeyAction::Search(action) => self.act_in_search(action),
             KeyAction::Help(action) => self.act_in_help(&action),

@@ -30,6 +30,10 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
     ),
     ("Ctrl-n, Ctrl-p", "Open the next or previous conversation"),
     ("Alt-a", "Open the next conversation with unread messages"),
+    (
+        "Alt-m",
+        "Go to the newest message that mentions you; again: to the one before",
+    ),
     ("Ctrl-r", "Search this conversation"),
     ("Ctrl-a, Ctrl-e", "Move to the start or end of the line"),
     (
@@ -78,6 +82,8 @@ pub(super) enum KeyAction {
     OpenNext,
     OpenPrevious,
     OpenNextUnread,
+    /// Alt-m.
+    OpenMention,
     Chat(ChatAction),
     Search(SearchAction),
     Help(HelpAction),
@@ -151,6 +157,7 @@ impl Keys {
                 Some(KeyAction::Open(value(digit) - 1))
             }
             (false, true, KeyCode::Char('a')) => Some(KeyAction::OpenNextUnread),
+            (false, true, KeyCode::Char('m')) => Some(KeyAction::OpenMention),
             (true, false, KeyCode::Char('n')) => Some(KeyAction::OpenNext),
             (true, false, KeyCode::Char('p')) => Some(KeyAction::OpenPrevious),
             (ctrl, alt, code) => match mode {

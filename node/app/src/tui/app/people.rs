@@ -55,19 +55,6 @@ impl People {
         message.state.is_some() || self.me() == Some(message.from.0)
     }
 
-    /// Whether the text contains this user's name as a whole word.
-    pub(crate) fn names_me(&self, message: &MessageLine) -> bool {
-        let (Some(status), Some(text)) = (&self.status, &message.body.text) else {
-            return false;
-        };
-        let (name, text) = (status.nick.as_str().to_lowercase(), text.to_lowercase());
-        text.match_indices(&name).any(|(at, _)| {
-            let part_of_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-            !part_of_word(text[..at].chars().next_back())
-                && !part_of_word(text[at + name.len()..].chars().next())
-        })
-    }
-
     /// Replaces all peers. Returns whether this is the first list of this chat.
     pub(crate) fn set_peers(&mut self, list: PeerList) -> bool {
         for peer in &list.peers {

@@ -2,9 +2,10 @@
 
 use hobnob_control::wire::{HistoryFilter, MessageList, Text};
 
-use super::App;
 use super::screen::Mode;
 use super::search::Search;
+use super::{App, Tone};
+use crate::shared::alerting;
 
 /// Maximum number of messages that one search shows: the newest ones.
 const FOUND_MAX: usize = 100;
@@ -42,6 +43,32 @@ impl App {
         }
         // The user may have typed on while the query was waiting.
         self.send_query();
+    }
+
+    /// Goes to the newest message that mentions the user, or to the one before the one that is
+    /// highlighted.
+    pub(super) fn open_mention(&mut self) {
+        let before = self.conversations.highlighted();
+        let filter = HistoryFilter {
+            before: before.map(Text),
+            limit: Some(1),
+            ..alerting::mentions()
+        };
+        self.ask(filter, move |app, list: MessageList| {
+            let Some(message) = list.messages.into_iter().next() else {
+                return app.note(
+                    Tone::Info,
+                    match before {
+                        Some(_) => "no earlier message mentions you: Esc goes back to the newest",
+                        None => alerting::NO_MENTIONS,
+                    },
+                );
+            };
+            let of = message.conversation.0.clone();
+            app.screen.set_mode(Mode::Chat);
+            app.open(&of);
+            app.conversations.show_found(message);
+        });
     }
 
     /// Shows the chosen message among those around it.

@@ -127,6 +127,44 @@ fn messages_elsewhere_change_neither_the_open_conversation_nor_the_draft() {
 }
 
 #[test]
+fn alt_m_goes_back_from_mention_to_mention() {
+    let mut scene = Scene::three().opened();
+    scene.said(BOB, "bob", &with(BOB), "@ann first");
+    scene.said(CAT, "cat", &room("lobby"), "nothing");
+    scene.said(CAT, "cat", &room("lobby"), "@ann second");
+    let highlighted = |scene: &Scene| {
+        let id = scene.app.conversations.highlighted()?;
+        let text = scene.messages.iter().find(|it| it.id.0 == id)?;
+        text.body.text.clone()
+    };
+    scene.alt('m');
+    assert_eq!(highlighted(&scene).as_deref(), Some("@ann second"));
+    assert_eq!(scene.app.conversations.current().of(), &room("lobby"));
+    scene.alt('m');
+    assert_eq!(highlighted(&scene).as_deref(), Some("@ann first"));
+    assert_eq!(scene.app.conversations.current().of(), &with(BOB));
+    scene.alt('m');
+    assert!(shows(&mut scene, "no earlier message mentions you"));
+}
+
+#[test]
+fn mentions_are_listed_and_rules_are_set_for_the_open_conversation() {
+    let mut scene = Scene::three().opened();
+    scene.enters("/mentions");
+    assert!(shows(&mut scene, "nobody has mentioned you"));
+    scene.said(BOB, "bob", &room("lobby"), "look @ann");
+    scene.enters("/mentions");
+    assert!(shows(&mut scene, "#lobby <bob> look @ann"));
+    scene.enters("/mute");
+    assert!(shows(
+        &mut scene,
+        "no message of this conversation alerts you now"
+    ));
+    scene.enters("/notify");
+    assert!(shows(&mut scene, "/notify changes that"));
+}
+
+#[test]
 fn scrolling_reads_the_store_both_ways_within_bounded_memory() {
     let mut scene = long();
     assert!(shows(&mut scene, &format!("message {LAST}.")));
@@ -245,6 +283,7 @@ fn the_bell_rings_for_urgent_messages_while_nobody_looks() {
     for (from, of, text, expected) in [
         (BOB, room("lobby"), "nothing special about annabel", 0),
         (BOB, room("lobby"), "ANN, look", 1),
+        (CAT, room("lobby"), "I mean @ann", 1),
         (BOB, with(BOB), "psst", 1),
         (ANN, room("lobby"), "ann says this herself elsewhere", 0),
     ] {

@@ -2,16 +2,17 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use hobnob::protocol::{Body, ContentHash, LogId, PersonId, RoomName, RoomTicket, Target};
+use hobnob::store::Mentions;
 use hobnob::{ConversationRef, DeliveryState, FileState, MessageId, PathKind, PeerState, RoomInfo};
 use hobnob_control::wire::{
     AcceptContact, AcceptFile, ActivityList, AmendedLine, AnyRequest, Block, BodyFields,
     BroadcastMessage, CreateRoom, DeclineFile, Diagnose, Diagnosis, Done, EditMessage, EditedLine,
     FileLine, FileList, GetRoomTicket, GetStatus, HistoryFilter, Ignore, JoinRoom, Kick, Kicked,
-    ListFiles, ListPeers, ListRooms, MessageLine, MessageList, OfferFields, OfferFile, PartRoom,
-    PauseFile, PeerLine, PeerList, Ping, PolicyFields, ReactToMessage, ReactionLine, ReactorLine,
-    ReceiptLine, RelayLine, RemoveContact, ReplyToLine, ReplyToMessage, Resolve, Resolved,
-    RoomList, SendMessage, SentLine, SetNick, SharedRoom, StatusLine, Subscribe, Text, Time,
-    Unblock, Unignore, Verification, Verify, Why, WireEvent,
+    ListFiles, ListPeers, ListRooms, MessageLine, MessageList, NotifyRuleList, OfferFields,
+    OfferFile, PartRoom, PauseFile, PeerLine, PeerList, Ping, PolicyFields, ReactToMessage,
+    ReactionLine, ReactorLine, ReceiptLine, RelayLine, RemoveContact, ReplyToLine, ReplyToMessage,
+    Resolve, Resolved, RoomList, SendMessage, SentLine, SetNick, SharedRoom, StatusLine, Subscribe,
+    Text, Time, Unblock, Unignore, Verification, Verify, Why, WireEvent,
 };
 use jiff::tz::TimeZone;
 use ratatui::Terminal;
@@ -219,7 +220,12 @@ impl Scene {
         text: &str,
     ) -> MessageLine {
         let seq = u64::try_from(self.messages.len()).unwrap() + 1;
+        let me = Mentions::new(id(ANN), &"ann".parse_nick(), &[]);
+        let mention = from != ANN && me.are_in(text);
+        let direct = matches!(of, ConversationRef::Direct(_));
         MessageLine {
+            mention,
+            notify: from != ANN && (direct || mention),
             client_id: None,
             id: Text(MessageId {
                 log: LogId(u64::from(from)),
@@ -381,7 +387,9 @@ impl Scene {
             | AnyRequest::DeleteMessage(_)
             | AnyRequest::ClearConversation(_)
             | AnyRequest::ForgetPeer(_)
+            | AnyRequest::SetNotify(_)
             | AnyRequest::KeepConversation(_) => value(&Done {}),
+            AnyRequest::ListNotifyRules(_) => value(&NotifyRuleList { rules: vec![] }),
             AnyRequest::ListActivity(_) => value(&ActivityList { activity: vec![] }),
             AnyRequest::ReplyToMessage(request) => Ok(self.reply(request)),
             AnyRequest::EditMessage(request) => Ok(self.edit(request)),
@@ -632,6 +640,7 @@ impl Scene {
                 .conversation
                 .as_ref()
                 .is_none_or(|of| *of == message.conversation)
+                && (message.mention || !filter.mentions)
                 && filter.search.as_ref().is_none_or(|words| {
                     message
                         .body

@@ -145,7 +145,7 @@ fn unread_messages_are_below_a_line_and_counted_in_the_list() {
     scene.handle(Input::Tick);
     scene.alt('2');
     scene.said(BOB, "bob", &room("lobby"), "soup, please");
-    scene.said(CAT, "cat", &room("lobby"), "and you, Ann?");
+    scene.said(CAT, "cat", &room("lobby"), "and you, @Ann?");
     scene.said(BOB, "bob", &with(BOB), "do you have a moment?");
     picture("unread_elsewhere", &mut scene);
     scene.alt('1');

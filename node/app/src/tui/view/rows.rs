@@ -133,7 +133,7 @@ impl<'a> Context<'a> {
         let mut text_style = if action { style } else { Style::new() };
         if self.view.app.conversations.highlighted() == Some(message.id.0) {
             text_style = text_style.add_modifier(Modifier::REVERSED);
-        } else if message.state.is_none() && self.view.app.people.names_me(message) {
+        } else if message.mention {
             text_style = text_style.add_modifier(Modifier::BOLD);
         }
         let mut rows = self.bars(
