@@ -231,6 +231,8 @@ mod tests {
 
     fn message(seq: u64, received_at: u64, state: Option<DeliveryState>) -> MessageLine {
         MessageLine {
+            mention: false,
+            notify: false,
             id: Text(MessageId { log: LogId(1), seq }),
             conversation: Text("#lobby".parse().unwrap()),
             from: Text(PersonId::from_bytes([1; 32])),
