@@ -20,8 +20,7 @@ use tracing::warn;
 use super::clock::{Clock, random, random_seed};
 use super::engine::{
     Attention, Engine, Erasing, Holding, Internal, Introductions, Mail, NICK_SETTING, OwnRecords,
-    Parts,
-    RELAY_SETTING,
+    Parts, RELAY_SETTING,
 };
 use super::events::Publisher;
 use super::transfers::messages::{EngineHandle, ToTransfers};
