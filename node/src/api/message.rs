@@ -234,6 +234,7 @@ pub struct Message {
 /// Of which messages in a conversation the user wants to be alerted. See
 /// [`Node::set_notify`](crate::Node::set_notify).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum NotifyRule {
     /// Of all. The default of a direct conversation.
