@@ -122,7 +122,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     let (session_events, session_queue) = mpsc::channel(SESSION_EVENTS_MAX);
     let repaired = opened.repaired;
     let nick = choose_nick(&config, &opened, &key);
-    let mentions = Mentions::new(key.id(), &nick, &config.highlights);
+    let mentions = Mentions::new(key.id().person(), &nick, &config.highlights);
     let own = own_records(&mut opened.peers, key.clone(), nick.clone(), clock);
     let rows = std::mem::take(&mut opened.mail);
     let (mail, to_store) = Mail::restore(key.clone(), &rows, random_seed(), clock.now().wall_ms);

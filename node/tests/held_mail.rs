@@ -93,10 +93,7 @@ async fn a_contact_holds_mail_between_two_that_never_meet() {
         info.deposited.iter().any(|it| it.messages == 50)
     })
     .await;
-    assert_eq!(
-        info.deposited[0].holder,
-        Some(carol.id()).map(PersonId::only_device)
-    );
+    assert_eq!(info.deposited[0].holder, Some(carol.id().only_device()));
     let holding = carol.mailbox().await.expect("the node runs").holding;
     let holding = holding.expect("she holds mail");
     assert_eq!(holding.recipients, 1, "the stranger has no mailbox");

@@ -474,7 +474,8 @@ impl Frame {
                 Frame::Mailbox { record, tokens }
             }
             kind::CONTENT => {
-                let (id, part, bytes) = codec::decode_extended::<(OfferId, u8, &[u8]), FRAME_MAX>(body)?;
+                let (id, part, bytes) =
+                    codec::decode_extended::<(OfferId, u8, &[u8]), FRAME_MAX>(body)?;
                 Frame::Content {
                     id,
                     part,

@@ -28,6 +28,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration::Sql(V18),
     Migration::Rows(load::add_checksums),
     Migration::Sql(V20),
+    Migration::Sql(V21),
 ];
 
 /// Turns a database into one of the next version.
@@ -260,9 +261,29 @@ const V18: &str = "
 ALTER TABLE policies ADD COLUMN by_code INTEGER NOT NULL DEFAULT 0;
 ";
 
+/// `logs.device` is the device that signs the log. Until then it was the author's own key.
+const V20: &str = "
+CREATE TABLE old_acked AS SELECT log, peer, ranges FROM acked;
+DROP TABLE acked;
+CREATE TABLE new_logs (
+    ordinal INTEGER PRIMARY KEY, conversation INTEGER NOT NULL REFERENCES conversations,
+    author BLOB NOT NULL, device BLOB NOT NULL, log INTEGER NOT NULL, brought_by BLOB, cost INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (log, author, device, conversation)
+);
+INSERT INTO new_logs SELECT ordinal, conversation, author, author, log, brought_by, cost FROM logs;
+DROP TABLE logs;
+ALTER TABLE new_logs RENAME TO logs;
+CREATE TABLE acked (
+    log INTEGER NOT NULL REFERENCES logs, peer BLOB NOT NULL, ranges BLOB NOT NULL,
+    PRIMARY KEY (log, peer)
+) WITHOUT ROWID;
+INSERT INTO acked SELECT log, peer, ranges FROM old_acked;
+DROP TABLE old_acked;
+";
+
 /// `mentions` has the arrival numbers of the texts that call for the user: a part of the search index,
 /// which is filled again.
-const V20: &str = "
+const V21: &str = "
 CREATE TABLE mentions (arrival INTEGER PRIMARY KEY);
 DROP TABLE words;
 CREATE VIRTUAL TABLE words USING fts5 (text, content = '', tokenize = 'ascii');
@@ -374,23 +395,3 @@ fn version(conn: &Connection) -> Result<u32, Fault> {
     let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     u32::try_from(version).map_err(|_| Fault::Damaged(format!("its version is {version}")))
 }
-
-/// `logs.device` is the device that signs the log. Until then it was the author's own key.
-const V20: &str = "
-CREATE TABLE old_acked AS SELECT log, peer, ranges FROM acked;
-DROP TABLE acked;
-CREATE TABLE new_logs (
-    ordinal INTEGER PRIMARY KEY, conversation INTEGER NOT NULL REFERENCES conversations,
-    author BLOB NOT NULL, device BLOB NOT NULL, log INTEGER NOT NULL, brought_by BLOB, cost INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (log, author, device, conversation)
-);
-INSERT INTO new_logs SELECT ordinal, conversation, author, author, log, brought_by, cost FROM logs;
-DROP TABLE logs;
-ALTER TABLE new_logs RENAME TO logs;
-CREATE TABLE acked (
-    log INTEGER NOT NULL REFERENCES logs, peer BLOB NOT NULL, ranges BLOB NOT NULL,
-    PRIMARY KEY (log, peer)
-) WITHOUT ROWID;
-INSERT INTO acked SELECT log, peer, ranges FROM old_acked;
-DROP TABLE old_acked;
-";

@@ -6,7 +6,7 @@ use hobnob_core::SessionId;
 use hobnob_core::replica::{self, Refusal};
 use hobnob_protocol::mailbox::{DepositToken, Envelope, Waiting};
 use hobnob_protocol::record::MailboxRecord;
-use hobnob_protocol::{ConversationId, Frame, OfferId, DeviceId, Signature, SignedRecord};
+use hobnob_protocol::{ConversationId, DeviceId, Frame, OfferId, Signature, SignedRecord};
 use tracing::debug;
 
 use super::super::state::Engine;
@@ -170,8 +170,9 @@ impl Engine {
         let session = self.mail.sessions.get_mut(&id);
         let session = session.expect("the caller has looked it up");
         let peer = session.peer;
-        let direct = ConversationId::direct(self.me, peer);
-        if offer.name.author != peer || offer.name.conversation != direct {
+        let author = session.peer.person();
+        let direct = ConversationId::direct(self.me, author);
+        if offer.name.author != author || offer.name.conversation != direct {
             return debug!(?peer, "refused by mail: content of another's offer");
         }
         session.arriving += 1;

@@ -9,7 +9,7 @@ use hobnob_core::replica;
 use hobnob_core::source_network::SourceNetwork;
 use hobnob_protocol::mailbox::{DepositAnswer, DepositToken, Envelope, FromHolder, ToHolder};
 use hobnob_protocol::record::{MailboxRecord, RECORD_RELAYS_MAX, RecordError};
-use hobnob_protocol::{Frame, LogName, OfferId, DeviceId, Ranges, SignedRecord, close};
+use hobnob_protocol::{DeviceId, Frame, LogName, OfferId, Ranges, SignedRecord, close};
 use tracing::{debug, warn};
 
 use super::super::session_state::SessionState;

@@ -29,7 +29,7 @@ use std::time::Duration;
 use hobnob_core::SessionId;
 use hobnob_core::mail_refusal::MailRefusal;
 use hobnob_protocol::mailbox::KeyId;
-use hobnob_protocol::{OfferId, DeviceId, SecretKey};
+use hobnob_protocol::{DeviceId, OfferId, SecretKey};
 
 use self::contacts::ContactBoxes;
 use self::held::Held;
