@@ -15,7 +15,7 @@ use hobnob::{
 };
 use hobnob_protocol::invitation::{CodeNumber, InviteCode};
 use hobnob_protocol::{Nickname, RoomName, RoomTarget, Target};
-use schemars::{JsonSchema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -28,7 +28,6 @@ use super::diagnosis::Diagnosis;
 use super::event::{BodyFields, PeerLine, SendableBody, SentLine, StatusLine};
 use super::file::FileList;
 use super::mailbox::MailboxLine;
-use super::schema::RequestSchema;
 use super::values::{self, Base64};
 use hobnob_local::json::{Text, Time};
 
@@ -50,6 +49,20 @@ pub const TIMEOUT_MS_DEFAULT: u64 = 10_000;
 pub trait Request: Into<AnyRequest> {
     /// The content of `ok` in the answer.
     type Answer: DeserializeOwned;
+}
+
+/// The schema of a request, as its definition lists it.
+pub(super) struct RequestSchema {
+    /// Its `cmd`.
+    pub(super) name: &'static str,
+    /// The name of its type.
+    pub(super) title: &'static str,
+    /// What it is for.
+    pub(super) description: &'static str,
+    /// The schema of its own fields.
+    pub(super) request: Schema,
+    /// The reference to the schema of its answer.
+    pub(super) answer: Schema,
 }
 
 /// Defines [`AnyRequest`] and ties each request to its name, its answer, and whether it changes

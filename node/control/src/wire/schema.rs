@@ -2,28 +2,14 @@
 //! module and from the comments on them.
 
 use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::admission::{Admitted, TokenLine};
 use super::answer::{Answer, Done};
 use super::event::WireEvent;
-use super::request::AnyRequest;
+use super::request::{AnyRequest, RequestSchema};
 use hobnob_local::json::LINES_VERSION;
-
-/// The schema of a request, as its definition lists it.
-pub(super) struct RequestSchema {
-    /// Its `cmd`.
-    pub(super) name: &'static str,
-    /// The name of its type.
-    pub(super) title: &'static str,
-    /// What it is for.
-    pub(super) description: &'static str,
-    /// The schema of its own fields.
-    pub(super) request: Schema,
-    /// The reference to the schema of its answer.
-    pub(super) answer: Schema,
-}
 
 /// A request, an event or an answer in the schema: its key in `$defs`.
 struct Line {
