@@ -1,15 +1,14 @@
 //! What the user wants to be alerted about: texts that mention the user, and a rule for each
 //! conversation.
+//!
+//! `attention_requests` carries out what the user asks for.
 
 use std::collections::BTreeMap;
 
 use hobnob_protocol::{Body, ConversationId, Nickname};
-use tokio::sync::oneshot;
 
 use super::erasing::hex_of;
-use super::state::Engine;
 use crate::api::{ConversationRef, NotifyRule};
-use crate::error::NodeError;
 use crate::store::{Mentions, text_of};
 
 /// The prefix of the settings that hold the rule of a conversation. Its id follows, in hex.
@@ -38,6 +37,36 @@ impl Attention {
         }
     }
 
+    /// Which texts call for the user.
+    pub(super) fn mentions(&self) -> &Mentions {
+        &self.mentions
+    }
+
+    /// The user has another nickname now.
+    pub(super) fn set_nick(&mut self, nick: &Nickname) {
+        self.mentions.set_nick(nick);
+    }
+
+    /// The rule that the user has set for a conversation.
+    pub(super) fn rule_of(&self, id: ConversationId) -> Option<NotifyRule> {
+        self.rules.get(&setting_of(id)).copied()
+    }
+
+    /// Sets the rule of a conversation. `None`: the default of its kind. Returns the setting of the
+    /// store and its value.
+    pub(super) fn set_rule(
+        &mut self,
+        id: ConversationId,
+        rule: Option<NotifyRule>,
+    ) -> (String, &'static str) {
+        let key = setting_of(id);
+        match rule {
+            Some(rule) => self.rules.insert(key.clone(), rule),
+            None => self.rules.remove(&key),
+        };
+        (key, rule.map_or("", NotifyRule::as_str))
+    }
+
     /// Whether this content of somebody else calls for the user.
     pub(super) fn is_mention(&self, body: &Body) -> bool {
         text_of(body).is_some_and(|text| self.mentions.are_in(&text))
@@ -50,57 +79,12 @@ impl Attention {
         conversation: &ConversationRef,
         is_mention: bool,
     ) -> bool {
-        let of_one = self.rules.get(&setting_of(id)).copied();
+        let of_one = self.rule_of(id);
         match of_one.unwrap_or_else(|| NotifyRule::default_of(conversation)) {
             NotifyRule::All => true,
             NotifyRule::Mentions => is_mention,
             NotifyRule::None => false,
         }
-    }
-}
-
-impl Engine {
-    /// Passes on which texts call for the user.
-    pub(crate) fn store_mentions(&self) {
-        self.store.set_mentions(self.attention.mentions.clone());
-    }
-
-    pub(super) fn mentions_have_nick(&mut self, nick: &Nickname) {
-        self.attention.mentions.set_nick(nick);
-        self.store_mentions();
-    }
-
-    /// Sets the rule of a conversation. `None`: the default of its kind.
-    pub(super) fn set_notify(
-        &mut self,
-        named: &ConversationRef,
-        rule: Option<NotifyRule>,
-        reply: oneshot::Sender<Result<(), NodeError>>,
-    ) {
-        let Some(id) = self.conversation_id(named) else {
-            let error = NodeError::NoSuchConversation(named.to_string());
-            return drop(reply.send(Err(error)));
-        };
-        let key = setting_of(id);
-        let value = rule.map_or("", NotifyRule::as_str);
-        self.store.set_setting(key.clone(), value);
-        match rule {
-            Some(rule) => self.attention.rules.insert(key, rule),
-            None => self.attention.rules.remove(&key),
-        };
-        let _ = reply.send(Ok(()));
-    }
-
-    /// The rules that the user has set.
-    pub(super) fn notify_rules(&self) -> Vec<(ConversationRef, NotifyRule)> {
-        let of = |id: ConversationId| {
-            let rule = self.attention.rules.get(&setting_of(id))?;
-            Some((self.conversation_ref(id)?, *rule))
-        };
-        let conversations = self.replica.conversations();
-        let mut rules: Vec<_> = conversations.filter_map(|it| of(it.id)).collect();
-        rules.sort();
-        rules
     }
 }
 

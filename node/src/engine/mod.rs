@@ -12,7 +12,7 @@
 //!   that are not sessions yet. `hello` and `dialer` make such connections.
 //! - `activities` for typing, read markers and away, passed on by `activity`.
 //! - `amending` for replies, edits and reactions, with its `amend_target`.
-//! - `attention` for mentions, and the rules about alerts.
+//! - `attention` for mentions and the rules about alerts, carried out by `attention_requests`.
 //! - `erasing` for what the user erases, carried out by `erasing_requests`.
 //! - `outbox` and `waiters` for messages, `joins` for rooms, `policy` for decisions about peers.
 //! - `own_records` and `known_relays` for signed records, carried out by `records`.
@@ -28,6 +28,7 @@ mod activity;
 mod amend_target;
 mod amending;
 mod attention;
+mod attention_requests;
 mod carried;
 mod carrying;
 mod claims;
