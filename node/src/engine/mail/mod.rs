@@ -54,7 +54,7 @@ const RUNNING_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// Where a holder is connected. Relays come first: they are up more often than nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::engine) enum HolderAt {
+pub(super) enum HolderAt {
     /// By the link to this relay.
     Relay(RelayId),
     /// By the session with a node.
