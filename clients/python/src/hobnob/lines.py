@@ -14,6 +14,7 @@ ContentHash: TypeAlias = str
 Conversation: TypeAlias = str
 DeliveryState: TypeAlias = Literal["delivered", "held", "queued", "sent"]
 DenyReason: TypeAlias = Literal["blocked", "kicked", "name-taken"]
+DeviceId: TypeAlias = str
 ErasedWhy: TypeAlias = Literal["deleted", "missing"]
 FileState: TypeAlias = Literal["declined", "done", "failed", "moving", "offered", "paused", "waiting"]
 Filtering: TypeAlias = Literal["address-and-port-dependent", "endpoint-independent-or-address-dependent", "unknown"]
@@ -25,9 +26,10 @@ MappingProtocol: TypeAlias = Literal["nat-pmp", "pcp", "upnp"]
 MdnsFault: TypeAlias = Literal["no-interface", "port-held", "thread"]
 MessageId: TypeAlias = str
 Nickname: TypeAlias = str
+NotifyRule: TypeAlias = Literal["all", "mentions", "none"]
 PathKind: TypeAlias = Literal["direct", "lan", "relay"]
-PeerId: TypeAlias = str
 PeerState: TypeAlias = Literal["offline", "online", "suspect"]
+PersonId: TypeAlias = str
 RelayAt: TypeAlias = str
 RoomName: TypeAlias = str
 RoomTarget: TypeAlias = str
@@ -40,7 +42,7 @@ WaitReason: TypeAlias = Literal["Unknown", "the mailbox fails", "the mailbox is 
 @dataclass(kw_only=True)
 class ActivityLine:
     """What another user does."""
-    peer: PeerId
+    peer: PersonId
     """The peer."""
     nick: str
     """Its name to show."""
@@ -70,7 +72,7 @@ class AmendedLine:
     """The message."""
     conversation: Conversation
     """Its conversation."""
-    from_: PeerId
+    from_: PersonId
     """The peer that changed it."""
     nick: str
     """The name to show of that peer."""
@@ -151,7 +153,7 @@ class CheckLine:
 @dataclass(kw_only=True)
 class DepositLine:
     """Messages at a holder, for a peer that is away."""
-    peer: PeerId
+    peer: PersonId
     """The peer."""
     name: str
     """Its name to show."""
@@ -159,7 +161,7 @@ class DepositLine:
     """The messages that are held and that the peer has not confirmed."""
     at: Time | None = None
     """When that one was deposited."""
-    holder: PeerId | None = None
+    holder: DeviceId | None = None
     """The holder of the newest of them."""
     refused: MailRefusal | None = None
     """Why no holder takes further messages now."""
@@ -213,7 +215,7 @@ class FileLine:
     """The id of the message that offers it."""
     conversation: Conversation
     """The conversation of the offer."""
-    from_: PeerId
+    from_: PersonId
     """The author of the offer."""
     nick: str
     """The author's name to show."""
@@ -231,7 +233,7 @@ class FileLine:
     """The state of the transfer. For an own file: with the first of `peers`."""
     bytes: int
     """Bytes on this disk. For an own file: bytes sent in this run."""
-    peers: list[PeerId]
+    peers: list[PersonId]
     """The sources. For an own file: the receivers."""
     received_at: Time
     """When the offer arrived or was made."""
@@ -265,7 +267,7 @@ class FileList:
 @dataclass(kw_only=True)
 class HolderLine:
     """A holder of this node's mail."""
-    id: PeerId
+    id: DeviceId
     """Its identity."""
     up: bool
     """Whether there is a connection with it."""
@@ -301,7 +303,7 @@ class HoldingLine:
 @dataclass(kw_only=True)
 class ImportedFile:
     """Answers `import`."""
-    from_: PeerId
+    from_: PersonId
     """The peer that wrote the file."""
     messages: int
     """Messages that are new here."""
@@ -353,7 +355,7 @@ class Kicked:
 @dataclass(kw_only=True)
 class ListeningLine:
     """The addresses at which the node listens."""
-    peer: PeerId
+    peer: PersonId
     """The node's id."""
     addrs: list[str]
     """The addresses."""
@@ -377,7 +379,7 @@ class MessageLine:
     """Its id."""
     conversation: Conversation
     """Its conversation."""
-    from_: PeerId
+    from_: PersonId
     """Its author."""
     nick: str
     """The author's name to show."""
@@ -399,6 +401,10 @@ class MessageLine:
     """An offer of a file or folder. The request `offer` makes it, not `send`."""
     kind: str | None = None
     """The kind of an app message: the reverse-DNS name of its program."""
+    mention: bool = False
+    """Whether it mentions the user."""
+    notify: bool = False
+    """Whether the user wants to be alerted of it."""
     reactions: list[ReactionLine] = field(default_factory=list)
     """The reactions to it, in answers to `history`."""
     reason: WaitReason | None = None
@@ -430,7 +436,7 @@ class Notice:
     """A message to the user about the node's condition."""
     number: int
     """Counts the notices of a run, from 1."""
-    peer: PeerId | None
+    peer: PersonId | None
     """The peer that the notice is about."""
     code: Literal["backup-failed", "backup-made", "clock", "conflict", "database-damaged", "database-repaired", "identity-copied", "introduced", "introduction", "invitation-accepted", "invitation-wrong", "mail-refused", "no-discovery", "own-entries-restored", "places-full", "relay-changed", "relay-doubtful", "relay-down", "relay-lies", "relay-refused", "relay-up", "request-full", "room-full", "store-error", "store-recovered", "turned-away", "udp-blocked", "unknown", "verified-name"]
     count: int | None = None
@@ -451,11 +457,11 @@ class Notice:
     """The six digits of the code."""
     room: str | None = None
     """The room's name."""
-    verified: PeerId | None = None
+    verified: PersonId | None = None
     """The peer that the user verified under this name."""
     carrier: Carrier | None = None
     """The carrier of the datagrams between this node and the relay."""
-    id: PeerId | None = None
+    id: DeviceId | None = None
     """The relay's identity."""
     observed: str | None = None
     """The address at which it sees this node."""
@@ -463,13 +469,29 @@ class Notice:
     """The relay's address."""
     kind: str | None = None
     """The fixed word for the kind of refusal."""
-    expected: PeerId | None = None
+    expected: DeviceId | None = None
     """The identity that it must have."""
-    found: PeerId | None = None
+    found: DeviceId | None = None
     was_expected: bool | None = None
     """Whether it had the expected identity before."""
     peers: int | None = None
     """The least number of peers that it names."""
+
+
+@dataclass(kw_only=True)
+class NotifyRuleLine:
+    """The rule that the user has set for a conversation."""
+    conversation: Conversation
+    """The conversation."""
+    rule: NotifyRule
+    """The rule."""
+
+
+@dataclass(kw_only=True)
+class NotifyRuleList:
+    """Answers `notify-rules`."""
+    rules: list[NotifyRuleLine]
+    """The conversations for which the user has set a rule."""
 
 
 @dataclass(kw_only=True)
@@ -494,7 +516,7 @@ class OfferFields:
 @dataclass(kw_only=True)
 class PeerLine:
     """A peer."""
-    peer: PeerId
+    peer: PersonId
     """Its id."""
     nick: Nickname | None
     """The nickname that it chose."""
@@ -571,7 +593,7 @@ class ReactionLine:
 @dataclass(kw_only=True)
 class ReactorLine:
     """A peer that has added an emoji."""
-    peer: PeerId
+    peer: PersonId
     """Its id."""
     nick: str
     """Its name to show."""
@@ -582,7 +604,7 @@ class ReceiptLine:
     """The delivery state of an own message with one peer."""
     id: MessageId
     """The message."""
-    peer: PeerId
+    peer: PersonId
     """The peer."""
     state: DeliveryState
     """The state."""
@@ -593,7 +615,7 @@ class RelayLine:
     """A relay that this node uses."""
     at: RelayAt
     """Its host and port."""
-    id: PeerId | None
+    id: DeviceId | None
     """Its identity, once it has proved one."""
     up: bool
     """Whether the node is registered there."""
@@ -610,7 +632,7 @@ class ReplyToLine:
     """The message that a reply answers."""
     id: MessageId
     """Its id."""
-    from_: PeerId
+    from_: PersonId
     """Its author."""
     nick: str
     """The author's name to show."""
@@ -621,7 +643,7 @@ class ReplyToLine:
 @dataclass(kw_only=True)
 class Resolved:
     """Answers `resolve`."""
-    peer: PeerId
+    peer: PersonId
     """The peer that the word names."""
 
 
@@ -632,7 +654,7 @@ class RoomInfo:
     """Its name."""
     open: bool
     """Whether it has no key: everybody can enter by the name."""
-    here: list[PeerId]
+    here: list[PersonId]
     """The members that this node has a session with."""
     fingerprint: str | None = None
     """Five words that are the same for everybody who has the room's key. Open rooms have none."""
@@ -653,7 +675,7 @@ class SentLine:
     """Its id."""
     conversation: Conversation
     """Its conversation."""
-    to: list[PeerId]
+    to: list[PersonId]
     """The recipients: the peer, or the members of the room that are connected."""
     state: DeliveryState
     """The state."""
@@ -672,7 +694,7 @@ class SharedRoom:
     """Its name."""
     open: bool
     """Whether it has no key: everybody can enter by the name."""
-    here: list[PeerId]
+    here: list[PersonId]
     """The members that this node has a session with."""
     ticket: RoomTicket
     """Anybody who has the ticket can join the room."""
@@ -683,7 +705,7 @@ class SharedRoom:
 @dataclass(kw_only=True)
 class StatusLine:
     """The state of this node."""
-    peer: PeerId
+    peer: PersonId
     """Its id."""
     nick: Nickname
     """Its nickname."""
@@ -1011,6 +1033,8 @@ class HistoryFilter(Request["MessageList"]):
     """Only this conversation."""
     limit: int | None = None
     """Maximum number of messages. One answer never has more than `HISTORY_PAGE_MAX`."""
+    mentions: bool = False
+    """Only messages that mention the user."""
     oldest: bool = False
     """The oldest that fit, instead of the newest."""
     search: str | None = None
@@ -1106,6 +1130,13 @@ class ListFiles(Request["FileList"]):
     """All offers of files and their state."""
     CMD: ClassVar[str] = "files"
     ANSWER: ClassVar[type] = FileList
+
+
+@dataclass(kw_only=True)
+class ListNotifyRules(Request["NotifyRuleList"]):
+    """The conversations for which the user has set that."""
+    CMD: ClassVar[str] = "notify-rules"
+    ANSWER: ClassVar[type] = NotifyRuleList
 
 
 @dataclass(kw_only=True)
@@ -1267,6 +1298,19 @@ class SetNick(Request["Done"]):
     nick: Nickname
     """The new nickname."""
     CMD: ClassVar[str] = "nick"
+    ANSWER: ClassVar[type] = Done
+
+
+@dataclass(kw_only=True)
+class SetNotify(Request["Done"]):
+    """Sets of which messages in a conversation the user is alerted."""
+    room: RoomName | None = None
+    """The room."""
+    rule: NotifyRule | None = None
+    """The rule. None means the default: all of a direct conversation, mentions of a room."""
+    target: Target | None = None
+    """The peer, for the direct conversation with it."""
+    CMD: ClassVar[str] = "notify"
     ANSWER: ClassVar[type] = Done
 
 
