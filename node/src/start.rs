@@ -107,6 +107,10 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     let key = Arc::new(load_key(&config.data_dir, data_key.as_ref())?);
     let (internal, internal_events) = mpsc::unbounded_channel();
     let mut opened = open_store(&config, data_key.as_ref(), clock, internal.clone()).await?;
+    let nick = choose_nick(&config, &opened, &key);
+    let mentions = Mentions::new(key.id().person(), &nick, &config.highlights);
+    // Before the store begins to index texts, which it does soon.
+    opened.store.set_mentions(mentions.clone());
     let (bound, side_datagrams) = socket::bind(config.listen)?;
     let (endpoint, accepted) = Endpoint::new(&bound, &key)?;
     let interfaces = Interfaces::now()?;
@@ -121,8 +125,6 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     let (transfers, transfers_queue) = mpsc::unbounded_channel();
     let (session_events, session_queue) = mpsc::channel(SESSION_EVENTS_MAX);
     let repaired = opened.repaired;
-    let nick = choose_nick(&config, &opened, &key);
-    let mentions = Mentions::new(key.id().person(), &nick, &config.highlights);
     let own = own_records(&mut opened.peers, key.clone(), nick.clone(), clock);
     let rows = std::mem::take(&mut opened.mail);
     let (mail, to_store) = Mail::restore(key.clone(), &rows, random_seed(), clock.now().wall_ms);
@@ -182,7 +184,6 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     if let Some(repaired) = repaired {
         engine.database_repaired(repaired);
     }
-    engine.store_mentions();
     engine.remember(opened.peers);
     engine.restore_held();
     engine.start_holding();

@@ -377,8 +377,8 @@ mod tests {
             first: 6,
             count: 7,
         };
-        let body = [vec![1; 32], vec![2; 32], vec![3, 4, 5, 6, 7]].concat();
-        assert_eq!(request.encode(), [vec![0, 69], body.clone()].concat());
+        let body = [vec![1; 32], vec![2; 32], vec![0, 3, 4, 5, 6, 7]].concat();
+        assert_eq!(request.encode(), [vec![0, 70], body.clone()].concat());
         assert_eq!(PieceRequest::decode(&body), Ok(request));
         assert!(body.len() <= PIECE_REQUEST_BYTES_MAX);
     }

@@ -18,8 +18,8 @@ use crate::conversation::ConversationId;
 use crate::identity::{DeviceId, PersonId};
 use crate::invitation::InviteFrame;
 use crate::log::{LogId, LogName, Seq, device_from_wire, device_to_wire};
+use crate::mailbox::parts::{CONTENT_PART_BYTES, CONTENT_PARTS_MAX};
 use crate::mailbox::token::DepositToken;
-use crate::mailbox::{CONTENT_PART_BYTES, CONTENT_PARTS_MAX};
 use crate::offer::{OfferId, OfferWord};
 use crate::ranges::Ranges;
 use crate::record::{
@@ -696,7 +696,7 @@ mod tests {
                     signature: Signature::from_bytes([5; 64]),
                 }),
                 [
-                    vec![18],
+                    vec![18, 1],
                     name_bytes,
                     vec![1],
                     vec![4; 32],

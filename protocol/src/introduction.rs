@@ -124,7 +124,7 @@ mod tests {
         assert!(matches!(Introduction::read(&step.body()), Some(Err(_))));
         let garbage = Body::App {
             kind: INTRODUCTION_KIND.to_owned(),
-            bytes: vec![200; 40],
+            bytes: [vec![1], vec![200; 40]].concat(),
         };
         assert!(matches!(Introduction::read(&garbage), Some(Err(_))));
     }

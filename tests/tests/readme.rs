@@ -103,6 +103,10 @@ const COMMANDS: &[(&str, Run)] = &[
     ("hobnob clear bob", Ends),
     ("hobnob clear '#ops'", Ends),
     ("hobnob keep '#ops' 7d", Ends),
+    ("hobnob mentions", Ends),
+    ("hobnob mentions '#ops'", Ends),
+    ("hobnob notify '#ops' all", Ends),
+    ("hobnob notify '#ops' none", Ends),
     ("hobnob forget bob", Not("the commands below need bob")),
     (
         "hobnob invite",

@@ -9,7 +9,7 @@ use crate::error::NodeError;
 
 impl Engine {
     /// Passes on which texts call for the user.
-    pub(crate) fn store_mentions(&self) {
+    fn store_mentions(&self) {
         self.store.set_mentions(self.attention.mentions().clone());
     }
 

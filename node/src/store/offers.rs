@@ -66,7 +66,7 @@ pub(super) fn read(proofs: &mut Proofs<'_>, which: WhichOffers) -> Result<Vec<Of
         ),
     };
     let sql = format!(
-        "SELECT {COLUMNS}, o.state, o.place, o.why FROM offers o CROSS JOIN entries e ON e.id = o.id {JOINS}
+        "SELECT {COLUMNS}, o.state AS offer_state, o.place AS offer_place, o.why AS offer_why FROM offers o CROSS JOIN entries e ON e.id = o.id {JOINS}
          WHERE e.state = 0 AND {condition} ORDER BY e.received_at_ms DESC, e.id DESC LIMIT {OFFERS_MAX}"
     );
     let mut statement = conn.prepare_cached(&sql)?;
@@ -82,13 +82,13 @@ pub(super) fn read(proofs: &mut Proofs<'_>, which: WhichOffers) -> Result<Vec<Of
 }
 
 fn offer_row(row: &Row<'_>) -> Result<OfferRow, Fault> {
-    let state: i64 = row.get(9)?;
+    let state: i64 = row.get("offer_state")?;
     let state = OfferState::of_code(state)
         .ok_or_else(|| Fault::Damaged(format!("an offer in state {state}")))?;
     let record = OfferRecord {
         state,
-        place: row.get(10)?,
-        why: row.get(11)?,
+        place: row.get("offer_place")?,
+        why: row.get("offer_why")?,
     };
     let HistoryRow {
         name,

@@ -52,9 +52,12 @@ pub(super) fn store(index: &ContentIndex, id: OfferId, part: u8, bytes: &[u8]) -
         return Err(io::ErrorKind::QuotaExceeded.into());
     }
     // A crash may leave a part that is cut off. It is not whole, and is not used.
-    let mut file = File::create(path)?;
+    let mut file = File::create(&path)?;
     file.write_all(&index.seal(MAILED, bytes))?;
-    file.sync_all()
+    file.sync_all()?;
+    // The name of the file, too, is on disk when this returns.
+    let folder = path.parent().expect("a file of the index is in its folder");
+    File::open(folder)?.sync_all()
 }
 
 /// Removes the parts of an offer.

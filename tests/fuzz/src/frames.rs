@@ -8,11 +8,15 @@ use hobnob_protocol::{
     Ranges, RoomProof, SignedRecord, VERSION,
 };
 
-/// A frame that is encoded again is not longer, and has the same meaning.
+/// A frame that is encoded again is not longer, and has the same meaning. What this version does not
+/// know is skipped, and never sent.
 pub(crate) fn run(data: &[u8]) {
     let Ok(frame) = Frame::decode(&Bytes::copy_from_slice(data)) else {
         return;
     };
+    if matches!(frame, Frame::Unknown(_)) {
+        return;
+    }
     let encoded = frame.encode();
     assert!(encoded.len() <= data.len(), "{frame:?} has grown");
     assert_eq!(Frame::decode(&encoded).as_ref(), Ok(&frame));

@@ -9,7 +9,9 @@ use hobnob_protocol::{Frame, PersonId, SecretKey, SignedRecord};
 
 /// A frame that is encoded again is not longer, and has the same meaning. Its lists have limits.
 pub(crate) fn run(data: &[u8]) {
-    if let Ok(frame) = ToHolder::decode(data) {
+    if let Ok(frame) = ToHolder::decode(data)
+        && !matches!(frame, ToHolder::Unknown(_))
+    {
         let encoded = frame.encode();
         assert!(encoded.len() <= data.len(), "{frame:?} has grown");
         assert_eq!(ToHolder::decode(&encoded).as_ref(), Ok(&frame));
@@ -17,7 +19,9 @@ pub(crate) fn run(data: &[u8]) {
             assert!(numbers.len() <= NUMBERS_MAX);
         }
     }
-    if let Ok(frame) = FromHolder::decode(data) {
+    if let Ok(frame) = FromHolder::decode(data)
+        && !matches!(frame, FromHolder::Unknown(_))
+    {
         let encoded = frame.encode();
         assert!(encoded.len() <= data.len(), "{frame:?} has grown");
         assert_eq!(FromHolder::decode(&encoded).as_ref(), Ok(&frame));

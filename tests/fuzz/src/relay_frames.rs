@@ -13,7 +13,9 @@ use hobnob_protocol::{PersonId, RoomKey, RoomName};
 
 /// A frame that is encoded again is not longer, and has the same meaning. Its lists have limits.
 pub(crate) fn run(data: &[u8]) {
-    if let Ok(frame) = ToRelay::decode(data) {
+    if let Ok(frame) = ToRelay::decode(data)
+        && !matches!(frame, ToRelay::Unknown(_))
+    {
         let encoded = frame.encode();
         assert!(encoded.len() <= data.len(), "{frame:?} has grown");
         assert_eq!(ToRelay::decode(&encoded).as_ref(), Ok(&frame));
@@ -21,7 +23,9 @@ pub(crate) fn run(data: &[u8]) {
             assert!(rooms.len() <= ROOMS_MAX);
         }
     }
-    if let Ok(frame) = FromRelay::decode(data) {
+    if let Ok(frame) = FromRelay::decode(data)
+        && !matches!(frame, FromRelay::Unknown(_))
+    {
         let encoded = frame.encode();
         assert!(encoded.len() <= data.len(), "{frame:?} has grown");
         assert_eq!(FromRelay::decode(&encoded).as_ref(), Ok(&frame));

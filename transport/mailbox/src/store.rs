@@ -202,6 +202,7 @@ impl Mailboxes {
         let Self { jobs, thread, .. } = self;
         // An error means that the thread has ended.
         let _ended = jobs.blocking_send(None);
+        drop(jobs);
         let handle = thread
             .0
             .lock()
@@ -284,7 +285,7 @@ impl Store {
 
     fn run(mut self, mut queue: mpsc::Receiver<Option<Job>>, wall_ms: impl Fn() -> u64) {
         let (mut group, mut stop) = (Vec::with_capacity(GROUP_MAX), false);
-        while let Some(Some(first)) = queue.blocking_recv().filter(|_| !stop) {
+        while !stop && let Some(Some(first)) = queue.blocking_recv() {
             group.push(first);
             while group.len() < GROUP_MAX
                 && let Ok(next) = queue.try_recv()

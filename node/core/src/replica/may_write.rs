@@ -49,6 +49,7 @@ mod tests {
     use super::*;
 
     const BOB: u8 = 2;
+    const CAROL: u8 = 3;
     const PHONE: u8 = 9;
 
     fn with_certificate() -> Entry {
@@ -64,8 +65,8 @@ mod tests {
             bench.join(true);
             bench.join(false);
             bench.connect(1, BOB);
-            for room in [open_room(), closed_room()] {
-                bench.meet_in(1, room, &[]);
+            if conversation != direct(BOB) {
+                bench.meet_in(1, conversation, &[]);
             }
             let mut phone = Author::on_device(BOB, PHONE, conversation, 1);
             let outputs = bench.batch(1, phone.write(&["from my phone"]));
@@ -90,11 +91,12 @@ mod tests {
     #[test]
     fn heads_of_another_device_are_skipped_and_the_others_count() {
         let mut bench = Bench::new();
+        bench.join(false);
         bench.connect(1, BOB);
-        let phone = Author::on_device(BOB, PHONE, direct(BOB), 1).name;
-        let laptop = Author::new(BOB, direct(BOB)).name;
+        let phone = Author::on_device(CAROL, PHONE, closed_room(), 1).name;
+        let laptop = Author::new(CAROL, closed_room()).name;
         let heads = [phone, laptop].map(|name| (name, Ranges::span(1, 2)));
-        let outputs = bench.heads(1, direct(BOB), &heads);
+        let outputs = bench.meet_in(1, closed_room(), &heads);
         assert_eq!(refusals(&outputs), [Refusal::NoCertificate]);
         assert_eq!(wants(&outputs, 1), [(laptop, 1, None)]);
     }

@@ -112,6 +112,9 @@ impl Engine {
             self.mail.refusals.forget(peer);
             self.mail.unanswered.forget(peer);
             self.mail.contents.remove(&peer);
+            if self.mail.former.remove(&peer).is_some() {
+                self.send_mailbox_to_all();
+            }
             let row = self.mail.contacts.forget(peer);
             row.into_iter().for_each(|row| self.store.set_mail(row));
             return self.end_mail_with(peer);
@@ -192,7 +195,7 @@ impl Engine {
         };
         let unanswered = holder.take_unanswered();
         self.mail.unanswered.lost(holder.id, unanswered);
-        if let Some(facts) = holder.holding() {
+        if let Some(facts) = holder.holding().filter(|_| holder.is_own) {
             let facts = Facts {
                 is_node: matches!(at, HolderAt::Session(_)),
                 ..facts.clone()
@@ -225,6 +228,9 @@ impl Engine {
             return self.holder_down(at);
         };
         match frame {
+            // A holder of a contact's mail was not asked to hold this node's.
+            FromHolder::Holding { .. } | FromHolder::NotHolding | FromHolder::News
+                if !holder.is_own => {}
             FromHolder::Holding {
                 envelopes,
                 bytes,

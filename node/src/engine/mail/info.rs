@@ -17,7 +17,7 @@ impl Engine {
             let relay = relays.iter().find(|relay| relay.id == Some(id));
             relay.map(|relay| relay.at.clone())
         };
-        let connected = self.mail.holders.values();
+        let connected = self.mail.holders.values().filter(|holder| holder.is_own);
         let connected = connected.filter_map(|it| Some((it.id, it.holding()?, true)));
         let former = self.mail.former.iter().map(|(id, it)| (*id, it, false));
         let held_by = connected.chain(former);

@@ -50,11 +50,12 @@ impl Shared {
             path: path.to_owned(),
             error,
         };
-        let file = File::open(path).map_err(cant)?;
-        let about = file.metadata().map_err(cant)?;
-        if !about.is_file() {
+        // Before it is opened: a named pipe would wait for a writer.
+        if !path.metadata().map_err(cant)?.is_file() {
             return Err(SharedFileError::NoFile(path.to_owned()));
         }
+        let file = File::open(path).map_err(cant)?;
+        let about = file.metadata().map_err(cant)?;
         let (mut blake3, mut sha256) = (blake3::Hasher::new(), Context::new(&SHA256));
         let (mut size, mut buffer) = (0, vec![0; CHUNK_BYTES]);
         loop {
@@ -89,12 +90,16 @@ impl Shared {
             .is_ok_and(|about| about.len() == self.size && about.modified().ok() == self.changed_at)
     }
 
-    /// Reads up to a chunk from an offset, and not beyond `end`. This blocks.
+    /// Reads up to a chunk from an offset, and not beyond `end`. An error if the file has changed since
+    /// it was hashed. This blocks.
     pub(super) fn read(&self, offset: u64, end: u64) -> io::Result<Vec<u8>> {
         let left = usize::try_from(end - offset).unwrap_or(CHUNK_BYTES);
         let mut buffer = vec![0; left.min(CHUNK_BYTES)];
         self.file.read_exact_at(&mut buffer, offset)?;
-        Ok(buffer)
+        match self.is_unchanged() {
+            true => Ok(buffer),
+            false => Err(io::Error::other("the file has changed")),
+        }
     }
 }
 

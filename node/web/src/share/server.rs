@@ -150,7 +150,12 @@ impl Share {
         let listener = listen(config.addr).await?;
         let addr = listener.local_addr().map_err(networks)?;
         let ips = match addr.ip().is_unspecified() {
-            true => lan::reachable(&own),
+            // A socket for IPv4 answers at no address of IPv6.
+            true => {
+                let mut ips = lan::reachable(&own);
+                ips.retain(|ip| addr.is_ipv6() || ip.is_ipv4());
+                ips
+            }
             false => vec![addr.ip()],
         };
         if ips.is_empty() {

@@ -226,7 +226,7 @@ pub(crate) const ACTIONS: &[Action] = &[
         command_line: CommandLine::Command {
             flags: Flags::Ask,
             details: "A message mentions you with @ and your nickname or short id, if it begins with \
-                      your nickname and a colon, or has a word of the setting highlight. A new \
+                      either and a colon or comma, or has a word of the setting highlight. A new \
                       nickname changes nothing about older messages.",
             examples: &["hobnob mentions", "hobnob mentions '#ops' --limit 5"],
         },
