@@ -270,7 +270,7 @@ pub enum Frame {
         /// The offer.
         id: OfferId,
         /// The number of the part, from 0. All parts but the last have
-        /// [`CONTENT_PART_BYTES`](crate::mailbox::CONTENT_PART_BYTES).
+        /// [`CONTENT_PART_BYTES`].
         part: u8,
         /// The bytes.
         bytes: Bytes,
