@@ -16,9 +16,11 @@ impl Share {
     fn of(machine: &Machine, arguments: &[&str]) -> Share {
         let arguments = [&["share"], arguments].concat();
         let screen = machine.screen(hobnob_binary(), &arguments);
-        screen.shows("Ctrl-C ends it.");
-        let said = String::from_utf8(screen.bytes()).expect("it writes text");
         let ipv4 = format!("https://{}:", machine.ipv4());
+        // The link is on standard output, the rest on standard error.
+        screen.shows("Ctrl-C ends it.");
+        screen.shows(&ipv4);
+        let said = String::from_utf8(screen.bytes()).expect("it writes text");
         let mut words = said.split_whitespace();
         let link = words.find(|word| word.starts_with(&ipv4));
         Share {
