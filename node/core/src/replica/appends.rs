@@ -74,12 +74,73 @@ fn encoded_size_at_most(body: &Body) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use hobnob_protocol::{ContentHash, Offer};
+    use hobnob_protocol::offer::{Attributes, Folder};
+    use hobnob_protocol::{ContentHash, Entry, EntryRef, LogId, Offer, PersonId};
 
     use super::*;
 
     fn text(bytes: usize) -> Body {
         Body::Text("x".repeat(bytes))
+    }
+
+    #[test]
+    fn no_entry_is_longer_than_its_estimate() {
+        let to = EntryRef {
+            author: Some(PersonId::from_bytes([255; 32])),
+            log: LogId(u64::MAX),
+            seq: u64::MAX - 2,
+        };
+        let long = "x".repeat(200);
+        let bodies = [
+            text(1),
+            text(16_384),
+            Body::Reply {
+                to,
+                text: long.clone(),
+            },
+            Body::Edit {
+                log: to.log,
+                seq: to.seq,
+                text: long.clone(),
+            },
+            Body::React {
+                to,
+                emoji: "👍".into(),
+                on: true,
+            },
+            Body::Delete {
+                log: to.log,
+                seq: to.seq,
+            },
+            Body::App {
+                kind: "org.example.chess".into(),
+                bytes: vec![7; 300],
+            },
+            Body::Offer(Offer {
+                name: long.clone(),
+                media: String::new(),
+                size: u64::MAX,
+                hash: ContentHash([7; 32]),
+                folder: Some(Folder {
+                    manifest_bytes: u64::MAX,
+                    files: u64::MAX,
+                }),
+                attributes: Attributes {
+                    modified_s: u64::MAX,
+                    ..Attributes::default()
+                },
+                caption: long,
+            }),
+        ];
+        for body in bodies {
+            let entry = Entry::new(u64::MAX, u64::MAX, body);
+            let (encoded, most) = (entry.encode(&[7; 16]), encoded_size_at_most(&entry.body));
+            assert!(
+                encoded.len() <= most,
+                "{} > {most}: {entry:?}",
+                encoded.len()
+            );
+        }
     }
 
     #[test]

@@ -125,6 +125,22 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_erased_entries_that_is_too_long_is_ignored() {
+        let (mut bodies, key) = (Bodies::default(), log(1, 1));
+        let holes = |count: u64| {
+            let mut holes = Ranges::new();
+            (1..=count).for_each(|n| holes.insert(2 * n, 2 * n));
+            holes
+        };
+        let (missing, theirs) = (Ranges::span(1, 9), Ranges::span(1, 9));
+        let most = u64::try_from(ERASED_RANGES_MAX).unwrap();
+        bodies.note_erased(key, holes(most + 1));
+        assert_eq!(bodies.can_ask(&key, &missing, &theirs), Ranges::span(1, 9));
+        bodies.note_erased(key, holes(most));
+        assert!(!bodies.can_ask(&key, &missing, &theirs).contains(2));
+    }
+
+    #[test]
     fn a_peer_with_endless_erased_entries_fills_no_memory() {
         let mut bodies = Bodies::default();
         let mut holes = Ranges::new();

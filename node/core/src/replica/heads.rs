@@ -407,6 +407,26 @@ mod tests {
     const BOB: u8 = 2;
     const CAROL: u8 = 3;
 
+    #[test]
+    fn the_longest_heads_have_the_sizes_that_pages_are_made_by() {
+        let log = |n| {
+            (
+                LogId(u64::MAX),
+                Holding::from(Ranges::span(n, u64::MAX - 2)),
+            )
+        };
+        let size = |authors: &[AuthorHeads]| hobnob_protocol::codec::encode(&authors).len();
+        let author = |logs| AuthorHeads {
+            author: peer(BOB),
+            device: peer(CAROL).only_device(),
+            logs,
+        };
+        let (none, one) = (size(&[author(vec![])]), size(&[author(vec![log(1 << 40)])]));
+        assert!(one - none <= HEAD_BYTES_MAX, "{}", one - none);
+        assert!(none - size(&[]) <= AUTHOR_BYTES_MAX, "{none}");
+        assert_eq!(NEWCOMER_AGE_MS, 604_800_000);
+    }
+
     /// A node in the room with a secret, which holds this log of it.
     fn in_closed_room(log: &Author) -> Bench {
         Bench::load(Loaded {
