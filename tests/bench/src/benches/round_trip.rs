@@ -133,7 +133,9 @@ impl Pair {
                 SessionEventKind::Pinged
                 | SessionEventKind::Batch(_)
                 | SessionEventKind::Written { .. }
-                | SessionEventKind::Content(_) => {}
+                | SessionEventKind::Content(_)
+                | SessionEventKind::MailStream(_)
+                | SessionEventKind::Mail(..) => {}
             }
         }
     }
