@@ -21,8 +21,9 @@ impl Share {
         screen.shows("Ctrl-C ends it.");
         screen.shows(&ipv4);
         let said = String::from_utf8(screen.bytes()).expect("it writes text");
-        let mut words = said.split_whitespace();
-        let link = words.find(|word| word.starts_with(&ipv4));
+        // The two streams may meet within a line.
+        let at = said.find(&ipv4);
+        let link = at.and_then(|at| said[at..].split_whitespace().next());
         Share {
             link: link.unwrap_or_else(|| panic!("no link: {said}")).to_owned(),
             screen,

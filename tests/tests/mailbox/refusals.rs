@@ -1,6 +1,5 @@
 //! Mailboxes that are full or can't be written: the sender learns why, and nothing is lost.
 
-use hobnob_tests::lab::until;
 use serde_json::Value;
 
 use super::net::{LIMIT, MailNet, all_are};
@@ -56,14 +55,7 @@ fn a_full_mailbox_is_reported_to_the_sender_and_loses_nothing() {
     let mut all = long;
     all.push("the last".to_owned());
     bob.shows_conversation(ann, &net.after_hello(&all), LIMIT);
-    until("ann has all receipts", LIMIT, || {
-        let history = ann.history_of(bob);
-        let mut own = history.iter().filter(|it| it["from"] == ann.id());
-        match own.find(|message| message["state"] != "delivered") {
-            Some(other) => Err(other.to_string()),
-            None => Ok(()),
-        }
-    });
+    all_are(ann, bob, "delivered");
     assert!(of_bob(&net)["refused"].is_null());
 }
 

@@ -1,7 +1,5 @@
 //! `hobnob share`: a link to a file, for people without hobnob.
 
-use std::net::IpAddr;
-
 use hobnob_local::signals::Signals;
 use hobnob_web::share::{End, Happened, Share, ShareConfig};
 use serde_json::json;
@@ -28,37 +26,30 @@ pub(crate) async fn share(out: Output, args: ShareArgs) -> anyhow::Result<Exit> 
         () = signals.any() => return Ok(Exit::Done),
     };
     announce(&share, out)?;
-    let until = match (times, args.time) {
-        (Some(1), None) => "The link works for one download.".to_owned(),
-        (Some(times), None) => format!("The link works for {times} downloads."),
-        (Some(1), Some(time)) => {
-            format!(
-                "The link works for one download, within {} s.",
-                time.as_secs()
-            )
-        }
-        (Some(times), Some(time)) => {
-            format!(
-                "The link works for {times} downloads, within {} s.",
-                time.as_secs()
-            )
-        }
-        (None, Some(time)) => format!("The link works for {} s.", time.as_secs()),
+    let uses = times.map(|times| match times {
+        1 => "one download".to_owned(),
+        times => format!("{times} downloads"),
+    });
+    let within = args.time.map(|time| format!("{} s", time.as_secs()));
+    let until = match (uses, within) {
+        (Some(uses), None) => uses,
+        (Some(uses), Some(time)) => format!("{uses}, within {time}"),
+        (None, Some(time)) => time,
         (None, None) => unreachable!("without a time, the number is limited"),
     };
-    output::say(&format!("{until} {} Ctrl-C ends it.", who(args.anywhere)));
+    output::say(&format!(
+        "The link works for {until}. {} Ctrl-C ends it.",
+        who(args.anywhere)
+    ));
     loop {
         let happened = tokio::select! {
             happened = share.next() => happened,
             () = signals.any() => None,
         };
-        match happened {
-            Some(Happened::Over(End::Used)) | None => break,
-            Some(Happened::Over(End::Expired)) => {
-                output::say("The time is over.");
-                break;
-            }
-            Some(happened) => output::say(&sentence(happened)),
+        let Some(happened) = happened else { break };
+        output::say(&sentence(&happened));
+        if matches!(happened, Happened::Over(_)) {
+            break;
         }
     }
     share.stop().await;
@@ -106,20 +97,18 @@ fn announce(share: &Share, out: Output) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn sentence(happened: Happened) -> String {
-    let of = |ip: IpAddr| ip.to_string();
+fn sentence(happened: &Happened) -> String {
     match happened {
-        Happened::Visited(ip) => format!("{} looks at the page", of(ip)),
-        Happened::Began(ip) => format!("{} downloads the file", of(ip)),
-        Happened::Downloaded { ip, left: None } => format!("{} has the file", of(ip)),
+        Happened::Visited(ip) => format!("{ip} looks at the page"),
+        Happened::Began(ip) => format!("{ip} downloads the file"),
+        Happened::Downloaded { ip, left: None } => format!("{ip} has the file"),
         Happened::Downloaded {
             ip,
             left: Some(left),
-        } => format!("{} has the file; downloads left: {left}", of(ip)),
-        Happened::Refused(ip) => format!(
-            "refused {}, which is on no network of this machine (--anywhere permits it)",
-            of(ip)
-        ),
+        } => format!("{ip} has the file; downloads left: {left}"),
+        Happened::Refused(ip) => {
+            format!("refused {ip}, which is on no network of this machine (--anywhere permits it)")
+        }
         Happened::Over(End::Used) => "the file was downloaded as often as permitted".to_owned(),
         Happened::Over(End::Expired) => "the time is over".to_owned(),
     }

@@ -158,41 +158,46 @@ pub(crate) async fn history(
     out: Output,
     args: args::History,
 ) -> anyhow::Result<Exit> {
+    let filter = HistoryFilter {
+        search: args.search,
+        thread: args.thread.map(Text),
+        since: args.since,
+        limit: args.limit,
+        ..HistoryFilter::default()
+    };
+    print_history(flags, out, args.of, filter).await
+}
+
+/// Prints the messages of a conversation, or of all, that the filter lets pass.
+async fn print_history(
+    flags: &CommonFlags,
+    out: Output,
+    of: Option<ConversationArg>,
+    filter: HistoryFilter,
+) -> anyhow::Result<Exit> {
     session::ask(flags, false, async |client| {
-        let conversation = match args.of {
+        let conversation = match of {
             Some(of) => Some(Text(of.resolve(client).await?)),
             None => None,
         };
         let filter = HistoryFilter {
             conversation,
-            search: args.search,
-            thread: args.thread.map(Text),
-            since: args.since,
-            limit: args.limit,
-            ..HistoryFilter::default()
+            ..filter
         };
-        print_history(client, out, filter).await
+        let messages = client.history(filter).await?;
+        let names = if out.json {
+            Names::default()
+        } else {
+            Names::ask(client).await?
+        };
+        for message in messages {
+            out.event(WireEvent::Message(message), |event| {
+                wording::event(event, &names)
+            })?;
+        }
+        Ok(Exit::Done)
     })
     .await
-}
-
-async fn print_history(
-    client: &Client,
-    out: Output,
-    filter: HistoryFilter,
-) -> anyhow::Result<Exit> {
-    let messages = client.history(filter).await?;
-    let names = if out.json {
-        Names::default()
-    } else {
-        Names::ask(client).await?
-    };
-    for message in messages {
-        out.event(WireEvent::Message(message), |event| {
-            wording::event(event, &names)
-        })?;
-    }
-    Ok(Exit::Done)
 }
 
 /// `hobnob mentions`.
@@ -201,21 +206,13 @@ pub(crate) async fn mentions(
     out: Output,
     args: args::Mentions,
 ) -> anyhow::Result<Exit> {
-    session::ask(flags, false, async |client| {
-        let conversation = match args.of {
-            Some(of) => Some(Text(of.resolve(client).await?)),
-            None => None,
-        };
-        let filter = HistoryFilter {
-            conversation,
-            mentions: true,
-            since: args.since,
-            limit: args.limit,
-            ..HistoryFilter::default()
-        };
-        print_history(client, out, filter).await
-    })
-    .await
+    let filter = HistoryFilter {
+        mentions: true,
+        since: args.since,
+        limit: args.limit,
+        ..HistoryFilter::default()
+    };
+    print_history(flags, out, args.of, filter).await
 }
 
 /// `hobnob notify` without a rule.
