@@ -61,6 +61,8 @@ pub struct DepositInfo {
     pub name: String,
     /// The messages that are held and that the peer has not confirmed.
     pub messages: u64,
+    /// The small files that are offered to it and whose contents are still to be deposited.
+    pub files_waiting: u64,
     /// The holder of the newest of them.
     pub holder: Option<DeviceId>,
     /// When that one was deposited, in milliseconds since the Unix epoch.

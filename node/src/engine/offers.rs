@@ -58,7 +58,7 @@ impl Engine {
             }
             FromTransfers::PartStored(session) => self.mailed_part_stored(session),
             FromTransfers::ReadForMail(session, offer, content) => {
-                self.mail_content(session, offer, &content);
+                self.mail_content(session, offer, content.as_ref());
             }
             FromTransfers::Publish(updates) => {
                 let infos = self.file_infos(updates);

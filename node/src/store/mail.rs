@@ -19,6 +19,8 @@ pub enum MailKind {
     Held = 3,
     /// A peer that must get receipts.
     Owed = 4,
+    /// Own offers to a peer whose small contents no holder has yet.
+    Contents = 5,
 }
 
 /// A row about mailboxes. Without a value, the row is removed.
@@ -60,6 +62,7 @@ pub(super) fn load(conn: &Connection) -> Result<Vec<MailRow>, Fault> {
             MailKind::Contact,
             MailKind::Held,
             MailKind::Owed,
+            MailKind::Contents,
         ];
         // A later version may have added kinds.
         if let Some(kind) = kinds.into_iter().find(|known| *known as u8 == kind) {

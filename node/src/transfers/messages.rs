@@ -104,8 +104,8 @@ pub(crate) enum FromTransfers {
     SendWord(OfferId, OfferWord, Option<SessionId>),
     /// A part of a content that arrived in this session by mail is on disk, or can't be.
     PartStored(SessionId),
-    /// The content of an own offer, for a session by mail.
-    ReadForMail(SessionId, OfferId, Bytes),
+    /// The content of an own offer, for a session by mail. `None` if there is none to send.
+    ReadForMail(SessionId, OfferId, Option<Bytes>),
     /// Report states to the node's users.
     Publish(Vec<FileUpdate>),
     /// Answer with the states, names added.

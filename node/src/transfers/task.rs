@@ -217,10 +217,9 @@ impl TransferTask {
             ToTransfers::ReadForMail(session, id) => {
                 let context = self.jobs.context.clone();
                 self.jobs.context.tasks.spawn(async move {
-                    if let Some(content) = outgoing_mail::read(&context, id).await {
-                        let read = FromTransfers::ReadForMail(session, id, content);
-                        context.engine.send(read);
-                    }
+                    let content = outgoing_mail::read(&context, id).await;
+                    let read = FromTransfers::ReadForMail(session, id, content);
+                    context.engine.send(read);
                 });
             }
             ToTransfers::Command(command) => self.on_command(command),

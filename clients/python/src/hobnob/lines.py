@@ -159,6 +159,8 @@ class DepositLine:
     """Its name to show."""
     messages: int
     """The messages that are held and that the peer has not confirmed."""
+    files_waiting: int
+    """The small files that are offered to it and whose contents are still to be deposited."""
     at: Time | None = None
     """When that one was deposited."""
     holder: DeviceId | None = None

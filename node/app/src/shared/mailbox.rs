@@ -60,6 +60,12 @@ fn deposit(deposit: &DepositLine) -> String {
             local_minute(at)
         );
     }
+    if deposit.files_waiting > 0 {
+        line += &format!(
+            "; still to be sent: {}",
+            count_u64(deposit.files_waiting, "small file")
+        );
+    }
     let reason = deposit.refused.map(WaitReason::from);
     if let Some(why) = reason.and_then(mailbox_reason) {
         line += &format!("; further ones stay queued: {why}");
@@ -105,6 +111,7 @@ mod tests {
             peer: id(2),
             name: "bob\u{1b}".to_owned(),
             messages: 3,
+            files_waiting: 1,
             holder: Some(Text(DeviceId::from_bytes([8; 32]))),
             at: Some(Time(0)),
             refused: Some(MailRefusal::Full),
@@ -141,6 +148,10 @@ mod tests {
         );
         assert!(deposit.starts_with("For bob"), "{deposit}");
         assert!(deposit.contains("3 messages held by "), "{deposit}");
+        assert!(
+            deposit.contains("; still to be sent: 1 small file;"),
+            "{deposit}"
+        );
         assert!(
             deposit.ends_with("stay queued: the mailbox is full"),
             "{deposit}"

@@ -67,6 +67,8 @@ pub struct DepositLine {
     pub name: String,
     /// The messages that are held and that the peer has not confirmed.
     pub messages: u64,
+    /// The small files that are offered to it and whose contents are still to be deposited.
+    pub files_waiting: u64,
     /// The holder of the newest of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<Text<DeviceId>>,
@@ -126,6 +128,7 @@ impl From<DepositInfo> for DepositLine {
             peer: Text(info.peer),
             name: info.name,
             messages: info.messages,
+            files_waiting: info.files_waiting,
             holder: info.holder.map(Text),
             at: info.at_ms.map(Time),
             refused: info.refused,

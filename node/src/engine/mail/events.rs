@@ -17,7 +17,7 @@ use super::super::state::Engine;
 use super::HolderAt;
 use super::holder::{Deposited, Facts, Holder};
 use super::outgoing::Outgoing;
-use super::{CONTENTS_MAX, DEPOSIT_AFTER, MailSession, RUNNING_EVERY};
+use super::{DEPOSIT_AFTER, MailSession, RUNNING_EVERY};
 use crate::api::{DeliveryState, NoticeReason};
 use crate::net::mail::MailStream;
 use crate::transfers::messages::ToTransfers;
@@ -111,7 +111,8 @@ impl Engine {
         if !self.policy.is_contact(peer.person()) {
             self.mail.refusals.forget(peer);
             self.mail.unanswered.forget(peer);
-            self.mail.contents.remove(&peer);
+            let row = self.mail.contents.forget(peer);
+            row.into_iter().for_each(|row| self.store.set_mail(row));
             if self.mail.former.remove(&peer).is_some() {
                 self.send_mailbox_to_all();
             }
@@ -266,7 +267,8 @@ impl Engine {
     /// A session with a peer has begun. Mail is not needed any more.
     pub(in crate::engine) fn mail_not_needed(&mut self, peer: DeviceId) {
         self.mail.due.remove(&peer);
-        self.mail.contents.remove(&peer);
+        let row = self.mail.contents.forget(peer);
+        row.into_iter().for_each(|row| self.store.set_mail(row));
         self.mail.refusals.over(peer);
         // Both compare what they have, so nothing must be sealed again.
         let row = self.mail.owe(peer, |owed| owed.request = false);
@@ -317,23 +319,29 @@ impl Engine {
         self.tell_replica(input);
         self.request_again(id);
         if holder.is_some() {
-            for offer in self.mail.contents.get(&peer).into_iter().flatten() {
-                self.files.send(ToTransfers::ReadForMail(id, *offer));
+            for offer in self.mail.contents.of_peer(peer) {
+                self.files.send(ToTransfers::ReadForMail(id, offer));
             }
         }
     }
 
-    /// The content of an own offer was read, for a session by mail.
+    /// The content of an own offer was read, for a session by mail. `None`: the offer is withdrawn, or
+    /// its content can't be read.
     pub(in crate::engine) fn mail_content(
         &mut self,
         id: SessionId,
         offer: OfferId,
-        content: &Bytes,
+        content: Option<&Bytes>,
     ) {
         // The session may have ended. The next one asks again.
-        if let Some(session) = self.mail.sessions.get_mut(&id) {
-            session.outgoing.content(offer, content);
+        let Some(session) = self.mail.sessions.get_mut(&id) else {
+            return;
+        };
+        if let Some(content) = content {
+            return session.outgoing.content(offer, content);
         }
+        let row = self.mail.contents.remove(session.peer, &[offer]);
+        row.into_iter().for_each(|row| self.store.set_mail(row));
     }
 
     /// Asks the peer of a session by mail to seal its messages again, if this node owes that.
@@ -423,8 +431,8 @@ impl Engine {
         };
         let peer = session.peer;
         for offer in offers {
-            let waiting = self.mail.contents.entry(peer).or_default();
-            if waiting.len() < CONTENTS_MAX && waiting.insert(offer) {
+            if let Some(row) = self.mail.contents.add(peer, offer) {
+                self.store.set_mail(row);
                 self.files.send(ToTransfers::ReadForMail(id, offer));
             }
         }
@@ -522,9 +530,8 @@ impl Engine {
                     owed.request &= !packed.has_request;
                 });
                 row.into_iter().for_each(|row| self.store.set_mail(row));
-                if let Some(waiting) = self.mail.contents.get_mut(&peer) {
-                    waiting.retain(|offer| !packed.contents.contains(offer));
-                }
+                let row = self.mail.contents.remove(peer, &packed.contents);
+                row.into_iter().for_each(|row| self.store.set_mail(row));
                 // A mailbox that has no room for messages may have some for receipts.
                 if !packed.items.is_empty() {
                     self.mail.refusals.over(peer);

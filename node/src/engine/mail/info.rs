@@ -47,6 +47,7 @@ impl Engine {
             peer,
             name: self.peers.name(peer),
             messages: 0,
+            files_waiting: 0,
             holder: None,
             at_ms: None,
             refused: self.mail.refusals.why(peer.only_device()),
@@ -59,6 +60,12 @@ impl Engine {
             if of_peer.at_ms <= Some(at_ms) {
                 (of_peer.holder, of_peer.at_ms) = (Some(holder), Some(at_ms));
             }
+        }
+        for (peer, count) in self.mail.contents.counts() {
+            let of_peer = infos
+                .entry(peer.person())
+                .or_insert_with(|| info(peer.person()));
+            of_peer.files_waiting = count;
         }
         for (peer, _) in self.mail.refusals.all() {
             infos

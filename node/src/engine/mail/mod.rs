@@ -5,12 +5,14 @@
 //! implementation. `own` is this node's mailbox, `contacts` are those of others, `outgoing` packs
 //! envelopes, `held` notes what holders have, `holder` is the exchange with one holder, `page` decides
 //! which arrived envelopes may be deleted, `refusals` notes which holders refuse envelopes,
-//! `unanswered` keeps envelopes whose answers were lost. `node_holders` finds nodes that are holders.
+//! `unanswered` keeps envelopes whose answers were lost, `contents` lists small files that are still to be
+//! deposited. `node_holders` finds nodes that are holders.
 //!
 //! Not here: the effects on other parts, which are in `events`, `arriving` and `info`.
 
 mod arriving;
 mod contacts;
+mod contents;
 mod events;
 mod held;
 mod holder;
@@ -22,16 +24,17 @@ mod page;
 mod refusals;
 mod unanswered;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hobnob_core::SessionId;
 use hobnob_core::mail_refusal::MailRefusal;
 use hobnob_protocol::mailbox::KeyId;
-use hobnob_protocol::{DeviceId, OfferId, SecretKey};
+use hobnob_protocol::{DeviceId, SecretKey};
 
 use self::contacts::ContactBoxes;
+use self::contents::WaitingContents;
 use self::held::Held;
 use self::holder::{Facts, Holder};
 use self::outgoing::Outgoing;
@@ -60,10 +63,6 @@ pub(super) enum HolderAt {
     /// By the session with a node.
     Session(SessionId),
 }
-
-/// Maximum offers to one peer whose contents wait for mail. Those of others are downloaded when both
-/// are connected.
-const CONTENTS_MAX: usize = 64;
 
 /// The debts to a peer that mail must carry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -131,8 +130,7 @@ pub(crate) struct Mail {
     owed: BTreeMap<DeviceId, Owed>,
     /// For which newest key of a contact its messages were deposited again in this run.
     resent_for: BTreeMap<DeviceId, KeyId>,
-    /// Own offers whose small contents no holder has as a whole yet, by the peer that is away.
-    contents: BTreeMap<DeviceId, BTreeSet<OfferId>>,
+    contents: WaitingContents,
     /// When to begin a session by mail with a peer that is away.
     due: BTreeMap<DeviceId, Duration>,
     /// When the running time of the key is counted next.
@@ -162,7 +160,7 @@ impl Mail {
             sessions: BTreeMap::new(),
             owed: owed.filter_map(Owed::read).collect(),
             resent_for: BTreeMap::new(),
-            contents: BTreeMap::new(),
+            contents: WaitingContents::restore(rows),
             due: BTreeMap::new(),
             count_at: RUNNING_EVERY,
         };
