@@ -280,6 +280,7 @@ impl Engine {
         state.responses.set_suspect(is_suspect);
         let (peer, remote) = (state.peer(), state.remote_addr());
         if is_suspect {
+            self.relays.beat();
             self.tell_paths(paths::Input::Suspect(id, remote));
         }
         self.reports

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use hobnob_tests::lab::{Lab, Nat, Node, Relay, Stopwatch, pause, until};
+use hobnob_tests::lab::{Lab, Nat, Node, Relay, Site, Stopwatch, pause, until};
 
 use crate::relay_net::{RelayNet, submit};
 
@@ -94,6 +94,41 @@ fn a_directly_connected_node_gets_another_address() {
 }
 
 #[test]
+fn a_message_after_a_change_of_the_nat_goes_by_the_relay_at_once() {
+    let lab = Lab::open();
+    let net = RelayNet::of(&lab);
+    let ((home, ann), (office, bob)) = (
+        net.alone_behind(Nat::PortRestricted, "ann"),
+        net.alone_behind(Nat::PortRestricted, "bob"),
+    );
+    wait_until_connected(&ann, &bob);
+    // One of them dialed the connection, and the other accepted it.
+    let (rebind, renumber): (fn(&Site), fn(&Site)) = (Site::rebind, Site::renumber);
+    for (change, site, from, to) in [(rebind, &home, &ann, &bob), (renumber, &office, &bob, &ann)] {
+        talks_directly_for_a_while(&ann, &bob);
+        change(site);
+        let took = delivered_after(from, to);
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    }
+}
+
+#[test]
+fn a_message_to_a_silent_node_behind_a_changed_nat_waits_for_its_next_ping() {
+    let lab = Lab::open();
+    let net = RelayNet::of(&lab);
+    let ((home, ann), (_office, bob)) = (
+        net.alone_behind(Nat::PortRestricted, "ann"),
+        net.alone_behind(Nat::PortRestricted, "bob"),
+    );
+    wait_until_connected(&ann, &bob);
+    talks_directly_for_a_while(&ann, &bob);
+    home.rebind();
+    // Nobody can reach Ann, not even the relay, until she sends something.
+    let took = delivered_after(&bob, &ann);
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+#[test]
 fn the_links_to_the_relay_lose_a_twentieth_of_all_packets() {
     let lab = Lab::open();
     let net = RelayNet::of(&lab);
@@ -139,8 +174,24 @@ fn wait_until_connected(ann: &Node, bob: &Node) {
 }
 
 fn wait_until_direct(ann: &Node, bob: &Node) {
-    ann.connects_over("direct", bob, Duration::from_secs(3));
-    bob.connects_over("direct", ann, Duration::from_secs(3));
+    ann.connects_over("direct", bob, DIRECT_WITHIN);
+    bob.connects_over("direct", ann, DIRECT_WITHIN);
+}
+
+/// A direct connection that is younger than some seconds is not given up for a relayed one.
+fn talks_directly_for_a_while(ann: &Node, bob: &Node) {
+    wait_until_direct(ann, bob);
+    pause(SETTLED);
+}
+
+/// How long a message takes until its author knows that it was delivered.
+fn delivered_after(from: &Node, to: &Node) -> Duration {
+    let submitted = Stopwatch::start();
+    let id = from.queues(to, "after the change");
+    from.gets_receipt(&id, to);
+    let took = submitted.elapsed();
+    eprintln!("a message of {} was delivered after {took:?}", from.nick());
+    took
 }
 
 /// The nodes notice a failed path when pings get no answer, so this takes longer.
@@ -261,6 +312,12 @@ const PACE: Duration = Duration::from_millis(6);
 
 /// The pause between two changes, so that messages flow.
 const MEANWHILE: Duration = Duration::from_millis(800);
+
+/// The limit for hole punching.
+const DIRECT_WITHIN: Duration = Duration::from_secs(30);
+
+/// After this time a direct connection counts as settled.
+const SETTLED: Duration = Duration::from_secs(6);
 
 /// The limit from the relay's restart to the new registrations.
 const NOTICED_WITHIN: Duration = Duration::from_secs(2);

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use hobnob_core::carrier::Carrier;
 use hobnob_core::diagnosis;
@@ -33,6 +34,9 @@ use hobnob_transport::addr::canonical;
 /// Events of relays that wait for the engine. Further ones make their relay wait.
 const EVENTS_MAX: usize = 256;
 
+/// How often silent peers may cause heartbeats. Peers choose when they are silent.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
+
 /// All relays of a node.
 pub(super) struct Relays {
     list: BTreeMap<RelayId, Relay>,
@@ -43,6 +47,8 @@ pub(super) struct Relays {
     /// Whether relays may admit this node as a guest, to accept an invitation.
     guest: Arc<AtomicBool>,
     clock: Clock,
+    /// From when on silent peers cause the next heartbeats.
+    beat_from: Duration,
     /// Identities proved in earlier runs, by address.
     known: BTreeMap<String, DeviceId>,
     /// The admission token of the relays that the user named.
@@ -85,6 +91,7 @@ impl Relays {
             identities: Identities::default(),
             guest: Arc::default(),
             clock,
+            beat_from: Duration::ZERO,
             known,
             token,
             proxy,
@@ -390,6 +397,16 @@ impl Relays {
         self.list.values().for_each(Relay::wake);
     }
 
+    /// A peer has not answered, perhaps because this node's public address has changed: the relays
+    /// learn the new one, and forward to it.
+    pub(super) fn beat(&mut self) {
+        let now = self.clock.now().mono;
+        if now >= self.beat_from {
+            self.beat_from = now + BEAT_EVERY;
+            self.list.values().for_each(Relay::beat);
+        }
+    }
+
     /// The user sends a message, or names a peer: each link without a connection dials at once.
     pub(super) fn want(&self) {
         self.list.values().for_each(Relay::want);
@@ -584,6 +601,24 @@ mod tests {
             link.commands.try_recv(),
             Ok(LinkCommand::Send(ToRelay::Open(of))) if of == peer(2)
         ));
+    }
+
+    #[test]
+    fn silent_peers_cause_one_heartbeat_a_second() {
+        let mut relays = Relays::new(
+            BTreeMap::new(),
+            None,
+            ProxyConfig::default(),
+            Clock::start(),
+        );
+        let mut link = relays
+            .add(named("relay.example:4627"), Usage::Rooms, 1)
+            .expect("room");
+        relays.beat();
+        relays.beat();
+        assert!(matches!(link.commands.try_recv(), Ok(LinkCommand::Beat)));
+        assert!(link.commands.try_recv().is_err());
+        assert!(relays.beat_from > BEAT_EVERY / 2, "the next one is later");
     }
 
     #[test]

@@ -182,6 +182,11 @@ impl Relay {
         self.command(LinkCommand::Wake);
     }
 
+    /// The relay learns this node's address by a heartbeat.
+    pub(super) fn beat(&self) {
+        self.command(LinkCommand::Beat);
+    }
+
     /// The user sends a message, or names a peer: the link dials at once if it has no connection.
     pub(super) fn want(&self) {
         if self.connection().is_none() {

@@ -102,6 +102,9 @@ pub enum LinkCommand {
     Rooms(Vec<RoomKey>),
     /// The network has changed. Test the connection, or dial now if there is none.
     Wake,
+    /// A peer has not answered. If that is because this node's public address has changed, the relay
+    /// learns the new one from a heartbeat, and forwards again.
+    Beat,
     /// The user sends a message, or names a peer: dial now, whatever the back-off.
     Want,
     /// The relay has another name or address. The node may prove to it that it knows this token.
@@ -323,6 +326,8 @@ impl RelayLink {
             LinkCommand::Send(_) => {}
             LinkCommand::Rooms(rooms) => self.rooms = rooms,
             LinkCommand::Wake => self.redial.network_changed(now),
+            // The connection that is dialed has the new address.
+            LinkCommand::Beat => {}
             LinkCommand::Want => self.redial.want(now),
             LinkCommand::Locate(location, token) => self.locate(location, token),
         }
@@ -536,6 +541,7 @@ impl RelayLink {
                             other_way = Some(self.back_to_udp(connected.id, Duration::ZERO));
                         }
                     }
+                    Some(LinkCommand::Beat) => connected.beat(roster, &mut liveness).await?,
                     Some(LinkCommand::Want) => {}
                     Some(LinkCommand::Locate(location, token)) => self.locate(location, token),
                 },
