@@ -103,7 +103,8 @@ fn a_message_after_a_change_of_the_nat_goes_by_the_relay_at_once() {
     );
     wait_until_connected(&ann, &bob);
     // One of them dialed the connection, and the other accepted it.
-    let (rebind, renumber): (fn(&Site), fn(&Site)) = (Site::rebind, Site::renumber);
+    let rebind: Change = Site::rebind;
+    let renumber: Change = Site::renumber;
     for (change, site, from, to) in [(rebind, &home, &ann, &bob), (renumber, &office, &bob, &ann)] {
         talks_directly_for_a_while(&ann, &bob);
         change(site);
@@ -177,6 +178,9 @@ fn wait_until_direct(ann: &Node, bob: &Node) {
     ann.connects_over("direct", bob, DIRECT_WITHIN);
     bob.connects_over("direct", ann, DIRECT_WITHIN);
 }
+
+/// What happens at the router of a site.
+type Change = fn(&Site);
 
 /// A direct connection that is younger than some seconds is not given up for a relayed one.
 fn talks_directly_for_a_while(ann: &Node, bob: &Node) {
