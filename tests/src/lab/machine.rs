@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +12,7 @@ use super::Shared;
 use super::capture::Capture;
 use super::card::Card;
 use super::home::Home;
+use super::long_way;
 use super::namespace::Namespace;
 use super::node::Node;
 use super::process::{Output, finish, hobnob_binary, pipes};
@@ -178,6 +179,12 @@ impl Machine {
     /// Starts a proxy that requires a login.
     pub fn proxy(&self) -> Proxy {
         Proxy::start(self)
+    }
+
+    /// Forwards UDP packets to this address, and answers back, each later by `delay`. Returns the
+    /// address to send to.
+    pub fn long_way(&self, to: SocketAddrV4, delay: Duration) -> SocketAddrV4 {
+        long_way::start(self, to, delay)
     }
 
     /// Records every frame that passes this machine's cards, from now on.

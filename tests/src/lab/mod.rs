@@ -36,6 +36,7 @@ mod card;
 mod daemon;
 mod home;
 mod internet;
+mod long_way;
 mod machine;
 mod mapping_router;
 mod memory;

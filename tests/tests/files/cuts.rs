@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use hobnob_tests::lab::{Lab, Nat, Node, pause, until};
+use hobnob_tests::lab::{Filter, Lab, Nat, Node, pause, until};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -77,20 +77,40 @@ fn a_transfer_that_is_interrupted_repeatedly_completes_with_the_right_content() 
         has(&bob, &id) >> 20,
         (cuts * BYTES_PER_CUT) >> 20
     );
-    // Bob reports the completion only once, perhaps just before he was killed. So the test reads
-    // the state from his list.
-    until("the transfer is done", TIMEOUT, || {
-        match bob.state_of(&id) {
-            state if state["state"] == "done" => Ok(()),
-            state => Err(state.to_string()),
-        }
-    });
-    let saved = bob.state_of(&id)["saved"]
-        .as_str()
-        .expect("a completed download has a path")
-        .to_owned();
-    same(&file, std::path::Path::new(&saved));
+    same(&file, &saved_at(&bob, &id));
 }
+
+#[test]
+fn a_transfer_continues_over_tcp_while_udp_is_blocked() {
+    let lab = Lab::open();
+    let net = lab.internet();
+    let relay = net.machine("relay").relay(&[]);
+    let sites = [net.site(Nat::Symmetric), net.site(Nat::Symmetric)];
+    let up = |site: usize, nick: &str| {
+        let machine = sites[site].machine(nick);
+        machine.up(nick, &["--relay", &relay.name()])
+    };
+    let (ann, bob) = (up(0, "ann"), up(1, "bob"));
+    ann.sees(&bob);
+    bob.sees(&ann);
+    let file = sparse_file(&ann, ROUNDS * BYTES_PER_CUT, 1);
+    let id = ann.offers(&bob, &file);
+    bob.accepts(&id);
+    progresses(&bob, &id);
+    let mut blocked = 0;
+    while blocked < ROUNDS && has(&bob, &id) != u64::MAX {
+        for filter in [Filter::UdpDropped, Filter::Open] {
+            sites[0].filter(filter);
+            progresses(&bob, &id);
+        }
+        blocked += 1;
+    }
+    assert!(blocked > 1, "the file was too short");
+    same(&file, &saved_at(&bob, &id));
+}
+
+/// How often UDP is blocked, at most.
+const ROUNDS: u64 = 5;
 
 #[expect(
     clippy::disallowed_methods,
@@ -103,6 +123,19 @@ fn any_seed() -> u64 {
 fn restart(node: &Node) {
     node.kill9();
     node.start();
+}
+
+/// Waits until the transfer is done. Returns where Bob has the file.
+fn saved_at(bob: &Node, id: &str) -> std::path::PathBuf {
+    // Bob reports the completion only once, perhaps just before he was killed. So the test reads
+    // the state from his list.
+    until("the transfer is done", TIMEOUT, || match bob.state_of(id) {
+        state if state["state"] == "done" => Ok(()),
+        state => Err(state.to_string()),
+    });
+    let state = bob.state_of(id);
+    let path = state["saved"].as_str();
+    path.expect("a completed download has a path").into()
 }
 
 /// Waits until the transfer progresses or completes.

@@ -85,6 +85,42 @@ impl Scene {
 }
 
 #[test]
+fn of_two_relays_the_nearer_one_is_used() {
+    let lab = Lab::open();
+    let internet = lab.internet();
+    let [near, far] = ["near", "far"].map(|name| internet.machine(name).relay(&[]));
+    let long_way = internet.machine("long");
+    let at_far = long_way.long_way(far.address(), Duration::from_millis(200));
+    // The far one is named first.
+    let names = [format!("{}@{at_far}", far.id()), near.name()];
+    let both = ["--relay", &names[0], "--relay", &names[1]];
+    let sites = [(); 2].map(|()| internet.site(Nat::Symmetric));
+    let up = |site: &Site, nick: &str| {
+        let node = site.machine(nick).up(nick, &both);
+        for relay in [&near, &far] {
+            let is_up = |event: &serde_json::Value| {
+                event["code"] == "relay-up" && event["id"] == relay.id()
+            };
+            node.wait_for("register", is_up, Duration::from_secs(20));
+        }
+        node
+    };
+    let ann = up(&sites[0], "ann");
+    let bob = up(&sites[1], "bob");
+    ann.sees(&bob);
+    ann.tells(&bob, "by the near one");
+    bob.shows_once("by the near one");
+    let channels =
+        |relay: &Relay| relay.row(ann.id()).expect("ann is registered")["channels"].clone();
+    assert_eq!((channels(&near), channels(&far)), (1.into(), 0.into()));
+    let row = ann.peers().into_iter().find(|row| row["peer"] == bob.id());
+    let rtt = row.expect("bob is there")["rtt_ms"]
+        .as_f64()
+        .expect("measured");
+    assert!(rtt < 200.0, "{rtt} ms");
+}
+
+#[test]
 fn a_relay_that_hangs_is_replaced_by_another() {
     let scene = Scene::new();
     scene.survives(Relay::freeze);
