@@ -412,7 +412,9 @@ impl Node {
             .await?
     }
 
-    /// All known peers: those connected now, and those that were met or written to before.
+    /// All known peers: those connected now, those that were met or written to before, and the
+    /// members of this node's rooms that a relay lists. Of a member that was never met, and whose
+    /// public record has not arrived, nothing but the id is known.
     pub async fn peers(&self) -> Result<Vec<PeerInfo>, NodeError> {
         self.ask(Command::Peers).await
     }

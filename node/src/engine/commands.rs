@@ -17,9 +17,7 @@ impl Engine {
         match command {
             Command::Status(reply) => drop(reply.send(self.status())),
             Command::Mailbox(reply) => drop(reply.send(self.mailbox_info())),
-            Command::Peers(reply) => {
-                drop(reply.send(self.peers.all().map(|peer| self.peer_info(peer)).collect()))
-            }
+            Command::Peers(reply) => drop(reply.send(self.all_peers())),
             Command::Peer(peer, reply) => {
                 drop(reply.send(self.knows(peer).then(|| self.peer_info(peer))))
             }

@@ -18,7 +18,7 @@ use super::command::RELAY_SETTING;
 use super::mail::HolderAt;
 use super::relays::{ChannelOpening, DOUBTED_AT, NewLink, Usage, WentUp};
 use super::state::Engine;
-use crate::api::NoticeReason;
+use crate::api::{NoticeReason, PeerInfo};
 use crate::clock::random;
 use crate::net::channels::RelayId;
 use crate::net::relay::{LinkDown, LinkEvent, RelayLink};
@@ -343,6 +343,18 @@ impl Engine {
     /// Whether the user can name this peer: it was met, or a relay names it.
     pub(super) fn knows(&self, peer: PersonId) -> bool {
         self.peers.knows(peer) || !self.relays.naming(peer.only_device()).is_empty()
+    }
+
+    /// The peers of the directory, then the members of this node's rooms that only relays name.
+    pub(super) fn all_peers(&self) -> Vec<PeerInfo> {
+        let is_known = |device: DeviceId| {
+            let peer = device.person();
+            self.peers.knows(peer) || self.forgotten.contains(peer)
+        };
+        let unmet = self.relays.unmet(&self.room_keys(), is_known);
+        let unmet = unmet.into_iter().map(DeviceId::person);
+        let all = self.peers.all().chain(unmet);
+        all.map(|peer| self.peer_info(peer)).collect()
     }
 
     /// The peer that a word refers to. Of peers that only a relay names, nothing but the id is known.

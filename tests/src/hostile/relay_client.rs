@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::relay::{ALPN_RELAY, FromRelay, Register, ToRelay, VERSION};
-use hobnob_protocol::{DeviceId, SecretKey};
-use hobnob_transport::tls::{Credentials, SERVER_NAME};
+use hobnob_protocol::{DeviceId, RoomKey, SecretKey};
+use hobnob_transport::tls::{self, Credentials, SERVER_NAME};
 use quinn::{
     Connection, ConnectionError, Endpoint, EndpointConfig, RecvStream, SendStream, TokioRuntime,
 };
@@ -58,20 +58,32 @@ impl RelayClient {
         self.key.id()
     }
 
-    /// Connects and registers. The error is the relay's refusal.
+    /// Connects and registers, in no room. The error is the relay's refusal.
     pub async fn registers(&self) -> Result<Registration, RelayClose> {
+        self.registers_in(&[]).await
+    }
+
+    /// As [`RelayClient::registers`], as a member of these rooms.
+    pub async fn registers_in(&self, rooms: &[RoomKey]) -> Result<Registration, RelayClose> {
+        self.try_register(rooms).await.map_err(relay_close)
+    }
+
+    /// As [`RelayClient::registers_in`]. The error may also be that of the handshake.
+    pub async fn try_register(&self, rooms: &[RoomKey]) -> Result<Registration, ConnectionError> {
         let setup = Credentials::new(&self.key).client_config(None, ALPN_RELAY);
         let config = quinn::ClientConfig::new(setup.crypto);
         let connecting = self
             .endpoint
             .connect_with(config, self.relay, SERVER_NAME)
             .expect("the address can be dialed");
-        let connection = connecting.await.map_err(relay_close)?;
-        let (mut send, mut receive) = connection.open_bi().await.map_err(relay_close)?;
+        let connection = connecting.await?;
+        let relay = tls::peer_id(connection.peer_identity()).expect("a relay proves its identity");
+        let (mut send, mut receive) = connection.open_bi().await?;
         let mut registration = Vec::new();
         push(
             &ToRelay::Register(Register {
                 version: VERSION,
+                rooms: rooms.iter().map(|room| room.relay_tag(relay)).collect(),
                 ..Register::default()
             }),
             &mut registration,
@@ -84,7 +96,7 @@ impl RelayClient {
                 send,
                 receive,
             }),
-            Err(_) => Err(relay_close(connection.closed().await)),
+            Err(_) => Err(connection.closed().await),
         }
     }
 }
@@ -105,6 +117,18 @@ impl Registration {
                 return channel;
             }
         }
+    }
+
+    /// Sends a frame. Returns false if the relay has closed the connection.
+    pub async fn sends(&mut self, frame: &ToRelay) -> bool {
+        let mut bytes = Vec::new();
+        push(frame, &mut bytes);
+        self.sends_bytes(&bytes).await
+    }
+
+    /// Sends these bytes.
+    pub async fn sends_bytes(&mut self, bytes: &[u8]) -> bool {
+        self.send.write_all(bytes).await.is_ok()
     }
 
     /// Sends the frame repeatedly until the relay closes the connection.

@@ -31,6 +31,10 @@ use crate::net::channels::RelayId;
 use crate::net::relay::{Identities, LinkCommand, LinkConfig, LinkDown, LinkEvent, Location};
 use hobnob_transport::addr::canonical;
 
+/// Maximum members of rooms that relays name and that are listed although nothing but their ids is
+/// known. The ids of further ones work, too.
+const UNMET_MAX: usize = 4096;
+
 /// Events of relays that wait for the engine. Further ones make their relay wait.
 const EVENTS_MAX: usize = 256;
 
@@ -306,6 +310,24 @@ impl Relays {
         members
     }
 
+    /// The members of these rooms that relays name and that are not known otherwise, at most
+    /// [`UNMET_MAX`].
+    pub(super) fn unmet(
+        &self,
+        rooms: &[RoomKey],
+        is_known: impl Fn(DeviceId) -> bool,
+    ) -> BTreeSet<DeviceId> {
+        let mut unmet = BTreeSet::new();
+        for room in rooms {
+            let members = self.members(room).into_iter();
+            let left = UNMET_MAX - unmet.len();
+            let new = members.filter(|peer| !is_known(*peer) && !unmet.contains(peer));
+            let new: Vec<_> = new.take(left).collect();
+            unmet.extend(new);
+        }
+        unmet
+    }
+
     /// The relays that name this peer.
     pub(super) fn naming(&self, peer: DeviceId) -> Vec<RelayId> {
         let naming = self
@@ -509,6 +531,8 @@ impl Relays {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use hobnob_protocol::relay::RosterChange;
 
     use super::*;
@@ -619,6 +643,54 @@ mod tests {
         assert!(matches!(link.commands.try_recv(), Ok(LinkCommand::Beat)));
         assert!(link.commands.try_recv().is_err());
         assert!(relays.beat_from > BEAT_EVERY / 2, "the next one is later");
+    }
+
+    #[test]
+    fn members_that_only_a_relay_names_are_listed_up_to_a_limit() {
+        let of = |n: usize| {
+            let mut bytes = [7; 32];
+            bytes[..8].copy_from_slice(&n.to_be_bytes());
+            DeviceId::from_bytes(bytes)
+        };
+        let [ours, other] = [1, 2].map(|n| RoomKey::random([n; 32]));
+        let mut relays = Relays::new(
+            BTreeMap::new(),
+            None,
+            ProxyConfig::default(),
+            Clock::start(),
+        );
+        // Two relays, each in its own room. Both name two of the peers.
+        let name = |relays: &mut Relays, id: u8, peers: Range<usize>, room: &RoomKey| {
+            let at = named(&format!("r{id}.example:4627"));
+            let link = relays.add(at, Usage::Rooms, 1).expect("room");
+            let relay = link.config.relay;
+            let way = (addr("192.0.2.1:4627"), Carrier::Udp);
+            relays.went_up(relay, peer(id), way, &welcome());
+            let changes = peers.map(|n| RosterChange::Here {
+                peer: of(n),
+                rooms: vec![room.relay_tag(peer(id))],
+            });
+            let update = RosterUpdate {
+                version: 1,
+                anew: true,
+                changes: changes.collect(),
+            };
+            relays.update_roster(relay, peer(0), update);
+        };
+        name(&mut relays, 99, 0..4, &ours);
+        name(&mut relays, 98, 2..5, &other);
+        let both = [ours.clone(), other];
+        assert_eq!(relays.unmet(&both, |_| false), (0..5).map(of).collect());
+        assert_eq!(
+            relays.unmet(&both[..1], |_| false),
+            (0..4).map(of).collect()
+        );
+        let is_known = |peer| peer == of(1);
+        assert_eq!(relays.unmet(&both[..1], is_known), [0, 2, 3].map(of).into());
+        name(&mut relays, 97, 5..UNMET_MAX + 1, &ours);
+        assert_eq!(relays.unmet(&both, |_| false).len(), UNMET_MAX);
+        // Those that are known otherwise take nobody's place.
+        assert_eq!(relays.unmet(&both, is_known).len(), UNMET_MAX);
     }
 
     #[test]

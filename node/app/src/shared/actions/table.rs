@@ -536,7 +536,7 @@ pub(crate) const ACTIONS: &[Action] = &[
         name: "peers",
         aliases: &["who"],
         group: Group::People,
-        help: "List the peers you have met: state, path, address, round trip, id",
+        help: "List the peers you know: state, path, address, round trip, id",
         requests: &[ListPeers::NAME, GetStatus::NAME],
         command_line: CommandLine::Command {
             flags: Flags::Ask,

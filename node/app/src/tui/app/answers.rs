@@ -193,6 +193,14 @@ impl App {
     }
 
     /// Lists the contacts and requests, as `/contacts` asked.
+    /// Lists all peers, as `/peers` asked.
+    pub(super) fn show_peers(&mut self, list: PeerList) {
+        let rows = wording::peers(&list.peers);
+        let nobody = rows.is_empty().then(|| wording::NOBODY_MET.to_owned());
+        self.note_lines(rows.into_iter().chain(nobody).collect());
+        self.take_peers(list);
+    }
+
     pub(super) fn take_contacts(&mut self, list: PeerList) {
         let listed = wording::contacts_and_requests(&list.peers);
         let rows = wording::contacts(&listed);

@@ -74,7 +74,7 @@ impl App {
             Typed::Decline(word) => self.decline(word.as_deref()),
             Typed::Rooms => self.note_lines(self.list_of_rooms()),
             Typed::Names => self.note(Tone::Info, self.names_here()),
-            Typed::Peers => self.note_lines(self.list_of_peers()),
+            Typed::Peers => self.ask(ListPeers { settle: false }, App::show_peers),
             Typed::Contacts => self.ask(ListPeers { settle: false }, App::take_contacts),
             Typed::Receipts => self.note_lines(self.receipts()),
             Typed::Id => self.note_lines(self.of_status(status::identity)),
@@ -264,14 +264,6 @@ impl App {
 
     fn list_of_rooms(&self) -> Vec<String> {
         self.people.rooms.values().map(wording::room).collect()
-    }
-
-    fn list_of_peers(&self) -> Vec<String> {
-        if self.people.peers.is_empty() {
-            return vec![wording::NOBODY_MET.to_owned()];
-        }
-        let peers: Vec<_> = self.people.peers.values().cloned().collect();
-        wording::peers(&peers)
     }
 
     fn say(&mut self, text: String) {
