@@ -168,13 +168,19 @@ fn arriving(
 
 #[cfg(test)]
 mod tests {
+    use hobnob_protocol::Batch;
+
     use super::super::events::Input;
     use super::super::member_budget::CLOSED_ROOM_BYTES_MAX;
+    use super::super::room_budget::{LOGS_KEPT_PER_AUTHOR, RoomLimits};
     use super::super::testing::{
-        Author, Bench, closed_room, ops, peer, received, refusals, room_record, wants,
+        Author, Bench, closed_room, commits, open_room, ops, peer, received, refusals, room_record,
+        wants,
     };
     use super::*;
-    use crate::commit::{Loaded, Op};
+    use crate::commit::{CommitId, Loaded, Op};
+
+    const MEBIBYTE: u64 = 1024 * 1024;
 
     const BOB: u8 = 2;
     const CAROL: u8 = 3;
@@ -199,6 +205,134 @@ mod tests {
             bench.meet_in(session, closed_room(), &[]);
         }
         bench
+    }
+
+    /// Sessions 1 with Bob and 2 with Carol, in an open room with these limits.
+    fn open_room_for(logs: usize, bytes: u64) -> Bench {
+        let mut bench = Bench::new();
+        bench.replica.limit_open_rooms(RoomLimits { logs, bytes });
+        bench.join(true);
+        for (session, member) in [(1, BOB), (2, CAROL)] {
+            bench.connect(session, member);
+            bench.meet_in(session, open_room(), &[]);
+        }
+        bench
+    }
+
+    /// A batch with the first entry of a log in the open room, with a text of this length.
+    fn first_entry(author: u8, log: u64, length: usize) -> (LogName, Batch) {
+        let mut author = Author::with_log(author, open_room(), log);
+        let text = "x".repeat(length);
+        (author.name, author.write(&[&text]))
+    }
+
+    /// The logs that the store was asked to drop.
+    fn dropped(outputs: &[Output]) -> Vec<LogName> {
+        let mut dropped = Vec::new();
+        for op in ops(outputs) {
+            if let Op::Forget(name) = op {
+                dropped.push(*name);
+            }
+        }
+        dropped
+    }
+
+    #[test]
+    fn a_peer_whose_log_was_refused_may_bring_what_needs_no_room() {
+        let mut bench = open_room_for(9, 1_000);
+        let (_, big) = first_entry(EVE, 1, 2_000);
+        assert_eq!(refusals(&bench.batch(1, big)), [Refusal::RoomFull]);
+        let (_, small) = first_entry(EVE, 2, 10);
+        assert_eq!(received(&bench.batch(1, small)).len(), 1);
+    }
+
+    #[test]
+    fn a_full_room_drops_the_newest_log_of_the_peer_that_has_brought_most() {
+        let mut bench = open_room_for(2, MEBIBYTE);
+        let [(old, one), (new, two)] = [1, 2].map(|log| first_entry(EVE, log, 10));
+        for batch in [one, two] {
+            assert_eq!(dropped(&bench.batch(1, batch)), []);
+        }
+        let (_, other) = first_entry(DAVE, 1, 10);
+        let outputs = bench.batch(2, other);
+        assert_eq!(
+            (dropped(&outputs), received(&outputs).len()),
+            (vec![new], 1)
+        );
+        let room = bench.replica.conversations.at(open_room());
+        assert!(room.log(&LogKey::of(&old)).is_some());
+        assert!(room.log(&LogKey::of(&new)).is_none());
+    }
+
+    /// A full room in which the store is dropping the log of the second batch for one of Carol.
+    fn dropping() -> (Bench, Batch, CommitId) {
+        let mut bench = open_room_for(2, MEBIBYTE);
+        let [(_, one), (_, two)] = [1, 2].map(|log| first_entry(EVE, log, 10));
+        for batch in [&one, &two] {
+            bench.batch(1, batch.clone());
+        }
+        let (_, other) = first_entry(DAVE, 1, 10);
+        let arriving = bench.handle(Input::Batch(SessionId(2), other));
+        let id = commits(&arriving)[0];
+        // From now on the room has more than enough room.
+        bench.replica.limit_open_rooms(RoomLimits::default());
+        (bench, two, id)
+    }
+
+    #[test]
+    fn a_log_that_is_being_dropped_is_taken_again_when_it_is_gone() {
+        let (mut bench, two, id) = dropping();
+        assert_eq!(refusals(&bench.batch(1, two.clone())), [Refusal::RoomFull]);
+        bench.settle(Input::Committed(id));
+        assert_eq!(received(&bench.batch(1, two)).len(), 1);
+    }
+
+    #[test]
+    fn a_log_that_the_store_could_not_drop_is_held_and_continues() {
+        let (mut bench, two, id) = dropping();
+        bench.handle(Input::CommitFailed(id, "full".to_owned()));
+        let again = bench.batch(1, two);
+        assert_eq!((refusals(&again), received(&again)), (vec![], vec![]));
+        let mut eve = Author::with_log(EVE, open_room(), 2);
+        eve.write(&["x".repeat(10).as_str()]);
+        assert_eq!(received(&bench.batch(1, eve.write(&["more"]))), ["more"]);
+    }
+
+    /// A room that is full of eight logs of Bob, who is there, and one that Carol has brought of Eve,
+    /// who is not.
+    fn full_of_bob_and_eve(bytes: u64) -> (Bench, Vec<Author>, LogName) {
+        let mut bench = open_room_for(LOGS_KEPT_PER_AUTHOR + 1, bytes);
+        let logs = 1..=LOGS_KEPT_PER_AUTHOR as u64;
+        let mut bobs: Vec<_> = logs
+            .map(|log| Author::with_log(BOB, open_room(), log))
+            .collect();
+        for bob in &mut bobs {
+            assert_eq!(received(&bench.batch(1, bob.write(&["x"]))), ["x"]);
+        }
+        let (of_eve, batch) = first_entry(EVE, 1, 500);
+        assert_eq!(received(&bench.batch(2, batch)).len(), 1);
+        (bench, bobs, of_eve)
+    }
+
+    #[test]
+    fn an_author_who_is_there_keeps_eight_logs_and_takes_no_place_for_a_ninth() {
+        let (mut bench, _, _) = full_of_bob_and_eve(MEBIBYTE);
+        let (_, ninth) = first_entry(BOB, 9, 10);
+        let outputs = bench.batch(1, ninth);
+        assert_eq!(refusals(&outputs), [Refusal::RoomFull]);
+        assert_eq!(dropped(&outputs), []);
+    }
+
+    #[test]
+    fn a_log_that_is_kept_may_grow_at_the_cost_of_others() {
+        // Eight short entries and a long one fit, and one more long one does not.
+        let (mut bench, mut bobs, of_eve) = full_of_bob_and_eve(2_500);
+        let grown = bobs[7].write(&["x".repeat(500).as_str()]);
+        let outputs = bench.batch(1, grown);
+        assert_eq!(
+            (dropped(&outputs), received(&outputs).len()),
+            (vec![of_eve], 1)
+        );
     }
 
     fn is_reported(outputs: &[Output]) -> bool {

@@ -483,17 +483,24 @@ impl Conversation {
 
 #[cfg(test)]
 mod tests {
-    use hobnob_protocol::ConversationId;
+    use std::collections::BTreeSet;
 
-    use super::super::events::Output;
+    use hobnob_protocol::{ConversationId, Frame};
+
+    use super::super::events::{Input, Output};
+    use super::super::refusal::Refusal;
+    use super::super::room_budget::RoomLimits;
     use super::super::testing::{
-        Author, Bench, closed_room, direct, direct_record, open_room, ops, received, room_record,
-        wants,
+        Author, Bench, closed_room, commits, direct, direct_record, frames, open_room, ops, peer,
+        received, refusals, room_record, wants,
     };
     use super::*;
+    use crate::SessionId;
     use crate::commit::Loaded;
 
     const BOB: u8 = 2;
+    const CAROL: u8 = 3;
+    const EVE: u8 = 5;
     const DAVE: u8 = 4;
 
     /// One per cent more than a room holds of one author. The next entry is too much.
@@ -580,6 +587,113 @@ mod tests {
         });
         bench.connect(1, BOB);
         assert_eq!(trims(&bench.batch(1, bob.write(&["a"]))), []);
+    }
+
+    #[test]
+    fn entries_of_other_authors_stay_however_old_they_are() {
+        let mut bob = Author::new(BOB, closed_room());
+        bob.skip_to(5);
+        let mut dave = log(closed_room(), FULL);
+        let mut bench = in_room(false, &[&bob, &dave]);
+        let outputs = bench.batch(1, dave.write(&["too much"]));
+        let excess = FULL + 1 - ROOM_ENTRIES_PER_AUTHOR_MAX;
+        assert_eq!(trims(&outputs), [(dave.name, excess + 1)]);
+    }
+
+    #[test]
+    fn a_trimmed_log_costs_less_in_proportion() {
+        const EACH: u64 = 256;
+        let mut dave = log(closed_room(), FULL);
+        let mut stored = dave.stored(1);
+        stored.bytes = EACH * FULL;
+        let mut bench = Bench::load(Loaded {
+            conversations: vec![room_record(false)],
+            logs: vec![stored],
+            ..Loaded::default()
+        });
+        bench.connect(1, BOB);
+        bench.meet_in(1, closed_room(), &[]);
+        bench.batch(1, dave.write(&["too much"]));
+        let room = bench.replica.conversations.at(closed_room());
+        let log = room.log(&LogKey::of(&dave.name)).expect("it is held");
+        assert_eq!(log.durable().len(), ROOM_ENTRIES_PER_AUTHOR_MAX);
+        assert_eq!(log.bytes / log.durable().len(), EACH);
+    }
+
+    #[test]
+    fn a_failed_commit_takes_the_new_logs_with_it_and_no_others() {
+        let mut bench = in_room(false, &[]);
+        let mut old = Author::new(BOB, closed_room());
+        let mut new = Author::with_log(BOB, closed_room(), 2);
+        bench.batch(1, old.write(&["on disk"]));
+        let lost = new.write(&["lost"]);
+        let arriving = bench.handle(Input::Batch(SessionId(1), lost.clone()));
+        let id = commits(&arriving)[0];
+        bench.handle(Input::CommitFailed(id, "full".to_owned()));
+        let room = bench.replica.conversations.at(closed_room());
+        let held: Vec<_> = room.logs().map(|(key, _)| *key).collect();
+        assert_eq!(held, [LogKey::of(&old.name)]);
+        assert_eq!(received(&bench.batch(1, lost)), ["lost"]);
+    }
+
+    #[test]
+    fn a_digest_names_the_highest_number_that_was_seen() {
+        let mut bench = in_room(false, &[]);
+        let mut bob = Author::new(BOB, closed_room());
+        bench.batch(1, bob.write_at(12, &["a"]));
+        bench.connect(2, DAVE);
+        let met = bench.share_room(2, closed_room());
+        let mut clocks = Vec::new();
+        for frame in frames(&met, 2) {
+            if let Frame::Digest(_, digest) = frame {
+                clocks.push(digest.clock);
+            }
+        }
+        assert_eq!(clocks, [12]);
+    }
+
+    #[test]
+    fn the_authors_of_a_conversation_are_those_whose_entries_are_held() {
+        let dave = log(closed_room(), 1);
+        let mut bench = in_room(false, &[&dave]);
+        let mut bob = Author::new(BOB, closed_room());
+        bench.batch(1, bob.write(&["a"]));
+        let authors = bench.replica.authors(closed_room());
+        assert_eq!(authors, BTreeSet::from([BOB, DAVE].map(peer)));
+        assert_eq!(bench.replica.authors(open_room()), BTreeSet::new());
+    }
+
+    /// An open room for one log, with sessions 1 with Bob and 2 with Carol. Bob has brought a log of
+    /// somebody who is not there.
+    fn full_open_room() -> Bench {
+        let mut bench = Bench::new();
+        bench.replica.limit_open_rooms(RoomLimits {
+            logs: 1,
+            ..RoomLimits::default()
+        });
+        bench.join(true);
+        for (session, member) in [(1, BOB), (2, CAROL)] {
+            bench.connect(session, member);
+            bench.meet_in(session, open_room(), &[]);
+        }
+        let first = Author::new(DAVE, open_room()).write(&["first"]);
+        assert_eq!(received(&bench.batch(1, first)), ["first"]);
+        bench
+    }
+
+    #[test]
+    fn a_log_for_a_full_room_is_requested_until_one_of_the_same_peer_was_refused() {
+        let mut bench = full_open_room();
+        let [second, third] = [2, 3].map(|log| Author::with_log(DAVE, open_room(), log).name);
+        let other = Author::new(EVE, open_room()).name;
+        // Whether it is accepted depends on its charge, which is known when it has arrived.
+        assert_eq!(wants(&bench.have(1, second, 1, 1), 1), [(second, 1, None)]);
+        let refused = Author::with_log(DAVE, open_room(), 2).write(&["too much"]);
+        assert_eq!(refusals(&bench.batch(1, refused)), [Refusal::RoomFull]);
+        assert_eq!(wants(&bench.have(1, third, 1, 1), 1), []);
+        assert_eq!(wants(&bench.have(1, other, 1, 1), 1), []);
+        // Another peer is asked.
+        assert_eq!(wants(&bench.have(2, other, 1, 1), 2), [(other, 1, None)]);
     }
 
     /// What is requested of Bob, who has all of Dave's log, while this node holds some of it.

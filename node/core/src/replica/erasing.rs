@@ -543,6 +543,31 @@ mod tests {
         assert!(matches!(outputs[..], [Output::AppendFailed(Token(2), _)]));
     }
 
+    /// The own messages in a room that are listed before anything is erased.
+    fn listed(bench: &mut Bench, room: ConversationId) -> Vec<Seq> {
+        let outputs = bench.settle(Input::Erase(Token(3), room, all(Undelivered::Ask)));
+        let mut listed = Vec::new();
+        for output in outputs {
+            if let Output::EraseRefused(_, undelivered) = output {
+                listed.extend(undelivered.into_iter().map(|(_, seq)| seq));
+            }
+        }
+        listed
+    }
+
+    #[test]
+    fn in_a_room_with_a_secret_a_message_is_delivered_when_one_member_has_it() {
+        let (mut bench, _) = room();
+        for session in [1, 2] {
+            bench.meet_in(session, closed_room(), &[]);
+        }
+        bench.append(closed_room(), "a");
+        bench.append(closed_room(), "b");
+        let own = bench.own_log(closed_room());
+        bench.have(1, own, 1, 1);
+        assert_eq!(listed(&mut bench, closed_room()), [2]);
+    }
+
     #[test]
     fn undelivered_messages_are_erased_only_when_the_user_insists() {
         let mut bench = Bench::new();

@@ -125,6 +125,16 @@ mod tests {
     }
 
     #[test]
+    fn what_any_peer_has_confirmed_of_a_log_is_safe() {
+        let mut receipts = Receipts::default();
+        assert_eq!(receipts.of_anybody(log(1)), Ranges::new());
+        receipts.confirm(log(1), peer(2), &Ranges::span(1, 3));
+        receipts.confirm(log(1), peer(3), &Ranges::span(3, 4));
+        receipts.confirm(log(2), peer(2), &Ranges::span(1, 9));
+        assert_eq!(receipts.of_anybody(log(1)), Ranges::span(1, 4));
+    }
+
+    #[test]
     fn only_changes_are_saved() {
         let at_start = vec![(log(1), peer(2), Ranges::span(1, 3))];
         let mut receipts = Receipts::load(at_start);

@@ -382,6 +382,36 @@ mod tests {
     }
 
     #[test]
+    fn a_log_is_leaving_until_the_store_has_answered() {
+        let mut budget = RoomBudget::default();
+        budget.begin_drop(key(1));
+        assert!(budget.is_leaving(&key(1)) && !budget.is_leaving(&key(2)));
+        budget.end_drop(&key(1));
+        assert!(!budget.is_leaving(&key(1)) && budget.was_dropped(&key(1)));
+    }
+
+    #[test]
+    fn a_full_room_is_news_once() {
+        let mut budget = RoomBudget::default();
+        assert!(!budget.is_news(), "nothing was lost");
+        budget.note_refused(peer(1), Duration::ZERO);
+        assert!(budget.is_news() && !budget.is_news());
+        budget.note_refused(peer(2), Duration::ZERO);
+        assert!(!budget.is_news(), "the user knows");
+    }
+
+    #[test]
+    fn several_peers_wait_at_the_same_time_and_none_for_ever() {
+        let (mut budget, now) = (RoomBudget::default(), Duration::from_secs(100));
+        budget.note_refused(peer(1), now);
+        budget.note_refused(peer(2), now + REFUSED_FOR / 2);
+        assert!(budget.is_refused(peer(1), now + REFUSED_FOR / 2));
+        assert!(budget.is_refused(peer(2), now + REFUSED_FOR));
+        budget.note_refused(peer(3), now + 2 * REFUSED_FOR);
+        assert_eq!(budget.refused.len(), 1, "the others are forgotten");
+    }
+
+    #[test]
     fn a_refused_peer_waits() {
         let (mut budget, now) = (RoomBudget::default(), Duration::from_secs(100));
         budget.note_refused(peer(1), now);

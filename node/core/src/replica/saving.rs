@@ -185,11 +185,15 @@ impl Replica {
 
 #[cfg(test)]
 mod tests {
-    use hobnob_protocol::{LogName, PersonId, Ranges};
+    use hobnob_protocol::{Batch, LogName, PersonId, Ranges};
 
     use super::super::events::Input;
-    use super::super::testing::{Bench, commits, direct, open_room, ops, peer};
+    use super::super::testing::{
+        Author, Bench, commits, direct, entering, lamports, open_room, ops, peer, receipts,
+        received,
+    };
     use super::*;
+    use crate::SessionId;
 
     const BOB: u8 = 2;
 
@@ -264,6 +268,45 @@ mod tests {
         assert_eq!(acked(&early), []);
         let saved = bench.wait(Duration::from_secs(1));
         assert_eq!(acked(&saved), [(log, Ranges::span(1, 1))]);
+    }
+
+    /// Two commits wait: one with an own message to Bob, and one with a batch from him. The first one
+    /// fails, and the second one succeeds.
+    fn first_of_two_fails(bench: &mut Bench, batch: Batch) -> Vec<Output> {
+        let first = commits(&bench.begin_append(1, direct(BOB), "lost"));
+        let second = commits(&bench.handle(Input::Batch(SessionId(1), batch)));
+        let [first, second] = [first, second].map(|ids| *ids.first().expect("a commit"));
+        bench.handle(Input::CommitFailed(first, "full".to_owned()));
+        bench.settle(Input::Committed(second))
+    }
+
+    #[test]
+    fn what_the_disk_took_after_a_failure_is_accepted_after_all() {
+        let mut bench = Bench::new();
+        bench.connect(1, BOB);
+        let mut bob = Author::new(BOB, direct(BOB));
+        let outputs = first_of_two_fails(&mut bench, bob.write_at(12, &["a", "b"]));
+        assert_eq!(received(&outputs), ["a", "b"]);
+        assert_eq!(receipts(&outputs, 1), [(bob.name, Ranges::span(1, 2))]);
+        assert_eq!(received(&bench.batch(1, bob.write(&["c"]))), ["c"]);
+        // An answer comes after what was read.
+        assert_eq!(lamports(&bench.append(direct(BOB), "d")), [13]);
+    }
+
+    #[test]
+    fn what_the_disk_took_of_a_stranger_after_a_failure_counts_as_its_request() {
+        let mut bench = Bench::new();
+        bench.join(true);
+        bench.connect_stranger(1, BOB);
+        let mut bob = Author::new(BOB, direct(BOB));
+        // The stranger is not written to: that would accept it.
+        let joining = commits(&bench.handle(entering(false)));
+        let arriving = bench.handle(Input::Batch(SessionId(1), bob.write(&["a", "b"])));
+        bench.handle(Input::CommitFailed(joining[0], "full".to_owned()));
+        assert_eq!(bench.replica.requests().count(), 0);
+        bench.settle(Input::Committed(commits(&arriving)[0]));
+        let request = bench.replica.requests().next().expect("a request");
+        assert_eq!((request.peer, request.entries), (peer(BOB), 2));
     }
 
     #[test]

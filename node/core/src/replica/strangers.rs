@@ -291,6 +291,29 @@ mod tests {
     }
 
     #[test]
+    fn a_stranger_is_asked_for_more_until_it_has_stored_as_much_as_it_may() {
+        let mut strangers = Strangers::default();
+        assert!(strangers.may_send_more(peer(1)), "it has stored nothing");
+        strangers.add(&charge(1, HOME, REQUEST_ENTRIES_MAX - 1, 100));
+        assert!(strangers.may_send_more(peer(1)));
+        strangers.add(&charge(1, HOME, 1, 100));
+        assert!(!strangers.may_send_more(peer(1)), "by messages");
+        strangers.add(&charge(2, HOME, 1, REQUEST_BYTES_MAX - 1));
+        assert!(strangers.may_send_more(peer(2)));
+        strangers.add(&charge(2, HOME, 1, 1));
+        assert!(!strangers.may_send_more(peer(2)), "by bytes");
+        strangers.accept(peer(1));
+        assert!(strangers.may_send_more(peer(1)), "a contact has no limit");
+    }
+
+    #[test]
+    fn a_request_counts_with_its_rows_and_its_words() {
+        let mut strangers = Strangers::default();
+        strangers.add(&charge(1, HOME, 3, 1000));
+        assert_eq!(strangers.total(), 1024 + 3 * 512 + 2 * 1000);
+    }
+
+    #[test]
     fn a_network_fills_an_eighth_of_what_the_others_leave() {
         let mut strangers = Strangers::default();
         let first = fill(&mut strangers, HOME, 0);
