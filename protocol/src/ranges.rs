@@ -76,6 +76,7 @@ impl Ranges {
         let from = self.0.partition_point(|r| r.1.saturating_add(1) < first);
         let to = self.0.partition_point(|r| r.0 <= last.saturating_add(1));
         if from == to {
+            reserve_first(&mut self.0);
             self.0.insert(from, (first, last));
             return;
         }
@@ -108,11 +109,13 @@ impl Ranges {
                 .take_while(|r| r.0 <= last)
             {
                 if cut_first > next {
+                    reserve_first(&mut left);
                     left.push((next, cut_first - 1));
                 }
                 next = next.max(cut_last.saturating_add(1));
             }
             if next <= last {
+                reserve_first(&mut left);
                 left.push((next, last));
             }
         }
@@ -127,6 +130,14 @@ impl Ranges {
     /// The newest [`RANGES_MAX`] ranges. Only a log with very many gaps has more.
     pub fn for_frame(&self) -> Ranges {
         Ranges(self.0[self.0.len().saturating_sub(RANGES_MAX)..].to_vec())
+    }
+}
+
+/// Makes room for exactly one range in an empty list, which would otherwise take room for four. Most
+/// sets have one range, and a replica has several sets for each log.
+fn reserve_first(ranges: &mut Vec<(Seq, Seq)>) {
+    if ranges.is_empty() {
+        ranges.reserve_exact(1);
     }
 }
 
@@ -168,6 +179,17 @@ mod tests {
             }
             set
         })
+    }
+
+    #[test]
+    fn a_set_of_one_range_takes_memory_for_one() {
+        let mut set = Ranges::span(1, 9);
+        set.insert(10, 10);
+        let rest = set.minus(&Ranges::span(1, 5));
+        let both = set.intersect(&Ranges::span(3, 4));
+        let capacities = [&set, &rest, &both].map(|set| set.0.capacity());
+        assert_eq!(capacities, [1, 1, 1]);
+        assert_eq!(set.minus(&set).0.capacity(), 0);
     }
 
     proptest! {

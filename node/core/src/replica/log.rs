@@ -24,18 +24,55 @@ pub(super) struct Log {
     durable: Ranges,
     /// The entries on disk, and those in commits that are not done yet.
     accepted: Ranges,
-    /// Of what is on disk: entries whose body is erased, and was here or was deleted by its author.
+    /// What is on disk without a body. Most logs have a body for each entry.
+    bodiless: Option<Box<Bodiless>>,
+    /// The chain's hash at the edges of what is durable or accepted, where it is known.
+    marks: Marks,
+}
+
+/// Entries on disk without their bodies.
+#[derive(Debug, Default)]
+struct Bodiless {
+    /// Entries whose body is erased, and was here or was deleted by its author.
     erased: Ranges,
-    /// Of what is on disk: entries that arrived without a body and that their author has not
-    /// deleted. They count as missing.
+    /// Entries that arrived without a body and that their author has not deleted. They count as
+    /// missing.
     unsettled: Ranges,
     /// Of the unsettled entries: those whose body is on its way to the disk.
     filling: Ranges,
     /// The hashes of the unsettled entries. A body is accepted only for the entry with this hash: its
     /// author may have signed another entry with the same number.
-    unsettled_hashes: BTreeMap<Seq, EntryHash>,
-    /// The chain's hash at the edges of what is durable or accepted, where it is known.
-    marks: Marks,
+    hashes: BTreeMap<Seq, EntryHash>,
+}
+
+/// A log with a body for each entry.
+static COMPLETE: Bodiless = Bodiless {
+    erased: Ranges::new(),
+    unsettled: Ranges::new(),
+    filling: Ranges::new(),
+    hashes: BTreeMap::new(),
+};
+
+impl Bodiless {
+    fn is_empty(&self) -> bool {
+        self.erased.is_empty() && self.unsettled.is_empty() && self.filling.is_empty()
+    }
+
+    /// These entries have a body, or their author has deleted it.
+    fn settle(&mut self, seqs: &Ranges) {
+        self.unsettled = self.unsettled.minus(seqs);
+        for seq in seqs.iter().flat_map(|(first, last)| first..=last) {
+            self.hashes.remove(&seq);
+        }
+    }
+
+    /// Forgets all entries below `seq`.
+    fn trim(&mut self, seq: Seq) {
+        self.erased.remove(1, seq - 1);
+        self.unsettled.remove(1, seq - 1);
+        self.filling.remove(1, seq - 1);
+        self.hashes = self.hashes.split_off(&seq);
+    }
 }
 
 impl Log {
@@ -50,10 +87,7 @@ impl Log {
             runs: Vec::new(),
             durable: Ranges::new(),
             accepted: Ranges::new(),
-            erased: Ranges::new(),
-            unsettled: Ranges::new(),
-            filling: Ranges::new(),
-            unsettled_hashes: BTreeMap::new(),
+            bodiless: None,
             marks,
         }
     }
@@ -66,13 +100,19 @@ impl Log {
             log.durable.insert(run.first, run.last);
         }
         log.accepted = log.durable.clone();
-        log.erased = record.erased;
-        log.unsettled = record.unsettled;
         log.runs = record.runs;
+        let (erased, unsettled) = (record.erased, record.unsettled);
         let of_unsettled = record.edges.iter().copied();
-        log.unsettled_hashes = of_unsettled
-            .filter(|(seq, _)| log.unsettled.contains(*seq))
-            .collect();
+        let hashes = of_unsettled.filter(|(seq, _)| unsettled.contains(*seq));
+        let hashes = hashes.collect();
+        log.change_bodiless(|bodiless| {
+            *bodiless = Bodiless {
+                erased,
+                unsettled,
+                filling: Ranges::new(),
+                hashes,
+            }
+        });
         let head = [record.head];
         for (seq, hash) in record.edges.into_iter().chain(head) {
             log.marks.insert(seq, hash);
@@ -106,33 +146,47 @@ impl Log {
 
     // Bodies.
 
+    fn bodiless(&self) -> &Bodiless {
+        self.bodiless.as_deref().unwrap_or(&COMPLETE)
+    }
+
+    fn change_bodiless(&mut self, change: impl FnOnce(&mut Bodiless)) {
+        let bodiless = self.bodiless.get_or_insert_default();
+        change(bodiless);
+        if bodiless.is_empty() {
+            self.bodiless = None;
+        }
+    }
+
     /// The entries on disk, apart from those whose body is missing.
     pub(super) fn settled(&self) -> Ranges {
-        if self.unsettled.is_empty() {
+        let unsettled = &self.bodiless().unsettled;
+        if unsettled.is_empty() {
             return self.durable.clone();
         }
-        self.durable.minus(&self.unsettled)
+        self.durable.minus(unsettled)
     }
 
     /// Settled entries whose body is erased.
     pub(super) fn erased(&self) -> &Ranges {
-        &self.erased
+        &self.bodiless().erased
     }
 
     /// The entries on disk with their bodies.
     pub(super) fn servable(&self) -> Ranges {
-        self.settled().minus(&self.erased)
+        self.settled().minus(self.erased())
     }
 
     /// The entries whose body is missing and is not on its way to the disk.
     pub(super) fn lacks_body(&self) -> Ranges {
-        self.unsettled.minus(&self.filling)
+        let bodiless = self.bodiless();
+        bodiless.unsettled.minus(&bodiless.filling)
     }
 
     /// The first of the entries right before `seq` whose body is missing; `seq` if there are none.
     pub(super) fn first_unsettled_before(&self, seq: Seq) -> Seq {
         let before = seq.saturating_sub(1);
-        let mut runs = self.unsettled.iter();
+        let mut runs = self.bodiless().unsettled.iter();
         let run = runs.find(|(first, last)| (*first..=*last).contains(&before));
         run.map_or(seq, |(first, _)| first)
     }
@@ -146,14 +200,18 @@ impl Log {
 
     /// Bodies that were missing are on their way to the disk.
     pub(super) fn accept_bodies(&mut self, seqs: &Ranges) {
-        self.filling.insert_all(seqs);
+        self.change_bodiless(|bodiless| bodiless.filling.insert_all(seqs));
     }
 
     /// Bodies that were missing are on disk. Returns those that were still missing.
     pub(super) fn bodies_are_durable(&mut self, seqs: &Ranges) -> Ranges {
-        let filled = seqs.intersect(&self.unsettled);
-        self.filling = self.filling.minus(seqs);
-        self.settle(&filled);
+        let filled = seqs.intersect(&self.bodiless().unsettled);
+        if !seqs.is_empty() {
+            self.change_bodiless(|bodiless| {
+                bodiless.filling = bodiless.filling.minus(seqs);
+                bodiless.settle(&filled);
+            });
+        }
         filled
     }
 
@@ -164,31 +222,31 @@ impl Log {
         deleted: &Ranges,
         unsettled: &Ranges,
     ) {
-        self.erased.insert_all(deleted);
-        self.unsettled.insert_all(unsettled);
-        for seq in unsettled.iter().flat_map(|(first, last)| first..=last) {
-            let hash = batch.hash_at(seq).expect("the entry is in the batch");
-            self.unsettled_hashes.insert(seq, hash);
+        if deleted.is_empty() && unsettled.is_empty() {
+            return;
         }
-    }
-
-    fn settle(&mut self, seqs: &Ranges) {
-        self.unsettled = self.unsettled.minus(seqs);
-        for seq in seqs.iter().flat_map(|(first, last)| first..=last) {
-            self.unsettled_hashes.remove(&seq);
-        }
+        self.change_bodiless(|bodiless| {
+            bodiless.erased.insert_all(deleted);
+            bodiless.unsettled.insert_all(unsettled);
+            for seq in unsettled.iter().flat_map(|(first, last)| first..=last) {
+                let hash = batch.hash_at(seq).expect("the entry is in the batch");
+                bodiless.hashes.insert(seq, hash);
+            }
+        });
     }
 
     /// Bodies are erased on disk. If the author has deleted them, that settles those that were
     /// missing. Returns the entries that had a body.
     pub(super) fn erase(&mut self, seqs: &Ranges, by_author: bool) -> Ranges {
         let had_body = seqs.intersect(&self.servable());
-        self.erased.insert_all(&had_body);
-        if by_author {
-            let settled = seqs.intersect(&self.unsettled);
-            self.erased.insert_all(&settled);
-            self.settle(&settled);
-        }
+        self.change_bodiless(|bodiless| {
+            bodiless.erased.insert_all(&had_body);
+            if by_author {
+                let settled = seqs.intersect(&bodiless.unsettled);
+                bodiless.erased.insert_all(&settled);
+                bodiless.settle(&settled);
+            }
+        });
         had_body
     }
 
@@ -213,7 +271,7 @@ impl Log {
     pub(super) fn conflicts(&self, batch: &CheckedBatch) -> bool {
         let span = batch.first() - 1..=batch.last();
         let edges = self.marks.range(span.clone());
-        let unsettled = self.unsettled_hashes.range(span);
+        let unsettled = self.bodiless().hashes.range(span);
         edges
             .chain(unsettled.map(|(&seq, hash)| (seq, *hash)))
             .any(|(seq, hash)| batch.hash_at(seq) != Some(hash))
@@ -237,6 +295,10 @@ impl Log {
         if extends {
             self.runs[at - 1].last = last;
         } else {
+            // Most logs have one run. A list that grows by itself takes room for four.
+            if self.runs.is_empty() {
+                self.runs.reserve_exact(1);
+            }
             self.runs.insert(
                 at,
                 Run {
@@ -252,7 +314,7 @@ impl Log {
     /// Forgets what was accepted and never reached the disk.
     pub(super) fn roll_back(&mut self) {
         self.accepted = self.durable.clone();
-        self.filling = Ranges::new();
+        self.change_bodiless(|bodiless| bodiless.filling = Ranges::new());
         self.stored_bytes = 0;
         self.keep_edge_marks();
     }
@@ -264,9 +326,7 @@ impl Log {
         }
         self.durable.remove(1, seq - 1);
         self.accepted.remove(1, seq - 1);
-        self.erased.remove(1, seq - 1);
-        self.unsettled.remove(1, seq - 1);
-        self.unsettled_hashes = self.unsettled_hashes.split_off(&seq);
+        self.change_bodiless(|bodiless| bodiless.trim(seq));
         self.runs.retain(|run| run.last >= seq);
         if let Some(run) = self.runs.first_mut() {
             run.first = run.first.max(seq);
@@ -386,6 +446,53 @@ mod tests {
     }
 
     #[test]
+    fn a_log_whose_first_commit_failed_begins_again() {
+        let mut log = Log::new(&name(), 1, name().author.only_device());
+        log.accept(&batch(1, name().genesis(), &["a", "b"]));
+        log.roll_back();
+        assert_eq!(log.head(), (0, name().genesis()));
+        assert!(log.continues_at(1) && !log.continues_at(3));
+        assert!(!log.conflicts(&batch(1, name().genesis(), &["other"])));
+    }
+
+    #[test]
+    fn a_log_takes_memory_for_what_it_has() {
+        let (mut log, one, _) = five();
+        assert!(log.runs.capacity() == 1 && log.bodiless.is_none());
+        log.arrived_without_body(&one, &Ranges::new(), &Ranges::span(2, 2));
+        assert!(log.bodiless.is_some());
+        log.accept_bodies(&Ranges::span(2, 2));
+        log.bodies_are_durable(&Ranges::span(2, 2));
+        assert!(log.bodiless.is_none(), "no body is missing any more");
+    }
+
+    #[test]
+    fn a_log_remembers_two_hashes_however_many_batches_arrive() {
+        let (mut log, _, two) = five();
+        let mut last = two;
+        for seq in 6..20 {
+            last = batch(seq, last.head(), &["x"]);
+            log.accept(&last);
+            log.made_durable(seq, seq, AudienceId::MEMBERS);
+        }
+        let marks: Vec<_> = log.marks.range(0..=Seq::MAX).collect();
+        assert_eq!(marks, [(0, name().genesis()), (19, last.head())]);
+    }
+
+    #[test]
+    fn a_log_remembers_the_end_of_each_batch_that_is_under_way() {
+        let (mut log, _, two) = five();
+        let three = batch(6, two.head(), &["f"]);
+        let four = batch(7, three.head(), &["g"]);
+        log.accept(&three);
+        log.accept(&four);
+        // Of two commits the first one may succeed alone.
+        log.made_durable(6, 6, AudienceId::MEMBERS);
+        log.roll_back();
+        assert_eq!(log.head(), (6, three.head()));
+    }
+
+    #[test]
     fn runs_join_where_their_audience_is_the_same() {
         let (mut log, _, two) = five();
         let run = |first, last, audience| Run {
@@ -478,7 +585,7 @@ mod tests {
         assert!(log.conflicts(&other));
         assert!(!log.conflicts(&one));
         log.bodies_are_durable(&in_the_middle);
-        assert!(log.unsettled_hashes.is_empty());
+        assert!(log.bodiless.is_none());
     }
 
     #[test]
