@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
-use crate::lab::{Node, Stopwatch, pause, until};
+use crate::lab::{Node, SetOnDrop, Stopwatch, pause, until};
 
 /// The parameters of a run.
 #[derive(Debug, Clone, Copy)]
@@ -260,14 +260,6 @@ fn field<'a>(of: &'a Value, name: &str) -> &'a str {
 )]
 fn any_seed() -> u64 {
     rand::random()
-}
-
-struct SetOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for SetOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// Maximum time before the next kill.

@@ -125,6 +125,21 @@ impl Mallory {
         Some(stream)
     }
 
+    /// Dials and sends a correct Hello, as a member of the lobby. Returns `None` if the victim refuses
+    /// either.
+    pub async fn try_lobby_at(&self, victim: SocketAddr, nick: &str) -> Option<RawStream> {
+        let connection = self.dial_at(victim, &TestCert::of(&self.key)).await.ok()?;
+        let mut stream = RawStream::try_open(connection, self.id()).await?;
+        let lobby = RoomKey::open(&RoomName::lobby());
+        let proofs = vec![lobby.proof(&stream.exporter(), self.id().only_device())];
+        let profile = Profile {
+            proofs,
+            ..self.profile(nick)
+        };
+        stream.try_greet(profile).await?;
+        Some(stream)
+    }
+
     /// Dials and sends a correct Hello, as a member of the lobby with the nickname `mallory`.
     pub async fn in_session(&self, host: &Host) -> RawStream {
         self.in_session_as(host, "mallory", Vec::new()).await

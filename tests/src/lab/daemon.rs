@@ -7,11 +7,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 use super::home::Home;
 use super::memory;
 use super::process::hobnob_binary;
 use super::transcript::{Printed, Transcript};
+use super::usage::Usage;
 use super::wait::until;
 
 /// A process in a home. It can be stopped and started again. It is killed when this value is
@@ -200,6 +202,18 @@ impl Daemon {
     pub(super) fn memory_contains(&self, words: &[String]) -> BTreeSet<String> {
         let running = self.running();
         memory::search(running.as_ref().expect("it is running").pid(), words)
+    }
+
+    /// Keeps only those events from now on that fit.
+    pub(super) fn keep_only(&self, fits: fn(&Value) -> bool) {
+        self.transcript.keep_only(fits);
+    }
+
+    /// What the process and its home use now.
+    pub(super) fn usage(&self) -> Usage {
+        let running = self.running();
+        let process = running.as_ref().expect("it is running").pid();
+        Usage::of(process, self.home.path())
     }
 
     /// The memory that the process uses now, in bytes.

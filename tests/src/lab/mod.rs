@@ -53,6 +53,7 @@ mod site;
 mod switch;
 mod terminal;
 mod transcript;
+mod usage;
 mod wait;
 
 use std::fs::Permissions;
@@ -81,7 +82,8 @@ pub use screen::Screen;
 pub use site::Site;
 pub use switch::Switch;
 pub use terminal::{Model, Size, Terminal};
-pub use wait::{Stopwatch, pause, until};
+pub use usage::Usage;
+pub use wait::{SetOnDrop, Stopwatch, pause, until};
 
 /// The network of one test. Drop it last, because it deletes the homes of its machines.
 #[derive(Debug)]

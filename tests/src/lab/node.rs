@@ -12,6 +12,7 @@ use super::machine::Machine;
 use super::message_client::MessageClient;
 use super::process::Output;
 use super::transcript::Printed;
+use super::usage::Usage;
 use super::wait::until;
 
 /// A node, which can be stopped and started again.
@@ -107,6 +108,16 @@ impl Node {
     /// Which of these words are in the node's memory.
     pub fn memory_contains(&self, words: &[String]) -> BTreeSet<String> {
         self.daemon.memory_contains(words)
+    }
+
+    /// Keeps only those events from now on that fit. A run of an hour may print millions.
+    pub fn keep_only(&self, fits: fn(&Value) -> bool) {
+        self.daemon.keep_only(fits);
+    }
+
+    /// What the node uses now.
+    pub fn usage(&self) -> Usage {
+        self.daemon.usage()
     }
 
     /// The memory that the node uses now, in bytes.

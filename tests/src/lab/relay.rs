@@ -12,6 +12,7 @@ use super::home::Home;
 use super::internet::OnInternet;
 use super::machine::Machine;
 use super::process::Output;
+use super::usage::Usage;
 
 /// A relay, which can be stopped and started again. Dropping it kills the process.
 #[derive(Debug)]
@@ -79,6 +80,16 @@ impl Relay {
     /// Which of these words are in the relay's memory.
     pub fn memory_contains(&self, words: &[String]) -> BTreeSet<String> {
         self.daemon.memory_contains(words)
+    }
+
+    /// What the relay uses now.
+    pub fn usage(&self) -> Usage {
+        self.daemon.usage()
+    }
+
+    /// Keeps only those events from now on that fit.
+    pub fn keep_only(&self, fits: fn(&Value) -> bool) {
+        self.daemon.keep_only(fits);
     }
 
     /// Starts the relay again in the same home, and waits until it listens.

@@ -12,7 +12,11 @@ use serde_json::Value;
 pub(super) struct Transcript {
     printed: Mutex<Printed>,
     changed: Condvar,
+    kept: Mutex<Option<Filter>>,
 }
+
+/// Which events are kept.
+type Filter = fn(&Value) -> bool;
 
 /// The output so far.
 #[derive(Debug, Default)]
@@ -62,13 +66,25 @@ impl Transcript {
         printed.ended = false;
     }
 
+    /// Keeps only those events from now on that fit.
+    pub(super) fn keep_only(&self, fits: Filter) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        *kept = Some(fits);
+    }
+
+    fn keeps(&self, event: &Value) -> bool {
+        let kept = *self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.is_none_or(|fits| fits(event))
+    }
+
     /// Reads events until the pipe closes.
     pub(super) fn read_events(&self, pipe: impl Read) {
         for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
             let parsed = serde_json::from_slice(&line);
             let mut printed = self.lock();
             match parsed {
-                Ok(event) => printed.events.push(event),
+                Ok(event) if self.keeps(&event) => printed.events.push(event),
+                Ok(_) => {}
                 Err(_) => printed
                     .not_json
                     .push(String::from_utf8_lossy(&line).into_owned()),
@@ -167,6 +183,17 @@ mod tests {
             error.contains("has exited") && error.contains("a warning") && error.contains("peer"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_transcript_may_keep_only_some_events() {
+        let transcript = Transcript::default();
+        transcript.read_events("{\"event\":\"peer\"}\n".as_bytes());
+        transcript.keep_only(|event| event["event"] == "message");
+        transcript.read_events("{\"event\":\"peer\"}\n{\"event\":\"message\"}\n".as_bytes());
+        let kept = transcript.look(|printed| printed.all_runs().to_vec());
+        let kinds: Vec<_> = kept.iter().map(|event| &event["event"]).collect();
+        assert_eq!(kinds, ["peer", "message"]);
     }
 
     #[test]

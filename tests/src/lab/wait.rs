@@ -5,6 +5,7 @@
     reason = "a test of real processes polls them, against a deadline on the real clock"
 )]
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Calls `check` until it returns `Ok`. Panics with its last error after `within`.
@@ -25,6 +26,16 @@ pub fn until<T>(what: &str, within: Duration, mut check: impl FnMut() -> Result<
 /// readiness, use [`until`].
 pub fn pause(time: Duration) {
     std::thread::sleep(time);
+}
+
+/// Sets a flag when it is dropped, also by a panic: threads that wait for the flag end.
+#[derive(Debug)]
+pub struct SetOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Measures elapsed time.
