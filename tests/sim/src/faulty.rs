@@ -57,6 +57,10 @@ pub enum Fault {
     HeadsCut,
     /// The store does not drop the logs that must make room.
     ForgetIgnored,
+    /// Entries of a device that is not the author's are shown.
+    AnyDeviceShown,
+    /// Entries of a device that is not the author's are stored.
+    AnyDeviceStored,
 }
 
 /// With [`Fault::HeadsCut`], a list of heads ends after so many authors.
@@ -176,6 +180,9 @@ impl FaultyReplica {
             Input::Batch(_, batch) => {
                 self.arriving = Some(batch.clone());
                 self.show_again(batch);
+                if batch.name.device != batch.name.author.only_device() {
+                    self.take_from_other_device(batch);
+                }
             }
             _ => {}
         }
@@ -221,6 +228,20 @@ impl FaultyReplica {
         let log = self.shown.get(&batch.name).into_iter().flatten();
         for batch in log.filter(|held| held.batch == *batch) {
             self.outputs.push_back(received(batch));
+        }
+    }
+
+    fn take_from_other_device(&mut self, batch: &Batch) {
+        let Ok(batch) = batch.clone().read().map(Arc::new) else {
+            return;
+        };
+        match self.fault {
+            Some(Fault::AnyDeviceShown) => self.outputs.push_back(received(&batch)),
+            Some(Fault::AnyDeviceStored) => {
+                let whole = Ranges::span(batch.first(), batch.last());
+                self.forge_commit(batch, &whole);
+            }
+            Some(_) | None => {}
         }
     }
 
@@ -318,8 +339,12 @@ impl FaultyReplica {
         for held in self.shown.get(&name).into_iter().flatten() {
             lacks = lacks.minus(&Ranges::span(held.first(), held.last()));
         }
-        let batch = Arc::new(batch);
-        let ops = lacks.iter().map(|(from, to)| Op::Append {
+        self.forge_commit(Arc::new(batch), &lacks);
+    }
+
+    /// Asks the store for these entries of a batch, without the replica.
+    fn forge_commit(&mut self, batch: Arc<CheckedBatch>, entries: &Ranges) {
+        let ops = entries.iter().map(|(from, to)| Op::Append {
             batch: batch.clone(),
             from,
             to,

@@ -1,12 +1,15 @@
-//! A hostile node: it sends random, forged and replayed frames.
+//! A hostile node: it sends random, forged and replayed frames, and names devices that its author does
+//! not have.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hobnob_protocol::frame::{AuthorHeads, Digest};
+use hobnob_protocol::header::tag;
 use hobnob_protocol::{
-    Batch, Body, CheckedBatch, ConversationId, Entry, EntryHash, Frame, LogId, LogName, PersonId,
-    Ranges, Salts, Seq, Signature,
+    Batch, Body, CheckedBatch, ConversationId, DeviceId, Entry, EntryHash, Frame, LogId, LogName,
+    PersonId, Ranges, Salts, SecretKey, Seq, Signature,
 };
 
 use super::link::{BATCHES, CONTROL, Item};
@@ -22,6 +25,8 @@ const ACTS_MAX: u32 = 300;
 pub(super) struct Hostile {
     pub(super) rooms: BTreeSet<ConversationId>,
     run: u64,
+    /// The key of a device that nobody has certified.
+    phone: Arc<SecretKey>,
     seen: VecDeque<Bytes>,
     /// The node's own logs, with two chains each.
     chains: BTreeMap<(LogName, bool), (Seq, EntryHash, u64)>,
@@ -30,9 +35,12 @@ pub(super) struct Hostile {
 
 impl Hostile {
     pub(super) fn new(rooms: BTreeSet<ConversationId>, run: u64) -> Self {
+        let mut seed = [0xd7; 32];
+        seed[..8].copy_from_slice(&run.to_le_bytes());
         Self {
             rooms,
             run,
+            phone: Arc::new(SecretKey::from_seed(seed)),
             seen: VecDeque::new(),
             chains: BTreeMap::new(),
             acts: 0,
@@ -93,13 +101,14 @@ impl World {
             Some(conn) => self.nodes[conn.ends[1 - end].node].id,
             None => return,
         };
-        let (stream, frame) = match self.below(10) {
+        let (stream, frame) = match self.below(12) {
             0 => self.garbage(),
             1 | 2 => self.replay(node),
             3 | 4 => (CONTROL, self.false_word(node, victim).encode()),
             5 => (BATCHES, Frame::Batch(self.forged(node, victim)).encode()),
             6..=8 => (BATCHES, self.own_chain(node, victim)),
-            _ => (BATCHES, self.far_ahead(node, victim)),
+            9 => (BATCHES, self.far_ahead(node, victim)),
+            _ => (BATCHES, self.on_other_device(node, victim)),
         };
         let Some(conn_of) = self.conns.get_mut(&conn) else {
             return;
@@ -191,9 +200,24 @@ impl World {
         LogName {
             conversation,
             author,
-            device: author.only_device(),
+            device: self.any_device(node, author),
             log: LogId(self.rng.draw()),
         }
+    }
+
+    /// Mostly the device of the author. Otherwise the hostile node's other one, or that of another
+    /// person.
+    fn any_device(&mut self, node: usize, author: PersonId) -> DeviceId {
+        match self.below(4) {
+            0 => self.phone(node).id(),
+            1 => self.any_author().only_device(),
+            _ => author.only_device(),
+        }
+    }
+
+    fn phone(&self, node: usize) -> Arc<SecretKey> {
+        let hostile = self.nodes[node].hostile.as_ref();
+        hostile.expect("asked of hostile nodes only").phone.clone()
     }
 
     fn any_ranges(&mut self) -> Ranges {
@@ -241,7 +265,7 @@ impl World {
                     .collect();
                 let authors = vec![AuthorHeads {
                     author: name.author,
-                    device: name.author.only_device(),
+                    device: name.device,
                     logs,
                 }];
                 Frame::Heads {
@@ -339,5 +363,39 @@ impl World {
         let salts = &mut Salts::new([7; 32]);
         let batch = CheckedBatch::author(&key, name, first, prev, vec![entry], salts);
         Frame::Batch(batch.batch).encode()
+    }
+
+    /// A batch by a device that is not the author's: correctly signed by another device of the same
+    /// person, or by a device in the name of another person; or with another person's device in its
+    /// name, which has not signed it. Half of them have something that looks like a certificate.
+    fn on_other_device(&mut self, node: usize, victim: PersonId) -> Bytes {
+        let conversation = self.any_conversation(node, victim);
+        let (own, phone) = (self.nodes[node].key.clone(), self.phone(node));
+        let me = own.id().person();
+        let other = self.any_author();
+        let (author, device, key) = match self.below(4) {
+            0 => (me, phone.id(), &phone),
+            1 => (other, phone.id(), &phone),
+            2 => (other, own.id(), &own),
+            _ => (me, own.id(), &own),
+        };
+        let claimed = (key.id() == own.id() && author == me).then(|| victim.only_device());
+        let name = LogName {
+            conversation,
+            author,
+            device,
+            log: LogId(self.rng.draw()),
+        };
+        let salt = self.rng.draw();
+        let body = Body::Text(format!("by another device {salt}"));
+        let mut entry = Entry::new(self.between(1, 1000), 0, body);
+        if self.one_in(2) {
+            entry.extensions.set(tag::CERTIFICATE, vec![7; 64]);
+        }
+        let salts = &mut Salts::new([7; 32]);
+        let batch = CheckedBatch::author(key, name, 1, name.genesis(), vec![entry], salts);
+        let mut batch = batch.batch;
+        batch.name.device = claimed.unwrap_or(device);
+        Frame::Batch(batch).encode()
     }
 }

@@ -15,8 +15,8 @@ use hobnob_core::source_network::SourceNetwork;
 use hobnob_core::{Now, Rng, SessionId};
 use hobnob_protocol::frame::{AuthorHeads, Digest};
 use hobnob_protocol::{
-    Body, CheckedBatch, ConversationId, Entry, EntryHash, Frame, LogId, LogName, PersonId, Ranges,
-    Salts, SecretKey,
+    Body, CheckedBatch, ConversationId, DeviceId, Entry, EntryHash, Frame, LogId, LogName,
+    PersonId, Ranges, Salts, SecretKey,
 };
 
 use super::oracle;
@@ -101,10 +101,14 @@ fn lie(
     if rng.below(2) == 0 && conversation == conversations[0] {
         author = PersonId::from_bytes([rng.draw().to_le_bytes()[0]; 32]).only_device();
     }
+    let device = match rng.below(4) {
+        0 => DeviceId::from_bytes([rng.draw().to_le_bytes()[0]; 32]),
+        _ => author,
+    };
     let name = LogName {
         conversation,
         author: author.person(),
-        device: author,
+        device,
         log: LogId(rng.below(1 << 40)),
     };
     let mut ranges = Ranges::new();
@@ -137,7 +141,7 @@ fn lie(
                     more: rng.below(50) > 0,
                     authors: vec![AuthorHeads {
                         author: author.person(),
-                        device: author,
+                        device,
                         logs,
                     }],
                 }

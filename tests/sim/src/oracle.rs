@@ -145,6 +145,11 @@ impl World {
                 continue;
             };
             let name = batch.batch.name;
+            if is_of_other_device(&name) {
+                return self.fail(format!(
+                    "n{node} keeps {name:?}, which no certificate allows"
+                ));
+            }
             for seq in *from..=*to {
                 self.oracle.ever.insert((node, name, seq));
                 self.stats.delivered += u64::from(name.author != self.nodes[node].id);
@@ -371,6 +376,11 @@ impl World {
         if name.author == self.nodes[node].id {
             return self.fail(format!("n{node} shows its own entry as received"));
         }
+        if is_of_other_device(&name) {
+            return self.fail(format!(
+                "n{node} shows {name:?}, which no certificate allows"
+            ));
+        }
         for seq in first..=last {
             if !self.nodes[node].disk.durable.holds(&name, seq) {
                 return self.fail(format!(
@@ -462,6 +472,12 @@ impl World {
             }
         }
     }
+}
+
+/// Whether a log names another device than the author's. There are no certificates, so nothing of it
+/// may be kept, shown, requested or passed on.
+fn is_of_other_device(name: &LogName) -> bool {
+    name.device != name.author.only_device()
 }
 
 /// The two rooms of every run.

@@ -121,6 +121,8 @@ fn every_planted_fault_is_found() {
         Fault::BlockIgnored,
         Fault::HeadsCut,
         Fault::ForgetIgnored,
+        Fault::AnyDeviceShown,
+        Fault::AnyDeviceStored,
     ];
     let missed: Vec<_> = faults
         .into_iter()

@@ -5,6 +5,7 @@ use hobnob_protocol::frame::AuthorHeads;
 use hobnob_protocol::{Batch, ConversationId, Frame, LogName, Ranges, Seq};
 
 use super::super::world::World;
+use super::is_of_other_device;
 
 impl World {
     /// Checks that a frame contains nothing that the receiver must not have.
@@ -18,24 +19,23 @@ impl World {
                 authors,
                 ..
             }) => {
-                let names = |AuthorHeads { author, logs, .. }| {
-                    logs.into_iter()
-                        .map(move |(log, held)| (author, log, held.settled))
-                };
-                let all = authors.into_iter().flat_map(names);
-                all.into_iter().find_map(|(author, log, ranges)| {
-                    self.wrong_word(
-                        node,
-                        to,
-                        LogName {
-                            conversation,
-                            author,
-                            device: author.only_device(),
-                            log,
-                        },
-                        &ranges,
-                    )
-                })
+                let heads = authors.into_iter().flat_map(|of| {
+                    let AuthorHeads {
+                        author,
+                        device,
+                        logs,
+                    } = of;
+                    let name = move |log| LogName {
+                        conversation,
+                        author,
+                        device,
+                        log,
+                    };
+                    let logs = logs.into_iter();
+                    logs.map(move |(log, held)| (name(log), held.settled))
+                });
+                let mut heads = heads.collect::<Vec<_>>().into_iter();
+                heads.find_map(|(name, ranges)| self.wrong_word(node, to, name, &ranges))
             }
             Ok(
                 Frame::Digest(conversation, _)
@@ -44,6 +44,9 @@ impl World {
             ) => self.not_theirs(conversation, node, to),
             Ok(Frame::Want { name, .. }) if self.has_blocked(node, name.author) => {
                 Some(format!("a want of {name:?}, who is blocked"))
+            }
+            Ok(Frame::Want { name, .. }) if is_of_other_device(&name) => {
+                Some(format!("a want of {name:?}, which no certificate allows"))
             }
             Ok(Frame::Want { name, .. } | Frame::Conflict(name)) => {
                 self.not_theirs(name.conversation, node, to)
@@ -88,6 +91,9 @@ impl World {
     fn wrong_word(&self, node: usize, to: usize, name: LogName, ranges: &Ranges) -> Option<String> {
         if let Some(wrong) = self.not_theirs(name.conversation, node, to) {
             return Some(wrong);
+        }
+        if is_of_other_device(&name) && !ranges.is_empty() {
+            return Some(format!("word of {name:?}, which no certificate allows"));
         }
         let peer = self.nodes[to].id;
         if self.has_blocked(node, name.author) && self.oracle.hostile.is_empty() {
