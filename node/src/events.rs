@@ -289,6 +289,8 @@ fn weight(event: &Event) -> usize {
         Event::Message(message) | Event::Own(message) => match &message.body {
             Body::Text(text) | Body::Reply { text, .. } | Body::Edit { text, .. } => text.len(),
             Body::React { emoji, .. } => emoji.len(),
+            Body::Topic(topic) => topic.len(),
+            Body::Pin { .. } => 0,
             Body::App { kind, bytes } => kind.len() + bytes.len(),
             Body::Offer(offer) => offer.name.len() + offer.media.len(),
             Body::Delete { .. } | Body::Erased { .. } => 0,

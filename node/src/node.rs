@@ -336,6 +336,47 @@ impl Node {
             .await
     }
 
+    /// Pins a message of any conversation for everybody who has it, or takes that back. The newest
+    /// decision about a message counts, whoever made it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::send`], and [`SendError::NoSuchMessage`].
+    pub async fn pin(&self, to: MessageId, on: bool) -> Result<Sent, SendError> {
+        let target = self
+            .ask(|reply| Command::FindTarget { id: to, reply })
+            .await??;
+        let to = self.reference_to(&target);
+        self.send_about(None, target, Body::Pin { to, on }).await
+    }
+
+    /// The pinned messages of a conversation whose contents are here, the one pinned last at the end:
+    /// at most 100.
+    pub async fn pins(&self, conversation: ConversationRef) -> Result<Vec<Message>, NodeError> {
+        self.ask(|reply| Command::Pins {
+            conversation,
+            reply,
+        })
+        .await?
+    }
+
+    /// Sets the topic of a room, of at most
+    /// [`TOPIC_BYTES_MAX`](hobnob_protocol::entry::TOPIC_BYTES_MAX) bytes. An empty text removes it.
+    /// Every member may. The newest topic counts, in the order that is the same on every node.
+    ///
+    /// In an open room, only members that are connected now receive it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::broadcast`].
+    pub async fn set_topic(
+        &self,
+        room: RoomName,
+        topic: impl Into<String>,
+    ) -> Result<Sent, SendError> {
+        self.broadcast(room, Body::Topic(topic.into())).await
+    }
+
     /// A header names an author only if it is another one.
     fn reference_to(&self, target: &AmendTarget) -> EntryRef {
         let author = target.entry.author.filter(|author| *author != self.id);

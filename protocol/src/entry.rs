@@ -19,6 +19,9 @@ pub const APP_KIND_MAX: usize = 128;
 /// Longest encoded entry, in bytes: the longest text or app message, its salt and its header.
 pub const ENTRY_BYTES_MAX: usize = TEXT_BYTES_MAX + APP_KIND_MAX + EXTENSIONS_BYTES_MAX + 128;
 
+/// Longest topic of a room, in bytes.
+pub const TOPIC_BYTES_MAX: usize = 512;
+
 /// The content of an entry.
 ///
 /// ```
@@ -79,6 +82,15 @@ pub enum Body {
         /// Whether the emoji is added. Otherwise the author takes it back.
         on: bool,
     },
+    /// Replaces the topic of a room. An empty text removes it.
+    Topic(String),
+    /// Pins a message of the conversation, or takes it back. The header names that message.
+    Pin {
+        /// The message.
+        to: EntryRef,
+        /// Whether the message is pinned from now on.
+        on: bool,
+    },
     /// The body is gone: only its hash is left. The entry keeps its place and its header.
     Erased {
         /// The number of the kind.
@@ -107,6 +119,8 @@ pub enum Relation {
     React,
     /// It erases it.
     Delete,
+    /// It pins it, or takes that back.
+    Pin,
 }
 
 /// One decoded entry.
@@ -146,6 +160,9 @@ pub enum BodyError {
     /// An invalid offer.
     #[error(transparent)]
     Offer(#[from] OfferError),
+    /// A topic of more than [`TOPIC_BYTES_MAX`] bytes.
+    #[error("a topic holds at most {TOPIC_BYTES_MAX} bytes; this one has {0}")]
+    TopicTooLong(usize),
     /// An invalid emoji.
     #[error(transparent)]
     Reaction(#[from] ReactionError),
@@ -164,6 +181,8 @@ const KIND_DELETE: u16 = 4;
 const KIND_REPLY: u16 = 5;
 const KIND_EDIT: u16 = 6;
 const KIND_REACT: u16 = 7;
+const KIND_TOPIC: u16 = 8;
+const KIND_PIN: u16 = 9;
 
 /// The part of an encoded entry that follows its header.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -279,7 +298,9 @@ impl Body {
             | Body::Offer(_)
             | Body::Reply { .. }
             | Body::Edit { .. }
-            | Body::React { .. } => self.check(),
+            | Body::React { .. }
+            | Body::Topic(_)
+            | Body::Pin { .. } => self.check(),
         }
     }
 
@@ -297,6 +318,9 @@ impl Body {
                 Err(BodyError::TextTooLong(text.len()))
             }
             Body::React { emoji, .. } => Ok(reaction::check(emoji)?),
+            Body::Topic(topic) if topic.len() > TOPIC_BYTES_MAX => {
+                Err(BodyError::TopicTooLong(topic.len()))
+            }
             Body::App { kind, .. } if !is_app_kind(kind) => Err(BodyError::AppKind),
             Body::App { bytes, .. } | Body::Unknown { bytes, .. }
                 if bytes.len() > TEXT_BYTES_MAX =>
@@ -308,6 +332,8 @@ impl Body {
             | Body::App { .. }
             | Body::Reply { .. }
             | Body::Edit { .. }
+            | Body::Topic(_)
+            | Body::Pin { .. }
             | Body::Delete { .. }
             | Body::Erased { .. }
             | Body::Unknown { .. } => Ok(()),
@@ -326,6 +352,8 @@ impl Body {
             | Body::Reply { .. }
             | Body::Edit { .. }
             | Body::React { .. }
+            | Body::Topic(_)
+            | Body::Pin { .. }
             | Body::Erased { .. } => false,
         }
     }
@@ -336,14 +364,20 @@ impl Body {
             Body::Reply { .. } => Some(Relation::Reply),
             Body::Edit { .. } => Some(Relation::Edit),
             Body::React { .. } => Some(Relation::React),
+            Body::Pin { .. } => Some(Relation::Pin),
             Body::Delete { .. } => Some(Relation::Delete),
             Body::Erased { kind, .. } => match *kind {
                 KIND_REPLY => Some(Relation::Reply),
                 KIND_EDIT => Some(Relation::Edit),
                 KIND_REACT => Some(Relation::React),
+                KIND_PIN => Some(Relation::Pin),
                 _ => None,
             },
-            Body::Text(_) | Body::App { .. } | Body::Offer(_) | Body::Unknown { .. } => None,
+            Body::Text(_)
+            | Body::App { .. }
+            | Body::Offer(_)
+            | Body::Topic(_)
+            | Body::Unknown { .. } => None,
         }
     }
 
@@ -361,6 +395,8 @@ impl Body {
             | Body::Offer(_)
             | Body::Delete { .. }
             | Body::React { .. }
+            | Body::Topic(_)
+            | Body::Pin { .. }
             | Body::Erased { .. }
             | Body::Unknown { .. } => None,
         }
@@ -369,7 +405,7 @@ impl Body {
     /// The entry that this one is about, if the body names one.
     pub fn about(&self) -> Option<EntryRef> {
         match self {
-            Body::Reply { to, .. } | Body::React { to, .. } => Some(*to),
+            Body::Reply { to, .. } | Body::React { to, .. } | Body::Pin { to, .. } => Some(*to),
             Body::Delete { log, seq } | Body::Edit { log, seq, .. } => Some(EntryRef {
                 author: None,
                 log: *log,
@@ -378,6 +414,7 @@ impl Body {
             Body::Text(_)
             | Body::App { .. }
             | Body::Offer(_)
+            | Body::Topic(_)
             | Body::Erased { .. }
             | Body::Unknown { .. } => None,
         }
@@ -428,6 +465,14 @@ impl Body {
                     Body::React { to, emoji, on }
                 }
                 None => unknown(),
+            },
+            KIND_TOPIC if bytes.len() <= TOPIC_BYTES_MAX => Body::Topic(text_of(bytes)?),
+            KIND_PIN => match bytes {
+                [on @ (0 | 1)] => {
+                    let to = take_target(extensions, "a pin")?;
+                    Body::Pin { to, on: *on == 1 }
+                }
+                _ => unknown(),
             },
             _ => unknown(),
         })
@@ -516,6 +561,9 @@ impl Entry {
                 reaction = reaction::encode(emoji, *on);
                 (KIND_REACT, Content::Whole(*salt, &reaction))
             }
+            Body::Topic(topic) => (KIND_TOPIC, Content::Whole(*salt, topic.as_bytes())),
+            Body::Pin { on: true, .. } => (KIND_PIN, Content::Whole(*salt, &[1])),
+            Body::Pin { on: false, .. } => (KIND_PIN, Content::Whole(*salt, &[0])),
             Body::Erased { kind, hash } => (*kind, Content::Erased(*hash)),
             Body::Unknown { kind, bytes } => (*kind, Content::Whole(*salt, bytes)),
         };
@@ -622,6 +670,44 @@ mod tests {
             assert_eq!(entry.encode(&SALT), bytes, "{kind}");
             assert_eq!(Entry::decode(&bytes), Ok(entry));
         }
+    }
+
+    #[test]
+    fn golden_bytes_of_a_topic_and_a_pin() {
+        let bob = PersonId::from_bytes([8; 32]);
+        let of_bob = [&[9, 1, 1, 35, 1][..], &[8; 32], &[5, 2]].concat();
+        let to = target(Some(bob));
+        let bodies = [
+            (8, vec![9, 0], Body::Topic("hi".to_owned()), b"hi".to_vec()),
+            (8, vec![9, 0], Body::Topic(String::new()), Vec::new()),
+            (9, of_bob.clone(), Body::Pin { to, on: true }, vec![1]),
+            (9, of_bob, Body::Pin { to, on: false }, vec![0]),
+        ];
+        for (kind, header, body, content) in bodies {
+            let length = u8::try_from(content.len()).expect("it is short");
+            let start = [&[kind, 3][..], &header, &[1], &SALT, &[length]].concat();
+            let bytes = [start, content].concat();
+            let entry = Entry::new(3, 9, body);
+            assert_eq!(entry.encode(&SALT), bytes, "{kind}");
+            assert_eq!(Entry::decode(&bytes), Ok(entry));
+        }
+    }
+
+    #[test]
+    fn a_topic_that_is_too_long_and_a_pin_of_another_form_are_kept_as_they_came() {
+        let long = "x".repeat(TOPIC_BYTES_MAX + 1);
+        for (kind, bytes) in [
+            (8, long.clone().into_bytes()),
+            (9, vec![2]),
+            (9, vec![1, 1]),
+        ] {
+            let entry = Entry::new(1, 2, Body::Unknown { kind, bytes });
+            assert_eq!(Entry::decode(&entry.encode(&SALT)), Ok(entry));
+        }
+        let longest = Body::Topic("x".repeat(TOPIC_BYTES_MAX));
+        assert_eq!(longest.check_own(), Ok(()));
+        let error = BodyError::TopicTooLong(TOPIC_BYTES_MAX + 1);
+        assert_eq!(Body::Topic(long).check_own(), Err(error));
     }
 
     #[test]

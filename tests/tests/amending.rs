@@ -99,6 +99,53 @@ fn a_message_is_answered_edited_and_reacted_to_and_then_deleted() {
 }
 
 #[test]
+fn every_member_of_a_room_sets_its_topic_and_pins_messages() {
+    let lab = Lab::open();
+    let office = lab.switch();
+    let (ann, bob) = (
+        office.machine("ann").up("ann", &[]),
+        office.machine("bob").up("bob", &[]),
+    );
+    ann.sees(&bob);
+    let sent = ann.run(&["broadcast", "the door code is 4711"]).expect(0);
+    let id = sent.one_json()["id"].as_str().expect("an id").to_owned();
+    bob.shows_once("the door code is 4711");
+    ann.run(&["topic", "#lobby", "lunch plans"]).expect(0);
+    bob.run(&["pin", &id]).expect(0);
+    for node in [&ann, &bob] {
+        until("the topic and the pin arrive", SOON, || {
+            let topic = node.run(&["topic", "#lobby"]).expect(0);
+            let pins = node.run(&["pins", "#lobby"]).expect(0);
+            let topic = topic.one_json()["topic"]["text"].clone();
+            let pinned: Vec<_> = pins.json().iter().map(|it| it["id"].clone()).collect();
+            match topic == "lunch plans" && pinned == [id.as_str()] {
+                true => Ok(()),
+                false => Err(format!("{topic} and {pinned:?}")),
+            }
+        });
+    }
+    bob.run(&["topic", "#lobby", "--off"]).expect(0);
+    ann.run(&["unpin", &id]).expect(0);
+    for node in [&ann, &bob] {
+        until("both are gone", SOON, || {
+            let topic = node.run(&["topic", "#lobby"]).expect(0);
+            let pins = node.run(&["pins", "#lobby"]).expect(0);
+            match topic.one_json()["topic"].is_null() && pins.stdout.is_empty() {
+                true => Ok(()),
+                false => Err(format!("{topic} and {pins}")),
+            }
+        });
+    }
+    let long = "x".repeat(513);
+    let refused = ann.run(&["topic", "#lobby", &long]).expect(2);
+    assert!(
+        refused.to_string().contains("at most 512 bytes"),
+        "{refused}"
+    );
+    ann.run(&["topic", "#nowhere"]).expect(2);
+}
+
+#[test]
 fn a_queued_message_can_be_cancelled_until_it_leaves() {
     let lab = Lab::open();
     let office = lab.switch();

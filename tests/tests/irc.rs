@@ -203,6 +203,17 @@ fn names_rooms_and_absences_change_for_everybody() {
     at_ann.sees(" JOIN :#ops");
     at_bob.sends("PRIVMSG #ops :only here");
     at_ann.sees("PRIVMSG #ops :only here");
+    // Everybody sets the topic, and who enters later sees it.
+    at_bob.sends("TOPIC #ops :the disk of db3");
+    for client in [&mut at_ann, &mut at_bob] {
+        let topic = client.sees(" TOPIC #ops :the disk of db3");
+        assert!(topic.contains(":bob!"), "{topic}");
+    }
+    at_ann.sends("TOPIC #ops");
+    at_ann.sees(" 332 anna #ops :the disk of db3");
+    at_ann.sees(" 333 anna #ops bob!");
+    at_ann.sends("TOPIC #ops :");
+    at_bob.sees(" TOPIC #ops :");
     at_ann.sends("PART #ops");
     at_bob.sees(" PART :#ops");
 

@@ -381,4 +381,17 @@ fn dialogs_and_narrow_screens_work_in_both_themes() {
         page.picture(&PathBuf::from(folder).join("web-room-dark.png"));
     }
     assert!(ann.run(&["rooms"]).contains("#ops"));
+    // Its topic is in the head, and a pinned message in the details.
+    says(&mut page, "the door code is 4711");
+    shows_text(&mut page, "the door code is 4711");
+    page.run("document.querySelector('.rows .message').focus()");
+    click(&mut page, ".rows", "Pin");
+    click(&mut page, "main", "Details");
+    page.shows("document.querySelector('dialog .results li')?.innerText.includes('4711')");
+    page.run("document.querySelector('dialog form input').focus()");
+    page.types("lunch plans");
+    click(&mut page, "dialog", "Save");
+    page.shows("document.querySelector('main header').innerText.includes('lunch plans')");
+    assert!(ann.run(&["pins", "#ops"]).contains("4711"));
+    assert!(ann.run(&["topic", "#ops"]).contains("lunch plans"));
 }

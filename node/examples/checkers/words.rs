@@ -74,6 +74,8 @@ impl Word {
             | Body::Reply { .. }
             | Body::Edit { .. }
             | Body::React { .. }
+            | Body::Topic(_)
+            | Body::Pin { .. }
             | Body::Delete { .. }
             | Body::Erased { .. }
             | Body::Unknown { .. } => None,

@@ -24,7 +24,7 @@ pub(crate) const ISUPPORT: [&[&str]; 2] = [
         "CHATHISTORY=100",
         "MSGREFTYPES=msgid,timestamp",
         "TARGMAX=PRIVMSG:8,NOTICE:8,JOIN:8,PART:8",
-        "TOPICLEN=0",
+        "TOPICLEN=512",
         "AWAYLEN=256",
         "MAXTARGETS=8",
     ],

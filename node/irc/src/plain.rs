@@ -326,8 +326,22 @@ impl Plain {
                 Change::Entered(room) if room == lobby_room => {
                     "* This node is in #lobby again.".to_owned()
                 }
+                Change::Topic(room) if room == lobby_room => {
+                    let room = roster.room(&room);
+                    match room.and_then(|room| room.topic.as_ref()) {
+                        Some(topic) => {
+                            let text = wording::lines(&topic.text).join(" ");
+                            format!(
+                                "* The topic is now: {text} (set by {})",
+                                roster.nick(topic.by)
+                            )
+                        }
+                        None => "* There is no topic any more.".to_owned(),
+                    }
+                }
                 Change::Joined(..)
                 | Change::Parted(..)
+                | Change::Topic(_)
                 | Change::Exited(_)
                 | Change::Entered(_)
                 | Change::Request(_) => continue,

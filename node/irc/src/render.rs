@@ -1,6 +1,6 @@
 //! Messages and changes of the node as lines for one client.
 
-use hobnob::{ConversationRef, MessageId};
+use hobnob::{ConversationRef, MessageId, RoomTopic};
 use hobnob_control::wire::{AmendedLine, ErasedWhy, MessageLine, OfferFields, Time};
 use hobnob_local::output::size;
 use hobnob_protocol::text::ACTION;
@@ -61,6 +61,10 @@ impl Render<'_> {
         offer: Option<usize>,
         shown: Shown,
     ) -> Vec<Line> {
+        // The list of rooms shows whether this topic counts: see `new_topic`.
+        if shown == Shown::Now && message.body.topic.is_some() {
+            return Vec::new();
+        }
         let author = message.from.0;
         let Some((command, text)) = self.body(message, offer) else {
             return Vec::new();
@@ -128,6 +132,17 @@ impl Render<'_> {
         if let Some(file) = &body.file {
             return Some(("NOTICE", offered(file, offer)));
         }
+        if let Some(topic) = &body.topic {
+            let text = match topic.as_str() {
+                "" => "(removes the topic)".to_owned(),
+                topic => format!("(sets the topic: {})", wording::lines(topic).join(" ")),
+            };
+            return Some(("NOTICE", text));
+        }
+        if let Some(pin) = &body.pin {
+            let what = if pin.on { "pins" } else { "unpins" };
+            return Some(("NOTICE", format!("({what} the message {})", pin.message.0)));
+        }
         if body.unknown.is_some() {
             return Some(("NOTICE", "(this message needs a newer hobnob)".to_owned()));
         }
@@ -190,6 +205,36 @@ impl Render<'_> {
             false => Line::new(&source, "NOTICE", &[&target, "(deleted a message)"]),
         };
         self.stamped(line, now)
+    }
+
+    /// The topic of a room, and who set it: none if it has none.
+    pub(crate) fn topic(&self, name: &RoomName) -> Vec<Line> {
+        let Some(topic) = self.topic_of(name) else {
+            return Vec::new();
+        };
+        let (me, name) = (self.roster.nick(self.roster.me()), name.to_string());
+        let at = (topic.at_ms / 1_000).to_string();
+        let by = self.source(topic.by);
+        let text = with_topic(&Line::new(SERVER, "332", &[me, &name]), &topic.text);
+        vec![text, Line::new(SERVER, "333", &[me, &name, &by, &at])]
+    }
+
+    /// The line for a topic that has changed. The server removes topics, because the list of rooms
+    /// does not name who did it.
+    pub(crate) fn new_topic(&self, name: &RoomName, now: Time) -> Line {
+        let room = name.to_string();
+        let line = match self.topic_of(name) {
+            Some(topic) => {
+                let head = Line::new(&self.source(topic.by), "TOPIC", &[&room]);
+                with_topic(&head, &topic.text)
+            }
+            None => Line::new(SERVER, "TOPIC", &[&room, ""]),
+        };
+        self.stamped(line, now)
+    }
+
+    fn topic_of(&self, name: &RoomName) -> Option<&RoomTopic> {
+        self.roster.room(name)?.topic.as_ref()
     }
 
     /// The people in a room, as `NAMES` lists them.
@@ -279,10 +324,19 @@ pub(crate) fn offered(file: &OfferFields, number: Option<usize>) -> String {
     }
 }
 
+/// The line with a topic as its last parameter, cut to what the line can carry.
+fn with_topic(head: &Line, topic: &str) -> Line {
+    let text = wording::lines(topic).join(" ");
+    let (text, _) = cut(&text, head.room().saturating_sub(SPARE_BYTES));
+    let mut line = head.clone();
+    line.params.push(text.to_owned());
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::roster::samples::{contact, id, open_room, room, status};
+    use crate::roster::samples::{contact, id, open_room, room, status, topic};
     use hobnob_control::wire::{BodyFields, EditedLine, ReplyToLine, Text};
     use hobnob_protocol::LogId;
 
@@ -433,5 +487,47 @@ mod tests {
             .sum();
         assert_eq!(people, 89);
         assert!(lines.last().unwrap().contains(" 366 ann #lobby "));
+    }
+
+    #[test]
+    fn a_topic_is_a_topic_of_irc_and_a_notice_in_the_history() {
+        let mut roster = roster();
+        let mut line = message(1, "#lobby", "");
+        line.body = BodyFields {
+            topic: Some("lunch\nplans".to_owned()),
+            ..BodyFields::default()
+        };
+        let mut lobby = open_room("lobby", &[1]);
+        lobby.topic = Some(topic("lunch\nplans"));
+        roster.set_rooms(vec![lobby]);
+        let caps = Caps::default();
+        let render = Render {
+            roster: &roster,
+            caps: &caps,
+        };
+        // The list of rooms shows whether this topic counts.
+        assert_eq!(render.message(&line, None, Shown::Now), []);
+        let now = wires(&[render.new_topic(&room("lobby"), Time(0))]);
+        assert!(now[0].starts_with(":bob!"), "{now:?}");
+        assert!(now[0].contains(" TOPIC #lobby :lunch plans"), "{now:?}");
+        let before = wires(&render.message(&line, None, Shown::History));
+        assert!(
+            before[0].contains("(sets the topic: lunch plans)"),
+            "{before:?}"
+        );
+        let shown = wires(&render.topic(&room("lobby")));
+        assert!(
+            shown[0].contains(" 332 ann #lobby :lunch plans"),
+            "{shown:?}"
+        );
+        assert!(shown[1].contains(" 333 ann #lobby bob!"), "{shown:?}");
+        roster.set_rooms(vec![open_room("lobby", &[1])]);
+        let render = Render {
+            roster: &roster,
+            caps: &caps,
+        };
+        assert!(render.topic(&room("lobby")).is_empty());
+        let removed = wires(&[render.new_topic(&room("lobby"), Time(0))]);
+        assert!(removed[0].contains(" TOPIC #lobby :"), "{removed:?}");
     }
 }

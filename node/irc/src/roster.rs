@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hobnob::{ConversationRef, PeerState, RoomInfo};
+use hobnob::{ConversationRef, PeerState, RoomInfo, RoomTopic};
 use hobnob_control::wire::{MessageLine, PeerLine, StatusLine};
 use hobnob_protocol::{PersonId, RoomName};
 
@@ -29,6 +29,7 @@ pub(crate) struct Room {
     pub(crate) open: bool,
     pub(crate) fingerprint: Option<String>,
     pub(crate) here: BTreeSet<PersonId>,
+    pub(crate) topic: Option<RoomTopic>,
 }
 
 /// A change that a client shows.
@@ -42,6 +43,8 @@ pub(crate) enum Change {
     Joined(RoomName, PersonId),
     /// A peer has left a room, and is in another one.
     Parted(RoomName, PersonId),
+    /// A room has another topic, or none.
+    Topic(RoomName),
     /// A peer is in none of the rooms any more.
     Quit(PersonId),
     /// This node calls itself something else: its nickname before, in IRC.
@@ -196,7 +199,7 @@ impl Roster {
         let _renamed = self.names.learn(author, Some(nick), false, unique);
     }
 
-    /// Learns the rooms and who is in them.
+    /// Learns the rooms, their topics, and who is in them.
     pub(crate) fn set_rooms(&mut self, rooms: Vec<RoomInfo>) -> Vec<Change> {
         let new: BTreeMap<RoomName, Room> = rooms
             .into_iter()
@@ -206,6 +209,7 @@ impl Roster {
                     open: info.open,
                     fingerprint: info.fingerprint,
                     here: info.here.into_iter().filter(known).collect(),
+                    topic: info.topic,
                 };
                 (info.name, room)
             })
@@ -215,15 +219,16 @@ impl Roster {
             changes.push(Change::Exited(name.clone()));
         }
         let mut quit: BTreeSet<PersonId> = BTreeSet::new();
-        let nobody = BTreeSet::new();
         for (name, room) in &new {
-            let before = self.rooms.get(name).map(|room| &room.here);
-            if before.is_none() {
+            let Some(before) = self.rooms.get(name) else {
                 // The client asks who is there when it enters.
                 changes.push(Change::Entered(name.clone()));
                 continue;
+            };
+            if before.topic != room.topic {
+                changes.push(Change::Topic(name.clone()));
             }
-            let before = before.unwrap_or(&nobody);
+            let before = &before.here;
             for peer in before.difference(&room.here) {
                 if new.values().any(|room| room.here.contains(peer)) {
                     changes.push(Change::Parted(name.clone(), *peer));
@@ -292,19 +297,29 @@ pub(crate) mod samples {
         }
     }
 
+    /// A topic that bob has set.
+    pub(crate) fn topic(text: &str) -> RoomTopic {
+        RoomTopic {
+            text: text.to_owned(),
+            by: id(1),
+            at_ms: 1_795_560_431_310,
+        }
+    }
+
     pub(crate) fn open_room(name: &str, here: &[u8]) -> RoomInfo {
         RoomInfo {
             name: room(name),
             open: true,
             fingerprint: None,
             here: here.iter().map(|number| id(*number)).collect(),
+            topic: None,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::samples::{contact, id, open_room, room, status};
+    use super::samples::{contact, id, open_room, room, status, topic};
     use super::*;
 
     fn roster() -> Roster {
@@ -333,6 +348,14 @@ mod tests {
             changes,
             [Change::Exited(room("lobby")), Change::Entered(room("dev"))]
         );
+        let mut with_topic = open_room("dev", &[1]);
+        with_topic.topic = Some(topic("lunch plans"));
+        let rooms = vec![with_topic, open_room("ops", &[])];
+        let changes = roster.set_rooms(rooms.clone());
+        assert_eq!(changes, [Change::Topic(room("dev"))]);
+        assert_eq!(roster.set_rooms(rooms), []);
+        let changes = roster.set_rooms(vec![open_room("dev", &[1]), open_room("ops", &[])]);
+        assert_eq!(changes, [Change::Topic(room("dev"))]);
     }
 
     #[test]

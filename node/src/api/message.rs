@@ -174,6 +174,8 @@ pub struct Sent {
 ///     Body::App { kind, bytes } => println!("{} sent {} bytes for {kind}", message.name, bytes.len()),
 ///     Body::Offer(offer) => println!("{} offers {}, {} bytes", message.name, offer.name, offer.size),
 ///     Body::Unknown { kind, .. } => println!("{} uses a newer version: kind {kind}", message.name),
+///     Body::Topic(topic) => println!("{} set the topic to {topic}", message.name),
+///     Body::Pin { on, .. } => println!("{} pinned a message: {on}", message.name),
 ///     Body::Reply { text, .. } => println!("{} answered {text}", message.name),
 ///     Body::Erased { .. } | Body::Delete { .. } => println!("a deleted message"),
 ///     Body::Edit { .. } | Body::React { .. } => unreachable!("they are events, not messages"),

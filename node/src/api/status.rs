@@ -41,6 +41,22 @@ pub struct RoomInfo {
     pub fingerprint: Option<String>,
     /// The members that this node has a session with.
     pub here: Vec<PersonId>,
+    /// Its topic, if it has one. [`Node::rooms`](crate::Node::rooms) and
+    /// [`Node::status`](crate::Node::status) have it, answers to joining do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<RoomTopic>,
+}
+
+/// The topic of a room. This type is also the JSON form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct RoomTopic {
+    /// The text, never empty.
+    pub text: String,
+    /// Who set it.
+    pub by: PersonId,
+    /// When, by that peer's clock, in milliseconds since the Unix epoch.
+    pub at_ms: u64,
 }
 
 /// A relay that a node uses.

@@ -129,6 +129,8 @@ impl Engine {
             | Body::App { .. }
             | Body::Offer(_)
             | Body::Reply { .. }
+            | Body::Topic(_)
+            | Body::Pin { .. }
             | Body::Delete { .. }
             | Body::Erased { .. }
             | Body::Unknown { .. } => return None,
@@ -176,12 +178,14 @@ fn target(
             },
             true,
         ),
-        Body::React { to, .. } => {
+        Body::React { to, .. } | Body::Pin { to, .. } => {
             let author = Some(to.author.unwrap_or(name.author));
             (EntryRef { author, ..*to }, false)
         }
         Body::Text(_) | Body::Reply { .. } => (itself, true),
-        Body::App { .. } | Body::Offer(_) | Body::Unknown { .. } => (itself, false),
+        Body::App { .. } | Body::Offer(_) | Body::Topic(_) | Body::Unknown { .. } => {
+            (itself, false)
+        }
         Body::Delete { .. } | Body::Erased { .. } => return Err(SendError::NoSuchMessage),
     };
     Ok(AmendTarget {

@@ -83,6 +83,11 @@ pub(crate) enum Command {
         query: HistoryQuery,
         reply: oneshot::Sender<Result<Vec<Message>, NodeError>>,
     },
+    /// The pinned messages of a conversation.
+    Pins {
+        conversation: ConversationRef,
+        reply: oneshot::Sender<Result<Vec<Message>, NodeError>>,
+    },
     Join {
         room: RoomName,
         key: RoomKey,

@@ -15,7 +15,7 @@ impl Engine {
     pub(super) fn command(&mut self, command: Command) {
         // A reply fails only when the caller has stopped waiting for it.
         match command {
-            Command::Status(reply) => drop(reply.send(self.status())),
+            Command::Status(reply) => self.read_status(self.status(), reply),
             Command::Mailbox(reply) => drop(reply.send(self.mailbox_info())),
             Command::Peers(reply) => drop(reply.send(self.all_peers())),
             Command::Peer(peer, reply) => {
@@ -87,6 +87,10 @@ impl Engine {
             Command::ForgetAddress(peer, addr, reply) => {
                 let _ = reply.send(self.forget_address(peer, addr));
             }
+            Command::Pins {
+                conversation,
+                reply,
+            } => self.read_pins(&conversation, reply),
             Command::SetNotify {
                 conversation,
                 rule,

@@ -110,6 +110,7 @@ impl Engine {
             open: key.is_open(),
             fingerprint: key.fingerprint().map(|words| words.join(" ")),
             here: self.replica.here(id).into_iter().collect(),
+            topic: None,
         };
         self.replica.rooms().map(info).collect()
     }

@@ -61,6 +61,7 @@ mod tests {
             open: true,
             fingerprint: None,
             here: Vec::new(),
+            topic: None,
         };
         let mut joins = Joins::default();
         joins.begin(Token(1), Joining::Join(RoomName::lobby(), reply));

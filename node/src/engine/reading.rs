@@ -10,7 +10,7 @@ use tracing::warn;
 
 use super::internal::{HistoryRead, Internal};
 use super::state::Engine;
-use crate::api::{HistoryQuery, Message};
+use crate::api::{ConversationRef, HistoryQuery, Message, RoomTopic, Status};
 use crate::error::NodeError;
 use crate::store::{HistoryRequest, StoreError};
 
@@ -67,6 +67,45 @@ impl Engine {
                 .collect()
         });
         let _ = read.reply.send(messages);
+    }
+
+    /// Adds the topics to the rooms of this node's status.
+    pub(super) fn read_status(&self, mut status: Status, reply: oneshot::Sender<Status>) {
+        let rooms = self.replica.rooms();
+        let ids: Vec<_> = rooms.map(|(id, name, _)| (name.clone(), id)).collect();
+        let topics = self.store.topics();
+        self.tasks.spawn(async move {
+            // A store that can't be read is reported elsewhere. The rest of the status helps then.
+            let topics = answer(topics).await.unwrap_or_default();
+            for room in &mut status.rooms {
+                let id = ids.iter().find(|(name, _)| *name == room.name);
+                let topic = id.and_then(|(_, id)| topics.get(id));
+                room.topic = topic.map(|topic| RoomTopic {
+                    text: topic.text.clone(),
+                    by: topic.author,
+                    at_ms: topic.sent_at_ms,
+                });
+            }
+            let _ = reply.send(status);
+        });
+    }
+
+    /// Reads the pinned messages of a conversation.
+    pub(super) fn read_pins(
+        &self,
+        named: &ConversationRef,
+        reply: oneshot::Sender<Result<Vec<Message>, NodeError>>,
+    ) {
+        let Some(id) = self.conversation_id(named) else {
+            let error = NodeError::NoSuchConversation(named.to_string());
+            return drop(reply.send(Err(error)));
+        };
+        let rows = self.store.pinned(id);
+        let reports = self.tasks.reporter();
+        self.tasks.spawn(async move {
+            let rows = answer(rows).await;
+            let _ = reports.send(Internal::History(HistoryRead { rows, reply }));
+        });
     }
 
     pub(super) fn read_for(&mut self, session: SessionId, name: LogName, from: Seq, to: Seq) {

@@ -3,10 +3,10 @@
 //! The table `refs` has a row for each of them. It names the target by its log and number, because
 //! the target may arrive later, or never.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hobnob_protocol::entry::Relation;
-use hobnob_protocol::{Body, Entry, LogId, LogName, PersonId, Ranges, Seq};
+use hobnob_protocol::{Body, ConversationId, Entry, LogId, LogName, PersonId, Ranges, Seq};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::columns::{self, EntryId, number};
@@ -19,6 +19,12 @@ pub(super) const EDITS_SHOWN_MAX: usize = 20;
 /// Maximum reactions to one message that are looked at: the newest ones.
 pub(super) const REACTIONS_READ_MAX: usize = 1_000;
 
+/// Maximum pinned messages of one conversation that are found: those pinned last.
+pub(super) const PINS_SHOWN_MAX: usize = 100;
+
+/// Maximum decisions about pins of one conversation that are looked at: the newest ones.
+const PINS_READ_MAX: usize = 1_000;
+
 /// Maximum messages of one thread that are found.
 pub(super) const THREAD_MAX: usize = 10_000;
 
@@ -28,6 +34,10 @@ const THREAD_DEPTH_MAX: usize = 1_000;
 /// The column `entries.about` of an entry that names another one in a way that is not known here.
 const ABOUT_OTHER: i64 = 9;
 
+/// The column `entries.about` of a topic, which names no other entry. The index `entries_topics` has
+/// them.
+const ABOUT_TOPIC: i64 = 6;
+
 /// The number of a relation in the columns `entries.about` and `refs.kind`.
 fn code(relation: Relation) -> i64 {
     match relation {
@@ -35,6 +45,7 @@ fn code(relation: Relation) -> i64 {
         Relation::Edit => 2,
         Relation::React => 3,
         Relation::Delete => 4,
+        Relation::Pin => 5,
     }
 }
 
@@ -48,6 +59,7 @@ pub(super) fn about(entry: &Entry) -> i64 {
     match (entry.about(), entry.body.relation()) {
         (Some(_), Some(relation)) => code(relation),
         (Some(_), None) => ABOUT_OTHER,
+        (None, _) if matches!(entry.body, Body::Topic(_)) => ABOUT_TOPIC,
         (None, _) => 0,
     }
 }
@@ -82,6 +94,30 @@ pub(super) fn note(
         name.log.0.cast_signed(),
         id.0
     ])?;
+    Ok(())
+}
+
+/// Finds the topics and pins that versions before them have stored.
+pub(super) fn note_topics_and_pins(conn: &Connection) -> Result<(), Fault> {
+    // An entry begins with its kind.
+    let mut query = conn.prepare(
+        "SELECT e.id, e.bytes, e.conversation, c.id, l.author, l.device, l.log
+         FROM entries e JOIN logs l ON l.ordinal = e.id >> 40
+         JOIN conversations c ON c.ordinal = e.conversation
+         WHERE substr(e.bytes, 1, 1) IN (x'08', x'09')",
+    )?;
+    let mut update = conn.prepare("UPDATE entries SET about = ?2 WHERE id = ?1")?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        // A damaged entry is reported when it is read.
+        let Ok(entry) = columns::bytes(row, 1).and_then(columns::entry) else {
+            continue;
+        };
+        let id = EntryId(row.get(0)?);
+        let name = columns::log_name(row, 3)?;
+        note(conn, row.get(2)?, &name, id, &entry)?;
+        update.execute(params![id.0, about(&entry)])?;
+    }
     Ok(())
 }
 
@@ -261,7 +297,7 @@ fn about_one<T>(
 ) -> Result<Vec<T>, Fault> {
     let bodies = match relation {
         Relation::Delete => "",
-        Relation::Reply | Relation::Edit | Relation::React => "AND e.state = 0",
+        Relation::Reply | Relation::Edit | Relation::React | Relation::Pin => "AND e.state = 0",
     };
     let sql = format!("{ABOUT_ONE} AND r.kind = ?3 {bodies} {NEWEST_FIRST} LIMIT {most}");
     let mut query = conn.prepare_cached(&sql)?;
@@ -414,4 +450,89 @@ pub(super) fn in_thread() -> String {
                 AND r.seq = t.id & ((1 << 40) - 1) AND r.author = l.author AND r.kind = 1
             LIMIT {THREAD_MAX}) SELECT id FROM thread)"
     )
+}
+
+/// The topic of a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicRow {
+    /// The text, never empty.
+    pub text: String,
+    /// Who set it.
+    pub author: PersonId,
+    /// The author's clock, in milliseconds since the Unix epoch.
+    pub sent_at_ms: u64,
+}
+
+/// The topics of all conversations that have one: the newest in the order that is the same on every
+/// node. Topics of authors whom the user ignores or has blocked do not count.
+pub(super) fn topics(proofs: &mut Proofs<'_>) -> Result<BTreeMap<ConversationId, TopicRow>, Fault> {
+    let conn = proofs.conn();
+    let mut query = conn.prepare_cached(
+        "SELECT e.id, e.bytes, l.author, c.id FROM conversations c CROSS JOIN entries e
+         CROSS JOIN logs l ON l.ordinal = e.id >> 40
+         WHERE c.room IS NOT NULL AND e.id = (
+            SELECT t.id FROM entries t INDEXED BY entries_topics
+            CROSS JOIN logs a ON a.ordinal = t.id >> 40
+            WHERE t.conversation = c.ordinal AND t.about = 6 AND t.state = 0
+                AND NOT EXISTS (SELECT 1 FROM policies p WHERE p.peer = a.author AND (p.ignored OR p.blocked))
+            ORDER BY t.lamport DESC, a.author DESC, a.log < 0 DESC, a.log DESC, t.id DESC LIMIT 1)",
+    )?;
+    let mut rows = query.query([])?;
+    let mut found = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let Some(entry) = proved_entry(proofs, row)? else {
+            continue;
+        };
+        let Body::Topic(text) = entry.body else {
+            continue;
+        };
+        if !text.is_empty() {
+            let (author, sent_at_ms) = (columns::peer(row, 2)?, entry.sent_at_ms);
+            let topic = TopicRow {
+                text,
+                author,
+                sent_at_ms,
+            };
+            found.insert(columns::conversation(row, 3)?, topic);
+        }
+    }
+    Ok(found)
+}
+
+/// The pinned messages of a conversation whose contents are here, the one pinned last at the end. The
+/// newest decision about each message counts, whoever made it.
+pub(super) fn pinned(
+    proofs: &mut Proofs<'_>,
+    conversation: ConversationId,
+) -> Result<Vec<EntryId>, Fault> {
+    let conn = proofs.conn();
+    let sql = format!(
+        "SELECT r.id, e.bytes, t.id FROM conversations c
+         CROSS JOIN refs r INDEXED BY refs_pins ON r.conversation = c.ordinal AND r.kind = 5
+         CROSS JOIN entries e ON e.id = r.id AND e.state = 0
+         CROSS JOIN logs a ON a.ordinal = r.id >> 40
+         CROSS JOIN logs l ON l.log = r.log AND l.author = r.author AND l.conversation = r.conversation
+         CROSS JOIN entries t ON t.id = (l.ordinal << 40 | r.seq) AND t.state = 0 AND t.about NOT IN (2, 3)
+         WHERE c.id = ?1
+            AND NOT EXISTS (SELECT 1 FROM policies p WHERE p.peer IN (a.author, l.author) AND (p.ignored OR p.blocked))
+         ORDER BY r.lamport DESC, a.author DESC, a.log < 0 DESC, a.log DESC, r.id DESC LIMIT {PINS_READ_MAX}"
+    );
+    let mut query = conn.prepare_cached(&sql)?;
+    let mut rows = query.query([conversation.as_bytes()])?;
+    let (mut decided, mut pinned) = (BTreeSet::new(), Vec::new());
+    while let Some(row) = rows.next()? {
+        let Some(entry) = proved_entry(proofs, row)? else {
+            continue;
+        };
+        let target = EntryId(row.get(2)?);
+        if let Body::Pin { on, .. } = entry.body
+            && decided.insert(target.0)
+            && on
+            && pinned.len() < PINS_SHOWN_MAX
+        {
+            pinned.push(target);
+        }
+    }
+    pinned.reverse();
+    Ok(pinned)
 }

@@ -431,6 +431,8 @@ impl Apply<'_> {
                 | Body::Reply { .. }
                 | Body::Edit { .. }
                 | Body::React { .. }
+                | Body::Topic(_)
+                | Body::Pin { .. }
                 | Body::Delete { .. }
                 | Body::Unknown { .. } => BodyState::Shown,
             };

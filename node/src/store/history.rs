@@ -168,6 +168,25 @@ pub(super) fn message(
     Ok(collect(proofs, statement.query([position.id])?)?.pop())
 }
 
+/// The pinned messages of a conversation, as users see them, the one pinned last at the end.
+pub(super) fn pinned(
+    proofs: &mut Proofs<'_>,
+    conversation: ConversationId,
+) -> Result<Vec<HistoryRow>, Fault> {
+    let conn = proofs.conn();
+    let sql = format!("SELECT {COLUMNS} FROM entries e {JOINS} WHERE e.id = ?1");
+    let mut statement = conn.prepare_cached(&sql)?;
+    let mut found = Vec::new();
+    for id in amendments::pinned(proofs, conversation)? {
+        let Some(mut row) = collect(proofs, statement.query([id.0])?)?.pop() else {
+            continue;
+        };
+        row.amendments = amendments::of(proofs, &row.name, id, &row.entry)?;
+        found.push(row);
+    }
+    Ok(found)
+}
+
 /// The entry to which a program gave this name.
 pub(super) fn named(conn: &Connection, id: &ClientId) -> Result<Option<(LogName, Seq)>, Fault> {
     let mut query = conn.prepare_cached(

@@ -261,6 +261,8 @@ pub(crate) fn text_of(body: &Body) -> Option<Cow<'_, str>> {
         Body::Offer(offer) => Some(Cow::Owned(format!("{}\n{}", offer.name, offer.caption))),
         Body::App { .. }
         | Body::React { .. }
+        | Body::Topic(_)
+        | Body::Pin { .. }
         | Body::Delete { .. }
         | Body::Erased { .. }
         | Body::Unknown { .. } => None,

@@ -56,7 +56,7 @@ use hobnob_core::ClientId;
 use hobnob_core::commit::{Commit, CommitId, Loaded, OfferRecord};
 use hobnob_core::policy::PeerPolicy;
 
-pub use amendments::{Amendments, Quoted};
+pub use amendments::{Amendments, Quoted, TopicRow};
 pub use columns::SEQ_MAX;
 pub use error::StoreError;
 pub use history::{HISTORY_ROWS_MAX, HistoryRequest, HistoryRow};
@@ -379,6 +379,21 @@ impl Store {
         let (answer, pending) = oneshot::channel();
         self.write(Job::Search(PageRequest::History { request, answer }));
         pending
+    }
+
+    /// Reads the topics of all rooms that have one.
+    pub fn topics(&self) -> Pending<BTreeMap<ConversationId, TopicRow>> {
+        ask(&self.queues().history, |answer| PageRequest::Topics {
+            answer,
+        })
+    }
+
+    /// Reads the pinned messages of a conversation, the one pinned last at the end.
+    pub fn pinned(&self, conversation: ConversationId) -> Pending<Vec<HistoryRow>> {
+        ask(&self.queues().history, |answer| PageRequest::Pinned {
+            conversation,
+            answer,
+        })
     }
 
     /// Reads the held entries among `first..=last` of a log, at most [`HISTORY_ROWS_MAX`].

@@ -12,6 +12,7 @@ use hobnob_vfs::Disk;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
+use super::amendments::TopicRow;
 use super::damage::Damage;
 use super::error::{Fault, StoreError};
 use super::history::{self, HistoryRequest, HistoryRow};
@@ -69,6 +70,13 @@ pub(super) enum PageRequest {
         contents: BTreeSet<ContentHash>,
         answer: Answer<BTreeSet<ContentHash>>,
     },
+    Topics {
+        answer: Answer<BTreeMap<ConversationId, TopicRow>>,
+    },
+    Pinned {
+        conversation: ConversationId,
+        answer: Answer<Vec<HistoryRow>>,
+    },
     Check {
         answer: Answer<()>,
     },
@@ -89,6 +97,8 @@ impl PageRequest {
             PageRequest::Named { answer, .. } => give(answer, Err(error)),
             PageRequest::Offers { answer, .. } => give(answer, Err(error)),
             PageRequest::NotOffered { answer, .. } => give(answer, Err(error)),
+            PageRequest::Topics { answer } => give(answer, Err(error)),
+            PageRequest::Pinned { answer, .. } => give(answer, Err(error)),
             PageRequest::Check { answer } => give(answer, Err(error)),
         }
     }
@@ -184,6 +194,14 @@ impl Reader {
             PageRequest::Offers { which, answer } => give(
                 answer,
                 self.read_proved(|proofs| offers::read(proofs, which)),
+            ),
+            PageRequest::Topics { answer } => give(answer, self.read_proved(amendments::topics)),
+            PageRequest::Pinned {
+                conversation,
+                answer,
+            } => give(
+                answer,
+                self.read_proved(|proofs| history::pinned(proofs, conversation)),
             ),
             PageRequest::Check { answer } => give(answer, self.read(check::whole)),
             PageRequest::NotOffered { contents, answer } => give(

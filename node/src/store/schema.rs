@@ -3,7 +3,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::error::Fault;
-use super::{load, offers};
+use super::{amendments, load, offers};
 
 /// The migration at index `n` turns version `n` into version `n + 1`. The version is SQLite's
 /// `user_version`. Add migrations at the end, and never change one.
@@ -29,6 +29,8 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration::Rows(load::add_checksums),
     Migration::Sql(V20),
     Migration::Sql(V21),
+    Migration::Sql(V22),
+    Migration::Rows(amendments::note_topics_and_pins),
 ];
 
 /// Turns a database into one of the next version.
@@ -290,6 +292,12 @@ CREATE VIRTUAL TABLE words USING fts5 (text, content = '', tokenize = 'ascii');
 INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
 DELETE FROM indexed;
 DELETE FROM edited;
+";
+
+/// Indexes of topics (`entries.about` 6) and of pins (`refs.kind` 5), of which there are few.
+const V22: &str = "
+CREATE INDEX entries_topics ON entries (conversation, lamport) WHERE about = 6;
+CREATE INDEX refs_pins ON refs (conversation, lamport) WHERE kind = 5;
 ";
 
 /// The tables that are checked at each start. All others depend on them, and they are small. Damage

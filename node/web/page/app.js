@@ -219,7 +219,7 @@ class App {
     const room = this.model.rooms.get(current.id);
     this.heading.textContent = this.model.title(current);
     this.presence.textContent = current.isRoom
-      ? room ? text.here(room.here.length) : ''
+      ? room ? [room.topic?.text, text.here(room.here.length)].filter(Boolean).join(' · ') : ''
       : [text[peer?.state ?? 'offline'], peer?.away && text.away(peer.status), text.path[peer?.path], peer?.verified && (peer.by_code ? text.verifiedByCode : text.verified)].filter(Boolean).join(' · ');
   }
 
@@ -489,6 +489,7 @@ class App {
       this.#grow();
     },
     react: (message, emoji, off) => this.run(() => this.connection.ask('react', { message: message.id, emoji, ...(off ? { off } : {}), wait: 'queued' })),
+    pin: (message) => this.run(() => this.connection.ask('pin', { message: message.id, wait: 'queued' })),
     chooseReaction: (message, beside) => {
       const { close } = dialogs.open(text.react, (content) => {
         content.append(el('div', { className: 'emojis' }, text.reactions.map((emoji) => button(emoji, () => {

@@ -241,6 +241,22 @@ export function details(app, conversation) {
       const { rules } = await connection.ask('notify-rules');
       notify.value = rules.find((it) => it.conversation === conversation.id)?.rule ?? '';
     })();
+    const pinned = el('ul', { className: 'results' });
+    const pinnedHeading = el('h3', { hidden: true }, text.pinned);
+    const listPins = run(async () => {
+      const { messages } = await connection.ask('pins', { conversation: conversation.id });
+      pinnedHeading.hidden = !messages.length;
+      pinned.replaceChildren(...messages.map((message) => el('li', {},
+        button(`${message.nick} · ${shortTime(message.sent_at)}: ${plain(message)}`, () => { close(); app.show(message); }), ' ',
+        button(text.unpin, run(async () => { await connection.ask('pin', { message: message.id, off: true, wait: 'queued' }); await listPins(); })))));
+    });
+    listPins();
+    content.append(pinnedHeading, pinned);
+    if (conversation.isRoom) {
+      const topic = el('input', { value: model.rooms.get(conversation.id)?.topic?.text ?? '', maxLength: 512 });
+      const set = done(() => connection.ask('topic', { room: conversation.id, topic: topic.value.trim(), wait: 'queued' }));
+      content.append(el('form', { onsubmit: (event) => { event.preventDefault(); set(); } }, field(text.topic, topic), button(text.save, null, { type: 'submit' })));
+    }
     content.append(buttons, field(text.notifyAbout, notify), field(text.keep, keep));
     const name = model.title(conversation);
     offer(text.clear, done(erase('clear', text.clearSure(name))), { className: 'danger' });

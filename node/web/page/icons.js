@@ -7,6 +7,7 @@ const PATHS = {
   attach: 'M8 12l6-6a3.5 3.5 0 0 1 5 5l-8 8a5.5 5.5 0 0 1-8-8l7-7',
   reply: 'M9 6l-5 5 5 5M4 11h9a6 6 0 0 1 6 6v1',
   react: 'M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM8 14a4.5 4.5 0 0 0 8 0M9 9v.5M15 9v.5',
+  pin: 'M9 4h6l-1 6 3 3v2H7v-2l3-3zM12 15v6',
   edit: 'M4 20l1-4L16 5l3 3L8 19z',
   remove: 'M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13M10 11v5M14 11v5',
   back: 'M14 5l-7 7 7 7',

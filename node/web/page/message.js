@@ -36,6 +36,8 @@ export function plain(message) {
   if (message.erased) return text[message.erased];
   if (message.file) return message.file.name;
   if (message.kind) return text.appMessage(message.kind);
+  if (message.topic !== undefined) return message.topic ? text.setsTopic(message.topic) : text.removesTopic;
+  if (message.pin) return message.pin.on ? text.pins : text.unpins;
   return message.text ?? text.unknownBody;
 }
 
@@ -75,6 +77,7 @@ function tools(message, own, act) {
   return el('div', { className: 'tools', role: 'group', 'aria-label': text.actions },
     iconButton('reply', text.reply, () => act.reply(message)),
     iconButton('react', text.react, (event) => act.chooseReaction(message, event.currentTarget)),
+    message.topic === undefined && !message.pin && iconButton('pin', text.pin, () => act.pin(message)),
     own && message.text !== undefined && iconButton('edit', text.edit, () => act.edit(message)),
     iconButton('remove', text.remove, () => act.remove(message)));
 }

@@ -299,6 +299,7 @@ export class Model extends EventTarget {
     if (conversation === this.current) this.markRead();
     this.#tell('messages', { conversation });
     if (added) this.#tell('arrived', { conversation, message });
+    if (message.topic !== undefined) this.readStatus().catch(ignoreLost);
   }
 
   #receipt({ id, state }) {

@@ -114,6 +114,14 @@ export const text = {
   keep: 'Keep messages',
   keepTimes: [['', 'as until now'], ['forever', 'forever'], ['86400', 'one day'], ['604800', 'one week'], ['2592000', '30 days']],
 
+  topic: 'Topic of the room',
+  setsTopic: (topic) => `sets the topic: ${topic}`,
+  removesTopic: 'removes the topic',
+  pin: 'Pin',
+  unpin: 'Unpin',
+  pinned: 'Pinned messages',
+  pins: 'pins a message',
+  unpins: 'takes back a pin',
   notifyAbout: 'Notify me of',
   notifyRules: [['', 'direct messages, and mentions in rooms'], ['all', 'all messages'], ['mentions', 'mentions only'], ['none', 'nothing']],
 

@@ -14,6 +14,7 @@ pub fn needed(request: &AnyRequest) -> Right {
         | AnyRequest::ListRooms(_)
         | AnyRequest::ListActivity(_)
         | AnyRequest::ListNotifyRules(_)
+        | AnyRequest::ListPins(_)
         | AnyRequest::Diagnose(_)
         | AnyRequest::Subscribe(_) => Right::Read,
         // These two look for the peer, and may connect to an address that the request names.
@@ -23,6 +24,8 @@ pub fn needed(request: &AnyRequest) -> Right {
         | AnyRequest::ReplyToMessage(_)
         | AnyRequest::EditMessage(_)
         | AnyRequest::ReactToMessage(_)
+        | AnyRequest::SetTopic(_)
+        | AnyRequest::PinMessage(_)
         | AnyRequest::CancelMessage(_)
         | AnyRequest::ShowTyping(_)
         | AnyRequest::MarkRead(_)

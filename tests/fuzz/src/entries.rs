@@ -85,6 +85,11 @@ pub(crate) fn samples_of_entries() -> Vec<Entry> {
             emoji: "👍".to_owned(),
             on: true,
         },
+        Body::Topic("plans".to_owned()),
+        Body::Pin {
+            to: about_first(),
+            on: true,
+        },
         Body::Erased {
             kind: 1,
             hash: BodyHash::from_bytes([8; 32]),

@@ -249,6 +249,24 @@ pub(crate) enum Command {
         #[command(flatten)]
         wait_args: WaitArgs,
     },
+    Pin(Pin),
+    Unpin(Pin),
+    Pins {
+        /// A peer, or a room as #NAME.
+        #[arg(value_name = "TARGET|#ROOM")]
+        of: ConversationArg,
+    },
+    Topic {
+        /// The room.
+        room: RoomName,
+        /// The topic. Without one, prints the topic.
+        topic: Option<String>,
+        /// Remove the topic.
+        #[arg(long, conflicts_with = "topic")]
+        off: bool,
+        #[command(flatten)]
+        wait_args: WaitArgs,
+    },
     Cancel {
         /// The message's id.
         id: MessageId,
@@ -575,6 +593,14 @@ pub(crate) struct Search {
     /// A peer, or a room as #NAME. Default: all conversations.
     #[arg(value_name = "TARGET|#ROOM")]
     pub(crate) of: Option<ConversationArg>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Pin {
+    /// The message's id.
+    pub(crate) id: MessageId,
+    #[command(flatten)]
+    pub(crate) wait_args: WaitArgs,
 }
 
 #[derive(Debug, clap::Args)]

@@ -21,6 +21,7 @@ use crate::shared::amending;
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::{Exit, Usage};
 use crate::shared::output::{Output, say, say_on_terminal};
+use crate::shared::pins;
 use crate::shared::session;
 use crate::shared::wording::{self, Names, count};
 
@@ -106,6 +107,32 @@ pub(crate) async fn react(
 ) -> anyhow::Result<Exit> {
     let options = wait_options(wait_args);
     let request = amending::react(id, emoji, off, options);
+    ask(flags, out, request, options.wait).await
+}
+
+/// `hobnob pin` and `hobnob unpin`.
+pub(crate) async fn pin(
+    flags: &CommonFlags,
+    out: Output,
+    args: args::Pin,
+    off: bool,
+) -> anyhow::Result<Exit> {
+    let options = wait_options(&args.wait_args);
+    ask(flags, out, pins::pin(args.id, off, options), options.wait).await
+}
+
+/// `hobnob topic ROOM TEXT`.
+pub(crate) async fn set_topic(
+    flags: &CommonFlags,
+    out: Output,
+    (room, topic): (RoomName, String),
+    wait_args: &args::WaitArgs,
+) -> anyhow::Result<Exit> {
+    Body::Topic(topic.clone())
+        .check()
+        .map_err(|error| Usage(error.to_string()))?;
+    let options = wait_options(wait_args);
+    let request = pins::set_topic(room, topic, options);
     ask(flags, out, request, options.wait).await
 }
 

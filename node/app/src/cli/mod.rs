@@ -266,6 +266,21 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
             off,
             wait_args,
         } => messages::react(flags, out, (id, emoji, off), &wait_args).await,
+        Command::Pin(pin) => messages::pin(flags, out, pin, false).await,
+        Command::Unpin(pin) => messages::pin(flags, out, pin, true).await,
+        Command::Pins { of } => views::pins(flags, out, of).await,
+        Command::Topic {
+            room,
+            topic: None,
+            off: false,
+            ..
+        } => rooms::topic(flags, out, &room).await,
+        Command::Topic {
+            room,
+            topic,
+            wait_args,
+            ..
+        } => messages::set_topic(flags, out, (room, topic.unwrap_or_default()), &wait_args).await,
         Command::Cancel { id } => cancel(flags, id).await,
         Command::Delete { id, here, yes } => erase(flags, Erase::Delete { id, here, yes }).await,
         Command::Clear { of, yes } => erase(flags, Erase::Clear { of, yes }).await,

@@ -16,7 +16,8 @@ use super::args::RoomCommand;
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::{Exit, Usage};
 use crate::shared::output::{self, Output};
-use crate::shared::{room_secrets, session};
+use crate::shared::wording::Names;
+use crate::shared::{pins, room_secrets, session};
 
 /// `hobnob join`.
 pub(crate) async fn join(
@@ -126,6 +127,28 @@ fn plain_room(event: &WireEvent) -> Option<String> {
 pub(crate) async fn part(flags: &CommonFlags, room: RoomName) -> anyhow::Result<Exit> {
     session::ask(flags, false, async |client| {
         let Done {} = client.ask(PartRoom { room: Text(room) }).await?;
+        Ok(Exit::Done)
+    })
+    .await
+}
+
+/// `hobnob topic ROOM`.
+pub(crate) async fn topic(
+    flags: &CommonFlags,
+    out: Output,
+    name: &RoomName,
+) -> anyhow::Result<Exit> {
+    session::ask(flags, false, async |client| {
+        let RoomList { rooms } = client.ask(ListRooms {}).await?;
+        let Some(room) = rooms.into_iter().find(|room| room.name == *name) else {
+            return Err(Usage(format!("you are not in {name}: join it first")).into());
+        };
+        if out.json {
+            out.event(WireEvent::Room(room), plain_room)?;
+        } else {
+            let names = Names::ask(client).await?;
+            output::line(&pins::topic(&room, &names))?;
+        }
         Ok(Exit::Done)
     })
     .await

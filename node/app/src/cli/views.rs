@@ -4,8 +4,8 @@
 use hobnob::protocol::{PersonId, Target};
 use hobnob_control::wire::{
     ActivityList, EventLine, GetMailbox, GetStatus, HistoryFilter, ListActivity, ListNotifyRules,
-    ListPeers, MailboxLine, PeerLine, PeerList, Resolve, Resolved, StatusLine, Text, WireEvent,
-    to_line,
+    ListPeers, ListPins, MailboxLine, PeerLine, PeerList, Resolve, Resolved, StatusLine, Text,
+    WireEvent, to_line,
 };
 use hobnob_control::{Client, ClientError};
 use serde::Serialize;
@@ -15,6 +15,7 @@ use crate::shared::alerting;
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::Exit;
 use crate::shared::output::{self, Output};
+use crate::shared::pins;
 use crate::shared::receipts;
 use crate::shared::values::ConversationArg;
 use crate::shared::wording::{self, Names};
@@ -213,6 +214,30 @@ pub(crate) async fn mentions(
         ..HistoryFilter::default()
     };
     print_history(flags, out, args.of, filter).await
+}
+
+/// `hobnob pins`.
+pub(crate) async fn pins(
+    flags: &CommonFlags,
+    out: Output,
+    of: ConversationArg,
+) -> anyhow::Result<Exit> {
+    session::ask(flags, false, async |client| {
+        let conversation = Text(of.resolve(client).await?);
+        let list = client.ask(ListPins { conversation }).await?;
+        if out.json {
+            for message in list.messages {
+                out.event(WireEvent::Message(message), |_| None)?;
+            }
+        } else {
+            let names = Names::ask(client).await?;
+            pins::pins(&list, &names)
+                .iter()
+                .try_for_each(|line| output::line(line))?;
+        }
+        Ok(Exit::Done)
+    })
+    .await
 }
 
 /// `hobnob notify` without a rule.

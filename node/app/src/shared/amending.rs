@@ -31,6 +31,7 @@ pub(crate) enum Amend {
     Edit(String),
     React { emoji: String, off: bool },
     Cancel,
+    Pin { off: bool },
 }
 
 impl Which {
@@ -54,6 +55,14 @@ impl Amend {
         matches!(self, Amend::Edit(_) | Amend::Cancel)
     }
 
+    /// Whether this can be the newest message that the user means.
+    fn fits(&self, own: bool, line: &MessageLine) -> bool {
+        let body = &line.body;
+        let is_decision = body.topic.is_some() || body.pin.is_some();
+        let by_anybody = matches!(self, Amend::Pin { .. });
+        (by_anybody || own == self.is_for_own()) && body.erased.is_none() && !is_decision
+    }
+
     /// The message that the user means, among these, newest first.
     pub(crate) fn choose<'a>(
         &self,
@@ -63,8 +72,7 @@ impl Amend {
         let found = match which {
             Which::Id(id) => return Ok(id),
             Which::Back(back) => newest_first.nth(back - 1),
-            Which::Newest => newest_first
-                .find(|(_, own, line)| *own == self.is_for_own() && line.body.erased.is_none()),
+            Which::Newest => newest_first.find(|(_, own, line)| self.fits(*own, line)),
         };
         found.map(|(id, ..)| id).ok_or("there is no such message on the screen: name it by its id, see `hobnob history --json`")
     }

@@ -56,6 +56,10 @@ pub(crate) enum Input {
     /// The newest messages that mention the user.
     Mentions,
     Notify(Notify),
+    /// Shows the topic, or sets it. An empty one removes it.
+    Topic(Option<String>),
+    /// The pinned messages of the open conversation.
+    Pins,
     Receipts,
     /// Offers the file or folder at this path; without a conversation: in the open one.
     Send(Option<To>, PathWord),
@@ -180,6 +184,16 @@ fn meaning(action: &'static Action, command: ChatCommand, rest: &str) -> Result<
             let notify = Notify::parse(rest);
             Input::Notify(notify.map_err(|why| format!("{why} ({})", usage(action)))?)
         }
+        ChatCommand::Topic if rest == "--off" => Input::Topic(Some(String::new())),
+        ChatCommand::Topic => Input::Topic(some(rest)),
+        ChatCommand::Pins => Input::Pins,
+        ChatCommand::Pin | ChatCommand::Unpin => match Which::split(rest) {
+            (which, "") => {
+                let off = command == ChatCommand::Unpin;
+                Input::Amend(which, Amend::Pin { off })
+            }
+            (..) => return Err(usage(action)),
+        },
         ChatCommand::Mute => Input::Notify(Notify::mute(rest)?),
         ChatCommand::Receipts => Input::Receipts,
         ChatCommand::Send => send(action, rest)?,
@@ -448,6 +462,21 @@ mod tests {
             (
                 "/decline my film.mp4",
                 Ok(Input::Decline(Some("my film.mp4".into()))),
+            ),
+            ("/topic", Ok(Input::Topic(None))),
+            (
+                "/topic lunch plans",
+                Ok(Input::Topic(Some("lunch plans".into()))),
+            ),
+            ("/topic --off", Ok(Input::Topic(Some(String::new())))),
+            ("/pins", Ok(Input::Pins)),
+            (
+                "/pin ^2",
+                Ok(Input::Amend(Which::Back(2), Amend::Pin { off: false })),
+            ),
+            (
+                "/unpin",
+                Ok(Input::Amend(Which::Newest, Amend::Pin { off: true })),
             ),
             ("/mentions", Ok(Input::Mentions)),
             ("/notify", Ok(Input::Notify(Notify::List))),

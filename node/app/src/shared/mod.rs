@@ -18,6 +18,7 @@ pub(crate) mod notices;
 pub(crate) mod offers;
 pub(crate) mod output;
 pub(crate) mod passphrase;
+pub(crate) mod pins;
 pub(crate) mod policy;
 #[cfg_attr(not(feature = "invitations"), path = "no_qr.rs")]
 pub(crate) mod qr;

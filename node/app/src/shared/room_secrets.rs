@@ -42,6 +42,7 @@ mod tests {
             open: true,
             fingerprint: None,
             here: vec![],
+            topic: None,
         };
         assert_eq!(joined(&room).len(), 1);
         room.open = false;

@@ -15,6 +15,7 @@ use hobnob_control::{Client, ClientError};
 
 use super::activity;
 use super::notices;
+use super::pins;
 use super::quotes;
 use super::values::local_minute;
 pub(crate) use hobnob_local::output::{columns, count, join, size};
@@ -116,6 +117,9 @@ pub(crate) fn body(body: &BodyFields) -> String {
             ErasedWhy::Deleted => "[deleted]".to_owned(),
             ErasedWhy::Missing => "[not received yet]".to_owned(),
         };
+    }
+    if let Some(words) = pins::words(body) {
+        return words;
     }
     let bytes = body.bytes.as_ref().map_or(0, |bytes| bytes.0.len());
     match (&body.text, &body.kind) {
@@ -432,8 +436,10 @@ fn policy(policy: &PolicyFields) -> String {
 /// `#ops  secret  2 here`
 pub(crate) fn room(room: &RoomInfo) -> String {
     let kind = if room.open { "open" } else { "with a secret" };
+    let topic = room.topic.as_ref();
+    let topic = topic.map_or_else(String::new, |topic| format!(": {}", visible(&topic.text)));
     format!(
-        "{} ({kind}, {} here)",
+        "{} ({kind}, {} here){topic}",
         room.name,
         count(room.here.len(), "other")
     )

@@ -21,13 +21,13 @@ use crate::wire::{
     ExportedFile, Failure, FileLine, FileList, ForgetPeer, GetMailbox, GetRoomTicket, GetStatus,
     HISTORY_PAGE_MAX, HistoryFilter, Ignore, ImportFile, ImportedFile, Introduce,
     InvitationAccepted, InvitationCode, InvitationEnded, InvitationState, Invite, JoinRoom,
-    KeepConversation, Kick, Kicked, ListActivity, ListFiles, ListNotifyRules, ListPeers, ListRooms,
-    MailboxLine, MarkRead, MessageLine, MessageList, NotifyRuleLine, NotifyRuleList, OfferFile,
-    Outcome, PartRoom, PauseFile, PeerLine, PeerList, Ping, Pong, ReactToMessage, RemoveContact,
-    ReplyToMessage, ReportBackup, Request, RequestLine, Resolve, Resolved, RoomList, SendMessage,
-    SentLine, SetNick, SetNotify, SetStatus, SharedRoom, ShowTyping, StatusLine, Subscribe,
-    TakeSnapshot, Text, Unblock, Unignore, Verification, Verify, WaitOptions, WaitReason, Why,
-    dispatch, to_line,
+    KeepConversation, Kick, Kicked, ListActivity, ListFiles, ListNotifyRules, ListPeers, ListPins,
+    ListRooms, MailboxLine, MarkRead, MessageLine, MessageList, NotifyRuleLine, NotifyRuleList,
+    OfferFile, Outcome, PartRoom, PauseFile, PeerLine, PeerList, PinMessage, Ping, Pong,
+    ReactToMessage, RemoveContact, ReplyToMessage, ReportBackup, Request, RequestLine, Resolve,
+    Resolved, RoomList, SendMessage, SentLine, SetNick, SetNotify, SetStatus, SetTopic, SharedRoom,
+    ShowTyping, StatusLine, Subscribe, TakeSnapshot, Text, Unblock, Unignore, Verification, Verify,
+    WaitOptions, WaitReason, Why, dispatch, to_line,
 };
 
 /// The line that answers a request. `over` ends all waiting: the answer then has the state that was
@@ -539,6 +539,34 @@ impl Handle for KeepConversation {
         let conversation = context.conversation(self.target, self.room).await?;
         context.node().keep(conversation, keep).await?;
         Ok(Done {})
+    }
+}
+
+impl Handle for SetTopic {
+    async fn carry_out(self, mut context: Context<'_>) -> Result<SentLine, Failure> {
+        let node = context.node();
+        node.settled().await;
+        let sent = node.set_topic(self.room.0, self.topic).await?;
+        context.let_next_go();
+        context.delivery(sent, self.options).await
+    }
+}
+
+impl Handle for PinMessage {
+    async fn carry_out(self, mut context: Context<'_>) -> Result<SentLine, Failure> {
+        let sent = context.node().pin(self.message.0, !self.off).await?;
+        context.let_next_go();
+        context.delivery(sent, self.options).await
+    }
+}
+
+impl Handle for ListPins {
+    async fn carry_out(self, context: Context<'_>) -> Result<MessageList, Failure> {
+        let messages = context.node().pins(self.conversation.0).await?;
+        Ok(MessageList {
+            messages: messages.into_iter().map(MessageLine::from).collect(),
+            more: false,
+        })
     }
 }
 

@@ -241,6 +241,12 @@ pub struct BodyFields {
     /// The content of an app message, or of an unknown kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<Base64>,
+    /// The topic that a room has from now on. An empty one removes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// The message that is pinned from now on, or no longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Box<PinFields>>,
     /// Why the message has no content: `deleted` by its author, or `missing` until a peer sends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub erased: Option<ErasedWhy>,
@@ -264,6 +270,15 @@ pub(super) enum SendableBody {
         /// The content, of at most 16,384 bytes.
         bytes: Base64,
     },
+}
+
+/// A decision about a pin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PinFields {
+    /// The message.
+    pub message: Text<MessageId>,
+    /// Whether it is pinned from now on.
+    pub on: bool,
 }
 
 /// Why a message has no content.
@@ -553,6 +568,18 @@ impl From<Body> for BodyFields {
                 ..BodyFields::default()
             },
             Body::React { .. } => BodyFields::default(),
+            Body::Topic(topic) => BodyFields {
+                topic: Some(topic),
+                ..BodyFields::default()
+            },
+            Body::Pin { to, on } => {
+                let (log, seq) = (to.log, to.seq);
+                let message = Text(MessageId { log, seq });
+                BodyFields {
+                    pin: Some(Box::new(PinFields { message, on })),
+                    ..BodyFields::default()
+                }
+            }
             Body::App { kind, bytes } => BodyFields {
                 kind: Some(kind),
                 bytes: Some(Base64(bytes)),
@@ -588,6 +615,8 @@ impl TryFrom<BodyFields> for Body {
                 bytes: None,
                 unknown: None,
                 erased: None,
+                topic: None,
+                pin: None,
             } => Ok(Body::Text(text)),
             BodyFields {
                 text: None,
@@ -596,6 +625,8 @@ impl TryFrom<BodyFields> for Body {
                 bytes: Some(Base64(bytes)),
                 unknown: None,
                 erased: None,
+                topic: None,
+                pin: None,
             } => Ok(Body::App { kind, bytes }),
             BodyFields { .. } => Err("a message has either text, or kind and bytes"),
         }

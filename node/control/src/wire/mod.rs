@@ -33,7 +33,7 @@ pub use answer::{
 };
 pub use diagnosis::{CheckLine, Diagnosis, FindingFields};
 pub use event::{
-    BodyFields, ErasedLine, ErasedWhy, EventLine, ListeningLine, MessageLine, PeerLine,
+    BodyFields, ErasedLine, ErasedWhy, EventLine, ListeningLine, MessageLine, PeerLine, PinFields,
     PolicyFields, ReceiptLine, RelayLine, SentLine, StatusLine, WaitReason, WireEvent,
 };
 pub use failure::Failure;
@@ -46,10 +46,10 @@ pub use request::{
     CancelMessage, ClearConversation, CreateRoom, DeclineFile, DeleteMessage, Diagnose,
     EditMessage, ExportFor, ForgetPeer, GetMailbox, GetRoomTicket, GetStatus, HistoryFilter,
     Ignore, ImportFile, Introduce, Invite, JoinRoom, KeepConversation, Kick, ListActivity,
-    ListFiles, ListNotifyRules, ListPeers, ListRooms, MarkRead, OfferFile, PartRoom, PauseFile,
-    Ping, ReactToMessage, RemoveContact, ReplyToMessage, ReportBackup, Request, Resolve,
-    SendMessage, SetNick, SetNotify, SetStatus, ShowTyping, Subscribe, TIMEOUT_MS_DEFAULT,
-    TakeSnapshot, Unblock, Unignore, Verify, WaitOptions, Why,
+    ListFiles, ListNotifyRules, ListPeers, ListPins, ListRooms, MarkRead, OfferFile, PartRoom,
+    PauseFile, PinMessage, Ping, ReactToMessage, RemoveContact, ReplyToMessage, ReportBackup,
+    Request, Resolve, SendMessage, SetNick, SetNotify, SetStatus, SetTopic, ShowTyping, Subscribe,
+    TIMEOUT_MS_DEFAULT, TakeSnapshot, Unblock, Unignore, Verify, WaitOptions, Why,
 };
 pub use schema::{asyncapi, json_schema};
 pub use values::Base64;

@@ -217,6 +217,12 @@ requests! { $
     "forget" ForgetPeer -> Done, changes: |_| true;
     /// Sets how long the messages of a conversation are kept.
     "keep" KeepConversation -> Done, changes: |_| true;
+    /// Sets the topic of a room.
+    "topic" SetTopic -> SentLine, changes: |_| true;
+    /// Pins a message, or takes that back.
+    "pin" PinMessage -> SentLine, changes: |_| true;
+    /// The pinned messages of a conversation.
+    "pins" ListPins -> MessageList, changes: |_| false;
     /// Sets of which messages in a conversation the user is alerted.
     "notify" SetNotify -> Done, changes: |_| true;
     /// The conversations for which the user has set that.
@@ -615,6 +621,41 @@ pub struct KeepConversation {
     /// For how many seconds. None means for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
+}
+
+/// See [`AnyRequest::SetTopic`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetTopic {
+    /// The room.
+    pub room: Text<RoomName>,
+    /// The topic. An empty one removes it.
+    pub topic: String,
+    /// How long to wait for the delivery.
+    #[serde(flatten)]
+    pub options: WaitOptions,
+}
+
+/// See [`AnyRequest::PinMessage`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PinMessage {
+    /// The message.
+    pub message: Text<MessageId>,
+    /// Whether to take the pin back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub off: bool,
+    /// How long to wait for the delivery.
+    #[serde(flatten)]
+    pub options: WaitOptions,
+}
+
+/// See [`AnyRequest::ListPins`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListPins {
+    /// The conversation.
+    pub conversation: Text<ConversationRef>,
 }
 
 /// See [`AnyRequest::SetNotify`].

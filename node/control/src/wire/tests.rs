@@ -325,6 +325,7 @@ fn event_lines() {
             open: true,
             fingerprint: None,
             here: vec![id(2)],
+            topic: None,
         }),
         r##"{"v":1,"event":"room","room":"#lobby","open":true,"here":["BOB"]}"##,
     );

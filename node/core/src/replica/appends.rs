@@ -65,6 +65,8 @@ fn encoded_size_at_most(body: &Body) -> usize {
             Body::Text(text) | Body::Edit { text, .. } => text.len(),
             Body::Reply { text, .. } => text.len() + AUTHOR_BYTES,
             Body::React { emoji, .. } => emoji.len() + AUTHOR_BYTES,
+            Body::Topic(topic) => topic.len(),
+            Body::Pin { .. } => AUTHOR_BYTES,
             Body::App { kind, bytes } => kind.len() + bytes.len() + 16,
             Body::Offer(offer) => offer.name.len() + offer.media.len() + offer.caption.len() + 100,
             Body::Delete { .. } | Body::Erased { .. } => 0,

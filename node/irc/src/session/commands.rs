@@ -3,8 +3,8 @@
 use hobnob::ConversationRef;
 use hobnob_control::wire::{
     AnyRequest, Base64, BodyFields, BroadcastMessage, DeleteMessage, JoinRoom, PartRoom,
-    ReactToMessage, ReplyToMessage, SendMessage, SetNick, SetStatus, ShowTyping, Text, Time,
-    WaitOptions,
+    ReactToMessage, ReplyToMessage, SendMessage, SetNick, SetStatus, SetTopic, ShowTyping, Text,
+    Time, WaitOptions,
 };
 use hobnob_protocol::text::ACTION;
 use hobnob_protocol::{Nickname, PersonId, RoomName, RoomTarget, Target};
@@ -372,12 +372,26 @@ impl Session {
         self.reply("318", &[&nick, "end of /WHOIS list"]);
     }
 
+    /// TOPIC shows the topic of a room, or sets it. The message of the new topic reports it.
     fn topic(&mut self, line: &Line) {
-        let room = line.param(0);
+        let name = line.param(0);
+        let room = name.parse().ok();
+        let Some(room) = room.filter(|room| self.ready().roster.room(room).is_some()) else {
+            return self.reply("442", &[name, "you are not in this room"]);
+        };
         if line.params.len() > 1 {
-            return self.reply("482", &[room, "rooms have no topics"]);
+            let request = SetTopic {
+                room: Text(room),
+                topic: without_codes(line.param(1)),
+                options: WaitOptions::ON_DISK,
+            };
+            return self.ask(request, Then::Changed("TOPIC", name.to_owned()));
         }
-        self.reply("331", &[room, "no topic is set"]);
+        let lines = self.render(|render| render.topic(&room));
+        match lines.is_empty() {
+            true => self.reply("331", &[name, "no topic is set"]),
+            false => self.send_all(&lines),
+        }
     }
 
     fn mode(&mut self, line: &Line) {

@@ -81,6 +81,9 @@ impl Session {
         chat.roster.learn_author(&message);
         let author = message.from.0;
         if let ConversationRef::Room(room) = &message.conversation.0 {
+            if message.body.topic.is_some() {
+                chat.refresh.soon(now);
+            }
             let here = chat.roster.room(room).map(|room| &room.here);
             if author != chat.roster.me() && here.is_none_or(|here| !here.contains(&author)) {
                 chat.refresh.soon(now);
@@ -231,6 +234,10 @@ impl Session {
                     let why = if lost { "connection lost" } else { "left" };
                     self.moves(now, peer, "QUIT", &[why]);
                 }
+                Change::Topic(room) => {
+                    let line = self.render(|render| render.new_topic(&room, now));
+                    self.send(&line);
+                }
                 Change::RenamedMe(before) => {
                     let me = self.ready().roster.me();
                     self.renamed(now, &before, me);
@@ -269,11 +276,12 @@ impl Session {
     fn enter(&mut self, room: &hobnob_protocol::RoomName) {
         let me = self.ready().roster.me();
         let name = room.to_string();
-        let (join, names) = self.render(|render| {
-            let source = render.source(me);
-            (Line::new(&source, "JOIN", &[&name]), render.names(room))
+        let (join, topic, names) = self.render(|render| {
+            let join = Line::new(&render.source(me), "JOIN", &[&name]);
+            (join, render.topic(room), render.names(room))
         });
         self.send(&join);
+        self.send_all(&topic);
         self.send_all(&names);
         self.replay_room(room);
     }

@@ -670,6 +670,10 @@ fn the_usual_questions_of_clients_are_answered() {
         ("MODE #lobby b", "368 ann #lobby :end of the list of bans"),
         ("MODE ann", "221 ann :+i"),
         ("TOPIC #lobby", "331 ann #lobby :no topic is set"),
+        (
+            "TOPIC #nowhere",
+            "442 ann #nowhere :you are not in this room",
+        ),
         ("ISON bob nobody", "303 ann :bob"),
         ("DANCE", "421 ann DANCE :unknown command"),
         (

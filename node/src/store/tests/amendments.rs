@@ -3,7 +3,7 @@
 use hobnob_protocol::EntryRef;
 
 use super::super::history::HistoryRow;
-use super::super::{HistoryRequest, Mentions};
+use super::super::{HistoryRequest, Mentions, amendments};
 use super::*;
 
 fn ann() -> Author {
@@ -344,4 +344,84 @@ fn the_list_of_mentions_follows_edits_and_deletions() {
         erase(&mut home, ann.name, 4, true);
         assert_eq!(called(&home), []);
     }
+}
+
+#[test]
+fn the_newest_topic_counts_and_deleting_it_brings_the_one_before_back() {
+    let (mut home, mut ann, mut bob) = (Home::new(), ann(), bob());
+    let shown = |home: &Home| {
+        let topics = wait(home.store().topics()).unwrap();
+        topics.get(&lobby()).map(|topic| topic.text.clone())
+    };
+    let topic = |author: &mut Author, text: &str| author.writes(vec![Body::Topic(text.to_owned())]);
+    assert_eq!(shown(&home), None);
+    home.commit(vec![the_lobby(true), append(&topic(&mut ann, "one"))]);
+    assert_eq!(shown(&home).as_deref(), Some("one"));
+    let both = [topic(&mut ann, "two"), topic(&mut bob, "of bob")];
+    home.commit(both.iter().map(append).collect());
+    // The order of the conversation decides, on every node.
+    let place =
+        |at: usize, name: LogName| (both[at].entries[0].entry.lamport, name.author, name.log);
+    let bob_wins = place(1, bob.name) > place(0, ann.name);
+    let expected = if bob_wins { "of bob" } else { "two" };
+    assert_eq!(shown(&home).as_deref(), Some(expected));
+    for _ in 0..3 {
+        let last = topic(&mut ann, "three");
+        home.commit(vec![append(&last)]);
+    }
+    assert_eq!(shown(&home).as_deref(), Some("three"));
+    home.commit(vec![append(&topic(&mut ann, ""))]);
+    assert_eq!(shown(&home), None, "an empty topic removes it");
+    erase(&mut home, ann.name, 6, true);
+    assert_eq!(shown(&home).as_deref(), Some("three"));
+}
+
+#[test]
+fn pins_follow_the_newest_decision_and_deletions() {
+    let (mut home, mut ann) = home("first");
+    let of = |seq| EntryRef {
+        author: None,
+        log: ann.name.log,
+        seq,
+    };
+    let refs = [of(1), of(2), of(3)];
+    let pinned = |home: &Home| -> Vec<Seq> {
+        let rows = wait(home.store().pinned(lobby())).unwrap();
+        rows.iter().map(|row| row.seq).collect()
+    };
+    let pin = |author: &mut Author, to, on| author.writes(vec![Body::Pin { to, on }]);
+    home.commit(vec![append(&ann.says(&["second", "third"]))]);
+    for to in refs {
+        home.commit(vec![append(&pin(&mut ann, to, true))]);
+    }
+    assert_eq!(pinned(&home), [1, 2, 3]);
+    home.commit(vec![append(&pin(&mut ann, refs[1], false))]);
+    assert_eq!(pinned(&home), [1, 3]);
+    home.commit(vec![append(&pin(&mut ann, refs[0], true))]);
+    assert_eq!(pinned(&home), [3, 1], "the one pinned last is at the end");
+    erase(&mut home, ann.name, 3, true);
+    assert_eq!(pinned(&home), [1], "a deleted message is not pinned");
+    // Without its last two pins, the newest decision is the first one.
+    erase(&mut home, ann.name, 8, true);
+    assert_eq!(pinned(&home), [1]);
+    erase(&mut home, ann.name, 7, true);
+    assert_eq!(pinned(&home), [1, 2]);
+}
+
+#[test]
+fn only_the_messages_pinned_last_are_shown() {
+    let (mut home, mut ann) = home("first");
+    let count = amendments::PINS_SHOWN_MAX + 1;
+    let texts = vec!["more"; count];
+    home.commit(vec![append(&ann.says(&texts))]);
+    for seq in (2..).take(count) {
+        let to = EntryRef {
+            author: None,
+            log: ann.name.log,
+            seq,
+        };
+        home.commit(vec![append(&ann.writes(vec![Body::Pin { to, on: true }]))]);
+    }
+    let rows = wait(home.store().pinned(lobby())).unwrap();
+    assert_eq!((rows.len(), rows[0].seq), (amendments::PINS_SHOWN_MAX, 3));
 }

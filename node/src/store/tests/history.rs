@@ -22,6 +22,8 @@ fn text(row: &HistoryRow) -> String {
         | Body::Reply { .. }
         | Body::Edit { .. }
         | Body::React { .. }
+        | Body::Topic(_)
+        | Body::Pin { .. }
         | Body::Delete { .. }
         | Body::Erased { .. }
         | Body::Unknown { .. }) => format!("{other:?}"),

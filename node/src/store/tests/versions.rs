@@ -3,6 +3,7 @@
 use rusqlite::{Connection, params};
 
 use hobnob_core::commit::{OfferState, Run};
+use hobnob_protocol::EntryRef;
 
 use super::super::schema::{MIGRATIONS, migrate};
 use super::super::{HistoryRequest, HistoryRow, WhichOffers};
@@ -102,6 +103,33 @@ fn a_migration_from_version_1_loses_nothing() {
         ..HistoryRequest::default()
     };
     assert_eq!(seqs(wait(home.store().history(all)).unwrap()), held);
+}
+
+#[test]
+fn a_migration_finds_topics_and_pins_that_an_older_version_has_kept() {
+    let mut home = Home {
+        dir: TempDir::new().unwrap(),
+        open: None,
+        commits: 0,
+    };
+    let mut ann = Author::new(1, lobby());
+    let chat = ann.chats(3);
+    let to = EntryRef {
+        author: None,
+        log: ann.name.log,
+        seq: 2,
+    };
+    let topic = Body::Topic("plans".to_owned());
+    let decided = ann.writes(vec![topic, Body::Pin { to, on: true }]);
+    written_by_version_1(&home.file(), ann.name, &[&chat, &decided]);
+    home.restart();
+    let topics = wait(home.store().topics()).unwrap();
+    assert_eq!(
+        topics.get(&lobby()).map(|it| it.text.as_str()),
+        Some("plans")
+    );
+    let pinned = wait(home.store().pinned(lobby())).unwrap();
+    assert_eq!(pinned.iter().map(|row| row.seq).collect::<Vec<_>>(), [2]);
 }
 
 #[test]

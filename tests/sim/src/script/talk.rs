@@ -1,5 +1,5 @@
-//! Replies, edits, reactions and deletions: what nodes write about entries, and whether all of them
-//! show the same in the end.
+//! Replies, edits, reactions, pins and deletions: what nodes write about entries, and topics; and
+//! whether all nodes show the same in the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,11 +26,19 @@ struct Shown {
     text: Option<(Place, String)>,
     reactions: BTreeMap<(PersonId, String), Option<(Place, bool)>>,
     reply_to: Option<EntryName>,
+    pin: Option<(Place, bool)>,
+}
+
+/// A conversation as a node shows it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct View {
+    messages: BTreeMap<EntryName, Shown>,
+    topic: Option<(Place, String)>,
 }
 
 impl World {
-    /// Sets up five members that talk in a room with a secret and in the lobby, edit, delete, react
-    /// and reply, while the network parts, nodes crash, and old backups come back.
+    /// Sets up five members that talk in a room with a secret and in the lobby, edit, delete, react,
+    /// reply, pin and set topics, while the network parts, nodes crash, and old backups come back.
     pub(crate) fn set_up_talk(&mut self) {
         self.set_rooms();
         for node in 0..MEMBERS {
@@ -62,7 +70,7 @@ impl World {
         self.at(SECOND, Event::Act);
     }
 
-    /// The node answers, edits, or reacts to an entry that it has.
+    /// The node answers, edits, pins, or reacts to an entry that it has, or sets the topic.
     pub(super) fn amend_something(&mut self, node: usize) {
         let Some(conversation) = self.choose_conversation(node) else {
             return;
@@ -82,7 +90,12 @@ impl World {
         let to = EntryRef { author, log, seq };
         self.script.bodies += 1;
         let text = format!("{} about another", self.script.bodies);
-        let body = match self.pick(3) {
+        let body = match self.pick(5) {
+            3 => Body::Topic(text.clone()),
+            4 => Body::Pin {
+                to,
+                on: !self.one_in(3),
+            },
             0 => Body::React {
                 to,
                 emoji: EMOJI[self.pick(EMOJI.len())].to_owned(),
@@ -136,8 +149,8 @@ impl World {
         whole
     }
 
-    /// Checks that all members show the same messages of the room with a secret, with the same
-    /// edits, reactions and quotes.
+    /// Checks that all members show the same messages and the same topic of the room with a secret,
+    /// with the same edits, reactions, pins and quotes.
     pub(crate) fn views_differ(&self) -> Option<String> {
         let secret = self.oracle.secret.filter(|_| self.script.views_agree)?;
         // A full disk at the start may have kept a node out of the room.
@@ -146,6 +159,13 @@ impl World {
         let first = self.view(one, secret);
         for node in members {
             let other = self.view(node, secret);
+            if first.topic != other.topic {
+                let (first, other) = (first.topic, other.topic);
+                return Some(format!(
+                    "n{one} shows the topic {first:?}, and n{node} {other:?}"
+                ));
+            }
+            let (first, other) = (&first.messages, &other.messages);
             let names: BTreeSet<_> = first.keys().chain(other.keys()).collect();
             let wrong = names
                 .into_iter()
@@ -161,8 +181,9 @@ impl World {
         None
     }
 
-    fn view(&self, node: usize, conversation: ConversationId) -> BTreeMap<EntryName, Shown> {
+    fn view(&self, node: usize, conversation: ConversationId) -> View {
         let whole = self.whole(node, conversation);
+        let mut topic: Option<(Place, String)> = None;
         let mut view: BTreeMap<EntryName, Shown> = BTreeMap::new();
         for (name, seq, entry) in &whole {
             if matches!(entry.body, Body::Text(_) | Body::Reply { .. }) {
@@ -184,7 +205,12 @@ impl World {
                     about.seq,
                 )
             });
-            let of = match entry.body.is_amendment() {
+            if let Body::Topic(text) = entry.body {
+                topic = topic.max(Some((place, text)));
+                continue;
+            }
+            let about_another = entry.body.is_amendment() || matches!(entry.body, Body::Pin { .. });
+            let of = match about_another {
                 true => about.expect("it names an entry"),
                 false => (name, seq),
             };
@@ -202,14 +228,19 @@ impl World {
                     let decided = shown.reactions.entry((name.author, emoji)).or_default();
                     *decided = (*decided).max(Some((place, on)));
                 }
+                Body::Pin { on, .. } => shown.pin = shown.pin.max(Some((place, on))),
                 Body::App { .. }
                 | Body::Offer(_)
+                | Body::Topic(_)
                 | Body::Delete { .. }
                 | Body::Erased { .. }
                 | Body::Unknown { .. } => {}
             }
         }
-        view
+        View {
+            messages: view,
+            topic,
+        }
     }
 }
 

@@ -243,6 +243,8 @@ impl Chat {
             Input::History(n) => self.newest(client, n),
             Input::Search(words) => self.search(client, words),
             Input::Mentions => self.mentions(client),
+            Input::Topic(topic) => self.topic(client, topic).await,
+            Input::Pins => self.pins(client).await,
             Input::Notify(notify) => self.notify(client, notify).await,
             Input::ChangePolicy(change, target) => {
                 let done = move |peer: PeerLine| Reply::Lines(vec![change.words(&peer)]);

@@ -10,8 +10,9 @@ use hobnob_control::Client;
 use hobnob_control::wire::{
     AcceptInvite, Base64, BroadcastMessage, CreateRoom, Done, GetRoomTicket, HistoryFilter,
     Introduce, InvitationAccepted, InvitationCode, Invite, JoinRoom, Kick, Kicked, ListActivity,
-    ListNotifyRules, ListPeers, ListRooms, MarkRead, NotifyRuleList, PartRoom, PeerList, RoomList,
-    SendMessage, SetNick, SharedRoom, Text, Verification, Verify, WaitOptions, Why,
+    ListNotifyRules, ListPeers, ListPins, ListRooms, MarkRead, MessageList, NotifyRuleList,
+    PartRoom, PeerList, RoomList, SendMessage, SetNick, SharedRoom, Text, Verification, Verify,
+    WaitOptions, Why,
 };
 
 use super::{Chat, Reply, diagnosed};
@@ -23,7 +24,7 @@ use crate::shared::receipts::{self, Readers};
 use crate::shared::values::ConversationArg;
 use crate::shared::verification::{self, Syntax};
 use crate::shared::wording::{self, Names};
-use crate::shared::{invitation, policy, room_secrets, status};
+use crate::shared::{invitation, pins, policy, room_secrets, status};
 
 /// Maximum number of messages that `/search` shows: the newest.
 const FOUND_MAX: usize = 50;
@@ -72,6 +73,10 @@ impl Chat {
                 let request = amending::react(id, emoji, off, options);
                 self.begin(client, request, quietly).await;
             }
+            Amend::Pin { off } => {
+                self.begin(client, pins::pin(id, off, options), quietly)
+                    .await;
+            }
             Amend::Cancel => {
                 let done = |_| Reply::Lines(vec![amending::CANCELLED.to_owned()]);
                 self.begin(client, amending::cancel(id), done).await;
@@ -114,6 +119,34 @@ impl Chat {
             ..HistoryFilter::default()
         };
         self.history(client, filter);
+    }
+
+    /// `/topic`: of the room to which messages go.
+    pub(super) async fn topic(&mut self, client: &Client, topic: Option<String>) {
+        let room = self.room.clone();
+        if let Some(topic) = topic {
+            let request = pins::set_topic(room, topic, WaitOptions::ON_DISK);
+            let done = |_| Reply::Lines(vec![pins::TOPIC_SET.to_owned()]);
+            return self.begin(client, request, done).await;
+        }
+        let names = self.names.clone();
+        let line = move |list: RoomList| {
+            let found = list.rooms.iter().find(|it| it.name == room);
+            Reply::Lines(
+                found
+                    .map(|room| pins::topic(room, &names))
+                    .into_iter()
+                    .collect(),
+            )
+        };
+        self.begin(client, ListRooms {}, line).await;
+    }
+
+    pub(super) async fn pins(&mut self, client: &Client) {
+        let conversation = Text(ConversationRef::Room(self.room.clone()));
+        let names = self.names.clone();
+        let lines = move |list: MessageList| Reply::Lines(pins::pins(&list, &names));
+        self.begin(client, ListPins { conversation }, lines).await;
     }
 
     pub(super) fn mentions(&mut self, client: &Client) {

@@ -5,9 +5,9 @@ use hobnob_control::wire::{
     CancelMessage, ClearConversation, CreateRoom, DeclineFile, DeleteMessage, Diagnose,
     EditMessage, ExportFor, ForgetPeer, GetMailbox, GetRoomTicket, GetStatus, HistoryFilter,
     Ignore, ImportFile, Introduce, Invite, JoinRoom, KeepConversation, Kick, ListActivity,
-    ListFiles, ListNotifyRules, ListPeers, ListRooms, OfferFile, PartRoom, PauseFile,
-    ReactToMessage, RemoveContact, ReplyToMessage, Resolve, SendMessage, SetNick, SetNotify,
-    SetStatus, TakeSnapshot, Unblock, Unignore, Verify, Why,
+    ListFiles, ListNotifyRules, ListPeers, ListPins, ListRooms, OfferFile, PartRoom, PauseFile,
+    PinMessage, ReactToMessage, RemoveContact, ReplyToMessage, Resolve, SendMessage, SetNick,
+    SetNotify, SetStatus, SetTopic, TakeSnapshot, Unblock, Unignore, Verify, Why,
 };
 #[cfg(test)]
 use hobnob_control::wire::{MarkRead, Ping, ReportBackup, ShowTyping, Subscribe};
@@ -152,6 +152,45 @@ pub(crate) const ACTIONS: &[Action] = &[
                 "Add an emoji to the newest message, or to another one; --off takes it back",
             ),
         },
+    },
+    Action {
+        name: "pin",
+        aliases: &[],
+        group: Group::Messages,
+        help: "Pin a message for everybody who has it",
+        requests: &[PinMessage::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "Every member may pin and unpin. `hobnob pins` lists what is pinned.",
+            examples: &["hobnob pin f33731c0a1b2c3d4-7"],
+        },
+        chat: Chat::Command {
+            command: ChatCommand::Pin,
+            takes: "[ID|^N]",
+            help: Some("Pin the newest message, or another one, for everybody who has it"),
+        },
+    },
+    Action {
+        name: "unpin",
+        aliases: &[],
+        group: Group::Messages,
+        help: "Take the pin of a message back",
+        requests: &[PinMessage::NAME],
+        command_line: ask(""),
+        chat: chat(ChatCommand::Unpin, "[ID|^N]"),
+    },
+    Action {
+        name: "pins",
+        aliases: &[],
+        group: Group::Messages,
+        help: "List the pinned messages of a conversation",
+        requests: &[ListPins::NAME, Resolve::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "",
+            examples: &["hobnob pins '#ops'"],
+        },
+        chat: chat(ChatCommand::Pins, ""),
     },
     Action {
         name: "cancel",
@@ -492,6 +531,24 @@ pub(crate) const ACTIONS: &[Action] = &[
             examples: &["hobnob keep '#ops' 7d", "hobnob keep bob forever"],
         },
         chat: chat(ChatCommand::Keep, "TO TIME"),
+    },
+    Action {
+        name: "topic",
+        aliases: &[],
+        group: Group::Rooms,
+        help: "Show or set the topic of a room",
+        requests: &[SetTopic::NAME, ListRooms::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "Every member may set it, and the newest one counts. In an open room, only \
+                      members that are connected receive it.",
+            examples: &[
+                "hobnob topic '#ops'",
+                "hobnob topic '#ops' \"the disk of db3\"",
+                "hobnob topic '#ops' --off",
+            ],
+        },
+        chat: chat(ChatCommand::Topic, "[TEXT]"),
     },
     Action {
         name: "notify",

@@ -7,8 +7,8 @@ use hobnob::{ConversationRef, DeliveryState};
 use hobnob_control::wire::{
     AcceptInvite, Base64, BroadcastMessage, CreateRoom, Diagnose, Done, GetRoomTicket,
     HistoryFilter, Introduce, Invite, JoinRoom, Kick, ListFiles, ListNotifyRules, ListPeers,
-    PartRoom, Request, Resolve, Resolved, SendMessage, SentLine, SetNick, SharedRoom, StatusLine,
-    Text, Verify, WaitOptions, Why,
+    ListPins, ListRooms, PartRoom, Request, Resolve, Resolved, SendMessage, SentLine, SetNick,
+    SharedRoom, StatusLine, Text, Verify, WaitOptions, Why,
 };
 
 use super::{App, Doing, Mode, NodeRequest, Output, Tone};
@@ -18,6 +18,7 @@ use crate::shared::alerting::{self, Notify};
 use crate::shared::amending::{self, Amend, Which};
 use crate::shared::chat_input::{self, Input as Typed};
 use crate::shared::erasing::Erase;
+use crate::shared::pins;
 use crate::shared::policy::{self, PolicyChange};
 use crate::shared::receipts;
 use crate::shared::values::ConversationArg;
@@ -65,6 +66,8 @@ impl App {
             Typed::History(limit) => self.list_history(limit),
             Typed::Mentions => self.ask(alerting::mentions(), App::take_mentions),
             Typed::Notify(notify) => self.notify(notify),
+            Typed::Topic(topic) => self.topic(topic),
+            Typed::Pins => self.list_pins(),
             Typed::Send(None, word) => self.offer(&word),
             Typed::Send(Some(to), word) => self.offer_to(to, &word),
             // Only this answer, and no event, says where own files are.
@@ -189,6 +192,8 @@ impl App {
             Amend::React { emoji, off } => {
                 self.ask(amending::react(id, emoji, off, options), |_, _| {});
             }
+            // Its message shows it.
+            Amend::Pin { off } => self.ask(pins::pin(id, off, options), |_, _| {}),
             Amend::Cancel => self.ask(amending::cancel(id), |app, _| {
                 app.note(Tone::Info, amending::CANCELLED);
             }),
@@ -198,6 +203,30 @@ impl App {
     fn erase(&mut self, erase: Erase) {
         let done = erase.done();
         self.ask(erase.request(), move |app, _| app.note(Tone::Info, done));
+    }
+
+    /// `/topic`: of the open room.
+    fn topic(&mut self, topic: Option<String>) {
+        let ConversationRef::Room(room) = self.conversations.current().of() else {
+            return self.note(Tone::Warning, "only rooms have a topic");
+        };
+        if let Some(topic) = topic {
+            let request = pins::set_topic(room.clone(), topic, WaitOptions::ON_DISK);
+            // Its message shows it.
+            return self.ask(request, |app, _| app.ask(ListRooms {}, App::take_rooms));
+        }
+        let known = self.people.rooms.get(room);
+        if let Some(line) = known.map(|room| pins::topic(room, &self.people.names)) {
+            self.note(Tone::Info, line);
+        }
+    }
+
+    fn list_pins(&mut self) {
+        let conversation = Text(self.conversations.current().of().clone());
+        self.ask(ListPins { conversation }, |app, list| {
+            let lines = pins::pins(&list, &app.people.names);
+            app.note_lines(lines);
+        });
     }
 
     /// `/notify` and `/mute`.

@@ -76,6 +76,9 @@ impl App {
                 self.ring(&message);
             }
         }
+        if message.body.topic.is_some() {
+            self.polling.soon(self.now);
+        }
         let hint = self.strangers.is_new(&message);
         let hint = hint.then(|| wording::new_stranger(&message));
         self.conversations.show(index, message);

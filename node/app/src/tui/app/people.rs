@@ -131,6 +131,7 @@ mod tests {
                 open: true,
                 fingerprint: None,
                 here,
+                topic: None,
             }],
         }
     }

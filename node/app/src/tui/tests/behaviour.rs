@@ -165,6 +165,22 @@ fn mentions_are_listed_and_rules_are_set_for_the_open_conversation() {
 }
 
 #[test]
+fn a_topic_is_set_shown_and_stands_at_the_top() {
+    let mut scene = Scene::three().opened();
+    scene.enters("/topic");
+    assert!(shows(&mut scene, "#lobby has no topic"));
+    scene.enters("/topic lunch plans");
+    scene.enters("/topic");
+    assert!(shows(&mut scene, "#lobby: lunch plans (set by"));
+    let screen = scene.screen(80, 24);
+    let title = screen.lines().next().unwrap_or_default();
+    assert!(
+        title.contains("#lobby  open  lunch plans  here: "),
+        "{title}"
+    );
+}
+
+#[test]
 fn scrolling_reads_the_store_both_ways_within_bounded_memory() {
     let mut scene = long();
     assert!(shows(&mut scene, &format!("message {LAST}.")));

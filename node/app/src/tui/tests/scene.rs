@@ -3,7 +3,9 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use hobnob::protocol::{Body, ContentHash, LogId, PersonId, RoomName, RoomTicket, Target};
 use hobnob::store::Mentions;
-use hobnob::{ConversationRef, DeliveryState, FileState, MessageId, PathKind, PeerState, RoomInfo};
+use hobnob::{
+    ConversationRef, DeliveryState, FileState, MessageId, PathKind, PeerState, RoomInfo, RoomTopic,
+};
 use hobnob_control::wire::{
     AcceptContact, AcceptFile, ActivityList, AmendedLine, AnyRequest, Block, BodyFields,
     BroadcastMessage, CreateRoom, DeclineFile, Diagnose, Diagnosis, Done, EditMessage, EditedLine,
@@ -11,8 +13,8 @@ use hobnob_control::wire::{
     ListFiles, ListPeers, ListRooms, MessageLine, MessageList, NotifyRuleList, OfferFields,
     OfferFile, PartRoom, PauseFile, PeerLine, PeerList, Ping, PolicyFields, ReactToMessage,
     ReactionLine, ReactorLine, ReceiptLine, RelayLine, RemoveContact, ReplyToLine, ReplyToMessage,
-    Resolve, Resolved, RoomList, SendMessage, SentLine, SetNick, SharedRoom, StatusLine, Subscribe,
-    Text, Time, Unblock, Unignore, Verification, Verify, Why, WireEvent,
+    Resolve, Resolved, RoomList, SendMessage, SentLine, SetNick, SetTopic, SharedRoom, StatusLine,
+    Subscribe, Text, Time, Unblock, Unignore, Verification, Verify, Why, WireEvent,
 };
 use jiff::tz::TimeZone;
 use ratatui::Terminal;
@@ -141,6 +143,7 @@ impl Scene {
                 open: true,
                 fingerprint: None,
                 here: vec![],
+                topic: None,
             }],
             relays: vec![],
             files: vec![],
@@ -394,6 +397,10 @@ impl Scene {
             AnyRequest::ReplyToMessage(request) => Ok(self.reply(request)),
             AnyRequest::EditMessage(request) => Ok(self.edit(request)),
             AnyRequest::ReactToMessage(request) => Ok(self.react(request)),
+            AnyRequest::SetTopic(request) => Ok(self.set_topic(request)),
+            AnyRequest::PinMessage(_) | AnyRequest::ListPins(_) => {
+                value(&self.history(&HistoryFilter::default()))
+            }
             AnyRequest::BroadcastMessage(request) => Ok(self.broadcast(request)),
             AnyRequest::SendMessage(request) => self.send_to_peer(request),
             AnyRequest::AcceptContact(AcceptContact { target })
@@ -448,6 +455,7 @@ impl Scene {
             open: true,
             fingerprint: None,
             here: vec![],
+            topic: None,
         };
         self.rooms.push(line.clone());
         line
@@ -461,6 +469,7 @@ impl Scene {
             open: false,
             fingerprint: key.fingerprint().map(|words| words.join(" ")),
             here: vec![],
+            topic: None,
         };
         self.rooms.push(room.clone());
         SharedRoom {
@@ -511,6 +520,17 @@ impl Scene {
             body.text.unwrap_or_default(),
             here,
         )
+    }
+
+    fn set_topic(&mut self, request: SetTopic) -> Value {
+        let mut rooms = self.rooms.iter_mut();
+        let room = rooms.find(|line| line.name == request.room.0);
+        room.expect("the room exists").topic = Some(RoomTopic {
+            text: request.topic.clone(),
+            by: id(ANN),
+            at_ms: self.now,
+        });
+        self.send(ConversationRef::Room(request.room.0), request.topic, vec![])
     }
 
     fn send_to_peer(&mut self, request: SendMessage) -> Result<Value, String> {

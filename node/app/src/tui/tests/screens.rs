@@ -140,6 +140,7 @@ fn unread_messages_are_below_a_line_and_counted_in_the_list() {
         open: false,
         fingerprint: None,
         here: vec![id(CAT)],
+        topic: None,
     });
     scene.now += 11_000;
     scene.handle(Input::Tick);
@@ -318,6 +319,7 @@ fn a_crowd() {
             open: true,
             fingerprint: None,
             here: vec![],
+            topic: None,
         });
     }
     let mut scene = scene.opened();

@@ -1,6 +1,7 @@
 //! The line at the top, with the open conversation; and the line above the input, with this node,
 //! its peers and its relays.
 
+use hobnob::protocol::RoomName;
 use hobnob::protocol::text::visible;
 use hobnob::{ConversationRef, PeerState};
 use hobnob_control::wire::StatusLine;
@@ -22,7 +23,9 @@ pub(super) fn title(view: View<'_>, area: Rect, buffer: &mut Buffer) {
     let rest = match (view.app.screen.mode(), conversation) {
         (Mode::Help(_), _) => "help".to_owned(),
         (Mode::Search(_), _) => "search".to_owned(),
-        (Mode::Chat, ConversationRef::Room(_)) => people(view),
+        (Mode::Chat, ConversationRef::Room(room)) => {
+            room_and_people(view, room, usize::from(area.width))
+        }
         (Mode::Chat, ConversationRef::Direct(peer)) => match view.app.people.peers.get(peer) {
             Some(known) => format!("{}{GAP}{}", route(known), peer.short()),
             None => peer.short(),
@@ -31,15 +34,18 @@ pub(super) fn title(view: View<'_>, area: Rect, buffer: &mut Buffer) {
     bar(view, &format!(" {name}{GAP}{rest}"), "", area, buffer);
 }
 
-fn people(view: View<'_>) -> String {
-    let ConversationRef::Room(room) = view.app.conversations.current().of() else {
-        return String::new();
-    };
-    let kind = match view.app.people.rooms.get(room) {
+/// The kind and the topic of a room, and who is there. A long topic gets half of the line.
+fn room_and_people(view: View<'_>, room: &RoomName, columns: usize) -> String {
+    let room = view.app.people.rooms.get(room);
+    let kind = match room {
         Some(room) if room.open => "open",
         Some(_) => "with a secret",
         None => "",
     };
+    let topic = room.and_then(|room| room.topic.as_ref());
+    let topic = topic.map_or_else(String::new, |topic| {
+        format!("{}{GAP}", fit(&visible(&topic.text), columns / 2))
+    });
     let mut names: Vec<String> = view
         .app
         .people_here()
@@ -52,7 +58,7 @@ fn people(view: View<'_>) -> String {
     } else {
         format!("here: {}", names.join(", "))
     };
-    format!("{kind}{GAP}{who}")
+    format!("{kind}{GAP}{topic}{who}")
 }
 
 pub(super) fn status(view: View<'_>, area: Rect, buffer: &mut Buffer) {
