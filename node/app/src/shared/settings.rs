@@ -66,6 +66,7 @@ pub(crate) struct Settings {
     mouse: Option<bool>,
     sidebars: Option<Sidebars>,
     previews: Option<Previewed>,
+    background: Option<Background>,
 }
 
 /// Whose mail the node holds: one word, or a list of contacts.
@@ -107,6 +108,7 @@ pub(crate) struct ScreenSettings {
     pub(crate) mouse: bool,
     pub(crate) sidebars: Sidebars,
     pub(crate) previews: Previewed,
+    pub(crate) background: Background,
 }
 
 impl Default for ScreenSettings {
@@ -185,6 +187,34 @@ impl TryFrom<String> for Previewed {
     }
 }
 
+/// The background of the terminal, for which colours are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum Background {
+    Dark,
+    Light,
+}
+
+impl FromStr for Background {
+    type Err = &'static str;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        Ok(match word {
+            "dark" => Background::Dark,
+            "light" => Background::Light,
+            _ => return Err("one of these words was expected: dark, light"),
+        })
+    }
+}
+
+impl TryFrom<String> for Background {
+    type Error = &'static str;
+
+    fn try_from(word: String) -> Result<Self, Self::Error> {
+        word.parse()
+    }
+}
+
 impl Settings {
     /// The settings of a home and of the environment.
     pub(crate) fn of(home: &Home) -> Result<Settings, Usage> {
@@ -233,6 +263,7 @@ impl Settings {
             mouse: self.mouse.or(others.mouse),
             sidebars: self.sidebars.or(others.sidebars),
             previews: self.previews.or(others.previews),
+            background: self.background.or(others.background),
         }
     }
 
@@ -270,6 +301,7 @@ impl Settings {
             mouse: self.mouse.unwrap_or(false),
             sidebars: self.sidebars.unwrap_or(Sidebars::Auto),
             previews: self.previews.unwrap_or(Previewed::Verified),
+            background: self.background.unwrap_or(Background::Dark),
         }
     }
 }
@@ -376,6 +408,7 @@ fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Settings,
         mouse: one("HOBNOB_MOUSE", &variable, bool::from_str)?,
         sidebars: one("HOBNOB_SIDEBARS", &variable, Sidebars::from_str)?,
         previews: one("HOBNOB_PREVIEWS", &variable, Previewed::from_str)?,
+        background: one("HOBNOB_BACKGROUND", &variable, Background::from_str)?,
     })
 }
 
@@ -442,6 +475,7 @@ mod tests {
             mouse,
             sidebars,
             previews,
+            background,
             ..
         } = documented;
         assert!(
@@ -450,6 +484,7 @@ mod tests {
                 && mouse.is_some()
                 && sidebars.is_some()
                 && previews.is_some()
+                && background.is_some()
         );
         let Settings {
             nick,

@@ -30,7 +30,7 @@ use super::view::{self, Appearance, Theme};
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::{Exit, Usage};
 use crate::shared::session;
-use crate::shared::settings::{Previewed, ScreenSettings, Settings};
+use crate::shared::settings::{Background, Previewed, ScreenSettings, Settings};
 use crate::shared::typed_path::Places;
 use crate::shared::{output, values};
 use hobnob_local::signals::Signals;
@@ -149,7 +149,10 @@ struct EventLoop {
 
 impl EventLoop {
     fn new(home: Home, room: RoomName, mut settings: ScreenSettings) -> anyhow::Result<EventLoop> {
-        let theme = Theme::of(|name| std::env::var(name).ok());
+        let theme = Theme {
+            light: settings.background == Background::Light,
+            ..Theme::of(|name| std::env::var(name).ok())
+        };
         let terminal = Terminal::enter()
             .context("can't show the full-screen chat on this terminal: try hobnob --plain")?;
         let (canvas, typed) =

@@ -8,6 +8,10 @@ pub(crate) const SYNOPSIS: usize = 23;
 /// Columns of a command's name in the list of the command line.
 const NAME: usize = 15;
 
+/// The first line of the help of a chat.
+pub(crate) const FIVE_THINGS: &str = "Five things you need: type and press Enter to speak here, /msg NAME TEXT \
+     to write to somebody, /join ROOM for a room, /send PATH for a file, /quit to leave.";
+
 /// Lines are no longer than this, however wide the terminal is.
 pub(crate) const WIDTH_MAX: usize = 100;
 
@@ -66,7 +70,7 @@ pub(crate) fn chat_command(action: &Action, width: usize) -> Vec<String> {
 
 /// The list of commands of the line chat.
 pub(crate) fn chat_list(width: usize) -> Vec<String> {
-    let mut lines = Vec::new();
+    let mut lines = wrap(FIVE_THINGS, width);
     for (group, actions) in chat_groups(|command| !command.needs_screen()) {
         lines.push(format!("{}:", group.title()));
         for action in actions {

@@ -30,8 +30,11 @@ impl App {
     /// Enter was pressed.
     pub(super) fn enter(&mut self) {
         match chat_input::parse(self.composer.text()) {
-            // The line stays, so that the user can correct it.
-            Err(error) => self.note(Tone::Warning, error),
+            // What the user types next must not become a part of the wrong line.
+            Err(error) => {
+                self.composer.clear();
+                self.note(Tone::Warning, format!("{error}; Up brings your line back"));
+            }
             Ok(typed) => {
                 self.composer.clear();
                 self.carry_out(typed);

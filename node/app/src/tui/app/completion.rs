@@ -1,6 +1,7 @@
 //! Completing the word before the cursor with the Tab key: commands, rooms, names and ids. Paths
 //! are in `path_completion`.
 
+use super::emoji;
 use crate::shared::actions::{find_in_chat, of_chat};
 
 /// The words to choose from, the best first.
@@ -74,6 +75,9 @@ impl Completion {
 fn candidates(earlier: &str, word: &str, choices: &Choices) -> Vec<String> {
     if earlier.is_empty() && word.starts_with('/') && !word.starts_with("//") {
         return commands(&word[1..], "/");
+    }
+    if let Some(start) = word.strip_prefix(':').filter(|start| !start.is_empty()) {
+        return emoji::beginning_with(start);
     }
     if word.starts_with('#') {
         return matching(&choices.rooms, word, " ");
@@ -159,12 +163,15 @@ mod tests {
 
     #[test]
     fn tab_offers_the_words_that_fit_the_command() {
-        let cases: [(&str, &[&str]); 21] = [
+        let cases: [(&str, &[&str]); 24] = [
             ("", &["bob: ", "Bea May: ", "ann: "]),
             ("b", &["bob: ", "Bea May: "]),
             ("hello b", &["bob ", "Bea May "]),
             ("hello ", &["bob ", "Bea May ", "ann "]),
             ("see #o", &["#ops "]),
+            ("well done :tad", &["🎉"]),
+            ("/react :thumbsu", &["👍"]),
+            ("so: ", &["bob ", "Bea May ", "ann "]),
             ("@b", &["@bob ", "@Bea May "]),
             ("ask @be", &["@Bea May "]),
             ("/wh", &["/whois ", "/why ", "/who "]),

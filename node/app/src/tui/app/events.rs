@@ -102,12 +102,27 @@ impl App {
             let index = self.conversations.add(&direct);
             self.note_in(index, Tone::Warning, wording::awaits_consent(&peer));
         }
+        self.note_rename(&peer);
         if self.people.update(peer)
             && let Some(index) = self.conversations.position(&direct)
         {
             self.note_in(index, Tone::Info, words);
         }
         self.polling.soon(self.now);
+    }
+
+    /// The conversations of a peer say that it has another name now.
+    fn note_rename(&mut self, peer: &PeerLine) {
+        let Some(words) = self.people.renamed(peer) else {
+            return;
+        };
+        let id = peer.peer.0;
+        let list = self.conversations.list().iter().enumerate();
+        let its = list.filter(|(_, it)| self.people.in_conversation(it.of()).contains(&id));
+        let indexes: Vec<usize> = its.map(|(index, _)| index).collect();
+        for index in indexes {
+            self.note_in(index, Tone::Info, words.clone());
+        }
     }
 
     fn notice(&mut self, notice: &Notice) {

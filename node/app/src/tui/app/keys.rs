@@ -17,7 +17,7 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
     ("Alt-Enter, Ctrl-j", "Start a new line in the message"),
     (
         "Tab, Shift-Tab",
-        "Complete a command, a room, a name, a path or an id",
+        "Complete a command, a room, a name, a path, an id, or an emoji such as :tada",
     ),
     ("Up, Down", "Recall earlier lines"),
     (

@@ -14,6 +14,7 @@ mod conversation;
 mod conversations;
 mod deliveries;
 mod editor;
+mod emoji;
 mod entries;
 mod events;
 mod file_commands;

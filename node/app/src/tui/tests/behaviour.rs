@@ -460,11 +460,29 @@ fn a_paste_is_one_message() {
 }
 
 #[test]
-fn a_wrong_command_stays_in_the_input() {
+fn a_wrong_command_leaves_the_input_and_can_be_recalled() {
     let mut scene = Scene::three().opened();
     scene.enters("/mgs bob hi");
     assert!(shows(&mut scene, "did you mean /msg?") && scene.sent.is_empty());
+    // What is typed next is a line of its own.
+    scene.enters("hello");
+    assert_eq!(scene.sent.len(), 1);
+    assert_eq!(scene.sent[0].1, "hello");
+    scene.enters("/mgs bob hi");
+    scene.key(KeyCode::Up);
     assert_eq!(scene.app.composer.text(), "/mgs bob hi");
+}
+
+#[test]
+fn a_new_nickname_is_shown_where_its_owner_is() {
+    let mut scene = Scene::three().opened();
+    scene.said(BOB, "bob", &with(BOB), "hi");
+    let mut bob = peer(BOB, "rob", PeerState::Online);
+    bob.nick = "rob".parse().ok();
+    scene.handle(Input::Event(WireEvent::Peer(bob)));
+    assert!(shows(&mut scene, "bob is called rob now"));
+    scene.alt('2');
+    assert!(shows(&mut scene, "bob is called rob now"));
 }
 
 #[test]

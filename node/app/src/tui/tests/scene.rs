@@ -128,6 +128,7 @@ impl Scene {
         Scene::of(Theme {
             colour: true,
             unicode: true,
+            light: false,
         })
     }
 

@@ -85,6 +85,7 @@ fn in_ascii_and_without_colour() {
     let mut scene = Scene::of(Theme {
         colour: false,
         unicode: false,
+        light: false,
     });
     scene.peers = Scene::three().peers;
     scene.rooms = Scene::three().rooms;

@@ -139,7 +139,9 @@ fn help_page(view: View<'_>, area: Rect) -> Vec<Line<'static>> {
     const KEY: usize = 31;
     let columns = usize::from(area.width);
     let heading = |words: &str| Line::styled(words.to_owned(), view.theme.own());
-    let mut all = vec![heading("Keys (Esc: back; PgUp, PgDn: scroll)")];
+    let five = text::wrap(help::FIVE_THINGS, columns, 0);
+    let mut all: Vec<_> = five.into_iter().map(Line::raw).collect();
+    all.extend([Line::default(), heading("Keys (PgUp, PgDn: scroll)")]);
     all.extend(
         KEYS.iter()
             .flat_map(|(key, what)| two_columns(key, what, KEY, columns)),

@@ -14,6 +14,9 @@ use crate::shared::{activity, wording};
 use crate::tui::app::{Hint, Mode, Pasted};
 use crate::tui::text::{fit, width};
 
+/// The columns of a screen that has room for the hint at the help.
+const HINT_FROM: u16 = 60;
+
 /// Between two parts of a line.
 const GAP: &str = "  ";
 
@@ -31,7 +34,13 @@ pub(super) fn title(view: View<'_>, area: Rect, buffer: &mut Buffer) {
             None => peer.short(),
         },
     };
-    bar(view, &format!(" {name}{GAP}{rest}"), "", area, buffer);
+    // A screen of few columns needs them for the names.
+    let right = match view.app.screen.mode() {
+        Mode::Help(_) => "Esc: back ",
+        Mode::Chat if area.width >= HINT_FROM => "F1: help ",
+        Mode::Chat | Mode::Search(_) => "",
+    };
+    bar(view, &format!(" {name}{GAP}{rest}"), right, area, buffer);
 }
 
 /// The kind and the topic of a room, and who is there. A long topic gets half of the line.

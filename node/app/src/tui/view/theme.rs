@@ -11,6 +11,8 @@ pub(crate) struct Theme {
     pub(crate) colour: bool,
     /// False if the locale is not UTF-8: signs and lines are ASCII then.
     pub(crate) unicode: bool,
+    /// Whether the terminal's background is light. Colours are darker then.
+    pub(crate) light: bool,
 }
 
 /// Colours that are easy to distinguish on black and on white. A peer's id picks one.
@@ -42,6 +44,7 @@ impl Theme {
         Theme {
             colour: given("NO_COLOR").is_none(),
             unicode: locale.contains("utf-8") || locale.contains("utf8"),
+            light: false,
         }
     }
 
@@ -60,19 +63,20 @@ impl Theme {
     }
 
     pub(super) fn note(self) -> Style {
-        self.coloured(Color::Cyan)
+        self.for_background(Color::Cyan, Color::Indexed(24))
     }
 
     pub(super) fn warning(self) -> Style {
-        self.coloured(Color::Yellow)
+        self.for_background(Color::Yellow, Color::Indexed(130))
     }
 
     pub(super) fn unread(self) -> Style {
-        self.coloured(Color::Red).add_modifier(Modifier::BOLD)
+        self.for_background(Color::Red, Color::Indexed(124))
+            .add_modifier(Modifier::BOLD)
     }
 
     pub(super) fn good(self) -> Style {
-        self.coloured(Color::Green)
+        self.for_background(Color::Green, Color::Indexed(28))
     }
 
     /// The title line, and the line above the input.
@@ -161,6 +165,10 @@ impl Theme {
         }
     }
 
+    fn for_background(self, dark: Color, light: Color) -> Style {
+        self.coloured(if self.light { light } else { dark })
+    }
+
     fn coloured(self, colour: Color) -> Style {
         if self.colour {
             Style::new().fg(colour)
@@ -202,10 +210,23 @@ mod tests {
     }
 
     #[test]
+    fn a_light_background_gets_darker_colours_unless_there_are_none() {
+        let theme = |colour, light| Theme {
+            colour,
+            unicode: true,
+            light,
+        };
+        assert_eq!(theme(true, false).note().fg, Some(Color::Cyan));
+        assert_eq!(theme(true, true).note().fg, Some(Color::Indexed(24)));
+        assert_eq!(theme(false, true).note().fg, None);
+    }
+
+    #[test]
     fn a_progress_bar_has_the_same_width_whatever_the_progress() {
         let theme = Theme {
             colour: false,
             unicode: false,
+            light: false,
         };
         let bar = |part, whole| {
             let (full, empty) = theme.progress_bar(part, whole, 4);
