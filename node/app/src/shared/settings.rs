@@ -191,6 +191,8 @@ impl TryFrom<String> for Previewed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) enum Background {
+    /// What the terminal says in the variable COLORFGBG; dark if it says nothing.
+    Auto,
     Dark,
     Light,
 }
@@ -200,9 +202,10 @@ impl FromStr for Background {
 
     fn from_str(word: &str) -> Result<Self, Self::Err> {
         Ok(match word {
+            "auto" => Background::Auto,
             "dark" => Background::Dark,
             "light" => Background::Light,
-            _ => return Err("one of these words was expected: dark, light"),
+            _ => return Err("one of these words was expected: auto, dark, light"),
         })
     }
 }
@@ -301,7 +304,7 @@ impl Settings {
             mouse: self.mouse.unwrap_or(false),
             sidebars: self.sidebars.unwrap_or(Sidebars::Auto),
             previews: self.previews.unwrap_or(Previewed::Verified),
-            background: self.background.unwrap_or(Background::Dark),
+            background: self.background.unwrap_or(Background::Auto),
         }
     }
 }
@@ -794,6 +797,7 @@ mod tests {
             "HOBNOB_BELL" | "HOBNOB_NOTIFICATIONS" => Some("false".to_owned()),
             "HOBNOB_MOUSE" => Some("true".to_owned()),
             "HOBNOB_PREVIEWS" => Some("all".to_owned()),
+            "HOBNOB_BACKGROUND" => Some("light".to_owned()),
             _ => None,
         };
         let settings = from_variables(screen)
@@ -805,12 +809,13 @@ mod tests {
             mouse,
             sidebars,
             previews,
+            background,
         } = settings.screen();
         assert_eq!(
             (bell, notifications, mouse, sidebars),
             (false, false, true, Sidebars::People)
         );
-        assert_eq!(previews, Previewed::All);
+        assert_eq!((previews, background), (Previewed::All, Background::Light));
         let wrong = |_: &str| Some("\u{1b}".to_owned());
         assert!(
             from_variables(wrong)

@@ -149,10 +149,12 @@ struct EventLoop {
 
 impl EventLoop {
     fn new(home: Home, room: RoomName, mut settings: ScreenSettings) -> anyhow::Result<EventLoop> {
-        let theme = Theme {
-            light: settings.background == Background::Light,
-            ..Theme::of(|name| std::env::var(name).ok())
-        };
+        let mut theme = Theme::of(|name| std::env::var(name).ok());
+        match settings.background {
+            Background::Auto => {}
+            Background::Dark => theme.light = false,
+            Background::Light => theme.light = true,
+        }
         let terminal = Terminal::enter()
             .context("can't show the full-screen chat on this terminal: try hobnob --plain")?;
         let (canvas, typed) =

@@ -7,7 +7,7 @@ use ratatui::style::{Color, Modifier, Style};
 /// The abilities of the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Theme {
-    /// False under NO_COLOR (<https://no-color.org>).
+    /// False under NO_COLOR (<https://no-color.org>), and on terminals that have no colours.
     pub(crate) colour: bool,
     /// False if the locale is not UTF-8: signs and lines are ASCII then.
     pub(crate) unicode: bool,
@@ -41,10 +41,15 @@ impl Theme {
             .find_map(given)
             .unwrap_or_default()
             .to_ascii_lowercase();
+        let term = given("TERM").unwrap_or_default();
+        let is_mono = term.ends_with("-mono") || term.ends_with("-m") || is_vt(&term);
+        // The numbers of the colours of text and background, such as `0;15`.
+        let colours = given("COLORFGBG").unwrap_or_default();
+        let background = colours.rsplit(';').next().unwrap_or_default();
         Theme {
-            colour: given("NO_COLOR").is_none(),
+            colour: given("NO_COLOR").is_none() && !is_mono,
             unicode: locale.contains("utf-8") || locale.contains("utf8"),
-            light: false,
+            light: matches!(background, "7" | "15"),
         }
     }
 
@@ -178,6 +183,12 @@ impl Theme {
     }
 }
 
+/// Whether this names a terminal of the VT100 family, which has no colours.
+fn is_vt(term: &str) -> bool {
+    let model = term.strip_prefix("vt").unwrap_or_default();
+    model.starts_with(['1', '2', '3', '4', '5'])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,6 +218,18 @@ mod tests {
             (false, true)
         );
         assert_eq!(theme(&[("NO_COLOR", "")]), (true, false));
+        for (term, colour) in [("vt220", false), ("xterm-mono", false), ("vte", true)] {
+            assert_eq!(theme(&[("TERM", term)]), (colour, false), "{term}");
+        }
+    }
+
+    #[test]
+    fn the_terminal_may_say_that_its_background_is_light() {
+        let light = |colours: &str| {
+            Theme::of(|name| (name == "COLORFGBG").then(|| colours.to_owned())).light
+        };
+        assert!(light("0;15") && light("0;default;7"));
+        assert!(!light("15;0") && !light("") && !light("0;default"));
     }
 
     #[test]
