@@ -38,7 +38,7 @@ const BESIDE_DATABASE: [&str; 6] = [
 ];
 
 /// Files of the program in the home that have content, and that a locked home does not keep.
-const NOT_IN_LOCKED: [&str; 1] = ["seen.json"];
+const NOT_IN_LOCKED: [&str; 2] = ["seen.json", "typed.json"];
 
 /// Bytes that are overwritten at once.
 const ZEROS: usize = 64 * 1024;

@@ -88,6 +88,60 @@ pub(crate) enum Input {
     Quit,
 }
 
+impl Input {
+    /// Whether a file may have this line, from which later chats recall it. It has no texts of messages,
+    /// which belong in the database, and no secrets.
+    pub(crate) fn may_be_stored(&self) -> bool {
+        match self {
+            Input::Join(RoomTarget::Name(_), passphrase) => passphrase.is_none(),
+            Input::Query(_)
+            | Input::CreateRoom(_)
+            | Input::RoomTicket(_)
+            | Input::Part(_)
+            | Input::Rooms
+            | Input::Names
+            | Input::Peers
+            | Input::Contacts
+            | Input::Introduce(..)
+            | Input::Invite(_)
+            | Input::Whois(_)
+            | Input::Nick(_)
+            | Input::History(_)
+            | Input::Mentions
+            | Input::Notify(_)
+            | Input::Pins
+            | Input::Receipts
+            | Input::Send(..)
+            | Input::Files
+            | Input::Accept(_)
+            | Input::Pause(_)
+            | Input::Decline(_)
+            | Input::ChangePolicy(..)
+            | Input::Kick(_)
+            | Input::Verify(..)
+            | Input::Why(_)
+            | Input::Id
+            | Input::Doctor
+            | Input::Erase(_)
+            | Input::Cls
+            | Input::Help(_)
+            | Input::Quit => true,
+            Input::Amend(_, amend) => match amend {
+                Amend::React { .. } | Amend::Cancel | Amend::Pin { .. } => true,
+                Amend::Reply(_) | Amend::Edit(_) => false,
+            },
+            Input::Nothing
+            | Input::Say(_)
+            | Input::Msg(..)
+            | Input::Search(_)
+            | Input::Topic(_)
+            | Input::Status(..)
+            | Input::AcceptInvite(_)
+            | Input::Join(RoomTarget::Ticket(_), _) => false,
+        }
+    }
+}
+
 /// A conversation, as the user types it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum To {
@@ -385,7 +439,35 @@ fn unknown_command(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use hobnob::protocol::{RoomKey, RoomTicket};
+
     use super::*;
+
+    #[test]
+    fn neither_texts_nor_secrets_are_stored_in_a_file() {
+        let may = |line: &str| parse(line).is_ok_and(|input| input.may_be_stored());
+        for line in ["/join #ops", "/query bob", "/send ~/a.txt", "/react 👍", "/help"] {
+            assert!(may(line), "{line}");
+        }
+        let name: RoomName = "ops".parse().unwrap();
+        let ticket = RoomTicket::new(name, RoomKey::random([7; 32])).expect("a key");
+        for line in [
+            "hello",
+            "//hello",
+            "/me waves",
+            "/msg bob hi",
+            "/reply hi",
+            "/edit hi",
+            "/topic plans",
+            "/search soup",
+            "/away at lunch",
+            "/join #ops correct horse battery",
+            "/jion #ops correct horse battery",
+            &format!("/join {ticket}"),
+        ] {
+            assert!(!may(line), "{line}");
+        }
+    }
 
     #[test]
     fn lines_and_what_they_mean() {

@@ -26,6 +26,7 @@ use super::node_link::NodeLink;
 use super::picture::{Canvas, Picture};
 use super::read_markers::{self, ReadMarkers};
 use super::terminal::{self, Terminal};
+use super::typed_commands::{self, TypedCommand};
 use super::view::{self, Appearance, Theme};
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::{Exit, Usage};
@@ -174,6 +175,7 @@ impl EventLoop {
         let start = Start {
             room,
             read: read_markers::load(&home),
+            commands: typed_commands::load(&home),
             places: Places::here(),
             settings,
             row_heights: Box::new(move |app| view::row_heights(app, &measured)),
@@ -269,6 +271,7 @@ impl EventLoop {
         while let Some(output) = self.app.poll_output() {
             match output {
                 Output::SaveRead(read) => self.save_read(&read),
+                Output::SaveCommand(command) => self.save_command(command),
                 Output::Ring { bell, desktop } => self.terminal.ring(bell, desktop.as_deref())?,
                 Output::ListFolder(lookup) => self.list_folder(lookup),
                 Output::MakePicture { wanted, path } => self.make_picture(wanted, path),
@@ -349,6 +352,13 @@ impl EventLoop {
             }
         }
         self.app.has_undelivered()
+    }
+
+    /// A failure is only logged: at worst, a later chat does not recall the command.
+    fn save_command(&self, command: TypedCommand) {
+        if let Err(error) = typed_commands::add(&self.home, command) {
+            tracing::debug!("can't save a typed command: {error}");
+        }
     }
 
     /// A failure is only logged: at worst, messages count as unread again at the next start.

@@ -6,11 +6,12 @@
 //! the control socket.
 //!
 //! [`layout`] and [`text`] measure, so both the state and the drawing use them. [`picture`] makes
-//! small pictures, [`folder_names`] and [`read_markers`] read and write files.
+//! small pictures. [`folder_names`], [`read_markers`] and [`typed_commands`] read and write files.
 
 mod app;
 mod event_loop;
 mod folder_names;
+mod home_files;
 mod layout;
 mod node_link;
 #[cfg_attr(not(feature = "pictures"), path = "no_pictures.rs")]
@@ -20,6 +21,7 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 mod text;
+mod typed_commands;
 mod view;
 
 pub(crate) use event_loop::{fits, run};

@@ -2,12 +2,12 @@
 //! unread at the next start.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 
 use hobnob::{ConversationRef, MessageId};
 use hobnob_control::Home;
+
+use super::home_files;
 
 /// The last message that the user has read in each conversation.
 pub(super) type ReadMarkers = BTreeMap<ConversationRef, MessageId>;
@@ -17,7 +17,7 @@ const FILE: &str = "seen.json";
 /// Reads the file. None before the first chat of this home, and also if the file is damaged: what
 /// was read is not worth an error.
 pub(super) fn load(home: &Home) -> Option<ReadMarkers> {
-    let text = fs::read(home.data_dir().join(FILE)).ok()?;
+    let text = home_files::read(home, FILE)?;
     let entries: BTreeMap<String, String> = serde_json::from_slice(&text).ok()?;
     Some(
         entries
@@ -27,33 +27,19 @@ pub(super) fn load(home: &Home) -> Option<ReadMarkers> {
     )
 }
 
-/// Writes the file. After a failure, the file before is unchanged. A locked home has no such file: it
-/// would show with whom the user talks.
+/// Writes the file.
 pub(super) fn save(home: &Home, read: &ReadMarkers) -> io::Result<()> {
-    if hobnob::is_locked(home.data_dir()) {
-        return Ok(());
-    }
     let entries: BTreeMap<String, String> = read
         .iter()
         .map(|(of, id)| (of.to_string(), id.to_string()))
         .collect();
-    let (path, new) = (
-        home.data_dir().join(FILE),
-        home.data_dir()
-            .join(format!("{FILE}.{}", std::process::id())),
-    );
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&new)?;
-    file.write_all(serde_json::to_string(&entries)?.as_bytes())?;
-    fs::rename(new, path)
+    home_files::replace(home, FILE, &serde_json::to_vec(&entries)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use hobnob::protocol::LogId;
 
@@ -72,7 +58,6 @@ mod tests {
         .into();
         save(&home, &read).unwrap();
         assert_eq!(load(&home), Some(read));
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         fs::write(folder.path().join(FILE), "{\"#lobby\":\"x\",").unwrap();
         assert_eq!(load(&home), None);
     }

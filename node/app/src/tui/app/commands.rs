@@ -25,6 +25,7 @@ use crate::shared::values::ConversationArg;
 use crate::shared::verification::{self, Syntax};
 use crate::shared::{diagnosis, invitation, room_secrets, status, wording};
 use crate::tui::text::fit;
+use crate::tui::typed_commands::TypedCommand;
 
 impl App {
     /// Enter was pressed.
@@ -36,6 +37,11 @@ impl App {
                 self.note(Tone::Warning, format!("{error}; Up brings your line back"));
             }
             Ok(typed) => {
+                if typed.may_be_stored() {
+                    let (at, line) = (self.now, self.composer.text().to_owned());
+                    let command = TypedCommand { at, line };
+                    self.outputs.push_back(Output::SaveCommand(command));
+                }
                 self.composer.clear();
                 self.carry_out(typed);
             }

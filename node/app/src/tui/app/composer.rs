@@ -106,6 +106,11 @@ impl Composer {
         self.editor.take();
     }
 
+    /// Adds the lines of earlier chats, the oldest first, to those that Up recalls.
+    pub(super) fn recall(&mut self, lines: Vec<String>) {
+        self.editor.prepend(lines);
+    }
+
     /// Replaces the line by the draft of another conversation.
     pub(super) fn set_draft(&mut self, draft: String) {
         self.editor.set(draft);

@@ -143,6 +143,16 @@ impl Editor {
         text
     }
 
+    /// Adds lines before the history, the oldest first. Those for which it has no room are dropped.
+    pub(crate) fn prepend(&mut self, mut earlier: Vec<String>) {
+        let room = HISTORY_MAX.saturating_sub(self.history.len());
+        earlier.drain(..earlier.len().saturating_sub(room));
+        if let Some((shown, _)) = &mut self.recalled {
+            *shown += earlier.len();
+        }
+        self.history.splice(..0, earlier);
+    }
+
     pub(crate) fn go(&mut self, motion: Motion) {
         self.last = None;
         self.cursor = self.target(motion);

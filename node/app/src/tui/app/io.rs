@@ -14,6 +14,7 @@ use crate::shared::settings::ScreenSettings;
 use crate::shared::typed_path::Places;
 use crate::tui::picture::Picture;
 use crate::tui::read_markers::ReadMarkers;
+use crate::tui::typed_commands::TypedCommand;
 
 /// The rows that each entry of the window takes on the screen.
 pub(crate) type RowHeights = Box<dyn Fn(&App) -> Vec<usize> + Send>;
@@ -25,6 +26,8 @@ pub(crate) struct Start {
     /// The messages that the user had read when the last chat ended. `None` before the first chat of
     /// this home.
     pub(crate) read: Option<ReadMarkers>,
+    /// The commands of earlier chats, oldest first.
+    pub(crate) commands: Vec<TypedCommand>,
     /// The folders that typed paths are relative to.
     pub(crate) places: Places,
     pub(crate) settings: ScreenSettings,
@@ -67,6 +70,8 @@ pub(crate) enum Input {
 pub(crate) enum Output {
     /// Save what the user has read.
     SaveRead(ReadMarkers),
+    /// Save a command, so that a later chat recalls it.
+    SaveCommand(TypedCommand),
     /// Ring the terminal's bell, or show a desktop notification, or both.
     Ring {
         bell: bool,

@@ -13,6 +13,7 @@ mod composer;
 mod conversation;
 mod conversations;
 mod deliveries;
+mod earlier_lines;
 mod editor;
 mod emoji;
 mod entries;
@@ -46,6 +47,7 @@ use hobnob_control::wire::{
 
 use super::layout::{self, Layout};
 use super::picture::Picture;
+use super::typed_commands::TypedCommand;
 use crate::shared::strangers::Strangers;
 use crate::shared::wording;
 
@@ -93,6 +95,8 @@ pub(super) struct App {
     reading: Reading,
     alerts: Alerts,
     pub(super) composer: Composer,
+    /// The commands of earlier chats, until the messages that were typed between them are known.
+    earlier_commands: Option<Vec<TypedCommand>>,
     keys: Keys,
     pub(super) screen: Screen,
     polling: Polling,
@@ -107,6 +111,7 @@ impl App {
         let Start {
             room,
             read,
+            commands,
             places,
             settings,
             row_heights,
@@ -125,6 +130,7 @@ impl App {
             reading: Reading::new(read, now),
             alerts: Alerts::new(&settings),
             composer: Composer::new(places),
+            earlier_commands: Some(commands),
             keys: Keys::default(),
             screen: Screen::new(&settings, size),
             polling: Polling::new(now),
@@ -201,6 +207,7 @@ impl App {
             let lines = list.activity.iter();
             lines.for_each(|line| app.activity.take(app.now, line));
         });
+        self.ask_earlier_lines();
         self.activity.restart();
         self.polling.attached(self.now);
         // Nobody answers the requests to the node before.

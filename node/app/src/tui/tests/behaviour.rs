@@ -474,6 +474,24 @@ fn a_wrong_command_leaves_the_input_and_can_be_recalled() {
 }
 
 #[test]
+fn lines_of_earlier_chats_are_recalled() {
+    let mut scene = Scene::three().opened();
+    for line in ["hello all", "/peers", "/me waves", "/join #ops secret words"] {
+        scene.now += 1_000;
+        scene.enters(line);
+    }
+    let mut scene = scene.started_again(None);
+    let mut recalled = || {
+        scene.key(KeyCode::Up);
+        scene.app.composer.text().to_owned()
+    };
+    // The passphrase of a room is in no file.
+    assert_eq!(recalled(), "/me waves");
+    assert_eq!(recalled(), "/peers");
+    assert_eq!(recalled(), "hello all");
+}
+
+#[test]
 fn a_new_nickname_is_shown_where_its_owner_is() {
     let mut scene = Scene::three().opened();
     scene.said(BOB, "bob", &with(BOB), "hi");

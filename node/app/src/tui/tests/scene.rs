@@ -80,6 +80,7 @@ fn start(theme: Theme, read: Option<ReadMarkers>) -> Start {
     Start {
         room: RoomName::lobby(),
         read,
+        commands: vec![],
         places,
         settings: ScreenSettings::default(),
         row_heights: Box::new(move |app| view::row_heights(app, &measured)),
@@ -183,7 +184,15 @@ impl Scene {
 
     /// The same node, and a new chat.
     pub(super) fn started_again(self, seen: Option<ReadMarkers>) -> Scene {
-        let app = App::new(start(self.appearance.theme, seen), (80, 24), Time(self.now));
+        let saved = self.outputs.iter().filter_map(|output| match output {
+            Output::SaveCommand(command) => Some(command.clone()),
+            _ => None,
+        });
+        let start = Start {
+            commands: saved.collect(),
+            ..start(self.appearance.theme, seen)
+        };
+        let app = App::new(start, (80, 24), Time(self.now));
         Scene { app, ..self }.opened()
     }
 
