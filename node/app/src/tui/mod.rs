@@ -5,7 +5,7 @@
 //! the node through [`node_link`]. Like every other command, the chat talks to the node only over
 //! the control socket.
 //!
-//! [`layout`] and [`text`] measure, so both the state and the drawing use them. [`picture`] makes
+//! [`layout`], [`text`] and [`markup`] measure, so both the state and the drawing use them. [`picture`] makes
 //! small pictures. [`folder_names`], [`read_markers`] and [`typed_commands`] read and write files.
 
 mod app;
@@ -13,6 +13,7 @@ mod event_loop;
 mod folder_names;
 mod home_files;
 mod layout;
+mod markup;
 mod node_link;
 #[cfg_attr(not(feature = "pictures"), path = "no_pictures.rs")]
 mod picture;

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 
 use hobnob_control::wire::{MessageLine, Time};
 
+use crate::tui::markup::Row;
+
 /// A line from the chat itself, such as an answer to a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Note {
@@ -19,11 +21,11 @@ pub(crate) enum Tone {
     Warning,
 }
 
-/// A message or a note, and the lines into which its text was wrapped last.
+/// A message or a note, and the rows into which its text was wrapped last.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) content: EntryContent,
-    wrapped: RefCell<Option<(usize, Vec<String>)>>,
+    wrapped: RefCell<Option<(usize, Vec<Row>)>>,
 }
 
 #[derive(Debug)]
@@ -55,19 +57,15 @@ impl Entry {
         }
     }
 
-    /// The text in lines of so many columns. The lines are cached until the width changes.
-    pub(crate) fn wrapped(
-        &self,
-        columns: usize,
-        wrap: impl FnOnce() -> Vec<String>,
-    ) -> Vec<String> {
+    /// The text in rows of so many columns. The rows are cached until the width changes.
+    pub(crate) fn wrapped(&self, columns: usize, wrap: impl FnOnce() -> Vec<Row>) -> Vec<Row> {
         let mut wrapped = self.wrapped.borrow_mut();
         match &*wrapped {
-            Some((same, lines)) if *same == columns => lines.clone(),
+            Some((same, rows)) if *same == columns => rows.clone(),
             Some(_) | None => {
-                let lines = wrap();
-                *wrapped = Some((columns, lines.clone()));
-                lines
+                let rows = wrap();
+                *wrapped = Some((columns, rows.clone()));
+                rows
             }
         }
     }
@@ -88,6 +86,7 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tui::markup::plain;
 
     #[test]
     fn a_text_is_wrapped_again_only_for_another_width() {
@@ -96,9 +95,10 @@ mod tests {
             tone: Tone::Info,
             text: "one two".into(),
         }));
-        let lines = |columns, text: &str| entry.wrapped(columns, || vec![text.to_owned()]);
-        assert_eq!(lines(80, "first"), ["first"]);
-        assert_eq!(lines(80, "not called"), ["first"]);
-        assert_eq!(lines(40, "second"), ["second"]);
+        let rows = |columns, text: &str| entry.wrapped(columns, || vec![plain(text.to_owned())]);
+        let row = |text: &str| plain(text.to_owned());
+        assert_eq!(rows(80, "first"), [row("first")]);
+        assert_eq!(rows(80, "not called"), [row("first")]);
+        assert_eq!(rows(40, "second"), [row("second")]);
     }
 }

@@ -17,6 +17,7 @@ use crate::shared::quotes;
 use crate::shared::wording;
 use crate::tui::app::{Doing, Entry, EntryContent, Note, Pending, Tone};
 use crate::tui::layout::{TIME, cells, name_columns, text_columns};
+use crate::tui::markup::{self, Row};
 use crate::tui::picture::Picture;
 use crate::tui::text::{self, fit, width};
 
@@ -73,10 +74,7 @@ impl<'a> Context<'a> {
     /// The rows of a message that is not on disk yet.
     pub(super) fn pending(&self, pending: &Pending) -> Vec<Line<'static>> {
         let lines = self.said(&pending.text).1;
-        let rows: Vec<String> = lines
-            .iter()
-            .flat_map(|line| text::wrap(line, self.text_columns(), 0))
-            .collect();
+        let rows = markup::rows(&lines, 0, self.text_columns());
         let name = self
             .view
             .app
@@ -108,21 +106,16 @@ impl<'a> Context<'a> {
         let author = visible(&message.nick).into_owned();
         let columns = self.text_columns();
         let rows = entry.wrapped(columns, || {
-            let first = if action {
+            let mut lines = lines;
+            let before = if action {
                 format!("{author} ")
             } else {
                 String::new()
             };
-            let lines = lines.iter().enumerate().map(|(i, line)| {
-                if i == 0 {
-                    format!("{first}{line}")
-                } else {
-                    line.clone()
-                }
-            });
-            lines
-                .flat_map(|line| text::wrap(&line, columns, 0))
-                .collect()
+            if let Some(first) = lines.first_mut() {
+                first.insert_str(0, &before);
+            }
+            markup::rows(&lines, before.len(), columns)
         });
         let style = if message.state.is_some() {
             theme.own()
@@ -169,7 +162,7 @@ impl<'a> Context<'a> {
 
     /// Rows of this program about a message. The word before the bar cannot come from a peer.
     fn below(&self, word: &str, text: &str) -> Vec<Line<'static>> {
-        let rows = text::wrap(text, self.text_columns(), 0);
+        let rows = plain_rows(text::wrap(text, self.text_columns(), 0));
         let name = Span::styled(self.name(word), self.view.theme.dim());
         let style = self.view.theme.note();
         self.bars(&" ".repeat(TIME), name, rows, vec![], style)
@@ -205,7 +198,7 @@ impl<'a> Context<'a> {
         self.bars(
             &" ".repeat(TIME),
             name,
-            rows,
+            plain_rows(rows),
             vec![],
             self.view.theme.note(),
         )
@@ -291,19 +284,16 @@ impl<'a> Context<'a> {
         // A note has no column for names, so tables such as the list of peers have more room.
         let columns = self.columns - TIME - 2;
         let rows = entry.wrapped(columns, || {
-            text::lines(&note.text)
-                .flat_map(|line| text::wrap(&line, columns, 0))
-                .collect()
+            let lines = text::lines(&note.text);
+            plain_rows(lines.flat_map(|line| text::wrap(&line, columns, 0)))
         });
         let first = format!("{} * ", self.time(note.at));
         let rest = " ".repeat(TIME + 2);
-        let rows = rows.into_iter().enumerate().map(|(index, text)| {
-            let before = if index == 0 {
-                first.clone()
-            } else {
-                rest.clone()
-            };
-            Line::from(vec![self.dim(&before), Span::styled(text, style)])
+        let rows = rows.into_iter().enumerate().map(|(index, row)| {
+            let before = if index == 0 { &first } else { &rest };
+            let mut spans = vec![self.dim(before)];
+            spans.extend(self.spans(row, style));
+            Line::from(spans)
         });
         rows.collect()
     }
@@ -314,21 +304,23 @@ impl<'a> Context<'a> {
         &self,
         time: &str,
         name: Span<'static>,
-        rows: Vec<String>,
+        rows: Vec<Row>,
         suffix: Vec<Span<'static>>,
         style: Style,
     ) -> Vec<Line<'static>> {
         let blank = " ".repeat(TIME + self.name);
         let bar = format!(" {} ", self.view.theme.upright());
-        let mut used = rows.last().map_or(0, |last| width(last));
+        let row_width = |row: &Row| row.iter().map(|piece| width(&piece.text)).sum();
+        let mut used = rows.last().map_or(0, row_width);
         let mut lines: Vec<Line<'static>> = vec![];
-        for (index, text) in rows.into_iter().enumerate() {
+        for (index, row) in rows.into_iter().enumerate() {
             let mut spans = if index == 0 {
                 vec![self.dim(time), name.clone()]
             } else {
                 vec![Span::raw(blank.clone())]
             };
-            spans.extend([self.dim(&bar), Span::styled(text, style)]);
+            spans.push(self.dim(&bar));
+            spans.extend(self.spans(row, style));
             lines.push(Line::from(spans));
         }
         for span in suffix {
@@ -346,6 +338,13 @@ impl<'a> Context<'a> {
             used += needs;
         }
         lines
+    }
+
+    /// The pieces of a row, in the style of their emphasis.
+    fn spans(&self, row: Row, style: Style) -> impl Iterator<Item = Span<'static>> {
+        let theme = self.view.theme;
+        row.into_iter()
+            .map(move |piece| Span::styled(piece.text, style.patch(theme.emphasis(piece.emphasis))))
     }
 
     fn rule(&self, words: &str, style: Style) -> Line<'static> {
@@ -372,6 +371,10 @@ impl<'a> Context<'a> {
     fn day(&self, at: Time) -> Date {
         self.view.local(at).date()
     }
+}
+
+fn plain_rows(rows: impl IntoIterator<Item = String>) -> Vec<Row> {
+    rows.into_iter().map(markup::plain).collect()
 }
 
 /// The number of rows of each entry of the window.

@@ -4,6 +4,8 @@ use hobnob::protocol::PersonId;
 use hobnob::{DeliveryState, PeerState};
 use ratatui::style::{Color, Modifier, Style};
 
+use crate::tui::markup::Emphasis;
+
 /// The abilities of the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Theme {
@@ -82,6 +84,29 @@ impl Theme {
 
     pub(super) fn good(self) -> Style {
         self.for_background(Color::Green, Color::Indexed(28))
+    }
+
+    /// Emphasis in a message.
+    pub(super) fn emphasis(self, emphasis: Emphasis) -> Style {
+        let Emphasis {
+            bold,
+            italic,
+            code,
+            quote,
+            sign,
+        } = emphasis;
+        let colour = if code {
+            self.for_background(Color::Indexed(180), Color::Indexed(94))
+        } else {
+            Style::new()
+        };
+        let modifiers = [
+            (bold, Modifier::BOLD),
+            (italic || quote, Modifier::ITALIC),
+            (sign, Modifier::DIM),
+        ];
+        let on = modifiers.into_iter().filter(|(on, _)| *on);
+        on.fold(colour, |style, (_, modifier)| style.add_modifier(modifier))
     }
 
     /// The title line, and the line above the input.
@@ -242,6 +267,32 @@ mod tests {
         assert_eq!(theme(true, false).note().fg, Some(Color::Cyan));
         assert_eq!(theme(true, true).note().fg, Some(Color::Indexed(24)));
         assert_eq!(theme(false, true).note().fg, None);
+    }
+
+    #[test]
+    fn emphasis_needs_no_colours_except_for_code() {
+        let theme = Theme {
+            colour: false,
+            unicode: true,
+            light: false,
+        };
+        let bold = Emphasis {
+            bold: true,
+            sign: true,
+            ..Emphasis::default()
+        };
+        let style = Style::new().add_modifier(Modifier::BOLD | Modifier::DIM);
+        assert_eq!(theme.emphasis(bold), style);
+        let code = Emphasis {
+            code: true,
+            ..Emphasis::default()
+        };
+        assert_eq!(theme.emphasis(code), Style::new());
+        let coloured = Theme {
+            colour: true,
+            ..theme
+        };
+        assert_eq!(coloured.emphasis(code).fg, Some(Color::Indexed(180)));
     }
 
     #[test]
