@@ -210,8 +210,8 @@ fn names_rooms_and_absences_change_for_everybody() {
         assert!(topic.contains(":bob!"), "{topic}");
     }
     at_ann.sends("TOPIC #ops");
-    at_ann.sees(" 332 anna #ops :the disk of db3");
-    at_ann.sees(" 333 anna #ops bob!");
+    at_ann.sees(" 332 Ann_Marie #ops :the disk of db3");
+    at_ann.sees(" 333 Ann_Marie #ops bob!");
     at_ann.sends("TOPIC #ops :");
     at_bob.sees(" TOPIC #ops :");
     at_ann.sends("PART #ops");

@@ -103,6 +103,17 @@ const COMMANDS: &[(&str, Run)] = &[
     ("hobnob clear bob", Ends),
     ("hobnob clear '#ops'", Ends),
     ("hobnob keep '#ops' 7d", Ends),
+    ("hobnob topic '#ops'", Ends),
+    ("hobnob topic '#ops' \"the disk of db3\"", Ends),
+    (
+        "hobnob pin f33731c0a1b2c3d4-7",
+        Not("the id is an example; tests/tests/amending.rs tests it"),
+    ),
+    (
+        "hobnob unpin f33731c0a1b2c3d4-7",
+        Not("the id is an example; tests/tests/amending.rs tests it"),
+    ),
+    ("hobnob pins '#ops'", Ends),
     ("hobnob mentions", Ends),
     ("hobnob mentions '#ops'", Ends),
     ("hobnob notify '#ops' all", Ends),

@@ -51,6 +51,8 @@ enum Act {
     Clear,
     /// Answer, edit, or react to an entry.
     Amend,
+    /// Set the topic, or pin an entry.
+    Decide,
 }
 
 /// The plan of one run.
@@ -278,6 +280,7 @@ impl World {
             Act::Delete => self.delete_something(node),
             Act::Clear => self.clear_something(node),
             Act::Amend => self.amend_something(node),
+            Act::Decide => self.decide_something(node),
             Act::LongWhile => pause = self.between(600 * SECOND, 5000 * SECOND),
         }
         self.after(pause, Event::Act);

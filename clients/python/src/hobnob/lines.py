@@ -407,6 +407,8 @@ class MessageLine:
     """Whether it mentions the user."""
     notify: bool = False
     """Whether the user wants to be alerted of it."""
+    pin: PinFields | None = None
+    """The message that is pinned from now on, or no longer."""
     reactions: list[ReactionLine] = field(default_factory=list)
     """The reactions to it, in answers to `history`."""
     reason: WaitReason | None = None
@@ -419,6 +421,8 @@ class MessageLine:
     """Its delivery state, if it is an own message."""
     text: str | None = None
     """The text of a text message."""
+    topic: str | None = None
+    """The topic that a room has from now on. An empty one removes it."""
     unknown: int | None = None
     """The number of a kind of body that only a newer version knows."""
 
@@ -573,6 +577,15 @@ class Picture:
 
 
 @dataclass(kw_only=True)
+class PinFields:
+    """A decision about a pin."""
+    message: MessageId
+    """The message."""
+    on: bool
+    """Whether it is pinned from now on."""
+
+
+@dataclass(kw_only=True)
 class Pong:
     """The process that answers on a socket."""
     pid: int
@@ -660,6 +673,9 @@ class RoomInfo:
     """The members that this node has a session with."""
     fingerprint: str | None = None
     """Five words that are the same for everybody who has the room's key. Open rooms have none."""
+    topic: RoomTopic | None = None
+    """Its topic, if it has one. `Node::rooms` and `Node::status` have it, answers to joining do
+    not."""
 
 
 @dataclass(kw_only=True)
@@ -667,6 +683,17 @@ class RoomList:
     """Answers `rooms`."""
     rooms: list[RoomInfo]
     """Every room that this node is in."""
+
+
+@dataclass(kw_only=True)
+class RoomTopic:
+    """The topic of a room."""
+    text: str
+    """The text, never empty."""
+    by: PersonId
+    """Who set it."""
+    at_ms: int
+    """When, by that peer's clock, in milliseconds since the Unix epoch."""
 
 
 @dataclass(kw_only=True)
@@ -702,6 +729,9 @@ class SharedRoom:
     """Anybody who has the ticket can join the room."""
     fingerprint: str | None = None
     """Five words that are the same for everybody who has the room's key. Open rooms have none."""
+    topic: RoomTopic | None = None
+    """Its topic, if it has one. `Node::rooms` and `Node::status` have it, answers to joining do
+    not."""
 
 
 @dataclass(kw_only=True)
@@ -1151,6 +1181,15 @@ class ListPeers(Request["PeerList"]):
 
 
 @dataclass(kw_only=True)
+class ListPins(Request["MessageList"]):
+    """The pinned messages of a conversation."""
+    conversation: Conversation
+    """The conversation."""
+    CMD: ClassVar[str] = "pins"
+    ANSWER: ClassVar[type] = MessageList
+
+
+@dataclass(kw_only=True)
 class ListRooms(Request["RoomList"]):
     """The rooms that this node is in."""
     CMD: ClassVar[str] = "rooms"
@@ -1203,6 +1242,21 @@ class PauseFile(Request["Done"]):
     """The offer."""
     CMD: ClassVar[str] = "pause"
     ANSWER: ClassVar[type] = Done
+
+
+@dataclass(kw_only=True)
+class PinMessage(Request["SentLine"]):
+    """Pins a message, or takes that back."""
+    message: MessageId
+    """The message."""
+    off: bool = False
+    """Whether to take the pin back."""
+    timeout_ms: int | None = None
+    """Maximum time to wait, in milliseconds."""
+    wait: DeliveryState | None = None
+    """The state to wait for."""
+    CMD: ClassVar[str] = "pin"
+    ANSWER: ClassVar[type] = SentLine
 
 
 @dataclass(kw_only=True)
@@ -1325,6 +1379,21 @@ class SetStatus(Request["Done"]):
     """A text about it, of at most 256 bytes."""
     CMD: ClassVar[str] = "away"
     ANSWER: ClassVar[type] = Done
+
+
+@dataclass(kw_only=True)
+class SetTopic(Request["SentLine"]):
+    """Sets the topic of a room."""
+    room: RoomName
+    """The room."""
+    topic: str
+    """The topic. An empty one removes it."""
+    timeout_ms: int | None = None
+    """Maximum time to wait, in milliseconds."""
+    wait: DeliveryState | None = None
+    """The state to wait for."""
+    CMD: ClassVar[str] = "topic"
+    ANSWER: ClassVar[type] = SentLine
 
 
 @dataclass(kw_only=True)

@@ -15,7 +15,7 @@ use hobnob_control::{Client, ClientError};
 
 use super::activity;
 use super::notices;
-use super::pins;
+use super::pin_words;
 use super::quotes;
 use super::values::local_minute;
 pub(crate) use hobnob_local::output::{columns, count, join, size};
@@ -118,7 +118,7 @@ pub(crate) fn body(body: &BodyFields) -> String {
             ErasedWhy::Missing => "[not received yet]".to_owned(),
         };
     }
-    if let Some(words) = pins::words(body) {
+    if let Some(words) = pin_words::words(body) {
         return words;
     }
     let bytes = body.bytes.as_ref().map_or(0, |bytes| bytes.0.len());

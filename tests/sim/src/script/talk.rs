@@ -53,6 +53,7 @@ impl World {
         for (act, times) in [
             (Act::Say, 6),
             (Act::Amend, 12),
+            (Act::Decide, 6),
             (Act::Delete, 4),
             (Act::Cut, 1),
             (Act::Partition, 2),
@@ -70,32 +71,14 @@ impl World {
         self.at(SECOND, Event::Act);
     }
 
-    /// The node answers, edits, pins, or reacts to an entry that it has, or sets the topic.
+    /// The node answers, edits, or reacts to an entry that it has.
     pub(super) fn amend_something(&mut self, node: usize) {
-        let Some(conversation) = self.choose_conversation(node) else {
+        let Some((conversation, to)) = self.choose_entry(node) else {
             return;
         };
-        let logs = self.nodes[node].disk.durable.logs.iter();
-        let logs = logs.filter(|(name, _)| name.conversation == conversation);
-        let held: Vec<EntryName> = logs
-            .flat_map(|(name, log)| log.entries.keys().map(move |seq| (*name, *seq)))
-            .collect();
-        if held.is_empty() {
-            return;
-        }
-        let (name, seq) = held[self.pick(held.len())];
-        let me = self.nodes[node].id;
-        let author = (name.author != me).then_some(name.author);
-        let log = name.log;
-        let to = EntryRef { author, log, seq };
-        self.script.bodies += 1;
-        let text = format!("{} about another", self.script.bodies);
-        let body = match self.pick(5) {
-            3 => Body::Topic(text.clone()),
-            4 => Body::Pin {
-                to,
-                on: !self.one_in(3),
-            },
+        let EntryRef { author, log, seq } = to;
+        let text = self.new_label();
+        let body = match self.pick(3) {
             0 => Body::React {
                 to,
                 emoji: EMOJI[self.pick(EMOJI.len())].to_owned(),
@@ -111,7 +94,56 @@ impl World {
                 text: text.clone(),
             },
         };
-        let token = self.says_about(node, conversation, text, body.clone());
+        self.append_about(node, conversation, text, body);
+    }
+
+    /// The node sets the topic, or pins an entry that it has, or takes a pin back.
+    pub(super) fn decide_something(&mut self, node: usize) {
+        let Some((conversation, to)) = self.choose_entry(node) else {
+            return;
+        };
+        let text = self.new_label();
+        let body = match self.one_in(2) {
+            true => Body::Topic(text.clone()),
+            false => Body::Pin {
+                to,
+                on: !self.one_in(3),
+            },
+        };
+        self.append_about(node, conversation, text, body);
+    }
+
+    /// Any entry that the node has.
+    fn choose_entry(&mut self, node: usize) -> Option<(ConversationId, EntryRef)> {
+        let conversation = self.choose_conversation(node)?;
+        let logs = self.nodes[node].disk.durable.logs.iter();
+        let logs = logs.filter(|(name, _)| name.conversation == conversation);
+        let held: Vec<EntryName> = logs
+            .flat_map(|(name, log)| log.entries.keys().map(move |seq| (*name, *seq)))
+            .collect();
+        if held.is_empty() {
+            return None;
+        }
+        let (name, seq) = held[self.pick(held.len())];
+        let author = (name.author != self.nodes[node].id).then_some(name.author);
+        let log = name.log;
+        Some((conversation, EntryRef { author, log, seq }))
+    }
+
+    /// A text that no other entry has.
+    fn new_label(&mut self) -> String {
+        self.script.bodies += 1;
+        format!("{} about another", self.script.bodies)
+    }
+
+    fn append_about(
+        &mut self,
+        node: usize,
+        conversation: ConversationId,
+        label: String,
+        body: Body,
+    ) {
+        let token = self.says_about(node, conversation, label, body.clone());
         self.input(
             node,
             Input::Append {
