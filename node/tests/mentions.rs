@@ -86,6 +86,19 @@ async fn mentions_are_collected_and_follow_edits_deletions_and_names() {
     );
     let found = mentions(&bob).await;
     assert!(found.iter().all(|message| message.mention), "{found:?}");
+    // A message is what it was when it came, whatever the name is today.
+    bob.set_nick("bob".parse().expect("a nickname"))
+        .await
+        .expect("the node runs");
+    let all = bob.history(HistoryQuery::default()).await;
+    let all = all.expect("the node runs").into_iter();
+    let text = |message: &Message| message.body.text().unwrap_or_default().to_owned();
+    let marked: Vec<_> = all
+        .map(|message| (text(&message), message.mention))
+        .collect();
+    for (text, mention) in [("@bob is gone", false), ("rob: welcome", true)] {
+        assert!(marked.contains(&(text.to_owned(), mention)), "{marked:?}");
+    }
     let page = HistoryQuery {
         mentions: true,
         before: Some(first),

@@ -427,7 +427,9 @@ impl Engine {
             ConversationRef::Room(_) => None,
         };
         let is = |this| state == Some(this);
-        let mention = !own && (row.mention || self.attention.is_mention(&entry.body));
+        // A name or a word of today changes nothing about messages that were judged before.
+        let mention = row.mention;
+        let mention = mention.unwrap_or_else(|| self.attention.is_mention(&entry.body)) && !own;
         let id = name.conversation;
         let notify = !own && self.attention.alerts(id, &conversation, mention);
         Some(Message {

@@ -72,8 +72,8 @@ pub struct HistoryRow {
     pub amendments: Amendments,
     /// The name that the program gave it that wrote it, if it is an own one.
     pub client_id: Option<String>,
-    /// Whether it called for the user when it was indexed.
-    pub mention: bool,
+    /// Whether it called for the user when it was indexed. None if it is not in the index yet.
+    pub mention: Option<bool>,
 }
 
 /// The newest (or oldest) rows that match the request, oldest first.
@@ -232,7 +232,7 @@ pub(super) fn older_than(
 // Statements of the store contain this number.
 const _: () = assert!(SEQ_BITS == 40);
 
-pub(super) const COLUMNS: &str = "e.id, e.received_at_ms, e.bytes, c.id, l.author, l.device, l.log, e.state, (SELECT client_id FROM client_ids WHERE entry = e.id), EXISTS (SELECT 1 FROM mentions WHERE arrival = e.arrival)";
+pub(super) const COLUMNS: &str = "e.id, e.received_at_ms, e.bytes, c.id, l.author, l.device, l.log, e.state, (SELECT client_id FROM client_ids WHERE entry = e.id), CASE WHEN EXISTS (SELECT 1 FROM mentions WHERE arrival = e.arrival) THEN 1 WHEN EXISTS (SELECT 1 FROM indexed WHERE log = e.id >> 40 AND e.id & ((1 << 40) - 1) BETWEEN first AND last) THEN 0 END";
 
 /// CROSS JOIN makes SQLite start at the index that has the order.
 pub(super) const JOINS: &str = "CROSS JOIN logs l ON l.ordinal = e.id >> 40 CROSS JOIN conversations c ON c.ordinal = l.conversation";

@@ -201,6 +201,10 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
 
     fn write(&mut self, group: Group) {
         if let Some(mentions) = group.mentions {
+            // The newest messages may not be in the index yet. The name of their time counts.
+            if self.mentions.is_some() {
+                self.index(INDEX_PIECE);
+            }
             self.mentions = Some(mentions);
         }
         let results = if group.writes.is_empty() {

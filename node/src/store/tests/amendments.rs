@@ -347,6 +347,28 @@ fn the_list_of_mentions_follows_edits_and_deletions() {
 }
 
 #[test]
+fn a_message_that_was_judged_stays_a_mention_or_none() {
+    let named = |name: &str| {
+        let nick = hobnob_protocol::Nickname::new(name).unwrap();
+        Mentions::new(bob().name.author, &nick, &[])
+    };
+    let mut home = Home::new();
+    home.store().set_mentions(named("bob"));
+    let judged = |home: &Home| {
+        let rows = read(home, HistoryRequest::default());
+        rows.into_iter().map(|row| row.mention).collect::<Vec<_>>()
+    };
+    let batch = ann().says(&["@bob look", "@rob look"]);
+    home.commit(vec![the_lobby(true), append(&batch)]);
+    for words in ["rob", "bob"] {
+        // The first change of the name puts all messages into the index.
+        home.store().set_mentions(named(words));
+        home.commit(vec![]);
+        assert_eq!(judged(&home), [Some(true), Some(false)], "{words}");
+    }
+}
+
+#[test]
 fn the_newest_topic_counts_and_deleting_it_brings_the_one_before_back() {
     let (mut home, mut ann, mut bob) = (Home::new(), ann(), bob());
     let shown = |home: &Home| {
