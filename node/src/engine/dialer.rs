@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use hobnob_core::diagnosis::Answer;
 use hobnob_core::policy::DenyReason;
 use hobnob_protocol::{DeviceId, Hello, close};
 use hobnob_transport::tls;
@@ -17,6 +18,7 @@ use super::internal::{DialReply, Internal, Met};
 use super::relays::{ChannelOpening, OpenFailed};
 use crate::error::SendError;
 use crate::net::endpoint::{Accepted, DialError, Endpoint};
+use crate::net::probe;
 use crate::net::session::{Ended, GreetError, Greeted, greet};
 
 /// How long a dial may take. The exchange of Hellos may take as long again.
@@ -28,6 +30,21 @@ const STAGGER: Duration = Duration::from_millis(150);
 
 /// A peer that is not at a relay yet is asked for again after so long.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// An address that a user named is probed if it has not answered for so long, and once more after
+/// the same time.
+const PROBED_AFTER: Duration = Duration::from_millis(500);
+
+/// The machine reports that nothing uses the UDP port.
+const NOBODY_LISTENS: &str = "that machine answers that nobody listens at this UDP port: start hobnob there, or check the port";
+
+/// The machine answers over TCP, and not over UDP.
+const UDP_BLOCKED: &str = "that machine is up, but nothing answers at this UDP port: UDP is blocked on the way or by \
+     its firewall, or hobnob there uses another port";
+
+/// The machine answers neither over UDP nor over TCP.
+const ALL_SILENT: &str = "nothing at this address answers, neither over UDP nor over TCP: that machine is off or \
+     elsewhere, or a firewall drops everything";
 
 /// The values that one task needs to connect with a peer.
 #[derive(Debug, Clone)]
@@ -115,14 +132,21 @@ impl Dialer {
         self.report(Internal::DialFailed(peer));
     }
 
-    /// Dials an address that a user named, and answers the user.
+    /// Dials an address that a user named, and answers the user. `probes`: whether probes may find out
+    /// why nobody answers.
     pub(super) async fn dial_for_user(
         self,
         addr: SocketAddr,
         expected: Option<DeviceId>,
+        probes: bool,
         reply: DialReply,
     ) {
-        let answer = match self.clone().connect(addr, None, expected).await {
+        let dial = self.clone().connect(addr, None, expected);
+        let met = match probes {
+            true => dial_and_probe(addr, dial).await,
+            false => dial.await,
+        };
+        let answer = match met {
             Ok(greeted) => return self.met(greeted, Some(reply)),
             // Both ends dialed at once, and the other connection stays. It has the same peer.
             Err(NotMet::Duplicate(peer)) => Ok(peer.person()),
@@ -232,6 +256,36 @@ async fn wait_for_channel(addr: SocketAddr, opening: &mut ChannelOpening) -> Res
     }
 }
 
+/// Dials an address, and finds out why nobody answers there: the machine reports that nothing uses
+/// the port, or it is up and its UDP is blocked, or nothing of it answers.
+async fn dial_and_probe(
+    addr: SocketAddr,
+    dial: impl Future<Output = Result<Greeted, NotMet>>,
+) -> Result<Greeted, NotMet> {
+    let is_closed = async {
+        // Most dials are done by then. A node that is being started gets a second.
+        for _ in 0..2 {
+            tokio::time::sleep(PROBED_AFTER).await;
+            if probe::udp(addr).await != Answer::Refused {
+                return std::future::pending().await;
+            }
+        }
+    };
+    let dialed = tokio::select! {
+        dialed = dial => dialed,
+        () = is_closed => return Err(NotMet::Failed(unreachable(addr, NOBODY_LISTENS))),
+    };
+    let in_vain = DialError::Timeout.to_string();
+    if !matches!(&dialed, Err(NotMet::Failed(SendError::Unreachable { cause, .. })) if *cause == in_vain)
+    {
+        return dialed;
+    }
+    Err(NotMet::Failed(match probe::tcp(addr).await {
+        Answer::Answered | Answer::Refused => unreachable(addr, UDP_BLOCKED),
+        Answer::Silent => unreachable(addr, ALL_SILENT),
+    }))
+}
+
 fn unreachable(addr: SocketAddr, cause: &str) -> SendError {
     SendError::Unreachable {
         addr: addr.to_string(),
@@ -304,6 +358,30 @@ mod tests {
             not_greeted(addr(), Some(ann), &version),
             NotMet::Failed(SendError::OtherVersion { .. })
         ));
+    }
+
+    #[tokio::test]
+    async fn a_dial_in_vain_says_what_the_machine_answers() {
+        async fn cause(
+            addr: SocketAddr,
+            dial: impl Future<Output = Result<Greeted, NotMet>>,
+        ) -> String {
+            match dial_and_probe(addr, dial).await {
+                Err(NotMet::Failed(SendError::Unreachable { cause, .. })) => cause,
+                other => panic!("reached: {other:?}"),
+            }
+        }
+        let there = tokio::net::UdpSocket::bind("127.0.0.1:0")
+            .await
+            .expect("a port is free");
+        let addr = there.local_addr().expect("it is bound");
+        let in_vain = async { Err(not_connected(addr, DialError::Timeout)) };
+        assert_eq!(cause(addr, in_vain).await, UDP_BLOCKED);
+        let other = DialError::Stopping;
+        let stopped = async { Err(not_connected(addr, other.clone())) };
+        assert_eq!(cause(addr, stopped).await, other.to_string());
+        drop(there);
+        assert_eq!(cause(addr, std::future::pending()).await, NOBODY_LISTENS);
     }
 
     #[tokio::test]

@@ -92,7 +92,9 @@ impl Engine {
         let Some(found) = self.sessions.at(addr).map(|state| state.peer()) else {
             // The user chose this peer, so it may see proofs of all rooms.
             let dialer = self.dialer(self.hello_maker(expected, true));
-            let dialing = dialer.dial_for_user(addr, expected, reply);
+            // Beside a proxy, nothing else goes beyond this machine's links.
+            let probes = !self.relays.proxy_only();
+            let dialing = dialer.dial_for_user(addr, expected, probes, reply);
             return self.tasks.spawn_until_stop(dialing);
         };
         let answer = match expected {
