@@ -4,6 +4,8 @@
 mod actions;
 mod cuts;
 mod delayed;
+mod names;
 mod transfers;
+mod waiting;
 
 use actions::{FileActions, bytes_of, random_file, same};

@@ -1,0 +1,157 @@
+//! Many offers while somebody is away, and a downloads disk that is not mounted: #16.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hobnob_tests::lab::{Lab, Node, until};
+use serde_json::Value;
+
+use crate::actions::{TIMEOUT, beside};
+use crate::{FileActions, bytes_of, random_file};
+
+/// More than the downloads and the automatic acceptances that run at a time.
+const OFFERS: u64 = 100;
+
+/// Time for many small transfers on a machine that is busy with other tests.
+const ALL_WITHIN: Duration = Duration::from_secs(300);
+
+/// Offers many small files. Returns the path of each by its offer's id.
+fn offer_many(from: &Node, to: &Node) -> BTreeMap<String, PathBuf> {
+    let folder = beside(from);
+    let offer = |number| {
+        let path = folder.join(format!("{number}.bin"));
+        fs::write(&path, bytes_of(number, 1_000)).expect("the lab's folder can be written to");
+        (from.offers(to, &path), path)
+    };
+    (1..=OFFERS).map(offer).collect()
+}
+
+/// The offers in the node's list, by id.
+fn listed(node: &Node) -> BTreeMap<String, Value> {
+    let files = node.run(&["files"]).expect(0).json().into_iter();
+    let by_id = files.map(|file| (file["id"].as_str().unwrap_or_default().to_owned(), file));
+    by_id.collect()
+}
+
+/// Waits until the node lists all offers in this state.
+fn all_are(node: &Node, offers: &BTreeMap<String, PathBuf>, state: &str) {
+    until(&format!("all offers are {state}"), ALL_WITHIN, || {
+        let listed = listed(node);
+        let fit = |id: &&String| listed.get(*id).is_some_and(|file| file["state"] == state);
+        match offers.keys().filter(fit).count() {
+            all if all == offers.len() => Ok(()),
+            some => Err(format!("{some} of {}", offers.len())),
+        }
+    });
+}
+
+/// Checks that the node has the content of each offer.
+fn all_are_whole(node: &Node, offers: &BTreeMap<String, PathBuf>) {
+    let listed = listed(node);
+    for (id, path) in offers {
+        let saved = listed[id]["saved"]
+            .as_str()
+            .expect("a finished download has a path");
+        let read = |path: &Path| fs::read(path).expect("the file is there");
+        assert_eq!(read(Path::new(saved)), read(path), "{id}");
+    }
+}
+
+#[test]
+fn offers_made_while_the_recipient_is_away_are_all_accepted_automatically() {
+    let lab = Lab::open();
+    let office = lab.switch();
+    let ann = office.machine("ann").up("ann", &[]);
+    let home = office.machine("bob").home("bob");
+    fs::create_dir_all(home.path()).expect("the lab's folder can be written to");
+    let settings = format!("accept-from = [\"{}\"]\n", ann.id());
+    fs::write(home.path().join("config.toml"), settings)
+        .expect("the lab's folder can be written to");
+    let bob = home.up(&[]);
+    ann.sees(&bob);
+    ann.are_contacts(&bob);
+    bob.terminate();
+    ann.loses_within(&bob, TIMEOUT);
+    let offers = offer_many(&ann, &bob);
+    bob.start();
+    all_are(&bob, &offers, "done");
+    all_are_whole(&bob, &offers);
+    all_are(&ann, &offers, "done");
+}
+
+#[test]
+fn offers_accepted_while_the_sender_is_away_all_arrive_once_it_is_back() {
+    let lab = Lab::open();
+    let office = lab.switch();
+    let (ann, bob) = (
+        office.machine("ann").up("ann", &[]),
+        office.machine("bob").up("bob", &[]),
+    );
+    ann.sees(&bob);
+    ann.are_contacts(&bob);
+    bob.terminate();
+    ann.loses_within(&bob, TIMEOUT);
+    let offers = offer_many(&ann, &bob);
+    bob.start();
+    all_are(&bob, &offers, "offered");
+    ann.terminate();
+    bob.loses_within(&ann, TIMEOUT);
+    for id in offers.keys() {
+        bob.run(&["accept", id, "--timeout", "1ms"]).expect(4);
+    }
+    ann.start();
+    all_are(&bob, &offers, "done");
+    all_are_whole(&bob, &offers);
+}
+
+#[test]
+fn a_download_whose_disk_is_not_mounted_waits_for_the_disk() {
+    let lab = Lab::open();
+    let office = lab.switch();
+    let ann = office.machine("ann").up("ann", &[]);
+    let machine = office.machine("bob");
+    let home = machine.home("bob");
+    let (disk, point) = (
+        home.path().with_extension("disk"),
+        home.path().with_extension("mounted"),
+    );
+    for folder in [home.path(), &disk, &point] {
+        fs::create_dir_all(folder).expect("the lab's folder can be written to");
+    }
+    let shown = |path: &Path| path.to_string_lossy().into_owned();
+    let options = ["-t", "tmpfs", "-o", "size=200m", "tmpfs", &shown(&disk)];
+    machine.run("mount", &options).expect(0);
+    let mount = || {
+        let places = ["--bind", &shown(&disk), &shown(&point)];
+        machine.run("mount", &places).expect(0);
+    };
+    mount();
+    // Slow enough to be interrupted.
+    let settings = format!("downloads = {point:?}\ndownload-limit = \"4M\"\n");
+    fs::write(home.path().join("config.toml"), settings)
+        .expect("the lab's folder can be written to");
+    let bob = home.up(&[]);
+    ann.sees(&bob);
+    let file = random_file(&ann, "film.mp4", 40);
+    let id = ann.offers(&bob, &file);
+    bob.accepts(&id);
+    bob.has_received(&id, 10);
+    bob.kill9();
+    machine.run("umount", &[&shown(&point)]).expect(0);
+    bob.start();
+    let waits = |event: &Value| {
+        let why = event["why"].as_str().unwrap_or_default();
+        event["id"] == *id && why.contains("is not mounted")
+    };
+    bob.wait_for("wait for the disk", waits, TIMEOUT);
+    // This process sees what is below the mount point.
+    let below = fs::read_dir(&point).expect("the folder is there").count();
+    assert_eq!(below, 0, "nothing was written on the other disk");
+    mount();
+    let place = bob.receives(&id);
+    assert_eq!(place, point.join("film.mp4"));
+    let (sent, received) = (shown(&file), shown(&place));
+    machine.run("cmp", &[&sent, &received]).expect(0);
+}
