@@ -3,7 +3,6 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use hobnob_control::Home;
 use hobnob_control::wire::to_line;
@@ -18,7 +17,7 @@ use crate::shared::erasing;
 use crate::shared::exit_code::{Exit, Usage};
 use crate::shared::output::{self, Output};
 use crate::shared::settings::Settings;
-use crate::shared::{diagnosis, notices, session, values};
+use crate::shared::{browser, diagnosis, notices, session, values};
 
 /// Where `hobnob web` serves the page if no setting names an address.
 const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4680);
@@ -123,7 +122,7 @@ fn open(folder: &Path, addr: SocketAddr, args: WebArgs) -> anyhow::Result<()> {
         output::line(&login.token)?;
         return Ok(());
     }
-    if !args.no_open && open_in_browser(&login.path) {
+    if !args.no_open && browser::start(login.path.as_os_str()) {
         output::say(&format!(
             "The browser opens the page. If it does not, open {file} within a minute."
         ));
@@ -132,29 +131,6 @@ fn open(folder: &Path, addr: SocketAddr, args: WebArgs) -> anyhow::Result<()> {
     output::line(&format!("file://{file}"))?;
     output::say("Open this file in a browser within a minute. It works once.");
     Ok(())
-}
-
-/// Starts the user's browser. False if there is none.
-fn open_in_browser(path: &Path) -> bool {
-    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let named = std::env::var("BROWSER")
-        .ok()
-        .filter(|name| !name.is_empty());
-    let usual = if cfg!(target_os = "macos") {
-        Some("open")
-    } else {
-        (is_set("DISPLAY") || is_set("WAYLAND_DISPLAY")).then_some("xdg-open")
-    };
-    let mut browsers = named.as_deref().into_iter().chain(usual);
-    browsers.any(|browser| {
-        let mut command = Command::new(browser);
-        let command = command.arg(path).stdin(Stdio::null());
-        command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .is_ok()
-    })
 }
 
 /// `hobnob token`.

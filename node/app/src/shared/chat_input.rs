@@ -446,7 +446,13 @@ mod tests {
     #[test]
     fn neither_texts_nor_secrets_are_stored_in_a_file() {
         let may = |line: &str| parse(line).is_ok_and(|input| input.may_be_stored());
-        for line in ["/join #ops", "/query bob", "/send ~/a.txt", "/react 👍", "/help"] {
+        for line in [
+            "/join #ops",
+            "/query bob",
+            "/send ~/a.txt",
+            "/react 👍",
+            "/help",
+        ] {
             assert!(may(line), "{line}");
         }
         let name: RoomName = "ops".parse().unwrap();

@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use super::erasing::KeepTime;
 use super::exit_code::Usage;
+use super::key_bindings::KeyBindings;
 use super::speed::{Hours, Speed};
 use super::values::Size;
 
@@ -67,6 +68,7 @@ pub(crate) struct Settings {
     sidebars: Option<Sidebars>,
     previews: Option<Previewed>,
     background: Option<Background>,
+    keys: Option<KeyBindings>,
 }
 
 /// Whose mail the node holds: one word, or a list of contacts.
@@ -98,7 +100,7 @@ impl TryFrom<WordOrList> for HeldFor {
 }
 
 /// The settings of the full-screen chat.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ScreenSettings {
     /// Whether the terminal's bell rings.
     pub(crate) bell: bool,
@@ -109,6 +111,8 @@ pub(crate) struct ScreenSettings {
     pub(crate) sidebars: Sidebars,
     pub(crate) previews: Previewed,
     pub(crate) background: Background,
+    /// The keys with other actions than usual.
+    pub(crate) keys: KeyBindings,
 }
 
 impl Default for ScreenSettings {
@@ -267,6 +271,7 @@ impl Settings {
             sidebars: self.sidebars.or(others.sidebars),
             previews: self.previews.or(others.previews),
             background: self.background.or(others.background),
+            keys: self.keys.or(others.keys),
         }
     }
 
@@ -305,6 +310,7 @@ impl Settings {
             sidebars: self.sidebars.unwrap_or(Sidebars::Auto),
             previews: self.previews.unwrap_or(Previewed::Verified),
             background: self.background.unwrap_or(Background::Auto),
+            keys: self.keys.clone().unwrap_or_default(),
         }
     }
 }
@@ -412,6 +418,7 @@ fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Settings,
         sidebars: one("HOBNOB_SIDEBARS", &variable, Sidebars::from_str)?,
         previews: one("HOBNOB_PREVIEWS", &variable, Previewed::from_str)?,
         background: one("HOBNOB_BACKGROUND", &variable, Background::from_str)?,
+        keys: one("HOBNOB_KEYS", &variable, KeyBindings::from_str)?,
     })
 }
 
@@ -471,7 +478,11 @@ mod tests {
     fn the_printed_defaults_set_nothing_and_document_every_setting() {
         assert_eq!(parse(DEFAULTS), Ok(Settings::default()));
         let documented = parse(&uncommented()).unwrap();
-        assert_eq!(documented.screen(), ScreenSettings::default());
+        let screen = ScreenSettings {
+            keys: KeyBindings::default(),
+            ..documented.screen()
+        };
+        assert_eq!(screen, ScreenSettings::default());
         let Settings {
             bell,
             notifications,
@@ -479,8 +490,9 @@ mod tests {
             sidebars,
             previews,
             background,
+            keys,
             ..
-        } = documented;
+        } = documented.clone();
         assert!(
             bell.is_some()
                 && notifications.is_some()
@@ -488,6 +500,7 @@ mod tests {
                 && sidebars.is_some()
                 && previews.is_some()
                 && background.is_some()
+                && keys.is_some_and(|keys| keys.names().count() == 2)
         );
         let Settings {
             nick,
@@ -798,6 +811,7 @@ mod tests {
             "HOBNOB_MOUSE" => Some("true".to_owned()),
             "HOBNOB_PREVIEWS" => Some("all".to_owned()),
             "HOBNOB_BACKGROUND" => Some("light".to_owned()),
+            "HOBNOB_KEYS" => Some("alt-u=next-unread".to_owned()),
             _ => None,
         };
         let settings = from_variables(screen)
@@ -810,12 +824,14 @@ mod tests {
             sidebars,
             previews,
             background,
+            keys,
         } = settings.screen();
         assert_eq!(
             (bell, notifications, mouse, sidebars),
             (false, false, true, Sidebars::People)
         );
         assert_eq!((previews, background), (Previewed::All, Background::Light));
+        assert_eq!(keys, "alt-u=next-unread".parse().unwrap());
         let wrong = |_: &str| Some("\u{1b}".to_owned());
         assert!(
             from_variables(wrong)

@@ -28,6 +28,7 @@ use super::read_markers::{self, ReadMarkers};
 use super::terminal::{self, Terminal};
 use super::typed_commands::{self, TypedCommand};
 use super::view::{self, Appearance, Theme};
+use crate::shared::browser;
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::{Exit, Usage};
 use crate::shared::session;
@@ -47,6 +48,9 @@ const QUIT_WITHIN: Duration = Duration::from_millis(500);
 
 /// How long the chat may be without a node until it says so.
 const GONE_UNEXPLAINED: Duration = Duration::from_secs(1);
+
+/// Maximum number of programs that show links at a time. Some run as long as their window.
+const LINKS_OPENED_MAX: usize = 16;
 
 /// Whether the terminal can show a full-screen chat.
 pub(crate) fn fits() -> bool {
@@ -142,6 +146,8 @@ struct EventLoop {
     canvas: Option<Canvas>,
     /// Makes a picture, which may take a second.
     pictures: JoinSet<Input>,
+    /// The programs that show links, while they run.
+    opened_links: JoinSet<Result<(), String>>,
     /// Keys that were pressed before the loop began.
     typed: Vec<Event>,
     /// When the last frame was drawn.
@@ -191,6 +197,7 @@ impl EventLoop {
             folder_lookups: JoinSet::new(),
             canvas,
             pictures: JoinSet::new(),
+            opened_links: JoinSet::new(),
             typed,
             drawn_at: None,
         })
@@ -226,6 +233,11 @@ impl EventLoop {
                 Some((handler, outcome)) = node.answer() => self.input(Input::Answer(handler, outcome)),
                 Some(names) = self.folder_lookups.join_next() => self.input(names?),
                 Some(made) = self.pictures.join_next() => self.input(made?),
+                Some(opened) = self.opened_links.join_next() => {
+                    if let Err(why) = opened? {
+                        self.input(Input::LinkFailed(why));
+                    }
+                }
                 _ = ticks.tick() => self.input(Input::Tick),
                 event = events.next(seen) => match event {
                     Ok(Some(event)) => self.input(Input::Event(event)),
@@ -276,6 +288,8 @@ impl EventLoop {
                 Output::ListFolder(lookup) => self.list_folder(lookup),
                 Output::MakePicture { wanted, path } => self.make_picture(wanted, path),
                 Output::CaptureMouse(on) => self.terminal.capture_mouse(on)?,
+                Output::OpenLink(address) => self.open_link(address),
+                Output::Copy(text) => self.terminal.copy(&text)?,
                 Output::Repaint => self.terminal.repaint()?,
                 Output::Suspend => self.suspend()?,
                 Output::Quit => return Ok(true),
@@ -301,6 +315,12 @@ impl EventLoop {
                 let names = folder_names::matching(&lookup.path, &lookup.start);
                 Input::FolderNames(lookup, names)
             });
+        }
+    }
+
+    fn open_link(&mut self, address: String) {
+        if self.opened_links.len() < LINKS_OPENED_MAX {
+            self.opened_links.spawn(browser::show(address));
         }
     }
 

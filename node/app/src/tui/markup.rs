@@ -226,7 +226,10 @@ mod tests {
             ("a **b c** d", "a [bs:**][b:b c][bs:**] d"),
             ("*i* _j_", "[is:*][i:i][is:*] [is:_][i:j][is:_]"),
             ("***both***", "[bis:***][bi:both][bis:***]"),
-            ("**a *b* c**", "[bs:**][b:a ][bis:*][bi:b][bis:*][b: c][bs:**]"),
+            (
+                "**a *b* c**",
+                "[bs:**][b:a ][bis:*][bi:b][bis:*][b: c][bs:**]",
+            ),
             ("`a *b*`", "[cs:`][c:a *b*][cs:`]"),
             ("``a ` b``", "[cs:``][c:a ` b][cs:``]"),
             ("(*x*)", "([is:*][i:x][is:*])"),
@@ -273,7 +276,7 @@ mod tests {
     fn emphasis_goes_on_in_the_next_row() {
         assert_eq!(
             shown("*one two* three", 5),
-            ["[is:*][i:one]", "[i:two][is:*]", "three"]
+            ["[is:*][i:one ]", "[i:two][is:*] ", "three"]
         );
     }
 

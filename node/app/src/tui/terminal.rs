@@ -96,6 +96,12 @@ impl Terminal {
         self.write(&format!("{}{notification}", if bell { "\x07" } else { "" }))
     }
 
+    /// Copies a text to the clipboard of the terminal (OSC 52). Some terminals ignore it.
+    pub(super) fn copy(&mut self, text: &str) -> io::Result<()> {
+        let encoded = data_encoding::BASE64.encode(text.as_bytes());
+        self.write(&format!("\x1b]52;c;{encoded}\x07"))
+    }
+
     pub(super) fn capture_mouse(&mut self, on: bool) -> io::Result<()> {
         self.mouse = on;
         self.write(if on { MOUSE_ON } else { MOUSE_OFF })

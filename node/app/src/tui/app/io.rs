@@ -61,6 +61,8 @@ pub(crate) enum Input {
     PictureMade(Wanted, Option<Picture>),
     /// The terminal's cells have another size in pixels.
     CellsResized,
+    /// The link of [`Output::OpenLink`] could not be opened, and why.
+    LinkFailed(String),
     /// Some time has passed.
     Tick,
 }
@@ -86,6 +88,10 @@ pub(crate) enum Output {
         wanted: Wanted,
         path: PathBuf,
     },
+    /// Show this web address in the user's browser.
+    OpenLink(String),
+    /// Copy this text to the clipboard.
+    Copy(String),
     /// Draw every cell again: another program may have written to the terminal.
     Repaint,
     /// Give the terminal back to the shell, and stop until the shell continues this job.

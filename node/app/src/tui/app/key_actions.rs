@@ -9,7 +9,7 @@ use hobnob::protocol::PersonId;
 use super::completion::Choices;
 use super::conversation::Conversation;
 use super::conversations::Conversations;
-use super::keys::{ChatAction, HelpAction, KeyAction, SearchAction};
+use super::keys::{ChatAction, HelpAction, KeyAction, LinksAction, SearchAction};
 use super::people::People;
 use super::screen::{Hint, Mode};
 use super::transfers::Transfers;
@@ -63,8 +63,10 @@ impl App {
                 }
             }
             KeyAction::OpenMention => self.open_mention(),
+            KeyAction::ListLinks => self.list_links(),
             KeyAction::Chat(action) => self.act_in_chat(action),
             KeyAction::Search(action) => self.act_in_search(action),
+            KeyAction::Links(action) => self.act_in_links(&action),
             KeyAction::Help(action) => self.act_in_help(&action),
         }
     }
@@ -110,6 +112,15 @@ impl App {
         }
     }
 
+    fn act_in_links(&mut self, action: &LinksAction) {
+        match action {
+            LinksAction::Choose { older } => self.choose_link(*older),
+            LinksAction::Open => self.use_link(true),
+            LinksAction::Copy => self.use_link(false),
+            LinksAction::Close => self.screen.set_mode(Mode::Chat),
+        }
+    }
+
     fn act_in_help(&mut self, action: &HelpAction) {
         // One row of the page before stays on the screen.
         let page = self.layout().rows().saturating_sub(1).max(1);
@@ -125,6 +136,9 @@ impl App {
             search.insert(&text.replace('\n', " "));
             return self.send_query();
         }
+        if matches!(self.screen.mode(), Mode::Links(_)) {
+            self.screen.set_mode(Mode::Chat);
+        }
         let pasted = self.composer.paste(text);
         // The screen may have no room for all of the lines.
         let is_notable = pasted.lines > 1 || pasted.left_out > 0;
@@ -136,6 +150,7 @@ impl App {
         match self.screen.mode_mut() {
             Mode::Chat => self.scroll(up, WHEEL_ROWS),
             Mode::Search(search) => search.choose(up),
+            Mode::Links(links) => links.choose(up),
             Mode::Help(_) => self.screen.scroll_help(up, WHEEL_ROWS),
         }
     }

@@ -7,6 +7,7 @@ use hobnob_control::wire::Time;
 
 use super::editor::{Edit, Motion};
 use super::screen::Mode;
+use crate::shared::key_bindings::{BoundAction, KeyBindings};
 
 /// The help page of the keys: the key, and what it does.
 pub(crate) const KEYS: &[(&str, &str)] = &[
@@ -35,6 +36,10 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
         "Go to the newest message that mentions you; again: to the one before",
     ),
     ("Ctrl-r", "Search this conversation"),
+    (
+        "Alt-o",
+        "List the links here: Enter opens the chosen one, c copies it",
+    ),
     ("Ctrl-a, Ctrl-e", "Move to the start or end of the line"),
     (
         "Ctrl-b, Ctrl-f, Alt-b, Alt-f",
@@ -84,8 +89,11 @@ pub(super) enum KeyAction {
     OpenNextUnread,
     /// Alt-m.
     OpenMention,
+    /// Alt-o.
+    ListLinks,
     Chat(ChatAction),
     Search(SearchAction),
+    Links(LinksAction),
     Help(HelpAction),
 }
 
@@ -111,6 +119,14 @@ pub(super) enum SearchAction {
 }
 
 #[derive(Debug, PartialEq, Eq)]
+pub(super) enum LinksAction {
+    Choose { older: bool },
+    Open,
+    Copy,
+    Close,
+}
+
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum HelpAction {
     ScrollRow { up: bool },
     ScrollPage { up: bool },
@@ -124,6 +140,8 @@ pub(crate) struct Keys {
     jump: Option<Jump>,
     /// When Ctrl-c or Ctrl-d was pressed last on an empty line.
     interrupted_at: Option<Time>,
+    /// The keys with other actions than usual.
+    bindings: KeyBindings,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -133,6 +151,18 @@ enum Jump {
 }
 
 impl Keys {
+    pub(super) fn new(bindings: KeyBindings) -> Keys {
+        Keys {
+            bindings,
+            ..Keys::default()
+        }
+    }
+
+    /// The keys with other actions than usual.
+    pub(crate) fn bindings(&self) -> &KeyBindings {
+        &self.bindings
+    }
+
     /// The action of the key, if it has one. `is_line_empty`: nothing is typed.
     pub(super) fn action(
         &mut self,
@@ -142,6 +172,9 @@ impl Keys {
     ) -> Option<KeyAction> {
         // Any other key ends the jump.
         let jump = self.jump.take();
+        if let Some(action) = self.bindings.action(key) {
+            return bound(action);
+        }
         let ctrl = key.modifiers.contains(KeyModifiers::CONTROL);
         let alt = key.modifiers.contains(KeyModifiers::ALT);
         match (ctrl, alt, key.code) {
@@ -158,11 +191,13 @@ impl Keys {
             }
             (false, true, KeyCode::Char('a')) => Some(KeyAction::OpenNextUnread),
             (false, true, KeyCode::Char('m')) => Some(KeyAction::OpenMention),
+            (false, true, KeyCode::Char('o')) => Some(KeyAction::ListLinks),
             (true, false, KeyCode::Char('n')) => Some(KeyAction::OpenNext),
             (true, false, KeyCode::Char('p')) => Some(KeyAction::OpenPrevious),
             (ctrl, alt, code) => match mode {
                 Mode::Chat => chat_key(ctrl, alt, code, is_line_empty),
                 Mode::Search(_) => search_key(ctrl, alt, code).map(KeyAction::Search),
+                Mode::Links(_) => links_key(ctrl, alt, code).map(KeyAction::Links),
                 Mode::Help(_) => help_key(ctrl, alt, code, is_line_empty),
             },
         }
@@ -188,6 +223,33 @@ impl Keys {
     }
 }
 
+fn bound(action: BoundAction) -> Option<KeyAction> {
+    Some(match action {
+        BoundAction::Nothing => return None,
+        BoundAction::Help => KeyAction::ToggleHelp,
+        BoundAction::Conversations => KeyAction::ToggleConversations,
+        BoundAction::People => KeyAction::TogglePeople,
+        BoundAction::Mouse => KeyAction::ToggleMouse,
+        BoundAction::Next => KeyAction::OpenNext,
+        BoundAction::Previous => KeyAction::OpenPrevious,
+        BoundAction::NextUnread => KeyAction::OpenNextUnread,
+        BoundAction::Mention => KeyAction::OpenMention,
+        BoundAction::Links => KeyAction::ListLinks,
+        BoundAction::Search => KeyAction::Chat(ChatAction::Search),
+        BoundAction::PageUp => KeyAction::Chat(ChatAction::ScrollPage { up: true }),
+        BoundAction::PageDown => KeyAction::Chat(ChatAction::ScrollPage { up: false }),
+        BoundAction::Oldest => KeyAction::Chat(ChatAction::ShowOldest),
+        BoundAction::Newest => KeyAction::Chat(ChatAction::ShowNewest),
+        BoundAction::NewLine => KeyAction::Chat(new_line()),
+        BoundAction::Redraw => KeyAction::Repaint,
+        BoundAction::Suspend => KeyAction::Suspend,
+    })
+}
+
+fn new_line() -> ChatAction {
+    ChatAction::Edit(Edit::Insert("\n".to_owned()))
+}
+
 fn value(digit: char) -> usize {
     usize::from(digit as u8 - b'0')
 }
@@ -203,7 +265,6 @@ fn function_key(number: u8) -> Option<KeyAction> {
 }
 
 fn chat_key(ctrl: bool, alt: bool, code: KeyCode, is_line_empty: bool) -> Option<KeyAction> {
-    let new_line = || ChatAction::Edit(Edit::Insert("\n".to_owned()));
     Some(KeyAction::Chat(match (ctrl, alt, code) {
         (_, true, KeyCode::Enter) | (true, _, KeyCode::Char('j')) => new_line(),
         (_, _, KeyCode::Enter) => ChatAction::Enter,
@@ -233,6 +294,17 @@ fn search_key(ctrl: bool, alt: bool, code: KeyCode) -> Option<SearchAction> {
             SearchAction::Choose { older: false }
         }
         (ctrl, alt, code) => SearchAction::Edit(edit_key(ctrl, alt, code)?),
+    })
+}
+
+fn links_key(ctrl: bool, alt: bool, code: KeyCode) -> Option<LinksAction> {
+    Some(match (ctrl, alt, code) {
+        (_, _, KeyCode::Up) => LinksAction::Choose { older: true },
+        (_, _, KeyCode::Down) => LinksAction::Choose { older: false },
+        (_, _, KeyCode::Enter) => LinksAction::Open,
+        (false, false, KeyCode::Char('c' | 'y')) => LinksAction::Copy,
+        (_, _, KeyCode::Esc) | (_, _, KeyCode::Char('q')) => LinksAction::Close,
+        (_, _, _) => return None,
     })
 }
 
@@ -328,6 +400,17 @@ mod tests {
         assert_eq!(chat(&mut keys, NONE, '1'), Some(KeyAction::AwaitDigit));
         assert_eq!(chat(&mut keys, NONE, '2'), Some(KeyAction::Open(11)));
         assert_eq!(chat(&mut keys, NONE, '3'), types('3'));
+    }
+
+    #[test]
+    fn the_settings_replace_the_action_of_a_key() {
+        let bindings = "alt-a=links, ctrl-n=nothing, alt-s=search".parse();
+        let mut keys = Keys::new(bindings.unwrap());
+        assert_eq!(chat(&mut keys, ALT, 'a'), Some(KeyAction::ListLinks));
+        assert_eq!(chat(&mut keys, CTRL, 'n'), None);
+        assert_eq!(chat(&mut keys, CTRL, 'p'), Some(KeyAction::OpenPrevious));
+        let search = KeyAction::Chat(ChatAction::Search);
+        assert_eq!(chat(&mut keys, ALT, 's'), Some(search));
     }
 
     #[test]

@@ -22,6 +22,8 @@ mod file_commands;
 mod io;
 mod key_actions;
 mod keys;
+mod link_actions;
+mod links;
 mod node_request;
 mod outbox;
 mod pages;
@@ -56,6 +58,7 @@ pub(super) use conversation::Conversation;
 pub(super) use editor::Editor;
 pub(super) use io::{Input, Output, Start};
 pub(super) use keys::KEYS;
+pub(super) use links::{Link, Links};
 pub(super) use node_request::{AnswerHandler, NodeRequest, Outcome};
 pub(super) use outbox::{Doing, Pending};
 pub(super) use previews::{PICTURES_MAX, Wanted};
@@ -97,7 +100,7 @@ pub(super) struct App {
     pub(super) composer: Composer,
     /// The commands of earlier chats, until the messages that were typed between them are known.
     earlier_commands: Option<Vec<TypedCommand>>,
-    keys: Keys,
+    pub(super) keys: Keys,
     pub(super) screen: Screen,
     polling: Polling,
     row_heights: RowHeights,
@@ -131,7 +134,7 @@ impl App {
             alerts: Alerts::new(&settings),
             composer: Composer::new(places),
             earlier_commands: Some(commands),
-            keys: Keys::default(),
+            keys: Keys::new(settings.keys.clone()),
             screen: Screen::new(&settings, size),
             polling: Polling::new(now),
             row_heights,
@@ -194,6 +197,7 @@ impl App {
             Input::FolderNames(lookup, names) => self.composer.take_names(&lookup, &names),
             Input::PictureMade(wanted, picture) => self.previews.made(wanted, picture),
             Input::CellsResized => self.previews.forget(),
+            Input::LinkFailed(why) => self.link_failed(&why),
             Input::Tick => self.tick(),
         }
     }

@@ -2,6 +2,7 @@
 //! what is folded. Nothing is drawn here.
 
 use super::composer::Pasted;
+use super::links::Links;
 use super::search::Search;
 use crate::shared::settings::ScreenSettings;
 use crate::tui::layout::{Layout, ShownSidebars};
@@ -11,6 +12,7 @@ use crate::tui::layout::{Layout, ShownSidebars};
 pub(crate) enum Mode {
     Chat,
     Search(Search),
+    Links(Links),
     /// The keys and commands, scrolled down by so many rows.
     Help(usize),
 }
@@ -91,7 +93,7 @@ impl Screen {
     pub(super) fn toggle_help(&mut self) {
         self.mode = match self.mode {
             Mode::Help(_) => Mode::Chat,
-            Mode::Chat | Mode::Search(_) => Mode::Help(0),
+            Mode::Chat | Mode::Search(_) | Mode::Links(_) => Mode::Help(0),
         };
     }
 

@@ -78,7 +78,7 @@ fn a_private_room_is_created_and_its_words_and_ticket_are_shown() {
 fn typing_while_the_help_is_open_loses_no_letter() {
     let mut scene = Scene::three().opened();
     scene.key(KeyCode::F(1));
-    assert!(shows(&mut scene, "Keys (Esc: back"));
+    assert!(shows(&mut scene, "Keys (PgUp, PgDn: scroll)"));
     scene.enters("hello after the help");
     assert_eq!(
         scene.sent,
@@ -474,9 +474,58 @@ fn a_wrong_command_leaves_the_input_and_can_be_recalled() {
 }
 
 #[test]
+fn keys_of_the_settings_work_and_are_listed_in_the_help() {
+    let mut scene = Scene::with_settings(ScreenSettings {
+        keys: "f5=help".parse().unwrap(),
+        ..ScreenSettings::default()
+    })
+    .opened();
+    scene.key(KeyCode::F(5));
+    scene.key(KeyCode::PageDown);
+    let found = (0..9).any(|_| {
+        let found = shows(&mut scene, "Your keys (setting keys)");
+        scene.key(KeyCode::PageDown);
+        found
+    });
+    assert!(found);
+}
+
+#[test]
+fn a_link_is_chosen_opened_or_copied() {
+    let mut scene = Scene::three().opened();
+    scene.alt('o');
+    assert!(shows(&mut scene, "there are no links here"));
+    scene.said(
+        BOB,
+        "bob",
+        &room("lobby"),
+        "https://a.example/1, https://a.example/2",
+    );
+    scene.alt('o');
+    assert!(shows(&mut scene, "Enter opens it"));
+    scene.key(KeyCode::Up);
+    scene.key(KeyCode::Enter);
+    let opened = Output::OpenLink("https://a.example/1".into());
+    assert_eq!(scene.outputs.last(), Some(&opened));
+    scene.alt('o');
+    scene.types("c");
+    let copied = Output::Copy("https://a.example/2".into());
+    assert_eq!(scene.outputs.last(), Some(&copied));
+    scene.handle(Input::LinkFailed("xdg-open: not found".into()));
+    assert!(shows(&mut scene, "can't open the link here"));
+    scene.types("x");
+    assert_eq!(scene.app.composer.text(), "x");
+}
+
+#[test]
 fn lines_of_earlier_chats_are_recalled() {
     let mut scene = Scene::three().opened();
-    for line in ["hello all", "/peers", "/me waves", "/join #ops secret words"] {
+    for line in [
+        "hello all",
+        "/peers",
+        "/me waves",
+        "/join #ops secret words",
+    ] {
         scene.now += 1_000;
         scene.enters(line);
     }

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 
 use super::rows::Context;
-use super::{View, lines, search_results, welcome};
+use super::{View, lines, link_list, search_results, welcome};
 use crate::shared::actions::help;
 use crate::tui::app::{KEYS, Mode};
 use crate::tui::layout::cells;
@@ -15,6 +15,7 @@ use crate::tui::text;
 pub(super) fn render(view: View<'_>, area: Rect, buffer: &mut Buffer) {
     match view.app.screen.mode() {
         Mode::Search(search) => at_bottom(search_results::rows(view, search, area), area, buffer),
+        Mode::Links(links) => at_bottom(link_list::rows(view, links, area), area, buffer),
         Mode::Help(scrolled) => {
             let all = help_page(view, area);
             let last = all.len().saturating_sub(usize::from(area.height));
@@ -146,6 +147,14 @@ fn help_page(view: View<'_>, area: Rect) -> Vec<Line<'static>> {
         KEYS.iter()
             .flat_map(|(key, what)| two_columns(key, what, KEY, columns)),
     );
+    let bound = view.app.keys.bindings().names();
+    let bound: Vec<_> = bound
+        .flat_map(|(key, what)| two_columns(&key, what, KEY, columns))
+        .collect();
+    if !bound.is_empty() {
+        all.extend([Line::default(), heading("Your keys (setting keys)")]);
+        all.extend(bound);
+    }
     for (group, actions) in help::chat_groups(|_| true) {
         all.extend([Line::default(), heading(group.title())]);
         for action in actions {

@@ -1,6 +1,7 @@
 //! Draws the chat: reads the state in `app` and changes nothing.
 
 mod body;
+mod link_list;
 mod prompt;
 mod rows;
 mod search_results;

@@ -17,7 +17,7 @@ const SEARCH: &str = "search: ";
 pub(super) fn render(view: View<'_>, area: Rect, buffer: &mut Buffer) -> Position {
     let (prompt, editor) = match view.app.screen.mode() {
         Mode::Search(search) => (SEARCH, search.words()),
-        Mode::Chat | Mode::Help(_) => (PROMPT, view.app.composer.editor()),
+        Mode::Chat | Mode::Links(_) | Mode::Help(_) => (PROMPT, view.app.composer.editor()),
     };
     let columns = usize::from(area.width) - prompt.len();
     let (row, column) = cursor(editor, columns);

@@ -26,6 +26,7 @@ pub(super) fn title(view: View<'_>, area: Rect, buffer: &mut Buffer) {
     let rest = match (view.app.screen.mode(), conversation) {
         (Mode::Help(_), _) => "help".to_owned(),
         (Mode::Search(_), _) => "search".to_owned(),
+        (Mode::Links(_), _) => "links".to_owned(),
         (Mode::Chat, ConversationRef::Room(room)) => {
             room_and_people(view, room, usize::from(area.width))
         }
@@ -38,7 +39,7 @@ pub(super) fn title(view: View<'_>, area: Rect, buffer: &mut Buffer) {
     let right = match view.app.screen.mode() {
         Mode::Help(_) => "Esc: back ",
         Mode::Chat if area.width >= HINT_FROM => "F1: help ",
-        Mode::Chat | Mode::Search(_) => "",
+        Mode::Chat | Mode::Search(_) | Mode::Links(_) => "",
     };
     bar(view, &format!(" {name}{GAP}{rest}"), right, area, buffer);
 }
@@ -79,7 +80,7 @@ pub(super) fn status(view: View<'_>, area: Rect, buffer: &mut Buffer) {
             "{} below: Alt-End ",
             wording::count(view.app.conversations.window().below(), "message")
         ),
-        (Mode::Chat | Mode::Search(_) | Mode::Help(_), _) => String::new(),
+        (Mode::Chat | Mode::Search(_) | Mode::Links(_) | Mode::Help(_), _) => String::new(),
     };
     let columns = usize::from(area.width).saturating_sub(width(&right) + 2);
     let left = match view.app.screen.hint() {
