@@ -386,6 +386,7 @@ fn dialogs_and_narrow_screens_work_in_both_themes() {
     shows_text(&mut page, "the door code is 4711");
     page.run("document.querySelector('.rows .message').focus()");
     click(&mut page, ".rows", "Pin");
+    page.shows("document.querySelector('.rows').innerText.includes('pins a message')");
     click(&mut page, "main", "Details");
     page.shows("document.querySelector('dialog .results li')?.innerText.includes('4711')");
     page.run("document.querySelector('dialog form input').focus()");

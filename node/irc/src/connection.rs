@@ -182,7 +182,7 @@ enum Happened {
     Read(io::Result<usize>),
     Wrote(io::Result<usize>),
     Answered(u64, Result<Value, Failure>),
-    Event(Result<Option<hobnob_control::wire::WireEvent>, ClientError>),
+    Event(Box<Result<Option<hobnob_control::wire::WireEvent>, ClientError>>),
     Tick,
     Over,
 }
@@ -213,9 +213,11 @@ impl Driver<'_> {
                 }
                 Happened::Read(Err(error)) | Happened::Wrote(Err(error)) => return Err(error),
                 Happened::Answered(number, answer) => self.face.answered(now(), number, answer),
-                Happened::Event(Ok(Some(event))) => self.face.event(now(), event),
-                Happened::Event(Ok(None)) => self.face.detached("the node has stopped"),
-                Happened::Event(Err(error)) => self.face.detached(&error.to_string()),
+                Happened::Event(event) => match *event {
+                    Ok(Some(event)) => self.face.event(now(), event),
+                    Ok(None) => self.face.detached("the node has stopped"),
+                    Err(error) => self.face.detached(&error.to_string()),
+                },
                 Happened::Tick => {
                     self.face.tick(now());
                     self.stalled += u32::from(!self.output.is_empty());
@@ -253,7 +255,7 @@ impl Driver<'_> {
                     Happened::Over
                 }
             },
-            event = event, if takes_events => Happened::Event(event),
+            event = event, if takes_events => Happened::Event(Box::new(event)),
             read = reader.read(buffer), if reads => Happened::Read(read),
             () = over.cancelled(), if !self.closing => Happened::Over,
             _ = ticks.tick() => Happened::Tick,
@@ -320,7 +322,7 @@ impl Driver<'_> {
                     }
                     Err(error) => self.face.detached(&error.to_string()),
                 },
-                Output::Ask(number, request) => self.ask(number, request).await,
+                Output::Ask(number, request) => self.ask(number, *request).await,
             }
         }
     }

@@ -21,7 +21,7 @@ pub(crate) enum Output {
     /// Connect to the node, subscribe to its events, and call [`Face::attached`].
     Attach,
     /// Send a request to the node, and call [`Face::answered`] with this number.
-    Ask(u64, AnyRequest),
+    Ask(u64, Box<AnyRequest>),
     /// End the connection after all bytes are sent.
     Close,
 }
@@ -83,7 +83,7 @@ impl<T> Asks<T> {
     ) {
         self.next += 1;
         self.waiting.insert(self.next, then);
-        out.push_back(Output::Ask(self.next, request.into()));
+        out.push_back(Output::Ask(self.next, Box::new(request.into())));
     }
 
     /// What follows from the answer with this number.

@@ -579,7 +579,7 @@ mod tests {
             while let Some(output) = self.0.poll_output() {
                 match output {
                     Output::Send(bytes) => lines.push(String::from_utf8(bytes).unwrap()),
-                    Output::Ask(number, request) => asks.push((number, request)),
+                    Output::Ask(number, request) => asks.push((number, *request)),
                     Output::Close => lines.push("(closed)".to_owned()),
                     Output::Attach => panic!("it is attached"),
                 }

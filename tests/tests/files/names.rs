@@ -67,6 +67,8 @@ fn files_with_awkward_names_arrive_whole_under_safe_and_distinct_names() {
         office.machine("bob").up("bob", &[]),
     );
     ann.sees(&bob);
+    // A stranger may send twenty messages only.
+    ann.are_contacts(&bob);
     let downloads = bob.home().path().join("downloads");
     let names = names();
     let mut saved: BTreeSet<PathBuf> = BTreeSet::new();

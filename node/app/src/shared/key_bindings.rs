@@ -209,14 +209,14 @@ impl fmt::Display for Key {
         for (_, name) in prefix.iter().filter(|(on, _)| *on) {
             f.write_str(name)?;
         }
-        match self.code {
-            KeyCode::Char(c) => write!(f, "{c}"),
-            KeyCode::F(number) => write!(f, "F{number}"),
-            code => {
-                let named = NAMED.iter().find(|(_, it)| *it == code);
-                f.write_str(named.map_or("", |(name, _)| *name))
-            }
+        if let KeyCode::Char(c) = self.code {
+            return write!(f, "{c}");
         }
+        if let KeyCode::F(number) = self.code {
+            return write!(f, "F{number}");
+        }
+        let named = NAMED.iter().find(|(_, code)| *code == self.code);
+        f.write_str(named.map_or("", |(name, _)| *name))
     }
 }
 

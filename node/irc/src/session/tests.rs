@@ -56,7 +56,7 @@ impl Client {
                     let line = String::from_utf8(bytes).unwrap();
                     self.seen.push(line.trim_end().to_owned());
                 }
-                Output::Ask(number, request) => self.asked.push_back((number, request)),
+                Output::Ask(number, request) => self.asked.push_back((number, *request)),
                 Output::Attach => self.session.attached(NOW),
                 Output::Close => self.seen.push("(closed)".to_owned()),
             }

@@ -64,7 +64,7 @@ impl Entries {
 
     /// Adds a message at the end, unless it is there already. Returns the number of new entries.
     pub(super) fn push_message(&mut self, message: MessageLine) -> usize {
-        let entry = Entry::new(EntryContent::Message(message));
+        let entry = Entry::new(EntryContent::Message(Box::new(message)));
         let is_new = self.count(&entry);
         if is_new {
             self.list.push_back(entry);
@@ -74,7 +74,7 @@ impl Entries {
 
     /// Adds a message at the start, unless it is there already.
     pub(super) fn push_message_front(&mut self, message: MessageLine) {
-        let entry = Entry::new(EntryContent::Message(message));
+        let entry = Entry::new(EntryContent::Message(Box::new(message)));
         if self.count(&entry) {
             self.list.push_front(entry);
         }

@@ -77,7 +77,7 @@ mod tests {
 
     fn entries(texts: &[&str]) -> Vec<Entry> {
         let messages = (1..).zip(texts).map(|(seq, text)| message(seq, text));
-        let entries = messages.map(|message| Entry::new(EntryContent::Message(message)));
+        let entries = messages.map(|message| Entry::new(EntryContent::Message(Box::new(message))));
         entries.collect()
     }
 

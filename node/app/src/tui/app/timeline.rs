@@ -30,7 +30,7 @@ pub(crate) struct Entry {
 
 #[derive(Debug)]
 pub(crate) enum EntryContent {
-    Message(MessageLine),
+    Message(Box<MessageLine>),
     Note(Note),
 }
 
@@ -74,7 +74,8 @@ impl Entry {
     pub(crate) fn bytes(&self) -> usize {
         let text = match &self.content {
             EntryContent::Message(message) => {
-                message.body.text.as_ref().map_or(0, String::len)
+                size_of::<MessageLine>()
+                    + message.body.text.as_ref().map_or(0, String::len)
                     + message.body.bytes.as_ref().map_or(0, |b| b.0.len())
             }
             EntryContent::Note(note) => note.text.len(),

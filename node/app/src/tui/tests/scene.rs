@@ -184,9 +184,12 @@ impl Scene {
 
     /// The same node, and a new chat.
     pub(super) fn started_again(self, seen: Option<ReadMarkers>) -> Scene {
-        let saved = self.outputs.iter().filter_map(|output| match output {
-            Output::SaveCommand(command) => Some(command.clone()),
-            _ => None,
+        let saved = self.outputs.iter().filter_map(|output| {
+            if let Output::SaveCommand(command) = output {
+                Some(command.clone())
+            } else {
+                None
+            }
         });
         let start = Start {
             commands: saved.collect(),
