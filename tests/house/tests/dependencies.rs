@@ -111,6 +111,46 @@ fn each_crate_depends_only_on_lower_layers() {
     }
 }
 
+/// The crates that are published, each with those that it needs.
+fn published() -> BTreeMap<String, BTreeSet<String>> {
+    let metadata = cargo(&["metadata", "--format-version", "1", "--no-deps"]);
+    let metadata: Value = serde_json::from_str(&metadata).expect("cargo writes JSON");
+    let packages = metadata["packages"].as_array().expect("a list");
+    let published = packages
+        .iter()
+        .filter(|package| package["publish"].is_null());
+    let name = |it: &Value| it["name"].as_str().expect("a name").to_owned();
+    let needs = |package: &Value| {
+        let all = package["dependencies"].as_array().expect("a list").iter();
+        all.filter(|it| it["path"].is_string()).map(name).collect()
+    };
+    published.map(|it| (name(it), needs(it))).collect()
+}
+
+#[test]
+fn crates_are_published_after_those_that_they_need() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let page = std::fs::read_to_string(root.join("RELEASING.md")).expect("it is there");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| "));
+    let order: Vec<_> = rows
+        .filter_map(|row| row.split_once(" | `"))
+        .filter(|(number, _)| number.parse::<u32>().is_ok())
+        .filter_map(|(_, name)| Some(name.split_once('`')?.0.to_owned()))
+        .collect();
+    let published = published();
+    let listed: BTreeSet<_> = order.iter().collect();
+    assert_eq!(
+        listed,
+        published.keys().collect(),
+        "the table of RELEASING.md"
+    );
+    for (at, name) in order.iter().enumerate() {
+        for need in &published[name] {
+            assert!(order[..at].contains(need), "{name} needs {need} first");
+        }
+    }
+}
+
 /// Parses a `rust-version` into (major, minor).
 fn version(text: &str) -> (u32, u32) {
     let mut numbers = text.split('.').map(|part| part.parse().expect("a number"));
