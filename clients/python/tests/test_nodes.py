@@ -195,6 +195,21 @@ class Nodes(WithNodes):
             self.assertEqual(journal.last, message.id)
         self.assertNotIn("never", texts(ann, "handled"))
 
+    def test_a_refused_request_is_kept_with_the_reason_and_the_next_one_is_sent(self):
+        ann, bob = self.started("ann"), self.started("bob")
+        self.introduce(ann, bob)
+        with Journal(self.folder / "j.sqlite") as journal:
+            with journal.sending() as answer:
+                answer.send("nobody-of-this-name", "lost?")
+                answer.send("ann", "behind it")
+            journal.flush(bob)
+        self.assertIn("behind it", texts(ann, "behind it"))
+        with Journal(self.folder / "j.sqlite") as journal:
+            [(request, why)] = journal.refused
+            self.assertEqual((request.text, why.code, why.exit), ("lost?", "no-such-peer", 3))
+            journal.forget_refused()
+            self.assertEqual(journal.refused, [])
+
 
 class JavaScript(WithNodes):
     """The bot in clients/javascript, which uses the WebSocket."""

@@ -303,7 +303,13 @@ async fn it_ends_when_all_uses_are_over_and_the_last_download_is_whole() {
         .await;
     let ip = Ipv4Addr::LOCALHOST.into();
     assert_eq!(done, Happened::Downloaded { ip, left: Some(1) });
-    // A part and a HEAD of another address: its use has begun and is not over.
+    // The end alone, as programs that look into an archive ask for it, is not the whole file.
+    let (head, end) = shared
+        .ask(OTHER, "GET", "file", "Range: bytes=-9\r\n")
+        .await;
+    assert!(head.starts_with("HTTP/1.1 206"), "{head}");
+    assert!(end == shared.content[4_999_991..], "the end differs");
+    // A part of another address: its use has begun and is not over.
     let (head, _) = shared
         .ask(OTHER, "GET", "file", "Range: bytes=0-9\r\n")
         .await;

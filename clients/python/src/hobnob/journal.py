@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, Iterator
 
 from . import lines
+from .errors import RequestFailed
 from .node import Node
 from .values import Request, decode, encode
 
@@ -62,6 +63,10 @@ class Journal:
         self.database.execute(
             "CREATE TABLE IF NOT EXISTS hobnob_unsent "
             "(number INTEGER PRIMARY KEY, client_id TEXT UNIQUE, cmd TEXT, fields TEXT)"
+        )
+        self.database.execute(
+            "CREATE TABLE IF NOT EXISTS hobnob_refused "
+            "(number INTEGER PRIMARY KEY, cmd TEXT, fields TEXT, code TEXT, exit INTEGER, text TEXT)"
         )
 
     def __enter__(self) -> Journal:
@@ -106,7 +111,8 @@ class Journal:
 
     def flush(self, node: Node) -> None:
         """Sends what is stored and not sent, in order. If the node ends, `NodeGone` is raised, and the
-        next `flush` continues."""
+        next `flush` continues. A request that the node refuses is kept in `refused`, with the reason, and
+        the ones behind it are sent."""
         while row := self.database.execute(
             "SELECT number, client_id, cmd, fields FROM hobnob_unsent ORDER BY number LIMIT 1"
         ).fetchone():
@@ -114,8 +120,34 @@ class Journal:
             request: Any = decode(_KINDS[cmd], json.loads(fields))
             request.client_id = client_id
             request.wait = "queued"
-            node.ask(request)
-            self.database.execute("DELETE FROM hobnob_unsent WHERE number = ?", (number,))
+            refusal = None
+            try:
+                node.ask(request)
+            except RequestFailed as error:
+                # A fault of the disk or a node that is stopping: the request itself may be right.
+                if error.code == "fault":
+                    raise
+                refusal = (cmd, fields, error.code, error.exit, error.text)
+            with self._transaction():
+                if refusal:
+                    self.database.execute(
+                        "INSERT INTO hobnob_refused (cmd, fields, code, exit, text) VALUES (?, ?, ?, ?, ?)",
+                        refusal,
+                    )
+                self.database.execute("DELETE FROM hobnob_unsent WHERE number = ?", (number,))
+
+    @property
+    def refused(self) -> list[tuple[Request[lines.SentLine], RequestFailed]]:
+        """The requests that the node has refused, oldest first, and why."""
+        rows = self.database.execute("SELECT cmd, fields, code, exit, text FROM hobnob_refused ORDER BY number")
+        return [
+            (decode(_KINDS[cmd], json.loads(fields)), RequestFailed(code, exit, text))
+            for cmd, fields, code, exit, text in rows
+        ]
+
+    def forget_refused(self) -> None:
+        """Empties `refused`."""
+        self.database.execute("DELETE FROM hobnob_refused")
 
     def _store(self, answer: Answer) -> None:
         for request in answer.requests:

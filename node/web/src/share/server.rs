@@ -1,6 +1,6 @@
 //! The https server of one share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
@@ -60,6 +60,9 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(30);
 
 /// Reports that wait for [`Share::next`]. Further ones are dropped.
 const REPORTS_MAX: usize = 64;
+
+/// Refused addresses that are reported, each once.
+const REFUSED_MAX: usize = 16;
 
 /// What is shared, and how long.
 #[derive(Debug, Clone)]
@@ -121,7 +124,7 @@ pub enum Happened {
         /// How many downloads may still begin. None: any number.
         left: Option<u32>,
     },
-    /// Somebody on another network was refused.
+    /// Somebody on another network was refused. Each address is reported once, and only some.
     Refused(IpAddr),
     /// The share has ended.
     Over(End),
@@ -287,11 +290,13 @@ impl Site {
         self.uses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The last byte of the file was sent.
-    fn complete(&self, ip: IpAddr) {
+    /// So many bytes of the file were sent, perhaps those at its end.
+    fn sent(&self, ip: IpAddr, bytes: u64, is_end: bool) {
         let (left, over) = {
             let mut uses = self.uses();
-            uses.complete(ip);
+            if !uses.sent(ip, bytes, is_end, self.file.size) {
+                return;
+            }
             (uses.left(), uses.are_over())
         };
         self.report(Happened::Downloaded { ip, left });
@@ -342,6 +347,7 @@ async fn accept(
     time: Option<Duration>,
 ) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut refused = BTreeSet::new();
     let router = Router::new().fallback(answer).with_state(Arc::clone(&site));
     let expired = async {
         match time {
@@ -366,7 +372,9 @@ async fn accept(
             }
         };
         if !site.may_connect(ip) {
-            site.report(Happened::Refused(ip));
+            if refused.len() < REFUSED_MAX && refused.insert(ip) {
+                site.report(Happened::Refused(ip));
+            }
             continue;
         }
         let place = Arc::clone(&places).try_acquire_owned().ok();
@@ -542,7 +550,7 @@ fn content(site: &Arc<Site>, client: &Client, request: &Request) -> Response {
     let reaches_the_end = range.end == file.size;
     let mut left = range.end - range.start;
     if left == 0 {
-        site.complete(client.ip); // an empty file
+        site.sent(client.ip, 0, true); // an empty file
     }
     let (owner, ip) = (Arc::clone(site), client.ip);
     site.tasks
@@ -550,10 +558,9 @@ fn content(site: &Arc<Site>, client: &Client, request: &Request) -> Response {
     *response.body_mut() = Body::from_stream(stream::poll_fn(move |context| {
         let polled = read.poll_recv(context);
         if let Poll::Ready(Some(Ok(chunk))) = &polled {
-            left -= u64::try_from(chunk.len()).expect("a chunk is small");
-            if left == 0 && reaches_the_end {
-                owner.complete(ip);
-            }
+            let bytes = u64::try_from(chunk.len()).expect("a chunk is small");
+            left -= bytes;
+            owner.sent(ip, bytes, left == 0 && reaches_the_end);
         }
         polled
     }));

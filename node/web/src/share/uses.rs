@@ -1,10 +1,11 @@
 //! How often the file may still be downloaded.
 //!
 //! A use begins with the first request for the file from an address. The same address may then
-//! continue a download that broke, and ask for parts. The use ends when the last byte of the file was
-//! sent to it. The next request from this address is another use.
+//! continue a download that broke, and ask for parts in any order. The use ends when the last byte of
+//! the file and as many bytes as the file has were sent to it. The next request from this address is
+//! another use.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// The uses of one share.
@@ -12,9 +13,16 @@ use std::net::IpAddr;
 pub(super) struct Uses {
     /// How many may still begin. None: any number.
     left: Option<u32>,
-    /// The addresses whose use has begun and not ended. The limit bounds them; without a limit, none
-    /// is kept.
-    open: BTreeSet<IpAddr>,
+    /// What was sent to the addresses whose use has begun and not ended. The limit bounds them; without
+    /// a limit, none is kept.
+    open: BTreeMap<IpAddr, Sent>,
+}
+
+/// What was sent of a file.
+#[derive(Debug, Default)]
+struct Sent {
+    bytes: u64,
+    has_end: bool,
 }
 
 impl Uses {
@@ -22,7 +30,7 @@ impl Uses {
     pub(super) fn new(times: Option<u32>) -> Uses {
         Uses {
             left: times,
-            open: BTreeSet::new(),
+            open: BTreeMap::new(),
         }
     }
 
@@ -31,20 +39,34 @@ impl Uses {
         let Some(left) = &mut self.left else {
             return true;
         };
-        if self.open.contains(&ip) {
+        if self.open.contains_key(&ip) {
             return true;
         }
         let Some(fewer) = left.checked_sub(1) else {
             return false;
         };
         *left = fewer;
-        self.open.insert(ip);
+        self.open.insert(ip, Sent::default());
         true
     }
 
-    /// The last byte was sent to the address.
-    pub(super) fn complete(&mut self, ip: IpAddr) {
-        self.open.remove(&ip);
+    /// So many bytes of a file of this size were sent to an address, perhaps those at its end. Returns
+    /// whether that ends its use.
+    pub(super) fn sent(&mut self, ip: IpAddr, bytes: u64, is_end: bool, size: u64) -> bool {
+        if self.left.is_none() {
+            return is_end;
+        }
+        // Two requests of one address may end the same use.
+        let Some(sent) = self.open.get_mut(&ip) else {
+            return false;
+        };
+        sent.bytes = sent.bytes.saturating_add(bytes);
+        sent.has_end |= is_end;
+        let is_whole = sent.has_end && sent.bytes >= size;
+        if is_whole {
+            self.open.remove(&ip);
+        }
+        is_whole
     }
 
     /// How many may still begin. None: any number.
@@ -70,9 +92,21 @@ mod tests {
         assert!(uses.begin(ann), "its download broke");
         assert!(!uses.begin(bob));
         assert!(!uses.are_over());
-        uses.complete(ann);
+        assert!(uses.sent(ann, 9, true, 9));
         assert!(uses.are_over());
         assert!(!uses.begin(ann), "that would be a second use");
+    }
+
+    #[test]
+    fn parts_in_any_order_are_one_use() {
+        let ann = "10.0.0.1".parse().unwrap();
+        for parts in [[(7, false), (3, true)], [(3, true), (7, false)]] {
+            let mut uses = Uses::new(Some(1));
+            assert!(uses.begin(ann));
+            let ended = parts.map(|(bytes, is_end)| uses.sent(ann, bytes, is_end, 10));
+            assert_eq!(ended, [false, true]);
+            assert!(uses.are_over());
+        }
     }
 
     #[test]
@@ -81,7 +115,7 @@ mod tests {
         let mut uses = Uses::new(None);
         for _ in 0..3 {
             assert!(uses.begin(ann));
-            uses.complete(ann);
+            assert!(uses.sent(ann, 9, true, 9));
         }
         assert_eq!((uses.left(), uses.are_over()), (None, false));
     }
