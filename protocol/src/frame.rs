@@ -19,6 +19,7 @@ use crate::identity::{DeviceId, PersonId};
 use crate::invitation::InviteFrame;
 use crate::log::{LogId, LogName, Seq, device_from_wire, device_to_wire};
 use crate::mailbox::parts::{CONTENT_PART_BYTES, CONTENT_PARTS_MAX};
+use crate::mailbox::room::RoomMail;
 use crate::mailbox::token::DepositToken;
 use crate::offer::{OfferId, OfferWord};
 use crate::ranges::Ranges;
@@ -275,6 +276,8 @@ pub enum Frame {
         /// The bytes.
         bytes: Bytes,
     },
+    /// Frames of a room with a key: only in envelopes.
+    Room(RoomMail),
     /// A step of an invitation by code.
     Invite(InviteFrame),
     /// What the sender's user does at the moment: for contacts and members only, and not stored.
@@ -345,6 +348,7 @@ mod kind {
     pub(super) const ACTIVITY: u8 = 24;
     pub(super) const OFFER: u8 = 32;
     pub(super) const CONTENT: u8 = 33;
+    pub(super) const ROOM: u8 = 34;
 }
 
 /// Memory that decoding a small frame may claim. The length of the frame bounds the others.
@@ -365,6 +369,7 @@ impl Frame {
             | Frame::Batch(_)
             | Frame::Want { .. }
             | Frame::Content { .. }
+            | Frame::Room(_)
             | Frame::Unknown(_) => false,
             Frame::Hello(_)
             | Frame::Ping(_)
@@ -409,6 +414,7 @@ impl Frame {
             Frame::Content { id, part, bytes } => {
                 (kind::CONTENT, codec::encode(&(id, part, &bytes[..])))
             }
+            Frame::Room(mail) => (kind::ROOM, codec::encode(mail)),
             Frame::Digest(conversation, digest) => {
                 (kind::DIGEST, codec::encode(&(conversation, digest)))
             }
@@ -482,6 +488,7 @@ impl Frame {
                     bytes: body.slice_ref(bytes),
                 }
             }
+            kind::ROOM => Frame::Room(codec::decode_extended::<_, FRAME_MAX>(body)?),
             kind::HOLDS_MAIL => Frame::HoldsMail(codec::decode_extended::<_, SMALL>(body)?),
             kind::DIGEST => {
                 let (conversation, digest) = codec::decode_extended::<_, SMALL>(body)?;
@@ -545,6 +552,7 @@ impl Frame {
             Frame::Content { part, bytes, .. } => {
                 usize::from(*part) < CONTENT_PARTS_MAX && bytes.len() <= CONTENT_PART_BYTES
             }
+            Frame::Room(mail) => mail.is_within_limits(),
             Frame::HoldsMail(_)
             | Frame::Ping(_)
             | Frame::Pong(_)

@@ -59,6 +59,8 @@ enum Purpose {
     Proof,
     RelayTag,
     Fingerprint,
+    MailKey,
+    MailTag,
 }
 
 /// The context string of BLAKE3's `derive_key` for each kind and purpose.
@@ -68,14 +70,20 @@ const fn label(kind: RoomKind, purpose: Purpose) -> &'static str {
         (RoomKind::Open, Purpose::Proof) => "hobnob 1 open room: proof",
         (RoomKind::Open, Purpose::RelayTag) => "hobnob 1 open room: relay tag",
         (RoomKind::Open, Purpose::Fingerprint) => "hobnob 1 open room: fingerprint",
+        (RoomKind::Open, Purpose::MailKey) => "hobnob 1 open room: mail key",
+        (RoomKind::Open, Purpose::MailTag) => "hobnob 1 open room: mail tag",
         (RoomKind::Passphrase, Purpose::Id) => "hobnob 1 passphrase room: id",
         (RoomKind::Passphrase, Purpose::Proof) => "hobnob 1 passphrase room: proof",
         (RoomKind::Passphrase, Purpose::RelayTag) => "hobnob 1 passphrase room: relay tag",
         (RoomKind::Passphrase, Purpose::Fingerprint) => "hobnob 1 passphrase room: fingerprint",
+        (RoomKind::Passphrase, Purpose::MailKey) => "hobnob 1 passphrase room: mail key",
+        (RoomKind::Passphrase, Purpose::MailTag) => "hobnob 1 passphrase room: mail tag",
         (RoomKind::Random, Purpose::Id) => "hobnob 1 random room: id",
         (RoomKind::Random, Purpose::Proof) => "hobnob 1 random room: proof",
         (RoomKind::Random, Purpose::RelayTag) => "hobnob 1 random room: relay tag",
         (RoomKind::Random, Purpose::Fingerprint) => "hobnob 1 random room: fingerprint",
+        (RoomKind::Random, Purpose::MailKey) => "hobnob 1 random room: mail key",
+        (RoomKind::Random, Purpose::MailTag) => "hobnob 1 random room: mail tag",
     }
 }
 
@@ -148,6 +156,23 @@ impl RoomKey {
                 .derive(Purpose::RelayTag, &[relay.as_bytes()])
                 .as_bytes(),
         )
+    }
+
+    /// The number of the key, 0 for a room's first one.
+    pub(crate) const fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// The key of one sealed part of an envelope, which has its own random `salt`.
+    pub(crate) fn mail_key(&self, salt: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(*self.derive(Purpose::MailKey, &[salt]).as_bytes())
+    }
+
+    /// The value by which members find out which room a sealed part is about. Others cannot tell it
+    /// from random bytes.
+    pub(crate) fn mail_tag(&self, salt: &[u8; 32], sender: DeviceId) -> [u8; 32] {
+        let hash = self.derive(Purpose::MailTag, &[salt, sender.as_bytes()]);
+        *hash.as_bytes()
     }
 
     /// Words by which two people can see that they have the same key. Open rooms have none.
@@ -250,6 +275,8 @@ mod tests {
             Purpose::Proof,
             Purpose::RelayTag,
             Purpose::Fingerprint,
+            Purpose::MailKey,
+            Purpose::MailTag,
         ];
         let labels: BTreeSet<_> = KINDS
             .iter()

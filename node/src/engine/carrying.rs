@@ -133,6 +133,7 @@ impl Engine {
             session,
             peer: peer.only_device(),
             source: SourceNetwork::BY_FILE,
+            room: None,
             // A holder may lose what it has, so a file has it, too.
             held: Vec::new(),
             receipts,

@@ -74,6 +74,7 @@ impl Engine {
         }
         self.send_profile_to_all();
         self.send_rooms_to_relays();
+        self.mail_rooms_changed();
     }
 
     /// A join, a part, or what the user erased is on disk, or not.

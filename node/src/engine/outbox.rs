@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use hobnob_core::ClientId;
 use hobnob_core::replica::Token;
-use hobnob_protocol::{Body, DeviceId, LogName, PersonId, Ranges, Seq};
+use hobnob_protocol::{Body, ConversationId, DeviceId, LogName, PersonId, Ranges, Seq};
 use tokio::sync::oneshot;
 
 use super::claims::{Claims, SendReply};
@@ -116,6 +116,13 @@ impl Outbox {
         self.held.retain(|(_, of), _| *of != peer);
     }
 
+    /// The peer has left a room, and what a holder has of it for the peer does not count.
+    pub(super) fn note_nothing_held_in(&mut self, room: ConversationId, peer: DeviceId) {
+        let is_of = |name: &LogName| name.conversation == room;
+        self.held
+            .retain(|(name, of), _| *of != peer || !is_of(name));
+    }
+
     /// A peer has messages on disk.
     pub(super) fn note_delivered(&mut self, name: LogName, peer: DeviceId, ranges: &Ranges) {
         if let Some(held) = self.held.get_mut(&(name, peer)) {
@@ -207,20 +214,19 @@ impl Outbox {
             .sent
             .range((name, DeviceId::from_bytes([0; 32]))..)
             .take_while(|((of, _), _)| *of == name);
-        let mut sent_to = of_log
+        let sent_to = of_log
             .filter(|(_, ranges)| ranges.contains(seq))
             .map(|((_, peer), _)| *peer);
-        // Only messages to one peer are held.
         let of_log = self
             .held
             .range((name, DeviceId::from_bytes([0; 32]))..)
             .take_while(|((of, _), _)| *of == name);
-        let mut held = of_log.filter(|(_, ranges)| ranges.contains(seq));
-        if held.any(|((_, peer), _)| !delivered.contains(peer)) {
-            return DeliveryState::Held;
-        }
-        match sent_to.find(|peer| !delivered.contains(peer)) {
+        let held = of_log.filter(|(_, ranges)| ranges.contains(seq));
+        let held_for: Vec<_> = held.map(|((_, peer), _)| *peer).collect();
+        let mut waiting = sent_to.filter(|peer| !delivered.contains(peer));
+        match waiting.find(|peer| !held_for.contains(peer)) {
             Some(_) => DeliveryState::Sent,
+            None if held_for.iter().any(|peer| !delivered.contains(peer)) => DeliveryState::Held,
             None if !delivered.is_empty() => DeliveryState::Delivered,
             None => DeliveryState::Queued,
         }
@@ -256,7 +262,7 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use hobnob_protocol::{ConversationId, LogId};
+    use hobnob_protocol::LogId;
 
     use super::*;
 
@@ -336,6 +342,26 @@ mod tests {
                 DeliveryState::Queued
             ]
         );
+    }
+
+    #[test]
+    fn a_message_in_a_room_is_held_while_one_member_is_away() {
+        let mut outbox = Outbox::default();
+        let here = [peer(1).only_device()];
+        outbox.note_sent(log(), here[0], &Ranges::span(1, 1));
+        outbox.note_held(log(), peer(2).only_device(), &Ranges::span(1, 1));
+        assert_eq!(outbox.state(log(), 1, &[]), DeliveryState::Sent);
+        assert_eq!(outbox.state(log(), 1, &here), DeliveryState::Held);
+        let both = [peer(1), peer(2)].map(|peer| peer.only_device());
+        assert_eq!(outbox.state(log(), 1, &both), DeliveryState::Delivered);
+        outbox.note_nothing_held_in(ConversationId::from_bytes([8; 32]), both[1]);
+        assert_eq!(
+            outbox.state(log(), 1, &here),
+            DeliveryState::Held,
+            "another room"
+        );
+        outbox.note_nothing_held_in(log().conversation, both[1]);
+        assert_eq!(outbox.state(log(), 1, &here), DeliveryState::Delivered);
     }
 
     #[test]

@@ -138,7 +138,9 @@ impl Engine {
         let rooms = self.replica.rooms();
         let closed = rooms.filter(|(id, _, key)| !key.is_open() && shared.contains(id));
         let closed: Vec<_> = closed.map(|(id, ..)| id).collect();
-        self.members.add(state.person(), &closed);
+        let peer = state.peer();
+        self.members.add(peer.person(), &closed);
+        self.mail_members_here(peer, &closed);
         self.tell_replica(replica::Input::SessionRooms(id, shared));
         self.share_activity(id);
         changed

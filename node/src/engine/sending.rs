@@ -320,6 +320,7 @@ impl Engine {
             };
             self.outbox.answer(answer, Ok(sent));
         }
+        self.mail_wanted_in(name.conversation);
         self.reports.events(events);
     }
 

@@ -102,6 +102,9 @@ impl Engine {
             // The peer stays online by its other session.
             return;
         }
+        if !duplicate {
+            self.mail_members_gone(peer, state.membership.shared());
+        }
         self.expect_mail(peer);
         if duplicate {
             let path = self.network.path_kind(state.remote_addr());
@@ -184,8 +187,8 @@ impl Engine {
             | Frame::Prune(..)
             | Frame::Conflict(_)
             | Frame::Waiting(_)) => self.tell_replica(replica::Input::Frame(id, frame)),
-            // Over a connection contents have streams of their own.
-            Frame::Content { .. } => {}
+            // Over a connection contents have streams of their own, and rooms need no other seal.
+            Frame::Content { .. } | Frame::Room(_) => {}
             Frame::Hello(_)
             | Frame::Ping(_)
             | Frame::Pong(_)

@@ -21,6 +21,8 @@ pub enum MailKind {
     Owed = 4,
     /// Own offers to a peer whose small contents no holder has yet.
     Contents = 5,
+    /// A contact that is a member of a room with a key.
+    Member = 6,
 }
 
 /// A row about mailboxes. Without a value, the row is removed.
@@ -63,6 +65,7 @@ pub(super) fn load(conn: &Connection) -> Result<Vec<MailRow>, Fault> {
             MailKind::Held,
             MailKind::Owed,
             MailKind::Contents,
+            MailKind::Member,
         ];
         // A later version may have added kinds.
         if let Some(kind) = kinds.into_iter().find(|known| *known as u8 == kind) {

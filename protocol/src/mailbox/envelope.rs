@@ -1,4 +1,4 @@
-//! Envelopes: frames of a direct conversation, sealed for a peer that is away.
+//! Envelopes: frames of one conversation, sealed for a peer that is away.
 //!
 //! The plaintext is the sender's signature, the length of the content, the content and zeros up to
 //! one of four [`SIZES`]. The content is a list of frames, each with its length in four bytes. The
@@ -198,11 +198,16 @@ fn read(bytes: &[u8]) -> Result<Wire<'_>, EnvelopeError> {
 /// The frames in a content with its length and its padding.
 fn frames(mut padded: Bytes) -> Result<Vec<Frame>, EnvelopeError> {
     let length = take_length(&mut padded)?;
-    let mut content = padded.split_to(length);
+    let content = padded.split_to(length);
     // A sender has no place to hide anything.
     if padded.iter().any(|byte| *byte != 0) {
         return Err(EnvelopeError::Content);
     }
+    split(content)
+}
+
+/// The frames in a list in which each has its length before it.
+pub(super) fn split(mut content: Bytes) -> Result<Vec<Frame>, EnvelopeError> {
     let mut frames = Vec::new();
     while content.has_remaining() {
         let length = take_length(&mut content)?;

@@ -1,7 +1,8 @@
 //! Mailboxes: messages for a peer that is away wait, sealed, at a *holder*.
 //!
-//! `hpke` encrypts to a mailbox key. An [`Envelope`] has frames of a direct conversation, signed by
-//! its sender, padded and sealed. [`ToHolder`] and [`FromHolder`] are the frames between a node and a
+//! `hpke` encrypts to a mailbox key. An [`Envelope`] has frames of one conversation, signed by
+//! its sender, padded and sealed. Those of a room with a key are a [`RoomMail`], sealed under that key
+//! as well. [`ToHolder`] and [`FromHolder`] are the frames between a node and a
 //! holder. A [`DepositToken`] lets a contact deposit. The mailbox key itself travels in a
 //! [`MailboxRecord`](crate::record::MailboxRecord).
 //!
@@ -11,6 +12,8 @@ mod envelope;
 mod frames;
 pub(crate) mod hpke;
 pub(crate) mod parts;
+pub(crate) mod room;
+mod room_frames;
 pub(crate) mod token;
 
 pub use self::envelope::{
@@ -21,6 +24,8 @@ pub use self::frames::{
 };
 pub use self::hpke::{MailboxKey, PUBLIC_KEY_LEN, PublicKey, SECRET_KEY_LEN};
 pub use self::parts::{CONTENT_PART_BYTES, CONTENT_PARTS_MAX, MAILED_CONTENT_MAX};
+pub use self::room::RoomMail;
+pub use self::room_frames::ROOM_CONTENT_BYTES_MAX;
 pub use self::token::{DepositToken, KeyId, TokenHash};
 
 /// The first byte of a stream that a node opens to a holder, on a connection that has another use: a

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use hobnob_protocol::frame::{AuthorHeads, Digest, Profile};
 use hobnob_protocol::invitation::{CodeNumber, InviteFrame};
+use hobnob_protocol::mailbox::RoomMail;
 use hobnob_protocol::{
     Activity, ConversationId, Frame, Hello, Holding, LogId, LogName, OfferId, OfferWord, PersonId,
-    Ranges, RoomProof, SignedRecord, VERSION,
+    Ranges, RoomKey, RoomProof, SignedRecord, VERSION,
 };
 
 /// A frame that is encoded again is not longer, and has the same meaning. What this version does not
@@ -79,6 +80,12 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
             part: 1,
             bytes: bytes::Bytes::from_static(&[7; 40]),
         },
+        Frame::Room(RoomMail::seal(
+            &[Frame::Ping(1).encode()],
+            &RoomKey::random([3; 32]),
+            author.only_device(),
+            author.only_device(),
+        )),
         Frame::DialBack([1; 16]),
         Frame::DialedBack([1; 16]),
         Frame::Digest(

@@ -17,6 +17,7 @@ mod flooder;
 mod hostile;
 mod liar;
 mod link;
+mod mail;
 mod oracle;
 mod script;
 mod wire;
@@ -62,6 +63,50 @@ pub fn run_talk(seed: u64, trace: bool) -> Outcome {
     world.set_up_talk();
     guarded(world, storm)
 }
+
+/// Runs nodes that are contacts of each other and partly members of a room, through partitions, crashes
+/// and full disks. What they write while others are away is deposited at a holder, which is always there
+/// or one of the nodes. With `lies` there are two holders, which drop, repeat, reorder and withhold
+/// envelopes and confuse their senders.
+pub fn run_mail(seed: u64, lies: bool, trace: bool) -> Outcome {
+    let mut world = World::new(seed, None, trace);
+    world.set_up_mail_storm(lies);
+    guarded(world, storm)
+}
+
+/// Runs nodes that are never connected again after they have met. All that they write arrives by mail,
+/// and so do the receipts.
+pub fn run_apart(seed: u64, trace: bool) -> Outcome {
+    let mut world = World::new(seed, None, trace);
+    let nodes = world.set_up_apart();
+    guarded(world, |world| {
+        world.run_until(10 * SECOND);
+        world.part_ways();
+        world.run_until(40 * SECOND);
+        for _ in 0..30 {
+            let node = world.pick(nodes);
+            match world.below(4) {
+                0 => world.crash_for_a_while(node),
+                _ => world.one_says_something(node),
+            }
+            let pause = world.between(1, 5 * SECOND);
+            world.run_until(world.now + pause);
+        }
+        let since = world.now;
+        while world.failure.is_none() {
+            world.run_until(world.now + SECOND);
+            let unmet = world.unmet_by_mail().or_else(|| world.mail_waits());
+            let Some(unmet) = unmet else { break };
+            if world.now - since > APART_MAX {
+                let seconds = APART_MAX / SECOND;
+                world.fail(format!("after {seconds} s of mail, {unmet}"));
+            }
+        }
+    })
+}
+
+/// Maximum virtual time until all mail has arrived, with its receipts.
+const APART_MAX: u64 = 900 * SECOND;
 
 fn storm(world: &mut World) {
     while !world.storm_is_over() && world.failure.is_none() {
@@ -111,7 +156,8 @@ fn rest(world: &mut World) {
     world.run_until(world.now + 60 * SECOND);
     let most = FRAMES_AT_REST_MAX * world.conns.len() as u64;
     let said = world.stats.frames - frames;
-    if world.oracle.hostile.is_empty() && (said > most || world.stats.sent > sent) {
+    let honest = world.oracle.hostile.is_empty() && !world.holders_lie();
+    if honest && (said > most || world.stats.sent > sent) {
         world.fail(format!(
             "at rest {said} frames and {} entries are sent in a minute",
             world.stats.sent - sent
@@ -263,6 +309,7 @@ fn guarded(mut world: World, work: impl FnOnce(&mut World)) -> Outcome {
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         world.fail(format!("a panic: {}", text.unwrap_or_default()));
     }
+    world.stats.mailed = world.mail.arrived;
     Outcome {
         hash: world.trace_hash(),
         failure: world.failure,

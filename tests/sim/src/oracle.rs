@@ -442,6 +442,7 @@ impl World {
         if self.oracle.hostile.contains(&peer) {
             return;
         }
+        self.no_longer_held(node, other, &name, ranges);
         for seq in ranges.iter().flat_map(|(first, last)| first..=last) {
             let holds = self.nodes[other].disk.durable.is_settled(&name, seq);
             let lost =

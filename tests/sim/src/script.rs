@@ -165,6 +165,56 @@ impl World {
         self.at(SECOND, Event::Act);
     }
 
+    /// Sets up contacts who write while others are away.
+    pub(super) fn set_up_mail_storm(&mut self, lies: bool) {
+        let nodes = 2 + self.pick(4);
+        self.set_up_calm(nodes, Shape::Mesh);
+        self.script.lobby_at_start.clear();
+        let a_node = Some(self.pick(nodes));
+        if lies {
+            self.set_up_mail(&[a_node, None], true);
+        } else {
+            let at = if self.one_in(2) { None } else { a_node };
+            self.set_up_mail(&[at], false);
+        }
+        self.script.acts = vec![Act::Say; 6];
+        for (act, times) in [
+            (Act::Burst, 1),
+            (Act::Partition, 4),
+            (Act::Heal, 1),
+            (Act::Cut, 1),
+            (Act::Crash, 2),
+            (Act::Stop, 1),
+            (Act::DiskFull, 1),
+            (Act::Delete, 1),
+            (Act::Part, 1),
+            (Act::Join, 2),
+        ] {
+            self.script.acts.extend(std::iter::repeat_n(act, times));
+        }
+        self.script.left = u32::try_from(self.between(20, 60)).expect("small");
+        self.script.pace = (MILLI, 10 * SECOND);
+        self.at(5 * SECOND, Event::Act);
+    }
+
+    /// Sets up contacts who meet once. Returns how many they are.
+    pub(super) fn set_up_apart(&mut self) -> usize {
+        let nodes = 2 + self.pick(3);
+        self.set_up_calm(nodes, Shape::Mesh);
+        self.script.lobby_at_start.clear();
+        self.set_up_mail(&[None], false);
+        nodes
+    }
+
+    pub(super) fn one_says_something(&mut self, node: usize) {
+        let count = self.between(1, 8);
+        self.say_something(node, count);
+    }
+
+    pub(super) fn crash_for_a_while(&mut self, node: usize) {
+        self.crash_one(node, false);
+    }
+
     fn add_hostile(&mut self) {
         let node = self.add_node(0);
         let member = self.one_in(2);

@@ -244,6 +244,14 @@ impl World {
         let shared: BTreeSet<ConversationId> =
             self.rooms(node).intersection(&theirs).copied().collect();
         let given = shared.clone();
+        let other = conn.ends[1 - end].node;
+        if self
+            .oracle
+            .secret
+            .is_some_and(|secret| shared.contains(&secret))
+        {
+            self.mail_member(node, other);
+        }
         self.change_presence(node, goodbye, |world| {
             if let Some(conn) = world.conns.get_mut(&id) {
                 conn.ends[end].shared = given;

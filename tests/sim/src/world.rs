@@ -19,6 +19,7 @@ use super::disk::{Disk, Durable};
 use super::faulty::FaultyReplica;
 use super::hostile::Hostile;
 use super::link::{Conn, Item};
+use super::mail::{Mail, Posted};
 use super::oracle::{Left, Oracle};
 use super::script::Script;
 
@@ -84,6 +85,10 @@ pub(super) enum Event {
     /// The node still has so many logs to write.
     Flood(usize, u32),
     RoomsChanged(usize),
+    /// A node looks after its mail.
+    Mail(usize),
+    /// A holder answers a deposit.
+    Posted(Box<Posted>),
 }
 
 /// An older copy of a node's home.
@@ -131,6 +136,8 @@ pub struct Stats {
     pub frames: u64,
     /// Bytes of control frames.
     pub frame_bytes: u64,
+    /// Batches that arrived by mail.
+    pub mailed: u64,
     /// Virtual milliseconds from healing to convergence.
     pub converged_ms: u64,
     /// Maximum items that a replica stored about its sessions.
@@ -159,6 +166,7 @@ pub(super) struct World {
     pub(super) groups: Vec<usize>,
     /// How much an open room may hold.
     pub(super) room_limits: RoomLimits,
+    pub(super) mail: Mail,
     hash: DefaultHasher,
     queue: BTreeMap<(u64, u64), Event>,
     next_event: u64,
@@ -186,6 +194,7 @@ impl World {
             contacts: BTreeSet::new(),
             groups: Vec::new(),
             room_limits: RoomLimits::default(),
+            mail: Mail::default(),
             hash: DefaultHasher::new(),
             queue: BTreeMap::new(),
             next_event: 0,
@@ -314,6 +323,8 @@ impl World {
             Event::Mischief(node) => self.mischief(node),
             Event::Flood(node, left) => self.flood_on(node, left),
             Event::RoomsChanged(node) => self.rooms_changed(node),
+            Event::Mail(node) => self.mail_turn(node),
+            Event::Posted(posted) => self.posted(&posted),
         }
     }
 
@@ -375,6 +386,9 @@ impl World {
 
     fn output(&mut self, node: usize, output: Output) {
         self.note(|| format!("n{node} > {}", super::describe::output(&output)));
+        let Some(output) = self.by_mail(node, output) else {
+            return;
+        };
         match output {
             Output::Commit(commit) => self.commit(node, commit),
             Output::Send(session, frame) => self.send(node, session, frame),

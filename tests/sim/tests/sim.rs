@@ -12,6 +12,9 @@ const SEEDS: u64 = 3_000;
 /// Seeds of conversations with edits, deletions, reactions and replies.
 const TALK_SEEDS: u64 = 1_000;
 
+/// Seeds of each kind of run with mail.
+const MAIL_SEEDS: u64 = 300;
+
 /// Seeds of runs with a flood of logs.
 const FLOOD_SEEDS: u64 = 30;
 
@@ -79,6 +82,50 @@ fn five_members_who_edit_delete_react_and_reply_show_the_same_in_the_end() {
     });
     let failures = failures.into_inner().expect("no panic while it was held");
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Runs these seeds, of which each has mail. `MAIL_SEED` runs one with its trace.
+fn mail_seeds(run: impl Fn(u64, bool) -> sim::Outcome + Sync) {
+    if let Some(seed) = std::env::var("MAIL_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+    {
+        assert_eq!(run(seed, true).failure, None, "MAIL_SEED={seed}");
+        return;
+    }
+    let (failures, mailed) = (Mutex::new(Vec::new()), AtomicU64::new(0));
+    sim::run_each(
+        0..MAIL_SEEDS,
+        |seed| run(seed, false),
+        |seed, outcome| {
+            mailed.fetch_add(outcome.stats.mailed, Ordering::Relaxed);
+            if let Some(failure) = &outcome.failure {
+                let failed = format!("MAIL_SEED={seed}: {failure}");
+                let mut failures = failures.lock().expect("no panic while it is held");
+                failures.push(failed);
+            }
+        },
+    );
+    let failures = failures.into_inner().expect("no panic while it was held");
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let mailed = mailed.load(Ordering::Relaxed);
+    println!("{mailed} batches by mail");
+    assert!(mailed > MAIL_SEEDS, "{mailed} batches by mail");
+}
+
+#[test]
+fn contacts_and_members_get_all_messages_once_by_mail_and_in_sessions() {
+    mail_seeds(|seed, trace| sim::run_mail(seed, false, trace));
+}
+
+#[test]
+fn holders_that_lie_lose_nothing_and_repeat_nothing() {
+    mail_seeds(|seed, trace| sim::run_mail(seed, true, trace));
+}
+
+#[test]
+fn those_who_never_meet_again_get_everything_by_mail_with_receipts() {
+    mail_seeds(sim::run_apart);
 }
 
 #[test]

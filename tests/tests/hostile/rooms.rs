@@ -196,6 +196,7 @@ fn assert_opens_nothing(
             | Frame::ContactRecord(_)
             | Frame::Mailbox { .. }
             | Frame::Content { .. }
+            | Frame::Room(_)
             | Frame::HoldsMail(_)
             | Frame::Activity(_)
             | Frame::Candidates(_)

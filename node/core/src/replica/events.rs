@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hobnob_protocol::{
-    Batch, Body, CheckedBatch, ConversationId, DeviceId, Frame, LogName, PersonId, Ranges, RoomKey,
-    RoomName, Seq, Signature,
+    Batch, Body, CheckedBatch, ConversationId, DeviceId, Frame, LogId, LogName, PersonId, Ranges,
+    RoomKey, RoomName, Seq, Signature,
 };
 
 use super::refusal::Refusal;
@@ -17,6 +17,16 @@ use crate::{ClientId, SessionId};
 /// A number that the caller chooses, to recognise the answer to an append, a join or a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
+
+/// A room with a key in which a member that is away gets mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MailedRoom {
+    /// The room.
+    pub id: ConversationId,
+    /// Our own newest entry, by log and number, when the peer became a member. It gets what follows.
+    /// `None`: there was none.
+    pub after: Option<(LogId, Seq)>,
+}
 
 /// Which bodies to erase.
 #[derive(Debug, Clone)]
@@ -85,7 +95,7 @@ pub enum Input {
     /// changes networks. The other one is where the peer connects from.
     SessionUp(SessionId, DeviceId, Option<NetworkId>, SourceNetwork),
     /// A session by mail: its frames travel in envelopes, while the peer is away. Both ends share
-    /// their direct conversation only.
+    /// one conversation.
     MailUp {
         /// The session.
         session: SessionId,
@@ -93,6 +103,8 @@ pub enum Input {
         peer: DeviceId,
         /// Where envelopes are held.
         source: SourceNetwork,
+        /// The room that it is about. `None`: the direct conversation.
+        room: Option<MailedRoom>,
         /// Entries of our own that are held for the peer. They are not sent again without a request.
         held: Vec<(LogName, Ranges)>,
         /// Whether the peer must get receipts for all of its entries.

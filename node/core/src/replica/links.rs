@@ -7,10 +7,9 @@
 
 use std::collections::BTreeSet;
 
-use hobnob_protocol::{ConversationId, DeviceId, Frame, LogName, Ranges};
+use hobnob_protocol::{ConversationId, DeviceId, Frame};
 
 use super::events::Output;
-use super::log_key::LogKey;
 use super::refusal::Refusal;
 use super::saving::SAVE_AFTER;
 use super::session::Session;
@@ -34,47 +33,6 @@ impl Replica {
         let session = Session::new(id, peer, networks, heard, self.now.mono);
         self.sessions.add(session);
         self.share(id, ConversationId::direct(self.identity.id, peer.person()));
-    }
-
-    /// A session by mail begins. Nothing is compared: the peer can't answer. What the peer has is
-    /// known from its receipts.
-    pub(super) fn mail_up(
-        &mut self,
-        id: SessionId,
-        peer: DeviceId,
-        source: SourceNetwork,
-        held: Vec<(LogName, Ranges)>,
-        receipts: bool,
-    ) {
-        self.open_direct(peer.person());
-        let me = self.identity.id;
-        let shared = ConversationId::direct(me, peer.person());
-        let mut session = Session::new(id, peer, (None, source), true, self.now.mono);
-        session.by_mail = true;
-        session.share(shared);
-        let conversation = self.conversations.at(shared);
-        for (key, log) in conversation.logs_of(me) {
-            let name = key.name(shared);
-            let confirmed = self.receipts.of(name, peer).intersect(log.durable());
-            session.note_holdings(name, &confirmed, true);
-        }
-        let of_peer: Vec<_> = conversation
-            .logs_of(peer.person())
-            .map(|(key, _)| *key)
-            .collect();
-        let sync = session.syncs.get_mut(&shared).expect("shared above");
-        // These are not holdings: the peer has not confirmed them.
-        for (name, ranges) in held {
-            if name.conversation == shared && name.author == me {
-                sync.queues.note_held(&LogKey::of(&name), &ranges);
-            }
-        }
-        if receipts {
-            sync.receipts.extend(of_peer);
-        }
-        sync.ready = true;
-        self.sessions.add(session);
-        self.offer_own(id, shared);
     }
 
     pub(super) fn session_rooms(&mut self, id: SessionId, rooms: &BTreeSet<ConversationId>) {
@@ -216,6 +174,7 @@ impl Replica {
             | Frame::ContactRecord(_)
             | Frame::Mailbox { .. }
             | Frame::Content { .. }
+            | Frame::Room(_)
             | Frame::HoldsMail(_)
             | Frame::Activity(_)
             | Frame::Offer(..)
@@ -233,8 +192,8 @@ mod tests {
 
     use super::super::events::Input;
     use super::super::testing::{
-        Author, Bench, batches, closed_room, compared, delivered, direct, frames, open_room, peer,
-        receipts, received, refusals, sent,
+        Author, Bench, batches, closed_room, compared, direct, frames, open_room, peer, received,
+        refusals,
     };
     use super::*;
 
@@ -244,72 +203,6 @@ mod tests {
     fn rooms(bench: &mut Bench, rooms: &[ConversationId]) -> Vec<Output> {
         let rooms = rooms.iter().copied().collect();
         bench.settle(Input::SessionRooms(SessionId(1), rooms))
-    }
-
-    /// A session by mail with Bob begins. These of our entries are held for Bob.
-    fn mail(bench: &mut Bench, held: &[(LogName, Ranges)], receipts: bool) -> Vec<Output> {
-        bench.settle(Input::MailUp {
-            session: SessionId(1),
-            peer: peer(BOB).only_device(),
-            source: SourceNetwork(1),
-            held: held.to_vec(),
-            receipts,
-        })
-    }
-
-    #[test]
-    fn held_entries_are_not_delivered() {
-        let mut bench = Bench::new();
-        bench.settle(Input::OpenDirect(peer(BOB)));
-        bench.append(direct(BOB), "a");
-        bench.append(direct(BOB), "b");
-        let log = bench.own_log(direct(BOB));
-        let outputs = mail(&mut bench, &[(log, Ranges::span(1, 1))], false);
-        assert_eq!(batches(&outputs, 1), [(log, 2, 2)], "the first one is held");
-        assert_eq!(
-            (compared(&outputs, 1), delivered(&outputs)),
-            (vec![], vec![])
-        );
-        let outputs = bench.append(direct(BOB), "c");
-        assert_eq!(batches(&outputs, 1), [(log, 3, 3)]);
-        let outputs = bench.have(1, log, 1, 2);
-        assert_eq!(delivered(&outputs), [(log, peer(BOB), Ranges::span(1, 2))]);
-        let outputs = bench.want(1, log, 3, None);
-        assert_eq!(batches(&outputs, 1), [(log, 3, 3)], "a holder has lost it");
-    }
-
-    #[test]
-    fn entries_in_an_envelope_are_held_and_never_sent() {
-        let mut bench = Bench::new();
-        bench.settle(Input::OpenDirect(peer(BOB)));
-        bench.append(direct(BOB), "a");
-        let mut bytes = 0;
-        for output in mail(&mut bench, &[], false) {
-            if let Output::SendBatch(_, frame) = output {
-                bytes += frame.len();
-            }
-        }
-        assert!(bytes > 0);
-        let outputs = bench.settle(Input::BatchesWritten(SessionId(1), bytes));
-        assert_eq!(sent(&outputs), []);
-    }
-
-    #[test]
-    fn entries_that_arrive_by_mail_are_shown_once_and_acknowledged() {
-        let mut bench = Bench::new();
-        let mut bob = Author::new(BOB, direct(BOB));
-        let batch = bob.write(&["a"]);
-        mail(&mut bench, &[], false);
-        let outputs = bench.batch(1, batch.clone());
-        assert_eq!(received(&outputs), ["a"]);
-        assert_eq!(receipts(&outputs, 1), [(bob.name, Ranges::span(1, 1))]);
-        assert!(bench.replica.has_settled(bob.name, 1, 1));
-        assert!(!bench.replica.has_settled(bob.name, 1, 2));
-        let again = bench.batch(1, batch);
-        assert_eq!(received(&again), [""; 0]);
-        bench.hang_up(1, true);
-        let outputs = mail(&mut bench, &[], true);
-        assert_eq!(receipts(&outputs, 1), [(bob.name, Ranges::span(1, 1))]);
     }
 
     #[test]

@@ -27,7 +27,7 @@
 //! The steps that need several parts, by direction: `append`, `receive` and `admission` for entries
 //! that arrive,
 //! `saving` for the store's answers, `news` and `serve` for entries that leave, `heads` and `pull`
-//! for what two ends compare and request, `links` for sessions, `block` for blocked authors,
+//! for what two ends compare and request, `links` for sessions, `mail` for those by mail, `block` for blocked authors,
 //! `consent` for strangers, `erasing` for deletions. `bodies` tracks which missing bodies a peer can send.
 
 mod about;
@@ -56,6 +56,7 @@ mod identity;
 mod links;
 mod log;
 mod log_key;
+mod mail;
 mod marks;
 mod may_write;
 mod member_budget;
@@ -87,7 +88,7 @@ pub use self::budget::LIVE_ENTRIES_PER_SECOND;
 pub use self::clock::LAMPORT_AHEAD_MAX;
 pub use self::conversation::ROOM_ENTRIES_PER_AUTHOR_MAX;
 pub use self::erasing::UNDELIVERED_LISTED_MAX;
-pub use self::events::{EraseWhat, Input, Output, Token, Undelivered};
+pub use self::events::{EraseWhat, Input, MailedRoom, Output, Token, Undelivered};
 pub use self::heads::{NEWCOMER_AGE_MS, NEWCOMER_ENTRIES};
 pub use self::holdings::LOGS_ANNOUNCED_MAX;
 pub use self::member_budget::{CLOSED_ROOM_BYTES_MAX, CLOSED_ROOM_LOGS_MAX};

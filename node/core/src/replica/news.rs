@@ -39,6 +39,10 @@ impl Replica {
         let (mut to_serve, mut announced) = (Vec::new(), false);
         for (id, session) in self.sessions.iter_mut() {
             let (peer, device) = (session.person(), session.peer);
+            // Mail has what its author writes. All other entries come from those who are connected.
+            if session.by_mail.is_some() && !own && device != key.device {
+                continue;
+            }
             let Some(sync) = session.syncs.get_mut(&name.conversation) else {
                 continue;
             };
@@ -168,7 +172,11 @@ impl Replica {
         let sync = session.syncs.get_mut(&name.conversation);
         let sync = sync.expect("found above");
         sync.bodies.note_erased(LogKey::of(&name), held.erased);
-        let peer = session.peer;
+        let (peer, by_mail) = (session.peer, session.by_mail.is_some());
+        // The author says where its log begins for this node. Its entries follow in envelopes.
+        if by_mail && name.device == peer {
+            return Ok(());
+        }
         if name.author == self.identity.id {
             self.confirm(name, peer, &held.settled);
         }

@@ -52,6 +52,11 @@ impl Outgoing {
         !self.reading && !self.is_full()
     }
 
+    /// Whether everything that was handed out is written, and no read is awaited.
+    pub(super) fn is_idle(&self) -> bool {
+        self.outstanding == 0 && !self.reading
+    }
+
     /// The author whose turn was last.
     pub(super) fn turn(&self) -> Option<FairKey> {
         self.turn

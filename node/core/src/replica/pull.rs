@@ -260,7 +260,7 @@ impl Replica {
     pub(super) fn compare_with_random_members(&mut self) {
         self.arm(Timer::AntiEntropy, ANTI_ENTROPY_EVERY);
         for room in self.conversations.room_ids() {
-            let members: Vec<_> = self.sessions.sharing(room).map(|(id, _)| id).collect();
+            let members: Vec<_> = self.sessions.connected(room).map(|(id, _)| id).collect();
             if members.is_empty() {
                 continue;
             }

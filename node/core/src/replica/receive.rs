@@ -148,7 +148,10 @@ impl Replica {
         if lamport.is_some_and(|lamport| lamport > LAMPORT_MAX) {
             return Err(Refusal::Lamport);
         }
-        if self.overtakes(session, name) {
+        if let Some((older, from)) = self.overtaken(session, name) {
+            if self.sessions.at(session).by_mail.is_some() {
+                self.request_gap(session, older, from);
+            }
             return Err(Refusal::Gap);
         }
         let conversation = self.conversations.at(name.conversation);
@@ -185,19 +188,19 @@ impl Replica {
         Ok(())
     }
 
-    /// Whether the author's older logs must arrive on this session first, because the store failed
-    /// to take them a while ago.
-    fn overtakes(&self, session: SessionId, name: LogName) -> bool {
+    /// The first entry of an older log of the author that must arrive on this session first: because
+    /// the store failed to take it a while ago, or because a holder of mail has lost or delayed it.
+    fn overtaken(&self, session: SessionId, name: LogName) -> Option<(LogName, Seq)> {
         let conversation = self.conversations.at(name.conversation);
         let is_set_back = conversation.pulls.is_set_back(name.author, self.now.mono);
-        if conversation.is_open_room() || !is_set_back {
-            return false;
+        let by_mail = self.sessions.at(session).by_mail.is_some();
+        if conversation.is_open_room() || !(is_set_back || by_mail) {
+            return None;
         }
-        let sync = self.sessions.sync(session, name.conversation);
-        let older = sync.map_or_else(Vec::new, |sync| sync.holdings.older_logs(name));
-        older.iter().any(|key| {
-            let missing = self.missing_from(session, name.conversation, key);
-            !missing.is_empty()
+        let sync = self.sessions.sync(session, name.conversation)?;
+        sync.holdings.older_logs(name).into_iter().find_map(|key| {
+            let missing = self.missing_from(session, name.conversation, &key);
+            Some((key.name(name.conversation), missing.first()?))
         })
     }
 

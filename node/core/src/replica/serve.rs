@@ -123,7 +123,7 @@ impl Replica {
     pub(super) fn batches_written(&mut self, id: SessionId, bytes: usize) {
         let session = self.sessions.at_mut(id);
         for (name, first, last) in session.outgoing.written(bytes) {
-            if session.by_mail {
+            if session.by_mail.is_some() {
                 continue;
             }
             let sent = Output::Sent(name, session.peer, first, last);

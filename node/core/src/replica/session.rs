@@ -45,8 +45,19 @@ pub(super) struct Session {
     pub(super) network: Option<NetworkId>,
     /// Whether the peer has answered since the node left another network by which it was reached.
     pub(super) heard: bool,
-    /// Whether frames travel in envelopes. They are `held` when a holder has them, and never `sent`.
-    pub(super) by_mail: bool,
+    /// Whether frames travel in envelopes, and about what. They are `held` when a holder has them, and
+    /// never `sent`.
+    pub(super) by_mail: Option<ByMail>,
+}
+
+/// The conversation of a session by mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ByMail {
+    /// The direct one.
+    Direct,
+    /// A room with a key. The peer is not present in it, and nothing is requested from it: others have
+    /// what the peer wrote, and answer sooner.
+    Room,
 }
 
 impl Session {
@@ -69,7 +80,7 @@ impl Session {
             early_digests: BTreeMap::new(),
             network,
             heard,
-            by_mail: false,
+            by_mail: None,
         }
     }
 
@@ -236,6 +247,12 @@ impl Session {
         }
     }
 
+    /// Whether everything was handed out that is queued for the peer, and written.
+    pub(super) fn has_handed_out_all(&self) -> bool {
+        let mut syncs = self.syncs.values();
+        self.outgoing.is_idle() && syncs.all(|sync| sync.queues.waiting_after(None).is_none())
+    }
+
     /// The number of items held, for the limit of a session.
     fn remembered(&self) -> usize {
         let syncs: usize = self.syncs.values().map(SessionSync::remembered).sum();
@@ -309,26 +326,37 @@ impl Sessions {
             .filter(move |(_, session)| session.syncs.contains_key(&conversation))
     }
 
-    /// Whether a session with this peer shares the conversation.
+    /// The same without those by mail.
+    pub(super) fn connected(
+        &self,
+        conversation: ConversationId,
+    ) -> impl Iterator<Item = (SessionId, &Session)> {
+        let sharing = self.sharing(conversation);
+        sharing.filter(|(_, session)| session.by_mail.is_none())
+    }
+
+    /// Whether a peer with a connection shares the conversation.
     pub(super) fn is_here(&self, person: PersonId, conversation: ConversationId) -> bool {
-        self.sharing(conversation)
+        self.connected(conversation)
             .any(|(_, session)| session.person() == person)
     }
 
-    /// The peers that share a conversation.
+    /// The connected peers that share a conversation.
     pub(super) fn peers(&self, conversation: ConversationId) -> BTreeSet<PersonId> {
-        let sharing = self.sharing(conversation);
-        sharing.map(|(_, session)| session.person()).collect()
+        let connected = self.connected(conversation);
+        connected.map(|(_, session)| session.person()).collect()
     }
 
-    /// All logs of a conversation that sessions have announced, by one author or by all.
+    /// All logs of a conversation that sessions have announced, by one author or by all. A member that
+    /// gets mail is asked for nothing.
     pub(super) fn announced(
         &self,
         conversation: ConversationId,
         author: Option<PersonId>,
     ) -> Vec<(SessionId, LogKey)> {
         let mut announced = Vec::new();
-        for (id, session) in self.sharing(conversation) {
+        let sharing = self.sharing(conversation);
+        for (id, session) in sharing.filter(|(_, it)| it.by_mail != Some(ByMail::Room)) {
             let holdings = &session.syncs[&conversation].holdings;
             match author {
                 Some(author) => {

@@ -81,7 +81,7 @@ impl Engine {
     /// was restored from a backup. The contact still has all messages in it. The request is on disk
     /// before the envelope is deleted at the holder.
     fn must_seal_again(&mut self, at: HolderAt, sender: DeviceId) {
-        let Some(row) = self.mail.owe(sender, |owed| owed.request = true) else {
+        let Some(row) = self.mail.owe(sender, None, |owed| owed.request = true) else {
             return;
         };
         self.store.set_mail(row);
@@ -116,10 +116,39 @@ impl Engine {
         sender: DeviceId,
         frames: Vec<Frame>,
     ) -> Vec<ArrivedBatch> {
-        let id = self.mail_session_from(at, sender);
+        let (rooms, direct): (Vec<_>, Vec<_>) = frames
+            .into_iter()
+            .partition(|frame| matches!(frame, Frame::Room(_)));
+        let mut batches = Vec::new();
+        if !direct.is_empty() {
+            let id = self.mail_session_from(at, sender);
+            batches.extend(self.judge_in(id, sender, None, direct));
+        }
+        for frame in rooms {
+            let Frame::Room(mail) = frame else { continue };
+            let Some((room, mut frames)) = self.open_room_mail(sender, &mail) else {
+                debug!(?sender, "mail about a room that this node is not in");
+                continue;
+            };
+            // All other kinds are about the direct conversation.
+            frames
+                .retain(|it| matches!(it, Frame::Batch(_) | Frame::Have(..) | Frame::Want { .. }));
+            let id = self.mail_session_in(at, sender, room);
+            batches.extend(self.judge_in(id, sender, Some(room), frames));
+        }
+        batches
+    }
+
+    fn judge_in(
+        &mut self,
+        id: SessionId,
+        sender: DeviceId,
+        room: Option<ConversationId>,
+        frames: Vec<Frame>,
+    ) -> Vec<ArrivedBatch> {
         if frames.iter().any(|frame| matches!(frame, Frame::Batch(_))) {
             // On disk no later than the entries, which are deleted at the holder afterwards.
-            let row = self.mail.owe(sender, |owed| owed.receipts = true);
+            let row = self.mail.owe(sender, room, |owed| owed.receipts = true);
             row.into_iter().for_each(|row| self.store.set_mail(row));
         }
         let frames = frames.into_iter();
@@ -130,14 +159,13 @@ impl Engine {
 
     /// The session by mail with the sender of an envelope.
     fn mail_session_from(&mut self, at: HolderAt, sender: DeviceId) -> SessionId {
-        if let Some(id) = self.mail.session_with(sender) {
+        if let Some(id) = self.mail.session_in(sender, None) {
             return id;
         }
         let is_here = self.sessions.with(sender).is_some();
         let now = self.clock.now().mono;
         let holder = self.mail.holder_for(sender, now).filter(|_| !is_here);
-        self.begin_mail(sender, holder, self.source_of(at));
-        self.mail.session_with(sender).expect("begun above")
+        self.begin_mail(sender, None, holder, self.source_of(at))
     }
 
     /// Passes on a frame. Returns the batch in it, unless it is malformed.
@@ -223,6 +251,7 @@ impl Engine {
     pub(in crate::engine) fn advance_mail(&mut self) {
         self.finish_pages();
         self.deposit_waiting();
+        self.end_idle_room_mail();
     }
 
     /// Deletes the envelopes of pages that are handled at their holders, and requests the next ones.
@@ -256,22 +285,23 @@ impl Engine {
 
     /// Sessions by mail that only received end when all of it is handled.
     fn rest_mail(&mut self) {
-        let sessions = self.mail.sessions.values();
-        let idle = sessions.filter(|session| session.arriving == 0);
+        let sessions = self.mail.sessions.iter();
+        let idle = sessions.filter(|(_, session)| session.arriving == 0);
         let mut over = Vec::new();
-        for session in idle {
+        for (id, session) in idle {
             let is_over = session.holder.is_none() || self.paths.session(session.peer).is_some();
             if is_over || session.resend {
-                over.push((session.peer, session.resend));
+                over.push((*id, session.peer, session.resend));
             }
         }
-        for (peer, resend) in over {
+        for (id, peer, resend) in over {
             if resend {
                 let rows = self.mail.held.forget(peer);
                 rows.into_iter().for_each(|row| self.store.set_mail(row));
                 self.outbox.note_nothing_held(peer);
+                self.end_mail_with(peer);
             }
-            self.end_mail_with(peer);
+            self.end_mail(id);
             self.expect_mail(peer);
         }
     }

@@ -2,10 +2,12 @@
 //!
 //! Not here: mail that arrives, which is in `arriving`.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use hobnob_core::SessionId;
 use hobnob_core::mail_refusal::MailRefusal;
-use hobnob_core::replica;
+use hobnob_core::replica::{self, MailedRoom};
 use hobnob_core::source_network::SourceNetwork;
 use hobnob_protocol::mailbox::{DepositAnswer, DepositToken, Envelope, FromHolder, ToHolder};
 use hobnob_protocol::record::{MailboxRecord, RECORD_RELAYS_MAX, RecordError};
@@ -110,6 +112,9 @@ impl Engine {
         self.use_as_holder(peer);
         if !self.policy.is_contact(peer.person()) {
             self.mail.refusals.forget(peer);
+            self.mail.room_refusals.forget(peer);
+            let rows = self.mail.members.forget(peer);
+            rows.into_iter().for_each(|row| self.store.set_mail(row));
             self.mail.unanswered.forget(peer);
             let row = self.mail.contents.forget(peer);
             row.into_iter().for_each(|row| self.store.set_mail(row));
@@ -175,9 +180,9 @@ impl Engine {
         let holder = self.mail.holders.get(&at);
         let id = holder.expect("the caller has inserted it").id;
         for deposited in self.mail.unanswered.take(id) {
-            let peer = deposited.peer;
+            let (peer, room) = (deposited.peer, deposited.room);
             // If the peer is here, or another holder has the messages, nothing must be repeated.
-            if self.sessions.with(peer).is_some() || self.mail.session_with(peer).is_some() {
+            if self.sessions.with(peer).is_some() || self.mail.session_in(peer, room).is_some() {
                 continue;
             }
             let of_peer = self.mail.contacts.get(peer);
@@ -205,9 +210,9 @@ impl Engine {
         }
         let by_it = |session: &MailSession| session.holder == Some(at);
         let all = self.mail.sessions.iter().filter(|(_, it)| by_it(it));
-        let peers: Vec<_> = all.map(|(_, session)| session.peer).collect();
-        for peer in peers {
-            self.end_mail_with(peer);
+        let ended: Vec<_> = all.map(|(id, session)| (*id, session.peer)).collect();
+        for (id, peer) in ended {
+            self.end_mail(id);
             self.expect_mail(peer);
         }
     }
@@ -271,20 +276,23 @@ impl Engine {
         row.into_iter().for_each(|row| self.store.set_mail(row));
         self.mail.refusals.over(peer);
         // Both compare what they have, so nothing must be sealed again.
-        let row = self.mail.owe(peer, |owed| owed.request = false);
+        let row = self.mail.owe(peer, None, |owed| owed.request = false);
         row.into_iter().for_each(|row| self.store.set_mail(row));
-        let is_arriving = self.mail.session_with(peer).is_some_and(|id| {
-            let session = &self.mail.sessions[&id];
-            session.arriving > 0
-        });
-        if !is_arriving {
-            self.end_mail_with(peer);
+        for id in self.mail.sessions_with(peer) {
+            if self.mail.sessions[&id].arriving == 0 {
+                self.end_mail(id);
+            }
         }
     }
 
     pub(super) fn end_mail_with(&mut self, peer: DeviceId) {
-        if let Some(id) = self.mail.session_with(peer) {
-            self.mail.sessions.remove(&id);
+        for id in self.mail.sessions_with(peer) {
+            self.end_mail(id);
+        }
+    }
+
+    pub(super) fn end_mail(&mut self, id: SessionId) {
+        if self.mail.sessions.remove(&id).is_some() {
             self.tell_replica(replica::Input::SessionDown {
                 session: id,
                 goodbye: true,
@@ -292,18 +300,22 @@ impl Engine {
         }
     }
 
-    /// Begins a session by mail, which may only receive if there is no holder for the peer.
+    /// Begins a session by mail about a room or the direct conversation. It may only receive if there
+    /// is no holder for the peer.
     pub(super) fn begin_mail(
         &mut self,
         peer: DeviceId,
+        room: Option<MailedRoom>,
         holder: Option<HolderAt>,
         source: SourceNetwork,
-    ) {
+    ) -> SessionId {
         let id = self.handshakes.next_session();
+        let about = room.map(|room| room.id);
         let session = MailSession {
             peer,
+            room: about,
             holder,
-            outgoing: Outgoing::default(),
+            outgoing: about.map_or_else(Outgoing::direct, |_| Outgoing::in_room()),
             in_flight: 0,
             arriving: 0,
             resend: false,
@@ -313,16 +325,21 @@ impl Engine {
             session: id,
             peer,
             source,
+            room,
             held: self.mail.held.of_peer(peer),
-            receipts: holder.is_some() && self.mail.owed(peer).receipts,
+            receipts: holder.is_some() && self.mail.owed(peer, about).receipts,
         };
         self.tell_replica(input);
+        if room.is_some() {
+            return id;
+        }
         self.request_again(id);
         if holder.is_some() {
             for offer in self.mail.contents.of_peer(peer) {
                 self.files.send(ToTransfers::ReadForMail(id, offer));
             }
         }
+        id
     }
 
     /// The content of an own offer was read, for a session by mail. `None`: the offer is withdrawn, or
@@ -348,7 +365,7 @@ impl Engine {
     pub(super) fn request_again(&mut self, id: SessionId) {
         let session = self.mail.sessions.get(&id);
         let peer = session.expect("the caller has looked it up").peer;
-        if !self.mail.owed(peer).request {
+        if !self.mail.owed(peer, None).request {
             return;
         }
         // Without a mailbox there is no key for which the peer could seal.
@@ -375,23 +392,10 @@ impl Engine {
         let now = self.clock.now().mono;
         for peer in self.mail.take_due(now) {
             let is_here = self.paths.session(peer).is_some() || self.sessions.with(peer).is_some();
-            let known = self.mail.session_with(peer);
-            if is_here || known.is_some_and(|id| self.mail.sessions[&id].holder.is_some()) {
-                continue;
+            if !is_here {
+                self.begin_direct_mail(peer, now);
+                self.begin_mail_in_rooms(peer, now);
             }
-            if self.mail.is_on_its_way(peer) {
-                // What the holder answers need not be deposited again.
-                self.mail.due.insert(peer, now + DEPOSIT_AFTER);
-                continue;
-            }
-            let Some(holder) = self.mail.holder_for(peer, now) else {
-                if let Some(at) = self.mail.refusals.next(peer, now) {
-                    self.mail.due.insert(peer, at);
-                }
-                continue;
-            };
-            self.end_mail_with(peer);
-            self.begin_mail(peer, Some(holder), self.source_of(holder));
         }
         let holders = self.mail.holders.values_mut();
         let due = holders.filter(|holder| holder.retry_at().is_some_and(|at| at <= now));
@@ -404,6 +408,25 @@ impl Engine {
         }
     }
 
+    fn begin_direct_mail(&mut self, peer: DeviceId, now: Duration) {
+        let known = self.mail.session_in(peer, None);
+        if known.is_some_and(|id| self.mail.sessions[&id].holder.is_some()) {
+            return;
+        }
+        if self.mail.is_on_its_way(peer, None) {
+            // What the holder answers need not be deposited again.
+            return self.mail.due_by(peer, now + DEPOSIT_AFTER);
+        }
+        let Some(holder) = self.mail.holder_for(peer, now) else {
+            if let Some(at) = self.mail.refusals.next(peer, now) {
+                self.mail.due_by(peer, at);
+            }
+            return;
+        };
+        known.into_iter().for_each(|id| self.end_mail(id));
+        self.begin_mail(peer, None, Some(holder), self.source_of(holder));
+    }
+
     /// Whether a session of the replica is one by mail.
     pub(in crate::engine) fn is_by_mail(&self, id: SessionId) -> bool {
         self.mail.sessions.contains_key(&id)
@@ -413,9 +436,9 @@ impl Engine {
     pub(in crate::engine) fn mail_out(&mut self, id: SessionId, frame: Bytes) {
         let session = self.mail.sessions.get_mut(&id);
         let session = session.expect("the caller has looked it up");
-        let bytes = frame.len();
+        let (bytes, me) = (frame.len(), self.device);
         if session.holder.is_some() {
-            session.outgoing.frame(frame);
+            session.outgoing.frame(frame, me);
         }
         self.tell_replica(replica::Input::FramesWritten(id, bytes));
     }
@@ -444,31 +467,52 @@ impl Engine {
     /// Deposits what waits. A short envelope waits until the one before it is answered, so messages
     /// in quick succession share one.
     pub(super) fn deposit_waiting(&mut self) {
-        let ids: Vec<_> = self.mail.sessions.keys().copied().collect();
-        for id in ids {
-            loop {
-                let session = self.mail.sessions.get_mut(&id).expect("listed just now");
-                let Some(at) = session.holder else { break };
-                let is_ready = session.in_flight == 0 || session.outgoing.is_full();
-                let holder = self.mail.holders.get(&at);
-                let has_room = holder.is_some_and(Holder::has_room);
-                if session.outgoing.is_empty() || !is_ready || !has_room {
-                    break;
-                }
-                session.in_flight += 1;
-                let packed = session.outgoing.pack();
-                let deposited = Deposited {
-                    session: id,
-                    peer: session.peer,
-                    packed,
-                    envelope: Vec::new(),
-                    again: false,
-                };
-                if !self.deposit(at, deposited) {
-                    break;
-                }
-            }
+        let sessions = self.mail.sessions.iter();
+        let mut order: Vec<_> = sessions.map(|(id, it)| (it.room.is_some(), *id)).collect();
+        // What is for one peer alone comes before what is said in rooms.
+        order.sort_unstable();
+        for (_, id) in order {
+            while self.deposit_next(id) {}
         }
+    }
+
+    /// Deposits the next envelope of a session by mail. Returns whether that was possible.
+    fn deposit_next(&mut self, id: SessionId) -> bool {
+        // The session may have ended with another about the same peer.
+        let Some(session) = self.mail.sessions.get(&id) else {
+            return false;
+        };
+        let Some(at) = session.holder else {
+            return false;
+        };
+        let (peer, room) = (session.peer, session.room);
+        let is_ready = session.in_flight == 0 || session.outgoing.is_full();
+        let holder = self.mail.holders.get(&at);
+        let has_room = holder.is_some_and(|holder| match room {
+            None => holder.has_room(),
+            Some(_) => holder.has_room_for_rooms(),
+        });
+        if session.outgoing.is_empty() || !is_ready || !has_room {
+            return false;
+        }
+        if room.is_some() && self.rooms_are_full(peer, at) {
+            let holder = self.mail.holders[&at].id;
+            self.room_refused(peer, holder, MailRefusal::Full);
+            return false;
+        }
+        let session = self.mail.sessions.get_mut(&id);
+        let session = session.expect("looked up above");
+        session.in_flight += 1;
+        let packed = session.outgoing.pack();
+        let deposited = Deposited {
+            session: id,
+            peer,
+            room,
+            packed,
+            envelope: Vec::new(),
+            again: false,
+        };
+        self.deposit(at, deposited)
     }
 
     /// Seals and sends an envelope. Returns whether that was possible.
@@ -477,6 +521,11 @@ impl Engine {
             return false;
         };
         let recipient = session.peer;
+        let frames = &deposited.packed.frames;
+        let Some(frames) = self.sealed_for(deposited.room, recipient, frames) else {
+            self.end_mail(deposited.session);
+            return false;
+        };
         let holder = self.mail.holders.get_mut(&at);
         let holder = holder.expect("the caller has looked it up");
         let of_peer = self.mail.contacts.get(recipient);
@@ -485,8 +534,8 @@ impl Engine {
             return false;
         };
         let record = of_peer.record.record();
-        let (key, public, frames) = (record.key, &record.public, &deposited.packed.frames);
-        let sealed = Envelope::seal(frames, &self.mail.key, recipient, key, public);
+        let (key, public) = (record.key, &record.public);
+        let sealed = Envelope::seal(&frames, &self.mail.key, recipient, key, public);
         let token = token.clone();
         match sealed {
             Ok(envelope) => deposited.envelope = envelope.as_bytes().to_vec(),
@@ -513,7 +562,7 @@ impl Engine {
             if is_stored && self.paths.session(peer).is_none() {
                 self.now_held(&deposited, holder_id);
             }
-            if !self.mail.is_on_its_way(peer)
+            if !self.mail.is_on_its_way(peer, deposited.room)
                 && let Some(due) = self.mail.due.get_mut(&peer)
             {
                 *due = self.clock.now().mono;
@@ -525,7 +574,7 @@ impl Engine {
                 session.in_flight -= 1;
                 let packed = &deposited.packed;
                 let all_receipts = packed.has_receipts && !session.outgoing.owes_receipts();
-                let row = self.mail.owe(peer, |owed| {
+                let row = self.mail.owe(peer, deposited.room, |owed| {
                     owed.receipts &= !all_receipts;
                     owed.request &= !packed.has_request;
                 });
@@ -533,7 +582,7 @@ impl Engine {
                 let row = self.mail.contents.remove(peer, &packed.contents);
                 row.into_iter().for_each(|row| self.store.set_mail(row));
                 // A mailbox that has no room for messages may have some for receipts.
-                if !packed.items.is_empty() {
+                if !packed.items.is_empty() && deposited.room.is_none() {
                     self.mail.refusals.over(peer);
                 }
                 let written = self.now_held(&deposited, holder_id);
@@ -559,6 +608,9 @@ impl Engine {
             DepositAnswer::Failed => MailRefusal::Failed,
             DepositAnswer::Unknown(_) => MailRefusal::Unknown,
         };
+        if deposited.room.is_some() {
+            return self.room_refused(peer, holder_id, refusal);
+        }
         let has_messages = !deposited.packed.items.is_empty();
         self.deposit_refused(peer, holder_id, refusal, has_messages);
     }
@@ -577,10 +629,9 @@ impl Engine {
         let now = self.clock.now().mono;
         let again_at = self.mail.refusals.refused(peer, holder, why, now);
         if self.mail.holder_for(peer, now).is_some() {
-            self.mail.due.insert(peer, now);
-            return;
+            return self.mail.due_by(peer, now);
         }
-        self.mail.due.insert(peer, again_at);
+        self.mail.due_by(peer, again_at);
         // Receipts concern the other end only.
         if has_messages && self.mail.refusals.stuck(peer, why) {
             let name = self.peers.name(peer.person());
@@ -594,15 +645,15 @@ impl Engine {
         let peer = deposited.peer;
         let wall_ms = self.clock.now().wall_ms;
         let mut written = 0;
+        let envelope = u64::try_from(deposited.envelope.len()).expect("at most a frame");
+        let bytes = envelope / (deposited.packed.items.len() as u64).max(1);
         for item in &deposited.packed.items {
             written += item.credit;
             let Some((name, first, last)) = item.span else {
                 continue;
             };
-            let row = self
-                .mail
-                .held
-                .add((name, first, last), peer, holder, wall_ms);
+            let span = (name, first, last);
+            let row = self.mail.held.add(span, bytes, peer, holder, wall_ms);
             self.store.set_mail(row);
             let ranges = Ranges::span(first, last);
             self.outbox.note_held(name, peer, &ranges);
@@ -624,7 +675,8 @@ impl Engine {
 
     /// The user writes to a peer. If the peer is away, the message is deposited soon.
     pub(in crate::engine) fn mail_wanted(&mut self, peer: DeviceId) {
-        if self.paths.session(peer).is_none() && self.mail.session_with(peer).is_none() {
+        let is_away = self.paths.session(peer).is_none();
+        if is_away && self.mail.session_in(peer, None).is_none() {
             self.expect_mail(peer);
         }
     }

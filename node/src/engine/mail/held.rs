@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hobnob_protocol::mailbox::HELD_FOR;
-use hobnob_protocol::{DeviceId, LogName, Ranges, Seq, codec};
+use hobnob_protocol::{ConversationId, DeviceId, LogName, PersonId, Ranges, Seq, codec};
 
 use crate::store::{MailKind, MailRow};
 
@@ -13,8 +13,8 @@ const MEMORY_MAX: usize = 64 * 1024;
 /// Maximum ranges that are stored of one log. Those beyond are deposited again after a restart.
 const RANGES_MAX: usize = 512;
 
-/// A row: the holder, the time, and the ranges.
-type StoredHeld = (DeviceId, u64, Vec<(Seq, Seq)>);
+/// A row: the holder, the time, the ranges, and the bytes of the envelopes.
+type StoredHeld = (DeviceId, u64, Vec<(Seq, Seq)>, u64);
 
 #[derive(Debug, Clone)]
 struct OfLog {
@@ -22,6 +22,8 @@ struct OfLog {
     /// When the last of them was deposited, in milliseconds since the Unix epoch.
     at_ms: u64,
     ranges: Ranges,
+    /// About so many bytes of the peer's mailbox. Entries that were delivered leave their share of it.
+    bytes: u64,
 }
 
 /// The held entries, by log and peer.
@@ -39,10 +41,11 @@ impl Held {
         Self(held.collect())
     }
 
-    /// A holder has these entries on disk. Returns the row to store.
+    /// A holder has these entries on disk, in so many bytes. Returns the row to store.
     pub(super) fn add(
         &mut self,
         (name, first, last): (LogName, Seq, Seq),
+        bytes: u64,
         peer: DeviceId,
         holder: DeviceId,
         wall_ms: u64,
@@ -51,9 +54,11 @@ impl Held {
             holder,
             at_ms: wall_ms,
             ranges: Ranges::new(),
+            bytes: 0,
         });
         (of_log.holder, of_log.at_ms) = (holder, wall_ms);
         of_log.ranges.insert(first, last);
+        of_log.bytes += bytes;
         row(name, peer, Some(of_log))
     }
 
@@ -69,6 +74,9 @@ impl Held {
         if left == of_log.ranges {
             return None;
         }
+        let share = |bytes: u64| u128::from(bytes) * u128::from(left.len());
+        let kept = share(of_log.bytes) / u128::from(of_log.ranges.len());
+        of_log.bytes = u64::try_from(kept).expect("not more than before");
         of_log.ranges = left;
         if of_log.ranges.is_empty() {
             self.0.remove(&(name, peer));
@@ -79,14 +87,32 @@ impl Held {
 
     /// The peer can't open what is held for it. Returns the rows to store.
     pub(super) fn forget(&mut self, peer: DeviceId) -> Vec<MailRow> {
+        self.forget_where(|_, of| of == peer)
+    }
+
+    fn forget_where(&mut self, is_gone: impl Fn(&LogName, DeviceId) -> bool) -> Vec<MailRow> {
         let mut rows = Vec::new();
         self.0.retain(|(name, of), _| {
-            if *of == peer {
-                rows.push(row(*name, peer, None));
+            let is_gone = is_gone(name, *of);
+            if is_gone {
+                rows.push(row(*name, *of, None));
             }
-            *of != peer
+            !is_gone
         });
         rows
+    }
+
+    /// The peer has left a room. Returns the rows to store.
+    pub(super) fn forget_in(&mut self, room: ConversationId, peer: DeviceId) -> Vec<MailRow> {
+        self.forget_where(|name, of| of == peer && name.conversation == room)
+    }
+
+    /// The bytes of a peer's mailbox that entries of rooms take.
+    pub(super) fn room_bytes(&self, me: PersonId, peer: DeviceId) -> u64 {
+        let direct = ConversationId::direct(me, peer.person());
+        let all = self.0.iter().filter(|((_, of), _)| *of == peer);
+        let of_rooms = all.filter(|((name, _), _)| name.conversation != direct);
+        of_rooms.map(|(_, of_log)| of_log.bytes).sum()
     }
 
     /// The entries that are held for a peer, by log.
@@ -113,7 +139,7 @@ impl Held {
 fn row(name: LogName, peer: DeviceId, of_log: Option<&OfLog>) -> MailRow {
     let value = of_log.map(|of_log| {
         let ranges: Vec<_> = of_log.ranges.iter().take(RANGES_MAX).collect();
-        let stored: StoredHeld = (of_log.holder, of_log.at_ms, ranges);
+        let stored: StoredHeld = (of_log.holder, of_log.at_ms, ranges, of_log.bytes);
         codec::encode(&stored)
     });
     MailRow {
@@ -126,8 +152,14 @@ fn row(name: LogName, peer: DeviceId, of_log: Option<&OfLog>) -> MailRow {
 fn read(row: &MailRow) -> Option<((LogName, DeviceId), OfLog)> {
     let named = codec::decode::<(LogName, DeviceId), MEMORY_MAX>(&row.name);
     let (name, peer) = named.ok()?;
-    let stored = codec::decode::<StoredHeld, MEMORY_MAX>(row.value.as_deref()?);
-    let (holder, at_ms, spans) = stored.ok()?;
+    let value = row.value.as_deref()?;
+    let stored = codec::decode::<StoredHeld, MEMORY_MAX>(value);
+    // A version before this one did not count bytes.
+    let stored = stored.or_else(|_| {
+        let before = codec::decode::<(DeviceId, u64, Vec<(Seq, Seq)>), MEMORY_MAX>(value);
+        before.map(|(holder, at_ms, spans)| (holder, at_ms, spans, 0))
+    });
+    let (holder, at_ms, spans, bytes) = stored.ok()?;
     let mut ranges = Ranges::new();
     for (first, last) in spans.into_iter().filter(|(first, last)| first <= last) {
         ranges.insert(first, last);
@@ -136,13 +168,14 @@ fn read(row: &MailRow) -> Option<((LogName, DeviceId), OfLog)> {
         holder,
         at_ms,
         ranges,
+        bytes,
     };
     Some(((name, peer), of_log))
 }
 
 #[cfg(test)]
 mod tests {
-    use hobnob_protocol::{ConversationId, LogId};
+    use hobnob_protocol::LogId;
 
     use super::*;
 
@@ -164,8 +197,8 @@ mod tests {
     #[test]
     fn entries_are_held_until_the_peer_has_them_or_the_holder_drops_them() {
         let mut held = Held::default();
-        held.add((log(), 1, 4), peer(2), peer(8), 1_000);
-        let row = held.add((log(), 5, 9), peer(2), peer(8), 2_000);
+        held.add((log(), 1, 4), 4_000, peer(2), peer(8), 1_000);
+        let row = held.add((log(), 5, 9), 5_000, peer(2), peer(8), 2_000);
         assert_eq!(held.of_peer(peer(2)), [(log(), Ranges::span(1, 9))]);
         assert_eq!(held.of_peer(peer(3)), []);
         let restored = |at_ms| Held::restore(std::slice::from_ref(&row), at_ms).of_peer(peer(2));
@@ -182,5 +215,24 @@ mod tests {
         let row = held.delivered(log(), peer(2), &Ranges::span(6, 9));
         assert_eq!(row.map(|row| row.value), Some(None));
         assert_eq!(held.all().count(), 0);
+    }
+
+    #[test]
+    fn what_rooms_take_of_a_mailbox_is_known_after_a_restart() {
+        let (mut held, me) = (Held::default(), peer(1).person());
+        let room = ConversationId::from_bytes([7; 32]);
+        let in_room = LogName {
+            conversation: room,
+            ..log()
+        };
+        held.add((log(), 1, 4), 4_000, peer(2), peer(8), 1_000);
+        let row = held.add((in_room, 1, 10), 10_000, peer(2), peer(8), 1_000);
+        assert_eq!(held.room_bytes(me, peer(2)), 10_000);
+        let mut held = Held::restore(&[row], 2_000);
+        held.delivered(in_room, peer(2), &Ranges::span(1, 7));
+        assert_eq!(held.room_bytes(me, peer(2)), 3_000);
+        assert_eq!(held.forget_in(room, peer(3)), []);
+        assert_eq!(held.forget_in(room, peer(2)).len(), 1);
+        assert_eq!(held.room_bytes(me, peer(2)), 0);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hobnob_core::{Now, SessionId};
 use hobnob_protocol::mailbox::{Deposit, DepositToken, NUMBERS_MAX, ToHolder};
-use hobnob_protocol::{DeviceId, Signature};
+use hobnob_protocol::{ConversationId, DeviceId, Signature};
 
 use super::outgoing::Packed;
 use super::page::{Decided, Page, PageItem};
@@ -26,6 +26,8 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 pub(super) struct Deposited {
     pub(super) session: SessionId,
     pub(super) peer: DeviceId,
+    /// The room that it is about. `None`: the direct conversation.
+    pub(super) room: Option<ConversationId>,
     pub(super) packed: Packed,
     /// The sealed form. If the answer is lost, the holder gets the same bytes again and recognizes
     /// them.
@@ -174,9 +176,24 @@ impl Holder {
         self.deposits.remove(&number)
     }
 
-    /// Whether an envelope for this peer is on its way.
-    pub(super) fn is_asked_for(&self, peer: DeviceId) -> bool {
-        self.deposits.values().any(|it| it.peer == peer)
+    /// The same for an envelope about a room. They leave places for messages to one peer alone.
+    pub(super) fn has_room_for_rooms(&self) -> bool {
+        self.deposits.len() < DEPOSITS_MAX / 2
+    }
+
+    /// Whether an envelope for this peer about this conversation is on its way.
+    pub(super) fn is_asked_for(&self, peer: DeviceId, room: Option<ConversationId>) -> bool {
+        let mut deposits = self.deposits.values();
+        deposits.any(|it| it.peer == peer && it.room == room)
+    }
+
+    /// The bytes of envelopes about rooms that are on their way to this peer.
+    pub(super) fn room_bytes_on_the_way(&self, peer: DeviceId) -> u64 {
+        let about_rooms = self.deposits.values().filter(|it| it.room.is_some());
+        let lengths = about_rooms
+            .filter(|it| it.peer == peer)
+            .map(|it| it.envelope.len());
+        lengths.map(|length| length as u64).sum()
     }
 
     /// The envelopes that the holder has not answered, oldest first. It may have stored them.
@@ -406,6 +423,7 @@ mod tests {
         let deposited = Deposited {
             session: SessionId(1),
             peer,
+            room: None,
             packed: Packed::default(),
             envelope: envelope.to_vec(),
             again: false,
@@ -425,6 +443,7 @@ mod tests {
             numbers.push(frame.number);
         }
         assert_eq!(numbers.len(), DEPOSITS_MAX);
+        assert!(!holder.has_room_for_rooms());
         assert!(holder.answered(numbers[0]).is_some());
         assert!(holder.answered(numbers[0]).is_none());
         assert!(holder.has_room());
@@ -437,11 +456,13 @@ mod tests {
             deposit(&mut holder, &envelope);
         }
         holder.answered(2);
-        assert!(holder.is_asked_for(DeviceId::from_bytes([2; 32])));
-        assert!(!holder.is_asked_for(DeviceId::from_bytes([3; 32])));
+        let room = Some(ConversationId::from_bytes([7; 32]));
+        assert!(holder.is_asked_for(DeviceId::from_bytes([2; 32]), None));
+        assert!(!holder.is_asked_for(DeviceId::from_bytes([2; 32]), room));
+        assert!(!holder.is_asked_for(DeviceId::from_bytes([3; 32]), None));
         let left = holder.take_unanswered();
         let left: Vec<_> = left.into_iter().map(|it| it.envelope).collect();
         assert_eq!(left, [[1], [3]]);
-        assert!(!holder.is_asked_for(DeviceId::from_bytes([2; 32])));
+        assert!(!holder.is_asked_for(DeviceId::from_bytes([2; 32]), None));
     }
 }

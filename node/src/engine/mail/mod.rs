@@ -2,13 +2,14 @@
 //!
 //! For each contact that is away there is a *session by mail*: the replica treats it like a session,
 //! and its frames travel in envelopes. So entries, receipts and requests need no second
-//! implementation. `own` is this node's mailbox, `contacts` are those of others, `outgoing` packs
+//! implementation. There is one more for each room with a key in which the contact is a member, while
+//! something waits. `own` is this node's mailbox, `contacts` are those of others, `outgoing` packs
 //! envelopes, `held` notes what holders have, `holder` is the exchange with one holder, `page` decides
 //! which arrived envelopes may be deleted, `refusals` notes which holders refuse envelopes,
 //! `unanswered` keeps envelopes whose answers were lost, `contents` lists small files that are still to be
-//! deposited. `node_holders` finds nodes that are holders.
+//! deposited, `members` knows who is in which room. `node_holders` finds nodes that are holders.
 //!
-//! Not here: the effects on other parts, which are in `events`, `arriving` and `info`.
+//! Not here: the effects on other parts, which are in `events`, `rooms`, `arriving` and `info`.
 
 mod arriving;
 mod contacts;
@@ -17,11 +18,13 @@ mod events;
 mod held;
 mod holder;
 mod info;
+mod members;
 mod node_holders;
 mod outgoing;
 mod own;
 mod page;
 mod refusals;
+mod rooms;
 mod unanswered;
 
 use std::collections::BTreeMap;
@@ -31,12 +34,13 @@ use std::time::Duration;
 use hobnob_core::SessionId;
 use hobnob_core::mail_refusal::MailRefusal;
 use hobnob_protocol::mailbox::KeyId;
-use hobnob_protocol::{DeviceId, SecretKey};
+use hobnob_protocol::{ConversationId, DeviceId, SecretKey};
 
 use self::contacts::ContactBoxes;
 use self::contents::WaitingContents;
 use self::held::Held;
 use self::holder::{Facts, Holder};
+use self::members::RoomMembers;
 use self::outgoing::Outgoing;
 use self::own::OwnMailbox;
 use self::refusals::Refusals;
@@ -75,30 +79,40 @@ struct Owed {
 }
 
 impl Owed {
-    fn to_row(self, peer: DeviceId) -> MailRow {
+    fn to_row(self, (peer, room): OwedKey) -> MailRow {
         let value = vec![u8::from(self.receipts), u8::from(self.request)];
+        let room = room.iter().flat_map(|room| room.as_bytes());
         MailRow {
             kind: MailKind::Owed,
-            name: peer.as_bytes().to_vec(),
+            name: peer.as_bytes().iter().chain(room).copied().collect(),
             value: (self != Self::default()).then_some(value),
         }
     }
 
-    fn read(row: &MailRow) -> Option<(DeviceId, Self)> {
-        let peer = DeviceId::from_bytes(row.name.as_slice().try_into().ok()?);
+    fn read(row: &MailRow) -> Option<(OwedKey, Self)> {
+        let (peer, room) = row.name.split_first_chunk::<32>()?;
+        let room = match room {
+            [] => None,
+            room => Some(ConversationId::from_bytes(room.try_into().ok()?)),
+        };
         let [receipts, request] = row.value.as_deref()?.try_into().ok()?;
         let owed = Self {
             receipts: receipts != 0,
             request: request != 0,
         };
-        Some((peer, owed))
+        Some(((DeviceId::from_bytes(*peer), room), owed))
     }
 }
+
+/// A peer, and a room or the direct conversation.
+type OwedKey = (DeviceId, Option<ConversationId>);
 
 /// A session by mail.
 #[derive(Debug)]
 struct MailSession {
     peer: DeviceId,
+    /// The room that it is about. `None`: the direct conversation.
+    room: Option<ConversationId>,
     /// Where its envelopes go. `None`: it only receives, and its frames are dropped.
     holder: Option<HolderAt>,
     outgoing: Outgoing,
@@ -124,10 +138,13 @@ pub(crate) struct Mail {
     /// The known facts about holders of this node's mail that are not connected.
     former: BTreeMap<DeviceId, Facts>,
     refusals: Refusals,
+    /// The same for messages in rooms, which may be refused though others are not.
+    room_refusals: Refusals,
+    members: RoomMembers,
     unanswered: Unanswered,
     sessions: BTreeMap<SessionId, MailSession>,
     /// Peers that must get something by mail.
-    owed: BTreeMap<DeviceId, Owed>,
+    owed: BTreeMap<OwedKey, Owed>,
     /// For which newest key of a contact its messages were deposited again in this run.
     resent_for: BTreeMap<DeviceId, KeyId>,
     contents: WaitingContents,
@@ -156,6 +173,8 @@ impl Mail {
             streams: 0,
             former: BTreeMap::new(),
             refusals: Refusals::default(),
+            room_refusals: Refusals::default(),
+            members: RoomMembers::restore(rows),
             unanswered: Unanswered::default(),
             sessions: BTreeMap::new(),
             owed: owed.filter_map(Owed::read).collect(),
@@ -172,11 +191,18 @@ impl Mail {
         self.key.clone()
     }
 
-    /// The session by mail with a peer.
-    fn session_with(&self, peer: DeviceId) -> Option<SessionId> {
+    /// The session by mail with a peer about a room, or about their direct conversation.
+    fn session_in(&self, peer: DeviceId, room: Option<ConversationId>) -> Option<SessionId> {
         let mut all = self.sessions.iter();
-        all.find(|(_, session)| session.peer == peer)
+        all.find(|(_, session)| session.peer == peer && session.room == room)
             .map(|(id, _)| *id)
+    }
+
+    /// The sessions by mail with a peer.
+    fn sessions_with(&self, peer: DeviceId) -> Vec<SessionId> {
+        let all = self.sessions.iter();
+        let of_peer = all.filter(|(_, session)| session.peer == peer);
+        of_peer.map(|(id, _)| *id).collect()
     }
 
     /// A connected holder at which this node may deposit for a peer, and that has not refused a
@@ -190,6 +216,19 @@ impl Mail {
         holders.find(|(_, holder)| takes(holder)).map(|(at, _)| *at)
     }
 
+    /// The same for messages in rooms.
+    fn holder_for_rooms(&self, peer: DeviceId, now: Duration) -> Option<HolderAt> {
+        let at = self.holder_for(peer, now)?;
+        let id = self.holders[&at].id;
+        (!self.room_refusals.is_refusing(peer, id, now)).then_some(at)
+    }
+
+    /// A peer is away: something is due then, if nothing is earlier.
+    fn due_by(&mut self, peer: DeviceId, at: Duration) {
+        let due = self.due.entry(peer).or_insert(at);
+        *due = at.min(*due);
+    }
+
     /// The holders of this node's mail, the best first. A node that was connected in this run counts,
     /// because it may return before this node does. A relay that this node has left does not.
     fn holder_ids(&self) -> impl Iterator<Item = DeviceId> {
@@ -200,11 +239,11 @@ impl Mail {
         connected.chain(nodes.map(|(id, _)| *id))
     }
 
-    /// Whether a connected holder has not answered an envelope for a peer.
-    fn is_on_its_way(&self, peer: DeviceId) -> bool {
+    /// Whether a connected holder has not answered an envelope for a peer about this conversation.
+    fn is_on_its_way(&self, peer: DeviceId, room: Option<ConversationId>) -> bool {
         self.holders
             .values()
-            .any(|holder| holder.is_asked_for(peer))
+            .any(|holder| holder.is_asked_for(peer, room))
     }
 
     /// A holder of this node's mail is not connected any more.
@@ -220,21 +259,26 @@ impl Mail {
         self.refusals.why(peer)
     }
 
-    fn owed(&self, peer: DeviceId) -> Owed {
-        self.owed.get(&peer).copied().unwrap_or_default()
+    fn owed(&self, peer: DeviceId, room: Option<ConversationId>) -> Owed {
+        self.owed.get(&(peer, room)).copied().unwrap_or_default()
     }
 
     /// Changes what a peer must get by mail. Returns the row to store, if that is a change.
-    fn owe(&mut self, peer: DeviceId, change: impl FnOnce(&mut Owed)) -> Option<MailRow> {
-        let before = self.owed(peer);
+    fn owe(
+        &mut self,
+        peer: DeviceId,
+        room: Option<ConversationId>,
+        change: impl FnOnce(&mut Owed),
+    ) -> Option<MailRow> {
+        let before = self.owed(peer, room);
         let mut owed = before;
         change(&mut owed);
         if owed == Owed::default() {
-            self.owed.remove(&peer);
+            self.owed.remove(&(peer, room));
         } else {
-            self.owed.insert(peer, owed);
+            self.owed.insert((peer, room), owed);
         }
-        (owed != before).then(|| owed.to_row(peer))
+        (owed != before).then(|| owed.to_row((peer, room)))
     }
 
     /// A contact asks to seal again what it has not confirmed. Returns whether that was not done for
@@ -286,17 +330,21 @@ mod tests {
     #[test]
     fn receipts_and_requests_are_owed_across_a_restart() {
         let mut mail = restored(&[]);
-        mail.owe(peer(2), |owed| owed.receipts = true).expect("new");
-        assert_eq!(mail.owe(peer(2), |owed| owed.receipts = true), None);
-        let row = mail.owe(peer(2), |owed| owed.request = true).expect("new");
+        mail.owe(peer(2), None, |owed| owed.receipts = true)
+            .expect("new");
+        assert_eq!(mail.owe(peer(2), None, |owed| owed.receipts = true), None);
+        let row = mail
+            .owe(peer(2), None, |owed| owed.request = true)
+            .expect("new");
         let mut mail = restored(&[row]);
         let both = Owed {
             receipts: true,
             request: true,
         };
-        assert_eq!(mail.owed(peer(2)), both);
-        mail.owe(peer(2), |owed| owed.request = false).expect("new");
-        let row = mail.owe(peer(2), |owed| owed.receipts = false);
+        assert_eq!(mail.owed(peer(2), None), both);
+        mail.owe(peer(2), None, |owed| owed.request = false)
+            .expect("new");
+        let row = mail.owe(peer(2), None, |owed| owed.receipts = false);
         assert_eq!(row.expect("new").value, None);
     }
 

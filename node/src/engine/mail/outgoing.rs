@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use hobnob_protocol::mailbox::{
-    CONTENT_BYTES_MAX, CONTENT_PART_BYTES, MAILED_CONTENT_MAX, content_size,
+    CONTENT_BYTES_MAX, CONTENT_PART_BYTES, MAILED_CONTENT_MAX, ROOM_CONTENT_BYTES_MAX, content_size,
 };
-use hobnob_protocol::{Body, CheckedBatch, Frame, LogName, OfferId, SecretKey, Seq};
+use hobnob_protocol::{
+    Body, CheckedBatch, DeviceId, Frame, LogName, OfferId, Ranges, SecretKey, Seq,
+};
 
 /// Bytes of a batch beside its entries, at most.
 const BATCH_OVERHEAD: usize = 256;
@@ -14,6 +16,12 @@ const BATCH_OVERHEAD: usize = 256;
 /// Maximum receipts, and maximum requests, that wait for one peer. Further ones are dropped: the next
 /// session repeats them.
 const CONTROL_MAX: usize = 4_096;
+
+/// Bytes of the frame that says which entries of a log are for its reader, at most.
+const ANNOUNCED_BYTES: usize = 160;
+
+/// Maximum older logs that an envelope announces. Those before them count as delivered by then.
+const OLDER_LOGS_MAX: usize = 32;
 
 /// A batch that waits, or is on its way in an envelope.
 #[derive(Debug, Clone)]
@@ -39,8 +47,15 @@ pub(super) struct Packed {
 }
 
 /// The frames that wait for envelopes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outgoing {
+    /// Maximum bytes of frames, with their lengths, in one envelope.
+    bytes_max: usize,
+    is_room: bool,
+    /// The own logs that the peer has not confirmed as a whole, the oldest first, with the first and the
+    /// last entry that are for it. A log that is not among them begins with 1. Each envelope names them,
+    /// so the peer recognizes what a holder has lost or delayed.
+    announced: Vec<(LogName, Seq, Seq)>,
     batches: VecDeque<Item>,
     /// The request to seal again.
     request: Option<Bytes>,
@@ -60,6 +75,36 @@ struct Part {
 }
 
 impl Outgoing {
+    /// For the direct conversation.
+    pub(super) fn direct() -> Self {
+        Self::new(CONTENT_BYTES_MAX, false)
+    }
+
+    /// For a room with a key, whose frames are sealed once more.
+    pub(super) fn in_room() -> Self {
+        Self::new(ROOM_CONTENT_BYTES_MAX, true)
+    }
+
+    fn new(bytes_max: usize, is_room: bool) -> Self {
+        Self {
+            bytes_max,
+            is_room,
+            announced: Vec::new(),
+            batches: VecDeque::new(),
+            request: None,
+            receipts: BTreeMap::new(),
+            wants: BTreeMap::new(),
+            contents: VecDeque::new(),
+        }
+    }
+
+    /// Maximum bytes of a batch with its length.
+    fn batch_max(&self) -> usize {
+        // This run's log may be new.
+        let announced = self.announced.len().min(OLDER_LOGS_MAX) + 1;
+        self.bytes_max - announced * ANNOUNCED_BYTES
+    }
+
     /// The replica hands out a batch. One that does not fit an envelope is split, because its author
     /// is this node. Returns the bytes that count as written at once, because they are dropped, and
     /// the own offers in it whose contents are small.
@@ -72,7 +117,8 @@ impl Outgoing {
         let Ok(checked) = batch.read() else {
             return (credit, Vec::new());
         };
-        let offers = if own {
+        // In a room many would get the content, and most members find a source.
+        let offers = if own && !self.is_room {
             small_offers(&checked)
         } else {
             Vec::new()
@@ -89,7 +135,7 @@ impl Outgoing {
     ) -> usize {
         let (credit, name) = (frame.len(), checked.batch.name);
         let span = own.then(|| (name, checked.first(), checked.last()));
-        if content_size(frame.len()) <= CONTENT_BYTES_MAX {
+        if content_size(frame.len()) <= self.batch_max() {
             self.batches.push_back(Item {
                 frame,
                 span,
@@ -101,7 +147,7 @@ impl Outgoing {
             // A peer that lost its own entries gets these when both are connected.
             return credit;
         }
-        let pieces = checked.split(key, CONTENT_BYTES_MAX - BATCH_OVERHEAD);
+        let pieces = checked.split(key, self.batch_max() - BATCH_OVERHEAD);
         let count = pieces.len();
         for (at, piece) in pieces.into_iter().enumerate() {
             let piece = piece.read().expect("a part of a batch that was read");
@@ -115,8 +161,16 @@ impl Outgoing {
     }
 
     /// The replica sends a frame. Returns whether it is a receipt that waits now.
-    pub(super) fn frame(&mut self, frame: Bytes) -> bool {
+    pub(super) fn frame(&mut self, frame: Bytes, me: DeviceId) -> bool {
         let decoded = Frame::decode(&frame);
+        if let Ok(Frame::Have(name, held)) = &decoded
+            && name.device == me
+        {
+            let span = held.settled.first().zip(held.settled.last());
+            let span = span.map(|(first, last)| (*name, first, last));
+            self.announced.extend(span);
+            return false;
+        }
         if let Ok(Frame::Have(name, _)) = decoded {
             if self.receipts.len() < CONTROL_MAX || self.receipts.contains_key(&name) {
                 self.receipts.insert(name, frame);
@@ -170,12 +224,12 @@ impl Outgoing {
             .batches
             .iter()
             .map(|item| content_size(item.frame.len()));
-        batches.sum::<usize>() >= CONTENT_BYTES_MAX
+        batches.sum::<usize>() >= self.batch_max()
     }
 
     /// Takes what fits an envelope. Receipts come first: they are short, and let others rest.
     pub(super) fn pack(&mut self) -> Packed {
-        let (mut packed, mut room) = (Packed::default(), CONTENT_BYTES_MAX);
+        let (mut packed, mut room) = (Packed::default(), self.bytes_max);
         if let Some(request) = self.request.take() {
             room -= content_size(request.len());
             packed.frames.push(request);
@@ -192,16 +246,19 @@ impl Outgoing {
                 packed.has_receipts = true;
             }
         }
+        // A batch may leave no place for what says where its log begins.
+        room = room.saturating_sub(self.bytes_max - self.batch_max());
         while let Some(next) = self.batches.front() {
             let size = content_size(next.frame.len());
             if size > room {
                 break;
             }
             room -= size;
-            let item = self.batches.pop_front().expect("looked at above");
-            packed.frames.push(item.frame.clone());
-            packed.items.push(item);
+            packed.items.extend(self.batches.pop_front());
         }
+        packed.frames.extend(self.announcements(&packed.items));
+        let batches = packed.items.iter().map(|item| item.frame.clone());
+        packed.frames.extend(batches);
         while let Some(next) = self.contents.front() {
             let size = content_size(next.frame.len());
             if size > room {
@@ -213,6 +270,38 @@ impl Outgoing {
             packed.contents.extend(part.is_last.then_some(part.id));
         }
         packed
+    }
+
+    /// Says which entries of the logs in an envelope are for the peer, and which of older logs it must
+    /// have before.
+    fn announcements(&self, items: &[Item]) -> Vec<Bytes> {
+        let spans = items.iter().filter_map(|item| item.span);
+        let mut lasts: BTreeMap<_, _> = spans.map(|(name, _, last)| (name, last)).collect();
+        if lasts.is_empty() {
+            return Vec::new();
+        }
+        let is_known = |name: &LogName| self.announced.iter().any(|(of, ..)| of == name);
+        // What is not announced yet is newer than all that is.
+        let end = if lasts.keys().all(is_known) {
+            let packed = |(name, ..): &(LogName, Seq, Seq)| lasts.contains_key(name);
+            self.announced
+                .iter()
+                .rposition(packed)
+                .map_or(0, |at| at + 1)
+        } else {
+            self.announced.len()
+        };
+        let listed = &self.announced[end.saturating_sub(OLDER_LOGS_MAX)..end];
+        let mut all = Vec::new();
+        for (name, first, last) in listed {
+            // Of a log in this envelope, later entries may follow in others.
+            all.push((*name, *first, lasts.remove(name).unwrap_or(*last)));
+        }
+        all.extend(lasts.into_iter().map(|(name, last)| (name, 1, last)));
+        let frame = |(name, first, last): (LogName, Seq, Seq)| {
+            Frame::Have(name, Ranges::span(first.min(last), last).into()).encode()
+        };
+        all.into_iter().map(frame).collect()
     }
 
     pub(super) fn owes_receipts(&self) -> bool {
@@ -243,6 +332,10 @@ mod tests {
         SecretKey::from_seed([1; 32])
     }
 
+    fn bob() -> DeviceId {
+        DeviceId::from_bytes([2; 32])
+    }
+
     fn log() -> LogName {
         LogName {
             conversation: ConversationId::direct(
@@ -270,17 +363,69 @@ mod tests {
 
     #[test]
     fn the_newest_receipt_of_a_log_covers_the_others() {
-        let mut outgoing = Outgoing::default();
-        assert!(outgoing.frame(have(1)) && outgoing.frame(have(2)));
-        assert!(!outgoing.frame(Frame::Ping(1).encode()));
+        let mut outgoing = Outgoing::direct();
+        assert!(outgoing.frame(have(1), bob()) && outgoing.frame(have(2), bob()));
+        assert!(!outgoing.frame(Frame::Ping(1).encode(), bob()));
         let packed = outgoing.pack();
         assert!(packed.has_receipts && outgoing.is_empty());
         assert_eq!(packed.frames, [have(2)]);
     }
 
     #[test]
+    fn each_envelope_says_which_entries_are_for_the_peer() {
+        let mut outgoing = Outgoing::in_room();
+        let named = |log| LogName {
+            log: LogId(log),
+            ..self::log()
+        };
+        let announced = |name, first, last| Frame::Have(name, Ranges::span(first, last).into());
+        for (log, first, last) in [(1, 5, 6), (3, 2, 9), (4, 1, 1)] {
+            let frame = announced(named(log), first, last).encode();
+            assert!(!outgoing.frame(frame, key().id()), "it is no receipt");
+        }
+        assert!(outgoing.is_empty());
+        let text = "x".repeat(15_000);
+        let long = batch(&[&text, &text, &text, &text]);
+        assert_eq!(outgoing.batch(long, &key()).1, []);
+        let mut lasts = Vec::new();
+        while !outgoing.is_empty() {
+            let packed = outgoing.pack();
+            let size: usize = packed.frames.iter().map(|it| content_size(it.len())).sum();
+            assert!(size <= ROOM_CONTENT_BYTES_MAX);
+            let (_, _, last) = packed.items.last().expect("a batch").span.expect("own");
+            let expected = [announced(named(1), 5, 6), announced(named(3), 2, last)];
+            assert_eq!(packed.frames[..2], expected.map(|frame| frame.encode()));
+            assert_eq!(packed.frames.len(), packed.items.len() + 2);
+            lasts.push(last);
+        }
+        assert_eq!(lasts, [3, 4]);
+    }
+
+    #[test]
+    fn a_log_that_is_new_in_a_session_follows_all_older_ones() {
+        let mut outgoing = Outgoing::direct();
+        for log in 100..100 + OLDER_LOGS_MAX as u64 + 1 {
+            let name = LogName {
+                log: LogId(log),
+                ..self::log()
+            };
+            let frame = Frame::Have(name, Ranges::span(1, 1).into()).encode();
+            outgoing.frame(frame, key().id());
+        }
+        outgoing.batch(batch(&["a"]), &key());
+        let packed = outgoing.pack();
+        assert_eq!(packed.frames.len(), OLDER_LOGS_MAX + 2);
+        let Ok(Frame::Have(oldest, _)) = Frame::decode(&packed.frames[0]) else {
+            panic!("it is announced")
+        };
+        assert_eq!(oldest.log, LogId(101));
+        let newest = Frame::Have(log(), Ranges::span(1, 1).into()).encode();
+        assert_eq!(packed.frames[OLDER_LOGS_MAX], newest);
+    }
+
+    #[test]
     fn a_small_file_follows_the_messages_in_full_envelopes() {
-        let mut outgoing = Outgoing::default();
+        let mut outgoing = Outgoing::direct();
         let id = OfferId {
             name: log(),
             seq: 4,
@@ -318,11 +463,14 @@ mod tests {
 
     #[test]
     fn the_request_to_seal_again_comes_first() {
-        let mut outgoing = Outgoing::default();
+        let mut outgoing = Outgoing::direct();
         outgoing.batch(batch(&["a"]), &key());
         outgoing.request(Frame::Ping(7).encode());
         let packed = outgoing.pack();
-        assert_eq!(packed.frames, [Frame::Ping(7).encode(), batch(&["a"])]);
+        assert_eq!(
+            packed.frames,
+            [Frame::Ping(7).encode(), have(1), batch(&["a"])]
+        );
         assert!(packed.has_request && !packed.has_receipts && outgoing.is_empty());
     }
 
@@ -330,7 +478,7 @@ mod tests {
     fn a_batch_that_is_too_long_is_split_and_stays_signed() {
         let text = "x".repeat(15_000);
         let texts = [text.as_str(); 4];
-        let (mut outgoing, frame) = (Outgoing::default(), batch(&texts));
+        let (mut outgoing, frame) = (Outgoing::direct(), batch(&texts));
         assert!(content_size(frame.len()) > CONTENT_BYTES_MAX);
         let bytes = frame.len();
         assert_eq!(outgoing.batch(frame, &key()), (0, Vec::new()));

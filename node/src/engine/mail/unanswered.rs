@@ -67,6 +67,7 @@ mod tests {
         Deposited {
             session: SessionId(1),
             peer: peer(to),
+            room: None,
             packed: Packed::default(),
             envelope: vec![n],
             again: false,

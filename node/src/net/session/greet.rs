@@ -153,6 +153,7 @@ async fn receive_hello(
         | Frame::Conflict(_)
         | Frame::Waiting(_)
         | Frame::Content { .. }
+        | Frame::Room(_)
         | Frame::HoldsMail(_)
         | Frame::Activity(_)
         | Frame::Offer(..)

@@ -296,6 +296,7 @@ impl Running {
                 | Frame::Conflict(_)
                 | Frame::Waiting(_)
                 | Frame::Content { .. }
+                | Frame::Room(_)
                 | Frame::HoldsMail(_)
                 | Frame::Activity(_)
                 | Frame::Offer(..)
@@ -337,6 +338,7 @@ impl Running {
                 | Frame::Conflict(_)
                 | Frame::Waiting(_)
                 | Frame::Content { .. }
+                | Frame::Room(_)
                 | Frame::HoldsMail(_)
                 | Frame::Activity(_)
                 | Frame::Offer(..)

@@ -61,6 +61,7 @@ impl World {
                 | Frame::ContactRecord(_)
                 | Frame::Mailbox { .. }
                 | Frame::Content { .. }
+                | Frame::Room(_)
                 | Frame::HoldsMail(_)
                 | Frame::Activity(_)
                 | Frame::Candidates(_)
