@@ -1,5 +1,6 @@
 //! A node that holds mail for its contacts: Ann and Bob are never online together, and Carol is.
 
+mod files;
 mod net;
 mod rooms;
 
@@ -118,51 +119,4 @@ async fn a_full_holder_is_reported_and_nothing_is_lost() {
     for node in [ann, bob, carol] {
         node.shutdown().await;
     }
-}
-
-#[tokio::test]
-async fn a_small_file_arrives_though_its_sender_is_off() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let [ann, bob, carol] = three(dir.path(), 64 << 20).await;
-    let to = bob.id();
-    bob.shutdown().await;
-    let content: Vec<u8> = (0..700_000_u32)
-        .flat_map(u32::to_le_bytes)
-        .take(1 << 20)
-        .collect();
-    let path = dir.path().join("film.bin");
-    std::fs::write(&path, &content).expect("it is written");
-    let offered = ann.offer(to.into(), path).await.expect("it is offered");
-    let held = timeout(LIMIT, ann.wait_for(offered.id, DeliveryState::Held)).await;
-    held.expect("in time").expect("carol holds it");
-    // Carol does not have all of the content yet, unless this is a fast machine.
-    ann.shutdown().await;
-    let ann = start(dir.path(), "ann").await;
-    // Nobody tells Ann where Carol is: she connects when there is something to say.
-    let sent = ann.send(ticket(&carol).await, "it is me".into()).await;
-    sent.expect("it is stored");
-    let whole = |info: &MailboxInfo| {
-        let mut deposited = info.deposited.iter();
-        deposited.any(|it| it.peer == to && it.messages > 0 && it.files_waiting == 0)
-    };
-    mailbox(&ann, "carol has the content", whole).await;
-    ann.shutdown().await;
-
-    let bob = start(dir.path(), "bob").await;
-    let fetched = |info: &MailboxInfo| info.holding.is_some_and(|it| it.envelopes == 0);
-    mailbox(&carol, "bob has fetched all", fetched).await;
-    bob.accept(offered.id).await.expect("it is there");
-    let done = async {
-        loop {
-            let files = bob.files().await.expect("the node runs");
-            if let Some(place) = files[0].place.clone() {
-                return place;
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let place = timeout(LIMIT, done).await.expect("without ann");
-    assert!(std::fs::read(place).expect("it is there") == content);
-    bob.shutdown().await;
-    carol.shutdown().await;
 }

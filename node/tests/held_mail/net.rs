@@ -88,3 +88,26 @@ pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     };
     timeout(LIMIT, waiting).await.expect(what);
 }
+
+/// Connects a node to another that it knows, because neither looks for the other here.
+pub(crate) async fn finds(node: &Node, other: Target) {
+    let sent = node.send(other, "I am back".into()).await;
+    let sent = sent.expect("it is stored");
+    let delivered = node.wait_for(sent.id, DeliveryState::Delivered);
+    let delivered = timeout(LIMIT, delivered).await.expect("in time");
+    delivered.expect("it arrives");
+}
+
+/// Carol holds the mail of Ann and of Bob, and each of them knows where that of the other is held.
+pub(crate) async fn both_held(dir: &Path) -> [Node; 3] {
+    let [ann, bob, carol] = three(dir, 64 << 20).await;
+    // Ann has written to Carol already.
+    finds(&carol, ticket(&ann).await).await;
+    mailbox(&ann, "carol holds ann's mail", |info| {
+        info.held_by.iter().any(|it| it.fetched_at_ms.is_some())
+    })
+    .await;
+    // Bob learns where Ann's mail is held no later than this.
+    meet(&ann, &bob).await;
+    [ann, bob, carol]
+}

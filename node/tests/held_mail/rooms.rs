@@ -6,7 +6,9 @@ use hobnob::protocol::{RoomName, Target};
 use hobnob::{DeliveryState, HistoryQuery, Message, Node};
 use tokio::time::timeout;
 
-use super::net::{LIMIT, mailbox, meet, start, start_carol, texts, three, ticket, until};
+use super::net::{
+    LIMIT, both_held, finds, mailbox, meet, start, start_carol, texts, three, ticket, until,
+};
 
 fn ops() -> RoomName {
     "ops".parse().expect("a room")
@@ -68,34 +70,17 @@ async fn shows(node: &Node, expected: &[String]) {
     assert_eq!(shown(node).await, expected, "in order, once");
 }
 
-/// Connects a node to another that it knows, because neither looks for the other here.
-async fn finds(node: &Node, other: Target) {
-    let sent = node.send(other, "I am back".into()).await;
-    let sent = sent.expect("it is stored");
-    let delivered = node.wait_for(sent.id, DeliveryState::Delivered);
-    let delivered = timeout(LIMIT, delivered).await.expect("in time");
-    delivered.expect("it arrives");
-}
-
 /// Carol holds the mail of Ann and of Bob, who are in a room with a key. She is not.
-async fn members(dir: &Path) -> [Node; 3] {
-    let [ann, bob, carol] = three(dir, 64 << 20).await;
-    // Ann has written to Carol already.
-    finds(&carol, ticket(&ann).await).await;
-    mailbox(&ann, "carol holds ann's mail", |info| {
-        info.held_by.iter().any(|it| it.fetched_at_ms.is_some())
-    })
-    .await;
+async fn members_of_ops(dir: &Path) -> [Node; 3] {
+    let [ann, bob, carol] = both_held(dir).await;
     in_room(&[&ann, &bob]).await;
-    // Bob learns where Ann's mail is held no later than this.
-    meet(&ann, &bob).await;
     [ann, bob, carol]
 }
 
 #[tokio::test]
 async fn a_room_with_a_key_goes_on_while_its_members_take_turns() {
     let dir = tempfile::tempdir().expect("a folder");
-    let [ann, bob, carol] = members(dir.path()).await;
+    let [ann, bob, carol] = members_of_ops(dir.path()).await;
     says(&ann, "before").await;
     shows(&bob, &["before".to_owned()]).await;
     bob.shutdown().await;
@@ -182,7 +167,7 @@ async fn a_member_that_meets_others_before_its_mail_shows_each_message_once() {
 #[tokio::test]
 async fn who_has_left_the_room_or_has_another_key_reads_nothing_of_it() {
     let dir = tempfile::tempdir().expect("a folder");
-    let [ann, bob, carol] = members(dir.path()).await;
+    let [ann, bob, carol] = members_of_ops(dir.path()).await;
     bob.shutdown().await;
     says(&ann, "for members").await;
     held(&ann, 1).await;

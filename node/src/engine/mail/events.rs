@@ -2,6 +2,7 @@
 //!
 //! Not here: mail that arrives, which is in `arriving`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use hobnob_core::replica::{self, MailedRoom};
 use hobnob_core::source_network::SourceNetwork;
 use hobnob_protocol::mailbox::{DepositAnswer, DepositToken, Envelope, FromHolder, ToHolder};
 use hobnob_protocol::record::{MailboxRecord, RECORD_RELAYS_MAX, RecordError};
-use hobnob_protocol::{DeviceId, Frame, LogName, OfferId, Ranges, SignedRecord, close};
+use hobnob_protocol::{DeviceId, Frame, LogName, Ranges, SignedRecord, close};
 use tracing::{debug, warn};
 
 use super::super::session_state::SessionState;
@@ -22,7 +23,6 @@ use super::outgoing::Outgoing;
 use super::{DEPOSIT_AFTER, MailSession, RUNNING_EVERY};
 use crate::api::{DeliveryState, NoticeReason};
 use crate::net::mail::MailStream;
-use crate::transfers::messages::ToTransfers;
 
 impl Engine {
     // What is known at the start.
@@ -113,6 +113,7 @@ impl Engine {
         if !self.policy.is_contact(peer.person()) {
             self.mail.refusals.forget(peer);
             self.mail.room_refusals.forget(peer);
+            self.mail.content_refusals.forget(peer);
             let rows = self.mail.members.forget(peer);
             rows.into_iter().for_each(|row| self.store.set_mail(row));
             self.mail.unanswered.forget(peer);
@@ -318,6 +319,8 @@ impl Engine {
             outgoing: about.map_or_else(Outgoing::direct, |_| Outgoing::in_room()),
             in_flight: 0,
             arriving: 0,
+            contents_begun: BTreeSet::new(),
+            reading: false,
             resend: false,
         };
         self.mail.sessions.insert(id, session);
@@ -330,35 +333,10 @@ impl Engine {
             receipts: holder.is_some() && self.mail.owed(peer, about).receipts,
         };
         self.tell_replica(input);
-        if room.is_some() {
-            return id;
-        }
-        self.request_again(id);
-        if holder.is_some() {
-            for offer in self.mail.contents.of_peer(peer) {
-                self.files.send(ToTransfers::ReadForMail(id, offer));
-            }
+        if room.is_none() {
+            self.request_again(id);
         }
         id
-    }
-
-    /// The content of an own offer was read, for a session by mail. `None`: the offer is withdrawn, or
-    /// its content can't be read.
-    pub(in crate::engine) fn mail_content(
-        &mut self,
-        id: SessionId,
-        offer: OfferId,
-        content: Option<&Bytes>,
-    ) {
-        // The session may have ended. The next one asks again.
-        let Some(session) = self.mail.sessions.get_mut(&id) else {
-            return;
-        };
-        if let Some(content) = content {
-            return session.outgoing.content(offer, content);
-        }
-        let row = self.mail.contents.remove(session.peer, &[offer]);
-        row.into_iter().for_each(|row| self.store.set_mail(row));
     }
 
     /// Asks the peer of a session by mail to seal its messages again, if this node owes that.
@@ -456,7 +434,6 @@ impl Engine {
         for offer in offers {
             if let Some(row) = self.mail.contents.add(peer, offer) {
                 self.store.set_mail(row);
-                self.files.send(ToTransfers::ReadForMail(id, offer));
             }
         }
         if dropped > 0 {
@@ -472,6 +449,7 @@ impl Engine {
         // What is for one peer alone comes before what is said in rooms.
         order.sort_unstable();
         for (_, id) in order {
+            self.read_next_content(id);
             while self.deposit_next(id) {}
         }
     }
@@ -561,6 +539,9 @@ impl Engine {
             // If the peer is here, its receipts say what it has.
             if is_stored && self.paths.session(peer).is_none() {
                 self.now_held(&deposited, holder_id);
+                if let Some(offer) = deposited.packed.content_of {
+                    self.content_is_held(&deposited, offer);
+                }
             }
             if !self.mail.is_on_its_way(peer, deposited.room)
                 && let Some(due) = self.mail.due.get_mut(&peer)
@@ -579,8 +560,9 @@ impl Engine {
                     owed.request &= !packed.has_request;
                 });
                 row.into_iter().for_each(|row| self.store.set_mail(row));
-                let row = self.mail.contents.remove(peer, &packed.contents);
-                row.into_iter().for_each(|row| self.store.set_mail(row));
+                if let Some(offer) = packed.content_of {
+                    self.content_is_held(&deposited, offer);
+                }
                 // A mailbox that has no room for messages may have some for receipts.
                 if !packed.items.is_empty() && deposited.room.is_none() {
                     self.mail.refusals.over(peer);
@@ -610,6 +592,9 @@ impl Engine {
         };
         if deposited.room.is_some() {
             return self.room_refused(peer, holder_id, refusal);
+        }
+        if let Some(offer) = deposited.packed.content_of {
+            return self.content_refused(deposited.session, offer, holder_id, refusal);
         }
         let has_messages = !deposited.packed.items.is_empty();
         self.deposit_refused(peer, holder_id, refusal, has_messages);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hobnob_protocol::mailbox::HELD_FOR;
-use hobnob_protocol::{ConversationId, DeviceId, LogName, PersonId, Ranges, Seq, codec};
+use hobnob_protocol::{ConversationId, DeviceId, LogName, OfferId, PersonId, Ranges, Seq, codec};
 
 use crate::store::{MailKind, MailRow};
 
@@ -13,8 +13,9 @@ const MEMORY_MAX: usize = 64 * 1024;
 /// Maximum ranges that are stored of one log. Those beyond are deposited again after a restart.
 const RANGES_MAX: usize = 512;
 
-/// A row: the holder, the time, the ranges, and the bytes of the envelopes.
-type StoredHeld = (DeviceId, u64, Vec<(Seq, Seq)>, u64);
+/// A row: the holder, the time, the ranges, the bytes of the envelopes, and those of the contents of
+/// offers among the entries.
+type StoredHeld = (DeviceId, u64, Vec<(Seq, Seq)>, u64, Vec<(Seq, u64)>);
 
 #[derive(Debug, Clone)]
 struct OfLog {
@@ -24,6 +25,9 @@ struct OfLog {
     ranges: Ranges,
     /// About so many bytes of the peer's mailbox. Entries that were delivered leave their share of it.
     bytes: u64,
+    /// About so many bytes are parts of the contents of these offers. They are gone when the offer is
+    /// delivered: the peer fetches them with it.
+    contents: BTreeMap<Seq, u64>,
 }
 
 /// The held entries, by log and peer.
@@ -55,11 +59,34 @@ impl Held {
             at_ms: wall_ms,
             ranges: Ranges::new(),
             bytes: 0,
+            contents: BTreeMap::new(),
         });
         (of_log.holder, of_log.at_ms) = (holder, wall_ms);
         of_log.ranges.insert(first, last);
         of_log.bytes += bytes;
         row(name, peer, Some(of_log))
+    }
+
+    /// A holder has a part of the content of an own offer on disk. Returns the row to store, if the offer
+    /// is held.
+    pub(super) fn add_content(
+        &mut self,
+        offer: OfferId,
+        bytes: u64,
+        peer: DeviceId,
+    ) -> Option<MailRow> {
+        let of_log = self.0.get_mut(&(offer.name, peer))?;
+        if !of_log.ranges.contains(offer.seq) {
+            return None;
+        }
+        *of_log.contents.entry(offer.seq).or_default() += bytes;
+        Some(row(offer.name, peer, Some(of_log)))
+    }
+
+    /// The bytes of a peer's mailbox that contents take.
+    pub(super) fn content_bytes(&self, peer: DeviceId) -> u64 {
+        let all = self.0.iter().filter(|((_, of), _)| *of == peer);
+        all.flat_map(|(_, of_log)| of_log.contents.values()).sum()
     }
 
     /// The peer has these entries. Returns the row to store, if any of them was held.
@@ -77,6 +104,7 @@ impl Held {
         let share = |bytes: u64| u128::from(bytes) * u128::from(left.len());
         let kept = share(of_log.bytes) / u128::from(of_log.ranges.len());
         of_log.bytes = u64::try_from(kept).expect("not more than before");
+        of_log.contents.retain(|seq, _| left.contains(*seq));
         of_log.ranges = left;
         if of_log.ranges.is_empty() {
             self.0.remove(&(name, peer));
@@ -139,7 +167,9 @@ impl Held {
 fn row(name: LogName, peer: DeviceId, of_log: Option<&OfLog>) -> MailRow {
     let value = of_log.map(|of_log| {
         let ranges: Vec<_> = of_log.ranges.iter().take(RANGES_MAX).collect();
-        let stored: StoredHeld = (of_log.holder, of_log.at_ms, ranges, of_log.bytes);
+        let contents = of_log.contents.iter();
+        let contents = contents.map(|(seq, bytes)| (*seq, *bytes)).collect();
+        let stored: StoredHeld = (of_log.holder, of_log.at_ms, ranges, of_log.bytes, contents);
         codec::encode(&stored)
     });
     MailRow {
@@ -157,9 +187,9 @@ fn read(row: &MailRow) -> Option<((LogName, DeviceId), OfLog)> {
     // A version before this one did not count bytes.
     let stored = stored.or_else(|_| {
         let before = codec::decode::<(DeviceId, u64, Vec<(Seq, Seq)>), MEMORY_MAX>(value);
-        before.map(|(holder, at_ms, spans)| (holder, at_ms, spans, 0))
+        before.map(|(holder, at_ms, spans)| (holder, at_ms, spans, 0, Vec::new()))
     });
-    let (holder, at_ms, spans, bytes) = stored.ok()?;
+    let (holder, at_ms, spans, bytes, contents) = stored.ok()?;
     let mut ranges = Ranges::new();
     for (first, last) in spans.into_iter().filter(|(first, last)| first <= last) {
         ranges.insert(first, last);
@@ -169,6 +199,7 @@ fn read(row: &MailRow) -> Option<((LogName, DeviceId), OfLog)> {
         at_ms,
         ranges,
         bytes,
+        contents: contents.into_iter().collect(),
     };
     Some(((name, peer), of_log))
 }
@@ -215,6 +246,24 @@ mod tests {
         let row = held.delivered(log(), peer(2), &Ranges::span(6, 9));
         assert_eq!(row.map(|row| row.value), Some(None));
         assert_eq!(held.all().count(), 0);
+    }
+
+    #[test]
+    fn contents_take_a_part_of_a_mailbox_until_their_offers_are_delivered() {
+        let mut held = Held::default();
+        let offer = |seq| OfferId { name: log(), seq };
+        assert_eq!(held.add_content(offer(2), 100, peer(2)), None, "delivered");
+        held.add((log(), 1, 4), 4_000, peer(2), peer(8), 1_000);
+        held.add_content(offer(2), 100, peer(2));
+        let row = held.add_content(offer(2), 200, peer(2)).expect("held");
+        let mut held = Held::restore(&[row], 2_000);
+        held.add_content(offer(3), 50, peer(2));
+        assert_eq!(
+            (held.content_bytes(peer(2)), held.content_bytes(peer(3))),
+            (350, 0)
+        );
+        held.delivered(log(), peer(2), &Ranges::span(1, 2));
+        assert_eq!(held.content_bytes(peer(2)), 50);
     }
 
     #[test]

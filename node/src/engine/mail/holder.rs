@@ -187,10 +187,14 @@ impl Holder {
         deposits.any(|it| it.peer == peer && it.room == room)
     }
 
-    /// The bytes of envelopes about rooms that are on their way to this peer.
-    pub(super) fn room_bytes_on_the_way(&self, peer: DeviceId) -> u64 {
-        let about_rooms = self.deposits.values().filter(|it| it.room.is_some());
-        let lengths = about_rooms
+    /// The bytes of envelopes of this kind that are on their way to this peer.
+    pub(super) fn bytes_on_the_way(
+        &self,
+        peer: DeviceId,
+        is_one: impl Fn(&Deposited) -> bool,
+    ) -> u64 {
+        let of_kind = self.deposits.values().filter(|it| is_one(it));
+        let lengths = of_kind
             .filter(|it| it.peer == peer)
             .map(|it| it.envelope.len());
         lengths.map(|length| length as u64).sum()

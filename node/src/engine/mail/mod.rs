@@ -9,12 +9,13 @@
 //! `unanswered` keeps envelopes whose answers were lost, `contents` lists small files that are still to be
 //! deposited, `members` knows who is in which room. `node_holders` finds nodes that are holders.
 //!
-//! Not here: the effects on other parts, which are in `events`, `rooms`, `arriving` and `info`.
+//! Not here: the effects on other parts, which are in `events`, `rooms`, `files`, `arriving` and `info`.
 
 mod arriving;
 mod contacts;
 mod contents;
 mod events;
+mod files;
 mod held;
 mod holder;
 mod info;
@@ -27,14 +28,14 @@ mod refusals;
 mod rooms;
 mod unanswered;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hobnob_core::SessionId;
 use hobnob_core::mail_refusal::MailRefusal;
 use hobnob_protocol::mailbox::KeyId;
-use hobnob_protocol::{ConversationId, DeviceId, SecretKey};
+use hobnob_protocol::{ConversationId, DeviceId, OfferId, SecretKey};
 
 use self::contacts::ContactBoxes;
 use self::contents::WaitingContents;
@@ -120,6 +121,9 @@ struct MailSession {
     in_flight: usize,
     /// Batches that arrived and that the replica has not finished.
     arriving: usize,
+    /// The contents that were handed out to this session. `reading`: one is being read.
+    contents_begun: BTreeSet<OfferId>,
+    reading: bool,
     /// Whether the peer asks to seal again all that it has not confirmed.
     resend: bool,
 }
@@ -138,8 +142,9 @@ pub(crate) struct Mail {
     /// The known facts about holders of this node's mail that are not connected.
     former: BTreeMap<DeviceId, Facts>,
     refusals: Refusals,
-    /// The same for messages in rooms, which may be refused though others are not.
+    /// The same for messages in rooms, and for contents, which may be refused though others are not.
     room_refusals: Refusals,
+    content_refusals: Refusals,
     members: RoomMembers,
     unanswered: Unanswered,
     sessions: BTreeMap<SessionId, MailSession>,
@@ -174,6 +179,7 @@ impl Mail {
             former: BTreeMap::new(),
             refusals: Refusals::default(),
             room_refusals: Refusals::default(),
+            content_refusals: Refusals::default(),
             members: RoomMembers::restore(rows),
             unanswered: Unanswered::default(),
             sessions: BTreeMap::new(),

@@ -42,8 +42,10 @@ pub(super) struct Packed {
     pub(super) has_receipts: bool,
     /// Whether the request to seal again is among them.
     pub(super) has_request: bool,
-    /// The offers whose last part of the content is among them.
-    pub(super) contents: Vec<OfferId>,
+    /// The offer whose content the frames are parts of. Then there are no others.
+    pub(super) content_of: Option<OfferId>,
+    /// Whether the last part is among them.
+    pub(super) ends_content: bool,
 }
 
 /// The frames that wait for envelopes.
@@ -62,16 +64,8 @@ pub(super) struct Outgoing {
     /// The newest receipt of each log, which covers the earlier ones.
     receipts: BTreeMap<LogName, Bytes>,
     wants: BTreeMap<LogName, Bytes>,
-    /// Parts of contents. Messages come first.
-    contents: VecDeque<Part>,
-}
-
-/// A part of the content of an offer.
-#[derive(Debug)]
-struct Part {
-    id: OfferId,
-    frame: Bytes,
-    is_last: bool,
+    /// The parts of one content, which is that of an offer. Messages come first.
+    content: Option<(OfferId, VecDeque<Bytes>)>,
 }
 
 impl Outgoing {
@@ -94,7 +88,7 @@ impl Outgoing {
             request: None,
             receipts: BTreeMap::new(),
             wants: BTreeMap::new(),
-            contents: VecDeque::new(),
+            content: None,
         }
     }
 
@@ -194,7 +188,7 @@ impl Outgoing {
     /// The content of an own offer.
     pub(super) fn content(&mut self, id: OfferId, content: &Bytes) {
         let count = content.len().div_ceil(CONTENT_PART_BYTES);
-        for part in 0..count {
+        let part = |part: usize| {
             let start = part * CONTENT_PART_BYTES;
             let end = content.len().min(start + CONTENT_PART_BYTES);
             let frame = Frame::Content {
@@ -202,23 +196,34 @@ impl Outgoing {
                 part: u8::try_from(part).expect("at most CONTENT_PARTS_MAX"),
                 bytes: content.slice(start..end),
             };
-            self.contents.push_back(Part {
-                id,
-                frame: frame.encode(),
-                is_last: part + 1 == count,
-            });
-        }
+            frame.encode()
+        };
+        self.content = Some((id, (0..count).map(part).collect()));
+    }
+
+    /// A holder has refused a part of this content.
+    pub(super) fn drop_content(&mut self, id: OfferId) {
+        self.content.take_if(|(of, _)| *of == id);
+    }
+
+    /// Whether parts of a content wait.
+    pub(super) const fn has_content(&self) -> bool {
+        self.content.is_some()
+    }
+
+    fn has_messages(&self) -> bool {
+        let is_quiet = self.request.is_none() && self.batches.is_empty();
+        !is_quiet || !self.receipts.is_empty() || !self.wants.is_empty()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        let is_quiet = self.request.is_none() && self.batches.is_empty();
-        is_quiet && self.receipts.is_empty() && self.wants.is_empty() && self.contents.is_empty()
+        !self.has_messages() && !self.has_content()
     }
 
-    /// Whether what waits fills an envelope. Parts of a content need not wait for messages.
+    /// Whether what waits fills an envelope. Parts of a content always do.
     pub(super) fn is_full(&self) -> bool {
-        if !self.contents.is_empty() {
-            return true;
+        if !self.has_messages() {
+            return self.has_content();
         }
         let batches = self
             .batches
@@ -227,8 +232,12 @@ impl Outgoing {
         batches.sum::<usize>() >= self.batch_max()
     }
 
-    /// Takes what fits an envelope. Receipts come first: they are short, and let others rest.
+    /// Takes what fits an envelope. Receipts come first: they are short, and let others rest. Contents
+    /// have envelopes of their own, which a holder may refuse while it takes messages.
     pub(super) fn pack(&mut self) -> Packed {
+        if !self.has_messages() {
+            return self.pack_content();
+        }
         let (mut packed, mut room) = (Packed::default(), self.bytes_max);
         if let Some(request) = self.request.take() {
             room -= content_size(request.len());
@@ -259,15 +268,26 @@ impl Outgoing {
         packed.frames.extend(self.announcements(&packed.items));
         let batches = packed.items.iter().map(|item| item.frame.clone());
         packed.frames.extend(batches);
-        while let Some(next) = self.contents.front() {
-            let size = content_size(next.frame.len());
+        packed
+    }
+
+    fn pack_content(&mut self) -> Packed {
+        let (mut packed, mut room) = (Packed::default(), self.bytes_max);
+        let Some((id, parts)) = &mut self.content else {
+            return packed;
+        };
+        packed.content_of = Some(*id);
+        while let Some(next) = parts.front() {
+            let size = content_size(next.len());
             if size > room {
                 break;
             }
             room -= size;
-            let part = self.contents.pop_front().expect("looked at above");
-            packed.frames.push(part.frame);
-            packed.contents.extend(part.is_last.then_some(part.id));
+            packed.frames.extend(parts.pop_front());
+        }
+        packed.ends_content = parts.is_empty();
+        if packed.ends_content {
+            self.content = None;
         }
         packed
     }
@@ -424,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_file_follows_the_messages_in_full_envelopes() {
+    fn a_small_file_follows_the_messages_in_envelopes_of_its_own() {
         let mut outgoing = Outgoing::direct();
         let id = OfferId {
             name: log(),
@@ -433,16 +453,14 @@ mod tests {
         let content = Bytes::from(vec![7; 2 * CONTENT_PART_BYTES + 1]);
         outgoing.content(id, &content);
         outgoing.batch(batch(&["a"]), &key());
+        assert!(!outgoing.is_full(), "a message may wait for others");
+        let packed = outgoing.pack();
+        assert_eq!((packed.items.len(), packed.content_of), (1, None));
         let (mut bytes, mut ended) = (Vec::new(), Vec::new());
-        let mut count = 0;
         while !outgoing.is_empty() {
-            assert!(outgoing.is_full());
+            assert!(outgoing.is_full() && outgoing.has_content());
             let packed = outgoing.pack();
-            assert_eq!(
-                packed.items.len(),
-                usize::from(count == 0),
-                "messages first"
-            );
+            assert_eq!((packed.items.len(), packed.content_of), (0, Some(id)));
             for frame in &packed.frames {
                 if let Ok(Frame::Content {
                     part,
@@ -454,11 +472,15 @@ mod tests {
                     bytes.extend(of_part);
                 }
             }
-            ended.extend(packed.contents);
-            count += 1;
+            ended.push(packed.ends_content);
         }
-        assert_eq!((bytes, ended), (content.to_vec(), vec![id]));
-        assert_eq!(count, 2, "the last byte shares an envelope");
+        assert_eq!(bytes, content.to_vec());
+        assert_eq!(ended, [false, true], "the last byte shares an envelope");
+        outgoing.content(id, &content);
+        outgoing.drop_content(OfferId { seq: 5, ..id });
+        assert!(outgoing.has_content());
+        outgoing.drop_content(id);
+        assert!(outgoing.is_empty());
     }
 
     #[test]

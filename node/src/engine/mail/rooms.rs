@@ -141,7 +141,9 @@ impl Engine {
     /// Whether a room's next envelope for a peer would exceed what rooms may take of its mailbox.
     pub(super) fn rooms_are_full(&self, peer: DeviceId, at: HolderAt) -> bool {
         let holder = self.mail.holders.get(&at);
-        let on_the_way = holder.map_or(0, |holder| holder.room_bytes_on_the_way(peer));
+        let on_the_way = holder.map_or(0, |holder| {
+            holder.bytes_on_the_way(peer, |it| it.room.is_some())
+        });
         self.mail.held.room_bytes(self.me, peer) + on_the_way >= ROOM_BYTES_MAX
     }
 
