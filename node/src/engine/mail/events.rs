@@ -231,9 +231,15 @@ impl Engine {
         if !holder.is_stream(stream) {
             return;
         }
+        let id = holder.id;
         let Some(frame) = frame else {
+            if matches!(at, HolderAt::Session(_)) {
+                let now = self.clock.now().mono;
+                self.mail.reopening.ended(id, now);
+            }
             return self.holder_down(at);
         };
+        self.mail.reopening.works(id);
         match frame {
             // A holder of a contact's mail was not asked to hold this node's.
             FromHolder::Holding { .. } | FromHolder::NotHolding | FromHolder::News
@@ -378,6 +384,9 @@ impl Engine {
         let holders = self.mail.holders.values_mut();
         let due = holders.filter(|holder| holder.retry_at().is_some_and(|at| at <= now));
         due.for_each(Holder::fetch);
+        for peer in self.mail.reopening.take_due(now) {
+            self.use_as_holder(peer);
+        }
         if self.mail.count_at <= now {
             self.mail.count_at = now + RUNNING_EVERY;
             let rows = self.mail.own.ran(RUNNING_EVERY);

@@ -6,7 +6,7 @@
 //! something waits. `own` is this node's mailbox, `contacts` are those of others, `outgoing` packs
 //! envelopes, `held` notes what holders have, `holder` is the exchange with one holder, `page` decides
 //! which arrived envelopes may be deleted, `refusals` notes which holders refuse envelopes,
-//! `unanswered` keeps envelopes whose answers were lost, `contents` lists small files that are still to be
+//! `unanswered` keeps envelopes whose answers were lost, `reopening` opens streams again that have ended, `contents` lists small files that are still to be
 //! deposited, `members` knows who is in which room. `node_holders` finds nodes that are holders.
 //!
 //! Not here: the effects on other parts, which are in `events`, `rooms`, `files`, `arriving` and `info`.
@@ -25,6 +25,7 @@ mod outgoing;
 mod own;
 mod page;
 mod refusals;
+mod reopening;
 mod rooms;
 mod unanswered;
 
@@ -45,6 +46,7 @@ use self::members::RoomMembers;
 use self::outgoing::Outgoing;
 use self::own::OwnMailbox;
 use self::refusals::Refusals;
+use self::reopening::Reopening;
 use self::unanswered::Unanswered;
 use crate::net::channels::RelayId;
 use crate::store::{MailKind, MailRow};
@@ -139,6 +141,7 @@ pub(crate) struct Mail {
     holders: BTreeMap<HolderAt, Holder>,
     /// How many streams to other nodes there were.
     streams: u64,
+    reopening: Reopening,
     /// The known facts about holders of this node's mail that are not connected.
     former: BTreeMap<DeviceId, Facts>,
     refusals: Refusals,
@@ -176,6 +179,7 @@ impl Mail {
             held: Held::restore(rows, wall_ms),
             holders: BTreeMap::new(),
             streams: 0,
+            reopening: Reopening::default(),
             former: BTreeMap::new(),
             refusals: Refusals::default(),
             room_refusals: Refusals::default(),
@@ -301,7 +305,9 @@ impl Mail {
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
         let due = self.due.values().copied().min();
         let retries = self.holders.values().filter_map(Holder::retry_at);
-        due.into_iter().chain(retries).chain([self.count_at]).min()
+        let reopening = self.reopening.next();
+        let due = due.into_iter().chain(reopening);
+        due.chain(retries).chain([self.count_at]).min()
     }
 
     /// The peers for which a session by mail is due.

@@ -65,12 +65,14 @@ impl Engine {
     /// A session with a peer has begun.
     pub(in crate::engine) fn mail_session_up(&mut self, id: SessionId, peer: DeviceId) {
         self.announce_holding(id);
+        self.mail.reopening.forget(peer);
         self.use_as_holder(peer);
     }
 
     /// A session with a peer has ended. There may be another one.
     pub(in crate::engine) fn mail_session_down(&mut self, id: SessionId, peer: DeviceId) {
         self.holder_down(HolderAt::Session(id));
+        self.mail.reopening.forget(peer);
         self.use_as_holder(peer);
     }
 
