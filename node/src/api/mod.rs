@@ -25,8 +25,8 @@ pub use self::notice::{CopyEvidence, Notice, NoticeReason};
 pub use self::peer::{PathKind, PeerInfo, PeerState};
 pub use self::status::{RelayInfo, RoomInfo, RoomTopic, Status};
 pub use hobnob_core::diagnosis::{
-    Filtering, Finding, MachineFinding, Mapping, MappingProtocol, MdnsFault, NetworkFinding,
-    PeerFinding, ReachFinding, RelayFinding, Subject, Verdict,
+    Filtering, Finding, LONG_HELD_DAYS, MachineFinding, MailFinding, Mapping, MappingProtocol,
+    MdnsFault, NetworkFinding, PeerFinding, ReachFinding, RelayFinding, Subject, Verdict,
 };
 pub use hobnob_core::mail_refusal::MailRefusal;
 pub use hobnob_core::policy::{DenyReason, DirectWith, KICKED_FOR, PeerPolicy, ShareWith, Sharing};

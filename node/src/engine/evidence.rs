@@ -73,6 +73,7 @@ impl Engine {
                 .collect(),
             checks_waiting: self.address_checks.waiting() as u64,
             probes_held_back: self.rendezvous.held_back(),
+            mail: self.mail_evidence(),
         }
     }
 

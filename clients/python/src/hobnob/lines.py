@@ -105,7 +105,6 @@ class CheckLine:
     lost: int | None = None
     why: str | None = None
     bytes: int | None = None
-    """The bytes of their messages on disk."""
     strangers: int | None = None
     """The number of strangers."""
     refused: int | None = None
@@ -138,6 +137,23 @@ class CheckLine:
     """The router's address and port."""
     protocol: MappingProtocol | None = None
     """The protocol."""
+    away: int | None = None
+    """The number of contacts that are away now."""
+    contacts: int | None = None
+    """The number of all contacts."""
+    connected: int | None = None
+    """How many are connected."""
+    days: int | None = None
+    holder: str | None = None
+    """The holder."""
+    messages: int | None = None
+    """How many."""
+    peers: int | None = None
+    """For how many peers."""
+    files: int | None = None
+    """How many."""
+    bytes_max: int | None = None
+    """The bytes that it may hold."""
     path: str | None = None
     """`lan`, `direct` or `relay`."""
     rtt_ms: float | None = None

@@ -2,8 +2,8 @@
 
 use hobnob::protocol::text::visible;
 use hobnob::{
-    Filtering, Finding, MachineFinding, Mapping, MdnsFault, NetworkFinding, PeerFinding,
-    ReachFinding, RelayFinding, Verdict,
+    Filtering, Finding, LONG_HELD_DAYS, MachineFinding, MailFinding, Mapping, MdnsFault,
+    NetworkFinding, PeerFinding, ReachFinding, RelayFinding, Verdict,
 };
 use hobnob_control::wire::{CheckLine, Diagnosis, FindingFields};
 
@@ -69,6 +69,7 @@ fn sentence(finding: &Finding) -> String {
         Finding::Network(finding) => of_network(finding),
         Finding::Reach(finding) => of_reach(finding),
         Finding::Relay(finding) => of_relay(finding),
+        Finding::Mail(finding) => of_mail(finding),
         Finding::Peer(finding) => of_peer(finding),
     }
 }
@@ -80,6 +81,7 @@ fn advice(finding: &Finding) -> Option<&'static str> {
         Finding::Network(finding) => for_network(finding),
         Finding::Reach(finding) => for_reach(finding),
         Finding::Relay(finding) => for_relay(finding),
+        Finding::Mail(finding) => for_mail(finding),
         Finding::Peer(finding) => for_peer(finding),
     }
 }
@@ -509,6 +511,66 @@ fn for_relay(finding: &RelayFinding) -> Option<&'static str> {
         | RelayFinding::RelayUntested { .. }
         | RelayFinding::RelayAnswers { .. }
         | RelayFinding::RelaySilent { .. } => None,
+    }
+}
+
+fn of_mail(finding: &MailFinding) -> String {
+    match finding {
+        MailFinding::NoHolder { away, contacts } => format!(
+            "nobody holds mail for this node, and {away} of {} away: messages arrive only while both are connected",
+            match contacts {
+                1 => "1 contact is".to_owned(),
+                contacts => format!("{contacts} contacts are"),
+            }
+        ),
+        MailFinding::MailHolders { connected } => format!(
+            "{} mail for this node while it is off",
+            count_of(*connected, "relay or node holds", "relays and nodes hold")
+        ),
+        MailFinding::HolderAway { holder, days } => format!(
+            "{}, which holds mail for this node, has not been connected for {}",
+            visible(holder),
+            count_of(*days, "day", "days")
+        ),
+        MailFinding::MailHeld {
+            messages,
+            peers,
+            days,
+        } => format!(
+            "{} at holders for {}, the oldest for {}",
+            count_of(*messages, "message waits", "messages wait"),
+            count_of(*peers, "peer that is away", "peers that are away"),
+            count_of(*days, "day", "days")
+        ),
+        MailFinding::FilesWait { files } => format!(
+            "{} until a mailbox has room, or the recipient is connected",
+            count_of(*files, "small file waits", "small files wait")
+        ),
+        MailFinding::HoldingFull { bytes, bytes_max } => format!(
+            "the mail that this node holds for others takes {} of {}, so further messages may be refused",
+            size(*bytes),
+            size(*bytes_max)
+        ),
+    }
+}
+
+fn for_mail(finding: &MailFinding) -> Option<&'static str> {
+    match finding {
+        MailFinding::NoHolder { .. } => Some(
+            "use a relay that holds mail, or ask a contact whose node is always on to set `hold-for`; `hobnob mailbox` shows who holds yours",
+        ),
+        MailFinding::HolderAway { .. } => Some(
+            "ask its owner whether it still runs; mail for you may wait there, and your contacts still have all of it",
+        ),
+        MailFinding::MailHeld { days, .. } if *days >= LONG_HELD_DAYS => Some(
+            "a holder drops mail after 30 days, and your node deposits it again: keep your node running now and then",
+        ),
+        MailFinding::HoldingFull { .. } => {
+            Some("set `hold-max` to more, or wait until the recipients fetch their mail")
+        }
+        MailFinding::MailHolders { .. }
+        | MailFinding::MailHeld { .. }
+        | MailFinding::FilesWait { .. } => None,
     }
 }
 

@@ -7,7 +7,7 @@ use super::findings::{Finding, MachineFinding, MdnsFault, NetworkFinding, RelayF
 use super::subject::Verdict;
 use super::{
     Answer, CHECKS_WAITING_MIN, CLOCK_DIFFERENCE_MS, DISK_FREE_MIN, Evidence, FullRoom, Mdns,
-    Relay, RelayState, SETTLED_AFTER, Session, reach,
+    Relay, RelayState, SETTLED_AFTER, Session, mail, reach,
 };
 use crate::replica::REQUESTS_BYTES_MAX;
 
@@ -31,6 +31,7 @@ pub fn judge(evidence: &Evidence) -> Vec<Finding> {
     findings.extend(damage(evidence).map(Finding::from));
     let backup = evidence.backup_fault.clone();
     findings.extend(backup.map(|why| MachineFinding::BackupFailed { why }.into()));
+    findings.extend(mail::judge(&evidence.mail));
     findings.extend(requests(evidence).map(Finding::from));
     findings.extend(limits(evidence).into_iter().map(Finding::from));
     findings.extend(faults(evidence).map(Finding::from));
@@ -410,6 +411,14 @@ mod tests {
 
     /// The code of the one expected finding, and the fault that causes it.
     type Case = (&'static str, fn(&mut Evidence));
+
+    #[test]
+    fn mail_is_part_of_the_diagnosis() {
+        let mut alone = healthy();
+        alone.mail.contacts = 1;
+        alone.mail.contacts_away = 1;
+        assert_eq!(codes(&alone), ["no-holder"]);
+    }
 
     #[test]
     fn each_fault_has_its_own_finding_and_no_other() {

@@ -6,6 +6,7 @@
 
 mod findings;
 mod here;
+mod mail;
 mod nat;
 mod port_mapping;
 mod reach;
@@ -19,7 +20,8 @@ use std::time::Duration;
 use hobnob_protocol::DeviceId;
 
 pub use findings::{
-    Finding, MachineFinding, MdnsFault, NetworkFinding, PeerFinding, ReachFinding, RelayFinding,
+    Finding, MachineFinding, MailFinding, MdnsFault, NetworkFinding, PeerFinding, ReachFinding,
+    RelayFinding,
 };
 pub use here::judge;
 pub use nat::{Filtering, Mapping};
@@ -35,6 +37,12 @@ pub const DISK_FREE_MIN: u64 = 64 * 1024 * 1024;
 
 /// With fewer addresses that wait for a check, the budget of the checks is enough.
 pub const CHECKS_WAITING_MIN: u64 = 64;
+
+/// A holder of mail without a connection for so many days is reported.
+pub const HOLDER_AWAY_DAYS: u64 = 1;
+
+/// Messages that have waited at a holder for so many days are noted. Holders drop them after 30.
+pub const LONG_HELD_DAYS: u64 = 21;
 
 /// In a younger session, a peer that mDNS has not found yet proves nothing.
 pub const SETTLED_AFTER: Duration = Duration::from_secs(5);
@@ -116,6 +124,33 @@ pub struct Evidence {
     pub checks_waiting: u64,
     /// Hole-punching probes that the budget did not allow since the start.
     pub probes_held_back: u64,
+    /// Mail for this node, and of it.
+    pub mail: MailEvidence,
+}
+
+/// Everything that the node knows about mail.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MailEvidence {
+    /// The number of contacts.
+    pub contacts: u64,
+    /// How many of them have no session now.
+    pub contacts_away: u64,
+    /// The connected relays and nodes that hold mail for this node.
+    pub holders_connected: u64,
+    /// Those that did so in this run and are not connected, with the full days since then.
+    pub lost_holders: Vec<(String, u64)>,
+    /// The peers for which no holder takes messages.
+    pub refused: Vec<(String, MailRefusal)>,
+    /// The messages that holders have for peers and that these have not confirmed.
+    pub held: u64,
+    /// The number of these peers.
+    pub held_for: u64,
+    /// Full days since the last deposit for the peer that has waited longest.
+    pub held_days: u64,
+    /// Small files whose contents no holder has yet.
+    pub files_waiting: u64,
+    /// The bytes of mail that this node holds for others, and how many it may hold.
+    pub holding: Option<(u64, u64)>,
 }
 
 /// A room that was too full for a log.

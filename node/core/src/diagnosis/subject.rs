@@ -59,6 +59,8 @@ pub enum Subject {
     Disk,
     /// The limits on what others can make this node hold and do.
     Limits,
+    /// Mail for peers that are away.
+    Mail,
     /// This program itself.
     Program,
     /// The user's policy about a peer.
@@ -84,6 +86,7 @@ impl Subject {
             Subject::Clock => "clock",
             Subject::Disk => "disk",
             Subject::Limits => "limits",
+            Subject::Mail => "mail",
             Subject::Program => "program",
             Subject::Policy => "policy",
             Subject::Session => "session",

@@ -205,6 +205,7 @@ impl Engine {
         if let Some(facts) = holder.holding().filter(|_| holder.is_own) {
             let facts = Facts {
                 is_node: matches!(at, HolderAt::Session(_)),
+                lost_at_ms: Some(self.clock.now().wall_ms),
                 ..facts.clone()
             };
             self.mail.remember(holder.id, facts);

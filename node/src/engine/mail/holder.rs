@@ -74,6 +74,8 @@ pub(super) struct Facts {
     pub(super) fetched: u64,
     /// Whether it is a node, as opposed to a relay.
     pub(super) is_node: bool,
+    /// When the connection with it was lost, in milliseconds since the Unix epoch.
+    pub(super) lost_at_ms: Option<u64>,
 }
 
 /// All pages from the first waiting envelope to the last one.
@@ -400,6 +402,7 @@ mod tests {
             fetched_at_ms: Some(1_000),
             fetched: 1,
             is_node: false,
+            lost_at_ms: None,
         };
         assert_eq!(holder.holding(), Some(&expected));
         assert!(holder.holds_nothing() && !holder.holds_nothing());

@@ -2,9 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hobnob_core::diagnosis::MailEvidence;
+use hobnob_protocol::PersonId;
+
 use super::super::state::Engine;
 use super::HolderAt;
 use crate::api::{DepositInfo, HolderInfo, MailboxInfo};
+
+/// A day in milliseconds.
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 impl Engine {
     /// What `hobnob mailbox` shows.
@@ -38,6 +44,39 @@ impl Engine {
                 .collect(),
             deposited: self.deposit_infos(),
             holding: self.holding.info(),
+        }
+    }
+
+    /// What a diagnosis says about mail.
+    pub(in crate::engine) fn mail_evidence(&self) -> MailEvidence {
+        let info = self.mailbox_info();
+        let wall_ms = self.clock.now().wall_ms;
+        let days = |at_ms: u64| wall_ms.saturating_sub(at_ms) / DAY_MS;
+        let contacts = self.policy.contacts();
+        let is_away = |peer: &&PersonId| self.sessions.with(peer.only_device()).is_none();
+        let connected = info.held_by.iter().filter(|it| it.connected).count();
+        let lost = info.held_by.iter().filter(|it| !it.connected);
+        let lost_holders = lost.map(|it| {
+            let at = it.at.as_ref().map(ToString::to_string);
+            let name = it.name.clone().or(at).unwrap_or_else(|| it.id.to_string());
+            let lost_at = self.mail.former.get(&it.id).and_then(|it| it.lost_at_ms);
+            (name, lost_at.map_or(0, days))
+        });
+        let held = info.deposited.iter().filter(|it| it.messages > 0);
+        let waited = held.clone().filter_map(|it| it.at_ms).map(days);
+        let refused = info.deposited.iter();
+        let refused = refused.filter_map(|it| Some((it.name.clone(), it.refused?)));
+        MailEvidence {
+            contacts: contacts.len() as u64,
+            contacts_away: contacts.iter().filter(is_away).count() as u64,
+            holders_connected: connected as u64,
+            lost_holders: lost_holders.collect(),
+            refused: refused.collect(),
+            held: held.clone().map(|it| it.messages).sum(),
+            held_days: waited.max().unwrap_or(0),
+            held_for: held.count() as u64,
+            files_waiting: info.deposited.iter().map(|it| it.files_waiting).sum(),
+            holding: info.holding.map(|it| (it.bytes, it.bytes_max)),
         }
     }
 

@@ -4,6 +4,7 @@
 //! One file for each family of findings.
 
 mod machine;
+mod mail;
 mod network;
 mod peer;
 mod reach;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::subject::{Parts, Subject, Verdict};
 pub use machine::MachineFinding;
+pub use mail::MailFinding;
 pub use network::{MdnsFault, NetworkFinding};
 pub use peer::PeerFinding;
 pub use reach::ReachFinding;
@@ -32,6 +34,8 @@ pub enum Finding {
     Reach(ReachFinding),
     /// About one relay.
     Relay(RelayFinding),
+    /// About mail for peers that are away.
+    Mail(MailFinding),
     /// About the way to one peer.
     Peer(PeerFinding),
 }
@@ -82,6 +86,7 @@ impl Finding {
             Finding::Network(finding) => finding.parts(),
             Finding::Reach(finding) => finding.parts(),
             Finding::Relay(finding) => finding.parts(),
+            Finding::Mail(finding) => finding.parts(),
             Finding::Peer(finding) => finding.parts(),
         }
     }
@@ -108,6 +113,12 @@ impl From<ReachFinding> for Finding {
 impl From<RelayFinding> for Finding {
     fn from(finding: RelayFinding) -> Self {
         Finding::Relay(finding)
+    }
+}
+
+impl From<MailFinding> for Finding {
+    fn from(finding: MailFinding) -> Self {
+        Finding::Mail(finding)
     }
 }
 
