@@ -105,6 +105,14 @@ fn a_stranger_that_does_everything_takes_nothing_from_two_contacts() {
     shows_each_once_in_order(&bob, &ann, &of_ann);
     shows_each_once_in_order(&ann, &bob, &of_bob);
     watched.check(seconds);
+    // The stranger has not made them lose the relay.
+    for node in [&ann, &bob] {
+        until("a contact is at the relay", SETTLED_WITHIN, || {
+            let row = relay.row(node.id()).unwrap_or_default();
+            let is_alive = row["state"] == "alive";
+            is_alive.then_some(()).ok_or_else(|| row.to_string())
+        });
+    }
     ann.tells(&bob, "afterwards");
 }
 

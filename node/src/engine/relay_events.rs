@@ -10,7 +10,7 @@ use hobnob_core::synthetic::is_synthetic;
 use hobnob_core::{paths, rendezvous};
 use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::identity::PEER_ID_SHORT_LEN;
-use hobnob_protocol::relay::{FromRelay, OpenRefusal, Roster, ToRelay, Welcome};
+use hobnob_protocol::relay::{FromRelay, OpenRefusal, Roster, Welcome};
 use hobnob_protocol::{DeviceId, PersonId, RelayAddr, RoomKey};
 use tracing::debug;
 
@@ -201,7 +201,7 @@ impl Engine {
         // have channels again.
         waited_for.extend(self.peers_through(id));
         for peer in waited_for {
-            self.relays.send(id, ToRelay::Open(peer));
+            self.request_channel(id, peer);
         }
         self.ask_for_known_peers(id);
         self.own_addrs_changed();
@@ -265,7 +265,7 @@ impl Engine {
             };
             let (addr, channels) = (state.remote_addr(), self.network.channels());
             if channels.peer_at(addr) == Some((id, peer)) && channels.channel_to(addr).is_none() {
-                self.relays.send(id, ToRelay::Open(peer));
+                self.request_channel(id, peer);
             }
         }
         self.send_new_proofs_to_all();
@@ -383,15 +383,18 @@ impl Engine {
     /// The channel that must open before an address can be dialed. None if the address is not that of
     /// a relayed peer.
     pub(super) fn open_channel_to(&mut self, addr: SocketAddr) -> Option<ChannelOpening> {
-        let channels = self.network.channels();
         if !is_synthetic(addr.ip()) {
             return None;
         }
+        let channels = self.network.channels();
         // The table forgets peers without a channel when it is full. Then the dial fails.
         let (relay, peer) = channels.peer_at(addr)?;
         Some(match channels.channel_to(addr) {
             Some(_) => self.relays.use_channel(relay, peer),
-            None => self.relays.open_channel(relay, peer),
+            None => {
+                let is_close = self.is_close(peer);
+                self.relays.open_channel(relay, peer, is_close)
+            }
         })
     }
 
@@ -405,8 +408,19 @@ impl Engine {
         let addr = self.network.relayed_addr(relay, peer);
         let is_needed = self.sessions.at(addr).is_some() || self.relays.is_dialed(relay, peer);
         if relay == id && is_needed {
-            self.relays.send(id, ToRelay::Open(peer));
+            self.request_channel(id, peer);
         }
+    }
+
+    /// Asks a relay for a channel that a session or a dial needs.
+    fn request_channel(&mut self, relay: RelayId, peer: DeviceId) {
+        let is_close = self.is_close(peer);
+        self.relays.request_channel(relay, peer, is_close);
+    }
+
+    /// Whether there is a session with a peer, or it is a contact.
+    fn is_close(&self, peer: DeviceId) -> bool {
+        self.sessions.with(peer).is_some() || self.policy.of(peer.person()).contact
     }
 
     /// Another peer than the expected one answered. If a relay connected the two, it is at fault.

@@ -144,6 +144,7 @@ impl Relays {
     /// other link takes over its names and the dials that wait. Returns where it was named, and
     /// whether the reason was stronger.
     pub(super) fn merge(&mut self, from: RelayId, into: RelayId, id: DeviceId) -> (RelayAt, bool) {
+        let now = self.clock.now().mono;
         let gone = self.list.remove(&from).expect("each link ends once");
         self.known.insert(gone.at().to_string(), id);
         let is_stronger = self.name_again(into, gone.at().clone(), gone.usage());
@@ -151,7 +152,7 @@ impl Relays {
         let relay = Self::relay_mut(&mut self.list, into);
         if relay.connection().is_some() {
             for peer in openings.peers() {
-                relay.send(ToRelay::Open(peer));
+                relay.request_channel(peer, false, now);
             }
         }
         relay.openings.take_over(openings);
@@ -372,13 +373,27 @@ impl Relays {
     }
 
     /// A dial needs a channel with a peer: asks the relay for it now, or when the relay is up.
-    pub(super) fn open_channel(&mut self, relay: RelayId, peer: DeviceId) -> ChannelOpening {
+    /// `is_close`: there is a session with the peer, or it is a contact.
+    pub(super) fn open_channel(
+        &mut self,
+        relay: RelayId,
+        peer: DeviceId,
+        is_close: bool,
+    ) -> ChannelOpening {
+        let now = self.clock.now().mono;
         let relay = Self::relay_mut(&mut self.list, relay);
         let opening = relay.openings.wait(peer);
         if relay.connection().is_some() {
-            relay.send(ToRelay::Open(peer));
+            relay.request_channel(peer, is_close, now);
         }
         opening
+    }
+
+    /// Asks a relay for a channel with a peer, as [`Relays::open_channel`], for a session or for dials
+    /// that wait already.
+    pub(super) fn request_channel(&mut self, relay: RelayId, peer: DeviceId, is_close: bool) {
+        let now = self.clock.now().mono;
+        Self::relay_mut(&mut self.list, relay).request_channel(peer, is_close, now);
     }
 
     /// A dial uses the channel that a relay has opened with a peer.
@@ -607,7 +622,7 @@ mod tests {
             .add(named("relay.example:4627"), Usage::Rooms, 1)
             .expect("room");
         let relay = link.config.relay;
-        let mut opening = relays.open_channel(relay, peer(1));
+        let mut opening = relays.open_channel(relay, peer(1), false);
         assert!(link.commands.try_recv().is_err(), "there is no connection");
         let went_up = up(&mut relays, relay);
         assert_eq!(went_up.waited_for, [peer(1)].into());
@@ -620,7 +635,7 @@ mod tests {
         );
         drop(opening);
         assert!(!relays.is_dialed(relay, peer(1)));
-        let _second = relays.open_channel(relay, peer(2));
+        let _second = relays.open_channel(relay, peer(2), false);
         assert!(matches!(
             link.commands.try_recv(),
             Ok(LinkCommand::Send(ToRelay::Open(of))) if of == peer(2)
@@ -802,7 +817,7 @@ mod tests {
         let ours = named("192.0.2.1:4627");
         let second = relays.add(ours.clone(), Usage::Rooms, 1).expect("room");
         let [into, from] = [&first, &second].map(|link| link.config.relay);
-        let mut waiting = relays.open_channel(from, peer(1));
+        let mut waiting = relays.open_channel(from, peer(1), false);
         up(&mut relays, into);
         assert_eq!(relays.merge(from, into, peer(99)), (ours.at.clone(), true));
         // The user named it for all traffic: it may have the token, and it is in tickets.

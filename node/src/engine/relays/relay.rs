@@ -1,9 +1,11 @@
 //! One relay: where it is, whether there is a connection with it, and who is there.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use hobnob_core::carrier::Carrier;
 use hobnob_core::diagnosis::{self, RelayState};
+use hobnob_limits::{Bucket, Pace};
 use hobnob_protocol::relay::{ToRelay, close};
 use hobnob_protocol::{DeviceId, RelayAddr, RelayAt, RelayToken, RoomKey, RoomTag};
 use tokio::sync::mpsc;
@@ -41,7 +43,17 @@ pub(super) struct Relay {
     state: State,
     pub(super) roster: Roster,
     pub(super) openings: Openings,
+    /// The requests for channels.
+    opens: Bucket,
 }
+
+/// How often a node asks one relay for a channel. A relay allows 128 requests at once, then one every
+/// 250 ms, and ends the connection of a node that asks more often.
+const OPENS: Pace = Pace::new(96, Duration::from_millis(300));
+
+/// As [`OPENS`], for peers without a session that are no contacts. Anybody can make a relay name them,
+/// so they leave something to the others.
+const OPENS_OF_OTHERS: Pace = Pace::new(48, Duration::from_millis(300));
 
 /// Whether there is a connection.
 enum State {
@@ -84,6 +96,7 @@ impl Relay {
             state: State::Connecting,
             roster: Roster::default(),
             openings: Openings::default(),
+            opens: Bucket::default(),
         }
     }
 
@@ -166,6 +179,15 @@ impl Relay {
 
     pub(super) fn send(&self, frame: ToRelay) {
         self.command(LinkCommand::Send(frame));
+    }
+
+    /// Asks for a channel with a peer, unless this node has asked too often: then the dial that waits
+    /// for it fails after a while. `is_close`: there is a session with the peer, or it is a contact.
+    pub(super) fn request_channel(&mut self, peer: DeviceId, is_close: bool, now: Duration) {
+        let may_ask = is_close || self.opens.has_one(now, OPENS_OF_OTHERS);
+        if may_ask && self.opens.take(now, OPENS) {
+            self.send(ToRelay::Open(peer));
+        }
     }
 
     /// The names of rooms at this relay. There are none until it has proved its identity.
@@ -315,6 +337,25 @@ mod tests {
         relay.went_up(DeviceId::from_bytes([1; 32]), up());
         assert!(relay.info().why.is_none());
         assert_eq!(code(relay.went_down(LinkDown::Silent)), Some("relay-down"));
+    }
+
+    #[test]
+    fn a_crowd_at_a_relay_leaves_requests_for_channels_to_contacts() {
+        let (mut relay, mut commands) = relay();
+        let mut asked = |relay: &mut Relay, is_close, now| {
+            for n in 0..200 {
+                relay.request_channel(DeviceId::from_bytes([n; 32]), is_close, now);
+            }
+            std::iter::from_fn(|| commands.try_recv().ok()).count()
+        };
+        let now = Duration::from_secs(100);
+        assert_eq!(asked(&mut relay, false, now), 48);
+        assert_eq!(asked(&mut relay, true, now), 48);
+        assert_eq!(asked(&mut relay, true, now), 0);
+        // Three more each 0.9 s: fewer than a relay allows.
+        let later = now + 3 * OPENS.every;
+        assert_eq!(asked(&mut relay, false, later), 0);
+        assert_eq!(asked(&mut relay, true, later), 3);
     }
 
     #[test]
