@@ -121,7 +121,7 @@ pub enum FileState {
     Offered,
     /// Accepted, but no peer that has it is connected, or the disk is full.
     Waiting,
-    /// The user paused the download. The part that is here stays, for [`Node::accept`].
+    /// The user paused the download, or the sending of an own file. The part that is here stays, for [`Node::accept`].
     Paused,
     /// The content is being transferred.
     Moving,
@@ -232,8 +232,8 @@ pub enum FileError {
     /// Too many downloads are running.
     #[error("{0} downloads are running, the maximum: wait for one to finish, or decline one")]
     TooMany(usize),
-    /// Only a download that has begun can be paused.
-    #[error("that is no download that waits or moves: try again if it was accepted just now")]
+    /// Only a download that has begun, or an own offer that is open, can be paused.
+    #[error("that neither waits nor moves: try again if it was accepted just now")]
     NotMoving,
     /// The disk does not have enough space.
     #[error("{folder} has too little space: the download needs {needs} bytes, and {free} are free")]
@@ -319,8 +319,8 @@ impl Node {
         })
     }
 
-    /// Downloads an offer, now or as soon as a peer that has it is connected. Returns when the
-    /// decision is on disk.
+    /// Downloads an offer, now or as soon as a peer that has it is connected. An own offer that is
+    /// paused is sent again. Returns when the decision is on disk.
     pub async fn accept(&self, offer: MessageId) -> Result<(), FileError> {
         self.ask_transfers(|reply| FileCommand::Accept(offer, reply))
             .await
@@ -332,12 +332,14 @@ impl Node {
             .await
     }
 
-    /// Pauses a download, also for later runs. [`Node::accept`] continues it. The part that is here
-    /// stays on disk.
+    /// Pauses a download, or the sending of an own file, also for later runs. [`Node::accept`]
+    /// continues it. The part that is here stays on disk. Recipients of an own file keep what they
+    /// have, and learn that they have to wait.
     ///
     /// # Errors
     ///
-    /// [`FileError::NotMoving`] if the offer is no download that has begun.
+    /// [`FileError::NotMoving`] if the offer is neither a download that has begun nor an own one that
+    /// its recipient lacks.
     pub async fn pause(&self, offer: MessageId) -> Result<(), FileError> {
         self.ask_transfers(|reply| FileCommand::Pause(offer, reply))
             .await

@@ -266,6 +266,8 @@ pub enum Answer {
     Refused,
     /// The content has changed since it was offered.
     Changed,
+    /// The author has paused the sending: ask again later.
+    Later,
 }
 
 impl Answer {
@@ -276,6 +278,7 @@ impl Answer {
             Answer::NotHere => 1,
             Answer::Refused => 2,
             Answer::Changed => 3,
+            Answer::Later => 4,
         }
     }
 
@@ -285,6 +288,7 @@ impl Answer {
             0 => Answer::Here,
             2 => Answer::Refused,
             3 => Answer::Changed,
+            4 => Answer::Later,
             _ => Answer::NotHere,
         }
     }

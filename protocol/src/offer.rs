@@ -182,6 +182,10 @@ pub enum OfferWord {
     Changed,
     /// The sender accepted the offer, and could not store the content.
     Failed,
+    /// The author has paused the sending. The recipient keeps what it has.
+    Paused,
+    /// The author sends again.
+    Resumed,
     /// A code of a later version. It has no effect.
     Unknown(u8),
 }
@@ -194,6 +198,8 @@ impl OfferWord {
             OfferWord::Withdrawn => 3,
             OfferWord::Changed => 4,
             OfferWord::Failed => 5,
+            OfferWord::Paused => 6,
+            OfferWord::Resumed => 7,
             OfferWord::Unknown(code) => code,
         }
     }
@@ -205,6 +211,8 @@ impl OfferWord {
             3 => OfferWord::Withdrawn,
             4 => OfferWord::Changed,
             5 => OfferWord::Failed,
+            6 => OfferWord::Paused,
+            7 => OfferWord::Resumed,
             unknown => OfferWord::Unknown(unknown),
         }
     }

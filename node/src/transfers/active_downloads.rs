@@ -15,11 +15,16 @@ use super::meter::Meter;
 use super::partial::Partial;
 use crate::FileState;
 
+/// Why a download waits whose author has paused the sending.
+const SENDER_PAUSES: &str = "its sender has paused it";
+
 /// A download whose partial file is open.
 #[derive(Debug)]
 struct ActiveDownload {
     partial: Arc<Partial>,
     meter: Meter,
+    /// Whether its author has paused the sending.
+    sender_pauses: bool,
 }
 
 /// The downloads that the state machine knows.
@@ -68,7 +73,12 @@ impl ActiveDownloads {
             partial.stored.offer.folder,
         );
         let meter = Meter::starting_at(held.bytes(shape));
-        self.list.insert(id, ActiveDownload { partial, meter });
+        let active = ActiveDownload {
+            partial,
+            meter,
+            sender_pauses: false,
+        };
+        self.list.insert(id, active);
         let want = Input::Want {
             offer: id,
             shape,
@@ -78,6 +88,13 @@ impl ActiveDownloads {
         self.machine.handle(now, want);
         for peer in sources {
             self.machine.handle(now, Input::Source(id, peer));
+        }
+    }
+
+    /// The author of an offer has paused the sending, or sends again.
+    pub(super) fn sender_pauses(&mut self, id: OfferId, paused: bool) {
+        if let Some(active) = self.list.get_mut(&id) {
+            active.sender_pauses = paused;
         }
     }
 
@@ -117,7 +134,7 @@ impl ActiveDownloads {
             active.meter.measure(now, progress.bytes);
             if active
                 .meter
-                .has_changed((!progress.from.is_empty(), is_full))
+                .has_changed((!progress.from.is_empty(), is_full || active.sender_pauses))
             {
                 updates.push(active.update(progress, is_full));
             }
@@ -150,12 +167,16 @@ impl ActiveDownload {
         } else {
             FileState::Waiting
         };
+        let why = if is_full {
+            Some("the disk is full: the download resumes when there is space")
+        } else {
+            (self.sender_pauses && !is_moving).then_some(SENDER_PAUSES)
+        };
         FileUpdate {
             bytes: progress.bytes,
             rate: self.meter.rate().filter(|_| is_moving),
             peers: progress.from.into_iter().map(DeviceId::person).collect(),
-            why: is_full
-                .then(|| "the disk is full: the download resumes when there is space".to_owned()),
+            why: why.map(str::to_owned),
             ..FileUpdate::new(self.partial.stored.clone(), state)
         }
     }

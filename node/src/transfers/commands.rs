@@ -43,9 +43,9 @@ pub(super) fn look_up(
     });
 }
 
-/// Whether a user may accept an offer.
+/// Whether a user may accept an offer, or let a paused own one go on.
 pub(super) fn check_accept(row: &OfferRow, me: PersonId) -> Result<(), FileError> {
-    if row.offer.id.name.author == me {
+    if row.offer.id.name.author == me && row.record.state != OfferState::Paused {
         return Err(FileError::Own);
     }
     match row.record.state {
@@ -59,14 +59,14 @@ pub(super) fn check_accept(row: &OfferRow, me: PersonId) -> Result<(), FileError
     }
 }
 
-/// Whether a user may pause the download of an offer.
+/// Whether a user may pause the download of an offer, or the sending of an own one.
 pub(super) fn check_pause(row: &OfferRow, me: PersonId) -> Result<(), FileError> {
-    if row.offer.id.name.author == me {
-        return Err(FileError::Own);
-    }
+    let is_own = row.offer.id.name.author == me;
     match row.record.state {
+        OfferState::Done if is_own => Err(FileError::NotMoving),
         OfferState::Done => Err(here(row)),
         OfferState::Wanted => Ok(()),
+        OfferState::Offered if is_own => Ok(()),
         OfferState::Offered
         | OfferState::Declined
         | OfferState::Failed
@@ -204,6 +204,24 @@ mod tests {
         assert_eq!(check_accept(&row(BOB, OfferState::Done), ME), here);
         let own = row(ME, OfferState::Offered);
         assert_eq!(check_accept(&own, ME), Err(FileError::Own));
+        let paused = row(ME, OfferState::Paused);
+        assert_eq!(check_accept(&paused, ME), Ok(()), "it is sent again");
+    }
+
+    #[test]
+    fn what_moves_can_be_paused_and_so_can_an_open_own_offer() {
+        let not_moving = Err(FileError::NotMoving);
+        for (author, state, expected) in [
+            (BOB, OfferState::Wanted, Ok(())),
+            (BOB, OfferState::Offered, not_moving.clone()),
+            (BOB, OfferState::Paused, not_moving.clone()),
+            (ME, OfferState::Offered, Ok(())),
+            (ME, OfferState::Paused, not_moving.clone()),
+            (ME, OfferState::Declined, not_moving.clone()),
+            (ME, OfferState::Done, not_moving),
+        ] {
+            assert_eq!(check_pause(&row(author, state), ME), expected, "{state:?}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tracing::warn;
 
 use super::local_files::LocalFiles;
 use super::messages::{EngineHandle, FileUpdate, FromTransfers};
+use super::paused_uploads::PausedUploads;
 use super::throttle::Throttle;
 use crate::FileState;
 use crate::store::{OfferStore, StoredOffer};
@@ -22,6 +23,7 @@ pub(super) struct Context {
     pub(super) engine: EngineHandle,
     pub(super) tasks: Tasks,
     pub(super) throttle: Throttle,
+    pub(super) paused: PausedUploads,
 }
 
 impl Context {

@@ -257,6 +257,15 @@ impl Downloads {
             .handle(now, Input::Source(id, peer.only_device()));
     }
 
+    /// The author pauses the sending of an offer, or sends again.
+    pub(super) fn sender_pauses(&mut self, now: Duration, id: OfferId, paused: bool) {
+        self.active.sender_pauses(id, paused);
+        if !paused && self.active.contains(id) {
+            // Ask at once.
+            self.active.handle(now, Input::Source(id, id.name.device));
+        }
+    }
+
     /// All pieces are on disk: moves the content to its path.
     pub(super) fn finish(&mut self, id: OfferId) {
         let partial = self.active.take_whole(id);
@@ -499,6 +508,7 @@ mod tests {
     use super::super::context::Tasks;
     use super::super::messages::EngineHandle;
     use super::super::offering;
+    use super::super::paused_uploads::PausedUploads;
     use super::super::pictures::Pictures;
     use super::super::throttle::Throttle;
     use super::*;
@@ -538,6 +548,7 @@ mod tests {
                 }),
                 tasks: Tasks::new(TaskTracker::new(), CancellationToken::new()),
                 throttle: Throttle::new(crate::BandwidthLimits::default(), Clock::start()),
+                paused: PausedUploads::default(),
             });
             Self {
                 dir,

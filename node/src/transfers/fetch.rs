@@ -170,6 +170,8 @@ impl Reading {
             Answer::NotHere => return Err((Failure::NotHere, true)),
             Answer::Refused => return Err((Failure::Refused, true)),
             Answer::Changed => return Err((Failure::Changed, true)),
+            // The source rests for a while, and keeps its place among the sources.
+            Answer::Later => return Err((Failure::Lost, true)),
         }
         let shape = partial.shape;
         let proof = self

@@ -5,6 +5,7 @@
 //! - `downloads`: accepted offers, until they are complete in the downloads folder
 //! - `content_sessions`, `fetch`: the streams on which this node requests content
 //! - `serve`, `uploads`: the streams on which peers request content, and how far each peer is
+//! - `paused_uploads`: own offers whose sending the user has paused
 //! - `peer_words`: what peers report about offers
 //! - `mailed`, `outgoing_mail`: small contents that travel by mail
 //! - `commands`, `restore`, `cleanup`: users' commands, and the work at the start of a run
@@ -39,6 +40,7 @@ mod names;
 mod offering;
 mod outgoing_mail;
 mod partial;
+mod paused_uploads;
 mod peer_words;
 pub(super) mod pictures;
 mod restore;

@@ -109,7 +109,9 @@ impl PeerWords {
 /// answer this node's offers.
 fn may_send(word: OfferWord, id: OfferId, peer: PersonId, me: PersonId) -> bool {
     match word {
-        OfferWord::Withdrawn | OfferWord::Changed => id.name.author == peer,
+        OfferWord::Withdrawn | OfferWord::Changed | OfferWord::Paused | OfferWord::Resumed => {
+            id.name.author == peer
+        }
         OfferWord::Whole | OfferWord::Declined | OfferWord::Failed | OfferWord::Unknown(_) => {
             id.name.author == me
         }
@@ -134,7 +136,11 @@ fn effect(row: &OfferRow, peer: PersonId, word: OfferWord, me: PersonId) -> Effe
         },
         OfferWord::Withdrawn if is_open => Effect::Unavailable(WITHDRAWN),
         OfferWord::Changed if is_open => Effect::Unavailable(CHANGED),
-        OfferWord::Withdrawn | OfferWord::Changed | OfferWord::Unknown(_) => Effect::Nothing,
+        OfferWord::Withdrawn
+        | OfferWord::Changed
+        | OfferWord::Paused
+        | OfferWord::Resumed
+        | OfferWord::Unknown(_) => Effect::Nothing,
     }
 }
 
@@ -152,6 +158,7 @@ fn to_repeat(rows: &[OfferRow], me: PersonId, peer: PersonId) -> Vec<(OfferId, O
             // Everybody in the conversation learns where the content is.
             OfferState::Done if author != me => Some(OfferWord::Whole),
             OfferState::Declined if author == me => Some(OfferWord::Withdrawn),
+            OfferState::Paused if author == me => Some(OfferWord::Paused),
             // Only the author needs to know that this node declined.
             OfferState::Declined if author == peer => Some(OfferWord::Declined),
             OfferState::Failed if author == peer && is_own_failure(&row.record) => {
@@ -268,6 +275,22 @@ mod tests {
         assert_eq!(words(&failed), [(failed.offer.id, OfferWord::Failed)]);
         failed.record.why = Some(WITHDRAWN.into());
         assert_eq!(words(&failed), []);
+    }
+
+    #[test]
+    fn an_author_repeats_that_an_offer_is_paused() {
+        let own = direct(ME, OfferState::Paused);
+        let words = |row: &OfferRow| to_repeat(std::slice::from_ref(row), ME, BOB);
+        assert_eq!(words(&own), [(own.offer.id, OfferWord::Paused)]);
+        // The own pause of a download concerns nobody else.
+        assert_eq!(words(&direct(BOB, OfferState::Paused)), []);
+        assert!(may_send(
+            OfferWord::Paused,
+            direct(BOB, OfferState::Wanted).offer.id,
+            BOB,
+            ME
+        ));
+        assert!(!may_send(OfferWord::Paused, own.offer.id, BOB, ME));
     }
 
     #[test]

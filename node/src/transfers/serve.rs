@@ -140,10 +140,7 @@ impl StreamServer {
         ask: PieceRequest,
         open: &mut Option<(ContentHash, Arc<IndexedContent>)>,
     ) -> Result<(), Refusal> {
-        let offer = self
-            .offer(ask.offer)
-            .await
-            .ok_or(Refusal::Answer(Answer::Refused))?;
+        let offer = self.offer(ask.offer).await.map_err(Refusal::Answer)?;
         let content = match open {
             Some((hash, content)) if *hash == offer.hash => content.clone(),
             _ => {
@@ -172,21 +169,29 @@ impl StreamServer {
         }
     }
 
-    /// The offer, unless the peer may not have it, or its entry is not stored, or it is withdrawn.
-    async fn offer(&self, id: OfferId) -> Option<Offer> {
+    /// The offer, unless the peer may not have it, or its entry is not stored, or it is withdrawn or
+    /// paused.
+    async fn offer(&self, id: OfferId) -> Result<Offer, Answer> {
         if !self.context.engine.may_have(self.session, id).await {
-            return None;
+            return Err(Answer::Refused);
         }
         let rows = self
             .context
             .store
-            .read(WhichOffers::One(id.name.log, id.seq))
-            .await
-            .ok()?
-            .ok()?;
-        let row = rows.into_iter().find(|row| row.offer.id == id)?;
-        let is_withdrawn = row.record.state == OfferState::Declined;
-        (!is_withdrawn).then_some(row.offer.offer)
+            .read(WhichOffers::One(id.name.log, id.seq));
+        let rows = rows.await.ok().and_then(Result::ok).unwrap_or_default();
+        let row = rows.into_iter().find(|row| row.offer.id == id);
+        let row = row.ok_or(Answer::Refused)?;
+        match row.record.state {
+            OfferState::Declined => Err(Answer::Refused),
+            OfferState::Paused if self.context.is_own(id) => Err(Answer::Later),
+            OfferState::Offered
+            | OfferState::Wanted
+            | OfferState::Done
+            | OfferState::Failed
+            | OfferState::Refused
+            | OfferState::Paused => Ok(row.offer.offer),
+        }
     }
 
     async fn open(&self, id: OfferId, offer: &Offer) -> Result<Arc<IndexedContent>, Refusal> {
@@ -224,6 +229,10 @@ impl StreamServer {
                 let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
                 let upload = Transfer::Upload(self.session, ask.offer);
                 self.context.throttle.pass(upload, piece.len()).await;
+                // The peer asks again, and then hears that it has to wait.
+                if self.context.paused.contains(ask.offer) {
+                    return Err(Refusal::BrokenOff);
+                }
                 stream.send(piece).await?;
             }
             // Progress may be incomplete: no peer waits until the transfer task has time for it.

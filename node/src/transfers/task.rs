@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hobnob_core::SessionId;
+use hobnob_core::commit::OfferState;
 use hobnob_core::transfers::{Failure, Input, Output};
 use hobnob_protocol::{OfferId, OfferWord, PersonId};
 use tokio::sync::mpsc;
@@ -16,13 +17,14 @@ use tracing::{info, warn};
 use super::attributes::KeptAttributes;
 use super::auto_accept::AutoAccept;
 use super::content_sessions::ContentSessions;
-use super::context::{Context, Tasks};
+use super::context::{Context, Tasks, record_of};
 use super::downloads::Downloads;
 use super::fetch::Fetched;
-use super::jobs::{JobResult, Jobs, answer};
+use super::jobs::{JobResult, Jobs, Reply, answer};
 use super::local_files::LocalFiles;
 use super::messages::{EngineHandle, FileCommand, FileUpdate, FromTransfers, ToTransfers};
 use super::partial::WriteError;
+use super::paused_uploads::PausedUploads;
 use super::peer_words::{Effect, NOT_STORED, PeerWords};
 use super::pictures::Pictures;
 use super::serve::{ContentServer, Served};
@@ -31,8 +33,8 @@ use super::uploads::Uploads;
 use super::{cleanup, commands, outgoing_mail, restore};
 use crate::clock::Clock;
 use crate::data_key::DataKey;
-use crate::store::{OfferRow, OfferStore, StoredOffer};
-use crate::{FileState, FilesConfig};
+use crate::store::{OfferRow, OfferStore, StoreError, StoredOffer};
+use crate::{FileError, FileState, FilesConfig};
 
 /// How often the task reports the progress of transfers.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
@@ -101,6 +103,7 @@ impl TransferTask {
             engine: parts.engine,
             tasks: Tasks::new(parts.tasks.clone(), parts.stopping.clone()),
             throttle: Throttle::new(parts.config.limits, parts.clock),
+            paused: PausedUploads::default(),
         };
         let (jobs, results) = Jobs::new(context.clone());
         let task = Self {
@@ -195,12 +198,7 @@ impl TransferTask {
                 }
             }
             ToTransfers::ContentStream(session, stream) => self.server.serve(session, stream),
-            ToTransfers::PeerWord(peer, id, word) => {
-                if word == OfferWord::Whole {
-                    self.downloads.peer_has(self.now(), id, peer);
-                }
-                self.words.hear(peer, id, word);
-            }
+            ToTransfers::PeerWord(peer, id, word) => self.on_word(peer, id, word),
             ToTransfers::Offered { offer, verified } => self.on_offer(offer, verified),
             ToTransfers::RemoveContents(reply) => {
                 let context = self.jobs.context.clone();
@@ -224,6 +222,54 @@ impl TransferTask {
             }
             ToTransfers::Command(command) => self.on_command(command),
         }
+    }
+
+    fn on_word(&mut self, peer: PersonId, id: OfferId, word: OfferWord) {
+        match word {
+            // The author may pause and go on many times, so these are not remembered.
+            OfferWord::Paused | OfferWord::Resumed if id.name.author == peer => {
+                let paused = word == OfferWord::Paused;
+                self.downloads.sender_pauses(self.now(), id, paused);
+            }
+            OfferWord::Whole => {
+                self.downloads.peer_has(self.now(), id, peer);
+                self.words.hear(peer, id, word);
+            }
+            OfferWord::Declined
+            | OfferWord::Withdrawn
+            | OfferWord::Changed
+            | OfferWord::Failed
+            | OfferWord::Paused
+            | OfferWord::Resumed
+            | OfferWord::Unknown(_) => self.words.hear(peer, id, word),
+        }
+    }
+
+    /// The user pauses the sending of an own offer, or lets it go on. Replies once the state is
+    /// stored.
+    fn pause_own(&mut self, offer: StoredOffer, paused: bool, reply: Reply) {
+        let context = &self.jobs.context;
+        context.paused.set(offer.id, paused);
+        let (stored, shown, word) = match paused {
+            true => (OfferState::Paused, FileState::Paused, OfferWord::Paused),
+            false => (OfferState::Offered, FileState::Offered, OfferWord::Resumed),
+        };
+        let stored = context.store.set(offer.id, record_of(stored));
+        if paused {
+            self.uploads.end_all(offer.id);
+        }
+        let engine = context.engine.clone();
+        let word = FromTransfers::SendWord(offer.id, word, None);
+        context.publish(vec![FileUpdate::new(offer, shown)]);
+        context.tasks.spawn(async move {
+            let stored = stored.await.unwrap_or(Err(StoreError::Closed));
+            // A peer that asks now is answered by the stored state.
+            engine.send(word);
+            answer(
+                reply,
+                stored.map_err(|error| FileError::Store(error.to_string())),
+            );
+        });
     }
 
     /// Stores a part of a content that arrived by mail.
@@ -276,6 +322,9 @@ impl TransferTask {
                     commands::check_accept(&row, self.jobs.context.me).map(|()| row.offer)
                 });
                 match checked {
+                    Ok(offer) if self.jobs.context.is_own(offer.id) => {
+                        self.pause_own(offer, false, reply);
+                    }
                     Ok(offer) => self.downloads.accept(offer, reply),
                     Err(error) => answer(reply, Err(error)),
                 }
@@ -288,6 +337,9 @@ impl TransferTask {
                     commands::check_pause(&row, self.jobs.context.me).map(|()| row.offer)
                 });
                 match checked {
+                    Ok(offer) if self.jobs.context.is_own(offer.id) => {
+                        self.pause_own(offer, true, reply);
+                    }
                     Ok(offer) => self.downloads.pause(now, offer, reply),
                     Err(error) => answer(reply, Err(error)),
                 }

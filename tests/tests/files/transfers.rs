@@ -398,6 +398,40 @@ fn a_paused_download_keeps_its_part_and_continues_when_it_is_resumed() {
 }
 
 #[test]
+fn a_sender_pauses_a_transfer_and_lets_it_go_on() {
+    let lab = Lab::open();
+    let office = lab.switch();
+    let home = office.machine("ann").home("ann");
+    fs::create_dir_all(home.path()).expect("the lab's folder can be written to");
+    // Slow enough to be paused.
+    fs::write(home.path().join("config.toml"), "upload-limit = \"4M\"\n")
+        .expect("the lab's folder can be written to");
+    let (ann, bob) = (home.up(&[]), office.machine("bob").up("bob", &[]));
+    ann.sees(&bob);
+    let file = random_file(&ann, "film.mp4", 40);
+    let id = ann.offers(&bob, &file);
+    bob.accepts(&id);
+    bob.has_received(&id, 5);
+    ann.run(&["pause", &id]).expect(0);
+    assert_eq!(ann.state_of(&id)["state"], "paused");
+    let waits = |event: &serde_json::Value| {
+        let why = event["why"].as_str().unwrap_or_default();
+        event["id"] == *id && why.contains("its sender has paused it")
+    };
+    bob.wait_for("wait for the sender", waits, TIMEOUT);
+    // A restart changes nothing: the sender's decision and the part at the recipient are stored.
+    ann.restart();
+    bob.restart();
+    ann.sees(&bob);
+    assert_eq!(ann.state_of(&id)["state"], "paused");
+    assert_ne!(bob.state_of(&id)["state"], "done");
+    ann.run(&["resume", &id]).expect(0);
+    same(&file, &bob.receives(&id));
+    ann.sees_state(&id, "done");
+    ann.run(&["pause", &id]).expect(1);
+}
+
+#[test]
 fn an_offer_withdrawn_while_the_receiver_is_offline_leaves_no_files_and_deletes_no_others() {
     let lab = Lab::open();
     let (ann, bob) = two_connected_nodes(&lab);

@@ -140,7 +140,14 @@ pub(crate) async fn accept(
     accept: args::FileArgs,
 ) -> anyhow::Result<Exit> {
     session::ask(flags, false, async |client| {
-        let (id, name) = find(client, &accept.file).await?;
+        let (id, name, own) = find(client, &accept.file).await?;
+        if own {
+            let Done {} = client.ask(AcceptFile { offer: Text(id) }).await?;
+            if !out.json {
+                output::say_on_terminal(&format!("{name} is sent again"));
+            }
+            return Ok(Exit::Done);
+        }
         let mut following = Following::start(client, out).await?;
         following.add(id, name, "asking for it", true);
         let Done {} = client.ask(AcceptFile { offer: Text(id) }).await?;
@@ -152,7 +159,7 @@ pub(crate) async fn accept(
 /// `hobnob pause FILE`
 pub(crate) async fn pause(flags: &CommonFlags, out: Output, file: &str) -> anyhow::Result<Exit> {
     session::ask(flags, false, async |client| {
-        let (id, name) = find(client, file).await?;
+        let (id, name, _) = find(client, file).await?;
         let Done {} = client.ask(PauseFile { offer: Text(id) }).await?;
         if !out.json {
             output::say_on_terminal(&format!("{name} is paused: `hobnob resume` continues it"));
@@ -165,7 +172,7 @@ pub(crate) async fn pause(flags: &CommonFlags, out: Output, file: &str) -> anyho
 /// `hobnob decline FILE`
 pub(crate) async fn decline(flags: &CommonFlags, out: Output, file: &str) -> anyhow::Result<Exit> {
     session::ask(flags, false, async |client| {
-        let (id, _) = find(client, file).await?;
+        let (id, ..) = find(client, file).await?;
         let Done {} = client.ask(DeclineFile { offer: Text(id) }).await?;
         if !out.json {
             output::say_on_terminal("declined; the other side learns of it");
@@ -175,15 +182,14 @@ pub(crate) async fn decline(flags: &CommonFlags, out: Output, file: &str) -> any
     .await
 }
 
-/// The offer that a word means, and its name: see [`offers::found`].
-async fn find(client: &Client, word: &str) -> anyhow::Result<(MessageId, String)> {
+/// The offer that a word means, its name, and whether it is an own one: see [`offers::found`].
+async fn find(client: &Client, word: &str) -> anyhow::Result<(MessageId, String, bool)> {
     let FileList { files } = client.ask(ListFiles {}).await?;
     let id = offers::found(files.iter(), word, "`hobnob files`").map_err(Usage)?;
-    let name = files
-        .iter()
-        .find(|file| file.id.0 == id)
-        .map_or(word, |file| &file.offer.name);
-    Ok((id, visible(name).into_owned()))
+    let file = files.iter().find(|file| file.id.0 == id);
+    let name = file.map_or(word, |file| &file.offer.name);
+    let own = file.is_some_and(|file| file.own);
+    Ok((id, visible(name).into_owned(), own))
 }
 
 /// The text is the caption of the first file.

@@ -84,14 +84,19 @@ pub(crate) fn unanswered(message: &MessageLine) -> Option<FileLine> {
     })
 }
 
-/// Whether the user can still fetch it.
+/// Whether the user can still fetch it, or resume it.
 pub(crate) fn waits_for_answer(file: &FileLine) -> bool {
-    !file.own && matches!(file.state, FileState::Offered | FileState::Paused)
+    file.state == FileState::Paused || (!file.own && file.state == FileState::Offered)
 }
 
-/// Whether the user can pause its download.
+/// Whether the user can pause its download, or its sending.
 pub(crate) fn can_pause(file: &FileLine) -> bool {
-    !file.own && matches!(file.state, FileState::Waiting | FileState::Moving)
+    match file.state {
+        FileState::Moving => true,
+        FileState::Waiting => !file.own,
+        FileState::Offered => file.own,
+        FileState::Paused | FileState::Done | FileState::Declined | FileState::Failed => false,
+    }
 }
 
 /// Whether the user can decline it, stop it, or withdraw it.

@@ -187,7 +187,7 @@ requests! { $
     "accept" AcceptFile -> Done, changes: |_| true;
     /// Declines an offer, ends its transfer, or takes an own offer back.
     "decline" DeclineFile -> Done, changes: |_| true;
-    /// Pauses a download. `accept` continues it.
+    /// Pauses a download, or the sending of an own file. `accept` continues it.
     "pause" PauseFile -> Done, changes: |_| true;
     /// Every peer that this node knows.
     "peers" ListPeers -> PeerList, changes: |_| false;
