@@ -1253,7 +1253,7 @@ class PartRoom(Request["Done"]):
 
 @dataclass(kw_only=True)
 class PauseFile(Request["Done"]):
-    """Pauses a download. `accept` continues it."""
+    """Pauses a download, or the sending of an own file. `accept` continues it."""
     offer: MessageId
     """The offer."""
     CMD: ClassVar[str] = "pause"
