@@ -231,7 +231,7 @@ impl StreamServer {
                 self.context.throttle.pass(upload, piece.len()).await;
                 // The peer asks again, and then hears that it has to wait.
                 if self.context.paused.contains(ask.offer) {
-                    return Err(Refusal::BrokenOff);
+                    return Err(Refusal::Stream(StreamEnd::Lost));
                 }
                 stream.send(piece).await?;
             }
