@@ -121,7 +121,8 @@ pub enum FileState {
     Offered,
     /// Accepted, but no peer that has it is connected, or the disk is full.
     Waiting,
-    /// The user paused the download, or the sending of an own file. The part that is here stays, for [`Node::accept`].
+    /// The user paused the download, or the sending of an own file. The part that is here stays, for
+    /// [`Node::accept`].
     Paused,
     /// The content is being transferred.
     Moving,
