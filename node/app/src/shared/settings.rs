@@ -548,7 +548,7 @@ mod tests {
         assert!(downloads.is_some() && accept_from.is_some() && keep.is_some());
         assert!(highlight.is_some());
         assert_eq!(accept_max, Some(Text(Size(20_000_000))));
-        assert_eq!(hold_max, Some(Text(Size(256_000_000))));
+        assert_eq!(hold_max, Some(Text(Size(500_000_000))));
         let both = HoldFor::These(vec!["bob".parse().unwrap(), "carol".parse().unwrap()]);
         assert_eq!(hold_for, Some(HeldFor(both)));
         for word in ["contacts", "nobody"] {
