@@ -165,12 +165,12 @@ impl Node {
         ) {
             return Err(error);
         }
-        let mut answer = Answer::Silent;
+        let mut answer = answer_of(&error);
         for addr in addrs {
-            answer = probe::udp(addr).await;
             if answer != Answer::Silent {
                 break;
             }
+            answer = probe::udp(addr).await;
         }
         let mut findings = vec![diagnosis::judge_address(
             &at.to_string(),
@@ -217,9 +217,15 @@ impl Node {
         }
         let (mut unmet, mut probes) = (Vec::new(), Vec::new());
         while let Some(tried) = tries.join_next().await {
-            let (addr, dialed, answer) = tried.expect("nothing in it panics");
+            let (addr, dialed, mut answer) = tried.expect("nothing in it panics");
+            if let Err(error) = dialed? {
+                // Systems limit how often they answer, so one of the two may have had none.
+                if answer == Answer::Silent {
+                    answer = answer_of(&error);
+                }
+                unmet.push((addr, unmet_of(error)));
+            }
             probes.push((addr, answer));
-            unmet.extend(dialed?.err().map(|error| (addr, unmet_of(error))));
         }
         Ok((unmet, probes))
     }
@@ -254,6 +260,15 @@ impl Node {
                 relay.probe = Some(tokio::join!(probe::udp(addr), probe::tcp(addr)));
             }
         }
+    }
+}
+
+/// What the probes of a dial have found out about the machine.
+fn answer_of(error: &SendError) -> Answer {
+    if matches!(error, SendError::Unreachable { closed: true, .. }) {
+        Answer::Refused
+    } else {
+        Answer::Silent
     }
 }
 

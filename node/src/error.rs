@@ -331,6 +331,8 @@ pub enum SendError {
         addr: String,
         /// The reason.
         cause: String,
+        /// Whether the machine answers that nobody listens at this UDP port.
+        closed: bool,
     },
     /// Another peer answered at the address.
     #[error(
@@ -435,6 +437,7 @@ impl SendError {
             | DialError::Other(_) => Self::Unreachable {
                 addr,
                 cause: error.to_string(),
+                closed: false,
             },
         }
     }

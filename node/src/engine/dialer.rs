@@ -273,7 +273,11 @@ async fn dial_and_probe(
     };
     let dialed = tokio::select! {
         dialed = dial => dialed,
-        () = is_closed => return Err(NotMet::Failed(unreachable(addr, NOBODY_LISTENS))),
+        () = is_closed => return Err(NotMet::Failed(SendError::Unreachable {
+            addr: addr.to_string(),
+            cause: NOBODY_LISTENS.to_owned(),
+            closed: true,
+        })),
     };
     let in_vain = DialError::Timeout.to_string();
     if !matches!(&dialed, Err(NotMet::Failed(SendError::Unreachable { cause, .. })) if *cause == in_vain)
@@ -290,6 +294,7 @@ fn unreachable(addr: SocketAddr, cause: &str) -> SendError {
     SendError::Unreachable {
         addr: addr.to_string(),
         cause: cause.to_owned(),
+        closed: false,
     }
 }
 

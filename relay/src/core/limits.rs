@@ -65,7 +65,7 @@ impl Default for Limits {
             frames: Pace::new(500, Duration::from_millis(20)),
             heartbeats: Pace::new(20, Duration::from_secs(2)),
             room_changes: Pace::new(20, Duration::from_secs(2)),
-            opens: Pace::new(128, Duration::from_millis(250)),
+            opens: Pace::new(384, Duration::from_millis(100)),
             moves: Pace::new(30, Duration::from_secs(1)),
             dial_backs: Pace::new(12, Duration::from_secs(1)),
         }

@@ -428,7 +428,7 @@ fn a_sender_pauses_a_transfer_and_lets_it_go_on() {
     ann.run(&["resume", &id]).expect(0);
     same(&file, &bob.receives(&id));
     ann.sees_state(&id, "done");
-    ann.run(&["pause", &id]).expect(1);
+    ann.run(&["pause", &id]).expect(2);
 }
 
 #[test]

@@ -47,13 +47,13 @@ pub(super) struct Relay {
     opens: Bucket,
 }
 
-/// How often a node asks one relay for a channel. A relay allows 128 requests at once, then one every
-/// 250 ms, and ends the connection of a node that asks more often.
-const OPENS: Pace = Pace::new(96, Duration::from_millis(300));
+/// How often a node asks one relay for a channel. A relay allows 384 requests at once, then one every
+/// 100 ms, and ends the connection of a node that asks more often.
+const OPENS: Pace = Pace::new(320, Duration::from_millis(125));
 
 /// As [`OPENS`], for peers without a session that are no contacts. Anybody can make a relay name them,
 /// so they leave something to the others.
-const OPENS_OF_OTHERS: Pace = Pace::new(48, Duration::from_millis(300));
+const OPENS_OF_OTHERS: Pace = Pace::new(256, Duration::from_millis(125));
 
 /// Whether there is a connection.
 enum State {
@@ -343,16 +343,18 @@ mod tests {
     fn a_crowd_at_a_relay_leaves_requests_for_channels_to_contacts() {
         let (mut relay, mut commands) = relay();
         let mut asked = |relay: &mut Relay, is_close, now| {
-            for n in 0..200 {
-                relay.request_channel(DeviceId::from_bytes([n; 32]), is_close, now);
+            for n in 0..500_u32 {
+                let mut id = [7; 32];
+                id[..4].copy_from_slice(&n.to_be_bytes());
+                relay.request_channel(DeviceId::from_bytes(id), is_close, now);
             }
             std::iter::from_fn(|| commands.try_recv().ok()).count()
         };
         let now = Duration::from_secs(100);
-        assert_eq!(asked(&mut relay, false, now), 48);
-        assert_eq!(asked(&mut relay, true, now), 48);
+        assert_eq!(asked(&mut relay, false, now), 256);
+        assert_eq!(asked(&mut relay, true, now), 64);
         assert_eq!(asked(&mut relay, true, now), 0);
-        // Three more each 0.9 s: fewer than a relay allows.
+        // One more each 125 ms: fewer than a relay allows.
         let later = now + 3 * OPENS.every;
         assert_eq!(asked(&mut relay, false, later), 0);
         assert_eq!(asked(&mut relay, true, later), 3);
