@@ -205,29 +205,40 @@ impl Node {
         let mut tries = JoinSet::new();
         for addr in addrs {
             let node = self.clone();
-            tries.spawn(async move {
-                let dial = node.ask(|reply| Command::Dial {
-                    addr,
-                    expected: Some(peer),
-                    reply,
-                });
-                let (dialed, answer) = tokio::join!(dial, probe::udp(addr));
-                (addr, dialed, answer)
-            });
+            tries.spawn(async move { (addr, node.try_addr(peer, addr).await) });
         }
         let (mut unmet, mut probes) = (Vec::new(), Vec::new());
         while let Some(tried) = tries.join_next().await {
-            let (addr, dialed, mut answer) = tried.expect("nothing in it panics");
-            if let Err(error) = dialed? {
-                // Systems limit how often they answer, so one of the two may have had none.
-                if answer == Answer::Silent {
-                    answer = answer_of(&error);
-                }
-                unmet.push((addr, unmet_of(error)));
-            }
+            let (addr, outcome) = tried.expect("nothing in it panics");
+            let (failure, answer) = outcome?;
+            unmet.extend(failure.map(|error| (addr, unmet_of(error))));
             probes.push((addr, answer));
         }
         Ok((unmet, probes))
+    }
+
+    /// Why a dial of this address failed, if it did, and what the machine answers.
+    async fn try_addr(
+        &self,
+        peer: PersonId,
+        addr: SocketAddr,
+    ) -> Result<(Option<SendError>, Answer), NodeError> {
+        let dial = self.ask(|reply| Command::Dial {
+            addr,
+            expected: Some(peer),
+            reply,
+        });
+        let (dialed, answer) = tokio::join!(dial, probe::udp_beside_a_dial(addr));
+        let error = dialed?.err();
+        let found = error.as_ref().map_or(Answer::Silent, answer_of);
+        Ok((
+            error,
+            if answer == Answer::Silent {
+                found
+            } else {
+                answer
+            },
+        ))
     }
 
     /// Adds the evidence that takes time to collect.

@@ -24,11 +24,21 @@ const TRANSACTION: Transaction = [0; 12];
 /// Sends a STUN request. A relay answers it, a node does not, and a machine where nothing listens
 /// answers by ICMP.
 pub async fn udp(to: SocketAddr) -> Answer {
+    udp_while(to, SENT).await
+}
+
+/// As [`udp`], for as long as a dial takes. A machine answers only so often that nothing listens: Linux
+/// six times at once and then once a second. So the dial may take the first answers.
+pub async fn udp_beside_a_dial(to: SocketAddr) -> Answer {
+    udp_while(to, 4 * SENT).await
+}
+
+async fn udp_while(to: SocketAddr, requests: u32) -> Answer {
     let ask = async {
         let socket = socket_for(to).await?;
         socket.connect(to).await?;
         let mut answer = [0; 64];
-        for _ in 0..SENT {
+        for _ in 0..requests {
             socket.send(&stun::request(TRANSACTION)).await?;
             if let Ok(received) = timeout(ANSWER / SENT, socket.recv(&mut answer)).await {
                 return received;
