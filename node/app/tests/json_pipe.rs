@@ -277,6 +277,9 @@ fn a_waiting_request_is_answered_when_the_node_is_terminated() {
         "{}\n",
         json!({"id": 5, "cmd": "send", "target": nobody, "text": "hi", "timeout_ms": 600_000})
     ));
+    // A request that comes before the node is ready waits until its events can be shown.
+    let first = ann.next_line().expect("it prints a line");
+    assert_eq!(first["event"], "listening", "{first}");
     assert_eq!(ann.event("message")["state"], "queued");
     kill_process(Pid::from_child(&ann.process), Signal::TERM).expect("the node runs");
     assert_eq!(ann.answer(&json!(5))["ok"]["state"], "queued");

@@ -11,6 +11,7 @@ use hobnob::{DeliveryState, PathKind, PeerState};
 use hobnob_control::wire::{GetStatus, ListeningLine, PeerLine, StatusLine, WireEvent};
 use hobnob_control::{Claim, Claimed, Client, EventStream, Home, Host, SeenIds, pipe};
 use tokio::io::BufReader;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::args::UpArgs;
@@ -67,9 +68,10 @@ pub(crate) async fn up(flags: &CommonFlags, out: Output, args: UpArgs) -> anyhow
             if let (Some(line), false) = (web.line(), out.json) {
                 output::line(&dated(&line))?;
             }
-            let asked = tokio::spawn(answer_stdin(home.clone(), out));
+            let (listens, may_ask) = oneshot::channel();
+            let asked = tokio::spawn(answer_stdin(home.clone(), out, may_ask));
             let outcome = tokio::select! {
-                outcome = print(&client, seen, out) => outcome,
+                outcome = print(&client, seen, out, listens) => outcome,
                 () = output::reader_gone() => Ok(()),
                 () = signals.any() => Ok(()),
             };
@@ -133,9 +135,9 @@ async fn wait_until_free(home: &Home, holder: &mut Option<u32>) -> anyhow::Resul
 }
 
 /// Reads requests from stdin if it is a pipe or a file. A node in the background must not read from
-/// a terminal.
-async fn answer_stdin(home: Home, out: Output) {
-    if !out.json || std::io::stdin().is_terminal() {
+/// a terminal. The first request waits until events are printed, so that none of its events is missed.
+async fn answer_stdin(home: Home, out: Output, may_ask: oneshot::Receiver<()>) {
+    if !out.json || std::io::stdin().is_terminal() || may_ask.await.is_err() {
         return;
     }
     if let Err(error) = pipe::serve(&home, BufReader::new(tokio::io::stdin()), output::raw).await {
@@ -143,8 +145,13 @@ async fn answer_stdin(home: Home, out: Output) {
     }
 }
 
-/// Prints the node's addresses, and then all events.
-async fn print(client: &Client, mut seen: SeenIds, out: Output) -> anyhow::Result<()> {
+/// Prints the node's addresses, and then all events. Informs `listens` when the first line is printed.
+async fn print(
+    client: &Client,
+    mut seen: SeenIds,
+    out: Output,
+    listens: oneshot::Sender<()>,
+) -> anyhow::Result<()> {
     let mut events = EventStream::open(client, &seen).await?;
     let mut names = Names::default();
     let mut shown = BTreeMap::new();
@@ -154,6 +161,8 @@ async fn print(client: &Client, mut seen: SeenIds, out: Output) -> anyhow::Resul
         addrs: status.addrs.clone(),
     };
     introduce(&status, &listening, out)?;
+    // Without requests on stdin, nobody waits for this.
+    let _ = listens.send(());
     for peer in views::known_peers(client).await? {
         names.learn(&peer);
         if peer.state != PeerState::Offline {
