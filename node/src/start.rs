@@ -128,9 +128,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     let own = own_records(&mut opened.peers, key.clone(), nick.clone(), clock);
     let rows = std::mem::take(&mut opened.mail);
     let (mail, to_store) = Mail::restore(key.clone(), &rows, random_seed(), clock.now().wall_ms);
-    to_store
-        .into_iter()
-        .for_each(|row| opened.store.set_mail(row));
+    opened.store.set_mail(to_store);
     let run = random();
     let replica = Replica::new(
         key.clone(),

@@ -279,10 +279,10 @@ impl Store {
         self.write(Job::Mentions(mentions));
     }
 
-    /// Stores a row about mailboxes. Replaces the earlier one. It is on disk no later than a commit
-    /// that is queued after it.
-    pub fn set_mail(&self, row: MailRow) {
-        self.write(Job::Mail(row));
+    /// Stores rows about mailboxes, none or more. Each replaces the earlier one. They are on disk no
+    /// later than a commit that is queued after them.
+    pub fn set_mail(&self, rows: impl IntoIterator<Item = MailRow>) {
+        rows.into_iter().for_each(|row| self.write(Job::Mail(row)));
     }
 
     /// Stores a peer for later sessions. Replaces the earlier value.

@@ -215,7 +215,7 @@ mod tests {
         mail_in(bench, None, held, receipts)
     }
 
-    /// The same for the room with a secret, of which Bob is a member since this entry of ours.
+    /// The same for the room with a secret, whose member Bob became after this own entry.
     fn room_mail(
         bench: &mut Bench,
         after: Option<(LogId, Seq)>,

@@ -84,7 +84,7 @@ impl Engine {
         let Some(row) = self.mail.owe(sender, None, |owed| owed.request = true) else {
             return;
         };
-        self.store.set_mail(row);
+        self.store.set_mail([row]);
         let id = self.mail_session_from(at, sender);
         self.request_again(id);
     }
@@ -102,7 +102,7 @@ impl Engine {
             return debug!(?peer, "refused by mail: a mailbox record");
         };
         let row = self.mail.contacts.learn(peer, record, tokens);
-        row.into_iter().for_each(|row| self.store.set_mail(row));
+        self.store.set_mail(row);
         if self.mail.may_resend(peer) {
             let session = self.mail.sessions.get_mut(&id);
             session.expect("looked up above").resend = true;
@@ -149,7 +149,7 @@ impl Engine {
         if frames.iter().any(|frame| matches!(frame, Frame::Batch(_))) {
             // On disk no later than the entries, which are deleted at the holder afterwards.
             let row = self.mail.owe(sender, room, |owed| owed.receipts = true);
-            row.into_iter().for_each(|row| self.store.set_mail(row));
+            self.store.set_mail(row);
         }
         let frames = frames.into_iter();
         frames
@@ -297,7 +297,7 @@ impl Engine {
         for (id, peer, resend) in over {
             if resend {
                 let rows = self.mail.held.forget(peer);
-                rows.into_iter().for_each(|row| self.store.set_mail(row));
+                self.store.set_mail(rows);
                 self.outbox.note_nothing_held(peer);
                 self.end_mail_with(peer);
             }
@@ -311,7 +311,7 @@ impl Engine {
         let before = self.mail.own.newest();
         let rows = self.mail.own.renew(self.clock.now().wall_ms);
         let destroyed = rows.iter().any(|row| row.value.is_none());
-        rows.into_iter().for_each(|row| self.store.set_mail(row));
+        self.store.set_mail(rows);
         if destroyed {
             // Otherwise the key stays in the write-ahead log.
             drop(self.store.scrub());

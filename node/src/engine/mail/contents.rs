@@ -8,8 +8,8 @@ use hobnob_protocol::{DeviceId, OfferId, codec};
 
 use crate::store::{MailKind, MailRow};
 
-/// Maximum offers to one peer whose contents wait for mail. Those of others are downloaded when both
-/// are connected.
+/// Maximum offers to one peer whose contents wait for mail. The contents of further ones are downloaded
+/// when both are connected.
 const CONTENTS_MAX: usize = 64;
 
 /// Memory that reading a row may claim.

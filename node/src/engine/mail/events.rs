@@ -90,7 +90,7 @@ impl Engine {
             Ok(record) => {
                 let holders: Vec<_> = tokens.iter().map(|(holder, _)| *holder).collect();
                 let row = self.mail.contacts.learn(peer, record, tokens);
-                row.into_iter().for_each(|row| self.store.set_mail(row));
+                self.store.set_mail(row);
                 for holder in holders {
                     self.use_as_holder(holder);
                 }
@@ -115,15 +115,15 @@ impl Engine {
             self.mail.room_refusals.forget(peer);
             self.mail.content_refusals.forget(peer);
             let rows = self.mail.members.forget(peer);
-            rows.into_iter().for_each(|row| self.store.set_mail(row));
+            self.store.set_mail(rows);
             self.mail.unanswered.forget(peer);
             let row = self.mail.contents.forget(peer);
-            row.into_iter().for_each(|row| self.store.set_mail(row));
+            self.store.set_mail(row);
             if self.mail.former.remove(&peer).is_some() {
                 self.send_mailbox_to_all();
             }
             let row = self.mail.contacts.forget(peer);
-            row.into_iter().for_each(|row| self.store.set_mail(row));
+            self.store.set_mail(row);
             return self.end_mail_with(peer);
         }
         for id in self.sessions.ids_with(peer) {
@@ -281,11 +281,11 @@ impl Engine {
     pub(in crate::engine) fn mail_not_needed(&mut self, peer: DeviceId) {
         self.mail.due.remove(&peer);
         let row = self.mail.contents.forget(peer);
-        row.into_iter().for_each(|row| self.store.set_mail(row));
+        self.store.set_mail(row);
         self.mail.refusals.over(peer);
         // Both compare what they have, so nothing must be sealed again.
         let row = self.mail.owe(peer, None, |owed| owed.request = false);
-        row.into_iter().for_each(|row| self.store.set_mail(row));
+        self.store.set_mail(row);
         for id in self.mail.sessions_with(peer) {
             if self.mail.sessions[&id].arriving == 0 {
                 self.end_mail(id);
@@ -391,7 +391,7 @@ impl Engine {
         if self.mail.count_at <= now {
             self.mail.count_at = now + RUNNING_EVERY;
             let rows = self.mail.own.ran(RUNNING_EVERY);
-            rows.into_iter().for_each(|row| self.store.set_mail(row));
+            self.store.set_mail(rows);
             self.holding.expire();
         }
     }
@@ -443,7 +443,7 @@ impl Engine {
         let peer = session.peer;
         for offer in offers {
             if let Some(row) = self.mail.contents.add(peer, offer) {
-                self.store.set_mail(row);
+                self.store.set_mail([row]);
             }
         }
         if dropped > 0 {
@@ -569,7 +569,7 @@ impl Engine {
                     owed.receipts &= !all_receipts;
                     owed.request &= !packed.has_request;
                 });
-                row.into_iter().for_each(|row| self.store.set_mail(row));
+                self.store.set_mail(row);
                 if let Some(offer) = packed.content_of {
                     self.content_is_held(&deposited, offer);
                 }
@@ -587,7 +587,7 @@ impl Engine {
             DepositAnswer::SealAgain(record) if !deposited.again => {
                 let record = record.check::<MailboxRecord>(peer).ok();
                 let row = record.and_then(|record| self.mail.contacts.learn_key(peer, record));
-                row.into_iter().for_each(|row| self.store.set_mail(row));
+                self.store.set_mail(row);
                 let again = Deposited {
                     again: true,
                     ..deposited
@@ -649,7 +649,7 @@ impl Engine {
             };
             let span = (name, first, last);
             let row = self.mail.held.add(span, bytes, peer, holder, wall_ms);
-            self.store.set_mail(row);
+            self.store.set_mail([row]);
             let ranges = Ranges::span(first, last);
             self.outbox.note_held(name, peer, &ranges);
             self.publish_receipts(name, peer.person(), &ranges, DeliveryState::Held);
@@ -665,7 +665,7 @@ impl Engine {
         ranges: &Ranges,
     ) {
         let row = self.mail.held.delivered(name, peer, ranges);
-        row.into_iter().for_each(|row| self.store.set_mail(row));
+        self.store.set_mail(row);
     }
 
     /// The user writes to a peer. If the peer is away, the message is deposited soon.

@@ -13,7 +13,7 @@ use crate::transfers::messages::ToTransfers;
 
 /// Maximum bytes of one contact's mailbox that this node fills with contents of files: half of its
 /// share. The rest is for messages.
-const CONTENT_BYTES_MAX: u64 = 4 * 1024 * 1024;
+const FILES_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// The bytes that one content takes at most.
 const ONE_CONTENT_MAX: u64 = (CONTENT_PARTS_MAX * ENVELOPE_BYTES_MAX) as u64;
@@ -38,7 +38,7 @@ impl Engine {
         let taken = self.mail.held.content_bytes(peer) + on_the_way;
         let is_busy = session.reading || session.outgoing.has_content();
         let is_refused = self.mail.content_refusals.is_refusing(peer, holder.id, now);
-        if is_busy || is_refused || taken + ONE_CONTENT_MAX > CONTENT_BYTES_MAX {
+        if is_busy || is_refused || taken + ONE_CONTENT_MAX > FILES_BYTES_MAX {
             return;
         }
         let session = self.mail.sessions.get_mut(&id);
@@ -65,7 +65,7 @@ impl Engine {
             return session.outgoing.content(offer, content);
         }
         let row = self.mail.contents.remove(session.peer, &[offer]);
-        row.into_iter().for_each(|row| self.store.set_mail(row));
+        self.store.set_mail(row);
     }
 
     /// A part of a content is on the holder's disk.
@@ -73,13 +73,13 @@ impl Engine {
         let peer = deposited.peer;
         let bytes = u64::try_from(deposited.envelope.len()).expect("at most a frame");
         let row = self.mail.held.add_content(offer, bytes, peer);
-        row.into_iter().for_each(|row| self.store.set_mail(row));
+        self.store.set_mail(row);
         let session = self.mail.sessions.get(&deposited.session);
         // If another part of it was refused, all of them are deposited again.
         let is_whole = session.is_some_and(|it| it.contents_begun.contains(&offer));
         if deposited.packed.ends_content && is_whole {
             let row = self.mail.contents.remove(peer, &[offer]);
-            row.into_iter().for_each(|row| self.store.set_mail(row));
+            self.store.set_mail(row);
         }
     }
 

@@ -44,7 +44,7 @@ impl Engine {
     fn mail_member_proved(&mut self, room: ConversationId, peer: DeviceId) {
         let (own_end, wall_ms) = (self.replica.own_end(room), self.clock.now().wall_ms);
         let rows = self.mail.members.is_here(room, peer, own_end, wall_ms);
-        rows.into_iter().for_each(|row| self.store.set_mail(row));
+        self.store.set_mail(rows);
     }
 
     /// A session with a peer has ended. In the end both were in these rooms.
@@ -54,10 +54,10 @@ impl Engine {
         rooms: &BTreeSet<ConversationId>,
     ) {
         let (left, rows) = self.mail.members.was_in(peer, rooms);
-        rows.into_iter().for_each(|row| self.store.set_mail(row));
+        self.store.set_mail(rows);
         for room in left {
             let rows = self.mail.held.forget_in(room, peer);
-            rows.into_iter().for_each(|row| self.store.set_mail(row));
+            self.store.set_mail(rows);
             self.outbox.note_nothing_held_in(room, peer);
         }
     }

@@ -564,6 +564,16 @@ mod tests {
         text.parse().expect("an address")
     }
 
+    /// A node without a token that has met no relay.
+    fn no_relays() -> Relays {
+        Relays::new(
+            BTreeMap::new(),
+            None,
+            ProxyConfig::default(),
+            Clock::start(),
+        )
+    }
+
     fn welcome() -> Welcome {
         Welcome {
             version: hobnob_protocol::relay::VERSION,
@@ -612,12 +622,7 @@ mod tests {
 
     #[test]
     fn a_dial_waits_for_its_channel_until_the_relay_is_up() {
-        let mut relays = Relays::new(
-            BTreeMap::new(),
-            None,
-            ProxyConfig::default(),
-            Clock::start(),
-        );
+        let mut relays = no_relays();
         let mut link = relays
             .add(named("relay.example:4627"), Usage::Rooms, 1)
             .expect("room");
@@ -644,12 +649,7 @@ mod tests {
 
     #[test]
     fn silent_peers_cause_one_heartbeat_a_second() {
-        let mut relays = Relays::new(
-            BTreeMap::new(),
-            None,
-            ProxyConfig::default(),
-            Clock::start(),
-        );
+        let mut relays = no_relays();
         let mut link = relays
             .add(named("relay.example:4627"), Usage::Rooms, 1)
             .expect("room");
@@ -668,12 +668,7 @@ mod tests {
             DeviceId::from_bytes(bytes)
         };
         let [ours, other] = [1, 2].map(|n| RoomKey::random([n; 32]));
-        let mut relays = Relays::new(
-            BTreeMap::new(),
-            None,
-            ProxyConfig::default(),
-            Clock::start(),
-        );
+        let mut relays = no_relays();
         // Two relays, each in its own room. Both name two of the peers.
         let name = |relays: &mut Relays, id: u8, peers: Range<usize>, room: &RoomKey| {
             let at = named(&format!("r{id}.example:4627"));
@@ -710,12 +705,7 @@ mod tests {
 
     #[test]
     fn an_identity_is_new_once() {
-        let mut relays = Relays::new(
-            BTreeMap::new(),
-            None,
-            ProxyConfig::default(),
-            Clock::start(),
-        );
+        let mut relays = no_relays();
         let link = relays
             .add(named("relay.example:4627"), Usage::Rooms, 1)
             .expect("room");
@@ -725,12 +715,7 @@ mod tests {
 
     #[test]
     fn a_relay_none_of_whose_peers_can_be_reached_is_doubted_once() {
-        let mut relays = Relays::new(
-            BTreeMap::new(),
-            None,
-            ProxyConfig::default(),
-            Clock::start(),
-        );
+        let mut relays = no_relays();
         let link = relays
             .add(named("relay.example:4627"), Usage::Rooms, 1)
             .expect("room");
@@ -837,12 +822,7 @@ mod tests {
 
     #[test]
     fn only_relays_for_all_traffic_are_in_the_ticket() {
-        let mut relays = Relays::new(
-            BTreeMap::new(),
-            None,
-            ProxyConfig::default(),
-            Clock::start(),
-        );
+        let mut relays = no_relays();
         relays
             .add(named("for-all.example:4627"), Usage::Rooms, 1)
             .expect("room");
@@ -859,12 +839,7 @@ mod tests {
 
     #[test]
     fn a_relay_is_found_by_its_identity() {
-        let mut relays = Relays::new(
-            BTreeMap::new(),
-            None,
-            ProxyConfig::default(),
-            Clock::start(),
-        );
+        let mut relays = no_relays();
         let at = named("a-contacts.example:4627").at;
         let id = Some(peer(99));
         let addr = RelayAddr { id, at };
