@@ -7,29 +7,27 @@ use std::collections::BTreeMap;
 
 use hobnob_protocol::{Body, ConversationId, Nickname};
 
-use super::erasing::hex_of;
+use super::conversation_setting::ConversationSetting;
 use crate::api::{ConversationRef, NotifyRule};
 use crate::store::{Mentions, text_of};
 
-/// The prefix of the settings that hold the rule of a conversation. Its id follows, in hex.
-const NOTIFY_SETTING: &str = "notify ";
+/// The settings that hold the rule of a conversation.
+const NOTIFY: ConversationSetting = ConversationSetting("notify ");
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Attention {
     mentions: Mentions,
-    /// The rules that the user has set, by the name of the setting.
-    rules: BTreeMap<String, NotifyRule>,
+    /// The rules that the user has set.
+    rules: BTreeMap<ConversationId, NotifyRule>,
 }
 
 impl Attention {
     /// Starts with the settings of the store.
     pub(crate) fn new(mentions: Mentions, settings: &BTreeMap<String, String>) -> Self {
         let rules = settings.iter().filter_map(|(key, value)| {
-            let of_rule = key.starts_with(NOTIFY_SETTING);
             // Without a rule, the setting is empty.
-            let rule = value.parse().ok().filter(|_| of_rule)?;
-            Some((key.clone(), rule))
+            Some((NOTIFY.conversation(key)?, value.parse().ok()?))
         });
         Self {
             rules: rules.collect(),
@@ -49,7 +47,7 @@ impl Attention {
 
     /// The rule that the user has set for a conversation.
     pub(super) fn rule_of(&self, id: ConversationId) -> Option<NotifyRule> {
-        self.rules.get(&setting_of(id)).copied()
+        self.rules.get(&id).copied()
     }
 
     /// Sets the rule of a conversation. `None`: the default of its kind. Returns the setting of the
@@ -59,12 +57,11 @@ impl Attention {
         id: ConversationId,
         rule: Option<NotifyRule>,
     ) -> (String, &'static str) {
-        let key = setting_of(id);
         match rule {
-            Some(rule) => self.rules.insert(key.clone(), rule),
-            None => self.rules.remove(&key),
+            Some(rule) => self.rules.insert(id, rule),
+            None => self.rules.remove(&id),
         };
-        (key, rule.map_or("", NotifyRule::as_str))
+        (NOTIFY.name(id), rule.map_or("", NotifyRule::as_str))
     }
 
     /// Whether this content of somebody else calls for the user.
@@ -88,10 +85,6 @@ impl Attention {
     }
 }
 
-fn setting_of(id: ConversationId) -> String {
-    NOTIFY_SETTING.to_owned() + &hex_of(id)
-}
-
 #[cfg(test)]
 mod tests {
     use hobnob_protocol::PersonId;
@@ -105,9 +98,9 @@ mod tests {
         let room = ConversationRef::Room("ops".parse().expect("a room"));
         let [one, two, three] = [1, 2, 3].map(|n| ConversationId::from_bytes([n; 32]));
         let settings = BTreeMap::from([
-            (setting_of(one), "all".to_owned()),
-            (setting_of(two), "none".to_owned()),
-            (setting_of(three), String::new()),
+            (NOTIFY.name(one), "all".to_owned()),
+            (NOTIFY.name(two), "none".to_owned()),
+            (NOTIFY.name(three), String::new()),
             ("nick".to_owned(), "all".to_owned()),
         ]);
         let nick = Nickname::new("ann").expect("a nickname");

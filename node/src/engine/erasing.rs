@@ -9,10 +9,11 @@ use hobnob_core::replica::Token;
 use hobnob_protocol::{ConversationId, LogName, Ranges, Seq};
 use tokio::sync::oneshot;
 
+use super::conversation_setting::ConversationSetting;
 use crate::error::EraseError;
 
-/// The prefix of the settings that hold how long a conversation is kept. Its id follows, in hex.
-const KEEP_SETTING: &str = "keep ";
+/// The settings that hold how long a conversation is kept, in seconds.
+pub(super) const KEEP: ConversationSetting = ConversationSetting("keep ");
 
 /// The answer to a request to erase.
 pub(crate) type EraseReply = oneshot::Sender<Result<(), EraseError>>;
@@ -33,8 +34,8 @@ pub(super) struct PendingErase {
 #[derive(Debug, Default)]
 pub(crate) struct Erasing {
     waiting: BTreeMap<Token, PendingErase>,
-    /// How long messages are kept, by the name of the setting. Zero means for ever.
-    keep: BTreeMap<String, Duration>,
+    /// How long messages are kept. Zero means for ever.
+    keep: BTreeMap<ConversationId, Duration>,
     /// How long messages of all other conversations are kept.
     keep_default: Option<Duration>,
     /// Whether the files will soon be rid of erased texts.
@@ -46,8 +47,7 @@ impl Erasing {
     pub(crate) fn new(settings: &BTreeMap<String, String>, keep_default: Option<Duration>) -> Self {
         let keep = settings.iter().filter_map(|(key, value)| {
             let seconds = value.parse().ok()?;
-            let keep = key.starts_with(KEEP_SETTING);
-            keep.then(|| (key.clone(), Duration::from_secs(seconds)))
+            Some((KEEP.conversation(key)?, Duration::from_secs(seconds)))
         });
         Self {
             keep: keep.collect(),
@@ -74,7 +74,7 @@ impl Erasing {
 
     /// Keeps the messages of a conversation for this long. Zero means for ever.
     pub(super) fn set_kept_for(&mut self, id: ConversationId, keep: Duration) {
-        self.keep.insert(setting_of(id), keep);
+        self.keep.insert(id, keep);
     }
 
     /// Notes that the files are to be rid of erased texts. Returns whether that was known.
@@ -89,20 +89,9 @@ impl Erasing {
 
     /// How long the messages of a conversation are kept.
     pub(super) fn kept_for(&self, id: ConversationId) -> Option<Duration> {
-        let of_one = self.keep.get(&setting_of(id)).copied();
+        let of_one = self.keep.get(&id).copied();
         of_one.or(self.keep_default).filter(|keep| !keep.is_zero())
     }
-}
-
-/// The setting of the store that holds how long a conversation is kept.
-pub(super) fn setting_of(id: ConversationId) -> String {
-    KEEP_SETTING.to_owned() + &hex_of(id)
-}
-
-/// The id of a conversation in the names of settings.
-pub(super) fn hex_of(id: ConversationId) -> String {
-    let hex = id.as_bytes().iter().map(|byte| format!("{byte:02x}"));
-    hex.collect()
 }
 
 #[cfg(test)]
@@ -115,8 +104,8 @@ mod tests {
     fn a_conversation_is_kept_as_long_as_the_user_said() {
         let [ops, lobby, other] = [1, 2, 3].map(|n| ConversationId::from_bytes([n; 32]));
         let settings = BTreeMap::from([
-            (setting_of(ops), "604800".to_owned()),
-            (setting_of(lobby), "0".to_owned()),
+            (KEEP.name(ops), "604800".to_owned()),
+            (KEEP.name(lobby), "0".to_owned()),
             ("nick".to_owned(), "1".to_owned()),
         ]);
         let erasing = Erasing::new(&settings, Some(WEEK * 2));

@@ -10,7 +10,7 @@ use hobnob_protocol::{Body, ConversationId, LogName, Ranges, Seq};
 use tokio::sync::oneshot;
 use tracing::warn;
 
-use super::erasing::{Edits, EraseReply, PendingErase, setting_of};
+use super::erasing::{Edits, EraseReply, KEEP, PendingErase};
 use super::internal::Internal;
 use super::state::Engine;
 use crate::api::{ConversationRef, Event, MessageId};
@@ -137,7 +137,7 @@ impl Engine {
         };
         let keep = keep.unwrap_or_default();
         self.store
-            .set_setting(setting_of(id), keep.as_secs().to_string());
+            .set_setting(KEEP.name(id), keep.as_secs().to_string());
         self.erasing.set_kept_for(id, keep);
         let _ = reply.send(Ok(()));
         self.retain(id);

@@ -34,6 +34,7 @@ mod carrying;
 mod claims;
 mod command;
 mod commands;
+mod conversation_setting;
 mod dialback;
 mod dialback_requests;
 mod dialer;

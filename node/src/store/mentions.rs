@@ -18,8 +18,8 @@ pub const HIGHLIGHT_CHARS_MAX: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mentions {
     me: PersonId,
-    /// The nickname and the short id, in lower case.
-    names: Vec<String>,
+    /// The nickname and the short id, in lower case, each after an `@`.
+    names: [String; 2],
     /// The words that the user has chosen, in lower case.
     highlights: Vec<String>,
 }
@@ -30,7 +30,7 @@ impl Mentions {
         let highlights = highlights.iter().map(|word| word.trim().to_lowercase());
         Self {
             me,
-            names: vec![nick.as_str().to_lowercase(), me.short()],
+            names: [called(nick), format!("@{}", me.short())],
             highlights: highlights.filter(|word| !word.is_empty()).collect(),
         }
     }
@@ -42,19 +42,23 @@ impl Mentions {
 
     /// The user has another nickname now.
     pub(crate) fn set_nick(&mut self, nick: &Nickname) {
-        self.names[0] = nick.as_str().to_lowercase();
+        self.names[0] = called(nick);
     }
 
     /// Whether a text of somebody else calls for the user: it has the name or the short id as a whole
     /// word after an `@`, or begins with the name and a colon or comma, or has a highlight word.
     pub fn are_in(&self, text: &str) -> bool {
         let text = text.to_lowercase();
-        let named = |name: &String| {
-            has_word(&text, &format!("@{name}"), |after| !goes_on(after))
-                || text.trim_start().strip_prefix(name).is_some_and(|after| {
-                    let after = after.strip_prefix([':', ',']);
-                    after.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
-                })
+        let has_at = text.contains('@');
+        let named = |at_name: &String| {
+            (has_at && has_word(&text, at_name, |after| !goes_on(after)))
+                || text
+                    .trim_start()
+                    .strip_prefix(&at_name[1..])
+                    .is_some_and(|after| {
+                        let after = after.strip_prefix([':', ',']);
+                        after.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+                    })
         };
         self.names.iter().any(named)
             || self
@@ -62,6 +66,11 @@ impl Mentions {
                 .iter()
                 .any(|word| has_word(&text, word, |_| true))
     }
+}
+
+/// How a text calls somebody with this nickname.
+fn called(nick: &Nickname) -> String {
+    format!("@{}", nick.as_str().to_lowercase())
 }
 
 /// Whether the text has this as a whole word, and `accepts` what follows it.
@@ -100,7 +109,7 @@ fn goes_on(after: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn called(nick: &str, highlights: &[&str]) -> Mentions {
+    fn mentions_of(nick: &str, highlights: &[&str]) -> Mentions {
         let highlights: Vec<_> = highlights.iter().map(|word| (*word).to_owned()).collect();
         let nick = Nickname::new(nick).expect("a nickname");
         Mentions::new(PersonId::from_bytes([7; 32]), &nick, &highlights)
@@ -108,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_name_is_a_whole_word_after_an_at_sign() {
-        let bob = called("Bob", &[]);
+        let bob = mentions_of("Bob", &[]);
         for text in [
             "@bob",
             "hi @BOB!",
@@ -145,16 +154,16 @@ mod tests {
 
     #[test]
     fn a_name_may_have_spaces_and_any_script() {
-        assert!(called("Ann B", &[]).are_in("ask @ann b about it"));
-        assert!(!called("Ann B", &[]).are_in("ask @ann bell"));
-        assert!(called("小明", &[]).are_in("@小明你好"));
-        assert!(called("Ünal", &[]).are_in("@ÜNAL"));
-        assert!(called("C++", &[]).are_in("@c++ and others"));
+        assert!(mentions_of("Ann B", &[]).are_in("ask @ann b about it"));
+        assert!(!mentions_of("Ann B", &[]).are_in("ask @ann bell"));
+        assert!(mentions_of("小明", &[]).are_in("@小明你好"));
+        assert!(mentions_of("Ünal", &[]).are_in("@ÜNAL"));
+        assert!(mentions_of("C++", &[]).are_in("@c++ and others"));
     }
 
     #[test]
     fn the_short_id_names_a_user_whose_name_others_have_too() {
-        let bob = called("bob", &[]);
+        let bob = mentions_of("bob", &[]);
         let short = PersonId::from_bytes([7; 32]).short();
         assert!(bob.are_in(&format!("@{short} look")));
         assert!(!bob.are_in(&format!("{short} look")));
@@ -163,7 +172,7 @@ mod tests {
 
     #[test]
     fn highlight_words_call_wherever_they_stand() {
-        let bob = called("bob", &["Deploy", "c++", " ", "障害"]);
+        let bob = mentions_of("bob", &["Deploy", "c++", " ", "障害"]);
         for text in ["who will deploy?", "DEPLOY!", "I like C++.", "今日障害発生"] {
             assert!(bob.are_in(text), "{text:?}");
         }
@@ -174,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_new_name_replaces_the_old_one() {
-        let mut bob = called("bob", &[]);
+        let mut bob = mentions_of("bob", &[]);
         bob.set_nick(&Nickname::new("Robert").expect("a nickname"));
         assert!(bob.are_in("@robert") && !bob.are_in("@bob"));
     }

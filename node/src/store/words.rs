@@ -70,11 +70,13 @@ const DIACRITICS: [RangeInclusive<u32>; 13] = [
 
 /// The tokens of a text, as the index stores it.
 pub(super) fn document(conversation: i64, text: &str) -> String {
-    let mut tokens = vec![conversation_token(conversation)];
+    let mut tokens = conversation_token(conversation);
+    // Each character of a word is in a token of three, and has a space.
+    tokens.reserve(4 * text.len());
     for run in runs(&fold(text)) {
         run.add_tokens(&mut tokens);
     }
-    tokens.join(" ")
+    tokens
 }
 
 fn conversation_token(conversation: i64) -> String {
@@ -162,21 +164,26 @@ enum Kind {
 }
 
 impl Run<'_> {
-    fn add_tokens(&self, tokens: &mut Vec<String>) {
-        let groups = |of: usize| self.chars.windows(of).map(String::from_iter);
+    /// Adds the tokens of this run, each after a space.
+    fn add_tokens(&self, tokens: &mut String) {
+        let mut add = |chars: &[char]| {
+            tokens.push(' ');
+            tokens.extend(chars);
+        };
         match self.kind {
             Kind::Word => {
                 let starts = 1..=self.chars.len().min(2);
-                tokens.extend(starts.map(|len| String::from_iter(&self.chars[..len])));
-                tokens.extend(groups(3));
+                starts.for_each(|len| add(&self.chars[..len]));
+                self.chars.windows(3).for_each(&mut add);
             }
-            Kind::Pairs if self.chars.len() == 1 => tokens.push(self.text()),
-            Kind::Pairs => tokens.extend(groups(2)),
-            Kind::Symbols => tokens.extend(groups(1)),
+            Kind::Pairs if self.chars.len() == 1 => add(self.chars),
+            Kind::Pairs => self.chars.windows(2).for_each(&mut add),
+            Kind::Symbols => self.chars.chunks(1).for_each(&mut add),
         }
         // The short starts of a word separate it from the one before.
         if self.kind != Kind::Word {
-            tokens.push(BREAK.to_owned());
+            tokens.push(' ');
+            tokens.push_str(BREAK);
         }
     }
 
@@ -212,6 +219,9 @@ fn runs(folded: &Folded) -> impl Iterator<Item = Run<'_>> {
 }
 
 fn kind_of(c: char) -> Option<Kind> {
+    if c.is_ascii() {
+        return c.is_ascii_alphanumeric().then_some(Kind::Word);
+    }
     let code = u32::from(c);
     // The rest of the block are letters, digits and marks.
     let is_indic = INDIC.contains(&code)
@@ -242,6 +252,10 @@ impl Folded {
 }
 
 fn fold(text: &str) -> Folded {
+    if text.is_ascii() {
+        // Most texts: nothing to decompose.
+        return Folded(text.chars().map(|c| c.to_ascii_lowercase()).collect());
+    }
     let mut folded = Vec::with_capacity(text.len());
     for c in text.nfkc().flat_map(char::to_lowercase) {
         let code = u32::from(c);
