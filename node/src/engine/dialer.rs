@@ -74,6 +74,8 @@ enum NotMet {
     Denied(DenyReason),
     /// The peer is not at the relay now.
     NotHere,
+    /// Nothing answered in time.
+    Silent(SendError),
     /// Anything else.
     Failed(SendError),
 }
@@ -125,7 +127,9 @@ impl Dialer {
                     });
                 }
                 Ok((addr, Err(NotMet::NotHere))) => debug!(%addr, "not at the relay"),
-                Ok((addr, Err(NotMet::Failed(error)))) => debug!(%addr, "not reached: {error}"),
+                Ok((addr, Err(NotMet::Silent(error) | NotMet::Failed(error)))) => {
+                    debug!(%addr, "not reached: {error}")
+                }
                 Ok((_, Err(NotMet::Duplicate(_) | NotMet::Myself))) | Err(_) => {}
             }
         }
@@ -159,7 +163,7 @@ impl Dialer {
                 Err(SendError::Refused { addr, why })
             }
             Err(NotMet::NotHere) => Err(unreachable(addr, &OpenFailed::NotHere.to_string())),
-            Err(NotMet::Failed(error)) => {
+            Err(NotMet::Silent(error) | NotMet::Failed(error)) => {
                 // The engine may know who was at this address last.
                 return self.report(Internal::Met(Met::Failed { addr, error, reply }));
             }
@@ -174,8 +178,13 @@ impl Dialer {
         match self.clone().connect(addr, None, Some(me)).await {
             Ok(greeted) => self.met(greeted, None),
             Err(NotMet::Myself) => self.report(Internal::Met(Met::Copy(addr))),
-            Err(NotMet::Duplicate(_) | NotMet::Denied(_) | NotMet::NotHere | NotMet::Failed(_)) => {
-            }
+            Err(
+                NotMet::Duplicate(_)
+                | NotMet::Denied(_)
+                | NotMet::NotHere
+                | NotMet::Silent(_)
+                | NotMet::Failed(_),
+            ) => {}
         }
     }
 
@@ -279,9 +288,7 @@ async fn dial_and_probe(
             closed: true,
         })),
     };
-    let in_vain = DialError::Timeout.to_string();
-    if !matches!(&dialed, Err(NotMet::Failed(SendError::Unreachable { cause, .. })) if *cause == in_vain)
-    {
+    if !matches!(dialed, Err(NotMet::Silent(_))) {
         return dialed;
     }
     Err(NotMet::Failed(match probe::tcp(addr).await {
@@ -305,7 +312,12 @@ fn not_connected(addr: SocketAddr, error: DialError) -> NotMet {
     {
         return NotMet::Denied(reason);
     }
-    NotMet::Failed(SendError::dial(addr.to_string(), error))
+    let is_silent = matches!(error, DialError::Timeout);
+    let error = SendError::dial(addr.to_string(), error);
+    match is_silent {
+        true => NotMet::Silent(error),
+        false => NotMet::Failed(error),
+    }
 }
 
 /// Why a connection with this peer, if it has proved who it is, did not become a session.
