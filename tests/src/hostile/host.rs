@@ -224,6 +224,12 @@ impl Host {
         self.status("VmHWM:")
     }
 
+    /// The bytes of files in the node's memory: the program itself, as far as it has run, and libraries.
+    /// The system can drop them at any time.
+    pub fn memory_of_files(&self) -> u64 {
+        self.status("RssFile:")
+    }
+
     fn status(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process().id()))
             .expect("the process runs, on Linux");
