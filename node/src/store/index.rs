@@ -19,32 +19,59 @@ use super::error::Fault;
 use super::mentions::Mentions;
 use super::words;
 
-/// Adds up to `most` entries of a log to the index, in one transaction.
-///
-/// Returns how many entries it added. Fewer than `most` means that the log is complete.
+/// Bytes of entries that one transaction adds. The index of a text can be eight times as large, and the
+/// write-ahead log holds all of it.
+const BYTES_MAX: usize = 256 * 1024;
+
+/// The progress with a log.
+pub(super) struct Taken {
+    /// How many entries were added.
+    pub(super) entries: usize,
+    /// Whether the index has all entries of the log.
+    pub(super) is_complete: bool,
+}
+
+/// Adds entries of a log to the index, in one transaction: up to `most`, and up to about
+/// [`BYTES_MAX`].
 pub(super) fn take_in(
     conn: &mut Connection,
     mentions: Option<&Mentions>,
     log: i64,
     most: usize,
-) -> Result<usize, Fault> {
+) -> Result<Taken, Fault> {
     let tx = conn.transaction()?;
     let mut seen = ranges(&tx, SEEN, log)?;
     let missing = ranges(&tx, HELD, log)?.minus(&seen);
-    let mut taken = 0;
+    let (mut taken, mut bytes) = (Ranges::new(), 0);
     for (first, last) in missing.iter() {
-        let Some(last) = last_within(first, last, most - taken) else {
-            break;
-        };
-        take_stretch(&tx, mentions, log, first, last)?;
-        seen.insert(first, last);
-        taken += usize::try_from(last - first + 1).expect("not above `most`");
+        let mut query = tx.prepare_cached(DOCUMENTS)?;
+        let mut rows = query.query([EntryId::new(log, first)?.0, EntryId::new(log, last)?.0])?;
+        while !is_enough(&taken, most, bytes)
+            && let Some(row) = rows.next()?
+        {
+            let (at, entry) = (At::read(row)?, columns::bytes(row, 3)?);
+            add_words(&tx, mentions, at, entry)?;
+            bytes += entry.len();
+            taken.insert(at.id.seq(), at.id.seq());
+        }
+        // A run without these rows is damaged. It counts as seen, or it would be tried for ever.
+        if !is_enough(&taken, most, bytes) {
+            taken.insert(first, last);
+        }
     }
-    if taken > 0 {
+    if !taken.is_empty() {
+        seen.insert_all(&taken);
         write_seen(&tx, log, &seen)?;
     }
     tx.commit()?;
-    Ok(taken)
+    Ok(Taken {
+        entries: usize::try_from(taken.len()).expect("not many more than `most`"),
+        is_complete: missing.minus(&taken).is_empty(),
+    })
+}
+
+fn is_enough(taken: &Ranges, most: usize, bytes: usize) -> bool {
+    taken.len() >= most as u64 || bytes >= BYTES_MAX
 }
 
 /// Deletes the entries of a log below this number from the index.
@@ -300,30 +327,6 @@ fn ranges(conn: &Connection, sql: &str, log: i64) -> Result<Ranges, Fault> {
         ranges.insert(columns::count(row, 0)?, columns::count(row, 1)?);
     }
     Ok(ranges)
-}
-
-fn last_within(first: Seq, last: Seq, room: usize) -> Option<Seq> {
-    let room = u64::try_from(room).expect("a usize fits");
-    if room == 0 {
-        None
-    } else {
-        Some(last.min(first + room - 1))
-    }
-}
-
-fn take_stretch(
-    conn: &Connection,
-    mentions: Option<&Mentions>,
-    log: i64,
-    first: Seq,
-    last: Seq,
-) -> Result<(), Fault> {
-    let mut query = conn.prepare_cached(DOCUMENTS)?;
-    let mut rows = query.query([EntryId::new(log, first)?.0, EntryId::new(log, last)?.0])?;
-    while let Some(row) = rows.next()? {
-        add_words(conn, mentions, At::read(row)?, columns::bytes(row, 3)?)?;
-    }
-    Ok(())
 }
 
 fn write_seen(conn: &Connection, log: i64, seen: &Ranges) -> Result<(), Fault> {

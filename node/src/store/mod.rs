@@ -551,13 +551,14 @@ fn keep_plans(conn: &Connection) -> rusqlite::Result<()> {
 }
 
 /// The size of the writer's page cache.
-const CACHE_KIB: i64 = 16 * 1024;
+const CACHE_KIB: i64 = 8 * 1024;
 
-/// Pages in the write-ahead log before SQLite merges them into the database: 16 MiB.
-const CHECKPOINT_PAGES: i64 = 4096;
+/// Pages in the write-ahead log before SQLite merges them into the database: 8 MiB.
+const CHECKPOINT_PAGES: i64 = 2048;
 
-/// A larger write-ahead log is truncated to this size.
-const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
+/// A larger write-ahead log is truncated to this size by the transaction after the one that has made it
+/// so large.
+const WAL_BYTES_KEPT: i64 = CHECKPOINT_PAGES * 4096;
 
 /// Opens a database. If it is damaged, or damage was found in an earlier run, repairs it first.
 fn open_or_repair(

@@ -57,8 +57,12 @@ pub(super) enum Job {
 /// Maximum number of commits in one transaction.
 const GROUP_COMMITS_MAX: usize = 256;
 
-/// Approximate bytes of entries in one transaction. The commit that reaches this size is the last.
+/// Approximate bytes of entries and of lists of peers in one transaction. The commit that reaches this
+/// size is the last. The write-ahead log holds a transaction as a whole.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
+
+/// Bytes of a peer in a list.
+const PEER_BYTES: usize = 32;
 
 /// How long the writer must be idle before it updates the index.
 const QUIET: Duration = Duration::from_secs(1);
@@ -357,10 +361,10 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
         {
             match index::take_in(&mut self.conn, self.mentions.as_ref(), log, room) {
                 Ok(taken) => {
-                    if taken < room {
+                    if taken.is_complete {
                         self.unindexed.remove(&log);
                     }
-                    room -= taken;
+                    room = room.saturating_sub(taken.entries);
                 }
                 Err(fault) => return self.give_up_index(log, fault),
             }
@@ -427,10 +431,29 @@ impl Group {
         }
         if let Job::Commit(commit) = &job {
             for op in &commit.ops {
-                if let Op::Append { batch, .. } = op {
-                    self.bytes += batch.batch.entries.len();
-                    self.entries += batch.entries.len();
-                }
+                self.bytes += match op {
+                    Op::Append { batch, .. } => {
+                        self.entries += batch.entries.len();
+                        batch.batch.entries.len()
+                    }
+                    // In a crowded room these are as large as many entries.
+                    Op::Audience(record) => PEER_BYTES * record.peers.len(),
+                    Op::Lingerers(_, peers) => PEER_BYTES * peers.len(),
+                    Op::Conversation(_)
+                    | Op::Fill { .. }
+                    | Op::Erase { .. }
+                    | Op::AwaitDeleted(..)
+                    | Op::AudiencesBefore(..)
+                    | Op::Acked { .. }
+                    | Op::Trim(..)
+                    | Op::Brought(..)
+                    | Op::Cost(..)
+                    | Op::ClientId(..)
+                    | Op::Forget(_)
+                    | Op::Alive(_)
+                    | Op::Request(_)
+                    | Op::RequestEnds(_) => 0,
+                };
             }
         }
         self.writes.push(job);
