@@ -549,8 +549,15 @@ impl Apply<'_> {
         Ok(())
     }
 
+    /// Stores what a device has of an own log, or forgets it if that is nothing.
     fn put_acked(&mut self, name: &LogName, peer: DeviceId, ranges: &Ranges) -> Result<(), Fault> {
         let log = self.log(name)?.ordinal;
+        if ranges.is_empty() {
+            return self.run(
+                "DELETE FROM acked WHERE log = ?1 AND peer = ?2",
+                params![log, peer.as_bytes()],
+            );
+        }
         self.run(
             "INSERT OR REPLACE INTO acked (log, peer, ranges) VALUES (?1, ?2, ?3)",
             params![

@@ -8,7 +8,7 @@ use super::conversation::Conversation;
 use super::events::Output;
 use super::log_key::LogKey;
 use super::refusal::Refusal;
-use super::room_budget::{Charged, Choice, Kept, Protected, choose, cost};
+use super::room_budget::{Charged, Choice, Kept, Load, Protected, choose, cost};
 use super::state::Replica;
 use crate::SessionId;
 
@@ -25,6 +25,7 @@ impl Replica {
     ) -> Result<(), Refusal> {
         let name = batch.batch.name;
         let (key, by) = (LogKey::of(&name), self.sessions.at(session).peer);
+        let of_stranger = self.is_stranger(key.author);
         let conversation = self.conversations.at(name.conversation);
         if conversation.is_closed_room() {
             return self.check_share(name, by, cost(batch, missing));
@@ -35,8 +36,9 @@ impl Replica {
         if conversation.budget.is_leaving(&key) {
             return Err(Refusal::RoomFull);
         }
+        let added = conversation.added(&key, cost(batch, missing), missing.len(), of_stranger);
         let is_sure = key.author == self.identity.id
-            || conversation.has_room(&key, cost(batch, missing))
+            || conversation.budget.fits(added)
             || conversation.audiences.know(key.author);
         let was_dropped = conversation.budget.was_dropped(&key);
         if is_sure || !(was_dropped || conversation.budget.is_refused(by, self.now.mono)) {
@@ -88,8 +90,9 @@ impl Replica {
         if !conversation.is_open_room() || key.author == self.identity.id {
             return Ok(Vec::new());
         }
-        let cost = cost(batch, missing);
-        if conversation.has_room(&key, cost) {
+        let of_stranger = self.is_stranger(key.author);
+        let added = conversation.added(&key, cost(batch, missing), missing.len(), of_stranger);
+        if conversation.budget.fits(added) {
             return Ok(Vec::new());
         }
         let sharing = self.sessions.sharing(name.conversation);
@@ -100,30 +103,28 @@ impl Replica {
             let sync = by_peer.get(&by);
             sync.is_some_and(|sync| sync.ready && sync.holdings.of(key).is_empty())
         });
-        let arriving = arriving(conversation, &held, key, by, cost);
-        let (mut drops, mut freed) = (Vec::new(), 0);
-        let is_new = conversation.log(&key).is_none();
-        while !conversation
-            .budget
-            .fits_after(is_new, cost, drops.len(), freed)
-        {
-            let lacks_logs = conversation.budget.lacks_logs(is_new, drops.len());
-            let weight = |log: &Charged| if lacks_logs { 1 } else { log.bytes };
-            let choice = choose(&held, &arriving, weight);
-            let Choice::Drop(dropped) = choice else {
-                break;
+        let arriving = arriving(conversation, &held, key, by, added);
+        let (mut drops, mut dropped) = (Vec::new(), Load::default());
+        // An empty room has no room for more than the whole share.
+        let can_fit = added.of_strangers <= conversation.budget.share_of_strangers();
+        let lack = loop {
+            let lack = conversation.budget.lacks(added, dropped);
+            let Some(lacking) = lack.filter(|_| can_fit && drops.len() < DROPS_MAX) else {
+                break lack;
             };
-            if drops.len() == DROPS_MAX {
-                break;
-            }
-            let at = held.iter().position(|log| log.key == dropped);
-            freed += held.remove(at.expect("it was chosen among these")).bytes;
-            drops.push(dropped);
-        }
-        // A room that holds much more than it may, from an earlier version, shrinks in steps.
-        let budget = &conversation.budget;
-        let fits = budget.fits_after(is_new, cost, drops.len(), freed);
-        if fits || drops.len() == DROPS_MAX {
+            let Choice::Drop(choice) = choose(&held, &arriving, |log| lacking.weight(log)) else {
+                break lack;
+            };
+            let at = held.iter().position(|log| log.key == choice);
+            let log = held.remove(at.expect("it was chosen among these"));
+            dropped.logs += 1;
+            dropped.bytes += log.bytes;
+            dropped.of_strangers += log.of_strangers;
+            drops.push(choice);
+        };
+        // A room that holds much more than it may shrinks in steps: its share has become smaller, or
+        // an earlier version filled it.
+        if lack.is_none() || drops.len() == DROPS_MAX {
             return Ok(drops);
         }
         let now = self.now.mono;
@@ -147,20 +148,26 @@ fn arriving(
     held: &[Charged],
     key: LogKey,
     by: DeviceId,
-    cost: u64,
+    added: Load,
 ) -> Charged {
-    let mut protected = Protected::default();
+    let (mut protected, share) = (
+        Protected::default(),
+        conversation.budget.share_of_strangers(),
+    );
     let of_author = held.iter().filter(|log| log.key.author == key.author);
     for other in of_author.filter(|log| log.key != key && log.kept == Kept::Always) {
-        protected.add(other.bytes);
+        protected.add(other.bytes, other.of_strangers, share);
     }
     let log = held.iter().find(|log| log.key == key);
-    let bytes = log.map_or(0, |log| log.bytes) + cost;
-    let is_kept = conversation.audiences.know(key.author) && protected.add(bytes);
+    let bytes = log.map_or(0, |log| log.bytes) + added.bytes;
+    let of_strangers = log.map_or(0, |log| log.of_strangers) + added.of_strangers;
+    let is_kept =
+        conversation.audiences.know(key.author) && protected.add(bytes, of_strangers, share);
     Charged {
         key,
         by: log.map_or(by, |log| log.by),
         bytes,
+        of_strangers,
         ordinal: log.map_or(u64::MAX, |log| log.ordinal),
         kept: if is_kept { Kept::Always } else { Kept::Plain },
     }
@@ -168,14 +175,15 @@ fn arriving(
 
 #[cfg(test)]
 mod tests {
-    use hobnob_protocol::Batch;
+    use hobnob_protocol::{Batch, RoomKey, RoomName};
 
-    use super::super::events::Input;
+    use super::super::disk_cost::bytes_on_disk;
+    use super::super::events::{Input, Token};
     use super::super::member_budget::CLOSED_ROOM_BYTES_MAX;
-    use super::super::room_budget::{LOGS_KEPT_PER_AUTHOR, RoomLimits};
+    use super::super::room_budget::{ENTRY_COST, LOGS_KEPT_PER_AUTHOR, RoomLimits};
     use super::super::testing::{
-        Author, Bench, closed_room, commits, open_room, ops, peer, received, refusals, room_record,
-        wants,
+        Author, Bench, appended, closed_room, commits, open_room, ops, peer, received, refusals,
+        room_record, wants,
     };
     use super::*;
     use crate::commit::{CommitId, Loaded, Op};
@@ -186,6 +194,7 @@ mod tests {
     const CAROL: u8 = 3;
     const DAVE: u8 = 4;
     const EVE: u8 = 5;
+    const FAY: u8 = 6;
 
     /// Sessions 1 with Bob and 2 with Carol, in a room with a secret of which Bob has brought as much
     /// as he may.
@@ -210,7 +219,11 @@ mod tests {
     /// Sessions 1 with Bob and 2 with Carol, in an open room with these limits.
     fn open_room_for(logs: usize, bytes: u64) -> Bench {
         let mut bench = Bench::new();
-        bench.replica.limit_open_rooms(RoomLimits { logs, bytes });
+        bench.replica.limit_open_rooms(RoomLimits {
+            logs,
+            bytes,
+            ..RoomLimits::default()
+        });
         bench.join(true);
         for (session, member) in [(1, BOB), (2, CAROL)] {
             bench.connect(session, member);
@@ -312,6 +325,138 @@ mod tests {
         let (of_eve, batch) = first_entry(EVE, 1, 500);
         assert_eq!(received(&bench.batch(2, batch)).len(), 1);
         (bench, bobs, of_eve)
+    }
+
+    /// Sessions 1 with Bob and 2 with Carol, two strangers, and 3 with Dave, a contact, in an open room
+    /// in which strangers may fill so many bytes on disk.
+    fn room_for_strangers(strangers: u64) -> Bench {
+        let mut bench = Bench::new();
+        bench.replica.limit_open_rooms(RoomLimits {
+            strangers,
+            ..RoomLimits::default()
+        });
+        bench.join(true);
+        bench.connect_stranger(1, BOB);
+        bench.connect_stranger(2, CAROL);
+        bench.connect(3, DAVE);
+        for session in 1..=3 {
+            bench.meet_in(session, open_room(), &[]);
+        }
+        bench
+    }
+
+    /// The bytes on disk of a log with one entry, whose text has ten letters.
+    fn one_log_on_disk() -> u64 {
+        let mut bench = room_for_strangers(MEBIBYTE);
+        let (name, batch) = first_entry(EVE, 1, 10);
+        bench.batch(1, batch);
+        let room = bench.replica.conversations.at(open_room());
+        room.log(&LogKey::of(&name))
+            .expect("it is held")
+            .of_stranger
+    }
+
+    #[test]
+    fn strangers_fill_their_share_of_a_room_and_contacts_go_on() {
+        let each = one_log_on_disk();
+        assert!(each > 1_000, "{each} bytes on disk");
+        let mut bench = room_for_strangers(3 * each);
+        for log in 1..=3 {
+            let (_, batch) = first_entry(EVE, log, 10);
+            assert_eq!(received(&bench.batch(1, batch)).len(), 1, "log {log}");
+        }
+        // Bob has brought most, so one more of Bob is refused, and one of Carol replaces the newest.
+        let (_, fourth) = first_entry(EVE, 4, 10);
+        let refused = bench.batch(1, fourth);
+        assert_eq!(refusals(&refused), [Refusal::RoomFull]);
+        assert!(is_reported(&refused), "the user is informed");
+        let (_, of_carol) = first_entry(FAY, 1, 10);
+        let outputs = bench.batch(2, of_carol);
+        assert_eq!(dropped(&outputs), [first_entry(EVE, 3, 10).0]);
+        // A contact has room, whoever brings what it wrote, and so has this node.
+        for (session, log) in [(3, 1), (1, 2)] {
+            let (_, batch) = first_entry(DAVE, log, 500);
+            let outputs = bench.batch(session, batch);
+            assert_eq!((dropped(&outputs), received(&outputs).len()), (vec![], 1));
+        }
+        assert_eq!(appended(&bench.append(open_room(), &"x".repeat(500))), [1]);
+    }
+
+    #[test]
+    fn a_stranger_that_becomes_a_contact_makes_room_for_others() {
+        let each = one_log_on_disk();
+        let mut bench = room_for_strangers(each);
+        let (_, of_eve) = first_entry(EVE, 1, 10);
+        bench.batch(1, of_eve);
+        let (_, second) = first_entry(FAY, 1, 10);
+        let again = second.clone();
+        assert_eq!(refusals(&bench.batch(1, second)), [Refusal::RoomFull]);
+        bench.settle(Input::Accept(peer(EVE)));
+        let outputs = bench.batch(2, again);
+        assert_eq!((dropped(&outputs), received(&outputs).len()), (vec![], 1));
+        // As a stranger again, it counts again, and the next one has no room.
+        bench.settle(Input::Unaccept(peer(EVE)));
+        let (_, third) = first_entry(FAY, 2, 10);
+        assert_eq!(refusals(&bench.batch(2, third)), [Refusal::RoomFull]);
+    }
+
+    #[test]
+    fn what_strangers_wrote_counts_after_a_restart() {
+        let mut old = Author::with_log(EVE, open_room(), 9);
+        old.write(&["old"]);
+        let mut stored = old.stored(1);
+        stored.brought_by = Some(peer(BOB).only_device());
+        stored.bytes = 1_000 + ENTRY_COST;
+        let expected = bytes_on_disk(1, 1, 1_000);
+        let mut bench = Bench::load(Loaded {
+            conversations: vec![room_record(true)],
+            logs: vec![stored],
+            ..Loaded::default()
+        });
+        let share = |bench: &Bench, more| {
+            let room = bench.replica.conversations.at(open_room());
+            let of_strangers = room.budget.share_of_strangers() - expected + more;
+            room.budget.fits(Load {
+                of_strangers,
+                ..Load::default()
+            })
+        };
+        assert!(share(&bench, 0) && !share(&bench, 1));
+        bench.settle(Input::Accept(peer(EVE)));
+        assert!(share(&bench, expected) && !share(&bench, expected + 1));
+    }
+
+    #[test]
+    fn a_batch_that_an_empty_room_would_not_take_drops_nothing() {
+        let each = one_log_on_disk();
+        let mut bench = room_for_strangers(4 * each);
+        for log in 1..=3 {
+            let (_, batch) = first_entry(EVE, log, 10);
+            bench.batch(1, batch);
+        }
+        let (_, large) = first_entry(FAY, 1, 1_000);
+        let outputs = bench.batch(2, large);
+        assert_eq!(refusals(&outputs), [Refusal::RoomFull]);
+        assert_eq!(dropped(&outputs), []);
+    }
+
+    #[test]
+    fn a_second_open_room_halves_the_share() {
+        let mut bench = room_for_strangers(1_000);
+        let share = |bench: &Bench| {
+            let room = bench.replica.conversations.at(open_room());
+            room.budget.share_of_strangers()
+        };
+        assert_eq!(share(&bench), 1_000);
+        let name: RoomName = "ops".parse().expect("a name");
+        let key = RoomKey::open(&name);
+        let token = Token(7);
+        bench.settle(Input::Join { token, name, key });
+        assert_eq!(share(&bench), 500);
+        // Rooms with a secret, and conversations, have no part in it.
+        bench.join(false);
+        bench.connect(9, FAY);
+        assert_eq!(share(&bench), 500);
     }
 
     #[test]

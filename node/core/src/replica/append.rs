@@ -7,6 +7,7 @@ use hobnob_protocol::{
 };
 
 use super::commits::AfterCommit;
+use super::conversation::Conversation;
 use super::events::{Output, Token};
 use super::log_key::LogKey;
 use super::state::Replica;
@@ -16,10 +17,11 @@ use crate::commit::{AudienceId, ConversationKind, ConversationRecord, Op};
 const APPEND_BATCHES_MAX: usize = 8;
 
 impl Replica {
-    pub(super) fn open_direct(&mut self, peer: PersonId) {
+    /// The direct conversation with a peer. It is created if it does not exist.
+    pub(super) fn open_direct(&mut self, peer: PersonId) -> &mut Conversation {
         let id = ConversationId::direct(self.identity.id, peer);
         let kind = ConversationKind::Direct(peer);
-        self.conversations.open(ConversationRecord { id, kind });
+        self.conversations.open(ConversationRecord { id, kind })
     }
 
     pub(super) fn join(&mut self, token: Token, name: RoomName, key: RoomKey) {

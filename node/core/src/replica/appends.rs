@@ -21,6 +21,11 @@ impl Appends {
         self.waiting.push_back((token, body));
     }
 
+    /// Whether nothing waits, and no commit of own entries has to be answered.
+    pub(super) fn are_empty(&self) -> bool {
+        self.waiting.is_empty() && !self.writing
+    }
+
     /// Whether entries can be written now. If so, the caller writes them.
     pub(super) fn begin(&mut self) -> bool {
         let begins = !self.writing && !self.waiting.is_empty();

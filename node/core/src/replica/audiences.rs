@@ -26,9 +26,10 @@ pub const OPEN_ROOM_OFFER_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 /// forgotten by its age, whatever the entries that arrived for it later.
 const RENEWED_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// Maximum members of all audiences of one room that are remembered, which is 8 MiB. Beyond it the
-/// oldest audiences are forgotten, and their entries are offered to nobody any more.
-const AUDIENCE_MEMBERS_MAX: usize = 256 * 1024;
+/// Maximum members of all remembered audiences of all open rooms, which is 8 MiB. Each room has an
+/// equal share. Beyond it the oldest audiences are forgotten, and their entries are offered to nobody
+/// any more.
+const AUDIENCE_MEMBERS_MAX: u64 = 256 * 1024;
 
 /// Maximum peers that disconnected without a goodbye and count as present. One more replaces the one
 /// whose hour ends first.
@@ -49,6 +50,10 @@ pub(super) struct Audiences {
     is_swept: bool,
     /// Audiences that formed while some connected peers were unconfirmed.
     provisional: BTreeMap<AudienceId, Provisional>,
+    /// How many other open rooms share [`AUDIENCE_MEMBERS_MAX`].
+    other_rooms: u64,
+    /// How many audiences were forgotten although their entries would still be offered.
+    forgotten_early: u64,
 }
 
 /// An audience.
@@ -58,6 +63,13 @@ struct Audience {
     peers: Vec<PersonId>,
     /// When it formed in this run, or when the run began, by the monotonic clock.
     formed: Duration,
+}
+
+impl Audience {
+    /// How many peers it has.
+    fn size(&self) -> u64 {
+        self.peers.len() as u64
+    }
 }
 
 /// How a session reaches its peer.
@@ -94,6 +106,11 @@ fn is_on(network: Option<NetworkId>, networks: &BTreeSet<NetworkId>) -> bool {
 }
 
 impl Audiences {
+    /// So many other open rooms share the memory for audiences.
+    pub(super) fn share_with(&mut self, other_rooms: u64) {
+        self.other_rooms = other_rooms;
+    }
+
     /// Restores the state of the last run. Peers that were connected then have disconnected since.
     /// Peers that were reached by a network that the node is not on any more have left.
     pub(super) fn load(
@@ -334,17 +351,27 @@ impl Audiences {
     /// Returns whether any was forgotten.
     fn forget_old(&mut self, now: Now) -> bool {
         let before = self.remembered.len();
-        let mut members: usize = self.remembered.values().map(|it| it.peers.len()).sum();
+        let mut members: u64 = self.remembered.values().map(Audience::size).sum();
+        let members_max = AUDIENCE_MEMBERS_MAX / (self.other_rooms + 1);
         let offered_for = Duration::from_millis(OPEN_ROOM_OFFER_MS);
         while self.remembered.len() > 1
             && let Some(oldest) = self.remembered.first_entry()
-            && (members > AUDIENCE_MEMBERS_MAX || oldest.get().formed + offered_for < now.mono)
         {
+            let is_past = oldest.get().formed + offered_for < now.mono;
+            if members <= members_max && !is_past {
+                break;
+            }
+            self.forgotten_early += u64::from(!is_past);
             let (id, audience) = oldest.remove_entry();
-            members -= audience.peers.len();
+            members -= audience.size();
             self.provisional.remove(&id);
         }
         self.remembered.len() < before
+    }
+
+    /// How many audiences were forgotten for lack of memory since the start.
+    pub(super) fn forgotten_early(&self) -> u64 {
+        self.forgotten_early
     }
 
     /// Whether the peer was in the room when one of the entries arrived that are still offered, or
@@ -356,11 +383,15 @@ impl Audiences {
             || self.remembered.values().any(is_member)
     }
 
-    /// All peers that [`Audiences::know`] knows.
-    pub(super) fn everybody(&self) -> BTreeSet<PersonId> {
+    /// Those of these authors that [`Audiences::know`] knows. There may be many more members than
+    /// authors.
+    pub(super) fn known_of(&self, authors: &BTreeSet<PersonId>) -> BTreeSet<PersonId> {
         let members = self.remembered.values().flat_map(|it| &it.peers);
         let now = self.present.keys().chain(self.dropped.keys());
-        members.chain(now).copied().collect()
+        let all = members.chain(now);
+        all.filter(|peer| authors.contains(*peer))
+            .copied()
+            .collect()
     }
 
     /// Whether entries of this audience are still offered.
@@ -548,6 +579,113 @@ mod tests {
     }
 
     #[test]
+    fn an_author_is_known_by_an_audience_or_by_being_here_or_dropped() {
+        let (mut audiences, mut last) = (Audiences::default(), 0);
+        let [bob, cat, dan] = [2, 3, 4].map(|n| SecretKey::from_seed([n; 32]).id().person());
+        audiences.came(ann(), FIRST, None, true);
+        stamp(&mut audiences, &mut last, &[]);
+        audiences.went(ann(), FIRST, true, NOW);
+        audiences.came(bob, FIRST, None, true);
+        audiences.went(bob, FIRST, false, NOW);
+        audiences.came(cat, SECOND, None, true);
+        let authors = BTreeSet::from([ann(), bob, cat, dan]);
+        assert_eq!(
+            audiences.known_of(&authors),
+            BTreeSet::from([ann(), bob, cat])
+        );
+        for peer in [ann(), bob, cat] {
+            assert!(audiences.know(peer));
+        }
+        assert!(!audiences.know(dan));
+        assert_eq!(audiences.known_of(&BTreeSet::from([dan])), BTreeSet::new());
+    }
+
+    /// An audience of so many peers, which formed at this time.
+    fn remember(audiences: &mut Audiences, id: u64, peers: u64, formed: Duration) {
+        let peer = |n: u64| {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&n.to_be_bytes());
+            PersonId::from_bytes(bytes)
+        };
+        let peers = (0..peers).map(peer).collect();
+        let audience = Audience { peers, formed };
+        audiences.remembered.insert(AudienceId(id), audience);
+    }
+
+    fn ids(audiences: &Audiences) -> Vec<u64> {
+        audiences.remembered.keys().map(|id| id.0).collect()
+    }
+
+    #[test]
+    fn audiences_with_as_many_members_as_may_be_stay_and_one_more_forgets_the_oldest() {
+        let mut audiences = Audiences::default();
+        remember(&mut audiences, 1, 10, NOW.mono);
+        remember(&mut audiences, 2, AUDIENCE_MEMBERS_MAX - 20, NOW.mono);
+        remember(&mut audiences, 3, 10, NOW.mono);
+        assert!(!audiences.forget_old(NOW), "exactly as many as may be");
+        assert_eq!(ids(&audiences), [1, 2, 3]);
+        remember(&mut audiences, 4, 1, NOW.mono);
+        assert!(audiences.forget_old(NOW));
+        assert_eq!(ids(&audiences), [2, 3, 4], "one was enough");
+        assert_eq!(audiences.forgotten_early(), 1);
+        // The sum counts what was forgotten.
+        remember(&mut audiences, 5, 21, NOW.mono);
+        assert!(audiences.forget_old(NOW));
+        assert_eq!(ids(&audiences), [3, 4, 5]);
+        assert!(!audiences.forget_old(NOW), "nothing is left to forget");
+    }
+
+    #[test]
+    fn the_newest_audience_stays_however_large_and_old_it_is() {
+        let mut audiences = Audiences::default();
+        remember(&mut audiences, 1, 1, Duration::ZERO);
+        remember(&mut audiences, 2, AUDIENCE_MEMBERS_MAX + 1, Duration::ZERO);
+        let much_later = later(NOW, Duration::from_millis(2 * OPEN_ROOM_OFFER_MS));
+        assert!(audiences.forget_old(much_later));
+        assert_eq!(ids(&audiences), [2]);
+        assert!(!audiences.forget_old(much_later));
+    }
+
+    #[test]
+    fn an_audience_is_forgotten_right_after_its_week() {
+        let week = Duration::from_millis(OPEN_ROOM_OFFER_MS);
+        let mut audiences = Audiences::default();
+        remember(&mut audiences, 1, 1, NOW.mono);
+        remember(&mut audiences, 2, 1, NOW.mono + Duration::from_millis(1));
+        remember(&mut audiences, 3, 1, NOW.mono + week);
+        assert!(!audiences.forget_old(later(NOW, week)));
+        assert!(audiences.forget_old(later(NOW, week + Duration::from_millis(1))));
+        assert_eq!(ids(&audiences), [2, 3]);
+        assert_eq!(audiences.forgotten_early(), 0, "it was past");
+    }
+
+    #[test]
+    fn an_audience_that_is_forgotten_waits_for_nobody() {
+        let (mut audiences, mut last) = (Audiences::default(), 0);
+        audiences.came(ann(), FIRST, Some(OFFICE), true);
+        audiences.networks_changed(&networks(&[CAFE]));
+        let waiting = stamp(&mut audiences, &mut last, &[CAFE]);
+        assert!(audiences.provisional.contains_key(&waiting));
+        remember(&mut audiences, 2, AUDIENCE_MEMBERS_MAX, NOW.mono);
+        remember(&mut audiences, 3, 1, NOW.mono);
+        assert!(audiences.forget_old(NOW));
+        assert!(audiences.provisional.is_empty());
+        assert_eq!(audiences.confirmed(ann(), FIRST, Some(CAFE)), []);
+    }
+
+    #[test]
+    fn open_rooms_share_the_memory_for_audiences() {
+        let mut audiences = Audiences::default();
+        audiences.share_with(3);
+        remember(&mut audiences, 1, 1, NOW.mono);
+        remember(&mut audiences, 2, AUDIENCE_MEMBERS_MAX / 4 - 1, NOW.mono);
+        assert!(!audiences.forget_old(NOW));
+        remember(&mut audiences, 3, 1, NOW.mono);
+        assert!(audiences.forget_old(NOW));
+        assert_eq!(ids(&audiences), [2, 3]);
+    }
+
+    #[test]
     fn peers_that_come_and_go_fill_no_memory() {
         let (mut audiences, mut last) = (Audiences::default(), 0);
         let newcomer =
@@ -559,8 +697,8 @@ mod tests {
             audiences.went(newcomer(n), FIRST, true, NOW);
             stamp_at(&mut audiences, &mut last, NOW);
         }
-        let members = audiences.remembered.values().map(|it| it.peers.len());
-        assert!(members.sum::<usize>() <= AUDIENCE_MEMBERS_MAX);
+        let members = audiences.remembered.values().map(Audience::size);
+        assert!(members.sum::<u64>() <= AUDIENCE_MEMBERS_MAX);
         assert!(audiences.remembered.len() > 300);
         for n in 0..=u32::try_from(LINGERERS_MAX).expect("a small number") {
             audiences.came(newcomer(n), FIRST, None, true);

@@ -89,6 +89,11 @@ impl Commits {
         (steps, must_roll_back)
     }
 
+    /// Whether a commit may still succeed of which the replica has rolled back what it contains.
+    pub(super) fn any_is_rolled_back(&self) -> bool {
+        !self.rolled_back.is_empty()
+    }
+
     fn take(&mut self, id: CommitId) -> Vec<AfterCommit> {
         let steps = self.waiting.remove(&id);
         steps.expect("the store answers each commit once")
@@ -144,7 +149,9 @@ mod tests {
         let (steps, must_roll_back) = commits.failed(second);
         assert_eq!((tokens(&steps), must_roll_back), (vec![2], false));
         let later = add(&mut commits, 4);
+        assert!(commits.any_is_rolled_back());
         assert!(!commits.failed(third).1);
+        assert!(!commits.any_is_rolled_back());
         assert!(commits.failed(later).1, "it was made after the roll-back");
     }
 

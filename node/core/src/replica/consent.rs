@@ -18,6 +18,11 @@ impl Replica {
         self.strangers.is_contact(peer)
     }
 
+    /// Whether what this author writes in open rooms counts as a stranger's.
+    pub(super) fn is_stranger(&self, author: PersonId) -> bool {
+        author != self.identity.id && !self.strangers.is_contact(author)
+    }
+
     /// How many direct messages of a stranger the user can read here. Those that the user has erased
     /// still count for the stranger's limit.
     pub fn request_of(&self, peer: PersonId) -> u64 {
@@ -101,6 +106,7 @@ impl Replica {
         if self.strangers.accept(peer) {
             self.commit(vec![Op::RequestEnds(peer)], Vec::new());
         }
+        self.conversations.count_author(peer, false);
         // The others may have waited for the room that the request has left.
         let refused = self.sessions.iter().flat_map(|(id, session)| {
             let direct = ConversationId::direct(self.identity.id, session.person());
@@ -112,6 +118,12 @@ impl Replica {
         for (id, direct, stranger) in refused.collect::<Vec<_>>() {
             self.resume(id, direct, stranger);
         }
+    }
+
+    /// A contact becomes a stranger.
+    pub(super) fn part_with(&mut self, peer: PersonId) {
+        self.strangers.part_with(peer);
+        self.conversations.count_author(peer, true);
     }
 
     /// Requests the entries that a stranger was refused.

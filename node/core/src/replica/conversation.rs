@@ -18,7 +18,7 @@ use super::log::Log;
 use super::log_key::LogKey;
 use super::member_budget::MemberBudget;
 use super::pulls::Pulls;
-use super::room_budget::{Charged, Kept, Protected, RoomBudget, cost};
+use super::room_budget::{Charged, Kept, Load, Protected, RoomBudget, cost};
 use super::strangers::REQUEST_ENTRIES_MAX;
 use crate::Now;
 use crate::commit::{AudienceId, ConversationKind, ConversationRecord, LogRecord, Op, Run};
@@ -34,6 +34,8 @@ pub(super) struct Conversation {
     stored: Option<ConversationRecord>,
     /// Whether the store has the record, or was asked to store it.
     asked_to_store: bool,
+    /// Whether the user has opened it in this run.
+    is_opened: bool,
     clock: Clock,
     logs: BTreeMap<LogKey, Log>,
     /// How many entries of each author are durable, to keep a room within its limit.
@@ -55,6 +57,7 @@ impl Conversation {
             record,
             stored: None,
             asked_to_store: false,
+            is_opened: false,
             clock: Clock::default(),
             logs: BTreeMap::new(),
             entries: BTreeMap::new(),
@@ -87,7 +90,13 @@ impl Conversation {
         self.members.add_bytes(brought_by, record.bytes);
         let held: u64 = record.runs.iter().map(|run| run.last - run.first + 1).sum();
         *self.entries.entry(key.author).or_default() += held;
-        self.logs.insert(key, Log::load(record, brought_by));
+        let mut log = Log::load(record, brought_by);
+        // The contacts are not known yet.
+        if key.author != me && self.is_open_room() {
+            log.of_stranger = log.on_disk();
+            self.budget.of_stranger_changed(0, log.of_stranger);
+        }
+        self.logs.insert(key, log);
     }
 
     pub(super) fn load_lamport(&mut self, lamport: u64) {
@@ -103,6 +112,24 @@ impl Conversation {
     /// entries that the newcomer may not have.
     pub(super) fn follow_clock(&mut self, lamport: u64) {
         self.clock.follow(lamport);
+    }
+
+    /// The user has opened the conversation, and may write in it.
+    pub(super) fn open(&mut self) {
+        self.is_opened = true;
+    }
+
+    /// Whether nothing is lost if a direct conversation is forgotten: a peer has connected, and no
+    /// more.
+    pub(super) fn is_unused(&self) -> bool {
+        let is_known = self.is_opened || self.asked_to_store;
+        self.is_direct() && !is_known && self.logs.is_empty() && self.appends.are_empty()
+    }
+
+    /// So many other open rooms share the limits that hold for all of them.
+    pub(super) fn share_with(&mut self, other_rooms: u64) {
+        self.budget.other_rooms = other_rooms;
+        self.audiences.share_with(other_rooms);
     }
 
     // The record.
@@ -160,6 +187,7 @@ impl Conversation {
         let gone = self.logs.values().filter(|log| log.durable().is_empty());
         for log in gone {
             self.budget.remove_log(log.bytes);
+            self.budget.of_stranger_changed(log.of_stranger, 0);
             self.members.remove_log(log.brought_by, log.bytes);
         }
         self.logs.retain(|_, log| !log.durable().is_empty());
@@ -228,22 +256,40 @@ impl Conversation {
 
     // The room's limit.
 
-    /// Whether the room can take this much of a log.
-    pub(super) fn has_room(&self, key: &LogKey, cost: u64) -> bool {
-        let is_new = !self.logs.contains_key(key);
-        !self.is_open_room() || self.budget.fits(is_new, cost)
+    /// What entries of this cost add to an open room.
+    pub(super) fn added(&self, key: &LogKey, cost: u64, entries: u64, of_stranger: bool) -> Load {
+        Load::of_entries(!self.logs.contains_key(key), cost, entries, of_stranger)
     }
 
     /// Whether a log that a peer announced would be accepted now, as far as that is known at once.
-    pub(super) fn may_take(&self, key: &LogKey, by: DeviceId, now: Duration) -> bool {
+    pub(super) fn may_take(
+        &self,
+        key: &LogKey,
+        by: DeviceId,
+        of_stranger: bool,
+        now: Duration,
+    ) -> bool {
         if self.is_closed_room() {
             return !self.members.is_refused(by, key.author, now);
         }
         let is_lost = || self.budget.was_dropped(key) || self.budget.is_refused(by, now);
         self.logs.contains_key(key)
-            || self.has_room(key, 0)
+            || !self.is_open_room()
+            || self.budget.fits(self.added(key, 0, 0, of_stranger))
             || !is_lost()
             || self.audiences.know(key.author)
+    }
+
+    /// Counts the logs of an author as those of a stranger from now on, or as those of a contact.
+    pub(super) fn count_author(&mut self, author: PersonId, is_stranger: bool) {
+        if !self.is_open_room() {
+            return;
+        }
+        for (_, log) in self.logs.range_mut(LogKey::all_of(author)) {
+            let now = if is_stranger { log.on_disk() } else { 0 };
+            let before = std::mem::replace(&mut log.of_stranger, now);
+            self.budget.of_stranger_changed(before, now);
+        }
     }
 
     /// All logs, with the peers to which they are charged. `has_dropped` says whether a peer is known
@@ -253,7 +299,9 @@ impl Conversation {
         me: PersonId,
         has_dropped: impl Fn(DeviceId, &LogKey) -> bool,
     ) -> Vec<Charged> {
-        let known = self.audiences.everybody();
+        let authors = self.logs.keys().map(|key| key.author).collect();
+        let known = self.audiences.known_of(&authors);
+        let share = self.budget.share_of_strangers();
         let mut by_age: Vec<_> = self.logs.iter().collect();
         by_age.sort_by_key(|(_, log)| log.ordinal);
         let mut protected: BTreeMap<PersonId, Protected> = BTreeMap::new();
@@ -266,7 +314,8 @@ impl Conversation {
                 Kept::Always
             } else if log.runs().iter().all(is_past) {
                 Kept::Past
-            } else if key.author == me || (known.contains(&key.author) && of_author.add(log.bytes))
+            } else if key.author == me
+                || (known.contains(&key.author) && of_author.add(log.bytes, log.of_stranger, share))
             {
                 Kept::Always
             } else if has_dropped(by, key) {
@@ -278,6 +327,7 @@ impl Conversation {
                 key: *key,
                 by,
                 bytes: log.bytes,
+                of_strangers: log.of_stranger,
                 ordinal: log.ordinal,
                 kept,
             });
@@ -289,10 +339,15 @@ impl Conversation {
     pub(super) fn drop_log(&mut self, key: &LogKey) -> Log {
         let log = self.logs.remove(key).expect("it was chosen among these");
         self.budget.remove_log(log.bytes);
+        self.budget.of_stranger_changed(log.of_stranger, 0);
         self.members.remove_log(log.brought_by, log.bytes);
         self.budget.begin_drop(*key);
         let held = self.entries.entry(key.author).or_default();
         *held -= log.durable().len();
+        // A flood has an author for each log.
+        if *held == 0 {
+            self.entries.remove(&key.author);
+        }
         log
     }
 
@@ -300,6 +355,7 @@ impl Conversation {
     pub(super) fn put_back(&mut self, key: LogKey, log: Log) {
         self.budget.add_log();
         self.budget.add_bytes(log.bytes);
+        self.budget.of_stranger_changed(0, log.of_stranger);
         self.members.add_log(log.brought_by);
         self.members.add_bytes(log.brought_by, log.bytes);
         *self.entries.entry(key.author).or_default() += log.durable().len();
@@ -399,6 +455,11 @@ impl Conversation {
         log.bytes -= bytes;
         self.budget.remove_bytes(bytes);
         self.members.remove_bytes(log.brought_by, bytes);
+        if log.of_stranger > 0 {
+            let now = log.on_disk();
+            let before = std::mem::replace(&mut log.of_stranger, now);
+            self.budget.of_stranger_changed(before, now);
+        }
         let name = key.name(self.record.id);
         self.entries.insert(author, held - dropped);
         Some(Op::Trim(name, keep_from))

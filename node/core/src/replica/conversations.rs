@@ -19,7 +19,7 @@ use crate::commit::{
 };
 use crate::{Now, SessionId};
 
-/// All conversations. None is ever removed.
+/// All conversations. A direct one in which nobody ever wrote is forgotten when its peer disconnects.
 #[derive(Debug, Default)]
 pub(super) struct Conversations {
     by_id: BTreeMap<ConversationId, Conversation>,
@@ -29,6 +29,8 @@ pub(super) struct Conversations {
     last_audience: u64,
     /// Open rooms whose present peers have changed since they were saved.
     unsaved: BTreeSet<ConversationId>,
+    /// The open rooms, which share some limits.
+    open_rooms: Vec<ConversationId>,
     /// How much each open room may hold.
     limits: RoomLimits,
 }
@@ -46,8 +48,13 @@ impl Conversations {
             ..Self::default()
         };
         for record in records {
-            loaded.by_id.insert(record.id, Conversation::load(record));
+            let (id, conversation) = (record.id, Conversation::load(record));
+            if conversation.is_open_room() {
+                loaded.open_rooms.push(id);
+            }
+            loaded.by_id.insert(id, conversation);
         }
+        loaded.share_limits();
         for record in logs {
             loaded.last_ordinal = loaded.last_ordinal.max(record.ordinal);
             loaded.at_mut(record.name.conversation).load_log(me, record);
@@ -100,22 +107,53 @@ impl Conversations {
 
     /// A conversation that is known to exist.
     pub(super) fn at(&self, id: ConversationId) -> &Conversation {
-        self.get(id).expect("conversations are never removed")
+        self.get(id).expect("the caller knows that it exists")
     }
 
     /// A conversation that is known to exist.
     pub(super) fn at_mut(&mut self, id: ConversationId) -> &mut Conversation {
-        self.get_mut(id).expect("conversations are never removed")
+        self.get_mut(id).expect("the caller knows that it exists")
     }
 
     /// The conversation with this record. It is created if it does not exist.
     pub(super) fn open(&mut self, record: ConversationRecord) -> &mut Conversation {
-        let limits = self.limits;
-        self.by_id.entry(record.id).or_insert_with(|| {
+        let (id, limits) = (record.id, self.limits);
+        let mut is_new_open_room = false;
+        self.by_id.entry(id).or_insert_with(|| {
             let mut conversation = Conversation::new(record);
             conversation.budget.limits = limits;
+            is_new_open_room = conversation.is_open_room();
             conversation
-        })
+        });
+        if is_new_open_room {
+            self.open_rooms.push(id);
+            self.share_limits();
+        }
+        self.at_mut(id)
+    }
+
+    /// All open rooms have an equal share of some limits.
+    fn share_limits(&mut self) {
+        let others = self.open_rooms.len().saturating_sub(1) as u64;
+        for id in &self.open_rooms {
+            let room = self.by_id.get_mut(id).expect("rooms are never removed");
+            room.share_with(others);
+        }
+    }
+
+    /// Forgets a direct conversation in which nobody ever wrote.
+    pub(super) fn remove_unused(&mut self, id: ConversationId) {
+        if self.get(id).is_some_and(Conversation::is_unused) {
+            self.by_id.remove(&id);
+        }
+    }
+
+    /// Counts an author in all open rooms as a stranger from now on, or as a contact.
+    pub(super) fn count_author(&mut self, author: PersonId, is_stranger: bool) {
+        for id in &self.open_rooms {
+            let room = self.by_id.get_mut(id).expect("rooms are never removed");
+            room.count_author(author, is_stranger);
+        }
     }
 
     /// Sets how much each open room may hold.
@@ -171,7 +209,7 @@ impl Conversations {
         ops: &mut Vec<Op>,
     ) -> AudienceId {
         let conversation = self.by_id.get_mut(&id);
-        let conversation = conversation.expect("conversations are never removed");
+        let conversation = conversation.expect("the caller knows that it exists");
         if conversation.is_open_room() {
             let audiences = &mut conversation.audiences;
             audiences.stamp(id, &mut self.last_audience, networks, now, ops)
@@ -188,7 +226,7 @@ impl Conversations {
         now: Now,
     ) -> Option<(Arc<CheckedBatch>, Vec<Token>)> {
         let conversation = self.by_id.get_mut(&name.conversation);
-        let conversation = conversation.expect("conversations are never removed");
+        let conversation = conversation.expect("the caller knows that it exists");
         conversation.write_batch(identity, name, now, &mut self.last_ordinal)
     }
 
@@ -201,7 +239,7 @@ impl Conversations {
         brought_by: DeviceId,
     ) -> Option<u64> {
         let conversation = self.by_id.get_mut(&batch.batch.name.conversation);
-        let conversation = conversation.expect("conversations are never removed");
+        let conversation = conversation.expect("the caller knows that it exists");
         conversation.accept(batch, cost, brought_by, &mut self.last_ordinal)
     }
 

@@ -22,14 +22,14 @@ impl Replica {
                 body,
             } => self.append(token, conversation, body),
             Input::NameAppend(token, id) => drop(self.client_ids.insert(token, id)),
-            Input::OpenDirect(peer) => self.open_direct(peer),
+            Input::OpenDirect(peer) => self.open_direct(peer).open(),
             Input::Join { token, name, key } => self.join(token, name, key),
             Input::Part(token, conversation) => self.part(token, conversation),
             Input::Erase(token, conversation, what) => self.erase(token, conversation, &what),
             Input::Block(author) => self.block(author),
             Input::Unblock(author) => self.unblock(author),
             Input::Accept(peer) => self.accept_peer(peer),
-            Input::Unaccept(peer) => self.strangers.part_with(peer),
+            Input::Unaccept(peer) => self.part_with(peer),
             Input::SessionUp(session, peer, network, source) => {
                 self.session_up(session, peer, network, source);
             }

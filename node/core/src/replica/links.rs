@@ -51,10 +51,27 @@ impl Replica {
     }
 
     pub(super) fn session_down(&mut self, id: SessionId, goodbye: bool) {
+        let direct = ConversationId::direct(self.identity.id, self.sessions.at(id).person());
         for shared in self.shared_by(id) {
             self.unshare(id, shared, goodbye);
         }
         self.sessions.remove(id);
+        self.ended.insert(direct);
+        self.forget_unused();
+    }
+
+    /// Forgets the direct conversations with peers that have gone, if nobody ever wrote in them.
+    /// Otherwise each identity that connects would be remembered.
+    pub(super) fn forget_unused(&mut self) {
+        // What was rolled back may reach the disk all the same.
+        if self.commits.any_is_rolled_back() {
+            return;
+        }
+        for direct in std::mem::take(&mut self.ended) {
+            if self.sessions.sharing(direct).next().is_none() {
+                self.conversations.remove_unused(direct);
+            }
+        }
     }
 
     fn shared_by(&self, id: SessionId) -> Vec<ConversationId> {
@@ -192,8 +209,8 @@ mod tests {
 
     use super::super::events::Input;
     use super::super::testing::{
-        Author, Bench, batches, closed_room, compared, direct, frames, open_room, peer, received,
-        refusals,
+        Author, Bench, appended, batches, closed_room, commits, compared, direct, entering, frames,
+        open_room, peer, received, refusals,
     };
     use super::*;
 
@@ -213,6 +230,54 @@ mod tests {
         assert_eq!(bench.replica.here(direct(BOB)), [peer(BOB)].into());
         let mut bob = Author::new(BOB, direct(BOB));
         assert_eq!(received(&bench.batch(1, bob.write(&["a"]))), ["a"]);
+    }
+
+    #[test]
+    fn a_peer_that_only_connects_leaves_no_conversation() {
+        let mut bench = Bench::new();
+        for session in [1, 2] {
+            bench.connect(session, BOB);
+        }
+        bench.hang_up(1, true);
+        assert!(bench.replica.kind(direct(BOB)).is_some(), "a session left");
+        bench.hang_up(2, true);
+        assert!(bench.replica.kind(direct(BOB)).is_none());
+        bench.connect(3, BOB);
+        let mut bob = Author::new(BOB, direct(BOB));
+        bench.batch(3, bob.write(&["a"]));
+        bench.hang_up(3, true);
+        assert!(bench.replica.kind(direct(BOB)).is_some(), "he wrote");
+    }
+
+    #[test]
+    fn a_conversation_that_the_user_has_opened_is_there_when_the_peer_goes() {
+        let mut bench = Bench::new();
+        bench.settle(Input::OpenDirect(peer(BOB)));
+        bench.connect(1, BOB);
+        bench.hang_up(1, true);
+        assert_eq!(appended(&bench.append(direct(BOB), "a")), [1]);
+    }
+
+    #[test]
+    fn a_conversation_stays_while_the_disk_may_still_take_its_first_entry() {
+        let mut bench = Bench::new();
+        bench.connect(1, BOB);
+        let joining = commits(&bench.handle(entering(false)));
+        let mut bob = Author::new(BOB, direct(BOB));
+        let arriving = commits(&bench.handle(Input::Batch(SessionId(1), bob.write(&["a"]))));
+        bench.handle(Input::CommitFailed(joining[0], "full".to_owned()));
+        bench.hang_up(1, true);
+        let durable = bench.settle(Input::Committed(arriving[0]));
+        assert_eq!(received(&durable), ["a"]);
+        // A commit that fails leaves nothing.
+        bench.connect(2, CAROL);
+        let mut carol = Author::new(CAROL, direct(CAROL));
+        let batch = Input::Batch(SessionId(2), carol.write(&["b"]));
+        let arriving = commits(&bench.handle(batch));
+        bench.hang_up(2, true);
+        assert!(bench.replica.kind(direct(CAROL)).is_some());
+        bench.handle(Input::CommitFailed(arriving[0], "full".to_owned()));
+        assert!(bench.replica.kind(direct(CAROL)).is_none());
     }
 
     #[test]

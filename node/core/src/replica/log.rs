@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use hobnob_protocol::{CheckedBatch, DeviceId, EntryHash, LogName, Ranges, Seq};
 
+use super::disk_cost::bytes_on_disk;
 use super::marks::Marks;
+use super::room_budget::ENTRY_COST;
 use crate::commit::{AudienceId, LogRecord, Run};
 
 /// A log that this replica holds entries of.
@@ -16,6 +18,8 @@ pub(super) struct Log {
     pub(super) brought_by: DeviceId,
     /// The cost of the entries.
     pub(super) bytes: u64,
+    /// The bytes on disk that count as those of a stranger. 0 if the author is none.
+    pub(super) of_stranger: u64,
     /// The cost that the store knows, rounded up.
     stored_bytes: u64,
     /// The runs on disk, sorted. Adjacent runs differ in their audience.
@@ -83,6 +87,7 @@ impl Log {
             ordinal,
             brought_by,
             bytes: 0,
+            of_stranger: 0,
             stored_bytes: 0,
             runs: Vec::new(),
             durable: Ranges::new(),
@@ -130,6 +135,14 @@ impl Log {
         }
         self.stored_bytes = self.bytes.next_power_of_two();
         Some(self.stored_bytes)
+    }
+
+    /// The bytes of this log on disk, rounded up.
+    pub(super) fn on_disk(&self) -> u64 {
+        let entries = self.accepted.len();
+        // A log that was trimmed has an average cost.
+        let bytes = self.bytes.saturating_sub(ENTRY_COST * entries);
+        bytes_on_disk(1, entries, bytes)
     }
 
     pub(super) fn runs(&self) -> &[Run] {

@@ -17,7 +17,7 @@
 //!
 //! - `state` declares [`Replica`], which owns the parts. `dispatch` is its interface.
 //! - `conversations` and `conversation` hold the logs (`log`), the Lamport `clock`, the waiting appends (`appends`), the
-//!   peers present in an open room (`audiences`), what an open room may hold (`room_budget`) and the
+//!   peers present in an open room (`audiences`), what an open room may hold (`room_budget`, `disk_cost`) and the
 //!   sources of entries (`pulls`).
 //! - `session` holds the sessions, each with its stream of batches (`outgoing`) and its `budget`.
 //!   `session_sync` is what a session and a conversation have in common: `holdings`, `requests`,
@@ -45,6 +45,7 @@ mod consent;
 mod conversation;
 mod conversations;
 mod cut;
+mod disk_cost;
 mod dispatch;
 mod erasing;
 mod events;
@@ -87,16 +88,18 @@ pub use self::bodies::{AWAITED_DELETIONS_MAX, ERASED_RANGES_MAX};
 pub use self::budget::LIVE_ENTRIES_PER_SECOND;
 pub use self::clock::LAMPORT_AHEAD_MAX;
 pub use self::conversation::ROOM_ENTRIES_PER_AUTHOR_MAX;
+pub use self::disk_cost::bytes_on_disk;
 pub use self::erasing::UNDELIVERED_LISTED_MAX;
 pub use self::events::{EraseWhat, Input, MailedRoom, Output, Token, Undelivered};
 pub use self::heads::{NEWCOMER_AGE_MS, NEWCOMER_ENTRIES};
 pub use self::holdings::LOGS_ANNOUNCED_MAX;
 pub use self::member_budget::{CLOSED_ROOM_BYTES_MAX, CLOSED_ROOM_LOGS_MAX};
 pub use self::outgoing::BATCHES_OUTSTANDING_MAX;
+pub use self::receipts::STRANGERS_RECEIPTS_MAX;
 pub use self::refusal::{LAMPORT_MAX, Refusal};
 pub use self::room_budget::{
     BYTES_KEPT_PER_AUTHOR, ENTRY_COST, LOGS_KEPT_PER_AUTHOR, OPEN_ROOM_BYTES_MAX,
-    OPEN_ROOM_LOGS_MAX, RoomLimits,
+    OPEN_ROOM_LOGS_MAX, OPEN_ROOMS_STRANGERS_MAX, RoomLimits,
 };
 pub use self::state::Replica;
 pub use self::strangers::{REQUEST_BYTES_MAX, REQUEST_ENTRIES_MAX, REQUESTS_BYTES_MAX};

@@ -193,7 +193,14 @@ impl Replica {
         };
         // A peer can only have what was durable here before it was sent.
         let has = theirs.intersect(log.durable());
+        let is_first = self.receipts.of(name, peer).is_empty() && !has.is_empty();
+        let is_limited = is_first && conversation.is_open_room();
         let new = self.receipts.confirm(name, peer, &has);
+        if is_limited {
+            let (me, strangers) = (self.identity.id, &self.strangers);
+            let is_stranger = |peer| peer != me && !strangers.is_contact(peer);
+            self.receipts.limit(name, peer, is_stranger);
+        }
         if !new.is_empty() {
             self.arm(Timer::Save, SAVE_AFTER);
             self.outputs.push_back(Output::Delivered(name, peer, new));

@@ -125,6 +125,7 @@ impl Pulls {
 
     /// The store did not take entries of this author.
     pub(super) fn set_back(&mut self, author: PersonId, now: Duration) {
+        self.setbacks.retain(|_, at| now < *at + SETBACK);
         self.setbacks.insert(author, now);
     }
 

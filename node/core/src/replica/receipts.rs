@@ -1,24 +1,58 @@
 //! Which peers hold which of our own entries on disk.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use hobnob_protocol::{DeviceId, LogName, Ranges, Seq};
+use hobnob_protocol::{DeviceId, LogName, PersonId, Ranges, Seq};
+
+/// Maximum receipts of strangers for own logs in open rooms. One more replaces the oldest: anybody can
+/// be in an open room, with as many keys as they like.
+pub const STRANGERS_RECEIPTS_MAX: usize = 8192;
 
 /// The entries of own logs that peers have confirmed, and the confirmations that are not saved yet.
 #[derive(Debug, Default)]
 pub(super) struct Receipts {
     confirmed: BTreeMap<(LogName, DeviceId), Ranges>,
     unsaved: BTreeSet<(LogName, DeviceId)>,
+    /// The receipts of strangers in open rooms, the oldest first.
+    of_strangers: VecDeque<(LogName, DeviceId)>,
 }
 
 impl Receipts {
-    pub(super) fn load(receipts: Vec<(LogName, DeviceId, Ranges)>) -> Self {
-        let confirmed = receipts
-            .into_iter()
-            .map(|(name, peer, ranges)| ((name, peer), ranges));
-        Self {
-            confirmed: confirmed.collect(),
-            unsaved: BTreeSet::new(),
+    /// The receipts that the store has. `is_open`: whether a log belongs to an open room.
+    pub(super) fn load(
+        receipts: Vec<(LogName, DeviceId, Ranges)>,
+        is_open: impl Fn(&LogName) -> bool,
+    ) -> Self {
+        let mut loaded = Self::default();
+        for (name, peer, ranges) in receipts {
+            // The contacts are not known yet.
+            if is_open(&name) {
+                loaded.of_strangers.push_back((name, peer));
+            }
+            loaded.confirmed.insert((name, peer), ranges);
+        }
+        loaded
+    }
+
+    /// Limits the receipts of strangers in open rooms, after the first one of this device for this log.
+    /// `is_stranger` says who is a stranger now. What a contact has confirmed stays.
+    pub(super) fn limit(
+        &mut self,
+        name: LogName,
+        peer: DeviceId,
+        is_stranger: impl Fn(PersonId) -> bool,
+    ) {
+        if !is_stranger(peer.person()) {
+            return;
+        }
+        self.of_strangers.push_back((name, peer));
+        while self.of_strangers.len() > STRANGERS_RECEIPTS_MAX
+            && let Some(oldest) = self.of_strangers.pop_front()
+        {
+            if is_stranger(oldest.1.person()) {
+                self.confirmed.remove(&oldest);
+                self.unsaved.insert(oldest);
+            }
         }
     }
 
@@ -135,9 +169,36 @@ mod tests {
     }
 
     #[test]
+    fn strangers_in_open_rooms_fill_no_memory_with_receipts() {
+        let stranger = |n: usize| {
+            let mut bytes = [9; 32];
+            bytes[..8].copy_from_slice(&n.to_le_bytes());
+            DeviceId::from_bytes(bytes)
+        };
+        let (contact, one) = (stranger(0), Ranges::span(1, 1));
+        let at_start = vec![(log(1), contact, one.clone())];
+        let mut receipts = Receipts::load(at_start, |_| true);
+        let is_stranger = |peer: PersonId| peer != contact.person();
+        for n in 1..STRANGERS_RECEIPTS_MAX {
+            receipts.confirm(log(1), stranger(n), &one);
+            receipts.limit(log(1), stranger(n), is_stranger);
+        }
+        assert_eq!(receipts.of(log(1), stranger(1)), one, "as many as may be");
+        receipts.take_unsaved();
+        for n in STRANGERS_RECEIPTS_MAX..STRANGERS_RECEIPTS_MAX + 2 {
+            receipts.confirm(log(1), stranger(n), &one);
+            receipts.limit(log(1), stranger(n), is_stranger);
+        }
+        assert_eq!(receipts.of(log(1), contact), one, "a contact's stays");
+        assert!(receipts.of(log(1), stranger(1)).is_empty());
+        assert_eq!(receipts.of(log(1), stranger(2)), one);
+        assert!(receipts.take_unsaved().contains(&(log(1), stranger(1))));
+    }
+
+    #[test]
     fn only_changes_are_saved() {
         let at_start = vec![(log(1), peer(2), Ranges::span(1, 3))];
-        let mut receipts = Receipts::load(at_start);
+        let mut receipts = Receipts::load(at_start, |_| false);
         receipts.confirm(log(1), peer(2), &Ranges::span(1, 3));
         assert!(receipts.is_saved());
         receipts.confirm(log(1), peer(2), &Ranges::span(4, 4));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hobnob_protocol::{Batch, CheckedBatch, ConversationId, Frame, LogName, Ranges, Seq};
+use hobnob_protocol::{Batch, CheckedBatch, ConversationId, DeviceId, Frame, LogName, Ranges, Seq};
 
 use super::arrival::Arrival;
 use super::budget::Budget;
@@ -238,7 +238,7 @@ impl Replica {
         let mut stored_cost = None;
         if has_new {
             let cost = cost(&batch, &arrival.pieces);
-            stored_cost = self.conversations.accept(&batch, cost, brought_by);
+            stored_cost = self.accept_in(&batch, cost, brought_by);
         }
         for (from, to) in arrival.pieces.iter() {
             ops.push(Op::Append {
@@ -281,6 +281,22 @@ impl Replica {
         self.commit(ops, steps);
         let conversation = self.conversations.at_mut(name.conversation);
         conversation.pulls.arrived(name.author, self.now.mono);
+    }
+
+    /// Accepts entries of a batch in their log. Returns the cost of the log, if the store has to learn
+    /// it.
+    pub(super) fn accept_in(
+        &mut self,
+        batch: &CheckedBatch,
+        cost: u64,
+        brought_by: DeviceId,
+    ) -> Option<u64> {
+        let name = batch.batch.name;
+        let is_stranger = self.is_stranger(name.author);
+        let stored = self.conversations.accept(batch, cost, brought_by);
+        let conversation = self.conversations.at_mut(name.conversation);
+        conversation.count_author(name.author, is_stranger);
+        stored
     }
 
     /// Adds to a commit that these logs leave a full room.
@@ -398,6 +414,8 @@ impl Replica {
         }
         let conversation = self.conversations.at_mut(name.conversation);
         conversation.pulls.set_back(name.author, self.now.mono);
+        // If its session is over, nothing may be left of the conversation.
+        self.ended.insert(name.conversation);
         self.release(session, 1);
         self.expect_entries(name.conversation, name.author);
     }
@@ -680,6 +698,64 @@ mod tests {
         assert_eq!(releases, 4, "2,000 entries are within the budget");
         assert_eq!(released(&bench.wait(BUDGET_EVERY)), 1);
         assert_eq!(released(&bench.wait(10 * BUDGET_EVERY)), 0);
+    }
+
+    #[test]
+    fn all_that_was_withheld_from_a_session_is_released_at_once() {
+        let (mut bench, mut bob) = with_bob();
+        bench.connect(2, CAROL);
+        let mut carol = Author::new(CAROL, direct(CAROL));
+        bench.begin_append(1, direct(BOB), "the disk does not answer this one");
+        // Bob has one batch too many, and Carol five.
+        for _ in 0..4 {
+            bench.batch(1, bob.write(&["x"; 500]));
+        }
+        assert_eq!(released(&bench.batch(1, bob.write(&["x"]))), 0);
+        for _ in 0..9 {
+            bench.batch(2, carol.write(&["x"; 500]));
+        }
+        let mut to = Vec::new();
+        for output in bench.wait(2 * BUDGET_EVERY) {
+            if let Output::Release(session, batches) = output {
+                to.push((session.0, batches));
+            }
+        }
+        // Carol's budget is used up as well, and not more than that.
+        assert_eq!(to, [(1, 1), (2, 5)]);
+        // Nobody waits any more, so the timer is not set again.
+        assert!(!bench.replica.sessions.any_is_held());
+        let next = bench.replica.poll_timeout().expect("a sign of life");
+        assert!(next > bench.now.mono + BUDGET_EVERY, "{next:?}");
+    }
+
+    #[test]
+    fn whether_a_session_is_held_is_known() {
+        let (mut bench, mut bob) = with_bob();
+        bench.connect(2, CAROL);
+        assert!(!bench.replica.sessions.any_is_held(), "nobody was too fast");
+        bench.begin_append(1, direct(BOB), "the disk does not answer this one");
+        for _ in 0..5 {
+            bench.batch(1, bob.write(&["x"; 500]));
+        }
+        assert!(bench.replica.sessions.any_is_held(), "one of two is held");
+        bench.wait(2 * BUDGET_EVERY);
+        assert!(!bench.replica.sessions.any_is_held());
+    }
+
+    #[test]
+    fn a_session_that_has_not_recovered_is_looked_at_again() {
+        let (mut bench, mut bob) = with_bob();
+        bench.begin_append(1, direct(BOB), "the disk does not answer this one");
+        for _ in 0..5 {
+            bench.batch(1, bob.write(&["x"; 500]));
+        }
+        // The timer comes too early: a part of the budget was spent meanwhile.
+        bench.now.mono += BUDGET_EVERY / 2;
+        bench.batch(1, bob.write(&["x"; 500]));
+        let first = bench.wait(BUDGET_EVERY / 2);
+        assert_eq!(released(&first), 0);
+        assert!(bench.replica.sessions.any_is_held());
+        assert_eq!(released(&bench.wait(2 * BUDGET_EVERY)), 2);
     }
 
     #[test]

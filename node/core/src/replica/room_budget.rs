@@ -3,6 +3,9 @@
 //! Anybody can write in an open room, with as many keys as they like. So its logs are charged to
 //! the peers that brought them. When the room is full, the peer with the largest charge loses its
 //! newest logs. See `docs/decisions/0050-charges-in-open-rooms.md`.
+//!
+//! What strangers wrote in all open rooms has a limit of its own, in bytes on disk. Each open room has
+//! an equal share of it. See `docs/decisions/0087-strangers-pay-for-the-disk.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,6 +13,7 @@ use std::time::Duration;
 use hobnob_limits::RecentSet;
 use hobnob_protocol::{CheckedBatch, DeviceId, Ranges};
 
+use super::disk_cost::bytes_on_disk;
 use super::log_key::LogKey;
 
 /// Maximum logs that an open room holds.
@@ -17,6 +21,14 @@ pub const OPEN_ROOM_LOGS_MAX: usize = 4096;
 
 /// Maximum bytes of the entries that an open room holds, with [`ENTRY_COST`] for each.
 pub const OPEN_ROOM_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Maximum bytes on disk of what strangers wrote in all open rooms together. Logs that are dropped leave
+/// gaps in the search index, so the files take up to half as much again.
+pub const OPEN_ROOMS_STRANGERS_MAX: u64 = 14 * 1024 * 1024;
+
+/// A stranger that was in the room keeps one part in this many of the room's share, as far as its logs
+/// are protected.
+const STRANGER_KEEPS: u64 = 32;
 
 /// The cost of an entry beside its bytes: its row in the store.
 pub const ENTRY_COST: u64 = 128;
@@ -41,6 +53,8 @@ pub struct RoomLimits {
     pub logs: usize,
     /// Maximum bytes of their entries, with [`ENTRY_COST`] for each.
     pub bytes: u64,
+    /// Maximum bytes on disk of what strangers wrote in all open rooms.
+    pub strangers: u64,
 }
 
 impl Default for RoomLimits {
@@ -48,6 +62,54 @@ impl Default for RoomLimits {
         Self {
             logs: OPEN_ROOM_LOGS_MAX,
             bytes: OPEN_ROOM_BYTES_MAX,
+            strangers: OPEN_ROOMS_STRANGERS_MAX,
+        }
+    }
+}
+
+/// What a batch adds to a room, or what drops take away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Load {
+    pub(super) logs: usize,
+    /// Bytes of entries, with [`ENTRY_COST`] for each.
+    pub(super) bytes: u64,
+    /// Bytes on disk of strangers.
+    pub(super) of_strangers: u64,
+}
+
+impl Load {
+    /// What entries of this cost add in a log. `entries`: how many they are.
+    pub(super) fn of_entries(is_new: bool, cost: u64, entries: u64, of_stranger: bool) -> Self {
+        let of_strangers = match of_stranger {
+            true => bytes_on_disk(u64::from(is_new), entries, cost - ENTRY_COST * entries),
+            false => 0,
+        };
+        Self {
+            logs: usize::from(is_new),
+            bytes: cost,
+            of_strangers,
+        }
+    }
+}
+
+/// What a full room lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// Too many logs.
+    Logs,
+    /// Too many bytes.
+    Bytes,
+    /// Too many bytes on disk of strangers.
+    OfStrangers,
+}
+
+impl Lack {
+    /// What a log contributes to it. `None`: to drop it would not help.
+    pub(super) fn weight(self, log: &Charged) -> Option<u64> {
+        match self {
+            Self::Logs => Some(1),
+            Self::Bytes => Some(log.bytes),
+            Self::OfStrangers => Some(log.of_strangers).filter(|bytes| *bytes > 0),
         }
     }
 }
@@ -59,6 +121,8 @@ pub(super) struct Charged {
     /// The peer that brought the log.
     pub(super) by: DeviceId,
     pub(super) bytes: u64,
+    /// The bytes on disk, if its author is a stranger, and 0 otherwise.
+    pub(super) of_strangers: u64,
     /// The place of the log among all logs, by age.
     pub(super) ordinal: u64,
     pub(super) kept: Kept,
@@ -83,16 +147,20 @@ pub(super) enum Kept {
 pub(super) struct Protected {
     logs: usize,
     bytes: u64,
+    of_strangers: u64,
 }
 
 impl Protected {
-    /// Adds a log, unless it is too much to be protected. Returns whether it is.
-    pub(super) fn add(&mut self, bytes: u64) -> bool {
-        let is_kept =
-            self.logs < LOGS_KEPT_PER_AUTHOR && self.bytes + bytes <= BYTES_KEPT_PER_AUTHOR;
+    /// Adds a log, unless it is too much to be protected. Returns whether it is. `share` is the
+    /// room's for strangers.
+    pub(super) fn add(&mut self, bytes: u64, of_strangers: u64, share: u64) -> bool {
+        let is_kept = self.logs < LOGS_KEPT_PER_AUTHOR
+            && self.bytes + bytes <= BYTES_KEPT_PER_AUTHOR
+            && self.of_strangers + of_strangers <= share / STRANGER_KEEPS;
         if is_kept {
             self.logs += 1;
             self.bytes += bytes;
+            self.of_strangers += of_strangers;
         }
         is_kept
     }
@@ -108,27 +176,30 @@ pub(super) enum Choice {
 }
 
 /// Chooses what leaves a full room. `arriving` is the log that needs room, charged as if it was
-/// held. `weight` is what the room is short of.
+/// held. `weight` is what a log contributes to what the room is short of, if it does.
 ///
 /// The peer with the largest charge loses a log, if it has one that can go. Of its logs the oldest
 /// ones go that nobody is offered any more, then the newest ones.
 pub(super) fn choose(
     held: &[Charged],
     arriving: &Charged,
-    weight: impl Fn(&Charged) -> u64,
+    weight: impl Fn(&Charged) -> Option<u64>,
 ) -> Choice {
     let mut accounts: BTreeMap<DeviceId, u64> = BTreeMap::new();
-    for log in held.iter().filter(|log| log.key != arriving.key) {
-        *accounts.entry(log.by).or_default() += weight(log);
+    let others = held.iter().filter(|log| log.key != arriving.key);
+    for log in others.chain([arriving]) {
+        if let Some(weight) = weight(log) {
+            *accounts.entry(log.by).or_default() += weight;
+        }
     }
-    *accounts.entry(arriving.by).or_default() += weight(arriving);
     let mut largest_first: Vec<_> = accounts.into_iter().collect();
     largest_first.sort_by_key(|(by, charge)| (std::cmp::Reverse(*charge), *by));
     for (account, _) in largest_first {
         let others = held.iter().filter(|log| log.key != arriving.key);
         let of_account = others
             .chain([arriving])
-            .filter(|log| log.by == account && log.kept != Kept::Always);
+            .filter(|log| log.by == account && log.kept != Kept::Always)
+            .filter(|log| weight(log).is_some());
         let first = of_account.min_by_key(|log| match log.kept {
             Kept::Past => (log.kept, log.ordinal),
             Kept::Abandoned | Kept::Plain | Kept::Always => (log.kept, u64::MAX - log.ordinal),
@@ -146,8 +217,12 @@ pub(super) fn choose(
 #[derive(Debug, Default)]
 pub(super) struct RoomBudget {
     pub(super) limits: RoomLimits,
+    /// How many other open rooms have a share of the limit of strangers.
+    pub(super) other_rooms: u64,
     logs: usize,
     bytes: u64,
+    /// Bytes on disk of what strangers wrote.
+    of_strangers: u64,
     /// The peers whose logs were refused lately.
     refused: BTreeMap<DeviceId, Duration>,
     /// How many logs were refused or dropped.
@@ -182,6 +257,17 @@ impl RoomBudget {
         self.remove_bytes(bytes);
     }
 
+    /// A log of a stranger takes this many bytes on disk, and took so many before.
+    pub(super) fn of_stranger_changed(&mut self, before: u64, now: u64) {
+        let others = self.of_strangers.checked_sub(before);
+        self.of_strangers = others.expect("only what was added is removed") + now;
+    }
+
+    /// The bytes on disk that strangers may fill in this room.
+    pub(super) fn share_of_strangers(&self) -> u64 {
+        self.limits.strangers / (self.other_rooms + 1)
+    }
+
     /// A log is dropped to make room. Until the store has answered, none of its entries is accepted.
     pub(super) fn begin_drop(&mut self, key: LogKey) {
         self.leaving.insert(key);
@@ -208,19 +294,23 @@ impl RoomBudget {
         self.dropped.contains(*key)
     }
 
-    /// Whether a log with these bytes, or these bytes for a log that is held, need no room.
-    pub(super) fn fits(&self, is_new: bool, bytes: u64) -> bool {
-        self.fits_after(is_new, bytes, 0, 0)
+    /// Whether nothing must leave before this is added.
+    pub(super) fn fits(&self, added: Load) -> bool {
+        self.lacks(added, Load::default()).is_none()
     }
 
-    /// As [`RoomBudget::fits`], after so many logs with so many bytes were dropped.
-    pub(super) fn fits_after(&self, is_new: bool, bytes: u64, dropped: usize, freed: u64) -> bool {
-        !self.lacks_logs(is_new, dropped) && self.bytes - freed + bytes <= self.limits.bytes
-    }
-
-    /// Whether a log must leave before another one is added, after so many were dropped.
-    pub(super) fn lacks_logs(&self, is_new: bool, dropped: usize) -> bool {
-        is_new && self.logs - dropped >= self.limits.logs
+    /// What the room lacks for this, after so much was dropped.
+    pub(super) fn lacks(&self, added: Load, dropped: Load) -> Option<Lack> {
+        let of_strangers = self.of_strangers - dropped.of_strangers + added.of_strangers;
+        if added.logs > 0 && self.logs - dropped.logs >= self.limits.logs {
+            Some(Lack::Logs)
+        } else if self.bytes - dropped.bytes + added.bytes > self.limits.bytes {
+            Some(Lack::Bytes)
+        } else if added.of_strangers > 0 && of_strangers > self.share_of_strangers() {
+            Some(Lack::OfStrangers)
+        } else {
+            None
+        }
     }
 
     /// How many logs were refused or dropped since the start.
@@ -280,13 +370,22 @@ mod tests {
             key: key(log),
             by: peer(by),
             bytes: 10,
+            of_strangers: 100,
             ordinal: log,
             kept,
         }
     }
 
     fn choose_log(held: &[Charged], arriving: Charged) -> Choice {
-        choose(held, &arriving, |_| 1)
+        choose(held, &arriving, |log| Lack::Logs.weight(log))
+    }
+
+    fn adds(logs: usize, bytes: u64) -> Load {
+        Load {
+            logs,
+            bytes,
+            of_strangers: 0,
+        }
     }
 
     #[test]
@@ -346,11 +445,75 @@ mod tests {
     #[test]
     fn an_author_keeps_a_few_logs_and_a_mebibyte() {
         let mut few = Protected::default();
-        let kept = (0..10).filter(|_| few.add(1)).count();
+        let kept = (0..10).filter(|_| few.add(1, 0, 0)).count();
         assert_eq!(kept, LOGS_KEPT_PER_AUTHOR);
         let mut long = Protected::default();
-        assert!(long.add(BYTES_KEPT_PER_AUTHOR - 10));
-        assert!(!long.add(11) && long.add(10));
+        assert!(long.add(BYTES_KEPT_PER_AUTHOR - 10, 0, 0));
+        assert!(!long.add(11, 0, 0) && long.add(10, 0, 0));
+    }
+
+    #[test]
+    fn a_stranger_keeps_a_part_of_the_share_of_strangers() {
+        let (mut protected, share) = (Protected::default(), 100 * STRANGER_KEEPS);
+        assert!(protected.add(1, 60, share) && !protected.add(1, 41, share));
+        assert!(protected.add(1, 40, share) && !protected.add(1, 1, share));
+    }
+
+    #[test]
+    fn a_log_of_a_contact_makes_no_room_for_strangers() {
+        let mut of_contact = charged(1, 1, Kept::Plain);
+        (of_contact.of_strangers, of_contact.bytes) = (0, 1_000_000);
+        let held = [
+            of_contact,
+            charged(2, 2, Kept::Plain),
+            charged(3, 2, Kept::Plain),
+        ];
+        let by_disk = |log: &Charged| Lack::OfStrangers.weight(log);
+        let arriving = charged(4, 3, Kept::Plain);
+        assert_eq!(choose(&held, &arriving, by_disk), Choice::Drop(key(3)));
+        assert_eq!(choose(&held[..1], &arriving, by_disk), Choice::Refuse);
+        let by_bytes = |log: &Charged| Lack::Bytes.weight(log);
+        assert_eq!(choose(&held, &arriving, by_bytes), Choice::Drop(key(1)));
+    }
+
+    #[test]
+    fn open_rooms_share_what_strangers_may_fill() {
+        let mut budget = RoomBudget::default();
+        budget.limits.strangers = 1_000;
+        let of_stranger = |bytes| Load {
+            of_strangers: bytes,
+            ..adds(1, 1)
+        };
+        assert!(budget.fits(of_stranger(1_000)) && !budget.fits(of_stranger(1_001)));
+        budget.other_rooms = 3;
+        assert!(budget.fits(of_stranger(250)) && !budget.fits(of_stranger(251)));
+        budget.of_stranger_changed(0, 300);
+        assert_eq!(
+            budget.lacks(of_stranger(1), Load::default()),
+            Some(Lack::OfStrangers)
+        );
+        assert!(budget.fits(adds(1, 1)), "contacts have room");
+        let dropped = Load {
+            of_strangers: 51,
+            ..Load::default()
+        };
+        assert_eq!(budget.lacks(of_stranger(1), dropped), None);
+        budget.of_stranger_changed(300, 100);
+        assert!(budget.fits(of_stranger(150)) && !budget.fits(of_stranger(151)));
+    }
+
+    #[test]
+    fn entries_of_a_stranger_cost_what_they_take_on_disk() {
+        let cost = 100 + 2 * ENTRY_COST;
+        let contact = Load::of_entries(true, cost, 2, false);
+        assert_eq!(contact, adds(1, cost));
+        let stranger = Load::of_entries(true, cost, 2, true);
+        assert_eq!(stranger.of_strangers, bytes_on_disk(1, 2, 100));
+        let more = Load::of_entries(false, cost, 2, true);
+        assert_eq!(
+            (more.logs, more.of_strangers),
+            (0, bytes_on_disk(0, 2, 100))
+        );
     }
 
     #[test]
@@ -369,16 +532,23 @@ mod tests {
             limits: RoomLimits {
                 logs: 2,
                 bytes: 100,
+                strangers: 0,
             },
             ..RoomBudget::default()
         };
         budget.add_log();
-        assert!(budget.fits(true, 100) && !budget.fits(true, 101));
+        assert!(budget.fits(adds(1, 100)));
+        assert_eq!(
+            budget.lacks(adds(1, 101), Load::default()),
+            Some(Lack::Bytes)
+        );
         budget.add_log();
         budget.add_bytes(60);
-        assert!(!budget.fits(true, 1) && budget.fits(false, 40));
+        assert_eq!(budget.lacks(adds(1, 1), Load::default()), Some(Lack::Logs));
+        assert!(budget.fits(adds(0, 40)) && !budget.fits(adds(0, 41)));
+        assert_eq!(budget.lacks(adds(1, 41), adds(1, 1)), None);
         budget.remove_log(60);
-        assert!(budget.fits(true, 100));
+        assert!(budget.fits(adds(1, 100)));
     }
 
     #[test]

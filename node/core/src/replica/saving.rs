@@ -74,6 +74,7 @@ impl Replica {
             }
         }
         self.release_if_idle();
+        self.forget_unused();
     }
 
     /// Another commit failed while this one waited, so its entries are no longer accepted. The
@@ -82,7 +83,7 @@ impl Replica {
         match step {
             AfterCommit::Own { name, batch, .. } => {
                 let cost = cost(batch, &Ranges::span(batch.first(), batch.last()));
-                self.conversations.accept(batch, cost, name.device);
+                self.accept_in(batch, cost, name.device);
             }
             AfterCommit::Received {
                 batch,
@@ -93,7 +94,7 @@ impl Replica {
             } => {
                 if !arrival.pieces.is_empty() {
                     let cost = cost(batch, &arrival.pieces);
-                    self.conversations.accept(batch, cost, *brought_by);
+                    self.accept_in(batch, cost, *brought_by);
                 }
                 // The user may have accepted the stranger meanwhile.
                 if let Some(charge) = charge
@@ -127,10 +128,13 @@ impl Replica {
                     self.received_failed(session, &batch)
                 }
                 AfterCommit::Dropped { name, log } => {
-                    let conversation = self.conversations.at_mut(name.conversation);
                     let key = LogKey::of(&name);
+                    let is_stranger = self.is_stranger(key.author);
+                    let conversation = self.conversations.at_mut(name.conversation);
                     conversation.budget.end_drop(&key);
                     conversation.put_back(key, log);
+                    // The user may have decided about the author meanwhile.
+                    conversation.count_author(key.author, is_stranger);
                 }
                 AfterCommit::Record(_) | AfterCommit::Erased { .. } => {}
                 AfterCommit::Stored(token) => {
@@ -149,6 +153,7 @@ impl Replica {
             }
         }
         self.release_if_idle();
+        self.forget_unused();
     }
 
     pub(super) fn save_sign_of_life(&mut self) {
@@ -169,7 +174,7 @@ impl Replica {
         let (lingerers, mut ops) = self.conversations.save_presence(self.now);
         let receipts = self.receipts.take_unsaved();
         for &(name, peer) in &receipts {
-            let ranges = self.receipts.of(name, peer);
+            let ranges = self.receipts.of(name, peer); // None, if it was forgotten.
             ops.push(Op::Acked { name, peer, ranges });
         }
         ops.push(Op::Alive(Alive {

@@ -49,6 +49,8 @@ pub struct Replica {
     pub(super) recent: Recent,
     pub(super) handed_out: HandedOut,
     pub(super) strangers: Strangers,
+    /// The direct conversations of sessions that have ended, which may be forgotten.
+    pub(super) ended: BTreeSet<ConversationId>,
     pub(super) timers: Timers,
     pub(super) outputs: VecDeque<Output>,
 }
@@ -80,6 +82,11 @@ impl Replica {
             &networks,
             now,
         );
+        let is_open = |name: &LogName| {
+            let conversation = conversations.get(name.conversation);
+            conversation.is_some_and(|it| it.is_open_room())
+        };
+        let receipts = Receipts::load(loaded.acked, is_open);
         let mut replica = Self {
             identity,
             now,
@@ -89,11 +96,12 @@ impl Replica {
             client_ids: BTreeMap::new(),
             sessions: Sessions::default(),
             blocked: BTreeSet::new(),
-            receipts: Receipts::load(loaded.acked),
+            receipts,
             commits: Commits::default(),
             recent: Recent::default(),
             handed_out: HandedOut::default(),
             strangers: Strangers::load(loaded.requests),
+            ended: BTreeSet::new(),
             timers: Timers::default(),
             outputs: VecDeque::new(),
         };
@@ -121,6 +129,12 @@ impl Replica {
             .iter()
             .map(|(id, it)| (id, it.budget.lost() + it.members.lost()));
         lost.filter(|(_, lost)| *lost > 0)
+    }
+
+    /// How many audiences of open rooms were forgotten for lack of memory since the start.
+    pub fn audiences_forgotten(&self) -> u64 {
+        let all = self.conversations.iter();
+        all.map(|(_, it)| it.audiences.forgotten_early()).sum()
     }
 
     /// The number of commits that are not on disk yet.
@@ -280,7 +294,8 @@ impl Replica {
         sync.map_or_else(Ranges::new, |sync| {
             let conversation = self.conversations.at(shared);
             let peer = self.sessions.at(id).peer;
-            if !conversation.may_take(key, peer, self.now.mono) {
+            let of_stranger = self.is_stranger(key.author);
+            if !conversation.may_take(key, peer, of_stranger, self.now.mono) {
                 return Ranges::new();
             }
             let theirs = sync.holdings.of(key);

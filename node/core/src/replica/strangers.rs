@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hobnob_protocol::{CheckedBatch, PersonId, Ranges};
 
+use super::disk_cost::bytes_on_disk;
 use crate::commit::RequestRecord;
 use crate::source_network::SourceNetwork;
 
@@ -17,8 +18,9 @@ pub const REQUEST_ENTRIES_MAX: u64 = 20;
 /// Maximum bytes of the messages of one stranger.
 pub const REQUEST_BYTES_MAX: u64 = 64 * 1024;
 
-/// Maximum bytes on disk of the messages of all strangers.
-pub const REQUESTS_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Maximum bytes on disk of the messages of all strangers. What they write in open rooms has another
+/// limit: [`OPEN_ROOMS_STRANGERS_MAX`](super::OPEN_ROOMS_STRANGERS_MAX).
+pub const REQUESTS_BYTES_MAX: u64 = 12 * 1024 * 1024;
 
 /// A source network fills at most one part in this many of what the other networks leave.
 const NETWORK_SHARE: u64 = 8;
@@ -26,13 +28,6 @@ const NETWORK_SHARE: u64 = 8;
 /// Bytes on disk for each stranger, in addition to its messages: the rows of the conversation and
 /// of the request, with their indexes.
 const BYTES_PER_REQUEST: u64 = 1024;
-
-/// Bytes on disk for each message, in addition to its own: signature, hash, indexes, and the row of
-/// a log, because each message can start one.
-const BYTES_PER_ENTRY: u64 = 512;
-
-/// A message is stored as it is, and again as words in the search index.
-const COPIES: u64 = 2;
 
 /// The share of a batch in a stranger's request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -230,9 +225,9 @@ fn grown(before: Option<RequestRecord>, charge: &Charge) -> RequestRecord {
     }
 }
 
-/// The bytes that a request takes on disk, rounded up.
+/// The bytes that a request takes on disk, rounded up: each message can start a log.
 fn on_disk(record: &RequestRecord) -> u64 {
-    BYTES_PER_REQUEST + BYTES_PER_ENTRY * record.entries + COPIES * record.bytes
+    BYTES_PER_REQUEST + bytes_on_disk(record.entries, record.entries, record.bytes)
 }
 
 #[cfg(test)]
@@ -310,7 +305,7 @@ mod tests {
     fn a_request_counts_with_its_rows_and_its_words() {
         let mut strangers = Strangers::default();
         strangers.add(&charge(1, HOME, 3, 1000));
-        assert_eq!(strangers.total(), 1024 + 3 * 512 + 2 * 1000);
+        assert_eq!(strangers.total(), 1024 + bytes_on_disk(3, 3, 1000));
     }
 
     #[test]

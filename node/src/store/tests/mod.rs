@@ -4,6 +4,7 @@
 mod amendments;
 mod campaign;
 mod commits;
+mod disk_cost;
 mod erase;
 mod failures;
 mod history;

@@ -114,6 +114,8 @@ impl World {
                 self.model
                     .acked
                     .insert((log, peer(number).only_device()), ranges);
+                // A receipt for nothing is none.
+                self.model.acked.retain(|_, ranges| !ranges.is_empty());
             }
             Step::Lingerers(list) => {
                 self.model.lingerers = list
