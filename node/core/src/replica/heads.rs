@@ -402,7 +402,7 @@ mod tests {
         wants,
     };
     use super::*;
-    use crate::commit::Loaded;
+    use crate::commit::{AudienceId, Loaded, LogRecord, Run};
 
     const BOB: u8 = 2;
     const CAROL: u8 = 3;
@@ -618,6 +618,91 @@ mod tests {
         let more = pages(&outputs, 1);
         let (last, earlier) = more.split_last().expect("a list has a last page");
         assert!(!last && !earlier.is_empty() && earlier.iter().all(|more| *more));
+    }
+
+    /// How many logs each page of heads for session 1 has.
+    fn page_sizes(outputs: &[Output]) -> Vec<usize> {
+        let mut sizes = Vec::new();
+        for frame in frames(outputs, 1) {
+            if let Frame::Heads { authors, .. } = frame {
+                sizes.push(authors.iter().map(|of| of.logs.len()).sum());
+            }
+        }
+        sizes
+    }
+
+    /// The log of an author with this many ranges of entries, of which the first ones are erased.
+    fn log_with_ranges(author: u8, log: u64, ordinal: u64, ranges: Seq, erased: Seq) -> LogRecord {
+        let mut author = Author::with_log(author, closed_room(), log);
+        author.skip_to(2 * ranges - 1);
+        let mut stored = author.stored(ordinal);
+        let seqs = (0..ranges).map(|n| 2 * n + 1);
+        let run = |seq| Run {
+            first: seq,
+            last: seq,
+            audience: AudienceId::MEMBERS,
+        };
+        stored.runs = seqs.clone().map(run).collect();
+        for seq in seqs.take(usize::try_from(erased).expect("few")) {
+            stored.erased.insert(seq, seq);
+        }
+        stored
+    }
+
+    /// A session with a member of the room that lacks these logs. Returns our heads.
+    fn pages_of(logs: Vec<LogRecord>) -> Vec<Output> {
+        let one = (logs[0].name, Ranges::span(1, 1));
+        let mut bench = Bench::load(Loaded {
+            conversations: vec![room_record(false)],
+            logs,
+            ..Loaded::default()
+        });
+        bench.connect(1, BOB);
+        bench.share_room(1, closed_room());
+        bench.heads(1, closed_room(), &[one])
+    }
+
+    #[test]
+    fn a_page_is_filled_to_the_last_byte() {
+        // 64 ranges of entries and 44 of erased ones are a sixteenth of a page.
+        let (ranges, erased) = (64, 44);
+        assert_eq!(HEAD_BYTES_MAX + AUTHOR_BYTES_MAX + 18 * (64 + 44), 2_048);
+        assert_eq!(FRAME_MAX / 2, 16 * 2_048);
+        let log = |n: u64| {
+            let author = CAROL + u8::try_from(n / 11).expect("small");
+            log_with_ranges(author, n, n + 1, ranges, erased)
+        };
+        let outputs = pages_of((0..33).map(log).collect());
+        assert_eq!(page_sizes(&outputs), [16, 16, 1]);
+        assert_eq!(pages(&outputs, 1), [true, true, false]);
+        let mut names: Vec<_> = announced(&outputs, 1).iter().map(|of| of.0).collect();
+        assert_eq!(names.len(), 33);
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), 33, "each log is in one page");
+    }
+
+    #[test]
+    fn each_range_takes_room_in_a_page() {
+        let full = |ranges: u64, erased: u64| {
+            let log = |n| log_with_ranges(CAROL, n, n + 1, ranges, erased);
+            let outputs = pages_of((0..300).map(log).collect());
+            page_sizes(&outputs)[0]
+        };
+        let fitting = |ranges: usize| FRAME_MAX / 2 / (30 + 74 + 18 * ranges);
+        assert_eq!(full(1, 0), fitting(1));
+        assert_eq!(full(7, 0), fitting(7));
+        assert_eq!(full(7, 5), fitting(12));
+    }
+
+    #[test]
+    fn a_page_with_the_longest_heads_fits_a_frame() {
+        let log = |n: u64| log_with_ranges(CAROL, n, n + 1, 64, 64);
+        let outputs = pages_of((0..40).map(log).collect());
+        assert_eq!(announced(&outputs, 1).len(), 40);
+        for frame in frames(&outputs, 1) {
+            assert!(frame.encode().len() <= FRAME_MAX);
+        }
     }
 
     // The clock.
