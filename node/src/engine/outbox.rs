@@ -16,6 +16,14 @@ use crate::error::{NodeError, SendError};
 /// the room had been empty.
 const ADDRESSED_MAX: usize = 8192;
 
+/// Addressees that are remembered of all these messages, which is 8 MiB. In a crowded room this is the
+/// limit that counts.
+const ADDRESSEES_MAX: usize = 256 * 1024;
+
+/// Logs and devices of which is remembered what was sent in this run. Beyond it the first is forgotten,
+/// and its messages count as queued until they are delivered. Strangers in open rooms make it grow.
+const SENT_MAX: usize = 16_384;
+
 /// The messages of this node.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
@@ -28,10 +36,14 @@ pub(super) struct Outbox {
     pub(super) claims: Claims,
     /// The entries that were written to a session with each peer, by log.
     sent: BTreeMap<(LogName, DeviceId), Ranges>,
+    /// The same logs and devices, in the order of their first entries.
+    sent_first: VecDeque<(LogName, DeviceId)>,
     /// The entries that a holder has for each peer, by log.
     held: BTreeMap<(LogName, DeviceId), Ranges>,
     /// The addressees of the newest messages to rooms.
     addressed: VecDeque<(MessageId, Vec<PersonId>)>,
+    /// How many these addressees are.
+    addressees: usize,
     /// Peers that refuse messages of this node until their users accept it.
     awaiting_consent: BTreeSet<PersonId>,
     last_token: u64,
@@ -90,10 +102,18 @@ impl Outbox {
 
     /// Messages were written to a session with a peer.
     pub(super) fn note_sent(&mut self, name: LogName, peer: DeviceId, ranges: &Ranges) {
-        let sent = self.sent.entry((name, peer)).or_default();
-        for (first, last) in ranges.iter() {
-            sent.insert(first, last);
+        if !self.sent.contains_key(&(name, peer)) {
+            self.sent_first.push_back((name, peer));
+            if self.sent_first.len() > SENT_MAX
+                && let Some(first) = self.sent_first.pop_front()
+            {
+                self.sent.remove(&first);
+            }
         }
+        self.sent
+            .entry((name, peer))
+            .or_default()
+            .insert_all(ranges);
         self.waiters
             .reached(name, ranges, peer.person(), DeliveryState::Sent);
         if self.awaits_consent(peer.person()) {
@@ -192,9 +212,12 @@ impl Outbox {
 
     /// Remembers who a new message to a room is for.
     pub(super) fn note_addressees(&mut self, id: MessageId, peers: Vec<PersonId>) {
+        self.addressees += peers.len();
         self.addressed.push_back((id, peers));
-        if self.addressed.len() > ADDRESSED_MAX {
-            self.addressed.pop_front();
+        while (self.addressed.len() > ADDRESSED_MAX || self.addressees > ADDRESSEES_MAX)
+            && let Some((_, peers)) = self.addressed.pop_front()
+        {
+            self.addressees -= peers.len();
         }
     }
 
@@ -287,6 +310,42 @@ mod tests {
         assert_eq!(outbox.state(log(), 1, &nobody), DeliveryState::Sent);
         let delivered = [peer(1).only_device()];
         assert_eq!(outbox.state(log(), 1, &delivered), DeliveryState::Delivered);
+    }
+
+    #[test]
+    fn strangers_fill_no_memory_with_what_was_sent_to_them() {
+        let device = |n: usize| {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&n.to_be_bytes());
+            DeviceId::from_bytes(bytes)
+        };
+        let (mut outbox, one) = (Outbox::default(), Ranges::span(1, 1));
+        for n in 0..SENT_MAX {
+            outbox.note_sent(log(), device(n), &one);
+        }
+        outbox.note_sent(log(), device(1), &Ranges::span(2, 2));
+        assert_eq!(outbox.sent.len(), SENT_MAX);
+        outbox.note_sent(log(), device(SENT_MAX), &one);
+        assert_eq!(
+            (outbox.sent.len(), outbox.sent_first.len()),
+            (SENT_MAX, SENT_MAX)
+        );
+        let is_sent = |n| outbox.sent.contains_key(&(log(), device(n)));
+        assert!(!is_sent(0) && is_sent(1) && is_sent(SENT_MAX));
+    }
+
+    #[test]
+    fn a_crowd_fills_no_memory_with_the_addressees_of_messages() {
+        let mut outbox = Outbox::default();
+        let id = |seq| MessageId { log: LogId(1), seq };
+        let crowd = |peers: usize| vec![peer(1); peers];
+        outbox.note_addressees(id(1), crowd(ADDRESSEES_MAX - 10));
+        outbox.note_addressees(id(2), crowd(10));
+        assert_eq!(outbox.addressees(id(1)).len(), ADDRESSEES_MAX - 10);
+        outbox.note_addressees(id(3), crowd(1));
+        assert!(outbox.addressees(id(1)).is_empty());
+        assert_eq!(outbox.addressees(id(2)).len(), 10);
+        assert_eq!(outbox.addressees, 11);
     }
 
     #[test]

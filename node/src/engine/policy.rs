@@ -16,6 +16,10 @@ use crate::error::PolicyError;
 /// must not fill the screen.
 const NOTIFIED_MAX: usize = 100;
 
+/// Maximum peers of which is remembered that they refused a session. One more replaces one of them.
+/// Anybody can announce peers that refuse.
+const REFUSED_BY_MAX: usize = 1024;
+
 /// Decisions in both directions.
 pub(super) struct Policy {
     policies: Policies,
@@ -151,6 +155,9 @@ impl Policy {
 
     /// A peer refused a session. Returns whether the user has not seen this reason yet.
     pub(super) fn note_refused_by(&mut self, peer: PersonId, reason: DenyReason) -> bool {
+        if self.refused_by.len() >= REFUSED_BY_MAX && !self.refused_by.contains_key(&peer) {
+            self.refused_by.pop_first();
+        }
         self.refused_by.insert(peer, reason) != Some(reason)
     }
 
@@ -270,6 +277,13 @@ mod tests {
         assert!(policy.note_refused_by(ann(), DenyReason::Blocked));
         assert!(!policy.note_refused_by(ann(), DenyReason::Blocked));
         assert!(policy.note_refused_by(ann(), DenyReason::Kicked));
+        for n in 0..REFUSED_BY_MAX {
+            let mut bytes = [9; 32];
+            bytes[..8].copy_from_slice(&n.to_be_bytes());
+            policy.note_refused_by(PersonId::from_bytes(bytes), DenyReason::Blocked);
+        }
+        assert_eq!(policy.refused_by.len(), REFUSED_BY_MAX);
+        policy.note_refused_by(ann(), DenyReason::Kicked);
         policy.forget_refused_by(ann());
         assert_eq!(policy.refused_by(ann()), None);
         assert!(policy.note_refused_by(ann(), DenyReason::Kicked));

@@ -20,6 +20,9 @@ use super::state::Engine;
 use crate::api::{Event, PeerInfo, PeerState};
 use crate::store::KnownPeer;
 
+/// Addresses of a stranger that are stored. Ten thousand strangers must not fill the disk.
+const STRANGERS_ADDRS_MAX: usize = 4;
+
 impl Engine {
     /// A peer sends a new profile.
     pub(super) fn profile(&mut self, id: SessionId, profile: Profile) {
@@ -112,7 +115,10 @@ impl Engine {
         if self.forgotten.contains(peer) {
             return;
         }
-        let (addrs, named) = self.paths.lasting_addrs(peer.only_device());
+        let (mut addrs, named) = self.paths.lasting_addrs(peer.only_device());
+        if !self.policy.is_contact(peer) {
+            addrs.truncate(STRANGERS_ADDRS_MAX);
+        }
         let (public, contact) = (self.peers.record(peer), self.known_relays.contact(peer));
         self.store.remember_peer(KnownPeer {
             peer,

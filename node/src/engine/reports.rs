@@ -22,6 +22,10 @@ const NOTICES_MAX: usize = 32;
 /// How often the user is informed that strangers are refused.
 const PLACES_NOTICE_EVERY: Duration = Duration::from_secs(60 * 60);
 
+/// Peers with another clock, and other instances of this identity, that are reported in a run. Anybody
+/// can claim to be one, and must not fill the screen.
+const CLAIMANTS_MAX: usize = 64;
+
 /// Wrong peers behind relays that are remembered, so that each is reported once.
 const LIES_MAX: usize = 64;
 
@@ -202,7 +206,7 @@ impl Reports {
                 i64::MIN
             },
         );
-        if ahead_ms.unsigned_abs() < CLOCK_DIFFERENCE_MS || !self.clocks.insert(peer) {
+        if ahead_ms.unsigned_abs() < CLOCK_DIFFERENCE_MS || !is_news(&mut self.clocks, peer) {
             return;
         }
         let name = name.to_owned();
@@ -216,7 +220,7 @@ impl Reports {
 
     /// As [`Reports::copied`], once for each instance.
     pub(super) fn copied_by(&mut self, instance: Instance, addr: SocketAddr) {
-        if self.copies.insert(instance) {
+        if is_news(&mut self.copies, instance) {
             self.copied(CopyEvidence::RunsAt { addr });
         }
     }
@@ -227,6 +231,11 @@ impl Reports {
             self.copied(CopyEvidence::RunsAt { addr });
         }
     }
+}
+
+/// Whether this one was not reported yet, and may be.
+fn is_news<T: Ord>(reported: &mut BTreeSet<T>, claimant: T) -> bool {
+    reported.len() < CLAIMANTS_MAX && reported.insert(claimant)
 }
 
 /// The notices of this run.
@@ -289,6 +298,14 @@ mod tests {
             ahead_ms: -CLOCK_DIFFERENCE_MS.cast_signed(),
         };
         assert_eq!(reports.recent()[0].reason, behind);
+    }
+
+    #[test]
+    fn a_crowd_with_wrong_clocks_does_not_fill_the_screen() {
+        let mut reported = BTreeSet::new();
+        let news = (0..1_000).filter(|n| is_news(&mut reported, *n));
+        assert_eq!(news.count(), CLAIMANTS_MAX);
+        assert!(!is_news(&mut reported, 0));
     }
 
     #[test]

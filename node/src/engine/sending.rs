@@ -514,6 +514,10 @@ impl Engine {
 
     /// A peer refuses messages of this node until its user accepts it, or does so no longer.
     fn awaits_consent(&mut self, peer: PersonId, awaits: bool) {
+        // Only a peer that the user has written to can refuse messages.
+        if awaits && !self.replica.is_contact(peer) {
+            return;
+        }
         if self.outbox.note_awaits_consent(peer, awaits) {
             self.reports.event(Event::Peer(self.peer_info(peer)));
         }
