@@ -165,6 +165,8 @@ pub struct Peers {
     leaving: Leaving,
     /// The peers that left because the directory was full, until they are taken.
     left: Vec<PersonId>,
+    /// How many have left for that reason.
+    forgotten: u64,
     /// The peers that have a nickname with this key.
     by_key: BTreeMap<String, BTreeSet<PersonId>>,
 }
@@ -178,6 +180,7 @@ impl Peers {
             known: BTreeMap::new(),
             leaving: Leaving::default(),
             left: Vec::new(),
+            forgotten: 0,
             by_key: BTreeMap::new(),
         }
     }
@@ -253,11 +256,17 @@ impl Peers {
         std::mem::take(&mut self.left)
     }
 
+    /// How many peers have left because the directory was full.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
     fn make_room(&mut self, peer: PersonId, keep: bool) {
         if self.known.len() >= PEERS_MAX && !self.known.contains_key(&peer) {
             let first = self.leaving.first().expect("PEERS_MAX is not 0");
             self.remove(first);
             self.left.push(first);
+            self.forgotten += 1;
         }
         self.leaving.touch(peer, keep);
     }
@@ -656,7 +665,8 @@ mod tests {
         assert_eq!(peers.resolve("ann"), Ok(id(1)));
         assert!(!peers.knows(id(2)) && peers.resolve("bob").is_err());
         assert!(peers.knows(nth(PEERS_MAX)));
-        assert_eq!(peers.take_left()[0], id(2));
+        let left = peers.take_left();
+        assert_eq!((left[0], left.len(), peers.forgotten()), (id(2), 2, 2));
     }
 
     #[test]

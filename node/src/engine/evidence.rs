@@ -73,6 +73,8 @@ impl Engine {
                 .collect(),
             checks_waiting: self.address_checks.waiting() as u64,
             probes_held_back: self.rendezvous.held_back(),
+            audiences_forgotten: self.replica.audiences_forgotten(),
+            peers_forgotten: self.peers.forgotten(),
             mail: self.mail_evidence(),
         }
     }

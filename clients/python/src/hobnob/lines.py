@@ -115,6 +115,9 @@ class CheckLine:
     """The number of addresses that wait."""
     probes: int | None = None
     """The number of probes that were not sent since the start."""
+    audiences: int | None = None
+    """The number of audiences that were forgotten since the start."""
+    peers: int | None = None
     count: int | None = None
     """The number of faults since the program started."""
     interface: str | None = None
@@ -148,8 +151,6 @@ class CheckLine:
     """The holder."""
     messages: int | None = None
     """How many."""
-    peers: int | None = None
-    """For how many peers."""
     files: int | None = None
     """How many."""
     bytes_max: int | None = None

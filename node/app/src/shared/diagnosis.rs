@@ -157,6 +157,14 @@ fn of_machine(finding: &MachineFinding) -> String {
             "peers named more addresses for direct paths than this node may probe, so some may stay relayed: {} left out",
             count_of(*probes, "probe was", "probes were")
         ),
+        MachineFinding::AudiencesForgotten { audiences } => format!(
+            "so many peers came to open rooms and left that this node forgot early who was there ({}): who has been away since then misses messages of open rooms",
+            count_of(*audiences, "time", "times")
+        ),
+        MachineFinding::PeersForgotten { peers } => format!(
+            "so many peers were met that {} with their names, contacts last",
+            count_of(*peers, "was forgotten", "were forgotten")
+        ),
         MachineFinding::InternalFaults { count } => {
             format!("this program has found faults of its own since it started: {count}")
         }
@@ -194,6 +202,9 @@ fn for_machine(finding: &MachineFinding) -> Option<&'static str> {
         MachineFinding::PlacesFull { .. } => {
             Some("contacts always get a place: `hobnob contacts accept NAME` makes one of a peer")
         }
+        MachineFinding::AudiencesForgotten { .. } => Some(
+            "a room with a key gives its whole history to members who return (`hobnob room create NAME`)",
+        ),
         MachineFinding::RoomFull { .. } => Some(
             "anybody can write in an open room; a room with a key keeps others out (`hobnob room create NAME`), and has room for your contacts",
         ),
@@ -207,7 +218,8 @@ fn for_machine(finding: &MachineFinding) -> Option<&'static str> {
         | MachineFinding::DiskFree { .. }
         | MachineFinding::DiskUnknown {}
         | MachineFinding::ChecksWaiting { .. }
-        | MachineFinding::ProbesHeldBack { .. } => None,
+        | MachineFinding::ProbesHeldBack { .. }
+        | MachineFinding::PeersForgotten { .. } => None,
     }
 }
 
@@ -747,6 +759,7 @@ mod tests {
             checks: vec![
                 check(finding),
                 check(MachineFinding::PlacesFull { refused: 7 }),
+                check(MachineFinding::PeersForgotten { peers: 2 }),
             ],
         };
         let shown = lines(&diagnosis);
@@ -757,6 +770,10 @@ mod tests {
         assert_eq!(
             shown[2],
             "note     limits      all places for sessions were taken: 7 connections were refused of peers that are not contacts"
+        );
+        assert_eq!(
+            shown[4],
+            "note     limits      so many peers were met that 2 were forgotten with their names, contacts last"
         );
     }
 

@@ -271,6 +271,14 @@ fn limits(evidence: &Evidence) -> Vec<MachineFinding> {
     if probes > 0 {
         reached.push(MachineFinding::ProbesHeldBack { probes });
     }
+    let audiences = evidence.audiences_forgotten;
+    if audiences > 0 {
+        reached.push(MachineFinding::AudiencesForgotten { audiences });
+    }
+    let peers = evidence.peers_forgotten;
+    if peers > 0 {
+        reached.push(MachineFinding::PeersForgotten { peers });
+    }
     reached
 }
 
@@ -422,7 +430,7 @@ mod tests {
 
     #[test]
     fn each_fault_has_its_own_finding_and_no_other() {
-        let cases: [Case; 29] = [
+        let cases: [Case; 31] = [
             ("port-taken", |it| it.usual_port_taken = true),
             ("internal-faults", |it| it.faults = 1),
             ("requests-full", |it| {
@@ -438,6 +446,8 @@ mod tests {
                 it.checks_waiting = CHECKS_WAITING_MIN
             }),
             ("probes-held-back", |it| it.probes_held_back = 1),
+            ("audiences-forgotten", |it| it.audiences_forgotten = 1),
+            ("peers-forgotten", |it| it.peers_forgotten = 1),
             ("no-network", |it| it.networks.clear()),
             ("vpn", |it| {
                 it.networks.push(Network {

@@ -124,6 +124,10 @@ pub struct Evidence {
     pub checks_waiting: u64,
     /// Hole-punching probes that the budget did not allow since the start.
     pub probes_held_back: u64,
+    /// Audiences of open rooms that were forgotten for lack of memory since the start.
+    pub audiences_forgotten: u64,
+    /// Peers that were forgotten since the start because too many were met.
+    pub peers_forgotten: u64,
     /// Mail for this node, and of it.
     pub mail: MailEvidence,
 }

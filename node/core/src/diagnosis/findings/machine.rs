@@ -98,6 +98,17 @@ pub enum MachineFinding {
         /// The number of probes that were not sent since the start.
         probes: u64,
     },
+    /// So many peers came to open rooms and left that this node forgot early who was there. Peers that
+    /// have been away since then miss messages of open rooms.
+    AudiencesForgotten {
+        /// The number of audiences that were forgotten since the start.
+        audiences: u64,
+    },
+    /// So many peers were met that some were forgotten, with their names.
+    PeersForgotten {
+        /// The number of peers that were forgotten since the start.
+        peers: u64,
+    },
     /// The program detected internal faults.
     InternalFaults {
         /// The number of faults since the program started.
@@ -127,6 +138,8 @@ impl MachineFinding {
             Self::RoomFull { .. } => (Subject::Limits, Note, "room-full"),
             Self::ChecksWaiting { .. } => (Subject::Limits, Note, "checks-waiting"),
             Self::ProbesHeldBack { .. } => (Subject::Limits, Note, "probes-held-back"),
+            Self::AudiencesForgotten { .. } => (Subject::Limits, Note, "audiences-forgotten"),
+            Self::PeersForgotten { .. } => (Subject::Limits, Note, "peers-forgotten"),
             Self::InternalFaults { .. } => (Subject::Program, Problem, "internal-faults"),
         }
     }
