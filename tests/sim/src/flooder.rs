@@ -1,5 +1,5 @@
-//! A node that floods the open room with logs of one entry, each from a fresh key, and the run that
-//! it disturbs.
+//! Nodes that flood the open room with logs of one entry, each from a fresh key, and the run that they
+//! disturb.
 
 use hobnob_core::replica::RoomLimits;
 use hobnob_protocol::{Body, CheckedBatch, Entry, Frame, LogId, LogName, Salts, SecretKey};
@@ -12,12 +12,15 @@ use super::world::{Event, MILLI, SECOND, World};
 /// Logs of others that a node of such a run may hold in the open room.
 const LOGS_MAX: usize = 24;
 
-/// Logs that the flooder writes in all.
+/// Logs that the flooders write in all.
 const FLOOD_LOGS: u32 = 400;
 
+/// Maximum flooders. One attacker can have many identities, and a session with each of them.
+const FLOODERS_MAX: usize = 4;
+
 impl World {
-    /// Sets up five honest nodes that are in the open room only, and a flooder that has a session
-    /// with some of them. Returns how many are honest.
+    /// Sets up five honest nodes that are in the open room only, and flooders that have sessions with
+    /// some of them. Returns how many are honest.
     pub(super) fn set_up_flood(&mut self) -> usize {
         let nodes = 5;
         self.set_up_calm(nodes, super::Shape::Mesh);
@@ -26,20 +29,29 @@ impl World {
             logs: LOGS_MAX,
             ..RoomLimits::default()
         };
+        let flooders = 1 + self.pick(FLOODERS_MAX);
+        for _ in 0..flooders {
+            let count = u32::try_from(flooders).expect("few");
+            self.add_flooder(nodes, FLOOD_LOGS / count);
+        }
+        nodes
+    }
+
+    /// Adds a node that writes so many logs, and has sessions with some of the honest nodes.
+    fn add_flooder(&mut self, honest: usize, logs: u32) {
         let flooder = self.add_node(0);
         let run = self.rng.draw();
         let [(_, lobby), _] = oracle::rooms();
         self.nodes[flooder].hostile = Some(Hostile::new([lobby.conversation()].into(), run));
         let id = self.nodes[flooder].id;
         self.oracle.hostile.insert(id);
-        for victim in 0..nodes {
+        for victim in 0..honest {
             if victim == 1 || self.one_in(2) {
                 self.edges.insert((victim, flooder));
             }
         }
         self.dial_everybody(flooder);
-        self.at(2 * SECOND, Event::Flood(flooder, FLOOD_LOGS));
-        nodes
+        self.at(2 * SECOND, Event::Flood(flooder, logs));
     }
 
     /// The flooder writes a few logs, each to all sessions or to one.

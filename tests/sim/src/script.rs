@@ -257,6 +257,7 @@ impl World {
             (Act::Delete, 2, 3),
             (Act::Clear, 4, 1),
             (Act::Amend, 3, 4),
+            (Act::Decide, 3, 3),
         ];
         for (act, one_in, times) in some {
             if self.one_in(one_in) {
@@ -424,6 +425,8 @@ impl World {
         let author = self.nodes[node].id;
         self.contacts.insert((other, author));
         self.input(other, Input::Accept(author));
+        let peer = self.nodes[other].id;
+        self.input(node, Input::OpenDirect(peer));
         let conversation = ConversationId::direct(self.nodes[node].id, self.nodes[other].id);
         (0..count).for_each(|_| self.say(node, conversation));
         self.script.long = false;

@@ -193,7 +193,11 @@ impl World {
             blocks: BTreeSet::new(),
             contacts: BTreeSet::new(),
             groups: Vec::new(),
-            room_limits: RoomLimits::default(),
+            // All nodes are strangers to each other, and the storms have many long texts.
+            room_limits: RoomLimits {
+                strangers: 1 << 40,
+                ..RoomLimits::default()
+            },
             mail: Mail::default(),
             hash: DefaultHasher::new(),
             queue: BTreeMap::new(),
