@@ -119,6 +119,11 @@ fn a_stranger_that_does_everything_takes_nothing_from_two_contacts() {
         });
     }
     ann.tells(bob, "afterwards");
+    // The search index waits until the node is idle, or searched. It counts as well.
+    ann.run(&["search", "nobody-has-written-this"]).expect(0);
+    let disk = ann.usage().disk.saturating_sub(watched.node[0].disk);
+    eprintln!("with the search index, ann's home has {disk} bytes more");
+    assert!(disk <= DISK_MAX, "{disk} bytes with the search index");
 }
 
 /// The messages of the two contacts to each other begin with a nickname.

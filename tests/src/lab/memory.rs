@@ -26,19 +26,19 @@ pub(super) fn search(process: Pid, words: &[String]) -> BTreeSet<String> {
     found
 }
 
-/// The memory that the process uses now, in bytes.
+/// The memory that the process uses now, in bytes, without the pages of the program itself and of other
+/// files. These grow while parts of the program run for the first time, and the system can drop them.
 pub(super) fn resident(process: Pid) -> u64 {
     let path = format!("/proc/{}/status", process.as_raw_nonzero());
     let status = std::fs::read_to_string(path).expect("the process is a running child");
-    let mut lines = status.lines();
-    let line = lines.find_map(|line| line.strip_prefix("VmRSS:"));
-    let line = line.expect("Linux reports a process's memory");
-    let kib: u64 = line
-        .trim()
-        .trim_end_matches(" kB")
-        .parse()
-        .expect("a number");
-    kib * 1024
+    let kib_of = |field: &str| -> u64 {
+        let mut lines = status.lines();
+        let line = lines.find_map(|line| line.strip_prefix(field));
+        let line = line.expect("Linux reports a process's memory");
+        let kib = line.trim().trim_end_matches(" kB");
+        kib.parse().expect("a number")
+    };
+    (kib_of("RssAnon:") + kib_of("RssShmem:")) * 1024
 }
 
 /// Whether these bytes contain the word.
