@@ -5,10 +5,7 @@ use std::path::PathBuf;
 
 use hobnob_protocol::{Nickname, RelayAddr, RelayToken, RoomName};
 
-use super::{
-    Config, DirectWith, FilesConfig, HoldFor, Node, PassphraseSource, ProxyConfig, Sharing,
-    StartError,
-};
+use super::{Config, DirectWith, FilesConfig, HoldFor, Node, ProxyConfig, Sharing, StartError};
 
 /// The options of a node. Those that are not set keep the defaults of [`Config::new`].
 ///
@@ -146,7 +143,8 @@ impl Builder {
     /// Sets the passphrase that opens the folder, if it is locked. See
     /// [`lock_home`](crate::lock_home).
     pub fn passphrase(mut self, passphrase: impl Into<String>) -> Self {
-        self.0.passphrase = Some(PassphraseSource::known(passphrase.into()));
+        let passphrase: String = passphrase.into();
+        self.0.unlock = Some(passphrase.into());
         self
     }
 

@@ -155,8 +155,8 @@ pub use hobnob_protocol::{
     identity::NotAPeerId, target::TargetError, text::NicknameError,
 };
 pub use locked_home::{
-    LockError, PassphraseSource, change_passphrase, check_lockable, check_passphrase, is_locked,
-    lock_home, unlock_home,
+    KeySlot, KeyringKey, LockError, Locks, UnlockSource, check_lockable, is_locked, lock_home,
+    lock_home_with_keyring, locks_of, unlock_home,
 };
 pub use messages::Messages;
 pub use node::Node;

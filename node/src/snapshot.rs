@@ -16,7 +16,7 @@ use crate::Node;
 use crate::data_key::{DataKey, disk_of};
 use crate::engine::Command;
 use crate::error::NodeError;
-use crate::locked_home::{self, LockError, PassphraseSource, SLOT_FILE, read_key_file};
+use crate::locked_home::{self, LockError, SLOT_FILE, UnlockSource, read_key_file};
 use crate::store::{DATABASE, StoreError, snapshot};
 use crate::transfers::CONTENT_FOLDER;
 
@@ -88,8 +88,8 @@ impl Node {
     /// of later. The node goes on meanwhile.
     ///
     /// The folder can be used as a home, but two nodes must never run with one key: a snapshot is a
-    /// backup. **It is not encrypted**, unless the home is locked: then it opens with the same
-    /// passphrase as the home.
+    /// backup. **It is not encrypted**, unless the home is locked: then it opens as the home does,
+    /// with the same passphrase or the same key of a keyring.
     ///
     /// ```
     /// # #[tokio::main]
@@ -141,8 +141,8 @@ impl Node {
 
 /// Makes a home from a snapshot. Moves the files of the snapshot. The caller holds the home's lock.
 /// The home may have an older or newer state of the same identity, which is replaced: what was
-/// deleted there stays deleted. The snapshot of a locked home becomes a locked home, and needs the
-/// passphrase that it had. Blocks.
+/// deleted there stays deleted. The snapshot of a locked home becomes a locked home, and `source` opens
+/// it as it opened that home. Blocks.
 ///
 /// # Errors
 ///
@@ -150,10 +150,10 @@ impl Node {
 pub fn restore_snapshot(
     snapshot: &Path,
     home: &Path,
-    passphrase: Option<&PassphraseSource>,
+    source: Option<&UnlockSource>,
 ) -> Result<Restored, SnapshotError> {
     locked_home::finish(home)?;
-    let data_key = locked_home::open(snapshot, passphrase)?;
+    let data_key = locked_home::open(snapshot, source)?;
     let peer = identity_of(snapshot, data_key.as_ref())?
         .ok_or_else(|| SnapshotError::NoKey(snapshot.to_owned()))?;
     let (copy, database) = (snapshot.join(DATABASE), home.join(DATABASE));

@@ -50,8 +50,8 @@ const INTERFACES_EVERY: Duration = Duration::from_secs(1);
 
 /// Opens the home if it is locked. The passphrase may take a user's time.
 async fn open_home(config: &Config) -> Result<Option<DataKey>, StartError> {
-    let (dir, passphrase) = (config.data_dir.clone(), config.passphrase.clone());
-    let open = move || locked_home::open(&dir, passphrase.as_ref());
+    let (dir, source) = (config.data_dir.clone(), config.unlock.clone());
+    let open = move || locked_home::open(&dir, source.as_ref());
     let opened = tokio::task::spawn_blocking(open).await;
     Ok(opened.map_err(std::io::Error::other)??)
 }

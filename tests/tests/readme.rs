@@ -248,15 +248,27 @@ const COMMANDS: &[(&str, Run)] = &[
     ("hobnob man --dir ~/.cargo/share/man/man1", Ends),
     (
         "hobnob lock",
-        Not("it asks for a passphrase; node/app/tests/locked_home.rs tests it"),
+        Not("it asks for a passphrase; node/app/tests/locked_home/main.rs tests it"),
     ),
     (
         "hobnob passwd",
-        Not("it asks for a passphrase; node/app/tests/locked_home.rs tests it"),
+        Not("it asks for a passphrase; node/app/tests/locked_home/main.rs tests it"),
     ),
     (
         "hobnob unlock",
-        Not("it asks for a passphrase; node/app/tests/locked_home.rs tests it"),
+        Not("it asks for a passphrase; node/app/tests/locked_home/main.rs tests it"),
+    ),
+    (
+        "hobnob lock --keyring",
+        Not("it needs a system keyring; node/app/tests/locked_home/keyring.rs tests it"),
+    ),
+    (
+        "hobnob passwd --keyring",
+        Not("it needs a system keyring; node/app/tests/locked_home/keyring.rs tests it"),
+    ),
+    (
+        "hobnob passwd --no-keyring",
+        Not("it needs a system keyring; node/app/tests/locked_home/keyring.rs tests it"),
     ),
     (
         "hobnob backup hobnob.age",

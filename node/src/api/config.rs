@@ -10,7 +10,7 @@ use hobnob_transport::stream::proxy::{Proxy, is_excluded};
 
 use super::hold_for::HoldFor;
 use crate::files::FilesConfig;
-use crate::locked_home::PassphraseSource;
+use crate::locked_home::UnlockSource;
 
 /// Maximum number of a node's relays.
 ///
@@ -69,8 +69,8 @@ pub struct Config {
     pub hold_max: u64,
     /// Words for which the user is alerted as for a mention: at most 64 of at most 64 characters.
     pub highlights: Vec<String>,
-    /// The source of the passphrase, if the folder is locked. `None`: the start fails then.
-    pub passphrase: Option<PassphraseSource>,
+    /// What opens the folder, if it is locked. `None`: the start fails then.
+    pub unlock: Option<UnlockSource>,
 }
 
 /// A proxy for the TCP connections with relays. The proxy resolves the relays' names.
@@ -115,7 +115,7 @@ impl Config {
             hold_for: HoldFor::default(),
             hold_max: HOLD_MAX,
             highlights: Vec::new(),
-            passphrase: None,
+            unlock: None,
         }
     }
 }

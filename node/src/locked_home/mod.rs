@@ -1,13 +1,16 @@
 //! Locked homes: the key, the databases and the content index of a home are encrypted on the disk.
 //!
 //! A random *data key* encrypts the files. The *key slot*, a file in the home, has the data key,
-//! encrypted with a passphrase. So another passphrase changes only the slot. Not here: the
-//! encryption itself, which is in `hobnob-vfs`; the node's settings and downloaded files, which are
-//! never encrypted.
+//! encrypted with a passphrase, with a key that a keyring stores, or once with each. So another
+//! passphrase changes only the slot. Not here: the encryption itself, which is in `hobnob-vfs`; the
+//! keyring, which belongs to the program; the node's settings and downloaded files, which are never
+//! encrypted.
 
-mod passphrase;
+mod key_slot;
+mod keyring_key;
 mod slot;
 mod switch;
+mod unlock_source;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,9 +19,11 @@ use hobnob_mailbox::MailboxError;
 use hobnob_transport::key_file::{self, KeyDamage, KeyFileError};
 use zeroize::Zeroizing;
 
-pub use passphrase::PassphraseSource;
+pub use key_slot::{KeySlot, Locks, locks_of};
+pub use keyring_key::KeyringKey;
 pub(crate) use slot::FILE as SLOT_FILE;
 pub(crate) use switch::finish;
+pub use unlock_source::UnlockSource;
 
 use slot::Slot;
 
@@ -63,6 +68,17 @@ pub enum LockError {
         /// The reason.
         why: String,
     },
+    /// Only the keyring opens the home, and it does not.
+    #[error("the keyring does not open {}: {why}", home.display())]
+    Keyring {
+        /// The home.
+        home: PathBuf,
+        /// The reason.
+        why: String,
+    },
+    /// Without the keyring, nothing would open the home.
+    #[error("only the keyring opens {}: give it a passphrase first", .0.display())]
+    OnlyKeyring(PathBuf),
     /// The passphrase is wrong.
     #[error("this is not the passphrase of {}", .0.display())]
     WrongPassphrase(PathBuf),
@@ -131,59 +147,99 @@ pub fn check_lockable(home: &Path) -> Result<(), LockError> {
 /// # Ok(()) }
 /// ```
 pub fn lock_home(home: &Path, passphrase: &str) -> Result<(), LockError> {
+    let key = DataKey::random();
+    let slot = Slot::default().with_passphrase(&key, check_length(passphrase)?);
+    lock(home, &key, &slot)
+}
+
+/// Encrypts a home like [`lock_home`], so that only this key opens it. The caller has stored the key
+/// in a keyring.
+///
+/// ```
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # hobnob::Node::builder(dir.path()).loopback().start().await?.shutdown().await;
+/// let key = hobnob::KeyringKey::random();
+/// let stored = (key.id().to_owned(), key.to_text());
+/// hobnob::lock_home_with_keyring(dir.path(), &key)?;
+///
+/// let find = move |id: &str| {
+///     let text = (id == stored.0).then_some(&stored.1);
+///     let key = text.and_then(|text| hobnob::KeyringKey::from_text(text));
+///     key.ok_or_else(|| std::io::ErrorKind::NotFound.into())
+/// };
+/// let source = hobnob::UnlockSource::from("").with_keyring(find);
+/// let slot = hobnob::KeySlot::open(dir.path(), &source)?;
+/// slot.set_passphrase("tin roof rust")?; // From now on both open it.
+/// assert!(hobnob::locks_of(dir.path())?.is_some_and(|locks| locks.has_passphrase));
+/// hobnob::unlock_home(dir.path(), &source)?;
+/// # Ok(()) }
+/// ```
+pub fn lock_home_with_keyring(home: &Path, keyring_key: &KeyringKey) -> Result<(), LockError> {
+    let key = DataKey::random();
+    let slot = Slot::default().with_keyring(&key, keyring_key);
+    lock(home, &key, &slot)
+}
+
+fn lock(home: &Path, key: &DataKey, slot: &Slot) -> Result<(), LockError> {
     switch::finish(home)?;
     check_lockable(home)?;
-    let key = DataKey::random();
-    let slot = Slot::new(&key, check_length(passphrase)?);
-    switch::switch(home, None, Some((&key, &slot)))
+    switch::switch(home, None, Some((key, slot)))
 }
 
 /// Stores a locked home without encryption again. The caller holds the home's lock, and no node runs
 /// there. Blocks for as long as the database is copied.
-pub fn unlock_home(home: &Path, passphrase: &str) -> Result<(), LockError> {
+pub fn unlock_home(home: &Path, source: &UnlockSource) -> Result<(), LockError> {
     switch::finish(home)?;
-    let key = open_slot(home, passphrase)?;
+    let slot = load_slot(home)?;
+    let key = open_slot(home, &slot, source)?;
     switch::switch(home, Some(&key), None)
-}
-
-/// Whether this is the passphrase of a locked home. Blocks for as long as a guess costs.
-///
-/// # Errors
-///
-/// It is not, or the home can't be read or isn't locked.
-pub fn check_passphrase(home: &Path, passphrase: &str) -> Result<(), LockError> {
-    open_slot(home, passphrase).map(drop)
-}
-
-/// Changes the passphrase of a locked home. A node may run there. The files stay as they are: only
-/// the key slot is written again.
-pub fn change_passphrase(home: &Path, old: &str, new: &str) -> Result<(), LockError> {
-    let key = open_slot(home, old)?;
-    Slot::new(&key, check_length(new)?).replace(home)
 }
 
 /// Opens a home. `None` if it is not locked. Completes a change that a crash has interrupted. Blocks.
 pub(crate) fn open(
     home: &Path,
-    passphrase: Option<&PassphraseSource>,
+    source: Option<&UnlockSource>,
 ) -> Result<Option<DataKey>, LockError> {
     switch::finish(home)?;
     let Some(slot) = Slot::load(home)? else {
         return Ok(None);
     };
-    let source = passphrase.ok_or_else(|| LockError::NoPassphrase(home.to_owned()))?;
-    let passphrase = source.ask().map_err(|error| LockError::Ask {
-        home: home.to_owned(),
-        why: error.to_string(),
-    })?;
-    let key = slot.open(&passphrase);
-    key.map(Some)
-        .ok_or_else(|| LockError::WrongPassphrase(home.to_owned()))
+    let source = source.ok_or_else(|| LockError::NoPassphrase(home.to_owned()))?;
+    open_slot(home, &slot, source).map(Some)
 }
 
-fn open_slot(home: &Path, passphrase: &str) -> Result<DataKey, LockError> {
-    let slot = Slot::load(home)?.ok_or_else(|| LockError::NotLocked(home.to_owned()))?;
-    let key = slot.open(passphrase);
+fn load_slot(home: &Path) -> Result<Slot, LockError> {
+    Slot::load(home)?.ok_or_else(|| LockError::NotLocked(home.to_owned()))
+}
+
+/// Opens a slot with the key of the keyring, or else with the passphrase.
+fn open_slot(home: &Path, slot: &Slot, source: &UnlockSource) -> Result<DataKey, LockError> {
+    let mut keyring_fails = None;
+    if let Some(id) = slot.keyring_id() {
+        match source.find_key(id) {
+            Ok(key) => match slot.open_with(&key) {
+                Some(key) => return Ok(key),
+                None => keyring_fails = Some("its key is another one".to_owned()),
+            },
+            Err(error) => keyring_fails = Some(error.to_string()),
+        }
+    }
+    if !slot.has_passphrase() {
+        return Err(LockError::Keyring {
+            home: home.to_owned(),
+            why: keyring_fails.unwrap_or_default(),
+        });
+    }
+    let passphrase = source.ask().map_err(|error| LockError::Ask {
+        home: home.to_owned(),
+        why: match &keyring_fails {
+            Some(why) => format!("{error}. The keyring does not open it: {why}"),
+            None => error.to_string(),
+        },
+    })?;
+    let key = slot.open(&passphrase);
     key.ok_or_else(|| LockError::WrongPassphrase(home.to_owned()))
 }
 

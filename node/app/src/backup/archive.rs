@@ -9,8 +9,10 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use hobnob::KeyringKey;
 use hobnob_control::wire::Time;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 const MAGIC: &[u8] = b"hobnob-backup-1\n";
 const MANIFEST: &str = "manifest.json";
@@ -18,7 +20,8 @@ const MANIFEST: &str = "manifest.json";
 /// The settings file in a backup. In the home it may be elsewhere.
 pub(super) const SETTINGS: &str = "config.toml";
 
-/// Files of the program that lie in the home, beside those of a snapshot.
+/// Files of the program that lie in the home, beside those of a snapshot. The input history,
+/// `typed.json`, is not among them: it is of no use on another machine, and names what was typed there.
 pub(super) const BESIDE: [&str; 1] = ["seen.json"];
 
 /// The files of a snapshot.
@@ -26,6 +29,13 @@ const OF_SNAPSHOT: [&str; 2] = ["key", "messages.db"];
 
 /// A file that only the snapshot of a locked home has.
 const OF_LOCKED: &str = "locked";
+
+/// The key of a keyring without which nothing would open a locked home. It never lies in a file
+/// outside of the backup.
+const KEYRING_KEY: &str = "keyring-key";
+
+/// Maximum size of that key in bytes.
+const KEYRING_KEY_MAX: u64 = 256;
 
 /// The folder of a snapshot whose files are packed, too.
 const CONTENT: &str = "content";
@@ -48,10 +58,19 @@ pub(super) struct Manifest {
     pub(super) version: String,
 }
 
+/// What [`unpack`] does not write to the folder.
+#[derive(Debug)]
+pub(super) struct Unpacked {
+    pub(super) manifest: Manifest,
+    /// The key of a keyring that opens the home.
+    pub(super) keyring_key: Option<KeyringKey>,
+}
+
 /// Writes the files of a snapshot, of the home, and the settings, as far as they exist.
 pub(super) fn pack(
     out: &mut dyn Write,
     manifest: &Manifest,
+    keyring_key: Option<&KeyringKey>,
     snapshot: &Path,
     home: &Path,
     settings: &Path,
@@ -70,6 +89,10 @@ pub(super) fn pack(
     let locked = snapshot.join(OF_LOCKED);
     if locked.exists() {
         put_file(out, OF_LOCKED, &locked)?;
+    }
+    if let Some(key) = keyring_key {
+        let text = key.to_text();
+        put(out, KEYRING_KEY, text.len() as u64, &mut text.as_bytes())?;
     }
     for file in fs::read_dir(snapshot.join(CONTENT))? {
         let file = file?;
@@ -105,14 +128,14 @@ fn put(out: &mut dyn Write, name: &str, size: u64, content: &mut dyn Read) -> io
     Err(io::Error::other(format!("{name} has become shorter")))
 }
 
-/// Writes the files of a backup into a folder, and returns its manifest.
-pub(super) fn unpack(input: &mut dyn Read, folder: &Path) -> io::Result<Manifest> {
+/// Writes the files of a backup into a folder, and returns its manifest and secrets.
+pub(super) fn unpack(input: &mut dyn Read, folder: &Path) -> io::Result<Unpacked> {
     let mut magic = [0; MAGIC.len()];
     input.read_exact(&mut magic)?;
     if magic != MAGIC {
         return Err(damaged("it is not a backup of hobnob"));
     }
-    let mut manifest = None;
+    let (mut manifest, mut keyring_key) = (None, None);
     let mut files = 0;
     while let Some((name, size)) = next_name(input)? {
         files += 1;
@@ -124,6 +147,13 @@ pub(super) fn unpack(input: &mut dyn Read, folder: &Path) -> io::Result<Manifest
             let mut text = Vec::new();
             content.read_to_end(&mut text)?;
             manifest = Some(serde_json::from_slice(&text)?);
+            continue;
+        }
+        if name == KEYRING_KEY && size <= KEYRING_KEY_MAX && keyring_key.is_none() {
+            let mut text = Zeroizing::new(String::new());
+            content.read_to_string(&mut text)?;
+            let key = KeyringKey::from_text(&text);
+            keyring_key = Some(key.ok_or_else(|| damaged("its key of a keyring is damaged"))?);
             continue;
         }
         let path = place_of(&name, folder).ok_or_else(|| {
@@ -144,7 +174,10 @@ pub(super) fn unpack(input: &mut dyn Read, folder: &Path) -> io::Result<Manifest
     if input.read(&mut [0])? != 0 {
         return Err(damaged("something follows its end"));
     }
-    manifest.ok_or_else(|| damaged("it has no manifest"))
+    Ok(Unpacked {
+        manifest: manifest.ok_or_else(|| damaged("it has no manifest"))?,
+        keyring_key,
+    })
 }
 
 /// The name and the size of the next file. None at the end.
@@ -203,6 +236,10 @@ mod tests {
 
     /// A packed home: key, database, one content, settings.
     fn packed() -> Vec<u8> {
+        packed_with(None)
+    }
+
+    fn packed_with(keyring_key: Option<&KeyringKey>) -> Vec<u8> {
         let home = tempfile::tempdir().unwrap();
         fs::create_dir(home.path().join(CONTENT)).unwrap();
         for (name, content) in [
@@ -215,7 +252,8 @@ mod tests {
             fs::write(home.path().join(name), content).unwrap();
         }
         let (mut out, settings) = (Vec::new(), home.path().join("settings"));
-        pack(&mut out, &manifest(), home.path(), home.path(), &settings).unwrap();
+        let home = home.path();
+        pack(&mut out, &manifest(), keyring_key, home, home, &settings).unwrap();
         out
     }
 
@@ -223,12 +261,30 @@ mod tests {
     fn what_was_packed_is_unpacked() {
         let folder = tempfile::tempdir().unwrap();
         let read = unpack(&mut packed().as_slice(), folder.path()).unwrap();
-        assert_eq!(read, manifest());
+        assert_eq!(read.manifest, manifest());
+        assert_eq!(read.keyring_key, None);
         let content = |name| fs::read_to_string(folder.path().join(name)).unwrap();
         assert_eq!(content("key"), "secret");
         assert_eq!(content("content/ab12.tree"), "leaves");
         assert_eq!(content("config.toml"), "nick");
         assert_eq!(content("seen.json"), "{}");
+    }
+
+    #[test]
+    fn the_key_of_a_keyring_is_unpacked_into_no_file() {
+        let (folder, key) = (tempfile::tempdir().unwrap(), KeyringKey::random());
+        let packed = packed_with(Some(&key));
+        let read = unpack(&mut packed.as_slice(), folder.path()).unwrap();
+        assert_eq!(read.keyring_key.as_ref(), Some(&key));
+        assert!(!folder.path().join(KEYRING_KEY).exists());
+        let text = key.to_text();
+        let at = packed
+            .windows(text.len())
+            .position(|part| part == text.as_bytes());
+        let mut damaged = packed;
+        damaged[at.expect("it is there")] = b'X';
+        let folder = tempfile::tempdir().unwrap();
+        assert!(unpack(&mut damaged.as_slice(), folder.path()).is_err());
     }
 
     #[test]
@@ -271,6 +327,7 @@ mod tests {
             "lock",
             "messages.db-wal",
             "manifest.json",
+            "keyring-key",
         ] {
             assert_eq!(place_of(name, folder), None, "{name}");
         }

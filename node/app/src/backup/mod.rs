@@ -13,16 +13,16 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use hobnob::{Deletions, PassphraseSource, Restored};
+use hobnob::{Deletions, KeySlot, KeyringKey, Restored, UnlockSource};
 use hobnob_control::wire::{GetStatus, TakeSnapshot, Time};
 use hobnob_control::{Claim, Client, Home};
 
-use archive::{Manifest, SETTINGS, pack, unpack};
+use archive::{Manifest, SETTINGS, Unpacked, pack, unpack};
 use sealing::{Lock, Unlock};
 use work_folder::WorkFolder;
 
 use crate::shared::exit_code::Usage;
-use crate::shared::values;
+use crate::shared::{keyring, passphrase, values};
 
 /// A backup that was made.
 pub(crate) struct Made {
@@ -69,12 +69,14 @@ fn write(
     }
     // A crash leaves a file that nobody takes for a backup.
     let part = with_suffix(file, ".part");
+    let keyring_key = key_of(snapshot)?;
     let written = || -> anyhow::Result<Made> {
         let out = private(&part)?;
         sealing::seal(lock, BufWriter::new(&out), |sealed| {
             pack(
                 sealed,
                 manifest,
+                keyring_key.as_ref(),
                 snapshot,
                 home.data_dir(),
                 home.config_file(),
@@ -94,6 +96,14 @@ fn write(
     made
 }
 
+/// The key without which nothing would open the snapshot on another machine.
+fn key_of(snapshot: &Path) -> anyhow::Result<Option<KeyringKey>> {
+    let locks = hobnob::locks_of(snapshot)?;
+    let id = locks.and_then(|locks| locks.keyring_id.filter(|_| !locks.has_passphrase));
+    let key = id.as_deref().map(keyring::find).transpose();
+    key.context("only the system keyring opens this home, so a backup needs its key")
+}
+
 /// A home that was restored.
 pub(crate) struct Outcome {
     pub(crate) restored: Restored,
@@ -102,13 +112,23 @@ pub(crate) struct Outcome {
     pub(crate) settings_kept: bool,
 }
 
+/// The secrets for a restore.
+pub(crate) struct Secrets<'a> {
+    /// Opens the backup.
+    pub(crate) backup: &'a Unlock,
+    /// Opens the home in the backup, if that one is locked.
+    pub(crate) home: &'a UnlockSource,
+    /// The file with a passphrase for a home that only a keyring opened, if this machine has no
+    /// keyring.
+    pub(crate) new_passphrase: Option<&'a Path>,
+}
+
 /// Restores a home from a backup. `replace`: even if the home exists. A backup that is damaged, or
-/// that `unlock` does not open, changes nothing. `passphrase` opens the backup of a locked home.
+/// that the secrets do not open, changes nothing.
 pub(crate) fn restore(
     home: &Home,
     file: &Path,
-    unlock: &Unlock,
-    passphrase: &PassphraseSource,
+    secrets: &Secrets<'_>,
     replace: bool,
 ) -> anyhow::Result<Outcome> {
     let shown = home.data_dir().display();
@@ -123,7 +143,7 @@ pub(crate) fn restore(
     let Claim::Ours(claimed) = home.claim()? else {
         anyhow::bail!("a node of {shown} runs: stop it first");
     };
-    let outcome = restore_claimed(home, input, unlock, passphrase, replace);
+    let outcome = restore_claimed(home, input, secrets, replace);
     drop(claimed);
     if outcome.is_err() && !was_there {
         // Only the lock is in it, and whatever another program has put there meanwhile.
@@ -136,16 +156,22 @@ pub(crate) fn restore(
 fn restore_claimed(
     home: &Home,
     input: File,
-    unlock: &Unlock,
-    passphrase: &PassphraseSource,
+    secrets: &Secrets<'_>,
     replace: bool,
 ) -> anyhow::Result<Outcome> {
     let work = WorkFolder::beside(home.data_dir(), "restored")?;
     work.create()?;
-    let manifest = sealing::open(unlock, BufReader::new(input), |opened| {
+    let Unpacked {
+        manifest,
+        keyring_key,
+    } = sealing::open(secrets.backup, BufReader::new(input), |opened| {
         unpack(opened, work.path())
     })?;
-    let restored = hobnob::restore_snapshot(work.path(), home.data_dir(), Some(passphrase))?;
+    let mut source = secrets.home.clone();
+    if let Some(key) = keyring_key {
+        source = move_key(work.path(), key, secrets)?;
+    }
+    let restored = hobnob::restore_snapshot(work.path(), home.data_dir(), Some(&source))?;
     if restored.peer.to_string() != manifest.peer {
         anyhow::bail!("the backup has another key than it says");
     }
@@ -165,6 +191,29 @@ fn restore_claimed(
         made_at: manifest.made_at,
         settings_kept: has_settings && kept,
     })
+}
+
+/// Stores the key of a home that only a keyring opened in the keyring of this machine. Without one, a
+/// new passphrase opens the home. Returns what opens it now.
+fn move_key(
+    snapshot: &Path,
+    key: KeyringKey,
+    secrets: &Secrets<'_>,
+) -> anyhow::Result<UnlockSource> {
+    let stored = keyring::store(&key);
+    let source = secrets.home.clone().with_keyring(move |_| Ok(key.clone()));
+    let Err(error) = stored else {
+        return Ok(source);
+    };
+    let Some(file) = secrets.new_passphrase else {
+        return Err(error).context(
+            "the home in this backup opens by the system keyring only. \
+             --home-passphrase-file FILE gives it the passphrase in the file instead",
+        );
+    };
+    let passphrase = passphrase::existing(Some(file))?;
+    KeySlot::open(snapshot, &source)?.remove_keyring(Some(passphrase.as_str()))?;
+    Ok(secrets.home.clone())
 }
 
 /// The settings may be on another disk than the home, so the file is copied.

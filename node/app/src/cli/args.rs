@@ -15,7 +15,7 @@ use hobnob_control::wire::{Right, Time};
 
 use super::backup::{BackupArgs, RestoreArgs};
 use super::export::ExportArgs;
-use super::lock::{LockArgs, PasswdArgs};
+use super::lock::{LockArgs, PasswdArgs, UnlockArgs};
 use crate::shared::actions::help::{WIDTH_MAX, command_list, terminal_width};
 use crate::shared::actions::{ACTIONS, Action, CommandLine, Flags, of_command_line};
 use crate::shared::alerting::TypedRule;
@@ -356,7 +356,7 @@ pub(crate) enum Command {
     Backup(BackupArgs),
     Restore(RestoreArgs),
     Lock(LockArgs),
-    Unlock(LockArgs),
+    Unlock(UnlockArgs),
     Passwd(PasswdArgs),
     Up(UpArgs),
     Web(WebArgs),

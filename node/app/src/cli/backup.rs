@@ -7,7 +7,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 use crate::backup::sealing::{Lock, PrivateKey, Unlock};
-use crate::backup::{self, ADVICE, restored_lines};
+use crate::backup::{self, ADVICE, Secrets, restored_lines};
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::{Exit, Usage};
 use crate::shared::output::{self, Output};
@@ -100,8 +100,11 @@ pub(crate) fn restore(flags: &CommonFlags, args: RestoreArgs) -> anyhow::Result<
     let outcome = backup::restore(
         &home,
         &args.file,
-        &unlock,
-        &flags.passphrase(),
+        &Secrets {
+            backup: &unlock,
+            home: &flags.unlock(),
+            new_passphrase: flags.home_passphrase_file(),
+        },
         args.replace,
     )?;
     restored_lines(&outcome)

@@ -11,8 +11,8 @@ use clap::ArgAction;
 use hobnob::protocol::relay::TOKEN_MAX;
 use hobnob::protocol::{Nickname, RelayAddr, RelayToken, RoomName};
 use hobnob::{
-    AcceptFrom, Config, DirectWith, FilesConfig, HOLD_MAX, PassphraseSource, Proxy, ProxyConfig,
-    RELAYS_MAX,
+    AcceptFrom, Config, DirectWith, FilesConfig, HOLD_MAX, Proxy, ProxyConfig, RELAYS_MAX,
+    UnlockSource,
 };
 use hobnob_control::wire::Text;
 use hobnob_control::{Home, HomeError};
@@ -88,7 +88,7 @@ pub(crate) struct CommonFlags {
     accept_max: Option<Size>,
 
     /// Open a locked home with the passphrase in the first line of this file. Default: the systemd
-    /// credential `hobnob-passphrase`, or else ask on the terminal.
+    /// credential `hobnob-passphrase`, or the system keyring, or else ask on the terminal.
     #[arg(long, global = true, value_name = "FILE")]
     home_passphrase_file: Option<PathBuf>,
 
@@ -186,7 +186,7 @@ impl CommonFlags {
                 .unwrap_or_default(),
             relay_token: token_file.as_deref().map(relay_token).transpose()?,
             files,
-            passphrase: Some(self.passphrase()),
+            unlock: Some(self.unlock()),
             hold_for: settings
                 .hold_for
                 .map(|HeldFor(peers)| peers)
@@ -200,9 +200,14 @@ impl CommonFlags {
         })
     }
 
-    /// The source of the passphrase of a locked home.
-    pub(crate) fn passphrase(&self) -> PassphraseSource {
+    /// What opens a locked home.
+    pub(crate) fn unlock(&self) -> UnlockSource {
         passphrase::of_home(self.home_passphrase_file.clone())
+    }
+
+    /// The file with the passphrase of the home, if one is named.
+    pub(crate) fn home_passphrase_file(&self) -> Option<&Path> {
+        self.home_passphrase_file.as_deref()
     }
 
     /// How the node receives files. A setting applies where no flag was given.

@@ -13,6 +13,8 @@ pub(crate) mod erasing;
 pub(crate) mod exit_code;
 pub(crate) mod invitation;
 pub(crate) mod key_bindings;
+#[cfg_attr(not(feature = "keyring"), path = "no_keyring.rs")]
+pub(crate) mod keyring;
 pub(crate) mod links;
 pub(crate) mod log_output;
 pub(crate) mod mail_refusal;

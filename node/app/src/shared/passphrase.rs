@@ -5,11 +5,12 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use hobnob::PassphraseSource;
+use hobnob::UnlockSource;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
 use super::exit_code::Usage;
+use super::keyring;
 
 /// Maximum length of a passphrase in bytes.
 const BYTES_MAX: usize = 1024;
@@ -38,21 +39,38 @@ pub(crate) fn existing(file: Option<&Path>) -> anyhow::Result<Zeroizing<String>>
 /// The systemd credential with the passphrase of the home.
 const CREDENTIAL: &str = "hobnob-passphrase";
 
-/// The passphrase of a locked home: from a file, a credential of the service, or the terminal.
-pub(crate) fn of_home(file: Option<PathBuf>) -> PassphraseSource {
-    PassphraseSource::new(move || {
-        let passphrase = match file.clone().or_else(credential) {
-            Some(file) => read(&file),
+/// What opens a locked home at a start: the passphrase in a file or in a credential of the service;
+/// without one, the key in the system keyring, or else a passphrase that is typed on the terminal.
+pub(crate) fn of_home(file: Option<PathBuf>) -> UnlockSource {
+    let file = file.or_else(credential);
+    source(file, "Passphrase of the home: ", "--home-passphrase-file")
+}
+
+/// What opens a locked home for a command that changes how it is locked.
+pub(crate) fn of_locked(file: Option<PathBuf>) -> UnlockSource {
+    source(file, "Passphrase: ", "--passphrase-file")
+}
+
+/// `flag` names a file instead of the terminal.
+fn source(file: Option<PathBuf>, prompt: &'static str, flag: &'static str) -> UnlockSource {
+    let has_file = file.is_some();
+    let source = UnlockSource::new(move || {
+        let passphrase = match &file {
+            Some(file) => read(file),
             None => Terminal::open()
                 .map_err(|_| {
-                    let way = "there is no terminal to ask for it: use --home-passphrase-file";
-                    Usage(way.into()).into()
+                    let way = format!("there is no terminal to ask for it: use {flag}");
+                    Usage(way).into()
                 })
-                .and_then(|mut terminal| checked(terminal.ask("Passphrase of the home: ")?)),
+                .and_then(|mut terminal| checked(terminal.ask(prompt)?)),
         };
         let passphrase = passphrase.map_err(|error| io::Error::other(format!("{error:#}")))?;
         Ok(passphrase.as_str().to_owned())
-    })
+    });
+    if has_file {
+        return source;
+    }
+    source.with_keyring(|id| keyring::find(id).map_err(io::Error::other))
 }
 
 fn credential() -> Option<PathBuf> {

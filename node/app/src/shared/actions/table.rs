@@ -886,14 +886,20 @@ pub(crate) const ACTIONS: &[Action] = &[
         name: "lock",
         aliases: &[],
         group: Group::Node,
-        help: "Encrypt the home with a passphrase",
+        help: "Encrypt the home with a passphrase, or by the system keyring",
         requests: &[],
         command_line: CommandLine::Command {
             flags: Flags::Home,
             details: "Encrypts your key, messages, search index and list of offered files, and \
                       overwrites what was there before. No node may run. From then on, each \
-                      start needs the passphrase. Settings and downloaded files are not encrypted.",
-            examples: &["hobnob lock", "hobnob up --home-passphrase-file ~/secret"],
+                      start needs the passphrase. With --keyring, the system keyring has the key, \
+                      and each start opens the home without a question. Settings and downloaded \
+                      files are not encrypted.",
+            examples: &[
+                "hobnob lock",
+                "hobnob lock --keyring",
+                "hobnob up --home-passphrase-file ~/secret",
+            ],
         },
         chat: Chat::Absent(ONLY_IN_SHELL),
     },
@@ -906,7 +912,7 @@ pub(crate) const ACTIONS: &[Action] = &[
         command_line: CommandLine::Command {
             flags: Flags::Home,
             details: "No node may run. To use a locked home, start hobnob as usual: it asks for \
-                      the passphrase.",
+                      the passphrase, or the system keyring opens the home.",
             examples: &[],
         },
         chat: Chat::Absent(ONLY_IN_SHELL),
@@ -915,13 +921,14 @@ pub(crate) const ACTIONS: &[Action] = &[
         name: "passwd",
         aliases: &[],
         group: Group::Node,
-        help: "Change the passphrase of a locked home",
+        help: "Change what opens a locked home: the passphrase, the system keyring, or both",
         requests: &[],
         command_line: CommandLine::Command {
             flags: Flags::Home,
-            details: "A node may run meanwhile. The files are not encrypted anew: only the key that \
-                      encrypts them gets another passphrase.",
-            examples: &[],
+            details: "Without an option, sets a new passphrase. A node may run meanwhile. The files \
+                      are not encrypted anew: only the key that encrypts them is. If the system \
+                      keyring opens the home, the command does not ask for the old passphrase.",
+            examples: &["hobnob passwd", "hobnob passwd --keyring"],
         },
         chat: Chat::Absent(ONLY_IN_SHELL),
     },
