@@ -64,10 +64,11 @@ pub fn run_talk(seed: u64, trace: bool) -> Outcome {
     guarded(world, storm)
 }
 
-/// Runs nodes that are contacts of each other and partly members of a room, through partitions, crashes
-/// and full disks. What they write while others are away is deposited at a holder, which is always there
-/// or one of the nodes. With `lies` there are two holders, which drop, repeat, reorder and withhold
-/// envelopes and confuse their senders.
+/// Runs nodes that are contacts of each other and partly members of a room, through partitions, crashes,
+/// full disks, restored backups and blocks. What they write while others are away is deposited at a
+/// holder, which is always there or one of the nodes, and may go on from an older copy of its disk. With
+/// `lies` there are two holders, which drop, repeat, reorder and withhold envelopes and confuse their
+/// senders.
 pub fn run_mail(seed: u64, lies: bool, trace: bool) -> Outcome {
     let mut world = World::new(seed, None, trace);
     world.set_up_mail_storm(lies);

@@ -42,9 +42,28 @@ pub(super) struct Holder {
     /// The node that it is. Otherwise it is always there.
     node: Option<usize>,
     lies: bool,
-    envelopes: BTreeMap<u64, Envelope>,
+    kept: Kept,
     /// What it was told to delete.
     old: Vec<Envelope>,
+    /// An older copy of its disk.
+    copy: Option<Kept>,
+    /// How often it was restored from such a copy. Its connections ended each time.
+    restored: u64,
+}
+
+/// The disk of a holder.
+#[derive(Clone, Default)]
+struct Kept {
+    envelopes: BTreeMap<u64, Envelope>,
+    last_number: u64,
+}
+
+/// What a node has stored about mail.
+#[derive(Default)]
+pub(super) struct StoredMail {
+    held: BTreeMap<usize, BTreeMap<LogName, Ranges>>,
+    owed: BTreeSet<(usize, bool)>,
+    members: BTreeMap<usize, Option<(LogId, Seq)>>,
 }
 
 /// A session by mail of a node.
@@ -81,6 +100,11 @@ struct Judged {
 /// What an answer of a holder is about.
 pub(super) struct Posted {
     node: usize,
+    holder: usize,
+    /// How often the holder was restored before.
+    restored: u64,
+    /// The recipient has blocked the sender, so the holder has stored nothing.
+    is_refused: bool,
     session: SessionId,
     spans: Vec<(LogName, Seq, Seq)>,
     credit: usize,
@@ -101,7 +125,6 @@ pub(super) struct Mail {
     owed: BTreeSet<(usize, usize, bool)>,
     members: BTreeMap<(usize, usize), Option<(LogId, Seq)>>,
     last_session: u64,
-    last_number: u64,
     /// Batches that arrived by mail.
     pub(super) arrived: u64,
 }
@@ -125,6 +148,74 @@ impl World {
 
     pub(super) fn holders_lie(&self) -> bool {
         self.mail.holders.iter().any(|holder| holder.lies)
+    }
+
+    /// Copies the disk of a holder.
+    pub(super) fn copy_holder(&mut self) {
+        let at = self.pick(self.mail.holders.len());
+        let holder = &mut self.mail.holders[at];
+        holder.copy = Some(holder.kept.clone());
+    }
+
+    /// A holder goes on from an older copy of its disk: it has lost what came since then, and has again
+    /// what it was told to delete. It uses numbers twice.
+    pub(super) fn restore_holder(&mut self) {
+        let at = self.pick(self.mail.holders.len());
+        let holder = &mut self.mail.holders[at];
+        if let Some(copy) = holder.copy.take() {
+            holder.kept = copy;
+            holder.restored += 1;
+            // Numbers are valid for one connection.
+            self.mail.judged.retain(|it| it.holder != at);
+        }
+    }
+
+    /// What a node has stored about mail, for a copy of its home. A member is stored after the entry
+    /// that it became a member after.
+    pub(super) fn stored_mail(&self, node: usize) -> StoredMail {
+        let (mail, it) = (&self.mail, &self.nodes[node]);
+        let is_stored = |after: &Option<(LogId, Seq)>| {
+            after.is_none_or(|(log, seq)| {
+                let mut logs = it.disk.durable.logs.keys();
+                let name = logs.find(|name| name.author == it.id && name.log == log);
+                name.is_some_and(|name| it.disk.durable.holds(name, seq))
+            })
+        };
+        let (held, owed, members) = (mail.held.iter(), mail.owed.iter(), mail.members.iter());
+        StoredMail {
+            held: held
+                .filter(|((of, _), _)| *of == node)
+                .map(|((_, peer), held)| (*peer, held.clone()))
+                .collect(),
+            owed: owed
+                .filter(|(of, ..)| *of == node)
+                .map(|(_, peer, in_room)| (*peer, *in_room))
+                .collect(),
+            members: members
+                .filter(|((of, _), after)| *of == node && is_stored(after))
+                .map(|((_, peer), after)| (*peer, *after))
+                .collect(),
+        }
+    }
+
+    /// A node goes on from an older copy of its home.
+    pub(super) fn restore_mail(&mut self, node: usize, stored: StoredMail) {
+        let mail = &mut self.mail;
+        mail.held.retain(|(of, _), _| *of != node);
+        mail.owed.retain(|(of, ..)| *of != node);
+        mail.members.retain(|(of, _), _| *of != node);
+        let (held, owed, members) = (stored.held, stored.owed, stored.members);
+        mail.held
+            .extend(held.into_iter().map(|(peer, held)| ((node, peer), held)));
+        mail.owed.extend(
+            owed.into_iter()
+                .map(|(peer, in_room)| (node, peer, in_room)),
+        );
+        mail.members.extend(
+            members
+                .into_iter()
+                .map(|(peer, after)| ((node, peer), after)),
+        );
     }
 
     /// Both ends of a session have proved that they are in the room with a secret.
@@ -414,9 +505,16 @@ impl World {
             in_room: it.in_room,
             frames,
         };
-        self.holder_gets(at, envelope);
+        // The holder may not have learned yet that the recipient has blocked the sender.
+        let is_refused = self.blocks.contains(&(to, node)) && self.one_in(2);
+        if !is_refused {
+            self.holder_gets(at, envelope);
+        }
         let posted = Posted {
             node,
+            holder: at,
+            restored: self.mail.holders[at].restored,
+            is_refused,
             session,
             spans,
             credit,
@@ -438,10 +536,9 @@ impl World {
             1
         };
         for _ in 0..copies {
-            self.mail.last_number += 1;
-            let number = self.mail.last_number;
-            let held = &mut self.mail.holders[at].envelopes;
-            held.insert(number, envelope.clone());
+            let kept = &mut self.mail.holders[at].kept;
+            kept.last_number += 1;
+            kept.envelopes.insert(kept.last_number, envelope.clone());
         }
     }
 
@@ -453,8 +550,10 @@ impl World {
         it.in_flight = false;
         let (peer, in_room) = (it.peer, it.in_room);
         let waits = it.control.iter().any(|frame| !frame.is_empty());
-        if posted.is_lost {
-            // What was in it is deposited again, and the holder has both.
+        let is_lost =
+            posted.is_lost || posted.restored != self.mail.holders[posted.holder].restored;
+        if is_lost || posted.is_refused {
+            // What was in it is deposited again. The holder may have both.
             return self.end_mail(node, session);
         }
         if posted.has_receipts && !waits {
@@ -484,7 +583,7 @@ impl World {
     /// senders.
     fn page(&mut self, at: usize, node: usize) -> Vec<(u64, Envelope)> {
         let holder = &self.mail.holders[at];
-        let of_node = holder.envelopes.iter().filter(|(_, it)| it.to == node);
+        let of_node = holder.kept.envelopes.iter().filter(|(_, it)| it.to == node);
         let mut page: Vec<_> = of_node.map(|(n, it)| (*n, it.clone())).collect();
         if holder.lies {
             let old = holder.old.iter().filter(|it| it.to == node).cloned();
@@ -588,7 +687,7 @@ impl World {
 
     fn delete_at(&mut self, holder: usize, number: u64) {
         let holder = &mut self.mail.holders[holder];
-        if let Some(envelope) = holder.envelopes.remove(&number) {
+        if let Some(envelope) = holder.kept.envelopes.remove(&number) {
             holder.old.push(envelope);
         }
     }
@@ -596,7 +695,7 @@ impl World {
     /// Whether all mail was fetched, as far as its recipients can read it.
     pub(super) fn mail_waits(&self) -> Option<String> {
         let mut holders = self.mail.holders.iter();
-        let waiting = holders.find_map(|holder| holder.envelopes.values().next())?;
+        let waiting = holders.find_map(|holder| holder.kept.envelopes.values().next())?;
         let (from, to) = (waiting.from, waiting.to);
         Some(format!("mail of n{from} waits for n{to}"))
     }

@@ -53,6 +53,9 @@ enum Act {
     Amend,
     /// Set the topic, or pin an entry.
     Decide,
+    /// Copy the disk of a holder of mail, or go on from the copy.
+    CopyHolder,
+    RestoreHolder,
 }
 
 /// The plan of one run.
@@ -191,6 +194,16 @@ impl World {
             (Act::Join, 2),
         ] {
             self.script.acts.extend(std::iter::repeat_n(act, times));
+        }
+        // Each in a part of the runs, so that one fault does not hide what another one does.
+        for acts in [
+            [Act::Backup, Act::Restore],
+            [Act::CopyHolder, Act::RestoreHolder],
+            [Act::Block, Act::Block],
+        ] {
+            if self.one_in(3) {
+                self.script.acts.extend(acts.into_iter().chain(acts));
+            }
         }
         self.script.left = u32::try_from(self.between(20, 60)).expect("small");
         self.script.pace = (MILLI, 10 * SECOND);
@@ -332,6 +345,8 @@ impl World {
             Act::Clear => self.clear_something(node),
             Act::Amend => self.amend_something(node),
             Act::Decide => self.decide_something(node),
+            Act::CopyHolder => self.copy_holder(),
+            Act::RestoreHolder => self.restore_holder(),
             Act::LongWhile => pause = self.between(600 * SECOND, 5000 * SECOND),
         }
         self.after(pause, Event::Act);

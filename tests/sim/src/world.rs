@@ -19,7 +19,7 @@ use super::disk::{Disk, Durable};
 use super::faulty::FaultyReplica;
 use super::hostile::Hostile;
 use super::link::{Conn, Item};
-use super::mail::{Mail, Posted};
+use super::mail::{Mail, Posted, StoredMail};
 use super::oracle::{Left, Oracle};
 use super::script::Script;
 
@@ -96,6 +96,7 @@ pub(super) struct Backup {
     pub(super) durable: Durable,
     pub(super) left: BTreeMap<PersonId, Left>,
     pub(super) in_secret_since: Option<u64>,
+    pub(super) mail: StoredMail,
 }
 
 /// A node and its surroundings.

@@ -55,11 +55,12 @@ impl World {
         let left = self.left_as_stored(node);
         let it = &self.nodes[node];
         let in_secret_since = self.oracle.in_secret_since[node];
-        let durable = it.disk.durable.clone();
+        let (durable, mail) = (it.disk.durable.clone(), self.stored_mail(node));
         self.nodes[node].backup = Some(Backup {
             durable,
             left,
             in_secret_since,
+            mail,
         });
     }
 

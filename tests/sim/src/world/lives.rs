@@ -86,6 +86,7 @@ impl World {
             return;
         };
         self.nodes[node].disk.durable = backup.durable;
+        self.restore_mail(node, backup.mail);
         self.oracle.restored(
             node,
             now,
