@@ -36,6 +36,14 @@ pub struct MailRow {
     pub value: Option<Vec<u8>>,
 }
 
+impl MailRow {
+    /// Whether the row may be written a moment later, with whatever is written next. If a crash loses
+    /// what is held, it is deposited once more, and its recipient shows it once.
+    pub(super) fn can_wait(&self) -> bool {
+        self.kind == MailKind::Held
+    }
+}
+
 pub(super) fn put(conn: &Connection, row: &MailRow) -> Result<(), Fault> {
     let kind = row.kind as u8;
     match &row.value {

@@ -70,6 +70,13 @@ const QUIET: Duration = Duration::from_secs(1);
 /// Maximum number of entries in one update of the index. A new commit waits for at most one update.
 const INDEX_PIECE: usize = 1_000;
 
+/// How long rows that can wait do so for something to be written with. A user who writes one message
+/// after another is not delayed by them: the answer of a holder comes between two messages.
+const WAIT: Duration = Duration::from_millis(20);
+
+/// Maximum rows that wait.
+const WAITING_MAX: usize = 64;
+
 /// How often the writer looks whether a copy is complete that a truncation of the log waits for.
 const COPIED_EVERY: Duration = Duration::from_millis(100);
 
@@ -90,6 +97,8 @@ pub(super) struct Writer<F> {
     damage: Arc<Damage>,
     /// Which texts call for the user. `None` until the engine has begun.
     mentions: Option<Mentions>,
+    /// Rows that wait for the next write.
+    waiting: Vec<Job>,
 }
 
 /// The jobs of one transaction.
@@ -110,6 +119,8 @@ enum Next {
     Index,
     /// The copies are complete that truncations of the log waited for.
     Copied,
+    /// Nothing came with which the waiting rows could be written.
+    Waited,
     Stop,
 }
 
@@ -136,6 +147,7 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
             copies: Copies::default(),
             damage,
             mentions: None,
+            waiting: Vec::new(),
         }
     }
 
@@ -145,7 +157,14 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
         loop {
             match self.next(jobs) {
                 Next::Take(first) => {
-                    let group = Group::gather(first, jobs);
+                    let mut group = Group::gather(first, jobs);
+                    if group.can_wait() && self.waiting.len() < WAITING_MAX {
+                        self.waiting.append(&mut group.writes);
+                        continue;
+                    }
+                    let mut writes = std::mem::take(&mut self.waiting);
+                    writes.append(&mut group.writes);
+                    group.writes = writes;
                     // Twice as many entries as were written, so the index catches up and searches
                     // are answered even under constant load.
                     let entries = 2 * group.entries;
@@ -159,12 +178,14 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
                     self.index(INDEX_PIECE);
                     self.patience = Duration::ZERO;
                 }
+                Next::Waited => self.write_waiting(),
                 Next::Copied => {
                     for answer in self.copies.take_truncations() {
                         give(answer, self.truncate());
                     }
                 }
                 Next::Stop => {
+                    self.write_waiting();
                     self.copies.join();
                     for answer in self.copies.take_truncations() {
                         give(answer, self.truncate());
@@ -175,7 +196,25 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
         }
     }
 
+    /// Writes the rows that wait.
+    fn write_waiting(&mut self) {
+        let writes = std::mem::take(&mut self.waiting);
+        if !writes.is_empty() {
+            self.write(Group {
+                writes,
+                ..Group::default()
+            });
+        }
+    }
+
     fn next(&mut self, jobs: &Receiver<Job>) -> Next {
+        if !self.waiting.is_empty() {
+            return match jobs.recv_timeout(WAIT) {
+                Ok(job) => Next::Take(job),
+                Err(RecvTimeoutError::Timeout) => Next::Waited,
+                Err(RecvTimeoutError::Disconnected) => Next::Stop,
+            };
+        }
         if self.copies.hold_truncations() {
             return match jobs.recv_timeout(COPIED_EVERY) {
                 Ok(job) => Next::Take(job),
@@ -410,6 +449,16 @@ impl Group {
             }
         }
         group
+    }
+
+    /// Whether it has nothing but rows that may be written later.
+    fn can_wait(&self) -> bool {
+        let can_wait = |job: &Job| matches!(job, Job::Mail(row) if row.can_wait());
+        let has_more = !self.searches.is_empty()
+            || !self.truncations.is_empty()
+            || !self.copies.is_empty()
+            || self.mentions.is_some();
+        !has_more && self.writes.iter().all(can_wait)
     }
 
     fn add(&mut self, job: Job) {

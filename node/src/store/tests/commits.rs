@@ -6,7 +6,7 @@ use hobnob_core::commit::{Alive, AudienceRecord, Lingerer, NetworkId, RequestRec
 use hobnob_core::policy::PeerPolicy;
 use hobnob_core::source_network::SourceNetwork;
 
-use super::super::{KnownPeer, PEERS_MAX};
+use super::super::{KnownPeer, MailKind, MailRow, PEERS_MAX};
 use super::*;
 
 #[test]
@@ -28,6 +28,46 @@ fn a_reported_commit_survives_a_crash() {
             ann.last
         );
     }
+}
+
+/// What holders have of a number of messages.
+fn held(number: u8) -> MailRow {
+    MailRow {
+        kind: MailKind::Held,
+        name: vec![number],
+        value: Some(vec![number; 3]),
+    }
+}
+
+#[test]
+fn a_row_that_can_wait_is_on_disk_with_the_commit_after_it() {
+    let mut home = Home::new();
+    home.store().set_mail([held(1)]);
+    home.commit(vec![the_lobby(true)]);
+    let mut copy = home.crashed_copy();
+    copy.restart();
+    assert_eq!(copy.mail(), [held(1)]);
+}
+
+#[test]
+fn rows_that_can_wait_survive_a_shutdown_and_keep_their_order() {
+    let mut home = Home::new();
+    let again = MailRow {
+        value: Some(b"newer".to_vec()),
+        ..held(1)
+    };
+    let owed = MailRow {
+        kind: MailKind::Owed,
+        ..held(2)
+    };
+    home.store()
+        .set_mail([held(1), owed.clone(), again.clone()]);
+    home.store().set_mail((10..200).map(held));
+    home.restart();
+    let mut expected = vec![again];
+    expected.extend((10..200).map(held));
+    expected.push(owed);
+    assert_eq!(home.mail(), expected);
 }
 
 #[test]

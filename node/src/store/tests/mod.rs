@@ -31,7 +31,7 @@ use hobnob_core::commit::{
 
 use super::apply::LAMPORT_STRIDE;
 use super::writer::Job;
-use super::{Opened, Pending, Store, StoreError};
+use super::{MailRow, Opened, Pending, Store, StoreError};
 
 /// A store in its own temporary folder.
 struct Home {
@@ -61,6 +61,11 @@ impl Home {
 
     fn loaded(&self) -> &Loaded {
         &self.open.as_ref().unwrap().0.loaded
+    }
+
+    /// The rows about mailboxes that were loaded.
+    fn mail(&self) -> &[MailRow] {
+        &self.open.as_ref().unwrap().0.mail
     }
 
     /// Asserts the Lamport number loaded for the lobby: this one, or above it by at most one
