@@ -5,6 +5,7 @@ mod file;
 mod idle;
 mod library;
 mod locked;
+mod mail;
 mod many;
 mod memory;
 mod newcomer;
@@ -115,6 +116,34 @@ pub(crate) const ALL: &[Bench] = &[
         in_lab: false,
         long: false,
         work: |plan, report| block_on(locked::run(plan, report)),
+    },
+    Bench {
+        name: "locked-open",
+        about: "the time until a locked home with many messages is open",
+        in_lab: false,
+        long: false,
+        work: |plan, report| block_on(locked::opening(plan, report)),
+    },
+    Bench {
+        name: "mail-deposit",
+        about: "a message to somebody who is away, until a relay holds it; compared with two SQLite commits and a quinn round trip",
+        in_lab: false,
+        long: false,
+        work: |plan, report| block_on(mail::deposits(plan, report)),
+    },
+    Bench {
+        name: "mail-fetch",
+        about: "held messages until the recipient has them on disk",
+        in_lab: false,
+        long: false,
+        work: |plan, report| block_on(mail::fetches(plan, report)),
+    },
+    Bench {
+        name: "mail-memory",
+        about: "memory of a relay that holds mail for many people",
+        in_lab: false,
+        long: false,
+        work: |plan, report| block_on(mail::memory(plan, report)),
     },
     Bench {
         name: "newcomer",

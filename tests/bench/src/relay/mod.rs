@@ -26,6 +26,7 @@ pub(crate) use peer::{Pair, Peer};
 pub(crate) struct Relay {
     child: Child,
     home: PathBuf,
+    mail: Option<PathBuf>,
     pub(crate) id: DeviceId,
     pub(crate) addr: SocketAddr,
 }
@@ -33,16 +34,21 @@ pub(crate) struct Relay {
 impl Relay {
     /// Starts a relay on a free port.
     pub(crate) fn start(home: &Path) -> anyhow::Result<Self> {
-        Self::start_at(home, "127.0.0.1:0".parse()?)
+        Self::start_at(home, None, "127.0.0.1:0".parse()?)
+    }
+
+    /// Starts a relay on a free port that holds mail in this folder.
+    pub(crate) fn with_mailbox(home: &Path, mail: &Path) -> anyhow::Result<Self> {
+        Self::start_at(home, Some(mail), "127.0.0.1:0".parse()?)
     }
 
     /// Kills the relay and starts it again with the same key and address.
     pub(crate) fn restart(mut self) -> anyhow::Result<Self> {
         self.end();
-        Self::start_at(&self.home.clone(), self.addr)
+        Self::start_at(&self.home.clone(), self.mail.clone().as_deref(), self.addr)
     }
 
-    fn start_at(home: &Path, listen: SocketAddr) -> anyhow::Result<Self> {
+    fn start_at(home: &Path, mail: Option<&Path>, listen: SocketAddr) -> anyhow::Result<Self> {
         std::fs::create_dir_all(home)?;
         let program =
             std::env::var_os("HOBNOB_BIN").context("HOBNOB_BIN is not set: run scripts/bench")?;
@@ -51,6 +57,12 @@ impl Relay {
             .arg("--home")
             .arg(home)
             .args(["--listen", &listen.to_string(), "--json", "relay"]);
+        if let Some(mail) = mail {
+            command
+                .arg("--mailbox")
+                .arg(mail)
+                .args(["--mailbox-max", "4G"]);
+        }
         let log = std::fs::File::create(home.join("log"))?;
         let mut child = command
             .stdin(Stdio::null())
@@ -74,6 +86,7 @@ impl Relay {
         Ok(Self {
             child,
             home: home.to_owned(),
+            mail: mail.map(Path::to_owned),
             id,
             addr,
         })
@@ -99,7 +112,8 @@ impl Relay {
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
-    fn end(&mut self) {
+    /// Kills the relay.
+    pub(crate) fn end(&mut self) {
         // The process may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
