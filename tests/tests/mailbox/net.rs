@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hobnob_tests::lab::{Home, Lab, Machine, Node, Relay, until};
+use hobnob_tests::lab::{Home, Lab, Node, Relay, until};
 use rusqlite::{Connection, OpenFlags};
 
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+/// The conversation of the first meeting.
+const HELLO: [&str; 2] = ["hello", "hello yourself"];
 
 /// A relay that holds mail, and two contacts that have met.
 pub(crate) struct MailNet {
@@ -26,21 +29,32 @@ impl MailNet {
 
     /// The relay holds at most so much mail. `prepare` acts on its home before it starts.
     pub(crate) fn with(max: &str, prepare: impl FnOnce(&Home)) -> Self {
+        Self::build(max, prepare, |home, _| home)
+    }
+
+    /// The clocks of the relay, Ann and Bob are wrong by these offsets.
+    pub(crate) fn with_clocks(offsets: [&str; 3]) -> Self {
+        let clock = |home: Home, at: usize| home.with_clock(offsets[at]);
+        let net = Self::build("1G", |_| {}, clock);
+        net.each_may_deposit();
+        net
+    }
+
+    /// `adapt` changes the homes of the relay, Ann and Bob, in this order.
+    fn build(max: &str, prepare: impl FnOnce(&Home), adapt: impl Fn(Home, usize) -> Home) -> Self {
         let lab = Lab::open();
         let internet = lab.internet();
-        let home = internet.machine("relay").home("relay");
+        let home = adapt(internet.machine("relay").home("relay"), 0);
         prepare(&home);
         let mail = home.path().join("mail");
         let at = mail.to_str().expect("the folder's name is text");
         let relay = home.relay(&["--mailbox", at, "--mailbox-max", max]);
-        let up = |machine: &Machine, nick| machine.up(nick, &["--relay", &relay.name()]);
-        let ann = up(&internet.machine("ann"), "ann");
-        let bob = up(&internet.machine("bob"), "bob");
-        ann.sees(&bob);
-        bob.sees(&ann);
-        ann.are_contacts(&bob);
-        ann.tells(&bob, "hello");
-        bob.tells(&ann, "hello yourself");
+        let up = |nick, number| {
+            let home = adapt(internet.machine(nick).home(nick), number);
+            home.up(&["--relay", &relay.name()])
+        };
+        let (ann, bob) = (up("ann", 1), up("bob", 2));
+        meet(&ann, &bob);
         Self {
             relay,
             mail,
@@ -83,7 +97,7 @@ impl MailNet {
 
     /// The whole conversation, if these texts came after the first meeting.
     pub(crate) fn after_hello(&self, texts: &[String]) -> Vec<String> {
-        let hello = ["hello", "hello yourself"].map(str::to_owned);
+        let hello = HELLO.map(str::to_owned);
         hello.into_iter().chain(texts.iter().cloned()).collect()
     }
 
@@ -127,6 +141,16 @@ impl MailNet {
             .query_row(sql, [&id.as_bytes()[..]], |row| row.get::<_, i64>(0));
         u64::try_from(count.expect("a mailbox")).expect("a count")
     }
+}
+
+/// Two nodes meet and become contacts. Returns their conversation.
+pub(crate) fn meet(ann: &Node, bob: &Node) -> Vec<String> {
+    ann.sees(bob);
+    bob.sees(ann);
+    ann.are_contacts(bob);
+    ann.tells(bob, HELLO[0]);
+    bob.tells(ann, HELLO[1]);
+    HELLO.map(str::to_owned).to_vec()
 }
 
 pub(crate) fn texts(count: usize) -> Vec<String> {
