@@ -230,9 +230,6 @@ pub enum FileError {
     /// The file is here already.
     #[error("that is here already: {0}")]
     Here(String),
-    /// Too many downloads are running.
-    #[error("{0} downloads are running, the maximum: wait for one to finish, or decline one")]
-    TooMany(usize),
     /// Only a download that has begun, or an own offer that is open, can be paused.
     #[error("that neither waits nor moves: try again if it was accepted just now")]
     NotMoving,

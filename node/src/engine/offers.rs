@@ -55,10 +55,20 @@ impl Engine {
                 };
                 self.sessions
                     .send_to_all(&Frame::Offer(offer, word), may_hear);
+                match word {
+                    OfferWord::Paused => self.mail_content_pauses(offer),
+                    OfferWord::Resumed => self.mail_content_resumes(offer),
+                    OfferWord::Whole
+                    | OfferWord::Declined
+                    | OfferWord::Withdrawn
+                    | OfferWord::Changed
+                    | OfferWord::Failed
+                    | OfferWord::Unknown(_) => {}
+                }
             }
             FromTransfers::PartStored(session) => self.mailed_part_stored(session),
             FromTransfers::ReadForMail(session, offer, content) => {
-                self.mail_content(session, offer, content.as_ref());
+                self.mail_content(session, offer, &content);
             }
             FromTransfers::Publish(updates) => {
                 let infos = self.file_infos(updates);

@@ -90,7 +90,7 @@ impl Downloads {
             return answer(reply, Ok(()));
         }
         if !self.has_place() {
-            return answer(reply, Err(FileError::TooMany(WANTED_MAX)));
+            return self.accept_later(offer, reply);
         }
         self.pending.insert(offer.id);
         let files = self.jobs.context.files.clone();
@@ -98,6 +98,24 @@ impl Downloads {
             let room = files.check_room(offer.id, offer.offer.size);
             JobResult::RoomChecked { offer, room, reply }
         });
+    }
+
+    /// All places are taken. The offer is stored as accepted, and begins when a place is free.
+    fn accept_later(&mut self, offer: StoredOffer, reply: Reply) {
+        let context = &self.jobs.context;
+        let stored = context.store.set(offer.id, record_of(OfferState::Wanted));
+        context.publish(vec![FileUpdate {
+            why: Some(format!(
+                "{WANTED_MAX} downloads run: it begins when one has ended"
+            )),
+            ..FileUpdate::new(offer.clone(), FileState::Waiting)
+        }]);
+        context.tasks.spawn(async move {
+            let stored = stored.await.unwrap_or(Err(StoreError::Closed));
+            let stored = stored.map_err(|error| FileError::Store(error.to_string()));
+            answer(reply, stored);
+        });
+        self.waiting.add(offer);
     }
 
     /// Accepts an offer for which no user waits. It is stored as accepted, and begins when a place is
@@ -736,6 +754,28 @@ mod tests {
             2 * all,
             "each is accepted, and begins"
         );
+    }
+
+    #[tokio::test]
+    async fn an_offer_that_a_user_accepts_waits_for_a_place() {
+        let mut setup = Setup::new();
+        let offer = setup.offer("milk");
+        let numbered = |seq| StoredOffer {
+            id: OfferId { seq, ..offer.id },
+            ..offer.clone()
+        };
+        let all = WANTED_MAX as u64;
+        (1..=all).for_each(|seq| setup.downloads.accept_unasked(numbered(seq)));
+        setup.downloads.start_next(NOW);
+        let late = numbered(all + 1);
+        let accepted = setup.accept(&late);
+        assert!(!setup.downloads.pending.contains(&late.id));
+        let stopped = FileError::Store(StoreError::Closed.to_string());
+        assert_eq!(accepted.await, Ok(Err(stopped)), "this store is closed");
+        let (reply, _) = oneshot::channel();
+        setup.downloads.decline(NOW, numbered(1), reply);
+        setup.downloads.start_next(NOW);
+        assert!(setup.downloads.pending.contains(&late.id), "it begins");
     }
 
     #[tokio::test]

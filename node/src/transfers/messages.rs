@@ -60,6 +60,17 @@ pub(crate) enum FileCommand {
     List(oneshot::Sender<Result<Vec<FileInfo>, FileError>>),
 }
 
+/// The content of an own offer, for a session by mail.
+#[derive(Debug)]
+pub(crate) enum MailContent {
+    /// All of it.
+    Read(Bytes),
+    /// The user has paused the sending.
+    Paused,
+    /// There is none to send.
+    None,
+}
+
 /// The state of an offer. The engine adds the names of peers and conversations.
 #[derive(Debug, Clone)]
 pub(crate) struct FileUpdate {
@@ -104,8 +115,8 @@ pub(crate) enum FromTransfers {
     SendWord(OfferId, OfferWord, Option<SessionId>),
     /// A part of a content that arrived in this session by mail is on disk, or can't be.
     PartStored(SessionId),
-    /// The content of an own offer, for a session by mail. `None` if there is none to send.
-    ReadForMail(SessionId, OfferId, Option<Bytes>),
+    /// The content of an own offer, for a session by mail.
+    ReadForMail(SessionId, OfferId, MailContent),
     /// Report states to the node's users.
     Publish(Vec<FileUpdate>),
     /// Answer with the states, names added.

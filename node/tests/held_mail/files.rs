@@ -6,7 +6,9 @@ use std::time::Duration;
 use hobnob::{DeliveryState, MailboxInfo, Node};
 use tokio::time::{sleep, timeout};
 
-use super::net::{LIMIT, both_held, finds, mailbox, start, texts, three, ticket, until};
+use super::net::{
+    LIMIT, both_held, finds, mailbox, start, start_carol, texts, three, ticket, until,
+};
 
 /// A holder that has refused something is asked again after a minute.
 const BEFORE_A_REFUSAL_IS_OVER: Duration = Duration::from_secs(50);
@@ -86,6 +88,41 @@ async fn a_refused_content_does_not_delay_messages() {
     }
     let info = ann.mailbox().await.expect("the node runs");
     assert_eq!((files_waiting(&info), info.deposited[0].refused), (1, None));
+    for node in [ann, carol] {
+        node.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_paused_file_is_not_mailed_until_it_goes_on() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let [ann, bob, carol] = three(dir.path(), 64 << 20).await;
+    // While nobody holds mail, nothing is sent before the file is paused.
+    carol.shutdown().await;
+    bob.shutdown().await;
+    let path = dir.path().join("film.bin");
+    std::fs::write(&path, vec![7; 100_000]).expect("it is written");
+    let offered = ann.offer(bob.id().into(), path).await;
+    let id = offered.expect("it is offered").id;
+    ann.pause(id).await.expect("it is an own offer");
+    let carol = start_carol(dir.path(), 64 << 20).await;
+    let sent = ann.send(ticket(&carol).await, "it is me".into()).await;
+    sent.expect("it is stored");
+    let held = timeout(LIMIT, ann.wait_for(id, DeliveryState::Held)).await;
+    held.expect("in time").expect("carol holds the offer");
+    for n in 0..3 {
+        let sent = ann.send(bob.id().into(), format!("text {n}").into()).await;
+        let id = sent.expect("it is stored").id;
+        let held = timeout(LIMIT, ann.wait_for(id, DeliveryState::Held)).await;
+        held.expect("in time").expect("carol holds it");
+    }
+    let info = ann.mailbox().await.expect("the node runs");
+    assert_eq!(files_waiting(&info), 1, "the content is here");
+    ann.accept(id).await.expect("it goes on");
+    mailbox(&ann, "the content is deposited", |info| {
+        files_waiting(info) == 0
+    })
+    .await;
     for node in [ann, carol] {
         node.shutdown().await;
     }

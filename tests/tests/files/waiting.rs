@@ -14,8 +14,8 @@ use crate::{FileActions, bytes_of, random_file};
 /// More than the downloads that run at a time.
 const OFFERS: u64 = 100;
 
-/// As many downloads as a user may begin at a time.
-const ACCEPTED: u64 = 64;
+/// A few more than the downloads that run at a time.
+const ACCEPTED: u64 = 70;
 
 /// Time for many small transfers on a machine that is busy with other tests.
 const ALL_WITHIN: Duration = Duration::from_secs(300);
@@ -101,6 +101,10 @@ fn offers_accepted_while_the_sender_is_away_all_arrive_once_it_is_back() {
     all_are(&bob, &offers, "offered");
     ann.terminate();
     bob.loses_within(&ann, TIMEOUT);
+    // A person is no file.
+    bob.run(&["accept", "ann"])
+        .expect(2)
+        .says(&["hobnob contacts accept ann"]);
     for id in offers.keys() {
         bob.run(&["accept", id, "--timeout", "1ms"]).expect(4);
     }

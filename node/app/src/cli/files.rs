@@ -8,8 +8,8 @@ use hobnob::protocol::RoomName;
 use hobnob::protocol::text::visible;
 use hobnob::{ClientId, DeliveryState, FileState, MessageId};
 use hobnob_control::wire::{
-    AcceptFile, DeclineFile, Done, FileLine, FileList, ListFiles, OfferFile, PauseFile, SentLine,
-    Text, WaitOptions, WireEvent,
+    AcceptFile, DeclineFile, Done, FileLine, FileList, ListFiles, ListPeers, OfferFile, PauseFile,
+    SentLine, Text, WaitOptions, WireEvent,
 };
 use hobnob_control::{Client, Subscription};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -140,7 +140,15 @@ pub(crate) async fn accept(
     accept: args::FileArgs,
 ) -> anyhow::Result<Exit> {
     session::ask(flags, false, async |client| {
-        let (id, name, own) = find(client, &accept.file).await?;
+        let found = find(client, &accept.file).await;
+        if found.is_err() && is_person(client, &accept.file).await {
+            let name = visible(&accept.file);
+            return Err(Usage(format!(
+                "{name} is no file, but a person: `hobnob contacts accept {name}` accepts a contact"
+            ))
+            .into());
+        }
+        let (id, name, own) = found?;
         if own {
             let Done {} = client.ask(AcceptFile { offer: Text(id) }).await?;
             if !out.json {
@@ -180,6 +188,12 @@ pub(crate) async fn decline(flags: &CommonFlags, out: Output, file: &str) -> any
         Ok(Exit::Done)
     })
     .await
+}
+
+/// Whether a peer has this name.
+async fn is_person(client: &Client, word: &str) -> bool {
+    let peers = client.ask(ListPeers { settle: false }).await;
+    peers.is_ok_and(|list| list.peers.iter().any(|peer| peer.name == word))
 }
 
 /// The offer that a word means, its name, and whether it is an own one: see [`offers::found`].

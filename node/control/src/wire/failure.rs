@@ -122,8 +122,7 @@ impl From<FileError> for Failure {
             | FileError::Own
             | FileError::NotMoving
             | FileError::Here(_) => Failure::usage(error),
-            FileError::TooMany(_)
-            | FileError::NoRoom { .. }
+            FileError::NoRoom { .. }
             | FileError::Downloads { .. }
             | FileError::Store(_)
             | FileError::Stopped => Failure::fault(error),

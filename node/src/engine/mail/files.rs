@@ -1,6 +1,5 @@
 //! Carries out what concerns the contents of small files that travel by mail: how many, and when.
 
-use bytes::Bytes;
 use hobnob_core::SessionId;
 use hobnob_core::mail_refusal::MailRefusal;
 use hobnob_protocol::mailbox::{CONTENT_PARTS_MAX, ENVELOPE_BYTES_MAX};
@@ -9,7 +8,7 @@ use tracing::debug;
 
 use super::super::state::Engine;
 use super::holder::Deposited;
-use crate::transfers::messages::ToTransfers;
+use crate::transfers::messages::{MailContent, ToTransfers};
 
 /// Maximum bytes of one contact's mailbox that this node fills with contents of files: half of its
 /// share. The rest is for messages.
@@ -48,24 +47,42 @@ impl Engine {
         self.files.send(ToTransfers::ReadForMail(id, offer));
     }
 
-    /// The content of an own offer was read, for a session by mail. `None`: the offer is withdrawn, or
-    /// its content can't be read.
+    /// The content of an own offer was read, for a session by mail, unless the offer is paused or
+    /// withdrawn, or can't be read.
     pub(in crate::engine) fn mail_content(
         &mut self,
         id: SessionId,
         offer: OfferId,
-        content: Option<&Bytes>,
+        content: &MailContent,
     ) {
         // The session may have ended. The next one asks again.
         let Some(session) = self.mail.sessions.get_mut(&id) else {
             return;
         };
         session.reading = false;
-        if let Some(content) = content {
-            return session.outgoing.content(offer, content);
+        match content {
+            MailContent::Read(content) => session.outgoing.content(offer, content),
+            // It counts as begun until the user lets it go on, so others are next.
+            MailContent::Paused => {}
+            MailContent::None => {
+                let row = self.mail.contents.remove(session.peer, &[offer]);
+                self.store.set_mail(row);
+            }
         }
-        let row = self.mail.contents.remove(session.peer, &[offer]);
-        self.store.set_mail(row);
+    }
+
+    /// The user pauses the sending of an own offer. Parts that are not deposited yet stay here.
+    pub(in crate::engine) fn mail_content_pauses(&mut self, offer: OfferId) {
+        for session in self.mail.sessions.values_mut() {
+            session.outgoing.drop_content(offer);
+        }
+    }
+
+    /// The user lets an own offer go on. All of its content is sent, also what was sent before.
+    pub(in crate::engine) fn mail_content_resumes(&mut self, offer: OfferId) {
+        for session in self.mail.sessions.values_mut() {
+            session.contents_begun.remove(&offer);
+        }
     }
 
     /// A part of a content is on the holder's disk.
