@@ -180,6 +180,11 @@ pub enum InviteError {
     /// The inviter's data make no sense.
     #[error("you are contacts now, but the room in the invitation is not valid")]
     Letter,
+    /// There is no token that could be shared.
+    #[error(
+        "this node has no token to share: it has proved none to the relay in the code. Invite without sharing the relay"
+    )]
+    NoTokenToShare,
     /// The program was built without invitations.
     #[error("this hobnob was built without invitations")]
     NotBuilt,

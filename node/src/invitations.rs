@@ -10,8 +10,20 @@ impl Node {
     /// Creates a code with which one other user becomes a verified contact, and a member of `room`. It
     /// works once, for ten minutes, while this node runs, on networks that the two nodes share and
     /// through relays. One wrong guess ends it.
-    pub async fn invite(&self, room: Option<RoomName>) -> Result<Invitation, InviteError> {
-        self.ask(|reply| Command::Invite { room, reply }).await?
+    ///
+    /// `share_relay`: the other user gets this node's token for the relay in the code, and uses that
+    /// relay from then on. It belongs to the operator whom that user's traffic costs, so ask first.
+    pub async fn invite(
+        &self,
+        room: Option<RoomName>,
+        share_relay: bool,
+    ) -> Result<Invitation, InviteError> {
+        let command = |reply| Command::Invite {
+            room,
+            share_relay,
+            reply,
+        };
+        self.ask(command).await?
     }
 
     /// Waits until an invitation of this node has ended.

@@ -20,7 +20,7 @@ use tracing::warn;
 use super::clock::{Clock, random, random_seed};
 use super::engine::{
     Attention, Engine, Erasing, Holding, Internal, Introductions, Mail, NICK_SETTING, OwnRecords,
-    Parts, RELAY_SETTING,
+    Parts, RELAY_SETTING, SharedRelays,
 };
 use super::events::Publisher;
 use super::transfers::messages::{EngineHandle, ToTransfers};
@@ -157,6 +157,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         sharing: config.sharing,
         relay_ids: relay_ids(&opened.settings),
         relay_token: config.relay_token.clone(),
+        shared_relays: SharedRelays::restore(&opened.settings),
         proxy: config.proxy.clone(),
         external_port: config.external_port,
         introductions: Introductions::restore(&opened.settings),
@@ -177,6 +178,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         stopping: CancellationToken::new(),
         lock,
     };
+    let shared_relays = parts.shared_relays.addrs();
     start_transfers(&config, data_key, &parts, transfers_queue, internal)?;
     let mut engine = Engine::new(parts);
     if let Some(repaired) = repaired {
@@ -188,7 +190,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     engine.join_first_rooms(&config.rooms);
     engine.retain_all();
     engine.watch_interfaces(interfaces, INTERFACES_EVERY);
-    for relay in config.relays {
+    for relay in config.relays.into_iter().chain(shared_relays) {
         engine.add_relay(relay, true);
     }
     engine.store_own_records();

@@ -774,7 +774,7 @@ mod tests {
         assert_eq!(with(&[1, 7, 2, 0, 0]), Ok(Frame::Ping(5)), "an odd tag");
         assert_eq!(with(&[1, 8, 0]), Ok(Frame::Unknown(2)), "an even tag");
         assert!(with(&[1, 7, 9]).is_err(), "no list of extensions");
-        let step = Bytes::from_static(&[kind::INVITE, 6, 1, 2]);
+        let step = Bytes::from_static(&[kind::INVITE, 7, 1, 2]);
         assert_eq!(Frame::decode(&step), Ok(Frame::Unknown(kind::INVITE)));
         assert!(matches!(
             Frame::decode(&Bytes::from_static(&[2])),

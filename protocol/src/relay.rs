@@ -56,7 +56,7 @@ pub const CHANGES_MAX: usize = 200;
 /// Maximum shared rooms in one roster change. The relay leaves out further ones.
 pub const SHARED_MAX: usize = 8;
 
-/// The bits of [`Welcome::features`]: abilities beyond the first version.
+/// The bits of [`Register::features`] and [`Welcome::features`]: abilities beyond the first version.
 pub mod features {
     /// The relay answers [`DialBack`](super::ToRelay::DialBack).
     pub const DIAL_BACK: u64 = 1;
@@ -64,7 +64,8 @@ pub mod features {
     /// it, whose first byte is [`STREAM_MAILBOX`](crate::mailbox::STREAM_MAILBOX).
     pub const MAILBOX: u64 = 2;
     /// The node accepts an invitation. A relay that does not admit it may admit it as a guest: for
-    /// one channel, with the peer whose invitation it finds, and for [`GUEST_STAYS`].
+    /// one channel, with the peer whose invitation it finds, and for [`GUEST_STAYS`]. In a Welcome: the
+    /// relay has done so.
     ///
     /// [`GUEST_STAYS`]: super::GUEST_STAYS
     pub const GUEST: u64 = 4;

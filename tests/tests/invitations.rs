@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use hobnob_control::wire::{AwaitInvitation, InvitationState, Invite, Text};
+use hobnob::RelayTokenUse;
+use hobnob_control::wire::{AwaitInvitation, GetStatus, InvitationState, Invite, Text};
 use hobnob_protocol::RoomName;
 use hobnob_protocol::invitation::{CodeNumber, InviteCode};
 use hobnob_tests::lab::{Lab, Nat, Node, Size, Switch, hobnob_binary};
@@ -19,7 +20,18 @@ const LIMIT: Duration = Duration::from_secs(60);
 fn code(node: &Node, room: Option<&str>) -> InviteCode {
     let name = |room: &str| Text(room.parse::<RoomName>().expect("a room"));
     let room = room.map(name);
-    node.client().ask(Invite { room }).code.0
+    let share_relay = false;
+    node.client().ask(Invite { room, share_relay }).code.0
+}
+
+/// The relays that a node uses.
+fn relays(node: &Node) -> Vec<String> {
+    let status = node.client().ask(GetStatus {});
+    status
+        .relays
+        .iter()
+        .map(|relay| relay.at.0.to_string())
+        .collect()
 }
 
 fn end(node: &Node, number: CodeNumber) -> InvitationState {
@@ -123,12 +135,18 @@ fn a_relay_admits_a_guest_who_has_a_code() {
     let ann = up(Nat::FullCone, "ann", &with_relay);
     ann.notices("relay-up");
     let bob = up(Nat::FullCone, "bob", &[]);
-    let code = code(&ann, None);
+    let invited = ann.client().ask(Invite {
+        room: None,
+        share_relay: false,
+    });
+    assert_eq!(invited.relay_token, RelayTokenUse::Kept);
+    let code = invited.code.0;
     assert_eq!(
         code.relay.as_ref().map(ToString::to_string),
         Some(at.clone())
     );
-    bob.run(&["accept-invite", &code.to_string()]).expect(0);
+    let accepted = bob.run(&["accept-invite", &code.to_string()]).expect(0);
+    assert_eq!(accepted.one_json()["needs_token"], at);
     are_verified(&ann, &bob);
     bob.tells(&ann, "I have no token");
     ann.shows_once("I have no token");
@@ -141,6 +159,55 @@ fn a_relay_admits_a_guest_who_has_a_code() {
     eve.run(&["accept-invite", &format!("{number}-zoo-zoo-zoo@{at}")])
         .expect(NO_SUCH_PEER);
     assert_eq!(eve.peers(), [] as [Value; 0]);
+}
+
+/// An operator's token reaches a guest only if the inviter says so.
+#[test]
+fn an_inviter_who_shares_the_relay_makes_a_guest_a_member_of_it() {
+    let lab = Lab::open();
+    let internet = lab.internet();
+    let token = lab.file("token", "for friends of the house");
+    let relay = internet.machine("relay").relay(&["--token-file", &token]);
+    let at = relay.address().to_string();
+    let up = |nick: &str, arguments: &[&str]| {
+        let site = internet.site(Nat::Symmetric);
+        site.machine(nick).up(nick, arguments)
+    };
+    let ann = up("ann", &["--relay", &at, "--relay-token-file", &token]);
+    ann.notices("relay-up");
+    let bob = up("bob", &[]);
+    let invited = ann.client().ask(Invite {
+        room: None,
+        share_relay: true,
+    });
+    assert_eq!(invited.relay_token, RelayTokenUse::Shared);
+    let accepted = bob.run(&["accept-invite", &invited.code.0.to_string()]);
+    let accepted = accepted.expect(0).one_json();
+    assert_eq!(accepted["relay"], at);
+    assert_eq!(accepted["needs_token"], Value::Null);
+    are_verified(&ann, &bob);
+    bob.tells(&ann, "by your relay");
+
+    // Bob comes back as a member, and finds Ann in the lobby of the relay.
+    bob.restart();
+    bob.notices("relay-up");
+    assert_eq!(relays(&bob), [at.as_str()]);
+    bob.tells(&ann, "and I am still there");
+    ann.tells(&bob, "so I see");
+
+    // What Ann has shared with Bob is not Bob's to share.
+    let code = bob.client().ask(Invite {
+        room: None,
+        share_relay: false,
+    });
+    assert_eq!(code.relay_token, RelayTokenUse::None);
+    bob.run(&["invite", "--share-relay"])
+        .expect(USAGE)
+        .says(&["no token to share"]);
+
+    bob.run(&["forget", "ann", "--yes"]).expect(0);
+    bob.restart();
+    assert_eq!(relays(&bob), [] as [&str; 0]);
 }
 
 #[test]

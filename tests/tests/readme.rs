@@ -189,6 +189,10 @@ const COMMANDS: &[(&str, Run)] = &[
     ("hobnob verify bob", Ends),
     ("hobnob verify bob --confirm", Ends),
     ("hobnob verify bob --undo", Ends),
+    (
+        "hobnob invite --share-relay",
+        Not("it needs a relay with a token; tests/tests/invitations.rs tests it"),
+    ),
     ("hobnob contacts accept bob", Ends),
     ("hobnob contacts", Ends),
     ("hobnob contacts remove bob", Ends),

@@ -15,7 +15,7 @@ mod status;
 pub use self::config::{Config, HOLD_MAX, ProxyConfig, RELAYS_MAX};
 pub use self::event::Event;
 pub use self::hold_for::{HeldPeer, HoldFor, NotHoldFor};
-pub use self::invitation::{AcceptedInvitation, Invitation, InvitationEnd};
+pub use self::invitation::{AcceptedInvitation, Invitation, InvitationEnd, RelayTokenUse};
 pub use self::mailbox::{DepositInfo, HolderInfo, HoldingInfo, MailboxInfo};
 pub use self::message::{
     ActivityInfo, ActivityKind, Amended, Change, ConversationRef, DeliveryState, Edited,

@@ -99,6 +99,7 @@ pub(crate) enum Command {
     },
     Invite {
         room: Option<RoomName>,
+        share_relay: bool,
         reply: oneshot::Sender<Result<Invitation, InviteError>>,
     },
     InvitationEnd {

@@ -64,7 +64,11 @@ impl Engine {
             Command::RoomTicket { room, reply } => {
                 let _ = reply.send(self.room_ticket(room));
             }
-            Command::Invite { room, reply } => drop(reply.send(self.invite(room))),
+            Command::Invite {
+                room,
+                share_relay,
+                reply,
+            } => drop(reply.send(self.invite(room, share_relay))),
             Command::InvitationEnd { number, reply } => self.invitation_end(number, reply),
             Command::AcceptInvitation { code, reply } => self.accept_invitation(&code, reply),
             Command::Part { room, reply } => self.part(&room, reply),

@@ -17,7 +17,7 @@
 //! - `outbox` and `waiters` for messages, `joins` for rooms, `policy` for decisions about peers.
 //! - `own_records` and `known_relays` for signed records, carried out by `records`.
 //! - `mail` for mailboxes, carried out by `mail::events`. `holding` is the mail of others.
-//! - `relays`, `network`, `router_port`, `discovery` and `dialback` for the ways to peers.
+//! - `relays`, `shared_relays`, `network`, `router_port`, `discovery` and `dialback` for the ways to peers.
 //! - `files`, `lost`, `reports`, `tasks` and `lifecycle`.
 //!
 //! The other files pass the results of one part to others, by the kind of input: `commands` of
@@ -80,6 +80,7 @@ mod sending;
 mod session_events;
 mod session_state;
 mod sessions;
+mod shared_relays;
 mod state;
 mod stopping;
 mod tasks;
@@ -95,4 +96,5 @@ pub(crate) use self::internal::Internal;
 pub(crate) use self::introductions::Introductions;
 pub(crate) use self::mail::Mail;
 pub(crate) use self::own_records::OwnRecords;
+pub(crate) use self::shared_relays::SharedRelays;
 pub(crate) use self::state::{Engine, Parts};

@@ -102,6 +102,7 @@ impl Engine {
         // Last, because a change of the policy makes the peer known.
         self.peers.forget(peer);
         self.known_relays.forget(peer);
+        self.forget_shared_relay(peer);
         self.store.forget_peer(peer);
     }
 

@@ -44,11 +44,12 @@ use super::own_records::OwnRecords;
 use super::policy::Policy;
 use super::proofs::KnownMembers;
 use super::recent_peers::RecentPeers;
-use super::relays::Relays;
+use super::relays::{Relays, Tokens};
 use super::reports::Reports;
 use super::restored::Restored;
 use super::router_port::RouterPort;
 use super::sessions::Sessions;
+use super::shared_relays::SharedRelays;
 use super::tasks::Tasks;
 use crate::api::{NoticeReason, ProxyConfig};
 use crate::clock::{Clock, random_seed};
@@ -82,6 +83,7 @@ pub(crate) struct Parts {
     pub(crate) sharing: Sharing,
     pub(crate) relay_ids: BTreeMap<String, DeviceId>,
     pub(crate) relay_token: Option<RelayToken>,
+    pub(crate) shared_relays: SharedRelays,
     pub(crate) proxy: ProxyConfig,
     pub(crate) external_port: Option<u16>,
     pub(crate) erasing: Erasing,
@@ -158,6 +160,7 @@ pub(crate) struct Engine {
     pub(super) attention: Attention,
     pub(super) policy: Policy,
     pub(super) relays: Relays,
+    pub(super) shared_relays: SharedRelays,
     pub(super) dial_backs: DialBacks,
     pub(super) router_port: RouterPort,
     pub(super) discovery: Discovery,
@@ -215,7 +218,16 @@ impl Engine {
             attention: parts.attention,
             policy: Policy::new(parts.policies, parts.direct_with),
             activities: Activities::new(parts.sharing),
-            relays: Relays::new(parts.relay_ids, parts.relay_token, parts.proxy, parts.clock),
+            relays: Relays::new(
+                parts.relay_ids,
+                Tokens {
+                    own: parts.relay_token,
+                    shared: parts.shared_relays.tokens(),
+                },
+                parts.proxy,
+                parts.clock,
+            ),
+            shared_relays: parts.shared_relays,
             dial_backs: DialBacks::default(),
             router_port: RouterPort::new(parts.external_port),
             discovery: Discovery::default(),

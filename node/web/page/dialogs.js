@@ -127,8 +127,9 @@ export function invite(app) {
     };
     const code = el('input', { required: true, autocomplete: 'off' });
     const accept = async () => {
-      const { peer } = await app.connection.ask('accept-invite', { code: code.value.trim() });
+      const { peer, needs_token: relay } = await app.connection.ask('accept-invite', { code: code.value.trim() });
       close();
+      if (relay) app.say(text.needsToken(relay, peer.name));
       app.openConversation(`@${peer.peer}`);
     };
     content.append(button(text.inviteStart, run(create), { className: 'primary' }), shown,

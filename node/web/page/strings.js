@@ -142,6 +142,7 @@ export const text = {
   inviteStart: 'Create a code',
   inviteAccept: 'I have a code',
   inviteCode: 'Code that somebody has read to you',
+  needsToken: (relay, name) => `The relay ${relay} requires a token, and admits you for two minutes only. Ask its operator for one. Until then ${name} can reach you only on the same network, or through another relay.`,
   inviteEnd: {
     accepted: (name) => `${name} has accepted and is a verified contact now.`,
     wrong: 'Somebody has typed a wrong code. This code is dead: create another one.',

@@ -20,6 +20,12 @@ pub const INVITATION_SECONDS: u64 = 10 * 60;
 /// Longest ticket in a [`Letter`], in bytes.
 pub const LETTER_TICKET_MAX: usize = 2 * 1024;
 
+/// Longest name of a [`SharedRelay`], in bytes.
+pub const SHARED_RELAY_MAX: usize = 512;
+
+/// Longest token of a [`SharedRelay`], in bytes: as long as any token of a relay.
+pub const SHARED_TOKEN_MAX: usize = 256;
+
 /// The first message of either end: an element of the group.
 pub type Element = [u8; 32];
 
@@ -41,6 +47,28 @@ pub enum InviteFrame {
     Thanks(CodeNumber, Letter),
     /// The exchange ends without success.
     No(CodeNumber, Refusal),
+    /// The inviter shares a relay that requires a token. It has verified the accepter's proof, and
+    /// sends its Welcome next: before that, the accepter uses nothing of this.
+    Relay(CodeNumber, SharedRelay),
+}
+
+/// A relay, and the token with which it admits the accepter from now on.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedRelay {
+    /// The relay with its identity, as text, at most [`SHARED_RELAY_MAX`] bytes. The token is for no
+    /// other identity.
+    pub relay: String,
+    /// The token, at most [`SHARED_TOKEN_MAX`] bytes.
+    pub token: Vec<u8>,
+}
+
+/// Shows no token.
+impl std::fmt::Debug for SharedRelay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SharedRelay")
+            .field("relay", &self.relay)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The data that two ends exchange once each has verified the other.
@@ -99,7 +127,7 @@ impl From<u8> for Refusal {
 }
 
 /// The number of steps that this version knows. A step begins with its number.
-const STEPS: u32 = 6;
+const STEPS: u32 = 7;
 
 /// Memory that decoding a step may claim.
 const MEMORY_MAX: usize = 8 * 1024;
@@ -121,6 +149,10 @@ impl InviteFrame {
                 let room = letter.room.as_ref().map_or(0, String::len);
                 letter.ticket.len() <= LETTER_TICKET_MAX
                     && room <= crate::room_ticket::ROOM_TICKET_MAX
+            }
+            Self::Relay(_, shared) => {
+                shared.relay.len() <= SHARED_RELAY_MAX
+                    && (1..=SHARED_TOKEN_MAX).contains(&shared.token.len())
             }
             Self::Ask(..) | Self::Answer(..) | Self::Confirm(..) | Self::No(..) => true,
         }

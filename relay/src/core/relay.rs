@@ -261,9 +261,10 @@ impl Relay {
         } else {
             0
         };
+        let as_guest = if guest { features::GUEST } else { 0 };
         Welcome {
             version: VERSION,
-            features: features::DIAL_BACK | mailboxes,
+            features: features::DIAL_BACK | mailboxes | as_guest,
             observed,
             heartbeat_ms: u32::try_from(HEARTBEAT_EVERY.as_millis())
                 .expect("a quarter of a minute"),

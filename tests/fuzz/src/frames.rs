@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use hobnob_protocol::frame::{AuthorHeads, Digest, Profile};
-use hobnob_protocol::invitation::{CodeNumber, InviteFrame};
+use hobnob_protocol::invitation::{CodeNumber, InviteFrame, SharedRelay};
 use hobnob_protocol::mailbox::RoomMail;
 use hobnob_protocol::{
     Activity, ConversationId, Frame, Hello, Holding, LogId, LogName, OfferId, OfferWord, PersonId,
@@ -120,6 +120,13 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
         Frame::Activity(Activity::Status(true, "lunch".to_owned())),
         Frame::Offer(OfferId { name, seq: 1 }, OfferWord::Whole),
         Frame::Invite(InviteFrame::Ask(CodeNumber::random(7), [2; 32])),
+        Frame::Invite(InviteFrame::Relay(
+            CodeNumber::random(7),
+            SharedRelay {
+                relay: "relay.example:4627".to_owned(),
+                token: vec![3; 24],
+            },
+        )),
         Frame::Unknown(200),
     ];
     frames.iter().map(|frame| frame.encode().to_vec()).collect()

@@ -31,6 +31,7 @@ PathKind: TypeAlias = Literal["direct", "lan", "relay"]
 PeerState: TypeAlias = Literal["offline", "online", "suspect"]
 PersonId: TypeAlias = str
 RelayAt: TypeAlias = str
+RelayTokenUse: TypeAlias = Literal["kept", "none", "shared"]
 RoomName: TypeAlias = str
 RoomTarget: TypeAlias = str
 RoomTicket: TypeAlias = str
@@ -340,6 +341,12 @@ class InvitationAccepted:
     """The inviter, which is a verified contact now."""
     room: RoomInfo | None
     """The room to which it invited this node, which this node has joined."""
+    needs_token: RelayAt | None = None
+    """A relay that admits this node for two minutes only. It requires a token, which this node
+    does not have."""
+    relay: RelayAt | None = None
+    """A relay that the inviter shares: this node has the token for it now, and uses it from now
+    on."""
 
 
 @dataclass(kw_only=True)
@@ -351,6 +358,9 @@ class InvitationCode:
     """The public number in it."""
     seconds: int
     """After so many seconds the code expires."""
+    relay_token: RelayTokenUse
+    """What becomes of this node's token for the relay in the code: `none` if it has none, `kept`
+    or `shared`. If it is kept and the relay requires a token, the other user needs an own one."""
 
 
 @dataclass(kw_only=True)
@@ -1130,6 +1140,9 @@ class Invite(Request["InvitationCode"]):
     """Creates a code with which somebody becomes a contact."""
     room: RoomName | None = None
     """The room to which the code invites, too."""
+    share_relay: bool = False
+    """Give the other user this node's token for the relay in the code, so that they use that relay
+    from then on."""
     CMD: ClassVar[str] = "invite"
     ANSWER: ClassVar[type] = InvitationCode
 

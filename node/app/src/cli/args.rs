@@ -219,7 +219,12 @@ pub(crate) enum Command {
         /// Another contact.
         other: Target,
     },
-    Invite,
+    Invite {
+        /// Give the other user your token for the relay in the code, too, so that they can use it from
+        /// then on. Ask its operator first.
+        #[arg(long)]
+        share_relay: bool,
+    },
     AcceptInvite {
         /// The code that the other user has read to you.
         code: InviteCode,

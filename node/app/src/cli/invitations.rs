@@ -15,11 +15,16 @@ use crate::shared::output::{self, Output};
 use crate::shared::{invitation, qr, session};
 
 /// `hobnob invite`: prints a code, and waits until it is used, dead or expired.
-pub(crate) async fn invite(flags: &CommonFlags, out: Output) -> anyhow::Result<Exit> {
+pub(crate) async fn invite(
+    flags: &CommonFlags,
+    out: Output,
+    share_relay: bool,
+) -> anyhow::Result<Exit> {
     let room = flags.one_room("an invitation can name only one room")?;
     session::ask(flags, true, async |client| {
         let room = room.map(Text);
-        let created: InvitationCode = client.ask(Invite { room }).await?;
+        let request = Invite { room, share_relay };
+        let created: InvitationCode = client.ask(request).await?;
         if out.json {
             output::raw(&to_line(&created))?;
         } else {

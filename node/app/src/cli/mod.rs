@@ -252,7 +252,7 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
         Command::Introduce { target, other } => {
             invitations::introduce(flags, out, target, other).await
         }
-        Command::Invite => invitations::invite(flags, out).await,
+        Command::Invite { share_relay } => invitations::invite(flags, out, share_relay).await,
         Command::AcceptInvite { code } => invitations::accept(flags, out, code).await,
         Command::Part { room } => rooms::part(flags, room).await,
         Command::Away { text } => status(flags, true, &text).await,

@@ -1,8 +1,9 @@
 //! The lines about invitations, for commands and chats.
 
+use hobnob::RelayTokenUse;
 use hobnob::protocol::text::visible;
 use hobnob_control::wire::{
-    InvitationAccepted, InvitationCode, InvitationEnded, InvitationState, PeerLine,
+    InvitationAccepted, InvitationCode, InvitationEnded, InvitationState, PeerLine, Text,
 };
 
 use super::room_secrets;
@@ -30,7 +31,25 @@ pub(crate) fn created(invitation: &InvitationCode) -> Vec<String> {
                 .to_owned(),
         );
     }
+    lines.extend(about_token(invitation));
     lines
+}
+
+/// What the inviter has to know about the token for the relay in the code.
+fn about_token(invitation: &InvitationCode) -> Option<String> {
+    let relay = &invitation.code.0.relay.as_ref()?;
+    match invitation.relay_token {
+        RelayTokenUse::None => None,
+        RelayTokenUse::Kept => Some(format!(
+            "Your token for {relay} stays with you. If that relay requires one, they can use it for \
+             two minutes, and then need a token of their own, from its operator, or an invitation \
+             made with: hobnob invite --share-relay"
+        )),
+        RelayTokenUse::Shared => Some(format!(
+            "They get your token for {relay}, and use that relay from then on. What they do there \
+             counts as yours."
+        )),
+    }
 }
 
 /// How an invitation ended.
@@ -52,6 +71,20 @@ pub(crate) fn accepted(accepted: &InvitationAccepted) -> Vec<String> {
     let mut lines = vec![verified(&accepted.peer)];
     if let Some(room) = &accepted.room {
         lines.extend(room_secrets::joined(room));
+    }
+    if let Some(Text(relay)) = &accepted.relay {
+        lines.push(format!(
+            "you may use the relay {relay} from now on, with the inviter's token"
+        ));
+    }
+    if let Some(Text(relay)) = &accepted.needs_token {
+        let name = visible(&accepted.peer.name);
+        lines.push(format!(
+            "the relay {relay} requires a token, and admits you for two minutes only. Ask its operator \
+             for a token, and set relay and relay-token-file; or ask {name} for an invitation made \
+             with --share-relay. Until then, {name} can reach you only on the same network, or through \
+             another relay"
+        ));
     }
     lines
 }

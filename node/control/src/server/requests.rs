@@ -463,11 +463,12 @@ impl Handle for Introduce {
 impl Handle for Invite {
     async fn carry_out(self, context: Context<'_>) -> Result<InvitationCode, Failure> {
         let room = self.room.map(|room| room.0);
-        let invitation = context.node().invite(room).await?;
+        let invitation = context.node().invite(room, self.share_relay).await?;
         Ok(InvitationCode {
             number: Text(invitation.code.number),
             code: Text(invitation.code),
             seconds: invitation.seconds,
+            relay_token: invitation.relay_token,
         })
     }
 }
@@ -495,6 +496,8 @@ impl Handle for AcceptInvite {
         Ok(InvitationAccepted {
             peer: accepted.peer.into(),
             room: accepted.room,
+            relay: accepted.relay.map(Text),
+            needs_token: accepted.needs_token.map(Text),
         })
     }
 }

@@ -4,14 +4,14 @@
 use std::path::PathBuf;
 
 use hobnob_protocol::invitation::{CodeNumber, InviteCode};
-use hobnob_protocol::{PersonId, RoomTicket};
+use hobnob_protocol::{PersonId, RelayAt, RoomTicket};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::activity::ActivityLine;
 use super::event::{MessageLine, PeerLine};
 use super::failure::Failure;
-use hobnob::{ConversationRef, NotifyRule, RoomInfo};
+use hobnob::{ConversationRef, NotifyRule, RelayTokenUse, RoomInfo};
 use hobnob_local::json::Text;
 
 /// One answer.
@@ -172,6 +172,9 @@ pub struct InvitationCode {
     pub number: Text<CodeNumber>,
     /// After so many seconds the code expires.
     pub seconds: u64,
+    /// What becomes of this node's token for the relay in the code: `none` if it has none, `kept` or
+    /// `shared`. If it is kept and the relay requires a token, the other user needs an own one.
+    pub relay_token: RelayTokenUse,
 }
 
 /// Answers `invitation-end`.
@@ -202,6 +205,13 @@ pub struct InvitationAccepted {
     pub peer: PeerLine,
     /// The room to which it invited this node, which this node has joined.
     pub room: Option<RoomInfo>,
+    /// A relay that the inviter shares: this node has the token for it now, and uses it from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<Text<RelayAt>>,
+    /// A relay that admits this node for two minutes only. It requires a token, which this node does not
+    /// have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs_token: Option<Text<RelayAt>>,
 }
 
 /// Answers a request that has nothing more to report.

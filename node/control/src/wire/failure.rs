@@ -179,9 +179,10 @@ impl From<InviteError> for Failure {
         let (code, exit) = match error {
             InviteError::Room(error) => return error.into(),
             InviteError::Policy(error) => return error.into(),
-            InviteError::NotInRoom(_) | InviteError::NoSuchInvitation(_) | InviteError::Myself => {
-                return Failure::usage(error);
-            }
+            InviteError::NotInRoom(_)
+            | InviteError::NoSuchInvitation(_)
+            | InviteError::Myself
+            | InviteError::NoTokenToShare => return Failure::usage(error),
             InviteError::NotFound(_) => ("no-such-peer", 3),
             InviteError::TooOften | InviteError::Wrong | InviteError::Lost => ("refused", 5),
             InviteError::TooMany(_)

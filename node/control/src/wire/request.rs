@@ -547,6 +547,10 @@ pub struct Invite {
     /// The room to which the code invites, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room: Option<Text<RoomName>>,
+    /// Give the other user this node's token for the relay in the code, so that they use that relay from
+    /// then on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub share_relay: bool,
 }
 
 /// See [`AnyRequest::AwaitInvitation`].

@@ -6,17 +6,22 @@ use hobnob_core::SessionId;
 use hobnob_core::invitation::{GuessVerdict, INVITATIONS_MAX, Question, Step};
 use hobnob_protocol::invitation::pake::{self, Ends};
 use hobnob_protocol::invitation::{
-    CodeNumber, INVITATION_SECONDS, InviteCode, InviteFrame, Letter, Refusal, Words,
+    CodeNumber, INVITATION_SECONDS, InviteCode, InviteFrame, Letter, Refusal, SharedRelay, Words,
 };
 use hobnob_protocol::relay::{FoundInvitation, ToRelay};
-use hobnob_protocol::{Frame, RelayAddr, RoomKey, RoomName, RoomTarget, Target, Ticket};
+use hobnob_protocol::{
+    Frame, PersonId, RelayAddr, RelayAt, RoomKey, RoomName, RoomTarget, Target, Ticket,
+};
 use tokio::sync::oneshot;
 use tracing::{debug, info};
 
 use super::{AcceptReply, Attempt};
-use crate::api::{AcceptedInvitation, Invitation, InvitationEnd, NoticeReason, RoomInfo};
+use crate::api::{
+    AcceptedInvitation, Invitation, InvitationEnd, NoticeReason, RelayTokenUse, RoomInfo,
+};
 use crate::clock::{random, random_seed};
 use crate::engine::command::PolicyChange;
+use crate::engine::shared_relays::Shared;
 use crate::engine::state::Engine;
 use crate::error::{InviteError, JoinError};
 use crate::net::channels::RelayId;
@@ -32,11 +37,29 @@ impl Engine {
     pub(in crate::engine) fn invite(
         &mut self,
         room: Option<RoomName>,
+        share_relay: bool,
     ) -> Result<Invitation, InviteError> {
         if !pake::IS_BUILT {
             return Err(InviteError::NotBuilt);
         }
         let room = room.map(|room| self.room_target(room)).transpose()?;
+        let relay = self.relays.addrs().into_iter().next();
+        let token = relay
+            .as_ref()
+            .and_then(|relay| self.relays.own_token(relay));
+        let shared = match (&relay, token) {
+            (Some(relay), Some(token)) if share_relay => Some(SharedRelay {
+                relay: relay.to_string(),
+                token: token.as_bytes().to_vec(),
+            }),
+            _ if share_relay => return Err(InviteError::NoTokenToShare),
+            _ => None,
+        };
+        let relay_token = match token {
+            None => RelayTokenUse::None,
+            Some(_) if shared.is_some() => RelayTokenUse::Shared,
+            Some(_) => RelayTokenUse::Kept,
+        };
         let (number, words) = (CodeNumber::random(random()), Words::random(&random_seed()));
         let now = self.clock.now().mono;
         let added = self.inviting.open.invite(now, number, words);
@@ -44,15 +67,18 @@ impl Engine {
         if let Some(room) = room {
             self.inviting.rooms.insert(number, room);
         }
+        if let Some(shared) = shared {
+            self.inviting.relays.insert(number, shared);
+        }
         self.send_invitations_to_relays();
-        let relay = self.relays.addrs().into_iter().next().map(|relay| relay.at);
         Ok(Invitation {
             code: InviteCode {
                 number,
                 words,
-                relay,
+                relay: relay.map(|relay| relay.at),
             },
             seconds: INVITATION_SECONDS,
+            relay_token,
         })
     }
 
@@ -83,6 +109,7 @@ impl Engine {
 
     fn invitation_ended(&mut self, number: CodeNumber, end: &InvitationEnd) {
         self.inviting.rooms.remove(&number);
+        self.inviting.relays.remove(&number);
         self.inviting.ends.end(number, end);
         self.send_invitations_to_relays();
     }
@@ -246,6 +273,14 @@ impl Engine {
                     self.accepting_step(id, step, Some(letter));
                 }
             }
+            InviteFrame::Relay(number, shared) => {
+                if let Some(attempt) = &mut self.inviting.accepting
+                    && attempt.accepting.number() == number
+                    && attempt.accepting.has_proved()
+                {
+                    attempt.relay = Some((id, shared));
+                }
+            }
             InviteFrame::No(number, why) => {
                 if let Some(attempt) = &mut self.inviting.accepting {
                     let peer = self.sessions.get(id).map(|state| state.peer());
@@ -273,6 +308,10 @@ impl Engine {
             room: room.map(ToString::to_string),
         };
         let name = self.peers.name(peer.person());
+        if let Some(shared) = self.inviting.relays.get(&number) {
+            let relay = InviteFrame::Relay(number, shared.clone());
+            state.send(&Frame::Invite(relay));
+        }
         state.send(&Frame::Invite(InviteFrame::Welcome(number, proof, letter)));
         // The peer waits for nothing more, so nobody needs this answer. The disk's faults are reported
         // where they happen.
@@ -324,7 +363,10 @@ impl Engine {
     fn accepted(&mut self, id: SessionId, letter: &Letter) {
         let attempt = self.take_attempt();
         let Attempt {
-            accepting, reply, ..
+            accepting,
+            reply,
+            relay,
+            ..
         } = attempt.expect("it has verified the inviter just now");
         let peer = self.sessions.get(id).map(|state| state.peer());
         let peer = peer.expect("the caller has looked it up");
@@ -335,6 +377,12 @@ impl Engine {
         let thanks = InviteFrame::Thanks(accepting.number(), thanks);
         self.sessions.send(id, &Frame::Invite(thanks));
         self.introduced_by(id, letter);
+        let shared = relay.filter(|(from, _)| *from == id);
+        let relay = shared.and_then(|(_, shared)| self.use_shared_relay(peer.person(), shared));
+        let needs_token = self
+            .relays
+            .guest_at()
+            .filter(|at| relay.as_ref() != Some(at));
         let (verified, is_verified) = oneshot::channel();
         self.change_policy(peer.person(), PolicyChange::VerifyByCode, verified);
         let joined = letter.room.as_deref().map(|room| self.join_by_letter(room));
@@ -345,11 +393,35 @@ impl Engine {
                     Some(joined) => Some(joined?.await.map_err(|_| InviteError::Stopped)??),
                     None => None,
                 };
-                Ok(AcceptedInvitation { peer, room })
+                Ok(AcceptedInvitation {
+                    peer,
+                    room,
+                    relay,
+                    needs_token,
+                })
             };
             // The user may have given up.
             let _ = reply.send(accepted.await);
         });
+    }
+
+    /// Uses a relay that the inviter shares, in this run and later ones. Returns nothing if it can't be
+    /// used: it is not valid, or the node uses as many relays as it can.
+    fn use_shared_relay(&mut self, peer: PersonId, sent: SharedRelay) -> Option<RelayAt> {
+        let shared = Shared::of(sent)?;
+        let (relay, id, token) = (shared.relay.clone(), shared.id, shared.token.clone());
+        self.relays.share(id, token);
+        self.add_relay(relay.clone(), true)?;
+        let (name, value) = self.shared_relays.add(peer, shared);
+        self.store.set_setting(name, value);
+        Some(relay.at)
+    }
+
+    /// The user forgets a contact. A relay that it has shared is not used from the next start on.
+    pub(in crate::engine) fn forget_shared_relay(&mut self, peer: PersonId) {
+        if let Some((name, value)) = self.shared_relays.forget(peer) {
+            self.store.set_setting(name, value);
+        }
     }
 
     /// Joins the room that an inviter's letter names.

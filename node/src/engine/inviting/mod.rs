@@ -9,8 +9,9 @@ mod events;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use hobnob_core::SessionId;
 use hobnob_core::invitation::{Accepting, INVITATIONS_MAX, Invitations};
-use hobnob_protocol::invitation::{CodeNumber, InviteCode};
+use hobnob_protocol::invitation::{CodeNumber, InviteCode, SharedRelay};
 use hobnob_protocol::{DeviceId, RoomTarget};
 use tokio::sync::oneshot;
 
@@ -30,6 +31,8 @@ pub(super) struct Inviting {
     pub(super) open: Invitations,
     /// The rooms to which codes invite.
     rooms: BTreeMap<CodeNumber, RoomTarget>,
+    /// The relays that codes share.
+    relays: BTreeMap<CodeNumber, SharedRelay>,
     ends: EndedInvitations,
     accepting: Option<Attempt>,
 }
@@ -56,6 +59,9 @@ struct Attempt {
     relays: BTreeSet<RelayId>,
     /// A relay or a peer answers no more numbers of this network for a while.
     too_often: bool,
+    /// A relay that a peer shares, in this session. It counts once that peer has proved that it is the
+    /// inviter.
+    relay: Option<(SessionId, SharedRelay)>,
     reply: AcceptReply,
 }
 
@@ -72,6 +78,7 @@ impl Attempt {
             named: BTreeSet::new(),
             relays,
             too_often: false,
+            relay: None,
             reply,
         }
     }

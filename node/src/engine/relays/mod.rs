@@ -55,11 +55,27 @@ pub(super) struct Relays {
     beat_from: Duration,
     /// Identities proved in earlier runs, by address.
     known: BTreeMap<String, DeviceId>,
-    /// The admission token of the relays that the user named.
-    token: Option<RelayToken>,
+    tokens: Tokens,
     proxy: ProxyConfig,
     events: mpsc::Sender<(RelayId, LinkEvent)>,
     queue: mpsc::Receiver<(RelayId, LinkEvent)>,
+}
+
+/// The admission tokens of relays.
+pub(super) struct Tokens {
+    /// For the relays that the user named.
+    pub(super) own: Option<RelayToken>,
+    /// Those that contacts have shared, each for the relay of one identity.
+    pub(super) shared: BTreeMap<DeviceId, RelayToken>,
+}
+
+impl Tokens {
+    /// The token whose knowledge this node proves to a relay. `is_named`: the user named the relay. A
+    /// relay that somebody else named may be anybody's.
+    fn of(&self, relay: Option<DeviceId>, is_named: bool) -> Option<RelayToken> {
+        let shared = relay.and_then(|relay| self.shared.get(&relay));
+        shared.or(self.own.as_ref().filter(|_| is_named)).cloned()
+    }
 }
 
 /// The values that the link of a new relay needs.
@@ -84,7 +100,7 @@ pub(super) struct WentUp {
 impl Relays {
     pub(super) fn new(
         known: BTreeMap<String, DeviceId>,
-        token: Option<RelayToken>,
+        tokens: Tokens,
         proxy: ProxyConfig,
         clock: Clock,
     ) -> Self {
@@ -97,7 +113,7 @@ impl Relays {
             clock,
             beat_from: Duration::ZERO,
             known,
-            token,
+            tokens,
             proxy,
             events,
             queue,
@@ -132,8 +148,9 @@ impl Relays {
         if usage == Usage::Contact || known.is_at(&at) && known.usage() <= usage {
             return false;
         }
+        let id = known.relay_addr().id;
         let location = self.location(at.clone(), usage);
-        let token = self.token.clone().filter(|_| usage == Usage::Rooms);
+        let token = self.tokens.of(id, usage == Usage::Rooms);
         let known = Self::relay_mut(&mut self.list, relay);
         let is_stronger = known.is_also_at(at, usage);
         known.locate(location, token);
@@ -168,10 +185,9 @@ impl Relays {
         self.added += 1;
         let known = self.known.get(&addr.at.to_string()).copied();
         let expected = addr.id.or(known);
-        // A relay that somebody else named may be anybody's. It gets no proof of the token, unless it
-        // is known by its identity.
-        let may_have_token =
-            usage == Usage::Rooms || expected.is_some_and(|id| self.user_named(id));
+        // A relay that somebody else named gets no proof of the user's token, unless it is known by its
+        // identity.
+        let is_named = usage == Usage::Rooms || expected.is_some_and(|id| self.user_named(id));
         let (link, commands) = mpsc::unbounded_channel();
         let relay = Relay::new(addr.at.clone(), expected, known, usage, link);
         self.list.insert(id, relay);
@@ -181,7 +197,7 @@ impl Relays {
                 location: self.location(addr.at, usage),
                 expected,
                 proxy_only: self.proxy.only,
-                token: self.token.clone().filter(|_| may_have_token),
+                token: self.tokens.of(expected, is_named),
                 identities: self.identities.clone(),
                 guest: self.guest.clone(),
                 clock: self.clock,
@@ -198,6 +214,32 @@ impl Relays {
             only_remote: usage == Usage::Contact,
             at,
         }
+    }
+
+    /// A contact shares the token for a relay. The relay learns at once that this node knows it.
+    pub(super) fn share(&mut self, id: DeviceId, token: RelayToken) {
+        self.tokens.shared.insert(id, token.clone());
+        if let Some(relay) = self.with_identity(id) {
+            let relay = self.relay(relay);
+            relay.locate(
+                self.location(relay.at().clone(), relay.usage()),
+                Some(token),
+            );
+        }
+    }
+
+    /// The user's own token for a relay, if this node proves it there.
+    pub(super) fn own_token(&self, relay: &RelayAddr) -> Option<&RelayToken> {
+        let id = relay.id?;
+        let own = self.tokens.own.as_ref();
+        own.filter(|_| !self.tokens.shared.contains_key(&id))
+    }
+
+    /// A relay that admits this node only as a guest.
+    pub(super) fn guest_at(&self) -> Option<RelayAt> {
+        let mut all = self.list.values();
+        let guest = all.find(|relay| relay.connection().is_some_and(|up| up.is_guest));
+        guest.map(|relay| relay.at().clone())
     }
 
     /// The relay with this identity, if the node uses it.
@@ -239,6 +281,7 @@ impl Relays {
             carrier,
             observed,
             dials_back: welcome.features & features::DIAL_BACK != 0,
+            is_guest: welcome.features & features::GUEST != 0,
             doubt_reported: false,
         };
         relay.went_up(id, up);
@@ -564,11 +607,19 @@ mod tests {
         text.parse().expect("an address")
     }
 
+    /// The user's own token, and none that was shared.
+    fn tokens(own: Option<&[u8]>) -> Tokens {
+        Tokens {
+            own: own.map(|own| own.to_vec().into()),
+            shared: BTreeMap::new(),
+        }
+    }
+
     /// A node without a token that has met no relay.
     fn no_relays() -> Relays {
         Relays::new(
             BTreeMap::new(),
-            None,
+            tokens(None),
             ProxyConfig::default(),
             Clock::start(),
         )
@@ -596,7 +647,7 @@ mod tests {
         let known = BTreeMap::from([("relay.example:4627".to_owned(), peer(99))]);
         let mut relays = Relays::new(
             known,
-            Some(b"token".to_vec().into()),
+            tokens(Some(b"token")),
             ProxyConfig::default(),
             Clock::start(),
         );
@@ -744,7 +795,7 @@ mod tests {
     fn a_relay_that_somebody_else_named_gets_no_proof_of_the_token() {
         let mut relays = Relays::new(
             BTreeMap::new(),
-            Some(b"token".to_vec().into()),
+            tokens(Some(b"token")),
             ProxyConfig::default(),
             Clock::start(),
         );
@@ -760,11 +811,45 @@ mod tests {
     }
 
     #[test]
+    fn a_shared_token_is_for_the_relay_of_one_identity() {
+        let mut relays = no_relays();
+        let add = |relays: &mut Relays, at: &str, id| {
+            let at = named(at).at;
+            let link = relays.add(RelayAddr { id, at }, Usage::OnePeer, 1);
+            link.expect("room")
+        };
+        let mut link = add(&mut relays, "theirs.example:1", Some(peer(1)));
+        assert!(link.config.token.is_none());
+        relays.share(peer(1), b"shared".to_vec().into());
+        let learned = link.commands.try_recv();
+        assert!(matches!(learned, Ok(LinkCommand::Locate(_, Some(_)))));
+        relays.share(peer(2), b"other".to_vec().into());
+        let other = add(&mut relays, "other.example:1", Some(peer(2)));
+        assert_eq!(other.config.token, Some(b"other".to_vec().into()));
+        let unknown = add(&mut relays, "unknown.example:1", None);
+        assert!(unknown.config.token.is_none());
+        assert!(link.commands.try_recv().is_err());
+        // What was shared is not shared any further.
+        let theirs = RelayAddr {
+            id: Some(peer(1)),
+            at: named("theirs.example:1").at,
+        };
+        assert!(relays.own_token(&theirs).is_none());
+        relays.tokens.own = Some(b"own".to_vec().into());
+        assert!(relays.own_token(&theirs).is_none());
+        let ours = RelayAddr {
+            id: Some(peer(3)),
+            at: named("ours.example:1").at,
+        };
+        assert!(relays.own_token(&ours).is_some());
+    }
+
+    #[test]
     fn a_relay_with_two_names_has_one_link() {
         let none = BTreeMap::new();
         let mut relays = Relays::new(
             none,
-            Some(b"token".to_vec().into()),
+            tokens(Some(b"token")),
             ProxyConfig::default(),
             Clock::start(),
         );
@@ -793,7 +878,7 @@ mod tests {
         let none = BTreeMap::new();
         let mut relays = Relays::new(
             none,
-            Some(b"token".to_vec().into()),
+            tokens(Some(b"token")),
             ProxyConfig::default(),
             Clock::start(),
         );

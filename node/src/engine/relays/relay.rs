@@ -73,6 +73,8 @@ pub(super) struct Up {
     pub(super) observed: SocketAddr,
     /// Whether the relay dials back at request.
     pub(super) dials_back: bool,
+    /// Whether the relay admits this node for a short time only, to accept an invitation.
+    pub(super) is_guest: bool,
     /// Whether the user knows that nobody is reached through this relay.
     pub(super) doubt_reported: bool,
 }
@@ -319,6 +321,7 @@ mod tests {
             carrier: Carrier::Udp,
             observed: "198.51.100.7:4626".parse().expect("an address"),
             dials_back: true,
+            is_guest: false,
             doubt_reported: false,
         }
     }

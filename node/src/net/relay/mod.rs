@@ -504,6 +504,8 @@ impl RelayLink {
         let has_udp = self.locations.has_udp();
         let mut other_way =
             (!by_udp && has_udp).then(|| self.back_to_udp(connected.id, self.udp_pause()));
+        // The ways of a registration that proves a token.
+        let mut with_token = None;
         // A way without UDP, and the number of checks when it was found.
         let mut found: Option<(Shaken, u32)> = None;
         let stream_ended = connected.stream_ended();
@@ -543,8 +545,16 @@ impl RelayLink {
                     }
                     Some(LinkCommand::Beat) => connected.beat(roster, &mut liveness).await?,
                     Some(LinkCommand::Want) => {}
-                    Some(LinkCommand::Locate(location, token)) => self.locate(location, token),
+                    Some(LinkCommand::Locate(location, token)) => {
+                        let had_token = self.config.token.is_some();
+                        self.locate(location, token);
+                        if !had_token && self.config.token.is_some() {
+                            // The relay may have admitted this node for less without one.
+                            with_token = Some(self.by_any_way(connected.id));
+                        }
+                    }
                 },
+                shaken = first(&mut with_token) => return Ok(shaken),
                 _ = heartbeats.tick() => connected.beat(roster, &mut liveness).await?,
                 _ = checks.tick() => {
                     match liveness.check(self.counts(connected)) {
@@ -579,6 +589,14 @@ impl RelayLink {
                 down = &mut stream_ended => return Err(down),
             }
         }
+    }
+
+    /// Dials by all ways.
+    fn by_any_way(&mut self, relay: DeviceId) -> Race {
+        let ways = self.locations.ways(self.preferred);
+        let mut race = Race::default();
+        race.add(&self.endpoint, Some(relay), ways, DIAL_LIMIT, &mut self.rng);
+        race
     }
 
     /// Looks for a way without UDP, which does not answer at the moment.

@@ -231,7 +231,11 @@ impl Chat {
     pub(super) async fn invite(&mut self, client: &Client, room: Option<RoomName>) {
         let room = room.map(Text);
         let lines = |created: InvitationCode| Reply::Lines(invitation::created(&created));
-        self.begin(client, Invite { room }, lines).await;
+        let request = Invite {
+            room,
+            share_relay: false,
+        };
+        self.begin(client, request, lines).await;
     }
 
     pub(super) async fn accept_invite(&mut self, client: &Client, code: InviteCode) {

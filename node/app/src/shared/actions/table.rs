@@ -671,8 +671,14 @@ pub(crate) const ACTIONS: &[Action] = &[
             flags: Flags::AskInRoom,
             details: "The other user types the code, and you are verified contacts. The code works \
                       once, for ten minutes, while your node runs. A wrong guess ends it. Waits until \
-                      it is used: the exit code is 5 if somebody guessed wrong, 4 if it expired.",
-            examples: &["hobnob invite", "hobnob invite --room ops"],
+                      it is used: the exit code is 5 if somebody guessed wrong, 4 if it expired. If \
+                      the relay in the code requires a token, the other user needs one to stay there \
+                      for longer than two minutes: --share-relay gives them yours.",
+            examples: &[
+                "hobnob invite",
+                "hobnob invite --room ops",
+                "hobnob invite --share-relay",
+            ],
         },
         chat: chat(ChatCommand::Invite, "[ROOM]"),
     },

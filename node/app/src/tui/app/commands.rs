@@ -157,7 +157,11 @@ impl App {
     /// How the invitation ends is a notice.
     fn invite(&mut self, room: Option<RoomName>) {
         let room = room.map(Text);
-        self.ask(Invite { room }, |app, created| {
+        let request = Invite {
+            room,
+            share_relay: false,
+        };
+        self.ask(request, |app, created| {
             app.note_lines(invitation::created(&created));
         });
     }
