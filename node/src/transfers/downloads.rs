@@ -150,11 +150,7 @@ impl Downloads {
     pub(super) fn no_room(&mut self, now: Duration, offer: StoredOffer, why: String) {
         // Unless the user declined it meanwhile.
         if self.pending.remove(&offer.id) {
-            self.jobs.context.publish(vec![FileUpdate {
-                why: Some(why),
-                ..FileUpdate::new(offer.clone(), FileState::Waiting)
-            }]);
-            self.waiting.retry_later(now + FULL_AGAIN_AFTER, offer);
+            self.wait_for_disk(now, offer, why);
         }
     }
 
@@ -199,7 +195,7 @@ impl Downloads {
                     ..record_of(OfferState::Done)
                 };
                 context.record(row.offer.id, record);
-                self.finished(row.offer, Ok(place));
+                self.finished(Duration::ZERO, row.offer, Ok(place));
             }
             None => self.waiting.add(row.offer),
         }
@@ -249,9 +245,29 @@ impl Downloads {
                     tokio::task::spawn_blocking(move || partial.remove());
                 }
             }
+            Err(error @ WriteError::NotMounted) if is_wanted => {
+                self.wait_for_disk(now, offer, error.to_string());
+            }
             Err(error) if is_wanted => self.fail(offer, error.to_string()),
             Err(_declined_meanwhile) => {}
         }
+    }
+
+    /// The disk of a running download was unmounted. The download goes on when it is back.
+    pub(super) fn unmounted(&mut self, now: Duration, id: OfferId, why: String) {
+        // Several streams may report it, and the first report ends the download.
+        if let Some(partial) = self.active.end(now, id) {
+            partial.cancel();
+            self.wait_for_disk(now, partial.stored.clone(), why);
+        }
+    }
+
+    fn wait_for_disk(&mut self, now: Duration, offer: StoredOffer, why: String) {
+        self.jobs.context.publish(vec![FileUpdate {
+            why: Some(why),
+            ..FileUpdate::new(offer.clone(), FileState::Waiting)
+        }]);
+        self.waiting.retry_later(now + FULL_AGAIN_AFTER, offer);
     }
 
     /// Stores and reports that a download failed, also to the sender of the offer.
@@ -293,13 +309,18 @@ impl Downloads {
             let outcome = finish_when_there_is_room(&partial, &context).await;
             JobResult::Finished {
                 offer: partial.stored.clone(),
-                outcome: outcome.map_err(|error| error.to_string()),
+                outcome,
             }
         });
     }
 
     /// Continues [`Downloads::finish`].
-    pub(super) fn finished(&mut self, offer: StoredOffer, outcome: Result<PathBuf, String>) {
+    pub(super) fn finished(
+        &mut self,
+        now: Duration,
+        offer: StoredOffer,
+        outcome: Result<PathBuf, WriteError>,
+    ) {
         let context = &self.jobs.context;
         let is_wanted = self.pending.remove(&offer.id);
         match outcome {
@@ -313,7 +334,10 @@ impl Downloads {
                     ..FileUpdate::new(offer, FileState::Done)
                 }]);
             }
-            Err(why) if is_wanted => self.fail(offer, why),
+            Err(error @ WriteError::NotMounted) if is_wanted => {
+                self.wait_for_disk(now, offer, error.to_string());
+            }
+            Err(error) if is_wanted => self.fail(offer, error.to_string()),
             Err(_declined_meanwhile) => {}
         }
     }
@@ -391,6 +415,7 @@ impl Downloads {
                 }
             }
             Err(WriteError::Full) => self.active.handle(now, Input::Full(id)),
+            Err(error @ WriteError::NotMounted) => self.unmounted(now, id, error.to_string()),
             Err(error) => self.give_up(now, id, error.to_string()),
         }
     }
@@ -609,7 +634,9 @@ mod tests {
                 }
                 JobResult::NoRoom { offer, why } => self.downloads.no_room(NOW, offer, why),
                 JobResult::Opened { offer, opened } => self.downloads.opened(NOW, offer, opened),
-                JobResult::Finished { offer, outcome } => self.downloads.finished(offer, outcome),
+                JobResult::Finished { offer, outcome } => {
+                    self.downloads.finished(NOW, offer, outcome)
+                }
                 JobResult::Removed { offer, why } => self.downloads.removed(offer, why),
                 JobResult::FilledFromMail(id, filled) => {
                     self.downloads.filled_from_mail(NOW, id, filled);

@@ -325,7 +325,10 @@ fn write_and_report(
     let _ = reports.blocking_send(Fetched::Got(session, partial.stored.id, kept));
     result.map_err(|error| match error {
         WriteError::Lies => Failure::Lies,
-        error @ (WriteError::Full | WriteError::Manifest(_) | WriteError::Io(_)) => {
+        error @ (WriteError::Full
+        | WriteError::NotMounted
+        | WriteError::Manifest(_)
+        | WriteError::Io(_)) => {
             let _ = reports.blocking_send(Fetched::NotWritten(partial.stored.id, error));
             Failure::Local
         }

@@ -20,6 +20,7 @@ pub(super) async fn finish(
     partial: &Arc<Partial>,
     context: &Context,
 ) -> Result<PathBuf, WriteError> {
+    blocking(partial, Partial::check_mounted).await?;
     blocking(partial, Partial::seal).await?;
     loop {
         let name = blocking(partial, |partial| Ok(partial.free_name()?)).await?;

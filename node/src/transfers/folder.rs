@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawMode, RenameFlags};
@@ -34,6 +35,15 @@ impl Folder {
             handle,
             path: path.to_owned(),
         })
+    }
+
+    /// Whether this folder is still at the path at which it was opened.
+    pub(super) fn is_in_place(&self) -> bool {
+        let Ok(here) = rustix::fs::fstat(&self.handle) else {
+            return false;
+        };
+        std::fs::metadata(&self.path)
+            .is_ok_and(|there| (there.dev(), there.ino()) == (here.st_dev, here.st_ino))
     }
 
     /// The path at which it was opened.

@@ -53,7 +53,7 @@ pub(super) enum JobResult {
     /// A complete content was moved to its path, or the move failed for this reason.
     Finished {
         offer: StoredOffer,
-        outcome: Result<PathBuf, String>,
+        outcome: Result<PathBuf, WriteError>,
     },
     /// A partial download was removed, because its content is unavailable for this reason.
     Removed { offer: StoredOffer, why: String },

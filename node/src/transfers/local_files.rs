@@ -1,9 +1,11 @@
 //! This node's files: the downloads folder, the content index and the pictures. The methods wait
 //! for the disk, so call them on a blocking thread.
 
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hobnob_core::transfers::Held;
@@ -30,6 +32,7 @@ const SPARE_BYTES: u64 = 16 * 1024 * 1024;
 #[derive(Debug, Clone)]
 pub(super) struct LocalFiles {
     downloads: PathBuf,
+    disk: Arc<DownloadsDisk>,
     kept: KeptAttributes,
     pub(super) index: ContentIndex,
     pub(super) pictures: Pictures,
@@ -44,6 +47,7 @@ impl LocalFiles {
         pictures: Pictures,
     ) -> io::Result<Self> {
         Ok(Self {
+            disk: Arc::new(DownloadsDisk::of(&downloads)),
             downloads,
             kept: KeptAttributes::default(),
             index: ContentIndex::open(home.join(CONTENT_FOLDER), data_key)?,
@@ -78,6 +82,12 @@ impl LocalFiles {
             return Ok(());
         }
         let folder = || self.downloads.display().to_string();
+        if !self.disk.is_mounted(&self.downloads) {
+            return Err(FileError::Downloads {
+                folder: folder(),
+                why: "its disk is not mounted any more".to_owned(),
+            });
+        }
         let free = Folder::make(&self.downloads)
             .and_then(|folder| folder.free_bytes())
             .map_err(|error| FileError::Downloads {
@@ -144,6 +154,47 @@ impl LocalFiles {
     }
 }
 
+/// The disk of the downloads folder when it was used last. `None`: the folder was not there yet.
+#[derive(Debug)]
+struct DownloadsDisk(Mutex<Option<u64>>);
+
+impl DownloadsDisk {
+    fn of(downloads: &Path) -> Self {
+        Self(Mutex::new(disk_of(downloads)))
+    }
+
+    /// Whether the disk is still mounted. A folder below the mount point must not fill the disk of the
+    /// system. Another disk that is mounted there is fine.
+    fn is_mounted(&self, downloads: &Path) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = disk_of(downloads);
+        let Some(before) = *known else {
+            *known = now;
+            return true;
+        };
+        let real = downloads.canonicalize();
+        // Of a folder that is missing, the next one above it tells.
+        let mut above = real.as_deref().unwrap_or(downloads).ancestors().skip(1);
+        let above = above.find_map(disk_of);
+        match now {
+            Some(now) if now == before => true,
+            Some(now) => {
+                let is_mount_point = above != Some(now);
+                if is_mount_point {
+                    *known = Some(now);
+                }
+                is_mount_point
+            }
+            None => above == Some(before),
+        }
+    }
+}
+
+/// The system's number of the disk with a folder.
+fn disk_of(folder: &Path) -> Option<u64> {
+    fs::metadata(folder).ok().map(|stat| stat.dev())
+}
+
 #[cfg(test)]
 mod tests {
     use hobnob_protocol::{ConversationId, DeviceId, LogName};
@@ -158,6 +209,25 @@ mod tests {
             log: LogId(3),
         };
         OfferId { name, seq: 4 }
+    }
+
+    #[test]
+    fn a_folder_on_another_disk_than_before_is_a_mount_point_or_not_mounted() {
+        let home = tempfile::tempdir().unwrap();
+        let downloads = home.path().join("downloads");
+        let new = DownloadsDisk::of(&downloads);
+        assert!(new.is_mounted(&downloads), "it is created");
+        fs::create_dir(&downloads).unwrap();
+        assert!(new.is_mounted(&downloads));
+        fs::remove_dir(&downloads).unwrap();
+        assert!(new.is_mounted(&downloads), "removed, on the same disk");
+        // As if another disk had been mounted there, or above it.
+        let unmounted = DownloadsDisk(Mutex::new(Some(u64::MAX)));
+        assert!(!unmounted.is_mounted(&downloads), "the folder is missing");
+        fs::create_dir(&downloads).unwrap();
+        assert!(!unmounted.is_mounted(&downloads));
+        // /proc is always a mount point.
+        assert!(unmounted.is_mounted(Path::new("/proc")));
     }
 
     #[test]

@@ -47,6 +47,9 @@ pub(super) enum WriteError {
     /// The disk is full.
     #[error("the disk is full")]
     Full,
+    /// Another folder is at the path of the downloads folder, or none.
+    #[error("the disk with the begun download is not mounted")]
+    NotMounted,
     /// The manifest of the folder is invalid. Its author made it so.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -347,6 +350,34 @@ impl Partial {
     /// Writes pieces of one span whose hashes are in `span_leaves`. Stops at the first error. The
     /// pieces before it are written and added to `kept`.
     pub(super) fn write(
+        &self,
+        span_leaves: &[Leaf],
+        pieces: &[(u64, Bytes)],
+        kept: &mut Vec<u64>,
+    ) -> Result<(), WriteError> {
+        self.check_mounted()?;
+        let written = self.write_pieces(span_leaves, pieces, kept);
+        // A disk that was pulled out fails first, and is unmounted then.
+        match written {
+            Err(WriteError::Io(error)) => {
+                self.check_mounted()?;
+                Err(WriteError::Io(error))
+            }
+            written => written,
+        }
+    }
+
+    /// Whether the downloads folder is still at its path. If its disk was unmounted, the files are
+    /// closed soon, so that nothing keeps the disk busy.
+    pub(super) fn check_mounted(&self) -> Result<(), WriteError> {
+        if self.downloads.is_in_place() {
+            Ok(())
+        } else {
+            Err(WriteError::NotMounted)
+        }
+    }
+
+    fn write_pieces(
         &self,
         span_leaves: &[Leaf],
         pieces: &[(u64, Bytes)],

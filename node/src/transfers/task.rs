@@ -359,7 +359,7 @@ impl TransferTask {
             JobResult::WantedRead(rows) => self.downloads.restore_all(rows),
             JobResult::NoRoom { offer, why } => self.downloads.no_room(now, offer, why),
             JobResult::Opened { offer, opened } => self.downloads.opened(now, offer, opened),
-            JobResult::Finished { offer, outcome } => self.downloads.finished(offer, outcome),
+            JobResult::Finished { offer, outcome } => self.downloads.finished(now, offer, outcome),
             JobResult::Removed { offer, why } => self.downloads.removed(offer, why),
             JobResult::WordRead(row, peer, word) => self.apply_word(*row, peer, word),
             JobResult::ServeFailureRead(row, error) => {
@@ -435,6 +435,9 @@ impl TransferTask {
                 let name = self.downloads.name(id);
                 info!("the disk is full: {name} resumes when there is space");
                 self.downloads.handle(now, Input::Full(id));
+            }
+            Fetched::NotWritten(id, error @ WriteError::NotMounted) => {
+                self.downloads.unmounted(now, id, error.to_string());
             }
             Fetched::NotWritten(id, error) => self.downloads.give_up(now, id, error.to_string()),
             Fetched::Ended(session, run) => {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hobnob_tests::lab::{Lab, Node, until};
+use hobnob_tests::lab::{Home, Lab, Machine, Node, until};
 use serde_json::Value;
 
 use crate::actions::{TIMEOUT, beside};
@@ -113,6 +113,67 @@ fn offers_accepted_while_the_sender_is_away_all_arrive_once_it_is_back() {
     all_are_whole(&bob, &offers);
 }
 
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// A disk for downloads, of which a machine sees the files at a mount point.
+struct Disk {
+    machine: Machine,
+    disk: PathBuf,
+    point: PathBuf,
+}
+
+impl Disk {
+    /// The disk for a node that is to run in this home, mounted. Transfers there are slow enough to be
+    /// interrupted.
+    fn of(machine: &Machine, home: &Home) -> Self {
+        let disk = Self {
+            machine: machine.clone(),
+            disk: home.path().with_extension("disk"),
+            point: home.path().with_extension("mounted"),
+        };
+        for folder in [home.path(), &disk.disk, &disk.point] {
+            fs::create_dir_all(folder).expect("the lab's folder can be written to");
+        }
+        let place = shown(&disk.disk);
+        let options = ["-t", "tmpfs", "-o", "size=200m", "tmpfs", &place];
+        machine.run("mount", &options).expect(0);
+        disk.mount();
+        let point = &disk.point;
+        let settings = format!("downloads = {point:?}\ndownload-limit = \"4M\"\n");
+        fs::write(home.path().join("config.toml"), settings)
+            .expect("the lab's folder can be written to");
+        disk
+    }
+
+    fn mount(&self) {
+        let places = ["--bind", &shown(&self.disk), &shown(&self.point)];
+        self.machine.run("mount", &places).expect(0);
+    }
+
+    /// Unmounts the disk, as if it were pulled out: at once, although files there are open.
+    fn pull_out(&self) {
+        let options = ["--lazy", &shown(&self.point)];
+        self.machine.run("umount", &options).expect(0);
+    }
+
+    /// Checks that nothing was written below the mount point. This process sees what is there.
+    fn has_nothing_below(&self) {
+        let below = fs::read_dir(&self.point).expect("the folder is there");
+        assert_eq!(below.count(), 0, "nothing was written on the other disk");
+    }
+}
+
+/// Waits until the node says that a download waits for its disk.
+fn waits_for_its_disk(node: &Node, id: &str) {
+    let waits = |event: &Value| {
+        let why = event["why"].as_str().unwrap_or_default();
+        event["id"] == *id && event["state"] == "waiting" && why.contains("is not mounted")
+    };
+    node.wait_for("wait for the disk", waits, TIMEOUT);
+}
+
 #[test]
 fn a_download_whose_disk_is_not_mounted_waits_for_the_disk() {
     let lab = Lab::open();
@@ -120,25 +181,7 @@ fn a_download_whose_disk_is_not_mounted_waits_for_the_disk() {
     let ann = office.machine("ann").up("ann", &[]);
     let machine = office.machine("bob");
     let home = machine.home("bob");
-    let (disk, point) = (
-        home.path().with_extension("disk"),
-        home.path().with_extension("mounted"),
-    );
-    for folder in [home.path(), &disk, &point] {
-        fs::create_dir_all(folder).expect("the lab's folder can be written to");
-    }
-    let shown = |path: &Path| path.to_string_lossy().into_owned();
-    let options = ["-t", "tmpfs", "-o", "size=200m", "tmpfs", &shown(&disk)];
-    machine.run("mount", &options).expect(0);
-    let mount = || {
-        let places = ["--bind", &shown(&disk), &shown(&point)];
-        machine.run("mount", &places).expect(0);
-    };
-    mount();
-    // Slow enough to be interrupted.
-    let settings = format!("downloads = {point:?}\ndownload-limit = \"4M\"\n");
-    fs::write(home.path().join("config.toml"), settings)
-        .expect("the lab's folder can be written to");
+    let disk = Disk::of(&machine, &home);
     let bob = home.up(&[]);
     ann.sees(&bob);
     let file = random_file(&ann, "film.mp4", 40);
@@ -146,19 +189,46 @@ fn a_download_whose_disk_is_not_mounted_waits_for_the_disk() {
     bob.accepts(&id);
     bob.has_received(&id, 10);
     bob.kill9();
-    machine.run("umount", &[&shown(&point)]).expect(0);
+    disk.pull_out();
     bob.start();
-    let waits = |event: &Value| {
-        let why = event["why"].as_str().unwrap_or_default();
-        event["id"] == *id && why.contains("is not mounted")
-    };
-    bob.wait_for("wait for the disk", waits, TIMEOUT);
-    // This process sees what is below the mount point.
-    let below = fs::read_dir(&point).expect("the folder is there").count();
-    assert_eq!(below, 0, "nothing was written on the other disk");
-    mount();
+    waits_for_its_disk(&bob, &id);
+    disk.has_nothing_below();
+    disk.mount();
     let place = bob.receives(&id);
-    assert_eq!(place, point.join("film.mp4"));
+    assert_eq!(place, disk.point.join("film.mp4"));
     let (sent, received) = (shown(&file), shown(&place));
     machine.run("cmp", &[&sent, &received]).expect(0);
+}
+
+#[test]
+fn a_disk_that_is_unmounted_while_the_node_runs_stops_its_downloads_until_it_is_back() {
+    let lab = Lab::open();
+    let office = lab.switch();
+    let ann = office.machine("ann").up("ann", &[]);
+    let machine = office.machine("bob");
+    let home = machine.home("bob");
+    let disk = Disk::of(&machine, &home);
+    let bob = home.up(&[]);
+    ann.sees(&bob);
+    let file = random_file(&ann, "film.mp4", 40);
+    let id = ann.offers(&bob, &file);
+    let small = random_file(&ann, "notes.bin", 1);
+    let next = ann.offers(&bob, &small);
+    bob.accepts(&id);
+    bob.has_received(&id, 10);
+    disk.pull_out();
+    waits_for_its_disk(&bob, &id);
+    // A new download does not begin below the mount point either, and says why.
+    bob.sees_offer(&next);
+    let refused = bob.run(&["accept", &next]).expect(1);
+    assert!(refused.stderr.contains("is not mounted"), "{refused}");
+    disk.has_nothing_below();
+    disk.mount();
+    let place = bob.receives(&id);
+    assert_eq!(place, disk.point.join("film.mp4"));
+    machine
+        .run("cmp", &[&shown(&file), &shown(&place)])
+        .expect(0);
+    bob.accepts(&next);
+    assert_eq!(bob.receives(&next), disk.point.join("notes.bin"));
 }
