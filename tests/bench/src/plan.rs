@@ -47,6 +47,11 @@ impl Plan {
         if self.options.short { short } else { long }
     }
 
+    /// Whether only hobnob is measured.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.options.alone
+    }
+
     /// Starts a rival. Fails if the user chose to measure hobnob alone.
     pub(crate) async fn rival<T>(
         &self,

@@ -13,6 +13,7 @@ mod one;
 mod reach;
 mod relay;
 mod round_trip;
+mod search;
 mod start;
 
 use std::time::Duration;
@@ -144,6 +145,13 @@ pub(crate) const ALL: &[Bench] = &[
         in_lab: false,
         long: false,
         work: |plan, report| block_on(mail::memory(plan, report)),
+    },
+    Bench {
+        name: "search",
+        about: "pages of search results in 10 million short texts of five scripts; fewer with --short or --alone",
+        in_lab: false,
+        long: true,
+        work: search::run,
     },
     Bench {
         name: "newcomer",
