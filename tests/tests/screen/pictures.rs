@@ -27,6 +27,9 @@ const ASK_ATTRIBUTES: &str = "\x1b[c";
 /// Asks whether the terminal supports kitty's graphics protocol.
 const ASK_KITTY: &str = "\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\";
 
+/// Asks for the colour of the background (OSC 11).
+const ASK_BACKGROUND: &str = "\x1b]11;?\x1b\\";
+
 /// Answers as kitty does.
 const KITTY: Model = Model {
     variables: &[("TERM", "xterm-kitty"), ("COLORTERM", "truecolor")],
@@ -179,7 +182,7 @@ fn each_terminal_gets_pictures_in_a_protocol_that_it_supports() {
 
     let tmux = on(&TMUX);
     tmux.shows_coloured_rows(ROWS_USUAL);
-    assert!(!tmux.has_written(ASK_ATTRIBUTES) && !tmux.has_written("\x1b_G"));
+    assert!(!tmux.has_written("\x1b_G") && !tmux.has_written("\x1bP"));
 
     for model in [CONSOLE, NO_COLOUR] {
         let mut plain = on(&model);
@@ -188,9 +191,52 @@ fn each_terminal_gets_pictures_in_a_protocol_that_it_supports() {
         plain.shows_coloured_rows(0);
         assert!(
             !plain.has_written(ASK_ATTRIBUTES)
+                && !plain.has_written(ASK_BACKGROUND)
                 && !plain.has_written("\x1b_G")
                 && !plain.has_written("\x1bP")
         );
+    }
+}
+
+#[test]
+fn the_colours_fit_the_background_that_the_terminal_names() {
+    const LIGHT: Model = Model {
+        variables: &[("TERM", "xterm-256color")],
+        cell: None,
+        answers: &[
+            (ASK_BACKGROUND, "\x1b]11;rgb:ffff/ffff/ffff\x1b\\"),
+            (ASK_ATTRIBUTES, "\x1b[?62;c"),
+        ],
+    };
+    const DARK: Model = Model {
+        answers: &[
+            (ASK_BACKGROUND, "\x1b]11;rgb:1111/1111/1111\x07"),
+            (ASK_ATTRIBUTES, "\x1b[?62;c"),
+        ],
+        ..LIGHT
+    };
+    // The colour of notes on a light background.
+    const ON_LIGHT: &str = "38;5;24";
+    let lab = Lab::open();
+    let machine = lab.switch().machine("ann");
+    for (index, (model, settings, is_light)) in [
+        (LIGHT, "", true),
+        (DARK, "", false),
+        (LIGHT, "background = \"dark\"\n", false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let home = machine.home(&format!("ann{index}"));
+        fs::create_dir_all(home.path()).expect("the lab's folder can be written to");
+        fs::write(home.path().join("config.toml"), settings).expect("the disk has room");
+        let mut terminal = home.terminal_of(&model, &["--no-mdns"], USUAL);
+        terminal.shows("#lobby");
+        terminal.enters("/rooms");
+        terminal.shows("(open, ");
+        assert_eq!(terminal.has_written(ON_LIGHT), is_light, "{settings:?}");
+        let is_asked = terminal.has_written(ASK_BACKGROUND);
+        assert_eq!(is_asked, settings.is_empty());
     }
 }
 
@@ -240,7 +286,8 @@ fn keys_typed_during_terminal_detection_are_not_lost() {
 
     let mut late = late.terminal_of(&SILENT, &["--no-mdns"], USUAL);
     late.shows("#lobby");
-    // A late answer of the terminal is not a key.
+    // Late answers of the terminal are not keys.
+    late.presses("\x1b]11;rgb:ffff/ffff/ffff\x1b\\");
     late.presses("\x1b[?62;4;22c");
     late.presses("fine");
     late.shows("> fine");

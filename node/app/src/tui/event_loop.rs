@@ -11,7 +11,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use crossterm::event::{Event, EventStream, MouseEventKind};
+use crossterm::event::{Event, EventStream, KeyEvent, MouseEventKind};
 use futures_util::StreamExt;
 use hobnob::protocol::RoomName;
 use hobnob_control::{Client, Home, SeenIds};
@@ -24,6 +24,7 @@ use super::app::{App, FolderLookup, Input, Output, PICTURES_MAX, Start, Wanted};
 use super::folder_names;
 use super::node_link::NodeLink;
 use super::picture::{Canvas, Picture};
+use super::queries::{self, Filtered, LateAnswer};
 use super::read_markers::{self, ReadMarkers};
 use super::terminal::{self, Terminal};
 use super::typed_commands::{self, TypedCommand};
@@ -150,6 +151,8 @@ struct EventLoop {
     opened_links: JoinSet<Result<(), String>>,
     /// Keys that were pressed before the loop began.
     typed: Vec<Event>,
+    /// Drops an answer of the terminal that is late, until this time.
+    late: Option<(Instant, LateAnswer)>,
     /// When the last frame was drawn.
     drawn_at: Option<Instant>,
 }
@@ -164,12 +167,20 @@ impl EventLoop {
         }
         let terminal = Terminal::enter()
             .context("can't show the full-screen chat on this terminal: try hobnob --plain")?;
-        let (canvas, typed) =
-            if settings.previews != Previewed::None && theme.colour && theme.unicode {
-                Canvas::of_terminal(|name| std::env::var(name).ok())
-            } else {
-                (None, vec![])
-            };
+        terminal::watch_hang_up();
+        let variable = |name: &str| std::env::var(name).ok();
+        let pictures = settings.previews != Previewed::None && theme.colour && theme.unicode;
+        let mut questions = queries::Questions::default();
+        if pictures {
+            questions = Canvas::questions(variable);
+        }
+        let is_auto = settings.background == Background::Auto;
+        questions.background = is_auto && theme.colour && Theme::asks_background(variable);
+        let asked_at = Instant::now();
+        let answers = queries::ask(questions);
+        theme.light = answers.light.unwrap_or(theme.light);
+        let canvas = pictures.then(|| Canvas::of_terminal(variable, &answers));
+        let canvas = canvas.flatten();
         if canvas.is_none() {
             settings.previews = Previewed::None;
         }
@@ -198,7 +209,10 @@ impl EventLoop {
             canvas,
             pictures: JoinSet::new(),
             opened_links: JoinSet::new(),
-            typed,
+            typed: answers.typed,
+            late: answers
+                .late
+                .map(|late| (asked_at + queries::LATE_WITHIN, late)),
             drawn_at: None,
         })
     }
@@ -227,6 +241,7 @@ impl EventLoop {
                     Some(event) => self.terminal_event(event.context("can't read the terminal")?),
                     None => return self.quit(&mut node).await,
                 },
+                () = terminal::hung_up() => return self.quit(&mut node).await,
                 _ = self.suspends.recv() => self.suspend()?,
                 () = terminal::panicked() => anyhow::bail!("internal error (see above); exiting"),
                 () = tokio::time::sleep_until(frame), if self.app.is_dirty() => self.draw()?,
@@ -255,7 +270,11 @@ impl EventLoop {
 
     fn terminal_event(&mut self, event: Event) {
         match event {
-            Event::Key(key) => self.input(Input::Key(key)),
+            Event::Key(key) => {
+                for key in self.without_late_answer(key) {
+                    self.input(Input::Key(key));
+                }
+            }
             Event::Paste(text) => self.input(Input::Paste(text)),
             Event::Resize(columns, rows) => {
                 if self.canvas.as_mut().is_some_and(Canvas::measure) {
@@ -273,6 +292,27 @@ impl EventLoop {
             }
             Event::Mouse(_) => {}
         }
+    }
+
+    /// The keys that the user has typed, once this one is known to be no answer of the terminal.
+    fn without_late_answer(&mut self, key: KeyEvent) -> Vec<KeyEvent> {
+        let Some((until, late)) = &mut self.late else {
+            return vec![key];
+        };
+        let is_over = *until < Instant::now();
+        let (keys, is_over) = match late.key(key) {
+            Filtered::Typed(keys) => (keys, is_over),
+            Filtered::Held if is_over => {
+                let (_, late) = self.late.take().expect("matched above");
+                return late.give_up();
+            }
+            Filtered::Held => (vec![], false),
+            Filtered::Dropped => (vec![], true),
+        };
+        if is_over {
+            self.late = None;
+        }
+        keys
     }
 
     /// Carries out what the chat asks for. Returns whether the user quits.

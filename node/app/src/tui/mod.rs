@@ -6,7 +6,8 @@
 //! the control socket.
 //!
 //! [`layout`], [`text`] and [`markup`] measure, so both the state and the drawing use them. [`picture`] makes
-//! small pictures. [`folder_names`], [`read_markers`] and [`typed_commands`] read and write files.
+//! small pictures. [`queries`] asks the terminal.
+//! [`folder_names`], [`read_markers`] and [`typed_commands`] read and write files.
 
 mod app;
 mod event_loop;
@@ -17,6 +18,7 @@ mod markup;
 mod node_link;
 #[cfg_attr(not(feature = "pictures"), path = "no_pictures.rs")]
 mod picture;
+mod queries;
 mod read_markers;
 mod terminal;
 #[cfg(test)]

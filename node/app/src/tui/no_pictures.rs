@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use crossterm::event::Event;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Rect, Size};
+
+use super::queries::{Answers, Questions};
 
 /// No terminal has a canvas.
 #[derive(Debug, Clone, Copy)]
@@ -15,8 +16,12 @@ pub(super) enum Canvas {}
 pub(super) enum Picture {}
 
 impl Canvas {
-    pub(super) fn of_terminal(_: impl Fn(&str) -> Option<String>) -> (Option<Canvas>, Vec<Event>) {
-        (None, Vec::new())
+    pub(super) fn questions(_: impl Fn(&str) -> Option<String>) -> Questions {
+        Questions::default()
+    }
+
+    pub(super) fn of_terminal(_: impl Fn(&str) -> Option<String>, _: &Answers) -> Option<Canvas> {
+        None
     }
 
     pub(super) fn measure(&mut self) -> bool {

@@ -1,7 +1,7 @@
 //! The terminal: prepares it for the chat, writes to it, and restores it, however the program ends.
 
 use std::cell::Cell;
-use std::io::{self, Stdout, Write, stdout};
+use std::io::{self, Stdout, Write, stdin, stdout};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,6 +15,8 @@ use crossterm::terminal::{
 };
 use crossterm::{execute, queue};
 use ratatui::backend::CrosstermBackend;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::sync::Notify;
 
@@ -31,6 +33,15 @@ const WHEEL_BACK: &str = "\x1b[?1007r";
 
 /// Whether the chat is using the terminal.
 static IN_USE: AtomicBool = AtomicBool::new(false);
+
+/// Wakes [`hung_up`].
+static HUNG_UP: Notify = Notify::const_new();
+
+/// The time for an orderly end after the terminal is gone.
+const GONE_WITHIN: Timespec = Timespec {
+    tv_sec: 10,
+    tv_nsec: 0,
+};
 
 /// Wakes [`panicked`].
 static PANICKED: Notify = Notify::const_new();
@@ -124,6 +135,30 @@ impl Drop for Terminal {
 /// Resolves after a panic. The terminal is restored then, so the chat has to end.
 pub(super) async fn panicked() {
     PANICKED.notified().await;
+}
+
+/// Resolves when the terminal is gone, if [`watch_hang_up`] watches it.
+pub(super) async fn hung_up() {
+    HUNG_UP.notified().await;
+}
+
+/// Notices when the terminal is gone, also if no SIGHUP says so: for example if it is not the
+/// controlling terminal. Crossterm reads the end of a closed terminal over and over.
+pub(super) fn watch_hang_up() {
+    let watch = || {
+        let stdin = stdin();
+        // The system reports a hang-up without being asked for it.
+        let mut terminal = [PollFd::new(&stdin, PollFlags::empty())];
+        while poll(&mut terminal, None) == Err(Errno::INTR) {}
+        HUNG_UP.notify_one();
+        // If crossterm has read the end in the chat's own thread, nothing else can end the chat.
+        while poll(&mut [], Some(&GONE_WITHIN)) == Err(Errno::INTR) {}
+        let _killed = kill_process(getpid(), Signal::KILL);
+    };
+    // It ends with the program. Without the thread, the chat ends with a signal.
+    let _thread = std::thread::Builder::new()
+        .name("terminal-watch".to_owned())
+        .spawn(watch);
 }
 
 /// Turns off the terminal's own handling of keys, and turns on what the chat needs. If that fails, the

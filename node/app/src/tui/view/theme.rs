@@ -5,6 +5,7 @@ use hobnob::{DeliveryState, PeerState};
 use ratatui::style::{Color, Modifier, Style};
 
 use crate::tui::markup::Emphasis;
+use crate::tui::queries;
 
 /// The abilities of the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +54,12 @@ impl Theme {
             unicode: locale.contains("utf-8") || locale.contains("utf8"),
             light: matches!(background, "7" | "15"),
         }
+    }
+
+    /// Whether to ask the terminal for the colour of its background, which no variable names.
+    pub(crate) fn asks_background(variable: impl Fn(&str) -> Option<String>) -> bool {
+        let given = |name: &str| variable(name).unwrap_or_default();
+        given("COLORFGBG").is_empty() && queries::may_be_asked(&given("TERM"))
     }
 
     /// A peer has the same colour on every screen, whatever its nickname is.
