@@ -222,6 +222,15 @@ fn two_people_talk_one_of_them_in_a_browser() {
     page.shows("document.querySelector('main h2').textContent === '#lobby'");
     shows_text(&mut page, "the word is xylophone");
     page.shows("document.title === 'hobnob'");
+
+    // Emphasis keeps its signs, and tags in it are no markup.
+    open(&mut page, "bob");
+    let emphasis = "**bold <i>x</i>** and `code`";
+    bob.run(&["send", &ann.listen, emphasis]);
+    shows_text(&mut page, emphasis);
+    page.shows("document.querySelector('.rows strong')?.textContent === '**bold <i>x</i>**'");
+    page.shows("document.querySelector('.rows code')?.textContent === '`code`'");
+    assert_eq!(page.run("document.querySelectorAll('.rows i').length"), 0);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 // The row of one message.
-import { el, button, iconButton, linked } from './dom.js';
+import { el, button, iconButton } from './dom.js';
 import { fullTime, shortTime, size } from './format.js';
+import { marked } from './markup.js';
 import { text } from './strings.js';
 
 /** `act` carries out what the user asks for: an object of functions. */
@@ -56,7 +57,7 @@ function quote(model, message) {
 
 function body(model, message, act) {
   if (message.file) return file(model, message, act);
-  if (message.text !== undefined && !message.erased) return el('p', { className: 'text', dir: 'auto' }, linked(message.text));
+  if (message.text !== undefined && !message.erased) return el('p', { className: 'text', dir: 'auto' }, marked(message.text));
   return el('p', { className: 'text note' }, plain(message));
 }
 
@@ -92,7 +93,7 @@ function file(model, message, act) {
     el('div', { className: 'note' },
       [size(offer.size), offer.files ? text.files(offer.files) : null, known?.why ?? text.file[state],
         known?.left_s !== undefined ? text.left(known.left_s) : null].filter(Boolean).join(' · ')));
-  if (offer.caption) card.append(el('p', { className: 'text', dir: 'auto' }, linked(offer.caption)));
+  if (offer.caption) card.append(el('p', { className: 'text', dir: 'auto' }, marked(offer.caption)));
   if (known && state === 'moving') {
     card.append(el('progress', { max: offer.size || 1, value: known.bytes, 'aria-label': text.progress(size(known.bytes), size(offer.size)) }));
   }

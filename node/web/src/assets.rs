@@ -36,6 +36,7 @@ assets! {
     "/format.js" SCRIPT "format.js";
     "/icons.js" SCRIPT "icons.js";
     "/list.js" SCRIPT "list.js";
+    "/markup.js" SCRIPT "markup.js";
     "/message.js" SCRIPT "message.js";
     "/model.js" SCRIPT "model.js";
     "/outbox.js" SCRIPT "outbox.js";
