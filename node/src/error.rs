@@ -9,6 +9,7 @@ use hobnob_mailbox::MailboxError;
 use hobnob_protocol::entry::BodyError;
 use hobnob_protocol::invitation::CodeNumber;
 use hobnob_protocol::passphrase::PassphraseError;
+use hobnob_protocol::picture::PictureError;
 use hobnob_protocol::sealed::SealedError;
 use hobnob_protocol::{PersonId, RoomName};
 
@@ -89,6 +90,17 @@ pub enum NodeError {
     /// This node has no such conversation.
     #[error("there is no conversation {0} here")]
     NoSuchConversation(String),
+}
+
+/// Why the profile was not changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProfileError {
+    /// This is no profile picture.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    /// The node has not stored it.
+    #[error(transparent)]
+    Node(#[from] NodeError),
 }
 
 /// Why messages could not be written to a file, or not be taken from one.

@@ -140,7 +140,7 @@ pub use builder::Builder;
 pub use carried::{Exported, Imported};
 pub use error::{
     CarryError, Cause, EraseError, IntroduceError, InviteError, JoinError, NodeError, PolicyError,
-    SendError, StartError,
+    ProfileError, SendError, StartError,
 };
 pub use events::{Events, Lagged};
 pub use files::{

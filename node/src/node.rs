@@ -8,14 +8,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hobnob_protocol::picture;
 use hobnob_protocol::{Body, EntryRef, Nickname, PersonId, RoomName, Target};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::{AmendTarget, Command};
 use crate::{
     Builder, ClientId, Config, ConversationRef, DeliveryState, EraseError, Events, HistoryQuery,
-    MailboxInfo, Message, MessageId, Messages, NodeError, NotifyRule, PeerInfo, SendError, Sent,
-    StartError, Status, clock, events, start, transfers,
+    MailboxInfo, Message, MessageId, Messages, NodeError, NotifyRule, PeerInfo, ProfileError,
+    ProfilePicture, SendError, Sent, StartError, Status, clock, events, start, transfers,
 };
 
 /// A node is settled this long after its start, or when no new peer has appeared for [`QUIET`].
@@ -598,6 +599,33 @@ impl Node {
     /// Changes the nickname, for this run and later ones.
     pub async fn set_nick(&self, nick: Nickname) -> Result<(), NodeError> {
         self.ask(|reply| Command::SetNick { nick, reply }).await
+    }
+
+    /// Sets the profile picture, for this run and later ones, or removes it. Contacts and members of
+    /// rooms with a key see it. The picture is sent as it is, with all that the file says about it, such
+    /// as the place where it was taken.
+    ///
+    /// # Errors
+    ///
+    /// [`ProfileError::Picture`] if the picture is larger than
+    /// [`PICTURE_BYTES_MAX`](hobnob_protocol::picture::PICTURE_BYTES_MAX), or no PNG, JPEG, WebP or GIF
+    /// file.
+    pub async fn set_picture(&self, picture: Option<Vec<u8>>) -> Result<(), ProfileError> {
+        let picture = match picture {
+            Some(bytes) => {
+                let (_, hash) = picture::check(&bytes)?;
+                Some((hash, bytes.into()))
+            }
+            None => None,
+        };
+        let set = self.ask(|reply| Command::SetPicture { picture, reply });
+        Ok(set.await??)
+    }
+
+    /// The profile picture of a peer, or of this node itself. `None` if there is none, or if it is not
+    /// here: peers send it to contacts and members only, see [`PeerInfo::picture`].
+    pub async fn picture(&self, of: PersonId) -> Result<Option<ProfilePicture>, NodeError> {
+        self.ask(|reply| Command::Picture { of, reply }).await?
     }
 
     /// Reports the result of an automatic backup to the user: why it failed, or none. A failure is a

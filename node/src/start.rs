@@ -11,7 +11,7 @@ use std::time::Duration;
 use hobnob_mailbox::Mailboxes;
 use hobnob_protocol::frame::ROOMS_MAX;
 use hobnob_protocol::relay::TOKEN_MAX;
-use hobnob_protocol::{DeviceId, Nickname, Salts, SecretKey};
+use hobnob_protocol::{ContentHash, DeviceId, Nickname, Salts, SecretKey};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -36,6 +36,8 @@ use crate::net::socket;
 use crate::store::{
     DATABASE, HIGHLIGHT_CHARS_MAX, HIGHLIGHTS_MAX, KnownPeer, Mentions, Opened, Store,
 };
+use hobnob_core::past_names::PastNames;
+use hobnob_core::picture_exchange::PictureExchange;
 use hobnob_core::policy::Policies;
 use hobnob_core::replica::{OPEN_ROOM_OFFER_MS, Replica};
 use hobnob_transport::key_file::{self, KeyFileError};
@@ -125,7 +127,15 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     let (transfers, transfers_queue) = mpsc::unbounded_channel();
     let (session_events, session_queue) = mpsc::channel(SESSION_EVENTS_MAX);
     let repaired = opened.repaired;
-    let own = own_records(&mut opened.peers, key.clone(), nick.clone(), clock);
+    let profile_pictures = PictureExchange::new(std::mem::take(&mut opened.pictures));
+    let own = own_records(
+        &mut opened.peers,
+        key.clone(),
+        nick.clone(),
+        |picture| profile_pictures.has(picture),
+        clock,
+    );
+    let past_names = PastNames::restore(std::mem::take(&mut opened.past_names));
     let rows = std::mem::take(&mut opened.mail);
     let (mail, to_store) = Mail::restore(key.clone(), &rows, random_seed(), clock.now().wall_ms);
     opened.store.set_mail(to_store);
@@ -145,6 +155,8 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         run,
         nick,
         own,
+        profile_pictures,
+        past_names,
         mail,
         holding: Holding::new(config.hold_for.clone(), mailboxes),
         replica,
@@ -359,13 +371,15 @@ fn own_records(
     peers: &mut Vec<KnownPeer>,
     key: Arc<SecretKey>,
     nick: Nickname,
+    has_picture: impl Fn(ContentHash) -> bool,
     clock: Clock,
 ) -> OwnRecords {
     let me = key.id();
     let own = peers.iter().position(|known| known.peer == me.person());
     let own = own.map(|at| peers.remove(at));
     let (public, contact) = own.map_or((None, None), |own| (own.public, own.contact));
-    OwnRecords::restore(key, public, contact, nick, clock.now().wall_ms)
+    let now_ms = clock.now().wall_ms;
+    OwnRecords::restore(key, public, contact, nick, has_picture, now_ms)
 }
 
 /// The identities that relays proved in earlier runs, by address.

@@ -21,7 +21,8 @@ use crate::log::{LogId, LogName, Seq, device_from_wire, device_to_wire};
 use crate::mailbox::parts::{CONTENT_PART_BYTES, CONTENT_PARTS_MAX};
 use crate::mailbox::room::RoomMail;
 use crate::mailbox::token::DepositToken;
-use crate::offer::{OfferId, OfferWord};
+use crate::offer::{ContentHash, OfferId, OfferWord};
+use crate::picture::PICTURE_BYTES_MAX;
 use crate::ranges::Ranges;
 use crate::record::{
     CONTACT_BYTES_MAX, MAILBOX_BYTES_MAX, PUBLIC_BYTES_MAX, RECORD_RELAYS_MAX, SignedRecord,
@@ -69,6 +70,8 @@ pub mod features {
     pub const DIAL_BACK: u64 = 2;
     /// The node serves content on separate streams, see [`crate::content`].
     pub const CONTENT: u64 = 4;
+    /// The node answers [`WantPicture`](super::Frame::WantPicture).
+    pub const PICTURES: u64 = 16;
 }
 
 /// A node's report about itself to each peer, at the start and after each change.
@@ -226,6 +229,14 @@ pub enum Frame {
     /// stream about mailboxes on the session's connection, see
     /// [`STREAM_MAILBOX`](crate::mailbox::STREAM_MAILBOX). Without this frame it does not.
     HoldsMail(bool),
+    /// Requests the profile picture with this hash, which the public record of the receiver, or of a
+    /// member of a room with a key that both share, names. The sender waits for the answer before it
+    /// requests another one. Only for nodes with [`features::PICTURES`].
+    WantPicture(ContentHash),
+    /// A profile picture, of at most [`PICTURE_BYTES_MAX`] bytes. No bytes: the sender does not have
+    /// it, or the receiver may not have it. An own picture may follow unasked once the receiver may
+    /// have it.
+    Picture(ContentHash, Bytes),
     /// A digest of the sender's heads of a conversation, as far as the receiver may have the
     /// entries.
     Digest(ConversationId, Digest),
@@ -337,6 +348,8 @@ mod kind {
     pub(super) const MAILBOX: u8 = 11;
     pub(super) const INVITE: u8 = 12;
     pub(super) const HOLDS_MAIL: u8 = 13;
+    pub(super) const WANT_PICTURE: u8 = 14;
+    pub(super) const PICTURE: u8 = 15;
     pub(super) const DIGEST: u8 = 16;
     pub(super) const HEADS: u8 = 17;
     pub(super) const BATCH: u8 = 18;
@@ -383,6 +396,8 @@ impl Frame {
             | Frame::ContactRecord(_)
             | Frame::Mailbox { .. }
             | Frame::HoldsMail(_)
+            | Frame::WantPicture(_)
+            | Frame::Picture(..)
             | Frame::Digest(..)
             | Frame::Heads { .. }
             | Frame::Prune(..)
@@ -411,6 +426,8 @@ impl Frame {
             Frame::ContactRecord(record) => (kind::CONTACT_RECORD, codec::encode(record)),
             Frame::Mailbox { record, tokens } => (kind::MAILBOX, codec::encode(&(record, tokens))),
             Frame::HoldsMail(holds) => (kind::HOLDS_MAIL, codec::encode(holds)),
+            Frame::WantPicture(hash) => (kind::WANT_PICTURE, codec::encode(hash)),
+            Frame::Picture(hash, bytes) => (kind::PICTURE, codec::encode(&(hash, &bytes[..]))),
             Frame::Content { id, part, bytes } => {
                 (kind::CONTENT, codec::encode(&(id, part, &bytes[..])))
             }
@@ -490,6 +507,12 @@ impl Frame {
             }
             kind::ROOM => Frame::Room(codec::decode_extended::<_, FRAME_MAX>(body)?),
             kind::HOLDS_MAIL => Frame::HoldsMail(codec::decode_extended::<_, SMALL>(body)?),
+            kind::WANT_PICTURE => Frame::WantPicture(codec::decode_extended::<_, SMALL>(body)?),
+            kind::PICTURE => {
+                let (hash, bytes) =
+                    codec::decode_extended::<(ContentHash, &[u8]), FRAME_MAX>(body)?;
+                Frame::Picture(hash, body.slice_ref(bytes))
+            }
             kind::DIGEST => {
                 let (conversation, digest) = codec::decode_extended::<_, SMALL>(body)?;
                 Frame::Digest(conversation, digest)
@@ -553,7 +576,9 @@ impl Frame {
                 usize::from(*part) < CONTENT_PARTS_MAX && bytes.len() <= CONTENT_PART_BYTES
             }
             Frame::Room(mail) => mail.is_within_limits(),
+            Frame::Picture(_, bytes) => bytes.len() <= PICTURE_BYTES_MAX,
             Frame::HoldsMail(_)
+            | Frame::WantPicture(_)
             | Frame::Ping(_)
             | Frame::Pong(_)
             | Frame::DialBack(_)
@@ -666,6 +691,14 @@ mod tests {
                 vec![11, 1, 6, 0],
             ),
             (Frame::HoldsMail(true), vec![13, 1]),
+            (
+                Frame::WantPicture(ContentHash([7; 32])),
+                [vec![14], vec![7; 32]].concat(),
+            ),
+            (
+                Frame::Picture(ContentHash([7; 32]), Bytes::from_static(b"png")),
+                [vec![15], vec![7; 32], vec![3], b"png".to_vec()].concat(),
+            ),
             (
                 Frame::Conflict(name()),
                 [vec![22], name_bytes.clone()].concat(),
@@ -834,6 +867,9 @@ mod tests {
             RECORDS_MAX
         ]));
         round_trips(&Frame::ContactRecord(record(CONTACT_BYTES_MAX)));
+        let picture = |bytes| Frame::Picture(ContentHash([7; 32]), vec![1; bytes].into());
+        round_trips(&picture(0));
+        round_trips(&picture(PICTURE_BYTES_MAX));
         for (kind, frame) in [
             (8, records(RECORDS_MAX + 1, 1)),
             (8, records(1, PUBLIC_BYTES_MAX + 1)),
@@ -842,6 +878,7 @@ mod tests {
                 Frame::WantRecords(vec![(name().author, 1); RECORDS_MAX + 1]),
             ),
             (10, Frame::ContactRecord(record(CONTACT_BYTES_MAX + 1))),
+            (15, picture(PICTURE_BYTES_MAX + 1)),
         ] {
             let refused = Err(FrameError::TooMany(kind));
             assert_eq!(Frame::decode(&frame.encode()), refused);

@@ -26,6 +26,7 @@ pub mod mailbox;
 pub mod manifest;
 pub mod offer;
 pub mod passphrase;
+pub mod picture;
 pub mod ranges;
 pub mod reaction;
 pub mod record;

@@ -15,6 +15,7 @@ use crate::codec::{self, CodecError};
 use crate::identity::{DeviceId, PersonId, SecretKey, Signature};
 use crate::mailbox::hpke::PublicKey;
 use crate::mailbox::token::KeyId;
+use crate::offer::ContentHash;
 use crate::target::RelayAddr;
 use crate::text::Nickname;
 
@@ -206,8 +207,8 @@ pub struct PublicRecord {
     pub nick: Option<Nickname>,
     /// The keys of the peer's devices, at most [`DEVICES_MAX`]. Today the peer's id is the only one.
     pub devices: Vec<DeviceId>,
-    /// The hash of a picture.
-    pub picture: Option<[u8; 32]>,
+    /// The hash of the profile picture, see [`picture`](crate::picture).
+    pub picture: Option<ContentHash>,
     /// Whether the record has an even tag that this version does not know. Then it is not used.
     pub needs_newer_version: bool,
 }
@@ -217,7 +218,7 @@ pub struct PublicRecord {
 pub struct PublicWire {
     nick: String,
     devices: Vec<(u16, DeviceId)>,
-    picture: Option<[u8; 32]>,
+    picture: Option<ContentHash>,
     extensions: Vec<(u16, Vec<u8>)>,
 }
 
@@ -530,7 +531,7 @@ mod tests {
             number: NUMBER_MAX,
             nick: Nickname::cleaned(&"\u{1f9e1}".repeat(32)),
             devices: vec![ann().id()],
-            picture: Some([7; 32]),
+            picture: Some(ContentHash([7; 32])),
             needs_newer_version: false,
         };
         let bytes = Checked::sign(longest, &ann()).signed().as_bytes().len();

@@ -142,6 +142,10 @@ const COMMANDS: &[(&str, Run)] = &[
     ),
     ("hobnob id", Ends),
     ("hobnob nick ann", Ends),
+    (
+        "hobnob picture ann.jpg",
+        Not("it needs a picture; tests/tests/profiles.rs tests it"),
+    ),
     ("hobnob help", Ends),
     ("hobnob help send", Ends),
     ("hobnob help protocol", Ends),
@@ -185,6 +189,14 @@ const COMMANDS: &[(&str, Run)] = &[
     (
         "hobnob share film.mp4 --for 1h",
         Not("it lasts an hour; tests/tests/share.rs tests it"),
+    ),
+    (
+        "hobnob picture --of bob --save bob.png",
+        Not("it needs a picture; tests/tests/profiles.rs tests it"),
+    ),
+    (
+        "hobnob picture --remove",
+        Not("it needs a picture; tests/tests/profiles.rs tests it"),
     ),
     ("hobnob verify bob", Ends),
     ("hobnob verify bob --confirm", Ends),

@@ -231,6 +231,14 @@ fn two_people_talk_one_of_them_in_a_browser() {
     page.shows("document.querySelector('.rows strong')?.textContent === '**bold <i>x</i>**'");
     page.shows("document.querySelector('.rows code')?.textContent === '`code`'");
     assert_eq!(page.run("document.querySelectorAll('.rows i').length"), 0);
+    page.shows("document.querySelector('.rows .avatar')?.textContent === 'B'");
+
+    // A new name is news, and earlier messages keep the one of their time.
+    bob.run(&["nick", "robert"]);
+    shows_text(&mut page, "bob is now robert");
+    page.shows("document.querySelector('main h2').textContent === 'robert'");
+    page.shows("document.querySelector('.lists').innerText.includes('formerly bob')");
+    page.shows("document.querySelector('.rows .author').textContent === 'bob'");
 }
 
 #[test]

@@ -95,6 +95,8 @@ fn check_answer(request: &AnyRequest, line: &str) {
         AnyRequest::ReportBackup(it) => check_one(it, line),
         AnyRequest::ListRooms(it) => check_one(it, line),
         AnyRequest::SetNick(it) => check_one(it, line),
+        AnyRequest::SetPicture(it) => check_one(it, line),
+        AnyRequest::GetPicture(it) => check_one(it, line),
         AnyRequest::AcceptContact(it) => check_one(it, line),
         AnyRequest::RemoveContact(it) => check_one(it, line),
         AnyRequest::Ignore(it) => check_one(it, line),

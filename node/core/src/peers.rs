@@ -326,9 +326,19 @@ impl Peers {
         } else {
             self.known.get(&peer).and_then(|known| known.nick.as_ref())
         };
-        let Some(KeyedNick { nick, keys }) = known else {
-            return peer.short();
-        };
+        match known {
+            Some(known) => self.unlike_others(peer, known),
+            None => peer.short(),
+        }
+    }
+
+    /// The name to show for a peer that was called `nick`, as [`Peers::name`] shows today's.
+    pub fn past_name(&self, peer: PersonId, nick: &Nickname) -> String {
+        self.unlike_others(peer, &KeyedNick::new(nick.clone()))
+    }
+
+    /// A nickname, and a part of the id if other peers have the same one today.
+    fn unlike_others(&self, peer: PersonId, KeyedNick { nick, keys }: &KeyedNick) -> String {
         let others: Vec<_> = self
             .with_keys(keys)
             .into_iter()

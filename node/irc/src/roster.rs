@@ -268,6 +268,7 @@ pub(crate) mod samples {
         StatusLine {
             peer: Text(id(100)),
             nick: nick.parse().unwrap(),
+            picture: None,
             addrs: Vec::new(),
             ticket: String::new(),
             rooms: Vec::new(),
@@ -281,6 +282,8 @@ pub(crate) mod samples {
             peer: Text(id(number)),
             nick: Some(nick.parse().unwrap()),
             name: nick.to_owned(),
+            formerly: None,
+            picture: None,
             state: PeerState::Online,
             path: None,
             addr: None,

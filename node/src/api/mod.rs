@@ -22,7 +22,7 @@ pub use self::message::{
     HistoryQuery, Message, MessageId, NotifyRule, Reaction, Reactor, ReplyTo, Sent,
 };
 pub use self::notice::{CopyEvidence, Notice, NoticeReason};
-pub use self::peer::{PathKind, PeerInfo, PeerState};
+pub use self::peer::{PathKind, PeerInfo, PeerState, ProfilePicture};
 pub use self::status::{RelayInfo, RoomInfo, RoomTopic, Status};
 pub use hobnob_core::diagnosis::{
     Filtering, Finding, LONG_HELD_DAYS, MachineFinding, MailFinding, Mapping, MappingProtocol,

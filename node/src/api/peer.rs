@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use hobnob_core::policy::PeerPolicy;
-use hobnob_protocol::{Nickname, PersonId};
+use hobnob_protocol::picture::PictureKind;
+use hobnob_protocol::{ContentHash, Nickname, PersonId};
 use serde::{Deserialize, Serialize};
 
 /// Whether a peer is online.
@@ -78,6 +79,12 @@ pub struct PeerInfo {
     pub peer: PersonId,
     /// The nickname that the peer chose. It is only a hint.
     pub nick: Option<Nickname>,
+    /// The name that the peer had before, for seven days after the change.
+    pub formerly: Option<String>,
+    /// The hash of the peer's profile picture, if the picture is here: [`Node::picture`] returns it.
+    ///
+    /// [`Node::picture`]: crate::Node::picture
+    pub picture: Option<ContentHash>,
     /// The name to show: the nickname, `name~1234` if several peers have that nickname, or else the
     /// short id.
     pub name: String,
@@ -102,4 +109,16 @@ pub struct PeerInfo {
     pub status: String,
     /// The user's policy about the peer.
     pub policy: PeerPolicy,
+}
+
+/// A profile picture: a file that its owner chose. It comes from a peer and may be hostile, so decode
+/// it only where that can do no harm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProfilePicture {
+    /// The BLAKE3 hash of the file.
+    pub hash: ContentHash,
+    /// Its kind, by its first bytes.
+    pub kind: PictureKind,
+    /// The file, at most [`PICTURE_BYTES_MAX`](hobnob_protocol::picture::PICTURE_BYTES_MAX) bytes.
+    pub bytes: Vec<u8>,
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use hobnob_core::carrier::Carrier;
-use hobnob_protocol::{DeviceId, Nickname, PersonId, RelayAt, RoomName, Ticket};
+use hobnob_protocol::{ContentHash, DeviceId, Nickname, PersonId, RelayAt, RoomName, Ticket};
 use serde::{Deserialize, Serialize};
 
 use super::notice::Notice;
@@ -15,6 +15,8 @@ pub struct Status {
     pub id: PersonId,
     /// Its nickname.
     pub nick: Nickname,
+    /// The hash of its profile picture.
+    pub picture: Option<ContentHash>,
     /// The addresses at which others can reach it.
     pub addrs: Vec<SocketAddr>,
     /// The ticket with its id, addresses and relays.

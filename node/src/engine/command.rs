@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hobnob_core::ClientId;
 use hobnob_core::SessionId;
 use hobnob_core::diagnosis::{Evidence, PeerEvidence};
 use hobnob_core::peers::ResolveError;
 use hobnob_protocol::invitation::{CodeNumber, InviteCode};
 use hobnob_protocol::{
-    Body, Frame, Nickname, PersonId, RelayAddr, RoomKey, RoomName, RoomTicket, SecretKey,
+    Body, ContentHash, Frame, Nickname, PersonId, RelayAddr, RoomKey, RoomName, RoomTicket,
+    SecretKey,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -21,7 +23,7 @@ use super::erasing::{Edits, EraseReply};
 use super::inviting::AcceptReply;
 use crate::api::{
     ActivityInfo, ConversationRef, DeliveryState, HistoryQuery, Invitation, InvitationEnd,
-    MailboxInfo, Message, MessageId, NotifyRule, PeerInfo, RoomInfo, Sent, Status,
+    MailboxInfo, Message, MessageId, NotifyRule, PeerInfo, ProfilePicture, RoomInfo, Sent, Status,
 };
 use crate::error::{
     CarryError, EraseError, IntroduceError, InviteError, JoinError, NodeError, PolicyError,
@@ -166,6 +168,16 @@ pub(crate) enum Command {
     SetNick {
         nick: Nickname,
         reply: oneshot::Sender<()>,
+    },
+    /// Sets this node's profile picture, which is checked, or removes it.
+    SetPicture {
+        picture: Option<(ContentHash, Bytes)>,
+        reply: oneshot::Sender<Result<(), NodeError>>,
+    },
+    /// The profile picture of a peer, or of this node, if it is here.
+    Picture {
+        of: PersonId,
+        reply: oneshot::Sender<Result<Option<ProfilePicture>, NodeError>>,
     },
     ChangePolicy {
         peer: PersonId,

@@ -110,6 +110,8 @@ impl Engine {
                 self.set_nick(nick);
                 let _ = reply.send(());
             }
+            Command::SetPicture { picture, reply } => self.set_picture(picture, reply),
+            Command::Picture { of, reply } => self.read_picture(of, reply),
             Command::ChangePolicy {
                 peer,
                 change,
@@ -157,6 +159,7 @@ impl Engine {
         Status {
             id: self.me,
             nick,
+            picture: self.own.picture(),
             addrs,
             ticket,
             rooms,
@@ -184,10 +187,12 @@ impl Engine {
 
     fn set_nick(&mut self, nick: Nickname) {
         self.store.set_setting(NICK_SETTING, nick.as_str());
+        let before = self.peers.own().clone();
         self.own.set_nick(nick.clone(), self.clock.now().wall_ms);
         self.store_own_records();
         self.mentions_have_nick(&nick);
         self.peers.set_own(nick);
+        self.note_renamed(self.me, Some(before));
         self.send_profile_to_all();
     }
 }

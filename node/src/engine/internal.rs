@@ -7,7 +7,9 @@ use hobnob_core::commit::CommitId;
 use hobnob_core::diagnosis::PortMapping;
 use hobnob_core::policy::DenyReason;
 use hobnob_core::{ClientId, SessionId};
-use hobnob_protocol::{Batch, Body, ConversationId, DeviceId, LogName, PersonId, Ranges, Seq};
+use hobnob_protocol::{
+    Batch, Body, ContentHash, ConversationId, DeviceId, LogName, PersonId, Ranges, Seq,
+};
 use tokio::sync::oneshot;
 
 use super::dialback::DialBackToken;
@@ -27,6 +29,10 @@ pub(crate) enum Internal {
     NewcomerCut(SessionId, ConversationId, BTreeMap<LogName, Seq>),
     History(HistoryRead),
     Named(NamedRead),
+    /// A profile picture was read for a session that has requested it.
+    PictureRead(SessionId, ContentHash, Option<Vec<u8>>),
+    /// A profile picture is on disk, or not. It may be this node's own.
+    PictureStored(ContentHash, Result<(), StoreError>, Option<PictureReply>),
     /// Entries that are older than the user wants.
     Older(ConversationId, BTreeMap<LogName, Ranges>),
     RetentionIsDue,
@@ -69,6 +75,9 @@ pub(crate) enum Met {
         reply: DialReply,
     },
 }
+
+/// The reply to a user who sets the profile picture.
+pub(crate) type PictureReply = oneshot::Sender<Result<(), NodeError>>;
 
 /// A message to send, and the message with its name if there is one.
 #[derive(Debug)]

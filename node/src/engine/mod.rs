@@ -16,6 +16,7 @@
 //! - `erasing` for what the user erases, carried out by `erasing_requests`.
 //! - `outbox` and `waiters` for messages, `joins` for rooms, `policy` for decisions about peers.
 //! - `own_records` and `known_relays` for signed records, carried out by `records`.
+//! - `profile_pictures` for the pictures that these records name.
 //! - `mail` for mailboxes, carried out by `mail::events`. `holding` is the mail of others.
 //! - `relays`, `shared_relays`, `network`, `router_port`, `discovery` and `dialback` for the ways to peers.
 //! - `files`, `lost`, `reports`, `tasks` and `lifecycle`.
@@ -65,6 +66,7 @@ mod outbox;
 mod own_records;
 mod policy;
 mod policy_changes;
+mod profile_pictures;
 mod profiles;
 mod proofs;
 mod reading;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use hobnob_protocol::record::{RECORD_RELAYS_MAX, next_number};
 use hobnob_protocol::{
-    Checked, ContactRecord, DeviceId, Nickname, PublicRecord, RelayAddr, SecretKey, SignedRecord,
+    Checked, ContactRecord, ContentHash, DeviceId, Nickname, PublicRecord, RelayAddr, SecretKey,
+    SignedRecord,
 };
 
 /// The newest records of this node.
@@ -20,12 +21,14 @@ pub(crate) struct OwnRecords {
 }
 
 impl OwnRecords {
-    /// Continues with the records of the last run, which may say something else now.
+    /// Continues with the records of the last run, which may say something else now. `has_picture`:
+    /// whether the picture with this hash is on disk.
     pub(crate) fn restore(
         key: Arc<SecretKey>,
         public: Option<SignedRecord>,
         contact: Option<SignedRecord>,
         nick: Nickname,
+        has_picture: impl Fn(ContentHash) -> bool,
         wall_ms: u64,
     ) -> Self {
         let id = key.id();
@@ -33,9 +36,11 @@ impl OwnRecords {
         let public = public.and_then(|record| record.check::<PublicRecord>(id.person()).ok());
         let contact = contact.and_then(|record| record.check::<ContactRecord>(id.person()).ok());
         let last = public.as_ref().map_or(0, |held| held.record().number);
+        let picture = public.as_ref().and_then(|held| held.record().picture);
+        let picture = picture.filter(|picture| has_picture(*picture));
         let public = match public {
-            Some(held) if says(held.record(), &nick, id) => held,
-            Some(_) | None => sign_public(&key, nick, next_number(last, wall_ms)),
+            Some(held) if says(held.record(), &nick, picture, id) => held,
+            Some(_) | None => sign_public(&key, nick, picture, next_number(last, wall_ms)),
         };
         Self {
             key,
@@ -54,10 +59,30 @@ impl OwnRecords {
 
     /// The user has changed the nickname.
     pub(super) fn set_nick(&mut self, nick: Nickname, wall_ms: u64) {
-        if !says(self.public.record(), &nick, self.key.id()) {
-            let number = next_number(self.public.record().number, wall_ms);
-            self.public = sign_public(&self.key, nick, number);
+        self.set_public(nick, self.public.record().picture, wall_ms);
+    }
+
+    /// The user has chosen another picture, which is on disk, or none.
+    pub(super) fn set_picture(&mut self, picture: Option<ContentHash>, wall_ms: u64) {
+        self.set_public(self.nick(), picture, wall_ms);
+    }
+
+    fn set_public(&mut self, nick: Nickname, picture: Option<ContentHash>, wall_ms: u64) {
+        let own = self.public.record();
+        if !says(own, &nick, picture, self.key.id()) {
+            let number = next_number(own.number, wall_ms);
+            self.public = sign_public(&self.key, nick, picture, number);
         }
+    }
+
+    fn nick(&self) -> Nickname {
+        let nick = self.public.record().nick.clone();
+        nick.expect("this node signed its nickname")
+    }
+
+    /// The picture of this node.
+    pub(super) fn picture(&self) -> Option<ContentHash> {
+        self.public.record().picture
     }
 
     /// The relays at which peers find this node. Returns whether there is a new record.
@@ -79,8 +104,8 @@ impl OwnRecords {
         let (own, seen) = (self.public.record(), other.record().number);
         let surpassed = seen >= own.number && other.signed() != self.public.signed();
         if surpassed {
-            let nick = own.nick.clone().expect("this node signed its nickname");
-            self.public = sign_public(&self.key, nick, next_number(seen, wall_ms));
+            let number = next_number(seen, wall_ms);
+            self.public = sign_public(&self.key, self.nick(), self.picture(), number);
         }
         surpassed
     }
@@ -108,16 +133,26 @@ impl OwnRecords {
     }
 }
 
-fn says(record: &PublicRecord, nick: &Nickname, id: DeviceId) -> bool {
-    record.nick.as_ref() == Some(nick) && record.devices == [id]
+fn says(
+    record: &PublicRecord,
+    nick: &Nickname,
+    picture: Option<ContentHash>,
+    id: DeviceId,
+) -> bool {
+    record.nick.as_ref() == Some(nick) && record.devices == [id] && record.picture == picture
 }
 
-fn sign_public(key: &SecretKey, nick: Nickname, number: u64) -> Checked<PublicRecord> {
+fn sign_public(
+    key: &SecretKey,
+    nick: Nickname,
+    picture: Option<ContentHash>,
+    number: u64,
+) -> Checked<PublicRecord> {
     let record = PublicRecord {
         number,
         nick: Some(nick),
         devices: vec![key.id()],
-        picture: None,
+        picture,
         needs_newer_version: false,
     };
     Checked::sign(record, key)
@@ -136,7 +171,7 @@ mod tests {
     fn restored(public: Option<&Checked<PublicRecord>>, name: &str, wall_ms: u64) -> OwnRecords {
         let key = Arc::new(SecretKey::from_seed([1; 32]));
         let public = public.map(|record| record.signed().clone());
-        OwnRecords::restore(key, public, None, nick(name), wall_ms)
+        OwnRecords::restore(key, public, None, nick(name), |_| true, wall_ms)
     }
 
     fn relay(n: u8) -> RelayAddr {
@@ -160,10 +195,41 @@ mod tests {
     }
 
     #[test]
+    fn a_picture_stays_until_it_is_replaced_or_lost() {
+        let (one, other) = (ContentHash([1; 32]), ContentHash([2; 32]));
+        let mut own = restored(None, "ann", WALL_MS);
+        own.set_picture(Some(one), WALL_MS);
+        assert_eq!(own.public().record().number, WALL_MS + 1);
+        own.set_picture(Some(one), 2 * WALL_MS);
+        assert_eq!(own.public().record().number, WALL_MS + 1, "it is the same");
+        own.set_nick(nick("anna"), WALL_MS);
+        assert_eq!(own.picture(), Some(one));
+        assert_eq!(restored(Some(own.public()), "ann", 9).picture(), Some(one));
+        own.set_picture(Some(other), WALL_MS);
+        own.set_picture(None, WALL_MS);
+        assert_eq!((own.picture(), own.public().record().number), (None, 1_004));
+        // The picture is not on this disk.
+        own.set_picture(Some(one), WALL_MS);
+        let (key, signed) = (own.key.clone(), own.public().signed().clone());
+        let lost = OwnRecords::restore(key, Some(signed), None, nick("anna"), |_| false, WALL_MS);
+        assert_eq!(
+            (lost.picture(), lost.public().record().number),
+            (None, 1_006)
+        );
+    }
+
+    #[test]
     fn damaged_records_are_signed_again() {
         let key = Arc::new(SecretKey::from_seed([1; 32]));
         let damaged = Some(SignedRecord::from_bytes(vec![7; 99]));
-        let own = OwnRecords::restore(key, damaged.clone(), damaged, nick("ann"), WALL_MS);
+        let own = OwnRecords::restore(
+            key,
+            damaged.clone(),
+            damaged,
+            nick("ann"),
+            |_| true,
+            WALL_MS,
+        );
         assert_eq!(own.public().record().number, WALL_MS);
         assert_eq!(own.contact(), None);
     }

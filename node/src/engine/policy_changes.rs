@@ -103,7 +103,9 @@ impl Engine {
         self.peers.forget(peer);
         self.known_relays.forget(peer);
         self.forget_shared_relay(peer);
+        self.past_names.forget(peer);
         self.store.forget_peer(peer);
+        self.remove_unnamed_pictures();
     }
 
     /// The user removes an address of a peer. Returns whether it was there.

@@ -86,6 +86,7 @@ impl Engine {
         }
         self.store_peer(peer.person());
         self.request_records(id);
+        self.request_picture(id);
         named || moved
     }
 
@@ -149,6 +150,10 @@ impl Engine {
         self.mail_members_here(peer, &closed);
         self.tell_replica(replica::Input::SessionRooms(id, shared));
         self.share_activity(id);
+        if changed {
+            self.send_refused_picture(id);
+            self.request_picture(id);
+        }
         changed
     }
 
@@ -253,6 +258,8 @@ impl Engine {
         PeerInfo {
             peer,
             nick: self.peers.nick(peer).cloned(),
+            formerly: self.formerly(peer),
+            picture: self.picture_of(peer),
             name: self.peers.name(peer),
             state: match session {
                 Some(state) if state.responses.is_suspect() => PeerState::Suspect,

@@ -51,8 +51,13 @@ impl Engine {
         }
         let before = self.peers.nick(peer).cloned();
         let was_known = self.peers.knows(peer);
+        let picture = self.named_picture(peer);
         match self.peers.learn_record(peer, record) {
-            Learned::Newer => self.record_is_news(peer, id),
+            Learned::Newer => {
+                self.note_renamed(peer, before.clone());
+                self.picture_replaced(picture, peer);
+                self.record_is_news(peer, id);
+            }
             Learned::Same => {}
             Learned::Older => {
                 // The peer runs from a backup, or twice. It signs a record above this one.
@@ -65,7 +70,9 @@ impl Engine {
                 self.send_records(id, false, vec![(peer, held)]);
             }
         }
-        !was_known || before.as_ref() != self.peers.nick(peer)
+        !was_known
+            || before.as_ref() != self.peers.nick(peer)
+            || picture != self.named_picture(peer)
     }
 
     /// A session passes on records, or answers a request.
@@ -97,6 +104,7 @@ impl Engine {
                 Err(error) => debug!(of = ?peer, "refused: {error}"),
             }
         }
+        self.request_picture(id);
         if answer && self.records.answered(id) {
             self.request_records(id);
             // Other sessions are asked for what this one did not have.
@@ -126,7 +134,11 @@ impl Engine {
         if nick.is_some_and(|nick| self.has_taken_name(peer, nick)) {
             return;
         }
+        let before = self.peers.nick(peer).cloned();
+        let picture = self.named_picture(peer);
         if self.peers.learn_record(peer, record) == Learned::Newer {
+            self.note_renamed(peer, before);
+            self.picture_replaced(picture, peer);
             self.record_is_news(peer, id);
         }
     }
@@ -134,6 +146,7 @@ impl Engine {
     /// A record has replaced an older one: stores it and passes it on.
     fn record_is_news(&mut self, peer: PersonId, from: SessionId) {
         for left in self.peers.take_left() {
+            self.past_names.forget(left);
             self.store.forget_peer(left);
         }
         self.store_peer(peer);
@@ -187,19 +200,26 @@ impl Engine {
     pub(super) fn request_due_records(&mut self) {
         for id in self.records.take_due(self.clock.now().mono) {
             self.request_records(id);
+            self.request_picture(id);
         }
     }
 
-    /// Entries of an author have arrived. Its record is requested soon, if there is none.
-    pub(super) fn note_author(&mut self, author: PersonId) {
-        if self.peers.record(author).is_none() && author != self.me {
+    /// Entries of an author have arrived. Its record is requested soon, if there is none, and its
+    /// picture, if it is missing. `begins`: they are the first ones of a log.
+    pub(super) fn note_author(&mut self, author: PersonId, begins: bool) {
+        let lacks_picture = || {
+            let named = self.named_picture(author).filter(|_| begins);
+            named.is_some_and(|picture| !self.profile_pictures.has(picture))
+        };
+        let is_missing = self.peers.record(author).is_none() || lacks_picture();
+        if is_missing && author != self.me {
             self.records.members_changed(self.clock.now().mono);
         }
     }
 
     /// The members of the rooms that a session shares, as this node knows them: authors, and peers
     /// that a relay lists.
-    fn members_with(&self, id: SessionId) -> BTreeSet<PersonId> {
+    pub(super) fn members_with(&self, id: SessionId) -> BTreeSet<PersonId> {
         let mut members = BTreeSet::new();
         for (room, key) in self.rooms_with(id) {
             members.extend(self.replica.authors(room));
@@ -246,7 +266,7 @@ impl Engine {
         }
     }
 
-    fn rooms_with(&self, id: SessionId) -> Vec<(ConversationId, RoomKey)> {
+    pub(super) fn rooms_with(&self, id: SessionId) -> Vec<(ConversationId, RoomKey)> {
         let Some(state) = self.sessions.get(id) else {
             return Vec::new();
         };
@@ -339,6 +359,9 @@ impl Engine {
         for id in self.sessions.ids_with(peer.only_device()) {
             self.send_contact_record(id);
             self.share_activity(id);
+            self.send_refused_picture(id);
+            self.profile_pictures.ask_again(id);
+            self.request_picture(id);
             let state = self.sessions.get_mut(id).expect("listed just now");
             if let Some(record) = state.contact_record.take() {
                 self.learn_contact_record(id, peer, record);

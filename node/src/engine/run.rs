@@ -73,6 +73,7 @@ impl Engine {
             self.discovery.poll_timeout(),
             self.restored.poll_timeout(),
             self.records.poll_timeout(),
+            self.profile_pictures.poll_timeout(),
             self.mail.poll_timeout(),
             self.inviting.poll_timeout(),
             Some(self.network.poll_timeout()),
@@ -107,6 +108,9 @@ impl Engine {
         }
         if is_due(self.records.poll_timeout()) {
             self.request_due_records();
+        }
+        if self.profile_pictures.take_due(now.mono) {
+            self.request_pictures_of_all();
         }
         if is_due(self.mail.poll_timeout()) {
             self.mail_time_out();
@@ -162,6 +166,12 @@ impl Engine {
             }
             Internal::History(read) => self.history_read(read),
             Internal::Named(read) => self.named_read(read),
+            Internal::PictureRead(session, picture, bytes) => {
+                self.send_picture(session, picture, bytes);
+            }
+            Internal::PictureStored(picture, stored, reply) => {
+                self.picture_stored(picture, stored, reply);
+            }
             Internal::Older(conversation, older) => self.erase_older(conversation, older),
             Internal::RetentionIsDue => self.retain_all(),
             Internal::ScrubIsDue => self.scrub(),

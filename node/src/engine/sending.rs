@@ -233,7 +233,7 @@ impl Engine {
                 last,
                 received_at_ms,
             } => {
-                self.note_author(batch.batch.name.author);
+                self.note_author(batch.batch.name.author, first == 1);
                 self.carried
                     .received(batch.batch.name.author, last - first + 1);
                 self.received(&batch, first, last, received_at_ms);
@@ -443,7 +443,7 @@ impl Engine {
                 .and_then(|peer| self.mail.refused(peer.only_device())),
             conversation,
             from: name.author,
-            name: self.peers.name(name.author),
+            name: self.name_at(name.author, row.received_at_ms),
             reply_to: None,
             edited: None,
             reactions: Vec::new(),

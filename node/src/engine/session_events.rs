@@ -53,6 +53,7 @@ impl Engine {
         let source = self.network.source_network(remote);
         self.tell_replica(replica::Input::SessionUp(id, peer, network, source));
         self.records.begin(id, peer.person());
+        self.begin_pictures(id);
         // The peer introduces itself again to a user who has forgotten it.
         self.forgotten.remove(peer.person());
         let record = self.checked_record(peer.person(), hello.profile.record.clone());
@@ -88,6 +89,9 @@ impl Engine {
     ) {
         let peer = state.peer();
         self.records.end(id, self.clock.now().mono);
+        if self.profile_pictures.end(id) {
+            self.request_pictures_of_all();
+        }
         let is_last = self.sessions.with(peer).is_none();
         self.activities.session_gone(id, peer.person(), is_last);
         self.tell_rendezvous(rendezvous::Input::Down(id));
@@ -159,6 +163,7 @@ impl Engine {
                 bytes,
             } => {
                 self.records.written(id, bytes);
+                self.profile_pictures.written(id, bytes);
                 self.tell_replica(replica::Input::FramesWritten(id, bytes));
             }
             SessionEventKind::Pinged => self.sessions.heard(id, now),
@@ -178,6 +183,8 @@ impl Engine {
             Frame::Offer(offer, word) => self.offer_word(id, offer, word),
             Frame::Invite(step) => self.invite_frame(id, step),
             Frame::Activity(activity) => self.activity(id, activity),
+            Frame::WantPicture(picture) => self.want_picture(id, picture),
+            Frame::Picture(picture, bytes) => self.picture(id, picture, bytes),
             Frame::DialBack(token) => self.dial_back(id, token),
             Frame::DialedBack(token) => self.dial_backs.peer_reports(&token),
             frame @ (Frame::Digest(..)

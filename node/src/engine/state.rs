@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use hobnob_core::Rng;
 use hobnob_core::address_checks::AddressChecks;
+use hobnob_core::past_names::PastNames;
 use hobnob_core::paths::{self, Instance, MetPeer, Paths};
 use hobnob_core::peers::Peers;
+use hobnob_core::picture_exchange::PictureExchange;
 use hobnob_core::policy::{DirectWith, Policies, Sharing};
 use hobnob_core::record_exchange::RecordExchange;
 use hobnob_core::rendezvous::{self, Rendezvous};
@@ -70,6 +72,8 @@ pub(crate) struct Parts {
     pub(crate) run: u64,
     pub(crate) nick: Nickname,
     pub(crate) own: OwnRecords,
+    pub(crate) profile_pictures: PictureExchange,
+    pub(crate) past_names: PastNames,
     pub(crate) mail: Mail,
     pub(crate) holding: Holding,
     pub(crate) introductions: Introductions,
@@ -137,6 +141,8 @@ pub(crate) struct Engine {
     /// This node's own records.
     pub(super) own: OwnRecords,
     pub(super) records: RecordExchange,
+    pub(super) profile_pictures: PictureExchange,
+    pub(super) past_names: PastNames,
     pub(super) mail: Mail,
     /// The mail that this node holds for others.
     pub(super) holding: Holding,
@@ -200,6 +206,8 @@ impl Engine {
             peers: Peers::new(me.person(), parts.nick),
             own: parts.own,
             records: RecordExchange::new(me.person()),
+            profile_pictures: parts.profile_pictures,
+            past_names: parts.past_names,
             mail: parts.mail,
             holding: parts.holding,
             carried: CarriedSessions::default(),
@@ -274,6 +282,7 @@ impl Engine {
         for peer in self.talked_with() {
             self.peers.keep(peer);
         }
+        self.remove_unnamed_pictures();
     }
 
     pub(super) fn tell_replica(&mut self, input: replica::Input) {

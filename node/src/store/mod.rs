@@ -24,6 +24,7 @@ mod load;
 mod mail;
 mod mentions;
 mod offers;
+mod profiles;
 mod proofs;
 mod read;
 mod repair;
@@ -43,6 +44,7 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
 use hobnob_protocol::{
     Batch, ContentHash, ConversationId, LogId, LogName, OfferId, PersonId, Ranges, RelayAddr, Seq,
     SignedRecord,
@@ -54,6 +56,7 @@ use tokio::sync::oneshot;
 
 use hobnob_core::ClientId;
 use hobnob_core::commit::{Commit, CommitId, Loaded, OfferRecord};
+use hobnob_core::past_names::{NameChange, PastName};
 use hobnob_core::policy::PeerPolicy;
 
 pub use amendments::{Amendments, Quoted, TopicRow};
@@ -111,6 +114,10 @@ pub struct Opened {
     pub policies: Vec<(PersonId, PeerPolicy)>,
     /// The rows stored by [`Store::set_mail`].
     pub mail: Vec<MailRow>,
+    /// The pictures stored by [`Store::put_picture`].
+    pub pictures: Vec<ContentHash>,
+    /// The names stored by [`Store::rename`].
+    pub past_names: Vec<PastName>,
     /// What became of a damaged database.
     pub repaired: Option<Repaired>,
 }
@@ -213,6 +220,8 @@ impl Store {
             peers,
             policies,
             mail,
+            pictures,
+            past_names,
             ordinals,
         } = everything;
         let damage = Arc::new(Damage::of(path));
@@ -251,6 +260,8 @@ impl Store {
             peers,
             policies,
             mail,
+            pictures,
+            past_names,
             repaired,
         })
     }
@@ -290,7 +301,37 @@ impl Store {
         self.write(Job::Peer(known));
     }
 
-    /// Forgets a peer's records and addresses.
+    /// Stores a profile picture under its hash. The answer arrives once it is on disk.
+    pub fn put_picture(&self, hash: ContentHash, bytes: Bytes) -> Pending<()> {
+        let (answer, pending) = oneshot::channel();
+        self.write(Job::Picture {
+            hash,
+            bytes,
+            answer,
+        });
+        pending
+    }
+
+    /// Removes profile pictures.
+    pub fn remove_pictures(&self, hashes: impl IntoIterator<Item = ContentHash>) {
+        let remove = |hash| self.write(Job::RemovePicture(hash));
+        hashes.into_iter().for_each(remove);
+    }
+
+    /// Reads a profile picture. `None` if it is not stored, or damaged.
+    pub fn picture(&self, hash: ContentHash) -> Pending<Option<Vec<u8>>> {
+        ask(&self.queues().history, |answer| PageRequest::Picture {
+            hash,
+            answer,
+        })
+    }
+
+    /// Stores a name that a peer had.
+    pub fn rename(&self, change: NameChange) {
+        self.write(Job::Rename(change));
+    }
+
+    /// Forgets a peer's records, addresses and earlier names.
     pub fn forget_peer(&self, peer: PersonId) {
         self.write(Job::ForgetPeer(peer));
     }
@@ -596,6 +637,8 @@ struct Everything {
     peers: Vec<KnownPeer>,
     policies: Vec<(PersonId, PeerPolicy)>,
     mail: Vec<MailRow>,
+    pictures: Vec<ContentHash>,
+    past_names: Vec<PastName>,
     ordinals: Vec<i64>,
 }
 
@@ -607,6 +650,8 @@ fn load_all(conn: &mut Connection, audiences_since_ms: u64) -> Result<Everything
         peers: load::peers(&tx)?,
         policies: load::policies(&tx)?,
         mail: mail::load(&tx)?,
+        pictures: profiles::pictures(&tx)?,
+        past_names: profiles::past_names(&tx)?,
         ordinals: load::log_ordinals(&tx)?,
     };
     if everything.peers.len() == PEERS_MAX {

@@ -17,6 +17,7 @@ use super::damage::Damage;
 use super::error::{Fault, StoreError};
 use super::history::{self, HistoryRequest, HistoryRow};
 use super::offers::{self, OfferRow, WhichOffers};
+use super::profiles;
 use super::proofs::Proofs;
 use super::{amendments, check};
 use super::{batches, keep_plans, spawn};
@@ -77,6 +78,10 @@ pub(super) enum PageRequest {
         conversation: ConversationId,
         answer: Answer<Vec<HistoryRow>>,
     },
+    Picture {
+        hash: ContentHash,
+        answer: Answer<Option<Vec<u8>>>,
+    },
     Check {
         answer: Answer<()>,
     },
@@ -99,6 +104,7 @@ impl PageRequest {
             PageRequest::NotOffered { answer, .. } => give(answer, Err(error)),
             PageRequest::Topics { answer } => give(answer, Err(error)),
             PageRequest::Pinned { answer, .. } => give(answer, Err(error)),
+            PageRequest::Picture { answer, .. } => give(answer, Err(error)),
             PageRequest::Check { answer } => give(answer, Err(error)),
         }
     }
@@ -203,6 +209,9 @@ impl Reader {
                 answer,
                 self.read_proved(|proofs| history::pinned(proofs, conversation)),
             ),
+            PageRequest::Picture { hash, answer } => {
+                give(answer, self.read(|conn| profiles::picture(conn, hash)));
+            }
             PageRequest::Check { answer } => give(answer, self.read(check::whole)),
             PageRequest::NotOffered { contents, answer } => give(
                 answer,

@@ -31,6 +31,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration::Sql(V21),
     Migration::Sql(V22),
     Migration::Rows(amendments::note_topics_and_pins),
+    Migration::Sql(V24),
 ];
 
 /// Turns a database into one of the next version.
@@ -300,6 +301,15 @@ CREATE INDEX entries_topics ON entries (conversation, lamport) WHERE about = 6;
 CREATE INDEX refs_pins ON refs (conversation, lamport) WHERE kind = 5;
 ";
 
+/// `pictures` has profile pictures by their hash. `past_names` has the names that peers had until a
+/// moment.
+const V24: &str = "
+CREATE TABLE pictures (hash BLOB PRIMARY KEY, bytes BLOB NOT NULL);
+CREATE TABLE past_names (
+    peer BLOB NOT NULL, until_ms INTEGER NOT NULL, nick TEXT NOT NULL, PRIMARY KEY (peer, until_ms)
+) WITHOUT ROWID;
+";
+
 /// The tables that are checked at each start. All others depend on them, and they are small. Damage
 /// in other tables is detected when they are read: entries are checked against their hashes.
 const CHECKED: [&str; 10] = [
@@ -358,7 +368,7 @@ pub(super) fn migrate(conn: &mut Connection, migrations: &[Migration]) -> Result
 }
 
 /// The other tables with rows that can't be computed again. FTS5 has its own tables.
-const UNCHECKED: [&str; 7] = [
+const UNCHECKED: [&str; 9] = [
     "entries",
     "refs",
     "offers",
@@ -366,6 +376,8 @@ const UNCHECKED: [&str; 7] = [
     "peers",
     "mail",
     "client_ids",
+    "pictures",
+    "past_names",
 ];
 
 /// SQLite's own check of all tables, which compares each index with its table.

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::Duration;
 
-use hobnob_protocol::{OfferId, PersonId};
+use bytes::Bytes;
+use hobnob_protocol::{ContentHash, OfferId, PersonId};
 use rusqlite::{Connection, TransactionBehavior};
 
 use hobnob_core::commit::{Commit, CommitId, OfferRecord, Op};
+use hobnob_core::past_names::NameChange;
 use hobnob_core::policy::PeerPolicy;
 
 use super::apply::{Apply, Known};
@@ -21,6 +23,7 @@ use super::error::{Fault, StoreError};
 use super::index;
 use super::mail::{self, MailRow};
 use super::mentions::Mentions;
+use super::profiles;
 use super::read::{Answer, PageRequest, give};
 use super::repair;
 use super::{KnownPeer, Place};
@@ -35,6 +38,13 @@ pub(super) enum Job {
     Peer(KnownPeer),
     Mail(MailRow),
     ForgetPeer(PersonId),
+    Picture {
+        hash: ContentHash,
+        bytes: Bytes,
+        answer: Answer<()>,
+    },
+    RemovePicture(ContentHash),
+    Rename(NameChange),
     Offer(OfferId, OfferRecord, Answer<()>),
     PeerPolicy {
         peer: PersonId,
@@ -266,11 +276,15 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
                 .and_then(|each| each[index].clone());
             match job {
                 Job::Commit(commit) => (self.on_done)(commit.id, result),
-                Job::Offer(_, _, answer) | Job::PeerPolicy { answer, .. } => give(answer, result),
+                Job::Offer(_, _, answer)
+                | Job::PeerPolicy { answer, .. }
+                | Job::Picture { answer, .. } => give(answer, result),
                 Job::Setting { .. }
                 | Job::Peer(_)
                 | Job::Mail(_)
                 | Job::ForgetPeer(_)
+                | Job::RemovePicture(_)
+                | Job::Rename(_)
                 | Job::Search(_)
                 | Job::Copy(..)
                 | Job::Mentions(_)
@@ -515,7 +529,13 @@ fn apply(tables: &mut Apply<'_>, write: &Job) -> Result<(), Fault> {
         Job::Setting { key, value } => tables.put_setting(key, value),
         Job::Peer(known) => tables.put_peer(known),
         Job::Mail(row) => mail::put(tables.conn, row),
-        Job::ForgetPeer(peer) => tables.forget_peer(*peer),
+        Job::ForgetPeer(peer) => {
+            tables.forget_peer(*peer)?;
+            profiles::forget_names(tables.conn, *peer)
+        }
+        Job::Picture { hash, bytes, .. } => profiles::put_picture(tables.conn, *hash, bytes),
+        Job::RemovePicture(hash) => profiles::remove_picture(tables.conn, *hash),
+        Job::Rename(change) => profiles::rename(tables.conn, change),
         Job::Offer(offer, record, _) => tables.put_offer(offer, record),
         Job::PeerPolicy { peer, policy, .. } => tables.put_policy(*peer, policy),
         Job::Search(_) | Job::Truncate(_) | Job::Copy(..) | Job::Mentions(_) => Ok(()),

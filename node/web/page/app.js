@@ -1,4 +1,5 @@
 // The page: the lists, the open conversation, the message field, and the keyboard.
+import { Avatars } from './avatars.js';
 import { Connection, LostError } from './connection.js';
 import { Model, ignoreLost } from './model.js';
 import { Outbox } from './outbox.js';
@@ -50,6 +51,10 @@ class App {
   constructor(token) {
     this.connection = new Connection(token);
     this.model = new Model(this.connection);
+    this.avatars = new Avatars(this.model, {
+      shows: (peer) => this.actions.showsPictureOf(peer),
+      ready: () => { this.#lists(); this.list.refreshAll(); },
+    });
     this.outbox = new Outbox(this.connection, () => this.#pending());
     this.#build();
     this.#listen();
@@ -197,13 +202,15 @@ class App {
     const room = model.rooms.get(conversation.id);
     const about = conversation.isRoom
       ? [room ? (room.open ? text.roomOpen : text.roomSecret) : null, room ? text.here(room.here.length) : null]
-      : [text[peer?.state ?? 'offline'], peer?.away && text.away(peer.status), text.path[peer?.path], peer?.verified && (peer.by_code ? text.verifiedByCode : text.verified), peer?.blocked && text.blocked, peer?.ignored && text.ignored];
+      : [text[peer?.state ?? 'offline'], peer?.away && text.away(peer.status), peer?.formerly && text.formerly(peer.formerly), text.path[peer?.path], peer?.verified && (peer.by_code ? text.verifiedByCode : text.verified), peer?.blocked && text.blocked, peer?.ignored && text.ignored];
     const entry = button('', () => this.openConversation(conversation.id), {
       className: 'entry', 'aria-current': conversation.id === model.current?.id ? 'true' : null,
     });
     entry.dataset.conversation = conversation.id;
     entry.append(
-      el('span', { className: `dot ${conversation.isRoom ? 'room' : peer?.state ?? 'offline'}`, 'aria-hidden': 'true' }),
+      el('span', { className: 'mark', 'aria-hidden': 'true' },
+        el('span', { className: `dot ${conversation.isRoom ? 'room' : peer?.state ?? 'offline'}` }),
+        conversation.isRoom ? null : this.avatars.of(conversation.id.slice(1))),
       el('span', { className: 'name' }, model.title(conversation)),
       unread ? el('span', { className: 'badge', 'aria-label': text.unread(unread) }, unread > 99 ? '99+' : unread) : '',
       el('span', { className: 'note' }, about.filter(Boolean).join(' · ')));
@@ -414,6 +421,7 @@ class App {
     }
     if (!id || event.target !== row || event.ctrlKey || event.altKey || event.metaKey) return;
     const message = this.model.current.byId.get(id);
+    if (message.renamed && !event.key.startsWith('Arrow') && event.key !== 'End') return;
     const keys = {
       ArrowUp: () => this.list.beside(id, -1)?.focus({ preventScroll: true }),
       ArrowDown: () => (this.list.beside(id, 1) ?? this.input).focus({ preventScroll: true }),
@@ -510,6 +518,7 @@ class App {
       const response = await this.connection.fetch(`/ticket/${message.id}`, { method: 'POST' });
       el('a', { href: await response.text(), download: message.file.name }).click();
     }),
+    avatar: (peer) => this.avatars.of(peer),
     picture: (message) => this.#pictures.get(message.id)?.url,
     showsPictureOf: (peer) => this.preferences.pictures || this.model.peers.get(peer)?.verified,
     loadPicture: async (message) => {

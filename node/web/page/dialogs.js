@@ -1,4 +1,5 @@
 // The dialogs. Each is a <dialog>, which keeps the keyboard focus inside and closes with Escape.
+import { profilePicture } from './avatars.js';
 import { el, button, field, iconButton, qrCode } from './dom.js';
 import { shortTime } from './format.js';
 import { LostError } from './connection.js';
@@ -146,6 +147,13 @@ export function settings(app) {
       await app.connection.ask('nick', { nick: nick.value.trim() });
       await model.readStatus();
     };
+    const choose = el('input', { type: 'file', accept: 'image/png,image/jpeg,image/gif,image/webp' });
+    const setPicture = async (fields) => {
+      await app.connection.ask('set-picture', fields);
+      await model.readStatus();
+      choose.value = '';
+    };
+    choose.onchange = run(async () => setPicture({ bytes: await profilePicture(choose.files[0]) }));
     const status = el('input', { maxLength: 200 });
     const away = (fields) => run(() => app.connection.ask('away', fields()));
     const theme = el('select', { onchange: () => preferences.set('theme', theme.value) },
@@ -155,6 +163,8 @@ export function settings(app) {
     const news = el('ul', {}, el('li', {}, text.noNotices));
     content.append(
       form(run, rename, field(text.nick, nick), button(text.save, null, { type: 'submit', className: 'primary' })),
+      field(text.picture, choose),
+      el('div', { className: 'buttons' }, button(text.removePicture, run(() => setPicture({})))),
       field(text.awayText, status),
       el('div', { className: 'buttons' }, button(text.awayButton, away(() => ({ text: status.value.trim() }))), button(text.backButton, away(() => ({ back: true })))),
       field(text.theme, theme), check('notify', text.notify), check('pictures', text.pictures),

@@ -6,8 +6,10 @@ import { text } from './strings.js';
 
 /** `act` carries out what the user asks for: an object of functions. */
 export function messageRow(model, message, act) {
+  if (message.renamed) return renamedRow(message);
   const own = message.from === model.me;
-  const author = own ? text.you : model.peers.get(message.from)?.name ?? message.nick;
+  // The name of its time.
+  const author = own ? text.you : message.nick;
   const row = el('article', {
     className: `message${own ? ' own' : ''}${message.mention ? ' mention' : ''}`,
     tabIndex: -1,
@@ -16,6 +18,7 @@ export function messageRow(model, message, act) {
   row.dataset.id = message.id;
   row.append(
     el('div', { className: 'about' },
+      act.avatar(message.from),
       el('span', { className: 'author' }, author),
       el('time', { dateTime: message.sent_at, title: fullTime(message.sent_at) }, shortTime(message.sent_at)),
       message.edited && el('span', { className: 'note', title: message.edited.earlier.join('\n') }, text.edited),
@@ -28,12 +31,20 @@ export function messageRow(model, message, act) {
   return row;
 }
 
+/** A line that says that somebody has another name now. */
+function renamedRow(message) {
+  const row = el('article', { className: 'message', tabIndex: -1 }, el('p', { className: 'text note' }, plain(message)));
+  row.dataset.id = message.id;
+  return row;
+}
+
 function summary(author, message) {
   return `${author}, ${shortTime(message.sent_at)}: ${plain(message)}`;
 }
 
 /** The content in words. */
 export function plain(message) {
+  if (message.renamed) return text.renamed(...message.renamed);
   if (message.erased) return text[message.erased];
   if (message.file) return message.file.name;
   if (message.kind) return text.appMessage(message.kind);

@@ -35,6 +35,7 @@ export class Model extends EventTarget {
   /** By conversation, how far each peer has read own messages. */
   #read = new Map();
   #shownRead = new Map();
+  #renames = 0;
   conversations = new Map();
   current = null;
   /** Whether the user looks at the end of the open conversation. */
@@ -112,7 +113,7 @@ export class Model extends EventTarget {
     if (conversation.loading || !conversation.more || !conversation.loaded) return false;
     conversation.loading = true;
     try {
-      const before = conversation.messages[0]?.id;
+      const before = conversation.messages.find((message) => !message.renamed)?.id;
       const page = await this.connection.ask('history', { conversation: conversation.id, before });
       conversation.more = page.more;
       const fresh = page.messages.filter((message) => !conversation.byId.has(message.id));
@@ -135,7 +136,7 @@ export class Model extends EventTarget {
     try {
       // A page that ends with this message: the ones before the next one.
       const index = conversation.messages.findIndex((message) => message.id === id);
-      const next = conversation.messages[index + 1]?.id;
+      const next = conversation.messages.slice(index + 1).find((message) => !message.renamed)?.id;
       const page = await this.connection.ask('history', { conversation: conversationId, before: next, limit: 1 });
       const message = page.messages.find((message) => message.id === id);
       if (!message) return;
@@ -263,6 +264,7 @@ export class Model extends EventTarget {
       case 'activity': return this.#activity(line);
       case 'erased': return this.#erased(line);
       case 'peer':
+        this.#renamed(this.peers.get(line.peer), line);
         this.peers.set(line.peer, line);
         if (line.rooms) this.readStatus().catch(ignoreLost);
         return this.#tell('lists');
@@ -277,6 +279,23 @@ export class Model extends EventTarget {
         return this.load().catch(ignoreLost);
       default:
         return undefined;
+    }
+  }
+
+  /** The conversations with somebody who has another name now say so. */
+  #renamed(before, { peer, nick }) {
+    if (!before?.nick || !nick || before.nick === nick) return;
+    this.#renames += 1;
+    const here = (conversation) => (conversation.isRoom
+      ? this.rooms.get(conversation.id)?.here.includes(peer) || conversation.messages.some(({ from }) => from === peer)
+      : conversation.id === `@${peer}`);
+    for (const conversation of this.conversations.values()) {
+      if (!here(conversation) || !conversation.loaded) continue;
+      // It counts as own, so that it is neither unread nor reported as read.
+      const line = { id: `renamed-${this.#renames}`, from: this.me, renamed: [before.nick, nick], received_at: conversation.newest };
+      conversation.byId.set(line.id, line);
+      conversation.messages.push(line);
+      this.#tell('messages', { conversation });
     }
   }
 

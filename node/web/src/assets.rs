@@ -30,6 +30,7 @@ assets! {
     "/style.css" STYLE "style.css";
     "/login.js" SCRIPT "login.js";
     "/app.js" SCRIPT "app.js";
+    "/avatars.js" SCRIPT "avatars.js";
     "/connection.js" SCRIPT "connection.js";
     "/dialogs.js" SCRIPT "dialogs.js";
     "/dom.js" SCRIPT "dom.js";

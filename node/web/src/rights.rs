@@ -1,6 +1,7 @@
 //! The right that each request needs.
 
-use hobnob_control::wire::{AnyRequest, Right};
+use hobnob::protocol::Target;
+use hobnob_control::wire::{AnyRequest, GetPicture, Right, Text};
 
 /// The right that a token needs for a request. There is no default: a new request must be added.
 pub fn needed(request: &AnyRequest) -> Right {
@@ -17,8 +18,11 @@ pub fn needed(request: &AnyRequest) -> Right {
         | AnyRequest::ListPins(_)
         | AnyRequest::Diagnose(_)
         | AnyRequest::Subscribe(_) => Right::Read,
-        // These two look for the peer, and may connect to an address that the request names.
-        AnyRequest::Resolve(_) | AnyRequest::Why(_) => Right::Send,
+        AnyRequest::GetPicture(GetPicture {
+            target: None | Some(Text(Target::Id(_))),
+        }) => Right::Read,
+        // These look for the peer, and may connect to an address that the request names.
+        AnyRequest::GetPicture(_) | AnyRequest::Resolve(_) | AnyRequest::Why(_) => Right::Send,
         AnyRequest::SendMessage(_)
         | AnyRequest::BroadcastMessage(_)
         | AnyRequest::ReplyToMessage(_)
@@ -54,6 +58,7 @@ pub fn needed(request: &AnyRequest) -> Right {
         | AnyRequest::ExportFor(_)
         | AnyRequest::ImportFile(_)
         | AnyRequest::SetNick(_)
+        | AnyRequest::SetPicture(_)
         | AnyRequest::AcceptContact(_)
         | AnyRequest::RemoveContact(_)
         | AnyRequest::Ignore(_)

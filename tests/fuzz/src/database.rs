@@ -54,10 +54,12 @@ fn answers(file: &Path) -> Result<String, StoreError> {
         peers,
         policies,
         mail,
+        pictures,
+        past_names,
         repaired: _,
     } = Store::open(file, 0, |_, _| {})?;
     let mut told = vec![format!(
-        "{loaded:?} {settings:?} {peers:?} {policies:?} {mail:?}"
+        "{loaded:?} {settings:?} {peers:?} {policies:?} {mail:?} {pictures:?} {past_names:?}"
     )];
     let logs: Vec<_> = loaded
         .logs

@@ -5,8 +5,8 @@ use hobnob_protocol::frame::{AuthorHeads, Digest, Profile};
 use hobnob_protocol::invitation::{CodeNumber, InviteFrame, SharedRelay};
 use hobnob_protocol::mailbox::RoomMail;
 use hobnob_protocol::{
-    Activity, ConversationId, Frame, Hello, Holding, LogId, LogName, OfferId, OfferWord, PersonId,
-    Ranges, RoomKey, RoomProof, SignedRecord, VERSION,
+    Activity, ContentHash, ConversationId, Frame, Hello, Holding, LogId, LogName, OfferId,
+    OfferWord, PersonId, Ranges, RoomKey, RoomProof, SignedRecord, VERSION,
 };
 
 /// A frame that is encoded again is not longer, and has the same meaning. What this version does not
@@ -75,6 +75,11 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
             tokens: Vec::new(),
         },
         Frame::HoldsMail(true),
+        Frame::WantPicture(ContentHash([7; 32])),
+        Frame::Picture(
+            ContentHash([7; 32]),
+            Bytes::from_static(b"\x89PNG\r\n\x1a\n"),
+        ),
         Frame::Content {
             id: OfferId { name, seq: 1 },
             part: 1,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hobnob_protocol::frame::Profile;
+use hobnob_protocol::frame::{Profile, features};
 use hobnob_protocol::{
     Frame, Hello, PersonId, RoomKey, RoomName, SecretKey, SignedRecord, VERSION, codec,
 };
@@ -193,7 +193,7 @@ impl Mallory {
     pub fn hello(profile: Profile) -> Frame {
         Frame::Hello(Hello {
             version: VERSION,
-            features: hobnob_protocol::frame::features::CONTENT,
+            features: features::CONTENT | features::PICTURES,
             instance: rand::random(),
             started_at_ms: now_ms(),
             clock_ms: now_ms(),
@@ -217,8 +217,22 @@ pub fn public_record(key: &SecretKey, nick: &str) -> SignedRecord {
 
 /// As [`public_record`], with any number.
 pub fn public_record_numbered(key: &SecretKey, nick: &str, number: u64) -> SignedRecord {
+    signed_record(key, nick, number, None)
+}
+
+/// As [`public_record`], with the hash of a picture.
+pub fn public_record_with_picture(key: &SecretKey, nick: &str, picture: [u8; 32]) -> SignedRecord {
+    signed_record(key, nick, now_ms(), Some(picture))
+}
+
+fn signed_record(
+    key: &SecretKey,
+    nick: &str,
+    number: u64,
+    picture: Option<[u8; 32]>,
+) -> SignedRecord {
     let extensions: Vec<(u16, Vec<u8>)> = Vec::new();
-    let fields = (nick, vec![(1u16, key.id())], None::<[u8; 32]>, extensions);
+    let fields = (nick, vec![(1u16, key.id())], picture, extensions);
     let signed = codec::encode(&(1u16, number, fields));
     let mut hash = blake3::Hasher::new_derive_key("hobnob 1 public record");
     hash.update(key.id().as_bytes()).update(&signed);

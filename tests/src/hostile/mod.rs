@@ -25,7 +25,9 @@ mod test_net;
 pub use forge::{Forger, encoded, garbled_entry, text_entry};
 pub use forged_record::{ForgedRecord, mdns_socket};
 pub use host::{Host, is_clean};
-pub use mallory::{Mallory, public_record, public_record_numbered, random_key};
+pub use mallory::{
+    Mallory, public_record, public_record_numbered, public_record_with_picture, random_key,
+};
 pub use raw_stream::RawStream;
 pub use relay_client::{Registration, RelayClient, RelayClose};
 pub use test_cert::TestCert;

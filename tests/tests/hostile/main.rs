@@ -10,5 +10,6 @@ mod files;
 mod floods;
 mod frames;
 mod handshakes;
+mod pictures;
 mod records;
 mod rooms;

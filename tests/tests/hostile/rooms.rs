@@ -198,6 +198,8 @@ fn assert_opens_nothing(
             | Frame::Content { .. }
             | Frame::Room(_)
             | Frame::HoldsMail(_)
+            | Frame::WantPicture(_)
+            | Frame::Picture(..)
             | Frame::Activity(_)
             | Frame::Candidates(_)
             | Frame::DialBack(_)

@@ -573,10 +573,14 @@ class PeerLine:
     """The code of an invitation verified it. The user has not compared the safety number."""
     contact: bool = False
     """The user has accepted it, or has written to it. Otherwise it is a stranger."""
+    formerly: str | None = None
+    """The name that it had before, for seven days after the change."""
     ignored: bool = False
     """Its messages are hidden."""
     lost: bool = False
     """Whether it is offline because the connection broke without a goodbye."""
+    picture: ContentHash | None = None
+    """The hash of its profile picture, if the picture is here. The request `picture` reads it."""
     request: int | None = None
     """How many of its direct messages are here, if it is a stranger."""
     status: str | None = None
@@ -601,6 +605,25 @@ class Picture:
     """The height in pixels."""
     path: str
     """The path of the file."""
+
+
+@dataclass(kw_only=True)
+class PictureFields:
+    """A profile picture. The file comes from a peer and may be hostile: decode it where that can
+    do no harm."""
+    hash: ContentHash
+    """The BLAKE3 hash of the file."""
+    media: str
+    """Its media type, by its first bytes."""
+    bytes: Bytes
+    """The file."""
+
+
+@dataclass(kw_only=True)
+class PictureFile:
+    """Answers `picture`."""
+    picture: PictureFields | None
+    """The picture; none if the peer has none, or if it is not here."""
 
 
 @dataclass(kw_only=True)
@@ -778,6 +801,8 @@ class StatusLine:
     """Its relays."""
     notices: list[Notice]
     """The latest notices of this run."""
+    picture: ContentHash | None = None
+    """The hash of its profile picture."""
 
 
 @dataclass(kw_only=True)
@@ -1063,6 +1088,15 @@ class GetMailbox(Request["MailboxLine"]):
     """The holders of this node's mail, and the messages that holders have for others."""
     CMD: ClassVar[str] = "mailbox"
     ANSWER: ClassVar[type] = MailboxLine
+
+
+@dataclass(kw_only=True)
+class GetPicture(Request["PictureFile"]):
+    """The profile picture of a peer, or of this node."""
+    target: Target | None = None
+    """The peer; without it, this node."""
+    CMD: ClassVar[str] = "picture"
+    ANSWER: ClassVar[type] = PictureFile
 
 
 @dataclass(kw_only=True)
@@ -1397,6 +1431,15 @@ class SetNotify(Request["Done"]):
     target: Target | None = None
     """The peer, for the direct conversation with it."""
     CMD: ClassVar[str] = "notify"
+    ANSWER: ClassVar[type] = Done
+
+
+@dataclass(kw_only=True)
+class SetPicture(Request["Done"]):
+    """Sets this node's profile picture, or removes it."""
+    bytes: Bytes | None = None
+    """A PNG, JPEG, WebP or GIF file of at most 32,768 bytes. Without it, the picture is removed."""
+    CMD: ClassVar[str] = "set-picture"
     ANSWER: ClassVar[type] = Done
 
 

@@ -350,6 +350,7 @@ pub(crate) enum Command {
         #[arg(value_parser = Nickname::new)]
         name: Nickname,
     },
+    Picture(PictureArgs),
     Doctor {
         /// Also write a report to this file. It has no ids, addresses or texts, so you can show it
         /// to others.
@@ -609,6 +610,23 @@ pub(crate) struct Pin {
 }
 
 #[derive(Debug, clap::Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct PictureArgs {
+    /// The picture file.
+    #[arg(conflicts_with_all = ["remove", "of"])]
+    pub(crate) file: Option<PathBuf>,
+    /// Remove your profile picture.
+    #[arg(long, conflicts_with = "of")]
+    pub(crate) remove: bool,
+    /// Show the picture of this peer.
+    #[arg(long, value_name = "TARGET")]
+    pub(crate) of: Option<Target>,
+    /// Write the picture to this file, which must not exist.
+    #[arg(long, value_name = "FILE", requires = "of")]
+    pub(crate) save: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct Mentions {
     /// A peer, or a room as #NAME. Default: all conversations.
     #[arg(value_name = "TARGET|#ROOM")]
@@ -725,6 +743,9 @@ mod tests {
             "hobnob search lunch #lobby",
             "hobnob whois bob",
             "hobnob nick ann",
+            "hobnob picture ann.png",
+            "hobnob picture --remove",
+            "hobnob picture --of bob --save bob.png",
             "hobnob help protocol",
             "hobnob verify bob",
             "hobnob verify bob --confirm",

@@ -300,6 +300,7 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
         Command::Rooms => rooms::list(flags, out).await,
         Command::Id => views::id(flags, out).await,
         Command::Nick { name } => people::nick(flags, out, name).await,
+        Command::Picture(args) => people::picture(flags, out, args).await,
         Command::Contacts { change: None } => views::contacts(flags, out).await,
         Command::Contacts {
             change: Some(args::ContactChange::Accept(peer)),

@@ -1,12 +1,20 @@
-//! Commands about one peer: `ignore`, `block` and their opposites, `kick` and `verify`; `notify` and `nick`.
+//! Commands about one peer: `ignore`, `block` and their opposites, `kick` and `verify`; `notify`, `nick`
+//! and `picture`.
 
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::Context;
 use hobnob::protocol::{Nickname, Target};
 use hobnob_control::wire::{
-    Done, EventLine, Kick, Kicked, PeerLine, SetNick, Text, Verification, Verify, WireEvent,
-    to_line,
+    Base64, Done, EventLine, GetPicture, Kick, Kicked, PeerLine, PictureFields, PictureFile,
+    SetNick, SetPicture, Text, Verification, Verify, WireEvent, to_line,
 };
 use serde::Serialize;
 
+use super::args::PictureArgs;
 use crate::shared::alerting::TypedRule;
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::Exit;
@@ -15,6 +23,7 @@ use crate::shared::policy::{self, PolicyChange};
 use crate::shared::session;
 use crate::shared::values::ConversationArg;
 use crate::shared::verification::{self, Syntax};
+use crate::tui;
 
 /// `hobnob verify`: shows the safety number, or marks the peer as verified, or withdraws that.
 pub(crate) async fn verify(
@@ -128,4 +137,73 @@ pub(crate) async fn nick(flags: &CommonFlags, out: Output, nick: Nickname) -> an
         Ok(Exit::Done)
     })
     .await
+}
+
+/// `hobnob picture`.
+pub(crate) async fn picture(
+    flags: &CommonFlags,
+    out: Output,
+    args: PictureArgs,
+) -> anyhow::Result<Exit> {
+    if let Some(target) = args.of {
+        return show_picture(flags, out, target, args.save.as_deref()).await;
+    }
+    let bytes = match args.file {
+        Some(file) => Some(
+            tui::profile_picture(file)
+                .await
+                .map_err(anyhow::Error::msg)?,
+        ),
+        None => None,
+    };
+    session::ask(flags, false, async |client| {
+        let done = policy::picture_set(bytes.is_some());
+        let bytes = bytes.map(Base64);
+        let Done {} = client.ask(SetPicture { bytes }).await?;
+        if !out.json {
+            output::line(done)?;
+        }
+        Ok(Exit::Done)
+    })
+    .await
+}
+
+async fn show_picture(
+    flags: &CommonFlags,
+    out: Output,
+    target: Target,
+    save: Option<&Path>,
+) -> anyhow::Result<Exit> {
+    session::ask(flags, false, async |client| {
+        let target = Some(Text(target));
+        let PictureFile { picture } = client.ask(GetPicture { target }).await?;
+        let Some(picture) = picture else {
+            output::say(policy::NO_PICTURE);
+            return Ok(Exit::Fault);
+        };
+        if let Some(file) = save {
+            write_new(file, &picture.bytes.0)
+                .with_context(|| format!("can't write {}", file.display()))?;
+        }
+        if out.json {
+            output::raw(&to_line(&picture))?;
+        } else {
+            let PictureFields { hash, media, bytes } = &picture;
+            let size = hobnob_local::output::size(bytes.0.len() as u64);
+            output::line(&format!("{media}, {size}, BLAKE3 {}", hash.0))?;
+        }
+        Ok(Exit::Done)
+    })
+    .await
+}
+
+/// Writes a file that does not exist, for this user only.
+fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut options = File::options();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(bytes)
 }

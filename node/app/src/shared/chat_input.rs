@@ -51,6 +51,8 @@ pub(crate) enum Input {
     AcceptInvite(InviteCode),
     Whois(Target),
     Nick(Nickname),
+    /// Sets the profile picture, or removes it.
+    Picture(Option<PathWord>),
     Search(String),
     History(usize),
     /// The newest messages that mention the user.
@@ -106,6 +108,7 @@ impl Input {
             | Input::Invite(_)
             | Input::Whois(_)
             | Input::Nick(_)
+            | Input::Picture(_)
             | Input::History(_)
             | Input::Mentions
             | Input::Notify(_)
@@ -205,6 +208,8 @@ fn meaning(action: &'static Action, command: ChatCommand, rest: &str) -> Result<
         ChatCommand::Part if rest.is_empty() => Input::Part(None),
         ChatCommand::Part => Input::Part(Some(parse_room(rest)?)),
         ChatCommand::Nick => Input::Nick(Nickname::new(rest).map_err(|e| e.to_string())?),
+        ChatCommand::Picture if rest == "--off" => Input::Picture(None),
+        ChatCommand::Picture => Input::Picture(Some(PathWord::parse(rest)?)),
         ChatCommand::Search => Input::Search(rest.to_owned()),
         ChatCommand::History if rest.is_empty() => Input::History(HISTORY_DEFAULT),
         ChatCommand::History => Input::History(

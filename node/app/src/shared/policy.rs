@@ -79,6 +79,19 @@ pub(crate) fn kicked(kicked: &Kicked) -> String {
     )
 }
 
+/// Confirms a new profile picture, or that there is none any more.
+pub(crate) fn picture_set(is_set: bool) -> &'static str {
+    if is_set {
+        "your contacts and the members of your rooms with a key see this picture from now on"
+    } else {
+        "your profile picture is removed; who has it already may keep it"
+    }
+}
+
+/// Shown when there is no picture of a peer.
+pub(crate) const NO_PICTURE: &str =
+    "there is no picture here: only contacts and members of a common room with a key send theirs";
+
 /// Confirms a new nickname.
 pub(crate) fn renamed(nick: &Nickname) -> String {
     format!("you are {nick} now")

@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use hobnob::protocol::PersonId;
 use hobnob::protocol::text::visible;
+use hobnob::protocol::{Nickname, PersonId};
 use hobnob::{Carrier, ConversationRef, FileState, PeerState, Picture, RoomInfo};
 use hobnob_control::wire::{
     BodyFields, ErasedWhy, FileLine, ListPeers, MessageLine, OfferFields, PeerLine, PolicyFields,
     RelayLine, StatusLine, WaitReason, WireEvent,
 };
 use hobnob_control::{Client, ClientError};
+use unicode_segmentation::UnicodeSegmentation;
 
 use super::activity;
 use super::notices;
@@ -48,6 +49,26 @@ impl Names {
             ConversationRef::Direct(peer) => format!("@{}", self.of(peer)),
             ConversationRef::Room(room) => room.to_string(),
         }
+    }
+}
+
+/// `ann is now anna`
+pub(crate) fn renamed(before: &Nickname, now: &Nickname) -> String {
+    let name = |nick: &Nickname| visible(nick.as_str()).into_owned();
+    format!("{} is now {}", name(before), name(now))
+}
+
+/// `AL` for `Ann Lee`: one or two letters that stand for a person without a picture.
+pub(crate) fn initials(name: &str) -> String {
+    let words = name.split(|c: char| !c.is_alphanumeric());
+    let mut letters = words.filter_map(|word| word.graphemes(true).next());
+    let first = letters.next();
+    let last = letters.next_back();
+    let initials: String = first.into_iter().chain(last).collect();
+    if initials.is_empty() {
+        "?".to_owned()
+    } else {
+        initials.to_uppercase()
     }
 }
 
@@ -383,6 +404,13 @@ pub(crate) fn about_peer(known: &PeerLine) -> Vec<String> {
         peer(known),
         format!("{}: id {}, {nick}", visible(&known.name), known.peer.0),
     ];
+    if let Some(before) = &known.formerly {
+        lines.push(format!(
+            "{}: formerly {}",
+            visible(&known.name),
+            visible(before)
+        ));
+    }
     let status = activity::status_words(known.away, &known.status);
     lines.extend(status.map(|words| format!("{}: {words}", visible(&known.name))));
     lines
@@ -408,10 +436,15 @@ pub(crate) fn peers(peers: &[PeerLine]) -> Vec<String> {
     columns(&rows)
 }
 
-/// `verified, ignored, away: lunch`
+/// `verified, ignored, formerly rob, away: lunch`
 fn marks(peer: &PeerLine) -> String {
     let status = activity::status_words(peer.away, &peer.status);
-    let marks = [policy(&peer.policy)].into_iter().chain(status);
+    let formerly = peer.formerly.as_deref();
+    let formerly = formerly.map(|before| format!("formerly {}", visible(before)));
+    let marks = [policy(&peer.policy)]
+        .into_iter()
+        .chain(formerly)
+        .chain(status);
     let marks: Vec<_> = marks.filter(|mark| !mark.is_empty()).collect();
     marks.join(", ")
 }
@@ -568,11 +601,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_person_has_one_or_two_initials() {
+        for (name, letters) in [
+            ("ann", "A"),
+            ("Ann Lee", "AL"),
+            ("ann van der lee", "AL"),
+            ("bob~x4yz", "BX"),
+            ("早上", "早"),
+            ("👩‍🚀", "?"),
+            ("", "?"),
+        ] {
+            assert_eq!(initials(name), letters, "{name}");
+        }
+    }
+
     fn peer(byte: u8, name: &str, rtt_ms: Option<f64>) -> PeerLine {
         PeerLine {
             peer: Text(PersonId::from_bytes([byte; 32])),
             nick: None,
             name: name.into(),
+            formerly: (byte == 2).then(|| "robert".to_owned()),
+            picture: None,
             state: PeerState::Online,
             path: None,
             addr: "10.0.0.2:4626".parse().ok(),
@@ -635,7 +685,7 @@ mod tests {
         assert_eq!(
             rows[1],
             format!(
-                "bobby  online  -  10.0.0.2:4626  -       {}  blocked, away",
+                "bobby  online  -  10.0.0.2:4626  -       {}  blocked, formerly robert, away",
                 id(2)
             )
         );

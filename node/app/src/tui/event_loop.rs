@@ -20,10 +20,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::app::{App, FolderLookup, Input, Output, PICTURES_MAX, Start, Wanted};
+use super::app::{
+    App, FolderLookup, Input, Output, PICTURES_MAX, PORTRAIT_SIZE, PORTRAITS_MAX, Start, Wanted,
+    WantedPortrait,
+};
 use super::folder_names;
 use super::node_link::NodeLink;
-use super::picture::{Canvas, Picture};
+use super::picture::{Canvas, Picture, profile_picture};
 use super::queries::{self, Filtered, LateAnswer};
 use super::read_markers::{self, ReadMarkers};
 use super::terminal::{self, Terminal};
@@ -327,6 +330,11 @@ impl EventLoop {
                 Output::Ring { bell, desktop } => self.terminal.ring(bell, desktop.as_deref())?,
                 Output::ListFolder(lookup) => self.list_folder(lookup),
                 Output::MakePicture { wanted, path } => self.make_picture(wanted, path),
+                Output::MakePortrait { wanted, file } => self.make_portrait(wanted, file),
+                Output::ChoosePicture(path) => {
+                    let chosen = async move { Input::PictureChosen(profile_picture(path).await) };
+                    self.pictures.spawn(chosen);
+                }
                 Output::CaptureMouse(on) => self.terminal.capture_mouse(on)?,
                 Output::OpenLink(address) => self.open_link(address),
                 Output::Copy(text) => self.terminal.copy(&text)?,
@@ -372,6 +380,17 @@ impl EventLoop {
                 None => None,
             };
             Input::PictureMade(wanted, picture)
+        });
+    }
+
+    fn make_portrait(&mut self, wanted: WantedPortrait, file: Vec<u8>) {
+        let canvas = self.canvas;
+        self.pictures.spawn(async move {
+            let picture = match canvas {
+                Some(canvas) => Picture::of_bytes(file, canvas, PORTRAIT_SIZE, wanted.slot()).await,
+                None => None,
+            };
+            Input::PortraitMade(wanted, picture)
         });
     }
 
@@ -433,7 +452,9 @@ impl Drop for EventLoop {
     fn drop(&mut self) {
         if let Some(canvas) = self.canvas {
             // Without the terminal, there are no pictures to remove.
-            let _closed = self.terminal.write(&canvas.farewell(PICTURES_MAX));
+            let _closed = self
+                .terminal
+                .write(&canvas.farewell(PICTURES_MAX + PORTRAITS_MAX));
         }
     }
 }

@@ -30,3 +30,4 @@ mod view;
 pub(crate) use event_loop::{fits, run};
 #[cfg(feature = "pictures")]
 pub(crate) use picture::process::run as decode_picture;
+pub(crate) use picture::profile_picture;

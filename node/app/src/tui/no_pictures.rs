@@ -1,7 +1,9 @@
-//! Replaces `picture` in a build without the feature `pictures`: no canvas and no picture exist.
+//! Replaces `picture` in a build without the feature `pictures`: no canvas and no picture exist, and
+//! profile pictures are not made smaller.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use hobnob::protocol::picture::{self, PICTURE_BYTES_MAX, PictureError};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Rect, Size};
 
@@ -38,6 +40,10 @@ impl Picture {
         match canvas {}
     }
 
+    pub(super) async fn of_bytes(_: Vec<u8>, canvas: Canvas, _: Size, _: usize) -> Option<Picture> {
+        match canvas {}
+    }
+
     pub(super) fn rows(&self) -> u16 {
         match *self {}
     }
@@ -45,4 +51,23 @@ impl Picture {
     pub(super) fn render(&self, _: i16, _: Rect, _: &mut Buffer) {
         match *self {}
     }
+}
+
+/// Reads a picture file that is small enough to be a profile picture as it is.
+pub(crate) async fn profile_picture(path: PathBuf) -> Result<Vec<u8>, String> {
+    let shown = path.display().to_string();
+    let read = tokio::task::spawn_blocking(move || read(&path)).await;
+    let read = read.unwrap_or_else(|error| Err(error.to_string()));
+    read.map_err(|why| format!("can't use {shown} as a profile picture: {why}"))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let size = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    let size = usize::try_from(size.len()).unwrap_or(usize::MAX);
+    if size > PICTURE_BYTES_MAX {
+        return Err(PictureError::TooLarge(size).to_string());
+    }
+    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    picture::check(&bytes).map_err(|error| error.to_string())?;
+    Ok(bytes)
 }

@@ -16,18 +16,18 @@ use super::Serving;
 use super::order::OrderTicket;
 use crate::wire::{
     AcceptContact, AcceptFile, AcceptInvite, ActivityLine, ActivityList, Answer, AnyRequest,
-    AwaitInvitation, Block, BodyFields, BroadcastMessage, CancelMessage, ClearConversation,
+    AwaitInvitation, Base64, Block, BodyFields, BroadcastMessage, CancelMessage, ClearConversation,
     CreateRoom, DeclineFile, DeleteMessage, Diagnose, Diagnosis, Done, EditMessage, ExportFor,
-    ExportedFile, Failure, FileLine, FileList, ForgetPeer, GetMailbox, GetRoomTicket, GetStatus,
-    HISTORY_PAGE_MAX, HistoryFilter, Ignore, ImportFile, ImportedFile, Introduce,
+    ExportedFile, Failure, FileLine, FileList, ForgetPeer, GetMailbox, GetPicture, GetRoomTicket,
+    GetStatus, HISTORY_PAGE_MAX, HistoryFilter, Ignore, ImportFile, ImportedFile, Introduce,
     InvitationAccepted, InvitationCode, InvitationEnded, InvitationState, Invite, JoinRoom,
     KeepConversation, Kick, Kicked, ListActivity, ListFiles, ListNotifyRules, ListPeers, ListPins,
     ListRooms, MailboxLine, MarkRead, MessageLine, MessageList, NotifyRuleLine, NotifyRuleList,
-    OfferFile, Outcome, PartRoom, PauseFile, PeerLine, PeerList, PinMessage, Ping, Pong,
-    ReactToMessage, RemoveContact, ReplyToMessage, ReportBackup, Request, RequestLine, Resolve,
-    Resolved, RoomList, SendMessage, SentLine, SetNick, SetNotify, SetStatus, SetTopic, SharedRoom,
-    ShowTyping, StatusLine, Subscribe, TakeSnapshot, Text, Unblock, Unignore, Verification, Verify,
-    WaitOptions, WaitReason, Why, dispatch, to_line,
+    OfferFile, Outcome, PartRoom, PauseFile, PeerLine, PeerList, PictureFields, PictureFile,
+    PinMessage, Ping, Pong, ReactToMessage, RemoveContact, ReplyToMessage, ReportBackup, Request,
+    RequestLine, Resolve, Resolved, RoomList, SendMessage, SentLine, SetNick, SetNotify,
+    SetPicture, SetStatus, SetTopic, SharedRoom, ShowTyping, StatusLine, Subscribe, TakeSnapshot,
+    Text, Unblock, Unignore, Verification, Verify, WaitOptions, WaitReason, Why, dispatch, to_line,
 };
 
 /// The line that answers a request. `over` ends all waiting: the answer then has the state that was
@@ -645,6 +645,30 @@ impl Handle for SetNick {
     async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
         context.node().set_nick(self.nick).await?;
         Ok(Done {})
+    }
+}
+
+impl Handle for SetPicture {
+    async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
+        let picture = self.bytes.map(|bytes| bytes.0);
+        context.node().set_picture(picture).await?;
+        Ok(Done {})
+    }
+}
+
+impl Handle for GetPicture {
+    async fn carry_out(self, context: Context<'_>) -> Result<PictureFile, Failure> {
+        let of = match self.target {
+            Some(target) => context.peer(target).await?,
+            None => context.node().id(),
+        };
+        let picture = context.node().picture(of).await?;
+        let picture = picture.map(|picture| PictureFields {
+            hash: Text(picture.hash),
+            media: picture.kind.media_type().to_owned(),
+            bytes: Base64(picture.bytes),
+        });
+        Ok(PictureFile { picture })
     }
 }
 

@@ -4,13 +4,14 @@
 use std::path::PathBuf;
 
 use hobnob_protocol::invitation::{CodeNumber, InviteCode};
-use hobnob_protocol::{PersonId, RelayAt, RoomTicket};
+use hobnob_protocol::{ContentHash, PersonId, RelayAt, RoomTicket};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::activity::ActivityLine;
 use super::event::{MessageLine, PeerLine};
 use super::failure::Failure;
+use super::values::Base64;
 use hobnob::{ConversationRef, NotifyRule, RelayTokenUse, RoomInfo};
 use hobnob_local::json::Text;
 
@@ -70,6 +71,25 @@ pub struct ActivityList {
 pub struct PeerList {
     /// Every peer that this node knows.
     pub peers: Vec<PeerLine>,
+}
+
+/// Answers `picture`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PictureFile {
+    /// The picture; none if the peer has none, or if it is not here.
+    pub picture: Option<PictureFields>,
+}
+
+/// A profile picture. The file comes from a peer and may be hostile: decode it where that can do no
+/// harm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PictureFields {
+    /// The BLAKE3 hash of the file.
+    pub hash: Text<ContentHash>,
+    /// Its media type, by its first bytes.
+    pub media: String,
+    /// The file.
+    pub bytes: Base64,
 }
 
 /// Answers `history`.

@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 
-use hobnob_protocol::{Body, DeviceId, Nickname, PersonId, RelayAt};
+use hobnob_protocol::{Body, ContentHash, DeviceId, Nickname, PersonId, RelayAt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +98,12 @@ pub struct PeerLine {
     pub nick: Option<Nickname>,
     /// The name to show.
     pub name: String,
+    /// The name that it had before, for seven days after the change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub formerly: Option<String>,
+    /// The hash of its profile picture, if the picture is here. The request `picture` reads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<Text<ContentHash>>,
     /// Whether it is connected.
     pub state: PeerState,
     /// The kind of path to it.
@@ -344,6 +350,9 @@ pub struct StatusLine {
     pub peer: Text<PersonId>,
     /// Its nickname.
     pub nick: Nickname,
+    /// The hash of its profile picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<Text<ContentHash>>,
     /// Its addresses.
     pub addrs: Vec<SocketAddr>,
     /// Its id, addresses and relays in one word.
@@ -431,6 +440,8 @@ impl From<PeerInfo> for PeerLine {
         let PeerInfo {
             peer,
             nick,
+            formerly,
+            picture,
             name,
             state,
             path,
@@ -448,6 +459,8 @@ impl From<PeerInfo> for PeerLine {
             peer: Text(peer),
             nick,
             name,
+            formerly,
+            picture: picture.map(Text),
             state,
             path,
             addr,
@@ -551,6 +564,7 @@ impl From<Status> for StatusLine {
         StatusLine {
             peer: Text(status.id),
             nick: status.nick,
+            picture: status.picture.map(Text),
             addrs: status.addrs,
             ticket: status.ticket.to_string(),
             rooms: status.rooms,

@@ -2,7 +2,7 @@
 
 use hobnob::{
     CarryError, Cause, EraseError, FileError, IntroduceError, InviteError, JoinError, NodeError,
-    OfferError, PolicyError, SendError, SnapshotError,
+    OfferError, PolicyError, ProfileError, SendError, SnapshotError,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -155,6 +155,15 @@ impl From<CarryError> for Failure {
             | CarryError::Content { .. }
             | CarryError::Store(_)
             | CarryError::TooMany(_) => Failure::fault(error),
+        }
+    }
+}
+
+impl From<ProfileError> for Failure {
+    fn from(error: ProfileError) -> Self {
+        match error {
+            ProfileError::Picture(_) => Failure::usage(error),
+            ProfileError::Node(error) => error.into(),
         }
     }
 }

@@ -29,7 +29,7 @@ pub use amending::{
 pub use answer::{
     ActivityList, Answer, Done, ExportedFile, ImportedFile, InvitationAccepted, InvitationCode,
     InvitationEnded, InvitationState, Kicked, MessageList, NotifyRuleLine, NotifyRuleList, Outcome,
-    PeerList, Pong, Resolved, RoomList, SharedRoom, Verification,
+    PeerList, PictureFields, PictureFile, Pong, Resolved, RoomList, SharedRoom, Verification,
 };
 pub use diagnosis::{CheckLine, Diagnosis, FindingFields};
 pub use event::{
@@ -44,12 +44,13 @@ pub(crate) use request::dispatch;
 pub use request::{
     AcceptContact, AcceptFile, AcceptInvite, AnyRequest, AwaitInvitation, Block, BroadcastMessage,
     CancelMessage, ClearConversation, CreateRoom, DeclineFile, DeleteMessage, Diagnose,
-    EditMessage, ExportFor, ForgetPeer, GetMailbox, GetRoomTicket, GetStatus, HistoryFilter,
-    Ignore, ImportFile, Introduce, Invite, JoinRoom, KeepConversation, Kick, ListActivity,
-    ListFiles, ListNotifyRules, ListPeers, ListPins, ListRooms, MarkRead, OfferFile, PartRoom,
-    PauseFile, PinMessage, Ping, ReactToMessage, RemoveContact, ReplyToMessage, ReportBackup,
-    Request, Resolve, SendMessage, SetNick, SetNotify, SetStatus, SetTopic, ShowTyping, Subscribe,
-    TIMEOUT_MS_DEFAULT, TakeSnapshot, Unblock, Unignore, Verify, WaitOptions, Why,
+    EditMessage, ExportFor, ForgetPeer, GetMailbox, GetPicture, GetRoomTicket, GetStatus,
+    HistoryFilter, Ignore, ImportFile, Introduce, Invite, JoinRoom, KeepConversation, Kick,
+    ListActivity, ListFiles, ListNotifyRules, ListPeers, ListPins, ListRooms, MarkRead, OfferFile,
+    PartRoom, PauseFile, PinMessage, Ping, ReactToMessage, RemoveContact, ReplyToMessage,
+    ReportBackup, Request, Resolve, SendMessage, SetNick, SetNotify, SetPicture, SetStatus,
+    SetTopic, ShowTyping, Subscribe, TIMEOUT_MS_DEFAULT, TakeSnapshot, Unblock, Unignore, Verify,
+    WaitOptions, Why,
 };
 pub use schema::{asyncapi, json_schema};
 pub use values::Base64;

@@ -21,8 +21,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::answer::{
     ActivityList, Answer, Done, ExportedFile, ImportedFile, InvitationAccepted, InvitationCode,
-    InvitationEnded, Kicked, MessageList, NotifyRuleList, PeerList, Pong, Resolved, RoomList,
-    SharedRoom, Verification,
+    InvitationEnded, Kicked, MessageList, NotifyRuleList, PeerList, PictureFile, Pong, Resolved,
+    RoomList, SharedRoom, Verification,
 };
 use super::diagnosis::Diagnosis;
 use super::event::{BodyFields, PeerLine, SendableBody, SentLine, StatusLine};
@@ -239,6 +239,10 @@ requests! { $
     "rooms" ListRooms -> RoomList, changes: |_| false;
     /// Changes this node's nickname.
     "nick" SetNick -> Done, changes: |_| true;
+    /// Sets this node's profile picture, or removes it.
+    "set-picture" SetPicture -> Done, changes: |_| true;
+    /// The profile picture of a peer, or of this node.
+    "picture" GetPicture -> PictureFile, changes: |_| false;
     /// Accepts a stranger: its direct messages that waited arrive.
     "accept-contact" AcceptContact -> PeerLine, changes: |_| true;
     /// Makes a contact a stranger again.
@@ -769,6 +773,24 @@ pub struct ListRooms {}
 pub struct SetNick {
     /// The new nickname.
     pub nick: Nickname,
+}
+
+/// See [`AnyRequest::SetPicture`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetPicture {
+    /// A PNG, JPEG, WebP or GIF file of at most 32,768 bytes. Without it, the picture is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<Base64>,
+}
+
+/// See [`AnyRequest::GetPicture`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GetPicture {
+    /// The peer; without it, this node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Text<Target>>,
 }
 
 /// See [`AnyRequest::AcceptContact`].

@@ -342,6 +342,8 @@ fn peer_lines() {
         peer: id(2),
         nick: Nickname::new("bob").ok(),
         name: "bob~aiba".into(),
+        formerly: Some("rob".into()),
+        picture: Some(ContentHash([7; 32])),
         state: PeerState::Online,
         path: Some(PathKind::Lan),
         addr: "10.0.0.2:4626".parse().ok(),
@@ -361,12 +363,14 @@ fn peer_lines() {
     };
     check_event(
         Event::Peer(here),
-        r#"{"v":1,"event":"peer","peer":"BOB","nick":"bob","name":"bob~aiba","state":"online","path":"lan","addr":"10.0.0.2:4626","rtt_ms":1.235,"away":true,"status":"lunch","contact":true,"ignored":true,"blocked":true,"verified":true,"by_code":true}"#,
+        r#"{"v":1,"event":"peer","peer":"BOB","nick":"bob","name":"bob~aiba","formerly":"rob","picture":"0707070707070707070707070707070707070707070707070707070707070707","state":"online","path":"lan","addr":"10.0.0.2:4626","rtt_ms":1.235,"away":true,"status":"lunch","contact":true,"ignored":true,"blocked":true,"verified":true,"by_code":true}"#,
     );
     let gone = PeerInfo {
         peer: id(2),
         nick: None,
         name: "aibaeaqc".into(),
+        formerly: None,
+        picture: None,
         state: PeerState::Offline,
         path: None,
         addr: None,
@@ -557,6 +561,7 @@ fn a_node_without_any_usable_relay_names_one_that_fails() {
         let status = StatusLine {
             peer: Text(id(1)),
             nick: Nickname::new("ann").unwrap(),
+            picture: None,
             addrs: vec![],
             ticket: String::new(),
             rooms: vec![],

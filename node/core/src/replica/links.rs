@@ -193,6 +193,8 @@ impl Replica {
             | Frame::Content { .. }
             | Frame::Room(_)
             | Frame::HoldsMail(_)
+            | Frame::WantPicture(_)
+            | Frame::Picture(..)
             | Frame::Activity(_)
             | Frame::Offer(..)
             | Frame::Invite(_) => Err(Refusal::Misplaced),

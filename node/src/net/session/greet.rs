@@ -155,6 +155,8 @@ async fn receive_hello(
         | Frame::Content { .. }
         | Frame::Room(_)
         | Frame::HoldsMail(_)
+        | Frame::WantPicture(_)
+        | Frame::Picture(..)
         | Frame::Activity(_)
         | Frame::Offer(..)
         | Frame::Invite(_)

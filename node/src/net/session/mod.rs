@@ -298,6 +298,8 @@ impl Running {
                 | Frame::Content { .. }
                 | Frame::Room(_)
                 | Frame::HoldsMail(_)
+                | Frame::WantPicture(_)
+                | Frame::Picture(..)
                 | Frame::Activity(_)
                 | Frame::Offer(..)
                 | Frame::Invite(_)) => self.out.send(SessionEventKind::Frame(frame)).await?,
@@ -340,6 +342,8 @@ impl Running {
                 | Frame::Content { .. }
                 | Frame::Room(_)
                 | Frame::HoldsMail(_)
+                | Frame::WantPicture(_)
+                | Frame::Picture(..)
                 | Frame::Activity(_)
                 | Frame::Offer(..)
                 | Frame::Invite(_) => {

@@ -63,6 +63,8 @@ impl World {
                 | Frame::Content { .. }
                 | Frame::Room(_)
                 | Frame::HoldsMail(_)
+                | Frame::WantPicture(_)
+                | Frame::Picture(..)
                 | Frame::Activity(_)
                 | Frame::Candidates(_)
                 | Frame::Offer(..)

@@ -1,17 +1,18 @@
-//! Files in the line chat: offer, list, accept, decline.
+//! Files in the line chat: offer, list, accept, decline; and the profile picture.
 
 use hobnob::MessageId;
 use hobnob_control::wire::{
-    AcceptFile, DeclineFile, Done, FileLine, FileList, ListFiles, OfferFile, PauseFile, Request,
-    Text, WaitOptions,
+    AcceptFile, Base64, DeclineFile, Done, FileLine, FileList, ListFiles, OfferFile, PauseFile,
+    Request, SetPicture, Text, WaitOptions,
 };
 use hobnob_control::{Client, ClientError};
 
 use super::{Chat, Reply};
 use crate::shared::chat_input::To;
-use crate::shared::offers;
 use crate::shared::typed_path::{PathWord, Places};
 use crate::shared::wording::{self, Names};
+use crate::shared::{offers, policy};
+use crate::tui;
 
 impl Chat {
     /// Offers a file. The answer arrives once the file has been read.
@@ -27,6 +28,28 @@ impl Chat {
             options: WaitOptions::ON_DISK,
         };
         self.begin(client, request, Reply::Sent).await;
+    }
+
+    /// Sets the profile picture, or removes it.
+    pub(super) fn picture(&mut self, client: &Client, word: Option<PathWord>) {
+        let client = client.clone();
+        self.replies.spawn(async move {
+            let chosen = match word {
+                Some(word) => tui::profile_picture(Places::here().path(&word))
+                    .await
+                    .map(Some),
+                None => Ok(None),
+            };
+            let bytes = match chosen {
+                Ok(file) => file.map(Base64),
+                Err(why) => return Reply::Error(why),
+            };
+            let done = policy::picture_set(bytes.is_some());
+            match client.ask(SetPicture { bytes }).await {
+                Ok(Done {}) => Reply::Lines(vec![done.to_owned()]),
+                Err(error) => Reply::Error(error.to_string()),
+            }
+        });
     }
 
     /// Lists the files of all conversations, because the line chat shows all conversations.

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hobnob::protocol::text::visible;
-use hobnob::protocol::{PersonId, RoomName};
+use hobnob::protocol::{Nickname, PersonId, RoomName};
 use hobnob::{DeliveryState, FileState, PeerState};
 use hobnob_control::wire::{
     Diagnose, Diagnosis, Done, GetStatus, ListRooms, PeerLine, Request, RoomList, SentLine,
@@ -123,6 +123,8 @@ struct Chat {
     names: Names,
     strangers: Strangers,
     recent: RecentMessages,
+    /// The nicknames of people, to report when one changes.
+    nicks: BTreeMap<PersonId, Nickname>,
     here: BTreeMap<PersonId, PeerState>,
     outbox: Outbox,
     replies: JoinSet<Reply>,
@@ -146,6 +148,7 @@ impl Chat {
             names: Names::default(),
             strangers: Strangers::default(),
             recent: RecentMessages::default(),
+            nicks: BTreeMap::new(),
             here: BTreeMap::new(),
             outbox: Outbox::default(),
             replies: JoinSet::new(),
@@ -274,6 +277,7 @@ impl Chat {
                 self.begin(client, Diagnose {}, diagnosed).await;
             }
             Input::Nick(nick) => self.nick(client, nick).await,
+            Input::Picture(word) => self.picture(client, word),
             Input::Join(room, passphrase) => self.join(client, room, passphrase).await,
             Input::CreateRoom(room) => self.create_room(client, room).await,
             Input::RoomTicket(room) => self.room_ticket(client, room).await,
@@ -398,6 +402,12 @@ impl Chat {
         self.names.learn(peer);
         if self.strangers.begins_to_wait(peer) {
             output::line(&format!("* {}", wording::awaits_consent(peer)))?;
+        }
+        if let Some(nick) = &peer.nick
+            && let Some(before) = self.nicks.insert(peer.peer.0, nick.clone())
+            && before != *nick
+        {
+            output::line(&format!("* {}", wording::renamed(&before, nick)))?;
         }
         let was = self
             .here

@@ -130,6 +130,7 @@ pub(crate) enum ChatCommand {
     AcceptInvite,
     Whois,
     Nick,
+    Picture,
     Search,
     History,
     Receipts,

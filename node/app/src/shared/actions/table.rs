@@ -3,11 +3,12 @@
 use hobnob_control::wire::{
     AcceptContact, AcceptFile, AcceptInvite, AwaitInvitation, Block, BroadcastMessage,
     CancelMessage, ClearConversation, CreateRoom, DeclineFile, DeleteMessage, Diagnose,
-    EditMessage, ExportFor, ForgetPeer, GetMailbox, GetRoomTicket, GetStatus, HistoryFilter,
-    Ignore, ImportFile, Introduce, Invite, JoinRoom, KeepConversation, Kick, ListActivity,
-    ListFiles, ListNotifyRules, ListPeers, ListPins, ListRooms, OfferFile, PartRoom, PauseFile,
-    PinMessage, ReactToMessage, RemoveContact, ReplyToMessage, Resolve, SendMessage, SetNick,
-    SetNotify, SetStatus, SetTopic, TakeSnapshot, Unblock, Unignore, Verify, Why,
+    EditMessage, ExportFor, ForgetPeer, GetMailbox, GetPicture, GetRoomTicket, GetStatus,
+    HistoryFilter, Ignore, ImportFile, Introduce, Invite, JoinRoom, KeepConversation, Kick,
+    ListActivity, ListFiles, ListNotifyRules, ListPeers, ListPins, ListRooms, OfferFile, PartRoom,
+    PauseFile, PinMessage, ReactToMessage, RemoveContact, ReplyToMessage, Resolve, SendMessage,
+    SetNick, SetNotify, SetPicture, SetStatus, SetTopic, TakeSnapshot, Unblock, Unignore, Verify,
+    Why,
 };
 #[cfg(test)]
 use hobnob_control::wire::{MarkRead, Ping, ReportBackup, ShowTyping, Subscribe};
@@ -819,6 +820,29 @@ pub(crate) const ACTIONS: &[Action] = &[
         requests: &[SetNick::NAME],
         command_line: ask(""),
         chat: chat(ChatCommand::Nick, "NAME"),
+    },
+    Action {
+        name: "picture",
+        aliases: &["avatar"],
+        group: Group::Node,
+        help: "Set your profile picture, or show or save one",
+        requests: &[SetPicture::NAME, GetPicture::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "Any PNG, JPEG, GIF or WebP file will do: it is made small, and what it says \
+                      about camera and place is removed. Your contacts and the members of your rooms \
+                      with a key see it. Nobody else does.",
+            examples: &[
+                "hobnob picture ann.jpg",
+                "hobnob picture --of bob --save bob.png",
+                "hobnob picture --remove",
+            ],
+        },
+        chat: Chat::Command {
+            command: ChatCommand::Picture,
+            takes: "FILE|--off",
+            help: Some("Set your profile picture, or remove it"),
+        },
     },
     Action {
         name: "doctor",

@@ -1,15 +1,15 @@
 //! The chat's reactions to the node's answers.
 
-use hobnob::protocol::{Nickname, PersonId, RoomName};
+use hobnob::protocol::{Nickname, PersonId, RoomName, Target};
 use hobnob::{ConversationRef, RoomInfo};
 use hobnob_control::wire::{
-    FileList, GetStatus, HistoryFilter, MessageList, PeerLine, PeerList, RoomList, SentLine,
-    StatusLine, Text,
+    FileList, GetPicture, GetStatus, HistoryFilter, MessageList, PeerLine, PeerList, PictureFields,
+    PictureFile, RoomList, SentLine, StatusLine, Text,
 };
 
 use super::keys::key_of;
 use super::people::Membership;
-use super::{App, Tone};
+use super::{App, Note, Output, Tone};
 use crate::shared::alerting;
 use crate::shared::policy::{self, PolicyChange};
 use crate::shared::{room_secrets, wording};
@@ -234,10 +234,31 @@ impl App {
 
     /// Describes a peer, as `/whois` asked.
     pub(super) fn whois(&mut self, peer: PersonId) {
-        let lines = match self.people.peers.get(&peer) {
-            Some(known) => wording::about_peer(known),
-            None => vec![format!("this node has never met {peer}")],
+        let Some(known) = self.people.peers.get(&peer) else {
+            return self.note(Tone::Info, format!("this node has never met {peer}"));
         };
+        let (mut lines, wanted) = (wording::about_peer(known), self.portraits.begin(known));
+        let last = lines.pop().unwrap_or_default();
         self.note_lines(lines);
+        let note = Note {
+            at: self.now,
+            tone: Tone::Info,
+            text: last,
+            portrait: Some(peer),
+        };
+        let index = self.conversations.current_index();
+        self.conversations.note(index, note);
+        if let Some(wanted) = wanted {
+            let target = Some(Text(Target::Id(peer)));
+            self.ask(
+                GetPicture { target },
+                move |app, PictureFile { picture }| {
+                    if let Some(PictureFields { bytes, .. }) = picture {
+                        let file = bytes.0;
+                        app.outputs.push_back(Output::MakePortrait { wanted, file });
+                    }
+                },
+            );
+        }
     }
 }

@@ -5,10 +5,10 @@ use hobnob::protocol::text::visible;
 use hobnob::protocol::{Body, Nickname, PersonId, RoomName, RoomTarget, Target};
 use hobnob::{ConversationRef, DeliveryState};
 use hobnob_control::wire::{
-    AcceptInvite, Base64, BroadcastMessage, CreateRoom, Diagnose, Done, GetRoomTicket,
+    AcceptInvite, Base64, BroadcastMessage, CreateRoom, Diagnose, Done, GetRoomTicket, GetStatus,
     HistoryFilter, Introduce, Invite, JoinRoom, Kick, ListFiles, ListNotifyRules, ListPeers,
     ListPins, ListRooms, PartRoom, Request, Resolve, Resolved, SendMessage, SentLine, SetNick,
-    SharedRoom, StatusLine, Text, Verify, WaitOptions, Why,
+    SetPicture, SharedRoom, StatusLine, Text, Verify, WaitOptions, Why,
 };
 
 use super::{App, Doing, Mode, NodeRequest, Output, Tone};
@@ -71,6 +71,11 @@ impl App {
             Typed::Why(target) => self.why(target),
             Typed::Doctor => self.diagnose(),
             Typed::Nick(nick) => self.set_nick(nick),
+            Typed::Picture(None) => self.set_picture(None),
+            Typed::Picture(Some(word)) => {
+                let path = self.composer.path(&word);
+                self.outputs.push_back(Output::ChoosePicture(path));
+            }
             Typed::Search(words) => self.search(&words),
             Typed::History(limit) => self.list_history(limit),
             Typed::Mentions => self.ask(alerting::mentions(), App::take_mentions),
@@ -294,6 +299,16 @@ impl App {
     fn set_nick(&mut self, nick: Nickname) {
         let request = SetNick { nick: nick.clone() };
         self.ask(request, move |app, Done {}| app.take_nick(&nick));
+    }
+
+    /// Sets the profile picture, or removes it.
+    pub(super) fn set_picture(&mut self, file: Option<Vec<u8>>) {
+        let done = policy::picture_set(file.is_some());
+        let bytes = file.map(Base64);
+        self.ask(SetPicture { bytes }, move |app, Done {}| {
+            app.note(Tone::Info, done);
+            app.ask(GetStatus {}, App::take_status);
+        });
     }
 
     fn list_history(&mut self, limit: usize) {

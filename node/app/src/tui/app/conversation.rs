@@ -185,6 +185,7 @@ mod tests {
                 at: Time(at),
                 tone: Tone::Info,
                 text: String::new(),
+                portrait: None,
             });
         }
         assert_eq!(lobby.notes().len(), NOTES_MAX);

@@ -146,6 +146,7 @@ mod tests {
             at: Time(0),
             tone: Tone::Info,
             text: "bob is here".into(),
+            portrait: None,
         });
         assert!(!entries.has_messages());
         assert_eq!(entries.newest_message(), None);

@@ -9,6 +9,7 @@ use hobnob_control::wire::WireEvent;
 use super::App;
 use super::composer::FolderLookup;
 use super::node_request::{AnswerHandler, Outcome};
+use super::portraits::WantedPortrait;
 use super::previews::Wanted;
 use crate::shared::settings::ScreenSettings;
 use crate::shared::typed_path::Places;
@@ -59,6 +60,10 @@ pub(crate) enum Input {
     FolderNames(FolderLookup, Vec<String>),
     /// The picture that [`Output::MakePicture`] asked for; none if the file has no picture.
     PictureMade(Wanted, Option<Picture>),
+    /// The picture that [`Output::MakePortrait`] asked for.
+    PortraitMade(WantedPortrait, Option<Picture>),
+    /// The profile picture that [`Output::ChoosePicture`] asked for, or why there is none.
+    PictureChosen(Result<Vec<u8>, String>),
     /// The terminal's cells have another size in pixels.
     CellsResized,
     /// The link of [`Output::OpenLink`] could not be opened, and why.
@@ -88,6 +93,13 @@ pub(crate) enum Output {
         wanted: Wanted,
         path: PathBuf,
     },
+    /// Make a small picture of this profile picture.
+    MakePortrait {
+        wanted: WantedPortrait,
+        file: Vec<u8>,
+    },
+    /// Make a profile picture of this file.
+    ChoosePicture(PathBuf),
     /// Show this web address in the user's browser.
     OpenLink(String),
     /// Copy this text to the clipboard.

@@ -30,6 +30,7 @@ mod pages;
 mod path_completion;
 mod people;
 mod polling;
+mod portraits;
 mod previews;
 mod reading;
 mod screen;
@@ -61,6 +62,7 @@ pub(super) use keys::KEYS;
 pub(super) use links::{Link, Links};
 pub(super) use node_request::{AnswerHandler, NodeRequest, Outcome};
 pub(super) use outbox::{Doing, Pending};
+pub(super) use portraits::{PORTRAITS_MAX, SIZE as PORTRAIT_SIZE, WantedPortrait};
 pub(super) use previews::{PICTURES_MAX, Wanted};
 pub(super) use screen::{Hint, Mode};
 pub(super) use search::Search;
@@ -77,6 +79,7 @@ use outbox::Outbox;
 use pages::PageRequest;
 use people::People;
 use polling::Polling;
+use portraits::Portraits;
 use previews::Previews;
 use reading::Reading;
 use screen::Screen;
@@ -95,6 +98,7 @@ pub(super) struct App {
     pub(super) activity: Activity,
     pub(super) files: Transfers,
     previews: Previews,
+    portraits: Portraits,
     reading: Reading,
     alerts: Alerts,
     pub(super) composer: Composer,
@@ -130,6 +134,7 @@ impl App {
             activity: Activity::default(),
             files: Transfers::default(),
             previews: Previews::new(settings.previews),
+            portraits: Portraits::new(settings.previews),
             reading: Reading::new(read, now),
             alerts: Alerts::new(&settings),
             composer: Composer::new(places),
@@ -196,7 +201,13 @@ impl App {
             Input::Answer(handler, outcome) => handler.handle(self, outcome),
             Input::FolderNames(lookup, names) => self.composer.take_names(&lookup, &names),
             Input::PictureMade(wanted, picture) => self.previews.made(wanted, picture),
-            Input::CellsResized => self.previews.forget(),
+            Input::PortraitMade(wanted, picture) => self.portraits.made(wanted, picture),
+            Input::PictureChosen(Ok(file)) => self.set_picture(Some(file)),
+            Input::PictureChosen(Err(why)) => self.note(Tone::Warning, why),
+            Input::CellsResized => {
+                self.previews.forget();
+                self.portraits.forget();
+            }
             Input::LinkFailed(why) => self.link_failed(&why),
             Input::Tick => self.tick(),
         }
@@ -327,6 +338,11 @@ impl App {
         self.previews.shown(message, &self.files, &self.people)
     }
 
+    /// The profile picture of a peer, if it is made.
+    pub(super) fn portrait(&self, peer: PersonId) -> Option<&Picture> {
+        self.portraits.of(peer)
+    }
+
     pub(super) fn layout(&self) -> Layout {
         Layout::of(
             self.screen.size(),
@@ -399,6 +415,7 @@ impl App {
             at: self.now,
             tone,
             text,
+            portrait: None,
         };
         self.conversations.note(index, note);
     }

@@ -3,12 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use hobnob::protocol::text::visible;
-use hobnob::protocol::{Nickname, PersonId, RoomName};
+use hobnob::protocol::{PersonId, RoomName};
 use hobnob::{ConversationRef, PeerState, RoomInfo};
 use hobnob_control::wire::{ActivityLine, MessageLine, PeerLine, PeerList, RoomList, StatusLine};
 
-use crate::shared::wording::Names;
+use crate::shared::wording::{self, Names};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -69,13 +68,12 @@ impl People {
         !std::mem::replace(&mut self.has_list, true)
     }
 
-    /// `bob is called rob now`, if the peer had another nickname before. A peer whose name becomes known
+    /// `bob is now rob`, if the peer had another nickname before. A peer whose name becomes known
     /// is not renamed.
     pub(crate) fn renamed(&self, peer: &PeerLine) -> Option<String> {
         let known = self.peers.get(&peer.peer.0)?;
         let (before, now) = (known.nick.as_ref()?, peer.nick.as_ref()?);
-        let name = |nick: &Nickname| visible(nick.as_str()).into_owned();
-        (before != now).then(|| format!("{} is called {} now", name(before), name(now)))
+        (before != now).then(|| wording::renamed(before, now))
     }
 
     /// Replaces one peer. Returns whether it has come online or gone offline.

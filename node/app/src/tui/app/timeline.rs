@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use hobnob::protocol::PersonId;
 use hobnob_control::wire::{MessageLine, Time};
 
 use crate::tui::markup::Row;
@@ -12,6 +13,8 @@ pub(crate) struct Note {
     pub(crate) at: Time,
     pub(crate) tone: Tone,
     pub(crate) text: String,
+    /// Whose profile picture, or initials, are below the text.
+    pub(crate) portrait: Option<PersonId>,
 }
 
 /// The purpose of a note. Warnings have another colour.
@@ -95,6 +98,7 @@ mod tests {
             at: Time(0),
             tone: Tone::Info,
             text: "one two".into(),
+            portrait: None,
         }));
         let rows = |columns, text: &str| entry.wrapped(columns, || vec![plain(text.to_owned())]);
         let row = |text: &str| plain(text.to_owned());

@@ -2,14 +2,17 @@
 //! over rows of messages.
 //!
 //! `capabilities` finds out what the terminal can show, and `fit` computes the size of a picture.
-//! Files may be hostile, so `decode` runs in a process of its own (`process`) without rights
-//! (`sandbox`).
+//! `profile` makes profile pictures. Files may be hostile, so `decode` runs in a process of its own
+//! (`process`) without rights (`sandbox`).
 
 mod capabilities;
 mod decode;
 mod fit;
 pub(crate) mod process;
+mod profile;
 mod sandbox;
+
+pub(crate) use profile::profile_picture;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -137,6 +140,21 @@ impl Picture {
         slot: usize,
     ) -> Option<Picture> {
         let small = process::small(path, canvas.fit(room)).await?;
+        Self::drawn(small, canvas, slot).await
+    }
+
+    /// The same for the bytes of a file.
+    pub(super) async fn of_bytes(
+        file: Vec<u8>,
+        canvas: Canvas,
+        room: Size,
+        slot: usize,
+    ) -> Option<Picture> {
+        let small = process::small_of_bytes(&file, canvas.fit(room)).await?;
+        Self::drawn(small, canvas, slot).await
+    }
+
+    async fn drawn(small: Small, canvas: Canvas, slot: usize) -> Option<Picture> {
         tokio::task::spawn_blocking(move || Self::shown(small, canvas, slot))
             .await
             .ok()?

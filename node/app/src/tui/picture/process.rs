@@ -41,8 +41,29 @@ pub(super) async fn small(path: PathBuf, fit: Fit) -> Option<Small> {
     let file = tokio::task::spawn_blocking(move || read(&path))
         .await
         .ok()??;
-    let answer = tokio::time::timeout(DECODED_WITHIN, ask(&file, fit)).await;
+    small_of_bytes(&file, fit).await
+}
+
+/// The same for the bytes of a file.
+pub(super) async fn small_of_bytes(file: &[u8], fit: Fit) -> Option<Small> {
+    let answer = tokio::time::timeout(DECODED_WITHIN, ask(file, fit)).await;
     answer.ok()?.ok().and_then(|answer| parse(&answer, fit))
+}
+
+/// Why a file can't be a picture, as far as that is known before it is decoded.
+pub(super) fn check_file(path: &Path) -> Result<(), String> {
+    let about = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if !about.is_file() {
+        return Err("it is no file".to_owned());
+    }
+    if about.len() > FILE_BYTES_MAX {
+        let most = FILE_BYTES_MAX / 1024 / 1024;
+        return Err(format!(
+            "it has {}, and at most {most} MiB are read: make it smaller first",
+            hobnob_local::output::size(about.len())
+        ));
+    }
+    Ok(())
 }
 
 /// Reads a file that may be a picture.

@@ -547,9 +547,9 @@ fn a_new_nickname_is_shown_where_its_owner_is() {
     let mut bob = peer(BOB, "rob", PeerState::Online);
     bob.nick = "rob".parse().ok();
     scene.handle(Input::Event(WireEvent::Peer(bob)));
-    assert!(shows(&mut scene, "bob is called rob now"));
+    assert!(shows(&mut scene, "bob is now rob"));
     scene.alt('2');
-    assert!(shows(&mut scene, "bob is called rob now"));
+    assert!(shows(&mut scene, "bob is now rob"));
 }
 
 #[test]
@@ -728,4 +728,23 @@ fn a_message_that_the_old_node_did_not_confirm_is_not_shown_as_pending() {
     scene.handle(Input::Attached);
     assert!(scene.app.outbox.is_empty());
     assert!(shows(&mut scene, "it is not known whether"));
+}
+
+#[test]
+fn a_chosen_picture_is_prepared_and_then_set() {
+    let mut scene = Scene::three().opened();
+    scene.outputs.clear();
+    scene.enters("/picture ~/ann.png");
+    let path = std::path::PathBuf::from("/home/ann/ann.png");
+    assert!(scene.outputs.contains(&Output::ChoosePicture(path)));
+    let why = "can't use it: it is no picture";
+    scene.handle(Input::PictureChosen(Err(why.to_owned())));
+    assert!(shows(&mut scene, why));
+    scene.handle(Input::PictureChosen(Ok(vec![1])));
+    assert!(shows(
+        &mut scene,
+        "your contacts and the members of your rooms"
+    ));
+    scene.enters("/picture --off");
+    assert!(shows(&mut scene, "your profile picture is removed"));
 }

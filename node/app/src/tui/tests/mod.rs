@@ -4,5 +4,5 @@ mod behaviour;
 mod file_transfers;
 #[cfg(feature = "pictures")]
 mod pictures;
-mod scene;
+pub(super) mod scene;
 mod screens;

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use crossterm::event::KeyCode;
+use hobnob::protocol::ContentHash;
 use hobnob::{FileState, PeerState};
-use hobnob_control::wire::WireEvent;
+use hobnob_control::wire::{Text, WireEvent};
 
 use super::scene::{BOB, Scene, peer, room};
 use super::screens::SIZES;
 use crate::shared::settings::{Previewed, ScreenSettings};
-use crate::tui::app::{Input, Output};
+use crate::tui::app::{Input, Output, PORTRAIT_SIZE};
 use crate::tui::picture::tests::{file as picture_file, made as picture_of};
 use crate::tui::picture::{Canvas, Picture};
 
@@ -134,6 +135,44 @@ fn pictures_of_people_who_are_no_longer_verified_disappear() {
     bob.policy.verified = true;
     scene.handle(Input::Event(WireEvent::Peer(bob)));
     assert!(has(&scene) && scene.outputs.is_empty());
+}
+
+/// Makes all profile pictures that the chat wants, from this file.
+fn make_portraits(scene: &mut Scene, file: &Path) {
+    let is_one = |output: &Output| matches!(output, Output::MakePortrait { .. });
+    while let Some(at) = scene.outputs.iter().position(is_one) {
+        let Output::MakePortrait { wanted, .. } = scene.outputs.remove(at) else {
+            unreachable!("found above")
+        };
+        let picture = picture_of(file, Canvas::HALF_BLOCKS, PORTRAIT_SIZE, wanted.slot());
+        scene.handle(Input::PortraitMade(wanted, picture));
+    }
+}
+
+#[test]
+fn whois_shows_the_picture_of_a_verified_person_and_initials_of_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let png = picture_file(folder.path(), "bob.png", 96, 96);
+    for verified in [false, true] {
+        let mut scene = Scene::three();
+        scene.peers[0].picture = Some(Text(ContentHash([7; 32])));
+        scene.peers[0].policy.verified = verified;
+        let mut scene = scene.opened();
+        scene.said(BOB, "bob", &room("lobby"), "hello");
+        scene.enters("/whois bob");
+        let has_initials = |scene: &mut Scene| {
+            let screen = scene.screen(80, 24);
+            screen.lines().any(|row| row.trim_end().ends_with("   B"))
+        };
+        assert!(has_initials(&mut scene));
+        make_portraits(&mut scene, &png);
+        assert_eq!(scene.coloured_rows(80, 24) > 0, verified);
+        assert_eq!(has_initials(&mut scene), !verified);
+        // It is made once.
+        scene.enters("/whois bob");
+        let is_one = |output: &Output| matches!(output, Output::MakePortrait { .. });
+        assert!(!scene.outputs.iter().any(is_one));
+    }
 }
 
 #[test]

@@ -7,14 +7,15 @@ use hobnob::{
     ConversationRef, DeliveryState, FileState, MessageId, PathKind, PeerState, RoomInfo, RoomTopic,
 };
 use hobnob_control::wire::{
-    AcceptContact, AcceptFile, ActivityList, AmendedLine, AnyRequest, Block, BodyFields,
+    AcceptContact, AcceptFile, ActivityList, AmendedLine, AnyRequest, Base64, Block, BodyFields,
     BroadcastMessage, CreateRoom, DeclineFile, Diagnose, Diagnosis, Done, EditMessage, EditedLine,
     FileLine, FileList, GetRoomTicket, GetStatus, HistoryFilter, Ignore, JoinRoom, Kick, Kicked,
     ListFiles, ListPeers, ListRooms, MessageLine, MessageList, NotifyRuleList, OfferFields,
-    OfferFile, PartRoom, PauseFile, PeerLine, PeerList, Ping, PolicyFields, ReactToMessage,
-    ReactionLine, ReactorLine, ReceiptLine, RelayLine, RemoveContact, ReplyToLine, ReplyToMessage,
-    Resolve, Resolved, RoomList, SendMessage, SentLine, SetNick, SetTopic, SharedRoom, StatusLine,
-    Subscribe, Text, Time, Unblock, Unignore, Verification, Verify, Why, WireEvent,
+    OfferFile, PartRoom, PauseFile, PeerLine, PeerList, PictureFields, PictureFile, Ping,
+    PolicyFields, ReactToMessage, ReactionLine, ReactorLine, ReceiptLine, RelayLine, RemoveContact,
+    ReplyToLine, ReplyToMessage, Resolve, Resolved, RoomList, SendMessage, SentLine, SetNick,
+    SetTopic, SharedRoom, StatusLine, Subscribe, Text, Time, Unblock, Unignore, Verification,
+    Verify, Why, WireEvent,
 };
 use jiff::tz::TimeZone;
 use ratatui::Terminal;
@@ -95,11 +96,13 @@ pub(super) fn with(byte: u8) -> ConversationRef {
     ConversationRef::Direct(id(byte))
 }
 
-pub(super) fn peer(byte: u8, name: &str, state: PeerState) -> PeerLine {
+pub(in crate::tui) fn peer(byte: u8, name: &str, state: PeerState) -> PeerLine {
     PeerLine {
         peer: Text(id(byte)),
         nick: name.split('~').next().map(|nick| nick.parse_nick()),
         name: name.into(),
+        formerly: None,
+        picture: None,
         state,
         path: (state != PeerState::Offline).then_some(PathKind::Lan),
         addr: "10.0.0.5:4626".parse().ok(),
@@ -395,7 +398,15 @@ impl Scene {
                 self.rooms.retain(|line| line.name != room.0);
                 value(&Done {})
             }
+            AnyRequest::GetPicture(_) => value(&PictureFile {
+                picture: Some(PictureFields {
+                    hash: Text(ContentHash([7; 32])),
+                    media: "image/png".to_owned(),
+                    bytes: Base64(vec![1]),
+                }),
+            }),
             AnyRequest::SetNick(SetNick { .. })
+            | AnyRequest::SetPicture(_)
             | AnyRequest::ShowTyping(_)
             | AnyRequest::MarkRead(_)
             | AnyRequest::SetStatus(_)
@@ -703,6 +714,7 @@ impl Scene {
         StatusLine {
             peer: Text(id(ANN)),
             nick: "ann".parse_nick(),
+            picture: None,
             addrs: vec!["10.0.0.3:4626".parse().unwrap()],
             ticket: format!("hobnob:{}?a=10.0.0.3:4626", id(ANN)),
             rooms: self.rooms.clone(),

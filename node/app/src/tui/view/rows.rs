@@ -4,6 +4,7 @@
 //! Every row of a message has the bar, and no other row has it. So no message can look like another
 //! line of the screen.
 
+use hobnob::protocol::PersonId;
 use hobnob::protocol::text::visible;
 use hobnob::{ConversationRef, DeliveryState};
 use hobnob_control::wire::{MessageLine, Time};
@@ -206,18 +207,14 @@ impl<'a> Context<'a> {
 
     /// The picture over the last rows of the entry with this index, and the column where it begins.
     pub(super) fn picture(&self, index: usize) -> Option<(&'a Picture, u16)> {
-        let message = self
-            .view
-            .app
-            .conversations
-            .window()
-            .entries()
-            .get(index)?
-            .message()?;
-        Some((
-            self.view.app.preview(message)?,
-            cells(self.columns - self.text_columns()),
-        ))
+        let app = self.view.app;
+        match &app.conversations.window().entries().get(index)?.content {
+            EntryContent::Message(message) => {
+                let column = cells(self.columns - self.text_columns());
+                Some((app.preview(message)?, column))
+            }
+            EntryContent::Note(note) => Some((app.portrait(note.portrait?)?, cells(TIME + 2))),
+        }
     }
 
     /// Whether the text is an action (`/me waves`), and its lines.
@@ -295,7 +292,21 @@ impl<'a> Context<'a> {
             spans.extend(self.spans(row, style));
             Line::from(spans)
         });
-        rows.collect()
+        let portrait = note.portrait.map_or_else(Vec::new, |of| self.portrait(of));
+        rows.chain(portrait).collect()
+    }
+
+    /// The rows for the profile picture of a peer, or its initials in its colour.
+    fn portrait(&self, of: PersonId) -> Vec<Line<'static>> {
+        if let Some(picture) = self.view.app.portrait(of) {
+            return vec![Line::default(); usize::from(picture.rows())];
+        }
+        let initials = wording::initials(&self.view.app.people.names.of(&of));
+        let style = self.view.theme.name(of).add_modifier(Modifier::REVERSED);
+        vec![Line::from(vec![
+            Span::raw(" ".repeat(TIME + 2)),
+            Span::styled(format!(" {initials} "), style),
+        ])]
     }
 
     /// Adds the bar to the rows. The time and the name go before the first row, and the suffix

@@ -1,5 +1,6 @@
 //! The conversations on the left, the people on the right.
 
+use hobnob::protocol::text::visible;
 use hobnob::{ConversationRef, PeerState};
 use hobnob_control::wire::PeerLine;
 use ratatui::buffer::Buffer;
@@ -135,10 +136,13 @@ pub(super) fn people(view: View<'_>, area: Rect, buffer: &mut Buffer) {
 /// `● bob        lan 0.4 ms`
 fn person(view: View<'_>, peer: &PeerLine, columns: usize) -> Line<'static> {
     let how = route(peer);
-    let name = fit(
-        &view.app.people.names.of(&peer.peer.0),
-        columns.saturating_sub(3 + width(&how)),
-    );
+    let room = columns.saturating_sub(3 + width(&how));
+    let name = view.app.people.names.of(&peer.peer.0);
+    // The name of a while ago, where there is room for it.
+    let formerly = peer.formerly.as_deref();
+    let formerly = formerly.map(|before| format!("{name} (formerly {})", visible(before)));
+    let name = formerly.filter(|both| width(both) <= room).unwrap_or(name);
+    let name = fit(&name, room);
     let gap = " ".repeat(columns.saturating_sub(2 + width(&name) + width(&how)));
     let sign = Span::styled(
         format!("{} ", view.theme.peer_sign(peer.state)),
