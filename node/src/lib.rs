@@ -88,6 +88,12 @@
 //! A game needs even less. Its moves are app messages, so the log of the conversation *is* the
 //! game, and [`Node::history`] returns it after a restart. See `examples/checkers.rs`.
 //!
+//! # Games and screens
+//!
+//! What must arrive now or never, such as the position of a ball, does not belong into messages.
+//! Two programs that run under the same name at contacts exchange datagrams and streams over the
+//! nodes' connection: see [`Node::app`] and `examples/draw.rs`.
+//!
 //! # People and rooms
 //!
 //! A [`PersonId`] is a public key and cannot be forged. A nickname is only a hint, and several peers
@@ -113,6 +119,7 @@ pub use transfers::clean_paths;
 
 mod activity;
 mod api;
+mod apps;
 mod builder;
 mod carried;
 mod clock;
@@ -136,6 +143,7 @@ mod start;
 mod transfers;
 
 pub use api::*;
+pub use apps::{App, AppDatagram, AppError, AppReader, AppStream, AppWriter};
 pub use builder::Builder;
 pub use carried::{Exported, Imported};
 pub use error::{
@@ -150,8 +158,8 @@ pub use files::{
 pub use hobnob_protocol as protocol;
 #[doc(inline)]
 pub use hobnob_protocol::{
-    Body, DeviceId, HostPort, LogId, Nickname, PersonId, RelayAddr, RelayAt, RoomName, RoomTarget,
-    RoomTicket, Seq, Target, Ticket, conversation::NotARoomName, entry::BodyError,
+    AppName, Body, DeviceId, HostPort, LogId, Nickname, PersonId, RelayAddr, RelayAt, RoomName,
+    RoomTarget, RoomTicket, Seq, Target, Ticket, conversation::NotARoomName, entry::BodyError,
     identity::NotAPeerId, target::TargetError, text::NicknameError,
 };
 pub use locked_home::{

@@ -12,6 +12,7 @@ use hobnob_protocol::picture;
 use hobnob_protocol::{Body, EntryRef, Nickname, PersonId, RoomName, Target};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::apps::Apps;
 use crate::engine::{AmendTarget, Command};
 use crate::{
     Builder, ClientId, Config, ConversationRef, DeliveryState, EraseError, Events, HistoryQuery,
@@ -35,6 +36,7 @@ pub struct Node {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) transfers: mpsc::UnboundedSender<transfers::messages::ToTransfers>,
     pub(crate) events: events::EventStream,
+    pub(crate) apps: Apps,
     /// Changes whenever a session begins or a name changes.
     pub(crate) met: watch::Receiver<u64>,
     pub(crate) clock: clock::Clock,

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+use super::apps::Apps;
 use super::clock::{Clock, random, random_seed};
 use super::engine::{
     Attention, Engine, Erasing, Holding, Internal, Introductions, Mail, NICK_SETTING, OwnRecords,
@@ -148,6 +149,8 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         clock.now(),
         opened.loaded,
     );
+    let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
+    let apps = Apps::new(clock, tasks.clone(), stopping.clone());
     let mailboxes = open_held(&config, data_key.as_ref(), clock).await?;
     let parts = Parts {
         clock,
@@ -186,8 +189,9 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         events: publisher,
         met,
         transfers: transfers.clone(),
-        tasks: TaskTracker::new(),
-        stopping: CancellationToken::new(),
+        apps: apps.clone(),
+        tasks,
+        stopping,
         lock,
     };
     let shared_relays = parts.shared_relays.addrs();
@@ -221,6 +225,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         commands,
         transfers,
         events,
+        apps,
         met: met_changed,
         clock,
         proxy_only: config.proxy.only,

@@ -70,6 +70,8 @@ pub mod features {
     pub const DIAL_BACK: u64 = 2;
     /// The node serves content on separate streams, see [`crate::content`].
     pub const CONTENT: u64 = 4;
+    /// The node takes datagrams and streams of application programs, see [`crate::app`].
+    pub const APPS: u64 = 8;
     /// The node answers [`WantPicture`](super::Frame::WantPicture).
     pub const PICTURES: u64 = 16;
 }

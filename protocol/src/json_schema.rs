@@ -3,7 +3,8 @@
 
 use crate::invitation::{CodeNumber, InviteCode};
 use crate::{
-    ContentHash, DeviceId, Nickname, PersonId, RelayAt, RoomName, RoomTarget, RoomTicket, Target,
+    AppName, ContentHash, DeviceId, Nickname, PersonId, RelayAt, RoomName, RoomTarget, RoomTicket,
+    Target,
 };
 
 /// Implements [`schemars::JsonSchema`] for a type whose JSON form is a text: its name in the schema,
@@ -75,6 +76,12 @@ text_schema!(
     Target,
     "Target",
     "Anything that names a peer: an id, its first 8 or more characters, a nickname, `host:port`, `id@relayhost:port`, or a ticket."
+);
+text_schema!(
+    AppName,
+    "AppName",
+    "The name of an application program, the same at both ends.",
+    "pattern" = "^[a-z0-9._-]{1,64}$"
 );
 text_schema!(RelayAt, "RelayAt", "The host and port of a relay.");
 text_schema!(

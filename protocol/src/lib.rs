@@ -6,6 +6,7 @@
 //! [`batch::Batch::check`]. Beyond these only valid values exist.
 
 pub mod activity;
+pub mod app;
 pub mod batch;
 pub mod body_hash;
 pub mod codec;
@@ -42,6 +43,7 @@ pub mod text;
 mod words;
 
 pub use activity::Activity;
+pub use app::AppName;
 pub use batch::{Batch, BatchError, CheckedBatch};
 pub use body_hash::{BodyKey, Salts};
 pub use conversation::{ConversationId, RoomName};

@@ -308,6 +308,10 @@ const COMMANDS: &[(&str, Run)] = &[
         "cargo run --release -p hobnob --example checkers",
         Not("it has its own tests"),
     ),
+    (
+        "cargo run --release -p hobnob --example draw -- bob",
+        Not("it has its own test"),
+    ),
     ("hobnob why bob", Ends),
     ("hobnob doctor --report report.txt", Ends),
     // docs/RELAY.md

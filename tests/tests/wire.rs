@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hobnob_protocol::app::{self, AppName};
 use hobnob_protocol::batch::CheckedBatch;
 use hobnob_protocol::entry::{self, Entry};
 use hobnob_protocol::frame::AuthorHeads;
@@ -11,6 +12,7 @@ use hobnob_protocol::{
     BodyKey, Checked, ConversationId, LogId, LogName, Nickname, PublicRecord, Ranges, Salts,
     SecretKey, codec,
 };
+use hobnob_tests::json_lines::JsonLines;
 use hobnob_tests::lab::{Lab, Machine, Node, Screen};
 use serde_json::{Value, json};
 
@@ -66,6 +68,18 @@ fn an_independent_implementation_exchanges_direct_messages() {
     let long = "long ".repeat(3_000);
     bob.home().run(&["send", &id, &long]).expect(0);
     python.shows(&long);
+
+    // Datagrams of programs go both ways. Bob's user has accepted the peer by writing to it.
+    let mut program = JsonLines::connect(bob.home().path());
+    let registered = program.asks(json!({"cmd": "app", "app": "wire.test"}));
+    assert_eq!(registered, Ok(json!({})));
+    python.types("/datagram ball at 3,4");
+    let arrived = program.event("datagram");
+    assert_eq!(arrived["peer"], id);
+    let bytes = arrived["bytes"].clone();
+    let back = json!({"cmd": "datagram", "app": "wire.test", "target": id, "bytes": bytes});
+    assert_eq!(program.asks(back), Ok(json!({})));
+    python.shows(r#"{"event": "datagram", "content": "ball at 3,4"}"#);
     drop(python);
 
     // A message waits until the peer is back, with a log of another run.
@@ -235,6 +249,12 @@ fn vectors() -> Value {
         "public record",
         json!({ "seed": hex(&ann_seed), "number": record.number, "nick": "ann" }),
         hex(Checked::sign(record, &ann).signed().as_bytes()),
+    ));
+    let app: AppName = "org.example.pong".parse().expect("a name");
+    all.push(vector(
+        "datagram",
+        json!({ "app": app.as_str(), "content": hex(b"ball") }),
+        hex(&app::encode_datagram(app.tag(), b"ball")),
     ));
     Value::Array(all)
 }

@@ -7,9 +7,9 @@ Ed25519 are libraries.
     peer.py talk ADDRESS PORT NODE-ID SEED     dials a node; SEED is 64 hex digits
     peer.py vectors FILE                       checks the test vectors of docs/WIRE.md
 
-`talk` sends each line of stdin as a message, and prints one JSON object for each event:
+`talk` sends each line of stdin as a message, or with `/datagram ` before it as a datagram, and prints one JSON object for each event:
 `{"event":"hello","nick":…}`, `{"event":"message","seq":…,"text":…}`, `{"event":"delivered","seq":…}`,
-`{"event":"waiting"}`, `{"event":"closed","code":…}`. It ends at the end of stdin, or when the node
+`{"event":"datagram","content":…}`, `{"event":"waiting"}`, `{"event":"closed","code":…}`. It ends at the end of stdin, or when the node
 ends the session.
 """
 
@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 
 from aioquic.asyncio import QuicConnectionProtocol, connect
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.events import ConnectionTerminated, StreamDataReceived
+from aioquic.quic.events import ConnectionTerminated, DatagramFrameReceived, StreamDataReceived
 from blake3 import blake3
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -36,6 +36,9 @@ from cryptography.x509.oid import NameOID
 
 FRAME_MAX = 64 * 1024
 SUITE = 1
+
+# The bit of Hello for datagrams of programs, and the program that this peer is.
+APPS, APP = 8, "wire.test"
 
 # Kinds of frames.
 HELLO, PING, PONG, PROFILE = 1, 2, 3, 4
@@ -390,6 +393,18 @@ def heads_digest(heads):
     return derive("hobnob 1 heads digest", bytes(wire.items(sorted(by_author), write_author).bytes))
 
 
+# --- Programs ("Programs")
+
+
+def app_tag(name):
+    return derive("hobnob 1 app", name.encode())[:8]
+
+
+def app_datagram(name, data):
+    """A datagram of a program, the content of a QUIC datagram."""
+    return b"\x01" + app_tag(name) + data
+
+
 # --- A session ("Sessions")
 
 
@@ -424,7 +439,7 @@ class Session(QuicConnectionProtocol):
 
     def hello(self):
         now = int(time.time() * 1000)
-        wire = Writer().number(1).number(0).number(0).number(int.from_bytes(os.urandom(8)))
+        wire = Writer().number(1).number(0).number(APPS).number(int.from_bytes(os.urandom(8)))
         wire.number(now).number(now)
         wire.string(public_record(self.identity, now, "python"))
         return bytes(wire.items([], None).byte(0).items([], None).bytes)
@@ -437,6 +452,9 @@ class Session(QuicConnectionProtocol):
         if isinstance(event, ConnectionTerminated):
             print_event("closed", code=event.error_code, reason=event.reason_phrase)
             self.ended.set()
+        elif isinstance(event, DatagramFrameReceived):
+            if event.data[:9] == app_datagram(APP, b""):
+                print_event("datagram", content=event.data[9:].decode())
         elif isinstance(event, StreamDataReceived):
             self.received(event.stream_id, event.data)
 
@@ -595,6 +613,7 @@ class Session(QuicConnectionProtocol):
 async def talk(host, port, node, seed):
     identity = Identity(seed)
     configuration = QuicConfiguration(alpn_protocols=["hobnob/1"], is_client=True, idle_timeout=60)
+    configuration.max_datagram_frame_size = 2048
     # There is no authority. The handshake proves the key in the certificate, which is checked below.
     configuration.verify_mode = ssl.CERT_NONE
     configuration.certificate, configuration.private_key = identity.certificate(), identity.key
@@ -614,7 +633,12 @@ async def read_lines(session):
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
-        session.say(line.decode().removesuffix("\n"))
+        text = line.decode().removesuffix("\n")
+        if text.startswith("/datagram "):
+            session._quic.send_datagram_frame(app_datagram(APP, text.removeprefix("/datagram ").encode()))
+            session.transmit()
+        else:
+            session.say(text)
 
 
 # --- Test vectors
@@ -663,6 +687,7 @@ VECTORS = {
     "digest": lambda heads: heads_digest(
         [(bytes.fromhex(author), log, [tuple(span) for span in ranges]) for author, log, ranges in heads]
     ).hex(),
+    "datagram": lambda app, content: app_datagram(app, bytes.fromhex(content)).hex(),
     "public record": lambda seed, number, nick: public_record(Identity(bytes.fromhex(seed)), number, nick).hex(),
 }
 

@@ -116,6 +116,29 @@ class Nodes(WithNodes):
         with self.assertRaises(NodeGone):
             bob.status()
 
+    def test_programs_exchange_datagrams_and_streams(self):
+        ann, bob = self.started("ann"), self.started("bob")
+        self.introduce(ann, bob)
+        for node in (ann, bob):
+            node.ask(lines.OpenApp(app="pong"))
+        node = bob.status().peer
+        ann.ask(lines.SendDatagram(app="pong", target=node, bytes=b"ball"))
+        event = next(e for e in bob.events() if isinstance(e, lines.DatagramEvent))
+        self.assertEqual((event.app, event.peer, event.bytes), ("pong", ann.status().peer, b"ball"))
+        with self.assertRaises(RequestFailed) as failed:
+            ann.ask(lines.SendDatagram(app="pong", target=node, bytes=bytes(1101)))
+        self.assertEqual(failed.exception.code, "usage")
+
+        there = ann.ask(lines.OpenStream(app="pong", target="bob")).stream
+        back = next(e for e in bob.events() if isinstance(e, lines.StreamEvent)).stream
+        ann.ask(lines.WriteStream(stream=there, bytes=b"new game?"))
+        ann.ask(lines.EndStream(stream=there))
+        self.assertEqual(bob.ask(lines.ReadStream(stream=back)).bytes, b"new game?")
+        self.assertIsNone(bob.ask(lines.ReadStream(stream=back)).bytes)
+        bob.ask(lines.WriteStream(stream=back, bytes=b"yes"))
+        self.assertEqual(ann.ask(lines.ReadStream(stream=there)).bytes, b"yes")
+        ann.ask(lines.CloseStream(stream=there))
+
     def test_a_message_with_a_client_id_is_sent_once(self):
         ann, bob = self.started("ann"), self.started("bob")
         self.introduce(ann, bob)
@@ -293,6 +316,15 @@ class Examples(WithNodes):
         self.assertIn(event.text, arrived)
         self.assertNotIn("error: before the bridge", arrived)
         self.assertNotIn("all is well", arrived)
+
+    def test_round_trip(self):
+        homes = [self.background(nick).home for nick in ("ann", "bob")]
+        self.introduce(*(self.attached(home) for home in homes))
+        bob = self.example("round_trip.py", homes[1], stdout=subprocess.PIPE)
+        self.assertEqual(bob.stdout.readline(), "answering\n")
+        ann = self.example("round_trip.py", homes[0], "bob", stdout=subprocess.PIPE)
+        for number in range(2):
+            self.assertRegex(ann.stdout.readline(), rf"{number}: \d+\.\d ms")
 
     def test_a_game_for_two_goes_on_after_a_player_was_killed(self):
         homes = [self.background(nick).home for nick in ("ann", "bob")]

@@ -364,6 +364,8 @@ async fn read_answers(mut lines: Lines<BufReader<OwnedReadHalf>>, pending: Arc<P
     while let Ok(Line::Whole(line)) = lines.next().await {
         match serde_json::from_slice(line) {
             Ok(answer) => pending.answer(answer),
+            // Events of programs come on the connection that registered them.
+            Err(_) if serde_json::from_slice::<EventLine>(line).is_ok() => {}
             Err(error) => {
                 tracing::warn!(%error, "the node's answer can't be read");
                 break;

@@ -1,11 +1,12 @@
 //! Answers the control socket of one node.
 //!
 //! Each connection has its own task (`connection`), and each kind of request a handler
-//! (`requests`). A server can end in two ways: [`Server::finish`] answers until the last client
+//! (`requests`). Datagrams and streams of the program behind a connection are in `programs`. A server can end in two ways: [`Server::finish`] answers until the last client
 //! disconnects, [`Server::stop`] ends at once.
 
 mod connection;
 mod order;
+mod programs;
 mod requests;
 
 use std::io;

@@ -108,6 +108,13 @@ fn check_answer(request: &AnyRequest, line: &str) {
         AnyRequest::Diagnose(it) => check_one(it, line),
         AnyRequest::Why(it) => check_one(it, line),
         AnyRequest::Subscribe(it) => check_one(it, line),
+        AnyRequest::OpenApp(it) => check_one(it, line),
+        AnyRequest::SendDatagram(it) => check_one(it, line),
+        AnyRequest::OpenStream(it) => check_one(it, line),
+        AnyRequest::ReadStream(it) => check_one(it, line),
+        AnyRequest::WriteStream(it) => check_one(it, line),
+        AnyRequest::EndStream(it) => check_one(it, line),
+        AnyRequest::CloseStream(it) => check_one(it, line),
         AnyRequest::Resolve(it) => check_one(it, line),
     }
 }

@@ -460,6 +460,8 @@ impl Face for Plain {
             | WireEvent::Room(_)
             | WireEvent::Status(_)
             | WireEvent::Notice(_)
+            | WireEvent::Datagram(_)
+            | WireEvent::Stream(_)
             | WireEvent::Goodbye
             | WireEvent::Unknown => {}
         }

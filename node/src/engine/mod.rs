@@ -19,6 +19,7 @@
 //! - `profile_pictures` for the pictures that these records name.
 //! - `mail` for mailboxes, carried out by `mail::events`. `holding` is the mail of others.
 //! - `relays`, `shared_relays`, `network`, `router_port`, `discovery` and `dialback` for the ways to peers.
+//! - `apps` for programs that talk over sessions: see [`crate::apps`].
 //! - `files`, `lost`, `reports`, `tasks` and `lifecycle`.
 //!
 //! The other files pass the results of one part to others, by the kind of input: `commands` of

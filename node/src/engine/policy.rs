@@ -66,6 +66,12 @@ impl Policy {
         self.of(peer).contact
     }
 
+    /// Whether programs of this node and of a peer may talk.
+    pub(super) fn may_run_programs(&self, peer: PersonId) -> bool {
+        let policy = self.of(peer);
+        policy.contact && !policy.ignored && !policy.blocked
+    }
+
     /// Whether a peer learns this node's addresses through a relay. `is_member`: it is in a room with
     /// a secret with this node.
     pub(super) fn goes_direct_with(&self, peer: PersonId, is_member: bool) -> bool {

@@ -351,6 +351,8 @@ impl Engine {
 
     /// The user has accepted or removed a contact, or has written to a peer.
     pub(super) fn contact_changed(&mut self, peer: PersonId) {
+        self.apps
+            .set_accepted(peer, self.policy.may_run_programs(peer));
         self.mail_contact_changed(peer.only_device());
         if !self.policy.is_contact(peer) {
             self.known_relays.forget_contact(peer);

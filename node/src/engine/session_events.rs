@@ -41,6 +41,9 @@ impl Engine {
         let remote = state.remote_addr();
         self.files
             .session_up(id, peer, state.features(), state.content());
+        let accepted = self.policy.may_run_programs(peer.person());
+        self.apps
+            .session_up(id, peer, state.features(), state.connection(), accepted);
         match self.relay_of(remote) {
             Some(relay) => info!(?peer, %relay, "session up, through a relay"),
             None => info!(?peer, addr = %remote, "session up"),
@@ -97,6 +100,7 @@ impl Engine {
         self.tell_rendezvous(rendezvous::Input::Down(id));
         self.invitation_session_down(id);
         self.files.send(ToTransfers::SessionDown(id));
+        self.apps.session_down(id);
         self.tell_replica(replica::Input::SessionDown {
             session: id,
             goodbye,
@@ -151,6 +155,7 @@ impl Engine {
                 self.files.send(ToTransfers::ContentStream(id, stream))
             }
             SessionEventKind::MailStream(opened) => self.mail_stream_opened(id, opened),
+            SessionEventKind::AppStream(opened) => self.apps.stream_opened(id, opened),
             SessionEventKind::Mail(stream, frame) => {
                 self.mail_frame(HolderAt::Session(id), stream, frame);
             }

@@ -54,6 +54,7 @@ use super::sessions::Sessions;
 use super::shared_relays::SharedRelays;
 use super::tasks::Tasks;
 use crate::api::{NoticeReason, ProxyConfig};
+use crate::apps::Apps;
 use crate::clock::{Clock, random_seed};
 use crate::events::Publisher;
 use crate::net::demux::SideDatagram;
@@ -103,6 +104,7 @@ pub(crate) struct Parts {
     pub(crate) met: watch::Sender<u64>,
     pub(crate) transfers: mpsc::UnboundedSender<ToTransfers>,
     pub(crate) pictures: Pictures,
+    pub(crate) apps: Apps,
     pub(crate) tasks: TaskTracker,
     pub(crate) stopping: CancellationToken,
     pub(crate) lock: Option<Lock>,
@@ -172,6 +174,8 @@ pub(crate) struct Engine {
     pub(super) discovery: Discovery,
     pub(super) restored: Restored,
     pub(super) files: Files,
+    /// Programs that talk over the sessions.
+    pub(super) apps: Apps,
     pub(super) reports: Reports,
 }
 
@@ -241,6 +245,7 @@ impl Engine {
             discovery: Discovery::default(),
             restored: Restored::default(),
             files: Files::new(parts.transfers, parts.pictures),
+            apps: parts.apps,
             reports: Reports::new(parts.events),
         }
     }

@@ -26,8 +26,10 @@ impl Engine {
             handshakes,
             queues,
             lifecycle,
+            apps,
             ..
         } = self;
+        apps.stop();
         // Nobody reads the events of sessions any more. Without a queue they need not wait for it.
         drop(queues.sessions);
         let connections = sessions.connections().chain(handshakes.connections());

@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+use super::app_stream::APP_STREAMS_MAX;
 use super::close::hang_up;
 use super::congestion::BoundedConfig;
 use super::demux::{DATAGRAM_MAX, DemuxSocket};
@@ -58,10 +59,14 @@ const ACCEPTED_MAX: usize = 16;
 /// later minor versions.
 const UNI_STREAMS_MAX: u32 = 8;
 
-/// Bidirectional streams that a peer may have open: the control stream, content streams, and one about
-/// mailboxes.
-const BIDI_STREAMS_MAX: u32 = 24;
-const _: () = assert!(BIDI_STREAMS_MAX as usize > STREAMS_MAX + 2);
+/// Bidirectional streams that a peer may have open: the control stream, content streams, one about
+/// mailboxes, and those of programs.
+const BIDI_STREAMS_MAX: u32 = 32;
+const _: () = assert!(BIDI_STREAMS_MAX as usize > STREAMS_MAX + 2 + APP_STREAMS_MAX);
+
+/// Bytes of datagrams of programs, with those that wait to be sent or to be read. Of more, the oldest
+/// are dropped.
+const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
 
 /// Maximum received bytes that this node holds for one peer, over all its streams. One stream may
 /// use [`STREAM_BYTES`] of them, so content on one stream cannot use all. More content streams widen
@@ -382,7 +387,8 @@ fn transport() -> TransportConfig {
         .stream_receive_window(VarInt::from_u64(STREAM_BYTES).unwrap_or(VarInt::MAX))
         .send_window(SEND_WINDOW)
         .congestion_controller_factory(Arc::new(BoundedConfig::default()))
-        .datagram_receive_buffer_size(None)
+        .datagram_receive_buffer_size(Some(DATAGRAM_BYTES_MAX))
+        .datagram_send_buffer_size(DATAGRAM_BYTES_MAX)
         .keep_alive_interval(None)
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_LIMIT_MS))));
     transport

@@ -18,13 +18,13 @@ pub struct MailStream {
     pub frames: mpsc::UnboundedSender<ToHolder>,
 }
 
-/// A stream about mailboxes that the peer of a session has opened. The byte that names its kind is
-/// read.
+/// A stream about mailboxes, or of a program, that the peer of a session has opened. The byte that
+/// names its kind is read.
 #[derive(Debug)]
 pub struct OpenedByPeer {
-    /// For the answers.
+    /// To the peer.
     pub send: SendStream,
-    /// The peer's frames.
+    /// From the peer.
     pub receive: RecvStream,
 }
 

@@ -11,12 +11,13 @@
 //! - `route_mtu` looks up how large datagrams to an address may be, `congestion` keeps queues short.
 //! - [`session`] carries frames over one connection, [`content`] the bytes of files. [`close`] ends
 //!   connections in good order.
-//! - [`mail`] carries frames about mailboxes.
+//! - [`mail`] carries frames about mailboxes, [`app_stream`] the bytes of application programs.
 //! - [`relay`] holds the link to a relay, [`streams`] the streams to relays where UDP is blocked.
 //! - [`port_mapping`] asks the router for a port.
 //! - [`probe`] tests what is in the way to an address.
 //! - [`mdns`] and [`interfaces`] find peers and this machine's own addresses on the local network.
 
+pub mod app_stream;
 pub mod channels;
 pub mod close;
 mod congestion;

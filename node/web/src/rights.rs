@@ -33,7 +33,14 @@ pub fn needed(request: &AnyRequest) -> Right {
         | AnyRequest::CancelMessage(_)
         | AnyRequest::ShowTyping(_)
         | AnyRequest::MarkRead(_)
-        | AnyRequest::SetStatus(_) => Right::Send,
+        | AnyRequest::SetStatus(_)
+        | AnyRequest::OpenApp(_)
+        | AnyRequest::SendDatagram(_)
+        | AnyRequest::OpenStream(_)
+        | AnyRequest::ReadStream(_)
+        | AnyRequest::WriteStream(_)
+        | AnyRequest::EndStream(_)
+        | AnyRequest::CloseStream(_) => Right::Send,
         // An offer and an export name files of this machine. A ticket and a code let others in. An
         // acceptance writes a file. Deletion, rooms and contacts are the user's decisions.
         AnyRequest::OfferFile(_)
@@ -90,6 +97,7 @@ mod tests {
             Right::Manage
         );
         assert_eq!(of(r##"{"cmd":"clear","room":"#ops"}"##), Right::Manage);
+        assert_eq!(of(r#"{"cmd":"app","app":"pong"}"#), Right::Send);
         // A word may be an address.
         assert_eq!(
             of(r#"{"cmd":"resolve","target":"10.0.0.1:22"}"#),

@@ -193,7 +193,7 @@ impl Mallory {
     pub fn hello(profile: Profile) -> Frame {
         Frame::Hello(Hello {
             version: VERSION,
-            features: features::CONTENT | features::PICTURES,
+            features: features::CONTENT | features::APPS | features::PICTURES,
             instance: rand::random(),
             started_at_ms: now_ms(),
             clock_ms: now_ms(),

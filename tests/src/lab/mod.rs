@@ -74,7 +74,7 @@ pub use mapping_router::{MappingRouter, Protocols};
 pub use message_client::MessageClient;
 pub use nat::{Filter, Nat};
 pub use node::{AsTarget, Node};
-pub use process::{Output, checkers_binary, hobnob_binary};
+pub use process::{Output, checkers_binary, draw_binary, hobnob_binary};
 pub(crate) use process::{finish, pipes};
 pub use proxy::Proxy;
 pub use relay::Relay;

@@ -151,6 +151,15 @@ pub fn checkers_binary() -> PathBuf {
     )
 }
 
+/// The drawing example: `HOBNOB_DRAW`, or the example in this test's target folder.
+pub fn draw_binary() -> PathBuf {
+    built(
+        "HOBNOB_DRAW",
+        "examples/draw",
+        "cargo build -p hobnob --example draw",
+    )
+}
+
 fn built(variable: &str, path: &str, with: &str) -> PathBuf {
     if let Some(path) = std::env::var_os(variable) {
         return path.into();

@@ -11,5 +11,6 @@ mod floods;
 mod frames;
 mod handshakes;
 mod pictures;
+mod programs;
 mod records;
 mod rooms;

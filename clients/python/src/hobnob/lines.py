@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, TypeAlias
 from .values import Bytes, Event, LocalPath, Request, Time
 
 
+AppName: TypeAlias = str
 Carrier: TypeAlias = Literal["tcp", "udp"]
 ClientId: TypeAlias = str
 CodeNumber: TypeAlias = str
@@ -166,6 +167,17 @@ class CheckLine:
     """The addresses."""
     relays: list[str] | None = None
     """The relays."""
+
+
+@dataclass(kw_only=True)
+class DatagramLine:
+    """A datagram from the program of a contact."""
+    app: AppName
+    """The name of the program."""
+    peer: PersonId
+    """The contact."""
+    bytes: Bytes
+    """The content."""
 
 
 @dataclass(kw_only=True)
@@ -547,6 +559,13 @@ class OfferFields:
 
 
 @dataclass(kw_only=True)
+class OpenedStream:
+    """Answers `open-stream`."""
+    stream: int
+    """The number of the stream on this connection."""
+
+
+@dataclass(kw_only=True)
 class PeerLine:
     """A peer."""
     peer: PersonId
@@ -806,6 +825,24 @@ class StatusLine:
 
 
 @dataclass(kw_only=True)
+class StreamBytes:
+    """Answers `read-stream`."""
+    bytes: Bytes | None = None
+    """The next bytes: at least one and at most 16,384. None: the other end has ended its bytes."""
+
+
+@dataclass(kw_only=True)
+class StreamLine:
+    """A stream that the program of a contact has opened."""
+    app: AppName
+    """The name of the program."""
+    peer: PersonId
+    """The contact."""
+    stream: int
+    """The number of the stream on this connection."""
+
+
+@dataclass(kw_only=True)
 class Verification:
     """Answers `verify`."""
     peer: PeerLine
@@ -881,6 +918,18 @@ class FileEvent(FileLine, Event):
 
 
 @dataclass(kw_only=True)
+class DatagramEvent(DatagramLine, Event):
+    """A datagram has arrived for a program of this connection."""
+    EVENT: ClassVar[str] = "datagram"
+
+
+@dataclass(kw_only=True)
+class StreamEvent(StreamLine, Event):
+    """The program of a contact has opened a stream to a program of this connection."""
+    EVENT: ClassVar[str] = "stream"
+
+
+@dataclass(kw_only=True)
 class NoticeEvent(Notice, Event):
     """A text for the user."""
     EVENT: ClassVar[str] = "notice"
@@ -912,6 +961,8 @@ EVENTS: dict[str, type[Event]] = {
     RoomEvent.EVENT: RoomEvent,
     StatusEvent.EVENT: StatusEvent,
     FileEvent.EVENT: FileEvent,
+    DatagramEvent.EVENT: DatagramEvent,
+    StreamEvent.EVENT: StreamEvent,
     NoticeEvent.EVENT: NoticeEvent,
     LaggedEvent.EVENT: LaggedEvent,
     GoodbyeEvent.EVENT: GoodbyeEvent,
@@ -1007,6 +1058,15 @@ class ClearConversation(Request["Done"]):
 
 
 @dataclass(kw_only=True)
+class CloseStream(Request["Done"]):
+    """Closes a stream."""
+    stream: int
+    """The stream."""
+    CMD: ClassVar[str] = "close-stream"
+    ANSWER: ClassVar[type] = Done
+
+
+@dataclass(kw_only=True)
 class CreateRoom(Request["SharedRoom"]):
     """Creates a room with a random key, and joins it."""
     room: RoomName
@@ -1057,6 +1117,15 @@ class EditMessage(Request["SentLine"]):
     """The state to wait for."""
     CMD: ClassVar[str] = "edit"
     ANSWER: ClassVar[type] = SentLine
+
+
+@dataclass(kw_only=True)
+class EndStream(Request["Done"]):
+    """Ends the bytes to the other end of a stream."""
+    stream: int
+    """The stream."""
+    CMD: ClassVar[str] = "end-stream"
+    ANSWER: ClassVar[type] = Done
 
 
 @dataclass(kw_only=True)
@@ -1291,6 +1360,26 @@ class OfferFile(Request["SentLine"]):
 
 
 @dataclass(kw_only=True)
+class OpenApp(Request["Done"]):
+    """Registers the program of this connection, for datagrams and streams."""
+    app: AppName
+    """The name of the program, the same at both ends."""
+    CMD: ClassVar[str] = "app"
+    ANSWER: ClassVar[type] = Done
+
+
+@dataclass(kw_only=True)
+class OpenStream(Request["OpenedStream"]):
+    """Opens a stream to the program of a contact."""
+    app: AppName
+    """The name of the program."""
+    target: Target
+    """The contact."""
+    CMD: ClassVar[str] = "open-stream"
+    ANSWER: ClassVar[type] = OpenedStream
+
+
+@dataclass(kw_only=True)
 class PartRoom(Request["Done"]):
     """Leaves a room."""
     room: RoomName
@@ -1348,6 +1437,15 @@ class ReactToMessage(Request["SentLine"]):
 
 
 @dataclass(kw_only=True)
+class ReadStream(Request["StreamBytes"]):
+    """Waits for the next bytes of a stream."""
+    stream: int
+    """The stream."""
+    CMD: ClassVar[str] = "read-stream"
+    ANSWER: ClassVar[type] = StreamBytes
+
+
+@dataclass(kw_only=True)
 class RemoveContact(Request["PeerLine"]):
     """Makes a contact a stranger again."""
     target: Target
@@ -1389,6 +1487,19 @@ class Resolve(Request["Resolved"]):
     """The word."""
     CMD: ClassVar[str] = "resolve"
     ANSWER: ClassVar[type] = Resolved
+
+
+@dataclass(kw_only=True)
+class SendDatagram(Request["Done"]):
+    """Sends a datagram to the program of a contact, now or never."""
+    app: AppName
+    """The name of the program."""
+    target: Target
+    """The contact. A name is looked up each time, an id is not."""
+    bytes: Bytes
+    """The content: at most 1,100 bytes."""
+    CMD: ClassVar[str] = "datagram"
+    ANSWER: ClassVar[type] = Done
 
 
 @dataclass(kw_only=True)
@@ -1532,3 +1643,14 @@ class Why(Request["Diagnosis"]):
     """The peer."""
     CMD: ClassVar[str] = "why"
     ANSWER: ClassVar[type] = Diagnosis
+
+
+@dataclass(kw_only=True)
+class WriteStream(Request["Done"]):
+    """Writes bytes to a stream. The answer comes once the other end has room for them."""
+    stream: int
+    """The stream."""
+    bytes: Bytes
+    """The bytes, as many as fit into a request."""
+    CMD: ClassVar[str] = "write-stream"
+    ANSWER: ClassVar[type] = Done

@@ -198,6 +198,8 @@ async fn print(
             | WireEvent::Status(_)
             | WireEvent::Notice(_)
             | WireEvent::Lagged { .. }
+            | WireEvent::Datagram(_)
+            | WireEvent::Stream(_)
             | WireEvent::Goodbye
             | WireEvent::Unknown => {}
         }

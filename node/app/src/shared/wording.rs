@@ -185,6 +185,8 @@ pub(crate) fn event(event: &WireEvent, names: &Names) -> Option<String> {
         | WireEvent::Sent(_)
         | WireEvent::Room(_)
         | WireEvent::Status(_)
+        | WireEvent::Datagram(_)
+        | WireEvent::Stream(_)
         | WireEvent::Goodbye
         | WireEvent::Unknown => return None,
     };

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::order::Order;
+use super::programs::Programs;
 use super::{Serving, requests};
 use crate::wire::{
     Answer, AnyRequest, Done, EventLine, Outcome, REQUEST_BYTES_MAX, RequestLine, Subscribe,
@@ -40,16 +41,26 @@ pub(super) async fn run(stream: UnixStream, serving: Serving) {
     let (reader, writer) = stream.into_split();
     let (out, lines) = mpsc::channel(LINES_MAX);
     let over = serving.ends.now.child_token();
+    let tasks = TaskTracker::new();
+    let programs_end = over.child_token();
+    let programs = Programs::new(
+        serving.node.clone(),
+        out.clone(),
+        tasks.clone(),
+        programs_end.clone(),
+    );
     let mut connection = Connection {
         serving: serving.clone(),
         out,
         over: over.clone(),
         in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
-        tasks: TaskTracker::new(),
+        tasks,
         order: Order::default(),
+        programs,
     };
     let read_and_answer = async {
         connection.read(reader).await;
+        programs_end.cancel();
         connection.tasks.close();
         connection.tasks.wait().await;
         drop(connection);
@@ -65,6 +76,7 @@ struct Connection {
     in_flight: Arc<Semaphore>,
     tasks: TaskTracker,
     order: Order,
+    programs: Arc<Programs>,
 }
 
 impl Connection {
@@ -145,8 +157,9 @@ impl Connection {
                 let ticket = request.request.changes().then(|| self.order.next());
                 let (serving, out, over) =
                     (self.serving.clone(), self.out.clone(), self.over.clone());
+                let programs = self.programs.clone();
                 self.tasks.spawn(async move {
-                    let line = requests::answer(&serving, request, ticket, &over).await;
+                    let line = requests::answer(&serving, &programs, request, ticket, &over).await;
                     drop(permit);
                     // An error means that the writer has ended.
                     let _gone = out.send(line).await;

@@ -1,6 +1,7 @@
 //! Carries out requests on the node: one handler for each.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hobnob::{
@@ -14,26 +15,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::Serving;
 use super::order::OrderTicket;
+use super::programs::Programs;
 use crate::wire::{
     AcceptContact, AcceptFile, AcceptInvite, ActivityLine, ActivityList, Answer, AnyRequest,
-    AwaitInvitation, Base64, Block, BodyFields, BroadcastMessage, CancelMessage, ClearConversation,
-    CreateRoom, DeclineFile, DeleteMessage, Diagnose, Diagnosis, Done, EditMessage, ExportFor,
-    ExportedFile, Failure, FileLine, FileList, ForgetPeer, GetMailbox, GetPicture, GetRoomTicket,
-    GetStatus, HISTORY_PAGE_MAX, HistoryFilter, Ignore, ImportFile, ImportedFile, Introduce,
-    InvitationAccepted, InvitationCode, InvitationEnded, InvitationState, Invite, JoinRoom,
-    KeepConversation, Kick, Kicked, ListActivity, ListFiles, ListNotifyRules, ListPeers, ListPins,
-    ListRooms, MailboxLine, MarkRead, MessageLine, MessageList, NotifyRuleLine, NotifyRuleList,
-    OfferFile, Outcome, PartRoom, PauseFile, PeerLine, PeerList, PictureFields, PictureFile,
-    PinMessage, Ping, Pong, ReactToMessage, RemoveContact, ReplyToMessage, ReportBackup, Request,
-    RequestLine, Resolve, Resolved, RoomList, SendMessage, SentLine, SetNick, SetNotify,
-    SetPicture, SetStatus, SetTopic, SharedRoom, ShowTyping, StatusLine, Subscribe, TakeSnapshot,
-    Text, Unblock, Unignore, Verification, Verify, WaitOptions, WaitReason, Why, dispatch, to_line,
+    AwaitInvitation, Base64, Block, BodyFields, BroadcastMessage, CancelMessage, ClearConversation, CloseStream, CreateRoom, DeclineFile, DeleteMessage, Diagnose, Diagnosis, Done, EditMessage, EndStream, ExportFor, ExportedFile, Failure, FileLine, FileList, ForgetPeer, GetMailbox, GetPicture, GetRoomTicket, GetStatus, HISTORY_PAGE_MAX, HistoryFilter, Ignore, ImportFile, ImportedFile, Introduce, InvitationAccepted, InvitationCode, InvitationEnded, InvitationState, Invite, JoinRoom, KeepConversation, Kick, Kicked, ListActivity, ListFiles, ListNotifyRules, ListPeers, ListPins, ListRooms, MailboxLine, MarkRead, MessageLine, MessageList, NotifyRuleLine, NotifyRuleList, OfferFile, OpenApp, OpenStream, OpenedStream, Outcome, PartRoom, PauseFile, PeerLine, PeerList, PictureFields, PictureFile, PinMessage, Ping, Pong, ReactToMessage, ReadStream, RemoveContact, ReplyToMessage, ReportBackup, Request, RequestLine, Resolve, Resolved, RoomList, SendDatagram, SendMessage, SentLine, SetNick, SetNotify, SetPicture, SetStatus, SetTopic, SharedRoom, ShowTyping, StatusLine, StreamBytes, Subscribe, TakeSnapshot, Text, Unblock, Unignore, Verification, Verify, WaitOptions, WaitReason, Why, WriteStream, dispatch, to_line,
 };
 
 /// The line that answers a request. `over` ends all waiting: the answer then has the state that was
 /// reached.
 pub(super) async fn answer(
     serving: &Serving,
+    programs: &Arc<Programs>,
     line: RequestLine,
     mut ticket: Option<OrderTicket>,
     over: &CancellationToken,
@@ -46,6 +38,7 @@ pub(super) async fn answer(
     }
     let context = Context {
         serving,
+        programs,
         ticket,
         over,
     };
@@ -64,6 +57,7 @@ fn outcome<T: Serialize>(result: Result<T, Failure>) -> Outcome<T> {
 /// The values that a handler works with.
 struct Context<'a> {
     serving: &'a Serving,
+    programs: &'a Arc<Programs>,
     /// Held until the request has taken effect. A handler that goes on waiting drops it before.
     ticket: Option<OrderTicket>,
     over: &'a CancellationToken,
@@ -746,6 +740,63 @@ impl Handle for Diagnose {
 impl Handle for Why {
     async fn carry_out(self, context: Context<'_>) -> Result<Diagnosis, Failure> {
         Ok(context.node().diagnose_target(self.target.0).await?.into())
+    }
+}
+
+impl Handle for OpenApp {
+    async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
+        context.programs.register(&self.app.0)?;
+        Ok(Done {})
+    }
+}
+
+impl Handle for SendDatagram {
+    async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
+        let to = context.peer(self.target).await?;
+        let (app, bytes) = (self.app.0, self.bytes.0);
+        context.programs.send_datagram(&app, to, &bytes)?;
+        Ok(Done {})
+    }
+}
+
+impl Handle for OpenStream {
+    async fn carry_out(self, context: Context<'_>) -> Result<OpenedStream, Failure> {
+        let to = context.peer(self.target).await?;
+        let stream = context.programs.open_stream(&self.app.0, to).await?;
+        Ok(OpenedStream { stream })
+    }
+}
+
+impl Handle for ReadStream {
+    async fn carry_out(self, context: Context<'_>) -> Result<StreamBytes, Failure> {
+        // A program that waits does not keep a node that is about to end.
+        let ends = context.serving.ends.when_idle.cancelled();
+        context.programs.read(self.stream, ends).await
+    }
+}
+
+impl Handle for WriteStream {
+    async fn carry_out(self, mut context: Context<'_>) -> Result<Done, Failure> {
+        let programs = context.programs;
+        let in_line = || context.let_next_go();
+        programs.write(self.stream, &self.bytes.0, in_line).await?;
+        Ok(Done {})
+    }
+}
+
+impl Handle for EndStream {
+    async fn carry_out(self, mut context: Context<'_>) -> Result<Done, Failure> {
+        let programs = context.programs;
+        let in_line = || context.let_next_go();
+        programs.end(self.stream, in_line).await?;
+        Ok(Done {})
+    }
+}
+
+impl Handle for CloseStream {
+    async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
+        context.programs.close(self.stream)?;
+        Ok(Done {})
     }
 }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::activity::ActivityLine;
 use super::amending::{AmendedFields, AmendedLine, EditedLine, ReactionLine, ReplyToLine};
 use super::file::{FileLine, OfferFields};
+use super::program::{DatagramLine, StreamLine};
 use super::values::Base64;
 use hobnob::{
     Carrier, ClientId, ConversationRef, DeliveryState, Event, MailRefusal, Message, MessageId,
@@ -64,6 +65,10 @@ pub enum WireEvent {
     Status(StatusLine),
     /// An offered file is new, changed its state, or made progress.
     File(Box<FileLine>),
+    /// A datagram has arrived for a program of this connection.
+    Datagram(DatagramLine),
+    /// The program of a contact has opened a stream to a program of this connection.
+    Stream(StreamLine),
     /// A text for the user.
     Notice(Notice),
     /// The reader was too slow, so the node skipped events. The messages are in the history.

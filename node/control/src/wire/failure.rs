@@ -1,8 +1,8 @@
 //! Failures: the `error` of an answer, made from the errors of the library.
 
 use hobnob::{
-    CarryError, Cause, EraseError, FileError, IntroduceError, InviteError, JoinError, NodeError,
-    OfferError, PolicyError, ProfileError, SendError, SnapshotError,
+    AppError, CarryError, Cause, EraseError, FileError, IntroduceError, InviteError, JoinError,
+    NodeError, OfferError, PolicyError, ProfileError, SendError, SnapshotError,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 #[error("{text}")]
 pub struct Failure {
     /// A fixed word for programs: `fault`, `usage`, `no-such-peer`, `no-such-message`,
-    /// `undelivered`, `has-gone-out`, `refused`, `identity-mismatch`, `forbidden`.
+    /// `undelivered`, `has-gone-out`, `refused`, `identity-mismatch`, `forbidden`, `not-connected`,
+    /// `busy`.
     pub code: String,
     /// The exit code of a command that fails this way.
     pub exit: u8,
@@ -171,6 +172,29 @@ impl From<ProfileError> for Failure {
 impl From<SnapshotError> for Failure {
     fn from(error: SnapshotError) -> Self {
         Failure::fault(error)
+    }
+}
+
+impl From<AppError> for Failure {
+    fn from(error: AppError) -> Self {
+        let (code, exit) = match error {
+            AppError::Name(_) | AppError::TooLong(_) | AppError::NotAContact => {
+                return Failure::usage(error);
+            }
+            AppError::Stopped => return Failure::fault(error),
+            AppError::NotConnected | AppError::Lost => ("not-connected", 1),
+            AppError::Taken(_)
+            | AppError::TooManyApps(_)
+            | AppError::TooFast
+            | AppError::Busy
+            | AppError::NoAnswer => ("busy", 1),
+            AppError::Unsupported | AppError::NotRunning | AppError::Closed => ("refused", 5),
+        };
+        Failure {
+            code: code.into(),
+            exit,
+            text: error.to_string(),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod event;
 mod failure;
 mod file;
 mod mailbox;
+mod program;
 mod request;
 mod schema;
 mod values;
@@ -40,6 +41,10 @@ pub use failure::Failure;
 pub use file::{FileLine, FileList, OfferFields};
 pub use hobnob_local::json::{LINES_VERSION, Text, Time, to_line};
 pub use mailbox::{DepositLine, HolderLine, HoldingLine, MailboxLine};
+pub use program::{
+    CloseStream, DatagramLine, EndStream, OpenApp, OpenStream, OpenedStream, ReadStream,
+    SendDatagram, StreamBytes, StreamLine, WriteStream,
+};
 pub(crate) use request::dispatch;
 pub use request::{
     AcceptContact, AcceptFile, AcceptInvite, AnyRequest, AwaitInvitation, Block, BroadcastMessage,

@@ -28,6 +28,10 @@ use super::diagnosis::Diagnosis;
 use super::event::{BodyFields, PeerLine, SendableBody, SentLine, StatusLine};
 use super::file::FileList;
 use super::mailbox::MailboxLine;
+use super::program::{
+    CloseStream, EndStream, OpenApp, OpenStream, OpenedStream, ReadStream, SendDatagram,
+    StreamBytes, WriteStream,
+};
 use super::values::{self, Base64};
 use hobnob_local::json::{Text, Time};
 
@@ -265,6 +269,20 @@ requests! { $
     "why" Why -> Diagnosis, changes: |_| false;
     /// Starts event lines on this connection.
     "subscribe" Subscribe -> Done, changes: |_| false;
+    /// Registers the program of this connection, for datagrams and streams.
+    "app" OpenApp -> Done, changes: |_| true;
+    /// Sends a datagram to the program of a contact, now or never.
+    "datagram" SendDatagram -> Done, changes: |_| true;
+    /// Opens a stream to the program of a contact.
+    "open-stream" OpenStream -> OpenedStream, changes: |_| false;
+    /// Waits for the next bytes of a stream.
+    "read-stream" ReadStream -> StreamBytes, changes: |_| false;
+    /// Writes bytes to a stream. The answer comes once the other end has room for them.
+    "write-stream" WriteStream -> Done, changes: |_| true;
+    /// Ends the bytes to the other end of a stream.
+    "end-stream" EndStream -> Done, changes: |_| true;
+    /// Closes a stream.
+    "close-stream" CloseStream -> Done, changes: |_| true;
     /// The peer that a word names.
     "resolve" Resolve -> Resolved, changes: |_| false;
 }

@@ -64,6 +64,8 @@ impl Session {
             | WireEvent::Room(_)
             | WireEvent::Status(_)
             | WireEvent::Notice(_)
+            | WireEvent::Datagram(_)
+            | WireEvent::Stream(_)
             | WireEvent::Goodbye
             | WireEvent::Unknown => {}
         }

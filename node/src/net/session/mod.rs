@@ -6,7 +6,7 @@
 //! pings and finally reports how the session ended. Only that task waits for the peer. The engine
 //! queues bytes without waiting. It learns what was written, and limits what is outstanding by that.
 //! Content streams that the peer opens are passed on: see [`super::content`]. So are streams about
-//! mailboxes: see [`super::mail`].
+//! mailboxes and of programs: see [`super::mail`] and [`super::app_stream`].
 //!
 //! A peer can make this node hold QUIC's windows (see `net::endpoint`), one frame per stream, and
 //! [`BATCHES_IN_ENGINE`] batches. The meaning of frames is the engine's concern.
@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hobnob_protocol::app::STREAM_APP;
 use hobnob_protocol::frame::PING_LIGHT;
 use hobnob_protocol::mailbox::{FromHolder, STREAM_MAILBOX};
 use hobnob_protocol::{Batch, Frame, close};
@@ -78,6 +79,8 @@ pub enum SessionEventKind {
     Content(ContentStream),
     /// The peer opened a stream about mailboxes.
     MailStream(OpenedByPeer),
+    /// The peer opened a stream of a program.
+    AppStream(OpenedByPeer),
     /// The peer, as a holder, sent this frame on the stream about mailboxes with this number. `None`:
     /// the stream has ended.
     Mail(u64, Option<FromHolder>),
@@ -353,7 +356,8 @@ impl Running {
         }
     }
 
-    /// Accepts content streams and streams about mailboxes. Their first byte tells them apart.
+    /// Accepts content streams, and streams about mailboxes and of programs. Their first byte tells
+    /// them apart.
     async fn accept_streams(&self) -> Result<Never, Stop> {
         let serving = Serving::new(self.connection.clone());
         let mut begun = JoinSet::new();
@@ -447,7 +451,7 @@ impl Running {
     }
 }
 
-/// Reads the first byte of a stream that the peer has opened. A stream about mailboxes needs no place
+/// Reads the first byte of a stream that the peer has opened. Only a content stream needs a place
 /// among content streams.
 async fn kind_of(
     send: SendStream,
@@ -457,10 +461,10 @@ async fn kind_of(
     let mut first = [0];
     receive.read_exact(&mut first).await.ok()?;
     let [first] = first;
-    Some(if first == STREAM_MAILBOX {
-        SessionEventKind::MailStream(OpenedByPeer { send, receive })
-    } else {
-        SessionEventKind::Content(ContentStream::new(send, receive, first, place))
+    Some(match first {
+        STREAM_MAILBOX => SessionEventKind::MailStream(OpenedByPeer { send, receive }),
+        STREAM_APP => SessionEventKind::AppStream(OpenedByPeer { send, receive }),
+        _ => SessionEventKind::Content(ContentStream::new(send, receive, first, place)),
     })
 }
 

@@ -53,6 +53,7 @@ impl End {
                 | SessionEventKind::Written { .. }
                 | SessionEventKind::Content(_)
                 | SessionEventKind::MailStream(_)
+                | SessionEventKind::AppStream(_)
                 | SessionEventKind::Mail(..) => {}
                 SessionEventKind::Ended(ended) => panic!("ended: {ended}"),
             }

@@ -1,6 +1,7 @@
 //! The list of benchmarks. Each file contains one topic.
 
 mod broadcast;
+mod datagram;
 mod file;
 mod idle;
 mod library;
@@ -61,6 +62,13 @@ pub(crate) const ALL: &[Bench] = &[
         in_lab: false,
         long: false,
         work: |plan, report| block_on(round_trip::run(plan, report)),
+    },
+    Bench {
+        name: "datagram",
+        about: "a datagram between programs of two nodes and back; compared with a bare quinn datagram",
+        in_lab: false,
+        long: false,
+        work: |plan, report| block_on(datagram::run(plan, report)),
     },
     Bench {
         name: "one-message",

@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use bytes::Bytes;
 use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream, ServerConfig};
 use rustls::RootCertStore;
 use rustls::pki_types::PrivatePkcs8KeyDer;
@@ -47,6 +48,49 @@ impl Echo {
         self.send.write_all(&self.message).await?;
         self.recv.read_exact(&mut self.message).await?;
         Ok(())
+    }
+}
+
+/// Two endpoints on loopback that exchange datagrams.
+pub(crate) struct DatagramEcho {
+    connection: Connection,
+    message: Bytes,
+    _endpoints: [Endpoint; 2],
+}
+
+impl DatagramEcho {
+    /// An echo of datagrams of this length.
+    pub(crate) async fn new(bytes: usize) -> anyhow::Result<Self> {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (to_serve, to_dial) = configs()?;
+        let server = Endpoint::server(to_serve, any)?;
+        let accepting = server.clone();
+        // The task ends with the connection, when the client's endpoint is dropped.
+        tokio::spawn(async move { answer_datagrams(&accepting).await });
+        let mut client = Endpoint::client(any)?;
+        client.set_default_client_config(to_dial);
+        let connection = client.connect(server.local_addr()?, NAME)?.await?;
+        Ok(Self {
+            connection,
+            message: vec![7; bytes].into(),
+            _endpoints: [client, server],
+        })
+    }
+
+    /// Sends a datagram and waits for its echo.
+    pub(crate) async fn round_trip(&mut self) -> anyhow::Result<()> {
+        self.connection.send_datagram(self.message.clone())?;
+        let answer = self.connection.read_datagram().await?;
+        ensure!(answer == self.message, "another datagram came back");
+        Ok(())
+    }
+}
+
+async fn answer_datagrams(server: &Endpoint) -> anyhow::Result<()> {
+    let incoming = server.accept().await.context("the endpoint is closed")?;
+    let connection = incoming.await?;
+    loop {
+        connection.send_datagram(connection.read_datagram().await?)?;
     }
 }
 

@@ -392,6 +392,8 @@ impl Chat {
             | WireEvent::Room(_)
             | WireEvent::Status(_)
             | WireEvent::Lagged { .. }
+            | WireEvent::Datagram(_)
+            | WireEvent::Stream(_)
             | WireEvent::Goodbye
             | WireEvent::Unknown => Ok(()),
         }

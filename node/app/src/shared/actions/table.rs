@@ -11,7 +11,10 @@ use hobnob_control::wire::{
     Why,
 };
 #[cfg(test)]
-use hobnob_control::wire::{MarkRead, Ping, ReportBackup, ShowTyping, Subscribe};
+use hobnob_control::wire::{
+    CloseStream, EndStream, MarkRead, OpenApp, OpenStream, Ping, ReadStream, ReportBackup,
+    SendDatagram, ShowTyping, Subscribe, WriteStream,
+};
 
 use super::{Action, Chat, ChatCommand, CommandLine, Flags, Group};
 use crate::shared::policy::PolicyChange;
@@ -24,6 +27,13 @@ pub(super) const FOR_PROGRAMS: &[&str] = &[
     Subscribe::NAME,
     ShowTyping::NAME,
     MarkRead::NAME,
+    OpenApp::NAME,
+    SendDatagram::NAME,
+    OpenStream::NAME,
+    ReadStream::NAME,
+    WriteStream::NAME,
+    EndStream::NAME,
+    CloseStream::NAME,
 ];
 
 const ONLY_IN_CHAT: &str = "it changes what the chat shows";

@@ -32,8 +32,12 @@ impl App {
                     self.conversations.restart();
                 }
             }
-            WireEvent::Sent(_) | WireEvent::Status(_) | WireEvent::Goodbye | WireEvent::Unknown => {
-            }
+            WireEvent::Sent(_)
+            | WireEvent::Status(_)
+            | WireEvent::Datagram(_)
+            | WireEvent::Stream(_)
+            | WireEvent::Goodbye
+            | WireEvent::Unknown => {}
         }
     }
 
