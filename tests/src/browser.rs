@@ -148,6 +148,12 @@ impl Browser {
         self.call("Input.dispatchKeyEvent", up);
     }
 
+    /// Runs a script at the start of each page that is opened from now on, before the page's own.
+    pub fn before_pages(&mut self, script: &str) {
+        let parameters = json!({ "source": script });
+        self.call("Page.addScriptToEvaluateOnNewDocument", parameters);
+    }
+
     /// Saves a picture of the page.
     pub fn picture(&mut self, path: &Path) {
         let picture = self.call("Page.captureScreenshot", json!({"format": "png"}));

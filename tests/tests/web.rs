@@ -5,8 +5,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use hobnob_tests::browser::Browser;
+use hobnob_tests::json_lines::JsonLines;
 use hobnob_tests::lab::{hobnob_binary, until};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// How long a node may take.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -273,6 +274,16 @@ fn files_go_both_ways_through_the_page() {
         },
     );
 
+    // The copy that the browser has uploaded is removed, since bob has the file.
+    let uploads = ann.home.path().join("uploads");
+    until("the upload is removed", WITHIN, || {
+        let folder = std::fs::read_dir(&uploads).map_err(|error| error.to_string())?;
+        match folder.count() {
+            0 => Ok(()),
+            left => Err(format!("{left} are left")),
+        }
+    });
+
     let path = bob.file("plan.txt", "from bob");
     let path = path.to_str().expect("UTF-8").to_owned();
     std::thread::scope(|scope| {
@@ -291,6 +302,52 @@ fn files_go_both_ways_through_the_page() {
            return (await fetch(link)).text(); })()",
     );
     assert_eq!(content, "from bob");
+}
+
+#[test]
+fn settings_are_shown_and_changed_in_the_page() {
+    let ann = Person::new("ann");
+    let file = ann.home.path().join("config.toml");
+    std::fs::write(&file, "# mine\nshare-read = \"members\"\n").expect("the folder exists");
+    let mut page = ann.browser();
+    page.look(1100, 750, "light");
+    click(&mut page, "nav", "Settings");
+    page.run("document.querySelector('dialog details summary').click()");
+    let form = |name: &str| format!("document.querySelector('form[data-setting={name}]')");
+    page.shows(&format!(
+        "{}?.querySelector('select').value === 'members'",
+        form("share-read")
+    ));
+    page.run(&format!(
+        "{{ const form = {}; form.querySelector('select').value = 'nobody'; form.requestSubmit(); }}",
+        form("share-read")
+    ));
+    page.shows(&format!(
+        "{}.innerText.includes('Saved')",
+        form("share-read")
+    ));
+    page.run(&format!(
+        "{{ const form = {}; form.querySelector('input').value = 'deploy, outage'; form.requestSubmit(); }}",
+        form("highlight")
+    ));
+    page.shows(&format!(
+        "{}.innerText.includes('Saved')",
+        form("highlight")
+    ));
+    // A wrong value is refused with a reason.
+    page.run(&format!(
+        "{{ const form = {}; form.querySelector('input').value = 'for a while'; form.requestSubmit(); }}",
+        form("keep")
+    ));
+    page.shows("document.querySelector('dialog .problem').textContent.includes('line')");
+    assert_eq!(
+        std::fs::read_to_string(&file).expect("it is there"),
+        "# mine\nshare-read = \"nobody\"\nhighlight = [\"deploy\", \"outage\"]\n"
+    );
+    assert_eq!(
+        page.run("document.documentElement.scrollWidth <= 1100"),
+        true
+    );
 }
 
 #[test]
@@ -326,6 +383,55 @@ fn what_is_typed_while_the_node_is_killed_is_sent_exactly_once() {
         .flat_map(|round| (0..20).map(move |number| format!("message {round} {number}")))
         .collect();
     assert_eq!(ann.texts(), expected);
+}
+
+#[test]
+fn a_node_without_a_page_listens_on_no_port_of_tcp() {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let mut node = Command::new(hobnob_binary())
+        .args(["up", "--no-mdns", "--listen", "127.0.0.1:0"])
+        .env("HOBNOB_HOME", home.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    until("the node runs", WITHIN, || {
+        let socket = home.path().join("control.sock");
+        std::os::unix::net::UnixStream::connect(socket).map_err(|error| error.to_string())
+    });
+    let listens = listening(node.id());
+    node.kill().expect("it runs");
+    node.wait().expect("it has ended");
+    assert_eq!(listens, 0);
+    let ann = Person::new("ann");
+    let process = ann.node.as_ref().expect("it runs").id();
+    assert_eq!(listening(process), 1, "the page's own port");
+}
+
+/// The number of TCP ports on which a process listens.
+fn listening(process: u32) -> usize {
+    let folder = format!("/proc/{process}/fd");
+    let sockets: Vec<String> = std::fs::read_dir(folder)
+        .expect("it runs")
+        .filter_map(|file| std::fs::read_link(file.ok()?.path()).ok())
+        .filter_map(|link| {
+            let link = link.to_str()?;
+            Some(link.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
+        })
+        .collect();
+    let tables = ["tcp", "tcp6"].map(|table| {
+        std::fs::read_to_string(format!("/proc/{process}/net/{table}")).unwrap_or_default()
+    });
+    // The columns: number, local and remote address, state (0A: it listens), six others, inode.
+    let lines = tables.iter().flat_map(|table| table.lines().skip(1));
+    let listening = lines.filter(|line| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        columns.get(3) == Some(&"0A")
+            && sockets
+                .iter()
+                .any(|inode| columns.get(9) == Some(&inode.as_str()))
+    });
+    listening.count()
 }
 
 #[test]
@@ -410,6 +516,30 @@ fn dialogs_and_narrow_screens_work_in_both_themes() {
     page.types("lunch plans");
     click(&mut page, "dialog", "Save");
     page.shows("document.querySelector('main header').innerText.includes('lunch plans')");
+    // Both change in an open dialog, when others set them.
+    click(&mut page, "main", "Details");
+    page.shows("document.querySelector('dialog .results li') !== null");
+    let mut other = JsonLines::connect(ann.home.path());
+    let pinned = other.asks(json!({"cmd": "pins", "conversation": "#ops"}));
+    let id = pinned.expect("the node runs")["messages"][0]["id"].take();
+    // Nobody else is there, so nothing is delivered.
+    let mut pin = |off| {
+        let pin = json!({"cmd": "pin", "message": id, "off": off, "wait": "queued"});
+        other.asks(pin).expect("the node runs");
+    };
+    pin(true);
+    page.shows("document.querySelector('dialog .results li') === null");
+    pin(false);
+    page.shows("document.querySelector('dialog .results li') !== null");
+    let mut set_topic = |topic| {
+        let topic = json!({"cmd": "topic", "room": "#ops", "topic": topic, "wait": "queued"});
+        other.asks(topic).expect("the node runs");
+    };
+    set_topic("supper plans");
+    page.shows("document.querySelector('dialog form input').value === 'supper plans'");
+    set_topic("lunch plans");
+    page.shows("document.querySelector('dialog form input').value === 'lunch plans'");
+    page.press("Escape");
     assert!(ann.run(&["pins", "#ops"]).contains("4711"));
     assert!(ann.run(&["topic", "#ops"]).contains("lunch plans"));
 }

@@ -510,9 +510,11 @@ class App {
     },
     remove: async (message) => {
       const own = message.from === this.model.me;
-      if (await dialogs.ask(own ? text.removeOwn : text.removeOther)) this.run(() => this.erase('delete', { message: message.id }));
+      if (!await dialogs.ask(own ? text.removeOwn : text.removeOther)) return;
+      this.run(() => (own && message.state === 'queued' ? this.#cancel(message) : this.erase('delete', { message: message.id })));
     },
     accept: (message) => this.run(() => this.connection.ask('accept', { offer: message.id })),
+    pause: (message) => this.run(() => this.connection.ask('pause', { offer: message.id })),
     decline: (message) => this.run(() => this.connection.ask('decline', { offer: message.id })),
     download: (message) => this.run(async () => {
       const response = await this.connection.fetch(`/ticket/${message.id}`, { method: 'POST' });
@@ -540,6 +542,16 @@ class App {
   };
 
   // Requests.
+
+  /** Cancels a message that has not left this node, or deletes it if it just has. */
+  async #cancel(message) {
+    try {
+      await this.connection.ask('cancel', { message: message.id });
+    } catch (error) {
+      if (error.code !== 'has-gone-out') throw error;
+      await this.erase('delete', { message: message.id });
+    }
+  }
 
   /** Erases, and asks again if messages are not delivered yet. */
   async erase(cmd, fields) {

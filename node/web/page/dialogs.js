@@ -4,6 +4,7 @@ import { el, button, field, iconButton, qrCode } from './dom.js';
 import { shortTime } from './format.js';
 import { LostError } from './connection.js';
 import { plain } from './message.js';
+import { nodeSettings } from './settings.js';
 import { text } from './strings.js';
 
 let headings = 0;
@@ -27,7 +28,12 @@ export function open(title, fill) {
       status.textContent = error instanceof LostError ? text.reconnecting : error.message;
     }
   };
-  fill(content, { close, run });
+  /** Follows events of the model as long as the dialog is open. */
+  const follow = (model, name, listener) => {
+    model.addEventListener(name, listener);
+    dialog.addEventListener('close', () => model.removeEventListener(name, listener));
+  };
+  fill(content, { close, run, follow });
   dialog.showModal();
   return { close, dialog };
 }
@@ -170,6 +176,7 @@ export function settings(app) {
       field(text.theme, theme), check('notify', text.notify), check('pictures', text.pictures),
       copyable(model.me, text.myId), copyable(model.status.ticket, text.myTicket));
     const picture = content.appendChild(el('div'));
+    if (model.rights.includes('manage')) content.append(nodeSettings(app, run));
     content.append(el('h3', {}, text.notices), news, button(text.logOut, () => app.logOut()));
     run(async () => picture.replaceChildren(await qr(app.connection, model.status.ticket) ?? ''))();
     run(async () => {
@@ -195,7 +202,7 @@ export function doctor(app, target) {
 /** Details of a conversation, and what the user can do with it. */
 export function details(app, conversation) {
   const { model, connection } = app;
-  open(model.title(conversation), (content, { close, run }) => {
+  open(model.title(conversation), (content, { close, run, follow }) => {
     const done = (work) => run(async () => { await work(); await model.readStatus(); close(); });
     const target = conversation.id.slice(1);
     const of = conversation.isRoom ? { room: conversation.id } : { target };
@@ -209,7 +216,11 @@ export function details(app, conversation) {
       const room = model.rooms.get(conversation.id);
       content.append(el('p', {}, room?.open === false ? text.roomSecret : text.roomOpen));
       if (room?.fingerprint) content.append(el('p', {}, text.fingerprint(room.fingerprint)));
-      content.append(el('h3', {}, text.members), el('ul', {}, (room?.here ?? []).map((peer) => el('li', {}, model.name(peer)))));
+      const members = el('ul');
+      const listMembers = () => members.replaceChildren(...(model.rooms.get(conversation.id)?.here ?? []).map((peer) => el('li', {}, model.name(peer))));
+      listMembers();
+      follow(model, 'lists', listMembers);
+      content.append(el('h3', {}, text.members), members);
       if (room?.open === false) {
         const ticket = el('div');
         offer(text.ticket, run(async () => {
@@ -232,6 +243,13 @@ export function details(app, conversation) {
       policy(...(peer.blocked ? [text.unblock, 'unblock'] : [text.block, 'block']));
       offer(text.kick, done(() => connection.ask('kick', { target })));
       offer(text.why, () => doctor(app, target));
+      const others = [...model.peers.values()].filter((other) => other.contact && other.peer !== target);
+      if (peer.contact && others.length) {
+        const other = el('select', {}, others.map((it) => el('option', { value: it.peer }, it.name)));
+        const introduce = done(() => connection.ask('introduce', { target, other: other.value }));
+        content.append(el('form', { onsubmit: (event) => { event.preventDefault(); introduce(); } },
+          field(text.introduceTo, other), button(text.introduce, null, { type: 'submit' })));
+      }
       const number = el('div', { 'aria-live': 'polite' });
       offer(text.verify, run(async () => {
         const answer = await connection.ask('verify', { target });
@@ -262,9 +280,17 @@ export function details(app, conversation) {
         button(text.unpin, run(async () => { await connection.ask('pin', { message: message.id, off: true, wait: 'queued' }); await listPins(); })))));
     });
     listPins();
+    follow(model, 'arrived', ({ detail }) => detail.message.pin && detail.conversation === conversation && listPins());
     content.append(pinnedHeading, pinned);
     if (conversation.isRoom) {
-      const topic = el('input', { value: model.rooms.get(conversation.id)?.topic?.text ?? '', maxLength: 512 });
+      const newest = () => model.rooms.get(conversation.id)?.topic?.text ?? '';
+      let shown = newest();
+      const topic = el('input', { value: shown, maxLength: 512 });
+      follow(model, 'lists', () => {
+        // What the user is typing stays.
+        if (topic.value === shown) topic.value = newest();
+        shown = newest();
+      });
       const set = done(() => connection.ask('topic', { room: conversation.id, topic: topic.value.trim(), wait: 'queued' }));
       content.append(el('form', { onsubmit: (event) => { event.preventDefault(); set(); } }, field(text.topic, topic), button(text.save, null, { type: 'submit' })));
     }

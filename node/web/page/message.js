@@ -42,6 +42,13 @@ function summary(author, message) {
   return `${author}, ${shortTime(message.sent_at)}: ${plain(message)}`;
 }
 
+const ACTION = '/me ';
+
+/** What somebody does, such as "* ann waves", or the text as it is. */
+function spoken(author, value) {
+  return value.startsWith(ACTION) ? `* ${author} ${value.slice(ACTION.length)}` : value;
+}
+
 /** The content in words. */
 export function plain(message) {
   if (message.renamed) return text.renamed(...message.renamed);
@@ -50,7 +57,7 @@ export function plain(message) {
   if (message.kind) return text.appMessage(message.kind);
   if (message.topic !== undefined) return message.topic ? text.setsTopic(message.topic) : text.removesTopic;
   if (message.pin) return message.pin.on ? text.pins : text.unpins;
-  return message.text ?? text.unknownBody;
+  return message.text === undefined ? text.unknownBody : spoken(message.nick, message.text);
 }
 
 function state(model, message) {
@@ -68,7 +75,7 @@ function quote(model, message) {
 
 function body(model, message, act) {
   if (message.file) return file(model, message, act);
-  if (message.text !== undefined && !message.erased) return el('p', { className: 'text', dir: 'auto' }, marked(message.text));
+  if (message.text !== undefined && !message.erased) return el('p', { className: 'text', dir: 'auto' }, marked(spoken(model.name(message.from), message.text)));
   return el('p', { className: 'text note' }, plain(message));
 }
 
@@ -112,8 +119,10 @@ function file(model, message, act) {
   const here = own || state === 'done';
   const buttons = el('div', { className: 'buttons' });
   if (!own && ['offered', 'failed', 'declined'].includes(state)) buttons.append(button(text.accept, () => act.accept(message), { className: 'primary' }));
-  if (!own && ['offered', 'waiting', 'moving'].includes(state)) buttons.append(button(text.decline, () => act.decline(message)));
-  if (own && ['offered', 'moving', 'done'].includes(state)) buttons.append(button(text.withdraw, () => act.decline(message)));
+  if (state === 'moving') buttons.append(button(text.pause, () => act.pause(message)));
+  if (state === 'paused') buttons.append(button(text.resume, () => act.accept(message), { className: 'primary' }));
+  if (!own && ['offered', 'waiting', 'moving', 'paused'].includes(state)) buttons.append(button(text.decline, () => act.decline(message)));
+  if (own && ['offered', 'moving', 'paused', 'done'].includes(state)) buttons.append(button(text.withdraw, () => act.decline(message)));
   if (here && !offer.files) buttons.append(button(text.download, () => act.download(message)));
   card.append(buttons);
   if (here && known?.picture) {

@@ -41,6 +41,7 @@ assets! {
     "/message.js" SCRIPT "message.js";
     "/model.js" SCRIPT "model.js";
     "/outbox.js" SCRIPT "outbox.js";
+    "/settings.js" SCRIPT "settings.js";
     "/strings.js" SCRIPT "strings.js";
 }
 

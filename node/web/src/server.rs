@@ -8,6 +8,7 @@
 //! | `PUT /upload/CONVERSATION/NAME` | offers the request's body as a file |
 //! | `/content/ID`, `POST /ticket/ID`, `/download/TICKET` | the content of a file |
 //! | `POST /qr` | the modules of a QR code |
+//! | `GET /settings`, `PUT /settings/NAME` | the settings of the home, and a new value of one |
 //! | `POST /words/diagnosis`, `POST /words/notice` | the sentences for the `ok` of `doctor`, and for a notice |
 //!
 //! A page of a stranger in the same browser can send requests to this server. It cannot read answers,
@@ -43,11 +44,12 @@ use tokio_util::task::TaskTracker;
 use crate::announcement::Announcement;
 use crate::assets::{self, ASSETS, Asset};
 use crate::content;
+use crate::kept_uploads::KeptUploads;
 use crate::response::{HttpError, add_headers, authorized, json, policy, typed};
 use crate::shared::{Shared, Words};
 use crate::tickets::Tickets;
 use crate::tokens::Tokens;
-use crate::{clock, login, session, upload};
+use crate::{clock, login, session, settings, upload, upload_cleaner};
 
 /// Maximum number of TCP connections. A further one is closed at once.
 pub const CONNECTIONS_MAX: usize = 128;
@@ -133,6 +135,7 @@ impl WebServer {
             tokens: Tokens::of(home),
             tickets: Mutex::new(Tickets::default()),
             uploads: Arc::new(Semaphore::new(upload::UPLOADS_MAX)),
+            kept_uploads: KeptUploads::of(home.data_dir()),
             websockets: Arc::new(Semaphore::new(WEBSOCKETS_MAX)),
             stop: stop.clone(),
             tasks: TaskTracker::new(),
@@ -182,6 +185,10 @@ fn authority(addr: SocketAddr) -> String {
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let router = router(Arc::clone(&shared));
+    shared.kept_uploads.look_again();
+    shared
+        .tasks
+        .spawn(upload_cleaner::clean(Arc::clone(&shared)));
     loop {
         let accepted = tokio::select! {
             () = shared.stop.cancelled() => break,
@@ -243,6 +250,8 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/login", post(log_in))
         .route("/ws", any(session::upgrade))
         .route("/qr", post(qr))
+        .route("/settings", get(settings::list))
+        .route("/settings/{name}", put(settings::set))
         .route("/words/diagnosis", post(explain))
         .route("/words/notice", post(notice))
         .route("/content/{id}", get(content::content))
@@ -359,6 +368,8 @@ mod tests {
         qr: |_| Vec::new(),
         diagnosis: |_| Vec::new(),
         notice: |_| String::new(),
+        settings: |_| Ok(Vec::new()),
+        set: |_, _, _| Ok(()),
     };
 
     #[test]

@@ -159,6 +159,8 @@ async fn carry(
     if to_client.send(Message::text(welcome)).await.is_err() {
         return;
     }
+    // The node runs, so it can say which uploads are over.
+    shared.kept_uploads.look_again();
     let (refusals, refused) = mpsc::channel(REFUSALS_MAX);
     let over = shared.stop.child_token();
     let reading = Reading {

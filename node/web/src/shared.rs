@@ -7,10 +7,13 @@ use axum::http::HeaderValue;
 use hobnob::Notice;
 use hobnob_control::wire::Diagnosis;
 use hobnob_local::Home;
+use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::kept_uploads::KeptUploads;
 use crate::tickets::Tickets;
 use crate::tokens::Tokens;
 
@@ -24,6 +27,27 @@ pub struct Words {
     pub diagnosis: fn(&Diagnosis) -> Vec<String>,
     /// The sentence for a notice.
     pub notice: fn(&Notice) -> String,
+    /// The settings of a home, or why they can't be read.
+    pub settings: fn(&Home) -> Result<Vec<Setting>, String>,
+    /// Changes a setting in the file of a home, or returns why not. `null` removes it.
+    pub set: fn(&Home, &str, &Value) -> Result<(), String>,
+}
+
+/// A setting: what the page shows of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Setting {
+    /// Its name in the settings file.
+    pub name: String,
+    /// What it is for, and its default.
+    pub help: String,
+    /// A value of the right type, such as the default.
+    pub example: Value,
+    /// The words to choose from, if there is no other value.
+    pub choices: Vec<String>,
+    /// The value in the settings file.
+    pub value: Option<Value>,
+    /// The variable of the environment that overrides the file.
+    pub fixed_by: Option<String>,
 }
 
 /// The values that every request needs.
@@ -32,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) tokens: Tokens,
     pub(crate) tickets: Mutex<Tickets>,
     pub(crate) uploads: Arc<Semaphore>,
+    pub(crate) kept_uploads: KeptUploads,
     pub(crate) websockets: Arc<Semaphore>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,

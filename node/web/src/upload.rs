@@ -1,7 +1,7 @@
 //! Offers a file that a browser sends: it has the content, but no path.
 //!
 //! The file is stored in the folder `uploads` of the home, because the node reads the content there
-//! when a peer fetches it.
+//! when a peer fetches it. How long it stays there is the concern of `kept_uploads`.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -50,12 +50,17 @@ pub(crate) async fn upload(
         .uploads
         .try_acquire()
         .map_err(|_| HttpError::busy("other files are being uploaded: try again later"))?;
-    let stored = Stored::create(shared.home.data_dir(), &name).map_err(HttpError::fault)?;
-    write(&stored.path, body).await?;
+    let uploads = &shared.kept_uploads;
+    let _under_way = uploads.begin().await;
+    let room = uploads.room().map_err(HttpError::fault)?;
+    let room = room.ok_or_else(no_room)?;
+    let stored = Stored::create(uploads.folder(), &name).map_err(HttpError::fault)?;
+    write(&stored.path, body, room).await?;
     let offer = OfferFile::new(conversation, stored.path.clone());
     let client = Client::connect(&shared.home).await.map_err(asked)?;
     let sent = client.ask(offer).await.map_err(asked)?;
     stored.keep();
+    uploads.look_again();
     Ok(json(&sent))
 }
 
@@ -97,8 +102,8 @@ struct Stored {
 }
 
 impl Stored {
-    fn create(data_dir: &Path, name: &str) -> io::Result<Stored> {
-        let folder = data_dir.join("uploads").join(clock::random_text());
+    fn create(uploads: &Path, name: &str) -> io::Result<Stored> {
+        let folder = uploads.join(clock::random_text());
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700).create(&folder)?;
         Ok(Stored {
@@ -123,8 +128,15 @@ impl Drop for Stored {
     }
 }
 
-/// Writes the body to a new file, on a thread that may wait for the disk.
-async fn write(path: &Path, body: Body) -> Result<(), HttpError> {
+/// Too many files or bytes of earlier uploads are kept.
+fn no_room() -> HttpError {
+    HttpError::busy(
+        "the files that were uploaded before take all the room: withdraw offers that nobody needs",
+    )
+}
+
+/// Writes the body, of at most `room` bytes, to a new file, on a thread that may wait for the disk.
+async fn write(path: &Path, body: Body, mut room: u64) -> Result<(), HttpError> {
     let path = path.to_owned();
     let (chunks, received) = mpsc::channel(CHUNKS_MAX);
     let writing = tokio::task::spawn_blocking(move || write_chunks(&path, received));
@@ -132,6 +144,10 @@ async fn write(path: &Path, body: Body) -> Result<(), HttpError> {
     while let Some(chunk) = body.next().await {
         let chunk =
             chunk.map_err(|error| HttpError::usage(format!("the upload broke: {error}")))?;
+        room = u64::try_from(chunk.len())
+            .ok()
+            .and_then(|len| room.checked_sub(len))
+            .ok_or_else(no_room)?;
         if chunks.send(chunk).await.is_err() {
             // The disk has failed. The result below explains it.
             break;

@@ -42,6 +42,8 @@ impl Site {
             qr: |_| vec![vec![true, false]],
             diagnosis: |diagnosis| vec![format!("{} checks", diagnosis.checks.len())],
             notice: |notice| format!("notice {}", notice.number),
+            settings: |_| Ok(Vec::new()),
+            set: |_, name, _| Err(format!("there is no setting {name}")),
         };
         let server = WebServer::start(&home, any, words)
             .await

@@ -17,7 +17,7 @@ use crate::shared::erasing;
 use crate::shared::exit_code::{Exit, Usage};
 use crate::shared::output::{self, Output};
 use crate::shared::settings::Settings;
-use crate::shared::{browser, diagnosis, notices, session, values};
+use crate::shared::{browser, diagnosis, notices, session, settings_file, values};
 
 /// Where `hobnob web` serves the page if no setting names an address.
 const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4680);
@@ -65,6 +65,8 @@ const WORDS: Words = Words {
     qr,
     diagnosis: diagnosis::lines,
     notice: notices::words,
+    settings: settings_file::list,
+    set: settings_file::set,
 };
 
 fn qr(text: &str) -> Vec<Vec<bool>> {

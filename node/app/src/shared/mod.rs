@@ -33,6 +33,8 @@ pub(crate) mod receipts;
 pub(crate) mod room_secrets;
 pub(crate) mod session;
 pub(crate) mod settings;
+#[cfg(feature = "web")]
+pub(crate) mod settings_file;
 pub(crate) mod speed;
 pub(crate) mod status;
 pub(crate) mod strangers;

@@ -340,6 +340,14 @@ fn read(path: &Path) -> Result<Option<Settings>, Usage> {
     })
 }
 
+/// Checks the text of a settings file.
+#[cfg(feature = "web")]
+pub(crate) fn check(text: &str) -> Result<(), String> {
+    parse(text)
+        .map(drop)
+        .map_err(|(line, why)| format!("line {line}: {why}"))
+}
+
 /// The settings in a text, or the number of the wrong line and the reason.
 fn parse(text: &str) -> Result<Settings, (usize, String)> {
     toml::from_str(text).map_err(|error| {

@@ -1,0 +1,36 @@
+//! The settings of the home: the page lists and changes them. The program that serves the page knows
+//! them.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use hobnob_control::wire::Right;
+use serde_json::Value;
+
+use crate::response::{HttpError, authorized, json};
+use crate::shared::Shared;
+
+/// The settings, in the order of their documentation.
+pub(crate) async fn list(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
+    authorized(&shared, &headers, Right::Manage)?;
+    let settings = (shared.words.settings)(&shared.home).map_err(HttpError::fault)?;
+    Ok(json(&settings))
+}
+
+/// Sets one, from JSON in the body. `null` removes it, so that the default applies.
+pub(crate) async fn set(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    value: String,
+) -> Result<Response, HttpError> {
+    authorized(&shared, &headers, Right::Manage)?;
+    let value: Value = serde_json::from_str(&value).map_err(HttpError::usage)?;
+    (shared.words.set)(&shared.home, &name, &value).map_err(HttpError::usage)?;
+    Ok(json(&()))
+}

@@ -1,0 +1,87 @@
+//! Removes uploads that are over, when the node reports so. Nothing is polled, and without uploads
+//! nothing waits for events.
+
+use std::io;
+use std::sync::Arc;
+
+use hobnob::FileState;
+use hobnob_control::wire::{ListFiles, WireEvent};
+use hobnob_control::{Client, ClientError};
+
+use crate::shared::Shared;
+
+/// Removes uploads when they are over, until the server stops.
+pub(crate) async fn clean(shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            () = shared.kept_uploads.changed() => {}
+            () = shared.stop.cancelled() => return,
+        }
+        tokio::select! {
+            followed = follow(&shared) => if let Err(error) = followed {
+                tracing::debug!(%error, "uploads are not looked after until a browser connects");
+            },
+            () = shared.stop.cancelled() => return,
+        }
+    }
+}
+
+/// Why nobody looks after uploads at the moment.
+#[derive(Debug, thiserror::Error)]
+enum FollowError {
+    #[error(transparent)]
+    Node(#[from] ClientError),
+    #[error(transparent)]
+    Disk(#[from] io::Error),
+}
+
+/// Follows the node's events as long as there are uploads.
+async fn follow(shared: &Shared) -> Result<(), FollowError> {
+    let uploads = &shared.kept_uploads;
+    if uploads.kept()?.is_empty() {
+        return Ok(());
+    }
+    let client = Client::connect(&shared.home).await?;
+    let mut events = client.events().await?;
+    loop {
+        let files = client.ask(ListFiles {}).await?.files;
+        uploads.sweep(&files)?;
+        if uploads.kept()?.is_empty() {
+            return Ok(());
+        }
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                () = uploads.changed() => break,
+            };
+            match event {
+                None => return Ok(()),
+                Some(event) if may_end_an_upload(&event) => break,
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+fn may_end_an_upload(event: &WireEvent) -> bool {
+    match event {
+        WireEvent::File(file) => {
+            file.own && matches!(file.state, FileState::Done | FileState::Declined)
+        }
+        WireEvent::Erased(_) | WireEvent::Lagged { .. } => true,
+        WireEvent::Listening(_)
+        | WireEvent::Peer(_)
+        | WireEvent::Message(_)
+        | WireEvent::Receipt(_)
+        | WireEvent::Amended(_)
+        | WireEvent::Activity(_)
+        | WireEvent::Sent(_)
+        | WireEvent::Room(_)
+        | WireEvent::Status(_)
+        | WireEvent::Datagram(_)
+        | WireEvent::Stream(_)
+        | WireEvent::Notice(_)
+        | WireEvent::Goodbye
+        | WireEvent::Unknown => false,
+    }
+}
