@@ -11,6 +11,7 @@ pub(crate) enum Cap {
     ChatHistory,
     EchoMessage,
     MessageTags,
+    ReadMarker,
     Redaction,
     Sasl,
     ServerTime,
@@ -20,13 +21,14 @@ pub(crate) enum Cap {
 }
 
 /// All capabilities, with their names and the values that clients see.
-const ALL: [(Cap, &str, &str); 12] = [
+const ALL: [(Cap, &str, &str); 13] = [
     (Cap::AwayNotify, "away-notify", ""),
     (Cap::Batch, "batch", ""),
     (Cap::Notify, "cap-notify", ""),
     (Cap::ChatHistory, "draft/chathistory", ""),
     (Cap::EchoMessage, "echo-message", ""),
     (Cap::MessageTags, "message-tags", ""),
+    (Cap::ReadMarker, "draft/read-marker", ""),
     (Cap::Redaction, "draft/message-redaction", ""),
     (Cap::Sasl, "sasl", "PLAIN"),
     (Cap::ServerTime, "server-time", ""),

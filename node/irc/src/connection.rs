@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::face::{Face, Output};
 use crate::first_bytes::{FIRST_BYTES_MAX, Speaks, speaks};
 use crate::input::{Input, Next};
+use crate::markers::ReadMarkers;
 use crate::plain::Plain;
 use crate::session::Session;
 use crate::token::Token;
@@ -58,11 +59,12 @@ pub(crate) struct Allowed {
 pub(crate) async fn run(
     mut stream: TcpStream,
     home: Home,
+    markers: ReadMarkers,
     allowed: Allowed,
     over: CancellationToken,
 ) {
     let outcome = tokio::select! {
-        outcome = serve(&mut stream, &home, allowed, &over) => outcome,
+        outcome = serve(&mut stream, &home, markers, allowed, &over) => outcome,
         () = gone(&over) => Ok(()),
     };
     if let Err(error) = outcome {
@@ -79,6 +81,7 @@ async fn gone(over: &CancellationToken) {
 async fn serve(
     stream: &mut TcpStream,
     home: &Home,
+    markers: ReadMarkers,
     allowed: Allowed,
     over: &CancellationToken,
 ) -> io::Result<()> {
@@ -87,7 +90,7 @@ async fn serve(
     let speaks = speaks(&first, ended);
     let face = match speaks {
         Speaks::Refused => return Ok(()),
-        Speaks::Irc if allowed.irc => irc(home),
+        Speaks::Irc if allowed.irc => irc(home, markers.clone()),
         Speaks::Irc => Err(NO_IRC.to_owned()),
         Speaks::Lines | Speaks::Undecided if allowed.lines => Ok(lines()),
         Speaks::Lines | Speaks::Undecided => Err(ONLY_IRC.to_owned()),
@@ -102,6 +105,7 @@ async fn serve(
         face,
         stream,
         home,
+        markers,
         input,
         output: Vec::new(),
         node: None,
@@ -134,9 +138,9 @@ async fn first_bytes(stream: &mut TcpStream, allowed: Allowed) -> io::Result<(Ve
     }
 }
 
-fn irc(home: &Home) -> Result<Box<dyn Face>, String> {
+fn irc(home: &Home, markers: ReadMarkers) -> Result<Box<dyn Face>, String> {
     match Token::of_home(home.data_dir(), false) {
-        Ok(token) => Ok(Box::new(Session::new(token, now()))),
+        Ok(token) => Ok(Box::new(Session::new(token, markers, now()))),
         Err(error) => {
             tracing::warn!(%error, "an IRC client was refused");
             Err("ERROR :this node can't read its token: see its log\r\n".to_owned())
@@ -164,6 +168,7 @@ struct Driver<'a> {
     face: Box<dyn Face>,
     stream: &'a mut TcpStream,
     home: &'a Home,
+    markers: ReadMarkers,
     input: Input,
     output: Vec<u8>,
     node: Option<Node>,
@@ -292,7 +297,7 @@ impl Driver<'_> {
         match speaks {
             Speaks::Lines | Speaks::Undecided => {}
             Speaks::Refused => self.closing = true,
-            Speaks::Irc if allowed.irc => match irc(self.home) {
+            Speaks::Irc if allowed.irc => match irc(self.home, self.markers.clone()) {
                 Ok(face) => {
                     self.face = face;
                     self.node = None;

@@ -17,6 +17,7 @@ mod first_bytes;
 mod history;
 mod input;
 mod line;
+mod markers;
 mod names;
 mod offers;
 mod plain;

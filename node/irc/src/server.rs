@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::connection::{self, Allowed};
+use crate::markers::ReadMarkers;
 use crate::token::{Token, TokenError};
 
 /// Maximum clients at a time, of both kinds. A further one is told so and disconnected.
@@ -58,6 +59,7 @@ pub struct Server {
     listens: Listen,
     over: CancellationToken,
     tasks: TaskTracker,
+    markers: ReadMarkers,
 }
 
 impl Server {
@@ -69,6 +71,7 @@ impl Server {
             listens: Listen::default(),
             over,
             tasks,
+            markers: ReadMarkers::default(),
         };
         if let Some(addr) = listen.irc {
             // A client that connects at once finds the token there.
@@ -125,6 +128,7 @@ impl Server {
         let accepts = accept(
             listener,
             home.clone(),
+            self.markers.clone(),
             allowed,
             self.over.clone(),
             self.tasks.clone(),
@@ -143,6 +147,7 @@ impl Drop for Server {
 async fn accept(
     listener: TcpListener,
     home: Home,
+    markers: ReadMarkers,
     allowed: Allowed,
     over: CancellationToken,
     tasks: TaskTracker,
@@ -158,7 +163,8 @@ async fn accept(
                 tasks.spawn(connection::refuse(stream));
             }
             Ok((stream, _)) => {
-                let run = connection::run(stream, home.clone(), allowed, over.clone());
+                let (home, markers) = (home.clone(), markers.clone());
+                let run = connection::run(stream, home, markers, allowed, over.clone());
                 tasks.spawn(run);
             }
             Err(error) => {

@@ -2,11 +2,12 @@
 //!
 //! This file has the session's life: registration, the first requests to the node, and the
 //! dispatch of answers and events. `session/commands` carries out the commands of the client,
-//! `session/reports` shows what the node reports, `session/past` shows history, and
-//! `session/services` carries out commands to the service `*hobnob`.
+//! `session/reports` shows what the node reports, `session/past` shows history, `session/reading`
+//! how far the user has read, and `session/services` carries out commands to the service `*hobnob`.
 
 mod commands;
 mod past;
+mod reading;
 mod reports;
 mod services;
 
@@ -25,6 +26,7 @@ use crate::echoes::Echoes;
 use crate::face::{ASKS_MAX, Asks, Face, Output, read};
 use crate::history::{ISUPPORT, Targets, Wanted};
 use crate::line::{LINE_BYTES_MAX, Line, LineError, TAGS_BYTES_MAX};
+use crate::markers::ReadMarkers;
 use crate::offers::Offers;
 use crate::refresh::Refresh;
 use crate::registration::{Registration, SERVER, Step};
@@ -49,6 +51,7 @@ const REPLAYED_MAX: usize = 8_192;
 #[derive(Debug)]
 pub(crate) struct Session {
     registration: Registration,
+    markers: ReadMarkers,
     began: Time,
     heard: Time,
     pinged: bool,
@@ -86,6 +89,8 @@ struct Chat {
     replays: usize,
     targets: Option<Targets>,
     refresh: Refresh,
+    /// The number of changes of read markers that the client has seen.
+    marker_changes: u64,
 }
 
 /// What follows from an answer of the node.
@@ -107,6 +112,8 @@ enum Then {
     /// The first message at or after the end of what `CHATHISTORY` asks for.
     End(String, Wanted),
     Messages(String),
+    /// The newest messages of a conversation of which the user has read those up to this time.
+    ReadUpTo(Time),
     /// The newest message of the conversation with this name.
     Target(String),
     Service(ServiceAsk),
@@ -137,9 +144,10 @@ impl Recent {
 
 impl Session {
     /// A session with a client that has just connected.
-    pub(crate) fn new(token: Token, now: Time) -> Session {
+    pub(crate) fn new(token: Token, markers: ReadMarkers, now: Time) -> Session {
         Session {
             registration: Registration::new(token),
+            markers,
             began: now,
             heard: now,
             pinged: false,
@@ -282,7 +290,9 @@ impl Session {
         let away_people = away
             .map(|peer| (peer.peer.0, away_text(&peer.status)))
             .collect();
+        let (_, marker_changes) = self.markers.moved_since(0);
         self.phase = Phase::Ready(Box::new(Chat {
+            marker_changes,
             roster,
             echoes: Echoes::default(),
             offers: Offers::default(),
@@ -369,6 +379,7 @@ impl Session {
                 self.show_batch(&target, Vec::new());
             }
             Then::Target(_) => self.target_found(None),
+            Then::ReadUpTo(_) => {}
             Then::Service(_) => self.service(&failure.text),
         }
     }
@@ -394,6 +405,7 @@ impl Session {
             Then::End(target, wanted) => self.end_found(&target, wanted, read(value)?),
             Then::Messages(target) => self.show_history(&target, read(value)?),
             Then::Target(target) => self.newest_found(&target, read(value)?),
+            Then::ReadUpTo(at) => self.show_read(at, read(value)?),
             Then::Service(ask) => self.service_answered(now, ask, value)?,
         }
         Ok(())
@@ -474,9 +486,11 @@ impl Face for Session {
                 self.close("you did not register in time");
             }
             Phase::Ready(chat) => {
-                if chat.refresh.begins(now) {
+                let begins = chat.refresh.begins(now);
+                if begins {
                     self.ask(GetStatus {}, Then::Status);
                 }
+                self.show_moved_markers();
                 if now.0 > self.heard.0 + GONE_AFTER_MS {
                     self.close("no answer to a PING");
                 } else if now.0 > self.heard.0 + PING_AFTER_MS && !self.pinged {

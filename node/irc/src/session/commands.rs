@@ -54,6 +54,7 @@ impl Session {
             "LIST" => self.list(),
             "AWAY" => self.away(line.param(0)),
             "CHATHISTORY" => self.chathistory(line),
+            "MARKREAD" => self.mark_read(line),
             "MOTD" => self.motd(),
             "LUSERS" => self.lusers(),
             "VERSION" => {

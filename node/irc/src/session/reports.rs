@@ -283,6 +283,7 @@ impl Session {
             (join, render.topic(room), render.names(room))
         });
         self.send(&join);
+        self.show_marker(&ConversationRef::Room(room.clone()), &name);
         self.send_all(&topic);
         self.send_all(&names);
         self.replay_room(room);

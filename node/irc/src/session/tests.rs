@@ -37,7 +37,7 @@ impl Client {
 
     fn connects() -> Client {
         Client {
-            session: Session::new(Token::for_tests(TOKEN), NOW),
+            session: Session::new(Token::for_tests(TOKEN), ReadMarkers::default(), NOW),
             asked: VecDeque::new(),
             seen: Vec::new(),
         }
@@ -471,6 +471,63 @@ fn who_types_and_who_is_away_is_shown_both_ways() {
         client.seen(),
         [":hobnob.node 306 ann :you are marked as away"]
     );
+}
+
+#[test]
+fn a_read_marker_is_kept_and_shows_others_what_was_read() {
+    let mut client = Client::with("draft/read-marker");
+    client.types("MARKREAD #lobby");
+    assert_eq!(client.seen(), [":hobnob.node MARKREAD #lobby :timestamp=*"]);
+    let at = "2026-11-20T13:03:09.042Z";
+    client.types(&format!("MARKREAD #lobby timestamp={at}"));
+    let marker = format!(":hobnob.node MARKREAD #lobby :timestamp={at}");
+    assert_eq!(client.seen(), [marker.as_str()]);
+    let (number, AnyRequest::HistoryFilter(filter)) = client.request() else {
+        panic!("the messages up to then are read")
+    };
+    assert_eq!(filter.conversation, Some(Text(lobby())));
+    let later = Time(NOW.0 + 60_000);
+    let messages = vec![
+        message(1, 1, "#lobby", "read"),
+        MessageLine {
+            received_at: later,
+            ..message(2, 2, "#lobby", "not read yet")
+        },
+    ];
+    let wanted = messages[0].id;
+    let more = false;
+    client.node_answers(number, &MessageList { messages, more });
+    let (_, AnyRequest::MarkRead(mark)) = client.request() else {
+        panic!("its author learns it, if the settings permit that")
+    };
+    assert_eq!(mark.message, wanted);
+
+    // It never moves back, and other places are refused.
+    client.types("MARKREAD #lobby timestamp=2026-11-20T13:03:08.000Z");
+    assert_eq!(client.seen(), [marker.as_str()]);
+    assert!(client.asked.is_empty());
+    for wrong in [
+        "MARKREAD",
+        "MARKREAD #nowhere",
+        "MARKREAD #lobby timestamp=soon",
+    ] {
+        client.types(wrong);
+        assert_eq!(client.seen().len(), 1, "{wrong}");
+    }
+
+    // Another client of this user is told.
+    let other = client.session.markers.clone();
+    assert!(other.advance(lobby(), later));
+    client.session.tick(NOW);
+    client.drain();
+    let seen = client.seen();
+    assert!(
+        seen[0].starts_with(":hobnob.node MARKREAD #lobby :timestamp="),
+        "{seen:?}"
+    );
+    client.session.tick(NOW);
+    client.drain();
+    assert_eq!(client.seen(), Vec::<String>::new());
 }
 
 #[test]
