@@ -18,7 +18,20 @@ use super::order::OrderTicket;
 use super::programs::Programs;
 use crate::wire::{
     AcceptContact, AcceptFile, AcceptInvite, ActivityLine, ActivityList, Answer, AnyRequest,
-    AwaitInvitation, Base64, Block, BodyFields, BroadcastMessage, CancelMessage, ClearConversation, CloseStream, CreateRoom, DeclineFile, DeleteMessage, Diagnose, Diagnosis, Done, EditMessage, EndStream, ExportFor, ExportedFile, Failure, FileLine, FileList, ForgetPeer, GetMailbox, GetPicture, GetRoomTicket, GetStatus, HISTORY_PAGE_MAX, HistoryFilter, Ignore, ImportFile, ImportedFile, Introduce, InvitationAccepted, InvitationCode, InvitationEnded, InvitationState, Invite, JoinRoom, KeepConversation, Kick, Kicked, ListActivity, ListFiles, ListNotifyRules, ListPeers, ListPins, ListRooms, MailboxLine, MarkRead, MessageLine, MessageList, NotifyRuleLine, NotifyRuleList, OfferFile, OpenApp, OpenStream, OpenedStream, Outcome, PartRoom, PauseFile, PeerLine, PeerList, PictureFields, PictureFile, PinMessage, Ping, Pong, ReactToMessage, ReadStream, RemoveContact, ReplyToMessage, ReportBackup, Request, RequestLine, Resolve, Resolved, RoomList, SendDatagram, SendMessage, SentLine, SetNick, SetNotify, SetPicture, SetStatus, SetTopic, SharedRoom, ShowTyping, StatusLine, StreamBytes, Subscribe, TakeSnapshot, Text, Unblock, Unignore, Verification, Verify, WaitOptions, WaitReason, Why, WriteStream, dispatch, to_line,
+    AwaitInvitation, Base64, Block, BodyFields, BroadcastMessage, CancelMessage, ClearConversation,
+    CloseStream, CreateRoom, DeclineFile, DeleteMessage, Diagnose, Diagnosis, Done, EditMessage,
+    EndStream, ExportFor, ExportedFile, Failure, FileLine, FileList, ForgetPeer, GetMailbox,
+    GetPicture, GetRoomTicket, GetStatus, HISTORY_PAGE_MAX, HistoryFilter, Ignore, ImportFile,
+    ImportedFile, Introduce, InvitationAccepted, InvitationCode, InvitationEnded, InvitationState,
+    Invite, JoinRoom, KeepConversation, Kick, Kicked, ListActivity, ListFiles, ListNotifyRules,
+    ListPeers, ListPins, ListRooms, MailboxLine, MarkRead, MessageLine, MessageList,
+    NotifyRuleLine, NotifyRuleList, OfferFile, OpenApp, OpenStream, OpenedStream, Outcome,
+    PartRoom, PauseFile, PeerLine, PeerList, PictureFields, PictureFile, PinMessage, Ping, Pong,
+    ReactToMessage, ReadStream, RemoveContact, ReplyToMessage, ReportBackup, Request, RequestLine,
+    Resolve, Resolved, RoomList, SendDatagram, SendMessage, SentLine, SetNick, SetNotify,
+    SetPicture, SetStatus, SetTopic, SharedRoom, ShowTyping, StatusLine, StreamBytes, Subscribe,
+    TakeSnapshot, Text, Unblock, Unignore, Verification, Verify, WaitOptions, WaitReason, Why,
+    WriteStream, dispatch, to_line,
 };
 
 /// The line that answers a request. `over` ends all waiting: the answer then has the state that was
