@@ -60,7 +60,10 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
 /// Sends each datagram back.
 async fn answer(program: App) {
     while let Ok(datagram) = program.recv_datagram().await {
-        if program.send_datagram(datagram.from, &datagram.bytes).is_err() {
+        if program
+            .send_datagram(datagram.from, &datagram.bytes)
+            .is_err()
+        {
             return;
         }
     }
