@@ -494,6 +494,7 @@ fn dialogs_and_narrow_screens_work_in_both_themes() {
     click(&mut page, "dialog", "Create a code");
     page.shows("document.querySelector('dialog .qr') !== null");
     page.press("Escape");
+    page.shows("document.querySelector('dialog') === null");
     // A room with a key.
     click(&mut page, "nav", "Join or create a room");
     page.run("document.querySelector('dialog input').focus()");

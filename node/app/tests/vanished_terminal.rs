@@ -33,8 +33,10 @@ fn used(child: &Child) -> Option<Duration> {
 #[test]
 fn a_chat_whose_terminal_vanishes_ends_at_once_and_uses_no_processor() {
     let home = tempfile::tempdir().expect("a temporary folder");
-    // Not the controlling terminal of the chat, so the system sends no SIGHUP.
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    // Not the controlling terminal of the chat, so the system sends no SIGHUP. The chat must not
+    // inherit this end: it would keep its own terminal open.
+    let master =
+        openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
     grantpt(&master).expect("a terminal");
     unlockpt(&master).expect("a terminal");
     let size = Winsize {

@@ -231,7 +231,8 @@ fn the_colours_fit_the_background_that_the_terminal_names() {
         fs::create_dir_all(home.path()).expect("the lab's folder can be written to");
         fs::write(home.path().join("config.toml"), settings).expect("the disk has room");
         let mut terminal = home.terminal_of(&model, &["--no-mdns"], USUAL);
-        terminal.shows("#lobby");
+        // Once the node has answered which rooms there are.
+        terminal.shows("#lobby  open");
         terminal.enters("/rooms");
         terminal.shows("(open, ");
         assert_eq!(terminal.has_written(ON_LIGHT), is_light, "{settings:?}");

@@ -135,7 +135,8 @@ impl Pair {
                 | SessionEventKind::Written { .. }
                 | SessionEventKind::Content(_)
                 | SessionEventKind::MailStream(_)
-                | SessionEventKind::Mail(..) => {}
+                | SessionEventKind::Mail(..)
+                | SessionEventKind::AppStream(_) => {}
             }
         }
     }
