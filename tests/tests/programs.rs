@@ -44,7 +44,7 @@ fn programs_exchange_datagrams_and_streams_over_json_lines() {
     let taken = third.asks(json!({"cmd": "app", "app": "pong"}));
     assert_eq!(taken.expect_err("ann's program has it")["code"], "busy");
 
-    // A datagram may be lost, so it is repeated until it has arrived.
+    // Both nodes have the session, and on loopback nothing is lost.
     let id = net.bob.id().to_string();
     let datagram =
         json!({"cmd": "datagram", "app": "pong", "target": id, "bytes": base64(b"ball")});
