@@ -3,12 +3,18 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hobnob::FileState;
 use hobnob_control::wire::{ListFiles, WireEvent};
 use hobnob_control::{Client, ClientError};
 
 use crate::shared::Shared;
+
+/// The list of files can be behind the event that a file has arrived. So it is read again, so many
+/// times after each such event, at this interval.
+const LOOKS_AGAIN: u8 = 5;
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Removes uploads when they are over, until the server stops.
 pub(crate) async fn clean(shared: Arc<Shared>) {
@@ -43,6 +49,7 @@ async fn follow(shared: &Shared) -> Result<(), FollowError> {
     }
     let client = Client::connect(&shared.home).await?;
     let mut events = client.events().await?;
+    let mut looks = LOOKS_AGAIN;
     loop {
         let files = client.ask(ListFiles {}).await?.files;
         uploads.sweep(&files)?;
@@ -52,11 +59,21 @@ async fn follow(shared: &Shared) -> Result<(), FollowError> {
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
-                () = uploads.changed() => break,
+                () = uploads.changed() => {
+                    looks = LOOKS_AGAIN;
+                    break;
+                }
+                () = tokio::time::sleep(LOOK_EVERY), if looks > 0 => {
+                    looks -= 1;
+                    break;
+                }
             };
             match event {
                 None => return Ok(()),
-                Some(event) if may_end_an_upload(&event) => break,
+                Some(event) if may_end_an_upload(&event) => {
+                    looks = LOOKS_AGAIN;
+                    break;
+                }
                 Some(_) => {}
             }
         }
