@@ -1,8 +1,9 @@
 //! Answers the control socket of one node.
 //!
 //! Each connection has its own task (`connection`), and each kind of request a handler
-//! (`requests`). Datagrams and streams of the program behind a connection are in `programs`. A server can end in two ways: [`Server::finish`] answers until the last client
-//! disconnects, [`Server::stop`] ends at once.
+//! (`requests`). Datagrams and streams of the program behind a connection are in `programs`. A server
+//! can end in two ways: [`Server::finish`] answers until the last client disconnects,
+//! [`Server::stop`] ends at once.
 
 mod connection;
 mod order;

@@ -164,13 +164,11 @@ impl PictureExchange {
         Some(picture)
     }
 
-    /// A session has sent a picture, or that it does not send it.
-    pub fn answered(&mut self, session: SessionId, picture: ContentHash) {
-        if let Some(state) = self.sessions.get_mut(&session)
-            && state.waits_for.is_some_and(|(asked, _)| asked == picture)
-        {
-            state.waits_for = None;
-        }
+    /// A session has sent a picture, or that it does not send it. Returns whether it was asked for it.
+    pub fn answered(&mut self, session: SessionId, picture: ContentHash) -> bool {
+        let state = self.sessions.get_mut(&session);
+        let waits_for = state.map(|state| &mut state.waits_for);
+        waits_for.is_some_and(|it| it.take_if(|(asked, _)| *asked == picture).is_some())
     }
 
     /// The user has accepted the peer of a session, or there is another reason to ask it again for
@@ -252,7 +250,10 @@ mod tests {
         assert_eq!(request(&mut exchange, 1, 0..3, SECOND), Some(picture(0)));
         assert_eq!(request(&mut exchange, 1, 0..3, SECOND), None);
         assert!(exchange.begin_storing(picture(0)));
-        exchange.answered(SessionId(1), picture(0));
+        assert!(!exchange.answered(SessionId(1), picture(1)), "not asked");
+        assert!(exchange.answered(SessionId(1), picture(0)));
+        assert!(!exchange.answered(SessionId(1), picture(0)), "once");
+        assert!(!exchange.answered(SessionId(2), picture(0)), "no session");
         assert_eq!(request(&mut exchange, 1, 0..3, SECOND), Some(picture(1)));
         exchange.stored(picture(0), true);
         assert!(exchange.has(picture(0)) && !exchange.has(picture(1)));

@@ -16,7 +16,7 @@
 //! - `erasing` for what the user erases, carried out by `erasing_requests`.
 //! - `outbox` and `waiters` for messages, `joins` for rooms, `policy` for decisions about peers.
 //! - `own_records` and `known_relays` for signed records, carried out by `records`.
-//! - `profile_pictures` for the pictures that these records name.
+//! - `profile_pictures` for the pictures that these records name, `past_names` for earlier names.
 //! - `mail` for mailboxes, carried out by `mail::events`. `holding` is the mail of others.
 //! - `relays`, `shared_relays`, `network`, `router_port`, `discovery` and `dialback` for the ways to peers.
 //! - `apps` for programs that talk over sessions: see [`crate::apps`].
@@ -65,6 +65,7 @@ mod network_events;
 mod offers;
 mod outbox;
 mod own_records;
+mod past_names;
 mod policy;
 mod policy_changes;
 mod profile_pictures;

@@ -16,12 +16,13 @@ use crate::error::{NodeError, SendError};
 /// the room had been empty.
 const ADDRESSED_MAX: usize = 8192;
 
-/// Addressees that are remembered of all these messages, which is 8 MiB. In a crowded room this is the
-/// limit that counts.
+/// Maximum addressees of all these messages together, which is 8 MiB. A crowded room reaches this limit
+/// first.
 const ADDRESSEES_MAX: usize = 256 * 1024;
 
-/// Logs and devices of which is remembered what was sent in this run. Beyond it the first is forgotten,
-/// and its messages count as queued until they are delivered. Strangers in open rooms make it grow.
+/// Maximum pairs of a log and a device for which this run remembers what was sent. A further pair
+/// replaces the oldest, whose messages count as queued until they are delivered. Each stranger in an
+/// open room adds a pair.
 const SENT_MAX: usize = 16_384;
 
 /// The messages of this node.
@@ -36,13 +37,13 @@ pub(super) struct Outbox {
     pub(super) claims: Claims,
     /// The entries that were written to a session with each peer, by log.
     sent: BTreeMap<(LogName, DeviceId), Ranges>,
-    /// The same logs and devices, in the order of their first entries.
+    /// The keys of `sent`, the oldest first.
     sent_first: VecDeque<(LogName, DeviceId)>,
     /// The entries that a holder has for each peer, by log.
     held: BTreeMap<(LogName, DeviceId), Ranges>,
     /// The addressees of the newest messages to rooms.
     addressed: VecDeque<(MessageId, Vec<PersonId>)>,
-    /// How many these addressees are.
+    /// The number of all these addressees.
     addressees: usize,
     /// Peers that refuse messages of this node until their users accept it.
     awaiting_consent: BTreeSet<PersonId>,

@@ -16,8 +16,8 @@ use crate::error::PolicyError;
 /// must not fill the screen.
 const NOTIFIED_MAX: usize = 100;
 
-/// Maximum peers of which is remembered that they refused a session. One more replaces one of them.
-/// Anybody can announce peers that refuse.
+/// Maximum peers that are remembered because they refused a session. A further one replaces one of
+/// them. Anybody can announce peers that refuse.
 const REFUSED_BY_MAX: usize = 1024;
 
 /// Decisions in both directions.

@@ -1,5 +1,4 @@
-//! Profile pictures: requests them for the user, and sends this node's and those of members. And the
-//! names that peers had before.
+//! Profile pictures: requests them for the user, and sends this node's and those of members.
 //!
 //! A picture goes to contacts and to members of rooms with a key only. In open rooms, whoever is on
 //! the network is a member. The hash of a picture was signed with the record that names it, so a
@@ -11,9 +10,7 @@ use bytes::Bytes;
 use hobnob_core::SessionId;
 use hobnob_protocol::frame::features::PICTURES;
 use hobnob_protocol::picture::PictureKind;
-use hobnob_protocol::{
-    ContentHash, ConversationId, Frame, Nickname, PersonId, RoomKey, close, picture,
-};
+use hobnob_protocol::{ContentHash, ConversationId, Frame, PersonId, RoomKey, close, picture};
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
@@ -80,9 +77,7 @@ impl Engine {
         let is_known = self.policy.is_contact(peer) || !closed.is_empty();
         let mut people: BTreeSet<PersonId> = is_known.then_some(peer).into_iter().collect();
         for (room, key) in &closed {
-            people.extend(self.replica.authors(*room));
-            let listed = self.relays.members(key).into_iter();
-            people.extend(listed.map(|device| device.person()));
+            people.extend(self.members_of(*room, key));
         }
         let named = people.into_iter().map(|peer| self.named_picture(peer));
         named.flatten().collect()
@@ -96,10 +91,13 @@ impl Engine {
 
     /// A session sends a picture, or that it does not send it.
     pub(super) fn picture(&mut self, id: SessionId, picture: ContentHash, bytes: Bytes) {
-        self.profile_pictures.answered(id, picture);
+        let was_asked = self.profile_pictures.answered(id, picture);
         if bytes.is_empty() {
-            // Others are asked for it, and this one for the next.
-            return self.request_pictures_of_all();
+            if was_asked {
+                // Others are asked for it, and this one for the next.
+                self.request_pictures_of_all();
+            }
+            return;
         }
         let is_wanted = self.wanted_pictures(id).contains(&picture);
         if is_wanted && !self.profile_pictures.has(picture) {
@@ -161,7 +159,8 @@ impl Engine {
 
     /// The record of a peer may name another picture than before.
     pub(super) fn picture_replaced(&mut self, before: Option<ContentHash>, peer: PersonId) {
-        if before.is_some() && before != self.named_picture(peer) {
+        let is_here = before.is_some_and(|before| self.profile_pictures.has(before));
+        if is_here && before != self.named_picture(peer) {
             self.remove_unnamed_pictures();
         }
     }
@@ -191,9 +190,7 @@ impl Engine {
             return self.may_have_own_picture(id);
         }
         self.closed_rooms_with(id).iter().any(|(room, key)| {
-            let listed = self.relays.members(key).into_iter();
-            let listed = listed.map(|device| device.person());
-            let mut members = self.replica.authors(*room).into_iter().chain(listed);
+            let mut members = self.members_of(*room, key);
             members.any(|member| self.named_picture(member) == Some(picture))
         })
     }
@@ -285,35 +282,5 @@ impl Engine {
                 Some(ProfilePicture { hash, kind, bytes })
             }));
         });
-    }
-
-    // Earlier names.
-
-    /// A peer, or this node, may have another nickname than `before`: notes the earlier one.
-    pub(super) fn note_renamed(&mut self, peer: PersonId, before: Option<Nickname>) {
-        let now = self.peers.nick(peer);
-        if let (Some(before), Some(now)) = (before, now)
-            && before != *now
-        {
-            let now_ms = self.clock.now().wall_ms;
-            let change = self.past_names.renamed(peer, before, now_ms);
-            self.store.rename(change);
-        }
-    }
-
-    /// The name that a peer had before, if that is not long ago.
-    pub(super) fn formerly(&self, peer: PersonId) -> Option<String> {
-        let now_ms = self.clock.now().wall_ms;
-        let before = self.past_names.formerly(peer, now_ms)?;
-        let is_other = self.peers.nick(peer) != Some(before);
-        is_other.then(|| self.peers.past_name(peer, before))
-    }
-
-    /// The name to show for the author of a message that arrived at this time.
-    pub(super) fn name_at(&self, peer: PersonId, at_ms: u64) -> String {
-        match self.past_names.at(peer, at_ms) {
-            Some(nick) => self.peers.past_name(peer, nick),
-            None => self.peers.name(peer),
-        }
     }
 }

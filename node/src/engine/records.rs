@@ -49,30 +49,19 @@ impl Engine {
         if self.forgotten.contains(peer) {
             return false;
         }
-        let before = self.peers.nick(peer).cloned();
         let was_known = self.peers.knows(peer);
-        let picture = self.named_picture(peer);
-        match self.peers.learn_record(peer, record) {
-            Learned::Newer => {
-                self.note_renamed(peer, before.clone());
-                self.picture_replaced(picture, peer);
-                self.record_is_news(peer, id);
-            }
-            Learned::Same => {}
-            Learned::Older => {
-                // The peer runs from a backup, or twice. It signs a record above this one.
-                let held = self
-                    .peers
-                    .record(peer)
-                    .expect("it is newer")
-                    .signed()
-                    .clone();
-                self.send_records(id, false, vec![(peer, held)]);
-            }
+        let (learned, shows_other) = self.learn_record(id, peer, record);
+        if learned == Learned::Older {
+            // The peer runs from a backup, or twice. It signs a record above this one.
+            let held = self
+                .peers
+                .record(peer)
+                .expect("it is newer")
+                .signed()
+                .clone();
+            self.send_records(id, false, vec![(peer, held)]);
         }
-        !was_known
-            || before.as_ref() != self.peers.nick(peer)
-            || picture != self.named_picture(peer)
+        !was_known || shows_other
     }
 
     /// A session passes on records, or answers a request.
@@ -134,13 +123,28 @@ impl Engine {
         if nick.is_some_and(|nick| self.has_taken_name(peer, nick)) {
             return;
         }
+        self.learn_record(id, peer, record);
+    }
+
+    /// Learns a record that a session has sent, and what follows from a newer one. Returns also whether
+    /// the peer has another name or picture now.
+    fn learn_record(
+        &mut self,
+        id: SessionId,
+        peer: PersonId,
+        record: Checked<PublicRecord>,
+    ) -> (Learned, bool) {
         let before = self.peers.nick(peer).cloned();
         let picture = self.named_picture(peer);
-        if self.peers.learn_record(peer, record) == Learned::Newer {
-            self.note_renamed(peer, before);
+        let learned = self.peers.learn_record(peer, record);
+        if learned == Learned::Newer {
+            self.note_renamed(peer, before.clone());
             self.picture_replaced(picture, peer);
             self.record_is_news(peer, id);
         }
+        let shows_other =
+            before.as_ref() != self.peers.nick(peer) || picture != self.named_picture(peer);
+        (learned, shows_other)
     }
 
     /// A record has replaced an older one: stores it and passes it on.
@@ -208,23 +212,31 @@ impl Engine {
     /// picture, if it is missing. `begins`: they are the first ones of a log.
     pub(super) fn note_author(&mut self, author: PersonId, begins: bool) {
         let lacks_picture = || {
-            let named = self.named_picture(author).filter(|_| begins);
+            let named = self.named_picture(author);
             named.is_some_and(|picture| !self.profile_pictures.has(picture))
         };
-        let is_missing = self.peers.record(author).is_none() || lacks_picture();
+        let is_missing = self.peers.record(author).is_none() || begins && lacks_picture();
         if is_missing && author != self.me {
             self.records.members_changed(self.clock.now().mono);
         }
     }
 
-    /// The members of the rooms that a session shares, as this node knows them: authors, and peers
-    /// that a relay lists.
-    pub(super) fn members_with(&self, id: SessionId) -> BTreeSet<PersonId> {
+    /// The members of a room, as this node knows them: authors, and peers that a relay lists.
+    pub(super) fn members_of(
+        &self,
+        room: ConversationId,
+        key: &RoomKey,
+    ) -> impl Iterator<Item = PersonId> {
+        let listed = self.relays.members(key).into_iter();
+        let authors = self.replica.authors(room).into_iter();
+        authors.chain(listed.map(DeviceId::person))
+    }
+
+    /// The members of the rooms that a session shares.
+    fn members_with(&self, id: SessionId) -> BTreeSet<PersonId> {
         let mut members = BTreeSet::new();
         for (room, key) in self.rooms_with(id) {
-            members.extend(self.replica.authors(room));
-            let listed = self.relays.members(&key).into_iter();
-            members.extend(listed.map(DeviceId::person));
+            members.extend(self.members_of(room, &key));
         }
         let is_welcome =
             |peer: &PersonId| !self.policy.of(*peer).blocked && !self.forgotten.contains(*peer);

@@ -22,8 +22,8 @@ const NOTICES_MAX: usize = 32;
 /// How often the user is informed that strangers are refused.
 const PLACES_NOTICE_EVERY: Duration = Duration::from_secs(60 * 60);
 
-/// Peers with another clock, and other instances of this identity, that are reported in a run. Anybody
-/// can claim to be one, and must not fill the screen.
+/// Maximum reports in a run about peers with another clock, and about other instances of this identity,
+/// each. Anybody can cause them, and they must not fill the screen.
 const CLAIMANTS_MAX: usize = 64;
 
 /// Wrong peers behind relays that are remembered, so that each is reported once.

@@ -27,7 +27,8 @@ const GRANTED_MAX: usize = 16 * 1024 * 1024;
 /// Pieces of a program that wait for its stream. The program waits with the next one.
 const WAITING_MAX: usize = 4;
 
-/// As messages, so that each gets its share. QUIC sends streams with a higher number first.
+/// The priority of messages, too, so that each gets its share. QUIC sends streams with a higher number
+/// first.
 const APP_PRIORITY: i32 = -1;
 
 /// Why a stream has ended, or did not begin.

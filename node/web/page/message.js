@@ -75,7 +75,7 @@ function quote(model, message) {
 
 function body(model, message, act) {
   if (message.file) return file(model, message, act);
-  if (message.text !== undefined && !message.erased) return el('p', { className: 'text', dir: 'auto' }, marked(spoken(model.name(message.from), message.text)));
+  if (message.text !== undefined && !message.erased) return el('p', { className: 'text', dir: 'auto' }, marked(spoken(message.nick, message.text)));
   return el('p', { className: 'text note' }, plain(message));
 }
 

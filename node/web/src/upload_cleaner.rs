@@ -1,5 +1,5 @@
-//! Removes uploads that are over, when the node reports so. Nothing is polled, and without uploads
-//! nothing waits for events.
+//! Removes uploads that are over, when the node reports so. Without uploads, nothing waits for events
+//! and no timer runs.
 
 use std::io;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use hobnob_control::{Client, ClientError};
 
 use crate::shared::Shared;
 
-/// The list of files can be behind the event that a file has arrived. So it is read again, so many
-/// times after each such event, at this interval.
+/// How often the list of files is read again after an event, at this interval: the list may not have the
+/// news of the event yet.
 const LOOKS_AGAIN: u8 = 5;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 

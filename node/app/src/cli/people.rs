@@ -1,9 +1,6 @@
 //! Commands about one peer: `ignore`, `block` and their opposites, `kick` and `verify`; `notify`, `nick`
 //! and `picture`.
 
-use std::fs::File;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::Context;
@@ -12,6 +9,7 @@ use hobnob_control::wire::{
     Base64, Done, EventLine, GetPicture, Kick, Kicked, PeerLine, PictureFields, PictureFile,
     SetNick, SetPicture, Text, Verification, Verify, WireEvent, to_line,
 };
+use hobnob_local::private_file;
 use serde::Serialize;
 
 use super::args::PictureArgs;
@@ -182,7 +180,7 @@ async fn show_picture(
             return Ok(Exit::Fault);
         };
         if let Some(file) = save {
-            write_new(file, &picture.bytes.0)
+            private_file::create(file, &picture.bytes.0)
                 .with_context(|| format!("can't write {}", file.display()))?;
         }
         if out.json {
@@ -195,15 +193,4 @@ async fn show_picture(
         Ok(Exit::Done)
     })
     .await
-}
-
-/// Writes a file that does not exist, for this user only.
-fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut options = File::options();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(bytes)
 }

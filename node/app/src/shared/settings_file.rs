@@ -1,11 +1,10 @@
 //! Lists and changes the settings in `config.toml`, for the web page. Comments in the file stay.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::Path;
 
 use hobnob_control::Home;
+use hobnob_local::private_file;
 use hobnob_web::Setting;
 use serde_json::Value;
 use toml::de::DeTable;
@@ -175,13 +174,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     }
     // A link leads to the file to change.
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let beside = path.with_extension("toml.new");
-    let mut options = OpenOptions::new();
-    let options = options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file: File = options.open(&beside)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&beside, &path)
+    private_file::replace(&path, text.as_bytes())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! One conversation: its logs, its clock, and the one rule for who may receive an entry.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -282,10 +283,19 @@ impl Conversation {
 
     /// Counts the logs of an author as those of a stranger from now on, or as those of a contact.
     pub(super) fn count_author(&mut self, author: PersonId, is_stranger: bool) {
+        self.count_logs(LogKey::all_of(author), is_stranger);
+    }
+
+    /// As [`Conversation::count_author`], for one log.
+    pub(super) fn count_log(&mut self, key: LogKey, is_stranger: bool) {
+        self.count_logs(key..=key, is_stranger);
+    }
+
+    fn count_logs(&mut self, keys: RangeInclusive<LogKey>, is_stranger: bool) {
         if !self.is_open_room() {
             return;
         }
-        for (_, log) in self.logs.range_mut(LogKey::all_of(author)) {
+        for (_, log) in self.logs.range_mut(keys) {
             let now = if is_stranger { log.on_disk() } else { 0 };
             let before = std::mem::replace(&mut log.of_stranger, now);
             self.budget.of_stranger_changed(before, now);

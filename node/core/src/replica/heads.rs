@@ -605,15 +605,7 @@ mod tests {
                 log.stored(n)
             })
             .collect();
-        let mut bench = Bench::load(Loaded {
-            conversations: vec![room_record(false)],
-            logs,
-            ..Loaded::default()
-        });
-        bench.connect(1, BOB);
-        bench.share_room(1, closed_room());
-        let other = Author::with_log(CAROL, closed_room(), 1);
-        let outputs = bench.heads(1, closed_room(), &[(other.name, Ranges::span(1, 1))]);
+        let outputs = pages_of(logs);
         assert_eq!(announced(&outputs, 1).len(), 2_000);
         let more = pages(&outputs, 1);
         let (last, earlier) = more.split_last().expect("a list has a last page");

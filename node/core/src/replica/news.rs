@@ -193,8 +193,9 @@ impl Replica {
         };
         // A peer can only have what was durable here before it was sent.
         let has = theirs.intersect(log.durable());
-        let is_first = self.receipts.of(name, peer).is_empty() && !has.is_empty();
-        let is_limited = is_first && conversation.is_open_room();
+        let is_limited = conversation.is_open_room()
+            && !has.is_empty()
+            && self.receipts.of(name, peer).is_empty();
         let new = self.receipts.confirm(name, peer, &has);
         if is_limited {
             let (me, strangers) = (self.identity.id, &self.strangers);

@@ -295,7 +295,7 @@ impl Replica {
         let is_stranger = self.is_stranger(name.author);
         let stored = self.conversations.accept(batch, cost, brought_by);
         let conversation = self.conversations.at_mut(name.conversation);
-        conversation.count_author(name.author, is_stranger);
+        conversation.count_log(LogKey::of(&name), is_stranger);
         stored
     }
 

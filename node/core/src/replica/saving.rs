@@ -134,7 +134,7 @@ impl Replica {
                     conversation.budget.end_drop(&key);
                     conversation.put_back(key, log);
                     // The user may have decided about the author meanwhile.
-                    conversation.count_author(key.author, is_stranger);
+                    conversation.count_log(key, is_stranger);
                 }
                 AfterCommit::Record(_) | AfterCommit::Erased { .. } => {}
                 AfterCommit::Stored(token) => {
@@ -174,7 +174,8 @@ impl Replica {
         let (lingerers, mut ops) = self.conversations.save_presence(self.now);
         let receipts = self.receipts.take_unsaved();
         for &(name, peer) in &receipts {
-            let ranges = self.receipts.of(name, peer); // None, if it was forgotten.
+            // A receipt that was forgotten has no ranges, and the store forgets it, too.
+            let ranges = self.receipts.of(name, peer);
             ops.push(Op::Acked { name, peer, ranges });
         }
         ops.push(Op::Alive(Alive {
