@@ -40,12 +40,7 @@ fn holds(node: &Node, word: &str) -> bool {
 #[test]
 fn a_message_is_answered_edited_and_reacted_to_and_then_deleted() {
     let lab = Lab::open();
-    let office = lab.switch();
-    let (ann, bob) = (
-        office.machine("ann").up("ann", &[]),
-        office.machine("bob").up("bob", &[]),
-    );
-    ann.sees(&bob);
+    let (ann, bob) = lab.ann_and_bob();
     ann.are_contacts(&bob);
     let question = ann.tells(&bob, "xylophone at noon?");
 
@@ -101,12 +96,7 @@ fn a_message_is_answered_edited_and_reacted_to_and_then_deleted() {
 #[test]
 fn every_member_of_a_room_sets_its_topic_and_pins_messages() {
     let lab = Lab::open();
-    let office = lab.switch();
-    let (ann, bob) = (
-        office.machine("ann").up("ann", &[]),
-        office.machine("bob").up("bob", &[]),
-    );
-    ann.sees(&bob);
+    let (ann, bob) = lab.ann_and_bob();
     let sent = ann.run(&["broadcast", "the door code is 4711"]).expect(0);
     let id = sent.one_json()["id"].as_str().expect("an id").to_owned();
     bob.shows_once("the door code is 4711");
@@ -148,12 +138,7 @@ fn every_member_of_a_room_sets_its_topic_and_pins_messages() {
 #[test]
 fn a_queued_message_can_be_cancelled_until_it_leaves() {
     let lab = Lab::open();
-    let office = lab.switch();
-    let (ann, bob) = (
-        office.machine("ann").up("ann", &[]),
-        office.machine("bob").up("bob", &[]),
-    );
-    ann.sees(&bob);
+    let (ann, bob) = lab.ann_and_bob();
     ann.are_contacts(&bob);
     let sent = ann.tells(&bob, "this one leaves");
     let refused = ann.run(&["cancel", &sent]).expect(1);

@@ -7,13 +7,7 @@ use hobnob_tests::lab::Lab;
 #[test]
 fn every_acknowledged_message_survives_two_hundred_kills() {
     let lab = Lab::open();
-    let office = lab.switch();
-    let (ann, bob) = (
-        office.machine("ann").up("ann", &[]),
-        office.machine("bob").up("bob", &[]),
-    );
-    ann.sees(&bob);
-    bob.sees(&ann);
+    let (ann, bob) = lab.ann_and_bob();
     let report = Plan::from_environment(200).run(&ann, &bob);
     assert!(report.acknowledged > 0, "{report:?}");
     ann.sees(&bob);

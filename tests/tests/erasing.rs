@@ -13,12 +13,7 @@ const SOON: Duration = Duration::from_secs(30);
 #[test]
 fn erased_texts_are_in_no_file_of_the_home() {
     let lab = Lab::open();
-    let office = lab.switch();
-    let (ann, bob) = (
-        office.machine("ann").up("ann", &[]),
-        office.machine("bob").up("bob", &[]),
-    );
-    ann.sees(&bob);
+    let (ann, bob) = lab.ann_and_bob();
     ann.are_contacts(&bob);
 
     let deleted = ann.tells(&bob, "xylophone");

@@ -34,12 +34,7 @@ fn about(node: &Node, peer: &Node) -> Value {
 #[test]
 fn a_photograph_becomes_a_small_picture_that_a_contact_sees() {
     let lab = Lab::open();
-    let office = lab.switch();
-    let (ann, bob) = (
-        office.machine("ann").up("ann", &[]),
-        office.machine("bob").up("bob", &[]),
-    );
-    ann.sees(&bob);
+    let (ann, bob) = lab.ann_and_bob();
     ann.are_contacts(&bob);
     let folder = ann.home().path().with_extension("pictures");
     std::fs::create_dir_all(&folder).expect("the lab's folder can be written to");
@@ -94,12 +89,7 @@ fn a_file_that_is_no_picture_is_refused_with_a_reason() {
 #[test]
 fn a_new_name_is_shown_with_the_earlier_one_and_old_lines_keep_theirs() {
     let lab = Lab::open();
-    let office = lab.switch();
-    let (ann, bob) = (
-        office.machine("ann").up("ann", &[]),
-        office.machine("bob").up("bob", &[]),
-    );
-    ann.sees(&bob);
+    let (ann, bob) = lab.ann_and_bob();
     ann.are_contacts(&bob);
     ann.tells(&bob, "with the old one");
     ann.run(&["nick", "anna"]).expect(0);

@@ -7,13 +7,7 @@ use hobnob_tests::lab::Lab;
 #[test]
 fn a_strangers_messages_beyond_the_limit_wait_until_it_is_accepted() {
     let lab = Lab::open();
-    let office = lab.switch();
-    let (ann, bob) = (
-        office.machine("ann").up("ann", &[]),
-        office.machine("bob").up("bob", &[]),
-    );
-    ann.sees(&bob);
-    bob.sees(&ann);
+    let (ann, bob) = lab.ann_and_bob();
     let mut texts = Vec::new();
     for number in 1..=REQUEST_ENTRIES_MAX {
         let text = format!("number {number}");

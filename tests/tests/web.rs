@@ -314,31 +314,26 @@ fn settings_are_shown_and_changed_in_the_page() {
     click(&mut page, "nav", "Settings");
     page.run("document.querySelector('dialog details summary').click()");
     let form = |name: &str| format!("document.querySelector('form[data-setting={name}]')");
+    let enters = |page: &mut Browser, name: &str, field: &str, value: &str| {
+        page.run(&format!(
+            "{{ const form = {}; form.querySelector('{field}').value = '{value}'; form.requestSubmit(); }}",
+            form(name)
+        ));
+    };
+    let is_saved = |name: &str| format!("{}.innerText.includes('Saved')", form(name));
     page.shows(&format!(
         "{}?.querySelector('select').value === 'members'",
         form("share-read")
     ));
-    page.run(&format!(
-        "{{ const form = {}; form.querySelector('select').value = 'nobody'; form.requestSubmit(); }}",
-        form("share-read")
-    ));
-    page.shows(&format!(
-        "{}.innerText.includes('Saved')",
-        form("share-read")
-    ));
-    page.run(&format!(
-        "{{ const form = {}; form.querySelector('input').value = 'deploy, outage'; form.requestSubmit(); }}",
-        form("highlight")
-    ));
-    page.shows(&format!(
-        "{}.innerText.includes('Saved')",
-        form("highlight")
-    ));
+    for (name, field, value) in [
+        ("share-read", "select", "nobody"),
+        ("highlight", "input", "deploy, outage"),
+    ] {
+        enters(&mut page, name, field, value);
+        page.shows(&is_saved(name));
+    }
     // A wrong value is refused with a reason.
-    page.run(&format!(
-        "{{ const form = {}; form.querySelector('input').value = 'for a while'; form.requestSubmit(); }}",
-        form("keep")
-    ));
+    enters(&mut page, "keep", "input", "for a while");
     page.shows("document.querySelector('dialog .problem').textContent.includes('line')");
     assert_eq!(
         std::fs::read_to_string(&file).expect("it is there"),

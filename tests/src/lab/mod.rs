@@ -138,6 +138,15 @@ impl Lab {
             .switch(Plan::of(addresses, self.shared.number()))
     }
 
+    /// Ann's node and Bob's, on machines of a new network of their own. They have a session.
+    pub fn ann_and_bob(&self) -> (Node, Node) {
+        let lan = self.switch();
+        let [ann, bob] = ["ann", "bob"].map(|nick| lan.machine(nick).up(nick, &[]));
+        ann.sees(&bob);
+        bob.sees(&ann);
+        (ann, bob)
+    }
+
     /// A new simulated internet without machines.
     pub fn internet(&self) -> Internet {
         Internet::new(&self.shared)

@@ -13,12 +13,7 @@ use hobnob_tests::lab::{Lab, Machine, Nat, Node, until};
 #[test]
 fn a_healthy_network_has_no_verdicts_and_a_report_contains_no_names() {
     let lab = Lab::open();
-    let office = lab.switch();
-    let (ann, bob) = (
-        office.machine("ann").up("ann", &[]),
-        office.machine("bob").up("bob", &[]),
-    );
-    ann.sees(&bob);
+    let (ann, bob) = lab.ann_and_bob();
     ann.tells(&bob, "a word between us");
     // Otherwise bob's doctor notes that a stranger waits.
     bob.befriends(&ann);

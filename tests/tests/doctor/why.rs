@@ -36,12 +36,7 @@ fn why_explains_a_missing_session() {
 #[test]
 fn why_does_not_report_a_peer_that_just_became_silent_as_connected() {
     let lab = Lab::open();
-    let office = lab.switch();
-    let (ann, bob) = (
-        office.machine("ann").up("ann", &[]),
-        office.machine("bob").up("bob", &[]),
-    );
-    ann.sees(&bob);
+    let (ann, bob) = lab.ann_and_bob();
     lab.cut(&[bob.machine()]);
     let found = checks(&ann, &["why", "bob"]);
     assert!(
@@ -70,13 +65,7 @@ fn why_explains_that_no_node_answers_at_an_address_or_ticket() {
 #[test]
 fn why_explains_kicked_and_ignored_peers() {
     let lab = Lab::open();
-    let office = lab.switch();
-    let (ann, bob) = (
-        office.machine("ann").up("ann", &[]),
-        office.machine("bob").up("bob", &[]),
-    );
-    ann.sees(&bob);
-    bob.sees(&ann);
+    let (ann, bob) = lab.ann_and_bob();
     ann.run(&["ignore", "bob"]).expect(0);
     assert_eq!(why(&ann, &bob), ["you-ignore"]);
     assert_eq!(

@@ -61,12 +61,7 @@ fn offers(from: &Node, to: &Node, path: &Path) -> String {
 #[test]
 fn files_with_awkward_names_arrive_whole_under_safe_and_distinct_names() {
     let lab = Lab::open();
-    let office = lab.switch();
-    let (ann, bob) = (
-        office.machine("ann").up("ann", &[]),
-        office.machine("bob").up("bob", &[]),
-    );
-    ann.sees(&bob);
+    let (ann, bob) = lab.ann_and_bob();
     // A stranger may send twenty messages only.
     ann.are_contacts(&bob);
     let downloads = bob.home().path().join("downloads");

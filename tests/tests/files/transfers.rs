@@ -11,21 +11,10 @@ use crate::actions::{TIMEOUT, beside};
 use crate::cuts::{has, progresses, sparse_file};
 use crate::{FileActions, bytes_of, random_file, same};
 
-fn two_connected_nodes(lab: &Lab) -> (Node, Node) {
-    let office = lab.switch();
-    let (ann, bob) = (
-        office.machine("ann").up("ann", &[]),
-        office.machine("bob").up("bob", &[]),
-    );
-    ann.sees(&bob);
-    bob.sees(&ann);
-    (ann, bob)
-}
-
 #[test]
 fn an_accepted_file_is_stored_in_the_downloads_folder() {
     let lab = Lab::open();
-    let (ann, bob) = two_connected_nodes(&lab);
+    let (ann, bob) = lab.ann_and_bob();
     let file = random_file(&ann, "holiday.jpg", 5);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("the owner may change it");
     let id = ann.offers(&bob, &file);
@@ -137,7 +126,7 @@ fn settings_choose_the_downloads_folder_and_automatic_downloads() {
 #[test]
 fn a_folder_is_transferred_with_all_its_files_but_without_links() {
     let lab = Lab::open();
-    let (ann, bob) = two_connected_nodes(&lab);
+    let (ann, bob) = lab.ann_and_bob();
     let folder = beside(&ann).join("project");
     fs::create_dir_all(folder.join("src/deep")).expect("a folder can be created");
     fs::create_dir_all(folder.join("empty")).expect("a folder can be created");
@@ -169,7 +158,7 @@ fn a_folder_is_transferred_with_all_its_files_but_without_links() {
 #[test]
 fn empty_and_sparse_files_are_transferred() {
     let lab = Lab::open();
-    let (ann, bob) = two_connected_nodes(&lab);
+    let (ann, bob) = lab.ann_and_bob();
     let empty = beside(&ann).join("empty");
     fs::write(&empty, "").expect("a file can be created");
     let sparse = beside(&ann).join("sparse");
@@ -195,7 +184,7 @@ fn empty_and_sparse_files_are_transferred() {
 #[test]
 fn a_killed_receiver_resumes_the_download() {
     let lab = Lab::open();
-    let (ann, bob) = two_connected_nodes(&lab);
+    let (ann, bob) = lab.ann_and_bob();
     let file = random_file(&ann, "film.mp4", 300);
     let id = ann.offers(&bob, &file);
     bob.accepts(&id);
@@ -218,7 +207,7 @@ fn a_killed_receiver_resumes_the_download() {
 #[test]
 fn a_download_resumes_after_the_sender_was_killed() {
     let lab = Lab::open();
-    let (ann, bob) = two_connected_nodes(&lab);
+    let (ann, bob) = lab.ann_and_bob();
     let file = random_file(&ann, "film.mp4", 300);
     let id = ann.offers(&bob, &file);
     bob.accepts(&id);
@@ -233,7 +222,7 @@ fn a_download_resumes_after_the_sender_was_killed() {
 #[test]
 fn a_peer_that_quits_during_a_transfer_is_offline_but_not_lost() {
     let lab = Lab::open();
-    let (ann, bob) = two_connected_nodes(&lab);
+    let (ann, bob) = lab.ann_and_bob();
     let file = sparse_file(&ann, 1 << 30, 7);
     let id = ann.offers(&bob, &file);
     bob.accepts(&id);
@@ -356,7 +345,7 @@ fn a_file_is_transferred_through_a_relay() {
 #[test]
 fn the_other_side_is_informed_of_a_declined_or_withdrawn_offer() {
     let lab = Lab::open();
-    let (ann, bob) = two_connected_nodes(&lab);
+    let (ann, bob) = lab.ann_and_bob();
     let file = random_file(&ann, "spam", 200);
     let id = ann.offers(&bob, &file);
     bob.sees_offer(&id);
@@ -385,7 +374,7 @@ fn the_other_side_is_informed_of_a_declined_or_withdrawn_offer() {
 #[test]
 fn a_paused_download_keeps_its_part_and_continues_when_it_is_resumed() {
     let lab = Lab::open();
-    let (ann, bob) = two_connected_nodes(&lab);
+    let (ann, bob) = lab.ann_and_bob();
     let file = random_file(&ann, "film.mp4", 200);
     let id = ann.offers(&bob, &file);
     bob.accepts(&id);
@@ -434,7 +423,7 @@ fn a_sender_pauses_a_transfer_and_lets_it_go_on() {
 #[test]
 fn an_offer_withdrawn_while_the_receiver_is_offline_leaves_no_files_and_deletes_no_others() {
     let lab = Lab::open();
-    let (ann, bob) = two_connected_nodes(&lab);
+    let (ann, bob) = lab.ann_and_bob();
     let file = random_file(&ann, "film.mp4", 200);
     let [open, withdrawn, declined] = [(); 3].map(|()| ann.offers(&bob, &file));
     for id in [&open, &withdrawn] {
@@ -500,7 +489,7 @@ fn parts(node: &Node) -> Vec<String> {
 #[test]
 fn both_sides_are_informed_if_an_offered_file_has_changed() {
     let lab = Lab::open();
-    let (ann, bob) = two_connected_nodes(&lab);
+    let (ann, bob) = lab.ann_and_bob();
     let file = random_file(&ann, "report.txt", 1);
     let id = ann.offers(&bob, &file);
     bob.sees_offer(&id);

@@ -87,12 +87,7 @@ fn offers_made_while_the_recipient_is_away_are_all_accepted_automatically() {
 #[test]
 fn offers_accepted_while_the_sender_is_away_all_arrive_once_it_is_back() {
     let lab = Lab::open();
-    let office = lab.switch();
-    let (ann, bob) = (
-        office.machine("ann").up("ann", &[]),
-        office.machine("bob").up("bob", &[]),
-    );
-    ann.sees(&bob);
+    let (ann, bob) = lab.ann_and_bob();
     ann.are_contacts(&bob);
     bob.terminate();
     ann.loses_within(&bob, TIMEOUT);
@@ -165,6 +160,18 @@ impl Disk {
     }
 }
 
+/// Ann's node, and Bob's, whose downloads folder is on a disk of its own.
+fn with_downloads_disk(lab: &Lab) -> (Node, Node, Disk) {
+    let office = lab.switch();
+    let ann = office.machine("ann").up("ann", &[]);
+    let machine = office.machine("bob");
+    let home = machine.home("bob");
+    let disk = Disk::of(&machine, &home);
+    let bob = home.up(&[]);
+    ann.sees(&bob);
+    (ann, bob, disk)
+}
+
 /// Waits until the node says that a download waits for its disk.
 fn waits_for_its_disk(node: &Node, id: &str) {
     let waits = |event: &Value| {
@@ -177,13 +184,7 @@ fn waits_for_its_disk(node: &Node, id: &str) {
 #[test]
 fn a_download_whose_disk_is_not_mounted_waits_for_the_disk() {
     let lab = Lab::open();
-    let office = lab.switch();
-    let ann = office.machine("ann").up("ann", &[]);
-    let machine = office.machine("bob");
-    let home = machine.home("bob");
-    let disk = Disk::of(&machine, &home);
-    let bob = home.up(&[]);
-    ann.sees(&bob);
+    let (ann, bob, disk) = with_downloads_disk(&lab);
     let file = random_file(&ann, "film.mp4", 40);
     let id = ann.offers(&bob, &file);
     bob.accepts(&id);
@@ -197,19 +198,13 @@ fn a_download_whose_disk_is_not_mounted_waits_for_the_disk() {
     let place = bob.receives(&id);
     assert_eq!(place, disk.point.join("film.mp4"));
     let (sent, received) = (shown(&file), shown(&place));
-    machine.run("cmp", &[&sent, &received]).expect(0);
+    bob.machine().run("cmp", &[&sent, &received]).expect(0);
 }
 
 #[test]
 fn a_disk_that_is_unmounted_while_the_node_runs_stops_its_downloads_until_it_is_back() {
     let lab = Lab::open();
-    let office = lab.switch();
-    let ann = office.machine("ann").up("ann", &[]);
-    let machine = office.machine("bob");
-    let home = machine.home("bob");
-    let disk = Disk::of(&machine, &home);
-    let bob = home.up(&[]);
-    ann.sees(&bob);
+    let (ann, bob, disk) = with_downloads_disk(&lab);
     let file = random_file(&ann, "film.mp4", 40);
     let id = ann.offers(&bob, &file);
     let small = random_file(&ann, "notes.bin", 1);
@@ -226,7 +221,7 @@ fn a_disk_that_is_unmounted_while_the_node_runs_stops_its_downloads_until_it_is_
     disk.mount();
     let place = bob.receives(&id);
     assert_eq!(place, disk.point.join("film.mp4"));
-    machine
+    bob.machine()
         .run("cmp", &[&shown(&file), &shown(&place)])
         .expect(0);
     bob.accepts(&next);

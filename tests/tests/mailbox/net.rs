@@ -101,6 +101,30 @@ impl MailNet {
         hello.into_iter().chain(texts.iter().cloned()).collect()
     }
 
+    /// Ann writes so many messages while Bob is off, and is off when he reads them. His receipts reach her
+    /// while he is off again.
+    pub(crate) fn passes_without_meeting(&self, messages: usize) {
+        let (ann, bob) = (&self.ann, &self.bob);
+        bob.terminate();
+        let sent = texts(messages);
+        self.ann_writes(&sent);
+        all_are(ann, bob, "held");
+        let held = ann.history_of(bob);
+        assert!(held.iter().any(|message| message["state"] == "held"));
+        ann.terminate();
+        bob.start();
+        bob.shows_conversation(ann, &self.after_hello(&sent), LIMIT);
+        until("receipts for ann", LIMIT, || {
+            match (self.waiting_for(ann), self.waiting_for(bob)) {
+                (1.., 0) => Ok(()),
+                waiting => Err(format!("{waiting:?}")),
+            }
+        });
+        bob.terminate();
+        ann.start();
+        all_are(ann, bob, "delivered");
+    }
+
     /// Changes the holder's database while the holder is off.
     pub(crate) fn change_mail(&self, sql: &str) {
         let db = Connection::open(self.mail.join("mailbox.db")).expect("it is there");

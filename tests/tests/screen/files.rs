@@ -86,12 +86,7 @@ fn a_file_is_sent_from_one_full_screen_chat_to_another() {
 #[test]
 fn a_sending_command_shows_what_it_waits_for_and_its_progress() {
     let lab = Lab::open();
-    let office = lab.switch();
-    let (ann, bob) = (
-        office.machine("ann").up("ann", &[]),
-        office.machine("bob").up("bob", &[]),
-    );
-    ann.sees(&bob);
+    let (ann, bob) = lab.ann_and_bob();
     let film = file(ann.home(), "film.mp4", 200_000_000);
     let mut sending = command(
         &ann,

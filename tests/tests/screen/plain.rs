@@ -60,12 +60,7 @@ fn up_replaces_control_characters_in_text_and_keeps_them_in_json() {
 #[test]
 fn history_and_errors_replace_control_characters() {
     let lab = Lab::open();
-    let office = lab.switch();
-    let (ann, bob) = (
-        office.machine("ann").up("ann", &[]),
-        office.machine("bob").up("bob", &[]),
-    );
-    ann.sees(&bob);
+    let (ann, bob) = lab.ann_and_bob();
     ann.tells(&bob, CONTROLS);
     bob.shows_once(CONTROLS);
     let home = bob.home().path().to_string_lossy();
