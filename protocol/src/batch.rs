@@ -8,14 +8,17 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::body_hash::{BodyKey, Salts};
-use crate::codec::{self, CodecError, FRAME_MAX};
+use crate::codec::{self, CodecError, FRAME_MAX, Raw};
 use crate::entry::{EncodedEntry, Entry};
 use crate::identity::{SecretKey, Signature};
 use crate::log::{EntryHash, LogName, Seq};
 use crate::ranges::Ranges;
 
 /// Maximum bytes of entries in one batch. The batch with its header then fits a frame.
-pub const BATCH_ENTRIES_BYTES_MAX: usize = FRAME_MAX - 256;
+pub const BATCH_ENTRIES_BYTES_MAX: usize = FRAME_MAX - HEAD_BYTES_MAX;
+
+/// Maximum bytes of a batch, and of the kind of its frame, without the entries.
+const HEAD_BYTES_MAX: usize = 256;
 
 /// The only suite of this version: Ed25519 signatures and BLAKE3 hashes.
 const SUITE: u16 = 1;
@@ -86,22 +89,25 @@ struct Encoded<'a> {
     first: Seq,
     prev: EntryHash,
     #[serde(borrow)]
-    entries: &'a [u8],
+    entries: Raw<'a>,
     #[serde(borrow)]
-    signature: &'a [u8],
+    signature: Raw<'a>,
 }
 
 impl Batch {
     /// Encodes the batch as the body of a frame.
     pub fn encode(&self) -> Vec<u8> {
-        codec::encode(&Encoded {
+        let mut body = Vec::with_capacity(self.entries.len() + HEAD_BYTES_MAX);
+        let encoded = Encoded {
             suite: SUITE,
             name: self.name,
             first: self.first,
             prev: self.prev,
-            entries: &self.entries,
-            signature: self.signature.as_bytes(),
-        })
+            entries: Raw(&self.entries),
+            signature: Raw(self.signature.as_bytes()),
+        };
+        codec::append(&encoded, &mut body);
+        body
     }
 
     /// Decodes a batch from the body of a frame. The entries share the memory of `bytes`.
@@ -110,14 +116,15 @@ impl Batch {
         if encoded.suite != SUITE {
             return Err(CodecError::NeedsNewerVersion(encoded.suite));
         }
-        let signature: [u8; 64] = encoded.signature.try_into().map_err(|_| {
-            CodecError::Malformed(format!("a signature of {} bytes", encoded.signature.len()))
+        let Raw(signature) = encoded.signature;
+        let signature: [u8; 64] = signature.try_into().map_err(|_| {
+            CodecError::Malformed(format!("a signature of {} bytes", signature.len()))
         })?;
         Ok(Batch {
             name: encoded.name,
             first: encoded.first,
             prev: encoded.prev,
-            entries: bytes.slice_ref(encoded.entries),
+            entries: bytes.slice_ref(encoded.entries.0),
             signature: Signature::from_bytes(signature),
         })
     }
@@ -192,10 +199,7 @@ impl CheckedBatch {
         let bodies = BodyKey::of(&name);
         let (mut hash, mut seq) = (prev, first);
         for entry in &entries {
-            let encoded = entry.encode(&salts.draw());
-            let parts = EncodedEntry::read_prefix(&encoded).expect("encoded a line above");
-            hash = parts.hash_after(&hash, &bodies, seq);
-            joined.extend_from_slice(&encoded);
+            hash = entry.append_to(&mut joined, &salts.draw(), &bodies, seq, &hash);
             ends.push((joined.len(), hash));
             seq += 1;
         }

@@ -8,6 +8,7 @@
 use std::fmt;
 
 use crate::log::{BodyHash, LogName, Seq};
+use crate::short_hash;
 
 /// Random bytes that are hashed with a body. They are erased together with it.
 pub type Salt = [u8; 16];
@@ -27,9 +28,13 @@ impl BodyKey {
 
     /// The hash of the body at a place of this log.
     pub fn hash(&self, seq: Seq, salt: &Salt, body: &[u8]) -> BodyHash {
-        let mut hash = blake3::Hasher::new_keyed(&self.0);
-        hash.update(&seq.to_le_bytes()).update(salt).update(body);
-        BodyHash::from_bytes(*hash.finalize().as_bytes())
+        let parts = [&seq.to_le_bytes()[..], salt, body];
+        let hash = short_hash::of(
+            parts,
+            |bytes| blake3::keyed_hash(&self.0, bytes),
+            || blake3::Hasher::new_keyed(&self.0),
+        );
+        BodyHash::from_bytes(hash)
     }
 }
 

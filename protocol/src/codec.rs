@@ -7,7 +7,7 @@
 //! body kinds) is encoded outside it, and a frame may end with tagged extensions, see
 //! [`decode_extended`].
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Longest frame, in bytes of kind and body. Checked before anything is allocated.
 pub const FRAME_MAX: usize = 64 * 1024;
@@ -34,6 +34,29 @@ pub enum CodecError {
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     bincode::serde::encode_to_vec(value, bincode::config::standard())
         .expect("every value of this protocol can be encoded, and a Vec grows")
+}
+
+/// Encodes a value behind what `out` has.
+pub fn append<T: Serialize>(value: &T, out: &mut Vec<u8>) {
+    bincode::serde::encode_into_std_write(value, out, bincode::config::standard())
+        .expect("every value of this protocol can be encoded, and a Vec grows");
+}
+
+/// Bytes that are encoded and decoded at once. Their encoding is that of a `&[u8]`, which serde
+/// encodes one byte after another: the length, then the bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Raw<'a>(pub &'a [u8]);
+
+impl Serialize for Raw<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&[u8]>::deserialize(deserializer).map(Self)
+    }
 }
 
 /// Decodes a value that must fill `bytes` exactly. Decoding claims at most `LIMIT` bytes of memory.
@@ -104,6 +127,18 @@ mod tests {
         );
         assert_eq!(encode(&Some(1u8)), [1, 1]);
         assert_eq!(encode(&None::<u8>), [0]);
+    }
+
+    #[test]
+    fn raw_bytes_are_encoded_like_a_slice() {
+        for len in [0usize, 3, 250, 251, 70_000] {
+            let bytes = vec![7; len];
+            let mut appended = vec![1, 2];
+            append(&Raw(&bytes), &mut appended);
+            assert_eq!(appended[2..], encode(&&bytes[..]));
+            let decoded: Raw<'_> = decode::<_, FRAME_MAX>(&appended[2..]).unwrap_or(Raw(&[]));
+            assert_eq!(decoded.0, if len <= FRAME_MAX { &bytes[..] } else { &[] });
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use crate::activity::Activity;
 use crate::batch::Batch;
 pub use crate::codec::FRAME_MAX;
-use crate::codec::{self, CodecError};
+use crate::codec::{self, CodecError, Raw};
 use crate::conversation::ConversationId;
 use crate::identity::{DeviceId, PersonId};
 use crate::invitation::InviteFrame;
@@ -429,9 +429,9 @@ impl Frame {
             Frame::Mailbox { record, tokens } => (kind::MAILBOX, codec::encode(&(record, tokens))),
             Frame::HoldsMail(holds) => (kind::HOLDS_MAIL, codec::encode(holds)),
             Frame::WantPicture(hash) => (kind::WANT_PICTURE, codec::encode(hash)),
-            Frame::Picture(hash, bytes) => (kind::PICTURE, codec::encode(&(hash, &bytes[..]))),
+            Frame::Picture(hash, bytes) => (kind::PICTURE, codec::encode(&(hash, Raw(bytes)))),
             Frame::Content { id, part, bytes } => {
-                (kind::CONTENT, codec::encode(&(id, part, &bytes[..])))
+                (kind::CONTENT, codec::encode(&(id, part, Raw(bytes))))
             }
             Frame::Room(mail) => (kind::ROOM, codec::encode(mail)),
             Frame::Digest(conversation, digest) => {

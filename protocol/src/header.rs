@@ -99,13 +99,15 @@ struct Encoded<'a> {
 }
 
 impl Header {
-    pub(crate) fn encode_parts(
+    /// Encodes a header behind what `out` has.
+    pub(crate) fn append_parts(
+        out: &mut Vec<u8>,
         kind: u16,
         lamport: u64,
         sent_at_ms: u64,
         extensions: &Extensions,
-    ) -> Vec<u8> {
-        codec::encode(&(kind, lamport, sent_at_ms, &extensions.0))
+    ) {
+        codec::append(&(kind, lamport, sent_at_ms, &extensions.0), out);
     }
 
     /// Reads the header at the front of `bytes`. Returns it with the bytes that follow.
@@ -145,12 +147,15 @@ mod tests {
     }
 
     fn encode(header: &Header) -> Vec<u8> {
-        Header::encode_parts(
+        let mut out = Vec::new();
+        Header::append_parts(
+            &mut out,
             header.kind,
             header.lamport,
             header.sent_at_ms,
             &header.extensions,
-        )
+        );
+        out
     }
 
     #[test]

@@ -37,6 +37,7 @@ pub mod room_key;
 pub mod room_ticket;
 pub mod safety_number;
 pub mod sealed;
+mod short_hash;
 mod short_hex;
 pub mod target;
 pub mod text;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::conversation::ConversationId;
 use crate::identity::{DeviceId, PersonId};
+use crate::short_hash;
 use crate::short_hex::short_hex;
 
 /// The place of an entry in its log: 1, 2, 3 and so on, without gaps.
@@ -151,12 +152,8 @@ pub struct EntryHash([u8; 32]);
 impl EntryHash {
     /// The hash of the entry at `seq`, whose predecessor has this hash. `header` is encoded.
     pub fn next(&self, seq: Seq, header: &[u8], body: &BodyHash) -> EntryHash {
-        let mut hash = blake3::Hasher::new();
-        hash.update(&self.0)
-            .update(&seq.to_le_bytes())
-            .update(header)
-            .update(body.as_bytes());
-        EntryHash(*hash.finalize().as_bytes())
+        let parts = [&self.0[..], &seq.to_le_bytes(), header, body.as_bytes()];
+        EntryHash(short_hash::of(parts, blake3::hash, blake3::Hasher::new))
     }
 
     /// A hash from its 32 bytes.

@@ -1,5 +1,6 @@
 //! Messages of this node: on their way to the disk, and how far each has come with each peer.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use hobnob_core::ClientId;
@@ -30,8 +31,8 @@ const SENT_MAX: usize = 16_384;
 pub(super) struct Outbox {
     /// Messages that the disk does not hold yet.
     sending: BTreeMap<Token, Sending>,
-    /// Peers whose direct conversations were opened in this run.
-    opened: BTreeSet<PersonId>,
+    /// The direct conversations that were opened in this run, by peer.
+    opened: BTreeMap<PersonId, ConversationId>,
     waiters: Waiters,
     /// Messages that programs named themselves.
     pub(super) claims: Claims,
@@ -96,9 +97,13 @@ impl Outbox {
         }
     }
 
-    /// Returns whether a direct conversation has yet to be opened in this run. The caller opens it.
-    pub(super) fn open_direct(&mut self, peer: PersonId) -> bool {
-        self.opened.insert(peer)
+    /// The direct conversation of this node, `me`, with a peer, and whether it has yet to be opened in
+    /// this run. The caller opens it.
+    pub(super) fn open_direct(&mut self, me: PersonId, peer: PersonId) -> (ConversationId, bool) {
+        match self.opened.entry(peer) {
+            Entry::Occupied(opened) => (*opened.get(), false),
+            Entry::Vacant(new) => (*new.insert(ConversationId::direct(me, peer)), true),
+        }
     }
 
     /// Messages were written to a session with a peer.
@@ -453,8 +458,9 @@ mod tests {
     #[test]
     fn a_direct_conversation_is_opened_once_in_a_run() {
         let mut outbox = Outbox::default();
-        assert!(outbox.open_direct(peer(1)));
-        assert!(!outbox.open_direct(peer(1)));
+        let id = ConversationId::direct(peer(9), peer(1));
+        assert_eq!(outbox.open_direct(peer(9), peer(1)), (id, true));
+        assert_eq!(outbox.open_direct(peer(9), peer(1)), (id, false));
     }
 
     #[test]

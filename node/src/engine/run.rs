@@ -23,8 +23,14 @@ impl Engine {
         let mut session_events = Vec::with_capacity(BURST_MAX);
         let mut commands = Vec::with_capacity(BURST_MAX);
         let mut internal = Vec::with_capacity(BURST_MAX);
+        let mut is_busy = false;
         self.carry_out();
         while !self.is_done() {
+            // Tasks that send many messages get their turn first, so that one turn of this loop, one
+            // batch and one commit take the messages of all of them.
+            if is_busy {
+                tokio::task::yield_now().await;
+            }
             let wake = self.next_timeout().map(|mono| self.clock.at(mono));
             let stopping = self.lifecycle.is_stopping();
             tokio::select! {
@@ -43,6 +49,7 @@ impl Engine {
                 interfaces = self.network.changed() => self.network_changed(interfaces),
                 () = sleep_until(wake) => {}
             }
+            is_busy = !commands.is_empty();
             session_events
                 .drain(..)
                 .for_each(|event| self.session_event(event));

@@ -148,7 +148,8 @@ impl Engine {
 
     fn direct(&mut self, peer: PersonId) -> ConversationId {
         self.forgotten.remove(peer);
-        if self.outbox.open_direct(peer) {
+        let (id, is_new) = self.outbox.open_direct(self.me, peer);
+        if is_new {
             self.peers.keep(peer);
             self.tell_replica(replica::Input::OpenDirect(peer));
         }
@@ -164,7 +165,7 @@ impl Engine {
             self.tell_paths(paths::Input::Wanted(peer.only_device()));
             self.mail_wanted(peer.only_device());
         }
-        ConversationId::direct(self.me, peer)
+        id
     }
 
     /// Whether a session with a peer works as far as this node knows. One through a relay without a

@@ -14,7 +14,9 @@ const WAITERS_UNTIDY: usize = 64;
 /// Users who wait, by the message that they wait for.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
-    of: BTreeMap<(LogName, Seq), Vec<Waiter>>,
+    of: BTreeMap<LogName, BTreeMap<Seq, Vec<Waiter>>>,
+    /// How many messages are waited for.
+    messages: usize,
     /// With so many messages waited for, it is time to forget waiters that gave up.
     tidy_at: usize,
 }
@@ -39,9 +41,12 @@ impl Waiters {
         peer: PersonId,
         state: DeliveryState,
     ) {
+        let Some(of_log) = self.of.get_mut(&name) else {
+            return;
+        };
         let mut done = Vec::new();
         for (first, last) in ranges.iter() {
-            for (key, waiters) in self.of.range_mut((name, first)..=(name, last)) {
+            for (seq, waiters) in of_log.range_mut(first..=last) {
                 for waiter in waiters.iter_mut().filter(|waiter| waiter.state <= state) {
                     waiter.missing.remove(&peer);
                 }
@@ -49,19 +54,23 @@ impl Waiters {
                     let _ = waiter.reply.send(Ok(waiter.state));
                 }
                 if waiters.is_empty() {
-                    done.push(*key);
+                    done.push(*seq);
                 }
             }
         }
-        for key in done {
-            self.of.remove(&key);
+        self.messages -= done.len();
+        for seq in done {
+            of_log.remove(&seq);
+        }
+        if of_log.is_empty() {
+            self.of.remove(&name);
         }
     }
 
     /// A peer refuses direct messages for now. Users who wait for the delivery of a message that was
     /// sent to it are answered with that state.
     pub(super) fn give_up(&mut self, peer: PersonId, is_sent: impl Fn(&(LogName, Seq)) -> bool) {
-        self.of.retain(|key, waiters| {
+        self.prune(|key, waiters| {
             let in_vain = |waiter: &mut Waiter| {
                 let is_for_it = waiter.is_direct && waiter.missing.contains(&peer);
                 is_for_it && waiter.state > DeliveryState::Sent && is_sent(key)
@@ -69,7 +78,6 @@ impl Waiters {
             for waiter in waiters.extract_if(.., in_vain) {
                 let _ = waiter.reply.send(Ok(DeliveryState::Sent));
             }
-            !waiters.is_empty()
         });
     }
 
@@ -80,20 +88,32 @@ impl Waiters {
             return;
         }
         self.tidy();
-        self.of.entry((name, seq)).or_default().push(waiter);
+        let waiters = self.of.entry(name).or_default().entry(seq).or_default();
+        self.messages += usize::from(waiters.is_empty());
+        waiters.push(waiter);
+    }
+
+    /// Removes the waiters that `take_out` removes from the lists that it is given.
+    fn prune(&mut self, take_out: impl Fn(&(LogName, Seq), &mut Vec<Waiter>)) {
+        self.messages = 0;
+        self.of.retain(|name, of_log| {
+            of_log.retain(|seq, waiters| {
+                take_out(&(*name, *seq), waiters);
+                !waiters.is_empty()
+            });
+            self.messages += of_log.len();
+            !of_log.is_empty()
+        });
     }
 
     /// Forgets waiters that gave up, whenever twice as many messages have waiters as after the last
     /// time. So the cost for each is small.
     fn tidy(&mut self) {
-        if self.of.len() < self.tidy_at {
+        if self.messages < self.tidy_at {
             return;
         }
-        self.of.retain(|_, waiters| {
-            waiters.retain(|waiter| !waiter.reply.is_closed());
-            !waiters.is_empty()
-        });
-        self.tidy_at = 2 * self.of.len() + WAITERS_UNTIDY;
+        self.prune(|_, waiters| waiters.retain(|waiter| !waiter.reply.is_closed()));
+        self.tidy_at = 2 * self.messages + WAITERS_UNTIDY;
     }
 }
 
@@ -200,6 +220,8 @@ mod tests {
         for seq in 0..1_000 {
             waiters.add(log(), seq, waiter(DeliveryState::Sent, &[peer(1)]).0);
         }
-        assert!(waiters.of.len() <= WAITERS_UNTIDY + 1);
+        assert!(waiters.messages <= WAITERS_UNTIDY + 1);
+        let held = waiters.of.values().map(BTreeMap::len).sum::<usize>();
+        assert_eq!(waiters.messages, held);
     }
 }

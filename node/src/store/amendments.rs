@@ -4,6 +4,7 @@
 //! the target may arrive later, or never.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use hobnob_protocol::entry::Relation;
 use hobnob_protocol::{Body, ConversationId, Entry, LogId, LogName, PersonId, Ranges, Seq};
@@ -167,16 +168,19 @@ WHERE l.ordinal = ?1 AND r.seq = ?2";
 
 const NEWEST_FIRST: &str = "ORDER BY r.lamport DESC, r.by_log DESC, r.id DESC";
 
+/// The index asks it for every message.
+static NEWEST_EDIT: LazyLock<String> = LazyLock::new(|| {
+    format!("{ABOUT_ONE} AND r.kind = 2 AND e.state = 0 AND r.id != ?3 {NEWEST_FIRST} LIMIT 1")
+});
+
 /// The newest edit of a message whose text is here, apart from `except`.
 pub(super) fn newest_edit(
     conn: &Connection,
     of: EntryId,
     except: Option<EntryId>,
 ) -> Result<Option<(EntryId, String)>, Fault> {
-    let sql =
-        format!("{ABOUT_ONE} AND r.kind = 2 AND e.state = 0 AND r.id != ?3 {NEWEST_FIRST} LIMIT 1");
     let except = except.map_or(-1, |id| id.0);
-    let mut query = conn.prepare_cached(&sql)?;
+    let mut query = conn.prepare_cached(&NEWEST_EDIT)?;
     let mut rows = query.query(params![of.log(), number(of.seq()), except])?;
     let Some(row) = rows.next()? else {
         return Ok(None);

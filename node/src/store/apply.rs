@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use hobnob_protocol::batch::CheckedEntry;
 use hobnob_protocol::{
     Body, CheckedBatch, ConversationId, DeviceId, EntryHash, LogName, Nickname, OfferId, PersonId,
     Ranges, Seq, SignedRecord,
@@ -20,6 +21,7 @@ use super::KnownPeer;
 use super::amendments;
 use super::chain;
 use super::columns::{self, BodyState, EntryId, SEQ_MAX, number};
+use super::entry_rows::{self, EntryRow};
 use super::erase;
 use super::error::Fault;
 use super::index;
@@ -402,58 +404,34 @@ impl Apply<'_> {
     }
 
     fn put_entries(&mut self, log: LogRow, part: &Part<'_>) -> Result<(), Fault> {
-        let mut insert = self.conn.prepare_cached(
-            "INSERT INTO entries (id, conversation, lamport, received_at_ms, hash, signature, bytes, arrival, state, about)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-        )?;
         let mut arrived = self.arrived()?;
-        let received_at_ms = number(part.received_at_ms);
+        let (batch, last) = (part.batch, part.batch.last());
+        let entry = |seq| batch.at(seq).expect("`from` and `to` are within the batch");
+        let mut rows = Vec::new();
         for seq in part.from..=part.to {
-            let kept = part
-                .batch
-                .at(seq)
-                .expect("`from` and `to` are within the batch");
-            let sealed = seq == part.batch.last();
-            let hash = sealed.then_some(kept.hash.as_bytes());
-            let signature = sealed.then_some(part.batch.batch.signature.as_bytes());
-            let id = EntryId::new(log.ordinal, seq)?;
-            let lamport = number(kept.entry.lamport);
-            let state = match &kept.entry.body {
-                deletion if deletion.is_deletion() => BodyState::NotShown,
-                Body::Erased { .. } if part.deleted.contains(seq) => BodyState::Deleted,
-                Body::Erased { .. } => BodyState::Missing,
-                Body::Offer(_) => {
-                    offers::note(self.conn, id)?;
-                    BodyState::Shown
-                }
-                Body::Text(_)
-                | Body::App { .. }
-                | Body::Reply { .. }
-                | Body::Edit { .. }
-                | Body::React { .. }
-                | Body::Topic(_)
-                | Body::Pin { .. }
-                | Body::Delete { .. }
-                | Body::Unknown { .. } => BodyState::Shown,
-            };
+            let CheckedEntry { bytes, hash, entry } = entry(seq);
             arrived += 1;
-            let about = amendments::about(&kept.entry);
-            let bytes = kept.bytes.as_ref();
-            insert.execute(params![
-                id.0,
-                log.conversation,
-                lamport,
-                received_at_ms,
-                hash,
-                signature,
+            rows.push(EntryRow {
+                id: EntryId::new(log.ordinal, seq)?,
+                conversation: log.conversation,
+                lamport: number(entry.lamport),
+                received_at_ms: number(part.received_at_ms),
+                seal: (seq == last).then(|| (hash.as_bytes(), batch.batch.signature.as_bytes())),
                 bytes,
-                arrived,
-                state.code(),
-                about
-            ])?;
-            if about != 0 {
-                let (conversation, name) = (log.conversation, &part.batch.batch.name);
-                amendments::note(self.conn, conversation, name, id, &kept.entry)?;
+                arrival: arrived,
+                state: state_of(&entry.body, part.deleted.contains(seq)),
+                about: amendments::about(entry),
+            });
+        }
+        entry_rows::insert(self.conn, &rows)?;
+        for (row, seq) in rows.iter().zip(part.from..) {
+            let entry = &entry(seq).entry;
+            if matches!(entry.body, Body::Offer(_)) {
+                offers::note(self.conn, row.id)?;
+            }
+            if row.about != 0 {
+                let name = &batch.batch.name;
+                amendments::note(self.conn, log.conversation, name, row.id, entry)?;
             }
         }
         for (first, last) in part.deleted.iter() {
@@ -464,12 +442,7 @@ impl Apply<'_> {
             )?;
         }
         self.known.arrived = Some(arrived);
-        let highest = part
-            .batch
-            .at(part.to)
-            .expect("`to` is within the batch")
-            .entry
-            .lamport;
+        let highest = entry(part.to).entry.lamport;
         self.put_clock(log.conversation, highest)
     }
 
@@ -715,6 +688,25 @@ impl Apply<'_> {
     fn run(&self, sql: &str, params: impl rusqlite::Params) -> Result<(), Fault> {
         self.conn.prepare_cached(sql)?.execute(params)?;
         Ok(())
+    }
+}
+
+/// How the body of an entry is stored.
+fn state_of(body: &Body, is_deleted: bool) -> BodyState {
+    match body {
+        deletion if deletion.is_deletion() => BodyState::NotShown,
+        Body::Erased { .. } if is_deleted => BodyState::Deleted,
+        Body::Erased { .. } => BodyState::Missing,
+        Body::Text(_)
+        | Body::App { .. }
+        | Body::Offer(_)
+        | Body::Reply { .. }
+        | Body::Edit { .. }
+        | Body::React { .. }
+        | Body::Topic(_)
+        | Body::Pin { .. }
+        | Body::Delete { .. }
+        | Body::Unknown { .. } => BodyState::Shown,
     }
 }
 

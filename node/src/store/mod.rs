@@ -16,6 +16,7 @@ mod check;
 mod columns;
 mod copies;
 mod damage;
+mod entry_rows;
 mod erase;
 mod error;
 mod history;

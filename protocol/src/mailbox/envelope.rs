@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::hpke::{ENC_LEN, MailboxKey, PublicKey, TAG_LEN};
 use super::token::KeyId;
-use crate::codec::{self, CodecError};
+use crate::codec::{self, CodecError, Raw};
 use crate::frame::{Frame, FrameError};
 use crate::identity::{DeviceId, SecretKey, Signature};
 
@@ -47,9 +47,9 @@ struct Wire<'a> {
     suite: u16,
     key: KeyId,
     #[serde(borrow)]
-    enc: &'a [u8],
+    enc: Raw<'a>,
     #[serde(borrow)]
-    sealed: &'a [u8],
+    sealed: Raw<'a>,
     extensions: Vec<(u16, Vec<u8>)>,
 }
 
@@ -123,8 +123,8 @@ impl Envelope {
         let bytes = codec::encode(&Wire {
             suite: SUITE,
             key,
-            enc: &enc,
-            sealed: &sealed,
+            enc: Raw(&enc),
+            sealed: Raw(&sealed),
             extensions: Vec::new(),
         });
         debug_assert!(bytes.len() <= ENVELOPE_BYTES_MAX);
@@ -153,12 +153,12 @@ impl Envelope {
         let wire = read(&self.bytes)?;
         let info = info(sender, recipient, wire.key);
         let plaintext = with
-            .open(wire.enc, &info, wire.sealed)
+            .open(wire.enc.0, &info, wire.sealed.0)
             .map_err(|_| EnvelopeError::Key)?;
         let (signature, signed) = plaintext
             .split_first_chunk::<64>()
             .ok_or(EnvelopeError::Size)?;
-        let to_sign = to_sign(sender, recipient, wire.key, wire.enc, signed);
+        let to_sign = to_sign(sender, recipient, wire.key, wire.enc.0, signed);
         if !sender.verifies(&to_sign, &Signature::from_bytes(*signature)) {
             return Err(EnvelopeError::Signature);
         }
@@ -188,7 +188,7 @@ fn read(bytes: &[u8]) -> Result<Wire<'_>, EnvelopeError> {
     if let Some(tag) = tags.find(|tag| tag % 2 == 0) {
         return Err(EnvelopeError::Tag(tag));
     }
-    let padded = wire.sealed.len().checked_sub(TAG_LEN);
+    let padded = wire.sealed.0.len().checked_sub(TAG_LEN);
     if !padded.is_some_and(|padded| SIZES.contains(&padded)) {
         return Err(EnvelopeError::Size);
     }
@@ -310,8 +310,8 @@ mod tests {
             let wire = Wire {
                 suite,
                 key: 1,
-                enc: &[0; ENC_LEN],
-                sealed,
+                enc: Raw(&[0; ENC_LEN]),
+                sealed: Raw(sealed),
                 extensions: tags.iter().map(|tag| (*tag, Vec::new())).collect(),
             };
             Envelope::from_bytes(codec::encode(&wire).into()).map(|envelope| envelope.key)

@@ -77,7 +77,7 @@ impl Replica {
                 return;
             }
         }
-        let key = LogKey::of(&self.identity.log_of_run(id));
+        let key = LogKey::of(&conversation.own_log(&self.identity));
         if let Err(refusal) = conversation.may_write(self.identity.id, &key, None) {
             self.client_ids.remove(&token);
             let failed = Output::AppendFailed(token, refusal.to_string());
@@ -98,12 +98,12 @@ impl Replica {
         if !conversation.appends.begin() {
             return;
         }
+        let name = conversation.own_log(&self.identity);
         let (mut ops, mut steps) = (Vec::new(), Vec::new());
         conversation.store_record(&mut ops, &mut steps);
         let audience = self
             .conversations
             .stamp(id, &self.networks, self.now, &mut ops);
-        let name = self.identity.log_of_run(id);
         for _ in 0..APPEND_BATCHES_MAX {
             let written = self
                 .conversations

@@ -31,6 +31,8 @@ pub const ROOM_ENTRIES_PER_AUTHOR_MAX: u64 = 100_000;
 #[derive(Debug)]
 pub(super) struct Conversation {
     pub(super) record: ConversationRecord,
+    /// The log that this run writes, once it was asked for.
+    own_log: Option<LogName>,
     /// The record that the store has.
     stored: Option<ConversationRecord>,
     /// Whether the store has the record, or was asked to store it.
@@ -56,6 +58,7 @@ impl Conversation {
     pub(super) fn new(record: ConversationRecord) -> Self {
         Self {
             record,
+            own_log: None,
             stored: None,
             asked_to_store: false,
             is_opened: false,
@@ -370,6 +373,13 @@ impl Conversation {
         self.members.add_bytes(log.brought_by, log.bytes);
         *self.entries.entry(key.author).or_default() += log.durable().len();
         self.logs.insert(key, log);
+    }
+
+    /// The log that this run writes. To derive its name costs as much as to hash a message.
+    pub(super) fn own_log(&mut self, identity: &Identity) -> LogName {
+        *self
+            .own_log
+            .get_or_insert_with(|| identity.log_of_run(self.record.id))
     }
 
     /// Writes as many waiting appends as fit one batch to a log of our own.
