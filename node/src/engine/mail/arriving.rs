@@ -280,6 +280,14 @@ impl Engine {
         if holder.page_decided(&decided, last, now) == AfterPage::AllFetched {
             self.all_fetched(at);
         }
+        if decided.settled {
+            let others = self
+                .mail
+                .holders
+                .iter_mut()
+                .filter(|(other, _)| **other != at);
+            others.for_each(|(_, holder)| holder.settled_elsewhere());
+        }
         self.rest_mail();
     }
 

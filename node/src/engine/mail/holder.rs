@@ -219,6 +219,14 @@ impl Holder {
         self.send(ToHolder::Fetch(0));
     }
 
+    /// Messages from another holder are on disk. An envelope that is undecided here, or of a page
+    /// that is under way, may have waited for them.
+    pub(super) fn settled_elsewhere(&mut self) {
+        if self.retry_at.is_some() || self.pass.is_some() {
+            self.fetch();
+        }
+    }
+
     /// Whether a further envelope belongs to the page. Otherwise the holder sent what nobody
     /// requested, and the caller ignores it.
     pub(super) fn expects_envelope(&self) -> bool {
@@ -324,6 +332,7 @@ mod tests {
     fn decided(done: &[u64], undecided: bool) -> Decided {
         Decided {
             done: done.to_vec(),
+            settled: !done.is_empty(),
             undecided,
             left: (undecided.into(), 0),
         }
@@ -386,6 +395,24 @@ mod tests {
         assert_eq!(after, AfterPage::Requested);
         let requests: Vec<_> = std::iter::from_fn(|| sent.try_recv().ok()).collect();
         assert_eq!(requests.last(), Some(&ToHolder::Fetch(0)));
+    }
+
+    #[test]
+    fn a_gap_that_another_holder_fills_is_noticed_at_once() {
+        let (mut holder, mut sent) = holder();
+        holder.settled_elsewhere();
+        assert!(sent.try_recv().is_err(), "nothing waits");
+        holder.fetch();
+        assert_eq!(sent.try_recv(), Ok(ToHolder::Fetch(0)));
+        let after = pass(&mut holder, &[], true, Duration::ZERO);
+        assert_eq!(after, AfterPage::AllFetched);
+        holder.settled_elsewhere();
+        assert_eq!(sent.try_recv(), Ok(ToHolder::Fetch(0)));
+        // The page that is under way may have been judged before.
+        holder.settled_elsewhere();
+        let after = pass(&mut holder, &[], true, Duration::ZERO);
+        assert_eq!(after, AfterPage::Requested);
+        assert_eq!(sent.try_recv(), Ok(ToHolder::Fetch(0)));
     }
 
     #[test]

@@ -84,6 +84,8 @@ pub(super) struct Page {
 pub(super) struct Decided {
     /// The envelopes that the holder may delete.
     pub(super) done: Vec<u64>,
+    /// Whether messages are on disk for which undecided envelopes may have waited.
+    pub(super) settled: bool,
     /// Whether an undecided envelope is left.
     pub(super) undecided: bool,
     /// The envelopes that stay at the holder, and their bytes.
@@ -128,6 +130,8 @@ impl Page {
             match item.fate(&has_settled) {
                 Fate::Done => {
                     decided.done.push(item.number);
+                    decided.settled |=
+                        matches!(&item.content, Content::Batches(it) if !it.is_empty());
                     continue;
                 }
                 Fate::Undecided => decided.undecided = true,
@@ -221,6 +225,7 @@ mod tests {
         let decided = page(items.collect()).decide(on_disk(&[]));
         let expected = Decided {
             done: vec![1],
+            settled: false,
             undecided: false,
             left: (1, 1_000),
         };
