@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use data_encoding::BASE64;
+use serde_json::{Value, json};
 
+use hobnob_tests::json_lines::JsonLines;
 use hobnob_tests::lab::{Filter, Lab, Nat, Node, Site, Stopwatch};
 
 use crate::relay_net::{RelayNet, submit};
@@ -66,6 +68,36 @@ fn two_nodes_without_udp_talk_over_tcp() {
             "{doctor}"
         );
     }
+}
+
+#[test]
+fn programs_exchange_datagrams_and_streams_without_udp() {
+    let scene = Scene::new();
+    let (_office, bob) = scene.behind(Filter::UdpDropped, "bob");
+    let (_hotel, ann) = scene.behind(Filter::UdpDropped, "ann");
+    ann.tells(&bob, "a game?");
+    ann.are_contacts(&bob);
+    let [mut white, mut black] = [&ann, &bob].map(|node| {
+        let mut program = JsonLines::connect(node.home().path());
+        let registered = program.asks(json!({"cmd": "app", "app": "chess"}));
+        assert_eq!(registered, Ok(json!({})));
+        program
+    });
+    // The longest one fits the path, and TCP loses none.
+    let longest = BASE64.encode(&[7; 1_100]);
+    let datagram = json!({"cmd": "datagram", "app": "chess", "target": "bob", "bytes": longest});
+    assert_eq!(white.asks(datagram), Ok(json!({})));
+    assert_eq!(black.event("datagram")["bytes"], longest);
+
+    let opening = white.begins(json!({"cmd": "open-stream", "app": "chess", "target": "bob"}));
+    let accepted = black.event("stream");
+    let opened = white.answer(opening).expect("bob has it");
+    let bytes = BASE64.encode(b"e2 e4");
+    let write = json!({"cmd": "write-stream", "stream": opened["stream"], "bytes": bytes});
+    assert_eq!(white.asks(write), Ok(json!({})));
+    let read = black.asks(json!({"cmd": "read-stream", "stream": accepted["stream"]}));
+    assert_eq!(read.expect("the stream is open")["bytes"], bytes);
+    assert!(ann.is_connected_over("relay", &bob));
 }
 
 #[test]
