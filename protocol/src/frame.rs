@@ -74,6 +74,9 @@ pub mod features {
     pub const APPS: u64 = 8;
     /// The node answers [`WantPicture`](super::Frame::WantPicture).
     pub const PICTURES: u64 = 16;
+    /// The node lets idle sessions with neighbours sleep: its QUIC idle timeout is longer than the
+    /// pause between the pings of such a session.
+    pub const SLEEP: u64 = 32;
 }
 
 /// A node's report about itself to each peer, at the start and after each change.

@@ -7,6 +7,12 @@
 //! Most pings are light: QUIC's own acknowledgement answers them, so an idle session costs two
 //! packets per round. Every few rounds, and for explicit checks, a ping requires a pong from the
 //! peer's program.
+//!
+//! A session on a link of this machine falls *asleep* [`SLEEP_AFTER`] after the last message or other
+//! activity. Then one end sends a light ping every [`SLEEP_PING_EVERY`], and the other end checks when
+//! one is [`SLEEP_OVERDUE`] late. So a silent failure is detected within five minutes, or within
+//! seconds once somebody writes. Each end falls asleep and wakes on its own: an end that is awake
+//! pings one that sleeps, and is answered.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -30,6 +36,15 @@ pub const MISSES_MAX: u32 = 4;
 /// The number of light pings between two pings that require a pong.
 pub const LIGHT_PINGS: u32 = 5;
 
+/// A session without activity falls asleep after this time, at the end of a round of pings.
+pub const SLEEP_AFTER: Duration = Duration::from_secs(60);
+
+/// How often one end of a sleeping session sends a ping.
+pub const SLEEP_PING_EVERY: Duration = Duration::from_secs(280);
+
+/// How late that ping may be before the other end checks.
+pub const SLEEP_OVERDUE: Duration = Duration::from_secs(5);
+
 /// The number of round trips of which the shortest is reported. One that is longer may have waited
 /// for a busy program or for a path that did not work.
 pub const RTTS_KEPT: usize = 3;
@@ -46,7 +61,15 @@ pub enum Input {
         session: SessionId,
         /// Whether this end pings after [`QUIET`]. The other end waits [`QUIET_OTHER_END`] longer.
         first: bool,
+        /// Whether the session may sleep: see [`Input::MaySleep`].
+        may_sleep: bool,
     },
+    /// Whether a session may sleep from now on: its peer knows of sleep, and is on a link of this
+    /// machine, where no NAT forgets the path.
+    MaySleep(SessionId, bool),
+    /// Something was sent or received that keeps a session awake: anything but pings and digests. It
+    /// wakes a session that sleeps.
+    Active(SessionId),
     /// Entries were sent. An acknowledgement is expected within [`MISS`].
     Sent(SessionId),
     /// A frame other than a pong arrived.
@@ -83,6 +106,8 @@ pub enum Output {
     Rtt(SessionId, Duration),
     /// The peer answered a ping sent after the last network change.
     Confirmed(SessionId),
+    /// The peer stopped responding while the session slept. [`Output::Lost`] follows.
+    Overslept(SessionId),
     /// The peer stopped responding.
     Lost(SessionId),
 }
@@ -96,6 +121,11 @@ struct Watch {
     /// When the pending light ping, or entries in its place, were sent. Their acknowledgement is not
     /// known yet.
     touched_at: Option<Duration>,
+    may_sleep: bool,
+    /// The silence that a sleeping session has until the next ping of this end.
+    quiet_asleep: Duration,
+    is_asleep: bool,
+    active_at: Duration,
     /// The number of light pings before the next one that requires a pong.
     light: u32,
     misses: u32,
@@ -121,6 +151,31 @@ impl Watch {
     fn due_at(&self) -> Duration {
         let repeat_at = self.rtts.repeat_at;
         repeat_at.map_or(self.next_at, |at| at.min(self.next_at))
+    }
+
+    /// The peer gave a sign of life at this time. Decides whether the session sleeps, and so when
+    /// the next round begins.
+    fn alive_at(&mut self, at: Duration) {
+        self.heard_at = at;
+        self.is_asleep = self.may_sleep && at >= self.active_at + SLEEP_AFTER;
+        let quiet = match self.is_asleep {
+            true => self.quiet_asleep,
+            false => self.quiet,
+        };
+        self.next_at = at + quiet;
+    }
+
+    fn active(&mut self, now: Duration) {
+        self.active_at = now;
+        self.wake(now);
+    }
+
+    /// Ends a sleep. The next ping requires a pong, which those of a sleeping session do not.
+    fn wake(&mut self, now: Duration) {
+        if std::mem::take(&mut self.is_asleep) {
+            self.light = 0;
+            self.next_at = self.next_at.min(now + self.quiet);
+        }
     }
 }
 
@@ -161,7 +216,13 @@ impl Presence {
     pub fn handle(&mut self, now: Now, input: Input) {
         let now = now.mono;
         match input {
-            Input::Up { session, first } => self.up(session, first, now),
+            Input::Up {
+                session,
+                first,
+                may_sleep,
+            } => self.up(session, first, may_sleep, now),
+            Input::MaySleep(session, may_sleep) => self.set_may_sleep(session, may_sleep, now),
+            Input::Active(session) => self.active(session, now),
             Input::Sent(session) => self.sent(session, now),
             Input::Heard(session) => self.heard(session, now),
             Input::Pong(session, token) => self.pong(session, token, now),
@@ -184,17 +245,27 @@ impl Presence {
         self.watches.values().map(Watch::due_at).min()
     }
 
-    fn up(&mut self, session: SessionId, first: bool, now: Duration) {
-        let quiet = if first {
-            QUIET
-        } else {
-            QUIET + QUIET_OTHER_END
+    /// Whether a session sleeps.
+    pub fn is_asleep(&self, session: SessionId) -> bool {
+        self.watches
+            .get(&session)
+            .is_some_and(|watch| watch.is_asleep)
+    }
+
+    fn up(&mut self, session: SessionId, first: bool, may_sleep: bool, now: Duration) {
+        let (quiet, quiet_asleep) = match first {
+            true => (QUIET, SLEEP_PING_EVERY),
+            false => (QUIET + QUIET_OTHER_END, SLEEP_PING_EVERY + SLEEP_OVERDUE),
         };
         let watch = Watch {
             quiet,
             heard_at: now,
             asked: VecDeque::new(),
             touched_at: None,
+            may_sleep,
+            quiet_asleep,
+            is_asleep: false,
+            active_at: now,
             light: 0,
             misses: 0,
             next_at: now + quiet,
@@ -206,12 +277,30 @@ impl Presence {
         self.ping(session, now);
     }
 
+    fn set_may_sleep(&mut self, session: SessionId, may_sleep: bool, now: Duration) {
+        // The caller may learn of the session's end later than this.
+        if let Some(watch) = self.watches.get_mut(&session) {
+            watch.may_sleep = may_sleep;
+            if !may_sleep {
+                watch.wake(now);
+            }
+        }
+    }
+
+    fn active(&mut self, session: SessionId, now: Duration) {
+        // The session may have been reported lost a moment ago.
+        if let Some(watch) = self.watches.get_mut(&session) {
+            watch.active(now);
+        }
+    }
+
     /// A path that broke while nobody wrote anything is found by the first message: without an
     /// acknowledgement within [`MISS`] the peer is suspect, instead of after [`QUIET`].
     fn sent(&mut self, session: SessionId, now: Duration) {
         let Some(watch) = self.watches.get_mut(&session) else {
             return;
         };
+        watch.active(now);
         watch.next_at = watch.next_at.min(now + MISS);
         let last_ping = watch.asked.back();
         let is_asked = last_ping.is_some_and(|(_, at)| *at >= watch.heard_at);
@@ -227,13 +316,12 @@ impl Presence {
         let Some(watch) = self.watches.get_mut(&session) else {
             return;
         };
-        watch.heard_at = now;
         watch.touched_at = None;
+        watch.alive_at(now);
         if watch.misses > 0 {
             watch.misses = 0;
             self.outputs.push_back(Output::Recovered(session));
         }
-        watch.next_at = now + watch.quiet;
     }
 
     fn pong(&mut self, session: SessionId, token: u64, now: Duration) {
@@ -264,8 +352,7 @@ impl Presence {
             return;
         };
         if let Some(at) = watch.touched_at.take() {
-            watch.heard_at = at;
-            watch.next_at = at + watch.quiet;
+            watch.alive_at(at);
         }
     }
 
@@ -292,22 +379,27 @@ impl Presence {
 
     /// Sends a ping that requires a pong, immediately.
     fn check_now(&mut self, session: SessionId, now: Duration) {
-        if let Some(watch) = self.watches.get_mut(&session) {
-            watch.light = 0;
-            self.ping(session, now);
+        if self.watches.contains_key(&session) {
+            self.ping_for_pong(session, now);
         }
     }
 
     fn ping(&mut self, session: SessionId, now: Duration) {
         let watch = self.watches.get_mut(&session);
         let watch = watch.expect("each caller has just inserted or found the watch");
-        watch.next_at = now + MISS;
-        if watch.misses == 0 && watch.light > 0 {
-            watch.light -= 1;
-            watch.touched_at = Some(now);
-            self.outputs.push_back(Output::Ping(session, PING_LIGHT));
-            return;
+        if watch.misses > 0 || !(watch.is_asleep || watch.light > 0) {
+            return self.ping_for_pong(session, now);
         }
+        watch.light = watch.light.saturating_sub(1);
+        watch.touched_at = Some(now);
+        watch.next_at = now + MISS;
+        self.outputs.push_back(Output::Ping(session, PING_LIGHT));
+    }
+
+    fn ping_for_pong(&mut self, session: SessionId, now: Duration) {
+        let watch = self.watches.get_mut(&session);
+        let watch = watch.expect("each caller has just inserted or found the watch");
+        watch.next_at = now + MISS;
         self.last_token += 1;
         watch.rtts.repeat_at = None;
         watch.light = LIGHT_PINGS;
@@ -349,6 +441,9 @@ impl Presence {
             match watch.misses {
                 1 => self.outputs.push_back(Output::Suspect(session)),
                 MISSES_MAX => {
+                    if watch.is_asleep {
+                        self.outputs.push_back(Output::Overslept(session));
+                    }
                     self.watches.remove(&session);
                     self.outputs.push_back(Output::Lost(session));
                     return;
@@ -359,6 +454,9 @@ impl Presence {
         self.ping(session, now);
     }
 }
+
+#[cfg(test)]
+mod days;
 
 #[cfg(test)]
 mod tests {
@@ -373,12 +471,29 @@ mod tests {
 
     impl Clock {
         fn new() -> Self {
+            Self::beginning(false)
+        }
+
+        fn beginning(may_sleep: bool) -> Self {
             let mut clock = Clock(Presence::default(), Duration::ZERO);
             clock.tell(Input::Up {
                 session: S,
                 first: true,
+                may_sleep,
             });
             clock
+        }
+
+        /// A session that fell asleep. Returns when its peer gave the last sign of life.
+        fn asleep() -> (Self, Duration) {
+            let mut clock = Clock::beginning(true);
+            clock.1 = RTT;
+            clock.tell(Input::Pong(S, 1));
+            clock.run(SLEEP_AFTER + 2 * QUIET, || true);
+            assert!(clock.0.is_asleep(S));
+            let next_at = clock.0.poll_timeout().expect("it watches a session");
+            let heard_at = next_at - SLEEP_PING_EVERY;
+            (clock, heard_at)
         }
 
         /// A session whose round trip has been measured twice, a second apart.
@@ -533,6 +648,82 @@ mod tests {
             pings(|_| true)
         );
         assert_eq!(pings(|token| token == PING_LIGHT), 300);
+    }
+
+    #[test]
+    fn a_session_sleeps_a_minute_after_the_last_activity_and_pings_rarely() {
+        let mut clock = Clock::beginning(true);
+        let said = clock.run(SLEEP_AFTER - MISS, || true);
+        assert!(!clock.0.is_asleep(S));
+        assert!(said.len() > 6, "awake, it pings: {said:?}");
+        clock.run(SLEEP_AFTER + 2 * QUIET, || true);
+        assert!(clock.0.is_asleep(S));
+        let hour = Duration::from_secs(3600);
+        let pings: Vec<_> = clock.run(clock.1 + hour, || true);
+        assert_eq!(pings.len(), 12, "{pings:?}");
+        let is_light = |(_, output): &(_, Output)| *output == Output::Ping(S, PING_LIGHT);
+        assert!(pings.iter().all(is_light), "{pings:?}");
+    }
+
+    #[test]
+    fn a_session_that_may_not_sleep_stays_awake_and_one_that_slept_wakes() {
+        let mut awake = Clock::new();
+        awake.run(Duration::from_secs(3600), || true);
+        assert!(!awake.0.is_asleep(S));
+        let (mut clock, _) = Clock::asleep();
+        clock.tell(Input::MaySleep(S, false));
+        assert!(!clock.0.is_asleep(S));
+        assert!(clock.0.poll_timeout() <= Some(clock.1 + QUIET));
+        clock.run(clock.1 + Duration::from_secs(3600), || true);
+        assert!(!clock.0.is_asleep(S));
+    }
+
+    #[test]
+    fn activity_wakes_a_session_and_the_next_ping_requires_a_pong() {
+        let (mut clock, _) = Clock::asleep();
+        clock.1 += 2 * MISS;
+        clock.tell(Input::Active(S));
+        assert!(!clock.0.is_asleep(S));
+        let woken_at = clock.1;
+        let said = clock.run(woken_at + QUIET, || true);
+        assert_eq!(said[0].0, woken_at + QUIET);
+        assert!(matches!(said[0].1, Output::Ping(S, token) if token != PING_LIGHT));
+        clock.run(woken_at + SLEEP_AFTER - MISS, || true);
+        assert!(!clock.0.is_asleep(S));
+    }
+
+    #[test]
+    fn a_silent_death_is_found_within_five_minutes_of_sleep() {
+        let (mut clock, heard_at) = Clock::asleep();
+        let said = clock.run(heard_at + Duration::from_secs(3600), || false);
+        let lost_at = heard_at + SLEEP_PING_EVERY + 4 * MISS;
+        let lost = [(lost_at, Output::Overslept(S)), (lost_at, Output::Lost(S))];
+        assert_eq!(said[said.len() - 2..], lost);
+        assert!(lost_at - heard_at < Duration::from_secs(300));
+    }
+
+    #[test]
+    fn a_message_to_a_sleeping_peer_that_died_finds_it_within_seconds() {
+        let (mut clock, _) = Clock::asleep();
+        clock.1 += 100 * MISS;
+        let sent_at = clock.1;
+        assert_eq!(clock.tell(Input::Sent(S)), [Output::Expect(S)]);
+        let said = clock.run(sent_at + Duration::from_secs(60), || false);
+        assert_eq!(said[0], (sent_at + MISS, Output::Suspect(S)));
+        assert_eq!(said.last(), Some(&(sent_at + 4 * MISS, Output::Lost(S))));
+    }
+
+    #[test]
+    fn a_change_of_network_checks_a_sleeping_peer_at_once() {
+        let (mut clock, _) = Clock::asleep();
+        let outputs = clock.tell(Input::NetworkChanged);
+        let [Output::Ping(S, token)] = outputs[..] else {
+            panic!("a ping: {outputs:?}");
+        };
+        assert_ne!(token, PING_LIGHT);
+        clock.1 += RTT;
+        clock.tell(Input::Pong(S, token));
+        assert!(clock.0.is_asleep(S), "nobody has said anything");
     }
 
     #[test]

@@ -279,6 +279,13 @@ impl Apps {
         self.state().links.clear();
     }
 
+    /// Whether a program has a stream on this session.
+    pub(crate) fn has_streams(&self, id: SessionId) -> bool {
+        let state = self.state();
+        let link = state.links.get(&id);
+        link.is_some_and(|link| link.streams.available_permits() < APP_STREAMS_MAX)
+    }
+
     pub(crate) fn session_down(&self, id: SessionId) {
         if let Some(link) = self.state().links.remove(&id) {
             link.over.cancel();

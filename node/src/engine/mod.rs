@@ -8,7 +8,7 @@
 //! [`Engine`] has one field for each part; see `state`. A part is a struct with its fields, methods
 //! and tests in its own file:
 //!
-//! - `sessions`, with `session_state`, `membership` and `limits`, and `handshakes` for connections
+//! - `sessions`, with `session_state`, `membership`, `overslept` and `limits`, and `handshakes` for connections
 //!   that are not sessions yet. `hello` and `dialer` make such connections.
 //! - `activities` for typing, read markers and away, passed on by `activity`.
 //! - `amending` for replies, edits and reactions, with its `amend_target`.
@@ -64,6 +64,7 @@ mod network;
 mod network_events;
 mod offers;
 mod outbox;
+mod overslept;
 mod own_records;
 mod past_names;
 mod policy;

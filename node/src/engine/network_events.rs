@@ -171,6 +171,9 @@ impl Engine {
         self.tell_paths(paths::Input::NetworkChanged);
         self.discovery.network_changed(now.mono, &interfaces);
         self.network.set_interfaces(interfaces);
+        let network = &self.network;
+        self.sessions
+            .links_changed(|addr| network.is_on_own_link(addr), now);
         self.router_port.note_network_change();
         self.relays.wake();
         self.tell_rendezvous(rendezvous::Input::NetworkChanged);

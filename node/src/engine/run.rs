@@ -98,6 +98,10 @@ impl Engine {
             self.replica.handle(now, replica::Input::Timeout);
         }
         self.sessions.time_out(now);
+        if self.sessions.traffic_is_due(now.mono) {
+            let apps = &self.apps;
+            self.sessions.watch_traffic(|id| apps.has_streams(id), now);
+        }
         if is_due(self.paths.poll_timeout()) {
             self.paths.handle(now, paths::Input::Timeout);
         }

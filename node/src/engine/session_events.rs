@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::mail::HolderAt;
 use super::session_state::SessionState;
+use super::sessions::Roles;
 use super::state::Engine;
 use crate::api::{CopyEvidence, Event};
 use crate::invariants;
@@ -25,19 +26,16 @@ impl Engine {
         let before = self.sessions.with(peer);
         let before = before.filter(|state| !state.responses.is_suspect());
         let before = before.map(|state| self.network.path_kind(state.remote_addr()));
-        let goes_first = greeted.dialed
-            && (by_user
-                || self
-                    .network
-                    .is_on_own_link(greeted.connection.remote_address()));
-        let state = self.sessions.begin(
-            id,
-            greeted,
-            goes_first,
-            self.device < peer,
-            now,
-            self.tasks.tracker(),
-        );
+        let on_link = self
+            .network
+            .is_on_own_link(greeted.connection.remote_address());
+        let roles = Roles {
+            goes_first: greeted.dialed && (by_user || on_link),
+            pings_first: self.device < peer,
+            on_link,
+        };
+        let tasks = self.tasks.tracker();
+        let state = self.sessions.begin(id, greeted, roles, now, tasks);
         let remote = state.remote_addr();
         self.files
             .session_up(id, peer, state.features(), state.content());
@@ -144,18 +142,26 @@ impl Engine {
             SessionEventKind::Frame(Frame::Pong(token)) => self.sessions.pong(id, token, now),
             SessionEventKind::Frame(frame) => {
                 self.sessions.heard(id, now);
+                if !matches!(frame, Frame::Digest(..)) {
+                    self.sessions.active(id, now);
+                }
                 self.frame(id, frame);
             }
             SessionEventKind::Batch(batch) => {
                 self.sessions.heard(id, now);
+                self.sessions.active(id, now);
                 self.paths.active(peer);
                 self.tell_replica(replica::Input::Batch(id, batch));
             }
             SessionEventKind::Content(stream) => {
+                self.sessions.active(id, now);
                 self.files.send(ToTransfers::ContentStream(id, stream))
             }
             SessionEventKind::MailStream(opened) => self.mail_stream_opened(id, opened),
-            SessionEventKind::AppStream(opened) => self.apps.stream_opened(id, opened),
+            SessionEventKind::AppStream(opened) => {
+                self.sessions.active(id, now);
+                self.apps.stream_opened(id, opened);
+            }
             SessionEventKind::Mail(stream, frame) => {
                 self.mail_frame(HolderAt::Session(id), stream, frame);
             }
@@ -277,6 +283,7 @@ impl Engine {
                 let network = state.and_then(|state| self.network.network_of(state.remote_addr()));
                 self.tell_replica(replica::Input::Confirmed(id, network));
             }
+            PresenceOutput::Overslept(id) => self.sessions.overslept(id, self.clock.now()),
             PresenceOutput::Lost(id) => {
                 // The session may have ended in the burst of events that led to this output.
                 if let Some(state) = self.sessions.get(id) {

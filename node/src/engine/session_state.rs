@@ -14,7 +14,11 @@ use tokio::sync::{Semaphore, oneshot};
 use super::limits::Limits;
 use super::membership::Membership;
 use crate::net::content::ContentOpener;
-use crate::net::session::Session;
+use crate::net::session::{Session, Traffic};
+
+/// Bytes of UDP payload that an idle session carries at most between two calls of
+/// [`SessionState::is_busy`]: a round of pings, and a digest of each end.
+const IDLE_BYTES: u64 = 1024;
 
 /// One live session.
 #[derive(Debug)]
@@ -26,6 +30,8 @@ pub(super) struct SessionState {
     /// The feature bits of the peer's Hello.
     features: u64,
     clock_ahead_ms: i64,
+    /// What the connection had carried when [`SessionState::is_busy`] looked last.
+    carried: Traffic,
     /// The addresses that the peer of a relayed session named for a direct path.
     candidates: Vec<SocketAddr>,
     /// The contact record of a peer that is no contact. It counts when the user accepts the peer.
@@ -60,6 +66,7 @@ impl SessionState {
             since: now.mono,
             features: hello.features,
             clock_ahead_ms: theirs_ms.saturating_sub(ours_ms),
+            carried: Traffic::default(),
             candidates: Vec::new(),
             contact_record: None,
             mailbox: None,
@@ -117,6 +124,14 @@ impl SessionState {
     /// How often the peer's QUIC has acknowledged something.
     pub(super) fn acks(&self) -> u64 {
         self.session.acks()
+    }
+
+    /// Whether the connection carried more than pings and digests since the last call: contents, or
+    /// what programs send.
+    pub(super) fn is_busy(&mut self) -> bool {
+        let traffic = self.session.traffic();
+        let before = std::mem::replace(&mut self.carried, traffic);
+        traffic.bytes - before.bytes > IDLE_BYTES || traffic.datagrams > before.datagrams
     }
 
     pub(super) fn candidates(&self) -> &[SocketAddr] {

@@ -11,12 +11,14 @@ use bytes::Bytes;
 use hobnob_core::presence::{self, Presence};
 use hobnob_core::{Now, SessionId};
 use hobnob_protocol::frame::PING_LIGHT;
+use hobnob_protocol::frame::features::SLEEP;
 use hobnob_protocol::{DeviceId, Frame};
 use quinn::Connection;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::membership::Membership;
+use super::overslept::Overslept;
 use super::session_state::SessionState;
 use crate::api::PathKind;
 use crate::net::session::{Greeted, Session, SessionEvent};
@@ -24,6 +26,23 @@ use crate::net::session::{Greeted, Session, SessionEvent};
 /// When a peer closes a connection as a duplicate, its other connection should arrive within this
 /// time.
 const OTHER_CONNECTION: Duration = Duration::from_secs(2);
+
+/// How often to look which sessions carry contents, or data of programs, which keep them awake.
+const TRAFFIC_EVERY: Duration = Duration::from_secs(10);
+
+/// This machine was suspended if its clock went ahead by so much more than time passed.
+const SUSPENDED_MS: u64 = 5_000;
+
+/// The parts that the two ends of a session take, as this end sees them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Roles {
+    /// See [`Membership::goes_first`].
+    pub(super) goes_first: bool,
+    /// Of two nodes, one pings first.
+    pub(super) pings_first: bool,
+    /// Whether the peer is on a link of this machine, where no NAT forgets an idle path.
+    pub(super) on_link: bool,
+}
 
 /// All live sessions.
 pub(super) struct Sessions {
@@ -35,6 +54,9 @@ pub(super) struct Sessions {
     /// How many acknowledgements each session had received when its light ping was sent.
     light_pings: BTreeMap<SessionId, u64>,
     going_offline: GoingOffline,
+    overslept: Overslept,
+    /// When [`Sessions::watch_traffic`] looked last, by both clocks.
+    watched: Now,
 }
 
 impl Sessions {
@@ -45,17 +67,20 @@ impl Sessions {
             events,
             light_pings: BTreeMap::new(),
             going_offline: GoingOffline::default(),
+            overslept: Overslept::default(),
+            watched: Now {
+                mono: Duration::ZERO,
+                wall_ms: u64::MAX,
+            },
         }
     }
 
-    /// Starts a session on a greeted connection. `goes_first`: see [`Membership::goes_first`]. Of two
-    /// nodes, one pings first.
+    /// Starts a session on a greeted connection.
     pub(super) fn begin(
         &mut self,
         id: SessionId,
         greeted: Greeted,
-        goes_first: bool,
-        pings_first: bool,
+        roles: Roles,
         now: Now,
         tasks: &TaskTracker,
     ) -> &SessionState {
@@ -65,11 +90,13 @@ impl Sessions {
         let shared = before.map(|state| state.membership.shared().clone());
         let session = Session::start(greeted, id, self.events.clone(), tasks);
         let shared = shared.unwrap_or_default();
-        let membership = Membership::new(exporter, goes_first, shared);
+        let membership = Membership::new(exporter, roles.goes_first, shared);
         let state = SessionState::new(peer, session, membership, &hello, now);
+        self.overslept.begins(peer, now.mono);
         let up = presence::Input::Up {
             session: id,
-            first: pings_first,
+            first: roles.pings_first,
+            may_sleep: roles.on_link && self.may_sleep(&state),
         };
         self.presence.handle(now, up);
         self.live.insert(id, state);
@@ -163,6 +190,11 @@ impl Sessions {
         self.presence.handle(now, presence::Input::Doubt(id));
     }
 
+    /// Something happened that keeps a session awake.
+    pub(super) fn active(&mut self, id: SessionId, now: Now) {
+        self.presence.handle(now, presence::Input::Active(id));
+    }
+
     /// Something other than a pong arrived.
     pub(super) fn heard(&mut self, id: SessionId, now: Now) {
         self.presence.handle(now, presence::Input::Heard(id));
@@ -187,6 +219,47 @@ impl Sessions {
         self.presence.handle(now, presence::Input::NetworkChanged);
     }
 
+    /// Decides again which sessions may sleep, after the interfaces have changed.
+    pub(super) fn links_changed(&mut self, on_link: impl Fn(SocketAddr) -> bool, now: Now) {
+        for (id, state) in &self.live {
+            let may_sleep = on_link(state.remote_addr()) && self.may_sleep(state);
+            let input = presence::Input::MaySleep(*id, may_sleep);
+            self.presence.handle(now, input);
+        }
+    }
+
+    /// Whether the session can sleep if its peer is on a link of this machine.
+    fn may_sleep(&self, state: &SessionState) -> bool {
+        state.has_feature(SLEEP) && self.overslept.may_sleep(state.peer())
+    }
+
+    /// A peer stopped answering while its session slept.
+    pub(super) fn overslept(&mut self, id: SessionId, now: Now) {
+        if let Some(state) = self.live.get(&id) {
+            self.overslept.lost(state.peer(), now.mono);
+        }
+    }
+
+    /// Whether [`Sessions::watch_traffic`] is due.
+    pub(super) fn traffic_is_due(&self, now: Duration) -> bool {
+        !self.live.is_empty() && now >= self.watched.mono + TRAFFIC_EVERY
+    }
+
+    /// Keeps sessions awake that carry contents or data of programs. `in_use` names those on which a
+    /// program has a stream. After a suspension of this machine, each peer is checked.
+    pub(super) fn watch_traffic(&mut self, in_use: impl Fn(SessionId) -> bool, now: Now) {
+        let was_suspended = was_suspended(self.watched, now);
+        self.watched = now;
+        for (id, state) in &mut self.live {
+            if state.is_busy() || in_use(*id) {
+                self.presence.handle(now, presence::Input::Active(*id));
+            }
+            if was_suspended {
+                self.presence.handle(now, presence::Input::Check(*id));
+            }
+        }
+    }
+
     /// The next decision of `presence`.
     pub(super) fn poll_output(&mut self) -> Option<presence::Output> {
         let output = self.presence.poll_output()?;
@@ -200,13 +273,16 @@ impl Sessions {
         Some(output)
     }
 
-    /// When to call [`Sessions::time_out`] and [`Sessions::take_offline`].
+    /// When to call [`Sessions::time_out`], [`Sessions::take_offline`] and
+    /// [`Sessions::watch_traffic`].
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
         let offline = self.going_offline.next_due();
+        let watch = (!self.live.is_empty()).then_some(self.watched.mono + TRAFFIC_EVERY);
         self.presence
             .poll_timeout()
             .into_iter()
             .chain(offline)
+            .chain(watch)
             .min()
     }
 
@@ -253,6 +329,14 @@ impl Sessions {
     pub(super) fn take_offline(&mut self, now: Duration) -> Vec<DeviceId> {
         self.going_offline.take_due(now)
     }
+}
+
+/// Whether this machine was suspended between two moments. The monotonic clock stops meanwhile, so
+/// the peers may have ended sessions that seem to sleep.
+fn was_suspended(before: Now, now: Now) -> bool {
+    let passed = now.mono.saturating_sub(before.mono).as_millis();
+    let ahead_ms = now.wall_ms.saturating_sub(before.wall_ms);
+    u128::from(ahead_ms) > passed + u128::from(SUSPENDED_MS)
 }
 
 /// Peers whose last connection was closed as a duplicate of one that has not arrived yet.
@@ -320,8 +404,10 @@ mod tests {
             sessions.begin(
                 SessionId(id.into()),
                 ours,
-                false,
-                true,
+                Roles {
+                    pings_first: true,
+                    ..Roles::default()
+                },
                 at(id * SECOND),
                 &tasks,
             );
@@ -370,6 +456,52 @@ mod tests {
         let state = sessions.get_mut(id).expect("it is live");
         state.responses.measured(SECOND);
         assert_eq!(answer.try_recv(), Ok(()));
+    }
+
+    #[test]
+    fn a_suspended_machine_is_noticed_by_its_two_clocks() {
+        let now = |secs, wall_ms| Now {
+            mono: Duration::from_secs(secs),
+            wall_ms,
+        };
+        assert!(!was_suspended(now(10, 500_000), now(20, 510_000)));
+        assert!(
+            !was_suspended(now(10, 500_000), now(20, 515_000)),
+            "a clock that was set"
+        );
+        assert!(
+            !was_suspended(now(10, 500_000), now(20, 400_000)),
+            "set back"
+        );
+        assert!(was_suspended(now(10, 500_000), now(20, 515_001)));
+        assert!(
+            !was_suspended(now(0, u64::MAX), now(20, 510_000)),
+            "the first look"
+        );
+    }
+
+    #[tokio::test]
+    async fn datagrams_and_open_streams_keep_a_session_awake() {
+        let (mut sessions, bob, _tasks) = two_sessions().await;
+        let [first, second] = sessions.ids_with(bob)[..] else {
+            panic!("there are two");
+        };
+        let state = sessions.get_mut(first).expect("it is live");
+        // What the handshake carried.
+        state.is_busy();
+        assert!(!state.is_busy());
+        let datagram = b"ball at 3,4"[..].into();
+        state.connection().send_datagram(datagram).expect("it fits");
+        let busy = async {
+            while !sessions.get_mut(first).expect("it is live").is_busy() {
+                tokio::task::yield_now().await;
+            }
+        };
+        busy.await;
+        assert!(!sessions.traffic_is_due(TRAFFIC_EVERY / 2));
+        assert!(sessions.traffic_is_due(TRAFFIC_EVERY));
+        sessions.watch_traffic(|id| id == second, at(TRAFFIC_EVERY));
+        assert!(!sessions.traffic_is_due(TRAFFIC_EVERY));
     }
 
     #[tokio::test]

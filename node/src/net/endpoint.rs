@@ -30,6 +30,7 @@ use super::demux::{DATAGRAM_MAX, DemuxSocket};
 use super::route_mtu;
 use super::socket::BoundSocket;
 use super::source_networks::SourceNetworks;
+use hobnob_core::presence::{SLEEP_OVERDUE, SLEEP_PING_EVERY};
 use hobnob_core::source_network::SourceNetwork;
 use hobnob_core::synthetic::is_synthetic;
 use hobnob_core::transfers::{STREAM_BYTES, STREAMS_MAX};
@@ -81,9 +82,12 @@ pub(super) const SEND_WINDOW: u64 = 2 * 1024 * 1024;
 /// which would burden an idle session if it happened often.
 const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A connection without a sign of life ends after this. Sessions notice a silent peer long before,
-/// by their own pings.
-const IDLE_LIMIT_MS: u32 = 60_000;
+/// A connection without a sign of life ends after this. Sessions notice a silent peer before, by
+/// their own pings, which are rare while they sleep.
+const IDLE_LIMIT_MS: u32 = 310_000;
+const _: () = assert!(
+    IDLE_LIMIT_MS as u64 > 1000 * (SLEEP_PING_EVERY.as_secs() + 2 * SLEEP_OVERDUE.as_secs())
+);
 
 /// The TLS alert for "no common ALPN" (RFC 7301). QUIC adds 0x100 to it (RFC 9001 section 4.8).
 const NO_COMMON_PROTOCOL: u8 = 120;
@@ -368,13 +372,19 @@ fn server_configs(
 }
 
 fn transports() -> ByPath<TransportConfig> {
-    let mut mtu = MtuDiscoveryConfig::default();
-    mtu.upper_bound(DATAGRAM_MAX).interval(TRIED_AGAIN_AFTER);
-    let mut large = transport();
-    large.mtu_discovery_config(Some(mtu));
+    let trying_up_to = |bytes: Option<u16>| {
+        let mut mtu = MtuDiscoveryConfig::default();
+        mtu.interval(TRIED_AGAIN_AFTER);
+        if let Some(bytes) = bytes {
+            mtu.upper_bound(bytes);
+        }
+        let mut transport = transport();
+        transport.mtu_discovery_config(Some(mtu));
+        Arc::new(transport)
+    };
     ByPath {
-        usual: Arc::new(transport()),
-        large: Arc::new(large),
+        usual: trying_up_to(None),
+        large: trying_up_to(Some(DATAGRAM_MAX)),
     }
 }
 

@@ -9,6 +9,11 @@
 //! all interfaces and follows their changes. Loopback is included, so that two homes on one machine
 //! find each other. A name contains the id, so it is unique and nothing waits for mDNS probes: a
 //! newcomer learns at once which peers are there, and announces itself at once.
+//!
+//! A search that never ends would ask for each record again every 96 seconds, because addresses are
+//! valid for two minutes (RFC 6762 section 10). Nobody needs that: once a peer was dialed, its session
+//! shows whether it is there. So a node searches for [`SEARCH_FOR`] when it starts, when its
+//! interfaces change and once an hour. In between it asks nobody, and hears who announces itself.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -21,7 +26,7 @@ use hobnob_protocol::DeviceId;
 use mdns_sd::{
     IfKind, InterfaceId, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -52,6 +57,24 @@ pub const CACHED_MAX: i64 = 20_000;
 
 /// How often the number of cached records is compared with [`CACHED_MAX`].
 const CACHE_MEASURED_EVERY: Duration = Duration::from_secs(2);
+
+/// How long a search lasts. It consists of four queries, one, two and four seconds apart.
+pub const SEARCH_FOR: Duration = Duration::from_secs(10);
+
+/// The pause between two searches. Each node adds up to [`SEARCH_LATER_MAX`].
+const SEARCH_AGAIN_AFTER: Duration = Duration::from_secs(60 * 60);
+
+/// The most by which a node searches later than others, so that many nodes do not search together.
+const SEARCH_LATER_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// Between searches, how often to read what the thread has heard.
+const READ_EVERY: Duration = Duration::from_millis(500);
+
+/// When to give a command again to a thread that has too many.
+const COMMAND_AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// Maximum addresses that are remembered of one record, of several announcements.
+const ADDRS_REMEMBERED_MAX: usize = 4 * ADDRS_PER_RECORD_MAX;
 
 /// How long the goodbye may take.
 const STOP_LIMIT: Duration = Duration::from_millis(500);
@@ -127,6 +150,26 @@ pub struct Discovery {
     /// The thread that runs now. The listener replaces it when its cache overflows.
     daemon: Arc<Mutex<Daemon>>,
     listener: JoinHandle<()>,
+    /// Begins another search.
+    search: Arc<Notify>,
+}
+
+/// When a node searches.
+#[derive(Debug, Clone, Copy)]
+struct Timing {
+    search_for: Duration,
+    again_after: Duration,
+}
+
+impl Timing {
+    /// Nodes search at different times, which depend on their runs.
+    fn of_run(run: u64) -> Self {
+        let later = Duration::from_secs(run % SEARCH_LATER_MAX.as_secs());
+        Self {
+            search_for: SEARCH_FOR,
+            again_after: SEARCH_AGAIN_AFTER + later,
+        }
+    }
 }
 
 impl Discovery {
@@ -137,11 +180,21 @@ impl Discovery {
         interfaces: &Interfaces,
         events: mpsc::Sender<RecordEvent>,
     ) -> Result<Self, MdnsError> {
+        Self::start_at_times(own, interfaces, events, Timing::of_run(own.run))
+    }
+
+    fn start_at_times(
+        own: &Own,
+        interfaces: &Interfaces,
+        events: mpsc::Sender<RecordEvent>,
+        timing: Timing,
+    ) -> Result<Self, MdnsError> {
         check_multicast()?;
         let name = instance_name(own.id, own.run);
         let announcement = announcement(own.id, &name, own.bound)?;
         let daemon = Daemon::start(&announcement, left_out(interfaces))?;
         let daemon = Arc::new(Mutex::new(daemon));
+        let search = Arc::new(Notify::new());
         let listener = Listener {
             own: name,
             announcement,
@@ -149,9 +202,16 @@ impl Discovery {
             events,
             records: Records::default(),
             links: Links::default(),
+            search: search.clone(),
+            timing,
+            names_heard: 0,
         };
         let listener = tokio::spawn(listener.listen());
-        Ok(Self { daemon, listener })
+        Ok(Self {
+            daemon,
+            listener,
+            search,
+        })
     }
 
     /// The machine's interfaces have changed.
@@ -159,6 +219,7 @@ impl Discovery {
         if let Err(error) = lock(&self.daemon).leave_out(left_out(interfaces)) {
             tracing::debug!(%error, "the mDNS thread has ended");
         }
+        self.search.notify_one();
     }
 
     /// Withdraws the announcement and ends the mDNS thread. Takes half a second at most.
@@ -166,6 +227,7 @@ impl Discovery {
         let Self {
             daemon,
             mut listener,
+            search: _,
         } = self;
         let ended = async {
             // The listener must not start another thread from now on.
@@ -207,6 +269,8 @@ impl Daemon {
             left_out: BTreeSet::new(),
         };
         daemon.thread.set_ip_check_interval(INTERFACES_EVERY_SECS)?;
+        // Announcements count between searches, too.
+        daemon.thread.accept_unsolicited(true)?;
         daemon.leave_out(left_out)?;
         daemon.thread.register(announcement.clone())?;
         Ok(daemon)
@@ -339,42 +403,101 @@ struct Listener {
     events: mpsc::Sender<RecordEvent>,
     records: Records,
     links: Links,
+    search: Arc<Notify>,
+    timing: Timing,
+    /// The names that the present thread has heard between searches. It keeps each of them.
+    names_heard: i64,
 }
 
 impl Listener {
-    /// Reads until the daemon ends, or until nobody reads the events. The daemon ends a search that
-    /// is not read fast enough; then this begins another one, which reports every record again.
+    /// Searches and listens until the thread ends, or until nobody reads the events.
     async fn listen(mut self) {
         loop {
             let daemon = lock(&self.daemon).thread.clone();
-            let Ok(search) = daemon.browse(SERVICE) else {
-                return;
+            let overflow = cache_overflows(daemon.clone());
+            let end = tokio::select! {
+                end = self.search_and_listen(&daemon) => end,
+                () = overflow => End::CacheFull,
             };
-            let overflow = cache_overflows(daemon);
-            tokio::pin!(overflow);
+            match end {
+                End::CacheFull => {
+                    if let Err(error) = self.replace_daemon() {
+                        return tracing::warn!("discovery ends: {error}");
+                    }
+                }
+                End::Over => return,
+            }
+        }
+    }
+
+    async fn search_and_listen(&mut self, daemon: &ServiceDaemon) -> End {
+        loop {
+            if let Err(end) = self.search(daemon).await {
+                return end;
+            }
+            let again = tokio::time::sleep(self.timing.again_after);
+            tokio::pin!(again);
+            let search = self.search.clone();
             loop {
-                let event = tokio::select! {
-                    event = search.recv_async() => event,
-                    () = &mut overflow => {
-                        if let Err(error) = self.replace_daemon() {
-                            return tracing::warn!("discovery ends: {error}");
-                        }
-                        break;
-                    }
-                };
-                let Ok(event) = event else { break };
-                for event in self.heard(event) {
-                    if self.events.send(event).await.is_err() {
-                        return;
-                    }
+                tokio::select! {
+                    () = &mut again => break,
+                    () = search.notified() => break,
+                    () = tokio::time::sleep(READ_EVERY) => {}
+                }
+                if let Err(end) = self.read_heard(daemon).await {
+                    return end;
                 }
             }
         }
     }
 
+    /// Searches for [`Timing::search_for`]. The thread ends a search that is not read fast enough.
+    /// Then this begins another one, which reports every record again.
+    async fn search(&mut self, daemon: &ServiceDaemon) -> Result<(), End> {
+        let over = tokio::time::sleep(self.timing.search_for);
+        tokio::pin!(over);
+        loop {
+            let search = command(|| daemon.browse(SERVICE)).await?;
+            loop {
+                let event = tokio::select! {
+                    event = search.recv_async() => event,
+                    () = &mut over => {
+                        return command(|| daemon.stop_browse(SERVICE)).await;
+                    }
+                };
+                let Ok(event) = event else { break };
+                let events = self.found(event);
+                self.report(events).await?;
+            }
+        }
+    }
+
+    /// Reads the announcements that the thread has received since the last time, and the answers to
+    /// the searches of others. The thread forgets them.
+    async fn read_heard(&mut self, daemon: &ServiceDaemon) -> Result<(), End> {
+        let heard = command(|| daemon.browse_cache(SERVICE)).await?;
+        command(|| daemon.stop_browse(SERVICE)).await?;
+        while let Ok(event) = heard.recv_async().await {
+            let events = self.heard(event);
+            self.report(events).await?;
+        }
+        if self.names_heard > CACHED_MAX {
+            return Err(End::CacheFull);
+        }
+        Ok(())
+    }
+
+    async fn report(&self, events: Vec<RecordEvent>) -> Result<(), End> {
+        for event in events {
+            self.events.send(event).await.map_err(|_| End::Over)?;
+        }
+        Ok(())
+    }
+
     /// Starts another mDNS thread, with an empty cache. The records that were reported stay valid.
-    fn replace_daemon(&self) -> Result<(), mdns_sd::Error> {
+    fn replace_daemon(&mut self) -> Result<(), mdns_sd::Error> {
         tracing::warn!("too many mDNS records on this network: they are forgotten");
+        self.names_heard = 0;
         let mut daemon = lock(&self.daemon);
         let new = Daemon::start(&self.announcement, daemon.left_out.clone())?;
         // The old thread says goodbye when it is dropped. The new one announces this node twice,
@@ -383,13 +506,13 @@ impl Listener {
         Ok(())
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this driver reads the clock to limit how often it reads the interfaces"
-    )]
-    fn heard(&mut self, event: ServiceEvent) -> Vec<RecordEvent> {
+    /// An event of a search: it reports what a record says now, and when it expires.
+    fn found(&mut self, event: ServiceEvent) -> Vec<RecordEvent> {
         if let ServiceEvent::ServiceResolved(service) = event {
-            self.resolved(&service, Instant::now())
+            let found = self.read(&service);
+            found.map_or_else(Vec::new, |found| {
+                self.records.update(service.get_fullname(), found)
+            })
         } else if let ServiceEvent::ServiceRemoved(_, name) = event {
             let expired = self.records.remove(&name).map(RecordEvent::Expired);
             expired.into_iter().collect()
@@ -398,13 +521,33 @@ impl Listener {
         }
     }
 
-    fn resolved(&mut self, service: &ResolvedService, now: Instant) -> Vec<RecordEvent> {
-        let Some((peer, claimed)) = read(service) else {
-            tracing::debug!("an mDNS record that is not a hobnob's of this version");
+    /// A record that the thread has received without a search, or a part of one.
+    fn heard(&mut self, event: ServiceEvent) -> Vec<RecordEvent> {
+        let ServiceEvent::ServiceResolved(service) = event else {
             return Vec::new();
         };
+        let name = service.get_fullname();
+        let is_own = name_in(name) == Some(&self.own);
+        if !is_own && !self.records.knows(name) {
+            self.names_heard += 1;
+        }
+        let found = self.read(&service);
+        found.map_or_else(Vec::new, |found| self.records.add(name, found))
+    }
+
+    /// The peer that a record announces, unless it is this node.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this driver reads the clock to limit how often it reads the interfaces"
+    )]
+    fn read(&mut self, service: &ResolvedService) -> Option<Found> {
+        let now = Instant::now();
+        let Some((peer, claimed)) = read(service) else {
+            tracing::debug!("an mDNS record that is not a hobnob's of this version");
+            return None;
+        };
         if name_in(service.get_fullname()) == Some(&self.own) {
-            return Vec::new();
+            return None;
         }
         let mut addrs: Vec<_> = claimed
             .into_iter()
@@ -413,8 +556,27 @@ impl Listener {
             .collect();
         addrs.sort();
         addrs.truncate(ADDRS_PER_RECORD_MAX);
-        self.records
-            .update(service.get_fullname(), Found { peer, addrs })
+        Some(Found { peer, addrs })
+    }
+}
+
+/// Why the listener listens no more to a thread.
+#[derive(Debug)]
+enum End {
+    /// The thread holds too much.
+    CacheFull,
+    /// The thread has ended, or nobody reads the events.
+    Over,
+}
+
+/// Gives a command to the thread, and waits while the thread has too many.
+async fn command<T>(mut give: impl FnMut() -> Result<T, mdns_sd::Error>) -> Result<T, End> {
+    loop {
+        match give() {
+            Ok(done) => return Ok(done),
+            Err(mdns_sd::Error::Again) => tokio::time::sleep(COMMAND_AGAIN_AFTER).await,
+            Err(_) => return Err(End::Over),
+        }
     }
 }
 
@@ -506,6 +668,25 @@ impl Records {
         events.push(RecordEvent::Found(found));
         events.retain(|(RecordEvent::Found(of) | RecordEvent::Expired(of))| !of.addrs.is_empty());
         events
+    }
+
+    fn knows(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    /// A record was heard, or a part of it. Reports the addresses that are new.
+    fn add(&mut self, name: &str, mut found: Found) -> Vec<RecordEvent> {
+        let Some(known) = self.by_name.get_mut(name) else {
+            return self.update(name, found);
+        };
+        found.addrs.retain(|addr| !known.addrs.contains(addr));
+        if found.addrs.is_empty() {
+            return Vec::new();
+        }
+        known.addrs.extend(&found.addrs);
+        let too_many = known.addrs.len().saturating_sub(ADDRS_REMEMBERED_MAX);
+        known.addrs.drain(..too_many);
+        vec![RecordEvent::Found(found)]
     }
 
     fn remove(&mut self, name: &str) -> Option<Found> {
@@ -734,6 +915,32 @@ mod tests {
     }
 
     #[test]
+    fn an_announcement_that_was_heard_adds_addresses_and_is_reported_once() {
+        let mut records = Records::default();
+        let first = records.add("ann", found(1, &[1]));
+        assert_eq!(first, [RecordEvent::Found(found(1, &[1]))]);
+        assert_eq!(records.add("ann", found(1, &[1])), [], "nothing new");
+        let second = records.add("ann", found(1, &[1, 2]));
+        assert_eq!(second, [RecordEvent::Found(found(1, &[2]))]);
+        assert!(records.knows("ann") && !records.knows("bob"));
+        for port in 3..1_000 {
+            records.add("ann", found(1, &[port]));
+        }
+        let kept = records.remove("ann").expect("it is known");
+        assert_eq!(kept.addrs.len(), ADDRS_REMEMBERED_MAX);
+        assert_eq!(kept.addrs.last().map(SocketAddr::port), Some(999));
+    }
+
+    #[test]
+    fn nodes_search_an_hour_apart_and_not_all_together() {
+        let after = |run| Timing::of_run(run).again_after;
+        assert_eq!(after(0), SEARCH_AGAIN_AFTER);
+        assert_eq!(after(7), SEARCH_AGAIN_AFTER + Duration::from_secs(7));
+        assert_eq!(after(600), SEARCH_AGAIN_AFTER);
+        assert!(after(u64::MAX) < SEARCH_AGAIN_AFTER + SEARCH_LATER_MAX);
+    }
+
+    #[test]
     fn a_flood_of_records_keeps_nobody_from_being_reported() {
         let mut records = Records::default();
         for n in 0..2_000 {
@@ -758,6 +965,10 @@ mod tests {
         /// Ids are of this run alone: others may be testing on the same network. None, loudly,
         /// where nothing can multicast.
         fn start(n: u8, port: u16) -> Option<Self> {
+            Self::start_at_times(n, port, Timing::of_run(0))
+        }
+
+        fn start_at_times(n: u8, port: u16, timing: Timing) -> Option<Self> {
             let mut seed = [n; 32];
             seed[..4].copy_from_slice(&std::process::id().to_le_bytes());
             let id = SecretKey::from_seed(seed).id();
@@ -768,7 +979,7 @@ mod tests {
                 bound: SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), port),
             };
             let interfaces = Interfaces::now().expect("the system lists them");
-            match Discovery::start(&own, &interfaces, found) {
+            match Discovery::start_at_times(&own, &interfaces, found, timing) {
                 Ok(discovery) => Some(Self {
                     id,
                     port,
@@ -805,6 +1016,21 @@ mod tests {
             // The listener has ended, and with it the sender.
             while self.heard.recv().await.is_some() {}
         }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_node_that_searches_no_more_hears_a_newcomer() {
+        let searched = Timing {
+            search_for: Duration::ZERO,
+            again_after: Duration::from_secs(60 * 60),
+        };
+        let Some(mut ann) = Seeker::start_at_times(3, 1111, searched) else {
+            return;
+        };
+        let bob = Seeker::start(4, 2222).expect("as the first");
+        ann.finds(&bob).await;
+        ann.stop().await;
+        bob.stop().await;
     }
 
     #[tokio::test(flavor = "multi_thread")]

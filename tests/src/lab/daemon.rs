@@ -13,7 +13,7 @@ use super::home::Home;
 use super::memory;
 use super::process::hobnob_binary;
 use super::transcript::{Printed, Transcript};
-use super::usage::Usage;
+use super::usage::{self, Usage};
 use super::wait::until;
 
 /// A process in a home. It can be stopped and started again. It is killed when this value is
@@ -214,6 +214,12 @@ impl Daemon {
         let running = self.running();
         let process = running.as_ref().expect("it is running").pid();
         Usage::of(process, self.home.path())
+    }
+
+    /// The processor time that the process has used.
+    pub(super) fn processor_time(&self) -> Duration {
+        let running = self.running();
+        usage::processor_time(running.as_ref().expect("it is running").pid())
     }
 
     /// The memory that the process uses now, in bytes.

@@ -21,6 +21,7 @@ use super::relay::Relay;
 use super::screen::Screen;
 use super::switch::Switch;
 use super::terminal::{self, Model, Size, Terminal};
+use super::traffic::Traffic;
 
 /// A computer on zero or more networks. Clones refer to the same machine. Dropping the last one
 /// switches it off.
@@ -218,6 +219,16 @@ impl Machine {
         );
         let child = self.spawn(program, arguments, environment);
         finish(shown, child, input, PROGRAM_TIME)
+    }
+
+    /// Counts what this machine sends from now on.
+    pub fn count_traffic(&self) {
+        Traffic::count(self);
+    }
+
+    /// What this machine has sent since [`Machine::count_traffic`].
+    pub fn traffic(&self) -> Traffic {
+        Traffic::of(self)
     }
 
     /// Runs a function in this machine's network namespace. Sockets that it opens stay in this

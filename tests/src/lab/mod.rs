@@ -52,6 +52,7 @@ mod screen;
 mod site;
 mod switch;
 mod terminal;
+mod traffic;
 mod transcript;
 mod usage;
 mod wait;
@@ -82,6 +83,7 @@ pub use screen::Screen;
 pub use site::Site;
 pub use switch::Switch;
 pub use terminal::{Model, Size, Terminal};
+pub use traffic::{Sent, Traffic};
 pub use usage::Usage;
 pub use wait::{SetOnDrop, Stopwatch, pause, until};
 

@@ -120,6 +120,11 @@ impl Node {
         self.daemon.usage()
     }
 
+    /// The processor time that the node's process has used.
+    pub fn processor_time(&self) -> Duration {
+        self.daemon.processor_time()
+    }
+
     /// The memory that the node uses now, in bytes.
     pub fn memory(&self) -> u64 {
         self.daemon.memory()

@@ -1,6 +1,7 @@
 //! What a running process and its home use.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::process::Pid;
 
@@ -27,6 +28,18 @@ impl Usage {
             disk: bytes_in(home),
         }
     }
+}
+
+/// The processor time of a process so far (proc(5): fields 14 and 15 of stat, in hundredths).
+pub(super) fn processor_time(process: Pid) -> Duration {
+    let file = format!("/proc/{}/stat", process.as_raw_nonzero());
+    let stat = std::fs::read_to_string(file).expect("the process is a running child");
+    let (_, after_name) = stat.rsplit_once(')').expect("the name is in brackets");
+    let ticks = after_name.split_whitespace().skip(11).take(2);
+    let ticks: u64 = ticks
+        .map(|field| field.parse::<u64>().expect("a number of ticks"))
+        .sum();
+    Duration::from_millis(10 * ticks)
 }
 
 /// Bytes of all files in a folder. Files that disappear meanwhile do not count.

@@ -20,7 +20,7 @@ pub enum Ended {
         /// Its text.
         reason: String,
     },
-    /// Nothing was received for a minute.
+    /// Nothing was received in the time that QUIC allows, or the peer answered no pings.
     #[error("nothing came from it any more")]
     TimedOut,
     /// The peer no longer knows the connection: it has restarted.

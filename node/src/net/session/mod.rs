@@ -200,10 +200,28 @@ impl Session {
         self.connection.stats().frame_rx.acks
     }
 
+    /// What the connection carried so far.
+    pub fn traffic(&self) -> Traffic {
+        let stats = self.connection.stats();
+        Traffic {
+            bytes: stats.udp_tx.bytes + stats.udp_rx.bytes,
+            datagrams: stats.frame_tx.datagram + stats.frame_rx.datagram,
+        }
+    }
+
     /// QUIC's estimate of the round trip. It is used until the first pong arrives.
     pub fn rtt(&self) -> Duration {
         self.connection.rtt()
     }
+}
+
+/// What a connection carried in both directions.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Traffic {
+    /// Bytes of UDP payload.
+    pub bytes: u64,
+    /// Datagrams of programs.
+    pub datagrams: u64,
 }
 
 /// The events of one session.

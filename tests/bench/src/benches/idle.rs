@@ -1,171 +1,164 @@
-//! Benchmark of idle traffic: two machines whose nodes have a session and send no messages. Counts
-//! the bytes of both directions.
+//! Benchmark of idle traffic: machines whose nodes have sessions and send no messages.
 //!
-//! nftables counts whole IP packets where they leave each machine. ARP, neighbour discovery and
-//! multicast group reports are not counted, because the operating system sends them.
+//! The figures are of the steady state: the searches at the start are over, and the sessions sleep.
+//! A sleeping session sends two packets every 280 seconds, so only a run of many minutes counts
+//! them. The short form waits for a few of them.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context;
-use hobnob_tests::lab::{Lab, Machine, Node, Stopwatch, pause};
-use serde_json::Value;
+use hobnob_tests::lab::{Addresses, Lab, Node, Stopwatch, Traffic, pause};
 
 use crate::plan::Plan;
 use crate::report::{Aim, Report};
 use crate::stats::Samples;
 
-/// Time until Hello, synchronization and mDNS announcements are done.
-const SETTLING: Duration = Duration::from_secs(8);
+/// Time until Hello, synchronization and the first search by mDNS are done, and sessions sleep.
+const SETTLING: Duration = Duration::from_secs(90);
+
+/// A sleeping session has a round of pings in each such time.
+const ROUND: Duration = Duration::from_secs(280);
 
 const DAY: f64 = 86_400.0;
 
-const RULES: &str = "table inet bench {
-    counter quic4 {}
-    counter quic6 {}
-    counter mdns4 {}
-    counter mdns6 {}
-    chain out {
-        type filter hook output priority 0
-        oifname lo return
-        meta nfproto ipv4 udp dport 5353 counter name mdns4 return
-        meta nfproto ipv6 udp dport 5353 counter name mdns6 return
-        meta nfproto ipv4 meta l4proto udp counter name quic4
-        meta nfproto ipv6 meta l4proto udp counter name quic6
-    }
-}
-";
-
 pub(crate) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let lab = plan.lab()?;
-    let time = plan.pick(Duration::from_secs(20), Duration::from_secs(120));
-    let quiet = Couple::new(lab, &["--no-mdns"]);
-    quiet
-        .ann
-        .tells(format!("{}:4626", quiet.bob.machine().ipv4()), "hi");
-    let open = Couple::new(lab, &[]);
-    open.ann.sees(&open.bob);
-    open.bob.sees(&open.ann);
+    let couples = [
+        ("a session", Couple::new(lab, Addresses::Both)),
+        (
+            "a session by IPv6 only",
+            Couple::new(lab, Addresses::Ipv6Only),
+        ),
+    ];
     pause(SETTLING);
-    let begun = Stopwatch::start();
-    let before = [quiet.traffic()?, open.traffic()?];
-    pause(time);
-    let after = [quiet.traffic()?, open.traffic()?];
-    let a_day = DAY / begun.elapsed().as_secs_f64() / 1e6;
-    let [quiet, open] = [0, 1].map(|which| after[which].since(&before[which]));
-    let mut line = |what: &str, bytes: f64, aim: Option<Aim>| -> anyhow::Result<()> {
-        report.line(
-            what,
-            "MB/day",
-            Samples::new(vec![bytes * a_day]).context("one value")?,
+    let before = couples.each_ref().map(|(_, couple)| couple.traffic());
+    // Whole rounds, so that the figure does not depend on when the first one begins.
+    pause(ROUND * plan.pick(1, 4));
+    let rounds = ROUND.as_secs_f64() * f64::from(plan.pick(1_u32, 4));
+    let a_day = DAY / rounds / 1e3;
+    for ((what, couple), before) in couples.iter().zip(before) {
+        let sent = couple.traffic() - before;
+        let mut line = |what: String, bytes: u64, aim: Option<Aim>| -> anyhow::Result<()> {
+            let value = Samples::new(vec![as_f64(bytes) * a_day]).context("one value")?;
+            report.line(what, "kB/day", value, None, aim);
+            Ok(())
+        };
+        line(
+            format!("hobnob, {what}, IP packets both ways"),
+            sent.sessions.bytes,
+            Some(Aim::AtMost(50.0)),
+        )?;
+        line(
+            format!("hobnob, {what}, only UDP payload"),
+            sent.sessions.payload,
             None,
-            aim,
-        );
-        Ok(())
-    };
-    line(
-        "hobnob, a session without mDNS, IP packets both ways",
-        quiet.quic.bytes,
-        Some(Aim::AtMost(1.5)),
-    )?;
-    line("the same, only UDP payload", quiet.quic.payload, None)?;
-    line(
-        "hobnob, a session with mDNS on, IP packets both ways",
-        open.quic.bytes,
-        Some(Aim::AtMost(1.5)),
-    )?;
-    line(
-        "mDNS of both nodes, IP packets; queries become rarer over hours",
-        open.mdns.bytes,
-        None,
-    )?;
+        )?;
+        line(
+            format!("hobnob, mDNS of both nodes of {what}, IP packets; without the searches once an hour"),
+            sent.mdns.bytes,
+            Some(Aim::AtMost(500.0)),
+        )?;
+        eprintln!("  {what}: {sent:?}");
+    }
+    search(lab, report)
+}
+
+/// What the search of a node costs that begins while another one is there.
+fn search(lab: &Lab, report: &mut Report) -> anyhow::Result<()> {
+    let switch = lab.switch();
+    let ann = node(&switch, "ann");
+    pause(Duration::from_secs(15));
+    let bob = node(&switch, "bob");
+    ann.sees(&bob);
+    pause(Duration::from_secs(15));
+    let sent = ann.machine().traffic() + bob.machine().traffic();
+    report.figure(
+        "hobnob, mDNS of two nodes until they have found each other and search no more",
+        "kB",
+        Samples::new(vec![as_f64(sent.mdns.bytes) / 1e3]).context("one value")?,
+    );
     Ok(())
 }
 
-struct Couple {
-    ann: Node,
-    bob: Node,
+/// Many nodes on one LAN, each with sessions to all others.
+pub(crate) fn lan(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
+    for count in [10, 50] {
+        let switch = plan.lab()?.switch();
+        let nodes: Vec<_> = (0..count)
+            .map(|n| {
+                let machine = switch.machine(&format!("node{n}"));
+                if count > 10 {
+                    // All namespaces share one table of neighbours, which has room for one family.
+                    let arguments = ["-6", "addr", "flush", "dev", "eth0"];
+                    machine.run("ip", &arguments).expect(0);
+                }
+                machine.count_traffic();
+                machine.up(machine.name(), &[])
+            })
+            .collect();
+        for (n, one) in nodes.iter().enumerate() {
+            nodes[..n].iter().for_each(|other| one.sees(other));
+        }
+        pause(SETTLING);
+        let begun = Stopwatch::start();
+        let before = sums(&nodes);
+        pause(plan.pick(Duration::from_secs(60), Duration::from_secs(600)));
+        let after = sums(&nodes);
+        let (seconds, each) = (begun.elapsed().as_secs_f64(), f64::from(count));
+        let sent = after.0 - before.0;
+        eprintln!("  {count} nodes: {sent:?}");
+        let bytes = as_f64(sent.sessions.bytes + sent.mdns.bytes);
+        report.line(
+            format!("hobnob, {count} idle nodes on a LAN, IP packets that each sends"),
+            "kB/min",
+            Samples::new(vec![bytes / each / seconds * 60.0 / 1e3]).context("one value")?,
+            None,
+            Some(Aim::AtMost(10.0)),
+        );
+        let busy = (after.1 - before.1).as_secs_f64();
+        report.line(
+            format!("hobnob, {count} idle nodes on a LAN, processor time of each"),
+            "%",
+            Samples::new(vec![100.0 * busy / each / seconds]).context("one value")?,
+            None,
+            Some(Aim::AtMost(0.2)),
+        );
+    }
+    Ok(())
 }
 
-/// Bytes that left both machines.
-#[derive(Debug, Clone, Copy, Default)]
-struct Traffic {
-    quic: Bytes,
-    mdns: Bytes,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Bytes {
-    bytes: f64,
-    payload: f64,
-}
+/// Two nodes with a session.
+struct Couple([Node; 2]);
 
 impl Couple {
-    fn new(lab: &Lab, arguments: &[&str]) -> Self {
-        let switch = lab.switch();
-        let [ann, bob] = ["ann", "bob"].map(|name| {
-            let machine = switch.machine(name);
-            machine
-                .run_with("nft", &["-f", "-"], &BTreeMap::new(), RULES)
-                .expect(0);
-            machine.up(name, arguments)
-        });
-        Self { ann, bob }
+    fn new(lab: &Lab, addresses: Addresses) -> Self {
+        let switch = lab.switch_with(addresses);
+        let [ann, bob] = ["ann", "bob"].map(|name| node(&switch, name));
+        ann.sees(&bob);
+        bob.sees(&ann);
+        Self([ann, bob])
     }
 
-    fn traffic(&self) -> anyhow::Result<Traffic> {
-        let mut traffic = Traffic::default();
-        for machine in [self.ann.machine(), self.bob.machine()] {
-            for (name, header) in [
-                ("quic4", 28.0),
-                ("quic6", 48.0),
-                ("mdns4", 28.0),
-                ("mdns6", 48.0),
-            ] {
-                let (packets, bytes) = counter(machine, name)?;
-                let sum = if name.starts_with("quic") {
-                    &mut traffic.quic
-                } else {
-                    &mut traffic.mdns
-                };
-                sum.bytes += bytes;
-                sum.payload += bytes - packets * header;
-            }
-        }
-        Ok(traffic)
+    /// What left both machines.
+    fn traffic(&self) -> Traffic {
+        let [ann, bob] = &self.0;
+        ann.machine().traffic() + bob.machine().traffic()
     }
 }
 
-impl Traffic {
-    fn since(&self, before: &Self) -> Self {
-        let minus = |a: Bytes, b: Bytes| Bytes {
-            bytes: a.bytes - b.bytes,
-            payload: a.payload - b.payload,
-        };
-        Self {
-            quic: minus(self.quic, before.quic),
-            mdns: minus(self.mdns, before.mdns),
-        }
-    }
+fn node(switch: &hobnob_tests::lab::Switch, name: &str) -> Node {
+    let machine = switch.machine(name);
+    machine.count_traffic();
+    machine.up(name, &[])
 }
 
-/// Packets and bytes of a counter.
-fn counter(machine: &Machine, name: &str) -> anyhow::Result<(f64, f64)> {
-    let output = machine
-        .run("nft", &["--json", "list", "counter", "inet", "bench", name])
-        .expect(0);
-    let output: Value = serde_json::from_str(&output.stdout)?;
-    let list = output["nftables"]
-        .as_array()
-        .context("nft printed no list")?;
-    let counter = list
-        .iter()
-        .find_map(|item| item.get("counter"))
-        .context("nft printed no counter")?;
-    let number = |what: &str| {
-        counter[what]
-            .as_f64()
-            .with_context(|| format!("the counter has no {what}"))
-    };
-    Ok((number("packets")?, number("bytes")?))
+/// What all nodes have sent, and their processor time.
+fn sums(nodes: &[Node]) -> (Traffic, Duration) {
+    let traffic = nodes.iter().map(|node| node.machine().traffic());
+    let times = nodes.iter().map(Node::processor_time);
+    (traffic.fold(Traffic::default(), |all, one| all + one), times.sum())
+}
+
+fn as_f64(bytes: u64) -> f64 {
+    bytes as f64
 }

@@ -170,10 +170,17 @@ pub(crate) const ALL: &[Bench] = &[
     },
     Bench {
         name: "idle",
-        about: "network traffic of an idle session",
+        about: "network traffic of an idle session and of mDNS; twenty minutes, two with --short",
         in_lab: true,
         long: false,
         work: idle::run,
+    },
+    Bench {
+        name: "idle-lan",
+        about: "traffic and processor time of 10 and 50 idle nodes on one LAN; ten minutes each, one with --short",
+        in_lab: true,
+        long: true,
+        work: idle::lan,
     },
     Bench {
         name: "memory",
