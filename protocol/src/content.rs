@@ -25,6 +25,9 @@ pub const PIECE_BYTES: usize = 64 * 1024;
 /// Pieces of a span.
 pub const SPAN_PIECES: usize = 64;
 
+/// Bytes of the length before a piece in an [`Answer::HereCompressed`].
+pub const PIECE_LEN_BYTES: usize = 4;
+
 /// Longest encoded [`PieceRequest`], in bytes.
 pub const PIECE_REQUEST_BYTES_MAX: usize = 128;
 
@@ -260,6 +263,11 @@ impl PieceRequest {
 pub enum Answer {
     /// Proof, leaves and pieces follow.
     Here,
+    /// As [`Answer::Here`], with the pieces compressed one by one, for peers with
+    /// [`features::COMPRESSION`](crate::frame::features::COMPRESSION). Before each piece stand
+    /// [`PIECE_LEN_BYTES`]: how many bytes of it follow, big-endian. If they are as many as the piece
+    /// has, it is not compressed.
+    HereCompressed,
     /// The peer does not have the content.
     NotHere,
     /// The requesting peer may not have the content.
@@ -279,6 +287,7 @@ impl Answer {
             Answer::Refused => 2,
             Answer::Changed => 3,
             Answer::Later => 4,
+            Answer::HereCompressed => 5,
         }
     }
 
@@ -289,6 +298,7 @@ impl Answer {
             2 => Answer::Refused,
             3 => Answer::Changed,
             4 => Answer::Later,
+            5 => Answer::HereCompressed,
             _ => Answer::NotHere,
         }
     }

@@ -77,6 +77,9 @@ pub mod features {
     /// The node lets idle sessions with neighbours sleep: its QUIC idle timeout is longer than the
     /// pause between the pings of such a session.
     pub const SLEEP: u64 = 32;
+    /// The node reads compressed batches and compressed pieces of content, see
+    /// [`crate::compression`] and [`Answer::HereCompressed`](crate::content::Answer::HereCompressed).
+    pub const COMPRESSION: u64 = 64;
 }
 
 /// A node's report about itself to each peer, at the start and after each change.

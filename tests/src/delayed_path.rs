@@ -24,6 +24,8 @@ use tokio::time::{Instant, sleep_until};
 pub struct DelayedPath {
     addr: SocketAddr,
     in_flight: Arc<InFlight>,
+    /// Bytes of UDP towards the target, and back.
+    carried: [Arc<AtomicU64>; 2],
     _tasks: JoinSet<io::Result<()>>,
 }
 
@@ -85,7 +87,9 @@ impl DelayedPath {
         let addr = near.local_addr()?;
         let (in_flight, dialer) = (Arc::new(InFlight::default()), Arc::new(OnceLock::new()));
         let mut tasks = JoinSet::new();
+        let carried: [Arc<AtomicU64>; 2] = Default::default();
         for (from, to, back) in [(near.clone(), far.clone(), false), (far, near, true)] {
+            let counter = carried[usize::from(back)].clone();
             let (queue, batches) = mpsc::unbounded_channel();
             let (in_flight_in, in_flight_out) = (in_flight.clone(), in_flight.clone());
             let (dialer_in, dialer_out) = (dialer.clone(), dialer.clone());
@@ -97,6 +101,7 @@ impl DelayedPath {
             tasks.spawn(async move {
                 loop {
                     let (bytes, meta) = receive(&*from).await?;
+                    counter.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                     if !back {
                         dialer_in.get_or_init(|| meta.addr);
                     }
@@ -118,6 +123,7 @@ impl DelayedPath {
         Ok(Self {
             addr,
             in_flight,
+            carried,
             _tasks: tasks,
         })
     }
@@ -125,6 +131,12 @@ impl DelayedPath {
     /// The address to dial instead of the target.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Bytes of UDP payload that were sent into the path so far: towards the target, and back.
+    pub fn carried(&self) -> [u64; 2] {
+        let read = |counter: &Arc<AtomicU64>| counter.load(Ordering::Relaxed);
+        self.carried.each_ref().map(read)
     }
 
     /// The largest number of bytes that were in flight at one moment.

@@ -69,6 +69,12 @@ fn an_independent_implementation_exchanges_direct_messages() {
     bob.home().run(&["send", &id, &long]).expect(0);
     python.shows(&long);
 
+    // The peer sends a text with a long run of one byte compressed.
+    let run = format!("a text that ends with a long line {}", "-".repeat(2_000));
+    python.types(&run);
+    python.shows(r#""event": "compressed""#);
+    bob.shows_once(&run);
+
     // Datagrams of programs go both ways. Bob's user has accepted the peer by writing to it.
     let mut program = JsonLines::connect(bob.home().path());
     let registered = program.asks(json!({"cmd": "app", "app": "wire.test"}));

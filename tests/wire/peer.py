@@ -9,8 +9,8 @@ Ed25519 are libraries.
 
 `talk` sends each line of stdin as a message, or with `/datagram ` before it as a datagram, and prints one JSON object for each event:
 `{"event":"hello","nick":…}`, `{"event":"message","seq":…,"text":…}`, `{"event":"delivered","seq":…}`,
-`{"event":"datagram","content":…}`, `{"event":"waiting"}`, `{"event":"closed","code":…}`. It ends at the end of stdin, or when the node
-ends the session.
+`{"event":"datagram","content":…}`, `{"event":"compressed","bytes":…}` for a message that is sent compressed, `{"event":"waiting"}`,
+`{"event":"closed","code":…}`. It ends at the end of stdin, or when the node ends the session.
 """
 
 import asyncio
@@ -40,9 +40,12 @@ SUITE = 1
 # The bit of Hello for datagrams of programs, and the program that this peer is.
 APPS, APP = 8, "wire.test"
 
+# The bit of Hello of a node that reads compressed batches. This peer only writes them.
+COMPRESSION = 64
+
 # Kinds of frames.
 HELLO, PING, PONG, PROFILE = 1, 2, 3, 4
-DIGEST, HEADS, BATCH, HAVE, WANT, WAITING = 16, 17, 18, 19, 20, 23
+DIGEST, HEADS, BATCH, HAVE, WANT, WAITING, COMPRESSED_BATCH = 16, 17, 18, 19, 20, 23, 29
 
 # Kinds of entries.
 TEXT, DELETE = 1, 4
@@ -352,11 +355,34 @@ def read_batch(body):
 
 
 def encode_batch(identity, name, first, prev, encoded, head):
-    """A batch of one entry."""
+    """A batch of one entry, which may be compressed: that changes nothing else."""
     wire = Writer().number(SUITE)
     name.write(wire)
     wire.number(first).fixed(prev).string(encoded)
     return bytes(wire.string(identity.key.sign(name.signed(first, head))).bytes)
+
+
+def compress(data):
+    """A Zstandard frame (RFC 8878) that only makes the longest run of one byte shorter, or None if it is not
+    worth it. Real compressors do more. A reader sees no difference."""
+    longest, start = (0, 0), 0
+    for at in range(1, len(data) + 1):
+        if at == len(data) or data[at] != data[start]:
+            longest, start = max(longest, (at - start, start)), at
+    count, start = longest
+    if count < 1024 or not 256 <= len(data) <= 65_280:
+        return None
+
+    def block(kind, size, content, last=0):
+        return (size << 3 | kind << 1 | last).to_bytes(3, "little") + content
+
+    before, after = data[:start], data[start + count :]
+    # A frame in one segment, whose length less 256 has two bytes. Blocks: raw, one repeated byte, raw.
+    header = b"\x28\xb5\x2f\xfd\x60" + (len(data) - 256).to_bytes(2, "little")
+    blocks = block(0, len(before), before) + block(1, count, data[start : start + 1]) + block(0, len(after), after, 1)
+    compressed = header + blocks
+    # Readers refuse more than this.
+    return compressed if len(data) <= 32 * len(compressed) else None
 
 
 # --- Holdings ("Synchronization")
@@ -434,7 +460,7 @@ class Session(QuicConnectionProtocol):
         self.buffers, self.kinds = {}, {}
         self.ended = asyncio.Event()
         self.control = self._quic.get_next_available_stream_id()
-        self.batches = None
+        self.batches, self.reads_compressed = None, False
         self.send(self.control, frame(HELLO, self.hello()))
 
     def hello(self):
@@ -511,7 +537,8 @@ class Session(QuicConnectionProtocol):
         major, _minor = wire.number(), wire.number()
         if major != 1:
             raise Malformed(f"a node of version {major}")
-        _features, _instance, _started, _clock = (wire.number() for _ in range(4))
+        features, _instance, _started, _clock = (wire.number() for _ in range(4))
+        self.reads_compressed = features & COMPRESSION != 0
         _number, nick = read_public_record(self.node, wire.string())
         print_event("hello", nick=nick)
         digest = Writer().fixed(self.conversation).fixed(heads_digest(self.own_heads())).number(self.own.lamport)
@@ -600,14 +627,21 @@ class Session(QuicConnectionProtocol):
         header, salt = entry_header(TEXT, own.lamport, int(time.time() * 1000)), os.urandom(16)
         encoded, prev = encode_entry(header, salt, text.encode()), own.head
         own.head = next_hash(prev, seq, header, body_hash(own.name, seq, salt, text.encode()))
-        own.batches.append(encode_batch(self.identity, own.name, seq, prev, encoded, own.head))
+        batch = encode_batch(self.identity, own.name, seq, prev, encoded, own.head)
+        own.batches.append(frame(BATCH, batch))
+        compressed = compress(encoded) if self.reads_compressed else None
+        if compressed is not None:
+            length = Writer().number(len(encoded)).bytes
+            batch = encode_batch(self.identity, own.name, seq, prev, compressed, own.head)
+            own.batches[-1] = frame(COMPRESSED_BATCH, length + batch)
+            print_event("compressed", bytes=len(own.batches[-1]))
         self.push(seq, seq)
 
     def push(self, first, last):
         if self.batches is None:
             self.batches = self._quic.get_next_available_stream_id(is_unidirectional=True)
         for batch in self.own.batches[first - 1 : last]:
-            self.send(self.batches, frame(BATCH, batch))
+            self.send(self.batches, batch)
 
 
 async def talk(host, port, node, seed):

@@ -3,7 +3,9 @@
 
 use hobnob_core::paths::Instance;
 use hobnob_protocol::frame::Profile;
-use hobnob_protocol::frame::features::{APPS, CONTENT, DIAL_BACK, DISCOVERABLE, PICTURES, SLEEP};
+use hobnob_protocol::frame::features::{
+    APPS, COMPRESSION, CONTENT, DIAL_BACK, DISCOVERABLE, PICTURES, SLEEP,
+};
 use hobnob_protocol::{DeviceId, Hello, SignedRecord};
 
 use super::proofs::RoomProofs;
@@ -30,7 +32,7 @@ impl HelloMaker {
         let discoverable = if self.discoverable { DISCOVERABLE } else { 0 };
         Hello {
             version: hobnob_protocol::VERSION,
-            features: CONTENT | DIAL_BACK | APPS | PICTURES | SLEEP | discoverable,
+            features: CONTENT | DIAL_BACK | APPS | PICTURES | SLEEP | COMPRESSION | discoverable,
             instance: self.instance.number,
             started_at_ms: self.instance.started_at_ms,
             clock_ms: self.clock.now().wall_ms,

@@ -21,6 +21,7 @@ use super::membership::Membership;
 use super::overslept::Overslept;
 use super::session_state::SessionState;
 use crate::api::PathKind;
+use crate::net::compression::Compressor;
 use crate::net::session::{Greeted, Session, SessionEvent};
 
 /// When a peer closes a connection as a duplicate, its other connection should arrive within this
@@ -51,6 +52,7 @@ pub(super) struct Sessions {
     presence: Presence,
     /// Where a session reports its events.
     events: mpsc::Sender<SessionEvent>,
+    compressor: Compressor,
     /// How many acknowledgements each session had received when its light ping was sent.
     light_pings: BTreeMap<SessionId, u64>,
     going_offline: GoingOffline,
@@ -65,6 +67,7 @@ impl Sessions {
             live: BTreeMap::new(),
             presence: Presence::default(),
             events,
+            compressor: Compressor::default(),
             light_pings: BTreeMap::new(),
             going_offline: GoingOffline::default(),
             overslept: Overslept::default(),
@@ -88,7 +91,7 @@ impl Sessions {
         // A second connection with a peer proves the same rooms as the first, but later.
         let before = self.with(peer);
         let shared = before.map(|state| state.membership.shared().clone());
-        let session = Session::start(greeted, id, self.events.clone(), tasks);
+        let session = Session::start(greeted, id, self.events.clone(), tasks, &self.compressor);
         let shared = shared.unwrap_or_default();
         let membership = Membership::new(exporter, roles.goes_first, shared);
         let state = SessionState::new(peer, session, membership, &hello, now);

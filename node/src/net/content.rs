@@ -5,16 +5,17 @@
 //! connection (see [`hobnob_core::transfers`]). Content yields to messages: message streams have
 //! the higher priority, and the connection's windows have room for all content streams and the
 //! messages. The node lends the room for further streams from a budget for all its sessions
-//! ([`WindowBudget`]). This module does not interpret the bytes.
+//! ([`WindowBudget`]). This module does not interpret the bytes, apart from pieces that are compressed.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hobnob_protocol::content::{Answer, PIECE_REQUEST_BYTES_MAX, PieceRequest};
+use hobnob_protocol::content::{Answer, PIECE_LEN_BYTES, PIECE_REQUEST_BYTES_MAX, PieceRequest};
 use quinn::{Connection, ReadError, ReadExactError, RecvStream, SendStream, VarInt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::compression::{self, Compressor, Damaged};
 use super::endpoint::{RECEIVE_WINDOW, SEND_WINDOW};
 use hobnob_core::transfers::{STREAM_BYTES, STREAMS_MAX};
 
@@ -67,15 +68,17 @@ impl WindowBudget {
 #[derive(Debug)]
 pub struct ContentOpener {
     connection: Connection,
+    compressor: Compressor,
     /// The loan by which the connection's window was widened. QUIC cannot shrink a window, so the
     /// loan lasts as long as the session.
     lent: Option<OwnedSemaphorePermit>,
 }
 
 impl ContentOpener {
-    pub(super) fn new(connection: Connection) -> Self {
+    pub(super) fn new(connection: Connection, compressor: Compressor) -> Self {
         Self {
             connection,
+            compressor,
             lent: None,
         }
     }
@@ -113,19 +116,23 @@ impl ContentOpener {
 
     /// A handle that opens one content stream.
     pub fn stream(&self) -> StreamSlot {
-        StreamSlot(self.connection.clone())
+        StreamSlot(self.connection.clone(), self.compressor.clone())
     }
 }
 
 /// Opens one content stream.
 #[derive(Debug)]
-pub struct StreamSlot(Connection);
+pub struct StreamSlot(Connection, Compressor);
 
 impl StreamSlot {
     /// Opens the stream. The peer notices the stream with the first request.
     pub async fn open(self) -> Result<(Asker, Answers), StreamEnd> {
         let (send, receive) = self.0.open_bi().await.map_err(|_| StreamEnd::Lost)?;
-        Ok((Asker(send), Answers(receive)))
+        let answers = Answers {
+            receive,
+            compressor: self.1,
+        };
+        Ok((Asker(send), answers))
     }
 }
 
@@ -145,7 +152,30 @@ impl Asker {
 
 /// The receiving half, for answers. Dropping it makes the peer stop sending.
 #[derive(Debug)]
-pub struct Answers(RecvStream);
+pub struct Answers {
+    receive: RecvStream,
+    compressor: Compressor,
+}
+
+/// A piece as it arrived.
+#[derive(Debug)]
+pub struct ArrivedPiece {
+    bytes: Bytes,
+    /// The bytes of the piece itself.
+    len: usize,
+    compressor: Compressor,
+}
+
+impl ArrivedPiece {
+    /// The piece itself.
+    pub fn into_bytes(self) -> Result<Bytes, Damaged> {
+        if self.bytes.len() == self.len {
+            Ok(self.bytes)
+        } else {
+            self.compressor.decompress(&self.bytes, self.len)
+        }
+    }
+}
 
 impl Answers {
     /// Reads the start of the next answer.
@@ -157,7 +187,7 @@ impl Answers {
 
     /// Fills the buffer with the next bytes of the answer.
     pub async fn fill(&mut self, buffer: &mut [u8]) -> Result<(), StreamEnd> {
-        self.0
+        self.receive
             .read_exact(buffer)
             .await
             .map_err(|error| match error {
@@ -166,13 +196,32 @@ impl Answers {
             })
     }
 
+    /// Reads how many bytes of the next piece follow, in an answer with compressed pieces. The piece
+    /// has `len` bytes itself, and never takes more.
+    pub async fn compressed_len(&mut self, len: usize) -> Result<usize, StreamEnd> {
+        let mut follow = [0; PIECE_LEN_BYTES];
+        self.fill(&mut follow).await?;
+        let follow = usize::try_from(u32::from_be_bytes(follow));
+        let is_possible = |follow: &usize| (1..=len).contains(follow);
+        follow.ok().filter(is_possible).ok_or(StreamEnd::Broken)
+    }
+
+    /// Reads a piece of `len` bytes, of which so many follow. If these are fewer, it is compressed.
+    pub async fn piece(&mut self, follow: usize, len: usize) -> Result<ArrivedPiece, StreamEnd> {
+        Ok(ArrivedPiece {
+            bytes: self.bytes(follow).await?,
+            len,
+            compressor: self.compressor.clone(),
+        })
+    }
+
     /// Reads exactly `len` bytes of the answer.
-    pub async fn bytes(&mut self, len: usize) -> Result<Bytes, StreamEnd> {
+    async fn bytes(&mut self, len: usize) -> Result<Bytes, StreamEnd> {
         // Memory from `with_capacity` is not cleared before it is filled.
         let mut bytes = Vec::with_capacity(len);
         while bytes.len() < len {
             let chunk = self
-                .0
+                .receive
                 .read_chunk(len - bytes.len(), true)
                 .await
                 .map_err(|error| of_read(&error))?;
@@ -196,6 +245,8 @@ pub struct ContentStream {
 #[derive(Debug)]
 pub(super) struct Serving {
     connection: Connection,
+    /// If the peer takes compressed pieces.
+    compressor: Option<Compressor>,
     places: Arc<Semaphore>,
     /// The number of streams with room in the send window.
     streams: Mutex<u64>,
@@ -211,9 +262,10 @@ pub(super) struct Place {
 }
 
 impl Serving {
-    pub(super) fn new(connection: Connection) -> Arc<Self> {
+    pub(super) fn new(connection: Connection, compressor: Option<Compressor>) -> Arc<Self> {
         Arc::new(Self {
             connection,
+            compressor,
             places: Arc::new(Semaphore::new(CONTENT_STREAMS_MAX)),
             streams: Mutex::new(0),
         })
@@ -282,6 +334,14 @@ impl ContentStream {
         }
         place.has_room = true;
         place.serving.streams(|streams| *streams += 1);
+    }
+
+    /// Compresses the pieces of the next answer, if the peer takes compressed ones and the path is so
+    /// slow that this pays.
+    pub fn compressor(&self) -> Option<Compressor> {
+        let serving = &self.place.serving;
+        let compressor = serving.compressor.clone()?;
+        compression::pays_for_pieces(&serving.connection).then_some(compressor)
     }
 
     /// Reads the next request. Returns `None` when the peer has finished its half of the stream.

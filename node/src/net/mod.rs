@@ -9,8 +9,8 @@
 //! - [`endpoint`] dials and accepts. TLS proves the identity of the other end. [`source_networks`] says
 //!   where a connection comes from.
 //! - `route_mtu` looks up how large datagrams to an address may be, `congestion` keeps queues short.
-//! - [`session`] carries frames over one connection, [`content`] the bytes of files. [`close`] ends
-//!   connections in good order.
+//! - [`session`] carries frames over one connection, [`content`] the bytes of files, both compressed
+//!   by [`compression`] where that pays. [`close`] ends connections in good order.
 //! - [`mail`] carries frames about mailboxes, [`app_stream`] the bytes of application programs.
 //! - [`relay`] holds the link to a relay, [`streams`] the streams to relays where UDP is blocked.
 //! - [`port_mapping`] asks the router for a port.
@@ -20,6 +20,7 @@
 pub mod app_stream;
 pub mod channels;
 pub mod close;
+pub mod compression;
 mod congestion;
 pub mod content;
 pub mod counters;

@@ -6,7 +6,6 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use hobnob_protocol::OfferId;
 use hobnob_protocol::content::{Answer, LEAF_BYTES, Leaf, PieceRequest};
 use tokio::sync::{Mutex, mpsc};
@@ -15,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::partial::{Partial, WriteError};
 use super::throttle::{Throttle, Transfer};
-use crate::net::content::{Answers, Asker, ContentOpener, StreamEnd, StreamSlot};
+use crate::net::content::{Answers, ArrivedPiece, Asker, ContentOpener, StreamEnd, StreamSlot};
 use hobnob_core::SessionId;
 use hobnob_core::transfers::{Failure, REQUESTS_PER_STREAM, STREAMS_MAX};
 
@@ -165,14 +164,15 @@ impl Reading {
         partial: &Arc<Partial>,
     ) -> Result<(), (Failure, bool)> {
         let ended = |end| (of_end(end), false);
-        match self.answers.next().await.map_err(ended)? {
-            Answer::Here => {}
+        let compressed = match self.answers.next().await.map_err(ended)? {
+            Answer::Here => false,
+            Answer::HereCompressed => true,
             Answer::NotHere => return Err((Failure::NotHere, true)),
             Answer::Refused => return Err((Failure::Refused, true)),
             Answer::Changed => return Err((Failure::Changed, true)),
             // The source rests for a while, and keeps its place among the sources.
             Answer::Later => return Err((Failure::Lost, true)),
-        }
+        };
         let shape = partial.shape;
         let proof = self
             .leaves(shape.proof_len(ask.span))
@@ -194,15 +194,21 @@ impl Reading {
             let (throttle, answers) = (&self.throttle, &mut self.answers);
             // A sender that is faster than the limit waits: the window of its stream is full.
             let next = async {
-                throttle.pass(Transfer::Download(ask.offer), len).await;
-                answers.bytes(len).await
+                let follow = if compressed {
+                    answers.compressed_len(len).await?
+                } else {
+                    len
+                };
+                // The limit is one of the line, so it counts the bytes that travel.
+                throttle.pass(Transfer::Download(ask.offer), follow).await;
+                answers.piece(follow, len).await
             };
             let came = writer
                 .meanwhile(next)
                 .await
                 .map_err(|failure| (failure, false))?;
             let taken = match came {
-                Ok(bytes) => writer.take(piece, bytes).await,
+                Ok(arrived) => writer.take(piece, arrived).await,
                 Err(end) => {
                     // The pieces before are proved, so write them.
                     let _ = writer.flush().await;
@@ -223,7 +229,8 @@ impl Reading {
 
 fn of_end(end: StreamEnd) -> Failure {
     match end {
-        StreamEnd::Lost | StreamEnd::Broken => Failure::Lost,
+        StreamEnd::Lost => Failure::Lost,
+        StreamEnd::Broken => Failure::Lies,
         StreamEnd::Changed => Failure::Changed,
     }
 }
@@ -234,7 +241,7 @@ struct Writer {
     partial: Arc<Partial>,
     leaves: Arc<Vec<Leaf>>,
     reports: mpsc::Sender<Fetched>,
-    waiting: Vec<(u64, Bytes)>,
+    waiting: Vec<(u64, ArrivedPiece)>,
     under_way: Option<JoinHandle<Result<(), Failure>>>,
 }
 
@@ -256,8 +263,8 @@ impl Writer {
     }
 
     /// Queues a piece. Waits only if the disk is too slow.
-    async fn take(&mut self, piece: u64, bytes: Bytes) -> Result<(), Failure> {
-        self.waiting.push((piece, bytes));
+    async fn take(&mut self, piece: u64, arrived: ArrivedPiece) -> Result<(), Failure> {
+        self.waiting.push((piece, arrived));
         let is_idle = self.under_way.as_ref().is_none_or(JoinHandle::is_finished);
         if is_idle || self.waiting.len() >= PIECES_PER_WRITE {
             self.write_next().await
@@ -294,7 +301,7 @@ impl Writer {
                 (self.session, self.partial.clone(), self.leaves.clone());
             let reports = self.reports.clone();
             self.under_way = Some(tokio::task::spawn_blocking(move || {
-                write_and_report(session, &partial, &leaves, &pieces, &reports)
+                write_and_report(session, &partial, &leaves, pieces, &reports)
             }));
         }
         Ok(())
@@ -317,12 +324,23 @@ fn write_and_report(
     session: SessionId,
     partial: &Partial,
     leaves: &[Leaf],
-    pieces: &[(u64, Bytes)],
+    arrived: Vec<(u64, ArrivedPiece)>,
     reports: &mpsc::Sender<Fetched>,
 ) -> Result<(), Failure> {
-    let mut kept = Vec::with_capacity(pieces.len());
-    let result = partial.write(leaves, pieces, &mut kept);
+    let count = arrived.len();
+    let (mut pieces, mut kept) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    for (piece, arrived) in arrived {
+        // Nothing after a damaged piece is used.
+        let Ok(bytes) = arrived.into_bytes() else {
+            break;
+        };
+        pieces.push((piece, bytes));
+    }
+    let result = partial.write(leaves, &pieces, &mut kept);
     let _ = reports.blocking_send(Fetched::Got(session, partial.stored.id, kept));
+    if result.is_ok() && pieces.len() < count {
+        return Err(Failure::Lies);
+    }
     result.map_err(|error| match error {
         WriteError::Lies => Failure::Lies,
         error @ (WriteError::Full

@@ -12,6 +12,7 @@ use super::content_index::{ContentError, IndexedContent};
 use super::context::Context;
 use super::messages::FromTransfers;
 use super::throttle::Transfer;
+use crate::net::compression::{Compressor, Trials};
 use crate::net::content::{ContentStream, StreamEnd, WindowBudget};
 use crate::store::{OfferRow, WhichOffers};
 use hobnob_core::SessionId;
@@ -89,6 +90,13 @@ struct StreamServer {
     reports: mpsc::Sender<Served>,
 }
 
+/// The content that a stream serves.
+struct OpenContent {
+    hash: ContentHash,
+    content: Arc<IndexedContent>,
+    trials: Trials,
+}
+
 /// Why a request gets no content.
 enum Refusal {
     /// The peer gets this answer.
@@ -110,7 +118,7 @@ impl From<StreamEnd> for Refusal {
 impl StreamServer {
     /// Answers requests until the peer sends no more or breaks the protocol.
     async fn run(self, mut stream: ContentStream) {
-        let mut open: Option<(ContentHash, Arc<IndexedContent>)> = None;
+        let mut open: Option<OpenContent> = None;
         while let Ok(Some(ask)) = stream.next_ask().await {
             match self.serve(&mut stream, ask, &mut open).await {
                 Ok(()) => {}
@@ -138,29 +146,26 @@ impl StreamServer {
         &self,
         stream: &mut ContentStream,
         ask: PieceRequest,
-        open: &mut Option<(ContentHash, Arc<IndexedContent>)>,
+        open: &mut Option<OpenContent>,
     ) -> Result<(), Refusal> {
         let offer = self.offer(ask.offer).await.map_err(Refusal::Answer)?;
-        let content = match open {
-            Some((hash, content)) if *hash == offer.hash => content.clone(),
-            _ => {
-                let content = self.open(ask.offer, &offer).await?;
-                open.insert((offer.hash, content)).1.clone()
-            }
-        };
-        if !ask.fits(content.shape) {
+        if open.as_ref().is_none_or(|open| open.hash != offer.hash) {
+            *open = Some(self.open(ask.offer, &offer).await?);
+        }
+        let opened = open.as_mut().expect("it is open, or was opened above");
+        if !ask.fits(opened.content.shape) {
             return Err(Refusal::Stream(StreamEnd::Broken));
         }
-        let sent = self.send(stream, ask, &content).await;
+        let sent = self.send(stream, ask, opened).await;
         let Err(Refusal::Content(_)) = sent else {
             return sent;
         };
         // The file was moved or changed since the content was opened. The same content may be at
         // another path.
         *open = None;
-        let content = self.open(ask.offer, &offer).await?;
-        let content = open.insert((offer.hash, content)).1.clone();
-        match self.send(stream, ask, &content).await {
+        let opened = open.insert(self.open(ask.offer, &offer).await?);
+        let sent = self.send(stream, ask, opened).await;
+        match sent {
             Err(Refusal::Content(error)) => {
                 *open = None;
                 Err(self.failed(ask.offer, error).await)
@@ -194,11 +199,15 @@ impl StreamServer {
         }
     }
 
-    async fn open(&self, id: OfferId, offer: &Offer) -> Result<Arc<IndexedContent>, Refusal> {
+    async fn open(&self, id: OfferId, offer: &Offer) -> Result<OpenContent, Refusal> {
         let (files, hash, size) = (self.context.files.clone(), offer.hash, offer.size);
         let found = tokio::task::spawn_blocking(move || files.index.find(hash, size)).await;
         match found.unwrap_or_else(|error| Err(std::io::Error::other(error).into())) {
-            Ok(content) => Ok(Arc::new(content)),
+            Ok(content) => Ok(OpenContent {
+                hash,
+                content: Arc::new(content),
+                trials: Trials::default(),
+            }),
             Err(error) => Err(self.failed(id, error).await),
         }
     }
@@ -207,41 +216,51 @@ impl StreamServer {
         &self,
         stream: &mut ContentStream,
         ask: PieceRequest,
-        content: &Arc<IndexedContent>,
+        open: &mut OpenContent,
     ) -> Result<(), Refusal> {
+        let content = &open.content;
+        let form = Form {
+            compressor: stream.compressor(),
+            trials: open.trials,
+        };
+        let answer = match form.compressor {
+            Some(_) => Answer::HereCompressed,
+            None => Answer::Here,
+        };
         let proof = read(content, move |content| Ok(content.proof(ask.span)?));
-        let pieces_read = read(content, pieces(ask, 0));
+        let pieces_read = read(content, pieces(ask, 0, form));
         // Read before the first byte is sent. So a content that can't be read is refused, and the
         // stream stays usable.
         let content_failed = Refusal::Content;
         let proof = got(proof).await.map_err(content_failed)?;
-        let mut bytes = got(pieces_read).await.map_err(content_failed)?;
+        let mut run = got(pieces_read).await.map_err(content_failed)?;
         stream
-            .send(Bytes::copy_from_slice(&[Answer::Here.code()]))
+            .send(Bytes::copy_from_slice(&[answer.code()]))
             .await?;
         stream.send(proof).await?;
         let mut done = PIECES_PER_READ;
         loop {
-            let more = (done < u64::from(ask.count)).then(|| read(content, pieces(ask, done)));
-            let len = bytes.len() as u64;
+            let form = run.form;
+            open.trials = form.trials;
+            let more =
+                (done < u64::from(ask.count)).then(|| read(content, pieces(ask, done, form)));
             // A limit delays piece by piece, so that the peer sees a slow stream and not a dead one.
-            while !bytes.is_empty() {
-                let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
+            for chunk in run.chunks {
                 let upload = Transfer::Upload(self.session, ask.offer);
-                self.context.throttle.pass(upload, piece.len()).await;
+                self.context.throttle.pass(upload, chunk.len()).await;
                 // The peer asks again, and then hears that it has to wait.
                 if self.context.paused.contains(ask.offer) {
                     return Err(Refusal::Stream(StreamEnd::Lost));
                 }
-                stream.send(piece).await?;
+                stream.send(chunk).await?;
             }
             // Progress may be incomplete: no peer waits until the transfer task has time for it.
             let _ = self
                 .reports
-                .try_send(Served::Bytes(self.session, ask.offer, len));
+                .try_send(Served::Bytes(self.session, ask.offer, run.content));
             let Some(more) = more else { return Ok(()) };
             // The peer asks again, and then hears why.
-            bytes = got(more).await.map_err(|_| Refusal::BrokenOff)?;
+            run = got(more).await.map_err(|_| Refusal::BrokenOff)?;
             done += PIECES_PER_READ;
         }
     }
@@ -261,10 +280,10 @@ fn answer_to(error: &ContentError) -> Answer {
 }
 
 /// Reads on a thread that may wait for the disk.
-fn read(
+fn read<T: Send + 'static>(
     content: &Arc<IndexedContent>,
-    read: impl FnOnce(&IndexedContent) -> Result<Bytes, ContentError> + Send + 'static,
-) -> oneshot::Receiver<Result<Bytes, ContentError>> {
+    read: impl FnOnce(&IndexedContent) -> Result<T, ContentError> + Send + 'static,
+) -> oneshot::Receiver<Result<T, ContentError>> {
     let (answer, answered) = oneshot::channel();
     let content = content.clone();
     tokio::task::spawn_blocking(move || {
@@ -274,7 +293,7 @@ fn read(
     answered
 }
 
-async fn got(read: oneshot::Receiver<Result<Bytes, ContentError>>) -> Result<Bytes, ContentError> {
+async fn got<T>(read: oneshot::Receiver<Result<T, ContentError>>) -> Result<T, ContentError> {
     let stopped = || Err(std::io::Error::other("the node stops").into());
     read.await.unwrap_or_else(|_| stopped())
 }
@@ -283,8 +302,103 @@ async fn got(read: oneshot::Receiver<Result<Bytes, ContentError>>) -> Result<Byt
 fn pieces(
     ask: PieceRequest,
     from: u64,
-) -> impl FnOnce(&IndexedContent) -> Result<Bytes, ContentError> + Send + 'static {
+    form: Form,
+) -> impl FnOnce(&IndexedContent) -> Result<PieceRun, ContentError> + Send + 'static {
     let all = ask.pieces();
     let start = all.start + from;
-    move |content| content.pieces(start..all.end.min(start + PIECES_PER_READ))
+    move |content| {
+        let bytes = content.pieces(start..all.end.min(start + PIECES_PER_READ))?;
+        Ok(form.of(bytes))
+    }
+}
+
+/// The form in which pieces are sent.
+struct Form {
+    /// If the answer is one with compressed pieces.
+    compressor: Option<Compressor>,
+    trials: Trials,
+}
+
+/// Pieces in the form in which they are sent.
+struct PieceRun {
+    chunks: Vec<Bytes>,
+    /// The bytes of the pieces themselves.
+    content: u64,
+    /// The form of the next ones.
+    form: Form,
+}
+
+impl Form {
+    /// Whole pieces in this form; the last piece of a content may be shorter.
+    fn of(mut self, mut bytes: Bytes) -> PieceRun {
+        let content = bytes.len() as u64;
+        let mut chunks = Vec::new();
+        while !bytes.is_empty() {
+            let mut piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
+            if let Some(compressor) = &self.compressor {
+                piece = self.trials.compress(&piece, compressor).unwrap_or(piece);
+                let len = u32::try_from(piece.len()).expect("a piece has at most 64 KiB");
+                chunks.push(Bytes::copy_from_slice(&len.to_be_bytes()));
+            }
+            chunks.push(piece);
+        }
+        PieceRun {
+            chunks,
+            content,
+            form: self,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two pieces: one of text, and a shorter one that can't be compressed.
+    fn two_pieces() -> Bytes {
+        let text = [
+            include_str!("../../../docs/GUIDE.md"),
+            include_str!("../../../docs/PROTOCOL.md"),
+        ];
+        let mut bytes = text.concat().into_bytes();
+        bytes.truncate(PIECE_BYTES);
+        let mut random = vec![0; 5_000];
+        blake3::Hasher::new().finalize_xof().fill(&mut random);
+        bytes.extend(random);
+        bytes.into()
+    }
+
+    fn form(compressor: Option<Compressor>) -> Form {
+        let trials = Trials::default();
+        Form { compressor, trials }
+    }
+
+    #[test]
+    fn pieces_for_an_older_node_are_sent_as_they_are() {
+        let bytes = two_pieces();
+        let run = form(None).of(bytes.clone());
+        let lens: Vec<_> = run.chunks.iter().map(Bytes::len).collect();
+        assert_eq!(lens, [PIECE_BYTES, 5_000]);
+        assert_eq!(run.chunks.concat(), bytes);
+        assert_eq!(run.content, 65_536 + 5_000);
+    }
+
+    #[test]
+    fn each_piece_is_compressed_by_itself_with_its_length_before_it() {
+        let (bytes, compressor) = (two_pieces(), Compressor::default());
+        let run = form(Some(compressor.clone())).of(bytes.clone());
+        assert_eq!(run.content, 65_536 + 5_000, "progress counts the content");
+        let [text_len, text, random_len, random] = &run.chunks[..] else {
+            panic!("four chunks: {:?}", run.chunks)
+        };
+        let of = |len: &Bytes| u32::from_be_bytes(len[..].try_into().expect("four bytes"));
+        assert_eq!(usize::try_from(of(text_len)), Ok(text.len()));
+        assert!(text.len() < PIECE_BYTES / 2);
+        let decompressed = compressor.decompress(text, PIECE_BYTES);
+        assert_eq!(decompressed, Ok(bytes.slice(..PIECE_BYTES)));
+        assert_eq!(
+            (of(random_len), random),
+            (5_000, &bytes.slice(PIECE_BYTES..))
+        );
+    }
 }

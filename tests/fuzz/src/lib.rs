@@ -11,6 +11,7 @@
 //! `run`, and `samples` are valid inputs to start from.
 
 mod batches;
+mod compression;
 mod database;
 mod datagrams;
 mod demux;
@@ -84,6 +85,11 @@ pub const TARGETS: &[Target] = &[
         name: "batches",
         run: batches::run,
         samples: batches::samples,
+    },
+    Target {
+        name: "compression",
+        run: compression::run,
+        samples: compression::samples,
     },
     Target {
         name: "database",

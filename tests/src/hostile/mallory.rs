@@ -189,11 +189,30 @@ impl Mallory {
         }
     }
 
+    /// Dials any address and sends a Hello with these feature bits, without any room.
+    pub async fn in_session_with(&self, victim: SocketAddr, features: u64) -> RawStream {
+        let connection = self
+            .dial_at(victim, &TestCert::of(&self.key))
+            .await
+            .expect("an honest handshake succeeds");
+        let mut stream = RawStream::open(connection, self.id()).await;
+        let hello = Self::hello_with(self.profile("mallory"), features);
+        let greeted = stream.try_greet_with(&hello).await;
+        greeted.expect("the victim answers with a Hello");
+        stream
+    }
+
     /// A Hello with this profile.
     pub fn hello(profile: Profile) -> Frame {
+        let features = features::CONTENT | features::APPS | features::PICTURES;
+        Self::hello_with(profile, features)
+    }
+
+    /// A Hello with this profile and these feature bits.
+    pub fn hello_with(profile: Profile, features: u64) -> Frame {
         Frame::Hello(Hello {
             version: VERSION,
-            features: features::CONTENT | features::APPS | features::PICTURES,
+            features,
             instance: rand::random(),
             started_at_ms: now_ms(),
             clock_ms: now_ms(),

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use hobnob_protocol::frame::{AuthorHeads, Digest, Profile};
 use hobnob_protocol::{ConversationId, Frame, PersonId};
+use hobnob_transport::frames::FrameReader;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use tokio::time::timeout;
 
@@ -65,7 +67,12 @@ impl RawStream {
 
     /// Like [`RawStream::greet`], but returns `None` if the victim closes the connection.
     pub async fn try_greet(&mut self, profile: Profile) -> Option<Profile> {
-        self.sends(&Mallory::hello(profile)).await;
+        self.try_greet_with(&Mallory::hello(profile)).await
+    }
+
+    /// Like [`RawStream::try_greet`], with any Hello.
+    pub async fn try_greet_with(&mut self, hello: &Frame) -> Option<Profile> {
+        self.sends(hello).await;
         let first = self.receives().await?;
         let Frame::Hello(hello) = first else {
             panic!("expected a Hello, received {first:?}")
@@ -119,6 +126,15 @@ impl RawStream {
             vec![0; usize::try_from(u32::from_be_bytes(length)).expect("a frame fits memory")];
         self.receive.read_exact(&mut frame).await.ok()?;
         Some(Frame::decode(&frame.into()).expect("an honest node's frames are valid"))
+    }
+
+    /// The first frame on the victim's batch stream, as it travels.
+    pub async fn receives_batch_bytes(&mut self) -> Bytes {
+        let stream = timeout(TIMEOUT, self.connection.accept_uni()).await;
+        let stream = stream.expect("the victim sends a batch in time");
+        let mut frames = FrameReader::new(stream.expect("the session goes on"));
+        let frame = timeout(TIMEOUT, frames.next()).await;
+        frame.expect("in time").expect("a whole frame")
     }
 
     /// Receives frames until one fits. Panics if the victim closes the session first.

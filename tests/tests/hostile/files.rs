@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hobnob::net::compression::Compressor;
 use hobnob_protocol::content::{Answer, PieceRequest, Shape, Tree};
 use hobnob_protocol::offer::{Folder, Offer};
 use hobnob_protocol::{Body, Entry, Frame, OfferId, manifest};
@@ -137,6 +138,79 @@ fn content_that_differs_from_its_offer_is_never_saved() {
         0
     );
     net.survives(&["does not match the offer"]);
+}
+
+#[test]
+fn compressed_pieces_that_lie_or_are_damaged_are_never_saved() {
+    let net = net();
+    with_source(&net, async |source| {
+        let content = text_of(150_000);
+        let offer = file("fair.txt", &content);
+        let good = compressed_answer(&content);
+        // The length of the first piece stands behind the proof.
+        let at = proof_of(&content).len();
+        let with_len = |len: u32| {
+            let mut answer = good.clone();
+            answer[at..at + 4].copy_from_slice(&len.to_be_bytes());
+            answer
+        };
+        let mut flipped = good.clone();
+        flipped[at + 1_000] ^= 1;
+        // The compressed bytes of another text of the same length.
+        let mut swapped = content.clone();
+        swapped.rotate_left(5_000);
+        let other = compressed_answer(&swapped);
+        let swapped = [&good[..at], &other[at..]].concat();
+        for answer in [
+            with_len(0),
+            with_len(65_537),
+            with_len(u32::MAX),
+            with_len(65_535),
+            with_len(200),
+            flipped,
+            swapped,
+        ] {
+            let id = source.send_accepted_offer(&offer).await;
+            let (mut answers, mut asks) = source.accept_stream().await;
+            next_ask(&mut asks).await.expect("ann requests pieces");
+            let _ = answers.write_all(&answer).await;
+            let flood = async { while answers.write_all(&[0; 65_536]).await.is_ok() {} };
+            let _ = tokio::time::timeout(Duration::from_secs(2), flood).await;
+            wait_for_state(&net.ann, &id, "failed");
+        }
+        assert!(!downloads(&net).join("fair.txt").exists());
+        // The honest answer is saved.
+        let id = source.send_accepted_offer(&offer).await;
+        let (mut answers, mut asks) = source.accept_stream().await;
+        next_ask(&mut asks).await.expect("ann requests pieces");
+        answers.write_all(&good).await.expect("ann reads it");
+        wait_for_state(&net.ann, &id, "done");
+        assert_eq!(
+            std::fs::read(downloads(&net).join("fair.txt")).expect("ann saved the file"),
+            content
+        );
+    });
+    net.survives(&["does not match the offer"]);
+}
+
+/// Text that becomes shorter when it is compressed.
+fn text_of(bytes: usize) -> Vec<u8> {
+    let numbers = (0u64..).map(|n| format!("{} is the square of {n}. ", n * n).into_bytes());
+    numbers.flatten().take(bytes).collect()
+}
+
+/// The answer to a request for all pieces, each compressed.
+fn compressed_answer(content: &[u8]) -> Vec<u8> {
+    let mut answer = proof_of(content);
+    answer[0] = Answer::HereCompressed.code();
+    for piece in content.chunks(PIECE) {
+        let compressed = Compressor::default().compress(piece);
+        let bytes = compressed.expect("text becomes shorter");
+        let len = u32::try_from(bytes.len()).expect("at most a piece");
+        answer.extend_from_slice(&len.to_be_bytes());
+        answer.extend_from_slice(&bytes);
+    }
+    answer
 }
 
 #[test]

@@ -3,9 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use hobnob::net::compression::Compressor;
+use hobnob_protocol::compression::COMPRESSED_BATCH;
 use hobnob_protocol::frame::{AuthorHeads, Digest, FRAME_MAX, Profile};
 use hobnob_protocol::{
-    ConversationId, Frame, LogId, LogName, Ranges, RoomKey, RoomName, RoomProof, close, codec,
+    Batch, ConversationId, Frame, LogId, LogName, Ranges, RoomKey, RoomName, RoomProof, close,
+    codec,
 };
 use hobnob_tests::hostile::{Forger, Mallory, RawStream, TestNet, random_key};
 
@@ -75,6 +78,90 @@ fn a_batch_on_the_control_stream_ends_the_session() {
                 .await;
         },
     );
+}
+
+#[test]
+fn compressed_batches_that_lie_about_their_length_end_the_session() {
+    let net = TestNet::new();
+    net.attack(async |net: &TestNet| {
+        let key = random_key();
+        // RFC 8878: a frame without a length that goes on for 12 MiB, and one that announces 2^62 bytes.
+        let block = |last: u32| (((128 << 10) << 3) | (1 << 1) | last).to_le_bytes();
+        let repeated = |last| [&block(last)[..3], &[7]].concat();
+        let magic = [0x28, 0xb5, 0x2f, 0xfd];
+        let endless = [
+            &magic[..],
+            &[0, 0x58],
+            &repeated(0).repeat(96),
+            &repeated(1),
+        ]
+        .concat();
+        let huge = [
+            &magic[..],
+            &[0xc0, 0],
+            &(1u64 << 62).to_le_bytes(),
+            &[3, 0, 0],
+        ]
+        .concat();
+        for (len, compressed) in [
+            (u64::MAX, endless.clone()),
+            (1 << 32, endless.clone()),
+            (65_281, vec![7; 65_000]),
+            (60_000, vec![7; 100]),
+            (5, vec![7; 100]),
+            (0, Vec::new()),
+            (12_000, endless),
+            (500, huge),
+            (60_000, vec![7; 50_000]),
+        ] {
+            let Frame::Batch(batch) = Forger::new(&key, lobby()).texts(&["hi"]) else {
+                unreachable!("texts() returns a batch")
+            };
+            let entries = compressed.into();
+            let batch = Batch { entries, ..batch };
+            let body = [codec::encode(&len), batch.encode()].concat();
+            let mut stream = Mallory::new().in_session(&net.ann).await;
+            stream
+                .sends_batch_bytes(&framed(COMPRESSED_BATCH, &body))
+                .await;
+            assert_eq!(stream.is_closed().await.0, u64::from(close::PROTOCOL));
+        }
+    });
+    net.survives(&[
+        "compressed bytes that claim to be",
+        "damaged, or not as long as announced",
+    ]);
+}
+
+#[test]
+fn a_compressed_batch_is_checked_like_any_other() {
+    let net = TestNet::new();
+    let text = "long text ".repeat(500);
+    net.attack(async |net: &TestNet| {
+        let mallory = Mallory::new();
+        net.accept(&mallory);
+        let mut stream = mallory.in_session(&net.ann).await;
+        let mut log = Forger::new(mallory.key(), net.direct(&mallory));
+        let good = log.texts(&[&varied(&text)]);
+        let forged = Forger::with_bad_signature(log.texts(&[&varied("a forged text")]));
+        for frame in [good, forged] {
+            let compressed = Compressor::default().batch(frame.encode());
+            assert_eq!(compressed[0], COMPRESSED_BATCH);
+            stream
+                .sends_batch_bytes(&framed(COMPRESSED_BATCH, &compressed[1..]))
+                .await;
+        }
+        net.ann.has(&varied(&text));
+    });
+    let all = net.ann.texts(&["--limit", "100"]);
+    assert!(!all.contains(&varied("a forged text")), "{all:?}");
+    net.survives(&[]);
+}
+
+/// A text that becomes shorter, but not so much that it is sent as it is.
+fn varied(text: &str) -> String {
+    let numbers = (0..1_000).map(|n: u32| format!("{} ", n * n));
+    format!("{text} {}", numbers.collect::<String>().trim_end())
 }
 
 #[test]

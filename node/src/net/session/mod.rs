@@ -15,6 +15,7 @@ mod ended;
 mod frames;
 mod greet;
 
+use std::convert::identity;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hobnob_protocol::app::STREAM_APP;
 use hobnob_protocol::frame::PING_LIGHT;
+use hobnob_protocol::frame::features::COMPRESSION;
 use hobnob_protocol::mailbox::{FromHolder, STREAM_MAILBOX};
 use hobnob_protocol::{Batch, Frame, close};
 use quinn::{Connection, RecvStream, SendStream};
@@ -31,10 +33,11 @@ use tokio_util::task::TaskTracker;
 
 pub use ended::Ended;
 use ended::Stop;
-use frames::{read_frame, write_frames};
+use frames::{read_batch_frame, read_frame, write_frames};
 pub use greet::{GreetError, Greeted, greet};
 
 use super::close::hang_up;
+use super::compression::{self, Compressor};
 use super::content::{ContentOpener, ContentStream, Place, Serving};
 use super::mail::{self, MailStream, OpenedByPeer};
 use hobnob_core::SessionId;
@@ -49,7 +52,8 @@ pub const BATCHES_IN_ENGINE: usize = 16;
 /// it reads needs no more answers.
 const PONGS_MAX: usize = 4;
 
-/// Frames are gathered into one write until it has so many bytes, so that small frames share packets.
+/// Frames are gathered into one write until they have so many bytes, before compression, so that small
+/// frames share packets.
 const WRITE_BYTES: usize = 32 * 1024;
 
 /// The priority of the batch stream. QUIC sends streams with a higher number first; the control stream
@@ -111,22 +115,25 @@ pub struct Session {
     control: mpsc::UnboundedSender<Bytes>,
     batch: mpsc::UnboundedSender<Bytes>,
     batches: Arc<Semaphore>,
+    compressor: Compressor,
     out: Out,
 }
 
 impl Session {
     /// Starts the session's task. Events carry `id`. A full `events` channel makes this peer wait,
-    /// and no other.
+    /// and no other. All sessions of a node share the `compressor`.
     pub fn start(
         greeted: Greeted,
         id: SessionId,
         events: mpsc::Sender<SessionEvent>,
         tasks: &TaskTracker,
+        compressor: &Compressor,
     ) -> Self {
         let Greeted {
             connection,
             control_in,
             control_out,
+            hello,
             ..
         } = greeted;
         let (control, control_queue) = mpsc::unbounded_channel();
@@ -136,6 +143,8 @@ impl Session {
         let running = Running {
             connection: connection.clone(),
             batches: batches.clone(),
+            compressor: compressor.clone(),
+            peer_decompresses: hello.features & COMPRESSION != 0,
             out: out.clone(),
         };
         tasks.spawn(running.run(control_in, control_out, control_queue, batch_queue));
@@ -144,6 +153,7 @@ impl Session {
             control,
             batch,
             batches,
+            compressor: compressor.clone(),
             out,
         }
     }
@@ -182,7 +192,7 @@ impl Session {
 
     /// Opens content streams to the peer.
     pub fn content(&self) -> ContentOpener {
-        ContentOpener::new(self.connection.clone())
+        ContentOpener::new(self.connection.clone(), self.compressor.clone())
     }
 
     /// The connection, to end it together with others.
@@ -259,6 +269,9 @@ impl Out {
 struct Running {
     connection: Connection,
     batches: Arc<Semaphore>,
+    compressor: Compressor,
+    /// Whether the peer takes compressed batches and pieces.
+    peer_decompresses: bool,
     out: Out,
 }
 
@@ -336,7 +349,7 @@ impl Running {
                 .acquire()
                 .await
                 .expect("the semaphore is never closed");
-            match read_frame(&mut frames, &self.connection).await? {
+            match read_batch_frame(&mut frames, &self.connection, &self.compressor).await? {
                 Frame::Batch(batch) => {
                     place.forget();
                     self.out.send(SessionEventKind::Batch(batch)).await?;
@@ -377,7 +390,8 @@ impl Running {
     /// Accepts content streams, and streams about mailboxes and of programs. Their first byte tells
     /// them apart.
     async fn accept_streams(&self) -> Result<Never, Stop> {
-        let serving = Serving::new(self.connection.clone());
+        let compressor = self.peer_decompresses.then(|| self.compressor.clone());
+        let serving = Serving::new(self.connection.clone(), compressor);
         let mut begun = JoinSet::new();
         loop {
             let opened = async {
@@ -410,9 +424,9 @@ impl Running {
             let mut bytes = 0;
             tokio::select! {
                 Some(token) = pongs.recv() => frames.push(Frame::Pong(token).encode()),
-                frame = queue.recv() => bytes += self.push(frame, &mut frames)?,
+                frame = queue.recv() => bytes += self.push(frame, &mut frames, identity)?,
             }
-            bytes += gather(&mut queue, &mut frames);
+            bytes += gather(&mut queue, &mut frames, identity);
             write_frames(frames, &mut stream, &self.connection).await?;
             self.written(StreamKind::Control, bytes).await?;
         }
@@ -425,8 +439,17 @@ impl Running {
         let mut stream = None;
         loop {
             let mut frames = FrameBatch::default();
-            let mut bytes = self.push(queue.recv().await, &mut frames)?;
-            bytes += gather(&mut queue, &mut frames);
+            let first = queue.recv().await;
+            let pays = self.peer_decompresses && compression::pays_for_batches(&self.connection);
+            let compress = |frame| {
+                if pays {
+                    self.compressor.batch(frame)
+                } else {
+                    frame
+                }
+            };
+            let mut bytes = self.push(first, &mut frames, compress)?;
+            bytes += gather(&mut queue, &mut frames, compress);
             let stream = match &mut stream {
                 Some(stream) => stream,
                 none => none.insert(self.open_batch_stream().await?),
@@ -444,14 +467,20 @@ impl Running {
         Ok(stream)
     }
 
-    /// Adds a frame from a queue. The end of a queue means that the engine dropped its handle.
-    fn push(&self, frame: Option<Bytes>, frames: &mut FrameBatch) -> Result<usize, Stop> {
+    /// Adds a frame from a queue, in the form in which it is sent. Returns its bytes as they were
+    /// given. The end of a queue means that the engine dropped its handle.
+    fn push(
+        &self,
+        frame: Option<Bytes>,
+        frames: &mut FrameBatch,
+        to_send: impl Fn(Bytes) -> Bytes,
+    ) -> Result<usize, Stop> {
         let Some(frame) = frame else {
             hang_up(&self.connection, close::BYE, "");
             return Err(Stop::Local);
         };
         let bytes = frame.len();
-        frames.push(frame);
+        frames.push(to_send(frame));
         Ok(bytes)
     }
 
@@ -489,13 +518,18 @@ async fn kind_of(
 /// The result of a loop that ends only with an error.
 enum Never {}
 
-/// Adds queued frames until enough are gathered; returns the bytes added.
-fn gather(queue: &mut mpsc::UnboundedReceiver<Bytes>, frames: &mut FrameBatch) -> usize {
+/// Adds queued frames until enough are gathered, in the form in which they are sent. Returns their
+/// bytes as they were given.
+fn gather(
+    queue: &mut mpsc::UnboundedReceiver<Bytes>,
+    frames: &mut FrameBatch,
+    to_send: impl Fn(Bytes) -> Bytes,
+) -> usize {
     let mut bytes = 0;
-    while frames.len() < WRITE_BYTES {
+    while frames.len().max(bytes) < WRITE_BYTES {
         let Ok(frame) = queue.try_recv() else { break };
         bytes += frame.len();
-        frames.push(frame);
+        frames.push(to_send(frame));
     }
     bytes
 }

@@ -7,6 +7,7 @@ use quinn::{RecvStream, SendStream};
 use tokio_util::task::TaskTracker;
 
 use super::*;
+use crate::net::compression::Compressor;
 use crate::net::session::{
     BATCHES_IN_ENGINE, Ended, Session, SessionEvent, SessionEventKind, StreamKind,
 };
@@ -26,7 +27,7 @@ fn start(greeted: Greeted) -> End {
 fn start_with(greeted: Greeted, events_max: usize) -> End {
     let tasks = TaskTracker::new();
     let (out, events) = mpsc::channel(events_max);
-    let session = Session::start(greeted, SessionId(1), out, &tasks);
+    let session = Session::start(greeted, SessionId(1), out, &tasks, &Compressor::default());
     tasks.close();
     End {
         session,
@@ -435,4 +436,68 @@ async fn a_peer_that_never_reads_fills_its_own_queue_and_no_other() {
     );
     stuck.session.close(close::BYE, "");
     assert_eq!(stuck.ends().await, Ended::Local);
+}
+
+/// A batch of text, and the frame that carries it compressed.
+fn compressed_text() -> (Frame, Bytes) {
+    let Frame::Batch(batch) = batch(0) else {
+        unreachable!("batch() returns a batch")
+    };
+    let entries = Bytes::from_static(include_bytes!("../../../../docs/GUIDE.md"));
+    let text = Frame::Batch(Batch { entries, ..batch });
+    let compressed = Compressor::default().batch(text.encode());
+    assert_ne!(compressed, text.encode());
+    (text, compressed)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compressed_batch_arrives_as_it_was() {
+    let mut bob = node(2);
+    let (carl, mut end) = raw_session(&mut bob).await;
+    let (text, compressed) = compressed_text();
+    let mut stream = carl.connection.open_uni().await.unwrap();
+    stream.write_all(&framed(&compressed)).await.unwrap();
+    stream.write_all(&framed(&batch(5).encode())).await.unwrap();
+    assert_eq!(end.hears().await, text);
+    assert_eq!(end.hears().await, batch(5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_compressed_batch_ends_the_session() {
+    let (_, compressed) = compressed_text();
+    let flipped = |at: usize| {
+        let mut bytes = compressed.to_vec();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let magic = compressed
+        .windows(4)
+        .position(|bytes| bytes == [0x28, 0xb5, 0x2f, 0xfd]);
+    let cases = [
+        // The announced length.
+        (flipped(2), "not as long as announced"),
+        (flipped(magic.expect("a frame of Zstandard")), "damaged"),
+        (compressed[..1_000].to_vec(), "frame of kind 29"),
+        (vec![29], "frame of kind 29"),
+    ];
+    for (bytes, words) in cases {
+        let mut bob = node(2);
+        let (carl, end) = raw_session(&mut bob).await;
+        let mut stream = carl.connection.open_uni().await.unwrap();
+        stream.write_all(&framed(&bytes)).await.unwrap();
+        let (code, reason) = closed(&carl).await;
+        assert_eq!(code, close::PROTOCOL, "{words}: {reason}");
+        assert!(reason.contains(words), "{words}: {reason}");
+        assert_eq!(end.ends().await, Ended::Protocol(reason));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compressed_batch_on_the_control_stream_is_skipped() {
+    let mut bob = node(2);
+    let (mut carl, mut end) = raw_session(&mut bob).await;
+    let (_, compressed) = compressed_text();
+    let frames = [framed(&compressed), framed(&digest(1).encode())];
+    carl.send.write_all(&frames.concat()).await.unwrap();
+    assert_eq!(end.hears().await, digest(1));
 }

@@ -113,6 +113,13 @@ pub(crate) const ALL: &[Bench] = &[
         work: |plan, report| block_on(file::far::thin(plan, report)),
     },
     Bench {
+        name: "compression",
+        about: "a file of source code and messages of real text, and their bytes on the path; compared with scp -C",
+        in_lab: false,
+        long: false,
+        work: |plan, report| block_on(file::compressed::run(plan, report)),
+    },
+    Bench {
         name: "library",
         about: "a message by a call of the library; compared with a request through the local socket",
         in_lab: false,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
+use hobnob::net::compression::Compressor;
 use hobnob::net::endpoint::{Accepted, Endpoint};
 use hobnob::net::session::{Session, SessionEvent, SessionEventKind, greet};
 use hobnob::net::socket;
@@ -92,8 +93,9 @@ impl Pair {
         let tasks = TaskTracker::new();
         let (near_events, events) = mpsc::channel(256);
         let (far_events, mut far) = mpsc::channel(256);
-        let near = Session::start(a?, SessionId(1), near_events, &tasks);
-        let far_session = Session::start(b?, SessionId(2), far_events, &tasks);
+        let compressor = Compressor::default();
+        let near = Session::start(a?, SessionId(1), near_events, &tasks, &compressor);
+        let far_session = Session::start(b?, SessionId(2), far_events, &tasks, &compressor);
         // Ends with the session.
         tokio::spawn(async move {
             while let Some(event) = far.recv().await {

@@ -8,3 +8,4 @@ pub(crate) mod iroh;
 pub(crate) mod mosquitto;
 pub(crate) mod nats;
 pub(crate) mod server;
+pub(crate) mod thin_tcp;

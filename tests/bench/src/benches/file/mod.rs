@@ -1,6 +1,7 @@
 //! Benchmarks of a large file from one node to another, from memory to memory, hash checked; and of
 //! messages during a transfer.
 
+pub(super) mod compressed;
 pub(super) mod far;
 pub(super) mod relayed;
 mod scp;
@@ -153,16 +154,19 @@ struct Memory {
 }
 
 impl Memory {
+    /// Random bytes, which nothing makes shorter.
     fn new(mib: u32) -> anyhow::Result<Self> {
+        Self::of(File::open("/dev/urandom")?.take(u64::from(mib) << 20))
+    }
+
+    /// A file with all bytes of a reader.
+    fn of(mut from: impl Read) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new()
             .prefix("hobnob-bench-")
             .tempdir_in("/dev/shm")?;
         let (file, received) = (dir.path().join(FILE), dir.path().join("received"));
         fs::create_dir(&received)?;
-        let (mut from, mut to) = (
-            File::open("/dev/urandom")?.take(u64::from(mib) << 20),
-            File::create(&file)?,
-        );
+        let mut to = File::create(&file)?;
         std::io::copy(&mut from, &mut to)?;
         to.flush()?;
         let hash = hash_of(&file)?;

@@ -1,6 +1,7 @@
 //! scp with its own sshd on loopback.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::rivals::server::{Server, free_address};
 /// An sshd on loopback with new keys.
 pub(super) struct Scp {
     _server: Server,
-    port: u16,
+    addr: SocketAddr,
     dir: PathBuf,
 }
 
@@ -45,16 +46,41 @@ impl Scp {
         server.listens(at).await?;
         Ok(Self {
             _server: server,
-            port: at.port(),
+            addr: at,
             dir,
         })
     }
 
+    /// Where its sshd listens.
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
     pub(super) async fn copy(&mut self, memory: &Memory) -> anyhow::Result<()> {
+        self.copy_at(memory, self.addr, &[]).await
+    }
+
+    /// Copies with compression, over another way to its sshd if one is given.
+    pub(super) async fn copy_compressed(
+        &mut self,
+        memory: &Memory,
+        way: Option<SocketAddr>,
+    ) -> anyhow::Result<()> {
+        self.copy_at(memory, way.unwrap_or(self.addr), &["-C"])
+            .await
+    }
+
+    async fn copy_at(
+        &mut self,
+        memory: &Memory,
+        at: SocketAddr,
+        options: &[&str],
+    ) -> anyhow::Result<()> {
         let to = memory.received.join("by-scp");
         let mut command = tokio::process::Command::new("scp");
         command
-            .args(["-q", "-P", &self.port.to_string(), "-i"])
+            .args(options)
+            .args(["-q", "-P", &at.port().to_string(), "-i"])
             .arg(self.dir.join("user"));
         command.args([
             "-o",
