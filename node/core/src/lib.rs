@@ -13,6 +13,7 @@ pub mod invitation;
 pub mod known_addrs;
 pub mod mail_refusal;
 mod name_keys;
+pub mod overlay;
 pub mod past_names;
 pub mod paths;
 pub mod peers;

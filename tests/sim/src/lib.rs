@@ -10,6 +10,7 @@
 
 mod blocks;
 mod check;
+mod crowd;
 mod describe;
 mod disk;
 mod faulty;
@@ -176,6 +177,31 @@ pub fn run_calm(seed: u64, nodes: usize, shape: Shape, rounds: u32) -> Outcome {
         for _ in 0..rounds {
             world.everybody_speaks(false);
             let pause = world.between(1, SECOND);
+            world.run_until(world.now + pause);
+        }
+        let now = world.now;
+        converge(world, now);
+    })
+}
+
+/// Runs a room of so many members behind a relay, each with sessions with its neighbours only. Some of
+/// them write `messages`, one after the other. With `cuts`, a tenth of the sessions end meanwhile,
+/// silently, and some members crash.
+pub fn run_crowd(seed: u64, nodes: usize, messages: u32, cuts: bool) -> Outcome {
+    let mut world = World::new(seed, None, false);
+    world.set_up_crowd(nodes);
+    guarded(world, |world| {
+        world.run_until(5 * SECOND);
+        world.stats.sessions_max = world.most_sessions();
+        for _ in 0..messages {
+            let author = world.pick(nodes);
+            world.say_in_secret(author);
+            if cuts {
+                (0..nodes / 20).for_each(|_| world.cut_one());
+                let unlucky = world.pick(nodes);
+                world.crash_for_a_while(unlucky);
+            }
+            let pause = world.between(1, 2 * SECOND);
             world.run_until(world.now + pause);
         }
         let now = world.now;

@@ -122,6 +122,18 @@ impl World {
         self.shape(shape);
     }
 
+    /// Sets up nodes that are in the room with a secret only, without faults and without edges.
+    pub(super) fn set_up_members_of_the_secret(&mut self, nodes: usize) {
+        self.set_rooms();
+        self.oracle.lobby = None;
+        for node in 0..nodes {
+            self.add_node(0);
+            self.script.secret_at_start.insert(node);
+            self.oracle.in_on_it.insert(node);
+            self.at(0, Event::Start(node));
+        }
+    }
+
     /// No node enters the room with a secret.
     pub(super) fn stay_out_of_the_secret(&mut self) {
         self.script.secret_at_start.clear();

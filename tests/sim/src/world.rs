@@ -143,6 +143,8 @@ pub struct Stats {
     pub converged_ms: u64,
     /// Maximum items that a replica stored about its sessions.
     pub kept_max: usize,
+    /// Maximum sessions of a node in a crowd.
+    pub sessions_max: usize,
 }
 
 pub(super) struct World {

@@ -221,6 +221,29 @@ fn in_a_full_mesh_each_entry_crosses_each_link_about_once() {
     }
 }
 
+/// Members of a large room. `SIM_CROWD` asks for another number, such as 1,000.
+const CROWD: usize = 150;
+
+#[test]
+fn everybody_in_a_large_room_gets_each_message_once_with_few_sessions() {
+    let members = std::env::var("SIM_CROWD").map_or(CROWD, |n| n.parse().expect("a number"));
+    for cuts in [false, true] {
+        let outcome = sim::run_crowd(1, members, 10, cuts);
+        assert_eq!(outcome.failure, None, "{members} members, cuts: {cuts}");
+        let stats = outcome.stats;
+        println!(
+            "{members} members, cuts: {cuts}: at most {} sessions, {} sent, {} delivered, all after {} ms",
+            stats.sessions_max, stats.sent, stats.delivered, stats.converged_ms
+        );
+        assert!(stats.sessions_max <= 16, "{} sessions", stats.sessions_max);
+        let copies = stats.sent as f64 / stats.delivered as f64;
+        assert!(
+            cuts || copies <= 1.2,
+            "{copies} copies sent for each delivered"
+        );
+    }
+}
+
 #[test]
 fn a_flood_is_all_delivered() {
     let outcome = sim::flood(1, None);

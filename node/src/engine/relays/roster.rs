@@ -3,17 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use hobnob_core::overlay::neighbours;
 use hobnob_protocol::relay::{Roster as Update, RosterChange};
 use hobnob_protocol::{DeviceId, RoomTag};
 
 /// Maximum peers of one relay that are remembered as being there. One more replaces another with
 /// which this node does not connect. That one can still be reached by its id.
 const ROSTER_MAX: usize = 4096;
-
-/// Members of a room with which a node connects through a relay of its own accord: the next ones
-/// after it in the order of ids. As many others connect with it. So a room has eight relayed
-/// neighbours, and holds together when a few members are missing.
-const NEXT_IN_ROOM: usize = 4;
 
 /// So many peers that a relay names and that this node cannot reach are no coincidence, if it
 /// reaches nobody at all through that relay.
@@ -112,8 +108,8 @@ impl Roster {
     }
 
     /// Decides again with which peers to connect, and returns those that are new among them: in
-    /// each room the next few after this node, in the order of ids and around, that are not known
-    /// to be missing; and the peers with which there is a conversation.
+    /// each room this node's neighbours ([`hobnob_core::overlay`]) among the members that are not
+    /// known to be missing; and the peers with which there is a conversation.
     pub(super) fn choose(
         &mut self,
         me: DeviceId,
@@ -125,9 +121,10 @@ impl Roster {
         for room in rooms {
             let after = self.here.range((Bound::Excluded(me), Bound::Unbounded));
             let around = after.chain(self.here.range(..me));
-            let neighbours = around
+            let others = around
                 .filter(|(peer, theirs)| theirs.contains(room) && !self.missing.contains(peer));
-            wanted.extend(neighbours.take(NEXT_IN_ROOM).map(|(peer, _)| *peer));
+            let others: Vec<_> = others.map(|(peer, _)| *peer).collect();
+            wanted.extend(neighbours(me, &others));
         }
         let new = wanted.difference(&self.wanted).copied().collect();
         self.wanted = wanted;
@@ -180,32 +177,6 @@ mod tests {
         assert!(!roster.names(peer(1)) && roster.names(peer(2)));
         roster.update(peer(9), update(true, vec![here(3, &[])]));
         assert!(!roster.names(peer(2)), "the relay began a new roster");
-    }
-
-    #[test]
-    fn a_room_is_a_ring_in_which_nobody_has_more_than_eight_neighbours() {
-        let all: Vec<u8> = (0..40).collect();
-        let mut neighbours: BTreeMap<DeviceId, BTreeSet<DeviceId>> = BTreeMap::new();
-        for me in &all {
-            let changes = all.iter().map(|n| here(*n, &[room(9)])).collect();
-            let mut roster = roster(peer(*me), changes);
-            for other in roster.choose(peer(*me), &[room(9)], &BTreeSet::new()) {
-                neighbours.entry(peer(*me)).or_default().insert(other);
-                neighbours.entry(other).or_default().insert(peer(*me));
-            }
-        }
-        assert!(neighbours.values().all(|of| of.len() == 2 * NEXT_IN_ROOM));
-        // Three in a row may be missing, and the rest still hold together.
-        let gone = [peer(5), peer(6), peer(7)];
-        let (mut reached, mut next) = (BTreeSet::from([peer(0)]), vec![peer(0)]);
-        while let Some(at) = next.pop() {
-            next.extend(
-                neighbours[&at]
-                    .iter()
-                    .filter(|peer| !gone.contains(peer) && reached.insert(**peer)),
-            );
-        }
-        assert_eq!(reached.len(), 37);
     }
 
     #[test]

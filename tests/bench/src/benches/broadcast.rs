@@ -1,5 +1,5 @@
-//! Benchmark of the lobby: one node sends to twenty others. All nodes have sessions with each
-//! other.
+//! Benchmarks of the lobby: one node sends to twenty others, where all nodes have sessions with each
+//! other, and to a hundred others, which have a session with the sender only.
 
 use std::path::Path;
 
@@ -14,19 +14,30 @@ use crate::report::{Aim, Report};
 use crate::rivals::mosquitto::Mosquitto;
 use crate::turns::Contest;
 
-const LISTENERS: usize = 20;
-
 const BYTES: usize = 200;
 
 pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
-    let (rounds, ours_count, theirs_count) = (
-        plan.pick(3, 8),
-        plan.pick(500, 3000),
-        plan.pick(5000, 20_000),
-    );
-    let mut lobby = Lobby::new(&plan.folder("lobby")?).await?;
-    let dir = plan.folder("mosquitto")?;
-    let mut mosquitto = plan.rival(Mosquitto::start(&dir, LISTENERS)).await;
+    let counts = (plan.pick(500, 3000), plan.pick(5000, 20_000));
+    let lobby = Lobby::new(&plan.folder("lobby")?, 20, true).await?;
+    compare(plan, report, lobby, plan.pick(3, 8), counts).await
+}
+
+pub(crate) async fn to_a_hundred(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
+    let counts = (plan.pick(100, 500), plan.pick(1000, 5_000));
+    let lobby = Lobby::new(&plan.folder("lobby-of-100")?, 100, false).await?;
+    compare(plan, report, lobby, plan.pick(2, 5), counts).await
+}
+
+async fn compare(
+    plan: &Plan,
+    report: &mut Report,
+    mut lobby: Lobby,
+    rounds: usize,
+    (ours_count, theirs_count): (usize, usize),
+) -> anyhow::Result<()> {
+    let listeners = lobby.readers.len();
+    let dir = plan.folder(&format!("mosquitto-{listeners}"))?;
+    let mut mosquitto = plan.rival(Mosquitto::start(&dir, listeners)).await;
     let contest = Contest {
         ours: "hobnob, deliveries, each on disk and acknowledged",
         theirs: "mosquitto, QoS 0, deliveries, nothing stored",
@@ -38,7 +49,7 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
         async move || {
             let begun = Stopwatch::start();
             mosquitto.publish(theirs_count, BYTES).await?;
-            Ok(many(LISTENERS * theirs_count) / begun.elapsed().as_secs_f64())
+            Ok(many(listeners * theirs_count) / begun.elapsed().as_secs_f64())
         }
     });
     contest
@@ -57,19 +68,26 @@ struct Lobby {
 }
 
 impl Lobby {
-    async fn new(dir: &Path) -> anyhow::Result<Self> {
+    /// With `mesh` all nodes have sessions with each other, and otherwise with the first one.
+    async fn new(dir: &Path, listeners: usize, mesh: bool) -> anyhow::Result<Self> {
         let mut nodes: Vec<Node> = Vec::new();
-        for number in 0..=LISTENERS {
+        for number in 0..=listeners {
             let node = nodes::start(dir, &format!("node{number}")).await?;
-            for other in &nodes {
+            let known = if mesh {
+                nodes.len()
+            } else {
+                nodes.len().min(1)
+            };
+            for other in &nodes[..known] {
                 node.resolve(nodes::address(other).await?).await?;
             }
             nodes.push(node);
         }
-        for node in &nodes {
+        for (number, node) in nodes.iter().enumerate() {
+            let others = if mesh || number == 0 { listeners } else { 1 };
             while here(node)
                 .await?
-                .is_none_or(|lobby| lobby.here.len() < LISTENERS)
+                .is_none_or(|lobby| lobby.here.len() < others)
             {
                 tokio::task::block_in_place(|| pause(std::time::Duration::from_millis(20)));
             }
@@ -95,7 +113,7 @@ impl Lobby {
         let took = begun.elapsed().as_secs_f64();
         nodes::check_delivered(&self.nodes[0], &ids).await?;
         nodes::index(&self.nodes.iter().collect::<Vec<_>>()).await?;
-        Ok(many(LISTENERS * count) / took)
+        Ok(many(self.readers.len() * count) / took)
     }
 }
 

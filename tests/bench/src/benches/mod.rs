@@ -92,6 +92,13 @@ pub(crate) const ALL: &[Bench] = &[
         work: |plan, report| block_on(broadcast::run(plan, report)),
     },
     Bench {
+        name: "broadcast-100",
+        about: "1 to 100 nodes in the lobby, 200 bytes, durable on all; compared with mosquitto, QoS 0, which stores nothing",
+        in_lab: false,
+        long: true,
+        work: |plan, report| block_on(broadcast::to_a_hundred(plan, report)),
+    },
+    Bench {
         name: "file",
         about: "a large file, memory to memory, hash checked; compared with bare quinn, scp and magic-wormhole; and messages during a transfer",
         in_lab: false,

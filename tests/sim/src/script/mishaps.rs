@@ -6,7 +6,7 @@ use super::*;
 use crate::world::main_network;
 
 impl World {
-    pub(super) fn cut_one(&mut self) {
+    pub(crate) fn cut_one(&mut self) {
         let all: Vec<_> = self.conns.keys().copied().collect();
         if !all.is_empty() {
             let at = self.pick(all.len());
