@@ -192,19 +192,25 @@ enum Content<'a> {
     Whole(Salt, &'a [u8]),
 }
 
-const CONTENT_ERASED: u8 = 0;
-const CONTENT_WHOLE: u8 = 1;
+const CONTENT_ERASED: u32 = 0;
+const CONTENT_WHOLE: u32 = 1;
+
+/// Memory of the kind of a content.
+const CONTENT_KIND_MEMORY: usize = size_of::<u32>();
+
+/// Memory of a body: that of an entry, without the kind and the salt.
+const BODY_MEMORY: usize = ENTRY_BYTES_MAX - CONTENT_KIND_MEMORY - size_of::<Salt>();
 
 impl<'a> Content<'a> {
     /// Encodes the content behind what `out` has.
     fn append_to(&self, out: &mut Vec<u8>) {
         match self {
             Content::Erased(hash) => {
-                out.push(CONTENT_ERASED);
+                codec::append(&CONTENT_ERASED, out);
                 out.extend_from_slice(hash.as_bytes());
             }
             Content::Whole(salt, body) => {
-                out.push(CONTENT_WHOLE);
+                codec::append(&CONTENT_WHOLE, out);
                 out.extend_from_slice(salt);
                 codec::append(&Raw(body), out);
             }
@@ -214,15 +220,15 @@ impl<'a> Content<'a> {
     /// Reads the content at the front of `bytes`. Returns it with the bytes that follow.
     fn read_prefix(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), CodecError> {
         let short = || CodecError::Malformed("an entry that ends early".to_owned());
-        let (kind, rest) = bytes.split_first().ok_or_else(short)?;
-        match *kind {
+        let (kind, rest) = codec::decode_prefix::<u32, CONTENT_KIND_MEMORY>(bytes)?;
+        match kind {
             CONTENT_ERASED => {
                 let (hash, rest) = rest.split_first_chunk().ok_or_else(short)?;
                 Ok((Content::Erased(BodyHash::from_bytes(*hash)), rest))
             }
             CONTENT_WHOLE => {
                 let (salt, rest) = rest.split_first_chunk().ok_or_else(short)?;
-                let (Raw(body), rest) = codec::decode_prefix::<_, ENTRY_BYTES_MAX>(rest)?;
+                let (Raw(body), rest) = codec::decode_prefix::<_, BODY_MEMORY>(rest)?;
                 Ok((Content::Whole(*salt, body), rest))
             }
             other => Err(CodecError::Malformed(format!(

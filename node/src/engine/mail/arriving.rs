@@ -173,10 +173,11 @@ impl Engine {
         if let Frame::Batch(batch) = frame {
             let (name, first, signature) = (batch.name, batch.first, batch.signature);
             let last = batch.clone().read().ok()?.last();
+            let was_settled = self.replica.has_settled(name, first, last);
             let session = self.mail.sessions.get_mut(&id);
             session.expect("the caller has looked it up").arriving += 1;
             self.tell_replica(replica::Input::Batch(id, batch));
-            return Some(ArrivedBatch::new(name, first, last, signature));
+            return Some(ArrivedBatch::new(name, first, last, signature, was_settled));
         }
         if let Frame::Content {
             id: offer,

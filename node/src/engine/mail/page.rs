@@ -12,17 +12,26 @@ pub(super) struct ArrivedBatch {
     pub(super) first: Seq,
     pub(super) last: Seq,
     pub(super) signature: Signature,
+    /// Whether all of it was on disk before it arrived.
+    was_settled: bool,
     /// Whether the replica refused it for good.
     refused: bool,
 }
 
 impl ArrivedBatch {
-    pub(super) fn new(name: LogName, first: Seq, last: Seq, signature: Signature) -> Self {
+    pub(super) fn new(
+        name: LogName,
+        first: Seq,
+        last: Seq,
+        signature: Signature,
+        was_settled: bool,
+    ) -> Self {
         Self {
             name,
             first,
             last,
             signature,
+            was_settled,
             refused: false,
         }
     }
@@ -61,6 +70,14 @@ enum Fate {
 }
 
 impl PageItem {
+    /// Whether a batch was accepted that was not on disk before. A holder can repeat old envelopes.
+    fn has_news(&self) -> bool {
+        let Content::Batches(batches) = &self.content else {
+            return false;
+        };
+        batches.iter().any(|it| !it.refused && !it.was_settled)
+    }
+
     fn fate(&self, has_settled: &impl Fn(LogName, Seq, Seq) -> bool) -> Fate {
         let is_decided = |it: &ArrivedBatch| it.refused || has_settled(it.name, it.first, it.last);
         match &self.content {
@@ -84,7 +101,8 @@ pub(super) struct Page {
 pub(super) struct Decided {
     /// The envelopes that the holder may delete.
     pub(super) done: Vec<u64>,
-    /// Whether messages are on disk for which undecided envelopes may have waited.
+    /// Whether messages are on disk that were not there before, and for which undecided envelopes may
+    /// have waited.
     pub(super) settled: bool,
     /// Whether an undecided envelope is left.
     pub(super) undecided: bool,
@@ -130,8 +148,7 @@ impl Page {
             match item.fate(&has_settled) {
                 Fate::Done => {
                     decided.done.push(item.number);
-                    decided.settled |=
-                        matches!(&item.content, Content::Batches(it) if !it.is_empty());
+                    decided.settled |= item.has_news();
                     continue;
                 }
                 Fate::Undecided => decided.undecided = true,
@@ -168,7 +185,10 @@ mod tests {
 
     /// An envelope of Bob. Each batch has one entry: its number in the log. It is the signature, too.
     fn item(number: u64, entries: &[u8]) -> PageItem {
-        let batch = |n: &u8| ArrivedBatch::new(log(BOB), (*n).into(), (*n).into(), signature(*n));
+        let batch = |n: &u8| {
+            let seq = (*n).into();
+            ArrivedBatch::new(log(BOB), seq, seq, signature(*n), false)
+        };
         PageItem {
             number,
             sender: BOB,
@@ -203,6 +223,22 @@ mod tests {
         page.refused(BOB, signature(2));
         assert_eq!(page.decide(on_disk(&[1])).done, [0; 0]);
         assert_eq!(page.decide(on_disk(&[1, 3])).done, [1]);
+    }
+
+    #[test]
+    fn only_messages_that_are_new_here_settle_something() {
+        let mut page = page(vec![item(1, &[1])]);
+        assert!(page.decide(on_disk(&[1])).settled);
+        page.refused(BOB, signature(1));
+        assert!(!page.decide(on_disk(&[])).settled, "it was refused");
+        let repeated = ArrivedBatch::new(log(BOB), 1, 1, signature(1), true);
+        let mut page = Page::default();
+        page.add(PageItem {
+            content: Content::Batches(vec![repeated]),
+            ..item(2, &[])
+        });
+        let decided = page.decide(on_disk(&[1]));
+        assert_eq!((decided.done, decided.settled), (vec![2], false));
     }
 
     #[test]
