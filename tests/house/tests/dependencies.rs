@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Maximum number of crates in the library's dependency tree, including the library.
-const LIBRARY_CRATES_MAX: usize = 113;
+const LIBRARY_CRATES_MAX: usize = 115;
 
 fn cargo(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO"))

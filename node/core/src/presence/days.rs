@@ -1,9 +1,12 @@
 //! Two ends of one session over simulated days: what they send, and when each learns of a death.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use super::*;
-use crate::Rng;
+use hobnob_protocol::frame::PING_LIGHT;
+
+use super::{Input, MISS, Output, Presence, QUIET, SLEEP_AFTER, SLEEP_PING_EVERY};
+use crate::{Now, Rng, SessionId};
 
 const S: SessionId = SessionId(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
