@@ -59,13 +59,14 @@ impl Pair {
             "send",
             nick,
             "--wait",
-            "delivered",
+            "queued",
             "--file",
             &file,
         ]);
         let lines = sent.expect(0).json();
         let id = lines.iter().find_map(|line| line["id"].as_str());
         let id = id.expect("the offer has an id").to_owned();
+        to.prints(&[&id]);
         let accepted = to.run(&["accept", &id, "--timeout", "1ms"]);
         assert!(matches!(accepted.code, Some(0 | 4 | 5)), "{accepted}");
         let saved = until("the file has arrived", TIMEOUT, || {
