@@ -40,12 +40,12 @@ fn an_idle_session_whose_peer_died_ends_when_somebody_writes() {
 fn an_idle_session_costs_no_mdns() {
     let lab = Lab::open();
     let (ann, bob) = connected_pair(&lab);
-    // The search at the start is over.
-    pause(Duration::from_secs(15));
+    // The search at the start is over, and the one half a minute later.
+    pause(Duration::from_secs(65));
     let before = [&ann, &bob].map(|node| node.machine().traffic().mdns);
-    // Without the end of the search, there would be queries 15, 31 and 63 seconds after it began,
-    // and addresses would be asked for again after 96 seconds.
-    pause(Duration::from_secs(100));
+    // Without the end of the search, there would be a query 127 seconds after it began, and addresses
+    // would be asked for again after 96 seconds. The next search is due after 170 seconds.
+    pause(Duration::from_secs(75));
     let after = [&ann, &bob].map(|node| node.machine().traffic().mdns);
     assert_eq!(before, after);
     // They still answer, and hear, a newcomer.

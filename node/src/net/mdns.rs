@@ -12,8 +12,10 @@
 //!
 //! A search that never ends would ask for each record again every 96 seconds, because addresses are
 //! valid for two minutes (RFC 6762 section 10). Nobody needs that: once a peer was dialed, its session
-//! shows whether it is there. So a node searches for [`SEARCH_FOR`] when it starts, when its
-//! interfaces change and once an hour. In between it asks nobody, and hears who announces itself.
+//! shows whether it is there. So a node searches for [`SEARCH_FOR`] when it starts and when its
+//! interfaces change. A link may carry nothing yet at that time, so it searches again after each of
+//! [`SEARCH_AGAIN_EARLY`], and then once an hour. In between it asks nobody, and hears who announces
+//! itself.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -61,7 +63,15 @@ const CACHE_MEASURED_EVERY: Duration = Duration::from_secs(2);
 /// How long a search lasts. It consists of four queries, one, two and four seconds apart.
 pub const SEARCH_FOR: Duration = Duration::from_secs(10);
 
-/// The pause between two searches. Each node adds up to [`SEARCH_LATER_MAX`].
+/// The pauses between the first searches. Each node adds up to a quarter.
+const SEARCH_AGAIN_EARLY: [Duration; 4] = [
+    Duration::from_secs(30),
+    Duration::from_secs(2 * 60),
+    Duration::from_secs(8 * 60),
+    Duration::from_secs(30 * 60),
+];
+
+/// The pause between two later searches. Each node adds up to [`SEARCH_LATER_MAX`].
 const SEARCH_AGAIN_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// The most by which a node searches later than others, so that many nodes do not search together.
@@ -158,17 +168,25 @@ pub struct Discovery {
 #[derive(Debug, Clone, Copy)]
 struct Timing {
     search_for: Duration,
-    again_after: Duration,
+    /// Nodes search at different times, which depend on their runs.
+    run: u64,
 }
 
 impl Timing {
-    /// Nodes search at different times, which depend on their runs.
     fn of_run(run: u64) -> Self {
-        let later = Duration::from_secs(run % SEARCH_LATER_MAX.as_secs());
         Self {
             search_for: SEARCH_FOR,
-            again_after: SEARCH_AGAIN_AFTER + later,
+            run,
         }
+    }
+
+    /// The pause after so many searches since the start, or since the interfaces changed.
+    fn pause_after(&self, searches: usize) -> Duration {
+        let early = searches.checked_sub(1);
+        let early = early.and_then(|n| SEARCH_AGAIN_EARLY.get(n)).copied();
+        let pause = early.unwrap_or(SEARCH_AGAIN_AFTER);
+        let later_max = SEARCH_LATER_MAX.min(pause / 4);
+        pause + Duration::from_secs(self.run % later_max.as_secs())
     }
 }
 
@@ -219,6 +237,11 @@ impl Discovery {
         if let Err(error) = lock(&self.daemon).leave_out(left_out(interfaces)) {
             tracing::debug!(%error, "the mDNS thread has ended");
         }
+        self.search();
+    }
+
+    /// Searches now, and again as after a start.
+    pub fn search(&self) {
         self.search.notify_one();
     }
 
@@ -431,17 +454,22 @@ impl Listener {
     }
 
     async fn search_and_listen(&mut self, daemon: &ServiceDaemon) -> End {
+        let mut searches = 0;
         loop {
             if let Err(end) = self.search(daemon).await {
                 return end;
             }
-            let again = tokio::time::sleep(self.timing.again_after);
+            searches += 1;
+            let again = tokio::time::sleep(self.timing.pause_after(searches));
             tokio::pin!(again);
             let search = self.search.clone();
             loop {
                 tokio::select! {
                     () = &mut again => break,
-                    () = search.notified() => break,
+                    () = search.notified() => {
+                        searches = 0;
+                        break;
+                    }
                     () = tokio::time::sleep(READ_EVERY) => {}
                 }
                 if let Err(end) = self.read_heard(daemon).await {
@@ -473,15 +501,20 @@ impl Listener {
     }
 
     /// Reads the announcements that the thread has received since the last time, and the answers to
-    /// the searches of others. The thread forgets them.
+    /// the searches of others. The thread forgets them, unless there are more than its channel holds:
+    /// then it has dropped the search before it was stopped, and would name the same records next time.
+    /// Such a thread is replaced. That happens once in [`SEARCH_FOR`] at most, because each thread
+    /// searches first.
     async fn read_heard(&mut self, daemon: &ServiceDaemon) -> Result<(), End> {
         let heard = command(|| daemon.browse_cache(SERVICE)).await?;
         command(|| daemon.stop_browse(SERVICE)).await?;
+        let mut was_stopped = false;
         while let Ok(event) = heard.recv_async().await {
+            was_stopped |= matches!(event, ServiceEvent::SearchStopped(_));
             let events = self.heard(event);
             self.report(events).await?;
         }
-        if self.names_heard > CACHED_MAX {
+        if !was_stopped || self.names_heard > CACHED_MAX {
             return Err(End::CacheFull);
         }
         Ok(())
@@ -932,8 +965,16 @@ mod tests {
     }
 
     #[test]
+    fn the_first_searches_follow_soon_and_not_all_together() {
+        let pauses = |run| [1, 2, 3, 4, 5].map(|n| Timing::of_run(run).pause_after(n).as_secs());
+        assert_eq!(pauses(0), [30, 120, 480, 1_800, 3_600]);
+        assert_eq!(pauses(7), [30, 127, 487, 1_807, 3_607]);
+        assert_eq!(pauses(13), [36, 133, 493, 1_813, 3_613]);
+    }
+
+    #[test]
     fn nodes_search_an_hour_apart_and_not_all_together() {
-        let after = |run| Timing::of_run(run).again_after;
+        let after = |run| Timing::of_run(run).pause_after(100);
         assert_eq!(after(0), SEARCH_AGAIN_AFTER);
         assert_eq!(after(7), SEARCH_AGAIN_AFTER + Duration::from_secs(7));
         assert_eq!(after(600), SEARCH_AGAIN_AFTER);
@@ -1022,7 +1063,7 @@ mod tests {
     async fn a_node_that_searches_no_more_hears_a_newcomer() {
         let searched = Timing {
             search_for: Duration::ZERO,
-            again_after: Duration::from_secs(60 * 60),
+            run: 0,
         };
         let Some(mut ann) = Seeker::start_at_times(3, 1111, searched) else {
             return;

@@ -1,6 +1,6 @@
 //! Benchmark of idle traffic: machines whose nodes have sessions and send no messages.
 //!
-//! The figures are of the steady state: the searches at the start are over, and the sessions sleep.
+//! The figures are of the steady state: the first searches are over, and the sessions sleep.
 //! A sleeping session sends two packets every 280 seconds, so only a run of many minutes counts
 //! them. The short form waits for a few of them.
 
@@ -13,8 +13,9 @@ use crate::plan::Plan;
 use crate::report::{Aim, Report};
 use crate::stats::Samples;
 
-/// Time until Hello, synchronization and the first search by mDNS are done, and sessions sleep.
-const SETTLING: Duration = Duration::from_secs(90);
+/// Time until Hello, synchronization and the first three searches by mDNS are done, and sessions
+/// sleep. The next search begins at least seven minutes later.
+const SETTLING: Duration = Duration::from_secs(240);
 
 /// A sleeping session has a round of pings in each such time.
 const ROUND: Duration = Duration::from_secs(280);
@@ -54,7 +55,7 @@ pub(crate) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
             None,
         )?;
         line(
-            format!("hobnob, mDNS of both nodes of {what}, IP packets; without the searches once an hour"),
+            format!("hobnob, mDNS of both nodes of {what}, IP packets; with one search at most"),
             sent.mdns.bytes,
             Some(Aim::AtMost(500.0)),
         )?;
@@ -156,7 +157,10 @@ fn node(switch: &hobnob_tests::lab::Switch, name: &str) -> Node {
 fn sums(nodes: &[Node]) -> (Traffic, Duration) {
     let traffic = nodes.iter().map(|node| node.machine().traffic());
     let times = nodes.iter().map(Node::processor_time);
-    (traffic.fold(Traffic::default(), |all, one| all + one), times.sum())
+    (
+        traffic.fold(Traffic::default(), |all, one| all + one),
+        times.sum(),
+    )
 }
 
 fn as_f64(bytes: u64) -> f64 {
