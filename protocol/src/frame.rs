@@ -417,6 +417,27 @@ impl Frame {
         }
     }
 
+    /// Whether a session stays awake for this frame. The others are those of a session that nobody
+    /// uses.
+    pub fn keeps_awake(&self) -> bool {
+        !matches!(
+            self,
+            Frame::Ping(_)
+                | Frame::Pong(_)
+                | Frame::Digest(..)
+                | Frame::DialBack(_)
+                | Frame::DialedBack(_)
+        )
+    }
+
+    /// As [`Frame::keeps_awake`], for the result of [`Frame::encode`].
+    pub fn encoded_keeps_awake(encoded: &[u8]) -> bool {
+        !matches!(
+            encoded.first().copied(),
+            Some(kind::PING | kind::PONG | kind::DIGEST | kind::DIAL_BACK | kind::DIALED_BACK)
+        )
+    }
+
     /// Encodes kind and body, without the length. The same bytes can be sent on many sessions.
     pub fn encode(&self) -> Bytes {
         let (kind, body) = match self {
@@ -632,6 +653,28 @@ mod tests {
             author: PersonId::from_bytes([2; 32]),
             device: PersonId::from_bytes([2; 32]).only_device(),
             log: LogId(3),
+        }
+    }
+
+    #[test]
+    fn a_frame_keeps_a_session_awake_whether_encoded_or_not() {
+        let digest = Digest {
+            hash: [7; 32],
+            clock: 1,
+        };
+        for (frame, keeps_awake) in [
+            (Frame::Ping(PING_LIGHT), false),
+            (Frame::Pong(7), false),
+            (Frame::Digest(name().conversation, digest), false),
+            (Frame::DialBack([7; 16]), false),
+            (Frame::DialedBack([7; 16]), false),
+            (Frame::HoldsMail(true), true),
+            (Frame::Conflict(name()), true),
+            (Frame::Candidates(Vec::new()), true),
+        ] {
+            assert_eq!(frame.keeps_awake(), keeps_awake, "{frame:?}");
+            let encoded = Frame::encoded_keeps_awake(&frame.encode());
+            assert_eq!(encoded, keeps_awake, "{frame:?}");
         }
     }
 

@@ -64,8 +64,8 @@ pub enum Input {
         /// Whether the session may sleep: see [`Input::MaySleep`].
         may_sleep: bool,
     },
-    /// Whether a session may sleep from now on: its peer knows of sleep, and is on a link of this
-    /// machine, where no NAT forgets the path.
+    /// Whether a session may sleep from now on: its peer knows of sleep, is on a link of this machine,
+    /// and reaches it unasked, so that neither a NAT nor a firewall must remember the path.
     MaySleep(SessionId, bool),
     /// Something was sent or received that keeps a session awake: anything but pings and digests. It
     /// wakes a session that sleeps.
@@ -106,7 +106,8 @@ pub enum Output {
     Rtt(SessionId, Duration),
     /// The peer answered a ping sent after the last network change.
     Confirmed(SessionId),
-    /// The peer stopped responding while the session slept. [`Output::Lost`] follows.
+    /// The peer has not responded since the session fell asleep, and this shows by its rare ping or by a
+    /// message. [`Output::Lost`] follows.
     Overslept(SessionId),
     /// The peer stopped responding.
     Lost(SessionId),
@@ -125,6 +126,8 @@ struct Watch {
     /// The silence that a sleeping session has until the next ping of this end.
     quiet_asleep: Duration,
     is_asleep: bool,
+    /// Whether the session slept when the peer responded last, and nobody has asked for a check since.
+    slept: bool,
     active_at: Duration,
     /// The number of light pings before the next one that requires a pong.
     light: u32,
@@ -158,6 +161,7 @@ impl Watch {
     fn alive_at(&mut self, at: Duration) {
         self.heard_at = at;
         self.is_asleep = self.may_sleep && at >= self.active_at + SLEEP_AFTER;
+        self.slept = self.is_asleep;
         let quiet = match self.is_asleep {
             true => self.quiet_asleep,
             false => self.quiet,
@@ -252,6 +256,14 @@ impl Presence {
             .is_some_and(|watch| watch.is_asleep)
     }
 
+    /// Whether the peer has not responded since the session fell asleep, although it may be awake now.
+    /// False after a check that somebody asked for: whoever does not answer it may have left for
+    /// another reason than the sleep.
+    pub fn has_slept(&self, session: SessionId) -> bool {
+        let watch = self.watches.get(&session);
+        watch.is_some_and(|watch| watch.slept)
+    }
+
     fn up(&mut self, session: SessionId, first: bool, may_sleep: bool, now: Duration) {
         let (quiet, quiet_asleep) = match first {
             true => (QUIET, SLEEP_PING_EVERY),
@@ -265,6 +277,7 @@ impl Presence {
             may_sleep,
             quiet_asleep,
             is_asleep: false,
+            slept: false,
             active_at: now,
             light: 0,
             misses: 0,
@@ -371,6 +384,7 @@ impl Presence {
             return;
         };
         if watch.misses == 0 {
+            watch.slept = false;
             watch.misses = 1;
             self.outputs.push_back(Output::Suspect(session));
             self.check_now(session, now);
@@ -379,9 +393,13 @@ impl Presence {
 
     /// Sends a ping that requires a pong, immediately.
     fn check_now(&mut self, session: SessionId, now: Duration) {
-        if self.watches.contains_key(&session) {
-            self.ping_for_pong(session, now);
+        let Some(watch) = self.watches.get_mut(&session) else {
+            return;
+        };
+        if watch.misses == 0 {
+            watch.slept = false;
         }
+        self.ping_for_pong(session, now);
     }
 
     fn ping(&mut self, session: SessionId, now: Duration) {
@@ -441,7 +459,7 @@ impl Presence {
             match watch.misses {
                 1 => self.outputs.push_back(Output::Suspect(session)),
                 MISSES_MAX => {
-                    if watch.is_asleep {
+                    if watch.slept {
                         self.outputs.push_back(Output::Overslept(session));
                     }
                     self.watches.remove(&session);
@@ -710,7 +728,48 @@ mod tests {
         assert_eq!(clock.tell(Input::Sent(S)), [Output::Expect(S)]);
         let said = clock.run(sent_at + Duration::from_secs(60), || false);
         assert_eq!(said[0], (sent_at + MISS, Output::Suspect(S)));
-        assert_eq!(said.last(), Some(&(sent_at + 4 * MISS, Output::Lost(S))));
+        let lost_at = sent_at + 4 * MISS;
+        let lost = [(lost_at, Output::Overslept(S)), (lost_at, Output::Lost(S))];
+        assert_eq!(said[said.len() - 2..], lost);
+    }
+
+    #[test]
+    fn a_session_has_slept_until_its_peer_responds_to_somebody_who_is_awake() {
+        let (mut clock, _) = Clock::asleep();
+        assert!(clock.0.has_slept(S));
+        clock.tell(Input::Active(S));
+        assert!(!clock.0.is_asleep(S));
+        assert!(clock.0.has_slept(S), "the peer has not responded");
+        clock.tell(Input::Heard(S));
+        assert!(!clock.0.has_slept(S));
+        clock.tell(Input::Down(S));
+        assert!(!clock.0.has_slept(S));
+    }
+
+    #[test]
+    fn a_loss_that_a_check_finds_is_no_fault_of_the_sleep() {
+        for check in [Input::Check(S), Input::Doubt(S), Input::NetworkChanged] {
+            let (mut clock, _) = Clock::asleep();
+            clock.tell(check);
+            let said = clock.run(clock.1 + Duration::from_secs(60), || false);
+            let outputs: Vec<_> = said.iter().map(|(_, output)| *output).collect();
+            assert_eq!(outputs.last(), Some(&Output::Lost(S)), "{check:?}");
+            assert!(!outputs.contains(&Output::Overslept(S)), "{check:?}");
+        }
+    }
+
+    #[test]
+    fn a_check_of_a_peer_that_is_suspect_already_changes_nothing_about_the_cause() {
+        let (mut clock, _) = Clock::asleep();
+        clock.tell(Input::Sent(S));
+        clock.1 += MISS;
+        assert!(clock.tell(Input::Timeout).contains(&Output::Suspect(S)));
+        clock.tell(Input::Check(S));
+        let said = clock.run(clock.1 + Duration::from_secs(60), || false);
+        assert!(
+            said.iter()
+                .any(|(_, output)| *output == Output::Overslept(S))
+        );
     }
 
     #[test]

@@ -95,7 +95,8 @@ impl Engine {
     pub(super) fn dial_back_arrived(&mut self, from: SocketAddr, token: &DialBackToken) -> bool {
         let written_to = self.relays.addrs_up().any(|addr| canonical(addr) == from)
             || self.sessions.at(from).is_some();
-        self.dial_backs.probe_arrived(from, token, written_to)
+        self.sessions.probe_arrived(token, written_to)
+            || self.dial_backs.probe_arrived(from, token, written_to)
     }
 
     /// Asks the sockets that relays dialed back from how they see this node. Returns whether there
@@ -109,6 +110,7 @@ impl Engine {
     }
 }
 
-fn new_token() -> DialBackToken {
+/// A token that nobody guesses.
+pub(super) fn new_token() -> DialBackToken {
     (u128::from(random()) << 64 | u128::from(random())).to_be_bytes()
 }

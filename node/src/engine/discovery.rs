@@ -73,6 +73,13 @@ impl Discovery {
         }
     }
 
+    /// Searches once more, and again by and by: this machine may have moved.
+    pub(super) fn search(&self) {
+        if let Service::Runs { mdns, .. } = &self.service {
+            mdns.search();
+        }
+    }
+
     /// The next change of a record. Waits forever while the service does not run.
     pub(super) async fn next(&mut self) -> RecordEvent {
         if let Service::Runs { records, .. } = &mut self.service {

@@ -8,7 +8,7 @@
 //! [`Engine`] has one field for each part; see `state`. A part is a struct with its fields, methods
 //! and tests in its own file:
 //!
-//! - `sessions`, with `session_state`, `membership`, `overslept` and `limits`, and `handshakes` for connections
+//! - `sessions`, with `session_state`, `membership`, `overslept`, `reach` and `limits`, and `handshakes` for connections
 //!   that are not sessions yet. `hello` and `dialer` make such connections.
 //! - `activities` for typing, read markers and away, passed on by `activity`.
 //! - `amending` for replies, edits and reactions, with its `amend_target`.
@@ -72,6 +72,7 @@ mod policy_changes;
 mod profile_pictures;
 mod profiles;
 mod proofs;
+mod reach;
 mod reading;
 mod recent_peers;
 mod records;

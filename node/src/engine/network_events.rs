@@ -14,6 +14,7 @@ use hobnob_transport::addr::canonical;
 use tokio::sync::mpsc;
 use tracing::debug;
 
+use super::dialback_requests::new_token;
 use super::internal::Internal;
 use super::state::Engine;
 use crate::api::NoticeReason;
@@ -136,6 +137,8 @@ impl Engine {
         if self.network.interfaces().is_on_link(addr.ip()) {
             self.discovery.note_heard(peer.person());
         }
+        // A session that sleeps may be one with an earlier run of the peer.
+        self.sessions.check(peer, self.clock.now());
         self.tell_paths(paths::Input::Found {
             peer,
             addrs: vec![addr],
@@ -162,6 +165,21 @@ impl Engine {
         }
     }
 
+    /// Looks which sessions may sleep, and whether this machine was suspended. It may have woken on
+    /// another network, or while its peers had given it up.
+    pub(super) fn watch_sessions(&mut self) {
+        let now = self.clock.now();
+        let (network, apps) = (&self.network, &self.apps);
+        let on_link = |addr| network.is_on_own_link(addr);
+        self.sessions.ask_to_be_reached(on_link, new_token, now);
+        let in_use = |id| apps.has_streams(id);
+        if self.sessions.watch_traffic(on_link, in_use, now) {
+            debug!("this machine was suspended");
+            self.discovery.search();
+            self.tell_paths(paths::Input::NetworkChanged);
+        }
+    }
+
     /// The addresses of this machine have changed.
     pub(super) fn network_changed(&mut self, interfaces: Interfaces) {
         debug!("the network changed");
@@ -171,9 +189,7 @@ impl Engine {
         self.tell_paths(paths::Input::NetworkChanged);
         self.discovery.network_changed(now.mono, &interfaces);
         self.network.set_interfaces(interfaces);
-        let network = &self.network;
-        self.sessions
-            .links_changed(|addr| network.is_on_own_link(addr), now);
+        self.sessions.links_changed(now);
         self.router_port.note_network_change();
         self.relays.wake();
         self.tell_rendezvous(rendezvous::Input::NetworkChanged);

@@ -99,8 +99,7 @@ impl Engine {
         }
         self.sessions.time_out(now);
         if self.sessions.traffic_is_due(now.mono) {
-            let apps = &self.apps;
-            self.sessions.watch_traffic(|id| apps.has_streams(id), now);
+            self.watch_sessions();
         }
         if is_due(self.paths.poll_timeout()) {
             self.paths.handle(now, paths::Input::Timeout);

@@ -32,7 +32,6 @@ impl Engine {
         let roles = Roles {
             goes_first: greeted.dialed && (by_user || on_link),
             pings_first: self.device < peer,
-            on_link,
         };
         let tasks = self.tasks.tracker();
         let state = self.sessions.begin(id, greeted, roles, now, tasks);
@@ -142,7 +141,7 @@ impl Engine {
             SessionEventKind::Frame(Frame::Pong(token)) => self.sessions.pong(id, token, now),
             SessionEventKind::Frame(frame) => {
                 self.sessions.heard(id, now);
-                if !matches!(frame, Frame::Digest(..)) {
+                if frame.keeps_awake() {
                     self.sessions.active(id, now);
                 }
                 self.frame(id, frame);
@@ -157,12 +156,16 @@ impl Engine {
                 self.sessions.active(id, now);
                 self.files.send(ToTransfers::ContentStream(id, stream))
             }
-            SessionEventKind::MailStream(opened) => self.mail_stream_opened(id, opened),
+            SessionEventKind::MailStream(opened) => {
+                self.sessions.active(id, now);
+                self.mail_stream_opened(id, opened);
+            }
             SessionEventKind::AppStream(opened) => {
                 self.sessions.active(id, now);
                 self.apps.stream_opened(id, opened);
             }
             SessionEventKind::Mail(stream, frame) => {
+                self.sessions.active(id, now);
                 self.mail_frame(HolderAt::Session(id), stream, frame);
             }
             SessionEventKind::Written {
@@ -173,6 +176,7 @@ impl Engine {
                 stream: StreamKind::Control,
                 bytes,
             } => {
+                self.sessions.written(id, now);
                 self.records.written(id, bytes);
                 self.profile_pictures.written(id, bytes);
                 self.tell_replica(replica::Input::FramesWritten(id, bytes));
@@ -216,9 +220,14 @@ impl Engine {
     }
 
     fn ended(&mut self, id: SessionId, ended: &Ended) {
+        let now = self.clock.now();
+        // The other end may notice first that a session did not outlast a sleep.
+        if ended.is_silence() && self.sessions.has_slept(id) {
+            self.sessions.overslept(id, now);
+        }
         let state = self
             .sessions
-            .remove(id, self.clock.now())
+            .remove(id, now)
             .expect("the callers act on live sessions only");
         let peer = state.peer();
         match ended {

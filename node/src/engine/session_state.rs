@@ -13,12 +13,16 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::limits::Limits;
 use super::membership::Membership;
+use super::reach::Reach;
 use crate::net::content::ContentOpener;
 use crate::net::session::{Session, Traffic};
 
 /// Bytes of UDP payload that an idle session carries at most between two calls of
 /// [`SessionState::is_busy`]: a round of pings, and a digest of each end.
 const IDLE_BYTES: u64 = 1024;
+
+/// How often a peer is checked because somebody answers for it.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
 
 /// One live session.
 #[derive(Debug)]
@@ -46,6 +50,9 @@ pub(super) struct SessionState {
     pub(super) mail_place: Arc<Semaphore>,
     pub(super) membership: Membership,
     pub(super) direct: DirectPath,
+    pub(super) reach: Reach,
+    /// When a check was made because somebody answered for the peer.
+    checked_at: Option<Duration>,
     pub(super) limits: Limits,
     pub(super) responses: Responses,
 }
@@ -75,6 +82,8 @@ impl SessionState {
             mail_place: Arc::new(Semaphore::new(1)),
             membership,
             direct: DirectPath::default(),
+            reach: Reach::default(),
+            checked_at: None,
             limits: Limits::new(now.mono),
             responses: Responses::default(),
         }
@@ -131,7 +140,21 @@ impl SessionState {
     pub(super) fn is_busy(&mut self) -> bool {
         let traffic = self.session.traffic();
         let before = std::mem::replace(&mut self.carried, traffic);
-        traffic.bytes - before.bytes > IDLE_BYTES || traffic.datagrams > before.datagrams
+        let has_begun = self.session.take_begun();
+        has_begun
+            || traffic.bytes - before.bytes > IDLE_BYTES
+            || traffic.datagrams > before.datagrams
+    }
+
+    /// Whether to check the peer because somebody answers for it. Anybody on the link can cause that,
+    /// so the next time is [`CHECK_EVERY`] later.
+    pub(super) fn allow_check(&mut self, now: Duration) -> bool {
+        let is_recent = |at: Duration| now.saturating_sub(at) < CHECK_EVERY;
+        if self.checked_at.is_some_and(is_recent) {
+            return false;
+        }
+        self.checked_at = Some(now);
+        true
     }
 
     pub(super) fn candidates(&self) -> &[SocketAddr] {

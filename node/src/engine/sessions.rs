@@ -11,14 +11,16 @@ use bytes::Bytes;
 use hobnob_core::presence::{self, Presence};
 use hobnob_core::{Now, SessionId};
 use hobnob_protocol::frame::PING_LIGHT;
-use hobnob_protocol::frame::features::SLEEP;
+use hobnob_protocol::frame::features::{DIAL_BACK, SLEEP};
 use hobnob_protocol::{DeviceId, Frame};
 use quinn::Connection;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
+use super::dialback::DialBackToken;
 use super::membership::Membership;
 use super::overslept::Overslept;
+use super::reach::Reach;
 use super::session_state::SessionState;
 use crate::api::PathKind;
 use crate::net::compression::Compressor;
@@ -41,8 +43,6 @@ pub(super) struct Roles {
     pub(super) goes_first: bool,
     /// Of two nodes, one pings first.
     pub(super) pings_first: bool,
-    /// Whether the peer is on a link of this machine, where no NAT forgets an idle path.
-    pub(super) on_link: bool,
 }
 
 /// All live sessions.
@@ -99,7 +99,8 @@ impl Sessions {
         let up = presence::Input::Up {
             session: id,
             first: roles.pings_first,
-            may_sleep: roles.on_link && self.may_sleep(&state),
+            // The peer has to reach this node unasked first.
+            may_sleep: false,
         };
         self.presence.handle(now, up);
         self.live.insert(id, state);
@@ -188,6 +189,14 @@ impl Sessions {
         }
     }
 
+    /// QUIC has taken frames of a session's control stream.
+    pub(super) fn written(&mut self, id: SessionId, now: Now) {
+        let state = self.live.get(&id);
+        if state.is_some_and(|state| state.handle().take_begun()) {
+            self.active(id, now);
+        }
+    }
+
     /// A relay reports that the peer is not there any more.
     pub(super) fn doubt(&mut self, id: SessionId, now: Now) {
         self.presence.handle(now, presence::Input::Doubt(id));
@@ -217,23 +226,67 @@ impl Sessions {
         }
     }
 
+    /// Somebody answers for a peer. If it is another run of the peer, the session is over.
+    pub(super) fn check(&mut self, peer: DeviceId, now: Now) {
+        let with_peer = self.live.iter_mut();
+        for (id, state) in with_peer.filter(|(_, state)| state.peer() == peer) {
+            if state.allow_check(now.mono) {
+                self.presence.handle(now, presence::Input::Check(*id));
+            }
+        }
+    }
+
     /// This machine's network changed: each peer has to show again that it is there.
     pub(super) fn network_changed(&mut self, now: Now) {
         self.presence.handle(now, presence::Input::NetworkChanged);
     }
 
-    /// Decides again which sessions may sleep, after the interfaces have changed.
-    pub(super) fn links_changed(&mut self, on_link: impl Fn(SocketAddr) -> bool, now: Now) {
-        for (id, state) in &self.live {
-            let may_sleep = on_link(state.remote_addr()) && self.may_sleep(state);
-            let input = presence::Input::MaySleep(*id, may_sleep);
+    /// The interfaces have changed: no session may sleep until its peer has reached this node unasked
+    /// once more.
+    pub(super) fn links_changed(&mut self, now: Now) {
+        for (id, state) in &mut self.live {
+            state.reach = Reach::default();
+            let input = presence::Input::MaySleep(*id, false);
             self.presence.handle(now, input);
         }
     }
 
+    /// Asks the peers of sessions that could sleep to reach this node unasked. See [`Reach`].
+    pub(super) fn ask_to_be_reached(
+        &mut self,
+        on_link: impl Fn(SocketAddr) -> bool,
+        mut new_token: impl FnMut() -> DialBackToken,
+        now: Now,
+    ) {
+        for state in self.live.values_mut() {
+            let could_sleep = state.has_feature(SLEEP)
+                && state.has_feature(DIAL_BACK)
+                && on_link(state.remote_addr());
+            if could_sleep && state.reach.is_due(state.age(now.mono), now.mono) {
+                let token = new_token();
+                state.reach.ask(token, now.mono);
+                state.send(&Frame::DialBack(token));
+            }
+        }
+    }
+
+    /// A probe arrived. Returns whether it belongs to a request of
+    /// [`Sessions::ask_to_be_reached`].
+    pub(super) fn probe_arrived(&mut self, token: &DialBackToken, written_to: bool) -> bool {
+        let mut live = self.live.values_mut();
+        live.any(|state| state.reach.probe_arrived(token, written_to))
+    }
+
     /// Whether the session can sleep if its peer is on a link of this machine.
-    fn may_sleep(&self, state: &SessionState) -> bool {
-        state.has_feature(SLEEP) && self.overslept.may_sleep(state.peer())
+    fn may_sleep(&self, state: &SessionState, now: Duration) -> bool {
+        state.has_feature(SLEEP)
+            && state.reach.is_reached()
+            && self.overslept.may_sleep(state.peer(), now)
+    }
+
+    /// See [`Presence::has_slept`].
+    pub(super) fn has_slept(&self, id: SessionId) -> bool {
+        self.presence.has_slept(id)
     }
 
     /// A peer stopped answering while its session slept.
@@ -245,14 +298,26 @@ impl Sessions {
 
     /// Whether [`Sessions::watch_traffic`] is due.
     pub(super) fn traffic_is_due(&self, now: Duration) -> bool {
-        !self.live.is_empty() && now >= self.watched.mono + TRAFFIC_EVERY
+        now >= self.watched.mono + TRAFFIC_EVERY
     }
 
     /// Keeps sessions awake that carry contents or data of programs. `in_use` names those on which a
-    /// program has a stream. After a suspension of this machine, each peer is checked.
-    pub(super) fn watch_traffic(&mut self, in_use: impl Fn(SessionId) -> bool, now: Now) {
+    /// program has a stream. Decides again which sessions may sleep: the path of each may lead
+    /// elsewhere by now. After a suspension of this machine, each peer is checked. Returns whether
+    /// there was one.
+    pub(super) fn watch_traffic(
+        &mut self,
+        on_link: impl Fn(SocketAddr) -> bool,
+        in_use: impl Fn(SessionId) -> bool,
+        now: Now,
+    ) -> bool {
         let was_suspended = was_suspended(self.watched, now);
         self.watched = now;
+        for (id, state) in &self.live {
+            let may_sleep = on_link(state.remote_addr()) && self.may_sleep(state, now.mono);
+            let input = presence::Input::MaySleep(*id, may_sleep);
+            self.presence.handle(now, input);
+        }
         for (id, state) in &mut self.live {
             if state.is_busy() || in_use(*id) {
                 self.presence.handle(now, presence::Input::Active(*id));
@@ -261,6 +326,7 @@ impl Sessions {
                 self.presence.handle(now, presence::Input::Check(*id));
             }
         }
+        was_suspended
     }
 
     /// The next decision of `presence`.
@@ -280,12 +346,11 @@ impl Sessions {
     /// [`Sessions::watch_traffic`].
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
         let offline = self.going_offline.next_due();
-        let watch = (!self.live.is_empty()).then_some(self.watched.mono + TRAFFIC_EVERY);
         self.presence
             .poll_timeout()
             .into_iter()
             .chain(offline)
-            .chain(watch)
+            .chain([self.watched.mono + TRAFFIC_EVERY])
             .min()
     }
 
@@ -403,7 +468,8 @@ mod tests {
         let (events, _queue) = mpsc::channel(8);
         let (mut sessions, tasks) = (Sessions::new(events), TaskTracker::new());
         for id in [1_u32, 2] {
-            let (ours, _theirs) = meet(&ann, &mut bob).await;
+            let (mut ours, _theirs) = meet(&ann, &mut bob).await;
+            ours.hello.features = SLEEP | DIAL_BACK;
             sessions.begin(
                 SessionId(id.into()),
                 ours,
@@ -504,16 +570,63 @@ mod tests {
 
     #[tokio::test]
     async fn traffic_is_watched_every_ten_seconds() {
-        let (mut sessions, bob, _tasks) = two_sessions().await;
+        let (mut sessions, _, _tasks) = two_sessions().await;
         assert!(!sessions.traffic_is_due(TRAFFIC_EVERY / 2));
         assert!(sessions.traffic_is_due(TRAFFIC_EVERY));
-        sessions.watch_traffic(|_| false, at(TRAFFIC_EVERY));
+        assert!(!sessions.watch_traffic(|_| true, |_| false, at(TRAFFIC_EVERY)));
         assert!(!sessions.traffic_is_due(TRAFFIC_EVERY));
         assert!(sessions.traffic_is_due(2 * TRAFFIC_EVERY));
-        for id in sessions.ids_with(bob) {
-            sessions.remove(id, at(TRAFFIC_EVERY));
-        }
-        assert!(!sessions.traffic_is_due(2 * TRAFFIC_EVERY));
+    }
+
+    #[test]
+    fn a_suspension_is_noticed_without_sessions() {
+        let (events, _queue) = mpsc::channel(8);
+        let mut sessions = Sessions::new(events);
+        let mut look = |mono, wall_ms| {
+            assert!(sessions.traffic_is_due(mono));
+            sessions.watch_traffic(|_| true, |_| false, Now { mono, wall_ms })
+        };
+        assert!(!look(TRAFFIC_EVERY, 500_000));
+        assert!(look(2 * TRAFFIC_EVERY, 900_000));
+    }
+
+    #[tokio::test]
+    async fn a_session_may_sleep_once_its_peer_has_reached_this_node_unasked() {
+        let (mut sessions, bob, _tasks) = two_sessions().await;
+        let (token, now) = ([7; 16], at(60 * SECOND));
+        sessions.ask_to_be_reached(|_| false, || token, now);
+        assert!(!sessions.probe_arrived(&token, false), "not on a link");
+        sessions.ask_to_be_reached(|_| true, || token, now);
+        assert!(sessions.probe_arrived(&token, true));
+        let may_sleep = |sessions: &Sessions| {
+            let with_bob = sessions.ids_with(bob);
+            let may = |id: &&SessionId| sessions.may_sleep(&sessions.live[*id], now.mono);
+            with_bob.iter().filter(may).count()
+        };
+        assert_eq!(
+            may_sleep(&sessions),
+            0,
+            "this node has written to the socket"
+        );
+        assert!(sessions.probe_arrived(&token, false));
+        assert_eq!(may_sleep(&sessions), 1, "a probe is for one session");
+        sessions.links_changed(now);
+        assert_eq!(may_sleep(&sessions), 0);
+    }
+
+    #[tokio::test]
+    async fn whoever_answers_for_a_peer_causes_few_checks() {
+        let (mut sessions, bob, _tasks) = two_sessions().await;
+        let mut pings = |mono| {
+            while sessions.poll_output().is_some() {}
+            sessions.check(bob, at(mono));
+            let outputs = std::iter::from_fn(|| sessions.poll_output());
+            let is_ping = |output: &presence::Output| matches!(output, presence::Output::Ping(..));
+            outputs.filter(is_ping).count()
+        };
+        assert_eq!(pings(3 * SECOND), 2, "one for each session");
+        assert_eq!(pings(4 * SECOND), 0);
+        assert_eq!(pings(9 * SECOND), 2);
     }
 
     #[tokio::test]

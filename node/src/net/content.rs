@@ -7,6 +7,7 @@
 //! messages. The node lends the room for further streams from a budget for all its sessions
 //! ([`WindowBudget`]). This module does not interpret the bytes, apart from pieces that are compressed.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -72,14 +73,22 @@ pub struct ContentOpener {
     /// The loan by which the connection's window was widened. QUIC cannot shrink a window, so the
     /// loan lasts as long as the session.
     lent: Option<OwnedSemaphorePermit>,
+    /// Set when a stream is opened.
+    has_begun: Arc<AtomicBool>,
 }
 
 impl ContentOpener {
-    pub(super) fn new(connection: Connection, compressor: Compressor) -> Self {
+    /// Sets `has_begun` whenever it opens a stream.
+    pub(super) fn new(
+        connection: Connection,
+        compressor: Compressor,
+        has_begun: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             connection,
             compressor,
             lent: None,
+            has_begun,
         }
     }
 
@@ -116,21 +125,31 @@ impl ContentOpener {
 
     /// A handle that opens one content stream.
     pub fn stream(&self) -> StreamSlot {
-        StreamSlot(self.connection.clone(), self.compressor.clone())
+        StreamSlot {
+            connection: self.connection.clone(),
+            compressor: self.compressor.clone(),
+            has_begun: self.has_begun.clone(),
+        }
     }
 }
 
 /// Opens one content stream.
 #[derive(Debug)]
-pub struct StreamSlot(Connection, Compressor);
+pub struct StreamSlot {
+    connection: Connection,
+    compressor: Compressor,
+    has_begun: Arc<AtomicBool>,
+}
 
 impl StreamSlot {
     /// Opens the stream. The peer notices the stream with the first request.
     pub async fn open(self) -> Result<(Asker, Answers), StreamEnd> {
-        let (send, receive) = self.0.open_bi().await.map_err(|_| StreamEnd::Lost)?;
+        let opened = self.connection.open_bi().await;
+        let (send, receive) = opened.map_err(|_| StreamEnd::Lost)?;
+        self.has_begun.store(true, Ordering::Relaxed);
         let answers = Answers {
             receive,
-            compressor: self.1,
+            compressor: self.compressor,
         };
         Ok((Asker(send), answers))
     }

@@ -37,6 +37,17 @@ pub enum Ended {
     Local,
 }
 
+impl Ended {
+    /// Whether one end had heard nothing of the other any more, or had forgotten it.
+    pub fn is_silence(&self) -> bool {
+        match self {
+            Ended::TimedOut | Ended::Restarted => true,
+            Ended::Closed { code, .. } => *code == u64::from(close::SILENT),
+            Ended::Bye | Ended::Protocol(_) | Ended::Lost(_) | Ended::Local => false,
+        }
+    }
+}
+
 impl From<ConnectionError> for Ended {
     fn from(error: ConnectionError) -> Self {
         match error {

@@ -18,6 +18,7 @@ mod greet;
 use std::convert::identity;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -116,6 +117,8 @@ pub struct Session {
     batch: mpsc::UnboundedSender<Bytes>,
     batches: Arc<Semaphore>,
     compressor: Compressor,
+    /// See [`Session::take_begun`].
+    has_begun: Arc<AtomicBool>,
     out: Out,
 }
 
@@ -154,12 +157,14 @@ impl Session {
             batch,
             batches,
             compressor: compressor.clone(),
+            has_begun: Arc::default(),
             out,
         }
     }
 
     /// Opens a stream about mailboxes to the peer, which may hold mail.
     pub fn open_mail(&self, number: u64) -> MailStream {
+        self.has_begun.store(true, Ordering::Relaxed);
         let Out { id, events } = self.out.clone();
         let event = move |frame| SessionEvent {
             session: id,
@@ -170,6 +175,9 @@ impl Session {
 
     /// Queues an encoded frame that is not a batch.
     pub fn send_control(&self, frame: Bytes) {
+        if Frame::encoded_keeps_awake(&frame) {
+            self.has_begun.store(true, Ordering::Relaxed);
+        }
         // This fails only if the session has ended, and that is reported.
         let _ = self.control.send(frame);
     }
@@ -192,7 +200,17 @@ impl Session {
 
     /// Opens content streams to the peer.
     pub fn content(&self) -> ContentOpener {
-        ContentOpener::new(self.connection.clone(), self.compressor.clone())
+        ContentOpener::new(
+            self.connection.clone(),
+            self.compressor.clone(),
+            self.has_begun.clone(),
+        )
+    }
+
+    /// Whether this end, since the last call, has sent a frame other than a batch that keeps the session
+    /// awake, or opened a stream for contents or about mailboxes.
+    pub fn take_begun(&self) -> bool {
+        self.has_begun.swap(false, Ordering::Relaxed)
     }
 
     /// The connection, to end it together with others.

@@ -165,6 +165,24 @@ async fn what_was_written_is_reported_by_stream_as_it_was_given() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_this_end_begins_is_told_once_and_pings_and_digests_are_not() {
+    let (a, mut b, _nodes) = sessions().await;
+    for frame in [Frame::Ping(7), digest(1), Frame::DialBack([7; 16])] {
+        a.session.send_control(frame.encode());
+        assert!(!a.session.take_begun(), "{frame:?}");
+    }
+    a.session.send_control(Frame::HoldsMail(true).encode());
+    assert!(a.session.take_begun());
+    assert!(!a.session.take_begun(), "it is told once");
+    while b.hears().await != Frame::HoldsMail(true) {}
+    assert!(!b.session.take_begun(), "the other end has begun nothing");
+    let stream = a.session.content().stream();
+    assert!(!a.session.take_begun(), "it is not open");
+    stream.open().await.expect("the session is live");
+    assert!(a.session.take_begun());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_ping_is_answered_even_if_the_engine_is_busy() {
     let (ann, mut bob) = (node(1), node(2));
     let (a, b) = meet(&ann, &mut bob).await;
