@@ -54,15 +54,7 @@ impl Pair {
         let file = self.dir.path().join(name);
         fs::write(&file, content).expect("there is disk space");
         let file = file.to_string_lossy();
-        let sent = from.run(&[
-            "--json",
-            "send",
-            nick,
-            "--wait",
-            "queued",
-            "--file",
-            &file,
-        ]);
+        let sent = from.run(&["--json", "send", nick, "--wait", "queued", "--file", &file]);
         let lines = sent.expect(0).json();
         let id = lines.iter().find_map(|line| line["id"].as_str());
         let id = id.expect("the offer has an id").to_owned();
