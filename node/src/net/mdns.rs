@@ -14,7 +14,7 @@
 //! valid for two minutes (RFC 6762 section 10). Nobody needs that: once a peer was dialed, its session
 //! shows whether it is there. So a node searches for [`SEARCH_FOR`] when it starts and when its
 //! interfaces change. A link may carry nothing yet at that time, so it searches again after each of
-//! [`SEARCH_AGAIN_EARLY`], and then once an hour. In between it asks nobody, and hears who announces
+//! `SEARCH_AGAIN_EARLY`, and then once an hour. In between it asks nobody, and hears who announces
 //! itself.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
