@@ -133,9 +133,9 @@ async fn messages_on_a_thin_path(plan: &Plan, report: &mut Report) -> anyhow::Re
             let memory = Memory::of(std::io::empty())?;
             let dir = plan.folder(&format!("{what} {round}"))?;
             let pair = Pair::new(&dir, &memory, |builder| builder).await?;
-            // Bob accepts ann by writing to her. More than twenty messages of a stranger would wait.
-            let ann = Target::Id(pair.ann.id());
-            pair.bob.send(ann, "hi".into()).await?;
+            // More than twenty messages of a stranger would wait.
+            pair.ann.accept_contact(pair.bob.id()).await?;
+            pair.bob.accept_contact(pair.ann.id()).await?;
             let bob = Target::Id(pair.bob.id());
             let mut last = None;
             for text in &texts {
