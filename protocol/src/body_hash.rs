@@ -29,11 +29,7 @@ impl BodyKey {
     /// The hash of the body at a place of this log.
     pub fn hash(&self, seq: Seq, salt: &Salt, body: &[u8]) -> BodyHash {
         let parts = [&seq.to_le_bytes()[..], salt, body];
-        let hash = short_hash::of(
-            parts,
-            |bytes| blake3::keyed_hash(&self.0, bytes),
-            || blake3::Hasher::new_keyed(&self.0),
-        );
+        let hash = short_hash::of(Some(&self.0), parts);
         BodyHash::from_bytes(hash)
     }
 }

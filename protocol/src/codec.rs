@@ -32,8 +32,9 @@ pub enum CodecError {
 
 /// Encodes a value.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    bincode::serde::encode_to_vec(value, bincode::config::standard())
-        .expect("every value of this protocol can be encoded, and a Vec grows")
+    let mut bytes = Vec::new();
+    append(value, &mut bytes);
+    bytes
 }
 
 /// Encodes a value behind what `out` has.

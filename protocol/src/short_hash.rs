@@ -5,13 +5,8 @@
 /// Longest input that is joined first, in bytes.
 const JOINED_MAX: usize = 512;
 
-/// The hash of the parts, one after another: by `at_once` if they are short together, else by the
-/// hasher.
-pub(crate) fn of<const PARTS: usize>(
-    parts: [&[u8]; PARTS],
-    at_once: impl FnOnce(&[u8]) -> blake3::Hash,
-    hasher: impl FnOnce() -> blake3::Hasher,
-) -> [u8; 32] {
+/// The hash of the parts, one after another, keyed if there is a key.
+pub(crate) fn of<const PARTS: usize>(key: Option<&[u8; 32]>, parts: [&[u8]; PARTS]) -> [u8; 32] {
     let len: usize = parts.iter().map(|part| part.len()).sum();
     let hash = if len <= JOINED_MAX {
         let mut joined = [0; JOINED_MAX];
@@ -20,9 +15,13 @@ pub(crate) fn of<const PARTS: usize>(
             joined[at..at + part.len()].copy_from_slice(part);
             at += part.len();
         }
-        at_once(&joined[..len])
+        let joined = &joined[..len];
+        key.map_or_else(
+            || blake3::hash(joined),
+            |key| blake3::keyed_hash(key, joined),
+        )
     } else {
-        let mut hasher = hasher();
+        let mut hasher = key.map_or_else(blake3::Hasher::new, blake3::Hasher::new_keyed);
         for part in parts {
             hasher.update(part);
         }
@@ -40,8 +39,10 @@ mod tests {
         for len in [0, 1, JOINED_MAX - 3, JOINED_MAX - 2, 5_000] {
             let body = vec![7; len];
             let all = [b"ab", &body[..]].concat();
-            let hash = of([b"ab", &body], blake3::hash, blake3::Hasher::new);
+            let hash = of(None, [b"ab", &body]);
             assert_eq!(hash, *blake3::hash(&all).as_bytes());
+            let keyed = of(Some(&[3; 32]), [b"ab", &body]);
+            assert_eq!(keyed, *blake3::keyed_hash(&[3; 32], &all).as_bytes());
         }
     }
 }

@@ -693,20 +693,14 @@ impl Apply<'_> {
 
 /// How the body of an entry is stored.
 fn state_of(body: &Body, is_deleted: bool) -> BodyState {
-    match body {
-        deletion if deletion.is_deletion() => BodyState::NotShown,
-        Body::Erased { .. } if is_deleted => BodyState::Deleted,
-        Body::Erased { .. } => BodyState::Missing,
-        Body::Text(_)
-        | Body::App { .. }
-        | Body::Offer(_)
-        | Body::Reply { .. }
-        | Body::Edit { .. }
-        | Body::React { .. }
-        | Body::Topic(_)
-        | Body::Pin { .. }
-        | Body::Delete { .. }
-        | Body::Unknown { .. } => BodyState::Shown,
+    if body.is_deletion() {
+        BodyState::NotShown
+    } else if !body.is_erased() {
+        BodyState::Shown
+    } else if is_deleted {
+        BodyState::Deleted
+    } else {
+        BodyState::Missing
     }
 }
 

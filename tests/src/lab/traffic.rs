@@ -79,15 +79,21 @@ fn counter(machine: &Machine, name: &str, headers: u64) -> Sent {
     }
 }
 
+impl Sent {
+    fn each(self, other: Self, calculate: fn(u64, u64) -> u64) -> Self {
+        Self {
+            packets: calculate(self.packets, other.packets),
+            bytes: calculate(self.bytes, other.bytes),
+            payload: calculate(self.payload, other.payload),
+        }
+    }
+}
+
 impl Add for Sent {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self {
-            packets: self.packets + other.packets,
-            bytes: self.bytes + other.bytes,
-            payload: self.payload + other.payload,
-        }
+        self.each(other, u64::add)
     }
 }
 
@@ -95,10 +101,15 @@ impl Sub for Sent {
     type Output = Self;
 
     fn sub(self, before: Self) -> Self {
+        self.each(before, u64::sub)
+    }
+}
+
+impl Traffic {
+    fn each(self, other: Self, calculate: fn(Sent, Sent) -> Sent) -> Self {
         Self {
-            packets: self.packets - before.packets,
-            bytes: self.bytes - before.bytes,
-            payload: self.payload - before.payload,
+            mdns: calculate(self.mdns, other.mdns),
+            sessions: calculate(self.sessions, other.sessions),
         }
     }
 }
@@ -107,10 +118,7 @@ impl Add for Traffic {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self {
-            mdns: self.mdns + other.mdns,
-            sessions: self.sessions + other.sessions,
-        }
+        self.each(other, Sent::add)
     }
 }
 
@@ -118,9 +126,6 @@ impl Sub for Traffic {
     type Output = Self;
 
     fn sub(self, before: Self) -> Self {
-        Self {
-            mdns: self.mdns - before.mdns,
-            sessions: self.sessions - before.sessions,
-        }
+        self.each(before, Sent::sub)
     }
 }
