@@ -21,7 +21,7 @@ use super::apps::Apps;
 use super::clock::{Clock, random, random_seed};
 use super::engine::{
     Attention, Engine, Erasing, Holding, Internal, Introductions, Mail, NICK_SETTING, OwnRecords,
-    Parts, RELAY_SETTING, SharedRelays,
+    Parts, RELAY_SETTING, SharedRelays, restore_fleet_lists,
 };
 use super::events::Publisher;
 use super::transfers::messages::{EngineHandle, ToTransfers};
@@ -171,6 +171,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         direct_with: config.direct_with,
         sharing: config.sharing,
         relay_ids: relay_ids(&opened.settings),
+        fleet_lists: restore_fleet_lists(&opened.settings),
         relay_token: config.relay_token.clone(),
         shared_relays: SharedRelays::restore(&opened.settings),
         proxy: config.proxy.clone(),

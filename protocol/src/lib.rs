@@ -15,6 +15,7 @@ pub mod content;
 pub mod conversation;
 pub mod datagram;
 pub mod entry;
+pub mod fleet;
 pub mod frame;
 pub mod header;
 pub mod identity;

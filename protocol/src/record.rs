@@ -428,7 +428,10 @@ fn to_sign<R: Record>(signer: &R::Signer, signed: &[u8]) -> [u8; 32] {
 }
 
 /// Checks that tags ascend. Returns whether one is even and unknown.
-fn check_tags(extensions: &[(u16, Vec<u8>)], known: &[u16]) -> Result<bool, RecordError> {
+pub(crate) fn check_tags(
+    extensions: &[(u16, Vec<u8>)],
+    known: &[u16],
+) -> Result<bool, RecordError> {
     let mut tags = extensions.iter().map(|(tag, _)| *tag);
     if !extensions.is_sorted_by(|(before, _), (after, _)| before < after) {
         return Err(RecordError::Tags);

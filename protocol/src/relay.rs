@@ -13,9 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, FRAME_MAX};
 use crate::datagram::ChannelId;
+use crate::fleet::FLEET_LIST_BYTES_MAX;
 use crate::frame::{FrameError, ROOMS_MAX, or_unknown};
 use crate::identity::DeviceId;
 use crate::invitation::CodeNumber;
+use crate::record::SignedRecord;
 use crate::room_key::RoomTag;
 
 /// ALPN (RFC 7301) between a node and a relay. The number is the major version.
@@ -69,6 +71,13 @@ pub mod features {
     ///
     /// [`GUEST_STAYS`]: super::GUEST_STAYS
     pub const GUEST: u64 = 4;
+    /// The relay is a member of a fleet, see [`crate::fleet`]. In a Register: the node understands
+    /// [`Elsewhere`](super::FromRelay::Elsewhere).
+    pub const FLEET: u64 = 32;
+    /// The node is registered at another relay of the same fleet, and visits this one for channels
+    /// with its peers. It has no rooms and no mailbox here, and is not found here by the peers of
+    /// other relays. The relay ends the connection when it has had no channel for two minutes.
+    pub const VISITOR: u64 = 64;
 }
 
 /// How long a relay admits a guest.
@@ -242,6 +251,8 @@ pub enum OpenRefusal {
     Refused,
     /// One of the two peers, or the relay, has the maximum number of channels.
     Limit,
+    /// The peer is not registered here, and the relay cannot ask the other relays of its fleet now.
+    Unsure,
     /// A cause that this version does not know.
     Unknown(u8),
 }
@@ -252,6 +263,7 @@ impl From<OpenRefusal> for u8 {
             OpenRefusal::NotHere => 0,
             OpenRefusal::Refused => 1,
             OpenRefusal::Limit => 2,
+            OpenRefusal::Unsure => 3,
             OpenRefusal::Unknown(number) => number,
         }
     }
@@ -263,6 +275,7 @@ impl From<u8> for OpenRefusal {
             0 => OpenRefusal::NotHere,
             1 => OpenRefusal::Refused,
             2 => OpenRefusal::Limit,
+            3 => OpenRefusal::Unsure,
             number => OpenRefusal::Unknown(number),
         }
     }
@@ -372,6 +385,9 @@ pub enum ToRelay {
     /// Asks which peer has the invitation with this number. The answer is
     /// [`FromRelay::Invitation`].
     FindInvitation(CodeNumber),
+    /// Asks for the list of the relay's fleet, if its number is higher than this one. The answer is
+    /// [`FromRelay::FleetList`]. A node may ask before it registers.
+    FleetList(u64),
     /// A kind that this version does not know.
     Unknown(u8),
 }
@@ -418,6 +434,16 @@ pub enum FromRelay {
     },
     /// The answer to [`ToRelay::FindInvitation`].
     Invitation(CodeNumber, FoundInvitation),
+    /// The answer to [`ToRelay::FleetList`]. `None`: the relay has no list with a higher number.
+    FleetList(Option<SignedRecord>),
+    /// The peer that the receiver asked for is registered at this other relay of the fleet. The node
+    /// finds the relay's address in the list.
+    Elsewhere {
+        /// The peer that the receiver named.
+        peer: DeviceId,
+        /// The identity of the other relay.
+        relay: DeviceId,
+    },
     /// A kind that this version does not know.
     Unknown(u8),
 }
@@ -431,6 +457,7 @@ mod kind {
     pub(super) const DIAL_BACK: u8 = 6;
     pub(super) const INVITATIONS: u8 = 7;
     pub(super) const FIND_INVITATION: u8 = 8;
+    pub(super) const FLEET_LIST: u8 = 16;
     pub(super) const WELCOME: u8 = 65;
     pub(super) const ROSTER: u8 = 66;
     pub(super) const OPENED: u8 = 67;
@@ -439,6 +466,8 @@ mod kind {
     pub(super) const OBSERVED: u8 = 70;
     pub(super) const DIALED_BACK: u8 = 71;
     pub(super) const INVITATION: u8 = 72;
+    pub(super) const LIST_OF_FLEET: u8 = 80;
+    pub(super) const ELSEWHERE: u8 = 81;
 }
 
 /// Memory that decoding one frame may claim.
@@ -472,6 +501,7 @@ impl ToRelay {
             ToRelay::DialBack(token) => frame(kind::DIAL_BACK, &codec::encode(token)),
             ToRelay::Invitations(numbers) => frame(kind::INVITATIONS, &codec::encode(numbers)),
             ToRelay::FindInvitation(number) => frame(kind::FIND_INVITATION, &codec::encode(number)),
+            ToRelay::FleetList(number) => frame(kind::FLEET_LIST, &codec::encode(number)),
             ToRelay::Unknown(kind) => frame(*kind, &[]),
         }
     }
@@ -492,6 +522,7 @@ impl ToRelay {
             kind::DIAL_BACK => ToRelay::DialBack(body(kind, rest)?),
             kind::INVITATIONS => ToRelay::Invitations(body(kind, rest)?),
             kind::FIND_INVITATION => ToRelay::FindInvitation(body(kind, rest)?),
+            kind::FLEET_LIST => ToRelay::FleetList(body(kind, rest)?),
             unknown => ToRelay::Unknown(unknown),
         };
         let fits = match &frame {
@@ -503,6 +534,7 @@ impl ToRelay {
             | ToRelay::Close(_)
             | ToRelay::DialBack(_)
             | ToRelay::FindInvitation(_)
+            | ToRelay::FleetList(_)
             | ToRelay::Unknown(_) => true,
         };
         if fits {
@@ -536,6 +568,10 @@ impl FromRelay {
             }
             FromRelay::Invitation(number, found) => {
                 frame(kind::INVITATION, &codec::encode(&(number, found)))
+            }
+            FromRelay::FleetList(list) => frame(kind::LIST_OF_FLEET, &codec::encode(list)),
+            FromRelay::Elsewhere { peer, relay } => {
+                frame(kind::ELSEWHERE, &codec::encode(&(peer, relay)))
             }
             FromRelay::Unknown(kind) => frame(*kind, &[]),
         }
@@ -576,6 +612,11 @@ impl FromRelay {
                 let (number, found) = body(kind, rest)?;
                 FromRelay::Invitation(number, found)
             }
+            kind::LIST_OF_FLEET => FromRelay::FleetList(body(kind, rest)?),
+            kind::ELSEWHERE => {
+                let (peer, relay) = body(kind, rest)?;
+                FromRelay::Elsewhere { peer, relay }
+            }
             unknown => FromRelay::Unknown(unknown),
         };
         let fits = match &frame {
@@ -586,6 +627,9 @@ impl FromRelay {
                         RosterChange::Gone { .. } | RosterChange::Unknown(_) => true,
                     })
             }
+            FromRelay::FleetList(list) => list
+                .as_ref()
+                .is_none_or(|list| list.as_bytes().len() <= FLEET_LIST_BYTES_MAX),
             FromRelay::Welcome(_)
             | FromRelay::Opened { .. }
             | FromRelay::NotOpened { .. }
@@ -593,6 +637,7 @@ impl FromRelay {
             | FromRelay::Observed(_)
             | FromRelay::DialedBack { .. }
             | FromRelay::Invitation(..)
+            | FromRelay::Elsewhere { .. }
             | FromRelay::Unknown(_) => true,
         };
         if fits {
@@ -650,6 +695,17 @@ mod tests {
         }
         .encode();
         assert_eq!(ended[..], [69, 1, 2, 3, 4, 5, 6, 7, 8, 1]);
+        assert_eq!(ToRelay::FleetList(300).encode()[..], [16, 251, 0x2c, 0x01]);
+        let list = FromRelay::FleetList(Some(SignedRecord::from_bytes(vec![5, 6])));
+        assert_eq!(list.encode()[..], [80, 1, 2, 5, 6]);
+        let elsewhere = FromRelay::Elsewhere {
+            peer: peer(),
+            relay: DeviceId::from_bytes([3; 32]),
+        };
+        assert_eq!(
+            elsewhere.encode()[..],
+            [&[81][..], &[2; 32], &[3; 32]].concat()[..]
+        );
         assert_eq!(
             ToRelay::DialBack([3; 16]).encode()[..],
             [&[6][..], &[3; 16]].concat()[..]
@@ -690,6 +746,7 @@ mod tests {
             ToRelay::DialBack([5; 16]),
             ToRelay::Invitations(vec![CodeNumber::random(7); INVITATIONS_MAX]),
             ToRelay::FindInvitation(CodeNumber::random(7)),
+            ToRelay::FleetList(300),
         ] {
             assert_eq!(ToRelay::decode(&frame.encode()), Ok(frame));
         }
@@ -732,6 +789,19 @@ mod tests {
             },
             FromRelay::Invitation(CodeNumber::random(7), FoundInvitation::At(peer())),
             FromRelay::Invitation(CodeNumber::random(7), FoundInvitation::TooOften),
+            FromRelay::FleetList(None),
+            FromRelay::FleetList(Some(SignedRecord::from_bytes(vec![
+                7;
+                FLEET_LIST_BYTES_MAX
+            ]))),
+            FromRelay::Elsewhere {
+                peer: peer(),
+                relay: DeviceId::from_bytes([3; 32]),
+            },
+            FromRelay::NotOpened {
+                peer: peer(),
+                why: OpenRefusal::Unsure,
+            },
         ] {
             assert_eq!(FromRelay::decode(&frame.encode()), Ok(frame));
         }
@@ -785,6 +855,11 @@ mod tests {
         assert_eq!(
             FromRelay::decode(&roster.encode()),
             Err(FrameError::TooMany(66))
+        );
+        let long = SignedRecord::from_bytes(vec![7; FLEET_LIST_BYTES_MAX + 1]);
+        assert_eq!(
+            FromRelay::decode(&FromRelay::FleetList(Some(long)).encode()),
+            Err(FrameError::TooMany(80))
         );
     }
 

@@ -17,6 +17,11 @@ pub fn load_or_create(home: &Path) -> Result<SecretKey, KeyFileError> {
     key_file::load_or_create(home, random)
 }
 
+/// A new key, for a relay or a fleet. The caller stores it.
+pub fn new() -> SecretKey {
+    SecretKey::from_seed(random())
+}
+
 /// Random bytes from the system.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];

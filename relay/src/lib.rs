@@ -10,6 +10,7 @@
 //! - [`plane`]: the forwarding plane, in the socket under QUIC.
 //! - [`route`]: the types that the core and the forwarding plane share.
 //! - [`admission`]: which peers may use the relay.
+//! - [`fleet`]: several relays that act as one.
 //! - [`mailbox`]: sealed envelopes for peers that are away.
 //! - [`keys`]: its identity, and the keys that survive a restart.
 //! - [`server`]: control connections, and the handle for the operator.
@@ -19,6 +20,7 @@
 
 pub mod admission;
 pub mod core;
+pub mod fleet;
 pub mod keys;
 pub mod mailbox;
 pub mod plane;

@@ -289,6 +289,7 @@ async fn serve(
             | ToRelay::Close(_)
             | ToRelay::Invitations(_)
             | ToRelay::FindInvitation(_)
+            | ToRelay::FleetList(_)
             | ToRelay::Unknown(_) => {}
         }
     }

@@ -393,6 +393,13 @@ const COMMANDS: &[(&str, Run)] = &[
         "sudo systemctl enable --now hobnob-relay.socket",
         Not("the lab has no systemd; tests/relay/real_parts.rs tests it"),
     ),
+    ("hobnob relay fleet new --key fleet.key", Ends),
+    (
+        "hobnob relay fleet sign --key fleet.key --list fleet.list ID@relay.example:4627",
+        Ends,
+    ),
+    ("hobnob relay fleet user --credentials relay.nkey", Ends),
+    ("hobnob relay fleet show fleet.list", Ends),
     // docs/BENCHMARKS.md
     ("scripts/bench", Not("it takes minutes")),
     ("scripts/bench --short", Not("it takes a minute")),

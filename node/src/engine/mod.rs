@@ -18,7 +18,7 @@
 //! - `own_records` and `known_relays` for signed records, carried out by `records`.
 //! - `profile_pictures` for the pictures that these records name, `past_names` for earlier names.
 //! - `mail` for mailboxes, carried out by `mail::events`. `holding` is the mail of others.
-//! - `relays`, `shared_relays`, `network`, `router_port`, `discovery` and `dialback` for the ways to peers.
+//! - `relays` (with `fleets`), `shared_relays`, `network`, `router_port`, `discovery` and `dialback` for the ways to peers.
 //! - `apps` for programs that talk over sessions: see [`crate::apps`].
 //! - `files`, `lost`, `reports`, `tasks` and `lifecycle`.
 //!
@@ -47,6 +47,7 @@ mod erasing;
 mod erasing_requests;
 mod evidence;
 mod files;
+mod fleets;
 mod handshakes;
 mod hello;
 mod holding;
@@ -97,6 +98,7 @@ pub(crate) use self::attention::Attention;
 pub(crate) use self::carried::{Begun, ForFile, Taken};
 pub(crate) use self::command::{Command, NICK_SETTING, PolicyChange, RELAY_SETTING};
 pub(crate) use self::erasing::Erasing;
+pub(crate) use self::fleets::restore_lists as restore_fleet_lists;
 pub(crate) use self::holding::Holding;
 pub(crate) use self::internal::Internal;
 pub(crate) use self::introductions::Introductions;

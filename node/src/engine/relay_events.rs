@@ -46,22 +46,37 @@ impl Engine {
 
     fn start_link(&mut self, addr: RelayAddr, usage: Usage) -> Option<RelayId> {
         if let Some(found) = self.relays.find(&addr) {
+            if let Some((fleet, _)) = self.relays.membership(found) {
+                if self.relays.name_fleet_again(fleet, usage) {
+                    self.used_for_more(found);
+                }
+                return Some(found);
+            }
             if self.relays.name_again(found, addr.at, usage) {
                 self.used_for_more(found);
             }
             return Some(found);
         }
+        if let Some(home) = self.start_known_fleet(&addr, usage) {
+            return Some(home);
+        }
+        let link = self.relays.add(addr, usage, random())?;
+        let relay = link.config.relay;
+        self.run_link(link);
+        self.send_rooms_to_relays();
+        Some(relay)
+    }
+
+    /// Runs the link to a relay.
+    pub(super) fn run_link(&self, link: NewLink) {
         let NewLink {
             config,
             commands,
             events,
-        } = self.relays.add(addr, usage, random())?;
-        let relay = config.relay;
+        } = link;
         let channels = self.network.channels().clone();
         let link = RelayLink::new(config, self.network.endpoint(), channels, commands, events);
         self.tasks.spawn(link.run(self.tasks.stopping()));
-        self.send_rooms_to_relays();
-        Some(relay)
     }
 
     /// The user has named a relay for all traffic that was used for less before.
@@ -137,6 +152,7 @@ impl Engine {
                 mail,
             } => {
                 self.relay_up(relay, id, (addr, carrier), &welcome);
+                self.member_up(relay);
                 match mail {
                     Some(stream) => {
                         let is_own = self.relays.is_in_rooms(relay);
@@ -149,13 +165,19 @@ impl Engine {
                 self.mail_frame(HolderAt::Relay(relay), stream, frame)
             }
             LinkEvent::Received(frame) => self.relay_frame(relay, frame),
+            LinkEvent::Suspect(is_suspect) => self.member_suspect(relay, is_suspect),
             LinkEvent::Down(LinkDown::Duplicate { id, of }) => self.merge_relays(relay, of, id),
+            LinkEvent::Down(LinkDown::Fleet(list)) => self.fleet_found(relay, *list),
             LinkEvent::Down(down) => {
+                let (is_replaced, is_rested) = (down.is_replaced(), down == LinkDown::Rested);
                 self.holder_down(HolderAt::Relay(relay));
                 if let Some(reason) = self.relays.went_down(relay, down) {
                     self.reports.notice(reason, None);
                 }
                 self.leave_relay(relay);
+                if !is_rested {
+                    self.member_down(relay, is_replaced);
+                }
             }
         }
     }
@@ -190,13 +212,15 @@ impl Engine {
                 .set_setting(format!("{RELAY_SETTING}{at}"), identity.to_string());
         }
         self.own_relays_changed();
-        let reason = NoticeReason::RelayUp {
-            relay: at.to_string(),
-            id: identity,
-            observed,
-            carrier: way.1,
-        };
-        self.reports.notice(reason, None);
+        if !self.relays.is_visited(id) {
+            let reason = NoticeReason::RelayUp {
+                relay: at.to_string(),
+                id: identity,
+                observed,
+                carrier: way.1,
+            };
+            self.reports.notice(reason, None);
+        }
         // Sessions and dials through an earlier connection with this relay continue as soon as they
         // have channels again.
         waited_for.extend(self.peers_through(id));
@@ -209,7 +233,7 @@ impl Engine {
     }
 
     /// The peers whose sessions go through a relay.
-    fn peers_through(&self, id: RelayId) -> impl Iterator<Item = DeviceId> {
+    pub(super) fn peers_through(&self, id: RelayId) -> impl Iterator<Item = DeviceId> {
         let sessions = self.sessions.iter();
         let relayed =
             sessions.filter_map(move |state| self.network.channels().peer_at(state.remote_addr()));
@@ -235,6 +259,9 @@ impl Engine {
             }
             FromRelay::DialedBack { token, from } => self.relay_dialed_back(id, &token, from),
             FromRelay::Invitation(number, found) => self.invitation_at_relay(id, number, found),
+            FromRelay::FleetList(Some(list)) => self.fleet_list_received(id, list),
+            FromRelay::FleetList(None) => {}
+            FromRelay::Elsewhere { peer, relay } => self.found_elsewhere(id, peer, relay),
             FromRelay::Welcome(_) | FromRelay::Unknown(_) => {}
         }
     }
@@ -371,6 +398,9 @@ impl Engine {
 
     /// The peer is, or may be, at this relay now.
     pub(super) fn found_at(&mut self, relay: RelayId, peer: DeviceId) {
+        if self.relays.is_resting(relay) {
+            self.visit_again(relay);
+        }
         let addrs = vec![self.network.relayed_addr(relay, peer)];
         self.tell_paths(paths::Input::Found {
             peer,

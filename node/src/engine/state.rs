@@ -17,6 +17,8 @@ use hobnob_core::policy::{DirectWith, Policies, Sharing};
 use hobnob_core::record_exchange::RecordExchange;
 use hobnob_core::rendezvous::{self, Rendezvous};
 use hobnob_core::replica::{self, Replica};
+use hobnob_protocol::fleet::FleetList;
+use hobnob_protocol::record::Checked;
 use hobnob_protocol::{DeviceId, Nickname, PersonId, RelayToken, SecretKey};
 use hobnob_transport::lock::Lock;
 use tokio::sync::{mpsc, watch};
@@ -87,6 +89,7 @@ pub(crate) struct Parts {
     pub(crate) direct_with: DirectWith,
     pub(crate) sharing: Sharing,
     pub(crate) relay_ids: BTreeMap<String, DeviceId>,
+    pub(crate) fleet_lists: BTreeMap<DeviceId, Checked<FleetList>>,
     pub(crate) relay_token: Option<RelayToken>,
     pub(crate) shared_relays: SharedRelays,
     pub(crate) proxy: ProxyConfig,
@@ -232,6 +235,7 @@ impl Engine {
             activities: Activities::new(parts.sharing),
             relays: Relays::new(
                 parts.relay_ids,
+                parts.fleet_lists,
                 Tokens {
                     own: parts.relay_token,
                     shared: parts.shared_relays.tokens(),

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
 use hobnob_local::json::{LINES_VERSION, Text, Time};
-use hobnob_protocol::{DeviceId, HostPort};
+use hobnob_protocol::{DeviceId, HostPort, RelayAddr};
 use hobnob_relay::admission::{BanTarget, IpRange};
 use hobnob_relay::server::{OperatorError, PeerStatus};
 use serde::{Deserialize, Serialize};
@@ -62,6 +62,16 @@ pub(crate) enum RelayEvent {
     BannedRange { range: Text<IpRange> },
     /// The ban of a range of addresses was removed.
     UnbannedRange { range: Text<IpRange> },
+    /// The key of a new fleet was made. This is the fleet's id.
+    FleetKey { fleet: Text<DeviceId> },
+    /// A NATS user key was made. This is its public half.
+    NatsUser { user: String },
+    /// The list of a fleet.
+    FleetList {
+        fleet: Text<DeviceId>,
+        number: u64,
+        relays: Vec<Text<RelayAddr>>,
+    },
 }
 
 /// A peer in the liveness table.

@@ -7,6 +7,8 @@ use clap::{ArgAction, Parser, Subcommand};
 use hobnob_local::{Home, HomeError};
 
 use crate::exit_code::UsageError;
+#[cfg(feature = "fleet")]
+use crate::fleet::{FleetCommand, FleetFlags};
 use crate::public_name::PublicName;
 
 /// Run a relay, through which peers behind NAT reach each other, or administer the one that runs in
@@ -140,6 +142,10 @@ pub(crate) struct RunFlags {
     /// --admin-socket PATH in a folder that they can open.
     #[arg(long, value_name = "GROUP")]
     pub(crate) admin_group: Option<String>,
+
+    #[cfg(feature = "fleet")]
+    #[command(flatten)]
+    pub(crate) fleet: FleetFlags,
 }
 
 /// The socket of the relay that scripts/hobnob-relay.service runs.
@@ -173,6 +179,12 @@ pub(crate) enum AdminCommand {
     },
     /// List the bans.
     Bans,
+    /// Make the key of a fleet, and sign or show the list of its relays.
+    #[cfg(feature = "fleet")]
+    Fleet {
+        #[command(subcommand)]
+        command: FleetCommand,
+    },
 }
 
 impl Arguments {
@@ -224,6 +236,8 @@ impl Arguments {
             (run.mailbox_max != new_run.mailbox_max, "--mailbox-max"),
             (run.status != new_run.status, "--status"),
             (run.public_name != new_run.public_name, "--public-name"),
+            #[cfg(feature = "fleet")]
+            (!run.fleet.names_same_fleet(&new_run.fleet), "--fleet"),
             (self.json != new.json, "--json"),
             (self.verbose != new.verbose, "--verbose"),
         ];
@@ -264,6 +278,8 @@ impl Arguments {
             (run.status.is_some(), "--status"),
             (run.public_name.is_some(), "--public-name"),
             (run.admin_group.is_some(), "--admin-group"),
+            #[cfg(feature = "fleet")]
+            (run.fleet.is_given(), "--fleet"),
         ];
         match (&self.command, flags.into_iter().find(|(given, _)| *given)) {
             (Some(_), Some((_, flag))) => Err(UsageError(format!(
@@ -303,6 +319,8 @@ impl RunFlags {
             status: self.status.or(file.status),
             public_name: self.public_name.or(file.public_name),
             admin_group: self.admin_group.or(file.admin_group),
+            #[cfg(feature = "fleet")]
+            fleet: self.fleet.or(file.fleet),
         }
     }
 }
@@ -373,6 +391,16 @@ mod tests {
             "hobnob-relay --home /tmp/x kick ann",
             "hobnob-relay ban aaaaaaaa",
             "hobnob-relay unban aaaaaaaa --json",
+            #[cfg(feature = "fleet")]
+            "hobnob-relay --fleet nats://a:4222 --fleet nats://b --fleet-list l --fleet-credentials c --fleet-ca p",
+            #[cfg(feature = "fleet")]
+            "hobnob-relay fleet new --key fleet.key",
+            #[cfg(feature = "fleet")]
+            "hobnob-relay fleet user --credentials relay.nkey",
+            #[cfg(feature = "fleet")]
+            "hobnob-relay fleet sign --key k --list l --number 7 relay.example:4627",
+            #[cfg(feature = "fleet")]
+            "hobnob-relay fleet show fleet.list --json",
         ] {
             assert_eq!(check(line), Ok(()), "{line}");
         }
@@ -410,6 +438,15 @@ mod tests {
             ("hobnob-relay --status 9627", "--status"),
             ("hobnob-relay --mailbox mail", "--mailbox-max"),
             ("hobnob-relay --mailbox-max 1G", "--mailbox"),
+            #[cfg(feature = "fleet")]
+            ("hobnob-relay --fleet nats://a", "--fleet-list"),
+            #[cfg(feature = "fleet")]
+            ("hobnob-relay --fleet-list l", "--fleet"),
+            #[cfg(feature = "fleet")]
+            (
+                "hobnob-relay --fleet a --fleet-list l --fleet-credentials c --mailbox m --mailbox-max 1G",
+                "cannot be used with",
+            ),
             ("hobnob-relay --rate 0", "above 0"),
             ("hobnob-relay --peers-max 0", "above 0"),
             ("hobnob-relay kick", "TARGET"),

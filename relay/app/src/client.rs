@@ -35,20 +35,23 @@ pub(crate) async fn request(
     command: AdminCommand,
     json: bool,
 ) -> anyhow::Result<()> {
+    let request = to_request(command)?;
     let stream = reach(home, sockets).await?;
-    let events = exchange(stream, &to_request(command)).await?;
+    let events = exchange(stream, &request).await?;
     display::print(&events, json)?;
     Ok(())
 }
 
-fn to_request(command: AdminCommand) -> AdminRequest {
-    match command {
+fn to_request(command: AdminCommand) -> anyhow::Result<AdminRequest> {
+    Ok(match command {
         AdminCommand::Peers => AdminRequest::Peers,
         AdminCommand::Kick { target } => AdminRequest::Kick { target },
         AdminCommand::Ban { target } => AdminRequest::Ban { target },
         AdminCommand::Unban { target } => AdminRequest::Unban { target },
         AdminCommand::Bans => AdminRequest::Bans,
-    }
+        #[cfg(feature = "fleet")]
+        AdminCommand::Fleet { .. } => bail!("commands of a fleet need no running relay"),
+    })
 }
 
 async fn reach(home: &Home, sockets: &[PathBuf]) -> anyhow::Result<UnixStream> {

@@ -36,7 +36,10 @@ fn peer(event: &RelayEvent) -> Option<[String; 8]> {
         | RelayEvent::Banned { .. }
         | RelayEvent::Unbanned { .. }
         | RelayEvent::BannedRange { .. }
-        | RelayEvent::UnbannedRange { .. } => None,
+        | RelayEvent::UnbannedRange { .. }
+        | RelayEvent::FleetKey { .. }
+        | RelayEvent::NatsUser { .. }
+        | RelayEvent::FleetList { .. } => None,
     }
 }
 
@@ -87,6 +90,17 @@ fn plain(event: &RelayEvent) -> Vec<String> {
         RelayEvent::Unbanned { peer } => vec![format!("no longer banned {}", peer.0)],
         RelayEvent::BannedRange { range } => vec![format!("banned {}", range.0)],
         RelayEvent::UnbannedRange { range } => vec![format!("no longer banned {}", range.0)],
+        RelayEvent::FleetKey { fleet } => vec![format!("fleet {}", fleet.0)],
+        RelayEvent::NatsUser { user } => vec![format!("user {user}")],
+        RelayEvent::FleetList {
+            fleet,
+            number,
+            relays,
+        } => {
+            let mut lines = vec![format!("fleet {}, list {number}", fleet.0)];
+            lines.extend(relays.iter().map(|relay| format!("relay {}", relay.0)));
+            lines
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The command line of the relay: `hobnob-relay`, and `hobnob relay` in the large program.
 //!
 //! Without a command it runs a relay. The commands `peers`, `kick`, `ban`, `unban` and `bans` send a
-//! request to the relay that runs in the same home, over its local socket.
+//! request to the relay that runs in the same home, over its local socket. The commands of `fleet`
+//! need no running relay.
 //!
 //! The relay uses the folder `relay` within the home, with its own key, lock and socket. A node can
 //! run in the same home at the same time.
@@ -19,6 +20,8 @@ mod config_file;
 mod display;
 mod event_log;
 mod exit_code;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod groups;
 mod public_name;
 mod run;
@@ -32,6 +35,8 @@ use clap::Parser;
 use hobnob_local::{log, output};
 use hobnob_protocol::text::visible;
 
+#[cfg(feature = "fleet")]
+use arguments::AdminCommand;
 pub use arguments::Arguments;
 use exit_code::ExitStatus;
 
@@ -83,6 +88,11 @@ fn complete(given: &Arguments) -> anyhow::Result<Arguments> {
 async fn dispatch(given: Arguments, arguments: Arguments) -> anyhow::Result<()> {
     let home = arguments.relay_home()?;
     match &arguments.command {
+        #[cfg(feature = "fleet")]
+        Some(AdminCommand::Fleet { command }) => Ok(display::print(
+            &fleet::execute(command.clone())?,
+            arguments.json,
+        )?),
         Some(command) => {
             let sockets = arguments.sockets(&home);
             client::request(&home, &sockets, command.clone(), arguments.json).await

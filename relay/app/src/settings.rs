@@ -7,6 +7,7 @@ use anyhow::anyhow;
 use hobnob_local::home::Home;
 use hobnob_relay::admission::{AllowList, FileError, Rule, Tokens};
 use hobnob_relay::core::Limits;
+use hobnob_relay::fleet::FleetConfig;
 use hobnob_relay::mailbox::MailboxConfig;
 use hobnob_relay::server::{Changed, Config, Inherited, PROXIES, Server, TcpConfig};
 
@@ -27,6 +28,7 @@ pub(crate) struct Settings {
     certificate: Option<Vec<u8>>,
     pub(crate) rule: Rule,
     pub(crate) limits: Limits,
+    fleet: Option<FleetConfig>,
 }
 
 impl Settings {
@@ -35,7 +37,9 @@ impl Settings {
         let arguments = config_file::complete(&given)?;
         let rule = rule(&arguments.run, credentials())
             .map_err(|error| anyhow!(wording::file_error(&error)))?;
+        let fleet = fleet(&arguments.run)?;
         Ok(Self {
+            fleet,
             limits: limits(&arguments.run),
             // If it can't be read, the relay reports that when it uses the file.
             certificate: certificate(&arguments.run).and_then(|(file, _)| std::fs::read(file).ok()),
@@ -50,6 +54,10 @@ impl Settings {
     pub(crate) async fn reload(&mut self, server: &Server) -> anyhow::Result<Vec<String>> {
         // Everything is read before anything changes.
         let new = Self::read(self.given.clone())?;
+        let new_list = match &new.fleet {
+            Some(fleet) if self.fleet.is_some() => server.change_fleet_list(fleet.list.clone())?,
+            Some(_) | None => false,
+        };
         let changed = server
             .change(
                 new.rule.clone(),
@@ -59,11 +67,20 @@ impl Settings {
             .await
             .map_err(|error| anyhow!(wording::operator_error(&error)))?;
         let mut words = self.changes(&new);
+        if new_list && let Some(fleet) = &new.fleet {
+            words.push(format!(
+                "the list of the fleet has the number {}",
+                fleet.list.number()
+            ));
+        }
         words.extend(of_peers(changed));
         // Flags that need a restart keep their value, so that the next reload reports them again.
         self.certificate = new.certificate;
         self.rule = new.rule;
         self.limits = new.limits;
+        if self.fleet.is_some() {
+            self.fleet = new.fleet;
+        }
         Ok(words)
     }
 
@@ -204,7 +221,20 @@ pub(crate) fn config(settings: &Settings, home: &Home) -> Config {
         tcp,
         inherited: Inherited::default(),
         mailbox: mailbox(run),
+        fleet: settings.fleet.clone(),
     }
+}
+
+/// The fleet that the relay is a member of.
+#[cfg(feature = "fleet")]
+fn fleet(flags: &RunFlags) -> anyhow::Result<Option<FleetConfig>> {
+    flags.fleet.config()
+}
+
+/// Without the feature there are no flags for it.
+#[cfg(not(feature = "fleet"))]
+fn fleet(_flags: &RunFlags) -> anyhow::Result<Option<FleetConfig>> {
+    Ok(None)
 }
 
 /// Where to hold mail, and how much.

@@ -3,6 +3,7 @@
 use hobnob_protocol::identity::PEER_ID_SHORT_LEN;
 use hobnob_protocol::relay::TOKEN_MAX;
 use hobnob_relay::admission::{FileError, LineProblem};
+use hobnob_relay::fleet::FleetError;
 use hobnob_relay::server::{ListenError, OperatorError, StartError};
 use hobnob_relay::status::StatusError;
 use hobnob_transport::key_file::KeyFileError;
@@ -26,9 +27,13 @@ pub(crate) fn start_error(error: &StartError) -> String {
              UDP alone with --no-tcp"
                 .to_owned()
         }
+        StartError::Fleet(FleetError::NotMember(_)) => {
+            "sign a new list that names it with `hobnob relay fleet sign`".to_owned()
+        }
         StartError::Tcp(ListenError::Certificate(_) | ListenError::Inherited(_))
         | StartError::Inherited(_)
         | StartError::Mailbox(_)
+        | StartError::Fleet(_)
         | StartError::Socket { .. } => return error.to_string(),
     };
     format!("{error}: {advice}")

@@ -10,7 +10,7 @@ use hobnob_protocol::relay::{ChannelEnd, FromRelay, OpenRefusal};
 
 use super::channels::{Channel, End, Opening};
 use super::limits::LimitedAction;
-use super::{Output, Relay};
+use super::{ConnectionId, Found, Output, Relay};
 use crate::route::{Route, Update};
 
 impl Relay {
@@ -22,9 +22,47 @@ impl Relay {
         if peer == other {
             return self.send_not_opened(peer, other, OpenRefusal::Refused);
         }
-        if self.registry.get(other).is_none() {
-            return self.send_not_opened(peer, other, OpenRefusal::NotHere);
+        if self.registry.get(other).is_some() {
+            return self.open_here(now, peer, other);
         }
+        // A guest looks for one peer, and a visitor asks its own relay.
+        let may_find = !self.invitations.is_guest(peer) && !self.visitors.is_visitor(peer);
+        if self.limits.fleet && may_find {
+            let connection = self.registry.connected_mut(peer).connection;
+            let connection = connection.expect("the peer has just sent a frame");
+            self.outputs.push_back(Output::Find(connection, other));
+        } else {
+            self.send_not_opened(peer, other, OpenRefusal::NotHere);
+        }
+    }
+
+    /// The relays of the fleet have looked for a peer.
+    pub(super) fn found(
+        &mut self,
+        now: Duration,
+        asker: ConnectionId,
+        other: DeviceId,
+        found: Found,
+    ) {
+        let Some(peer) = self.registry.peer_of(asker) else {
+            return;
+        };
+        // It may have registered here in the meantime.
+        if self.registry.get(other).is_some() {
+            return self.open_here(now, peer, other);
+        }
+        match found {
+            Found::At(relay) => {
+                self.counts.elsewhere += 1;
+                self.send(peer, FromRelay::Elsewhere { peer: other, relay });
+            }
+            Found::Nowhere => self.send_not_opened(peer, other, OpenRefusal::NotHere),
+            Found::Unsure => self.send_not_opened(peer, other, OpenRefusal::Unsure),
+        }
+    }
+
+    /// Opens a channel with a registered peer.
+    fn open_here(&mut self, now: Duration, peer: DeviceId, other: DeviceId) {
         if !self.invitations.may_open(peer, other) {
             return self.send_not_opened(peer, other, OpenRefusal::Refused);
         }
@@ -46,6 +84,7 @@ impl Relay {
             OpenRefusal::NotHere => self.counts.not_here += 1,
             OpenRefusal::Refused | OpenRefusal::Unknown(_) => self.counts.refused += 1,
             OpenRefusal::Limit => self.counts.over_limit += 1,
+            OpenRefusal::Unsure => self.counts.unsure += 1,
         }
         self.send(asker, FromRelay::NotOpened { peer, why });
     }

@@ -26,6 +26,8 @@ pub struct Limits {
     pub roster: bool,
     /// Whether the relay holds mail. The core only reports it to peers; the server sets it.
     pub mailboxes: bool,
+    /// Whether the relay is a member of a fleet. The server sets it.
+    pub fleet: bool,
     /// Bytes per second that the relay forwards for one peer; 0 means no limit. The core only
     /// reports the rate to peers; the plane enforces it.
     pub rate: u64,
@@ -59,6 +61,7 @@ impl Default for Limits {
             channels: 200_000,
             roster: true,
             mailboxes: false,
+            fleet: false,
             rate: 0,
             day_quota: 0,
             registrations: Pace::new(20, Duration::from_secs(5)),

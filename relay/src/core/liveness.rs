@@ -81,6 +81,10 @@ pub struct Counts {
     pub refused: u64,
     /// Channels not opened because of a limit.
     pub over_limit: u64,
+    /// Channels not opened because the other relays of the fleet could not be asked.
+    pub unsure: u64,
+    /// Requests for channels with a peer that another relay of the fleet has.
+    pub elsewhere: u64,
     /// Dial-backs that peers asked for and that were made.
     pub dial_backs: u64,
 }

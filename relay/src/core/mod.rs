@@ -10,6 +10,7 @@
 //! - `roster.rs` and `room.rs`: which peers learn of each other, with versions
 //! - `channels.rs`: the channels and the names that their ends use; `channel_events.rs`: the frames
 //!   and routes that follow from them
+//! - `visitors.rs`: peers of other relays of the fleet
 //! - `invitations.rs`: which peer has an invitation of which number, and guests
 //! - `limits.rs`: how much the relay serves, and how often a peer may act
 //! - `quotas.rs`: how much the relay forwarded today, for each peer
@@ -33,6 +34,7 @@ mod room;
 mod roster;
 #[cfg(test)]
 mod tests;
+mod visitors;
 
 pub use channels::CHANNEL_IDLE;
 pub use hobnob_limits::Pace;
@@ -45,6 +47,7 @@ pub use registry::{GONE_KEPT, GONE_MAX, HEARTBEAT_EVERY, HEARTBEAT_GRACE, MISSES
 pub use relay::{ADDRESS_SETTLES, DRAIN_OVER, Relay};
 pub use room::ROSTER_PEERS_MAX;
 pub use roster::{PUSH_AFTER, PUSH_EVERY, PUSH_PER_MEMBER};
+pub use visitors::{VISITOR_IDLE, VISITORS_MAX};
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -74,9 +77,20 @@ pub enum Input {
         stream: Option<SocketAddr>,
         /// The rooms that it named.
         rooms: Vec<RoomTag>,
-        /// It is not admitted, except to accept an invitation.
-        guest: bool,
+        /// Why it is here.
+        role: Role,
     },
+    /// The answer to [`Output::Find`].
+    Found {
+        /// The connection of the peer that asked.
+        connection: ConnectionId,
+        /// The peer that it asked for.
+        peer: DeviceId,
+        /// Where that peer is.
+        found: Found,
+    },
+    /// A peer has registered at another relay of the fleet since it registered here.
+    MovedAway(DeviceId),
     /// A registered node sent a later frame.
     Frame {
         /// The connection that it arrived on.
@@ -120,6 +134,28 @@ pub enum Input {
     Timeout,
 }
 
+/// Why a node registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// To be reached here.
+    Peer,
+    /// To accept an invitation. Otherwise it is not admitted.
+    Guest,
+    /// For channels with peers of this relay. It is registered at another relay of the fleet.
+    Visitor,
+}
+
+/// Where the relays of a fleet have found a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// It is registered at the relay with this identity.
+    At(DeviceId),
+    /// It is registered at no relay of the fleet.
+    Nowhere,
+    /// The other relays could not be asked.
+    Unsure,
+}
+
 /// Why the shell does not admit a registered peer any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exclusion {
@@ -141,4 +177,7 @@ pub enum Output {
     DialBack(ConnectionId, [u8; 16]),
     /// Pass this change to the plane.
     Route(Update),
+    /// A peer asks on a connection for a channel with this peer, which is not registered here: ask the
+    /// other relays of the fleet, and pass [`Input::Found`].
+    Find(ConnectionId, DeviceId),
 }

@@ -25,6 +25,8 @@ pub enum EndReason {
     QuotaUsed(u64),
     /// The peer was admitted to accept an invitation, and its time is over.
     GuestOver,
+    /// The peer visited this relay of its fleet, and has no channel any more.
+    VisitOver,
     /// The relay is about to stop.
     Draining,
     /// The peer sent Register on a connection that was already registered.
@@ -55,7 +57,7 @@ impl EndReason {
             Self::Banned | Self::AddressBanned => close::BANNED,
             Self::NotAdmitted => close::NOT_ADMITTED,
             Self::QuotaUsed(_) => close::QUOTA,
-            Self::GuestOver => close::GUEST,
+            Self::GuestOver | Self::VisitOver => close::GUEST,
             Self::Draining => close::DRAINING,
             Self::RegisteredTwice => close::PROTOCOL,
             Self::Full(_) | Self::MadeRoom | Self::NetworkFull(_) | Self::RoomsFull => close::FULL,

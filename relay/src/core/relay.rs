@@ -22,7 +22,8 @@ use super::quotas::Quotas;
 use super::reasons::EndReason;
 use super::registry::{HEARTBEAT_EVERY, PeerRecord, Registry};
 use super::roster::Roster;
-use super::{ConnectionId, Input, Output};
+use super::visitors::{VISITORS_MAX, Visitors};
+use super::{ConnectionId, Input, Output, Role};
 
 /// A draining relay spreads the ends of its connections over this time, so that not all peers
 /// connect to the next relay at once.
@@ -41,6 +42,7 @@ pub struct Relay {
     roster: Roster,
     pub(super) channels: Channels,
     pub(super) invitations: Invitations,
+    pub(super) visitors: Visitors,
     origins: Origins,
     quotas: Quotas,
     /// Once the relay drains: the connections still to end, and when.
@@ -59,6 +61,7 @@ impl Relay {
             roster: Roster::new(),
             channels: Channels::new(&seed),
             invitations: Invitations::default(),
+            visitors: Visitors::default(),
             origins: Origins::new(&seed),
             quotas: Quotas::default(),
             drain: None,
@@ -77,23 +80,32 @@ impl Relay {
                 addr,
                 stream,
                 rooms,
-                guest,
+                role,
             } => {
                 let newcomer = Newcomer {
                     connection,
                     peer,
                     addr,
                     stream,
-                    guest,
+                    role,
                 };
-                // A guest is seen by nobody but the peer that it looks for.
-                let rooms = if guest { Vec::new() } else { distinct(rooms) };
+                // Guests and visitors are seen by nobody but the peers that they look for.
+                let rooms = match role {
+                    Role::Peer => distinct(rooms),
+                    Role::Guest | Role::Visitor => Vec::new(),
+                };
                 self.registered(now, newcomer, rooms);
             }
             Input::Frame { connection, frame } => self.frame(now, connection, frame),
             Input::Moved { connection, addr } => self.moved(now, connection, addr),
             Input::Rtt { connection, rtt } => self.measured(connection, rtt),
             Input::Disconnected { connection } => self.disconnected(now, connection),
+            Input::Found {
+                connection,
+                peer,
+                found,
+            } => self.found(now, connection, peer, found),
+            Input::MovedAway(peer) => self.end_peer(now, peer, EndReason::Replaced),
             Input::Kick(peer) => self.end_peer(now, peer, EndReason::Kicked),
             Input::Ban(peer) => self.end_peer(now, peer, EndReason::Banned),
             Input::Exclude(peer, Exclusion::Address) => {
@@ -126,6 +138,7 @@ impl Relay {
             self.roster.next_push(),
             self.channels.next_look(),
             self.invitations.next_end(),
+            self.visitors.next_look(),
             drain,
         ]
         .into_iter()
@@ -194,13 +207,16 @@ impl Relay {
             peer,
             addr,
             stream,
-            guest,
+            role,
         } = newcomer;
         if self.drain.is_some() {
             return self.output_end(connection, EndReason::Draining);
         }
-        if guest && !self.invitations.has_room() {
+        if role == Role::Guest && !self.invitations.has_room() {
             return self.output_end(connection, EndReason::Full(GUESTS_MAX));
+        }
+        if role == Role::Visitor && !self.visitors.has_room() {
+            return self.output_end(connection, EndReason::Full(VISITORS_MAX));
         }
         match self.admit(now, peer, addr, rooms.len()) {
             Ok(None) => {}
@@ -211,13 +227,16 @@ impl Relay {
             self.output_end(older, EndReason::Replaced);
             self.end_channels(peer);
             self.invitations.left(peer);
+            self.visitors.left(peer);
             self.registry.disconnect(now, peer);
         }
         self.registry
             .connect(now, peer, connection, addr, rooms.len());
         self.registry.connected_mut(peer).stream = stream;
-        if guest {
-            self.invitations.admit(now, peer);
+        match role {
+            Role::Peer => {}
+            Role::Guest => self.invitations.admit(now, peer),
+            Role::Visitor => self.visitors.admit(now, peer),
         }
         if self.limits.roster {
             self.roster.set(now, peer, rooms);
@@ -225,7 +244,7 @@ impl Relay {
         self.counts.registered += 1;
         self.send(
             peer,
-            FromRelay::Welcome(self.welcome(addr, stream.is_some(), guest)),
+            FromRelay::Welcome(self.welcome(addr, stream.is_some(), role)),
         );
     }
 
@@ -251,20 +270,24 @@ impl Relay {
 
     /// The answer to a registration. A peer that uses a stream learns the address of its network
     /// with port 0: no datagram can reach it there.
-    fn welcome(&self, addr: SocketAddr, stream: bool, guest: bool) -> Welcome {
+    fn welcome(&self, addr: SocketAddr, stream: bool, role: Role) -> Welcome {
         let mut observed = canonical(addr);
         if stream {
             observed.set_port(0);
         }
-        let mailboxes = if self.limits.mailboxes && !guest {
-            features::MAILBOX
-        } else {
-            0
+        let mut features = features::DIAL_BACK;
+        features |= match role {
+            Role::Peer if self.limits.mailboxes => features::MAILBOX,
+            Role::Peer => 0,
+            Role::Guest => features::GUEST,
+            Role::Visitor => features::VISITOR,
         };
-        let as_guest = if guest { features::GUEST } else { 0 };
+        if self.limits.fleet {
+            features |= features::FLEET;
+        }
         Welcome {
             version: VERSION,
-            features: features::DIAL_BACK | mailboxes | as_guest,
+            features,
             observed,
             heartbeat_ms: u32::try_from(HEARTBEAT_EVERY.as_millis())
                 .expect("a quarter of a minute"),
@@ -285,14 +308,16 @@ impl Relay {
         match frame {
             ToRelay::Register(_) => self.end(now, peer, EndReason::RegisteredTwice),
             ToRelay::Heartbeat(version) => self.heartbeat(now, peer, version),
-            ToRelay::Rooms(_) if self.invitations.is_guest(peer) => {}
+            ToRelay::Rooms(_)
+                if self.invitations.is_guest(peer) || self.visitors.is_visitor(peer) => {}
             ToRelay::Rooms(rooms) => self.change_rooms(now, peer, distinct(rooms)),
             ToRelay::Open(other) => self.open(now, peer, other),
             ToRelay::Close(channel) => self.close(peer, channel),
             ToRelay::DialBack(token) => self.dial_back(now, connection, peer, token),
             ToRelay::Invitations(numbers) => self.invitations.set(now, peer, &numbers),
             ToRelay::FindInvitation(number) => self.find_invitation(now, peer, number),
-            ToRelay::Unknown(_) => {}
+            // The shell answers it.
+            ToRelay::FleetList(_) | ToRelay::Unknown(_) => {}
         }
     }
 
@@ -437,6 +462,11 @@ impl Relay {
         for guest in self.invitations.over(now) {
             self.end(now, guest, EndReason::GuestOver);
         }
+        let channels = &self.channels;
+        let has_channels = |peer| channels.count(peer) > 0;
+        for visitor in self.visitors.idle(now, has_channels) {
+            self.end(now, visitor, EndReason::VisitOver);
+        }
         self.registry.forget(now);
         self.end_idle(now);
         for (peer, frame) in self.roster.timeout(now) {
@@ -487,6 +517,7 @@ impl Relay {
         self.registry.disconnect(now, peer);
         self.roster.leave(now, peer);
         self.invitations.left(peer);
+        self.visitors.left(peer);
         self.end_channels(peer);
     }
 
@@ -517,7 +548,7 @@ struct Newcomer {
     peer: DeviceId,
     addr: SocketAddr,
     stream: Option<SocketAddr>,
-    guest: bool,
+    role: Role,
 }
 
 fn pop_due<T: Ord>(queue: &mut BTreeSet<(Duration, T)>, now: Duration) -> Option<(Duration, T)> {

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use hobnob_limits::Network;
 use hobnob_mailbox::Mailboxes;
 use hobnob_protocol::DeviceId;
-use hobnob_protocol::relay::{Register, ToRelay, VERSION, close};
-use hobnob_transport::frames::FrameReader;
+use hobnob_protocol::relay::{FromRelay, Register, ToRelay, VERSION, close};
+use hobnob_transport::frames::{FrameReader, put_frame};
 use hobnob_transport::gate::{Admission, Gate, GateLimits, Place, Waiting};
 use hobnob_transport::tls;
 use quinn::{Connection, Incoming, SendStream};
@@ -26,6 +27,7 @@ use super::frames::{NoFrame, Outbox, next_frame};
 use super::newcomers::{Fate, Newcomers};
 use super::peer;
 use crate::core::ConnectionId;
+use crate::fleet::CurrentList;
 use crate::mailbox;
 use crate::plane::PlaneHandle;
 
@@ -69,6 +71,8 @@ pub(super) struct ArrivalContext {
     pub(super) plane: PlaneHandle,
     /// The mailboxes, if the relay has any.
     pub(super) mailboxes: Option<Mailboxes>,
+    /// The list of the fleet, if the relay is a member of one.
+    pub(super) fleet: Option<CurrentList>,
 }
 
 /// Accepts newcomers until the endpoint is closed.
@@ -120,7 +124,7 @@ fn refuse(incoming: Incoming, context: &ArrivalContext) {
 async fn arrive(incoming: Incoming, mut place: Place<Network>, context: ArrivalContext) {
     context.newcomers.count(Fate::Begun);
     let arrived = tokio::select! {
-        arrived = shake_hands(incoming) => arrived,
+        arrived = shake_hands(incoming, context.fleet.as_ref()) => arrived,
         () = place.replaced() => None,
     };
     let Some(arrived) = arrived else {
@@ -141,10 +145,10 @@ struct Arrived {
     stream: SendStream,
 }
 
-async fn shake_hands(incoming: Incoming) -> Option<Arrived> {
+async fn shake_hands(incoming: Incoming, fleet: Option<&CurrentList>) -> Option<Arrived> {
     let from = incoming.remote_address();
     let (connection, peer) = proven(incoming).await?;
-    let (register, frames, stream) = registration(&connection).await?;
+    let (register, frames, stream) = registration(&connection, fleet).await?;
     Some(Arrived {
         connection,
         from,
@@ -230,12 +234,26 @@ async fn serve_mailbox(
     std::future::pending().await
 }
 
-/// Waits for the first frame. Anything but a valid Register ends the connection.
-async fn registration(connection: &Connection) -> Option<(Register, FrameReader, SendStream)> {
+/// Waits for the first frame, or the second one if the first asks for the list of the fleet. Anything
+/// but a valid Register then ends the connection.
+async fn registration(
+    connection: &Connection,
+    fleet: Option<&CurrentList>,
+) -> Option<(Register, FrameReader, SendStream)> {
     let first = async {
-        let (stream, receive) = connection.accept_bi().await.map_err(NoFrame::Lost)?;
+        let (mut stream, receive) = connection.accept_bi().await.map_err(NoFrame::Lost)?;
         let mut frames = FrameReader::new(receive);
-        Ok((next_frame(&mut frames).await?, frames, stream))
+        let mut frame = next_frame(&mut frames).await?;
+        // A node may ask first, and once, whether the relay is a member of the fleet that it looks for.
+        if let ToRelay::FleetList(number) = frame {
+            let list = fleet.and_then(|fleet| fleet.above(number));
+            let mut answer = BytesMut::new();
+            put_frame(&mut answer, &FromRelay::FleetList(list).encode());
+            // If the stream has ended, so has the next frame.
+            let _ended = stream.write_chunk(answer.freeze()).await;
+            frame = next_frame(&mut frames).await?;
+        }
+        Ok((frame, frames, stream))
     };
     match timeout(REGISTER_LIMIT, first).await {
         Ok(Ok((ToRelay::Register(register), frames, stream)))

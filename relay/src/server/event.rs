@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::frames::Outbox;
 use super::operator::OperatorRequest;
 use crate::core::ConnectionId;
+use crate::fleet::DirectoryEvent;
 use crate::plane::StreamClient;
 
 /// An event for the hub.
@@ -24,6 +25,8 @@ pub(super) enum Event {
     Disconnected(ConnectionId),
     /// The operator asks for something.
     Operator(OperatorRequest),
+    /// The directory of the fleet reports something.
+    Fleet(DirectoryEvent),
     /// The relay stops. The hub answers when all peers have been disconnected.
     Drain(oneshot::Sender<()>),
 }

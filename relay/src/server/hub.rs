@@ -32,7 +32,10 @@ use super::operator::{
 use super::public_address::PublicAddresses;
 use super::wording;
 use crate::admission::{Admission, BANS_MAX, BanTarget, Credentials, Refusal, Token};
-use crate::core::{ConnectionId, EndReason, Exclusion, Input, Output, Relay, Row, State};
+use crate::core::{
+    ConnectionId, EndReason, Exclusion, Found, Input, Output, Relay, Role, Row, State,
+};
+use crate::fleet::{CurrentList, DirectoryEvent, DirectoryRequest};
 use crate::plane::{PlaneConfig, PlaneHandle};
 
 /// How often the hub checks whether peers' addresses have changed, and counts their quotas.
@@ -48,6 +51,9 @@ pub(super) struct Hub {
     plane: PlaneHandle,
     newcomers: Arc<Newcomers>,
     dial_backs: DialBacks,
+    /// The directory of the fleet, if the relay is a member of one.
+    directory: Option<mpsc::UnboundedSender<DirectoryRequest>>,
+    fleet: Option<CurrentList>,
     links: HashMap<ConnectionId, RegisteredPeer>,
     public_addresses: PublicAddresses,
     log: broadcast::Sender<LogEvent>,
@@ -66,6 +72,10 @@ struct RegisteredPeer {
     stream_from: Option<SocketAddr>,
     /// The token that it proved.
     token: Option<Arc<Token>>,
+    /// Why it is here.
+    role: Role,
+    /// Whether it understands that a peer is at another relay of the fleet.
+    knows_fleets: bool,
     /// Whether the core has registered it.
     registered: bool,
 }
@@ -78,12 +88,15 @@ impl RegisteredPeer {
 }
 
 impl Hub {
+    #[expect(clippy::too_many_arguments, reason = "each has another type")]
     pub(super) fn new(
         relay: Relay,
         admission: Admission,
         plane: PlaneHandle,
         newcomers: Arc<Newcomers>,
         dial_backs: DialBacks,
+        directory: Option<mpsc::UnboundedSender<DirectoryRequest>>,
+        fleet: Option<CurrentList>,
         log: broadcast::Sender<LogEvent>,
     ) -> Self {
         Self {
@@ -93,6 +106,8 @@ impl Hub {
             plane,
             newcomers,
             dial_backs,
+            directory,
+            fleet,
             links: HashMap::new(),
             public_addresses: PublicAddresses::default(),
             log,
@@ -129,11 +144,13 @@ impl Hub {
             Event::Frame(id, frame) => self.frame(id, frame),
             Event::Disconnected(id) => {
                 // The core knows already if it has ended the connection itself.
-                if self.links.remove(&id).is_some() {
+                if let Some(link) = self.links.remove(&id) {
+                    self.left(id, &link);
                     self.handle(Input::Disconnected { connection: id });
                 }
             }
             Event::Operator(request) => self.answer(request),
+            Event::Fleet(event) => self.fleet_event(event),
             Event::Drain(done) => {
                 self.drained = Some(done);
                 self.handle(Input::Drain);
@@ -165,6 +182,12 @@ impl Hub {
         let wants_guest = register.features & features::GUEST != 0;
         let checked = self.admission.check(peer, credentials);
         let guest = wants_guest && checked.as_ref().is_err_and(Refusal::admits_guests);
+        let visits = register.features & features::VISITOR != 0 && self.fleet.is_some();
+        let role = match (guest, visits) {
+            (true, _) => Role::Guest,
+            (false, true) => Role::Visitor,
+            (false, false) => Role::Peer,
+        };
         let token = match checked {
             Ok(token) => token,
             Err(_) if guest => None,
@@ -185,6 +208,8 @@ impl Hub {
             addr,
             stream_from: stream.as_ref().map(|client| client.addr),
             token,
+            role,
+            knows_fleets: register.features & features::FLEET != 0,
             registered: false,
         };
         self.links.insert(id, link);
@@ -197,7 +222,7 @@ impl Hub {
             addr: client_addr,
             stream: stream.as_ref().map(|_| addr),
             rooms: register.rooms,
-            guest,
+            role,
         });
         // Otherwise the core has refused the peer.
         if let Some(link) = self.links.get_mut(&id) {
@@ -210,6 +235,9 @@ impl Hub {
                 addr: client_addr,
                 token,
             });
+            if role == Role::Peer {
+                self.ask_directory(DirectoryRequest::Here(peer, id));
+            }
             if let Some(addr) = register.reached_at.filter(|_| !guest) {
                 self.reached_at(client_addr, addr);
             }
@@ -227,6 +255,54 @@ impl Hub {
         {
             self.log(LogEvent::ReachedAt(addr));
         }
+    }
+
+    /// The connection of a registered peer has ended.
+    fn left(&self, id: ConnectionId, link: &RegisteredPeer) {
+        if link.role == Role::Peer {
+            self.ask_directory(DirectoryRequest::Gone(link.peer, id));
+        }
+    }
+
+    fn ask_directory(&self, request: DirectoryRequest) {
+        if let Some(directory) = &self.directory {
+            // It ends only when the relay stops.
+            let _stopping = directory.send(request);
+        }
+    }
+
+    fn fleet_event(&mut self, event: DirectoryEvent) {
+        match event {
+            DirectoryEvent::Found {
+                askers,
+                peer,
+                found,
+            } => {
+                for connection in askers {
+                    self.handle(Input::Found {
+                        connection,
+                        peer,
+                        found,
+                    });
+                }
+            }
+            DirectoryEvent::MovedAway(peer) => self.handle(Input::MovedAway(peer)),
+            DirectoryEvent::Connected(connected) => self.log(LogEvent::Fleet { connected }),
+        }
+    }
+
+    /// Asks the other relays for a peer, or answers at once that it is not here.
+    fn find(&self, asker: ConnectionId, peer: DeviceId) -> Option<Input> {
+        let link = self.links.get(&asker).expect(IS_LINKED);
+        if link.knows_fleets {
+            self.ask_directory(DirectoryRequest::Find(asker, peer));
+            return None;
+        }
+        Some(Input::Found {
+            connection: asker,
+            peer,
+            found: Found::Nowhere,
+        })
     }
 
     fn log(&self, event: LogEvent) {
@@ -248,6 +324,7 @@ impl Hub {
             EndReason::Silent
             | EndReason::Replaced
             | EndReason::GuestOver
+            | EndReason::VisitOver
             | EndReason::Draining => {}
             EndReason::Kicked
             | EndReason::Banned
@@ -281,6 +358,10 @@ impl Hub {
             return;
         };
         let rtt = matches!(frame, ToRelay::Heartbeat(_)).then(|| link.connection.rtt());
+        if let ToRelay::FleetList(number) = frame {
+            let list = self.fleet.as_ref().and_then(|fleet| fleet.above(number));
+            self.send(id, &FromRelay::FleetList(list));
+        }
         self.check_address(id);
         if let Some(rtt) = rtt {
             self.handle(Input::Rtt {
@@ -333,12 +414,18 @@ impl Hub {
                 Output::Send(id, frame) => self.send(id, &frame),
                 Output::End(id, reason) => {
                     let link = self.links.remove(&id).expect(IS_LINKED);
+                    self.left(id, &link);
                     self.log_end(&link, &reason);
                     let words = wording::end_reason(&reason);
                     end(&link.connection, reason.code(), &words);
                 }
                 Output::DialBack(id, token) => self.dial_back(id, token),
                 Output::Route(update) => self.plane.update(update),
+                Output::Find(asker, peer) => {
+                    if let Some(answer) = self.find(asker, peer) {
+                        self.relay.handle(self.clock.now(), answer);
+                    }
+                }
             }
         }
         if self.links.is_empty()

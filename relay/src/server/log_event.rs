@@ -42,6 +42,11 @@ pub enum LogEvent {
     },
     /// Peers of several networks reach the relay at this address, which is none of this machine's.
     ReachedAt(SocketAddr),
+    /// Whether the relay can ask the other relays of its fleet.
+    Fleet {
+        /// There is a connection with NATS.
+        connected: bool,
+    },
     /// The operator banned somebody.
     Banned(BanTarget),
     /// The operator removed a ban.
@@ -65,6 +70,8 @@ impl fmt::Display for LogEvent {
                 write!(f, "ended {} peer={peer} reason={reason}", At(addr))
             }
             Self::ReachedAt(addr) => write!(f, "reached-at {}", At(addr)),
+            Self::Fleet { connected: true } => write!(f, "fleet-connected"),
+            Self::Fleet { connected: false } => write!(f, "fleet-disconnected"),
             Self::Banned(target) => write!(f, "banned target={target}"),
             Self::Unbanned(target) => write!(f, "unbanned target={target}"),
         }
@@ -130,6 +137,10 @@ mod tests {
             (
                 LogEvent::ReachedAt("203.0.113.7:443".parse().unwrap()),
                 "reached-at addr=203.0.113.7 port=443".to_owned(),
+            ),
+            (
+                LogEvent::Fleet { connected: true },
+                "fleet-connected".to_owned(),
             ),
             (
                 LogEvent::Banned(BanTarget::Range("192.0.2.0/24".parse().unwrap())),

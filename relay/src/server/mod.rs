@@ -8,7 +8,7 @@
 
 mod addrs;
 mod arrivals;
-mod clock;
+pub(crate) mod clock;
 mod close;
 mod dial_back;
 mod endpoint;
@@ -49,6 +49,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::{Admission, BanTarget, Bans, FileError, Rule};
 use crate::core::{DRAIN_OVER, Limits, Relay};
+use crate::fleet::{
+    self, CurrentList, FleetConfig, FleetError, ListFile, NewListError, Surroundings,
+};
 use crate::keys;
 use crate::mailbox::{self, HoldError, MailboxConfig, Totals};
 use crate::plane::{self, Counted, Latency, PlaneConfig, PlaneHandle};
@@ -105,6 +108,8 @@ pub struct Config {
     pub inherited: Inherited,
     /// Where to hold mail for peers that are away. `None`: nowhere.
     pub mailbox: Option<MailboxConfig>,
+    /// The fleet that the relay is a member of. `None`: it is alone.
+    pub fleet: Option<FleetConfig>,
 }
 
 /// Why a relay can't start.
@@ -134,6 +139,9 @@ pub enum StartError {
     /// It cannot hold mail.
     #[error(transparent)]
     Mailbox(#[from] HoldError),
+    /// It cannot be a member of its fleet.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
     /// Any other error of the system.
     #[error("can't listen on UDP {addr}: {error}")]
     Socket {
@@ -173,6 +181,7 @@ struct Running {
     certificate: Certificate,
     newcomers: Arc<Newcomers>,
     mailboxes: Option<Mailboxes>,
+    fleet: Option<CurrentList>,
     hub: mpsc::Sender<Event>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -192,6 +201,7 @@ impl Server {
             tcp,
             inherited,
             mailbox,
+            fleet,
         } = config;
         let key = keys::load_or_create(&home)?;
         let admission = Admission::load(rule, &home)?;
@@ -200,6 +210,14 @@ impl Server {
             .map(|config| mailbox::open(&config, wall_ms))
             .transpose()?;
         limits.mailboxes = mailboxes.is_some();
+        limits.fleet = fleet.is_some();
+        let list = fleet
+            .as_ref()
+            .map(|fleet| {
+                let list = CurrentList::new(key.id(), fleet.list.clone());
+                list.ok_or(FleetError::NotMember(key.id()))
+            })
+            .transpose()?;
         let (socket, plane, listeners) = bind_all(
             listen,
             &PlaneConfig::of_rate(limits.rate),
@@ -219,12 +237,36 @@ impl Server {
         let (log, _) = broadcast::channel(LOG_EVENTS_MAX);
         let newcomers = Arc::<Newcomers>::default();
         let dial_backs = DialBacks::new(tasks.clone(), stop.clone());
+        let id = key.id();
+        let directory = fleet
+            .zip(list.clone())
+            .map(|(config, list)| {
+                let hub = hub.clone();
+                let report = move |event| {
+                    let hub = hub.clone();
+                    async move {
+                        // If the hub has ended, nothing needs this event.
+                        let _ended = hub.send(Event::Fleet(event)).await;
+                    }
+                };
+                let surroundings = Surroundings {
+                    key: Arc::new(key),
+                    list,
+                    report,
+                    tasks: tasks.clone(),
+                    stop: stop.clone(),
+                };
+                fleet::start(&config, surroundings)
+            })
+            .transpose()?;
         let driver = Hub::new(
             relay,
             admission,
             plane.clone(),
             newcomers.clone(),
             dial_backs,
+            directory,
+            list.clone(),
             log.clone(),
         );
         tasks.spawn(stop.clone().run_until_cancelled_owned(driver.run(events)));
@@ -237,6 +279,7 @@ impl Server {
             newcomers: newcomers.clone(),
             plane: plane.clone(),
             mailboxes: mailboxes.clone(),
+            fleet: list.clone(),
         };
         let (tcp_addrs, certificate) = (listeners.addrs(), listeners.certificate.clone());
         listeners.serve(&StreamContext {
@@ -247,7 +290,7 @@ impl Server {
         });
         tasks.spawn(arrivals::accept_all(endpoint.clone(), context));
         let running = Running {
-            id: key.id(),
+            id,
             home,
             endpoint,
             plane,
@@ -255,6 +298,7 @@ impl Server {
             certificate,
             newcomers,
             mailboxes,
+            fleet: list,
             hub,
             tasks,
             stop,
@@ -340,6 +384,7 @@ impl Server {
         certificate: Option<(PathBuf, PathBuf)>,
     ) -> Result<Changed, OperatorError> {
         limits.mailboxes = self.0.mailboxes.is_some();
+        limits.fleet = self.0.fleet.is_some();
         let _in_order = self.0.bans.lock().await;
         let home = self.0.home.clone();
         let read = move || {
@@ -358,6 +403,12 @@ impl Server {
         let change = Box::new(Change { rule, bans, limits });
         self.ask(|answer| OperatorRequest::Change(change, answer))
             .await
+    }
+
+    /// Replaces the list of the fleet by one with a higher number. Returns whether it has changed.
+    pub fn change_fleet_list(&self, list: ListFile) -> Result<bool, NewListError> {
+        let current = self.0.fleet.as_ref().ok_or(NewListError::NoFleet)?;
+        current.replace(list)
     }
 
     /// The events for the operator's log, from now on. A receiver that is too slow loses the oldest.
@@ -535,7 +586,8 @@ fn bind(
         | StartError::Tcp(_)
         | StartError::Inherited(_)
         | StartError::File(_)
-        | StartError::Mailbox(_) => Err(error),
+        | StartError::Mailbox(_)
+        | StartError::Fleet(_) => Err(error),
     })
 }
 

@@ -335,7 +335,7 @@ fn process_metrics(process: Process) -> Vec<Metric> {
     .collect()
 }
 
-fn core_counts(counts: &Counts) -> [Metric; 10] {
+fn core_counts(counts: &Counts) -> [Metric; 11] {
     let ended = counts
         .ended
         .iter()
@@ -345,6 +345,7 @@ fn core_counts(counts: &Counts) -> [Metric; 10] {
         ("not-here", counts.not_here),
         ("refused", counts.refused),
         ("limit", counts.over_limit),
+        ("unsure", counts.unsure),
     ];
     let one = |name, help, n| counter(name, help, Values::One(n));
     [
@@ -377,6 +378,11 @@ fn core_counts(counts: &Counts) -> [Metric; 10] {
         ),
         one("opened", "Channels opened", counts.opened),
         counter("not_opened", "Channels not opened", Values::By("why", why)),
+        one(
+            "elsewhere",
+            "Requests for channels with peers of other relays of the fleet",
+            counts.elsewhere,
+        ),
         one(
             "dial_backs",
             "Dial-backs that peers asked for and that were made",

@@ -9,6 +9,8 @@
 mod admission;
 mod browser;
 mod client;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod hostile;
 mod operator;
 mod routing;
@@ -80,6 +82,7 @@ fn config_in(home: &TempDir, listen: SocketAddr, rule: Rule) -> Config {
         tcp: TcpConfig::default(),
         inherited: Inherited::default(),
         mailbox: None,
+        fleet: None,
     }
 }
 

@@ -44,6 +44,7 @@ async fn a_taken_port_is_an_error_that_names_it() {
         tcp: hobnob_relay::server::TcpConfig::default(),
         inherited: hobnob_relay::server::Inherited::default(),
         mailbox: None,
+        fleet: None,
     };
     let error = Server::start(config).unwrap_err();
     assert!(

@@ -9,7 +9,7 @@ use hobnob_protocol::relay::{
     CHANGES_MAX, ChannelEnd, FromRelay, OpenRefusal, Register, Roster, RosterChange, ToRelay,
     VERSION, Welcome,
 };
-use hobnob_protocol::{PersonId, RoomKey, RoomName};
+use hobnob_protocol::{PersonId, RoomKey, RoomName, SignedRecord};
 
 /// A frame that is encoded again is not longer, and has the same meaning. Its lists have limits.
 pub(crate) fn run(data: &[u8]) {
@@ -56,6 +56,7 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
         ToRelay::DialBack([1; 16]),
         ToRelay::Invitations(vec![CodeNumber::random(7)]),
         ToRelay::FindInvitation(CodeNumber::random(7)),
+        ToRelay::FleetList(7),
     ];
     let from = [
         FromRelay::Welcome(Welcome {
@@ -97,6 +98,11 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
         FromRelay::DialedBack {
             token: [1; 16],
             from: Some(900),
+        },
+        FromRelay::FleetList(Some(SignedRecord::from_bytes(vec![7; 80]))),
+        FromRelay::Elsewhere {
+            peer: peer.only_device(),
+            relay: relay.only_device(),
         },
     ];
     let to = to.iter().map(|frame| frame.encode().to_vec());

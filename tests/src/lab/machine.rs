@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -211,6 +211,18 @@ impl Machine {
         environment: &BTreeMap<String, String>,
         input: &str,
     ) -> Output {
+        self.run_within(PROGRAM_TIME, program, arguments, environment, input)
+    }
+
+    /// Like [`Machine::run_with`], for a program that may need this long.
+    pub fn run_within(
+        &self,
+        limit: Duration,
+        program: impl AsRef<OsStr>,
+        arguments: &[&str],
+        environment: &BTreeMap<String, String>,
+        input: &str,
+    ) -> Output {
         let shown = format!(
             "{}: {} {}",
             self.name(),
@@ -218,7 +230,7 @@ impl Machine {
             arguments.join(" ")
         );
         let child = self.spawn(program, arguments, environment);
-        finish(shown, child, input, PROGRAM_TIME)
+        finish(shown, child, input, limit)
     }
 
     /// Counts what this machine sends from now on.
@@ -296,6 +308,22 @@ impl Machine {
         clean(&mut command, &self.0.dir);
         command.envs(environment);
         pipes(&mut command);
+        self.0
+            .namespace
+            .spawn(&mut command)
+            .unwrap_or_else(|e| panic!("{}: {e}", program.display()))
+    }
+
+    /// Starts a program on this machine. Nobody reads what it prints.
+    pub(super) fn spawn_silent(&self, program: impl AsRef<OsStr>, arguments: &[&str]) -> Child {
+        let program = program.as_ref();
+        let mut command = self.0.namespace.command(program);
+        command.args(arguments);
+        clean(&mut command, &self.0.dir);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         self.0
             .namespace
             .spawn(&mut command)

@@ -67,6 +67,12 @@ impl Relay {
         self.run(&["peers"]).expect(0).json()
     }
 
+    /// Like [`Relay::peers`]. Nothing if the relay does not run.
+    pub fn try_peers(&self) -> Option<Vec<Value>> {
+        let listed = self.run(&["peers"]);
+        (listed.code == Some(0)).then(|| listed.json())
+    }
+
     /// The line of one peer in the liveness table, if it is there.
     pub fn row(&self, peer: &str) -> Option<Value> {
         self.peers().into_iter().find(|row| row["peer"] == peer)

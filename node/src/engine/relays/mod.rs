@@ -5,6 +5,7 @@
 //!
 //! Not here: the effects of relays' events on other parts, which are in `relay_events`.
 
+mod fleet;
 mod openings;
 mod relay;
 mod roster;
@@ -17,10 +18,14 @@ use std::time::Duration;
 
 use hobnob_core::carrier::Carrier;
 use hobnob_core::diagnosis;
+use hobnob_protocol::fleet::FleetList;
+use hobnob_protocol::record::{Checked, Record};
 use hobnob_protocol::relay::{Roster as RosterUpdate, ToRelay, Welcome, features};
 use hobnob_protocol::{DeviceId, RelayAddr, RelayAt, RelayToken, RoomKey};
 use tokio::sync::mpsc;
 
+use self::fleet::Fleet;
+pub(super) use self::fleet::FleetStep;
 pub(super) use self::openings::{ChannelOpening, OpenFailed};
 pub(super) use self::relay::Usage;
 use self::relay::{Relay, Up};
@@ -55,6 +60,9 @@ pub(super) struct Relays {
     beat_from: Duration,
     /// Identities proved in earlier runs, by address.
     known: BTreeMap<String, DeviceId>,
+    fleets: BTreeMap<DeviceId, Fleet>,
+    /// The lists of fleets of earlier runs.
+    lists: BTreeMap<DeviceId, Checked<FleetList>>,
     tokens: Tokens,
     proxy: ProxyConfig,
     events: mpsc::Sender<(RelayId, LinkEvent)>,
@@ -85,6 +93,24 @@ pub(super) struct NewLink {
     pub(super) events: mpsc::Sender<(RelayId, LinkEvent)>,
 }
 
+/// A member of a fleet cannot be used as one.
+#[derive(Debug)]
+pub(super) struct NotUsable;
+
+/// A link that has ended, because its relay is a member of a fleet.
+pub(super) struct Removed {
+    pub(super) fleet: DeviceId,
+    /// The member that it was the link of, if the fleet was known.
+    pub(super) member: Option<DeviceId>,
+    /// Where and why it was named.
+    pub(super) named: (RelayAt, Usage),
+    /// The dials that wait.
+    pub(super) openings: ChannelOpenings,
+}
+
+/// Dials that wait for channels, of a link that has ended.
+pub(super) struct ChannelOpenings(openings::Openings);
+
 /// A relay has registered this node.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct WentUp {
@@ -100,6 +126,7 @@ pub(super) struct WentUp {
 impl Relays {
     pub(super) fn new(
         known: BTreeMap<String, DeviceId>,
+        lists: BTreeMap<DeviceId, Checked<FleetList>>,
         tokens: Tokens,
         proxy: ProxyConfig,
         clock: Clock,
@@ -113,6 +140,8 @@ impl Relays {
             clock,
             beat_from: Duration::ZERO,
             known,
+            fleets: BTreeMap::new(),
+            lists,
             tokens,
             proxy,
             events,
@@ -133,8 +162,11 @@ impl Relays {
 
     /// The relay that a name or an address leads to, if the node uses it.
     pub(super) fn find(&self, addr: &RelayAddr) -> Option<RelayId> {
+        if let Some(fleet) = addr.id.and_then(|id| self.fleets.get(&id)) {
+            return self.with_identity(fleet.home()?);
+        }
         let mut all = self.list.iter();
-        let by_name = all.find(|(_, relay)| relay.is_at(&addr.at));
+        let by_name = all.find(|(_, relay)| relay.fleet().is_none() && relay.is_at(&addr.at));
         by_name.map(|(id, _)| *id).or_else(|| {
             let known = self.known.get(&addr.at.to_string()).copied();
             self.with_identity(addr.id.or(known)?)
@@ -178,11 +210,10 @@ impl Relays {
 
     /// Adds a relay. The caller starts its link. Returns nothing if there are too many relays.
     pub(super) fn add(&mut self, addr: RelayAddr, usage: Usage, seed: u64) -> Option<NewLink> {
-        if self.list.len() >= RELAYS_MAX {
+        let single = self.list.values().filter(|relay| relay.fleet().is_none());
+        if single.count() + self.fleets.len() >= RELAYS_MAX {
             return None;
         }
-        let id = RelayId(self.added);
-        self.added += 1;
         let known = self.known.get(&addr.at.to_string()).copied();
         let expected = addr.id.or(known);
         // A relay that somebody else named gets no proof of the user's token, unless it is known by its
@@ -190,22 +221,39 @@ impl Relays {
         let is_named = usage == Usage::Rooms || expected.is_some_and(|id| self.user_named(id));
         let (link, commands) = mpsc::unbounded_channel();
         let relay = Relay::new(addr.at.clone(), expected, known, usage, link);
+        let config = LinkConfig {
+            relay: self.insert(relay),
+            location: self.location(addr.at, usage),
+            expected,
+            proxy_only: self.proxy.only,
+            token: self.tokens.of(expected, is_named),
+            identities: self.identities.clone(),
+            guest: self.guest.clone(),
+            fleet: None,
+            visiting: false,
+            clock: self.clock,
+            seed,
+        };
+        Some(self.new_link(config, commands))
+    }
+
+    fn insert(&mut self, relay: Relay) -> RelayId {
+        let id = RelayId(self.added);
+        self.added += 1;
         self.list.insert(id, relay);
-        Some(NewLink {
-            config: LinkConfig {
-                relay: id,
-                location: self.location(addr.at, usage),
-                expected,
-                proxy_only: self.proxy.only,
-                token: self.tokens.of(expected, is_named),
-                identities: self.identities.clone(),
-                guest: self.guest.clone(),
-                clock: self.clock,
-                seed,
-            },
+        id
+    }
+
+    fn new_link(
+        &self,
+        config: LinkConfig,
+        commands: mpsc::UnboundedReceiver<LinkCommand>,
+    ) -> NewLink {
+        NewLink {
+            config,
             commands,
             events: self.events.clone(),
-        })
+        }
     }
 
     fn location(&self, at: RelayAt, usage: Usage) -> Location {
@@ -219,11 +267,11 @@ impl Relays {
     /// A contact shares the token for a relay. The relay learns at once that this node knows it.
     pub(super) fn share(&mut self, id: DeviceId, token: RelayToken) {
         self.tokens.shared.insert(id, token.clone());
-        if let Some(relay) = self.with_identity(id) {
-            let relay = self.relay(relay);
+        let is_for = |relay: &&Relay| relay.fleet().or(relay.relay_addr().id) == Some(id);
+        for relay in self.list.values().filter(is_for) {
             relay.locate(
                 self.location(relay.at().clone(), relay.usage()),
-                Some(token),
+                Some(token.clone()),
             );
         }
     }
@@ -258,6 +306,223 @@ impl Relays {
     /// Whether nothing may be sent to relays except through the proxy.
     pub(super) fn proxy_only(&self) -> bool {
         self.proxy.only
+    }
+
+    /// Begins to use a fleet whose list has come, or takes over a newer list. Returns what follows.
+    pub(super) fn join_fleet(
+        &mut self,
+        me: DeviceId,
+        fleet: DeviceId,
+        list: Checked<FleetList>,
+        (at, usage): (RelayAt, Usage),
+    ) -> Vec<FleetStep> {
+        if let Some(known) = self.fleets.get_mut(&fleet) {
+            return known.update(list).unwrap_or_default();
+        }
+        let mut new = Fleet::new(me, list, at, usage);
+        let steps = new.start();
+        self.fleets.insert(fleet, new);
+        steps
+    }
+
+    /// The list that this node has of a fleet, if the fleet was named at the address of a member. Else
+    /// the list may be outdated.
+    pub(super) fn known_list(&self, addr: &RelayAddr) -> Option<Checked<FleetList>> {
+        let list = self.lists.get(&addr.id?)?;
+        let mut relays = list.record().relays().iter();
+        relays
+            .any(|relay| relay.at == addr.at)
+            .then(|| list.clone())
+    }
+
+    /// The user names a fleet again, perhaps for a stronger reason. Returns whether it is stronger.
+    pub(super) fn name_fleet_again(&mut self, fleet: DeviceId, usage: Usage) -> bool {
+        let Some(known) = self.fleets.get_mut(&fleet).filter(|it| usage < it.usage) else {
+            return false;
+        };
+        known.usage = usage;
+        let of_fleet = self.list.values_mut().filter(|relay| {
+            relay.fleet() == Some(fleet) && !relay.is_resting() && relay.usage() != Usage::Visit
+        });
+        of_fleet.for_each(|relay| relay.use_for(usage));
+        true
+    }
+
+    /// The number of the list that this node has of a fleet.
+    pub(super) fn list_number(&self, fleet: DeviceId) -> u64 {
+        let known = self.fleets.get(&fleet);
+        known.map_or(0, |fleet| fleet.list().record().number())
+    }
+
+    /// The list of a fleet.
+    pub(super) fn list_of(&self, fleet: DeviceId) -> Option<&Checked<FleetList>> {
+        self.fleets.get(&fleet).map(Fleet::list)
+    }
+
+    /// The fleet of a relay that this node uses as a member of one, and its identity.
+    pub(super) fn membership(&self, relay: RelayId) -> Option<(DeviceId, DeviceId)> {
+        let relay = self.list.get(&relay)?;
+        Some((relay.fleet()?, relay.relay_addr().id?))
+    }
+
+    /// The relay of a fleet at which peers find this node, or will.
+    pub(super) fn home_of(&self, fleet: DeviceId) -> Option<RelayId> {
+        self.with_identity(self.fleets.get(&fleet)?.home()?)
+    }
+
+    /// A member of a fleet has registered this node, or admitted it as a visitor.
+    pub(super) fn member_up(&mut self, relay: RelayId) -> Vec<FleetStep> {
+        self.of_member(relay, Fleet::up)
+    }
+
+    /// There is no connection with a member of a fleet. `is_needed`: sessions go through it.
+    pub(super) fn member_down(&mut self, relay: RelayId, is_needed: bool) -> Vec<FleetStep> {
+        self.of_member(relay, |fleet, member| fleet.down(member, is_needed))
+    }
+
+    /// A member of a fleet has another registration of this identity.
+    pub(super) fn member_replaced(&mut self, relay: RelayId) -> Vec<FleetStep> {
+        let now = self.clock.now().mono;
+        self.of_member(relay, |fleet, member| fleet.replaced(now, member))
+    }
+
+    /// A member of a fleet does not answer at the moment, or answers again.
+    pub(super) fn member_suspect(&mut self, relay: RelayId, is_suspect: bool) -> Vec<FleetStep> {
+        self.of_member(relay, |fleet, member| fleet.suspect(member, is_suspect))
+    }
+
+    /// A member of a fleet cannot be used as one.
+    pub(super) fn member_unusable(&mut self, fleet: DeviceId, member: DeviceId) -> Vec<FleetStep> {
+        let fleet = self.fleets.get_mut(&fleet);
+        fleet.map_or_else(Vec::new, |fleet| fleet.down(member, false))
+    }
+
+    /// A relay reports that a peer is at this other member of the fleet. Returns the fleet, too.
+    pub(super) fn visit(
+        &mut self,
+        from: RelayId,
+        to: DeviceId,
+    ) -> Option<(DeviceId, Vec<FleetStep>)> {
+        let (fleet, _) = self.membership(from)?;
+        let steps = self.fleets.get_mut(&fleet)?.visit(to);
+        Some((fleet, steps))
+    }
+
+    fn of_member(
+        &mut self,
+        relay: RelayId,
+        event: impl FnOnce(&mut Fleet, DeviceId) -> Vec<FleetStep>,
+    ) -> Vec<FleetStep> {
+        let Some((fleet, member)) = self.membership(relay) else {
+            return Vec::new();
+        };
+        let fleet = self.fleets.get_mut(&fleet);
+        fleet.map_or_else(Vec::new, |fleet| event(fleet, member))
+    }
+
+    /// Uses a member of a fleet: to register there, or to visit it. The caller starts the link, if it
+    /// is new.
+    ///
+    /// # Errors
+    ///
+    /// The list does not name it, or the user named it as a single relay.
+    pub(super) fn use_member(
+        &mut self,
+        fleet: DeviceId,
+        member: DeviceId,
+        visits: bool,
+        seed: u64,
+    ) -> Result<(RelayId, Option<NewLink>), NotUsable> {
+        let of = self.fleets.get(&fleet).ok_or(NotUsable)?;
+        let addr = of.member(member).ok_or(NotUsable)?.clone();
+        let usage = if visits { Usage::Visit } else { of.usage };
+        let only_remote = of.usage == Usage::Contact;
+        if let Some(known) = self.with_identity(member) {
+            let location = self.member_location(addr.at, only_remote);
+            let relay = Self::relay_mut(&mut self.list, known);
+            if relay.fleet() != Some(fleet) {
+                return Err(NotUsable);
+            }
+            // The list may have another address than before.
+            relay.locate(location, None);
+            relay.use_for(usage);
+            return Ok((known, None));
+        }
+        // A token is shared for the whole fleet.
+        let token = self.tokens.of(Some(fleet), of.usage == Usage::Rooms);
+        let (link, commands) = mpsc::unbounded_channel();
+        let relay = Relay::new(addr.at.clone(), Some(member), Some(member), usage, link);
+        let relay = self.insert(relay.in_fleet(fleet));
+        let config = LinkConfig {
+            relay,
+            location: self.member_location(addr.at, only_remote),
+            expected: Some(member),
+            proxy_only: self.proxy.only,
+            token,
+            identities: self.identities.clone(),
+            guest: self.guest.clone(),
+            fleet: Some(fleet),
+            visiting: visits,
+            clock: self.clock,
+            seed,
+        };
+        Ok((relay, Some(self.new_link(config, commands))))
+    }
+
+    fn member_location(&self, at: RelayAt, only_remote: bool) -> Location {
+        Location {
+            proxy: self.proxy.for_host(&at.host_port().host),
+            only_remote,
+            at,
+        }
+    }
+
+    /// A member of a fleet is not needed any more.
+    pub(super) fn rest(&mut self, member: DeviceId) {
+        let mut of_fleets = self
+            .list
+            .values_mut()
+            .filter(|relay| relay.fleet().is_some());
+        if let Some(relay) = of_fleets.find(|relay| relay.relay_addr().id == Some(member)) {
+            relay.rest();
+        }
+    }
+
+    /// A link has shown that its relay is a member of a fleet, and has ended.
+    pub(super) fn remove_for_fleet(&mut self, relay: RelayId) -> Option<Removed> {
+        let membership = self.membership(relay);
+        let gone = self.list.remove(&relay)?;
+        let (fleet, usage) = (gone.fleet().or(gone.relay_addr().id)?, gone.usage());
+        let (at, openings) = gone.into_openings();
+        Some(Removed {
+            fleet,
+            member: membership.map(|(_, member)| member),
+            named: (at, usage),
+            openings: ChannelOpenings(openings),
+        })
+    }
+
+    /// The link of a member of a fleet has ended for good.
+    pub(super) fn forget_member(&mut self, fleet: DeviceId, member: DeviceId) -> Vec<FleetStep> {
+        let fleet = self.fleets.get_mut(&fleet);
+        fleet.map_or_else(Vec::new, |fleet| fleet.forget(member))
+    }
+
+    /// Dials that waited at a link that has ended wait at this relay now.
+    pub(super) fn take_over(&mut self, into: RelayId, openings: ChannelOpenings) {
+        let relay = Self::relay_mut(&mut self.list, into);
+        relay.openings.take_over(openings.0);
+    }
+
+    /// Whether this node does not need a member of a fleet at the moment.
+    pub(super) fn is_resting(&self, relay: RelayId) -> bool {
+        self.list.get(&relay).is_some_and(Relay::is_resting)
+    }
+
+    /// Whether this node only visits a relay, or does not need it at the moment.
+    pub(super) fn is_visited(&self, relay: RelayId) -> bool {
+        let relay = self.list.get(&relay);
+        relay.is_some_and(|relay| relay.usage() == Usage::Visit)
     }
 
     /// Whether the user named a relay of this identity.
@@ -545,8 +810,18 @@ impl Relays {
     /// For a ticket: the relays at which peers find this node. Users may share a ticket before a
     /// relay has answered.
     pub(super) fn addrs(&self) -> Vec<RelayAddr> {
-        let named = self.list.values().filter(|relay| relay.is_in_rooms());
-        named.map(Relay::relay_addr).collect()
+        let all = self.list.values();
+        let named = all.filter(|relay| relay.is_in_rooms() && relay.fleet().is_none());
+        let fleets = self.fleets.iter();
+        let fleets = fleets.filter(|(_, fleet)| fleet.usage == Usage::Rooms);
+        let fleet_addr = |(id, fleet): (&DeviceId, &Fleet)| RelayAddr {
+            id: Some(*id),
+            at: fleet.at.clone(),
+        };
+        named
+            .map(Relay::relay_addr)
+            .chain(fleets.map(fleet_addr))
+            .collect()
     }
 
     /// All relays.
@@ -562,7 +837,8 @@ impl Relays {
     }
 
     pub(super) fn infos(&self) -> Vec<RelayInfo> {
-        self.list.values().map(Relay::info).collect()
+        let all = self.list.values().filter(|relay| !relay.is_resting());
+        all.map(Relay::info).collect()
     }
 
     /// The state of each relay, with the result of its dial-backs.
@@ -570,7 +846,7 @@ impl Relays {
         &self,
         dial_back: impl Fn(RelayId) -> diagnosis::RelayDialBack,
     ) -> Vec<diagnosis::Relay> {
-        let all = self.list.iter();
+        let all = self.list.iter().filter(|(_, relay)| !relay.is_resting());
         all.map(|(id, relay)| relay.evidence(dial_back(*id)))
             .collect()
     }
@@ -619,6 +895,7 @@ mod tests {
     fn no_relays() -> Relays {
         Relays::new(
             BTreeMap::new(),
+            BTreeMap::new(),
             tokens(None),
             ProxyConfig::default(),
             Clock::start(),
@@ -647,6 +924,7 @@ mod tests {
         let known = BTreeMap::from([("relay.example:4627".to_owned(), peer(99))]);
         let mut relays = Relays::new(
             known,
+            BTreeMap::new(),
             tokens(Some(b"token")),
             ProxyConfig::default(),
             Clock::start(),
@@ -795,6 +1073,7 @@ mod tests {
     fn a_relay_that_somebody_else_named_gets_no_proof_of_the_token() {
         let mut relays = Relays::new(
             BTreeMap::new(),
+            BTreeMap::new(),
             tokens(Some(b"token")),
             ProxyConfig::default(),
             Clock::start(),
@@ -849,6 +1128,7 @@ mod tests {
         let none = BTreeMap::new();
         let mut relays = Relays::new(
             none,
+            BTreeMap::new(),
             tokens(Some(b"token")),
             ProxyConfig::default(),
             Clock::start(),
@@ -878,6 +1158,7 @@ mod tests {
         let none = BTreeMap::new();
         let mut relays = Relays::new(
             none,
+            BTreeMap::new(),
             tokens(Some(b"token")),
             ProxyConfig::default(),
             Clock::start(),

@@ -17,6 +17,10 @@ pub(crate) enum OpenFailed {
     Refused,
     #[error("too many channels are open")]
     Limit,
+    #[error("the relay can't ask the other relays of its fleet now")]
+    Unsure,
+    #[error("the peer is at another relay of the fleet")]
+    Elsewhere,
 }
 
 impl From<OpenRefusal> for OpenFailed {
@@ -25,6 +29,7 @@ impl From<OpenRefusal> for OpenFailed {
             OpenRefusal::NotHere => Self::NotHere,
             OpenRefusal::Refused | OpenRefusal::Unknown(_) => Self::Refused,
             OpenRefusal::Limit => Self::Limit,
+            OpenRefusal::Unsure => Self::Unsure,
         }
     }
 }

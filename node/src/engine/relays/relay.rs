@@ -25,6 +25,8 @@ pub(crate) enum Usage {
     OnePeer,
     /// A contact named it, to be reached there.
     Contact,
+    /// This node visits it: a peer is registered there, and this node at another relay of the fleet.
+    Visit,
 }
 
 /// The state that the engine keeps for one relay.
@@ -39,6 +41,10 @@ pub(super) struct Relay {
     proved: Option<DeviceId>,
     /// Why it is used. Its peers see this node in their rooms if the user named it for all traffic.
     usage: Usage,
+    /// The fleet that it is a member of, if this node uses it as one.
+    fleet: Option<DeviceId>,
+    /// Whether this node does not need it at the moment.
+    is_resting: bool,
     link: mpsc::UnboundedSender<LinkCommand>,
     state: State,
     pub(super) roster: Roster,
@@ -94,6 +100,8 @@ impl Relay {
             id,
             proved,
             usage,
+            fleet: None,
+            is_resting: false,
             link,
             state: State::Connecting,
             roster: Roster::default(),
@@ -138,6 +146,36 @@ impl Relay {
         self.usage == Usage::Rooms
     }
 
+    /// This relay, as a member of a fleet.
+    pub(super) fn in_fleet(self, fleet: DeviceId) -> Self {
+        Self {
+            fleet: Some(fleet),
+            ..self
+        }
+    }
+
+    pub(super) fn fleet(&self) -> Option<DeviceId> {
+        self.fleet
+    }
+
+    pub(super) fn is_resting(&self) -> bool {
+        self.is_resting
+    }
+
+    /// From now on this member of a fleet is used for this reason.
+    pub(super) fn use_for(&mut self, usage: Usage) {
+        (self.usage, self.is_resting) = (usage, false);
+        let visiting = usage == Usage::Visit;
+        self.command(LinkCommand::Use { visiting });
+    }
+
+    /// This member of a fleet is not needed until [`Relay::use_for`].
+    pub(super) fn rest(&mut self) {
+        (self.usage, self.is_resting) = (Usage::Visit, true);
+        self.roster = Roster::default();
+        self.command(LinkCommand::Rest);
+    }
+
     pub(super) fn usage(&self) -> Usage {
         self.usage
     }
@@ -173,7 +211,9 @@ impl Relay {
 
     /// There is no connection. Returns a notice if the user has not seen this reason yet.
     pub(super) fn went_down(&mut self, down: LinkDown) -> Option<NoticeReason> {
-        let is_known = matches!(&self.state, State::Down(known) if *known == down);
+        let is_known = matches!(&self.state, State::Down(known) if *known == down)
+            || self.usage == Usage::Visit
+            || down == LinkDown::Rested;
         let notice = (!is_known).then(|| down_notice(&self.at, &down, self.proved));
         self.state = State::Down(down);
         notice
@@ -194,7 +234,8 @@ impl Relay {
 
     /// The names of rooms at this relay. There are none until it has proved its identity.
     pub(super) fn tags(&self, rooms: &[RoomKey]) -> Vec<RoomTag> {
-        self.id.map(|id| tags(rooms, id)).unwrap_or_default()
+        let names_rooms = self.fleet.or(self.id);
+        names_rooms.map(|id| tags(rooms, id)).unwrap_or_default()
     }
 
     pub(super) fn set_rooms(&self, rooms: Vec<RoomKey>) {
@@ -293,6 +334,8 @@ fn down_notice(at: &RelayAt, down: &LinkDown, proved: Option<DeviceId>) -> Notic
         | LinkDown::Silent
         | LinkDown::NotRunning { .. }
         | LinkDown::Duplicate { .. }
+        | LinkDown::Fleet(_)
+        | LinkDown::Rested
         | LinkDown::Restarted
         | LinkDown::Protocol(_)
         | LinkDown::Lost(_) => NoticeReason::RelayDown {

@@ -1,6 +1,8 @@
 //! Why there is no connection with a relay.
 
 use hobnob_protocol::DeviceId;
+use hobnob_protocol::fleet::FleetList;
+use hobnob_protocol::record::Checked;
 use hobnob_protocol::relay::close;
 use quinn::ConnectionError;
 
@@ -69,6 +71,12 @@ pub enum LinkDown {
         /// The other link.
         of: RelayId,
     },
+    /// The expected identity is that of a fleet, of which the relay is a member.
+    #[error("it is a member of a fleet")]
+    Fleet(Box<Checked<FleetList>>),
+    /// This node does not need it at the moment.
+    #[error("it is not needed now")]
+    Rested,
     /// It has restarted.
     #[error("it has restarted")]
     Restarted,
@@ -104,6 +112,8 @@ impl LinkDown {
             | LinkDown::NotRunning { .. }
             | LinkDown::UdpBlocked { .. }
             | LinkDown::Duplicate { .. }
+            | LinkDown::Fleet(_)
+            | LinkDown::Rested
             | LinkDown::Restarted
             | LinkDown::Lost(_) => false,
         }
@@ -111,10 +121,15 @@ impl LinkDown {
 }
 
 impl LinkDown {
+    /// Whether another connection of this identity has replaced this node's.
+    pub(crate) fn is_replaced(&self) -> bool {
+        let replaced = u64::from(close::REPLACED);
+        matches!(self, LinkDown::Refused { code, .. } if *code == replaced)
+    }
+
     /// What it means for the next attempt.
     pub(super) fn cause(&self) -> Cause {
-        let replaced = u64::from(close::REPLACED);
-        if matches!(self, LinkDown::Refused { code, .. } if *code == replaced) {
+        if self.is_replaced() {
             Cause::Replaced
         } else if self.is_refusal() {
             Cause::Refused

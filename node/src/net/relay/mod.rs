@@ -10,6 +10,7 @@
 
 mod connected;
 mod error;
+mod fleet;
 mod identities;
 mod liveness;
 mod locations;
@@ -17,10 +18,11 @@ mod probe;
 mod race;
 mod redial;
 mod stream;
+mod watch;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hobnob_protocol::datagram::ChannelId;
@@ -46,6 +48,7 @@ use self::locations::Locations;
 use self::race::{DIAL_LIMIT, Preferred, Race, Shaken, UDP_PAUSE_MAX, without_udp};
 use self::redial::Redial;
 use self::stream::RelayStream;
+use self::watch::Watch;
 use super::channels::{Channels, RelayId, Traffic};
 use super::close::{hang_up, say_goodbye};
 use super::endpoint::Endpoint;
@@ -87,6 +90,10 @@ pub struct LinkConfig {
     pub identities: Identities,
     /// Whether the relay may admit this node as a guest, to accept an invitation.
     pub guest: Arc<AtomicBool>,
+    /// The fleet that the relay is a member of, if this node reaches it as one.
+    pub fleet: Option<DeviceId>,
+    /// Whether this node only visits the relay: it is registered at another one of the fleet.
+    pub visiting: bool,
     pub(crate) clock: Clock,
     /// For jitter, and for synthetic addresses.
     pub seed: u64,
@@ -107,6 +114,13 @@ pub enum LinkCommand {
     Beat,
     /// The user sends a message, or names a peer: dial now, whatever the back-off.
     Want,
+    /// This node does not need the relay until [`LinkCommand::Use`]: say goodbye.
+    Rest,
+    /// Register at the relay, or only visit it.
+    Use {
+        /// This node is registered at another relay of the fleet.
+        visiting: bool,
+    },
     /// The relay has another name or address. The node may prove to it that it knows this token.
     Locate(Location, Option<RelayToken>),
 }
@@ -132,6 +146,8 @@ pub enum LinkEvent {
     /// The relay sent this frame about mailboxes, on the stream with this number. `None`: the stream
     /// has ended.
     Mail(u64, Option<FromHolder>),
+    /// The relay, a member of a fleet, does not answer at the moment, or answers again.
+    Suspect(bool),
     /// The connection is lost, or could not be made. The link tries again.
     Down(LinkDown),
 }
@@ -150,6 +166,8 @@ pub struct RelayLink {
     redial: Redial,
     /// The carrier that worked last. It starts first at the next attempt.
     preferred: Option<Preferred>,
+    /// This node does not need the relay.
+    resting: bool,
     /// How often UDP failed soon after it seemed to work.
     udp_falls: u32,
     /// The connection, once the relay has proved its identity.
@@ -190,6 +208,7 @@ impl RelayLink {
             rooms: Vec::new(),
             rng,
             preferred: None,
+            resting: false,
             udp_falls: 0,
             connection: None,
             stream: None,
@@ -219,7 +238,7 @@ impl RelayLink {
             self.channels.disconnected(self.config.relay);
             let (now, cause) = (self.config.clock.now().mono, down.cause());
             self.redial.failed(now, was_up, cause, &mut self.rng);
-            let is_for_good = matches!(down, LinkDown::Duplicate { .. });
+            let is_for_good = matches!(down, LinkDown::Duplicate { .. } | LinkDown::Fleet(_));
             if !self.report(LinkEvent::Down(down)).await || is_for_good || !self.wait().await {
                 return;
             }
@@ -309,7 +328,7 @@ impl RelayLink {
         loop {
             let due = self.config.clock.at(self.redial.due());
             tokio::select! {
-                () = sleep_until(due) => return true,
+                () = sleep_until(due), if !self.resting => return true,
                 command = self.commands.recv() => match command {
                     Some(command) => self.note(command),
                     None => return false,
@@ -329,6 +348,12 @@ impl RelayLink {
             // The connection that is dialed has the new address.
             LinkCommand::Beat => {}
             LinkCommand::Want => self.redial.want(now),
+            LinkCommand::Rest => self.resting = true,
+            LinkCommand::Use { visiting } => {
+                self.resting = false;
+                self.config.visiting = visiting;
+                self.redial.begin_anew(now);
+            }
             LinkCommand::Locate(location, token) => self.locate(location, token),
         }
     }
@@ -378,6 +403,9 @@ impl RelayLink {
                 command = self.commands.recv() => match command {
                     Some(command) => {
                         self.note(command);
+                        if self.resting {
+                            return Err(LinkDown::Rested);
+                        }
                         continue;
                     }
                     None => return Err(LinkDown::Lost("this node is stopping".to_owned())),
@@ -393,14 +421,19 @@ impl RelayLink {
             };
             let registered = match shaken {
                 Ok(shaken) => self.register(shaken).await,
+                Err(LinkDown::Identity { expected, found }) => {
+                    Err(self.fleet_or_other(&way, expected, found).await)
+                }
                 Err(error) => Err(error),
             };
             match registered {
                 Ok(connected) => return Ok(connected),
-                // The relay itself refuses this node, and would by any way.
-                Err(error @ (LinkDown::Refused { .. } | LinkDown::Duplicate { .. })) => {
-                    return Err(error);
-                }
+                // The relay itself refuses this node, or has another meaning, and would by any way.
+                Err(
+                    error @ (LinkDown::Refused { .. }
+                    | LinkDown::Duplicate { .. }
+                    | LinkDown::Fleet(_)),
+                ) => return Err(error),
                 Err(LinkDown::Unreachable) => {}
                 Err(error) if self.locations.is_by_first(&way) => down = error,
                 Err(error) => tracing::debug!(?way, %error, "another relay is there"),
@@ -440,13 +473,9 @@ impl RelayLink {
         let token = self.config.token.as_ref();
         let register = Register {
             version: VERSION,
-            features: if self.config.guest.load(Ordering::Relaxed) {
-                features::GUEST
-            } else {
-                0
-            },
+            features: self.features(),
             token_proof: token.map(|token| token.proof(&exporter)),
-            rooms: tags(&self.rooms, shaken.id),
+            rooms: self.room_tags(shaken.id),
             reached_at: shaken
                 .stream
                 .is_none()
@@ -464,6 +493,8 @@ impl RelayLink {
                 | FromRelay::Observed(_)
                 | FromRelay::DialedBack { .. }
                 | FromRelay::Invitation(..)
+                | FromRelay::FleetList(_)
+                | FromRelay::Elsewhere { .. }
                 | FromRelay::Unknown(_) => Err(LinkDown::Protocol(
                     "its first frame was no Welcome".to_owned(),
                 )),
@@ -499,13 +530,17 @@ impl RelayLink {
         let mut checks = interval(CHECK_EVERY);
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        if self.resting {
+            return Err(rested(connected));
+        }
         let (mut roster, mut liveness, mut checked) = (0, Liveness::default(), 0);
+        let (mut was_suspect, mut watch) = (false, Watch::new());
         let by_udp = connected.carrier() == Carrier::Udp;
         let has_udp = self.locations.has_udp();
         let mut other_way =
             (!by_udp && has_udp).then(|| self.back_to_udp(connected.id, self.udp_pause()));
-        // The ways of a registration that proves a token.
-        let mut with_token = None;
+        // The ways of a registration that replaces this one: it proves a token, or is no visit.
+        let mut anew = None;
         // A way without UDP, and the number of checks when it was found.
         let mut found: Option<(Shaken, u32)> = None;
         let stream_ended = connected.stream_ended();
@@ -524,6 +559,8 @@ impl RelayLink {
                         | FromRelay::Observed(_)
                         | FromRelay::DialedBack { .. }
                         | FromRelay::Invitation(..)
+                        | FromRelay::FleetList(_)
+                        | FromRelay::Elsewhere { .. }
                         | FromRelay::Unknown(_) => {}
                     }
                     if !self.report(LinkEvent::Received(frame)).await {
@@ -534,8 +571,9 @@ impl RelayLink {
                     None => return Err(LinkDown::Lost("this node is stopping".to_owned())),
                     Some(LinkCommand::Send(frame)) => connected.send(&frame).await?,
                     Some(LinkCommand::Rooms(rooms)) => {
-                        connected.send(&ToRelay::Rooms(tags(&rooms, connected.id))).await?;
                         self.rooms = rooms;
+                        let tags = self.room_tags(connected.id);
+                        connected.send(&ToRelay::Rooms(tags)).await?;
                     }
                     Some(LinkCommand::Wake) => {
                         connected.beat(roster, &mut liveness).await?;
@@ -545,22 +583,43 @@ impl RelayLink {
                     }
                     Some(LinkCommand::Beat) => connected.beat(roster, &mut liveness).await?,
                     Some(LinkCommand::Want) => {}
+                    Some(LinkCommand::Rest) => {
+                        self.resting = true;
+                        return Err(rested(connected));
+                    }
+                    Some(LinkCommand::Use { visiting }) => {
+                        if std::mem::replace(&mut self.config.visiting, visiting) != visiting {
+                            anew = Some(self.by_any_way(connected.id));
+                        }
+                    }
                     Some(LinkCommand::Locate(location, token)) => {
                         let had_token = self.config.token.is_some();
                         self.locate(location, token);
                         if !had_token && self.config.token.is_some() {
                             // The relay may have admitted this node for less without one.
-                            with_token = Some(self.by_any_way(connected.id));
+                            anew = Some(self.by_any_way(connected.id));
                         }
                     }
                 },
-                shaken = first(&mut with_token) => return Ok(shaken),
+                shaken = first(&mut anew) => return Ok(shaken),
                 _ = heartbeats.tick() => connected.beat(roster, &mut liveness).await?,
                 _ = checks.tick() => {
-                    match liveness.check(self.counts(connected)) {
+                    let counts = self.counts(connected);
+                    let is_member = self.config.fleet.is_some();
+                    if is_member && watch.is_due(counts.sent, counts.received) {
+                        connected.beat(roster, &mut liveness).await?;
+                    }
+                    match liveness.check(counts) {
                         Health::Alive => {}
                         Health::Ask => connected.beat(roster, &mut liveness).await?,
                         Health::Dead => return Err(LinkDown::Silent),
+                    }
+                    let is_suspect = liveness.is_suspect();
+                    if is_member
+                        && std::mem::replace(&mut was_suspect, is_suspect) != is_suspect
+                        && !self.report(LinkEvent::Suspect(is_suspect)).await
+                    {
+                        return Err(LinkDown::Lost("this node is stopping".to_owned()));
                     }
                     checked += 1;
                     self.traffic.set_rtt(connected.connection.rtt());
@@ -619,6 +678,12 @@ impl RelayLink {
     fn udp_pause(&self) -> Duration {
         UDP_PAUSE_MAX.min(UDP_PAUSE_MIN * (1 << self.udp_falls.saturating_sub(1).min(7)))
     }
+}
+
+/// Says goodbye to a relay that this node does not need at the moment.
+fn rested(connected: &Connected) -> LinkDown {
+    hang_up(&connected.connection, close::BYE, "");
+    LinkDown::Rested
 }
 
 /// The first success of a race. Never returns if there is none.

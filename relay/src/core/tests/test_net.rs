@@ -10,7 +10,9 @@ use hobnob_protocol::relay::{
 };
 use hobnob_protocol::{DeviceId, RoomTag};
 
-use crate::core::{ConnectionId, Counts, EndReason, Input, Limits, Output, Relay, Row, State};
+use crate::core::{
+    ConnectionId, Counts, EndReason, Input, Limits, Output, Relay, Role, Row, State,
+};
 use crate::route::{Route, Update};
 
 /// One connection as its node sees it.
@@ -21,6 +23,8 @@ pub(super) struct Node {
     pub(super) roster: BTreeMap<DeviceId, Vec<RoomTag>>,
     pub(super) channels: BTreeMap<DeviceId, ChannelId>,
     pub(super) not_opened: Vec<(DeviceId, OpenRefusal)>,
+    /// Peers, and the relays of the fleet at which they are.
+    pub(super) elsewhere: Vec<(DeviceId, DeviceId)>,
     pub(super) ended: Vec<(ChannelId, ChannelEnd)>,
     pub(super) observed: Option<SocketAddr>,
     /// The results of its dial-backs.
@@ -53,7 +57,9 @@ impl Node {
             }
             FromRelay::Observed(addr) => self.observed = Some(addr),
             FromRelay::DialedBack { from, .. } => self.called.push(from),
+            FromRelay::Elsewhere { peer, relay } => self.elsewhere.push((peer, relay)),
             FromRelay::Invitation(..) => {}
+            FromRelay::FleetList(_) => panic!("the core has no list"),
             FromRelay::Unknown(kind) => panic!("kind {kind}"),
         }
     }
@@ -84,6 +90,8 @@ pub(super) struct TestNet {
     pub(super) routes: BTreeMap<ChannelId, Route>,
     /// The latest connection of each peer.
     pub(super) latest: BTreeMap<DeviceId, ConnectionId>,
+    /// The peers that the other relays of the fleet are asked for, and who asks.
+    pub(super) sought: Vec<(ConnectionId, DeviceId)>,
     next: u64,
     /// The number of dial-backs.
     calls: u16,
@@ -99,6 +107,7 @@ impl TestNet {
             nodes,
             routes,
             latest,
+            sought: Vec::new(),
             next: 1,
             calls: 0,
         }
@@ -132,6 +141,7 @@ impl TestNet {
                     };
                     self.nodes.entry(connection).or_default().hear(called);
                 }
+                Output::Find(asker, peer) => self.sought.push((asker, peer)),
                 Output::Route(Update::Set(route)) => drop(self.routes.insert(route.channel, route)),
                 Output::Route(Update::Remove(channel)) => {
                     assert!(
@@ -164,6 +174,16 @@ impl TestNet {
     }
 
     pub(super) fn register_at(&mut self, peer: DeviceId, addr: &str, rooms: &[u8]) -> ConnectionId {
+        self.register_as(Role::Peer, peer, addr, rooms)
+    }
+
+    pub(super) fn register_as(
+        &mut self,
+        role: Role,
+        peer: DeviceId,
+        addr: &str,
+        rooms: &[u8],
+    ) -> ConnectionId {
         let connection = ConnectionId(self.next);
         self.next += 1;
         self.nodes.insert(connection, Node::default());
@@ -174,7 +194,7 @@ impl TestNet {
             peer,
             addr,
             rooms: rooms.iter().map(|n| room(*n)).collect(),
-            guest: false,
+            role,
         });
         self.latest.insert(peer, connection);
         connection

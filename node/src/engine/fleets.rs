@@ -1,0 +1,243 @@
+//! Carries out what follows for fleets: joins them, registers at their relays and visits them.
+//!
+//! At which relay of a fleet this node registers is decided in `relays`.
+
+use std::collections::BTreeMap;
+
+use data_encoding::BASE64;
+use hobnob_protocol::fleet::FleetList;
+use hobnob_protocol::record::{Checked, Record, SignedRecord};
+use hobnob_protocol::relay::ToRelay;
+use hobnob_protocol::{DeviceId, RelayAddr};
+use tracing::debug;
+
+use super::relays::{FleetStep, OpenFailed, Removed, Usage};
+use super::state::Engine;
+use crate::clock::random;
+use crate::net::channels::RelayId;
+
+/// The prefix of the settings that hold the lists of fleets. The fleet's id follows.
+const LIST_SETTING: &str = "fleet ";
+
+/// The lists of fleets of earlier runs. Damaged ones are left out: relays have them.
+pub(crate) fn restore_lists(
+    settings: &BTreeMap<String, String>,
+) -> BTreeMap<DeviceId, Checked<FleetList>> {
+    let of_fleet = |(name, list): (&String, &String)| {
+        let fleet: DeviceId = name.strip_prefix(LIST_SETTING)?.parse().ok()?;
+        let list = SignedRecord::from_bytes(BASE64.decode(list.as_bytes()).ok()?);
+        Some((fleet, list.check(fleet).ok()?))
+    };
+    settings.iter().filter_map(of_fleet).collect()
+}
+
+impl Engine {
+    /// Begins to use a fleet whose list is known from an earlier run. Returns the relay at which this
+    /// node registers. Nothing if the list is not known.
+    pub(super) fn start_known_fleet(&mut self, addr: &RelayAddr, usage: Usage) -> Option<RelayId> {
+        let list = self.relays.known_list(addr)?;
+        let fleet = addr.id?;
+        let steps = self
+            .relays
+            .join_fleet(self.device, fleet, list, (addr.at.clone(), usage));
+        self.fleet_steps(fleet, steps);
+        self.relays.find(addr)
+    }
+
+    /// A link has ended, because its relay has shown that it is a member of a fleet.
+    pub(super) fn fleet_found(&mut self, relay: RelayId, list: Checked<FleetList>) {
+        let Some(removed) = self.relays.remove_for_fleet(relay) else {
+            return;
+        };
+        let Removed {
+            fleet,
+            member,
+            named,
+            openings,
+        } = removed;
+        let at = named.0.clone();
+        let steps = self.relays.join_fleet(self.device, fleet, list, named);
+        self.fleet_steps(fleet, steps);
+        if let Some(member) = member {
+            let steps = self.relays.forget_member(fleet, member);
+            self.fleet_steps(fleet, steps);
+        }
+        self.store_list(fleet);
+        let home = RelayAddr {
+            id: Some(fleet),
+            at,
+        };
+        // A fleet has a home, or is about to have one.
+        let Some(home) = self.relays.find(&home) else {
+            return;
+        };
+        self.relays.take_over(home, openings);
+        for (peer, addr) in self.network.channels().merge(relay, home) {
+            self.paths.forget_addr(peer, addr);
+            self.found_at(home, peer);
+        }
+        self.own_relays_changed();
+    }
+
+    /// A relay has sent the list of its fleet.
+    pub(super) fn fleet_list_received(&mut self, relay: RelayId, list: SignedRecord) {
+        let Some((fleet, _)) = self.relays.membership(relay) else {
+            return;
+        };
+        let list = match list.check::<FleetList>(fleet) {
+            Ok(list) => list,
+            Err(error) => return debug!(%error, "a relay sent a wrong list of its fleet"),
+        };
+        let number = self.relays.list_number(fleet);
+        if list.record().number() <= number {
+            return;
+        }
+        let named = (self.relays.at(relay).clone(), Usage::Visit);
+        let steps = self.relays.join_fleet(self.device, fleet, list, named);
+        self.fleet_steps(fleet, steps);
+        self.store_list(fleet);
+    }
+
+    /// A member of a fleet has registered this node, or admitted it as a visitor.
+    pub(super) fn member_up(&mut self, relay: RelayId) {
+        let Some((fleet, _)) = self.relays.membership(relay) else {
+            return;
+        };
+        let number = self.relays.list_number(fleet);
+        self.relays.send(relay, ToRelay::FleetList(number));
+        let steps = self.relays.member_up(relay);
+        self.fleet_steps(fleet, steps);
+    }
+
+    /// There is no connection with a relay any more. If it is a member of a fleet, another one takes its
+    /// place.
+    pub(super) fn member_down(&mut self, relay: RelayId, is_replaced: bool) {
+        let Some((fleet, _)) = self.relays.membership(relay) else {
+            return;
+        };
+        let through: Vec<_> = self.peers_through(relay).collect();
+        if self.relays.is_visited(relay)
+            && let Some(home) = self.relays.home_of(fleet)
+        {
+            // They may be at another relay by now. The home knows.
+            for peer in &through {
+                self.found_at(home, *peer);
+            }
+        }
+        let steps = if is_replaced {
+            self.relays.member_replaced(relay)
+        } else {
+            self.relays.member_down(relay, !through.is_empty())
+        };
+        self.fleet_steps(fleet, steps);
+    }
+
+    /// A member of a fleet does not answer at the moment, or answers again.
+    pub(super) fn member_suspect(&mut self, relay: RelayId, is_suspect: bool) {
+        let steps = self.relays.member_suspect(relay, is_suspect);
+        if let Some((fleet, _)) = self.relays.membership(relay) {
+            self.fleet_steps(fleet, steps);
+        }
+    }
+
+    /// A relay reports that a peer is registered at another relay of the fleet: this node visits it.
+    pub(super) fn found_elsewhere(&mut self, from: RelayId, peer: DeviceId, member: DeviceId) {
+        self.relays
+            .opening_done(from, peer, Err(OpenFailed::Elsewhere));
+        let Some((fleet, steps)) = self.relays.visit(from, member) else {
+            return;
+        };
+        self.fleet_steps(fleet, steps);
+        match self.relays.with_identity(member) {
+            Some(at) if at != from => self.found_at(at, peer),
+            Some(_) => debug!("a relay reports that a peer is elsewhere, and names itself"),
+            None => {
+                // The list may have changed.
+                let number = self.relays.list_number(fleet);
+                self.relays.send(from, ToRelay::FleetList(number));
+            }
+        }
+    }
+
+    /// A peer may be at a member of a fleet that this node does not need at the moment.
+    pub(super) fn visit_again(&mut self, relay: RelayId) {
+        let Some((_, member)) = self.relays.membership(relay) else {
+            return;
+        };
+        if let Some((fleet, steps)) = self.relays.visit(relay, member) {
+            self.fleet_steps(fleet, steps);
+        }
+    }
+
+    fn fleet_steps(&mut self, fleet: DeviceId, steps: Vec<FleetStep>) {
+        for step in steps {
+            match step {
+                FleetStep::Register(member) => self.use_member(fleet, member, false),
+                FleetStep::Visit(member) => self.use_member(fleet, member, true),
+                FleetStep::Rest(member) => self.relays.rest(member),
+                FleetStep::Moved { from, to } => self.moved_home(from, to),
+            }
+        }
+    }
+
+    fn use_member(&mut self, fleet: DeviceId, member: DeviceId, visits: bool) {
+        let Ok((_, link)) = self.relays.use_member(fleet, member, visits, random()) else {
+            // The user named it as a single relay, too. The list has others.
+            let steps = self.relays.member_unusable(fleet, member);
+            return self.fleet_steps(fleet, steps);
+        };
+        if let Some(link) = link {
+            self.run_link(link);
+        }
+        if !visits {
+            self.send_rooms_to_relays();
+        }
+    }
+
+    /// Peers find this node at another relay of the fleet than before: sessions through the old one
+    /// move.
+    fn moved_home(&mut self, from: Option<DeviceId>, to: DeviceId) {
+        let relay = |id| self.relays.with_identity(id);
+        let (Some(from), Some(to)) = (from.and_then(relay), relay(to)) else {
+            return;
+        };
+        let peers: Vec<_> = self.peers_through(from).collect();
+        for peer in peers {
+            self.found_at(to, peer);
+        }
+    }
+
+    fn store_list(&self, fleet: DeviceId) {
+        if let Some(list) = self.relays.list_of(fleet) {
+            let list = BASE64.encode(list.signed().as_bytes());
+            self.store
+                .set_setting(format!("{LIST_SETTING}{fleet}"), list);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hobnob_protocol::SecretKey;
+
+    #[test]
+    fn lists_are_restored_unless_they_are_damaged() {
+        let key = SecretKey::from_seed([1; 32]);
+        let relay = format!("{}@relay.example:4627", SecretKey::from_seed([2; 32]).id());
+        let relays = vec![relay.parse().expect("an address")];
+        let list = Checked::sign(FleetList::new(7, relays).expect("one"), &key);
+        let text = BASE64.encode(list.signed().as_bytes());
+        let other = SecretKey::from_seed([3; 32]).id();
+        let settings = [
+            (format!("{LIST_SETTING}{}", key.id()), text.clone()),
+            (format!("{LIST_SETTING}{other}"), text),
+            (format!("{LIST_SETTING}nonsense"), String::new()),
+            ("relay x".to_owned(), "y".to_owned()),
+        ];
+        assert_eq!(
+            restore_lists(&settings.into()),
+            BTreeMap::from([(key.id(), list)])
+        );
+    }
+}

@@ -1,0 +1,165 @@
+//! A relay as a member of a fleet: several relays that act as one.
+//!
+//! The relays of a fleet talk with each other over NATS, a message broker. Each subscribes to a subject
+//! for each peer that is registered with it. So NATS knows where each peer is, and this directory has
+//! no entries that could be wrong for long. Channels never pass between relays: a peer that asks for a
+//! channel with a peer of another relay is told which relay that is, and visits it.
+//!
+//! - `list_file`: the file with the signed list of the fleet's relays
+//! - `current_list`: the list in effect, which a reload replaces
+//! - `message`: the signed messages between relays
+//! - `lookups`: the peers that are being sought, as a pure state machine
+//! - `nats`: the connection with NATS, which carries both out
+//!
+//! The last three need the cargo feature `fleet`.
+
+mod current_list;
+mod list_file;
+#[cfg(feature = "fleet")]
+mod lookups;
+#[cfg(feature = "fleet")]
+mod message;
+#[cfg(feature = "fleet")]
+mod nats;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hobnob_protocol::{DeviceId, SecretKey};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use current_list::NewListError;
+pub use list_file::{ListFile, ListFileError, ListTextError};
+#[cfg(feature = "fleet")]
+pub use nats::new_user_key;
+
+pub(crate) use current_list::CurrentList;
+
+use crate::core::{ConnectionId, Found};
+
+/// The configuration of a relay that is a member of a fleet.
+#[derive(Debug, Clone)]
+pub struct FleetConfig {
+    /// The signed list of the fleet's relays.
+    pub list: ListFile,
+    /// Where the NATS servers are: `nats://host:port`. The connection always uses TLS.
+    pub servers: Vec<String>,
+    /// The file with the seed of the relay's NATS user key (nkey), which begins with `SU`.
+    pub credentials: PathBuf,
+    /// The file with the certificates (PEM) of the authorities that vouch for the NATS servers. `None`:
+    /// those of the system.
+    pub authorities: Option<PathBuf>,
+}
+
+/// Why a relay can't be a member of a fleet.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// The list does not name this relay.
+    #[error("the list of the fleet does not name this relay, whose identity is {0}")]
+    NotMember(DeviceId),
+    /// A file can't be read.
+    #[error("can't read {0:?}: {1}")]
+    Unreadable(PathBuf, io::Error),
+    /// The file has no seed of a user key.
+    #[error("{0:?} has no seed of a NATS user key: it must begin with SU")]
+    Seed(PathBuf),
+    /// The address of a NATS server is invalid.
+    #[error("{0:?} is no address of a NATS server: {1}")]
+    Server(String, String),
+    /// The feature `fleet` is not compiled in.
+    #[error("this program was built without support for fleets")]
+    NotBuilt,
+}
+
+/// A new user key (nkey) for NATS.
+#[derive(Debug)]
+pub struct UserKey {
+    /// The public key, for the configuration of the NATS servers. It begins with `U`.
+    pub public: String,
+    /// The seed, for [`FleetConfig::credentials`]. It begins with `SU`.
+    pub seed: String,
+}
+
+/// What the hub asks of the directory.
+#[cfg_attr(
+    not(feature = "fleet"),
+    expect(dead_code, reason = "only the directory uses it")
+)]
+#[derive(Debug)]
+pub(crate) enum DirectoryRequest {
+    /// This peer has registered on this connection.
+    Here(DeviceId, ConnectionId),
+    /// The registration of this peer on this connection has ended.
+    Gone(DeviceId, ConnectionId),
+    /// A peer asks on this connection for this other peer.
+    Find(ConnectionId, DeviceId),
+}
+
+/// What the directory reports to the hub.
+#[cfg_attr(
+    not(feature = "fleet"),
+    expect(dead_code, reason = "only the directory uses it")
+)]
+#[derive(Debug)]
+pub(crate) enum DirectoryEvent {
+    /// The end of a search for a peer, for the peers that ask on these connections.
+    Found {
+        /// The connections.
+        askers: Vec<ConnectionId>,
+        /// The peer that was sought.
+        peer: DeviceId,
+        /// Where it is.
+        found: Found,
+    },
+    /// A peer has registered at another relay since it registered here.
+    MovedAway(DeviceId),
+    /// Whether there is a connection with NATS.
+    Connected(bool),
+}
+
+/// The parts of a server that the directory needs.
+#[cfg_attr(
+    not(feature = "fleet"),
+    expect(dead_code, reason = "only the directory uses it")
+)]
+pub(crate) struct Surroundings<R> {
+    pub(crate) key: Arc<SecretKey>,
+    pub(crate) list: CurrentList,
+    /// Receives the events. It may wait.
+    pub(crate) report: R,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+}
+
+/// Starts the directory. The hub's requests never wait: a peer's pace limits how many there are, and
+/// the directory answers them at once while NATS is not connected.
+#[cfg(feature = "fleet")]
+pub(crate) fn start<R, F>(
+    config: &FleetConfig,
+    surroundings: Surroundings<R>,
+) -> Result<mpsc::UnboundedSender<DirectoryRequest>, FleetError>
+where
+    R: Fn(DirectoryEvent) -> F + Send + Sync + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let options = nats::options(config)?;
+    let (requests, queue) = mpsc::unbounded_channel();
+    nats::start(options, surroundings, queue);
+    Ok(requests)
+}
+
+/// Without the feature there is no directory.
+#[cfg(not(feature = "fleet"))]
+pub(crate) fn start<R, F>(
+    _config: &FleetConfig,
+    _surroundings: Surroundings<R>,
+) -> Result<mpsc::UnboundedSender<DirectoryRequest>, FleetError>
+where
+    R: Fn(DirectoryEvent) -> F + Send + Sync + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    Err(FleetError::NotBuilt)
+}

@@ -1,0 +1,476 @@
+//! The connection with NATS: carries out what the hub asks of the directory, and answers other relays.
+//!
+//! One task decides. It never waits for NATS: messages leave through a bounded queue, and each
+//! subscription has a task of its own. What does not fit is dropped. A search then asks again.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use async_nats::{Client, ConnectOptions, Event, Message as Delivery, ServerAddr, StatusCode};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use hobnob_limits::{Bucket, Pace};
+use hobnob_protocol::DeviceId;
+use nkeys::{KeyPair, KeyPairType};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use super::lookups::{Lookups, Step};
+use super::message::{Message, Nonce};
+use super::{DirectoryEvent, DirectoryRequest, FleetConfig, FleetError, Surroundings, UserKey};
+use crate::core::{ConnectionId, Found};
+use crate::keys;
+use crate::server::clock::Clock;
+
+/// Maximum messages that wait in one direction. Further ones are dropped.
+const QUEUE_MAX: usize = 1_024;
+
+/// Maximum messages of one subscription that wait.
+const SUBSCRIPTION_MAX: usize = 64;
+
+/// How many messages of other relays are read. Further ones are dropped: a signature costs 0.1 ms.
+const READS: Pace = Pace::new(4_000, Duration::from_micros(500));
+
+/// After the connection with NATS was made, other relays may still be missing there for so long.
+const SETTLES: Duration = Duration::from_secs(2);
+
+/// The longest pause before NATS is dialed again.
+const RECONNECT_MAX: Duration = Duration::from_secs(2);
+
+/// How often the connection with NATS is tested.
+const PING_EVERY: Duration = Duration::from_secs(5);
+
+/// How long the dial of one NATS server may take.
+const DIAL_LIMIT: Duration = Duration::from_secs(3);
+
+/// The options of the connection, and the servers.
+pub(super) struct Options {
+    options: ConnectOptions,
+    servers: Vec<ServerAddr>,
+}
+
+/// Makes a user key for NATS. Returns nothing only if the encoding fails, which it never did.
+pub fn new_user_key() -> Option<UserKey> {
+    let key = KeyPair::new_from_raw(KeyPairType::User, keys::random()).ok()?;
+    Some(UserKey {
+        public: key.public_key(),
+        seed: key.seed().ok()?,
+    })
+}
+
+/// Checks the configuration and reads its files.
+pub(super) fn options(config: &FleetConfig) -> Result<Options, FleetError> {
+    let unreadable = |path: &Path, error| FleetError::Unreadable(path.to_owned(), error);
+    let path = &config.credentials;
+    let seed = std::fs::read_to_string(path).map_err(|error| unreadable(path, error))?;
+    let seed = seed.trim();
+    let is_user = |key: &KeyPair| key.key_pair_type() == KeyPairType::User;
+    if !KeyPair::from_seed(seed).is_ok_and(|key| is_user(&key)) {
+        return Err(FleetError::Seed(path.clone()));
+    }
+    let mut options = ConnectOptions::with_nkey(seed.to_owned())
+        .require_tls(true)
+        .no_echo()
+        .name("hobnob-relay")
+        .retry_on_initial_connect()
+        .max_reconnects(None)
+        .subscription_capacity(SUBSCRIPTION_MAX)
+        .ping_interval(PING_EVERY)
+        .connection_timeout(DIAL_LIMIT)
+        .reconnect_delay_callback(|attempts| {
+            let doubled = 100 << attempts.clamp(1, 6);
+            RECONNECT_MAX.min(Duration::from_millis(doubled))
+        });
+    if let Some(path) = &config.authorities {
+        // The client reads it at each connection.
+        std::fs::read(path).map_err(|error| unreadable(path, error))?;
+        options = options.add_root_certificates(path.clone());
+    }
+    let server = |addr: &String| {
+        let parsed = addr.parse::<ServerAddr>();
+        parsed.map_err(|error| FleetError::Server(addr.clone(), error.to_string()))
+    };
+    let servers = config
+        .servers
+        .iter()
+        .map(server)
+        .collect::<Result<_, _>>()?;
+    Ok(Options { options, servers })
+}
+
+/// Starts the directory's tasks.
+pub(super) fn start<R, F>(
+    options: Options,
+    surroundings: Surroundings<R>,
+    queue: mpsc::UnboundedReceiver<DirectoryRequest>,
+) where
+    R: Fn(DirectoryEvent) -> F + Send + Sync + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (tasks, stop) = (surroundings.tasks.clone(), surroundings.stop.clone());
+    let run = run(options, surroundings, queue);
+    tasks.spawn(stop.run_until_cancelled_owned(run));
+}
+
+async fn run<R, F>(
+    options: Options,
+    surroundings: Surroundings<R>,
+    mut requests: mpsc::UnboundedReceiver<DirectoryRequest>,
+) where
+    R: Fn(DirectoryEvent) -> F + Send + Sync,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (connection, mut events) = mpsc::unbounded_channel();
+    let options_with_events = options.options.event_callback(move |event| {
+        // The receiver is gone when the relay stops.
+        let _stopping = connection.send(event);
+        std::future::ready(())
+    });
+    let client = match options_with_events.connect(options.servers).await {
+        Ok(client) => client,
+        Err(error) => {
+            tracing::error!(%error, "can't use NATS: this relay finds no peers of other relays");
+            return refuse_all(&surroundings, &mut requests).await;
+        }
+    };
+    let (outgoing, to_send) = mpsc::channel(QUEUE_MAX);
+    let (incoming, mut received) = mpsc::channel(QUEUE_MAX);
+    let mut directory = Directory {
+        inbox: client.new_inbox(),
+        client,
+        surroundings,
+        clock: Clock::start(),
+        here: BTreeMap::new(),
+        lookups: Lookups::default(),
+        connected_at: None,
+        reads: Bucket::default(),
+        outgoing,
+        incoming,
+    };
+    directory.start_tasks(to_send);
+    loop {
+        let due = directory.lookups.next_due();
+        let due = due.map(|moment| directory.clock.at(moment));
+        tokio::select! {
+            request = requests.recv() => match request {
+                Some(request) => directory.request(request).await,
+                None => return,
+            },
+            Some(event) = events.recv() => directory.connection_event(&event).await,
+            Some((about, delivery)) = received.recv() => directory.received(about, &delivery).await,
+            () = at(due) => directory.timeout().await,
+        }
+    }
+}
+
+/// Answers all searches, without NATS.
+async fn refuse_all<R, F>(
+    surroundings: &Surroundings<R>,
+    requests: &mut mpsc::UnboundedReceiver<DirectoryRequest>,
+) where
+    R: Fn(DirectoryEvent) -> F,
+    F: Future<Output = ()>,
+{
+    while let Some(request) = requests.recv().await {
+        if let DirectoryRequest::Find(asker, peer) = request {
+            let (askers, found) = (vec![asker], Found::Unsure);
+            let event = DirectoryEvent::Found {
+                askers,
+                peer,
+                found,
+            };
+            (surroundings.report)(event).await;
+        }
+    }
+}
+
+/// What a delivery is about: the peer of the subscription, or an answer to this relay.
+type About = Option<DeviceId>;
+
+/// A message to send.
+struct Outgoing {
+    subject: String,
+    reply: Option<String>,
+    bytes: Bytes,
+}
+
+/// A peer that is registered here.
+struct Registered {
+    connection: ConnectionId,
+    since_ms: u64,
+    subscription: AbortHandle,
+}
+
+struct Directory<R> {
+    client: Client,
+    /// The beginning of the subjects for answers to this relay.
+    inbox: String,
+    surroundings: Surroundings<R>,
+    clock: Clock,
+    here: BTreeMap<DeviceId, Registered>,
+    lookups: Lookups,
+    /// Since when there is a connection with NATS, if there is one.
+    connected_at: Option<Duration>,
+    reads: Bucket,
+    outgoing: mpsc::Sender<Outgoing>,
+    incoming: mpsc::Sender<(About, Delivery)>,
+}
+
+impl<R, F> Directory<R>
+where
+    R: Fn(DirectoryEvent) -> F + Send + Sync,
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn start_tasks(&self, to_send: mpsc::Receiver<Outgoing>) {
+        self.spawn(send_all(self.client.clone(), to_send));
+        self.subscribe(None, format!("{}.*", self.inbox));
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        let stop = self.surroundings.stop.clone();
+        let task = async move {
+            // The result only shows whether the relay stops.
+            let _stopped = stop.run_until_cancelled_owned(task).await;
+        };
+        self.surroundings.tasks.spawn(task).abort_handle()
+    }
+
+    fn subscribe(&self, about: About, subject: String) -> AbortHandle {
+        let (client, incoming) = (self.client.clone(), self.incoming.clone());
+        self.spawn(async move {
+            let mut subscription = match client.subscribe(subject).await {
+                Ok(subscription) => subscription,
+                Err(error) => return tracing::warn!(%error, "can't subscribe at NATS"),
+            };
+            while let Some(delivery) = subscription.next().await {
+                if incoming.try_send((about, delivery)).is_err() {
+                    tracing::debug!("dropped a message of another relay: too many wait");
+                }
+            }
+        })
+    }
+
+    async fn request(&mut self, request: DirectoryRequest) {
+        match request {
+            DirectoryRequest::Here(peer, connection) => self.add(peer, connection),
+            DirectoryRequest::Gone(peer, connection) => {
+                if self
+                    .here
+                    .get(&peer)
+                    .is_some_and(|it| it.connection == connection)
+                {
+                    self.remove(peer);
+                }
+            }
+            DirectoryRequest::Find(asker, peer) => self.find(asker, peer).await,
+        }
+    }
+
+    fn add(&mut self, peer: DeviceId, connection: ConnectionId) {
+        self.remove(peer);
+        let since_ms = self.wall_ms();
+        let registered = Registered {
+            connection,
+            since_ms,
+            subscription: self.subscribe(Some(peer), self.subject(peer)),
+        };
+        self.here.insert(peer, registered);
+        let here = Message::Here { peer, since_ms };
+        self.send(self.subject(peer), None, here);
+    }
+
+    fn remove(&mut self, peer: DeviceId) {
+        if let Some(registered) = self.here.remove(&peer) {
+            registered.subscription.abort();
+        }
+    }
+
+    async fn find(&mut self, asker: ConnectionId, peer: DeviceId) {
+        let step = if self.connected_at.is_some() {
+            let now = self.clock.now();
+            self.lookups.find(now, asker, peer, keys::random())
+        } else {
+            Some(Step::Done(peer, vec![asker], Found::Unsure))
+        };
+        self.carry_out(step).await;
+    }
+
+    async fn timeout(&mut self) {
+        let steps = self.lookups.timeout(self.clock.now());
+        self.carry_out(steps).await;
+    }
+
+    async fn carry_out(&mut self, steps: impl IntoIterator<Item = Step>) {
+        for step in steps {
+            match step {
+                Step::Ask(peer, nonce) => {
+                    let reply = format!("{}.{:032x}", self.inbox, u128::from_be_bytes(nonce));
+                    let query = Message::Query { peer, nonce };
+                    self.send(self.subject(peer), Some(reply), query);
+                }
+                Step::Done(peer, askers, found) => {
+                    let settled = self
+                        .connected_at
+                        .is_some_and(|at| self.clock.now() >= at + SETTLES);
+                    let found = match found {
+                        Found::Nowhere if !settled => Found::Unsure,
+                        found => found,
+                    };
+                    let event = DirectoryEvent::Found {
+                        askers,
+                        peer,
+                        found,
+                    };
+                    self.report(event).await;
+                }
+            }
+        }
+    }
+
+    async fn connection_event(&mut self, event: &Event) {
+        match event {
+            Event::Connected => {
+                tracing::info!("connected with NATS");
+                self.connected_at = Some(self.clock.now());
+                self.report(DirectoryEvent::Connected(true)).await;
+            }
+            Event::Disconnected | Event::Closed => {
+                if self.connected_at.take().is_none() {
+                    return;
+                }
+                tracing::warn!("the connection with NATS is lost");
+                let steps = self.lookups.lost();
+                self.carry_out(steps).await;
+                self.report(DirectoryEvent::Connected(false)).await;
+            }
+            Event::SlowConsumer(_) => tracing::debug!("NATS delivers faster than is read"),
+            Event::LameDuckMode | Event::Draining => tracing::info!(%event, "NATS"),
+            Event::ServerError(_) | Event::ClientError(_) => tracing::warn!(%event, "NATS"),
+        }
+    }
+
+    async fn received(&mut self, about: About, delivery: &Delivery) {
+        let now = self.clock.now();
+        let Some(peer) = about else {
+            return self.received_answer(now, delivery).await;
+        };
+        let Some((relay, message)) = self.read(now, delivery) else {
+            return;
+        };
+        match message {
+            Message::Query { peer: of, nonce } if of == peer && self.here.contains_key(&peer) => {
+                if let Some(reply) = &delivery.reply {
+                    self.send(reply.to_string(), None, Message::Answer { peer, nonce });
+                }
+            }
+            Message::Here { peer: of, since_ms } if of == peer => {
+                let older = self
+                    .here
+                    .get(&peer)
+                    .is_some_and(|it| it.since_ms < since_ms);
+                if older {
+                    tracing::debug!(?peer, ?relay, "a peer has moved to another relay");
+                    self.remove(peer);
+                    self.report(DirectoryEvent::MovedAway(peer)).await;
+                }
+            }
+            Message::Query { .. } | Message::Answer { .. } | Message::Here { .. } => {}
+        }
+    }
+
+    async fn received_answer(&mut self, now: Duration, delivery: &Delivery) {
+        if delivery.status == Some(StatusCode::NO_RESPONDERS) {
+            if let Some(nonce) = nonce_of(&delivery.subject) {
+                let step = self.lookups.nobody(now, nonce);
+                self.carry_out(step).await;
+            }
+            return;
+        }
+        if let Some((relay, Message::Answer { peer, nonce })) = self.read(now, delivery) {
+            let step = self.lookups.answered(nonce, peer, relay);
+            self.carry_out(step).await;
+        }
+    }
+
+    /// Reads and checks a message. Nothing if it is to be ignored.
+    fn read(&mut self, now: Duration, delivery: &Delivery) -> Option<(DeviceId, Message)> {
+        if !self.reads.take(now, READS) {
+            tracing::debug!("dropped a message of another relay: too many arrive");
+            return None;
+        }
+        let list = self.surroundings.list.get();
+        match Message::decode(&delivery.payload, &list) {
+            // A member that has this relay's key would be this relay.
+            Ok((relay, _)) if relay == self.surroundings.key.id() => None,
+            Ok(read) => Some(read),
+            Err(ignored) => {
+                tracing::debug!(?ignored, subject = %delivery.subject, "ignored a message at NATS");
+                None
+            }
+        }
+    }
+
+    fn send(&self, subject: String, reply: Option<String>, message: Message) {
+        if self.connected_at.is_none() {
+            return;
+        }
+        let list = self.surroundings.list.get();
+        let bytes = message.encode(list.fleet(), &self.surroundings.key);
+        let outgoing = Outgoing {
+            subject,
+            reply,
+            bytes: bytes.into(),
+        };
+        if self.outgoing.try_send(outgoing).is_err() {
+            tracing::debug!("dropped a message to other relays: too many wait");
+        }
+    }
+
+    async fn report(&self, event: DirectoryEvent) {
+        (self.surroundings.report)(event).await;
+    }
+
+    /// The subject of a peer.
+    fn subject(&self, peer: DeviceId) -> String {
+        format!(
+            "hobnob.{}.peer.{peer}",
+            self.surroundings.list.get().fleet()
+        )
+    }
+
+    fn wall_ms(&self) -> u64 {
+        let since = self.clock.date().duration_since(SystemTime::UNIX_EPOCH);
+        u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The number of the search in the subject of an answer.
+fn nonce_of(subject: &str) -> Option<Nonce> {
+    let (_, nonce) = subject.rsplit_once('.')?;
+    u128::from_str_radix(nonce, 16).ok().map(u128::to_be_bytes)
+}
+
+async fn send_all(client: Client, mut queue: mpsc::Receiver<Outgoing>) {
+    while let Some(outgoing) = queue.recv().await {
+        let Outgoing {
+            subject,
+            reply,
+            bytes,
+        } = outgoing;
+        let sent = match reply {
+            Some(reply) => client.publish_with_reply(subject, reply, bytes).await,
+            None => client.publish(subject, bytes).await,
+        };
+        if let Err(error) = sent {
+            tracing::debug!(%error, "can't publish at NATS");
+        }
+    }
+}
+
+async fn at(moment: Option<tokio::time::Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}

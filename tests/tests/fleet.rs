@@ -1,0 +1,207 @@
+//! A fleet of three relays on a cluster of three NATS servers: nodes of different relays talk, and
+//! relays and NATS servers fail.
+
+use std::time::Duration;
+
+use hobnob_tests::lab::{
+    Internet, Lab, Machine, Nat, NatsCluster, Node, Relay, Stopwatch, hobnob_binary, until,
+};
+use serde_json::Value;
+
+/// Enough on a busy machine. Only a step that hangs needs so long.
+const LONG: Duration = Duration::from_secs(60);
+
+struct Fleet {
+    id: String,
+    relays: Vec<Relay>,
+    nats: NatsCluster,
+    internet: Internet,
+    _lab: Lab,
+}
+
+/// The last line of a command's output.
+fn line(machine: &Machine, arguments: &[&str]) -> Value {
+    let arguments = [&["relay", "--json"], arguments].concat();
+    machine
+        .run(hobnob_binary(), &arguments)
+        .expect(0)
+        .one_json()
+}
+
+impl Fleet {
+    fn new() -> Self {
+        let lab = Lab::open();
+        let internet = lab.internet();
+        let machines = ["one", "two", "three"].map(|name| internet.machine(name));
+        // A relay has an identity from its first start on.
+        let names = machines.each_ref().map(|machine| {
+            let relay = machine.relay(&[]);
+            relay.terminate();
+            relay.name()
+        });
+        let path = |name: &str| {
+            let path = lab.file(name, "");
+            std::fs::remove_file(&path).expect("it was created just now");
+            path
+        };
+        let (key, list) = (path("fleet.key"), path("fleet.list"));
+        let new = line(&machines[0], &["fleet", "new", "--key", &key]);
+        let id = new["fleet"].as_str().expect("an id").to_owned();
+        let sign = ["fleet", "sign", "--key", &key, "--list", &list];
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let signed = line(&machines[0], &[&sign[..], &names].concat());
+        assert_eq!(
+            (signed["number"].as_u64(), &signed["fleet"]),
+            (Some(1), &new["fleet"])
+        );
+        let credentials = ["one.nkey", "two.nkey", "three.nkey"].map(path);
+        let users = credentials.each_ref().map(|file| {
+            let made = line(&machines[0], &["fleet", "user", "--credentials", file]);
+            made["user"].as_str().expect("a public key").to_owned()
+        });
+        let nats = NatsCluster::start(&lab, &machines, &users);
+        let shared = [nats.flags(), vec!["--fleet-list".to_owned(), list]].concat();
+        let relays = machines.iter().zip(credentials).map(|(machine, file)| {
+            let own = ["--fleet-credentials".to_owned(), file];
+            let flags: Vec<&str> = shared.iter().chain(&own).map(String::as_str).collect();
+            machine.relay(&flags)
+        });
+        Self {
+            id,
+            relays: relays.collect(),
+            nats,
+            internet,
+            _lab: lab,
+        }
+    }
+
+    /// Starts a node behind a NAT that forces it to use relays. It knows one address of the fleet.
+    fn node(&self, nick: &str) -> Node {
+        let at = format!("{}@{}", self.id, self.relays[0].address());
+        let site = self.internet.site(Nat::Symmetric);
+        let node = site.machine(nick).up(nick, &["--relay", &at]);
+        self.home(&node);
+        node
+    }
+
+    /// The number of the relay at which a node is registered, once it is.
+    fn home(&self, node: &Node) -> usize {
+        until("a relay registers the node", LONG, || {
+            let running = self.relays.iter().enumerate();
+            let mut homes = running.filter(|(_, relay)| is_alive(relay, node));
+            homes
+                .next()
+                .map(|(n, _)| n)
+                .ok_or("no relay has it".to_owned())
+        })
+    }
+
+    /// A node whose relay is another one than this.
+    fn node_elsewhere(&self, nick: &str, than: usize) -> Node {
+        // Each node prefers a relay by its identity, so one of a few is elsewhere.
+        for n in 0..12 {
+            let node = self.node(&format!("{nick}{n}"));
+            if self.home(&node) != than {
+                return node;
+            }
+        }
+        panic!("twelve nodes prefer the same relay of three");
+    }
+}
+
+fn is_alive(relay: &Relay, node: &Node) -> bool {
+    let peers = relay.try_peers();
+    peers.is_some_and(|peers| {
+        peers
+            .iter()
+            .any(|row| row["peer"] == node.id() && row["state"] == "alive")
+    })
+}
+
+/// The two become contacts, by the ticket of one of them.
+fn meet(ann: &Node, bob: &Node) {
+    ann.queues(bob.ticket(), "hello");
+    bob.shows_once_within("hello", LONG);
+    ann.are_contacts(bob);
+    bob.queues(ann, "hello to you");
+    ann.shows_once_within("hello to you", LONG);
+}
+
+#[test]
+fn nodes_of_different_relays_talk_and_move_when_a_relay_is_killed() {
+    let fleet = Fleet::new();
+    let ann = fleet.node("ann");
+    let anns = fleet.home(&ann);
+    let bob = fleet.node_elsewhere("bob", anns);
+    let bobs = fleet.home(&bob);
+    meet(&ann, &bob);
+    // One of the two visits the relay of the other. A restarted node finds the fleet again.
+    bob.restart();
+    assert_eq!(fleet.home(&bob), bobs, "it prefers the same relay");
+    ann.queues(&bob, "after a restart");
+    bob.shows_once_within("after a restart", LONG);
+    fleet.relays[bobs].kill9();
+    let killed = Stopwatch::start();
+    ann.queues(&bob, "to the relay that was killed");
+    bob.shows_once_within("to the relay that was killed", LONG);
+    println!("delivered after {:?}", killed.elapsed());
+    bob.queues(&ann, "and back");
+    ann.shows_once_within("and back", LONG);
+    assert_ne!(fleet.home(&bob), bobs);
+    for n in 0..20 {
+        ann.queues(&bob, &format!("number {n}"));
+    }
+    for n in 0..20 {
+        bob.shows_once_within(&format!("number {n}"), LONG);
+    }
+    bob.shows_once("to the relay that was killed");
+    ann.shows_once("and back");
+    // A relay that returns takes new nodes, and finds the others.
+    fleet.relays[bobs].start();
+    let carol = fleet.node("carol");
+    meet(&carol, &ann);
+    // A relay that is stopped in order disconnects its peers, which move at once.
+    let anns = fleet.home(&ann);
+    fleet.relays[anns].terminate();
+    bob.queues(&ann, "to the relay that was stopped");
+    ann.shows_once_within("to the relay that was stopped", LONG);
+    assert_ne!(fleet.home(&ann), anns);
+}
+
+#[test]
+fn nats_servers_that_fail_lose_no_message() {
+    let fleet = Fleet::new();
+    let ann = fleet.node("ann");
+    let bob = fleet.node_elsewhere("bob", fleet.home(&ann));
+    meet(&ann, &bob);
+    fleet.nats.kill9(0);
+    ann.queues(&bob, "one server is gone");
+    bob.shows_once_within("one server is gone", LONG);
+    let carol = fleet.node_elsewhere("carol", fleet.home(&ann));
+    meet(&ann, &carol);
+    fleet.nats.kill9(1);
+    fleet.nats.kill9(2);
+    ann.queues(&bob, "all servers are gone");
+    bob.shows_once_within("all servers are gone", LONG);
+    // Without NATS nobody finds a node of another relay. The message waits.
+    let dave = fleet.node_elsewhere("dave", fleet.home(&ann));
+    ann.queues(dave.ticket(), "for later");
+    (0..3).for_each(|n| fleet.nats.start_again(n));
+    dave.shows_once_within("for later", LONG);
+}
+
+/// The example of docs/RELAY.md, on one machine, with everything that an operator makes.
+#[test]
+fn the_demonstration_works() {
+    let lab = Lab::open();
+    let machine = lab.internet().machine("demo");
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/fleet-demo");
+    let environment = [(
+        "HOBNOB_BIN".to_owned(),
+        hobnob_binary().display().to_string(),
+    )];
+    let script = script.display().to_string();
+    let shown = machine.run_within(5 * LONG, "bash", &[&script], &environment.into(), "");
+    let shown = shown.expect(0);
+    assert!(shown.stdout.ends_with("== done\n"), "{shown}");
+}
