@@ -120,11 +120,15 @@ fn is_alive(relay: &Relay, node: &Node) -> bool {
 
 /// The two become contacts, by the ticket of one of them.
 fn meet(ann: &Node, bob: &Node) {
-    ann.queues(bob.ticket(), "hello");
-    bob.shows_once_within("hello", LONG);
+    let texts = [(ann, bob), (bob, ann)].map(|(from, to)| {
+        let (from, to) = (from.nick(), to.nick());
+        format!("from {from} to {to}")
+    });
+    ann.queues(bob.ticket(), &texts[0]);
+    bob.shows_once_within(&texts[0], LONG);
     ann.are_contacts(bob);
-    bob.queues(ann, "hello to you");
-    ann.shows_once_within("hello to you", LONG);
+    bob.queues(ann, &texts[1]);
+    ann.shows_once_within(&texts[1], LONG);
 }
 
 #[test]

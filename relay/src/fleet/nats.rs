@@ -313,9 +313,10 @@ where
                     let settled = self
                         .connected_at
                         .is_some_and(|at| self.clock.now() >= at + SETTLES);
-                    let found = match found {
-                        Found::Nowhere if !settled => Found::Unsure,
-                        found => found,
+                    let found = if found == Found::Nowhere && !settled {
+                        Found::Unsure
+                    } else {
+                        found
                     };
                     let event = DirectoryEvent::Found {
                         askers,

@@ -23,7 +23,8 @@
 //! | `hobnob_relay_roster_changes_total` | changes in these frames |
 //! | `hobnob_relay_roster_looks_total` | members of rooms examined to find these changes |
 //! | `hobnob_relay_opened_total` | channels opened |
-//! | `hobnob_relay_not_opened_total{why}` | channels not opened: not-here, refused, limit |
+//! | `hobnob_relay_not_opened_total{why}` | channels not opened: not-here, refused, limit, unsure |
+//! | `hobnob_relay_elsewhere_total` | requests for channels with peers of other relays of the fleet |
 //! | `hobnob_relay_dial_backs_total` | dial-backs that peers asked for and that were made |
 //! | `hobnob_relay_forwarded_frames_total` | channel frames forwarded |
 //! | `hobnob_relay_forwarded_bytes_total` | bytes of these frames, with their headers |

@@ -45,7 +45,7 @@ enum Member {
 
 /// What follows from an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::engine) enum FleetStep {
+pub(crate) enum FleetStep {
     /// Register at this member.
     Register(DeviceId),
     /// Visit this member.
