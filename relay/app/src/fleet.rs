@@ -229,10 +229,10 @@ mod tests {
     }
 
     fn numbered(list: &RelayEvent) -> u64 {
-        match list {
-            RelayEvent::FleetList { number, .. } => *number,
-            other => panic!("{other:?}"),
-        }
+        let RelayEvent::FleetList { number, .. } = list else {
+            panic!("{list:?}")
+        };
+        *number
     }
 
     #[test]
