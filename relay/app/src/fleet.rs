@@ -1,17 +1,18 @@
 //! Fleets: the flags of a relay that is a member of one, and the commands for the fleet's operator,
 //! which need no running relay.
 
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 use hobnob_local::json::Text;
 use hobnob_protocol::fleet::FleetList;
 use hobnob_protocol::{RelayAddr, SecretKey};
 use hobnob_relay::fleet::{FleetConfig, ListFile, new_user_key};
-use hobnob_transport::{key_file, private_file};
+use hobnob_transport::key_file;
 
 use crate::admin_lines::RelayEvent;
 use crate::exit_code::UsageError;
@@ -155,11 +156,31 @@ fn new_user(path: &Path) -> anyhow::Result<RelayEvent> {
 
 /// Writes a file that only its owner can read. It must not exist.
 fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
-    if fs::symlink_metadata(path).is_ok() {
-        bail!("{path:?} exists: choose another file, so that no key is lost");
-    }
-    let path = std::path::absolute(path)?;
-    private_file::replace(&path, text).with_context(|| format!("can't write {path:?}"))
+    write_new(path, text, 0o600)
+}
+
+fn write_new(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
+    let mut options = OpenOptions::new();
+    let created = options.write(true).create_new(true).mode(mode).open(path);
+    let mut file = created.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            anyhow!("{path:?} exists: choose another file, so that no key is lost")
+        }
+        _ => anyhow!("can't write {path:?}: {error}"),
+    })?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .with_context(|| format!("can't write {path:?}"))
+}
+
+/// Writes a file so that a relay that is reloaded at the same time reads the old content or the new one.
+/// Everybody may read it.
+fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.new", std::process::id()));
+    let beside = PathBuf::from(beside);
+    write_new(&beside, text, 0o644)?;
+    fs::rename(&beside, path).with_context(|| format!("can't write {path:?}"))
 }
 
 fn sign(
@@ -193,7 +214,7 @@ fn sign(
         )
     })?;
     let list = ListFile::sign(list, &key);
-    fs::write(path, format!("{list}\n")).with_context(|| format!("can't write {path:?}"))?;
+    replace(path, &format!("{list}\n"))?;
     Ok(list)
 }
 
@@ -221,6 +242,8 @@ fn shown(list: &ListFile) -> RelayEvent {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn relay(n: u8) -> RelayAddr {
@@ -259,9 +282,16 @@ mod tests {
         }
         let read = ListFile::read(&list).unwrap();
         assert_eq!((read.fleet(), read.number()), (fleet.0, 9));
+        let unrelated = dir.path().join("other.new");
+        fs::write(&unrelated, "unrelated").unwrap();
         assert!(new_key(&key).is_err(), "a key is never overwritten");
         let other = dir.path().join("other.key");
         new_key(&other).unwrap();
+        assert_eq!(fs::read_to_string(&unrelated).unwrap(), "unrelated");
+        let mode = fs::metadata(&other).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let names = fs::read_dir(dir.path()).unwrap();
+        assert_eq!(names.count(), 4, "nothing else is left");
         let relays = vec![relay(1)];
         assert!(super::sign(&other, &list, None, relays).is_err());
     }

@@ -12,6 +12,8 @@ use hobnob_relay::mailbox::MailboxConfig;
 use hobnob_relay::server::{Changed, Config, Inherited, PROXIES, Server, TcpConfig};
 
 use crate::arguments::{Arguments, RunFlags};
+#[cfg(feature = "fleet")]
+use crate::exit_code::UsageError;
 use crate::{config_file, wording};
 
 /// The name of the file of tokens among the credentials of a systemd service.
@@ -78,7 +80,7 @@ impl Settings {
         self.certificate = new.certificate;
         self.rule = new.rule;
         self.limits = new.limits;
-        if self.fleet.is_some() {
+        if self.fleet.is_some() && new.fleet.is_some() {
             self.fleet = new.fleet;
         }
         Ok(words)
@@ -228,6 +230,11 @@ pub(crate) fn config(settings: &Settings, home: &Home) -> Config {
 /// The fleet that the relay is a member of.
 #[cfg(feature = "fleet")]
 fn fleet(flags: &RunFlags) -> anyhow::Result<Option<FleetConfig>> {
+    // One of them may come from the file, and the other from the command line.
+    if flags.fleet.is_given() && flags.mailbox.is_some() {
+        let words = "--fleet cannot be used with --mailbox: a relay of a fleet holds no mail";
+        return Err(UsageError(words.to_owned()).into());
+    }
     flags.fleet.config()
 }
 
@@ -274,6 +281,17 @@ mod tests {
     fn a_token_file_that_does_not_exist_is_an_error() {
         let error = settings("--token-file /nowhere").unwrap_err();
         assert!(error.to_string().contains("/nowhere"), "{error}");
+    }
+
+    #[cfg(feature = "fleet")]
+    #[test]
+    fn a_relay_of_a_fleet_holds_no_mail_wherever_that_is_written() {
+        let config = file("mailbox = \"mail\"\nmailbox-max = \"1G\"\n");
+        let path = config.path().display();
+        let flags =
+            format!("--config {path} --fleet nats://a --fleet-list l --fleet-credentials c");
+        let error = settings(&flags).unwrap_err();
+        assert!(error.is::<UsageError>(), "{error}");
     }
 
     #[test]
