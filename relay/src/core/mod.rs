@@ -89,8 +89,8 @@ pub enum Input {
         /// Where that peer is.
         found: Found,
     },
-    /// A peer has registered at another relay of the fleet since it registered here.
-    MovedAway(DeviceId),
+    /// The peer of this connection has registered at another relay of the fleet since.
+    MovedAway(ConnectionId),
     /// A registered node sent a later frame.
     Frame {
         /// The connection that it arrived on.

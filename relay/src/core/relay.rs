@@ -105,7 +105,12 @@ impl Relay {
                 peer,
                 found,
             } => self.found(now, connection, peer, found),
-            Input::MovedAway(peer) => self.end_peer(now, peer, EndReason::Replaced),
+            Input::MovedAway(connection) => {
+                // The peer may have registered here again in the meantime.
+                if let Some(peer) = self.registry.peer_of(connection) {
+                    self.end(now, peer, EndReason::Replaced);
+                }
+            }
             Input::Kick(peer) => self.end_peer(now, peer, EndReason::Kicked),
             Input::Ban(peer) => self.end_peer(now, peer, EndReason::Banned),
             Input::Exclude(peer, Exclusion::Address) => {
@@ -215,7 +220,8 @@ impl Relay {
         if role == Role::Guest && !self.invitations.has_room() {
             return self.output_end(connection, EndReason::Full(GUESTS_MAX));
         }
-        if role == Role::Visitor && !self.visitors.has_room() {
+        // A visitor that comes back by another way takes its own place.
+        if role == Role::Visitor && !self.visitors.is_visitor(peer) && !self.visitors.has_room() {
             return self.output_end(connection, EndReason::Full(VISITORS_MAX));
         }
         match self.admit(now, peer, addr, rooms.len()) {

@@ -44,16 +44,18 @@ struct Lookup {
     askers: Vec<ConnectionId>,
     /// How often the question was asked.
     asked: u32,
-    /// How often the answer was that nobody has the peer.
+    /// After how many questions the answer was that nobody has the peer.
     misses: u32,
+    /// The last question of those.
+    missed: u32,
     due: Duration,
 }
 
 /// What follows from an event.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Ask all relays for this peer.
-    Ask(DeviceId, Nonce),
+    /// Ask all relays for this peer. The last number counts the questions of this search from 1.
+    Ask(DeviceId, Nonce, u32),
     /// The search has ended, for the peers on these connections.
     Done(DeviceId, Vec<ConnectionId>, Found),
 }
@@ -85,12 +87,13 @@ impl Lookups {
             askers: vec![asker],
             asked: 1,
             misses: 0,
+            missed: 0,
             due,
         };
         self.pending.insert(nonce, lookup);
         self.of.insert(peer, nonce);
         self.due.insert((due, nonce));
-        Some(Step::Ask(peer, nonce))
+        Some(Step::Ask(peer, nonce, 1))
     }
 
     /// A relay has answered that it has the peer. The answer is checked.
@@ -104,9 +107,19 @@ impl Lookups {
         is_asked.then(|| self.end(nonce, Found::At(relay)))
     }
 
-    /// NATS reports that no relay has the peer.
-    pub(super) fn nobody(&mut self, now: Duration, nonce: Nonce) -> Option<Step> {
+    /// Whether there is a search with this number.
+    pub(super) fn is_pending(&self, nonce: Nonce) -> bool {
+        self.pending.contains_key(&nonce)
+    }
+
+    /// NATS reports that no relay has received the question with this count. Only the first report
+    /// about the last question counts.
+    pub(super) fn nobody(&mut self, now: Duration, nonce: Nonce, asked: u32) -> Option<Step> {
         let lookup = self.pending.get_mut(&nonce)?;
+        if asked != lookup.asked || asked == lookup.missed {
+            return None;
+        }
+        lookup.missed = asked;
         lookup.misses += 1;
         if lookup.misses >= MISSES_MAX {
             return Some(self.end(nonce, Found::Nowhere));
@@ -137,7 +150,7 @@ impl Lookups {
                 continue;
             }
             lookup.asked += 1;
-            steps.push(Step::Ask(lookup.peer, nonce));
+            steps.push(Step::Ask(lookup.peer, nonce, lookup.asked));
             self.wait(nonce, now + ANSWER_LIMIT);
         }
         steps
@@ -181,7 +194,7 @@ mod tests {
     fn searching() -> Lookups {
         let mut lookups = Lookups::default();
         let step = lookups.find(NOW, ANN, peer(1), nonce(1));
-        assert_eq!(step, Some(Step::Ask(peer(1), nonce(1))));
+        assert_eq!(step, Some(Step::Ask(peer(1), nonce(1), 1)));
         lookups
     }
 
@@ -203,7 +216,7 @@ mod tests {
         let mut lookups = searching();
         assert_eq!(lookups.answered(nonce(2), peer(1), peer(9)), None);
         assert_eq!(lookups.answered(nonce(1), peer(2), peer(9)), None);
-        assert_eq!(lookups.nobody(NOW, nonce(2)), None);
+        assert_eq!(lookups.nobody(NOW, nonce(2), 1), None);
         assert!(!is_over(&lookups));
         assert!(lookups.answered(nonce(1), peer(1), peer(9)).is_some());
         assert_eq!(
@@ -216,12 +229,17 @@ mod tests {
     #[test]
     fn a_peer_is_nowhere_when_nobody_has_it_twice() {
         let mut lookups = searching();
-        assert_eq!(lookups.nobody(NOW, nonce(1)), None);
+        assert_eq!(lookups.nobody(NOW, nonce(1), 1), None);
         let again = NOW + CONFIRM_AFTER;
         assert_eq!(lookups.next_due(), Some(again));
-        assert_eq!(lookups.timeout(again), [Step::Ask(peer(1), nonce(1))]);
+        for asked in [1, 2] {
+            let early = lookups.nobody(NOW, nonce(1), asked);
+            assert_eq!(early, None, "a report repeated, or about no question");
+        }
+        assert_eq!(lookups.timeout(again), [Step::Ask(peer(1), nonce(1), 2)]);
+        assert_eq!(lookups.nobody(again, nonce(1), 1), None, "a late report");
         let done = Step::Done(peer(1), vec![ANN], Found::Nowhere);
-        assert_eq!(lookups.nobody(again, nonce(1)), Some(done));
+        assert_eq!(lookups.nobody(again, nonce(1), 2), Some(done));
         assert!(is_over(&lookups));
     }
 
@@ -232,9 +250,9 @@ mod tests {
         while let Some(due) = lookups.next_due() {
             steps.extend(lookups.timeout(due));
         }
-        let ask = || Step::Ask(peer(1), nonce(1));
+        let ask = |asked| Step::Ask(peer(1), nonce(1), asked);
         let done = Step::Done(peer(1), vec![ANN], Found::Unsure);
-        assert_eq!(steps, [ask(), ask(), done]);
+        assert_eq!(steps, [ask(2), ask(3), done]);
         let mut lookups = searching();
         let done = Step::Done(peer(1), vec![ANN], Found::Unsure);
         assert_eq!(lookups.lost(), [done]);

@@ -1,7 +1,8 @@
 //! The messages between the relays of a fleet.
 //!
 //! Each is signed by the relay that sends it. A receiver ignores it unless the list of the fleet names
-//! that relay. So somebody who can only reach NATS can disturb the fleet, but cannot lie to it.
+//! that relay. The report of NATS that nobody has a peer is not signed: whoever may publish to a relay's
+//! inbox and sees its questions can forge it.
 
 use hobnob_protocol::codec;
 use hobnob_protocol::{DeviceId, SecretKey, Signature};
@@ -71,8 +72,8 @@ impl Message {
         [&signature.as_bytes()[..], &body].concat()
     }
 
-    /// Decodes and checks a message. Returns the relay that sent it, too.
-    pub(super) fn decode(bytes: &[u8], list: &ListFile) -> Result<(DeviceId, Self), Ignored> {
+    /// Decodes a message whose sender is on the list. Its signature is not checked yet.
+    pub(super) fn decode(bytes: &[u8], list: &ListFile) -> Result<Unverified, Ignored> {
         let (signature, body) = bytes
             .split_first_chunk::<SIGNATURE_LEN>()
             .filter(|_| bytes.len() <= BYTES_MAX)
@@ -91,15 +92,33 @@ impl Message {
         if list.list().member(wire.relay).is_none() {
             return Err(Ignored::NotMember);
         }
-        // The signature comes last, because it costs most.
-        let signature = Signature::from_bytes(*signature);
-        if !wire
-            .relay
-            .verifies(&to_sign(list.fleet(), body), &signature)
-        {
-            return Err(Ignored::Signature);
-        }
-        Ok((wire.relay, message))
+        Ok(Unverified {
+            relay: wire.relay,
+            message,
+            signed: to_sign(list.fleet(), body),
+            signature: Signature::from_bytes(*signature),
+        })
+    }
+}
+
+/// A message whose signature is not checked yet: that costs most.
+#[derive(Debug)]
+pub(super) struct Unverified {
+    /// The relay that is said to have sent it.
+    pub(super) relay: DeviceId,
+    /// What is said.
+    pub(super) message: Message,
+    signed: [u8; 32],
+    signature: Signature,
+}
+
+impl Unverified {
+    /// Checks the signature. Returns the relay that sent the message, too.
+    pub(super) fn verify(self) -> Result<(DeviceId, Message), Ignored> {
+        let is_right = self.relay.verifies(&self.signed, &self.signature);
+        is_right
+            .then_some((self.relay, self.message))
+            .ok_or(Ignored::Signature)
     }
 }
 
@@ -118,6 +137,10 @@ mod tests {
         SecretKey::from_seed([n; 32])
     }
 
+    fn read(bytes: &[u8], list: &ListFile) -> Result<(DeviceId, Message), Ignored> {
+        Message::decode(bytes, list)?.verify()
+    }
+
     fn all() -> [Message; 3] {
         let (peer, nonce) = (relay(7), [8; 16]);
         let since_ms = 1_700_000_000_000;
@@ -134,7 +157,7 @@ mod tests {
         for message in all() {
             let bytes = message.encode(list.fleet(), &key(2));
             assert!(bytes.len() <= BYTES_MAX);
-            assert_eq!(Message::decode(&bytes, &list), Ok((relay(2), message)));
+            assert_eq!(read(&bytes, &list), Ok((relay(2), message)));
         }
     }
 
@@ -143,12 +166,9 @@ mod tests {
         let list = list(1, 1, &[2, 3]);
         for message in all() {
             let stranger = message.encode(list.fleet(), &key(4));
-            assert_eq!(Message::decode(&stranger, &list), Err(Ignored::NotMember));
+            assert_eq!(read(&stranger, &list), Err(Ignored::NotMember));
             let other_fleet = message.encode(relay(9), &key(2));
-            assert_eq!(
-                Message::decode(&other_fleet, &list),
-                Err(Ignored::Signature)
-            );
+            assert_eq!(read(&other_fleet, &list), Err(Ignored::Signature));
         }
     }
 
@@ -160,11 +180,11 @@ mod tests {
             for at in 0..bytes.len() {
                 let mut changed = bytes.clone();
                 changed[at] ^= 1;
-                assert!(Message::decode(&changed, &list).is_err(), "{at}");
-                assert!(Message::decode(&bytes[..at], &list).is_err(), "{at}");
+                assert!(read(&changed, &list).is_err(), "{at}");
+                assert!(read(&bytes[..at], &list).is_err(), "{at}");
             }
             let long = [&bytes[..], &[0; BYTES_MAX]].concat();
-            assert_eq!(Message::decode(&long, &list), Err(Ignored::Malformed));
+            assert_eq!(read(&long, &list), Err(Ignored::Malformed));
         }
     }
 }

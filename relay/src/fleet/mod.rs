@@ -90,8 +90,17 @@ pub struct UserKey {
 )]
 #[derive(Debug)]
 pub(crate) enum DirectoryRequest {
-    /// This peer has registered on this connection.
-    Here(DeviceId, ConnectionId),
+    /// A peer has registered.
+    Here {
+        /// The peer.
+        peer: DeviceId,
+        /// Its connection.
+        connection: ConnectionId,
+        /// Whether it uses this relay as a member of the fleet. Then its registration ends an older one
+        /// at another relay, and a newer one there ends this one. A peer that uses this relay alone may
+        /// be registered at others, too.
+        is_only: bool,
+    },
     /// The registration of this peer on this connection has ended.
     Gone(DeviceId, ConnectionId),
     /// A peer asks on this connection for this other peer.
@@ -114,8 +123,8 @@ pub(crate) enum DirectoryEvent {
         /// Where it is.
         found: Found,
     },
-    /// A peer has registered at another relay since it registered here.
-    MovedAway(DeviceId),
+    /// The peer of this connection has registered at another relay since.
+    MovedAway(ConnectionId),
     /// Whether there is a connection with NATS.
     Connected(bool),
 }
@@ -134,8 +143,8 @@ pub(crate) struct Surroundings<R> {
     pub(crate) stop: CancellationToken,
 }
 
-/// Starts the directory. The hub's requests never wait: a peer's pace limits how many there are, and
-/// the directory answers them at once while NATS is not connected.
+/// Starts the directory. The hub's requests never wait: peers' paces limit how many there are, and the
+/// directory answers them at once while NATS is not connected.
 #[cfg(feature = "fleet")]
 pub(crate) fn start<R, F>(
     config: &FleetConfig,
@@ -145,7 +154,7 @@ where
     R: Fn(DirectoryEvent) -> F + Send + Sync + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
-    let options = nats::options(config)?;
+    let options = nats::options(config, surroundings.key.id())?;
     let (requests, queue) = mpsc::unbounded_channel();
     nats::start(options, surroundings, queue);
     Ok(requests)

@@ -3,10 +3,11 @@
 //! One task decides. It never waits for NATS: messages leave through a bounded queue, and each
 //! subscription has a task of its own. What does not fit is dropped. A search then asks again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Event, Message as Delivery, ServerAddr, StatusCode};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -17,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::lookups::{Lookups, Step};
-use super::message::{Message, Nonce};
+use super::message::{Ignored, Message, Nonce};
 use super::{DirectoryEvent, DirectoryRequest, FleetConfig, FleetError, Surroundings, UserKey};
 use crate::core::{ConnectionId, Found};
 use crate::keys;
@@ -29,8 +30,17 @@ const QUEUE_MAX: usize = 1_024;
 /// Maximum messages of one subscription that wait.
 const SUBSCRIPTION_MAX: usize = 64;
 
-/// How many messages of other relays are read. Further ones are dropped: a signature costs 0.1 ms.
+/// How many messages of other relays of each kind are read. Further ones are dropped: a signature costs
+/// 0.1 ms.
 const READS: Pace = Pace::new(4_000, Duration::from_micros(500));
+
+/// How far the clock of another relay may be ahead.
+const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(5);
+
+/// After the connection with NATS was made, the peers that are registered here are announced again: so
+/// many at once, and as many after each pause.
+const ANNOUNCED_AT_ONCE: usize = 50;
+const ANNOUNCE_EVERY: Duration = Duration::from_millis(50);
 
 /// After the connection with NATS was made, other relays may still be missing there for so long.
 const SETTLES: Duration = Duration::from_secs(2);
@@ -60,7 +70,7 @@ pub fn new_user_key() -> Option<UserKey> {
 }
 
 /// Checks the configuration and reads its files.
-pub(super) fn options(config: &FleetConfig) -> Result<Options, FleetError> {
+pub(super) fn options(config: &FleetConfig, me: DeviceId) -> Result<Options, FleetError> {
     let unreadable = |path: &Path, error| FleetError::Unreadable(path.to_owned(), error);
     let path = &config.credentials;
     let seed = std::fs::read_to_string(path).map_err(|error| unreadable(path, error))?;
@@ -73,6 +83,7 @@ pub(super) fn options(config: &FleetConfig) -> Result<Options, FleetError> {
         .require_tls(true)
         .no_echo()
         .name("hobnob-relay")
+        .custom_inbox_prefix(inbox(config.list.fleet(), me))
         .retry_on_initial_connect()
         .max_reconnects(None)
         .subscription_capacity(SUBSCRIPTION_MAX)
@@ -144,13 +155,15 @@ async fn run<R, F>(
         here: BTreeMap::new(),
         lookups: Lookups::default(),
         connected_at: None,
-        reads: Bucket::default(),
+        reads: Reads::default(),
+        to_announce: VecDeque::new(),
+        announce_at: Duration::ZERO,
         outgoing,
         incoming,
     };
     directory.start_tasks(to_send);
     loop {
-        let due = directory.lookups.next_due();
+        let due = directory.next_due();
         let due = due.map(|moment| directory.clock.at(moment));
         tokio::select! {
             request = requests.recv() => match request {
@@ -199,7 +212,28 @@ struct Outgoing {
 struct Registered {
     connection: ConnectionId,
     since_ms: u64,
+    /// Whether it is registered at one relay of the fleet only.
+    is_only: bool,
     subscription: AbortHandle,
+}
+
+/// The messages that were read, by kind: a flood of one kind leaves the others alone.
+#[derive(Default)]
+struct Reads {
+    answers: Bucket,
+    moves: Bucket,
+    questions: Bucket,
+}
+
+impl Reads {
+    fn take(&mut self, now: Duration, message: &Message) -> bool {
+        let bucket = match message {
+            Message::Answer { .. } => &mut self.answers,
+            Message::Here { .. } => &mut self.moves,
+            Message::Query { .. } => &mut self.questions,
+        };
+        bucket.take(now, READS)
+    }
 }
 
 struct Directory<R> {
@@ -212,7 +246,10 @@ struct Directory<R> {
     lookups: Lookups,
     /// Since when there is a connection with NATS, if there is one.
     connected_at: Option<Duration>,
-    reads: Bucket,
+    reads: Reads,
+    /// The peers to announce again, and when the next ones are due.
+    to_announce: VecDeque<DeviceId>,
+    announce_at: Duration,
     outgoing: mpsc::Sender<Outgoing>,
     incoming: mpsc::Sender<(About, Delivery)>,
 }
@@ -253,7 +290,11 @@ where
 
     async fn request(&mut self, request: DirectoryRequest) {
         match request {
-            DirectoryRequest::Here(peer, connection) => self.add(peer, connection),
+            DirectoryRequest::Here {
+                peer,
+                connection,
+                is_only,
+            } => self.add(peer, connection, is_only),
             DirectoryRequest::Gone(peer, connection) => {
                 if self
                     .here
@@ -267,17 +308,26 @@ where
         }
     }
 
-    fn add(&mut self, peer: DeviceId, connection: ConnectionId) {
+    fn add(&mut self, peer: DeviceId, connection: ConnectionId, is_only: bool) {
         self.remove(peer);
         let since_ms = self.wall_ms();
         let registered = Registered {
             connection,
             since_ms,
+            is_only,
             subscription: self.subscribe(Some(peer), self.subject(peer)),
         };
         self.here.insert(peer, registered);
-        let here = Message::Here { peer, since_ms };
-        self.send(self.subject(peer), None, here);
+        self.announce(peer);
+    }
+
+    /// Reports to the other relays that a peer is registered here, and since when.
+    fn announce(&self, peer: DeviceId) {
+        if let Some(registered) = self.here.get(&peer).filter(|it| it.is_only) {
+            let since_ms = registered.since_ms;
+            let here = Message::Here { peer, since_ms };
+            self.send(self.subject(peer), None, here);
+        }
     }
 
     fn remove(&mut self, peer: DeviceId) {
@@ -287,7 +337,7 @@ where
     }
 
     async fn find(&mut self, asker: ConnectionId, peer: DeviceId) {
-        let step = if self.connected_at.is_some() {
+        let step = if self.is_connected() {
             let now = self.clock.now();
             self.lookups.find(now, asker, peer, keys::random())
         } else {
@@ -296,23 +346,43 @@ where
         self.carry_out(step).await;
     }
 
+    /// Whether there is a connection with NATS. The report that it is lost may still wait.
+    fn is_connected(&self) -> bool {
+        self.connected_at.is_some() && self.client.connection_state() == State::Connected
+    }
+
+    /// When [`Directory::timeout`] has work.
+    fn next_due(&self) -> Option<Duration> {
+        let announce = (!self.to_announce.is_empty()).then_some(self.announce_at);
+        self.lookups.next_due().into_iter().chain(announce).min()
+    }
+
     async fn timeout(&mut self) {
-        let steps = self.lookups.timeout(self.clock.now());
+        let now = self.clock.now();
+        if !self.to_announce.is_empty() && now >= self.announce_at {
+            let count = self.to_announce.len().min(ANNOUNCED_AT_ONCE);
+            let peers: Vec<_> = self.to_announce.drain(..count).collect();
+            for peer in peers {
+                self.announce(peer);
+            }
+            self.announce_at = now + ANNOUNCE_EVERY;
+        }
+        let steps = self.lookups.timeout(now);
         self.carry_out(steps).await;
     }
 
     async fn carry_out(&mut self, steps: impl IntoIterator<Item = Step>) {
         for step in steps {
             match step {
-                Step::Ask(peer, nonce) => {
-                    let reply = format!("{}.{:032x}", self.inbox, u128::from_be_bytes(nonce));
+                Step::Ask(peer, nonce, asked) => {
+                    let reply = format!("{}.{}", self.inbox, last_token(nonce, asked));
                     let query = Message::Query { peer, nonce };
                     self.send(self.subject(peer), Some(reply), query);
                 }
                 Step::Done(peer, askers, found) => {
-                    let settled = self
-                        .connected_at
-                        .is_some_and(|at| self.clock.now() >= at + SETTLES);
+                    let now = self.clock.now();
+                    let settled = self.is_connected()
+                        && self.connected_at.is_some_and(|at| now >= at + SETTLES);
                     let found = if found == Found::Nowhere && !settled {
                         Found::Unsure
                     } else {
@@ -333,7 +403,11 @@ where
         match event {
             Event::Connected => {
                 tracing::info!("connected with NATS");
-                self.connected_at = Some(self.clock.now());
+                let now = self.clock.now();
+                self.connected_at = Some(now);
+                // The other relays have missed what was reported in the meantime.
+                self.to_announce = self.here.keys().copied().collect();
+                self.announce_at = now;
                 self.report(DirectoryEvent::Connected(true)).await;
             }
             Event::Disconnected | Event::Closed => {
@@ -356,24 +430,35 @@ where
         let Some(peer) = about else {
             return self.received_answer(now, delivery).await;
         };
+        if !self.here.contains_key(&peer) {
+            return;
+        }
         let Some((relay, message)) = self.read(now, delivery) else {
             return;
         };
         match message {
-            Message::Query { peer: of, nonce } if of == peer && self.here.contains_key(&peer) => {
-                if let Some(reply) = &delivery.reply {
-                    self.send(reply.to_string(), None, Message::Answer { peer, nonce });
+            Message::Query { peer: of, nonce } if of == peer => {
+                // An answer goes to the relay that has signed the question, and to nobody else.
+                let inbox = inbox(self.surroundings.list.get().fleet(), relay);
+                let is_inbox = |reply: &str| {
+                    reply
+                        .strip_prefix(&inbox)
+                        .is_some_and(|rest| rest.starts_with('.'))
+                };
+                if let Some(reply) = delivery.reply.as_deref().filter(|reply| is_inbox(reply)) {
+                    self.send(reply.to_owned(), None, Message::Answer { peer, nonce });
                 }
             }
             Message::Here { peer: of, since_ms } if of == peer => {
-                let older = self
-                    .here
-                    .get(&peer)
-                    .is_some_and(|it| it.since_ms < since_ms);
-                if older {
+                if since_ms > self.wall_ms().saturating_add(millis(CLOCK_AHEAD_MAX)) {
+                    return tracing::warn!(?relay, "the clock of another relay is ahead");
+                }
+                let older = self.here.get(&peer);
+                let older = older.filter(|it| it.is_only && it.since_ms < since_ms);
+                if let Some(connection) = older.map(|it| it.connection) {
                     tracing::debug!(?peer, ?relay, "a peer has moved to another relay");
                     self.remove(peer);
-                    self.report(DirectoryEvent::MovedAway(peer)).await;
+                    self.report(DirectoryEvent::MovedAway(connection)).await;
                 }
             }
             Message::Query { .. } | Message::Answer { .. } | Message::Here { .. } => {}
@@ -381,12 +466,15 @@ where
     }
 
     async fn received_answer(&mut self, now: Duration, delivery: &Delivery) {
-        if delivery.status == Some(StatusCode::NO_RESPONDERS) {
-            if let Some(nonce) = nonce_of(&delivery.subject) {
-                let step = self.lookups.nobody(now, nonce);
-                self.carry_out(step).await;
-            }
+        let Some((searched, asked)) = search_of(&delivery.subject) else {
             return;
+        };
+        if !self.lookups.is_pending(searched) {
+            return;
+        }
+        if delivery.status == Some(StatusCode::NO_RESPONDERS) {
+            let step = self.lookups.nobody(now, searched, asked);
+            return self.carry_out(step).await;
         }
         if let Some((relay, Message::Answer { peer, nonce })) = self.read(now, delivery) {
             let step = self.lookups.answered(nonce, peer, relay);
@@ -396,20 +484,21 @@ where
 
     /// Reads and checks a message. Nothing if it is to be ignored.
     fn read(&mut self, now: Duration, delivery: &Delivery) -> Option<(DeviceId, Message)> {
-        if !self.reads.take(now, READS) {
+        let ignored = |ignored: Ignored| {
+            tracing::debug!(?ignored, subject = %delivery.subject, "ignored a message at NATS");
+        };
+        let list = self.surroundings.list.get();
+        let decoded = Message::decode(&delivery.payload, &list);
+        let unverified = decoded.map_err(ignored).ok()?;
+        // A member that has this relay's key would be this relay.
+        if unverified.relay == self.surroundings.key.id() {
+            return None;
+        }
+        if !self.reads.take(now, &unverified.message) {
             tracing::debug!("dropped a message of another relay: too many arrive");
             return None;
         }
-        let list = self.surroundings.list.get();
-        match Message::decode(&delivery.payload, &list) {
-            // A member that has this relay's key would be this relay.
-            Ok((relay, _)) if relay == self.surroundings.key.id() => None,
-            Ok(read) => Some(read),
-            Err(ignored) => {
-                tracing::debug!(?ignored, subject = %delivery.subject, "ignored a message at NATS");
-                None
-            }
-        }
+        unverified.verify().map_err(ignored).ok()
     }
 
     fn send(&self, subject: String, reply: Option<String>, message: Message) {
@@ -442,14 +531,31 @@ where
 
     fn wall_ms(&self) -> u64 {
         let since = self.clock.date().duration_since(SystemTime::UNIX_EPOCH);
-        u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+        millis(since.unwrap_or_default())
     }
 }
 
-/// The number of the search in the subject of an answer.
-fn nonce_of(subject: &str) -> Option<Nonce> {
-    let (_, nonce) = subject.rsplit_once('.')?;
-    u128::from_str_radix(nonce, 16).ok().map(u128::to_be_bytes)
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The beginning of the subjects for answers to a relay of a fleet. NATS can allow each relay to read
+/// its own only.
+fn inbox(fleet: DeviceId, relay: DeviceId) -> String {
+    format!("hobnob.{fleet}.inbox.{relay}")
+}
+
+/// The end of the subject for the answers to one question of a search.
+fn last_token(nonce: Nonce, asked: u32) -> String {
+    format!("{:032x}-{asked}", u128::from_be_bytes(nonce))
+}
+
+/// The number of the search in the subject of an answer, and which of its questions is answered.
+fn search_of(subject: &str) -> Option<(Nonce, u32)> {
+    let (_, last) = subject.rsplit_once('.')?;
+    let (nonce, asked) = last.split_once('-')?;
+    let nonce = u128::from_str_radix(nonce, 16).ok()?;
+    Some((nonce.to_be_bytes(), asked.parse().ok()?))
 }
 
 async fn send_all(client: Client, mut queue: mpsc::Receiver<Outgoing>) {
@@ -473,5 +579,31 @@ async fn at(moment: Option<tokio::time::Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_subject_of_an_answer_names_the_question() {
+        let id = |n| DeviceId::from_bytes([n; 32]);
+        let subject = format!("{}.x.{}", inbox(id(1), id(2)), last_token([7; 16], 3));
+        assert_eq!(search_of(&subject), Some(([7; 16], 3)));
+        for wrong in ["", "x", "a.b", "a.b-1-", "a.1-", "a.-1", "a.zz-1"] {
+            assert_eq!(search_of(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_flood_of_one_kind_of_message_leaves_the_others_alone() {
+        let (mut reads, now) = (Reads::default(), Duration::from_secs(1));
+        let (peer, nonce) = (DeviceId::from_bytes([1; 32]), [2; 16]);
+        let question = Message::Query { peer, nonce };
+        while reads.take(now, &question) {}
+        assert!(reads.take(now, &Message::Answer { peer, nonce }));
+        let since_ms = 1;
+        assert!(reads.take(now, &Message::Here { peer, since_ms }));
     }
 }

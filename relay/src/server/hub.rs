@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use hobnob_limits::Network;
+use hobnob_limits::{Bucket, Network, Pace};
 use hobnob_protocol::DeviceId;
 use hobnob_protocol::relay::{FromRelay, TOKEN_EXPORTER_LABEL, ToRelay, close, features};
 use hobnob_transport::addr::canonical;
@@ -41,6 +41,10 @@ use crate::plane::{PlaneConfig, PlaneHandle};
 /// How often the hub checks whether peers' addresses have changed, and counts their quotas.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
+/// How often a peer may ask for peers that are not at this relay. The other relays of the fleet answer
+/// these questions. Beyond, the answer is "unsure".
+const SEARCHES: Pace = Pace::new(128, Duration::from_millis(500));
+
 const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
 
 /// The core and everything that it acts on.
@@ -54,6 +58,8 @@ pub(super) struct Hub {
     /// The directory of the fleet, if the relay is a member of one.
     directory: Option<mpsc::UnboundedSender<DirectoryRequest>>,
     fleet: Option<CurrentList>,
+    /// The number of the list that the peers have.
+    list_number: u64,
     links: HashMap<ConnectionId, RegisteredPeer>,
     public_addresses: PublicAddresses,
     log: broadcast::Sender<LogEvent>,
@@ -76,6 +82,8 @@ struct RegisteredPeer {
     role: Role,
     /// Whether it understands that a peer is at another relay of the fleet.
     knows_fleets: bool,
+    /// Its questions for peers that are not here.
+    searches: Bucket,
     /// Whether the core has registered it.
     registered: bool,
 }
@@ -107,6 +115,7 @@ impl Hub {
             newcomers,
             dial_backs,
             directory,
+            list_number: fleet.as_ref().map_or(0, |fleet| fleet.get().number()),
             fleet,
             links: HashMap::new(),
             public_addresses: PublicAddresses::default(),
@@ -132,6 +141,7 @@ impl Hub {
                 () = at(timeout) => self.handle(Input::Timeout),
                 _ = check.tick() => {
                     self.check_addresses();
+                    self.push_list();
                     self.handle(Input::Day(self.day()));
                 }
             }
@@ -210,6 +220,7 @@ impl Hub {
             token,
             role,
             knows_fleets: register.features & features::FLEET != 0,
+            searches: Bucket::default(),
             registered: false,
         };
         self.links.insert(id, link);
@@ -227,6 +238,7 @@ impl Hub {
         // Otherwise the core has refused the peer.
         if let Some(link) = self.links.get_mut(&id) {
             link.registered = true;
+            let is_only = link.knows_fleets;
             // The connection's task is gone if the connection has just ended.
             let _gone = admitted.send(Admitted { guest });
             let token = link.token.as_ref().map(|token| token.name().to_owned());
@@ -236,7 +248,11 @@ impl Hub {
                 token,
             });
             if role == Role::Peer {
-                self.ask_directory(DirectoryRequest::Here(peer, id));
+                self.ask_directory(DirectoryRequest::Here {
+                    peer,
+                    connection: id,
+                    is_only,
+                });
             }
             if let Some(addr) = register.reached_at.filter(|_| !guest) {
                 self.reached_at(client_addr, addr);
@@ -286,23 +302,46 @@ impl Hub {
                     });
                 }
             }
-            DirectoryEvent::MovedAway(peer) => self.handle(Input::MovedAway(peer)),
+            DirectoryEvent::MovedAway(id) => self.handle(Input::MovedAway(id)),
             DirectoryEvent::Connected(connected) => self.log(LogEvent::Fleet { connected }),
         }
     }
 
     /// Asks the other relays for a peer, or answers at once that it is not here.
-    fn find(&self, asker: ConnectionId, peer: DeviceId) -> Option<Input> {
-        let link = self.links.get(&asker).expect(IS_LINKED);
-        if link.knows_fleets {
+    fn find(&mut self, asker: ConnectionId, peer: DeviceId) -> Option<Input> {
+        let now = self.clock.now();
+        let link = self.links.get_mut(&asker).expect(IS_LINKED);
+        let found = if !link.knows_fleets {
+            Found::Nowhere
+        } else if link.searches.take(now, SEARCHES) {
             self.ask_directory(DirectoryRequest::Find(asker, peer));
             return None;
-        }
+        } else {
+            Found::Unsure
+        };
         Some(Input::Found {
             connection: asker,
             peer,
-            found: Found::Nowhere,
+            found,
         })
+    }
+
+    /// Sends a list of the fleet that has replaced another one to the peers that use the fleet.
+    fn push_list(&mut self) {
+        let Some(fleet) = &self.fleet else {
+            return;
+        };
+        let list = fleet.get();
+        if list.number() <= self.list_number {
+            return;
+        }
+        self.list_number = list.number();
+        let frame = FromRelay::FleetList(Some(list.signed().clone()));
+        let users = self.links.iter();
+        let users = users.filter(|(_, link)| link.registered && link.knows_fleets);
+        for id in users.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.send(id, &frame);
+        }
     }
 
     fn log(&self, event: LogEvent) {

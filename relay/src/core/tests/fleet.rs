@@ -150,6 +150,8 @@ fn one_visitor_too_many_is_refused() {
     for n in 0..max {
         net.register_as(Role::Visitor, peer(n), "11.7.0.1:4626", &[]);
     }
+    let again = net.register_as(Role::Visitor, peer(0), "11.7.0.1:4627", &[]);
+    assert_eq!(net.end(again), None, "it has a place already");
     let refused = net.register_as(Role::Visitor, peer(max), "11.7.0.1:4626", &[]);
     assert_eq!(net.end(refused), Some(EndReason::Full(VISITORS_MAX)));
     let peer = net.register(peer(max + 1), &[]);
@@ -160,7 +162,9 @@ fn one_visitor_too_many_is_refused() {
 fn a_peer_that_has_registered_at_another_relay_is_gone_here() {
     let mut net = fleet();
     let ann = net.register(peer(ANN), &[]);
-    net.tell(Input::MovedAway(peer(ANN)));
+    net.tell(Input::MovedAway(ann));
     assert_eq!(net.end(ann), Some(EndReason::Replaced));
-    net.tell(Input::MovedAway(peer(BOB)));
+    let back = net.register(peer(ANN), &[]);
+    net.tell(Input::MovedAway(ann));
+    assert_eq!(net.end(back), None, "the report was about an older visit");
 }
