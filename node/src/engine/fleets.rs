@@ -35,13 +35,31 @@ impl Engine {
     /// Begins to use a fleet whose list is known from an earlier run. Returns the relay at which this
     /// node registers. Nothing if the list is not known.
     pub(super) fn start_known_fleet(&mut self, addr: &RelayAddr, usage: Usage) -> Option<RelayId> {
-        let list = self.relays.known_list(addr)?;
+        let (list, is_on_it) = self.relays.known_list(addr)?;
         let fleet = addr.id?;
         let steps = self
             .relays
             .join_fleet(self.device, fleet, list, (addr.at.clone(), usage));
         self.fleet_steps(fleet, steps);
+        if !is_on_it {
+            // The list may be outdated. The relay at this address may have a newer one.
+            let is_of_contact = usage == Usage::Contact;
+            let usage = if is_of_contact { usage } else { Usage::Visit };
+            if let Some(link) = self.relays.add(addr.clone(), usage, random()) {
+                self.run_link(link);
+            }
+        }
         self.relays.find(addr)
+    }
+
+    /// A member of a fleet that this node uses is named by its own identity: it is visited. A link of its
+    /// own would be another registration. Nothing if it is no such member.
+    pub(super) fn visit_member(&mut self, addr: &RelayAddr) -> Option<RelayId> {
+        let member = addr.id?;
+        let fleet = self.relays.fleet_of(member)?;
+        let steps = self.relays.visit(fleet, member);
+        self.fleet_steps(fleet, steps);
+        self.relays.with_identity(member)
     }
 
     /// A link has ended, because its relay has shown that it is a member of a fleet.
@@ -51,17 +69,12 @@ impl Engine {
         };
         let Removed {
             fleet,
-            member,
             named,
             openings,
         } = removed;
         let at = named.0.clone();
         let steps = self.relays.join_fleet(self.device, fleet, list, named);
         self.fleet_steps(fleet, steps);
-        if let Some(member) = member {
-            let steps = self.relays.forget_member(fleet, member);
-            self.fleet_steps(fleet, steps);
-        }
         self.store_list(fleet);
         let home = RelayAddr {
             id: Some(fleet),
@@ -72,11 +85,36 @@ impl Engine {
             return;
         };
         self.relays.take_over(home, openings);
-        for (peer, addr) in self.network.channels().merge(relay, home) {
-            self.paths.forget_addr(peer, addr);
-            self.found_at(home, peer);
-        }
+        self.peers_move(relay, home);
         self.own_relays_changed();
+    }
+
+    /// The link `from` leads to the relay of the link `into`, which has ended in the meantime: one of
+    /// them begins anew.
+    pub(super) fn begin_anew(&mut self, from: RelayId) {
+        let membership = self.relays.membership(from);
+        let Some((addr, usage)) = self.relays.remove(from) else {
+            return;
+        };
+        let new = match membership {
+            Some((fleet, member)) => {
+                let steps = self.relays.forget_member(fleet, member);
+                self.fleet_steps(fleet, steps);
+                self.relays.home_of(fleet)
+            }
+            None => self.start_link(addr, usage),
+        };
+        if let Some(new) = new {
+            self.peers_move(from, new);
+        }
+    }
+
+    /// The peers of a link that has ended may be at another relay.
+    pub(super) fn peers_move(&mut self, from: RelayId, into: RelayId) {
+        for (peer, addr) in self.network.channels().merge(from, into) {
+            self.paths.forget_addr(peer, addr);
+            self.found_at(into, peer);
+        }
     }
 
     /// A relay has sent the list of its fleet.
@@ -99,14 +137,17 @@ impl Engine {
     }
 
     /// A member of a fleet has registered this node, or admitted it as a visitor.
-    pub(super) fn member_up(&mut self, relay: RelayId) {
+    pub(super) fn member_up(&mut self, relay: RelayId, is_visit: bool) {
         let Some((fleet, _)) = self.relays.membership(relay) else {
             return;
         };
         let number = self.relays.list_number(fleet);
         self.relays.send(relay, ToRelay::FleetList(number));
-        let steps = self.relays.member_up(relay);
-        self.fleet_steps(fleet, steps);
+        // A visit that was asked for earlier is no registration.
+        if !is_visit {
+            let steps = self.relays.member_up(relay);
+            self.fleet_steps(fleet, steps);
+        }
     }
 
     /// There is no connection with a relay any more. If it is a member of a fleet, another one takes its
@@ -125,7 +166,7 @@ impl Engine {
             }
         }
         let steps = if is_replaced {
-            self.relays.member_replaced(relay)
+            self.relays.member_replaced(relay, !through.is_empty())
         } else {
             self.relays.member_down(relay, !through.is_empty())
         };
@@ -144,9 +185,10 @@ impl Engine {
     pub(super) fn found_elsewhere(&mut self, from: RelayId, peer: DeviceId, member: DeviceId) {
         self.relays
             .opening_done(from, peer, Err(OpenFailed::Elsewhere));
-        let Some((fleet, steps)) = self.relays.visit(from, member) else {
+        let Some((fleet, _)) = self.relays.membership(from) else {
             return;
         };
+        let steps = self.relays.visit(fleet, member);
         self.fleet_steps(fleet, steps);
         match self.relays.with_identity(member) {
             Some(at) if at != from => self.found_at(at, peer),
@@ -161,12 +203,17 @@ impl Engine {
 
     /// A peer may be at a member of a fleet that this node does not need at the moment.
     pub(super) fn visit_again(&mut self, relay: RelayId) {
-        let Some((_, member)) = self.relays.membership(relay) else {
+        let Some((fleet, member)) = self.relays.membership(relay) else {
             return;
         };
-        if let Some((fleet, steps)) = self.relays.visit(relay, member) {
-            self.fleet_steps(fleet, steps);
-        }
+        let steps = self.relays.visit(fleet, member);
+        self.fleet_steps(fleet, steps);
+    }
+
+    /// A link of a fleet's member leads to a relay that the user named by itself.
+    pub(super) fn member_unusable(&mut self, fleet: DeviceId, member: DeviceId) {
+        let steps = self.relays.member_unusable(fleet, member);
+        self.fleet_steps(fleet, steps);
     }
 
     fn fleet_steps(&mut self, fleet: DeviceId, steps: Vec<FleetStep>) {
@@ -183,8 +230,7 @@ impl Engine {
     fn use_member(&mut self, fleet: DeviceId, member: DeviceId, visits: bool) {
         let Ok((_, link)) = self.relays.use_member(fleet, member, visits, random()) else {
             // The user named it as a single relay, too. The list has others.
-            let steps = self.relays.member_unusable(fleet, member);
-            return self.fleet_steps(fleet, steps);
+            return self.member_unusable(fleet, member);
         };
         if let Some(link) = link {
             self.run_link(link);

@@ -10,7 +10,7 @@ use hobnob_core::synthetic::is_synthetic;
 use hobnob_core::{paths, rendezvous};
 use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::identity::PEER_ID_SHORT_LEN;
-use hobnob_protocol::relay::{FromRelay, OpenRefusal, Roster, Welcome};
+use hobnob_protocol::relay::{FromRelay, OpenRefusal, Roster, Welcome, features};
 use hobnob_protocol::{DeviceId, PersonId, RelayAddr, RoomKey};
 use tracing::debug;
 
@@ -44,11 +44,14 @@ impl Engine {
         self.start_link(addr, Usage::Contact)
     }
 
-    fn start_link(&mut self, addr: RelayAddr, usage: Usage) -> Option<RelayId> {
+    pub(super) fn start_link(&mut self, addr: RelayAddr, usage: Usage) -> Option<RelayId> {
         if let Some(found) = self.relays.find(&addr) {
             if let Some((fleet, _)) = self.relays.membership(found) {
                 if self.relays.name_fleet_again(fleet, usage) {
                     self.used_for_more(found);
+                }
+                if self.relays.is_resting(found) {
+                    self.visit_again(found);
                 }
                 return Some(found);
             }
@@ -56,6 +59,10 @@ impl Engine {
                 self.used_for_more(found);
             }
             return Some(found);
+        }
+        if self.visit_member(&addr).is_some() {
+            // Now it is found.
+            return self.start_link(addr, usage);
         }
         if let Some(home) = self.start_known_fleet(&addr, usage) {
             return Some(home);
@@ -88,16 +95,20 @@ impl Engine {
 
     /// The link `from` leads to the relay of the link `into`, which is named twice.
     fn merge_relays(&mut self, from: RelayId, into: RelayId, id: DeviceId) {
+        if !self.relays.has(into) {
+            return self.begin_anew(from);
+        }
+        let membership = self.relays.membership(from);
         let (at, is_used_for_more) = self.relays.merge(from, into, id);
         debug!(%at, relay = %self.relays.at(into), "two names of one relay");
         self.store
             .set_setting(format!("{RELAY_SETTING}{at}"), id.to_string());
-        for (peer, addr) in self.network.channels().merge(from, into) {
-            self.paths.forget_addr(peer, addr);
-            self.found_at(into, peer);
-        }
+        self.peers_move(from, into);
         if is_used_for_more {
             self.used_for_more(into);
+        }
+        if let Some((fleet, member)) = membership {
+            self.member_unusable(fleet, member);
         }
     }
 
@@ -143,6 +154,10 @@ impl Engine {
     }
 
     pub(super) fn relay_event(&mut self, relay: RelayId, event: LinkEvent) {
+        // The stream about mailboxes may report its end after the link has ended.
+        if !self.relays.has(relay) {
+            return;
+        }
         match event {
             LinkEvent::Up {
                 id,
@@ -152,7 +167,7 @@ impl Engine {
                 mail,
             } => {
                 self.relay_up(relay, id, (addr, carrier), &welcome);
-                self.member_up(relay);
+                self.member_up(relay, welcome.features & features::VISITOR != 0);
                 match mail {
                     Some(stream) => {
                         let is_own = self.relays.is_in_rooms(relay);

@@ -18,6 +18,10 @@ use super::relay::Usage;
 /// How long this node leaves the fleet to another machine with its identity.
 const YIELDS: Duration = Duration::from_secs(5 * 60);
 
+/// For how long after this node began to register at another relay it takes the end of its registration
+/// for its own doing.
+const OWN_MOVE: Duration = Duration::from_secs(10);
+
 /// A fleet that this node uses.
 #[derive(Debug)]
 pub(super) struct Fleet {
@@ -32,13 +36,21 @@ pub(super) struct Fleet {
     home: Option<DeviceId>,
     /// From when on another machine with this identity makes this node try another relay.
     yields_until: Duration,
+    /// When this node began to register at another member, because its home did not answer.
+    began_at: Option<Duration>,
+    now: Duration,
 }
 
 /// The state of a link to a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Member {
-    /// This node registers there. The link is trusted if it is up and answers.
-    Registers { is_trusted: bool },
+    /// This node registers there.
+    Registers {
+        /// The link is up and answers.
+        is_trusted: bool,
+        /// Peers that are registered there need it in any case.
+        was_visited: bool,
+    },
     /// This node visits it, to reach peers that are registered there.
     Visited,
 }
@@ -72,7 +84,15 @@ impl Fleet {
             members: BTreeMap::new(),
             home: None,
             yields_until: Duration::ZERO,
+            began_at: None,
+            now: Duration::ZERO,
         }
+    }
+
+    /// The events that follow happen now.
+    pub(super) fn at_time(&mut self, now: Duration) -> &mut Self {
+        self.now = now;
+        self
     }
 
     /// The list of the fleet's relays.
@@ -101,10 +121,14 @@ impl Fleet {
 
     /// A member has registered this node, or admitted it as a visitor.
     pub(super) fn up(&mut self, member: DeviceId) -> Vec<FleetStep> {
-        let Some(Member::Registers { is_trusted }) = self.members.get_mut(&member) else {
+        let Some(Member::Registers {
+            is_trusted,
+            was_visited,
+        }) = self.members.get_mut(&member)
+        else {
             return Vec::new();
         };
-        *is_trusted = true;
+        (*is_trusted, *was_visited) = (true, false);
         // A new registration at one relay of a fleet ends an older one at another.
         let from = self.home.replace(member).filter(|from| *from != member);
         let mut steps = self.rest_others(member);
@@ -122,7 +146,7 @@ impl Fleet {
                 self.members.remove(&member);
                 vec![FleetStep::Rest(member)]
             }
-            Some(Member::Registers { is_trusted }) => {
+            Some(Member::Registers { is_trusted, .. }) => {
                 *is_trusted = false;
                 self.find_home(member)
             }
@@ -132,17 +156,35 @@ impl Fleet {
     /// A member has ended the connection, because this identity has registered again. That was this
     /// node, at another member, or another machine with this identity. Two such machines must not chase
     /// each other through the fleet, so this node tries another member only once in a while.
-    pub(super) fn replaced(&mut self, now: Duration, member: DeviceId) -> Vec<FleetStep> {
-        if now < self.yields_until {
+    pub(super) fn replaced(&mut self, member: DeviceId, is_needed: bool) -> Vec<FleetStep> {
+        let Some(link) = self.members.get_mut(&member) else {
             return Vec::new();
+        };
+        if self.home == Some(member)
+            && let Member::Registers { is_trusted, .. } = link
+        {
+            *is_trusted = false;
+            // One such move explains one end.
+            let began = self.began_at.take();
+            let is_own = began.is_some_and(|at| self.now < at + OWN_MOVE);
+            if !is_own && self.now < self.yields_until {
+                return Vec::new();
+            }
+            if !is_own {
+                self.yields_until = self.now + YIELDS;
+            }
+            return self.register_at_next(Some(member));
         }
-        self.yields_until = now + YIELDS;
-        self.down(member, false)
+        match link {
+            Member::Visited => self.down(member, is_needed),
+            // Its link registers again after a pause.
+            Member::Registers { .. } => Vec::new(),
+        }
     }
 
     /// A member does not answer at the moment, or answers again.
     pub(super) fn suspect(&mut self, member: DeviceId, is_suspect: bool) -> Vec<FleetStep> {
-        let Some(Member::Registers { is_trusted }) = self.members.get_mut(&member) else {
+        let Some(Member::Registers { is_trusted, .. }) = self.members.get_mut(&member) else {
             return Vec::new();
         };
         *is_trusted = !is_suspect;
@@ -158,11 +200,20 @@ impl Fleet {
     /// A peer is registered at this member. Nothing follows if there is a link already, or if the
     /// list does not name it.
     pub(super) fn visit(&mut self, member: DeviceId) -> Vec<FleetStep> {
-        if self.member(member).is_none() || self.members.contains_key(&member) {
+        if self.member(member).is_none() {
             return Vec::new();
         }
-        self.members.insert(member, Member::Visited);
-        vec![FleetStep::Visit(member)]
+        match self.members.get_mut(&member) {
+            None => {
+                self.members.insert(member, Member::Visited);
+                vec![FleetStep::Visit(member)]
+            }
+            Some(Member::Registers { was_visited, .. }) if self.home != Some(member) => {
+                *was_visited = true;
+                Vec::new()
+            }
+            Some(Member::Registers { .. } | Member::Visited) => Vec::new(),
+        }
     }
 
     /// The link of a member has ended for good.
@@ -193,14 +244,24 @@ impl Fleet {
 
     fn is_at_home(&self) -> bool {
         let home = self.home.and_then(|home| self.members.get(&home));
-        home == Some(&Member::Registers { is_trusted: true })
+        matches!(
+            home,
+            Some(Member::Registers {
+                is_trusted: true,
+                ..
+            })
+        )
     }
 
     fn find_home(&mut self, after: DeviceId) -> Vec<FleetStep> {
         if self.is_at_home() {
             return Vec::new();
         }
-        self.register_at_next(Some(after))
+        let steps = self.register_at_next(Some(after));
+        if !steps.is_empty() {
+            self.began_at = Some(self.now);
+        }
+        steps
     }
 
     /// Registers at one more member: the next in this node's order at which it does not register yet.
@@ -215,7 +276,10 @@ impl Fleet {
         let Some(next) = behind.iter().chain(before).find(is_free).copied() else {
             return Vec::new();
         };
-        let registers = Member::Registers { is_trusted: false };
+        let registers = Member::Registers {
+            is_trusted: false,
+            was_visited: self.members.contains_key(&next),
+        };
         self.members.insert(next, registers);
         vec![FleetStep::Register(next)]
     }
@@ -232,16 +296,21 @@ impl Fleet {
         order
     }
 
-    /// Stops registering at all members but this one.
+    /// Stops registering at all members but this one. Visits go on.
     fn rest_others(&mut self, home: DeviceId) -> Vec<FleetStep> {
-        let is_other = |id: DeviceId, member: &Member| {
-            id != home && matches!(member, Member::Registers { .. })
-        };
         let mut others = Vec::new();
-        self.members.retain(|id, member| {
-            let is_other = is_other(*id, member);
-            others.extend(is_other.then_some(FleetStep::Rest(*id)));
-            !is_other
+        self.members.retain(|id, member| match member {
+            Member::Registers { was_visited, .. } if *id != home => {
+                let stays = *was_visited;
+                if stays {
+                    *member = Member::Visited;
+                    others.push(FleetStep::Visit(*id));
+                } else {
+                    others.push(FleetStep::Rest(*id));
+                }
+                stays
+            }
+            Member::Registers { .. } | Member::Visited => true,
         });
         others
     }
@@ -342,11 +411,53 @@ mod tests {
     fn two_machines_with_one_identity_do_not_chase_each_other() {
         let (mut fleet, [first, second, _]) = at_home();
         let now = Duration::from_secs(1_000);
-        assert_eq!(fleet.replaced(now, first), [FleetStep::Register(second)]);
+        let steps = fleet.at_time(now).replaced(first, false);
+        assert_eq!(steps, [FleetStep::Register(second)]);
         fleet.up(second);
-        assert_eq!(fleet.replaced(now + YIELDS / 2, second), []);
-        let steps = fleet.replaced(now + YIELDS, second);
+        assert_eq!(fleet.replaced(second, false), [], "at once");
+        fleet.up(second);
+        let later = now + YIELDS / 2;
+        assert_eq!(fleet.at_time(later).replaced(second, false), []);
+        // The link has ended: this node is not at home until it is up again.
+        assert!(!fleet.is_at_home());
+        let steps = fleet.at_time(now + YIELDS).replaced(second, false);
         assert!(matches!(steps[..], [FleetStep::Register(_)]), "{steps:?}");
+    }
+
+    #[test]
+    fn a_move_of_this_node_is_not_taken_for_another_machine() {
+        let (mut fleet, [first, second, third]) = at_home();
+        let now = Duration::from_secs(1_000);
+        // The home is slow for a moment. The next relay registers this node meanwhile.
+        fleet.at_time(now).suspect(first, true);
+        assert_eq!(fleet.suspect(first, false), [FleetStep::Rest(second)]);
+        let steps = fleet.replaced(first, false);
+        assert_eq!(steps, [FleetStep::Register(second)]);
+        assert_eq!(fleet.yields_until, Duration::ZERO, "nobody to yield to");
+        fleet.up(second);
+        // The next end is not explained by that move.
+        let steps = fleet.replaced(second, false);
+        assert!(matches!(steps[..], [FleetStep::Register(_)]), "{steps:?}");
+        assert_eq!(fleet.yields_until, now + YIELDS);
+        // The end of a visit says nothing about other machines.
+        let (mut fleet, _) = at_home();
+        fleet.visit(third);
+        assert_eq!(fleet.replaced(third, true), []);
+        assert_eq!(fleet.replaced(third, false), [FleetStep::Rest(third)]);
+        assert_eq!(fleet.yields_until, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_visit_outlasts_a_registration_that_is_not_needed_any_more() {
+        let (mut fleet, [first, second, _]) = at_home();
+        fleet.visit(second);
+        assert_eq!(fleet.suspect(first, true), [FleetStep::Register(second)]);
+        assert_eq!(fleet.suspect(first, false), [FleetStep::Visit(second)]);
+        assert_eq!(fleet.down(second, false), [FleetStep::Rest(second)]);
+        // A peer may be found there while this node registers.
+        assert_eq!(fleet.suspect(first, true), [FleetStep::Register(second)]);
+        assert_eq!(fleet.visit(second), [], "there is a link");
+        assert_eq!(fleet.suspect(first, false), [FleetStep::Visit(second)]);
     }
 
     #[test]

@@ -100,8 +100,6 @@ pub(super) struct NotUsable;
 /// A link that has ended, because its relay is a member of a fleet.
 pub(super) struct Removed {
     pub(super) fleet: DeviceId,
-    /// The member that it was the link of, if the fleet was known.
-    pub(super) member: Option<DeviceId>,
     /// Where and why it was named.
     pub(super) named: (RelayAt, Usage),
     /// The dials that wait.
@@ -177,6 +175,9 @@ impl Relays {
     /// reason. Returns whether the reason is stronger.
     pub(super) fn name_again(&mut self, relay: RelayId, at: RelayAt, usage: Usage) -> bool {
         let known = self.relay(relay);
+        if let Some(fleet) = known.fleet() {
+            return self.name_fleet_again(fleet, usage);
+        }
         if usage == Usage::Contact || known.is_at(&at) && known.usage() <= usage {
             return false;
         }
@@ -219,6 +220,10 @@ impl Relays {
         // A relay that somebody else named gets no proof of the user's token, unless it is known by its
         // identity.
         let is_named = usage == Usage::Rooms || expected.is_some_and(|id| self.user_named(id));
+        // A relay that has proved an identity is no fleet.
+        let may_be_fleet = addr.id.is_some_and(|id| {
+            self.lists.contains_key(&id) || self.known.values().all(|proved| *proved != id)
+        });
         let (link, commands) = mpsc::unbounded_channel();
         let relay = Relay::new(addr.at.clone(), expected, known, usage, link);
         let config = LinkConfig {
@@ -230,6 +235,7 @@ impl Relays {
             identities: self.identities.clone(),
             guest: self.guest.clone(),
             fleet: None,
+            may_be_fleet,
             visiting: false,
             clock: self.clock,
             seed,
@@ -316,23 +322,59 @@ impl Relays {
         list: Checked<FleetList>,
         (at, usage): (RelayAt, Usage),
     ) -> Vec<FleetStep> {
+        let now = self.clock.now().mono;
         if let Some(known) = self.fleets.get_mut(&fleet) {
-            return known.update(list).unwrap_or_default();
+            let steps = known.at_time(now).update(list);
+            if steps.is_some() {
+                self.locate_members(fleet);
+            }
+            return steps.unwrap_or_default();
         }
+        // A relay that has left the fleet may show an older list than that of an earlier run.
+        let list = match self.lists.get(&fleet) {
+            Some(known) if !list.is_newer_than(known) => known.clone(),
+            Some(_) | None => list,
+        };
         let mut new = Fleet::new(me, list, at, usage);
-        let steps = new.start();
+        let steps = new.at_time(now).start();
         self.fleets.insert(fleet, new);
         steps
     }
 
-    /// The list that this node has of a fleet, if the fleet was named at the address of a member. Else
-    /// the list may be outdated.
-    pub(super) fn known_list(&self, addr: &RelayAddr) -> Option<Checked<FleetList>> {
+    /// The links of a fleet's members learn the addresses on a new list.
+    fn locate_members(&self, fleet: DeviceId) {
+        let Some(of) = self.fleets.get(&fleet) else {
+            return;
+        };
+        let only_remote = of.usage == Usage::Contact;
+        for relay in self.list.values() {
+            let id = relay.relay_addr().id.filter(|_| relay.fleet() == Some(fleet));
+            if let Some(addr) = id.and_then(|id| of.member(id))
+                && !relay.is_at(&addr.at)
+            {
+                relay.locate(self.member_location(addr.at.clone(), only_remote), None);
+            }
+        }
+    }
+
+    /// The list of a fleet from an earlier run, and whether it names a relay at this address.
+    pub(super) fn known_list(&self, addr: &RelayAddr) -> Option<(Checked<FleetList>, bool)> {
         let list = self.lists.get(&addr.id?)?;
         let mut relays = list.record().relays().iter();
-        relays
-            .any(|relay| relay.at == addr.at)
-            .then(|| list.clone())
+        let is_on_it = relays.any(|relay| relay.at == addr.at);
+        Some((list.clone(), is_on_it))
+    }
+
+    /// The fleet in use whose list names a relay of this identity.
+    pub(super) fn fleet_of(&self, member: DeviceId) -> Option<DeviceId> {
+        let mut all = self.fleets.iter();
+        all.find(|(_, fleet)| fleet.member(member).is_some())
+            .map(|(id, _)| *id)
+    }
+
+    /// Whether there is a link with this number. Later events may name one that has ended.
+    pub(super) fn has(&self, relay: RelayId) -> bool {
+        self.list.contains_key(&relay)
     }
 
     /// The user names a fleet again, perhaps for a stronger reason. Returns whether it is stronger.
@@ -380,10 +422,10 @@ impl Relays {
         self.of_member(relay, |fleet, member| fleet.down(member, is_needed))
     }
 
-    /// A member of a fleet has another registration of this identity.
-    pub(super) fn member_replaced(&mut self, relay: RelayId) -> Vec<FleetStep> {
-        let now = self.clock.now().mono;
-        self.of_member(relay, |fleet, member| fleet.replaced(now, member))
+    /// A member of a fleet has another registration of this identity. `is_needed`: sessions go through
+    /// it.
+    pub(super) fn member_replaced(&mut self, relay: RelayId, is_needed: bool) -> Vec<FleetStep> {
+        self.of_member(relay, |fleet, member| fleet.replaced(member, is_needed))
     }
 
     /// A member of a fleet does not answer at the moment, or answers again.
@@ -393,19 +435,22 @@ impl Relays {
 
     /// A member of a fleet cannot be used as one.
     pub(super) fn member_unusable(&mut self, fleet: DeviceId, member: DeviceId) -> Vec<FleetStep> {
-        let fleet = self.fleets.get_mut(&fleet);
-        fleet.map_or_else(Vec::new, |fleet| fleet.down(member, false))
+        self.of_fleet(fleet, |fleet| fleet.down(member, false))
     }
 
-    /// A relay reports that a peer is at this other member of the fleet. Returns the fleet, too.
-    pub(super) fn visit(
+    /// A peer is at this member of a fleet.
+    pub(super) fn visit(&mut self, fleet: DeviceId, member: DeviceId) -> Vec<FleetStep> {
+        self.of_fleet(fleet, |fleet| fleet.visit(member))
+    }
+
+    fn of_fleet(
         &mut self,
-        from: RelayId,
-        to: DeviceId,
-    ) -> Option<(DeviceId, Vec<FleetStep>)> {
-        let (fleet, _) = self.membership(from)?;
-        let steps = self.fleets.get_mut(&fleet)?.visit(to);
-        Some((fleet, steps))
+        fleet: DeviceId,
+        event: impl FnOnce(&mut Fleet) -> Vec<FleetStep>,
+    ) -> Vec<FleetStep> {
+        let now = self.clock.now().mono;
+        let fleet = self.fleets.get_mut(&fleet);
+        fleet.map_or_else(Vec::new, |fleet| event(fleet.at_time(now)))
     }
 
     fn of_member(
@@ -416,8 +461,7 @@ impl Relays {
         let Some((fleet, member)) = self.membership(relay) else {
             return Vec::new();
         };
-        let fleet = self.fleets.get_mut(&fleet);
-        fleet.map_or_else(Vec::new, |fleet| event(fleet, member))
+        self.of_fleet(fleet, |fleet| event(fleet, member))
     }
 
     /// Uses a member of a fleet: to register there, or to visit it. The caller starts the link, if it
@@ -462,6 +506,7 @@ impl Relays {
             identities: self.identities.clone(),
             guest: self.guest.clone(),
             fleet: Some(fleet),
+            may_be_fleet: false,
             visiting: visits,
             clock: self.clock,
             seed,
@@ -488,15 +533,19 @@ impl Relays {
         }
     }
 
+    /// A link has ended, and is made anew. Returns where and why it was named.
+    pub(super) fn remove(&mut self, relay: RelayId) -> Option<(RelayAddr, Usage)> {
+        let gone = self.list.remove(&relay)?;
+        Some((gone.relay_addr(), gone.usage()))
+    }
+
     /// A link has shown that its relay is a member of a fleet, and has ended.
     pub(super) fn remove_for_fleet(&mut self, relay: RelayId) -> Option<Removed> {
-        let membership = self.membership(relay);
         let gone = self.list.remove(&relay)?;
-        let (fleet, usage) = (gone.fleet().or(gone.relay_addr().id)?, gone.usage());
+        let (fleet, usage) = (gone.relay_addr().id?, gone.usage());
         let (at, openings) = gone.into_openings();
         Some(Removed {
             fleet,
-            member: membership.map(|(_, member)| member),
             named: (at, usage),
             openings: ChannelOpenings(openings),
         })
@@ -504,8 +553,7 @@ impl Relays {
 
     /// The link of a member of a fleet has ended for good.
     pub(super) fn forget_member(&mut self, fleet: DeviceId, member: DeviceId) -> Vec<FleetStep> {
-        let fleet = self.fleets.get_mut(&fleet);
-        fleet.map_or_else(Vec::new, |fleet| fleet.forget(member))
+        self.of_fleet(fleet, |fleet| fleet.forget(member))
     }
 
     /// Dials that waited at a link that has ended wait at this relay now.
@@ -867,6 +915,7 @@ impl Relays {
 mod tests {
     use std::ops::Range;
 
+    use hobnob_protocol::SecretKey;
     use hobnob_protocol::relay::RosterChange;
 
     use super::*;
@@ -1184,6 +1233,96 @@ mod tests {
         assert_eq!((named.len(), &named[0].at), (1, &ours.at));
         relays.opening_done(into, peer(1), Ok(()));
         assert_eq!(waiting.answered(), Some(Ok(())));
+    }
+
+    /// A fleet's list with this number, which names these relays.
+    fn list(number: u64, relays: &[u8]) -> Checked<FleetList> {
+        let relay = |n: &u8| RelayAddr {
+            id: Some(peer(*n)),
+            at: named(&format!("relay{n}.example:4627")).at,
+        };
+        let list = FleetList::new(number, relays.iter().map(relay).collect());
+        Checked::sign(list.expect("few"), &SecretKey::from_seed([1; 32]))
+    }
+
+    #[test]
+    fn a_relay_that_has_left_the_fleet_cannot_bring_back_an_old_list_after_a_restart() {
+        let fleet = peer(50);
+        let with_lists = |lists| {
+            Relays::new(
+                BTreeMap::new(),
+                BTreeMap::from([(fleet, lists)]),
+                tokens(None),
+                ProxyConfig::default(),
+                Clock::start(),
+            )
+        };
+        let addr = |at: &str| RelayAddr {
+            id: Some(fleet),
+            at: named(at).at,
+        };
+        let mut relays = with_lists(list(9, &[1, 2]));
+        // An alias, or the address of a relay that has left: the fleet is known all the same.
+        let left = addr("relay3.example:4627");
+        assert_eq!(relays.known_list(&left), Some((list(9, &[1, 2]), false)));
+        let on_it = addr("relay1.example:4627");
+        assert_eq!(relays.known_list(&on_it), Some((list(9, &[1, 2]), true)));
+        let join = |relays: &mut Relays, list| {
+            relays.join_fleet(peer(100), fleet, list, (left.at.clone(), Usage::Rooms))
+        };
+        join(&mut relays, list(5, &[1, 2, 3]));
+        assert_eq!(relays.list_number(fleet), 9);
+        assert_eq!((relays.fleet_of(peer(2)), relays.fleet_of(peer(3))), (Some(fleet), None));
+        // A newer one is used at once.
+        let mut relays = with_lists(list(9, &[1, 2]));
+        join(&mut relays, list(10, &[3]));
+        assert_eq!(relays.list_number(fleet), 10);
+        join(&mut relays, list(9, &[1, 2]));
+        assert_eq!(relays.list_number(fleet), 10);
+    }
+
+    #[test]
+    fn a_member_whose_address_is_new_on_the_list_is_dialed_there() {
+        let fleet = peer(50);
+        let mut relays = no_relays();
+        let at = named("fleet.example:4627").at;
+        let named_at = (at, Usage::Rooms);
+        relays.join_fleet(peer(100), fleet, list(1, &[1]), named_at.clone());
+        let used = relays.use_member(fleet, peer(1), false, 1).expect("on the list");
+        let mut link = used.1.expect("a new link").commands;
+        let moved = RelayAddr {
+            id: Some(peer(1)),
+            at: named("elsewhere.example:4627").at,
+        };
+        let newer = FleetList::new(2, vec![moved.clone()]).expect("few");
+        let newer = Checked::sign(newer, &SecretKey::from_seed([1; 32]));
+        relays.join_fleet(peer(100), fleet, newer, named_at);
+        let learned = link.try_recv();
+        assert!(
+            matches!(learned, Ok(LinkCommand::Locate(location, None)) if location.at == moved.at)
+        );
+    }
+
+    #[test]
+    fn only_an_identity_that_no_relay_has_proved_may_be_that_of_a_fleet() {
+        let known = BTreeMap::from([("relay.example:4627".to_owned(), peer(1))]);
+        let mut relays = Relays::new(
+            known,
+            BTreeMap::from([(peer(3), list(1, &[1]))]),
+            tokens(None),
+            ProxyConfig::default(),
+            Clock::start(),
+        );
+        let mut may_be_fleet = |at: &str, id| {
+            let at = named(at).at;
+            let link = relays.add(RelayAddr { id, at }, Usage::Rooms, 1);
+            link.expect("room").config.may_be_fleet
+        };
+        assert!(!may_be_fleet("relay.example:4627", None));
+        assert!(!may_be_fleet("other.example:1", Some(peer(1))));
+        assert!(!may_be_fleet("unknown.example:1", None));
+        assert!(may_be_fleet("pinned.example:1", Some(peer(2))));
+        assert!(may_be_fleet("fleet.example:1", Some(peer(3))));
     }
 
     #[test]

@@ -30,6 +30,12 @@ impl Identities {
             }
         }
     }
+
+    /// A link has ended for good. Another one may lead to its relay.
+    pub(super) fn release(&self, link: RelayId) {
+        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        links.retain(|_, other| *other != link);
+    }
 }
 
 #[cfg(test)]
@@ -46,5 +52,7 @@ mod tests {
         assert_eq!(identities.claim(one, second), Err(first));
         assert_eq!(identities.claim(other, first), Ok(()), "a new identity");
         assert_eq!(identities.claim(one, second), Ok(()));
+        identities.release(second);
+        assert_eq!(identities.claim(one, first), Ok(()), "the second has ended");
     }
 }

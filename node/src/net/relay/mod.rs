@@ -20,6 +20,7 @@ mod redial;
 mod stream;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -92,6 +93,8 @@ pub struct LinkConfig {
     pub guest: Arc<AtomicBool>,
     /// The fleet that the relay is a member of, if this node reaches it as one.
     pub fleet: Option<DeviceId>,
+    /// Whether the expected identity may be that of a fleet, of which the relay is a member.
+    pub may_be_fleet: bool,
     /// Whether this node only visits the relay: it is registered at another one of the fleet.
     pub visiting: bool,
     pub(crate) clock: Clock,
@@ -168,6 +171,8 @@ pub struct RelayLink {
     preferred: Option<Preferred>,
     /// This node does not need the relay.
     resting: bool,
+    /// The relay has admitted this node as a visitor.
+    is_visit: bool,
     /// How often UDP failed soon after it seemed to work.
     udp_falls: u32,
     /// The connection, once the relay has proved its identity.
@@ -209,6 +214,7 @@ impl RelayLink {
             rng,
             preferred: None,
             resting: false,
+            is_visit: false,
             udp_falls: 0,
             connection: None,
             stream: None,
@@ -239,6 +245,9 @@ impl RelayLink {
             let (now, cause) = (self.config.clock.now().mono, down.cause());
             self.redial.failed(now, was_up, cause, &mut self.rng);
             let is_for_good = matches!(down, LinkDown::Duplicate { .. } | LinkDown::Fleet(_));
+            if is_for_good {
+                self.config.identities.release(self.config.relay);
+            }
             if !self.report(LinkEvent::Down(down)).await || is_for_good || !self.wait().await {
                 return;
             }
@@ -265,12 +274,18 @@ impl RelayLink {
                     self.report_up(&new, welcome).await?;
                     connected = new;
                 }
+                Err(error) if self.is_unwanted_visit() => return Some(error),
                 Err(error) => {
                     tracing::debug!(%error, "the other way to a relay failed");
                     self.adopt(&connected.connection, connected.stream.clone());
                 }
             }
         }
+    }
+
+    /// Whether this node is to register at the relay, which has admitted it as a visitor only.
+    fn is_unwanted_visit(&self) -> bool {
+        self.is_visit && !self.config.visiting
     }
 
     async fn report_up(&mut self, connected: &Connected, welcome: Welcome) -> Option<()> {
@@ -396,6 +411,8 @@ impl RelayLink {
         self.begin_attempts(&mut race, DIAL_LIMIT);
         let mut again_at = started + ATTEMPTS_EVERY;
         let mut down = LinkDown::Unreachable;
+        // The other identities whose relays were asked for the list of a fleet.
+        let mut asked = BTreeSet::new();
         loop {
             let is_wanted = self.redial.is_wanted(again_at) && again_at < started + DIAL_LIMIT;
             let attempt = tokio::select! {
@@ -421,8 +438,11 @@ impl RelayLink {
             };
             let registered = match shaken {
                 Ok(shaken) => self.register(shaken).await,
-                Err(LinkDown::Identity { expected, found }) => {
-                    Err(self.fleet_or_other(&way, expected, found).await)
+                Err(LinkDown::Identity { expected, found })
+                    if self.may_be_fleet() && asked.insert(found) =>
+                {
+                    race.go_on(self.fleet_or_other(way, expected, found));
+                    continue;
                 }
                 Err(error) => Err(error),
             };
@@ -505,6 +525,8 @@ impl RelayLink {
             .unwrap_or(Err(LinkDown::Unreachable))?;
         // Other names may lead to this relay from now on. So its identity must stay the same.
         self.config.expected = Some(id);
+        self.config.may_be_fleet = false;
+        self.is_visit = registered.1.features & features::VISITOR != 0;
         // Channels of an earlier connection ended with this registration.
         self.channels.disconnected(self.config.relay);
         self.channels
@@ -601,7 +623,13 @@ impl RelayLink {
                         }
                     }
                 },
-                shaken = first(&mut anew) => return Ok(shaken),
+                outcome = outcome(&mut anew) => match outcome {
+                    Some(shaken) => return Ok(shaken),
+                    None if self.is_unwanted_visit() => {
+                        return Err(LinkDown::Lost("it cannot be registered at".to_owned()));
+                    }
+                    None => anew = None,
+                },
                 _ = heartbeats.tick() => connected.beat(roster, &mut liveness).await?,
                 _ = checks.tick() => {
                     let counts = self.counts(connected);
@@ -688,15 +716,25 @@ fn rested(connected: &Connected) -> LinkDown {
 
 /// The first success of a race. Never returns if there is none.
 async fn first(race: &mut Option<Race>) -> Shaken {
-    if let Some(race) = race {
-        while let Some((_, attempt)) = race.next().await {
-            match attempt {
-                Ok(shaken) => return shaken,
-                Err(error) => tracing::debug!(%error, "a way to a relay failed"),
-            }
+    match outcome(race).await {
+        Some(shaken) => shaken,
+        None => std::future::pending().await,
+    }
+}
+
+/// The first success of a race, or nothing when all its attempts have failed. Never returns without a
+/// race.
+async fn outcome(race: &mut Option<Race>) -> Option<Shaken> {
+    let Some(race) = race else {
+        return std::future::pending().await;
+    };
+    while let Some((_, attempt)) = race.next().await {
+        match attempt {
+            Ok(shaken) => return Some(shaken),
+            Err(error) => tracing::debug!(%error, "a way to a relay failed"),
         }
     }
-    std::future::pending().await
+    None
 }
 
 /// The time between heartbeats that a relay asks for.

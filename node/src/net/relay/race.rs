@@ -187,6 +187,14 @@ impl Race {
         Self { attempts }
     }
 
+    /// Adds an attempt that goes on where another one ended.
+    pub(super) fn go_on(
+        &mut self,
+        attempt: impl Future<Output = (Way, Result<Shaken, LinkDown>)> + Send + 'static,
+    ) {
+        self.attempts.spawn(attempt);
+    }
+
     /// The outcome of the next attempt that ends. `None`: all have ended.
     pub(super) async fn next(&mut self) -> Option<(Way, Result<Shaken, LinkDown>)> {
         let ended = self.attempts.join_next().await?;
