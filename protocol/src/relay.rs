@@ -76,7 +76,8 @@ pub mod features {
     pub const FLEET: u64 = 32;
     /// The node is registered at another relay of the same fleet, and visits this one for channels
     /// with its peers. It has no rooms and no mailbox here, and is not found here by the peers of
-    /// other relays. The relay ends the connection when it has had no channel for two minutes.
+    /// other relays. The relay ends the connection when it has had no channel for two minutes, with
+    /// the code [`GUEST`](super::close::GUEST).
     pub const VISITOR: u64 = 64;
 }
 
@@ -120,7 +121,7 @@ pub mod close {
     pub const DRAINING: u32 = 10;
     /// The peer has used its quota of today.
     pub const QUOTA: u32 = 11;
-    /// The time of a guest is over.
+    /// The time of a guest is over, or a visitor has had no channel for too long.
     pub const GUEST: u32 = 12;
 
     /// The name of a close code in logs.
