@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hobnob_protocol::{DeviceId, SecretKey};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -103,8 +103,8 @@ pub(crate) enum DirectoryRequest {
     },
     /// The registration of this peer on this connection has ended.
     Gone(DeviceId, ConnectionId),
-    /// A peer asks on this connection for this other peer.
-    Find(ConnectionId, DeviceId),
+    /// A peer asks on this connection for this other peer. The permit is a place in the queue.
+    Find(ConnectionId, DeviceId, OwnedSemaphorePermit),
 }
 
 /// What the directory reports to the hub.
@@ -143,7 +143,7 @@ pub(crate) struct Surroundings<R> {
     pub(crate) stop: CancellationToken,
 }
 
-/// Starts the directory. The hub's requests never wait: peers' paces limit how many there are, and the
+/// Starts the directory. The hub's requests never wait: the hub limits how many there are, and the
 /// directory answers them at once while NATS is not connected.
 #[cfg(feature = "fleet")]
 pub(crate) fn start<R, F>(

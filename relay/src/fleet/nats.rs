@@ -3,6 +3,7 @@
 //! One task decides. It never waits for NATS: messages leave through a bounded queue, and each
 //! subscription has a task of its own. What does not fit is dropped. A search then asks again.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -186,7 +187,7 @@ async fn refuse_all<R, F>(
     F: Future<Output = ()>,
 {
     while let Some(request) = requests.recv().await {
-        if let DirectoryRequest::Find(asker, peer) = request {
+        if let DirectoryRequest::Find(asker, peer, _place) = request {
             let (askers, found) = (vec![asker], Found::Unsure);
             let event = DirectoryEvent::Found {
                 askers,
@@ -304,7 +305,7 @@ where
                     self.remove(peer);
                 }
             }
-            DirectoryRequest::Find(asker, peer) => self.find(asker, peer).await,
+            DirectoryRequest::Find(asker, peer, _place) => self.find(asker, peer).await,
         }
     }
 
@@ -453,12 +454,19 @@ where
                 if since_ms > self.wall_ms().saturating_add(millis(CLOCK_AHEAD_MAX)) {
                     return tracing::warn!(?relay, "the clock of another relay is ahead");
                 }
-                let older = self.here.get(&peer);
-                let older = older.filter(|it| it.is_only && it.since_ms < since_ms);
-                if let Some(connection) = older.map(|it| it.connection) {
-                    tracing::debug!(?peer, ?relay, "a peer has moved to another relay");
-                    self.remove(peer);
-                    self.report(DirectoryEvent::MovedAway(connection)).await;
+                let ours = self.here.get(&peer).filter(|it| it.is_only);
+                let Some((since, connection)) = ours.map(|it| (it.since_ms, it.connection)) else {
+                    return;
+                };
+                match since.cmp(&since_ms) {
+                    Ordering::Less => {
+                        tracing::debug!(?peer, ?relay, "a peer has moved to another relay");
+                        self.remove(peer);
+                        self.report(DirectoryEvent::MovedAway(connection)).await;
+                    }
+                    // That relay has missed that the peer moved here.
+                    Ordering::Greater => self.announce(peer),
+                    Ordering::Equal => {}
                 }
             }
             Message::Query { .. } | Message::Answer { .. } | Message::Here { .. } => {}

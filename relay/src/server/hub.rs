@@ -14,7 +14,7 @@ use hobnob_protocol::relay::{FromRelay, TOKEN_EXPORTER_LABEL, ToRelay, close, fe
 use hobnob_transport::addr::canonical;
 use hobnob_transport::tls;
 use quinn::Connection;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::addrs;
@@ -45,6 +45,9 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// these questions. Beyond, the answer is "unsure".
 const SEARCHES: Pace = Pace::new(128, Duration::from_millis(500));
 
+/// Maximum questions of all peers that wait for the directory. Beyond, the answer is "unsure".
+const WAITING_SEARCHES_MAX: usize = 8_192;
+
 const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
 
 /// The core and everything that it acts on.
@@ -57,6 +60,8 @@ pub(super) struct Hub {
     dial_backs: DialBacks,
     /// The directory of the fleet, if the relay is a member of one.
     directory: Option<mpsc::UnboundedSender<DirectoryRequest>>,
+    /// The places for questions that wait for the directory.
+    places: Arc<Semaphore>,
     fleet: Option<CurrentList>,
     /// The number of the list that the peers have.
     list_number: u64,
@@ -115,6 +120,7 @@ impl Hub {
             newcomers,
             dial_backs,
             directory,
+            places: Arc::new(Semaphore::new(WAITING_SEARCHES_MAX)),
             list_number: fleet.as_ref().map_or(0, |fleet| fleet.get().number()),
             fleet,
             links: HashMap::new(),
@@ -313,8 +319,10 @@ impl Hub {
         let link = self.links.get_mut(&asker).expect(IS_LINKED);
         let found = if !link.knows_fleets {
             Found::Nowhere
-        } else if link.searches.take(now, SEARCHES) {
-            self.ask_directory(DirectoryRequest::Find(asker, peer));
+        } else if link.searches.take(now, SEARCHES)
+            && let Ok(place) = self.places.clone().try_acquire_owned()
+        {
+            self.ask_directory(DirectoryRequest::Find(asker, peer, place));
             return None;
         } else {
             Found::Unsure

@@ -347,8 +347,9 @@ impl Relays {
             return;
         };
         let only_remote = of.usage == Usage::Contact;
-        for relay in self.list.values() {
-            let id = relay.relay_addr().id.filter(|_| relay.fleet() == Some(fleet));
+        let members = self.list.values();
+        for relay in members.filter(|relay| relay.fleet() == Some(fleet)) {
+            let id = relay.relay_addr().id;
             if let Some(addr) = id.and_then(|id| of.member(id))
                 && !relay.is_at(&addr.at)
             {
@@ -1272,7 +1273,8 @@ mod tests {
         };
         join(&mut relays, list(5, &[1, 2, 3]));
         assert_eq!(relays.list_number(fleet), 9);
-        assert_eq!((relays.fleet_of(peer(2)), relays.fleet_of(peer(3))), (Some(fleet), None));
+        assert_eq!(relays.fleet_of(peer(2)), Some(fleet));
+        assert_eq!(relays.fleet_of(peer(3)), None);
         // A newer one is used at once.
         let mut relays = with_lists(list(9, &[1, 2]));
         join(&mut relays, list(10, &[3]));
@@ -1288,8 +1290,9 @@ mod tests {
         let at = named("fleet.example:4627").at;
         let named_at = (at, Usage::Rooms);
         relays.join_fleet(peer(100), fleet, list(1, &[1]), named_at.clone());
-        let used = relays.use_member(fleet, peer(1), false, 1).expect("on the list");
-        let mut link = used.1.expect("a new link").commands;
+        let used = relays.use_member(fleet, peer(1), false, 1);
+        let (_, link) = used.expect("on the list");
+        let mut commands = link.expect("a new link").commands;
         let moved = RelayAddr {
             id: Some(peer(1)),
             at: named("elsewhere.example:4627").at,
@@ -1297,7 +1300,7 @@ mod tests {
         let newer = FleetList::new(2, vec![moved.clone()]).expect("few");
         let newer = Checked::sign(newer, &SecretKey::from_seed([1; 32]));
         relays.join_fleet(peer(100), fleet, newer, named_at);
-        let learned = link.try_recv();
+        let learned = commands.try_recv();
         assert!(
             matches!(learned, Ok(LinkCommand::Locate(location, None)) if location.at == moved.at)
         );
