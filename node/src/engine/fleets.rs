@@ -93,7 +93,7 @@ impl Engine {
     /// them begins anew.
     pub(super) fn begin_anew(&mut self, from: RelayId) {
         let membership = self.relays.membership(from);
-        let Some((addr, usage)) = self.relays.remove(from) else {
+        let Some((addr, usage, openings)) = self.relays.remove(from) else {
             return;
         };
         let new = match membership {
@@ -105,6 +105,7 @@ impl Engine {
             None => self.start_link(addr, usage),
         };
         if let Some(new) = new {
+            self.relays.take_over(new, openings);
             self.peers_move(from, new);
         }
     }

@@ -534,10 +534,12 @@ impl Relays {
         }
     }
 
-    /// A link has ended, and is made anew. Returns where and why it was named.
-    pub(super) fn remove(&mut self, relay: RelayId) -> Option<(RelayAddr, Usage)> {
+    /// A link has ended, and is made anew. Returns where and why it was named, and the dials that wait.
+    pub(super) fn remove(&mut self, relay: RelayId) -> Option<(RelayAddr, Usage, ChannelOpenings)> {
         let gone = self.list.remove(&relay)?;
-        Some((gone.relay_addr(), gone.usage()))
+        let (addr, usage) = (gone.relay_addr(), gone.usage());
+        let (_, openings) = gone.into_openings();
+        Some((addr, usage, ChannelOpenings(openings)))
     }
 
     /// A link has shown that its relay is a member of a fleet, and has ended.
