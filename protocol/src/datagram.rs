@@ -7,11 +7,13 @@
 //! | 0x00..=0x03, with the magic cookie | STUN (RFC 8489 section 5) |
 //! | 0x10 | channel frame: a [`ChannelId`], then one QUIC datagram between the two ends |
 //! | 0x11 | probe: opens a NAT and shows that it is open, see [`Probe`] |
+//! | 0x12 | between a relay and a sleeping node, see [`heartbeat`](crate::heartbeat) |
 //! | 0x13 | address check: asks which node answers at an address, see [`AddressCheck`] |
 
 use std::fmt;
 use std::net::SocketAddr;
 
+use crate::heartbeat::{self, HEARTBEAT};
 use crate::identity::DeviceId;
 
 /// First byte of a channel frame.
@@ -40,6 +42,8 @@ pub enum Class {
     Channel,
     /// A probe of the right length.
     Probe,
+    /// A heartbeat or an answer to one, of a possible length.
+    Heartbeat,
     /// An address check of the right length.
     AddressCheck,
     /// No known kind, or too short for its kind.
@@ -54,6 +58,7 @@ impl Class {
             Some(0x00..=0x03) if datagram.get(4..8) == Some(&STUN_COOKIE) => Class::Stun,
             Some(&CHANNEL) if datagram.len() > CHANNEL_HEADER => Class::Channel,
             Some(&PROBE) if datagram.len() == Probe::LEN => Class::Probe,
+            Some(&HEARTBEAT) if heartbeat::Datagram::of(datagram).is_some() => Class::Heartbeat,
             Some(&ADDRESS_CHECK) if datagram.len() == AddressCheck::LEN => Class::AddressCheck,
             Some(_) | None => Class::Unknown,
         }
@@ -224,7 +229,7 @@ mod tests {
     #[test]
     fn classes_by_first_byte() {
         let stun = [0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 9, 9];
-        let cases: [(&[u8], Class); 10] = [
+        let cases: [(&[u8], Class); 14] = [
             (&[0x40], Class::Quic),
             (&[0xff, 1], Class::Quic),
             (&stun, Class::Stun),
@@ -233,6 +238,10 @@ mod tests {
             (&[CHANNEL; 9], Class::Unknown),
             (&[PROBE; 18], Class::Probe),
             (&[PROBE; 17], Class::Unknown),
+            (&[HEARTBEAT; 25], Class::Heartbeat),
+            (&[HEARTBEAT; 33], Class::Heartbeat),
+            (&[HEARTBEAT; 32], Class::Unknown),
+            (&[HEARTBEAT; 67], Class::Unknown),
             (&[0x20, 1], Class::Unknown),
             (&[], Class::Unknown),
         ];

@@ -18,6 +18,7 @@ pub mod entry;
 pub mod fleet;
 pub mod frame;
 pub mod header;
+pub mod heartbeat;
 pub mod identity;
 pub mod introduction;
 pub mod invisible;

@@ -15,6 +15,7 @@ use crate::codec::{self, FRAME_MAX};
 use crate::datagram::ChannelId;
 use crate::fleet::FLEET_LIST_BYTES_MAX;
 use crate::frame::{FrameError, ROOMS_MAX, or_unknown};
+use crate::heartbeat::Handle;
 use crate::identity::DeviceId;
 use crate::invitation::CodeNumber;
 use crate::record::SignedRecord;
@@ -79,6 +80,9 @@ pub mod features {
     /// other relays. The relay ends the connection when it has had no channel for two minutes, with
     /// the code [`GUEST`](super::close::GUEST).
     pub const VISITOR: u64 = 64;
+    /// In a Register: the node can sleep, see [`crate::heartbeat`]. Then the relay may send
+    /// [`MaySleep`](super::FromRelay::MaySleep).
+    pub const SLEEP: u64 = 128;
 }
 
 /// How long a relay admits a guest.
@@ -123,10 +127,12 @@ pub mod close {
     pub const QUOTA: u32 = 11;
     /// The time of a guest is over, or a visitor has had no channel for too long.
     pub const GUEST: u32 = 12;
+    /// The node falls asleep, as the two ends have agreed.
+    pub const ASLEEP: u32 = 13;
 
     /// The name of a close code in logs.
     pub fn name(code: u64) -> &'static str {
-        const NAMES: [&str; 13] = [
+        const NAMES: [&str; 14] = [
             "bye",
             "replaced",
             "protocol",
@@ -140,6 +146,7 @@ pub mod close {
             "draining",
             "quota",
             "guest",
+            "asleep",
         ];
         usize::try_from(code)
             .ok()
@@ -389,6 +396,9 @@ pub enum ToRelay {
     /// Asks for the list of the relay's fleet, if its number is higher than this one. The answer is
     /// [`FromRelay::FleetList`]. A node may ask before it registers.
     FleetList(u64),
+    /// The node wants to sleep. A relay that agrees answers with [`FromRelay::Sleep`]; otherwise
+    /// there is no answer.
+    Sleep,
     /// A kind that this version does not know.
     Unknown(u8),
 }
@@ -445,6 +455,21 @@ pub enum FromRelay {
         /// The identity of the other relay.
         relay: DeviceId,
     },
+    /// The node may ask to sleep when it has had nothing to say for a while.
+    MaySleep {
+        /// After this time without anything to say, in milliseconds.
+        after_ms: u32,
+        /// How often the relay then expects a heartbeat, in milliseconds.
+        every_ms: u32,
+    },
+    /// The node may sleep now: it closes the connection with [`close::ASLEEP`]. Any other frame from
+    /// the node takes this back.
+    Sleep {
+        /// The name of this sleep.
+        handle: Handle,
+        /// The token of a [`Reset`](crate::heartbeat::Reset) with this handle.
+        reset: [u8; 16],
+    },
     /// A kind that this version does not know.
     Unknown(u8),
 }
@@ -459,6 +484,7 @@ mod kind {
     pub(super) const INVITATIONS: u8 = 7;
     pub(super) const FIND_INVITATION: u8 = 8;
     pub(super) const FLEET_LIST: u8 = 16;
+    pub(super) const SLEEP: u8 = 20;
     pub(super) const WELCOME: u8 = 65;
     pub(super) const ROSTER: u8 = 66;
     pub(super) const OPENED: u8 = 67;
@@ -469,6 +495,8 @@ mod kind {
     pub(super) const INVITATION: u8 = 72;
     pub(super) const LIST_OF_FLEET: u8 = 80;
     pub(super) const ELSEWHERE: u8 = 81;
+    pub(super) const MAY_SLEEP: u8 = 84;
+    pub(super) const MAY_SLEEP_NOW: u8 = 85;
 }
 
 /// Memory that decoding one frame may claim.
@@ -503,6 +531,7 @@ impl ToRelay {
             ToRelay::Invitations(numbers) => frame(kind::INVITATIONS, &codec::encode(numbers)),
             ToRelay::FindInvitation(number) => frame(kind::FIND_INVITATION, &codec::encode(number)),
             ToRelay::FleetList(number) => frame(kind::FLEET_LIST, &codec::encode(number)),
+            ToRelay::Sleep => frame(kind::SLEEP, &[]),
             ToRelay::Unknown(kind) => frame(*kind, &[]),
         }
     }
@@ -524,6 +553,10 @@ impl ToRelay {
             kind::INVITATIONS => ToRelay::Invitations(body(kind, rest)?),
             kind::FIND_INVITATION => ToRelay::FindInvitation(body(kind, rest)?),
             kind::FLEET_LIST => ToRelay::FleetList(body(kind, rest)?),
+            kind::SLEEP => {
+                body::<()>(kind, rest)?;
+                ToRelay::Sleep
+            }
             unknown => ToRelay::Unknown(unknown),
         };
         let fits = match &frame {
@@ -536,6 +569,7 @@ impl ToRelay {
             | ToRelay::DialBack(_)
             | ToRelay::FindInvitation(_)
             | ToRelay::FleetList(_)
+            | ToRelay::Sleep
             | ToRelay::Unknown(_) => true,
         };
         if fits {
@@ -573,6 +607,12 @@ impl FromRelay {
             FromRelay::FleetList(list) => frame(kind::LIST_OF_FLEET, &codec::encode(list)),
             FromRelay::Elsewhere { peer, relay } => {
                 frame(kind::ELSEWHERE, &codec::encode(&(peer, relay)))
+            }
+            FromRelay::MaySleep { after_ms, every_ms } => {
+                frame(kind::MAY_SLEEP, &codec::encode(&(after_ms, every_ms)))
+            }
+            FromRelay::Sleep { handle, reset } => {
+                frame(kind::MAY_SLEEP_NOW, &codec::encode(&(handle, reset)))
             }
             FromRelay::Unknown(kind) => frame(*kind, &[]),
         }
@@ -618,6 +658,14 @@ impl FromRelay {
                 let (peer, relay) = body(kind, rest)?;
                 FromRelay::Elsewhere { peer, relay }
             }
+            kind::MAY_SLEEP => {
+                let (after_ms, every_ms) = body(kind, rest)?;
+                FromRelay::MaySleep { after_ms, every_ms }
+            }
+            kind::MAY_SLEEP_NOW => {
+                let (handle, reset) = body(kind, rest)?;
+                FromRelay::Sleep { handle, reset }
+            }
             unknown => FromRelay::Unknown(unknown),
         };
         let fits = match &frame {
@@ -639,6 +687,8 @@ impl FromRelay {
             | FromRelay::DialedBack { .. }
             | FromRelay::Invitation(..)
             | FromRelay::Elsewhere { .. }
+            | FromRelay::MaySleep { .. }
+            | FromRelay::Sleep { .. }
             | FromRelay::Unknown(_) => true,
         };
         if fits {
@@ -711,6 +761,20 @@ mod tests {
             ToRelay::DialBack([3; 16]).encode()[..],
             [&[6][..], &[3; 16]].concat()[..]
         );
+        assert_eq!(ToRelay::Sleep.encode()[..], [20]);
+        let may_sleep = FromRelay::MaySleep {
+            after_ms: 300,
+            every_ms: 25,
+        };
+        assert_eq!(may_sleep.encode()[..], [84, 251, 0x2c, 0x01, 25]);
+        let sleep = FromRelay::Sleep {
+            handle: Handle([7; 8]),
+            reset: [8; 16],
+        };
+        assert_eq!(
+            sleep.encode()[..],
+            [&[85][..], &[7; 8], &[8; 16]].concat()[..]
+        );
         let dialed_back = |from| {
             FromRelay::DialedBack {
                 token: [3; 16],
@@ -748,6 +812,7 @@ mod tests {
             ToRelay::Invitations(vec![CodeNumber::random(7); INVITATIONS_MAX]),
             ToRelay::FindInvitation(CodeNumber::random(7)),
             ToRelay::FleetList(300),
+            ToRelay::Sleep,
         ] {
             assert_eq!(ToRelay::decode(&frame.encode()), Ok(frame));
         }
@@ -802,6 +867,14 @@ mod tests {
             FromRelay::NotOpened {
                 peer: peer(),
                 why: OpenRefusal::Unsure,
+            },
+            FromRelay::MaySleep {
+                after_ms: 60_000,
+                every_ms: 25_000,
+            },
+            FromRelay::Sleep {
+                handle: Handle([7; 8]),
+                reset: [8; 16],
             },
         ] {
             assert_eq!(FromRelay::decode(&frame.encode()), Ok(frame));

@@ -37,6 +37,8 @@ pub(crate) struct Derived {
     pub(crate) connection_ids: u64,
     /// Encrypts the tokens of Retry.
     pub(crate) tokens: Arc<hkdf::Prk>,
+    /// Makes the tokens that tell a sleeping peer that it is forgotten.
+    pub(crate) sleep_resets: [u8; 32],
 }
 
 impl Derived {
@@ -55,8 +57,15 @@ impl Derived {
                 hkdf::HKDF_SHA256,
                 derive("hobnob relay 1 retry tokens").as_ref(),
             )),
+            sleep_resets: bytes_of(&derive("hobnob relay 1 sleep resets")),
         }
     }
+}
+
+fn bytes_of(tag: &hmac::Tag) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(tag.as_ref());
+    bytes
 }
 
 #[cfg(test)]
@@ -69,8 +78,8 @@ mod tests {
             [1, 1, 2].map(|seed| Derived::from(&SecretKey::from_seed([seed; 32])));
         let tag = |derived: &Derived| hmac::sign(&derived.resets, b"x").as_ref().to_vec();
         assert_eq!(
-            (one.connection_ids, tag(&one)),
-            (again.connection_ids, tag(&again))
+            (one.connection_ids, tag(&one), one.sleep_resets),
+            (again.connection_ids, tag(&again), again.sleep_resets)
         );
         assert_ne!(
             (one.connection_ids, tag(&one)),

@@ -13,6 +13,7 @@
 //! - [`fleet`]: several relays that act as one.
 //! - [`mailbox`]: sealed envelopes for peers that are away.
 //! - [`keys`]: its identity, and the keys that survive a restart.
+//! - [`sleeper`]: the types about sleeping peers that the core, the server and the plane share.
 //! - [`server`]: control connections, and the handle for the operator.
 //! - [`status`]: the status page, metrics and health check.
 //!
@@ -26,4 +27,5 @@ pub mod mailbox;
 pub mod plane;
 pub mod route;
 pub mod server;
+pub mod sleeper;
 pub mod status;

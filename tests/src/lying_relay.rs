@@ -290,6 +290,7 @@ async fn serve(
             | ToRelay::Invitations(_)
             | ToRelay::FindInvitation(_)
             | ToRelay::FleetList(_)
+            | ToRelay::Sleep
             | ToRelay::Unknown(_) => {}
         }
     }

@@ -165,9 +165,14 @@ impl Engine {
                 carrier,
                 welcome,
                 mail,
+                woke,
             } => {
-                self.relay_up(relay, id, (addr, carrier), &welcome);
-                self.member_up(relay, welcome.features & features::VISITOR != 0);
+                if woke {
+                    self.relay_woke(relay, (addr, carrier), &welcome);
+                } else {
+                    self.relay_up(relay, id, (addr, carrier), &welcome);
+                    self.member_up(relay, welcome.features & features::VISITOR != 0);
+                }
                 match mail {
                     Some(stream) => {
                         let is_own = self.relays.is_in_rooms(relay);
@@ -178,6 +183,11 @@ impl Engine {
             }
             LinkEvent::Mail(stream, frame) => {
                 self.mail_frame(HolderAt::Relay(relay), stream, frame)
+            }
+            LinkEvent::Asleep => self.relays.fell_asleep(relay),
+            LinkEvent::Wanted(peer) => {
+                let may = self.may_wake_for(peer);
+                self.relays.answer_wake(relay, peer, may);
             }
             LinkEvent::Received(frame) => self.relay_frame(relay, frame),
             LinkEvent::Suspect(is_suspect) => self.member_suspect(relay, is_suspect),
@@ -247,6 +257,28 @@ impl Engine {
         self.invitation_relay_up(id);
     }
 
+    /// A link that slept is connected again. The relay has had this node all the time, so peers need
+    /// not be sought: those that came meanwhile have asked for this node.
+    fn relay_woke(&mut self, id: RelayId, way: (SocketAddr, Carrier), welcome: &Welcome) {
+        let woke = self.relays.woke(id, way, welcome);
+        let mut waited_for = woke.waited_for;
+        waited_for.extend(self.peers_through(id));
+        for peer in waited_for {
+            self.request_channel(id, peer);
+        }
+        if woke.has_moved {
+            self.own_addrs_changed();
+        }
+        self.invitation_relay_up(id);
+    }
+
+    /// Whether a sleeping link wakes for a peer that wants a channel. Strangers together wake a node
+    /// once in a while only, unless the user has invited one.
+    fn may_wake_for(&mut self, peer: DeviceId) -> bool {
+        let is_expected = self.is_close(peer) || self.has_open_invitations();
+        self.denies(peer).is_none() && (is_expected || self.relays.wake_for_stranger())
+    }
+
     /// The peers whose sessions go through a relay.
     pub(super) fn peers_through(&self, id: RelayId) -> impl Iterator<Item = DeviceId> {
         let sessions = self.sessions.iter();
@@ -277,7 +309,11 @@ impl Engine {
             FromRelay::FleetList(Some(list)) => self.fleet_list_received(id, list),
             FromRelay::FleetList(None) => {}
             FromRelay::Elsewhere { peer, relay } => self.found_elsewhere(id, peer, relay),
-            FromRelay::Welcome(_) | FromRelay::Unknown(_) => {}
+            // The link handles them.
+            FromRelay::Welcome(_)
+            | FromRelay::MaySleep { .. }
+            | FromRelay::Sleep { .. }
+            | FromRelay::Unknown(_) => {}
         }
     }
 

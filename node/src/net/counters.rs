@@ -30,7 +30,8 @@ pub struct Counted {
     /// Channel frames that belong to no channel of this node, also not a moment later; that did not
     /// come from the channel's relay; or that contain something other than QUIC.
     pub channel: u64,
-    /// Probes and address checks that the engine had no room for.
+    /// Probes and address checks that the engine had no room for, and datagrams for a sleeping link
+    /// that no relay of such a link sent.
     pub probe: u64,
     /// Datagrams of no known kind, empty ones among them.
     pub unknown: u64,

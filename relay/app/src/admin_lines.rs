@@ -80,7 +80,7 @@ pub(crate) struct PeerRow {
     pub(crate) peer: Text<DeviceId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) label: Option<String>,
-    /// `alive`, `suspect` or `gone`.
+    /// `alive`, `suspect`, `asleep` or `gone`.
     pub(crate) state: String,
     pub(crate) addr: SocketAddr,
     /// Time of registration.

@@ -22,7 +22,7 @@ impl Relay {
         if peer == other {
             return self.send_not_opened(peer, other, OpenRefusal::Refused);
         }
-        if self.registry.get(other).is_some() {
+        if self.is_here(other) {
             return self.open_here(now, peer, other);
         }
         // A guest looks for one peer, and a visitor asks its own relay.
@@ -48,7 +48,7 @@ impl Relay {
             return;
         };
         // It may have registered here in the meantime.
-        if self.registry.get(other).is_some() {
+        if self.is_here(other) {
             return self.open_here(now, peer, other);
         }
         match found {
@@ -61,10 +61,18 @@ impl Relay {
         }
     }
 
-    /// Opens a channel with a registered peer.
-    fn open_here(&mut self, now: Duration, peer: DeviceId, other: DeviceId) {
+    /// Whether a peer is registered: it is connected, or it sleeps.
+    fn is_here(&self, peer: DeviceId) -> bool {
+        self.registry.get(peer).is_some() || self.is_asleep(peer)
+    }
+
+    /// Opens a channel with a registered peer, or wakes it.
+    pub(super) fn open_here(&mut self, now: Duration, peer: DeviceId, other: DeviceId) {
         if !self.invitations.may_open(peer, other) {
             return self.send_not_opened(peer, other, OpenRefusal::Refused);
+        }
+        if self.is_asleep(other) {
+            return self.wake(now, other, peer);
         }
         match self.channels.open(now, peer, other, &self.limits) {
             Opening::New(channel) => {
@@ -79,7 +87,7 @@ impl Relay {
         }
     }
 
-    fn send_not_opened(&mut self, asker: DeviceId, peer: DeviceId, why: OpenRefusal) {
+    pub(super) fn send_not_opened(&mut self, asker: DeviceId, peer: DeviceId, why: OpenRefusal) {
         match why {
             OpenRefusal::NotHere => self.counts.not_here += 1,
             OpenRefusal::Refused | OpenRefusal::Unknown(_) => self.counts.refused += 1,

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use hobnob_limits::{Bucket, Pace};
 
+/// The default of [`Limits::sleep_after`].
+pub const SLEEP_AFTER: Duration = Duration::from_secs(60);
+
 /// The relay's limits. Exceeding one affects only the peer that did it, and the reason that the
 /// peer receives names the limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +37,9 @@ pub struct Limits {
     /// Bytes that the relay forwards for one peer in one day (UTC); 0 means no limit. Beyond: the
     /// peer's connection ends, and it is rejected until the next day (`quota`).
     pub day_quota: u64,
+    /// After this time without anything to say, a peer may sleep: it ends its connection and sends
+    /// sealed heartbeats instead. `None`: nobody sleeps.
+    pub sleep_after: Option<Duration>,
     /// Registrations of one peer. Beyond: the new connection ends (`limit`), the old one stays.
     pub registrations: Pace,
     /// Frames of any kind from one peer. Beyond, here and below: its connection ends (`limit`).
@@ -64,6 +70,7 @@ impl Default for Limits {
             fleet: false,
             rate: 0,
             day_quota: 0,
+            sleep_after: Some(SLEEP_AFTER),
             registrations: Pace::new(20, Duration::from_secs(5)),
             frames: Pace::new(500, Duration::from_millis(20)),
             heartbeats: Pace::new(20, Duration::from_secs(2)),

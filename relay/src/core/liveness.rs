@@ -15,6 +15,8 @@ pub enum State {
     Alive,
     /// It has missed one or two heartbeats.
     Suspect,
+    /// It sleeps: it has no connection, and its sealed heartbeats arrive.
+    Asleep,
     /// Its connection has ended.
     Gone,
 }
@@ -25,6 +27,7 @@ impl State {
         match self {
             State::Alive => "alive",
             State::Suspect => "suspect",
+            State::Asleep => "asleep",
             State::Gone => "gone",
         }
     }
@@ -41,7 +44,8 @@ pub struct Row {
     pub addr: SocketAddr,
     /// When it registered.
     pub since: Duration,
-    /// When its last frame arrived. Every frame shows that it is alive.
+    /// When its last frame arrived. Every frame shows that it is alive. Of a peer that sleeps: when
+    /// it fell asleep.
     pub heard_at: Duration,
     /// The round-trip time of the control connection, if it was measured.
     pub rtt: Option<Duration>,
@@ -67,6 +71,12 @@ pub struct Counts {
     pub ended: BTreeMap<u32, u64>,
     /// Heartbeats received.
     pub heartbeats: u64,
+    /// How often a peer fell asleep.
+    pub slept: u64,
+    /// How often a sleeping peer connected again.
+    pub woke: u64,
+    /// How often the relay asked a sleeping peer to connect, for a peer that wanted a channel.
+    pub wakes: u64,
     /// Roster frames sent.
     pub roster_frames: u64,
     /// Changes in these frames.
@@ -95,7 +105,8 @@ mod tests {
 
     #[test]
     fn every_state_has_its_own_name() {
-        let states = [State::Alive, State::Suspect, State::Gone];
-        assert_eq!(states.map(State::name), ["alive", "suspect", "gone"]);
+        let states = [State::Alive, State::Suspect, State::Asleep, State::Gone];
+        let names = ["alive", "suspect", "asleep", "gone"];
+        assert_eq!(states.map(State::name), names);
     }
 }

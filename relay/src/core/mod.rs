@@ -12,6 +12,7 @@
 //!   and routes that follow from them
 //! - `visitors.rs`: peers of other relays of the fleet
 //! - `invitations.rs`: which peer has an invitation of which number, and guests
+//! - `sleep.rs`: peers without a connection, and who wakes them
 //! - `limits.rs`: how much the relay serves, and how often a peer may act
 //! - `quotas.rs`: how much the relay forwarded today, for each peer
 //! - `liveness.rs`: the liveness table for the operator; `reasons.rs`: why a connection ends
@@ -32,6 +33,7 @@ mod registry;
 mod relay;
 mod room;
 mod roster;
+mod sleep;
 #[cfg(test)]
 mod tests;
 mod visitors;
@@ -39,7 +41,7 @@ mod visitors;
 pub use channels::CHANNEL_IDLE;
 pub use hobnob_limits::Pace;
 pub use invitations::{GUESTS_MAX, WRONG_NUMBERS_IN, WRONG_NUMBERS_MAX};
-pub use limits::{LimitedAction, Limits};
+pub use limits::{LimitedAction, Limits, SLEEP_AFTER};
 pub use liveness::{Counts, Row, State};
 pub use quotas::QUOTA_PEERS_MAX;
 pub use reasons::EndReason;
@@ -47,15 +49,18 @@ pub use registry::{GONE_KEPT, GONE_MAX, HEARTBEAT_EVERY, HEARTBEAT_GRACE, MISSES
 pub use relay::{ADDRESS_SETTLES, DRAIN_OVER, Relay};
 pub use room::ROSTER_PEERS_MAX;
 pub use roster::{PUSH_AFTER, PUSH_EVERY, PUSH_PER_MEMBER};
+pub use sleep::{BEAT_EVERY, WAKERS_MAX};
 pub use visitors::{VISITOR_IDLE, VISITORS_MAX};
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use hobnob_protocol::heartbeat::Handle;
 use hobnob_protocol::relay::{FromRelay, ToRelay};
 use hobnob_protocol::{DeviceId, RoomTag};
 
 use crate::route::Update;
+use crate::sleeper::SleeperNews;
 
 /// The id of a control connection. It is unique for the life of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,6 +84,8 @@ pub enum Input {
         rooms: Vec<RoomTag>,
         /// Why it is here.
         role: Role,
+        /// Whether it can sleep.
+        sleeps: bool,
     },
     /// The answer to [`Output::Find`].
     Found {
@@ -117,6 +124,13 @@ pub enum Input {
         /// The connection.
         connection: ConnectionId,
     },
+    /// The node ended a connection because it sleeps from now on.
+    FellAsleep {
+        /// The connection.
+        connection: ConnectionId,
+    },
+    /// The plane has news of a sleeping peer.
+    Sleeper(SleeperNews),
     /// The operator ends a peer's connection.
     Kick(DeviceId),
     /// The operator bans a peer. The shell does not admit it again.
@@ -180,4 +194,22 @@ pub enum Output {
     /// A peer asks on a connection for a channel with this peer, which is not registered here: ask the
     /// other relays of the fleet, and pass [`Input::Found`].
     Find(ConnectionId, DeviceId),
+    /// The peer of this connection may sleep. Export the secret, pass it to the plane with this
+    /// handle, and send [`Sleep`](FromRelay::Sleep).
+    Grant(ConnectionId, Handle),
+    /// Tell a sleeping peer that another one wants a channel with it.
+    Wake(Handle, DeviceId),
+    /// The plane can forget this sleep.
+    Forget(Handle),
+    /// A sleeping peer is not registered any more. Tell it, and remove it from the plane.
+    EndSleep {
+        /// The name of its sleep.
+        handle: Handle,
+        /// The peer.
+        peer: DeviceId,
+        /// Its address.
+        addr: SocketAddr,
+        /// The cause.
+        reason: EndReason,
+    },
 }

@@ -27,6 +27,8 @@ pub enum EndReason {
     GuestOver,
     /// The peer visited this relay of its fleet, and has no channel any more.
     VisitOver,
+    /// The peer sleeps, as agreed, and its own end of the connection was lost.
+    Asleep,
     /// The relay is about to stop.
     Draining,
     /// The peer sent Register on a connection that was already registered.
@@ -58,6 +60,7 @@ impl EndReason {
             Self::NotAdmitted => close::NOT_ADMITTED,
             Self::QuotaUsed(_) => close::QUOTA,
             Self::GuestOver | Self::VisitOver => close::GUEST,
+            Self::Asleep => close::ASLEEP,
             Self::Draining => close::DRAINING,
             Self::RegisteredTwice => close::PROTOCOL,
             Self::Full(_) | Self::MadeRoom | Self::NetworkFull(_) | Self::RoomsFull => close::FULL,

@@ -11,14 +11,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hobnob_limits::{Entrance, Network, Places};
+use hobnob_limits::{Entrance, Network, Place, Places};
 use hobnob_protocol::DeviceId;
+use hobnob_protocol::heartbeat::Handle;
 
 use super::ConnectionId;
 use super::limits::{Allowance, Limits};
 use super::liveness::State;
 use super::reasons::EndReason;
 use crate::route::Meter;
+use crate::sleeper::CompactAddr;
 
 /// How often a node sends a heartbeat. Some NATs forget a mapping after 30 seconds.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
@@ -55,6 +57,8 @@ pub(super) struct PeerRecord {
     /// Rooms that it named.
     pub(super) rooms: usize,
     pub(super) meter: Arc<Meter>,
+    /// The sleep that the relay has agreed to and that has not begun.
+    pub(super) granted: Option<Handle>,
     /// The bytes of the meter that are part of the quotas already.
     counted: u64,
     pub(super) allowance: Allowance,
@@ -78,6 +82,7 @@ impl PeerRecord {
             missed: 0,
             rooms: 0,
             meter: Arc::default(),
+            granted: None,
             counted: 0,
             allowance: Allowance::default(),
             due_at: now,
@@ -112,12 +117,39 @@ impl PeerRecord {
     }
 }
 
+/// The registry's record of a sleeping peer. There can be a million, so it is small. Times are in
+/// seconds.
+#[derive(Debug)]
+pub(super) struct Sleeper {
+    pub(super) handle: Handle,
+    pub(super) addr: CompactAddr,
+    place: Place<Network>,
+    since: u32,
+    asleep_since: u32,
+    pub(super) rooms: u32,
+    /// Only of a peer for which the relay forwarded something.
+    pub(super) meter: Option<Arc<Meter>>,
+}
+
+impl Sleeper {
+    /// When it registered.
+    pub(super) fn since(&self) -> Duration {
+        Duration::from_secs(self.since.into())
+    }
+
+    /// When it fell asleep.
+    pub(super) fn asleep_since(&self) -> Duration {
+        Duration::from_secs(self.asleep_since.into())
+    }
+}
+
 /// All peers that are registered or were recently.
 #[derive(Debug)]
 pub(super) struct Registry {
     peers: BTreeMap<DeviceId, PeerRecord>,
+    asleep: BTreeMap<DeviceId, Sleeper>,
     connections: BTreeMap<ConnectionId, DeviceId>,
-    /// The connected peers. A peer is active when it asks for a channel.
+    /// The connected and the sleeping peers. A peer is active when it asks for a channel.
     places: Places<Network, DeviceId>,
     peers_max: usize,
     looks: BTreeSet<(Duration, DeviceId)>,
@@ -130,6 +162,7 @@ impl Registry {
     pub(super) fn new(peers: usize) -> Self {
         Self {
             peers: BTreeMap::new(),
+            asleep: BTreeMap::new(),
             connections: BTreeMap::new(),
             places: Places::new(peers),
             peers_max: peers,
@@ -203,6 +236,10 @@ impl Registry {
         addr: SocketAddr,
         limits: &Limits,
     ) -> Result<Option<DeviceId>, EndReason> {
+        if self.asleep.contains_key(&id) {
+            // It has slept for longer than the pace asks for.
+            return Ok(None);
+        }
         if let Some(peer) = self.peers.get_mut(&id) {
             let pace = limits.registrations;
             if !peer.allowance.registrations.take(now, pace) {
@@ -275,6 +312,81 @@ impl Registry {
         self.forget(now);
     }
 
+    /// The sleeping peers.
+    pub(super) fn sleepers(&self) -> impl Iterator<Item = (DeviceId, &Sleeper)> {
+        self.asleep.iter().map(|(id, sleeper)| (*id, sleeper))
+    }
+
+    /// The record of a sleeping peer.
+    pub(super) fn sleeper(&self, id: DeviceId) -> Option<&Sleeper> {
+        self.asleep.get(&id)
+    }
+
+    /// A connected peer falls asleep: it has no connection, but keeps its place.
+    pub(super) fn sleep(&mut self, now: Duration, id: DeviceId, handle: Handle) {
+        let peer = self
+            .peers
+            .remove(&id)
+            .expect("a connected peer falls asleep");
+        let connection = peer.connection.expect("a connected peer falls asleep");
+        self.connections.remove(&connection);
+        self.looks.remove(&(peer.look_at, id));
+        let place = self.places.settle(id);
+        let is_metered = peer.meter.read() != crate::route::Metered::default();
+        let sleeper = Sleeper {
+            handle,
+            addr: CompactAddr::of(peer.addr),
+            place: place.expect("a connected peer has an unprotected place"),
+            since: seconds(peer.since),
+            asleep_since: seconds(now),
+            rooms: u32::try_from(peer.rooms).unwrap_or(u32::MAX),
+            meter: is_metered.then_some(peer.meter),
+        };
+        self.asleep.insert(id, sleeper);
+    }
+
+    /// A sleeping peer is about to connect again. Returns the name of its sleep.
+    pub(super) fn wake(&mut self, id: DeviceId) -> Option<Handle> {
+        let sleeper = self.asleep.remove(&id)?;
+        self.places.leave_settled(sleeper.place);
+        if let Some(meter) = sleeper.meter {
+            let addr = sleeper.addr.socket_addr();
+            let peer = self
+                .peers
+                .entry(id)
+                .or_insert_with(|| PeerRecord::new(Duration::ZERO, addr));
+            peer.counted = meter.read().bytes;
+            peer.meter = meter;
+        }
+        Some(sleeper.handle)
+    }
+
+    /// A sleeping peer is gone. Returns its record.
+    pub(super) fn sleeper_gone(&mut self, now: Duration, id: DeviceId) -> Option<Sleeper> {
+        let sleeper = self.asleep.remove(&id)?;
+        self.places.leave_settled(sleeper.place);
+        let mut peer = PeerRecord::new(now, sleeper.addr.socket_addr());
+        (peer.since, peer.gone_at) = (sleeper.since(), now);
+        peer.rooms = usize::try_from(sleeper.rooms).unwrap_or(usize::MAX);
+        if let Some(meter) = &sleeper.meter {
+            peer.counted = meter.read().bytes;
+            peer.meter = meter.clone();
+        }
+        self.peers.insert(id, peer);
+        self.gone.insert((now, id));
+        self.forget(now);
+        Some(sleeper)
+    }
+
+    /// A sleeping peer has another address.
+    pub(super) fn sleeper_moved(&mut self, id: DeviceId, addr: SocketAddr) {
+        if let Some(sleeper) = self.asleep.get_mut(&id) {
+            sleeper.addr = CompactAddr::of(addr);
+            let network = Network::of(addr.ip());
+            sleeper.place = self.places.relocate_settled(sleeper.place, network);
+        }
+    }
+
     /// Changes the address of a connected peer.
     pub(super) fn moved(&mut self, now: Duration, id: DeviceId, addr: SocketAddr) {
         let peer = self.connected_mut(id);
@@ -341,6 +453,11 @@ impl Registry {
             self.peers.remove(&id);
         }
     }
+}
+
+/// A time in whole seconds.
+fn seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use super::quotas::Quotas;
 use super::reasons::EndReason;
 use super::registry::{HEARTBEAT_EVERY, PeerRecord, Registry};
 use super::roster::Roster;
+use super::sleep::Sleep;
 use super::visitors::{VISITORS_MAX, Visitors};
 use super::{ConnectionId, Input, Output, Role};
 
@@ -39,14 +40,15 @@ pub const ADDRESS_SETTLES: Duration = Duration::from_secs(10);
 pub struct Relay {
     pub(super) limits: Limits,
     pub(super) registry: Registry,
-    roster: Roster,
+    pub(super) roster: Roster,
     pub(super) channels: Channels,
     pub(super) invitations: Invitations,
     pub(super) visitors: Visitors,
     origins: Origins,
     quotas: Quotas,
+    pub(super) sleep: Sleep,
     /// Once the relay drains: the connections still to end, and when.
-    drain: Option<BTreeSet<(Duration, ConnectionId)>>,
+    pub(super) drain: Option<BTreeSet<(Duration, ConnectionId)>>,
     pub(super) counts: Counts,
     pub(super) outputs: VecDeque<Output>,
 }
@@ -64,6 +66,7 @@ impl Relay {
             visitors: Visitors::default(),
             origins: Origins::new(&seed),
             quotas: Quotas::default(),
+            sleep: Sleep::new(&seed),
             drain: None,
             counts: Counts::default(),
             outputs: VecDeque::new(),
@@ -81,6 +84,7 @@ impl Relay {
                 stream,
                 rooms,
                 role,
+                sleeps,
             } => {
                 let newcomer = Newcomer {
                     connection,
@@ -88,6 +92,7 @@ impl Relay {
                     addr,
                     stream,
                     role,
+                    sleeps,
                 };
                 // Guests and visitors are seen by nobody but the peers that they look for.
                 let rooms = match role {
@@ -111,6 +116,8 @@ impl Relay {
                     self.end(now, peer, EndReason::Replaced);
                 }
             }
+            Input::FellAsleep { connection } => self.fell_asleep(now, connection),
+            Input::Sleeper(news) => self.sleeper_news(now, news),
             Input::Kick(peer) => self.end_peer(now, peer, EndReason::Kicked),
             Input::Ban(peer) => self.end_peer(now, peer, EndReason::Banned),
             Input::Exclude(peer, Exclusion::Address) => {
@@ -144,6 +151,7 @@ impl Relay {
             self.channels.next_look(),
             self.invitations.next_end(),
             self.visitors.next_look(),
+            self.sleep.next_wake(),
             drain,
         ]
         .into_iter()
@@ -165,7 +173,10 @@ impl Relay {
             channels: self.channels.count(id),
             metered: peer.meter.read(),
         };
-        self.registry.peers().map(row).collect()
+        let mut rows: Vec<_> = self.registry.peers().map(row).collect();
+        rows.extend(self.sleeper_rows());
+        rows.sort_by_key(|row| row.peer);
+        rows
     }
 
     /// The counters since the start.
@@ -191,6 +202,17 @@ impl Relay {
         self.limits.peers
     }
 
+    /// Whether a peer sleeps.
+    pub fn is_asleep(&self, peer: DeviceId) -> bool {
+        self.registry.sleeper(peer).is_some()
+    }
+
+    /// The sleeping peers, with their addresses.
+    pub fn sleepers(&self) -> impl Iterator<Item = (DeviceId, SocketAddr)> {
+        let all = self.registry.sleepers();
+        all.map(|(peer, sleeper)| (peer, canonical(sleeper.addr.socket_addr())))
+    }
+
     /// Number of connected peers: alive or suspect.
     pub fn connected(&self) -> usize {
         self.registry.connected()
@@ -213,6 +235,7 @@ impl Relay {
             addr,
             stream,
             role,
+            sleeps,
         } = newcomer;
         if self.drain.is_some() {
             return self.output_end(connection, EndReason::Draining);
@@ -229,7 +252,14 @@ impl Relay {
             Ok(Some(idle)) => self.end(now, idle, EndReason::MadeRoom),
             Err(reason) => return self.output_end(connection, reason),
         }
-        if let Some(older) = self.registry.connection_of(peer) {
+        if let Some(handle) = self.registry.wake(peer) {
+            self.counts.woke += 1;
+            self.outputs.push_back(Output::Forget(handle));
+            if role != Role::Peer {
+                self.invitations.left(peer);
+            }
+        } else if let Some(older) = self.registry.connection_of(peer) {
+            self.revoke_sleep(peer);
             self.output_end(older, EndReason::Replaced);
             self.end_channels(peer);
             self.invitations.left(peer);
@@ -252,6 +282,10 @@ impl Relay {
             peer,
             FromRelay::Welcome(self.welcome(addr, stream.is_some(), role)),
         );
+        if sleeps {
+            self.offer_sleep(peer);
+        }
+        self.open_for_wakers(now, peer);
     }
 
     fn admit(
@@ -311,6 +345,7 @@ impl Relay {
         if !self.may(now, peer, LimitedAction::Frames) {
             return;
         }
+        self.revoke_sleep(peer);
         match frame {
             ToRelay::Register(_) => self.end(now, peer, EndReason::RegisteredTwice),
             ToRelay::Heartbeat(version) => self.heartbeat(now, peer, version),
@@ -322,6 +357,7 @@ impl Relay {
             ToRelay::DialBack(token) => self.dial_back(now, connection, peer, token),
             ToRelay::Invitations(numbers) => self.invitations.set(now, peer, &numbers),
             ToRelay::FindInvitation(number) => self.find_invitation(now, peer, number),
+            ToRelay::Sleep => self.grant_sleep(now, connection, peer),
             // The shell answers it.
             ToRelay::FleetList(_) | ToRelay::Unknown(_) => {}
         }
@@ -405,7 +441,7 @@ impl Relay {
         }
     }
 
-    fn disconnected(&mut self, now: Duration, connection: ConnectionId) {
+    pub(super) fn disconnected(&mut self, now: Duration, connection: ConnectionId) {
         let Some(peer) = self.registry.peer_of(connection) else {
             return;
         };
@@ -438,7 +474,7 @@ impl Relay {
     }
 
     fn end_peer(&mut self, now: Duration, peer: DeviceId, reason: EndReason) {
-        if self.registry.get(peer).is_some() {
+        if self.registry.get(peer).is_some() || self.registry.sleeper(peer).is_some() {
             self.end(now, peer, reason);
         }
     }
@@ -474,6 +510,7 @@ impl Relay {
             self.end(now, visitor, EndReason::VisitOver);
         }
         self.registry.forget(now);
+        self.wake_due(now);
         self.end_idle(now);
         for (peer, frame) in self.roster.timeout(now) {
             self.send_roster(peer, frame);
@@ -500,31 +537,40 @@ impl Relay {
         false
     }
 
-    /// Ends the connection of a connected peer.
-    fn end(&mut self, now: Duration, peer: DeviceId, reason: EndReason) {
+    /// Ends the registration of a connected or sleeping peer.
+    pub(super) fn end(&mut self, now: Duration, peer: DeviceId, reason: EndReason) {
+        if self.registry.sleeper(peer).is_some() {
+            return self.end_sleeper(now, peer, reason);
+        }
         let connection = self
             .registry
             .connection_of(peer)
-            .expect("only connected peers are ended");
+            .expect("only connected or sleeping peers are ended");
         self.output_end(connection, reason);
         self.gone(now, peer);
     }
 
-    fn output_end(&mut self, connection: ConnectionId, reason: EndReason) {
+    pub(super) fn output_end(&mut self, connection: ConnectionId, reason: EndReason) {
         *self.counts.ended.entry(reason.code()).or_default() += 1;
         self.outputs.push_back(Output::End(connection, reason));
     }
 
     fn gone(&mut self, now: Duration, peer: DeviceId) {
-        if self.limits.day_quota > 0 {
-            let bytes = self.registry.connected_mut(peer).take_forwarded();
-            self.quotas.add(peer, bytes);
-        }
+        self.revoke_sleep(peer);
+        self.count_forwarded(peer);
         self.registry.disconnect(now, peer);
         self.roster.leave(now, peer);
         self.invitations.left(peer);
         self.visitors.left(peer);
         self.end_channels(peer);
+    }
+
+    /// Adds what was forwarded for a connected peer to its quota.
+    pub(super) fn count_forwarded(&mut self, peer: DeviceId) {
+        if self.limits.day_quota > 0 {
+            let bytes = self.registry.connected_mut(peer).take_forwarded();
+            self.quotas.add(peer, bytes);
+        }
     }
 
     fn send_roster(&mut self, peer: DeviceId, frame: RosterFrame) {
@@ -555,6 +601,7 @@ struct Newcomer {
     addr: SocketAddr,
     stream: Option<SocketAddr>,
     role: Role,
+    sleeps: bool,
 }
 
 fn pop_due<T: Ord>(queue: &mut BTreeSet<(Duration, T)>, now: Duration) -> Option<(Duration, T)> {

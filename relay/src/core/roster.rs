@@ -65,6 +65,8 @@ struct Member {
     known: Vec<Stay>,
     push_at: Option<Duration>,
     pushed_at: Option<Duration>,
+    /// A sleeping member gets no pushes: it receives the whole list when it connects again.
+    asleep: bool,
 }
 
 /// The rooms with their members, and the peers that each member knows.
@@ -133,8 +135,23 @@ impl Roster {
             .members
             .get_mut(&peer)
             .expect("it existed, or new_stay has added it");
-        (member.rooms, member.sent) = (rooms, None);
+        (member.rooms, member.sent, member.asleep) = (rooms, None, false);
         self.push(now, peer);
+    }
+
+    /// A peer falls asleep. The members of its rooms still see it there.
+    pub(super) fn sleep(&mut self, now: Duration, peer: DeviceId) {
+        let Some(member) = self.members.get_mut(&peer) else {
+            return; // A relay without a roster has no members.
+        };
+        if member.rooms.is_empty() {
+            // Nobody sees it, so nothing about it needs memory.
+            return self.leave(now, peer);
+        }
+        (member.asleep, member.sent, member.known) = (true, None, Vec::new());
+        if let Some(at) = member.push_at.take() {
+            self.pushes.remove(&(at, peer));
+        }
     }
 
     /// Removes a peer that is gone.
@@ -211,6 +228,7 @@ impl Roster {
             known,
             push_at: None,
             pushed_at: None,
+            asleep: false,
         };
         self.members.insert(peer, member);
         self.stays
@@ -294,7 +312,7 @@ impl Roster {
 
     fn push_at(&mut self, at: Duration, peer: DeviceId) {
         let member = self.members.get_mut(&peer).expect(IS_MEMBER);
-        if member.push_at.is_none() {
+        if member.push_at.is_none() && !member.asleep {
             let at = member
                 .pushed_at
                 .map_or(at, |pushed_at| at.max(pushed_at + PUSH_EVERY));
@@ -548,6 +566,29 @@ mod tests {
             (roster.rooms(), roster.memberships_with(peer(9), 0)),
             (1, 1)
         );
+    }
+
+    #[test]
+    fn a_sleeping_peer_stays_on_the_roster_and_learns_the_changes_when_it_wakes() {
+        let mut roster = Roster::new();
+        roster.set(Duration::ZERO, peer(1), vec![room(1)]);
+        roster.set(Duration::ZERO, peer(2), vec![room(1)]);
+        assert_eq!(pushed(&mut roster, SECOND, 2), [here(1, &[1])]);
+        roster.sleep(2 * SECOND, peer(1));
+        assert_eq!(pushed(&mut roster, 10 * SECOND, 2), []);
+        roster.set(11 * SECOND, peer(3), vec![room(1)]);
+        roster.leave(11 * SECOND, peer(2));
+        assert_eq!(pushed(&mut roster, 20 * SECOND, 1), []);
+        roster.set(30 * SECOND, peer(1), vec![room(1)]);
+        assert_eq!(pushed(&mut roster, 40 * SECOND, 1), [here(3, &[1])]);
+        // The others have noticed neither.
+        let answer = roster.answer(50 * SECOND, peer(3), 0).remove(0);
+        assert_eq!(answer.changes, [here(1, &[1])]);
+        let looks = roster.answer(51 * SECOND, peer(3), answer.version);
+        assert_eq!(looks[0].changes, []);
+        roster.leave(60 * SECOND, peer(1));
+        let gone = RosterChange::Gone { peer: peer(1) };
+        assert_eq!(pushed(&mut roster, 70 * SECOND, 3), [gone]);
     }
 
     #[test]

@@ -35,6 +35,10 @@ pub struct Counted {
     pub oversized: u64,
     /// Hole-punching probes dropped: a relay does not expect them.
     pub probe: u64,
+    /// Heartbeats of sleeping peers, and their answers.
+    pub beats: u64,
+    /// Heartbeats dropped: of nobody who sleeps here, forged, or repeated.
+    pub beats_refused: u64,
     /// Datagrams dropped: of no known kind, or empty.
     pub unknown: u64,
     /// STUN requests answered.
@@ -61,6 +65,8 @@ pub(super) struct Counters {
     pub(super) quic_overflowed: AtomicU64,
     pub(super) oversized: AtomicU64,
     pub(super) probe: AtomicU64,
+    pub(super) beats: AtomicU64,
+    pub(super) beats_refused: AtomicU64,
     pub(super) unknown: AtomicU64,
     pub(super) stun_answered: AtomicU64,
     pub(super) stun_malformed: AtomicU64,
@@ -85,6 +91,8 @@ impl Counters {
             quic_overflowed: read(&self.quic_overflowed),
             oversized: read(&self.oversized),
             probe: read(&self.probe),
+            beats: read(&self.beats),
+            beats_refused: read(&self.beats_refused),
             unknown: read(&self.unknown),
             stun_answered: read(&self.stun_answered),
             stun_malformed: read(&self.stun_malformed),

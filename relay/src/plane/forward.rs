@@ -15,7 +15,9 @@ use quinn::udp::{RecvMeta, Transmit};
 use super::bucket::{FRAME_COST_MIN, Rate};
 use super::counters::{Counters, add};
 use super::fair::Fairness;
+use super::packet_sink::{PacketSink, Sent};
 use super::route_table::{RouteEntry, RouteTable};
+use super::sleepers::{Sleepers, Use};
 use super::socket_stats::SocketStats;
 
 /// Longest datagram that quinn accepts: the default of `EndpointConfig`, an Ethernet frame without
@@ -31,29 +33,11 @@ const STUN_PER_SECOND: u64 = 2_000;
 /// STUN requests answered at once after a pause.
 const STUN_BURST: u64 = 1_000;
 
-/// The destination of forwarded frames and answers: the socket, or a test.
-pub(super) trait PacketSink {
-    /// Maximum datagrams of one size in one batch.
-    fn segments(&self) -> usize;
-    /// Sends datagrams to one destination.
-    fn send(&mut self, transmit: &Transmit<'_>) -> Sent;
-}
-
-/// The result of sending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sent {
-    /// The system accepted it.
-    Taken,
-    /// The system's buffer is full.
-    Full,
-    /// The system rejected it.
-    Refused,
-}
-
 /// Forwards frames according to the route table.
 #[derive(Debug)]
 pub(super) struct Forwarder {
     table: RouteTable,
+    sleepers: Sleepers,
     fairness: Fairness,
     stun_rate: Rate,
     stun_paid_until: u64,
@@ -68,6 +52,7 @@ impl Forwarder {
         let (fairness, stun_rate) = (Fairness::new(rate), Rate::new(STUN_PER_SECOND, STUN_BURST));
         Self {
             table,
+            sleepers: Sleepers::new(),
             fairness,
             stun_rate,
             stun_paid_until: 0,
@@ -79,6 +64,11 @@ impl Forwarder {
     /// The route table.
     pub(super) fn table(&mut self) -> &mut RouteTable {
         &mut self.table
+    }
+
+    /// The sleeping peers.
+    pub(super) fn sleepers(&mut self) -> &mut Sleepers {
+        &mut self.sleepers
     }
 
     /// The number of frames forwarded since the start.
@@ -150,6 +140,7 @@ impl Forwarder {
                     self.forward(now, &mut buf[at..end], meta, out);
                 }
                 Some(Class::Stun) => self.answer(now, &buf[at..end], meta, out),
+                Some(Class::Heartbeat) => self.heartbeat(now, &buf[at..end], meta, out),
                 Some(Class::Probe) => add(&self.counters.probe, 1),
                 Some(Class::AddressCheck | Class::Unknown) => add(&self.counters.unknown, 1),
                 None => add(&self.counters.oversized, 1),
@@ -204,6 +195,14 @@ impl Forwarder {
                 count(contents, stride),
             );
         }
+    }
+
+    fn heartbeat(&mut self, now: u64, datagram: &[u8], meta: &RecvMeta, out: &mut impl PacketSink) {
+        let counter = match self.sleepers.received(now, datagram, meta, out) {
+            Use::Accepted => &self.counters.beats,
+            Use::Unknown | Use::Refused => &self.counters.beats_refused,
+        };
+        add(counter, 1);
     }
 
     /// Answers a STUN Binding request from the address at which it arrived.

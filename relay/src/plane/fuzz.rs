@@ -6,7 +6,8 @@ use std::sync::Arc;
 use quinn::udp::{RecvMeta, Transmit};
 
 use super::counters::{Counted, Counters};
-use super::forward::{Forwarder, PacketSink, Sent};
+use super::forward::Forwarder;
+use super::packet_sink::{PacketSink, Sent};
 use super::route_table::RouteTable;
 use crate::route::{Route, Update};
 

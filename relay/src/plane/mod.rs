@@ -4,8 +4,9 @@
 //! It is a separate thread that receives all datagrams of the relay's one UDP socket. The first
 //! byte decides. The plane forwards a channel frame to the other end of its channel. It answers a
 //! STUN Binding request. It passes QUIC to quinn through a bounded queue. It counts and drops
-//! everything else. The plane has no cryptography and no congestion control, and cannot read what
-//! it forwards: it replaces nine bytes and the destination. It does not decide which channels
+//! everything else. The plane has no congestion control, and cannot read what it forwards: it
+//! replaces nine bytes and the destination. Its only cryptography is for the heartbeats of sleeping
+//! peers. It does not decide which channels
 //! exist: the core sends [`Update`]s.
 //!
 //! - `thread`: the thread, and the events that it waits for.
@@ -17,6 +18,8 @@
 //! - `socket_stats`: how full the socket's receive buffer is.
 //! - `fair`: which senders are limited while the relay is overloaded.
 //! - `quic`: the queue to quinn, and the socket for quinn.
+//! - `packet_sink`: where forwarded frames and answers go.
+//! - `sleepers`: peers without a connection, and their heartbeats.
 //! - `streams`: clients behind firewalls that block UDP. Their datagrams take the same way.
 //! - `latency`: how long forwarding takes.
 //! - `counters`: what was forwarded and dropped, by cause.
@@ -29,8 +32,10 @@ mod forward;
 #[doc(hidden)]
 pub mod fuzz;
 mod latency;
+mod packet_sink;
 mod quic;
 mod route_table;
+mod sleepers;
 mod socket;
 mod socket_stats;
 mod streams;
@@ -42,6 +47,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, mpsc};
 
 use crate::route::Update;
+use crate::sleeper::{SleepUpdate, SleeperNews};
 use bucket::Rate;
 use counters::Counters;
 use forward::Forwarder;
@@ -66,6 +72,9 @@ pub struct PlaneConfig {
     /// replaced by these limits.
     pub burst: u64,
 }
+
+/// News of sleepers that wait for the core. Further ones are reported later.
+pub const NEWS_MAX: usize = 4_096;
 
 /// A peer may send this fraction of a second's rate at once.
 const BURST_PER_RATE: u64 = 4;
@@ -131,6 +140,25 @@ impl PlaneHandle {
         // A stopped plane forwards nothing.
         let _stopped = self.updates.send(Change::Rate(Rate::of_bytes(config)));
         self.thread.wake();
+    }
+
+    /// Changes the table of sleeping peers.
+    pub fn sleep(&self, update: SleepUpdate) {
+        // A stopped plane has no table.
+        let _stopped = self.updates.send(Change::Sleep(update));
+        self.thread.wake();
+    }
+
+    /// Serves sleeping peers from now on. Returns their news, of which at most [`NEWS_MAX`] wait.
+    ///
+    /// `reset_key`: the key of resets ([`hobnob_protocol::heartbeat::Reset`]), which must be the same
+    /// after a restart.
+    pub fn serve_sleepers(&self, reset_key: [u8; 32]) -> tokio::sync::mpsc::Receiver<SleeperNews> {
+        let (sender, news) = tokio::sync::mpsc::channel(NEWS_MAX);
+        // A stopped plane serves nobody.
+        let _stopped = self.updates.send(Change::ServeSleepers(reset_key, sender));
+        self.thread.wake();
+        news
     }
 
     /// Stops the plane. When this returns, its thread has ended and nothing is received or

@@ -22,7 +22,7 @@ use rustix::io::Errno;
 use tokio::sync::Notify;
 
 use super::counters::Counters;
-use super::forward::{PacketSink, Sent};
+use super::packet_sink::{PacketSink, Sent};
 use super::streams::Streams;
 use super::waker::Waker;
 

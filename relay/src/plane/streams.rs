@@ -15,7 +15,7 @@ use quinn::udp::Transmit;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 
-use super::forward::Sent;
+use super::packet_sink::Sent;
 
 /// The first 64 bits of the addresses of streams: a local prefix from fd00::/8 (RFC 4193).
 const PREFIX: [u16; 4] = [0xfd68, 0x6f62, 0x6e72, 0];

@@ -10,10 +10,11 @@ use std::io::{self, IoSliceMut};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use quinn::udp::RecvMeta;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::sync::mpsc;
 
 use super::bucket::Rate;
 use super::forward::{Forwarder, count};
@@ -23,6 +24,7 @@ use super::socket::PlaneSocket;
 use super::socket_stats;
 use super::streams::{Batch, equal_runs, is_stream};
 use crate::route::Update;
+use crate::sleeper::{SleepUpdate, SleeperNews};
 
 /// Maximum batches received at once. More would not fit the processor's cache.
 const BATCHES: usize = 8;
@@ -37,6 +39,10 @@ pub(super) enum Change {
     Route(Update),
     /// Of the limit for each sender.
     Rate(Option<Rate>),
+    /// Of the sleeping peers.
+    Sleep(SleepUpdate),
+    /// Sleeping peers are served from now on: the key of resets, and the receiver of news.
+    ServeSleepers([u8; 32], mpsc::Sender<SleeperNews>),
 }
 
 /// The running thread. Dropping this value ends it.
@@ -144,6 +150,8 @@ impl Work {
             {
                 self.times.record(self.now().saturating_sub(at));
             }
+            let now = self.now();
+            self.forwarder.sleepers().look(now);
             more_from_streams = from_streams.len() == BATCHES;
             let more = received == BATCHES || more_from_streams;
             if !more || self.socket.is_full() {
@@ -153,10 +161,18 @@ impl Work {
     }
 
     fn update(&mut self) {
+        let now = self.now();
         while let Ok(change) = self.updates.try_recv() {
             match change {
                 Change::Route(update) => self.forwarder.table().apply(update),
                 Change::Rate(rate) => self.forwarder.limit(rate),
+                Change::Sleep(update) => {
+                    let sleepers = self.forwarder.sleepers();
+                    sleepers.update(now, update, &mut &*self.socket);
+                }
+                Change::ServeSleepers(reset_key, news) => {
+                    self.forwarder.sleepers().serve(reset_key, news);
+                }
             }
         }
     }
@@ -205,21 +221,25 @@ impl Work {
     }
 
     /// Waits for the next event. If there are `more` datagrams, only checks for room to send.
-    fn wait(&self, more: bool) {
+    fn wait(&mut self, more: bool) {
         let room = if self.socket.is_full() {
             PollFlags::OUT
         } else {
             PollFlags::empty()
         };
+        let now = self.now();
+        let look_in = self.forwarder.sleepers().look_in(now);
         let mut fds = [
             PollFd::new(&*self.socket, PollFlags::IN | room),
             PollFd::new(&self.socket.waker, PollFlags::IN),
         ];
-        let at_once = Timespec {
+        let limit = if more { Some(Duration::ZERO) } else { look_in };
+        // A limit is less than a second.
+        let limit = limit.map(|limit| Timespec {
             tv_sec: 0,
-            tv_nsec: 0,
-        };
-        if let Err(error) = poll(&mut fds, more.then_some(&at_once)) {
+            tv_nsec: limit.subsec_nanos().into(),
+        });
+        if let Err(error) = poll(&mut fds, limit.as_ref()) {
             tracing::trace!(%error, "the wait was interrupted");
             return;
         }

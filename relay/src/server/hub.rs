@@ -3,17 +3,18 @@
 //! It receives [`Event`]s one by one. It passes the core's outputs at once to outboxes, connections
 //! and the forwarding plane, and never waits for any of them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hobnob_limits::{Bucket, Network, Pace};
 use hobnob_protocol::DeviceId;
+use hobnob_protocol::heartbeat::{Handle, Reset, SLEEP_EXPORTER_LABEL, SleepSecret};
 use hobnob_protocol::relay::{FromRelay, TOKEN_EXPORTER_LABEL, ToRelay, close, features};
 use hobnob_transport::addr::canonical;
 use hobnob_transport::tls;
-use quinn::Connection;
+use quinn::{Connection, ConnectionError, VarInt};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -37,6 +38,7 @@ use crate::core::{
 };
 use crate::fleet::{CurrentList, DirectoryEvent, DirectoryRequest};
 use crate::plane::{PlaneConfig, PlaneHandle};
+use crate::sleeper::{NewSleeper, NewsKind, SleepUpdate, SleeperNews};
 
 /// How often the hub checks whether peers' addresses have changed, and counts their quotas.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -68,6 +70,12 @@ pub(super) struct Hub {
     links: HashMap<ConnectionId, RegisteredPeer>,
     public_addresses: PublicAddresses,
     log: broadcast::Sender<LogEvent>,
+    /// The tokens of the sleeping peers that proved one.
+    sleepers_tokens: BTreeMap<DeviceId, Arc<Token>>,
+    /// The key of the tokens in [`FromRelay::Sleep`].
+    sleep_resets: [u8; 32],
+    /// News of sleeping peers.
+    sleeper_news: mpsc::Receiver<SleeperNews>,
     /// Completed once all peers have been disconnected.
     drained: Option<oneshot::Sender<()>>,
 }
@@ -105,7 +113,7 @@ impl Hub {
     pub(super) fn new(
         relay: Relay,
         admission: Admission,
-        plane: PlaneHandle,
+        (plane, sleep_resets): (PlaneHandle, [u8; 32]),
         newcomers: Arc<Newcomers>,
         dial_backs: DialBacks,
         directory: Option<mpsc::UnboundedSender<DirectoryRequest>>,
@@ -113,6 +121,9 @@ impl Hub {
         log: broadcast::Sender<LogEvent>,
     ) -> Self {
         Self {
+            sleepers_tokens: BTreeMap::new(),
+            sleep_resets,
+            sleeper_news: plane.serve_sleepers(sleep_resets),
             relay,
             clock: Clock::start(),
             admission,
@@ -144,6 +155,7 @@ impl Hub {
                     Some(event) => self.event(event),
                     None => return,
                 },
+                Some(news) = self.sleeper_news.recv() => self.sleeper_news(news),
                 () = at(timeout) => self.handle(Input::Timeout),
                 _ = check.tick() => {
                     self.check_addresses();
@@ -161,8 +173,7 @@ impl Hub {
             Event::Disconnected(id) => {
                 // The core knows already if it has ended the connection itself.
                 if let Some(link) = self.links.remove(&id) {
-                    self.left(id, &link);
-                    self.handle(Input::Disconnected { connection: id });
+                    self.disconnected(id, link);
                 }
             }
             Event::Operator(request) => self.answer(request),
@@ -171,6 +182,46 @@ impl Hub {
                 self.drained = Some(done);
                 self.handle(Input::Drain);
             }
+        }
+    }
+
+    fn disconnected(&mut self, connection: ConnectionId, link: RegisteredPeer) {
+        // Peers of a fleet do not sleep, so it is gone for the other relays in both cases.
+        self.left(connection, &link);
+        if !fell_asleep(&link.connection) {
+            return self.handle(Input::Disconnected { connection });
+        }
+        let (peer, token) = (link.peer, link.token);
+        self.handle(Input::FellAsleep { connection });
+        self.note_sleepers_token(peer, token);
+    }
+
+    /// Keeps the token of a peer, if it sleeps now.
+    fn note_sleepers_token(&mut self, peer: DeviceId, token: Option<Arc<Token>>) {
+        if let Some(token) = token.filter(|_| self.relay.is_asleep(peer)) {
+            self.sleepers_tokens.insert(peer, token);
+        }
+    }
+
+    fn sleeper_news(&mut self, news: SleeperNews) {
+        let peer = news.peer;
+        let banned = match &news.kind {
+            NewsKind::Moved(addr) => self.admission.bans().has_addr(addr.ip()),
+            NewsKind::Began | NewsKind::Silent | NewsKind::Left | NewsKind::Declined(_) => false,
+        };
+        // Otherwise the end of its connection has arrived, as usual.
+        let is_connected = news.kind == NewsKind::Began && !self.relay.is_asleep(peer);
+        let mut links = self.links.values().filter(|_| is_connected);
+        let token = links
+            .find(|link| link.peer == peer)
+            .and_then(|link| link.token.clone());
+        self.handle(Input::Sleeper(news));
+        self.note_sleepers_token(peer, token);
+        if !self.relay.is_asleep(peer) {
+            self.sleepers_tokens.remove(&peer);
+        }
+        if banned {
+            self.handle(Input::Exclude(peer, Exclusion::Address));
         }
     }
 
@@ -240,7 +291,11 @@ impl Hub {
             stream: stream.as_ref().map(|_| addr),
             rooms: register.rooms,
             role,
+            sleeps: register.features & features::SLEEP != 0,
         });
+        if !self.relay.is_asleep(peer) {
+            self.sleepers_tokens.remove(&peer);
+        }
         // Otherwise the core has refused the peer.
         if let Some(link) = self.links.get_mut(&id) {
             link.registered = true;
@@ -359,11 +414,10 @@ impl Hub {
 
     /// Logs that the core has ended a connection. Peers that are silent, that connected again or
     /// that the relay leaves are normal.
-    fn log_end(&self, link: &RegisteredPeer, reason: &EndReason) {
-        let (peer, addr) = (link.peer, link.client_addr());
+    fn log_end(&self, (peer, addr): (DeviceId, SocketAddr), registered: bool, reason: &EndReason) {
         let name = close::name(reason.code().into());
         match reason {
-            _ if !link.registered => self.log(LogEvent::Refused {
+            _ if !registered => self.log(LogEvent::Refused {
                 peer,
                 addr,
                 reason: name,
@@ -372,6 +426,7 @@ impl Hub {
             | EndReason::Replaced
             | EndReason::GuestOver
             | EndReason::VisitOver
+            | EndReason::Asleep
             | EndReason::Draining => {}
             EndReason::Kicked
             | EndReason::Banned
@@ -462,7 +517,8 @@ impl Hub {
                 Output::End(id, reason) => {
                     let link = self.links.remove(&id).expect(IS_LINKED);
                     self.left(id, &link);
-                    self.log_end(&link, &reason);
+                    let who = (link.peer, link.client_addr());
+                    self.log_end(who, link.registered, &reason);
                     let words = wording::end_reason(&reason);
                     end(&link.connection, reason.code(), &words);
                 }
@@ -473,6 +529,19 @@ impl Hub {
                         self.relay.handle(self.clock.now(), answer);
                     }
                 }
+                Output::Grant(id, handle) => self.grant_sleep(id, handle),
+                Output::Wake(handle, by) => self.plane.sleep(SleepUpdate::Wake(handle, by)),
+                Output::Forget(handle) => self.forget_sleep(handle, false),
+                Output::EndSleep {
+                    handle,
+                    peer,
+                    addr,
+                    reason,
+                } => {
+                    self.sleepers_tokens.remove(&peer);
+                    self.log_end((peer, addr), true, &reason);
+                    self.forget_sleep(handle, true);
+                }
             }
         }
         if self.links.is_empty()
@@ -481,6 +550,26 @@ impl Hub {
             // The receiver is gone if it stopped waiting.
             let _gone = drained.send(());
         }
+    }
+
+    /// The peer of a connection may sleep: the plane gets the secret of the sleep.
+    fn grant_sleep(&mut self, id: ConnectionId, handle: Handle) {
+        let link = self.links.get(&id).expect(IS_LINKED);
+        let secret = tls::exported_secret(&link.connection, SLEEP_EXPORTER_LABEL);
+        let new = NewSleeper {
+            handle,
+            peer: link.peer,
+            secret: SleepSecret::new(secret),
+            addr: link.addr,
+            at: link.connection.local_ip(),
+        };
+        self.plane.sleep(SleepUpdate::Add(Box::new(new)));
+        let reset = Reset::token(&self.sleep_resets, handle);
+        self.send(id, &FromRelay::Sleep { handle, reset });
+    }
+
+    fn forget_sleep(&self, handle: Handle, inform: bool) {
+        self.plane.sleep(SleepUpdate::Remove { handle, inform });
     }
 
     /// Sends a probe to the address that the core knows, or reports to the peer that there is none.
@@ -612,7 +701,12 @@ impl Hub {
                 .check_again(link.peer, link.client_addr().ip(), token);
             Some((link.peer, checked.err()?))
         });
-        let excluded: Vec<_> = excluded.collect();
+        let mut excluded: Vec<_> = excluded.collect();
+        excluded.extend(self.relay.sleepers().filter_map(|(peer, addr)| {
+            let token = self.sleepers_tokens.get(&peer).map(Arc::as_ref);
+            let checked = self.admission.check_again(peer, addr.ip(), token);
+            Some((peer, checked.err()?))
+        }));
         for (peer, refusal) in &excluded {
             self.handle(match refusal {
                 Refusal::Banned => Input::Ban(*peer),
@@ -630,6 +724,15 @@ impl Hub {
 /// Proof for lookups of links: `register` adds the link before the core knows the connection, and
 /// the link is removed together with the core's entry.
 const IS_LINKED: &str = "the core acts on registered connections only";
+
+/// Whether the node ended this connection because it sleeps from now on.
+fn fell_asleep(connection: &Connection) -> bool {
+    matches!(
+        connection.close_reason(),
+        Some(ConnectionError::ApplicationClosed(closed))
+            if closed.error_code == VarInt::from_u32(close::ASLEEP)
+    )
+}
 
 async fn at(moment: Option<tokio::time::Instant>) {
     match moment {

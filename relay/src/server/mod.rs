@@ -204,6 +204,7 @@ impl Server {
             fleet,
         } = config;
         let key = keys::load_or_create(&home)?;
+        let sleep_resets = keys::Derived::from(&key).sleep_resets;
         let admission = Admission::load(rule, &home)?;
         let credentials = Credentials::new(&key);
         let mailboxes = mailbox
@@ -262,7 +263,7 @@ impl Server {
         let driver = Hub::new(
             relay,
             admission,
-            plane.clone(),
+            (plane.clone(), sleep_resets),
             newcomers.clone(),
             dial_backs,
             directory,

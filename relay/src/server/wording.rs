@@ -40,6 +40,7 @@ pub(super) fn end_reason(reason: &EndReason) -> String {
         EndReason::QuotaUsed(bytes) => format!("you have used your quota of today at this relay, {} MB: it is renewed at 00:00 UTC; use another relay until then", bytes.div_ceil(1_000_000)),
         EndReason::GuestOver => "this relay admits you for two minutes to accept an invitation, and they are over: ask its operator for a token".into(),
         EndReason::VisitOver => "you visited this relay for channels with its peers, and have none any more".into(),
+        EndReason::Asleep => "this peer sleeps".into(),
         EndReason::Draining => "this relay is about to stop: try again later, or use another relay".into(),
         EndReason::RegisteredTwice => "this connection was already registered: register only once on each connection".into(),
         EndReason::Full(peers) => format!("this relay has {peers} peers, the maximum: try again later, or use another relay"),

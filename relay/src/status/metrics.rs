@@ -6,7 +6,7 @@
 //! | `hobnob_relay_up_seconds` | time since the relay started |
 //! | `hobnob_relay_build_info{version}` | 1, for the version of the program |
 //! | `hobnob_relay_peers_max` | the maximum number of peers |
-//! | `hobnob_relay_peers{state}` | peers in the table: alive, suspect (missed a heartbeat), gone (within the last hour) |
+//! | `hobnob_relay_peers{state}` | peers in the table: alive, suspect (missed a heartbeat), asleep, gone (within the last hour) |
 //! | `hobnob_relay_banned` | bans, of identities and of address ranges |
 //! | `hobnob_relay_channels` | channels |
 //! | `hobnob_relay_rooms` | rooms with a connected peer |
@@ -19,6 +19,10 @@
 //! | `hobnob_relay_left_total` | control connections that ended, other than by the relay |
 //! | `hobnob_relay_ended_total{code}` | control connections that the relay ended or rejected, by close code |
 //! | `hobnob_relay_heartbeats_total` | heartbeats received |
+//! | `hobnob_relay_slept_total` | times that a peer fell asleep |
+//! | `hobnob_relay_woke_total` | times that a sleeping peer connected again |
+//! | `hobnob_relay_wakes_total` | wakes sent to sleeping peers that another peer wanted |
+//! | `hobnob_relay_sleeper_heartbeats_total` | heartbeats of sleeping peers, and their answers |
 //! | `hobnob_relay_roster_frames_total` | roster frames sent |
 //! | `hobnob_relay_roster_changes_total` | changes in these frames |
 //! | `hobnob_relay_roster_looks_total` | members of rooms examined to find these changes |
@@ -119,7 +123,7 @@ fn to_prometheus(open_metrics: &str) -> String {
 }
 
 /// The dropped datagrams by cause, with an explanation of each cause.
-pub(super) fn dropped(counted: &Counted) -> [(&'static str, u64, &'static str); 12] {
+pub(super) fn dropped(counted: &Counted) -> [(&'static str, u64, &'static str); 13] {
     [
         (
             "unknown-channel",
@@ -161,6 +165,11 @@ pub(super) fn dropped(counted: &Counted) -> [(&'static str, u64, &'static str); 
             "probe",
             counted.probe,
             "a hole-punching probe, which a relay does not expect",
+        ),
+        (
+            "heartbeat",
+            counted.beats_refused,
+            "a heartbeat of nobody who sleeps here, forged, or repeated",
         ),
         ("unknown", counted.unknown, "of no known kind, or empty"),
         (
@@ -256,7 +265,7 @@ fn counter(name: &'static str, help: &'static str, values: Values) -> Metric {
 }
 
 fn relay_now(table: &Table) -> [Metric; 6] {
-    let states = [State::Alive, State::Suspect, State::Gone]
+    let states = [State::Alive, State::Suspect, State::Asleep, State::Gone]
         .map(|state| (state.name(), peers(table, state)));
     [
         gauge(
@@ -336,7 +345,7 @@ fn process_metrics(process: Process) -> Vec<Metric> {
     .collect()
 }
 
-fn core_counts(counts: &Counts) -> [Metric; 11] {
+fn core_counts(counts: &Counts) -> [Metric; 14] {
     let ended = counts
         .ended
         .iter()
@@ -366,6 +375,17 @@ fn core_counts(counts: &Counts) -> [Metric; 11] {
             Values::By("code", ended),
         ),
         one("heartbeats", "Heartbeats received", counts.heartbeats),
+        one("slept", "Times that a peer fell asleep", counts.slept),
+        one(
+            "woke",
+            "Times that a sleeping peer connected again",
+            counts.woke,
+        ),
+        one(
+            "wakes",
+            "Wakes sent to sleeping peers that another peer wanted",
+            counts.wakes,
+        ),
         one("roster_frames", "Roster frames sent", counts.roster_frames),
         one(
             "roster_changes",
@@ -392,7 +412,7 @@ fn core_counts(counts: &Counts) -> [Metric; 11] {
     ]
 }
 
-fn plane_counts(counted: &Counted) -> [Metric; 5] {
+fn plane_counts(counted: &Counted) -> [Metric; 6] {
     let causes = dropped(counted).map(|(cause, n, _)| (cause, n)).to_vec();
     let errors = vec![("send", counted.send_error), ("recv", counted.recv_error)];
     [
@@ -405,6 +425,11 @@ fn plane_counts(counted: &Counted) -> [Metric; 5] {
             "forwarded_bytes",
             "Bytes in forwarded channel frames, with their headers",
             Values::One(counted.bytes),
+        ),
+        counter(
+            "sleeper_heartbeats",
+            "Heartbeats of sleeping peers, and their answers",
+            Values::One(counted.beats),
         ),
         counter("dropped", "Dropped datagrams", Values::By("cause", causes)),
         counter(

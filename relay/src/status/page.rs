@@ -94,6 +94,7 @@ impl Page<'_> {
                 "suspect",
                 grouped(here(State::Suspect)),
             ),
+            ("", "asleep", grouped(here(State::Asleep))),
             ("", "gone", grouped(here(State::Gone))),
             ("", "banned", grouped(table.bans.len() as u64)),
             ("", "rooms", grouped(table.rooms as u64)),
@@ -201,7 +202,11 @@ fn row(f: &mut Formatter<'_>, peer: &PeerStatus, up: Duration) -> fmt::Result {
         span(up.saturating_sub(row.since))
     };
     let rtt = row.rtt.map(millis).unwrap_or_default();
-    let heard = format!("{} ago", span(*heard_ago));
+    let heard = match row.state {
+        // Its heartbeats change no row.
+        State::Asleep => "within 75 s".to_owned(),
+        State::Alive | State::Suspect | State::Gone => format!("{} ago", span(*heard_ago)),
+    };
     let counts = [
         row.missed.into(),
         row.rooms as u64,

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hobnob_protocol::datagram::ChannelId;
+use hobnob_protocol::heartbeat::{Handle, Message, SLEEP_EXPORTER_LABEL, SleepSecret};
 use hobnob_protocol::relay::{
     ALPN_RELAY, FromRelay, Register, Roster, TOKEN_EXPORTER_LABEL, TOKEN_PROOF_LEN, ToRelay,
-    VERSION, Welcome, token_proof,
+    VERSION, Welcome, close, features, token_proof,
 };
 use hobnob_protocol::{DeviceId, RoomTag, SecretKey};
 use hobnob_transport::tls::{self, Credentials, SERVER_NAME};
@@ -56,6 +57,13 @@ pub(crate) struct Link {
     pub(crate) connection: Connection,
     send: SendStream,
     receive: RecvStream,
+}
+
+/// A client without a connection.
+pub(crate) struct Sleeper {
+    pub(crate) secret: SleepSecret,
+    pub(crate) handle: Handle,
+    pub(crate) reset: [u8; 16],
 }
 
 /// Why a connection ended: a close code and a sentence.
@@ -186,6 +194,61 @@ impl Client {
             .expect("the endpoint lives");
         let channel = ChannelId::of(&frame).unwrap();
         (channel, frame.split_off(9))
+    }
+
+    /// Registers as a node that can sleep. Returns the link when the relay has offered it.
+    pub(crate) async fn joins_to_sleep(&self) -> Link {
+        let mut link = self.connects().await;
+        let register = Register {
+            features: features::SLEEP,
+            ..register(None, &[])
+        };
+        link.says(&ToRelay::Register(register)).await;
+        link.receives_where(|frame| matches!(frame, FromRelay::MaySleep { .. }).then_some(()))
+            .await;
+        link
+    }
+
+    /// Falls asleep in agreement with the relay.
+    pub(crate) async fn falls_asleep(&self) -> Sleeper {
+        let mut link = self.joins_to_sleep().await;
+        link.says(&ToRelay::Sleep).await;
+        let (handle, reset) = link
+            .receives_where(|frame| match frame {
+                FromRelay::Sleep { handle, reset } => Some((*handle, *reset)),
+                _ => None,
+            })
+            .await;
+        let secret = tls::exported_secret(&link.connection, SLEEP_EXPORTER_LABEL);
+        link.connection.close(close::ASLEEP.into(), b"");
+        Sleeper {
+            secret: SleepSecret::new(secret),
+            handle,
+            reset,
+        }
+    }
+
+    /// Sends a sealed datagram to a relay.
+    pub(crate) async fn says_asleep(&self, sleeper: &Sleeper, counter: u64, message: &Message) {
+        let datagram = sleeper.secret.seal(sleeper.handle, counter, message);
+        self.sends_to(self.relay, datagram.as_slice()).await;
+    }
+
+    pub(crate) async fn sends_to(&self, relay: SocketAddr, datagram: &[u8]) {
+        self.io.send_to(datagram, relay).await.unwrap();
+    }
+
+    /// The next datagram that is not QUIC.
+    pub(crate) async fn hears(&mut self) -> Vec<u8> {
+        within(self.frames.recv())
+            .await
+            .expect("the endpoint lives")
+    }
+
+    /// The next sealed message of a sleep, with its counter.
+    pub(crate) async fn hears_asleep(&mut self, sleeper: &Sleeper) -> (u64, Message) {
+        let datagram = self.hears().await;
+        sleeper.secret.open(&datagram).expect("sealed")
     }
 
     /// Changes to another socket, as if a NAT had lost its mapping.

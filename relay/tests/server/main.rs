@@ -14,6 +14,7 @@ mod fleet;
 mod hostile;
 mod operator;
 mod routing;
+mod sleep;
 mod socket;
 mod status;
 mod stop;

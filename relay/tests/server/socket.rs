@@ -72,7 +72,7 @@ impl AsyncUdpSocket for ClientSocket {
             let mut buffer = ReadBuf::new(&mut bufs[0]);
             let addr = ready!(self.io.poll_recv_from(cx, &mut buffer))?;
             let datagram = buffer.filled();
-            if Class::of(datagram) == Class::Channel {
+            if matches!(Class::of(datagram), Class::Channel | Class::Heartbeat) {
                 let _test_over = self.frames.send(datagram.to_vec());
             } else if self.filter.admits(datagram) {
                 meta[0] = RecvMeta {

@@ -61,7 +61,11 @@ pub(crate) fn run(data: &[u8]) {
             match Class::of(datagram) {
                 Class::Quic => return Some((from, datagram)),
                 Class::Channel => {}
-                Class::Probe | Class::AddressCheck | Class::Stun | Class::Unknown => return None,
+                Class::Probe
+                | Class::AddressCheck
+                | Class::Heartbeat
+                | Class::Stun
+                | Class::Unknown => return None,
             }
             let channel = ChannelId::of(datagram)?;
             let (_, addr) = peers.iter().find(|(bound, _)| *bound == channel)?;

@@ -54,6 +54,7 @@ pub(crate) fn run(data: &[u8]) {
         counted.wrong_sender,
         counted.oversized,
         counted.probe,
+        counted.beats_refused,
         counted.unknown,
         counted.stun_answered,
         counted.stun_malformed,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::frame::ROOMS_MAX;
+use hobnob_protocol::heartbeat::Handle;
 use hobnob_protocol::invitation::CodeNumber;
 use hobnob_protocol::relay::{
     CHANGES_MAX, ChannelEnd, FromRelay, OpenRefusal, Register, Roster, RosterChange, ToRelay,
@@ -57,6 +58,7 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
         ToRelay::Invitations(vec![CodeNumber::random(7)]),
         ToRelay::FindInvitation(CodeNumber::random(7)),
         ToRelay::FleetList(7),
+        ToRelay::Sleep,
     ];
     let from = [
         FromRelay::Welcome(Welcome {
@@ -103,6 +105,14 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
         FromRelay::Elsewhere {
             peer: peer.only_device(),
             relay: relay.only_device(),
+        },
+        FromRelay::MaySleep {
+            after_ms: 60_000,
+            every_ms: 25_000,
+        },
+        FromRelay::Sleep {
+            handle: Handle([5; 8]),
+            reset: [6; 16],
         },
     ];
     let to = to.iter().map(|frame| frame.encode().to_vec());

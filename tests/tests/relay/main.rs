@@ -14,3 +14,4 @@ mod records;
 mod relay_net;
 mod rooms;
 mod secrecy;
+mod sleep;

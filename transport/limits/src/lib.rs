@@ -23,6 +23,6 @@ mod waiting_line;
 pub use failures::Failures;
 pub use network::Network;
 pub use pace::{Bucket, Pace};
-pub use places::{Entrance, Places};
+pub use places::{Entrance, Place, Places};
 pub use recent_set::RecentSet;
 pub use waiting_line::WaitingLine;

@@ -26,12 +26,24 @@ pub enum Entrance<T> {
 pub struct Places<N, T> {
     max: usize,
     holders: BTreeMap<T, Holder<N>>,
-    /// The unprotected holders of each network, the idlest first.
-    by_network: BTreeMap<N, BTreeSet<(u64, T)>>,
+    /// The unprotected holders by network and by when they were active, so the idlest of each
+    /// network comes first. One tree for all networks is small when most of them have one holder.
+    by_network: BTreeMap<(N, u64), T>,
+    /// The number of unprotected holders of each network.
+    counts: BTreeMap<N, usize>,
     /// The networks with unprotected holders, by the number of them.
     sizes: BTreeSet<(usize, N)>,
+    /// The number of holders whose places their owners have noted, see [`Places::settle`].
+    settled: usize,
     /// The number of entrances and activities so far.
     clock: u64,
+}
+
+/// The place of a holder that is not active any more. See [`Places::settle`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place<N> {
+    network: N,
+    active_at: u64,
 }
 
 #[derive(Debug)]
@@ -49,7 +61,9 @@ impl<N: Ord + Copy, T: Ord + Copy> Places<N, T> {
             max,
             holders: BTreeMap::new(),
             by_network: BTreeMap::new(),
+            counts: BTreeMap::new(),
             sizes: BTreeSet::new(),
+            settled: 0,
             clock: 0,
         }
     }
@@ -61,17 +75,17 @@ impl<N: Ord + Copy, T: Ord + Copy> Places<N, T> {
 
     /// The number of holders.
     pub fn taken(&self) -> usize {
-        self.holders.len()
+        self.holders.len() + self.settled
     }
 
     /// The number of unprotected holders of a network.
     pub fn taken_by(&self, network: N) -> usize {
-        self.by_network.get(&network).map_or(0, BTreeSet::len)
+        self.counts.get(&network).copied().unwrap_or(0)
     }
 
     /// The fate that a newcomer would have.
     pub fn entrance(&self, network: N, protected: bool) -> Entrance<T> {
-        if self.holders.len() < self.max {
+        if self.taken() < self.max {
             return Entrance::Free;
         }
         let Some(&(most, largest)) = self.sizes.last() else {
@@ -86,7 +100,8 @@ impl<N: Ord + Copy, T: Ord + Copy> Places<N, T> {
 
     /// The idlest unprotected holder of a network.
     pub fn idlest_of(&self, network: N) -> Option<T> {
-        let (_, idlest) = self.by_network.get(&network)?.first()?;
+        let all = (network, 0)..=(network, u64::MAX);
+        let (_, idlest) = self.by_network.range(all).next()?;
         Some(*idlest)
     }
 
@@ -139,15 +154,46 @@ impl<N: Ord + Copy, T: Ord + Copy> Places<N, T> {
         self.remove(holder).is_some()
     }
 
-    fn add(&mut self, holder: T, network: N, protected: bool) {
-        self.clock += 1;
-        let active_at = self.clock;
-        if !protected {
-            let of_network = self.by_network.entry(network).or_default();
-            self.sizes.remove(&(of_network.len(), network));
-            of_network.insert((active_at, holder));
-            self.sizes.insert((of_network.len(), network));
+    /// Takes an unprotected holder out of the list of holders. It keeps its place, which the caller
+    /// notes from now on: it takes less memory. Returns nothing if it has no unprotected place.
+    pub fn settle(&mut self, holder: T) -> Option<Place<N>> {
+        let Holder {
+            network,
+            protected,
+            active_at,
+        } = *self.holders.get(&holder)?;
+        if protected {
+            return None;
         }
+        self.holders.remove(&holder);
+        self.settled += 1;
+        Some(Place { network, active_at })
+    }
+
+    /// Frees the place of a settled holder.
+    pub fn leave_settled(&mut self, place: Place<N>) {
+        if self.unlist(place.network, place.active_at).is_some() {
+            self.settled -= 1;
+        }
+    }
+
+    /// A settled holder has moved to another network. Returns its place there.
+    pub fn relocate_settled(&mut self, place: Place<N>, network: N) -> Place<N> {
+        match self.unlist(place.network, place.active_at) {
+            Some(holder) => Place {
+                network,
+                active_at: self.list(network, holder),
+            },
+            None => place,
+        }
+    }
+
+    fn add(&mut self, holder: T, network: N, protected: bool) {
+        let active_at = if protected {
+            0
+        } else {
+            self.list(network, holder)
+        };
         let entry = Holder {
             network,
             protected,
@@ -159,19 +205,36 @@ impl<N: Ord + Copy, T: Ord + Copy> Places<N, T> {
     fn remove(&mut self, holder: T) -> Option<Holder<N>> {
         let entry = self.holders.remove(&holder)?;
         if !entry.protected {
-            let of_network = self
-                .by_network
-                .get_mut(&entry.network)
-                .expect("an unprotected holder is listed in its network");
-            self.sizes.remove(&(of_network.len(), entry.network));
-            of_network.remove(&(entry.active_at, holder));
-            if of_network.is_empty() {
-                self.by_network.remove(&entry.network);
-            } else {
-                self.sizes.insert((of_network.len(), entry.network));
-            }
+            self.unlist(entry.network, entry.active_at);
         }
         Some(entry)
+    }
+
+    /// Lists a holder in its network as the least idle. Returns when that was.
+    fn list(&mut self, network: N, holder: T) -> u64 {
+        self.clock += 1;
+        self.by_network.insert((network, self.clock), holder);
+        let count = self.counts.entry(network).or_default();
+        self.sizes.remove(&(*count, network));
+        *count += 1;
+        self.sizes.insert((*count, network));
+        self.clock
+    }
+
+    fn unlist(&mut self, network: N, active_at: u64) -> Option<T> {
+        let holder = self.by_network.remove(&(network, active_at))?;
+        let count = self
+            .counts
+            .get_mut(&network)
+            .expect("a listed holder is counted in its network");
+        self.sizes.remove(&(*count, network));
+        *count -= 1;
+        if *count == 0 {
+            self.counts.remove(&network);
+        } else {
+            self.sizes.insert((*count, network));
+        }
+        Some(holder)
     }
 }
 
@@ -206,6 +269,21 @@ mod tests {
         assert_eq!(places.enter(11, 'c', false), Entrance::Replaces(3));
         assert!(!places.leave(2), "it was replaced");
         assert_eq!((places.taken_by('a'), places.taken()), (2, 4));
+    }
+
+    #[test]
+    fn a_settled_holder_keeps_its_place_until_it_leaves_or_is_replaced() {
+        let mut places = crowded(3, 3);
+        let [first, second] = [1, 2].map(|holder| places.settle(holder).expect("a holder"));
+        assert_eq!(places.settle(1), None);
+        assert_eq!((places.taken(), places.taken_by('a')), (3, 3));
+        assert_eq!(places.entrance('b', false), Entrance::Replaces(1));
+        places.leave_settled(first);
+        assert_eq!((places.taken(), places.taken_by('a')), (2, 2));
+        let moved = places.relocate_settled(second, 'b');
+        assert_eq!((places.taken_by('a'), places.taken_by('b')), (1, 1));
+        places.leave_settled(moved);
+        assert_eq!((places.taken(), places.taken_by('b')), (1, 0));
     }
 
     #[test]

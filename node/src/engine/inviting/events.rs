@@ -114,6 +114,11 @@ impl Engine {
         self.send_invitations_to_relays();
     }
 
+    /// Whether somebody may accept an invitation now. It is a stranger until then.
+    pub(in crate::engine) fn has_open_invitations(&self) -> bool {
+        self.inviting.open.numbers().next().is_some()
+    }
+
     /// Informs all relays of the user of the numbers of open invitations.
     fn send_invitations_to_relays(&self) {
         let numbers: Vec<_> = self.inviting.open.numbers().collect();

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use hobnob_core::carrier::Carrier;
 use hobnob_core::diagnosis;
+use hobnob_limits::{Bucket, Pace};
 use hobnob_protocol::fleet::FleetList;
 use hobnob_protocol::record::{Checked, Record};
 use hobnob_protocol::relay::{Roster as RosterUpdate, ToRelay, Welcome, features};
@@ -46,6 +47,12 @@ const EVENTS_MAX: usize = 256;
 /// How often silent peers may cause heartbeats. Peers choose when they are silent.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
 
+/// How often strangers together wake a sleeping link.
+const STRANGERS_WAKE: Pace = Pace::new(1, Duration::from_secs(30));
+
+/// How long after an action of the user a sleeping link is woken even for peers that were not there.
+const WANTED_FOR: Duration = Duration::from_secs(30);
+
 /// All relays of a node.
 pub(super) struct Relays {
     list: BTreeMap<RelayId, Relay>,
@@ -58,6 +65,10 @@ pub(super) struct Relays {
     clock: Clock,
     /// From when on silent peers cause the next heartbeats.
     beat_from: Duration,
+    /// When the user last wanted relays.
+    wanted_at: Option<Duration>,
+    /// How often strangers have woken sleeping links.
+    stranger_wakes: Bucket,
     /// Identities proved in earlier runs, by address.
     known: BTreeMap<String, DeviceId>,
     fleets: BTreeMap<DeviceId, Fleet>,
@@ -121,6 +132,15 @@ pub(super) struct WentUp {
     pub(super) waited_for: BTreeSet<DeviceId>,
 }
 
+/// The link to a relay has woken.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Woke {
+    /// The peers with which dials wait for a channel.
+    pub(super) waited_for: BTreeSet<DeviceId>,
+    /// Whether the relay sees this node at another address than before.
+    pub(super) has_moved: bool,
+}
+
 impl Relays {
     pub(super) fn new(
         known: BTreeMap<String, DeviceId>,
@@ -137,6 +157,8 @@ impl Relays {
             guest: Arc::default(),
             clock,
             beat_from: Duration::ZERO,
+            wanted_at: None,
+            stranger_wakes: Bucket::default(),
             known,
             fleets: BTreeMap::new(),
             lists,
@@ -592,15 +614,7 @@ impl Relays {
     ) -> WentUp {
         let observed = canonical(welcome.observed);
         let relay = Self::relay_mut(&mut self.list, relay);
-        let up = Up {
-            addr,
-            carrier,
-            observed,
-            dials_back: welcome.features & features::DIAL_BACK != 0,
-            is_guest: welcome.features & features::GUEST != 0,
-            doubt_reported: false,
-        };
-        relay.went_up(id, up);
+        relay.went_up(id, up((addr, carrier), welcome));
         let at = relay.at().clone();
         WentUp {
             observed,
@@ -608,6 +622,40 @@ impl Relays {
             waited_for: relay.openings.peers().into_iter().collect(),
             at,
         }
+    }
+
+    /// The link to a relay sleeps.
+    pub(super) fn fell_asleep(&mut self, relay: RelayId) {
+        Self::relay_mut(&mut self.list, relay).fell_asleep();
+    }
+
+    /// The link to a relay slept, and is connected again.
+    pub(super) fn woke(
+        &mut self,
+        relay: RelayId,
+        way: (SocketAddr, Carrier),
+        welcome: &Welcome,
+    ) -> Woke {
+        let relay = Self::relay_mut(&mut self.list, relay);
+        let before = relay.connection().map(|up| up.observed);
+        let up = up(way, welcome);
+        let has_moved = before != Some(up.observed);
+        relay.woke(up);
+        Woke {
+            waited_for: relay.openings.peers().into_iter().collect(),
+            has_moved,
+        }
+    }
+
+    /// A stranger wants to wake this node. Returns whether it may, which counts as a wake.
+    pub(super) fn wake_for_stranger(&mut self) -> bool {
+        let now = self.clock.now().mono;
+        self.stranger_wakes.take(now, STRANGERS_WAKE)
+    }
+
+    /// Whether a sleeping link wakes for a peer.
+    pub(super) fn answer_wake(&self, relay: RelayId, peer: DeviceId, may: bool) {
+        self.relay(relay).answer_wake(peer, may);
     }
 
     /// There is no connection with a relay. Returns a notice if the user has not seen this reason.
@@ -731,7 +779,10 @@ impl Relays {
         (!reported).then(|| relay.at().clone())
     }
 
-    /// A dial needs a channel with a peer: asks the relay for it now, or when the relay is up.
+    /// A dial needs a channel with a peer: asks the relay for it now, or when the relay is up. A link
+    /// that sleeps is not woken for a peer that was not there, unless the user wants something: the
+    /// peer will ask for this node when it comes.
+    ///
     /// `is_close`: there is a session with the peer, or it is a contact.
     pub(super) fn open_channel(
         &mut self,
@@ -740,9 +791,12 @@ impl Relays {
         is_close: bool,
     ) -> ChannelOpening {
         let now = self.clock.now().mono;
+        let is_wanted = self.wanted_at.is_some_and(|at| now < at + WANTED_FOR);
         let relay = Self::relay_mut(&mut self.list, relay);
         let opening = relay.openings.wait(peer);
-        if relay.connection().is_some() {
+        if relay.is_known_absent(peer) && !is_wanted {
+            relay.openings.done(peer, Err(OpenFailed::NotHere));
+        } else if relay.connection().is_some() {
             relay.request_channel(peer, is_close, now);
         }
         opening
@@ -773,6 +827,7 @@ impl Relays {
         result: Result<(), OpenFailed>,
     ) {
         let relay = Self::relay_mut(&mut self.list, relay);
+        relay.note_absent(peer, result == Err(OpenFailed::NotHere));
         relay.openings.done(peer, result);
     }
 
@@ -804,7 +859,8 @@ impl Relays {
     }
 
     /// The user sends a message, or names a peer: each link without a connection dials at once.
-    pub(super) fn want(&self) {
+    pub(super) fn want(&mut self) {
+        self.wanted_at = Some(self.clock.now().mono);
         self.list.values().for_each(Relay::want);
     }
 
@@ -911,6 +967,19 @@ impl Relays {
     fn relay_mut(list: &mut BTreeMap<RelayId, Relay>, id: RelayId) -> &mut Relay {
         list.get_mut(&id)
             .expect("a relay leaves the list only when its link has ended")
+    }
+}
+
+/// A connection that a relay has just welcomed.
+fn up((addr, carrier): (SocketAddr, Carrier), welcome: &Welcome) -> Up {
+    Up {
+        addr,
+        carrier,
+        observed: canonical(welcome.observed),
+        dials_back: welcome.features & features::DIAL_BACK != 0,
+        is_guest: welcome.features & features::GUEST != 0,
+        doubt_reported: false,
+        sleeps: false,
     }
 }
 
@@ -1026,6 +1095,84 @@ mod tests {
             link.commands.try_recv(),
             Ok(LinkCommand::Send(ToRelay::Open(of))) if of == peer(2)
         ));
+    }
+
+    /// A relay with which the connection sleeps, and the commands to its link.
+    fn asleep(relays: &mut Relays) -> NewLink {
+        let link = relays
+            .add(named("relay.example:4627"), Usage::Rooms, 1)
+            .expect("room");
+        super::tests::up(relays, link.config.relay);
+        relays.fell_asleep(link.config.relay);
+        link
+    }
+
+    #[test]
+    fn a_sleeping_link_is_not_woken_for_a_peer_that_was_not_there() {
+        let mut relays = no_relays();
+        let mut link = asleep(&mut relays);
+        let relay = link.config.relay;
+        let asked = |link: &mut NewLink| {
+            matches!(
+                link.commands.try_recv(),
+                Ok(LinkCommand::Send(ToRelay::Open(_)))
+            )
+        };
+        let _first = relays.open_channel(relay, peer(1), true);
+        assert!(asked(&mut link), "nobody knows whether it is there");
+        relays.opening_done(relay, peer(1), Err(OpenFailed::NotHere));
+        let mut second = relays.open_channel(relay, peer(1), true);
+        assert!(!asked(&mut link));
+        assert_eq!(second.answered(), Some(Err(OpenFailed::NotHere)));
+        let _other = relays.open_channel(relay, peer(2), true);
+        assert!(asked(&mut link));
+        relays.want();
+        let _third = relays.open_channel(relay, peer(1), true);
+        assert!(asked(&mut link), "the user wants it");
+        // A link that is awake asks at any time.
+        relays.wanted_at = None;
+        relays.woke(relay, (addr("192.0.2.1:4627"), Carrier::Udp), &welcome());
+        let _fourth = relays.open_channel(relay, peer(1), true);
+        assert!(asked(&mut link));
+        relays.fell_asleep(relay);
+        relays.opening_done(relay, peer(1), Ok(()));
+        let _fifth = relays.open_channel(relay, peer(1), true);
+        assert!(asked(&mut link), "it was there");
+    }
+
+    #[test]
+    fn a_link_that_wakes_keeps_the_roster_and_reports_a_new_address() {
+        let mut relays = no_relays();
+        let link = asleep(&mut relays);
+        let relay = link.config.relay;
+        let update = RosterUpdate {
+            version: 1,
+            anew: true,
+            changes: vec![RosterChange::Here {
+                peer: peer(1),
+                rooms: Vec::new(),
+            }],
+        };
+        relays.update_roster(relay, peer(0), update);
+        let _opening = relays.open_channel(relay, peer(1), true);
+        let way = (addr("192.0.2.1:4627"), Carrier::Udp);
+        let woke = relays.woke(relay, way, &welcome());
+        assert_eq!(woke.waited_for, [peer(1)].into());
+        assert!(!woke.has_moved);
+        assert_eq!(relays.naming(peer(1)), [relay]);
+        let elsewhere = Welcome {
+            observed: addr("203.0.113.9:1"),
+            ..welcome()
+        };
+        assert!(relays.woke(relay, way, &elsewhere).has_moved);
+    }
+
+    #[test]
+    fn strangers_together_wake_a_node_once_in_half_a_minute() {
+        let mut relays = no_relays();
+        assert!(relays.wake_for_stranger());
+        assert!(!relays.wake_for_stranger());
+        assert_eq!(STRANGERS_WAKE.every, Duration::from_secs(30));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One relay: where it is, whether there is a connection with it, and who is there.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub(super) struct Relay {
     pub(super) openings: Openings,
     /// The requests for channels.
     opens: Bucket,
+    /// Peers that were not there when this node last asked for a channel.
+    absent: BTreeSet<DeviceId>,
 }
 
 /// How often a node asks one relay for a channel. A relay allows 384 requests at once, then one every
@@ -60,6 +63,9 @@ const OPENS: Pace = Pace::new(320, Duration::from_millis(125));
 /// As [`OPENS`], for peers without a session that are no contacts. Anybody can make a relay name them,
 /// so they leave something to the others.
 const OPENS_OF_OTHERS: Pace = Pace::new(256, Duration::from_millis(125));
+
+/// Peers that are known not to be at a relay. Further ones are sought again and again.
+const ABSENT_MAX: usize = 4_096;
 
 /// Whether there is a connection.
 enum State {
@@ -83,6 +89,8 @@ pub(super) struct Up {
     pub(super) is_guest: bool,
     /// Whether the user knows that nobody is reached through this relay.
     pub(super) doubt_reported: bool,
+    /// Whether the link sleeps. The relay has this node all the same.
+    pub(super) sleeps: bool,
 }
 
 impl Relay {
@@ -107,6 +115,7 @@ impl Relay {
             roster: Roster::default(),
             openings: Openings::default(),
             opens: Bucket::default(),
+            absent: BTreeSet::new(),
         }
     }
 
@@ -207,6 +216,43 @@ impl Relay {
         self.state = State::Up(up);
         // A relay names everybody again to a node that has just registered.
         self.roster = Roster::default();
+        self.absent.clear();
+    }
+
+    /// The link sleeps.
+    pub(super) fn fell_asleep(&mut self) {
+        if let Some(up) = self.connection_mut() {
+            up.sleeps = true;
+        }
+    }
+
+    /// The link slept, and is connected again.
+    pub(super) fn woke(&mut self, up: Up) {
+        let doubt_reported = self.connection().is_some_and(|up| up.doubt_reported);
+        self.state = State::Up(Up {
+            doubt_reported,
+            ..up
+        });
+    }
+
+    /// Notes whether a peer was there when this node asked for a channel.
+    pub(super) fn note_absent(&mut self, peer: DeviceId, is_absent: bool) {
+        if !is_absent {
+            self.absent.remove(&peer);
+        } else if self.absent.len() < ABSENT_MAX {
+            self.absent.insert(peer);
+        }
+    }
+
+    /// Whether the link sleeps and this peer was not there when it was last sought.
+    pub(super) fn is_known_absent(&self, peer: DeviceId) -> bool {
+        let sleeps = self.connection().is_some_and(|up| up.sleeps);
+        sleeps && self.absent.contains(&peer) && !self.roster.names(peer)
+    }
+
+    /// Whether the sleeping link wakes for a peer.
+    pub(super) fn answer_wake(&self, peer: DeviceId, may: bool) {
+        self.command(LinkCommand::WakeFor(peer, may));
     }
 
     /// There is no connection. Returns a notice if the user has not seen this reason yet.
@@ -366,6 +412,7 @@ mod tests {
             dials_back: true,
             is_guest: false,
             doubt_reported: false,
+            sleeps: false,
         }
     }
 

@@ -17,7 +17,10 @@ use std::time::{Duration, Instant};
 
 use hobnob_protocol::DeviceId;
 use hobnob_protocol::datagram::ChannelId;
+use hobnob_protocol::heartbeat::Datagram;
 use hobnob_protocol::relay::Origin;
+use hobnob_transport::addr::canonical;
+use tokio::sync::mpsc;
 
 pub(in crate::net) use self::early::Received;
 use self::early::{Early, same_place};
@@ -31,6 +34,9 @@ pub struct RelayId(pub u32);
 /// Addresses in the table, at most. For one more, an address without a channel is forgotten: a relay
 /// can name any number of peers.
 const ADDRS_MAX: usize = 16_384;
+
+/// Sealed datagrams from one relay that wait for its link, which sleeps. Further ones are dropped.
+const SEALED_MAX: usize = 16;
 
 /// Channels at the same time. Further ones that a relay announces are ignored.
 const CHANNELS_MAX: usize = 4_096;
@@ -56,6 +62,8 @@ struct Table {
     out: HashMap<SocketAddr, RelayRoute>,
     in_by_channel: HashMap<ChannelId, RelayRoute>,
     traffic: HashMap<RelayId, Arc<Traffic>>,
+    /// The links that sleep, by the address of their relay: where they take sealed datagrams.
+    asleep: HashMap<SocketAddr, mpsc::Sender<Datagram>>,
 }
 
 /// The route of a channel's frames, for both directions.
@@ -211,6 +219,41 @@ impl Channels {
             |route: &RelayRoute| peers.get(&route.addr).is_some_and(|(id, _)| *id == relay);
         out.retain(|_, route| !of_relay(route));
         in_by_channel.retain(|_, route| !of_relay(route));
+    }
+
+    /// Whether there is a channel of this relay.
+    pub fn has_open(&self, relay: RelayId) -> bool {
+        let table = self.read();
+        let mut open = table.out.values();
+        open.any(|route| {
+            table
+                .peers
+                .get(&route.addr)
+                .is_some_and(|(id, _)| *id == relay)
+        })
+    }
+
+    /// The link to the relay at this address sleeps. Returns the sealed datagrams from there, of
+    /// which few wait.
+    pub fn fell_asleep(&self, relay: SocketAddr) -> mpsc::Receiver<Datagram> {
+        let (sender, datagrams) = mpsc::channel(SEALED_MAX);
+        self.write().asleep.insert(canonical(relay), sender);
+        datagrams
+    }
+
+    /// The link to the relay at this address does not sleep any more.
+    pub fn woke(&self, relay: SocketAddr) {
+        self.write().asleep.remove(&canonical(relay));
+    }
+
+    /// Passes a datagram to the link that sleeps and whose relay sent it. Returns false if there is
+    /// none, or if too many datagrams wait.
+    pub(super) fn pass_sealed(&self, from: SocketAddr, datagram: &[u8]) -> bool {
+        let table = self.read();
+        let link = table.asleep.get(&canonical(from));
+        let sealed = Datagram::of(datagram);
+        link.zip(sealed)
+            .is_some_and(|(link, sealed)| link.try_send(sealed).is_ok())
     }
 
     /// The counters of the traffic with a relay.
@@ -415,6 +458,36 @@ mod tests {
             assert_eq!(channels.unbind(ChannelId([8; 8])), Some((RELAY, peer(1))));
             assert!(channels.route_to(addr).is_none());
         }
+    }
+
+    #[test]
+    fn sealed_datagrams_reach_the_sleeping_link_of_their_relay() {
+        let channels = Channels::new(true, Arc::default());
+        let relay = "11.0.0.1:4627".parse().unwrap();
+        let mapped = "[::ffff:11.0.0.1]:4627".parse().unwrap();
+        let sealed = [hobnob_protocol::heartbeat::HEARTBEAT; Datagram::LEN_MIN];
+        assert!(!channels.pass_sealed(relay, &sealed), "nobody sleeps");
+        let mut datagrams = channels.fell_asleep(mapped);
+        assert!(channels.pass_sealed(relay, &sealed));
+        assert!(!channels.pass_sealed("11.0.0.2:4627".parse().unwrap(), &sealed));
+        assert!(!channels.pass_sealed(relay, &sealed[1..]));
+        assert_eq!(datagrams.try_recv().unwrap().as_slice(), sealed);
+        for n in 0..2 * SEALED_MAX {
+            assert_eq!(channels.pass_sealed(mapped, &sealed), n < SEALED_MAX);
+        }
+        channels.woke(relay);
+        assert!(!channels.pass_sealed(relay, &sealed));
+    }
+
+    #[test]
+    fn a_relay_with_an_open_channel_is_in_use() {
+        let (channels, mut random) = (Channels::new(true, Arc::default()), counter());
+        let addr = channels.addr(RELAY, peer(1), &mut random);
+        assert!(!channels.has_open(RELAY));
+        channels.bind(addr, "11.0.0.1:4627".parse().unwrap(), CHANNEL);
+        assert!(channels.has_open(RELAY) && !channels.has_open(RelayId(2)));
+        channels.unbind(CHANNEL);
+        assert!(!channels.has_open(RELAY));
     }
 
     #[test]

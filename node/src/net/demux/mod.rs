@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use hobnob_protocol::datagram::{AddressCheck, CHANNEL_HEADER, Probe};
+use hobnob_protocol::heartbeat::Datagram;
 use hobnob_transport::addr::{canonical, undeliverable};
 use hobnob_transport::hop_limit;
 use hobnob_transport::stream::queue::Queued;
@@ -148,6 +149,12 @@ impl DemuxSocket {
     /// that the question was sent to: the asking node and firewalls on the way expect that.
     pub fn check(&self, from: Option<IpAddr>, to: SocketAddr, check: AddressCheck) {
         self.send_side(to, from, &check.encode());
+    }
+
+    /// Sends a sealed datagram to a relay with which the connection sleeps, if the system takes it
+    /// now.
+    pub(super) fn send_sealed(&self, to: SocketAddr, datagram: &Datagram) {
+        self.send_side(to, None, datagram.as_slice());
     }
 
     /// Asks another machine at which address it sees this node, if the system takes the request

@@ -159,7 +159,8 @@ impl Sorter {
                 ) => {}
             Class::Stun
                 if self.pass_on(batch, stun::answer(datagram).map(DatagramKind::StunAnswer)) => {}
-            Class::Probe | Class::AddressCheck => count(&self.counters.probe),
+            Class::Heartbeat if self.channels.pass_sealed(batch.addr, datagram) => {}
+            Class::Probe | Class::AddressCheck | Class::Heartbeat => count(&self.counters.probe),
             Class::Stun => count(&self.counters.stun),
             Class::Unknown => count(&self.counters.unknown),
         }

@@ -65,6 +65,8 @@ impl RelayLink {
             if self.config.visiting {
                 bits |= features::VISITOR;
             }
+        } else {
+            bits |= features::SLEEP;
         }
         bits
     }
@@ -106,6 +108,8 @@ async fn list_of(
             | FromRelay::DialedBack { .. }
             | FromRelay::Invitation(..)
             | FromRelay::Elsewhere { .. }
+            | FromRelay::MaySleep { .. }
+            | FromRelay::Sleep { .. }
             | FromRelay::Unknown(_) => None,
         }
     };

@@ -4,14 +4,19 @@
 //! uses a stream, the link looks for UDP. While UDP is silent, the link looks for a stream. The new
 //! connection registers before the old one is dropped.
 //!
+//! An idle connection sleeps, if the relay offers it (`idle`, `asleep`): it is closed, and sealed
+//! heartbeats keep the registration. The link connects again when a peer or the node needs it.
+//!
 //! One task owns the connection and reports what happens on it. The engine decides what to ask of the
 //! relay and how far to trust it. Only the table of channels is updated here, before the engine learns
 //! of a channel: the channel's first frames may follow at once.
 
+mod asleep;
 mod connected;
 mod error;
 mod fleet;
 mod identities;
+mod idle;
 mod liveness;
 mod locations;
 mod probe;
@@ -27,6 +32,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hobnob_protocol::datagram::ChannelId;
+use hobnob_protocol::heartbeat::{Datagram, Handle, SLEEP_EXPORTER_LABEL, SleepSecret};
 use hobnob_protocol::mailbox::FromHolder;
 use hobnob_protocol::relay::{
     FromRelay, Origin, Register, TOKEN_EXPORTER_LABEL, ToRelay, VERSION, Welcome, close, features,
@@ -43,7 +49,9 @@ pub use error::LinkDown;
 pub use identities::Identities;
 pub use locations::{LOCATIONS_MAX, Location};
 
+use self::asleep::{Agreement, Asleep, Due, GOODBYES, Heard};
 use self::connected::Connected;
+use self::idle::Idle;
 use self::liveness::{CHECK_EVERY, Counts, Health, Liveness};
 use self::locations::Locations;
 use self::race::{DIAL_LIMIT, Preferred, Race, Shaken, UDP_PAUSE_MAX, without_udp};
@@ -73,6 +81,12 @@ const LAST_CHANCE_CHECKS: u32 = 2;
 /// While the user wants the relay, further attempts begin after this time. A relay that starts in the
 /// meantime is found by them sooner than by what QUIC and TCP send again.
 const ATTEMPTS_EVERY: Duration = Duration::from_millis(1_500);
+
+/// Frames that wait until a link has woken. Further ones are lost.
+const UNSENT_MAX: usize = 64;
+
+/// Time between two goodbyes of a sleeping link.
+const GOODBYE_PAUSE: Duration = Duration::from_millis(50);
 
 /// The configuration of a link.
 #[derive(Debug)]
@@ -126,6 +140,8 @@ pub enum LinkCommand {
     },
     /// The relay has another name or address. The node may prove to it that it knows this token.
     Locate(Location, Option<RelayToken>),
+    /// Whether the link wakes for this peer, the answer to [`LinkEvent::Wanted`].
+    WakeFor(DeviceId, bool),
 }
 
 /// An event of a link.
@@ -143,7 +159,13 @@ pub enum LinkEvent {
         welcome: Welcome,
         /// The stream about mailboxes, if the relay holds mail.
         mail: Option<MailStream>,
+        /// Whether the link slept meanwhile, and the relay has had this node all the time.
+        woke: bool,
     },
+    /// The link sleeps: there is no connection, but the relay has this node.
+    Asleep,
+    /// The link sleeps, and this peer wants a channel.
+    Wanted(DeviceId),
     /// The relay sent this frame. It is never Welcome.
     Received(FromRelay),
     /// The relay sent this frame about mailboxes, on the stream with this number. `None`: the stream
@@ -181,6 +203,30 @@ pub struct RelayLink {
     stream: Option<Arc<RelayStream>>,
     /// How many streams about mailboxes there were.
     mail_streams: u64,
+    /// The sleep, until the relay has registered this node again.
+    asleep: Option<Sleep>,
+    /// Frames that woke the link, to be sent when it is up.
+    unsent: Vec<ToRelay>,
+}
+
+/// A sleep, and where its relay is.
+#[derive(Debug)]
+struct Sleep {
+    state: Asleep,
+    addr: SocketAddr,
+    datagrams: mpsc::Receiver<Datagram>,
+}
+
+/// Why a connection is served no longer, although it is not lost.
+enum Left {
+    /// There is one by a better way.
+    ForBetter(Shaken),
+    /// The link may sleep.
+    ToSleep {
+        handle: Handle,
+        reset: [u8; 16],
+        every: Duration,
+    },
 }
 
 impl std::fmt::Debug for RelayLink {
@@ -219,6 +265,8 @@ impl RelayLink {
             connection: None,
             stream: None,
             mail_streams: 0,
+            asleep: None,
+            unsent: Vec::new(),
         }
     }
 
@@ -228,6 +276,7 @@ impl RelayLink {
             () = stop.cancelled() => {}
             () = self.keep_up() => {}
         }
+        self.leave_asleep().await;
         say_goodbye(self.connection.as_slice(), close::BYE, "").await;
     }
 
@@ -241,6 +290,8 @@ impl RelayLink {
                 Err(down) => (false, down),
             };
             (self.connection, self.stream) = (None, None);
+            self.woke();
+            self.unsent.clear();
             self.channels.disconnected(self.config.relay);
             let (now, cause) = (self.config.clock.now().mono, down.cause());
             self.redial.failed(now, was_up, cause, &mut self.rng);
@@ -258,10 +309,36 @@ impl RelayLink {
     /// Returns the reason, or nothing if the engine no longer listens.
     async fn stay_up(&mut self, mut connected: Connected, welcome: Welcome) -> Option<LinkDown> {
         let mut heartbeat = heartbeat(&welcome);
-        self.report_up(&connected, welcome).await?;
+        self.report_up(&connected, welcome, false).await?;
         loop {
             let shaken = match self.serve(&mut connected, heartbeat).await {
-                Ok(shaken) => shaken,
+                Ok(Left::ForBetter(shaken)) => shaken,
+                Ok(Left::ToSleep {
+                    handle,
+                    reset,
+                    every,
+                }) => {
+                    self.fall_asleep(connected, handle, reset, every).await;
+                    if !self.report(LinkEvent::Asleep).await {
+                        return None;
+                    }
+                    let was_known = self.sleep().await?;
+                    let (woken, is_known) = self.wake_up().await;
+                    let (woken, welcome) = match woken {
+                        Ok(woken) => woken,
+                        Err(down) => return Some(down),
+                    };
+                    connected = woken;
+                    heartbeat = self::heartbeat(&welcome);
+                    let woke = was_known && is_known;
+                    self.report_up(&connected, welcome, woke).await?;
+                    for frame in std::mem::take(&mut self.unsent) {
+                        if let Err(down) = connected.send(&frame).await {
+                            return Some(down);
+                        }
+                    }
+                    continue;
+                }
                 Err(down) => return Some(down),
             };
             let (before, way) = (connected.carrier(), shaken.carrier());
@@ -271,7 +348,7 @@ impl RelayLink {
             match self.register(shaken).await {
                 Ok((new, welcome)) => {
                     heartbeat = self::heartbeat(&welcome);
-                    self.report_up(&new, welcome).await?;
+                    self.report_up(&new, welcome, false).await?;
                     connected = new;
                 }
                 Err(error) if self.is_unwanted_visit() => return Some(error),
@@ -288,7 +365,158 @@ impl RelayLink {
         self.is_visit && !self.config.visiting
     }
 
-    async fn report_up(&mut self, connected: &Connected, welcome: Welcome) -> Option<()> {
+    /// Closes an idle connection, as the relay has agreed, and begins to sleep.
+    async fn fall_asleep(
+        &mut self,
+        connected: Connected,
+        handle: Handle,
+        reset: [u8; 16],
+        every: Duration,
+    ) {
+        let secret = tls::exported_secret(&connected.connection, SLEEP_EXPORTER_LABEL);
+        let agreement = Agreement {
+            secret: SleepSecret::new(secret),
+            handle,
+            reset,
+            every,
+        };
+        let addr = connected.connection.remote_address();
+        self.asleep = Some(Sleep {
+            state: Asleep::new(self.config.clock.now().mono, agreement),
+            addr,
+            datagrams: self.channels.fell_asleep(addr),
+        });
+        // Without a confirmation, the first heartbeat begins the sleep at the relay.
+        let connection = std::slice::from_ref(&connected.connection);
+        say_goodbye(connection, close::ASLEEP, "").await;
+        (self.connection, self.stream) = (None, None);
+        tracing::debug!(relay = %self.locations.first(), "a link sleeps");
+    }
+
+    /// Sleeps until something needs the connection. Returns whether the relay still has this node, as
+    /// far as is known, or nothing if the engine no longer listens.
+    async fn sleep(&mut self) -> Option<bool> {
+        loop {
+            let sleep = self.asleep.as_mut().expect("the caller has begun a sleep");
+            let due = self.config.clock.at(sleep.state.due());
+            let heard = tokio::select! {
+                () = sleep_until(due) => match sleep.state.time_out(self.config.clock.now().mono) {
+                    Due::Nothing => continue,
+                    Due::Send(beat) => Heard::Send(beat),
+                    Due::Over => return Some(true),
+                    Due::Silent => return Some(false),
+                },
+                // The channel ends with the sleep only.
+                Some(datagram) = sleep.datagrams.recv() => sleep.state.received(&datagram),
+                command = self.commands.recv() => {
+                    if self.command_asleep(command?) {
+                        return Some(true);
+                    }
+                    continue;
+                }
+            };
+            match heard {
+                Heard::Nothing => {}
+                Heard::Send(datagram) => self.endpoint.demux().send_sealed(sleep.addr, &datagram),
+                Heard::Forgotten => return Some(false),
+                Heard::Wanted(peer) => {
+                    if !self.report(LinkEvent::Wanted(peer)).await {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Carries out a command while the link sleeps. Returns whether the link must wake.
+    fn command_asleep(&mut self, command: LinkCommand) -> bool {
+        let sleep = self.asleep.as_mut().expect("the caller has begun a sleep");
+        match command {
+            LinkCommand::Rooms(rooms) => std::mem::replace(&mut self.rooms, rooms) != self.rooms,
+            LinkCommand::Beat => {
+                sleep.state.beat(self.config.clock.now().mono);
+                false
+            }
+            LinkCommand::WakeFor(peer, false) => {
+                let declined = sleep.state.decline(peer);
+                self.endpoint.demux().send_sealed(sleep.addr, &declined);
+                false
+            }
+            // There is no channel.
+            LinkCommand::Send(ToRelay::Close(_)) | LinkCommand::Want => false,
+            // The new connection rests at once.
+            LinkCommand::Rest => {
+                self.resting = true;
+                true
+            }
+            LinkCommand::Use { visiting } => {
+                self.resting = false;
+                std::mem::replace(&mut self.config.visiting, visiting) != visiting
+            }
+            LinkCommand::Send(frame) => {
+                self.keep_unsent(frame);
+                true
+            }
+            LinkCommand::Locate(location, token) => {
+                let had_token = self.config.token.is_some();
+                self.locate(location, token);
+                // The relay may have admitted this node for less without one.
+                !had_token && self.config.token.is_some()
+            }
+            // Another network has other addresses.
+            LinkCommand::Wake | LinkCommand::WakeFor(_, true) => true,
+        }
+    }
+
+    /// Keeps a frame until the link has woken.
+    fn keep_unsent(&mut self, frame: ToRelay) {
+        // The engine asks for channels again when the link is up.
+        if !matches!(frame, ToRelay::Open(_)) && self.unsent.len() < UNSENT_MAX {
+            self.unsent.push(frame);
+        }
+    }
+
+    /// Connects again after a sleep. Returns, too, whether the relay has had this node until now, as
+    /// far as is known.
+    async fn wake_up(&mut self) -> (Result<(Connected, Welcome), LinkDown>, bool) {
+        // The addresses are known. If the relay is not there any more, look them up.
+        let woken = match self.race().await {
+            Err(LinkDown::Unreachable) => self.connect().await,
+            woken => woken,
+        };
+        (woken, self.woke())
+    }
+
+    /// The relay has registered this node again, or its sleep is over for another reason. Returns
+    /// false if the relay has said meanwhile that it does not have this node any more: the way back was
+    /// too slow, and the peers that wanted this node have heard that it is gone.
+    fn woke(&mut self) -> bool {
+        let Some(mut sleep) = self.asleep.take() else {
+            return false;
+        };
+        self.channels.woke(sleep.addr);
+        let mut waiting = std::iter::from_fn(|| sleep.datagrams.try_recv().ok());
+        !waiting.any(|datagram| sleep.state.received(&datagram) == Heard::Forgotten)
+    }
+
+    /// Tells the relay of a sleeping link that this node leaves.
+    async fn leave_asleep(&mut self) {
+        let Some(mut sleep) = self.asleep.take() else {
+            return;
+        };
+        for _ in 0..GOODBYES {
+            let goodbye = sleep.state.leave();
+            self.endpoint.demux().send_sealed(sleep.addr, &goodbye);
+            tokio::time::sleep(GOODBYE_PAUSE).await;
+        }
+    }
+
+    async fn report_up(
+        &mut self,
+        connected: &Connected,
+        welcome: Welcome,
+        woke: bool,
+    ) -> Option<()> {
         self.preferred = Some((connected.carrier(), connected.addr.port()));
         self.traffic.set_rtt(connected.connection.rtt());
         let holds_mail = welcome.features & features::MAILBOX != 0;
@@ -305,6 +533,7 @@ impl RelayLink {
             carrier: connected.carrier(),
             welcome,
             mail,
+            woke,
         };
         self.report(up).await.then_some(())
     }
@@ -356,12 +585,16 @@ impl RelayLink {
     fn note(&mut self, command: LinkCommand) {
         let now = self.config.clock.now().mono;
         match command {
+            // The engine believes that a sleeping link is up.
+            LinkCommand::Send(frame) if self.asleep.is_some() => self.keep_unsent(frame),
             // It is lost, see `LinkCommand::Send`.
             LinkCommand::Send(_) => {}
             LinkCommand::Rooms(rooms) => self.rooms = rooms,
             LinkCommand::Wake => self.redial.network_changed(now),
             // The connection that is dialed has the new address.
             LinkCommand::Beat => {}
+            // It wakes already.
+            LinkCommand::WakeFor(..) => {}
             LinkCommand::Want => self.redial.want(now),
             LinkCommand::Rest => self.resting = true,
             LinkCommand::Use { visiting } => {
@@ -515,6 +748,8 @@ impl RelayLink {
                 | FromRelay::Invitation(..)
                 | FromRelay::FleetList(_)
                 | FromRelay::Elsewhere { .. }
+                | FromRelay::MaySleep { .. }
+                | FromRelay::Sleep { .. }
                 | FromRelay::Unknown(_) => Err(LinkDown::Protocol(
                     "its first frame was no Welcome".to_owned(),
                 )),
@@ -542,12 +777,13 @@ impl RelayLink {
             .connected(self.config.relay, connection.remote_address());
     }
 
-    /// Serves a connection until it is lost, or until there is one by a better way.
+    /// Serves a connection until it is lost, until there is one by a better way, or until the link
+    /// may sleep.
     async fn serve(
         &mut self,
         connected: &mut Connected,
         heartbeat: Duration,
-    ) -> Result<Shaken, LinkDown> {
+    ) -> Result<Left, LinkDown> {
         let mut heartbeats = interval(heartbeat);
         let mut checks = interval(CHECK_EVERY);
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -557,6 +793,9 @@ impl RelayLink {
         }
         let (mut roster, mut liveness, mut checked) = (0, Liveness::default(), 0);
         let (mut was_suspect, mut watch) = (false, Watch::new());
+        let mut idle = Idle::new(self.config.clock.now().mono);
+        // Relays of a fleet have no sleeping nodes.
+        let is_member = self.config.fleet.is_some();
         let by_udp = connected.carrier() == Carrier::Udp;
         let has_udp = self.locations.has_udp();
         let mut other_way =
@@ -572,15 +811,39 @@ impl RelayLink {
                 frame = connected.next() => {
                     let frame = frame?;
                     liveness.heard();
+                    let now = self.config.clock.now().mono;
                     match &frame {
-                        FromRelay::Roster(changes) => roster = changes.version,
-                        FromRelay::Opened { peer, channel, origin } => self.opened(connected, *peer, *channel, *origin),
+                        FromRelay::Roster(changes) => {
+                            roster = changes.version;
+                            if !changes.changes.is_empty() {
+                                idle.busy(now);
+                            }
+                        }
+                        FromRelay::Opened { peer, channel, origin } => {
+                            idle.busy(now);
+                            self.opened(connected, *peer, *channel, *origin);
+                        }
+                        FromRelay::MaySleep { after_ms, every_ms } if by_udp && !is_member => {
+                            idle.offered(*after_ms, *every_ms);
+                        }
+                        FromRelay::Sleep { handle, reset } => {
+                            if let Some(every) = idle.agreed()
+                                && !self.channels.has_open(self.config.relay)
+                            {
+                                return Ok(Left::ToSleep { handle: *handle, reset: *reset, every });
+                            }
+                            // Any frame takes the agreement back.
+                            connected.beat(roster, &mut liveness).await?;
+                        }
+                        FromRelay::Ended { .. }
+                        | FromRelay::DialedBack { .. }
+                        | FromRelay::Invitation(..) => idle.busy(now),
+                        // That a peer is not there is no reason to stay awake: it will ask for this
+                        // node when it comes.
                         FromRelay::Welcome(_)
                         | FromRelay::NotOpened { .. }
-                        | FromRelay::Ended { .. }
                         | FromRelay::Observed(_)
-                        | FromRelay::DialedBack { .. }
-                        | FromRelay::Invitation(..)
+                        | FromRelay::MaySleep { .. }
                         | FromRelay::FleetList(_)
                         | FromRelay::Elsewhere { .. }
                         | FromRelay::Unknown(_) => {}
@@ -591,20 +854,31 @@ impl RelayLink {
                 }
                 command = self.commands.recv() => match command {
                     None => return Err(LinkDown::Lost("this node is stopping".to_owned())),
-                    Some(LinkCommand::Send(frame)) => connected.send(&frame).await?,
+                    Some(LinkCommand::Send(frame)) => {
+                        idle.sent();
+                        if !matches!(frame, ToRelay::Open(_)) {
+                            idle.busy(self.config.clock.now().mono);
+                        }
+                        connected.send(&frame).await?;
+                    }
                     Some(LinkCommand::Rooms(rooms)) => {
+                        idle.busy(self.config.clock.now().mono);
                         self.rooms = rooms;
                         let tags = self.room_tags(connected.id);
                         connected.send(&ToRelay::Rooms(tags)).await?;
                     }
                     Some(LinkCommand::Wake) => {
+                        idle.busy(self.config.clock.now().mono);
                         connected.beat(roster, &mut liveness).await?;
                         if !by_udp && has_udp {
                             other_way = Some(self.back_to_udp(connected.id, Duration::ZERO));
                         }
                     }
-                    Some(LinkCommand::Beat) => connected.beat(roster, &mut liveness).await?,
-                    Some(LinkCommand::Want) => {}
+                    Some(LinkCommand::Beat) => {
+                        idle.sent();
+                        connected.beat(roster, &mut liveness).await?;
+                    }
+                    Some(LinkCommand::Want | LinkCommand::WakeFor(..)) => {}
                     Some(LinkCommand::Rest) => {
                         self.resting = true;
                         return Err(rested(connected));
@@ -615,6 +889,7 @@ impl RelayLink {
                         }
                     }
                     Some(LinkCommand::Locate(location, token)) => {
+                        idle.busy(self.config.clock.now().mono);
                         let had_token = self.config.token.is_some();
                         self.locate(location, token);
                         if !had_token && self.config.token.is_some() {
@@ -624,22 +899,30 @@ impl RelayLink {
                     }
                 },
                 outcome = outcome(&mut anew) => match outcome {
-                    Some(shaken) => return Ok(shaken),
+                    Some(shaken) => return Ok(Left::ForBetter(shaken)),
                     None if self.is_unwanted_visit() => {
                         return Err(LinkDown::Lost("it cannot be registered at".to_owned()));
                     }
                     None => anew = None,
                 },
-                _ = heartbeats.tick() => connected.beat(roster, &mut liveness).await?,
+                _ = heartbeats.tick() => {
+                    if !idle.is_asking(self.config.clock.now().mono) {
+                        idle.sent();
+                        connected.beat(roster, &mut liveness).await?;
+                    }
+                }
                 _ = checks.tick() => {
                     let counts = self.counts(connected);
-                    let is_member = self.config.fleet.is_some();
                     if is_member && watch.is_due(counts.sent, counts.received) {
+                        idle.sent();
                         connected.beat(roster, &mut liveness).await?;
                     }
                     match liveness.check(counts) {
                         Health::Alive => {}
-                        Health::Ask => connected.beat(roster, &mut liveness).await?,
+                        Health::Ask => {
+                            idle.sent();
+                            connected.beat(roster, &mut liveness).await?;
+                        }
                         Health::Dead => return Err(LinkDown::Silent),
                     }
                     let is_suspect = liveness.is_suspect();
@@ -648,6 +931,13 @@ impl RelayLink {
                         && !self.report(LinkEvent::Suspect(is_suspect)).await
                     {
                         return Err(LinkDown::Lost("this node is stopping".to_owned()));
+                    }
+                    let now = self.config.clock.now().mono;
+                    let is_changing = is_suspect || anew.is_some();
+                    if is_changing || self.channels.has_open(self.config.relay) {
+                        idle.busy(now);
+                    } else if idle.asks(now) {
+                        connected.send(&ToRelay::Sleep).await?;
                     }
                     checked += 1;
                     self.traffic.set_rtt(connected.connection.rtt());
@@ -660,16 +950,17 @@ impl RelayLink {
                         found.take_if(|(_, at)| checked >= *at + LAST_CHANCE_CHECKS)
                     {
                         self.udp_falls += 1;
-                        return Ok(shaken);
+                        return Ok(Left::ForBetter(shaken));
                     } else if by_udp && other_way.is_none() {
                         other_way = Some(self.without_udp(connected.id));
                     }
                 }
                 shaken = first(&mut other_way), if found.is_none() => {
                     if !by_udp {
-                        return Ok(shaken);
+                        return Ok(Left::ForBetter(shaken));
                     }
                     // The whole network may have been down. Then UDP answers now, too.
+                    idle.sent();
                     connected.beat(roster, &mut liveness).await?;
                     found = Some((shaken, checked));
                 }

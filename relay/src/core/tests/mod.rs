@@ -5,4 +5,5 @@ mod fleet;
 mod liveness;
 mod model;
 mod roster;
+mod sleep;
 mod test_net;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hobnob_protocol::datagram::ChannelId;
+use hobnob_protocol::heartbeat::Handle;
 use hobnob_protocol::relay::{
     ChannelEnd, FromRelay, OpenRefusal, Roster, RosterChange, ToRelay, Welcome,
 };
@@ -32,6 +33,9 @@ pub(super) struct Node {
     /// Roster frames since the test last read them.
     pub(super) frames: Vec<Roster>,
     pub(super) end: Option<EndReason>,
+    pub(super) may_sleep: bool,
+    /// The sleep that the relay has agreed to.
+    pub(super) granted: Option<Handle>,
 }
 
 impl Node {
@@ -60,6 +64,8 @@ impl Node {
             FromRelay::Elsewhere { peer, relay } => self.elsewhere.push((peer, relay)),
             FromRelay::Invitation(..) => {}
             FromRelay::FleetList(_) => panic!("the core has no list"),
+            FromRelay::MaySleep { .. } => self.may_sleep = true,
+            FromRelay::Sleep { .. } => panic!("the shell sends it"),
             FromRelay::Unknown(kind) => panic!("kind {kind}"),
         }
     }
@@ -93,6 +99,12 @@ pub(super) struct TestNet {
     /// The peers that the other relays of the fleet are asked for, and who asks.
     pub(super) sought: Vec<(ConnectionId, DeviceId)>,
     next: u64,
+    /// The sleeps that the plane knows.
+    pub(super) sleeps: BTreeSet<Handle>,
+    /// The wakes that the plane has sent since the test last read them.
+    pub(super) wakes: Vec<(Handle, DeviceId)>,
+    /// The sleepers that the relay has removed, and why.
+    pub(super) sleeps_ended: Vec<(DeviceId, EndReason)>,
     /// The number of dial-backs.
     calls: u16,
 }
@@ -109,6 +121,9 @@ impl TestNet {
             latest,
             sought: Vec::new(),
             next: 1,
+            sleeps: BTreeSet::new(),
+            wakes: Vec::new(),
+            sleeps_ended: Vec::new(),
             calls: 0,
         }
     }
@@ -142,6 +157,24 @@ impl TestNet {
                     self.nodes.entry(connection).or_default().hear(called);
                 }
                 Output::Find(asker, peer) => self.sought.push((asker, peer)),
+                Output::Grant(connection, handle) => {
+                    assert!(self.sleeps.insert(handle), "{handle:?} is in use");
+                    self.nodes.entry(connection).or_default().granted = Some(handle);
+                }
+                Output::Wake(handle, by) => {
+                    assert!(self.sleeps.contains(&handle), "nobody sleeps as {handle:?}");
+                    self.wakes.push((handle, by));
+                }
+                Output::Forget(handle) => assert!(self.sleeps.remove(&handle)),
+                Output::EndSleep {
+                    handle,
+                    peer,
+                    reason,
+                    ..
+                } => {
+                    assert!(self.sleeps.remove(&handle));
+                    self.sleeps_ended.push((peer, reason));
+                }
                 Output::Route(Update::Set(route)) => drop(self.routes.insert(route.channel, route)),
                 Output::Route(Update::Remove(channel)) => {
                     assert!(
@@ -195,6 +228,7 @@ impl TestNet {
             addr,
             rooms: rooms.iter().map(|n| room(*n)).collect(),
             role,
+            sleeps: true,
         });
         self.latest.insert(peer, connection);
         connection

@@ -239,6 +239,13 @@ pub(crate) const ALL: &[Bench] = &[
         work: |plan, report| block_on(relay::crowd::run(plan, report)),
     },
     Bench {
+        name: "relay-sleepers",
+        about: "a relay with a million sleeping peers; takes an hour",
+        in_lab: false,
+        long: true,
+        work: |plan, report| block_on(relay::sleepers::run(plan, report)),
+    },
+    Bench {
         name: "reach-times",
         about: "a message where UDP is dropped: from the start, and from the loss of UDP",
         in_lab: true,

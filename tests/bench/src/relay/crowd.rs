@@ -153,7 +153,7 @@ fn endpoint(number: usize) -> anyhow::Result<Endpoint> {
 }
 
 /// Small buffers, because the clients run on the same machine.
-fn transport() -> Arc<TransportConfig> {
+pub(super) fn transport() -> Arc<TransportConfig> {
     let mut transport = TransportConfig::default();
     transport
         .mtu_discovery_config(None)

@@ -4,6 +4,7 @@ mod carrier;
 mod crowd;
 mod load;
 mod peer;
+mod sleepers;
 mod stream_socket;
 mod streams;
 
@@ -20,6 +21,7 @@ use serde_json::Value;
 pub(crate) use crowd::Crowd;
 pub(crate) use load::{INNER, Load, Offer};
 pub(crate) use peer::{Pair, Peer};
+pub(crate) use sleepers::{BEAT_EVERY, Sleepers};
 
 /// A `hobnob relay` process.
 #[derive(Debug)]
@@ -34,21 +36,33 @@ pub(crate) struct Relay {
 impl Relay {
     /// Starts a relay on a free port.
     pub(crate) fn start(home: &Path) -> anyhow::Result<Self> {
-        Self::start_at(home, None, "127.0.0.1:0".parse()?)
+        Self::start_at(home, None, "127.0.0.1:0".parse()?, &[])
+    }
+
+    /// Starts a relay on a free port that admits so many peers.
+    pub(crate) fn for_peers(home: &Path, peers: usize) -> anyhow::Result<Self> {
+        let options = ["--peers-max", &peers.to_string()];
+        Self::start_at(home, None, "127.0.0.1:0".parse()?, &options)
     }
 
     /// Starts a relay on a free port that holds mail in this folder.
     pub(crate) fn with_mailbox(home: &Path, mail: &Path) -> anyhow::Result<Self> {
-        Self::start_at(home, Some(mail), "127.0.0.1:0".parse()?)
+        Self::start_at(home, Some(mail), "127.0.0.1:0".parse()?, &[])
     }
 
     /// Kills the relay and starts it again with the same key and address.
     pub(crate) fn restart(mut self) -> anyhow::Result<Self> {
         self.end();
-        Self::start_at(&self.home.clone(), self.mail.clone().as_deref(), self.addr)
+        let (home, mail) = (self.home.clone(), self.mail.clone());
+        Self::start_at(&home, mail.as_deref(), self.addr, &[])
     }
 
-    fn start_at(home: &Path, mail: Option<&Path>, listen: SocketAddr) -> anyhow::Result<Self> {
+    fn start_at(
+        home: &Path,
+        mail: Option<&Path>,
+        listen: SocketAddr,
+        options: &[&str],
+    ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(home)?;
         let program =
             std::env::var_os("HOBNOB_BIN").context("HOBNOB_BIN is not set: run scripts/bench")?;
@@ -56,7 +70,8 @@ impl Relay {
         command
             .arg("--home")
             .arg(home)
-            .args(["--listen", &listen.to_string(), "--json", "relay"]);
+            .args(["--listen", &listen.to_string(), "--json", "relay"])
+            .args(options);
         if let Some(mail) = mail {
             command
                 .arg("--mailbox")

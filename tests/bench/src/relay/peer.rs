@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use bytes::BytesMut;
 use hobnob_protocol::datagram::ChannelId;
-use hobnob_protocol::relay::{ALPN_RELAY, FromRelay, Register, ToRelay, VERSION};
+use hobnob_protocol::heartbeat::Handle;
+use hobnob_protocol::relay::{ALPN_RELAY, FromRelay, Register, ToRelay, VERSION, features};
 use hobnob_protocol::{DeviceId, SecretKey};
 use hobnob_transport::tls::{Credentials, SERVER_NAME};
 use quinn::{
@@ -50,6 +51,25 @@ pub(crate) struct Control {
 impl Control {
     /// Registers on a new connection and waits for the relay's Welcome.
     pub(crate) async fn register(connection: Connection) -> anyhow::Result<Self> {
+        Self::register_with(connection, 0).await
+    }
+
+    /// Registers as a peer that can sleep.
+    pub(crate) async fn register_to_sleep(connection: Connection) -> anyhow::Result<Self> {
+        Self::register_with(connection, features::SLEEP).await
+    }
+
+    /// Asks for the relay's agreement to sleep, and waits for it.
+    pub(crate) async fn asks_to_sleep(&mut self) -> anyhow::Result<Handle> {
+        self.send(&ToRelay::Sleep).await?;
+        loop {
+            if let FromRelay::Sleep { handle, .. } = self.receive().await? {
+                return Ok(handle);
+            }
+        }
+    }
+
+    async fn register_with(connection: Connection, features: u64) -> anyhow::Result<Self> {
         let (send, recv) = connection.open_bi().await?;
         let mut control = Self {
             send,
@@ -60,6 +80,7 @@ impl Control {
         control
             .send(&ToRelay::Register(Register {
                 version: VERSION,
+                features,
                 ..Register::default()
             }))
             .await?;

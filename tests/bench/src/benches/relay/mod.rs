@@ -4,6 +4,7 @@
 pub(super) mod crowd;
 pub(super) mod frames;
 pub(super) mod load;
+pub(super) mod sleepers;
 pub(super) mod through;
 
 use anyhow::Context;
