@@ -162,11 +162,12 @@ fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
 fn write_new(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     let mut options = OpenOptions::new();
     let created = options.write(true).create_new(true).mode(mode).open(path);
-    let mut file = created.map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => {
+    let mut file = created.map_err(|error| {
+        if error.kind() == io::ErrorKind::AlreadyExists {
             anyhow!("{path:?} exists: choose another file, so that no key is lost")
+        } else {
+            anyhow!("can't write {path:?}: {error}")
         }
-        _ => anyhow!("can't write {path:?}: {error}"),
     })?;
     file.write_all(text.as_bytes())
         .and_then(|()| file.sync_all())
@@ -179,8 +180,13 @@ fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.new", std::process::id()));
     let beside = PathBuf::from(beside);
-    write_new(&beside, text, 0o644)?;
-    fs::rename(&beside, path).with_context(|| format!("can't write {path:?}"))
+    let written = write_new(&beside, text, 0o644)
+        .and_then(|()| fs::rename(&beside, path).with_context(|| format!("can't write {path:?}")));
+    if written.is_err() {
+        // Nothing reads it, and what is reported is why the list was not written.
+        drop(fs::remove_file(&beside));
+    }
+    written
 }
 
 fn sign(
