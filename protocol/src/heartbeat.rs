@@ -13,8 +13,9 @@
 //! | 16 | tag |
 //!
 //! The datagram is sealed with ChaCha20-Poly1305 (RFC 8439). The key is the BLAKE3 hash of the
-//! purpose, keyed with a secret that both ends export from the TLS session that they close
-//! ([`SLEEP_EXPORTER_LABEL`]). So there is one key for each purpose, and a purpose has one direction.
+//! purpose and the handle, keyed with a secret that both ends export from the TLS session that they
+//! close ([`SLEEP_EXPORTER_LABEL`]). So each sleep has one key for each purpose, and a purpose has one
+//! direction.
 //! The nonce is four zero bytes, then the purpose and the counter. The associated data is everything
 //! before the content. A sender never repeats a counter, and a receiver accepts each at most once
 //! ([`ReplayWindow`]). Handle and keys last for one sleep, at most [`SLEEP_MAX`].
@@ -213,7 +214,7 @@ impl SleepSecret {
         let (header, rest) = bytes.split_at_mut(HEADER_LEN);
         rest[..content_len].copy_from_slice(&content[..content_len]);
         let tag = self
-            .key(purpose)
+            .key(handle, purpose)
             .seal_in_place_separate_tag(
                 nonce(purpose, counter),
                 Aad::from(&*header),
@@ -234,14 +235,18 @@ impl SleepSecret {
         let (header, rest) = sealed.bytes[..sealed.len].split_at_mut_checked(HEADER_LEN)?;
         let (purpose, counter) = purpose_and_counter(header)?;
         let content = self
-            .key(purpose)
+            .key(Handle::of(datagram)?, purpose)
             .open_in_place(nonce(purpose, counter), Aad::from(&*header), rest)
             .ok()?;
         Message::of(purpose, content).map(|message| (counter, message))
     }
 
-    fn key(&self, purpose: u8) -> LessSafeKey {
-        let mut key = *blake3::keyed_hash(&self.0, &[purpose]).as_bytes();
+    /// A connection may agree to several sleeps, one after the other, with counters from 1. Each has a
+    /// handle and keys of its own, so no nonce is used twice with one key.
+    fn key(&self, handle: Handle, purpose: u8) -> LessSafeKey {
+        let mut input = [purpose; 9];
+        input[1..].copy_from_slice(&handle.0);
+        let mut key = *blake3::keyed_hash(&self.0, &input).as_bytes();
         let unbound = UnboundKey::new(&CHACHA20_POLY1305, &key);
         key.zeroize();
         LessSafeKey::new(unbound.expect("a hash is as long as a key"))

@@ -81,7 +81,8 @@ pub mod features {
     /// the code [`GUEST`](super::close::GUEST).
     pub const VISITOR: u64 = 64;
     /// In a Register: the node can sleep, see [`crate::heartbeat`]. Then the relay may send
-    /// [`MaySleep`](super::FromRelay::MaySleep).
+    /// [`MaySleep`](super::FromRelay::MaySleep). In a Welcome: the node slept, and the relay has had it
+    /// all the time.
     pub const SLEEP: u64 = 128;
 }
 

@@ -257,14 +257,19 @@ impl Engine {
         self.invitation_relay_up(id);
     }
 
-    /// A link that slept is connected again. The relay has had this node all the time, so peers need
-    /// not be sought: those that came meanwhile have asked for this node.
+    /// A link that slept is connected again. The relay has had this node all the time, so most peers
+    /// that came meanwhile have asked for this node. Some that were not there are sought again.
     fn relay_woke(&mut self, id: RelayId, way: (SocketAddr, Carrier), welcome: &Welcome) {
         let woke = self.relays.woke(id, way, welcome);
         let mut waited_for = woke.waited_for;
         waited_for.extend(self.peers_through(id));
         for peer in waited_for {
             self.request_channel(id, peer);
+        }
+        for peer in woke.sought {
+            if self.paths.session(peer).is_none() {
+                self.found_at(id, peer);
+            }
         }
         if woke.has_moved {
             self.own_addrs_changed();

@@ -109,7 +109,7 @@ async fn execute(request: AdminRequest, server: &Server) -> Result<Vec<RelayEven
     let event = match request {
         AdminRequest::Peers => return peers(server).await,
         AdminRequest::Bans => {
-            let table = server.table().await?;
+            let table = server.summary().await?;
             return Ok(table.bans.targets().map(RelayEvent::banned).collect());
         }
         AdminRequest::Kick { target } => RelayEvent::Kicked {

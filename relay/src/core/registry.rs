@@ -312,6 +312,11 @@ impl Registry {
         self.forget(now);
     }
 
+    /// Number of sleeping peers.
+    pub(super) fn asleep(&self) -> usize {
+        self.asleep.len()
+    }
+
     /// The sleeping peers.
     pub(super) fn sleepers(&self) -> impl Iterator<Item = (DeviceId, &Sleeper)> {
         self.asleep.iter().map(|(id, sleeper)| (*id, sleeper))

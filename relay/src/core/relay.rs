@@ -159,8 +159,8 @@ impl Relay {
         .min()
     }
 
-    /// The liveness table, sorted by peer id.
-    pub fn table(&self) -> Vec<Row> {
+    /// The liveness table, sorted by peer id, with at most this many sleepers.
+    pub fn table(&self, sleepers_max: usize) -> Vec<Row> {
         let row = |(id, peer): (DeviceId, &PeerRecord)| Row {
             peer: id,
             state: peer.state(),
@@ -174,7 +174,7 @@ impl Relay {
             metered: peer.meter.read(),
         };
         let mut rows: Vec<_> = self.registry.peers().map(row).collect();
-        rows.extend(self.sleeper_rows());
+        rows.extend(self.sleeper_rows().take(sleepers_max));
         rows.sort_by_key(|row| row.peer);
         rows
     }
@@ -200,6 +200,22 @@ impl Relay {
     /// The maximum number of connected peers.
     pub fn peers_max(&self) -> usize {
         self.limits.peers
+    }
+
+    /// All peers of the table, without an order.
+    pub fn known_peers(&self) -> impl Iterator<Item = DeviceId> {
+        let sleepers = self.registry.sleepers().map(|(peer, _)| peer);
+        self.registry.peers().map(|(peer, _)| peer).chain(sleepers)
+    }
+
+    /// Whether a peer is connected or sleeps.
+    pub fn is_registered(&self, peer: DeviceId) -> bool {
+        self.registry.get(peer).is_some() || self.is_asleep(peer)
+    }
+
+    /// Number of sleeping peers.
+    pub fn asleep(&self) -> usize {
+        self.registry.asleep()
     }
 
     /// Whether a peer sleeps.
@@ -238,7 +254,7 @@ impl Relay {
             sleeps,
         } = newcomer;
         if self.drain.is_some() {
-            return self.output_end(connection, EndReason::Draining);
+            return self.refuse(now, connection, peer, EndReason::Draining);
         }
         if role == Role::Guest && !self.invitations.has_room() {
             return self.output_end(connection, EndReason::Full(GUESTS_MAX));
@@ -250,9 +266,10 @@ impl Relay {
         match self.admit(now, peer, addr, rooms.len()) {
             Ok(None) => {}
             Ok(Some(idle)) => self.end(now, idle, EndReason::MadeRoom),
-            Err(reason) => return self.output_end(connection, reason),
+            Err(reason) => return self.refuse(now, connection, peer, reason),
         }
-        if let Some(handle) = self.registry.wake(peer) {
+        let slept = self.registry.wake(peer);
+        if let Some(handle) = slept {
             self.counts.woke += 1;
             self.outputs.push_back(Output::Forget(handle));
             if role != Role::Peer {
@@ -280,12 +297,24 @@ impl Relay {
         self.counts.registered += 1;
         self.send(
             peer,
-            FromRelay::Welcome(self.welcome(addr, stream.is_some(), role)),
+            FromRelay::Welcome(self.welcome(addr, stream.is_some(), role, slept.is_some())),
         );
         if sleeps {
             self.offer_sleep(peer);
         }
         self.open_for_wakers(now, peer);
+    }
+
+    /// A peer cannot register. If it slept, it sleeps no longer: the node has dropped that sleep.
+    fn refuse(
+        &mut self,
+        now: Duration,
+        connection: ConnectionId,
+        peer: DeviceId,
+        reason: EndReason,
+    ) {
+        self.end_sleeper(now, peer, reason);
+        self.output_end(connection, reason);
     }
 
     fn admit(
@@ -310,7 +339,8 @@ impl Relay {
 
     /// The answer to a registration. A peer that uses a stream learns the address of its network
     /// with port 0: no datagram can reach it there.
-    fn welcome(&self, addr: SocketAddr, stream: bool, role: Role) -> Welcome {
+    /// `slept`: the relay has had this peer all the time.
+    fn welcome(&self, addr: SocketAddr, stream: bool, role: Role, slept: bool) -> Welcome {
         let mut observed = canonical(addr);
         if stream {
             observed.set_port(0);
@@ -324,6 +354,9 @@ impl Relay {
         };
         if self.limits.fleet {
             features |= features::FLEET;
+        }
+        if slept && role == Role::Peer {
+            features |= features::SLEEP;
         }
         Welcome {
             version: VERSION,
@@ -408,6 +441,7 @@ impl Relay {
             return;
         }
         self.registry.moved(now, peer, addr);
+        self.revoke_sleep(peer);
         self.move_routes(peer);
         self.send(peer, FromRelay::Observed(canonical(addr)));
     }

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use hobnob_limits::{Entrance, Network, Places};
 use hobnob_protocol::DeviceId;
 use hobnob_protocol::heartbeat::Handle;
 use hobnob_protocol::relay::{FromRelay, OpenRefusal};
@@ -15,13 +16,15 @@ use hobnob_transport::addr::canonical;
 
 use super::liveness::Row;
 use super::reasons::EndReason;
-use super::{ConnectionId, Output, Relay, State};
+use super::{ADDRESS_SETTLES, ConnectionId, Output, Relay, State};
 use crate::sleeper::{NewsKind, SleeperNews};
 
-/// How often a sleeping peer sends a heartbeat. Some NATs forget a mapping after 30 seconds.
-pub const BEAT_EVERY: Duration = Duration::from_secs(25);
+/// How often a sleeping peer sends a heartbeat. Some NATs forget a mapping after 30 seconds, and a
+/// sleeper is gone after 70 seconds, so three in a row must be lost.
+pub const BEAT_EVERY: Duration = Duration::from_secs(22);
 
-/// Peers that may wake one sleeper within [`DECLINED_FOR`]. Further ones get `NotOpened(Limit)`.
+/// Peers that may wake one sleeper within [`DECLINED_FOR`]. Networks share these places, so many
+/// identities of one network leave room for others. Peers without a place get `NotOpened(Limit)`.
 pub const WAKERS_MAX: usize = 64;
 
 /// The pauses after each wake. The last one is the time for an answer to the last wake.
@@ -50,6 +53,8 @@ pub(super) struct Sleep {
 struct WantedSleeper {
     /// The peers that want it, and whether it has declined each.
     by: BTreeMap<DeviceId, Declined>,
+    /// The same peers, by network.
+    places: Places<Network, DeviceId>,
     /// How often it was woken.
     wakes: usize,
     /// When to wake it again, or to forget it.
@@ -60,10 +65,59 @@ struct WantedSleeper {
 type Declined = bool;
 
 impl WantedSleeper {
+    fn new(now: Duration) -> Self {
+        Self {
+            by: BTreeMap::new(),
+            places: Places::new(WAKERS_MAX),
+            wakes: 0,
+            due: now,
+        }
+    }
+
+    /// A peer of this network wants it, too.
+    fn add(&mut self, by: DeviceId, network: Network) -> Added {
+        let entrance = self.places.enter(by, network, false);
+        let replaced = match entrance {
+            Entrance::Full => return Added::Full,
+            Entrance::Free => None,
+            Entrance::Replaces(other) => {
+                let declined = self.by.remove(&other);
+                (declined == Some(false)).then_some(other)
+            }
+        };
+        let is_first = self.waiting().is_empty();
+        self.by.insert(by, false);
+        Added::Waits { is_first, replaced }
+    }
+
+    /// Forgets the waiting peers that are not `wanted` any more.
+    fn keep(&mut self, wanted: impl Fn(DeviceId) -> bool) {
+        let Self { by, places, .. } = self;
+        by.retain(|peer, declined| {
+            let stays = *declined || wanted(*peer);
+            if !stays {
+                places.leave(*peer);
+            }
+            stays
+        });
+    }
+
     fn waiting(&self) -> Vec<DeviceId> {
         let waiting = self.by.iter().filter(|(_, declined)| !**declined);
         waiting.map(|(peer, _)| *peer).collect()
     }
+}
+
+/// What happens to a peer that wants a sleeper.
+enum Added {
+    /// There is no place for it.
+    Full,
+    Waits {
+        /// Nobody else waits at the moment.
+        is_first: bool,
+        /// A peer that waited and has lost its place.
+        replaced: Option<DeviceId>,
+    },
 }
 
 impl Sleep {
@@ -142,7 +196,9 @@ impl Relay {
         let record = self.registry.connected_mut(peer);
         // Otherwise a peer could register as often as it likes.
         let is_early = now < record.since + after;
-        if is_needed || is_early || record.stream.is_some() {
+        // Until then its address may be anybody's, see `ADDRESS_SETTLES`.
+        let moves = record.moved_at.is_some_and(|at| now < at + ADDRESS_SETTLES);
+        if is_needed || is_early || moves || record.stream.is_some() {
             return;
         }
         let handle = self.sleep.handle();
@@ -204,7 +260,7 @@ impl Relay {
                 self.outputs.push_back(Output::Forget(handle));
                 self.sleeper_gone(now, peer);
             }
-            NewsKind::Declined(by) => self.declined(peer, by),
+            NewsKind::Declined(by) => self.declined(now, peer, by),
         }
     }
 
@@ -242,25 +298,24 @@ impl Relay {
 
     /// A peer wants a channel with a sleeper.
     pub(super) fn wake(&mut self, now: Duration, sleeper: DeviceId, by: DeviceId) {
+        let network = Network::of(self.registry.connected_mut(by).addr.ip());
         let wanted = self.sleep.wanted.entry(sleeper);
-        let wanted = wanted.or_insert_with(|| WantedSleeper {
-            by: BTreeMap::new(),
-            wakes: 0,
-            due: now,
-        });
-        let is_full = wanted.by.len() >= WAKERS_MAX;
+        let wanted = wanted.or_insert_with(|| WantedSleeper::new(now));
         match wanted.by.get(&by).copied() {
             // It was woken for this peer.
-            Some(false) => {}
-            Some(true) => self.send_not_opened(by, sleeper, OpenRefusal::Refused),
-            None if is_full => self.send_not_opened(by, sleeper, OpenRefusal::Limit),
-            None => {
-                if wanted.waiting().is_empty() {
+            Some(false) => return,
+            Some(true) => return self.send_not_opened(by, sleeper, OpenRefusal::Refused),
+            None => {}
+        }
+        match wanted.add(by, network) {
+            Added::Full => self.send_not_opened(by, sleeper, OpenRefusal::Limit),
+            Added::Waits { is_first, replaced } => {
+                if is_first {
                     wanted.wakes = 1;
-                    wanted.by.insert(by, false);
                     self.sleep.plan(sleeper, now + PAUSES[0]);
-                } else {
-                    wanted.by.insert(by, false);
+                }
+                if let Some(other) = replaced.filter(|other| self.registry.get(*other).is_some()) {
+                    self.send_not_opened(other, sleeper, OpenRefusal::Limit);
                 }
                 self.output_wake(sleeper, by);
             }
@@ -275,15 +330,21 @@ impl Relay {
     }
 
     /// A sleeper does not want to connect for this peer.
-    fn declined(&mut self, sleeper: DeviceId, by: DeviceId) {
+    fn declined(&mut self, now: Duration, sleeper: DeviceId, by: DeviceId) {
         let Some(wanted) = self.sleep.wanted.get_mut(&sleeper) else {
             return;
         };
-        if let Some(declined) = wanted.by.get_mut(&by).filter(|declined| !**declined) {
-            *declined = true;
-            if self.registry.get(by).is_some() {
-                self.send_not_opened(by, sleeper, OpenRefusal::Refused);
-            }
+        let Some(declined) = wanted.by.get_mut(&by).filter(|declined| !**declined) else {
+            return;
+        };
+        *declined = true;
+        if !wanted.waiting().is_empty() {
+            // It is there, so each of the others is worth all wakes.
+            wanted.wakes = 1;
+            self.sleep.plan(sleeper, now + PAUSES[0]);
+        }
+        if self.registry.get(by).is_some() {
+            self.send_not_opened(by, sleeper, OpenRefusal::Refused);
         }
     }
 
@@ -293,9 +354,7 @@ impl Relay {
             let Some(wanted) = self.sleep.wanted.get_mut(&sleeper) else {
                 unreachable!("`remove` removes both entries")
             };
-            wanted
-                .by
-                .retain(|by, declined| *declined || self.registry.get(*by).is_some());
+            wanted.keep(|by| self.registry.get(by).is_some());
             let waiting = wanted.waiting();
             if waiting.is_empty() && wanted.wakes > 0 {
                 // It answered each one with no, which counts for a while.

@@ -5,10 +5,10 @@
 //! found by visiting all of them every few seconds. No heartbeat costs an allocation of the relay;
 //! the cipher's context is short-lived memory of AWS-LC.
 //!
-//! Nothing that is not verified changes an entry. A heartbeat from a new address is answered with a
-//! challenge of the same length, and the sleeper moves when the answer comes from there. So nobody
-//! can turn the relay's datagrams to somebody else. A sleeper moves at most once in a second, and
-//! never to a stream, whose address says nothing about its network.
+//! Nothing that is not verified changes an entry. The first heartbeat, and one from a new address, is
+//! answered with a challenge of the same length. The relay sends wakes only to an address from which a
+//! challenge of this sleep was answered, so nobody can turn its datagrams to somebody else. A sleeper
+//! moves at most once in a second, and never to a stream, whose address says nothing about its network.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -31,18 +31,15 @@ use crate::sleeper::{CompactAddr, NewSleeper, NewsKind, SleepUpdate, SleeperNews
 /// [`SWEEP`] later, so within 75 seconds.
 pub(super) const SILENT_AFTER: u32 = 70;
 
-/// Time between two looks for silent sleepers.
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
-
-/// Time in which all sleepers are visited once.
+/// Time in which all sleepers are visited once. The more there are, the more often the plane looks.
 const SWEEP: Duration = Duration::from_secs(5);
 
-/// Sleepers that are visited at each look, at least.
-const VISITED_MIN: usize = 64;
+/// Sleepers that are visited at each look, so that no look delays packets for long.
+const VISITED: usize = 1_024;
 
 /// If the looks paused for this long, the whole relay did. Then nobody is silent until the sleepers
 /// have had the time for another heartbeat.
-const STALLED: Duration = Duration::from_secs(5);
+const STALLED: Duration = Duration::from_secs(10);
 
 /// How long nobody is silent after a pause of the relay.
 const PARDON: Duration = Duration::from_secs(30);
@@ -81,8 +78,9 @@ struct Sleeper {
     addr: CompactAddr,
     /// A place in [`Sleepers::local`], where its heartbeats arrive. `u8::MAX`: unknown.
     arrives_at: u8,
-    /// Whether the core knows that it sleeps.
-    began: bool,
+    /// Whether it has answered a challenge of this sleep. Then it is at this address, and the core
+    /// knows that it sleeps.
+    reached: bool,
     /// The lower bits of the second in which it moved last.
     moved_at: u16,
     /// The last counter sent to it.
@@ -91,11 +89,10 @@ struct Sleeper {
     since: u32,
     heard_at: u32,
     window: ReplayWindow,
-    /// The challenge that it has not answered, if it seems to have moved.
-    challenge: Option<Box<Challenge>>,
 }
 
-#[derive(Debug)]
+/// A challenge that a sleeper has not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Challenge {
     to: CompactAddr,
     counter: u64,
@@ -104,7 +101,10 @@ struct Challenge {
 /// All sleepers.
 #[derive(Debug)]
 pub(super) struct Sleepers {
-    table: BTreeMap<Handle, Sleeper>,
+    /// Nodes of a tree are half empty at worst, so the sleepers themselves are not in them.
+    table: BTreeMap<Handle, Box<Sleeper>>,
+    /// The last challenge of each sleeper that has not answered it.
+    challenges: BTreeMap<Handle, Challenge>,
     /// The addresses of the relay at which heartbeats arrive.
     local: Vec<IpAddr>,
     /// The key of resets. Without it nothing is reset.
@@ -122,6 +122,7 @@ impl Sleepers {
     pub(super) fn new() -> Self {
         Self {
             table: BTreeMap::new(),
+            challenges: BTreeMap::new(),
             local: Vec::new(),
             reset_key: None,
             reset_rate: Rate::new(RESETS_PER_SECOND, RESETS_BURST),
@@ -144,8 +145,11 @@ impl Sleepers {
             SleepUpdate::Add(new) => self.add(now, *new),
             SleepUpdate::Wake(handle, peer) => self.wake(handle, peer, out),
             SleepUpdate::Remove { handle, inform } => {
+                self.challenges.remove(&handle);
                 let removed = self.table.remove(&handle);
-                if let (true, Some(sleeper), Some(key)) = (inform, removed, &self.reset_key) {
+                // One that was not reached yet gets its reset as an answer to its next heartbeat.
+                let removed = removed.filter(|sleeper| inform && sleeper.reached);
+                if let (Some(sleeper), Some(key)) = (removed, &self.reset_key) {
                     let reset = Reset::encode(handle, &Reset::token(key, handle));
                     let at = self.local.get(usize::from(sleeper.arrives_at)).copied();
                     send(&reset, sleeper.addr, at, out);
@@ -164,20 +168,21 @@ impl Sleepers {
             secret: new.secret,
             addr: CompactAddr::of(new.addr),
             arrives_at: place(&mut self.local, new.at),
-            began: false,
+            reached: false,
             moved_at: lower_bits(seconds(now)).wrapping_sub(1),
             sent: 0,
             since: seconds(now),
             heard_at: seconds(now),
             window: ReplayWindow::default(),
-            challenge: None,
         };
-        self.table.insert(new.handle, sleeper);
+        self.table.insert(new.handle, Box::new(sleeper));
     }
 
     fn wake(&mut self, handle: Handle, peer: DeviceId, out: &mut impl PacketSink) {
-        // It may have left meanwhile.
-        let Some(sleeper) = self.table.get_mut(&handle) else {
+        // It may have left meanwhile, or nobody knows yet whether it is there. The core repeats the
+        // wake.
+        let sleeper = self.table.get_mut(&handle);
+        let Some(sleeper) = sleeper.filter(|sleeper| sleeper.reached) else {
             return;
         };
         let message = Message::Wake(peer, Wanted::Channel);
@@ -216,18 +221,20 @@ impl Sleepers {
         };
         match message {
             Message::Reached => {
-                let answered =
-                    |challenge: &Challenge| challenge.to == from && challenge.counter == counter;
+                let answered = Challenge { to: from, counter };
                 // If the core is too busy for the news, the next heartbeat leads to another
                 // challenge.
-                if !sleeper.challenge.as_deref().is_some_and(answered)
-                    || !news(NewsKind::Moved(meta.addr))
+                if self.challenges.get(&handle) != Some(&answered)
+                    || !sleeper.reached && !news(NewsKind::Began)
+                    || from != sleeper.addr && !news(NewsKind::Moved(meta.addr))
                 {
                     return Use::Refused;
                 }
-                sleeper.challenge = None;
-                sleeper.moved_at = lower_bits(seconds(now));
-                sleeper.addr = from;
+                self.challenges.remove(&handle);
+                if from != sleeper.addr {
+                    sleeper.moved_at = lower_bits(seconds(now));
+                }
+                (sleeper.reached, sleeper.addr) = (true, from);
                 sleeper.arrives_at = place(&mut self.local, meta.dst_ip);
                 sleeper.heard_at = seconds(now);
             }
@@ -237,22 +244,26 @@ impl Sleepers {
                 return Use::Refused;
             }
             Message::Beat => {
-                if !sleeper.began && news(NewsKind::Began) {
-                    sleeper.began = true;
-                }
                 sleeper.window.accept(counter);
                 sleeper.heard_at = seconds(now);
-                let answer = if from != sleeper.addr {
-                    let may_move = sleeper.moved_at != lower_bits(seconds(now));
-                    may_move.then(|| sleeper.challenge(handle, from)).flatten()
-                } else if counter.is_multiple_of(ANSWERED) {
+                let is_there = sleeper.reached && from == sleeper.addr;
+                let may_move = sleeper.moved_at != lower_bits(seconds(now));
+                let answer = if !is_there && may_move {
+                    sleeper
+                        .seal(handle, &Message::Challenge)
+                        .map(|(counter, challenge)| {
+                            let sent = Challenge { to: from, counter };
+                            self.challenges.insert(handle, sent);
+                            challenge
+                        })
+                } else if is_there && counter.is_multiple_of(ANSWERED) {
                     sleeper.seal(handle, &Message::Answer).map(|(_, it)| it)
                 } else {
                     None
                 };
-                if from == sleeper.addr {
+                if is_there {
                     // It is not elsewhere, or not any more.
-                    sleeper.challenge = None;
+                    self.challenges.remove(&handle);
                     if meta.dst_ip.is_some() {
                         sleeper.arrives_at = place(&mut self.local, meta.dst_ip);
                     }
@@ -299,9 +310,15 @@ impl Sleepers {
         }
     }
 
+    /// Nanoseconds between two looks: 5 s for a few sleepers, 5 ms for a million.
+    fn look_every(&self) -> u64 {
+        let (visited, all) = (VISITED as u64, self.table.len().max(VISITED) as u64);
+        nanos(SWEEP) / all * visited
+    }
+
     /// How long the plane may wait until [`Sleepers::look`]. `None` if nobody sleeps.
     pub(super) fn look_in(&self, now: u64) -> Option<Duration> {
-        let due = self.looked_at.saturating_add(nanos(LOOK_EVERY));
+        let due = self.looked_at.saturating_add(self.look_every());
         (!self.table.is_empty()).then(|| Duration::from_nanos(due.saturating_sub(now)))
     }
 
@@ -315,14 +332,11 @@ impl Sleepers {
             self.pardon_until = now.saturating_add(nanos(PARDON));
         }
         self.looked_at = now;
-        let looks_in_sweep = usize::try_from(SWEEP.as_millis() / LOOK_EVERY.as_millis());
-        let visits = self.table.len() / looks_in_sweep.unwrap_or(1) + 1;
-        let visits = visits.max(VISITED_MIN);
         let (now_seconds, pardoned) = (seconds(now), now < self.pardon_until);
-        let cursor = self.cursor.take().filter(|_| self.table.len() > visits);
+        let cursor = self.cursor.take().filter(|_| self.table.len() > VISITED);
         let after = cursor.map_or(Bound::Unbounded, Bound::Excluded);
         let next = self.table.range((after, Bound::Unbounded));
-        for (handle, sleeper) in next.take(visits) {
+        for (handle, sleeper) in next.take(VISITED) {
             self.cursor = Some(*handle);
             let is_silent = now_seconds.saturating_sub(sleeper.heard_at) >= SILENT_AFTER;
             let is_over = now_seconds.saturating_sub(sleeper.since) >= sleep_max();
@@ -343,16 +357,6 @@ impl Sleeper {
         self.sent = self.sent.checked_add(1)?;
         let counter = self.sent.into();
         Some((counter, self.secret.seal(handle, counter, message)))
-    }
-
-    /// A challenge for an address that is not its own. An unanswered one is replaced.
-    fn challenge(&mut self, handle: Handle, to: CompactAddr) -> Option<Datagram> {
-        let (counter, datagram) = self.seal(handle, &Message::Challenge)?;
-        let challenge = self
-            .challenge
-            .get_or_insert_with(|| Box::new(Challenge { to, counter }));
-        **challenge = Challenge { to, counter };
-        Some(datagram)
     }
 }
 
@@ -463,7 +467,18 @@ mod tests {
     }
 
     impl Table {
+        /// The sleeper has answered its first challenge.
         fn new() -> Self {
+            let mut table = Self::unproved();
+            table.hears(home(), 0, &Message::Beat);
+            let counter = table.challenged(home());
+            let used = table.hears(home(), counter, &Message::Reached);
+            assert_eq!((used, table.news()), (Use::Accepted, vec![NewsKind::Began]));
+            table
+        }
+
+        /// Nothing came from the sleeper yet.
+        fn unproved() -> Self {
             let (sender, news) = mpsc::channel(8);
             let mut table = Self {
                 sleepers: Sleepers::new(),
@@ -522,6 +537,15 @@ mod tests {
             sent.map(open).collect()
         }
 
+        /// The counter of the one datagram that the relay sent since the last call: a challenge.
+        fn challenged(&mut self, at: SocketAddr) -> u64 {
+            let [(to, counter, Message::Challenge)] = self.sent()[..] else {
+                panic!("one challenge, and nothing else");
+            };
+            assert_eq!(to, at);
+            counter
+        }
+
         fn news(&mut self) -> Vec<NewsKind> {
             std::iter::from_fn(|| self.news.try_recv().ok())
                 .map(|news| {
@@ -540,16 +564,53 @@ mod tests {
     }
 
     #[test]
-    fn the_first_heartbeat_begins_the_sleep_and_every_fourth_is_answered() {
+    fn a_sleep_begins_when_the_sleeper_answers_the_first_challenge() {
+        let mut table = Table::unproved();
+        assert_eq!(table.hears(home(), 4, &Message::Beat), Use::Accepted);
+        let counter = table.challenged(home());
+        // Until then the address may be anybody's.
+        table.order(SleepUpdate::Wake(HANDLE, peer(2)));
+        assert!(table.sent().is_empty() && table.news().is_empty());
+        let elsewhere = table.hears(elsewhere(), counter, &Message::Reached);
+        assert_eq!(elsewhere, Use::Refused);
+        let there = table.hears(home(), counter, &Message::Reached);
+        assert_eq!(
+            (there, table.news()),
+            (Use::Accepted, vec![NewsKind::Began])
+        );
+        table.order(SleepUpdate::Wake(HANDLE, peer(2)));
+        let [(to, _, Message::Wake(by, Wanted::Channel))] = table.sent()[..] else {
+            panic!("one wake");
+        };
+        assert_eq!((to, by), (home(), peer(2)));
+    }
+
+    #[test]
+    fn a_sleep_that_begins_behind_another_address_begins_there() {
+        let mut table = Table::unproved();
+        table.hears(elsewhere(), 4, &Message::Beat);
+        let counter = table.challenged(elsewhere());
+        assert_eq!(
+            table.hears(elsewhere(), counter, &Message::Reached),
+            Use::Accepted
+        );
+        assert_eq!(
+            table.news(),
+            [NewsKind::Began, NewsKind::Moved(elsewhere())]
+        );
+    }
+
+    #[test]
+    fn every_fourth_heartbeat_is_answered() {
         let mut table = Table::new();
         for counter in 1..=8 {
             assert_eq!(table.hears(home(), counter, &Message::Beat), Use::Accepted);
         }
         assert_eq!(
             table.sent(),
-            [(home(), 1, Message::Answer), (home(), 2, Message::Answer)]
+            [(home(), 2, Message::Answer), (home(), 3, Message::Answer)]
         );
-        assert_eq!(table.news(), [NewsKind::Began]);
+        assert_eq!(table.news(), []);
     }
 
     #[test]
@@ -592,10 +653,7 @@ mod tests {
         table.sent();
         table.news();
         table.hears_in(25, elsewhere(), 4, &Message::Beat);
-        let [(to, counter, Message::Challenge)] = table.sent()[..] else {
-            panic!("one challenge, and no answer");
-        };
-        assert_eq!(to, elsewhere());
+        let counter = table.challenged(elsewhere());
         // Until then it is woken at its old address.
         table.order(SleepUpdate::Wake(HANDLE, peer(2)));
         assert_eq!(table.sent()[0].0, home());
@@ -617,9 +675,7 @@ mod tests {
     fn a_sleeper_moves_once_in_a_second_and_not_to_a_stream() {
         let mut table = Table::new();
         table.hears_in(1, elsewhere(), 1, &Message::Beat);
-        let [(_, counter, Message::Challenge)] = table.sent()[..] else {
-            panic!("a challenge");
-        };
+        let counter = table.challenged(elsewhere());
         let moved = table.hears_in(1, elsewhere(), counter, &Message::Reached);
         assert_eq!(moved, Use::Accepted);
         let challenged_at_home = |table: &mut Table, second, counter| {
@@ -638,9 +694,7 @@ mod tests {
     fn a_challenge_is_void_when_the_sleeper_is_at_its_old_address() {
         let mut table = Table::new();
         table.hears_in(1, elsewhere(), 1, &Message::Beat);
-        let [(_, counter, Message::Challenge)] = table.sent()[..] else {
-            panic!("a challenge");
-        };
+        let counter = table.challenged(elsewhere());
         table.hears_in(2, home(), 2, &Message::Beat);
         let late = table.hears_in(3, elsewhere(), counter, &Message::Reached);
         assert_eq!(late, Use::Refused);
@@ -754,7 +808,7 @@ mod tests {
 
     #[test]
     fn news_that_the_core_has_no_room_for_are_reported_again() {
-        let mut table = Table::new();
+        let mut table = Table::unproved();
         let (sender, news) = mpsc::channel(1);
         let other = SleeperNews {
             peer: peer(1),
@@ -764,10 +818,17 @@ mod tests {
         sender.try_send(other).expect("room for one");
         table.sleepers.serve(KEY, sender);
         table.news = news;
-        assert_eq!(table.hears(home(), 1, &Message::Beat), Use::Accepted);
-        assert_eq!(table.news().len(), 1);
-        assert_eq!(table.hears(home(), 2, &Message::Beat), Use::Accepted);
-        assert_eq!(table.news(), [NewsKind::Began]);
+        let mut reached = |second, used| {
+            table.hears_in(second, home(), second, &Message::Beat);
+            let counter = table.challenged(home());
+            assert_eq!(
+                table.hears_in(second, home(), counter, &Message::Reached),
+                used
+            );
+            assert_eq!(table.news().len(), 1);
+        };
+        reached(1, Use::Refused);
+        reached(2, Use::Accepted);
         table.hears(home(), 3, &Message::Leave);
         table.hears(home(), 4, &Message::Declined(peer(2)));
         assert_eq!(table.news(), [NewsKind::Left]);

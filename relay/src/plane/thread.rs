@@ -234,9 +234,8 @@ impl Work {
             PollFd::new(&self.socket.waker, PollFlags::IN),
         ];
         let limit = if more { Some(Duration::ZERO) } else { look_in };
-        // A limit is less than a second.
         let limit = limit.map(|limit| Timespec {
-            tv_sec: 0,
+            tv_sec: limit.as_secs().try_into().unwrap_or(1),
             tv_nsec: limit.subsec_nanos().into(),
         });
         if let Err(error) = poll(&mut fds, limit.as_ref()) {

@@ -33,9 +33,7 @@ use super::operator::{
 use super::public_address::PublicAddresses;
 use super::wording;
 use crate::admission::{Admission, BANS_MAX, BanTarget, Credentials, Refusal, Token};
-use crate::core::{
-    ConnectionId, EndReason, Exclusion, Found, Input, Output, Relay, Role, Row, State,
-};
+use crate::core::{ConnectionId, EndReason, Exclusion, Found, Input, Output, Relay, Role, Row};
 use crate::fleet::{CurrentList, DirectoryEvent, DirectoryRequest};
 use crate::plane::{PlaneConfig, PlaneHandle};
 use crate::sleeper::{NewSleeper, NewsKind, SleepUpdate, SleeperNews};
@@ -188,7 +186,9 @@ impl Hub {
     fn disconnected(&mut self, connection: ConnectionId, link: RegisteredPeer) {
         // Peers of a fleet do not sleep, so it is gone for the other relays in both cases.
         self.left(connection, &link);
-        if !fell_asleep(&link.connection) {
+        // Otherwise the sleep is of an earlier address, which may have been anybody's.
+        let is_there = link.connection.remote_address() == link.addr;
+        if !is_there || !fell_asleep(&link.connection) {
             return self.handle(Input::Disconnected { connection });
         }
         let (peer, token) = (link.peer, link.token);
@@ -265,6 +265,10 @@ impl Hub {
                     addr: client_addr,
                     reason: refusal.name(),
                 });
+                if self.relay.is_asleep(peer) {
+                    // It has dropped its sleep to come back.
+                    self.handle(Input::Exclude(peer, Exclusion::Rule));
+                }
                 return end(&connection, refusal.code(), wording::refusal(refusal));
             }
         };
@@ -608,7 +612,9 @@ impl Hub {
     fn answer(&mut self, request: OperatorRequest) {
         // The receiver is gone if the operator's request was cancelled.
         match request {
-            OperatorRequest::Peers(answer) => drop(answer.send(self.table())),
+            OperatorRequest::Peers(sleepers_max, answer) => {
+                drop(answer.send(self.table(sleepers_max)))
+            }
             OperatorRequest::Kick(target, answer) => drop(answer.send(self.kick(target))),
             OperatorRequest::SetBanned(target, banned, answer) => {
                 drop(answer.send(self.set_banned(target, banned)))
@@ -618,7 +624,7 @@ impl Hub {
         }
     }
 
-    fn table(&self) -> Table {
+    fn table(&self, sleepers_max: usize) -> Table {
         let now = self.clock.now();
         let peer = |row: Row| PeerStatus {
             label: self.admission.label(row.peer).map(str::to_owned),
@@ -627,7 +633,13 @@ impl Hub {
             row,
         };
         Table {
-            peers: self.relay.table().into_iter().map(peer).collect(),
+            peers: self
+                .relay
+                .table(sleepers_max)
+                .into_iter()
+                .map(peer)
+                .collect(),
+            asleep: self.relay.asleep(),
             peers_max: self.relay.peers_max(),
             bans: self.admission.bans().clone(),
             counts: self.relay.counts(),
@@ -639,12 +651,8 @@ impl Hub {
     }
 
     fn kick(&mut self, target: String) -> Result<DeviceId, OperatorError> {
-        let rows = self.relay.table();
-        let peer = resolve(target, &self.admission, &rows)?;
-        if !rows
-            .iter()
-            .any(|row| row.peer == peer && row.state != State::Gone)
-        {
+        let peer = resolve(target, &self.admission, self.relay.known_peers())?;
+        if !self.relay.is_registered(peer) {
             return Err(OperatorError::NotConnected(peer));
         }
         self.handle(Input::Kick(peer));
@@ -652,7 +660,7 @@ impl Hub {
     }
 
     fn set_banned(&mut self, target: String, banned: bool) -> Result<Banned, OperatorError> {
-        let target = resolve_ban(target, &self.admission, &self.relay.table())?;
+        let target = resolve_ban(target, &self.admission, self.relay.known_peers())?;
         if banned && self.admission.bans().len() >= BANS_MAX {
             return Err(OperatorError::TooManyBans);
         }

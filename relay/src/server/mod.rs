@@ -75,6 +75,9 @@ pub use streams::{ListenError, PROXIES, TcpConfig};
 /// Maximum events that wait for the hub. Beyond it the frames of the peers stay in their streams.
 const EVENTS_MAX: usize = 1024;
 
+/// The sleepers that [`Server::summary`] lists.
+const SLEEPERS_SHOWN: usize = 1_000;
+
 /// Maximum events that wait for the operator's log. Beyond, the oldest are lost and counted.
 const LOG_EVENTS_MAX: usize = 1024;
 
@@ -353,7 +356,15 @@ impl Server {
 
     /// The liveness table.
     pub async fn table(&self) -> Result<Table, OperatorError> {
-        self.ask(OperatorRequest::Peers).await
+        self.ask(|answer| OperatorRequest::Peers(usize::MAX, answer))
+            .await
+    }
+
+    /// The liveness table with the first thousand sleepers only. There can be a million, and to list
+    /// them delays the relay.
+    pub async fn summary(&self) -> Result<Table, OperatorError> {
+        self.ask(|answer| OperatorRequest::Peers(SLEEPERS_SHOWN, answer))
+            .await
     }
 
     /// Ends a peer's connection. The peer may connect again. A target is an id, the beginning of an

@@ -17,8 +17,8 @@ use crate::core::{Counts, Limits, Row};
 /// A request of the operator, with the channel for its answer.
 #[derive(Debug)]
 pub(super) enum OperatorRequest {
-    /// Return the liveness table.
-    Peers(oneshot::Sender<Table>),
+    /// Return the liveness table, with at most this many sleepers.
+    Peers(usize, oneshot::Sender<Table>),
     /// End the connection of this target.
     Kick(String, oneshot::Sender<Result<DeviceId, OperatorError>>),
     /// Ban this target, or remove its ban. The answer has all bans, for the caller to store.
@@ -51,8 +51,10 @@ pub struct Changed {
 /// The liveness table at one moment, with the totals of the relay.
 #[derive(Debug, Clone)]
 pub struct Table {
-    /// The peers that are connected, or were within the last hour.
+    /// The peers that are connected, or were within the last hour, and sleepers: all of them or some.
     pub peers: Vec<PeerStatus>,
+    /// Number of sleeping peers.
+    pub asleep: usize,
     /// The maximum number of connected peers.
     pub peers_max: usize,
     /// The bans.
@@ -136,16 +138,14 @@ pub enum OperatorError {
 pub(super) fn resolve(
     target: String,
     admission: &Admission,
-    rows: &[Row],
+    known: impl Iterator<Item = DeviceId>,
 ) -> Result<DeviceId, OperatorError> {
     if let Ok(peer) = target.parse() {
         return Ok(peer);
     }
     let mut among: BTreeSet<DeviceId> = admission.labelled(&target).into_iter().collect();
     if among.is_empty() && target.len() >= PEER_ID_SHORT_LEN {
-        let known = rows
-            .iter()
-            .map(|row| row.peer)
+        let known = known
             .chain(admission.bans().peers.iter().copied())
             .chain(admission.listed());
         among = known
@@ -164,11 +164,11 @@ pub(super) fn resolve(
 pub(super) fn resolve_ban(
     target: String,
     admission: &Admission,
-    rows: &[Row],
+    known: impl Iterator<Item = DeviceId>,
 ) -> Result<BanTarget, OperatorError> {
     match target.parse() {
         Ok(range) if admission.labelled(&target).is_empty() => Ok(BanTarget::Range(range)),
-        Ok(_) | Err(_) => resolve(target, admission, rows).map(BanTarget::Peer),
+        Ok(_) | Err(_) => resolve(target, admission, known).map(BanTarget::Peer),
     }
 }
 
@@ -209,14 +209,18 @@ mod tests {
             ("ann".to_owned(), alike(1)),
             (banned.short(), banned),
         ] {
-            assert_eq!(resolve(target, &admission, &[]).unwrap(), peer);
+            assert_eq!(
+                resolve(target, &admission, std::iter::empty()).unwrap(),
+                peer
+            );
         }
     }
 
     #[test]
     fn a_ban_may_also_mean_addresses() {
         let admission = admission();
-        let means = |target: &str| resolve_ban(target.to_owned(), &admission, &[]).unwrap();
+        let means =
+            |target: &str| resolve_ban(target.to_owned(), &admission, std::iter::empty()).unwrap();
         let range = BanTarget::Range("192.0.2.0/24".parse().unwrap());
         assert_eq!(means("192.0.2.0/24"), range);
         assert_eq!(means("ann"), BanTarget::Peer(alike(1)));
@@ -226,10 +230,10 @@ mod tests {
     fn an_unknown_or_ambiguous_target_is_an_error() {
         let admission = admission();
         for target in ["bob", "an", &alike(1).to_string()[..7]] {
-            let error = resolve(target.to_owned(), &admission, &[]).unwrap_err();
+            let error = resolve(target.to_owned(), &admission, std::iter::empty()).unwrap_err();
             assert!(matches!(error, OperatorError::Unknown(_)), "{target}");
         }
-        match resolve(alike(1).short(), &admission, &[]) {
+        match resolve(alike(1).short(), &admission, std::iter::empty()) {
             Err(OperatorError::Ambiguous { among, .. }) => {
                 assert_eq!(among, [alike(1), alike(2)]);
             }

@@ -187,6 +187,10 @@ pub(super) fn dropped(counted: &Counted) -> [(&'static str, u64, &'static str); 
 
 /// The number of peers in this state.
 pub(super) fn peers(table: &Table, state: State) -> u64 {
+    if state == State::Asleep {
+        // The table lists some of them only.
+        return table.asleep as u64;
+    }
     table
         .peers
         .iter()
@@ -543,6 +547,7 @@ mod tests {
     fn table() -> Table {
         Table {
             peers: Vec::new(),
+            asleep: 0,
             peers_max: 500,
             bans: Bans::default(),
             counts: Counts::default(),

@@ -170,7 +170,7 @@ fn is_local(headers: &HeaderMap) -> bool {
 }
 
 async fn show(State(state): State<AppState>) -> Result<Html<String>, Failed> {
-    let table = state.server.table().await?;
+    let table = state.server.summary().await?;
     let page = Page {
         relay: state.server.id(),
         addrs: &state.server.addrs(),
@@ -182,7 +182,7 @@ async fn show(State(state): State<AppState>) -> Result<Html<String>, Failed> {
 }
 
 async fn scrape(State(state): State<AppState>, headers: HeaderMap) -> Result<Response, Failed> {
-    let table = state.server.table().await?;
+    let table = state.server.summary().await?;
     let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
     let sources = metrics::Sources {
         table: &table,
@@ -197,7 +197,7 @@ async fn scrape(State(state): State<AppState>, headers: HeaderMap) -> Result<Res
 
 async fn health(State(state): State<AppState>) -> Result<&'static str, Failed> {
     // A stopping relay may still forward, but its table is not available.
-    state.server.table().await?;
+    state.server.summary().await?;
     state.server.probe().await?;
     Ok("a frame sent through the relay's own port came back\n")
 }

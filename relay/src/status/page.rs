@@ -137,7 +137,12 @@ impl Page<'_> {
         for peer in peers.iter().take(ROWS_MAX) {
             row(f, peer, self.table.up)?;
         }
-        let more = peers.len().saturating_sub(ROWS_MAX);
+        let is_asleep = |peer: &&&PeerStatus| peer.row.state == State::Asleep;
+        let unlisted = self
+            .table
+            .asleep
+            .saturating_sub(peers.iter().filter(is_asleep).count());
+        let more = unlisted + peers.len().saturating_sub(ROWS_MAX);
         if peers.is_empty() {
             f.write_str("<tr><td colspan=\"12\" class=\"none\">No peer is connected or was within the last hour.</td></tr>\n")?;
         } else if more > 0 {

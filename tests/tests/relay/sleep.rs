@@ -10,7 +10,7 @@ use crate::relay_net::RelayNet;
 /// A minute of idle time, and the start of a slow machine.
 const FALLS_ASLEEP: Duration = Duration::from_secs(120);
 
-/// Two heartbeats, one every 25 s, and a reconnection.
+/// Two heartbeats, one every 22 s, and a reconnection.
 const NEXT_HEARTBEATS: Duration = Duration::from_secs(70);
 
 /// Far less than the 75 s after which a silent sleeper is gone.

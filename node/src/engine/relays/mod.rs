@@ -47,8 +47,10 @@ const EVENTS_MAX: usize = 256;
 /// How often silent peers may cause heartbeats. Peers choose when they are silent.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
 
-/// How often strangers together wake a sleeping link.
+/// How often strangers together wake a sleeping link, and how often in the long run: each of them
+/// keeps it awake for some minutes.
 const STRANGERS_WAKE: Pace = Pace::new(1, Duration::from_secs(30));
+const STRANGERS_WAKE_LONG: Pace = Pace::new(4, Duration::from_secs(30 * 60));
 
 /// How long after an action of the user a sleeping link is woken even for peers that were not there.
 const WANTED_FOR: Duration = Duration::from_secs(30);
@@ -68,7 +70,7 @@ pub(super) struct Relays {
     /// When the user last wanted relays.
     wanted_at: Option<Duration>,
     /// How often strangers have woken sleeping links.
-    stranger_wakes: Bucket,
+    stranger_wakes: [Bucket; 2],
     /// Identities proved in earlier runs, by address.
     known: BTreeMap<String, DeviceId>,
     fleets: BTreeMap<DeviceId, Fleet>,
@@ -135,6 +137,8 @@ pub(super) struct WentUp {
 /// The link to a relay has woken.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Woke {
+    /// Peers that were not there, to be sought again.
+    pub(super) sought: Vec<DeviceId>,
     /// The peers with which dials wait for a channel.
     pub(super) waited_for: BTreeSet<DeviceId>,
     /// Whether the relay sees this node at another address than before.
@@ -158,7 +162,7 @@ impl Relays {
             clock,
             beat_from: Duration::ZERO,
             wanted_at: None,
-            stranger_wakes: Bucket::default(),
+            stranger_wakes: Default::default(),
             known,
             fleets: BTreeMap::new(),
             lists,
@@ -626,7 +630,8 @@ impl Relays {
 
     /// The link to a relay sleeps.
     pub(super) fn fell_asleep(&mut self, relay: RelayId) {
-        Self::relay_mut(&mut self.list, relay).fell_asleep();
+        let now = self.clock.now().mono;
+        Self::relay_mut(&mut self.list, relay).fell_asleep(now);
     }
 
     /// The link to a relay slept, and is connected again.
@@ -640,8 +645,8 @@ impl Relays {
         let before = relay.connection().map(|up| up.observed);
         let up = up(way, welcome);
         let has_moved = before != Some(up.observed);
-        relay.woke(up);
         Woke {
+            sought: relay.woke(up),
             waited_for: relay.openings.peers().into_iter().collect(),
             has_moved,
         }
@@ -650,7 +655,10 @@ impl Relays {
     /// A stranger wants to wake this node. Returns whether it may, which counts as a wake.
     pub(super) fn wake_for_stranger(&mut self) -> bool {
         let now = self.clock.now().mono;
-        self.stranger_wakes.take(now, STRANGERS_WAKE)
+        let [short, long] = &mut self.stranger_wakes;
+        long.has_one(now, STRANGERS_WAKE_LONG)
+            && short.take(now, STRANGERS_WAKE)
+            && long.take(now, STRANGERS_WAKE_LONG)
     }
 
     /// Whether a sleeping link wakes for a peer.
@@ -780,8 +788,8 @@ impl Relays {
     }
 
     /// A dial needs a channel with a peer: asks the relay for it now, or when the relay is up. A link
-    /// that sleeps is not woken for a peer that was not there, unless the user wants something: the
-    /// peer will ask for this node when it comes.
+    /// that sleeps is not woken for a peer that was not there some minutes ago, unless the user wants
+    /// something.
     ///
     /// `is_close`: there is a session with the peer, or it is a contact.
     pub(super) fn open_channel(
@@ -794,7 +802,7 @@ impl Relays {
         let is_wanted = self.wanted_at.is_some_and(|at| now < at + WANTED_FOR);
         let relay = Self::relay_mut(&mut self.list, relay);
         let opening = relay.openings.wait(peer);
-        if relay.is_known_absent(peer) && !is_wanted {
+        if relay.is_known_absent(peer, now) && !is_wanted {
             relay.openings.done(peer, Err(OpenFailed::NotHere));
         } else if relay.connection().is_some() {
             relay.request_channel(peer, is_close, now);
@@ -827,7 +835,7 @@ impl Relays {
         result: Result<(), OpenFailed>,
     ) {
         let relay = Self::relay_mut(&mut self.list, relay);
-        relay.note_absent(peer, result == Err(OpenFailed::NotHere));
+        relay.note_answer(peer, result);
         relay.openings.done(peer, result);
     }
 
@@ -1173,6 +1181,10 @@ mod tests {
         assert!(relays.wake_for_stranger());
         assert!(!relays.wake_for_stranger());
         assert_eq!(STRANGERS_WAKE.every, Duration::from_secs(30));
+        assert!(
+            STRANGERS_WAKE_LONG.every > Duration::from_secs(6 * 60),
+            "each keeps it awake for so long"
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use hobnob_protocol::relay::{ToRelay, close};
 use hobnob_protocol::{DeviceId, RelayAddr, RelayAt, RelayToken, RoomKey, RoomTag};
 use tokio::sync::mpsc;
 
-use super::openings::Openings;
+use super::openings::{OpenFailed, Openings};
 use super::roster::Roster;
 use crate::api::{NoticeReason, RelayInfo};
 use crate::net::relay::{LOCATIONS_MAX, LinkCommand, LinkDown, Location, tags};
@@ -52,8 +52,10 @@ pub(super) struct Relay {
     pub(super) openings: Openings,
     /// The requests for channels.
     opens: Bucket,
-    /// Peers that were not there when this node last asked for a channel.
+    /// Peers that were not there, or refused, when this node last asked for a channel.
     absent: BTreeSet<DeviceId>,
+    /// When the link last fell asleep.
+    slept_at: Duration,
 }
 
 /// How often a node asks one relay for a channel. A relay allows 384 requests at once, then one every
@@ -66,6 +68,13 @@ const OPENS_OF_OTHERS: Pace = Pace::new(256, Duration::from_millis(125));
 
 /// Peers that are known not to be at a relay. Further ones are sought again and again.
 const ABSENT_MAX: usize = 4_096;
+
+/// After so much sleep a link is woken for peers that were not there, too. Most of them ask for this
+/// node when they come, but one that was never met does not.
+const SEEKS_ABSENT_AFTER: Duration = Duration::from_secs(15 * 60);
+
+/// The peers that were not there and are sought when a link wakes.
+const SOUGHT_MAX: usize = 64;
 
 /// Whether there is a connection.
 enum State {
@@ -116,6 +125,7 @@ impl Relay {
             openings: Openings::default(),
             opens: Bucket::default(),
             absent: BTreeSet::new(),
+            slept_at: Duration::ZERO,
         }
     }
 
@@ -220,23 +230,27 @@ impl Relay {
     }
 
     /// The link sleeps.
-    pub(super) fn fell_asleep(&mut self) {
+    pub(super) fn fell_asleep(&mut self, now: Duration) {
+        self.slept_at = now;
         if let Some(up) = self.connection_mut() {
             up.sleeps = true;
         }
     }
 
-    /// The link slept, and is connected again.
-    pub(super) fn woke(&mut self, up: Up) {
+    /// The link slept, and is connected again. Returns the peers to seek once more.
+    pub(super) fn woke(&mut self, up: Up) -> Vec<DeviceId> {
         let doubt_reported = self.connection().is_some_and(|up| up.doubt_reported);
         self.state = State::Up(Up {
             doubt_reported,
             ..up
         });
+        let absent = std::mem::take(&mut self.absent);
+        absent.into_iter().take(SOUGHT_MAX).collect()
     }
 
-    /// Notes whether a peer was there when this node asked for a channel.
-    pub(super) fn note_absent(&mut self, peer: DeviceId, is_absent: bool) {
+    /// Notes what the relay has answered when this node asked for a channel with a peer.
+    pub(super) fn note_answer(&mut self, peer: DeviceId, answer: Result<(), OpenFailed>) {
+        let is_absent = matches!(answer, Err(OpenFailed::NotHere | OpenFailed::Refused));
         if !is_absent {
             self.absent.remove(&peer);
         } else if self.absent.len() < ABSENT_MAX {
@@ -244,10 +258,10 @@ impl Relay {
         }
     }
 
-    /// Whether the link sleeps and this peer was not there when it was last sought.
-    pub(super) fn is_known_absent(&self, peer: DeviceId) -> bool {
+    /// Whether the link sleeps and is not worth waking for this peer, which was sought not long ago.
+    pub(super) fn is_known_absent(&self, peer: DeviceId, now: Duration) -> bool {
         let sleeps = self.connection().is_some_and(|up| up.sleeps);
-        sleeps && self.absent.contains(&peer) && !self.roster.names(peer)
+        sleeps && self.absent.contains(&peer) && now < self.slept_at + SEEKS_ABSENT_AFTER
     }
 
     /// Whether the sleeping link wakes for a peer.
@@ -482,6 +496,28 @@ mod tests {
             down_notice(&at, &refused(close::BANNED), None).code(),
             "relay-refused"
         );
+    }
+
+    #[test]
+    fn a_sleeping_link_seeks_absent_peers_after_a_while() {
+        let (mut relay, _commands) = relay();
+        let ann = DeviceId::from_bytes([1; 32]);
+        relay.went_up(DeviceId::from_bytes([2; 32]), up());
+        let slept_at = Duration::from_secs(100);
+        relay.note_answer(ann, Err(OpenFailed::Refused));
+        assert!(!relay.is_known_absent(ann, slept_at), "it is awake");
+        relay.fell_asleep(slept_at);
+        let later = slept_at + SEEKS_ABSENT_AFTER;
+        assert!(relay.is_known_absent(ann, later - Duration::from_secs(1)));
+        assert!(!relay.is_known_absent(ann, later));
+        for n in 0..2 * SOUGHT_MAX {
+            let mut id = [7; 32];
+            id[..8].copy_from_slice(&n.to_be_bytes());
+            relay.note_answer(DeviceId::from_bytes(id), Err(OpenFailed::NotHere));
+        }
+        assert_eq!(relay.woke(up()).len(), SOUGHT_MAX);
+        relay.fell_asleep(later);
+        assert!(!relay.is_known_absent(ann, later), "it is sought once more");
     }
 
     #[test]

@@ -81,7 +81,8 @@ impl Asleep {
             since: now,
             counter: 0,
             window: ReplayWindow::default(),
-            since_asked: 0,
+            // The relay wakes this node only at an address from which it has answered.
+            since_asked: ANSWERED,
             unanswered: 0,
             beat_at: now,
             next_at: now,
@@ -247,20 +248,20 @@ mod tests {
     }
 
     #[test]
-    fn a_heartbeat_every_25_seconds_and_every_fourth_is_answered() {
+    fn the_first_heartbeat_and_every_fourth_is_answered() {
         let (beats, over) = beats(&mut asleep(), 350, true);
         let expected = [
-            (100, 1),
-            (125, 2),
-            (150, 3),
-            (175, 4),
-            (200, 5),
-            (225, 6),
-            (250, 7),
-            (275, 8),
-            (300, 9),
-            (325, 10),
-            (350, 11),
+            (100, 4),
+            (125, 5),
+            (150, 6),
+            (175, 7),
+            (200, 8),
+            (225, 9),
+            (250, 10),
+            (275, 11),
+            (300, 12),
+            (325, 13),
+            (350, 14),
         ];
         assert_eq!((&beats[..], over), (&expected[..], false));
     }
@@ -268,19 +269,20 @@ mod tests {
     #[test]
     fn a_relay_that_does_not_answer_is_noticed_within_110_seconds() {
         let mut asleep = asleep();
+        beats(&mut asleep, 100, true);
         let (last, over) = beats(&mut asleep, 1_000, false);
         assert!(over);
-        assert_eq!(last[3..], [(175, 4), (177, 8), (179, 12), (181, 16)]);
-        assert_eq!(asleep.time_out(183 * SECOND), Due::Silent);
+        assert_eq!(last[3..], [(200, 8), (202, 12), (204, 16), (206, 20)]);
+        assert_eq!(asleep.time_out(208 * SECOND), Due::Silent);
     }
 
     #[test]
     fn one_lost_answer_is_asked_for_again() {
         let mut asleep = asleep();
-        let (unanswered, _) = beats(&mut asleep, 176, false);
-        assert_eq!(unanswered.len(), 4);
-        let (then, over) = beats(&mut asleep, 250, true);
-        assert_eq!(then, [(177, 8), (202, 9), (227, 10)]);
+        let (unanswered, _) = beats(&mut asleep, 101, false);
+        assert_eq!(unanswered, [(100, 4)]);
+        let (then, over) = beats(&mut asleep, 160, true);
+        assert_eq!(then, [(102, 8), (127, 9), (152, 10)]);
         assert!(!over);
     }
 
@@ -348,6 +350,6 @@ mod tests {
         beats(&mut asleep, 100, true);
         asleep.beat(101 * SECOND);
         let (early, _) = beats(&mut asleep, 130, true);
-        assert_eq!(early, [(101, 2), (126, 3)]);
+        assert_eq!(early, [(101, 5), (126, 6)]);
     }
 }

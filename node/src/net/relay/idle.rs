@@ -10,6 +10,10 @@ const EVERY_MS: std::ops::RangeInclusive<u32> = 1_000..=60_000;
 /// How long a relay may take to agree. Without an answer it does not agree.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
+/// How long a link stays awake after it has asked for a channel. The relay may have to wake the peer, which
+/// takes at most 4.4 s.
+const OPENS_WITHIN: Duration = Duration::from_secs(6);
+
 /// Whether a connection is idle. All times are of the node's monotonic clock.
 #[derive(Debug)]
 pub(super) struct Idle {
@@ -17,6 +21,8 @@ pub(super) struct Idle {
     /// heartbeat.
     offer: Option<(Duration, Duration)>,
     busy_at: Duration,
+    /// Until when a channel may open.
+    opening_until: Duration,
     /// When the relay was asked for its agreement, if nothing was sent since.
     asked_at: Option<Duration>,
 }
@@ -27,6 +33,7 @@ impl Idle {
         Self {
             offer: None,
             busy_at: now,
+            opening_until: now,
             asked_at: None,
         }
     }
@@ -43,6 +50,13 @@ impl Idle {
     pub(super) fn busy(&mut self, now: Duration) {
         self.busy_at = now;
         self.asked_at = None;
+    }
+
+    /// This node asks for a channel. That alone does not count as busy: a peer that is not there is
+    /// asked for again and again.
+    pub(super) fn opening(&mut self, now: Duration) {
+        self.asked_at = None;
+        self.opening_until = now + OPENS_WITHIN;
     }
 
     /// This node sends a frame, which takes back that it wants to sleep.
@@ -67,7 +81,7 @@ impl Idle {
             }
             return false;
         }
-        let asks = now >= self.busy_at + after;
+        let asks = now >= (self.busy_at + after).max(self.opening_until);
         if asks {
             self.asked_at = Some(now);
         }
@@ -115,6 +129,17 @@ mod tests {
         idle.busy(62 * SECOND);
         assert_eq!(idle.agreed(), None);
         assert!(!idle.asks(121 * SECOND));
+    }
+
+    #[test]
+    fn a_link_stays_awake_for_the_channel_that_it_has_asked_for() {
+        let mut idle = Idle::new(Duration::ZERO);
+        idle.offered(60_000, 25_000);
+        idle.opening(59 * SECOND);
+        assert!(!idle.asks(64 * SECOND));
+        assert!(idle.asks(65 * SECOND), "nothing came of it");
+        idle.opening(66 * SECOND);
+        assert_eq!(idle.agreed(), None);
     }
 
     #[test]

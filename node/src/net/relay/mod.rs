@@ -322,15 +322,14 @@ impl RelayLink {
                     if !self.report(LinkEvent::Asleep).await {
                         return None;
                     }
-                    let was_known = self.sleep().await?;
-                    let (woken, is_known) = self.wake_up().await;
-                    let (woken, welcome) = match woken {
+                    self.sleep().await?;
+                    let (woken, welcome) = match self.wake_up().await {
                         Ok(woken) => woken,
                         Err(down) => return Some(down),
                     };
                     connected = woken;
                     heartbeat = self::heartbeat(&welcome);
-                    let woke = was_known && is_known;
+                    let woke = welcome.features & features::SLEEP != 0;
                     self.report_up(&connected, welcome, woke).await?;
                     for frame in std::mem::take(&mut self.unsent) {
                         if let Err(down) = connected.send(&frame).await {
@@ -393,9 +392,9 @@ impl RelayLink {
         tracing::debug!(relay = %self.locations.first(), "a link sleeps");
     }
 
-    /// Sleeps until something needs the connection. Returns whether the relay still has this node, as
-    /// far as is known, or nothing if the engine no longer listens.
-    async fn sleep(&mut self) -> Option<bool> {
+    /// Sleeps until something needs the connection, or until the relay does not have this node any more.
+    /// Returns nothing if the engine no longer listens.
+    async fn sleep(&mut self) -> Option<()> {
         loop {
             let sleep = self.asleep.as_mut().expect("the caller has begun a sleep");
             let due = self.config.clock.at(sleep.state.due());
@@ -403,14 +402,13 @@ impl RelayLink {
                 () = sleep_until(due) => match sleep.state.time_out(self.config.clock.now().mono) {
                     Due::Nothing => continue,
                     Due::Send(beat) => Heard::Send(beat),
-                    Due::Over => return Some(true),
-                    Due::Silent => return Some(false),
+                    Due::Over | Due::Silent => return Some(()),
                 },
                 // The channel ends with the sleep only.
                 Some(datagram) = sleep.datagrams.recv() => sleep.state.received(&datagram),
                 command = self.commands.recv() => {
                     if self.command_asleep(command?) {
-                        return Some(true);
+                        return Some(());
                     }
                     continue;
                 }
@@ -418,7 +416,7 @@ impl RelayLink {
             match heard {
                 Heard::Nothing => {}
                 Heard::Send(datagram) => self.endpoint.demux().send_sealed(sleep.addr, &datagram),
-                Heard::Forgotten => return Some(false),
+                Heard::Forgotten => return Some(()),
                 Heard::Wanted(peer) => {
                     if !self.report(LinkEvent::Wanted(peer)).await {
                         return None;
@@ -470,33 +468,36 @@ impl RelayLink {
 
     /// Keeps a frame until the link has woken.
     fn keep_unsent(&mut self, frame: ToRelay) {
-        // The engine asks for channels again when the link is up.
-        if !matches!(frame, ToRelay::Open(_)) && self.unsent.len() < UNSENT_MAX {
+        // The engine asks for channels and invitations again when the link is up.
+        let is_repeated = matches!(frame, ToRelay::Open(_) | ToRelay::FindInvitation(_));
+        if !is_repeated && self.unsent.len() < UNSENT_MAX {
             self.unsent.push(frame);
         }
     }
 
-    /// Connects again after a sleep. Returns, too, whether the relay has had this node until now, as
-    /// far as is known.
-    async fn wake_up(&mut self) -> (Result<(Connected, Welcome), LinkDown>, bool) {
+    /// Connects again after a sleep.
+    async fn wake_up(&mut self) -> Result<(Connected, Welcome), LinkDown> {
         // The addresses are known. If the relay is not there any more, look them up.
         let woken = match self.race().await {
             Err(LinkDown::Unreachable) => self.connect().await,
             woken => woken,
         };
-        (woken, self.woke())
+        if woken.is_err()
+            && let Some(sleep) = &mut self.asleep
+        {
+            // The sleep ends here, so the relay is not to show this node as present until it is silent.
+            let goodbye = sleep.state.leave();
+            self.endpoint.demux().send_sealed(sleep.addr, &goodbye);
+        }
+        self.woke();
+        woken
     }
 
-    /// The relay has registered this node again, or its sleep is over for another reason. Returns
-    /// false if the relay has said meanwhile that it does not have this node any more: the way back was
-    /// too slow, and the peers that wanted this node have heard that it is gone.
-    fn woke(&mut self) -> bool {
-        let Some(mut sleep) = self.asleep.take() else {
-            return false;
-        };
-        self.channels.woke(sleep.addr);
-        let mut waiting = std::iter::from_fn(|| sleep.datagrams.try_recv().ok());
-        !waiting.any(|datagram| sleep.state.received(&datagram) == Heard::Forgotten)
+    /// The relay has registered this node again, or its sleep is over for another reason.
+    fn woke(&mut self) {
+        if let Some(sleep) = self.asleep.take() {
+            self.channels.woke(sleep.addr);
+        }
     }
 
     /// Tells the relay of a sleeping link that this node leaves.
@@ -855,9 +856,10 @@ impl RelayLink {
                 command = self.commands.recv() => match command {
                     None => return Err(LinkDown::Lost("this node is stopping".to_owned())),
                     Some(LinkCommand::Send(frame)) => {
-                        idle.sent();
-                        if !matches!(frame, ToRelay::Open(_)) {
-                            idle.busy(self.config.clock.now().mono);
+                        let now = self.config.clock.now().mono;
+                        match frame {
+                            ToRelay::Open(_) => idle.opening(now),
+                            _ => idle.busy(now),
                         }
                         connected.send(&frame).await?;
                     }

@@ -397,7 +397,7 @@ impl Run {
         let table: Vec<_> = self
             .net
             .relay
-            .table()
+            .table(usize::MAX)
             .into_iter()
             .map(|row| (row.peer, Some(row.state), row.addr, row.rooms, row.heard_at))
             .collect();

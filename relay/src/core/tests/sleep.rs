@@ -1,11 +1,12 @@
 use std::time::Duration;
 
 use hobnob_protocol::heartbeat::Handle;
-use hobnob_protocol::relay::{ChannelEnd, OpenRefusal, ToRelay};
+use hobnob_protocol::relay::{ChannelEnd, OpenRefusal, ToRelay, features};
 
 use super::test_net::{TestNet, peer, room};
 use crate::core::{
-    ConnectionId, EndReason, Exclusion, Input, Limits, SLEEP_AFTER, State, WAKERS_MAX,
+    ADDRESS_SETTLES, ConnectionId, EndReason, Exclusion, Input, Limits, SLEEP_AFTER, State,
+    WAKERS_MAX,
 };
 use crate::sleeper::{NewsKind, SleeperNews};
 
@@ -356,4 +357,103 @@ fn silence_ends_a_sleep() {
     assert_eq!(net.sleeps_ended, [(peer(1), EndReason::Silent)]);
     assert_eq!(net.state(peer(1)), Some(State::Gone));
     assert!(net.sleeps.is_empty());
+}
+
+#[test]
+fn a_sleeper_that_declines_one_peer_after_the_other_stays() {
+    let mut net = net();
+    let wakers: Vec<_> = (0..40).map(|n| net.register(peer(100 + n), &[])).collect();
+    let handle = net.sleeper(1, &[], &wakers);
+    net.says(wakers[0], ToRelay::Open(peer(1)));
+    // There is always one that waits for an answer.
+    for (n, waker) in (100..).zip(&wakers[1..]) {
+        net.says(*waker, ToRelay::Open(peer(1)));
+        net.wait(Duration::from_millis(200));
+        net.news(1, handle, NewsKind::Declined(peer(n)));
+    }
+    assert_eq!(net.state(peer(1)), Some(State::Asleep));
+    // The last one gets no answer.
+    net.wait_secs(5);
+    assert_eq!(net.sleeps_ended, [(peer(1), EndReason::Silent)]);
+}
+
+#[test]
+fn many_identities_of_one_network_leave_room_for_others() {
+    let mut net = net();
+    let max = u16::try_from(WAKERS_MAX).expect("few");
+    let crowd: Vec<_> = (0..max)
+        .map(|n| net.register_at(peer(100 + n), "11.0.7.1:1", &[]))
+        .collect();
+    let bob = net.register(peer(2), &[]);
+    let handle = net.sleeper(1, &[], &[crowd.as_slice(), &[bob]].concat());
+    for (n, stranger) in (100..).zip(&crowd) {
+        net.says(*stranger, ToRelay::Open(peer(1)));
+        net.news(1, handle, NewsKind::Declined(peer(n)));
+    }
+    net.woken_by();
+    net.says(bob, ToRelay::Open(peer(1)));
+    assert_eq!(net.woken_by(), [(handle, 2)]);
+    assert!(net.node(bob).not_opened.is_empty());
+}
+
+#[test]
+fn a_peer_whose_address_has_just_changed_does_not_sleep() {
+    let mut net = net();
+    let ann = net.register(peer(1), &[]);
+    net.waits_with(SLEEP_AFTER, &[ann]);
+    let handle = net.asks_to_sleep(ann).expect("it may sleep");
+    let moves = |addr: &str| Input::Moved {
+        connection: ann,
+        addr: addr.parse().expect("an address"),
+    };
+    net.tell(moves("192.0.2.9:1"));
+    assert!(!net.sleeps.contains(&handle), "that was another address");
+    assert_eq!(net.asks_to_sleep(ann), None);
+    net.waits_with(ADDRESS_SETTLES, &[ann]);
+    assert!(net.asks_to_sleep(ann).is_some());
+}
+
+#[test]
+fn a_sleeper_that_comes_back_in_vain_is_gone() {
+    let mut net = net();
+    net.sleeper(1, &[], &[]);
+    net.tell(Input::Drain);
+    let again = net.register(peer(1), &[]);
+    assert_eq!(net.end(again), Some(EndReason::Draining));
+    assert_eq!(net.state(peer(1)), Some(State::Gone));
+    assert!(net.sleeps.is_empty());
+}
+
+#[test]
+fn a_relay_says_whether_it_has_had_the_node_all_the_time() {
+    let mut net = net();
+    let has_slept = |net: &TestNet, node| {
+        let welcome = net.node(node).welcome.as_ref().expect("registered");
+        welcome.features & features::SLEEP != 0
+    };
+    let handle = net.sleeper(1, &[], &[]);
+    let back = net.register(peer(1), &[]);
+    assert!(has_slept(&net, back));
+    net.tell(Input::Disconnected { connection: back });
+    let handle_again = net.sleeper(1, &[], &[]);
+    assert_ne!(handle, handle_again);
+    net.news(1, handle_again, NewsKind::Silent);
+    let late = net.register(peer(1), &[]);
+    assert!(!has_slept(&net, late));
+}
+
+#[test]
+fn a_table_may_list_some_of_the_sleepers() {
+    let mut net = net();
+    for n in 1..=3 {
+        net.sleeper(n, &[], &[]);
+    }
+    let ann = net.register(peer(9), &[]);
+    assert_eq!(net.relay.table(2).len(), 3);
+    assert_eq!(
+        (net.relay.asleep(), net.relay.known_peers().count()),
+        (3, 4)
+    );
+    assert!(net.relay.is_registered(peer(3)) && net.relay.is_registered(net.id(ann)));
+    assert!(!net.relay.is_registered(peer(4)));
 }

@@ -288,7 +288,10 @@ impl TestNet {
     }
 
     pub(super) fn row(&self, peer: DeviceId) -> Option<Row> {
-        self.relay.table().into_iter().find(|row| row.peer == peer)
+        self.relay
+            .table(usize::MAX)
+            .into_iter()
+            .find(|row| row.peer == peer)
     }
 
     pub(super) fn state(&self, peer: DeviceId) -> Option<State> {

@@ -1,6 +1,7 @@
 //! Sleeping peers, of which there can be a million: after they have fallen asleep, only their keys
 //! are left. They use all of 127.0.0.0/8.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -32,7 +33,10 @@ const HANDSHAKES: usize = 48;
 const AWAKE: Duration = Duration::from_secs(61);
 
 /// The interval of a sleeper's heartbeats.
-pub(crate) const BEAT_EVERY: Duration = Duration::from_secs(25);
+pub(crate) const BEAT_EVERY: Duration = Duration::from_secs(22);
+
+/// How long the relay may take for a challenge.
+const CHALLENGED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Sleepers whose answers are awaited at the end.
 const SAMPLES: usize = 1_000;
@@ -254,15 +258,65 @@ async fn sleep_on_a_socket(
         asleep.push(done??);
     }
     endpoint.wait_idle().await;
-    let mut all = lock(all);
-    let socket = all.sockets.len();
-    all.sockets.push(ours);
-    all.sleepers
-        .extend(asleep.into_iter().map(|(secret, handle)| Sleeper {
-            socket,
+    drop(endpoint);
+    let mut sleepers: Vec<_> = asleep
+        .into_iter()
+        .map(|(secret, handle)| Sleeper {
+            socket: 0,
             secret,
             handle,
             counter: 0,
-        }));
+        })
+        .collect();
+    answer_challenges(&ours, addr, &mut sleepers).await?;
+    let mut all = lock(all);
+    let socket = all.sockets.len();
+    all.sockets.push(ours);
+    let sleepers = sleepers.into_iter();
+    all.sleepers
+        .extend(sleepers.map(|sleeper| Sleeper { socket, ..sleeper }));
+    Ok(())
+}
+
+/// Each sleeper sends its first heartbeat and answers the relay's challenge. What is lost is repeated.
+async fn answer_challenges(
+    socket: &UdpSocket,
+    relay: SocketAddr,
+    sleepers: &mut [Sleeper],
+) -> anyhow::Result<()> {
+    let handles = sleepers.iter().map(|sleeper| sleeper.handle);
+    let mut waiting: BTreeMap<Handle, usize> = handles.zip(0..).collect();
+    let (begun, mut buffer) = (Stopwatch::start(), [0; 128]);
+    while !waiting.is_empty() {
+        ensure!(
+            begun.elapsed() < LIMIT,
+            "{} sleepers were not challenged",
+            waiting.len()
+        );
+        for number in waiting.values() {
+            let sleeper = &mut sleepers[*number];
+            sleeper.counter += ANSWERED;
+            let (secret, counter) = (&sleeper.secret, sleeper.counter);
+            let beat = secret.seal(sleeper.handle, counter, &Message::Beat);
+            socket.send_to(beat.as_slice(), relay)?;
+        }
+        let round = Stopwatch::start();
+        while round.elapsed() < CHALLENGED_WITHIN && !waiting.is_empty() {
+            let Ok(len) = socket.recv(&mut buffer) else {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                continue;
+            };
+            let datagram = &buffer[..len];
+            let number = Handle::of(datagram).and_then(|handle| waiting.get(&handle));
+            if let Some(sleeper) = number.map(|number| &sleepers[*number])
+                && let Some((counter, Message::Challenge)) = sleeper.secret.open(datagram)
+            {
+                let reached = &Message::Reached;
+                let answer = sleeper.secret.seal(sleeper.handle, counter, reached);
+                socket.send_to(answer.as_slice(), relay)?;
+                waiting.remove(&sleeper.handle);
+            }
+        }
+    }
     Ok(())
 }
