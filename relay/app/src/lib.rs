@@ -32,7 +32,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
-use hobnob_local::{log, output};
+use hobnob_local::{log, memory, output};
 use hobnob_protocol::text::visible;
 
 #[cfg(feature = "fleet")]
@@ -66,6 +66,8 @@ pub fn execute(given: Arguments) -> ExitCode {
             return ExitStatus::Fault.into();
         }
     };
+    // It ends with the runtime.
+    let _task = runtime.spawn(memory::give_back());
     match runtime.block_on(dispatch(given, arguments)) {
         Ok(()) => ExitStatus::Done.into(),
         Err(error) => {

@@ -9,6 +9,7 @@ pub mod home;
 pub mod json;
 pub mod line;
 pub mod log;
+pub mod memory;
 pub mod output;
 pub mod private_file;
 pub mod signals;

@@ -35,7 +35,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use hobnob::MessageId;
 use hobnob_control::wire;
-use hobnob_local::log;
+use hobnob_local::{log, memory};
 
 use args::{Args, Command};
 
@@ -75,6 +75,8 @@ pub(crate) fn main() -> ExitCode {
             return Exit::Fault.into();
         }
     };
+    // It ends with the runtime.
+    let _task = runtime.spawn(memory::give_back());
     let outcome = runtime.block_on(run(args));
     // Otherwise this would wait for a thread that still reads stdin.
     runtime.shutdown_background();
