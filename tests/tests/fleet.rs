@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use hobnob_protocol::{DeviceId, PersonId};
 use hobnob_tests::lab::{
     Internet, Lab, Machine, Nat, NatsCluster, Node, Relay, Stopwatch, hobnob_binary, until,
 };
@@ -77,7 +78,12 @@ impl Fleet {
 
     /// Starts a node behind a NAT that forces it to use relays. It knows one address of the fleet.
     fn node(&self, nick: &str) -> Node {
-        let at = format!("{}@{}", self.id, self.relays[0].address());
+        self.node_by(nick, 0)
+    }
+
+    /// As [`Fleet::node`]. It knows the address of this relay.
+    fn node_by(&self, nick: &str, relay: usize) -> Node {
+        let at = format!("{}@{}", self.id, self.relays[relay].address());
         let site = self.internet.site(Nat::Symmetric);
         let node = site.machine(nick).up(nick, &["--relay", &at]);
         self.home(&node);
@@ -94,6 +100,24 @@ impl Fleet {
                 .map(|(n, _)| n)
                 .ok_or("no relay has it".to_owned())
         })
+    }
+
+    /// A relay's identity.
+    fn relay_id(&self, relay: usize) -> DeviceId {
+        self.relays[relay].id().parse().expect("a relay's id")
+    }
+
+    /// The relay that a node prefers.
+    fn preferred(&self, node: &Node) -> usize {
+        let person: PersonId = node.id().parse().expect("a node's id");
+        let rank = |relay: &usize| {
+            let mut rank = blake3::Hasher::new();
+            rank.update(person.only_device().as_bytes());
+            rank.update(self.relay_id(*relay).as_bytes());
+            *rank.finalize().as_bytes()
+        };
+        let relays = 0..self.relays.len();
+        relays.min_by_key(rank).expect("a fleet has relays")
     }
 
     /// A node whose relay is another one than this.
@@ -170,6 +194,32 @@ fn nodes_of_different_relays_talk_and_move_when_a_relay_is_killed() {
     bob.queues(&ann, "to the relay that was stopped");
     ann.shows_once_within("to the relay that was stopped", LONG);
     assert_ne!(fleet.home(&ann), anns);
+}
+
+#[test]
+fn a_ticket_leads_to_a_peer_while_the_relay_that_the_node_prefers_is_down() {
+    let fleet = Fleet::new();
+    // A node that registers at several relays at once looks for peers at the one with the lowest id.
+    let relays = 0..fleet.relays.len();
+    let lowest = relays.min_by_key(|relay| fleet.relay_id(*relay));
+    let lowest = lowest.expect("a fleet has relays");
+    let other = (lowest + 1) % fleet.relays.len();
+    let mut bobs = (0..20).map(|n| fleet.node_by(&format!("bob{n}"), other));
+    let bob = bobs.find(|bob| fleet.home(bob) != lowest);
+    let bob = bob.expect("of twenty nodes, one prefers another relay");
+    // It learns of the fleet by the ticket.
+    let mut anns = (0..40).map(|n| {
+        let nick = format!("ann{n}");
+        let site = fleet.internet.site(Nat::Symmetric);
+        site.machine(&nick).up(&nick, &[])
+    });
+    let ann = anns.find(|ann| fleet.preferred(ann) == lowest);
+    let ann = ann.expect("of forty nodes, one prefers the relay");
+    fleet.relays[lowest].kill9();
+    ann.queues(bob.ticket(), "by another relay");
+    bob.shows_once_within("by another relay", LONG);
+    ann.queues(&bob, "and once more");
+    bob.shows_once_within("and once more", LONG);
 }
 
 #[test]

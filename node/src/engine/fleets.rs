@@ -241,11 +241,15 @@ impl Engine {
         }
     }
 
-    /// Peers find this node at another relay of the fleet than before: sessions through the old one
-    /// move.
+    /// Peers find this node at this relay of the fleet from now on. If that was another one before,
+    /// sessions through the old one move.
     fn moved_home(&mut self, from: Option<DeviceId>, to: DeviceId) {
         let relay = |id| self.relays.with_identity(id);
-        let (Some(from), Some(to)) = (from.and_then(relay), relay(to)) else {
+        let (from, Some(to)) = (from.and_then(relay), relay(to)) else {
+            return;
+        };
+        self.ask_for_known_peers(to);
+        let Some(from) = from else {
             return;
         };
         let peers: Vec<_> = self.peers_through(from).collect();

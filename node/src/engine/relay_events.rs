@@ -16,7 +16,7 @@ use tracing::debug;
 
 use super::command::RELAY_SETTING;
 use super::mail::HolderAt;
-use super::relays::{ChannelOpening, DOUBTED_AT, NewLink, Usage, WentUp};
+use super::relays::{ChannelOpening, DOUBTED_AT, NewLink, OpenFailed, Usage, WentUp};
 use super::state::Engine;
 use crate::api::{NoticeReason, PeerInfo};
 use crate::clock::random;
@@ -252,7 +252,10 @@ impl Engine {
         for peer in waited_for {
             self.request_channel(id, peer);
         }
-        self.ask_for_known_peers(id);
+        // At a fleet they are sought at the home relay, once it is known which one that is.
+        if self.relays.membership(id).is_none() {
+            self.ask_for_known_peers(id);
+        }
         self.own_addrs_changed();
         self.invitation_relay_up(id);
     }
@@ -400,7 +403,7 @@ impl Engine {
     /// Peers with which there is a conversation may be at a relay although no room is shared, or
     /// although the relay names nobody. At a relay of a ticket or of a contact, only those peers are
     /// sought for which it was named.
-    fn ask_for_known_peers(&mut self, relay: RelayId) {
+    pub(super) fn ask_for_known_peers(&mut self, relay: RelayId) {
         let mut away = if self.relays.is_in_rooms(relay) {
             self.devices_talked_with()
         } else {
@@ -457,12 +460,22 @@ impl Engine {
         if self.relays.is_resting(relay) {
             self.visit_again(relay);
         }
+        self.tell_relayed(relay, peer, true);
+    }
+
+    /// The peer may be at this relay. This is no sign of life: if that is known already, the peer is
+    /// dialed no sooner.
+    pub(super) fn heard_of(&mut self, relay: RelayId, peer: DeviceId) {
+        self.tell_relayed(relay, peer, false);
+    }
+
+    fn tell_relayed(&mut self, relay: RelayId, peer: DeviceId, alive: bool) {
         let addrs = vec![self.network.relayed_addr(relay, peer)];
         self.tell_paths(paths::Input::Found {
             peer,
             addrs,
             origin: Origin::Relayed,
-            alive: true,
+            alive,
         });
     }
 
@@ -475,6 +488,13 @@ impl Engine {
         let channels = self.network.channels();
         // The table forgets peers without a channel when it is full. Then the dial fails.
         let (relay, peer) = channels.peer_at(addr)?;
+        if self.relays.is_resting(relay) {
+            // The home relay knows where the peer is now.
+            if let Some(home) = self.relays.home_instead_of(relay) {
+                self.heard_of(home, peer);
+            }
+            return Some(ChannelOpening::refused(OpenFailed::Elsewhere));
+        }
         Some(match channels.channel_to(addr) {
             Some(_) => self.relays.use_channel(relay, peer),
             None => {

@@ -439,7 +439,13 @@ impl Relays {
         self.with_identity(self.fleets.get(&fleet)?.home()?)
     }
 
-    /// A member of a fleet has registered this node, or admitted it as a visitor.
+    /// The home relay of the fleet of a member that this node does not need.
+    pub(super) fn home_instead_of(&self, resting: RelayId) -> Option<RelayId> {
+        let (fleet, _) = self.membership(resting)?;
+        self.home_of(fleet).filter(|home| *home != resting)
+    }
+
+    /// A member of a fleet has registered this node.
     pub(super) fn member_up(&mut self, relay: RelayId) -> Vec<FleetStep> {
         self.of_member(relay, Fleet::up)
     }

@@ -53,14 +53,14 @@ impl ChannelOpening {
         self.answer.try_recv().ok()
     }
 
-    /// The opening that a relay refused for this reason.
-    #[cfg(test)]
+    /// An opening that has failed for this reason.
     pub(crate) fn refused(why: OpenFailed) -> Self {
-        let mut openings = Openings::default();
-        let peer = DeviceId::from_bytes([1; 32]);
-        let opening = openings.wait(peer);
-        openings.done(peer, Err(why));
-        opening
+        let (reply, answer) = oneshot::channel();
+        let _ = reply.send(Err(why));
+        ChannelOpening {
+            answer,
+            _claim: Arc::default(),
+        }
     }
 }
 
@@ -121,6 +121,16 @@ impl Openings {
         self.forget_ended();
     }
 
+    /// No dial can have its channel here.
+    pub(super) fn refuse_all(&mut self, why: OpenFailed) {
+        for dials in self.0.values_mut() {
+            for waiting in dials.waiting.drain(..) {
+                let _ = waiting.send(Err(why));
+            }
+        }
+        self.forget_ended();
+    }
+
     /// Dials for another name of the relay wait here from now on.
     pub(super) fn take_over(&mut self, other: Self) {
         for (peer, dials) in other.0 {
@@ -164,6 +174,19 @@ mod tests {
         }
         openings.done(bob, Ok(()));
         assert_eq!(to_bob.answered(), Some(Ok(())));
+    }
+
+    #[test]
+    fn dials_that_wait_are_refused_together() {
+        let [ann, bob] = [1, 2].map(|n| DeviceId::from_bytes([n; 32]));
+        let mut openings = Openings::default();
+        let mut waiting = [openings.wait(ann), openings.wait(bob)];
+        openings.refuse_all(OpenFailed::Elsewhere);
+        for opening in &mut waiting {
+            assert_eq!(opening.answered(), Some(Err(OpenFailed::Elsewhere)));
+        }
+        let mut refused = ChannelOpening::refused(OpenFailed::Elsewhere);
+        assert_eq!(refused.answered(), Some(Err(OpenFailed::Elsewhere)));
     }
 
     #[test]

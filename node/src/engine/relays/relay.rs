@@ -192,6 +192,8 @@ impl Relay {
     pub(super) fn rest(&mut self) {
         (self.usage, self.is_resting) = (Usage::Visit, true);
         self.roster = Roster::default();
+        // The peer may be at another relay of the fleet. The next dial asks the home relay.
+        self.openings.refuse_all(OpenFailed::Elsewhere);
         self.command(LinkCommand::Rest);
     }
 
