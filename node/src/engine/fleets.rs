@@ -3,15 +3,17 @@
 //! At which relay of a fleet this node registers is decided in `relays`.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use data_encoding::BASE64;
+use hobnob_core::{SessionId, paths};
 use hobnob_protocol::fleet::FleetList;
 use hobnob_protocol::record::{Checked, Record, SignedRecord};
 use hobnob_protocol::relay::ToRelay;
 use hobnob_protocol::{DeviceId, RelayAddr};
 use tracing::debug;
 
-use super::relays::{FleetStep, OpenFailed, Removed, Usage};
+use super::relays::{Elsewhere, FleetStep, Removed, Usage};
 use super::state::Engine;
 use crate::clock::random;
 use crate::net::channels::RelayId;
@@ -182,23 +184,49 @@ impl Engine {
         }
     }
 
-    /// A relay reports that a peer is registered at another relay of the fleet: this node visits it.
+    /// A relay reports that a peer is registered at another relay of the fleet. If a dial or a session
+    /// needs the peer, this node visits that relay.
     pub(super) fn found_elsewhere(&mut self, from: RelayId, peer: DeviceId, member: DeviceId) {
-        self.relays
-            .opening_done(from, peer, Err(OpenFailed::Elsewhere));
-        let Some((fleet, _)) = self.relays.membership(from) else {
-            return;
+        let through = self.sessions_through(from, peer);
+        let found = self
+            .relays
+            .found_elsewhere((from, peer), member, !through.is_empty());
+        let Some(Elsewhere {
+            fleet,
+            steps,
+            is_dialed,
+            was_in_use,
+        }) = found
+        else {
+            return debug!("a relay reports where a peer is that nobody has sought");
         };
-        let steps = self.relays.visit(fleet, member);
         self.fleet_steps(fleet, steps);
         match self.relays.with_identity(member) {
-            Some(at) if at != from => self.found_at(at, peer),
+            Some(at) if at != from => {
+                let addr = self.network.relayed_addr(at, peer);
+                let was_dialed = was_in_use && self.paths.addrs(peer).contains(&addr);
+                self.heard_of(at, peer);
+                if is_dialed && !was_dialed {
+                    // The dial that has asked may wait for other addresses.
+                    self.paths_output(paths::Output::Dial(peer, vec![addr]));
+                }
+                self.follow(through);
+            }
             Some(_) => debug!("a relay reports that a peer is elsewhere, and names itself"),
             None => {
                 // The list may have changed.
                 let number = self.relays.list_number(fleet);
                 self.relays.send(from, ToRelay::FleetList(number));
             }
+        }
+    }
+
+    /// The peers of these sessions may have moved: they are dialed at their other relays now.
+    fn follow(&mut self, sessions: Vec<(SessionId, SocketAddr)>) {
+        let now = self.clock.now();
+        for (session, addr) in sessions {
+            self.sessions.doubt(session, now);
+            self.tell_paths(paths::Input::Suspect(session, addr));
         }
     }
 

@@ -7,7 +7,7 @@ use hobnob_core::carrier::Carrier;
 use hobnob_core::known_addrs::Origin;
 use hobnob_core::peers::ResolveError;
 use hobnob_core::synthetic::is_synthetic;
-use hobnob_core::{paths, rendezvous};
+use hobnob_core::{SessionId, paths, rendezvous};
 use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::identity::PEER_ID_SHORT_LEN;
 use hobnob_protocol::relay::{FromRelay, OpenRefusal, Roster, Welcome, features};
@@ -329,13 +329,23 @@ impl Engine {
     /// have moved, or the relay may have banned it.
     fn not_at_relay(&mut self, relay: RelayId, peer: DeviceId) {
         let now = self.clock.now();
-        for id in self.sessions.ids_with(peer) {
-            let state = self.sessions.get(id).expect("listed just now");
-            let through = self.network.channels().peer_at(state.remote_addr());
-            if through == Some((relay, peer)) {
-                self.sessions.doubt(id, now);
-            }
+        for (id, _) in self.sessions_through(relay, peer) {
+            self.sessions.doubt(id, now);
         }
+    }
+
+    /// The sessions with a peer through a relay, and the peer's address there.
+    pub(super) fn sessions_through(
+        &self,
+        relay: RelayId,
+        peer: DeviceId,
+    ) -> Vec<(SessionId, SocketAddr)> {
+        let channels = self.network.channels();
+        let all = self.sessions.ids_with(peer).into_iter();
+        let with_addr = all.filter_map(|id| Some((id, self.sessions.get(id)?.remote_addr())));
+        with_addr
+            .filter(|(_, addr)| channels.peer_at(*addr) == Some((relay, peer)))
+            .collect()
     }
 
     /// Candidates for direct paths include the addresses at which relays see this node.

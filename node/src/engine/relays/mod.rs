@@ -119,6 +119,17 @@ pub(super) struct Removed {
     pub(super) openings: ChannelOpenings,
 }
 
+/// What follows when a peer is at another member of a fleet.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Elsewhere {
+    pub(super) fleet: DeviceId,
+    pub(super) steps: Vec<FleetStep>,
+    /// A dial has asked for the peer, not only a session.
+    pub(super) is_dialed: bool,
+    /// The link to the other member was in use already.
+    pub(super) was_in_use: bool,
+}
+
 /// Dials that wait for channels, of a link that has ended.
 pub(super) struct ChannelOpenings(openings::Openings);
 
@@ -476,6 +487,30 @@ impl Relays {
         self.of_fleet(fleet, |fleet| fleet.visit(member))
     }
 
+    /// A relay reports that a peer is at another member of its fleet. Nothing if nobody has asked for
+    /// the peer there: a relay could name any number of peers. `has_session`: a session with the peer
+    /// goes through the relay.
+    pub(super) fn found_elsewhere(
+        &mut self,
+        (from, peer): (RelayId, DeviceId),
+        member: DeviceId,
+        has_session: bool,
+    ) -> Option<Elsewhere> {
+        let is_dialed = self.is_dialed(from, peer);
+        if !is_dialed && !has_session {
+            return None;
+        }
+        self.opening_done(from, peer, Err(OpenFailed::Elsewhere));
+        let (fleet, _) = self.membership(from)?;
+        let known = self.with_identity(member);
+        Some(Elsewhere {
+            fleet,
+            is_dialed,
+            was_in_use: known.is_some_and(|known| !self.is_resting(known)),
+            steps: self.visit(fleet, member),
+        })
+    }
+
     fn of_fleet(
         &mut self,
         fleet: DeviceId,
@@ -830,7 +865,8 @@ impl Relays {
 
     /// Whether a dial needs a channel of this relay with a peer.
     pub(super) fn is_dialed(&self, relay: RelayId, peer: DeviceId) -> bool {
-        self.relay(relay).openings.has(peer)
+        let relay = self.list.get(&relay);
+        relay.is_some_and(|relay| relay.openings.has(peer))
     }
 
     /// A relay has opened or refused a channel with a peer.
@@ -1471,6 +1507,66 @@ mod tests {
         assert!(
             matches!(learned, Ok(LinkCommand::Locate(location, None)) if location.at == moved.at)
         );
+    }
+
+    /// A fleet with two members whose home is the first one of them, and the number of its link.
+    fn with_fleet(relays: &mut Relays, usage: Usage) -> (DeviceId, RelayId, NewLink) {
+        let fleet = peer(50);
+        let at = named("fleet.example:4627").at;
+        let steps = relays.join_fleet(peer(100), fleet, list(1, &[1, 2]), (at, usage));
+        let [FleetStep::Register(home)] = steps[..] else {
+            panic!("{steps:?}")
+        };
+        let used = relays.use_member(fleet, home, false, 1);
+        let (relay, link) = used.expect("on the list");
+        let way = (addr("192.0.2.1:4627"), Carrier::Udp);
+        relays.went_up(relay, home, way, &welcome());
+        relays.member_up(relay);
+        (fleet, relay, link.expect("a new link"))
+    }
+
+    #[test]
+    fn a_relay_leads_this_node_only_to_peers_that_it_has_sought() {
+        let mut relays = no_relays();
+        let (fleet, home, _link) = with_fleet(&mut relays, Usage::Rooms);
+        let (_, me) = relays.membership(home).expect("a member");
+        let other = [peer(1), peer(2)].into_iter().find(|it| *it != me);
+        let other = other.expect("two members");
+        let found = relays.found_elsewhere((home, peer(7)), other, false);
+        assert_eq!(found, None, "nobody has asked");
+        let mut dial = relays.open_channel(home, peer(7), false);
+        let found = relays.found_elsewhere((home, peer(7)), other, false);
+        let visit = Elsewhere {
+            fleet,
+            steps: vec![FleetStep::Visit(other)],
+            is_dialed: true,
+            was_in_use: false,
+        };
+        assert_eq!(found.as_ref(), Some(&visit));
+        assert_eq!(dial.answered(), Some(Err(OpenFailed::Elsewhere)));
+        drop(dial);
+        // A session needs the peer, too.
+        let found = relays.found_elsewhere((home, peer(7)), other, true);
+        let found = found.expect("a session goes there");
+        assert!(!found.is_dialed);
+    }
+
+    #[test]
+    fn for_peers_of_a_resting_member_the_home_relay_is_asked() {
+        let mut relays = no_relays();
+        let (fleet, home, _link) = with_fleet(&mut relays, Usage::OnePeer);
+        let (_, me) = relays.membership(home).expect("a member");
+        let other = [peer(1), peer(2)].into_iter().find(|it| *it != me);
+        let other = other.expect("two members");
+        let (visited, _link) = relays
+            .use_member(fleet, other, true, 1)
+            .expect("on the list");
+        let mut dial = relays.open_channel(visited, peer(7), false);
+        relays.rest(other);
+        assert!(relays.is_resting(visited));
+        assert_eq!(dial.answered(), Some(Err(OpenFailed::Elsewhere)));
+        assert_eq!(relays.home_instead_of(visited), Some(home));
+        assert_eq!(relays.home_instead_of(home), None);
     }
 
     #[test]
