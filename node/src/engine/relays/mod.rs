@@ -556,7 +556,9 @@ impl Relays {
                 return Err(NotUsable);
             }
             // The list may have another address than before.
-            relay.locate(location, None);
+            if !relay.is_at(&location.at) {
+                relay.locate(location, None);
+            }
             relay.use_for(usage);
             return Ok((known, None));
         }
@@ -1549,6 +1551,21 @@ mod tests {
         let found = relays.found_elsewhere((home, peer(7)), other, true);
         let found = found.expect("a session goes there");
         assert!(!found.is_dialed);
+    }
+
+    #[test]
+    fn a_member_that_is_needed_again_learns_its_address_only_if_it_is_new() {
+        let mut relays = no_relays();
+        let (fleet, home, mut link) = with_fleet(&mut relays, Usage::Rooms);
+        let (_, me) = relays.membership(home).expect("a member");
+        relays
+            .use_member(fleet, me, false, 1)
+            .expect("on the list");
+        let mut sent = std::iter::from_fn(|| link.commands.try_recv().ok());
+        assert!(
+            !sent.any(|command| matches!(command, LinkCommand::Locate(..))),
+            "it would end the pause after a refusal"
+        );
     }
 
     #[test]

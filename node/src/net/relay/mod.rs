@@ -601,7 +601,7 @@ impl RelayLink {
             LinkCommand::Use { visiting } => {
                 self.resting = false;
                 self.config.visiting = visiting;
-                self.redial.begin_anew(now);
+                self.redial.needed(now);
             }
             LinkCommand::Locate(location, token) => self.locate(location, token),
         }

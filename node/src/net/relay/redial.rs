@@ -91,6 +91,14 @@ impl Redial {
         }
     }
 
+    /// This node needs the relay, a member of a fleet, again. After a refusal the wait goes on: others
+    /// than the user can make this node need it.
+    pub(super) fn needed(&mut self, now: Duration) {
+        if self.failed.1 != Cause::Refused {
+            self.due = now;
+        }
+    }
+
     /// The link has learned another name or a token. So it may succeed now.
     pub(super) fn begin_anew(&mut self, now: Duration) {
         self.due = now;
@@ -190,5 +198,17 @@ mod tests {
         assert!(refused.due() >= 130 * SECOND);
         refused.begin_anew(101 * SECOND);
         assert_eq!(refused.due(), 101 * SECOND);
+    }
+
+    #[test]
+    fn a_member_that_refuses_this_node_is_left_alone_although_peers_are_there() {
+        let (mut lost, mut refused) = (failed(20, Cause::Lost), failed(1, Cause::Refused));
+        let mut replaced = failed(1, Cause::Replaced);
+        lost.needed(101 * SECOND);
+        replaced.needed(101 * SECOND);
+        refused.needed(101 * SECOND);
+        assert_eq!(lost.due(), 101 * SECOND);
+        assert_eq!(replaced.due(), 101 * SECOND, "this node moves there");
+        assert!(refused.due() >= 130 * SECOND);
     }
 }
