@@ -13,7 +13,7 @@ use hobnob_protocol::relay::ToRelay;
 use hobnob_protocol::{DeviceId, RelayAddr};
 use tracing::debug;
 
-use super::relays::{Elsewhere, FleetStep, Removed, Usage};
+use super::relays::{ChannelOpenings, Elsewhere, FleetStep, Removed, Usage};
 use super::state::Engine;
 use crate::clock::random;
 use crate::net::channels::RelayId;
@@ -37,6 +37,9 @@ impl Engine {
     /// Begins to use a fleet whose list is known from an earlier run. Returns the relay at which this
     /// node registers. Nothing if the list is not known.
     pub(super) fn start_known_fleet(&mut self, addr: &RelayAddr, usage: Usage) -> Option<RelayId> {
+        if self.relays.is_full() {
+            return None;
+        }
         let (list, is_on_it) = self.relays.known_list(addr)?;
         let fleet = addr.id?;
         let steps = self
@@ -83,11 +86,8 @@ impl Engine {
             at,
         };
         // A fleet has a home, or is about to have one.
-        let Some(home) = self.relays.find(&home) else {
-            return;
-        };
-        self.relays.take_over(home, openings);
-        self.peers_move(relay, home);
+        let home = self.relays.find(&home);
+        self.replace_link(relay, home, openings);
         self.own_relays_changed();
     }
 
@@ -106,9 +106,17 @@ impl Engine {
             }
             None => self.start_link(addr, usage),
         };
-        if let Some(new) = new {
-            self.relays.take_over(new, openings);
-            self.peers_move(from, new);
+        self.replace_link(from, new, openings);
+    }
+
+    /// The dials that wait at a link that has ended, and its peers, move to another one if there is one.
+    fn replace_link(&mut self, gone: RelayId, new: Option<RelayId>, openings: ChannelOpenings) {
+        match new {
+            Some(new) => {
+                self.relays.take_over(new, openings);
+                self.peers_move(gone, new);
+            }
+            None => self.network.channels().forget(gone),
         }
     }
 

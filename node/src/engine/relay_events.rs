@@ -496,8 +496,11 @@ impl Engine {
             return None;
         }
         let channels = self.network.channels();
-        // The table forgets peers without a channel when it is full. Then the dial fails.
-        let (relay, peer) = channels.peer_at(addr)?;
+        // The table forgets peers without a channel when it is full, and those of a link that is gone.
+        let known = channels.peer_at(addr);
+        let Some((relay, peer)) = known.filter(|(relay, _)| self.relays.has(*relay)) else {
+            return Some(ChannelOpening::refused(OpenFailed::Gone));
+        };
         if self.relays.is_resting(relay) {
             // The home relay knows where the peer is now.
             if let Some(home) = self.relays.home_instead_of(relay) {
@@ -542,7 +545,8 @@ impl Engine {
     /// Another peer than the expected one answered. If a relay connected the two, it is at fault.
     pub(super) fn wrong_peer(&mut self, addr: SocketAddr, expected: DeviceId, found: DeviceId) {
         // A direct address may have passed to another peer. That is no news.
-        let Some((relay, _)) = self.network.channels().peer_at(addr) else {
+        let known = self.network.channels().peer_at(addr);
+        let Some((relay, _)) = known.filter(|(relay, _)| self.relays.has(*relay)) else {
             return self.tell_paths(paths::Input::WrongPeer(expected, addr));
         };
         let at = self.relays.at(relay).to_string();

@@ -248,8 +248,7 @@ impl Relays {
 
     /// Adds a relay. The caller starts its link. Returns nothing if there are too many relays.
     pub(super) fn add(&mut self, addr: RelayAddr, usage: Usage, seed: u64) -> Option<NewLink> {
-        let single = self.list.values().filter(|relay| relay.fleet().is_none());
-        if single.count() + self.fleets.len() >= RELAYS_MAX {
+        if self.is_full() {
             return None;
         }
         let known = self.known.get(&addr.at.to_string()).copied();
@@ -278,6 +277,12 @@ impl Relays {
             seed,
         };
         Some(self.new_link(config, commands))
+    }
+
+    /// Whether this node uses as many relays and fleets as it can.
+    pub(super) fn is_full(&self) -> bool {
+        let single = self.list.values().filter(|relay| relay.fleet().is_none());
+        single.count() + self.fleets.len() >= RELAYS_MAX
     }
 
     fn insert(&mut self, relay: Relay) -> RelayId {
@@ -926,7 +931,8 @@ impl Relays {
 
     /// The address of a relay while there is a connection with it.
     pub(super) fn addr_of(&self, relay: RelayId) -> Option<SocketAddr> {
-        self.relay(relay).connection().map(|up| up.addr)
+        let relay = self.list.get(&relay)?;
+        relay.connection().map(|up| up.addr)
     }
 
     /// The addresses of all relays with which there is a connection over UDP.
@@ -1566,6 +1572,23 @@ mod tests {
             !sent.any(|command| matches!(command, LinkCommand::Locate(..))),
             "it would end the pause after a refusal"
         );
+    }
+
+    #[test]
+    fn fleets_count_as_relays_and_a_link_that_is_gone_answers_nothing() {
+        let mut relays = no_relays();
+        let (_, home, _link) = with_fleet(&mut relays, Usage::Rooms);
+        for n in 1..RELAYS_MAX {
+            assert!(!relays.is_full());
+            let at = named(&format!("r{n}.example:1"));
+            relays.add(at, Usage::Rooms, 1).expect("room");
+        }
+        assert!(relays.is_full());
+        let mut dial = relays.open_channel(home, peer(7), false);
+        relays.remove(home);
+        assert!(!relays.is_dialed(home, peer(7)));
+        assert_eq!(relays.addr_of(home), None);
+        assert_eq!(dial.answered(), None);
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub(crate) enum OpenFailed {
     Unsure,
     #[error("the peer is at another relay of the fleet")]
     Elsewhere,
+    #[error("this node does not use that relay any more")]
+    Gone,
 }
 
 impl From<OpenRefusal> for OpenFailed {

@@ -160,10 +160,19 @@ impl Channels {
     }
 
     /// Two relays are one. Returns the peers of the relay `from` that have an address at the relay
-    /// `into`, too: the address at `from` is forgotten. The other peers keep their addresses. No
-    /// channel of `from` may be open.
+    /// `into`, too: the address at `from` is forgotten. The other peers keep their addresses. The
+    /// channels of `from` do not exist any more.
     pub fn merge(&self, from: RelayId, into: RelayId) -> Vec<(DeviceId, SocketAddr)> {
-        self.write().merge(from, into)
+        let mut table = self.write();
+        table.disconnected(from);
+        table.merge(from, into)
+    }
+
+    /// There is no relay with this number any more: forgets its channels, and the addresses of its peers.
+    pub fn forget(&self, relay: RelayId) {
+        let mut table = self.write();
+        table.disconnected(relay);
+        table.forget(relay);
     }
 
     /// Where the peer with this synthetic address connects to its relay from.
@@ -206,19 +215,7 @@ impl Channels {
     /// This node is no longer connected with a relay, so none of its channels exists any more.
     /// Addresses stay, for the channels that replace them.
     pub fn disconnected(&self, relay: RelayId) {
-        let mut table = self.write();
-        let Table {
-            relays,
-            peers,
-            out,
-            in_by_channel,
-            ..
-        } = &mut *table;
-        relays.remove(&relay);
-        let of_relay =
-            |route: &RelayRoute| peers.get(&route.addr).is_some_and(|(id, _)| *id == relay);
-        out.retain(|_, route| !of_relay(route));
-        in_by_channel.retain(|_, route| !of_relay(route));
+        self.write().disconnected(relay);
     }
 
     /// Whether there is a channel of this relay.
@@ -356,15 +353,26 @@ impl Table {
         Some(traffic)
     }
 
+    fn disconnected(&mut self, relay: RelayId) {
+        let Table {
+            relays,
+            peers,
+            out,
+            in_by_channel,
+            ..
+        } = self;
+        relays.remove(&relay);
+        let of_relay =
+            |route: &RelayRoute| peers.get(&route.addr).is_some_and(|(id, _)| *id == relay);
+        out.retain(|_, route| !of_relay(route));
+        in_by_channel.retain(|_, route| !of_relay(route));
+    }
+
     fn merge(&mut self, from: RelayId, into: RelayId) -> Vec<(DeviceId, SocketAddr)> {
         let moved = self.addrs.extract_if(|(relay, _), _| *relay == from);
         let moved: Vec<_> = moved.map(|((_, peer), addr)| (peer, addr)).collect();
         let mut forgotten = Vec::new();
         for (peer, addr) in moved {
-            debug_assert!(
-                !self.out.contains_key(&addr),
-                "a channel of {from:?} is open"
-            );
             if let Entry::Vacant(free) = self.addrs.entry((into, peer)) {
                 free.insert(addr);
                 self.peers.insert(addr, (into, peer));
@@ -375,6 +383,14 @@ impl Table {
             }
         }
         forgotten
+    }
+
+    fn forget(&mut self, relay: RelayId) {
+        for (_, addr) in self.addrs.extract_if(|(of, _), _| *of == relay) {
+            self.peers.remove(&addr);
+            self.origins.remove(&addr);
+        }
+        self.traffic.remove(&relay);
     }
 
     fn make_room(&mut self) {
@@ -502,6 +518,21 @@ mod tests {
         assert_eq!(channels.addr(one, peer(2), &mut random), moved);
         assert_eq!(channels.peer_at(moved), Some((one, peer(2))));
         assert_eq!(channels.peer_at(dropped), None);
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_relay_that_is_gone() {
+        let (channels, mut random) = (Channels::new(true, Arc::default()), counter());
+        let [gone, other] = [1, 2].map(RelayId);
+        let [theirs, ours] = [gone, other].map(|relay| channels.addr(relay, peer(1), &mut random));
+        channels.bind(theirs, "11.0.0.1:4627".parse().unwrap(), CHANNEL);
+        channels.bind(ours, "11.0.0.2:4627".parse().unwrap(), ChannelId([8; 8]));
+        channels.forget(gone);
+        assert_eq!(channels.peer_at(theirs), None);
+        assert!(channels.channel_to(theirs).is_none());
+        assert_eq!(channels.unbind(CHANNEL), None);
+        assert_eq!(channels.peer_at(ours), Some((other, peer(1))));
+        assert_eq!(channels.channel_to(ours), Some(ChannelId([8; 8])));
     }
 
     #[test]
