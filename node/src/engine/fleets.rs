@@ -13,6 +13,7 @@ use hobnob_protocol::relay::ToRelay;
 use hobnob_protocol::{DeviceId, RelayAddr};
 use tracing::debug;
 
+use super::mail::HolderAt;
 use super::relays::{ChannelOpenings, Elsewhere, FleetStep, Removed, Usage};
 use super::state::Engine;
 use crate::clock::random;
@@ -58,13 +59,72 @@ impl Engine {
     }
 
     /// A member of a fleet that this node uses is named by its own identity: it is visited. A link of its
-    /// own would be another registration. Nothing if it is no such member.
-    pub(super) fn visit_member(&mut self, addr: &RelayAddr) -> Option<RelayId> {
+    /// own would be another registration. Nothing if it is no such member, or if the fleet is used for a
+    /// weaker reason.
+    pub(super) fn visit_member(&mut self, addr: &RelayAddr, usage: Usage) -> Option<RelayId> {
         let member = addr.id?;
-        let fleet = self.relays.fleet_of(member)?;
+        let fleet = self.relays.fleet_of(member, usage)?;
         let steps = self.relays.visit(fleet, member);
         self.fleet_steps(fleet, steps);
         self.relays.with_identity(member)
+    }
+
+    /// The user names a relay by itself that is used as a member of a fleet, for a weaker reason: from now
+    /// on it is no member.
+    pub(super) fn take_from_fleet(
+        &mut self,
+        link: RelayId,
+        addr: RelayAddr,
+        usage: Usage,
+    ) -> Option<RelayId> {
+        let (membership, openings) = self.end_link(link)?;
+        let new = self.start_link(addr, usage);
+        self.replace_link(link, new, openings);
+        self.leave_fleet(membership);
+        new
+    }
+
+    /// The link `from` has ended, because it leads to the relay of the link `into`. The reason for that one
+    /// is weaker, and one of the two is a member of a fleet. So `into` ends, too, and `from` begins anew.
+    pub(super) fn take_for(&mut self, from: RelayId, into: RelayId, id: DeviceId) {
+        let membership = self.relays.membership(from);
+        let Some((left, of_into)) = self.end_link(into) else {
+            return;
+        };
+        let Some((addr, usage, of_from)) = self.relays.remove(from) else {
+            return;
+        };
+        let new = if let Some((fleet, member)) = membership {
+            self.use_member(fleet, member, usage == Usage::Visit);
+            self.relays.with_identity(member)
+        } else {
+            let id = Some(id);
+            self.start_link(RelayAddr { id, ..addr }, usage)
+        };
+        self.replace_link(from, new, of_from);
+        self.replace_link(into, new, of_into);
+        self.leave_fleet(left);
+    }
+
+    /// Ends a link. Returns the fleet and the identity if its relay was used as a member, and the dials
+    /// that wait.
+    fn end_link(
+        &mut self,
+        link: RelayId,
+    ) -> Option<(Option<(DeviceId, DeviceId)>, ChannelOpenings)> {
+        let membership = self.relays.membership(link);
+        let (_, _, openings) = self.relays.remove(link)?;
+        self.network.channels().disconnected(link);
+        self.holder_down(HolderAt::Relay(link));
+        Some((membership, openings))
+    }
+
+    /// A relay is no member of a fleet any more, as far as this node is concerned.
+    fn leave_fleet(&mut self, membership: Option<(DeviceId, DeviceId)>) {
+        if let Some((fleet, member)) = membership {
+            let steps = self.relays.forget_member(fleet, member);
+            self.fleet_steps(fleet, steps);
+        }
     }
 
     /// A link has ended, because its relay has shown that it is a member of a fleet.
@@ -265,12 +325,19 @@ impl Engine {
     }
 
     fn use_member(&mut self, fleet: DeviceId, member: DeviceId, visits: bool) {
-        let Ok((_, link)) = self.relays.use_member(fleet, member, visits, random()) else {
+        let less = self.relays.fleet_usage(fleet);
+        let less = less.and_then(|usage| self.relays.used_for_less(member, usage, Some(fleet)));
+        let ended = less.and_then(|less| Some((less, self.end_link(less)?)));
+        let Ok((relay, link)) = self.relays.use_member(fleet, member, visits, random()) else {
             // The user named it as a single relay, too. The list has others.
             return self.member_unusable(fleet, member);
         };
         if let Some(link) = link {
             self.run_link(link);
+        }
+        if let Some((less, (membership, openings))) = ended {
+            self.replace_link(less, Some(relay), openings);
+            self.leave_fleet(membership);
         }
         if !visits {
             self.send_rooms_to_relays();

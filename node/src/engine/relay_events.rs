@@ -46,9 +46,13 @@ impl Engine {
 
     pub(super) fn start_link(&mut self, addr: RelayAddr, usage: Usage) -> Option<RelayId> {
         if let Some(found) = self.relays.find(&addr) {
-            if let Some((fleet, _)) = self.relays.membership(found) {
-                if self.relays.name_fleet_again(fleet, usage) {
-                    self.used_for_more(found);
+            if let Some((fleet, member)) = self.relays.membership(found) {
+                if addr.id == Some(fleet) {
+                    if self.relays.name_fleet_again(fleet, usage) {
+                        self.used_for_more(found);
+                    }
+                } else if self.relays.used_for_less(member, usage, None).is_some() {
+                    return self.take_from_fleet(found, addr, usage);
                 }
                 if self.relays.is_resting(found) {
                     self.visit_again(found);
@@ -60,7 +64,7 @@ impl Engine {
             }
             return Some(found);
         }
-        if self.visit_member(&addr).is_some() {
+        if self.visit_member(&addr, usage).is_some() {
             // Now it is found.
             return self.start_link(addr, usage);
         }
@@ -98,11 +102,17 @@ impl Engine {
         if !self.relays.has(into) {
             return self.begin_anew(from);
         }
+        if self.relays.outranks(from, into) {
+            return self.take_for(from, into, id);
+        }
         let membership = self.relays.membership(from);
         let (at, is_used_for_more) = self.relays.merge(from, into, id);
         debug!(%at, relay = %self.relays.at(into), "two names of one relay");
         self.store
             .set_setting(format!("{RELAY_SETTING}{at}"), id.to_string());
+        if self.relays.is_resting(into) {
+            self.visit_again(into);
+        }
         self.peers_move(from, into);
         if is_used_for_more {
             self.used_for_more(into);

@@ -212,8 +212,9 @@ impl Relays {
     /// reason. Returns whether the reason is stronger.
     pub(super) fn name_again(&mut self, relay: RelayId, at: RelayAt, usage: Usage) -> bool {
         let known = self.relay(relay);
-        if let Some(fleet) = known.fleet() {
-            return self.name_fleet_again(fleet, usage);
+        // Whoever names a member does not name its fleet.
+        if known.fleet().is_some() {
+            return false;
         }
         if usage == Usage::Contact || known.is_at(&at) && known.usage() <= usage {
             return false;
@@ -408,11 +409,45 @@ impl Relays {
         Some((list.clone(), is_on_it))
     }
 
-    /// The fleet in use whose list names a relay of this identity.
-    pub(super) fn fleet_of(&self, member: DeviceId) -> Option<DeviceId> {
+    /// The fleet in use whose list names a relay of this identity, for a relay that is named for this
+    /// reason. A relay does not have to agree to be on a list. So a fleet that was named for a weaker
+    /// reason is left out: it could lead away from the user's own relays.
+    pub(super) fn fleet_of(&self, member: DeviceId, usage: Usage) -> Option<DeviceId> {
         let mut all = self.fleets.iter();
-        all.find(|(_, fleet)| fleet.member(member).is_some())
+        all.find(|(_, fleet)| fleet.usage <= usage && fleet.member(member).is_some())
             .map(|(id, _)| *id)
+    }
+
+    /// Why a fleet is used.
+    pub(super) fn fleet_usage(&self, fleet: DeviceId) -> Option<Usage> {
+        self.fleets.get(&fleet).map(|fleet| fleet.usage)
+    }
+
+    /// Why a relay is used: for a member of a fleet, why the fleet is.
+    fn reason(&self, relay: RelayId) -> Usage {
+        let relay = self.relay(relay);
+        let fleet = relay.fleet().and_then(|fleet| self.fleet_usage(fleet));
+        fleet.unwrap_or(relay.usage())
+    }
+
+    /// The link to the relay of this identity, if it is used for a weaker reason than this one. The
+    /// members of `except` are left out.
+    pub(super) fn used_for_less(
+        &self,
+        relay: DeviceId,
+        usage: Usage,
+        except: Option<DeviceId>,
+    ) -> Option<RelayId> {
+        let known = self.with_identity(relay)?;
+        let is_excepted = except.is_some() && self.relay(known).fleet() == except;
+        (!is_excepted && usage < self.reason(known)).then_some(known)
+    }
+
+    /// Whether the links `from` and `into`, which lead to one relay, belong to different fleets or to none,
+    /// and the reason for `into` is weaker.
+    pub(super) fn outranks(&self, from: RelayId, into: RelayId) -> bool {
+        let fleets = [from, into].map(|relay| self.relay(relay).fleet());
+        fleets[0] != fleets[1] && self.reason(from) < self.reason(into)
     }
 
     /// Whether there is a link with this number. Later events may name one that has ended.
@@ -608,9 +643,11 @@ impl Relays {
         }
     }
 
-    /// A link has ended, and is made anew. Returns where and why it was named, and the dials that wait.
+    /// A link has ended, or ends now, and is made anew. Returns where and why it was named, and the dials
+    /// that wait.
     pub(super) fn remove(&mut self, relay: RelayId) -> Option<(RelayAddr, Usage, ChannelOpenings)> {
         let gone = self.list.remove(&relay)?;
+        self.identities.release(relay);
         let (addr, usage) = (gone.relay_addr(), gone.usage());
         let (_, openings) = gone.into_openings();
         Some((addr, usage, ChannelOpenings(openings)))
@@ -1484,8 +1521,8 @@ mod tests {
         };
         join(&mut relays, list(5, &[1, 2, 3]));
         assert_eq!(relays.list_number(fleet), 9);
-        assert_eq!(relays.fleet_of(peer(2)), Some(fleet));
-        assert_eq!(relays.fleet_of(peer(3)), None);
+        assert_eq!(relays.fleet_of(peer(2), Usage::Rooms), Some(fleet));
+        assert_eq!(relays.fleet_of(peer(3), Usage::Rooms), None);
         // A newer one is used at once.
         let mut relays = with_lists(list(9, &[1, 2]));
         join(&mut relays, list(10, &[3]));
@@ -1589,6 +1626,63 @@ mod tests {
         assert!(!relays.is_dialed(home, peer(7)));
         assert_eq!(relays.addr_of(home), None);
         assert_eq!(dial.answered(), None);
+    }
+
+    #[test]
+    fn the_fleet_of_a_contact_does_not_capture_a_relay_of_the_user() {
+        let mut relays = no_relays();
+        let (theirs, link, _commands) = with_fleet(&mut relays, Usage::Contact);
+        let (_, member) = relays.membership(link).expect("a member");
+        // The user names the relay by itself. The contact has put it on the list.
+        assert_eq!(relays.fleet_of(member, Usage::Rooms), None);
+        assert_eq!(relays.fleet_of(member, Usage::OnePeer), None);
+        assert_eq!(relays.fleet_of(member, Usage::Contact), Some(theirs));
+        assert_eq!(
+            relays.used_for_less(member, Usage::Rooms, None),
+            Some(link)
+        );
+        assert_eq!(relays.used_for_less(member, Usage::Contact, None), None);
+        let own = Some(theirs);
+        assert_eq!(relays.used_for_less(member, Usage::Rooms, own), None);
+        let at = named("relay.example:4627").at;
+        assert!(!relays.name_again(link, at, Usage::Rooms));
+        assert_eq!(relays.fleet_usage(theirs), Some(Usage::Contact));
+        assert_eq!(relays.addrs(), [], "no ticket names that fleet");
+        // By another name, too.
+        let by_name = relays.add(named("192.0.2.1:4627"), Usage::Rooms, 1);
+        let by_name = by_name.expect("room").config.relay;
+        assert!(relays.outranks(by_name, link));
+        assert!(!relays.outranks(link, by_name));
+        // Nor do two names of a relay without a fleet.
+        let other = relays.add(named("other.example:1"), Usage::Contact, 1);
+        let other = other.expect("room").config.relay;
+        assert!(!relays.outranks(by_name, other), "they are merged");
+        assert_eq!(
+            relays.identities.claim(member, link),
+            Ok(()),
+            "it has proved its identity"
+        );
+        relays.remove(link);
+        assert_eq!(relays.identities.claim(member, by_name), Ok(()));
+    }
+
+    #[test]
+    fn a_relay_that_a_contact_named_becomes_a_member_of_the_users_fleet() {
+        let mut relays = no_relays();
+        let addr = |n: u8| RelayAddr {
+            id: Some(peer(n)),
+            at: named(&format!("other{n}.example:1")).at,
+        };
+        let theirs = relays.add(addr(1), Usage::Contact, 1).expect("room");
+        let ours = relays.add(addr(2), Usage::Rooms, 1).expect("room");
+        let (theirs, ours) = (theirs.config.relay, ours.config.relay);
+        let fleet = Some(peer(50));
+        assert_eq!(
+            relays.used_for_less(peer(1), Usage::Rooms, fleet),
+            Some(theirs)
+        );
+        assert_eq!(relays.used_for_less(peer(2), Usage::Rooms, fleet), None);
+        assert!(relays.has(ours));
     }
 
     #[test]

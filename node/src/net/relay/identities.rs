@@ -17,7 +17,7 @@ pub struct Identities(Arc<Mutex<BTreeMap<DeviceId, RelayId>>>);
 impl Identities {
     /// A relay has proved this identity to a link, which may register if this succeeds. Fails with
     /// the link that leads to the same relay.
-    pub(super) fn claim(&self, identity: DeviceId, link: RelayId) -> Result<(), RelayId> {
+    pub(crate) fn claim(&self, identity: DeviceId, link: RelayId) -> Result<(), RelayId> {
         let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match links.get(&identity) {
             Some(other) if *other != link => Err(*other),
@@ -32,7 +32,7 @@ impl Identities {
     }
 
     /// A link has ended for good. Another one may lead to its relay.
-    pub(super) fn release(&self, link: RelayId) {
+    pub(crate) fn release(&self, link: RelayId) {
         let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         links.retain(|_, other| *other != link);
     }

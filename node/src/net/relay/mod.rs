@@ -276,6 +276,11 @@ impl RelayLink {
             () = stop.cancelled() => {}
             () = self.keep_up() => {}
         }
+        if self.commands.is_closed() {
+            // The engine has dropped this link, perhaps while it registered or opened a channel.
+            self.config.identities.release(self.config.relay);
+            self.channels.forget(self.config.relay);
+        }
         self.leave_asleep().await;
         say_goodbye(self.connection.as_slice(), close::BYE, "").await;
     }
