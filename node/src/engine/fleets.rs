@@ -233,7 +233,8 @@ impl Engine {
         {
             // They may be at another relay by now. The home knows.
             for peer in &through {
-                self.found_at(home, *peer);
+                self.heard_of(home, *peer);
+                self.follow(self.sessions_through(relay, *peer));
             }
         }
         let steps = if is_replaced {
@@ -319,7 +320,7 @@ impl Engine {
                 FleetStep::Register(member) => self.use_member(fleet, member, false),
                 FleetStep::Visit(member) => self.use_member(fleet, member, true),
                 FleetStep::Rest(member) => self.relays.rest(member),
-                FleetStep::Moved { from, to } => self.moved_home(from, to),
+                FleetStep::Moved { from, to } => self.moved_home(fleet, from, to),
             }
         }
     }
@@ -346,8 +347,8 @@ impl Engine {
 
     /// Peers find this node at this relay of the fleet from now on. If that was another one before,
     /// sessions through the old one move.
-    fn moved_home(&mut self, from: Option<DeviceId>, to: DeviceId) {
-        let relay = |id| self.relays.with_identity(id);
+    fn moved_home(&mut self, fleet: DeviceId, from: Option<DeviceId>, to: DeviceId) {
+        let relay = |id| self.relays.member_link(fleet, id);
         let (from, Some(to)) = (from.and_then(relay), relay(to)) else {
             return;
         };
@@ -357,7 +358,8 @@ impl Engine {
         };
         let peers: Vec<_> = self.peers_through(from).collect();
         for peer in peers {
-            self.found_at(to, peer);
+            self.heard_of(to, peer);
+            self.follow(self.sessions_through(from, peer));
         }
     }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hobnob_protocol::fleet::FleetList;
-use hobnob_protocol::record::Checked;
+use hobnob_protocol::record::{Checked, Record};
 use hobnob_protocol::{DeviceId, RelayAddr, RelayAt};
 
 use super::relay::Usage;
@@ -111,6 +111,7 @@ impl Fleet {
             matches!(member, Member::Registers { .. }).then_some(*id)
         };
         self.home
+            .filter(|home| self.members.contains_key(home))
             .or_else(|| self.members.iter().find_map(registers))
     }
 
@@ -119,7 +120,7 @@ impl Fleet {
         self.register_at_next(None)
     }
 
-    /// A member has registered this node, or admitted it as a visitor.
+    /// A member has registered this node.
     pub(super) fn up(&mut self, member: DeviceId) -> Vec<FleetStep> {
         let Some(Member::Registers {
             is_trusted,
@@ -223,9 +224,10 @@ impl Fleet {
         self.find_home(member)
     }
 
-    /// Replaces the list by a newer one. `None`: it is not newer, or needs a newer version.
+    /// Replaces the list by one with a higher number. `None`: it has none, or needs a newer version.
     pub(super) fn update(&mut self, list: Checked<FleetList>) -> Option<Vec<FleetStep>> {
-        if !list.is_newer_than(&self.list) || list.record().needs_newer_version() {
+        let is_newer = list.record().number() > self.list.record().number();
+        if !is_newer || list.record().needs_newer_version() {
             return None;
         }
         self.list = list;
@@ -235,9 +237,13 @@ impl Fleet {
             .copied()
             .filter(|member| self.list.record().member(*member).is_none())
             .collect();
+        for member in &gone {
+            self.members.remove(member);
+        }
         let mut steps: Vec<_> = gone.iter().copied().map(FleetStep::Rest).collect();
-        for member in gone {
-            steps.extend(self.forget(member));
+        // `home` stays, so that the move to another one names it.
+        if let Some(first) = gone.first() {
+            steps.extend(self.find_home(*first));
         }
         Some(steps)
     }
@@ -476,6 +482,10 @@ mod tests {
         fleet.visit(third);
         let older = list(1, &[7]);
         assert_eq!(fleet.update(older), None, "it has the same number");
+        // Also if it was signed twice with one number, and whichever of the two looks greater.
+        for n in 1..20 {
+            assert_eq!(fleet.update(list(1, &[n])), None, "{n}");
+        }
         let newer = list(2, &[number(second)]);
         let steps = fleet.update(newer).expect("it is newer");
         assert_eq!(steps.len(), 3);
@@ -488,6 +498,12 @@ mod tests {
         }
         assert_eq!(fleet.update(list(1, &[1, 2, 3])), None);
         assert_eq!(fleet.home(), Some(second));
+        // Sessions follow from the relay that is not on the list any more.
+        let moved = FleetStep::Moved {
+            from: Some(first),
+            to: second,
+        };
+        assert_eq!(fleet.up(second), [moved]);
     }
 
     #[test]

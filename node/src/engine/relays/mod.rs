@@ -375,7 +375,7 @@ impl Relays {
         }
         // A relay that has left the fleet may show an older list than that of an earlier run.
         let list = match self.lists.get(&fleet) {
-            Some(known) if !list.is_newer_than(known) => known.clone(),
+            Some(known) if list.record().number() <= known.record().number() => known.clone(),
             Some(_) | None => list,
         };
         let mut new = Fleet::new(me, list, at, usage);
@@ -483,6 +483,12 @@ impl Relays {
     pub(super) fn membership(&self, relay: RelayId) -> Option<(DeviceId, DeviceId)> {
         let relay = self.list.get(&relay)?;
         Some((relay.fleet()?, relay.relay_addr().id?))
+    }
+
+    /// The link to a member of a fleet, if the relay is used as one.
+    pub(super) fn member_link(&self, fleet: DeviceId, member: DeviceId) -> Option<RelayId> {
+        let link = self.with_identity(member)?;
+        (self.relay(link).fleet() == Some(fleet)).then_some(link)
     }
 
     /// The relay of a fleet at which peers find this node, or will.
@@ -1662,7 +1668,9 @@ mod tests {
             Ok(()),
             "it has proved its identity"
         );
+        assert_eq!(relays.member_link(theirs, member), Some(link));
         relays.remove(link);
+        assert_eq!(relays.member_link(theirs, member), None);
         assert_eq!(relays.identities.claim(member, by_name), Ok(()));
     }
 
