@@ -108,8 +108,10 @@ impl Engine {
         let membership = self.relays.membership(from);
         let (at, is_used_for_more) = self.relays.merge(from, into, id);
         debug!(%at, relay = %self.relays.at(into), "two names of one relay");
-        self.store
-            .set_setting(format!("{RELAY_SETTING}{at}"), id.to_string());
+        if membership.is_none() {
+            self.store
+                .set_setting(format!("{RELAY_SETTING}{at}"), id.to_string());
+        }
         if self.relays.is_resting(into) {
             self.visit_again(into);
         }

@@ -230,12 +230,14 @@ impl Relays {
 
     /// The link `from` has found that it leads to the relay of the link `into`, and has ended. The
     /// other link takes over its names and the dials that wait. Returns where it was named, and
-    /// whether the reason was stronger.
+    /// whether the reason was stronger. The address of a member of a fleet is no name of the other relay.
     pub(super) fn merge(&mut self, from: RelayId, into: RelayId, id: DeviceId) -> (RelayAt, bool) {
         let now = self.clock.now().mono;
         let gone = self.list.remove(&from).expect("each link ends once");
-        self.known.insert(gone.at().to_string(), id);
-        let is_stronger = self.name_again(into, gone.at().clone(), gone.usage());
+        let is_stronger = gone.fleet().is_none() && {
+            self.known.insert(gone.at().to_string(), id);
+            self.name_again(into, gone.at().clone(), gone.usage())
+        };
         let (at, mut openings) = gone.into_openings();
         let relay = Self::relay_mut(&mut self.list, into);
         if relay.connection().is_some() {
@@ -306,20 +308,17 @@ impl Relays {
     }
 
     fn location(&self, at: RelayAt, usage: Usage) -> Location {
-        Location {
-            proxy: self.proxy.for_host(&at.host_port().host),
-            only_remote: usage == Usage::Contact,
-            at,
-        }
+        location_of(&self.proxy, at, usage == Usage::Contact)
     }
 
     /// A contact shares the token for a relay. The relay learns at once that this node knows it.
     pub(super) fn share(&mut self, id: DeviceId, token: RelayToken) {
         self.tokens.shared.insert(id, token.clone());
-        let is_for = |relay: &&Relay| relay.fleet().or(relay.relay_addr().id) == Some(id);
-        for relay in self.list.values().filter(is_for) {
+        let is_for =
+            |(_, relay): &(_, &Relay)| relay.fleet().or(relay.relay_addr().id) == Some(id);
+        for (number, relay) in self.list.iter().filter(is_for) {
             relay.locate(
-                self.location(relay.at().clone(), relay.usage()),
+                self.location(relay.at().clone(), self.reason(*number)),
                 Some(token.clone()),
             );
         }
@@ -385,18 +384,20 @@ impl Relays {
     }
 
     /// The links of a fleet's members learn the addresses on a new list.
-    fn locate_members(&self, fleet: DeviceId) {
+    fn locate_members(&mut self, fleet: DeviceId) {
         let Some(of) = self.fleets.get(&fleet) else {
             return;
         };
         let only_remote = of.usage == Usage::Contact;
-        let members = self.list.values();
+        let members = self.list.values_mut();
         for relay in members.filter(|relay| relay.fleet() == Some(fleet)) {
             let id = relay.relay_addr().id;
             if let Some(addr) = id.and_then(|id| of.member(id))
                 && !relay.is_at(&addr.at)
             {
-                relay.locate(self.member_location(addr.at.clone(), only_remote), None);
+                relay.moved_to(addr.at.clone());
+                let location = location_of(&self.proxy, addr.at.clone(), only_remote);
+                relay.locate(location, None);
             }
         }
     }
@@ -596,14 +597,14 @@ impl Relays {
         let usage = if visits { Usage::Visit } else { of.usage };
         let only_remote = of.usage == Usage::Contact;
         if let Some(known) = self.with_identity(member) {
-            let location = self.member_location(addr.at, only_remote);
             let relay = Self::relay_mut(&mut self.list, known);
             if relay.fleet() != Some(fleet) {
                 return Err(NotUsable);
             }
             // The list may have another address than before.
-            if !relay.is_at(&location.at) {
-                relay.locate(location, None);
+            if !relay.is_at(&addr.at) {
+                relay.moved_to(addr.at.clone());
+                relay.locate(location_of(&self.proxy, addr.at, only_remote), None);
             }
             relay.use_for(usage);
             return Ok((known, None));
@@ -615,7 +616,7 @@ impl Relays {
         let relay = self.insert(relay.in_fleet(fleet));
         let config = LinkConfig {
             relay,
-            location: self.member_location(addr.at, only_remote),
+            location: location_of(&self.proxy, addr.at, only_remote),
             expected: Some(member),
             proxy_only: self.proxy.only,
             token,
@@ -628,14 +629,6 @@ impl Relays {
             seed,
         };
         Ok((relay, Some(self.new_link(config, commands))))
-    }
-
-    fn member_location(&self, at: RelayAt, only_remote: bool) -> Location {
-        Location {
-            proxy: self.proxy.for_host(&at.host_port().host),
-            only_remote,
-            at,
-        }
     }
 
     /// A member of a fleet is not needed any more.
@@ -711,9 +704,11 @@ impl Relays {
         let relay = Self::relay_mut(&mut self.list, relay);
         relay.went_up(id, up((addr, carrier), welcome));
         let at = relay.at().clone();
+        // The list of a fleet pins its members. It must not pin other relays at their addresses.
+        let is_pinned = relay.fleet().is_none();
         WentUp {
             observed,
-            is_new_identity: self.known.insert(at.to_string(), id) != Some(id),
+            is_new_identity: is_pinned && self.known.insert(at.to_string(), id) != Some(id),
             waited_for: relay.openings.peers().into_iter().collect(),
             at,
         }
@@ -1068,6 +1063,15 @@ impl Relays {
     fn relay_mut(list: &mut BTreeMap<RelayId, Relay>, id: RelayId) -> &mut Relay {
         list.get_mut(&id)
             .expect("a relay leaves the list only when its link has ended")
+    }
+}
+
+/// A location of a relay. `only_remote`: addresses of this machine are refused.
+fn location_of(proxy: &ProxyConfig, at: RelayAt, only_remote: bool) -> Location {
+    Location {
+        proxy: proxy.for_host(&at.host_port().host),
+        only_remote,
+        at,
     }
 }
 
@@ -1558,6 +1562,26 @@ mod tests {
         assert!(
             matches!(learned, Ok(LinkCommand::Locate(location, None)) if location.at == moved.at)
         );
+        let link = relays.with_identity(peer(1)).expect("a member");
+        assert_eq!(relays.at(link), &moved.at, "notices name it");
+        assert!(!relays.relay(link).is_at(&named("relay1.example:4627").at));
+    }
+
+    #[test]
+    fn a_list_pins_no_other_relay_at_the_address_of_a_member() {
+        let mut relays = no_relays();
+        let (_, home, _link) = with_fleet(&mut relays, Usage::Contact);
+        let (_, member) = relays.membership(home).expect("a member");
+        let at = relays.at(home).clone();
+        let way = (addr("192.0.2.1:4627"), Carrier::Udp);
+        let went_up = relays.went_up(home, member, way, &welcome());
+        assert!(!went_up.is_new_identity, "it is not stored");
+        let by_name = RelayAddr { id: None, at };
+        let link = relays.add(by_name.clone(), Usage::Rooms, 1).expect("room");
+        assert_eq!(link.config.expected, None, "anybody may be there");
+        let names = relays.known.clone();
+        relays.merge(home, link.config.relay, member);
+        assert_eq!(relays.known, names);
     }
 
     /// A fleet with two members whose home is the first one of them, and the number of its link.

@@ -156,6 +156,12 @@ impl Relay {
         is_stronger
     }
 
+    /// The list of its fleet names this address now.
+    pub(super) fn moved_to(&mut self, at: RelayAt) {
+        self.at = at;
+        self.others.clear();
+    }
+
     /// Where it was named, and the dials that wait for it, when its link has ended.
     pub(super) fn into_openings(self) -> (RelayAt, Openings) {
         (self.at, self.openings)

@@ -59,16 +59,31 @@ impl Locations {
         locations
     }
 
-    /// Adds another name or address of the relay, unless there are too many.
+    /// Adds another name or address of the relay, unless there are too many. If it is known, the user
+    /// may have named it now.
     pub(super) fn add(&mut self, location: Location) {
-        let is_known = self
-            .list
-            .iter()
-            .any(|known| known.location.at == location.at);
-        if !is_known && self.list.len() < LOCATIONS_MAX {
+        let mut all = self.list.iter_mut();
+        if let Some(known) = all.find(|known| known.location.at == location.at) {
+            known.location.only_remote &= location.only_remote;
+        } else if self.list.len() < LOCATIONS_MAX {
             let addrs = Vec::new();
             self.list.push(Located { location, addrs });
         }
+    }
+
+    /// The relay has moved: from now on this name or address counts most. The one before it stays behind
+    /// it, for the connection that there may be. Others are forgotten.
+    pub(super) fn moved_to(&mut self, location: Location) {
+        let mut addrs = Vec::new();
+        self.list.retain_mut(|known| {
+            let is_same = known.location.at == location.at;
+            if is_same {
+                addrs = std::mem::take(&mut known.addrs);
+            }
+            !is_same
+        });
+        self.list.truncate(1);
+        self.list.insert(0, Located { location, addrs });
     }
 
     /// The name or address that counts most.
@@ -241,6 +256,27 @@ mod tests {
         locations.add(location("127.0.0.1:4627"));
         assert_eq!(locations.look_up().await, Ok(()));
         assert_eq!(locations.udp_addrs(), addrs(&["127.0.0.1:4627"]));
+    }
+
+    #[test]
+    fn a_relay_that_moves_again_and_again_is_dialed_at_its_last_address_first() {
+        let mut locations = Locations::new(location("r0.example:1"), false);
+        for n in 1..10 {
+            locations.moved_to(location(&format!("r{n}.example:1")));
+            assert_eq!(locations.first().to_string(), format!("r{n}.example:1"));
+            assert_eq!(locations.list.len(), 2, "and at the one before");
+        }
+        let local = Location {
+            only_remote: true,
+            ..location("r9.example:1")
+        };
+        locations.moved_to(local);
+        assert!(locations.list[0].location.only_remote);
+        assert_eq!(locations.list.len(), 2);
+        // The user names the address that a peer had named.
+        locations.add(location("r9.example:1"));
+        assert!(!locations.list[0].location.only_remote);
+        assert_eq!(locations.list.len(), 2);
     }
 
     #[test]

@@ -614,7 +614,11 @@ impl RelayLink {
 
     /// The relay has another name or address, and perhaps may have this token.
     fn locate(&mut self, location: Location, token: Option<RelayToken>) {
-        self.locations.add(location);
+        if self.config.fleet.is_some() {
+            self.locations.moved_to(location);
+        } else {
+            self.locations.add(location);
+        }
         self.config.token = self.config.token.take().or(token);
         self.redial.begin_anew(self.config.clock.now().mono);
     }
