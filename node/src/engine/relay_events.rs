@@ -48,7 +48,7 @@ impl Engine {
         if let Some(found) = self.relays.find(&addr) {
             if let Some((fleet, member)) = self.relays.membership(found) {
                 if addr.id == Some(fleet) {
-                    if self.relays.name_fleet_again(fleet, usage) {
+                    if self.relays.name_fleet_again(fleet, addr.at, usage) {
                         self.used_for_more(found);
                     }
                 } else if self.relays.used_for_less(member, usage, None).is_some() {

@@ -456,16 +456,23 @@ impl Relays {
         self.list.contains_key(&relay)
     }
 
-    /// The user names a fleet again, perhaps for a stronger reason. Returns whether it is stronger.
-    pub(super) fn name_fleet_again(&mut self, fleet: DeviceId, usage: Usage) -> bool {
+    /// The user names a fleet again, perhaps for a stronger reason. Returns whether it is stronger. Then
+    /// its links may prove the user's token, and use addresses that nobody else may name.
+    pub(super) fn name_fleet_again(&mut self, fleet: DeviceId, at: RelayAt, usage: Usage) -> bool {
         let Some(known) = self.fleets.get_mut(&fleet).filter(|it| usage < it.usage) else {
             return false;
         };
-        known.usage = usage;
-        let of_fleet = self.list.values_mut().filter(|relay| {
-            relay.fleet() == Some(fleet) && !relay.is_resting() && relay.usage() != Usage::Visit
-        });
-        of_fleet.for_each(|relay| relay.use_for(usage));
+        (known.usage, known.at) = (usage, at);
+        let token = self.tokens.of(Some(fleet), usage == Usage::Rooms);
+        let members = self.list.values_mut();
+        for relay in members.filter(|relay| relay.fleet() == Some(fleet)) {
+            let location =
+                location_of(&self.proxy, relay.at().clone(), usage == Usage::Contact);
+            relay.locate(location, token.clone());
+            if !relay.is_resting() && relay.usage() != Usage::Visit {
+                relay.use_for(usage);
+            }
+        }
         true
     }
 
@@ -1565,6 +1572,28 @@ mod tests {
         let link = relays.with_identity(peer(1)).expect("a member");
         assert_eq!(relays.at(link), &moved.at, "notices name it");
         assert!(!relays.relay(link).is_at(&named("relay1.example:4627").at));
+    }
+
+    #[test]
+    fn a_fleet_that_the_user_names_gets_the_token_on_the_links_that_exist() {
+        let mut relays = no_relays();
+        relays.tokens.own = Some(b"token".to_vec().into());
+        let (fleet, home, mut link) = with_fleet(&mut relays, Usage::Contact);
+        assert!(link.config.token.is_none() && link.config.location.only_remote);
+        let at = named("ours.example:4627").at;
+        assert!(!relays.name_fleet_again(fleet, at.clone(), Usage::Contact));
+        assert!(link.commands.try_recv().is_err(), "that is no news");
+        assert!(relays.name_fleet_again(fleet, at.clone(), Usage::Rooms));
+        let learned = link.commands.try_recv();
+        assert!(
+            matches!(&learned, Ok(LinkCommand::Locate(location, Some(_))) if !location.only_remote),
+            "{learned:?}"
+        );
+        let used = link.commands.try_recv();
+        assert!(matches!(used, Ok(LinkCommand::Use { visiting: false })));
+        assert!(relays.is_in_rooms(home));
+        let id = Some(fleet);
+        assert_eq!(relays.addrs(), [RelayAddr { id, at }]);
     }
 
     #[test]
