@@ -265,6 +265,10 @@ impl Relay {
         }
         match self.admit(now, peer, addr, rooms.len()) {
             Ok(None) => {}
+            // It is registered at another relay of the fleet. Those for whom this one is the home stay.
+            Ok(Some(_)) if role == Role::Visitor => {
+                return self.output_end(connection, EndReason::Full(self.limits.peers));
+            }
             Ok(Some(idle)) => self.end(now, idle, EndReason::MadeRoom),
             Err(reason) => return self.refuse(now, connection, peer, reason),
         }

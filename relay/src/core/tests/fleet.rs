@@ -159,6 +159,26 @@ fn one_visitor_too_many_is_refused() {
 }
 
 #[test]
+fn a_visitor_takes_nobodys_place() {
+    let mut net = TestNet::new(Limits {
+        fleet: true,
+        peers: 8,
+        ..Limits::default()
+    });
+    // All from one network: a newcomer from another one may take the place of the idlest.
+    let crowd: Vec<_> = (0..8)
+        .map(|n| net.register_as(Role::Peer, peer(n), "11.7.0.1:4626", &[]))
+        .collect();
+    let visitor = net.register_as(Role::Visitor, peer(100), "11.8.0.1:4626", &[]);
+    assert_eq!(net.end(visitor), Some(EndReason::Full(8)));
+    assert!(crowd.iter().all(|here| net.end(*here).is_none()));
+    let newcomer = net.register_as(Role::Peer, peer(101), "11.8.0.1:4626", &[]);
+    assert_eq!(net.end(newcomer), None);
+    let ended = crowd.iter().filter_map(|here| net.end(*here));
+    assert_eq!(ended.collect::<Vec<_>>(), [EndReason::MadeRoom]);
+}
+
+#[test]
 fn a_peer_that_has_registered_at_another_relay_is_gone_here() {
     let mut net = fleet();
     let ann = net.register(peer(ANN), &[]);
