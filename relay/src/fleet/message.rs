@@ -14,7 +14,7 @@ use super::ListFile;
 pub(super) type Nonce = [u8; 16];
 
 /// Maximum size of a message, in bytes.
-const BYTES_MAX: usize = 256;
+pub(super) const BYTES_MAX: usize = 256;
 
 const SIGNATURE_LEN: usize = 64;
 

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Event, Message as Delivery, ServerAddr, StatusCode};
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use hobnob_limits::{Bucket, Pace};
 use hobnob_protocol::DeviceId;
 use nkeys::{KeyPair, KeyPairType};
@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::lookups::{Lookups, Step};
-use super::message::{Ignored, Message, Nonce};
+use super::message::{self, Ignored, Message, Nonce};
 use super::{DirectoryEvent, DirectoryRequest, FleetConfig, FleetError, Surroundings, UserKey};
 use crate::core::{ConnectionId, Found};
 use crate::keys;
@@ -262,7 +262,8 @@ where
 {
     fn start_tasks(&self, to_send: mpsc::Receiver<Outgoing>) {
         self.spawn(send_all(self.client.clone(), to_send));
-        self.subscribe(None, format!("{}.*", self.inbox));
+        let answers = format!("{}.*", self.inbox);
+        self.subscribe(None, answers, message::BYTES_MAX);
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
@@ -274,17 +275,14 @@ where
         self.surroundings.tasks.spawn(task).abort_handle()
     }
 
-    fn subscribe(&self, about: About, subject: String) -> AbortHandle {
+    /// Subscribes to messages of at most this many bytes. NATS allows up to 1 MB, so longer ones are
+    /// dropped before they wait.
+    fn subscribe(&self, about: About, subject: String, longest: usize) -> AbortHandle {
         let (client, incoming) = (self.client.clone(), self.incoming.clone());
         self.spawn(async move {
-            let mut subscription = match client.subscribe(subject).await {
-                Ok(subscription) => subscription,
-                Err(error) => return tracing::warn!(%error, "can't subscribe at NATS"),
-            };
-            while let Some(delivery) = subscription.next().await {
-                if incoming.try_send((about, delivery)).is_err() {
-                    tracing::debug!("dropped a message of another relay: too many wait");
-                }
+            match client.subscribe(subject).await {
+                Ok(subscription) => pass_on(subscription, about, longest, incoming).await,
+                Err(error) => tracing::warn!(%error, "can't subscribe at NATS"),
             }
         })
     }
@@ -316,7 +314,7 @@ where
             connection,
             since_ms,
             is_only,
-            subscription: self.subscribe(Some(peer), self.subject(peer)),
+            subscription: self.subscribe(Some(peer), self.subject(peer), message::BYTES_MAX),
         };
         self.here.insert(peer, registered);
         self.announce(peer);
@@ -583,6 +581,22 @@ async fn send_all(client: Client, mut queue: mpsc::Receiver<Outgoing>) {
     }
 }
 
+/// Passes on the messages of a subscription that have at most `longest` bytes.
+async fn pass_on(
+    mut subscription: impl Stream<Item = Delivery> + Unpin,
+    about: About,
+    longest: usize,
+    incoming: mpsc::Sender<(About, Delivery)>,
+) {
+    while let Some(delivery) = subscription.next().await {
+        if delivery.payload.len() > longest {
+            tracing::debug!("ignored a message at NATS: it is too long");
+        } else if incoming.try_send((about, delivery)).is_err() {
+            tracing::debug!("dropped a message of another relay: too many wait");
+        }
+    }
+}
+
 async fn at(moment: Option<tokio::time::Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment).await,
@@ -602,6 +616,26 @@ mod tests {
         for wrong in ["", "x", "a.b", "a.b-1-", "a.1-", "a.-1", "a.zz-1"] {
             assert_eq!(search_of(wrong), None, "{wrong}");
         }
+    }
+
+    #[tokio::test]
+    async fn long_messages_do_not_wait() {
+        let delivery = |len: usize| Delivery {
+            subject: "subject".into(),
+            reply: None,
+            payload: vec![0; len].into(),
+            headers: None,
+            status: None,
+            description: None,
+            length: len,
+        };
+        let max = message::BYTES_MAX;
+        let all = futures_util::stream::iter([max + 1, max, 1_000_000].map(delivery));
+        let (incoming, mut received) = mpsc::channel(QUEUE_MAX);
+        pass_on(all, None, max, incoming).await;
+        let (_, passed) = received.recv().await.expect("one fits");
+        assert_eq!(passed.payload.len(), max);
+        assert!(received.recv().await.is_none());
     }
 
     #[test]

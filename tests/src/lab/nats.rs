@@ -47,7 +47,7 @@ impl NatsCluster {
         let server = |(n, machine): (usize, &Machine)| {
             let config = format!(
                 "server_name: n{n}\nlisten: \"0.0.0.0:{PORT}\"\n{tls}\n\
-                 authorization {{ users: [ {} ] }}\n\
+                 authorization {{ users: [ {} ] }}\nmax_payload: 16384\n\
                  cluster {{ name: fleet, listen: \"0.0.0.0:{CLUSTER_PORT}\", {tls}, routes: [ {} ] }}\n",
                 users.join(", "),
                 routes.join(", "),
