@@ -28,8 +28,9 @@ use crate::server::clock::Clock;
 /// Maximum messages that wait in one direction. Further ones are dropped.
 const QUEUE_MAX: usize = 1_024;
 
-/// Maximum messages of one subscription that wait.
-const SUBSCRIPTION_MAX: usize = 64;
+/// Maximum messages of one subscription that wait. All answers to this relay share one. A subscription
+/// takes memory for those that wait only.
+const SUBSCRIPTION_MAX: usize = QUEUE_MAX;
 
 /// How many messages of other relays of each kind are read. Further ones are dropped: a signature costs
 /// 0.1 ms.
