@@ -159,6 +159,7 @@ fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
     write_new(path, text, 0o600)
 }
 
+/// Writes a file that must not exist. Nothing is left of it if that fails.
 fn write_new(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     let mut options = OpenOptions::new();
     let created = options.write(true).create_new(true).mode(mode).open(path);
@@ -169,9 +170,18 @@ fn write_new(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
             anyhow!("can't write {path:?}: {error}")
         }
     })?;
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
-        .with_context(|| format!("can't write {path:?}"))
+    let written = file.write_all(text.as_bytes());
+    let written = written.and_then(|()| file.sync_all());
+    if written.is_err() {
+        remove_unfinished(path);
+    }
+    written.with_context(|| format!("can't write {path:?}"))
+}
+
+/// Removes a file that this process has created and that nothing reads. What is reported is why it is
+/// not finished.
+fn remove_unfinished(path: &Path) {
+    drop(fs::remove_file(path));
 }
 
 /// Writes a file so that a relay that is reloaded at the same time reads the old content or the new one.
@@ -180,13 +190,12 @@ fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.new", std::process::id()));
     let beside = PathBuf::from(beside);
-    let written = write_new(&beside, text, 0o644)
-        .and_then(|()| fs::rename(&beside, path).with_context(|| format!("can't write {path:?}")));
-    if written.is_err() {
-        // Nothing reads it, and what is reported is why the list was not written.
-        drop(fs::remove_file(&beside));
+    write_new(&beside, text, 0o644)?;
+    let replaced = fs::rename(&beside, path);
+    if replaced.is_err() {
+        remove_unfinished(&beside);
     }
-    written
+    replaced.with_context(|| format!("can't write {path:?}"))
 }
 
 fn sign(
@@ -262,6 +271,25 @@ mod tests {
             panic!("{list:?}")
         };
         *number
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_written_leaves_the_files_of_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let list = dir.path().join("fleet.list");
+        let names = || {
+            let all = fs::read_dir(dir.path()).unwrap();
+            all.map(|it| it.unwrap().file_name()).collect::<Vec<_>>()
+        };
+        // The place is a folder, so the file cannot take it.
+        fs::create_dir(&list).unwrap();
+        assert!(replace(&list, "text").is_err());
+        assert_eq!(names(), ["fleet.list"], "its own file is removed");
+        let others = format!("fleet.list.{}.new", std::process::id());
+        let others = dir.path().join(others);
+        fs::write(&others, "theirs").unwrap();
+        assert!(replace(&list, "text").is_err());
+        assert_eq!(fs::read_to_string(&others).unwrap(), "theirs");
     }
 
     #[test]

@@ -56,10 +56,10 @@ impl Settings {
     pub(crate) async fn reload(&mut self, server: &Server) -> anyhow::Result<Vec<String>> {
         // Everything is read before anything changes.
         let new = Self::read(self.given.clone())?;
-        let new_list = match &new.fleet {
-            Some(fleet) if self.fleet.is_some() => server.change_fleet_list(fleet.list.clone())?,
-            Some(_) | None => false,
-        };
+        let in_fleet = new.fleet.as_ref().filter(|_| self.fleet.is_some());
+        if let Some(fleet) = in_fleet {
+            server.check_fleet_list(&fleet.list)?;
+        }
         let changed = server
             .change(
                 new.rule.clone(),
@@ -69,7 +69,9 @@ impl Settings {
             .await
             .map_err(|error| anyhow!(wording::operator_error(&error)))?;
         let mut words = self.changes(&new);
-        if new_list && let Some(fleet) = &new.fleet {
+        if let Some(fleet) = in_fleet
+            && server.change_fleet_list(fleet.list.clone())?
+        {
             words.push(format!(
                 "the list of the fleet has the number {}",
                 fleet.list.number()

@@ -62,6 +62,19 @@ impl CurrentList {
     /// Replaces the list. Returns whether it has changed.
     pub(crate) fn replace(&self, new: ListFile) -> Result<bool, NewListError> {
         let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+        let is_newer = self.is_newer(&list, &new)?;
+        if is_newer {
+            *list = Arc::new(new);
+        }
+        Ok(is_newer)
+    }
+
+    /// Whether this list would replace the list, unless it is refused.
+    pub(crate) fn check(&self, new: &ListFile) -> Result<bool, NewListError> {
+        self.is_newer(&self.get(), new)
+    }
+
+    fn is_newer(&self, list: &ListFile, new: &ListFile) -> Result<bool, NewListError> {
         if new.fleet() != list.fleet() {
             return Err(NewListError::OtherFleet(new.fleet()));
         }
@@ -69,7 +82,7 @@ impl CurrentList {
             let (old, new) = (list.number(), new.number());
             return Err(NewListError::Lower { old, new });
         }
-        if new == **list {
+        if new == list {
             return Ok(false);
         }
         if new.number() == list.number() {
@@ -78,7 +91,6 @@ impl CurrentList {
         if new.list().member(self.me).is_none() {
             return Err(NewListError::NotMember);
         }
-        *list = Arc::new(new);
         Ok(true)
     }
 }
@@ -97,8 +109,11 @@ mod tests {
             (list(1, 7, &[2]), NewListError::SameNumber(7)),
             (list(1, 8, &[3]), NewListError::NotMember),
         ] {
+            assert_eq!(current.check(&new), Err(error));
             assert_eq!(current.replace(new), Err(error));
         }
+        assert_eq!(current.check(&list(1, 8, &[2])), Ok(true));
+        assert_eq!(current.get().number(), 7, "that was a question");
         assert_eq!(current.replace(list(1, 7, &[2, 3])), Ok(false));
         assert_eq!(current.get().number(), 7);
         assert_eq!(current.replace(list(1, 8, &[2])), Ok(true));

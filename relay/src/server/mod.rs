@@ -417,6 +417,13 @@ impl Server {
             .await
     }
 
+    /// Whether [`Server::change_fleet_list`] would replace the list of the fleet by this one, unless it
+    /// fails.
+    pub fn check_fleet_list(&self, list: &ListFile) -> Result<bool, NewListError> {
+        let current = self.0.fleet.as_ref().ok_or(NewListError::NoFleet)?;
+        current.check(list)
+    }
+
     /// Replaces the list of the fleet by one with a higher number. Returns whether it has changed.
     pub fn change_fleet_list(&self, list: ListFile) -> Result<bool, NewListError> {
         let current = self.0.fleet.as_ref().ok_or(NewListError::NoFleet)?;
