@@ -63,7 +63,7 @@ impl Engine {
     /// weaker reason.
     pub(super) fn visit_member(&mut self, addr: &RelayAddr, usage: Usage) -> Option<RelayId> {
         let member = addr.id?;
-        let fleet = self.relays.fleet_of(member, usage)?;
+        let fleet = self.relays.fleet_naming(member, usage)?;
         let steps = self.relays.visit(fleet, member);
         self.fleet_steps(fleet, steps);
         self.relays.with_identity(member)
@@ -134,11 +134,11 @@ impl Engine {
         };
         let Removed {
             fleet,
-            named,
+            named_as,
             openings,
         } = removed;
-        let at = named.0.clone();
-        let steps = self.relays.join_fleet(self.device, fleet, list, named);
+        let at = named_as.0.clone();
+        let steps = self.relays.join_fleet(self.device, fleet, list, named_as);
         self.fleet_steps(fleet, steps);
         self.store_list(fleet);
         let home = RelayAddr {

@@ -37,7 +37,7 @@ pub(super) struct Fleet {
     /// From when on another machine with this identity makes this node try another relay.
     yields_until: Duration,
     /// When this node began to register at another member, because its home did not answer.
-    began_at: Option<Duration>,
+    own_move_at: Option<Duration>,
     now: Duration,
 }
 
@@ -49,7 +49,7 @@ enum Member {
         /// The link is up and answers.
         is_trusted: bool,
         /// Peers that are registered there need it in any case.
-        was_visited: bool,
+        also_visited: bool,
     },
     /// This node visits it, to reach peers that are registered there.
     Visited,
@@ -84,7 +84,7 @@ impl Fleet {
             members: BTreeMap::new(),
             home: None,
             yields_until: Duration::ZERO,
-            began_at: None,
+            own_move_at: None,
             now: Duration::ZERO,
         }
     }
@@ -124,12 +124,12 @@ impl Fleet {
     pub(super) fn up(&mut self, member: DeviceId) -> Vec<FleetStep> {
         let Some(Member::Registers {
             is_trusted,
-            was_visited,
+            also_visited,
         }) = self.members.get_mut(&member)
         else {
             return Vec::new();
         };
-        (*is_trusted, *was_visited) = (true, false);
+        (*is_trusted, *also_visited) = (true, false);
         // A new registration at one relay of a fleet ends an older one at another.
         let from = self.home.replace(member).filter(|from| *from != member);
         let mut steps = self.rest_others(member);
@@ -166,7 +166,7 @@ impl Fleet {
         {
             *is_trusted = false;
             // One such move explains one end.
-            let began = self.began_at.take();
+            let began = self.own_move_at.take();
             let is_own = began.is_some_and(|at| self.now < at + OWN_MOVE);
             if !is_own && self.now < self.yields_until {
                 return Vec::new();
@@ -209,8 +209,8 @@ impl Fleet {
                 self.members.insert(member, Member::Visited);
                 vec![FleetStep::Visit(member)]
             }
-            Some(Member::Registers { was_visited, .. }) if self.home != Some(member) => {
-                *was_visited = true;
+            Some(Member::Registers { also_visited, .. }) if self.home != Some(member) => {
+                *also_visited = true;
                 Vec::new()
             }
             Some(Member::Registers { .. } | Member::Visited) => Vec::new(),
@@ -265,7 +265,7 @@ impl Fleet {
         }
         let steps = self.register_at_next(Some(after));
         if !steps.is_empty() {
-            self.began_at = Some(self.now);
+            self.own_move_at = Some(self.now);
         }
         steps
     }
@@ -284,7 +284,7 @@ impl Fleet {
         };
         let registers = Member::Registers {
             is_trusted: false,
-            was_visited: self.members.contains_key(&next),
+            also_visited: self.members.contains_key(&next),
         };
         self.members.insert(next, registers);
         vec![FleetStep::Register(next)]
@@ -306,8 +306,8 @@ impl Fleet {
     fn rest_others(&mut self, home: DeviceId) -> Vec<FleetStep> {
         let mut others = Vec::new();
         self.members.retain(|id, member| match member {
-            Member::Registers { was_visited, .. } if *id != home => {
-                let stays = *was_visited;
+            Member::Registers { also_visited, .. } if *id != home => {
+                let stays = *also_visited;
                 if stays {
                     *member = Member::Visited;
                     others.push(FleetStep::Visit(*id));
