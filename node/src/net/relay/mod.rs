@@ -868,7 +868,16 @@ impl RelayLink {
                         let now = self.config.clock.now().mono;
                         match frame {
                             ToRelay::Open(_) => idle.opening(now),
-                            _ => idle.busy(now),
+                            ToRelay::Register(_)
+                            | ToRelay::Heartbeat(_)
+                            | ToRelay::Rooms(_)
+                            | ToRelay::Close(_)
+                            | ToRelay::DialBack(_)
+                            | ToRelay::Invitations(_)
+                            | ToRelay::FindInvitation(_)
+                            | ToRelay::FleetList(_)
+                            | ToRelay::Sleep
+                            | ToRelay::Unknown(_) => idle.busy(now),
                         }
                         connected.send(&frame).await?;
                     }
