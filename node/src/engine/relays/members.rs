@@ -475,7 +475,7 @@ mod tests {
         let went_up = relays.went_up(home, member, way, &welcome());
         assert!(!went_up.is_new_identity, "it is not stored");
         let by_name = RelayAddr { id: None, at };
-        let link = relays.add(by_name.clone(), Usage::Rooms, 1).expect("room");
+        let link = relays.add(by_name, Usage::Rooms, 1).expect("room");
         assert_eq!(link.config.expected, None, "anybody may be there");
         let names = relays.known.clone();
         relays.merge(home, link.config.relay, member);
