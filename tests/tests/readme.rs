@@ -342,6 +342,10 @@ const COMMANDS: &[(&str, Run)] = &[
     ("hobnob relay unban ID", Ends),
     ("hobnob relay bans", Ends),
     (
+        "hobnob relay drain",
+        Not("the relay serves nobody after it; tests/fleet.rs tests it"),
+    ),
+    (
         "hobnob relay --admin-socket /run/hobnob-relay/control.sock --admin-group wheel",
         Not("it changes the system; relay/app/tests/other_users.rs tests it"),
     ),

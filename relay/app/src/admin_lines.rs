@@ -24,6 +24,7 @@ pub(crate) enum AdminRequest {
     Ban { target: String },
     Unban { target: String },
     Bans,
+    Drain,
 }
 
 /// One event line: the version of the lines and the event.
@@ -62,6 +63,8 @@ pub(crate) enum RelayEvent {
     BannedRange { range: Text<IpRange> },
     /// The ban of a range of addresses was removed.
     UnbannedRange { range: Text<IpRange> },
+    /// The relay has disconnected this many peers, all that it had, and accepts no others.
+    Drained { peers: usize },
     /// The key of a new fleet was made. This is the fleet's id.
     FleetKey { fleet: Text<DeviceId> },
     /// A NATS user key was made. This is its public half.
@@ -206,6 +209,7 @@ impl From<&OperatorError> for AdminError {
             | OperatorError::NotBanned(_)
             | OperatorError::TooManyBans
             | OperatorError::NotStored(_)
+            | OperatorError::StillDraining
             | OperatorError::File(_)
             | OperatorError::Certificate(_)
             | OperatorError::Stopping => ("fault", 1),

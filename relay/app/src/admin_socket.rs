@@ -116,6 +116,9 @@ async fn execute(request: AdminRequest, server: &Server) -> Result<Vec<RelayEven
             peer: Text(server.kick(&target).await?),
         },
         AdminRequest::Ban { target } => RelayEvent::banned(server.ban(&target).await?),
+        AdminRequest::Drain => RelayEvent::Drained {
+            peers: server.drain().await?,
+        },
         AdminRequest::Unban { target } => RelayEvent::unbanned(server.unban(&target).await?),
     };
     Ok(vec![event])

@@ -179,6 +179,9 @@ pub(crate) enum AdminCommand {
     },
     /// List the bans.
     Bans,
+    /// Disconnect all peers within 4 seconds, and refuse new ones until the relay starts again. Peers
+    /// of a fleet move to its other relays at once.
+    Drain,
     /// Make the key of a fleet, and sign or show the list of its relays.
     #[cfg(feature = "fleet")]
     Fleet {
@@ -391,6 +394,7 @@ mod tests {
             "hobnob-relay --home /tmp/x kick ann",
             "hobnob-relay ban aaaaaaaa",
             "hobnob-relay unban aaaaaaaa --json",
+            "hobnob-relay drain",
             #[cfg(feature = "fleet")]
             "hobnob-relay --fleet nats://a:4222 --fleet nats://b --fleet-list l --fleet-credentials c --fleet-ca p",
             #[cfg(feature = "fleet")]

@@ -1,4 +1,4 @@
-//! `peers`, `kick`, `ban`, `unban` and `bans`: sends a request to the relay that runs in this home and
+//! `peers`, `kick`, `ban`, `unban`, `bans` and `drain`: sends a request to the relay that runs in this home and
 //! prints its answer.
 
 use std::io;
@@ -49,6 +49,7 @@ fn to_request(command: AdminCommand) -> anyhow::Result<AdminRequest> {
         AdminCommand::Ban { target } => AdminRequest::Ban { target },
         AdminCommand::Unban { target } => AdminRequest::Unban { target },
         AdminCommand::Bans => AdminRequest::Bans,
+        AdminCommand::Drain => AdminRequest::Drain,
         #[cfg(feature = "fleet")]
         AdminCommand::Fleet { .. } => bail!("commands of a fleet need no running relay"),
     })

@@ -37,6 +37,7 @@ fn peer(event: &RelayEvent) -> Option<[String; 8]> {
         | RelayEvent::Unbanned { .. }
         | RelayEvent::BannedRange { .. }
         | RelayEvent::UnbannedRange { .. }
+        | RelayEvent::Drained { .. }
         | RelayEvent::FleetKey { .. }
         | RelayEvent::NatsUser { .. }
         | RelayEvent::FleetList { .. } => None,
@@ -90,6 +91,10 @@ fn plain(event: &RelayEvent) -> Vec<String> {
         RelayEvent::Unbanned { peer } => vec![format!("no longer banned {}", peer.0)],
         RelayEvent::BannedRange { range } => vec![format!("banned {}", range.0)],
         RelayEvent::UnbannedRange { range } => vec![format!("no longer banned {}", range.0)],
+        RelayEvent::Drained { peers } => vec![format!(
+            "disconnected {}; the relay refuses all until it starts again",
+            count(*peers, "peer")
+        )],
         RelayEvent::FleetKey { fleet } => vec![format!("fleet {}", fleet.0)],
         RelayEvent::NatsUser { user } => vec![format!("user {user}")],
         RelayEvent::FleetList {

@@ -1,6 +1,6 @@
 //! The command line of the relay: `hobnob-relay`, and `hobnob relay` in the large program.
 //!
-//! Without a command it runs a relay. The commands `peers`, `kick`, `ban`, `unban` and `bans` send a
+//! Without a command it runs a relay. The commands `peers`, `kick`, `ban`, `unban`, `bans` and `drain` send a
 //! request to the relay that runs in the same home, over its local socket. The commands of `fleet`
 //! need no running relay.
 //!

@@ -78,6 +78,7 @@ pub(crate) fn operator_error(error: &OperatorError) -> String {
         | OperatorError::TooManyBans
         | OperatorError::Certificate(_)
         | OperatorError::NotStored(_)
+        | OperatorError::StillDraining
         | OperatorError::Stopping => error.to_string(),
     }
 }

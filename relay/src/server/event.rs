@@ -28,7 +28,7 @@ pub(super) enum Event {
     /// The directory of the fleet reports something.
     Fleet(DirectoryEvent),
     /// The relay stops. The hub answers when all peers have been disconnected.
-    Drain(oneshot::Sender<()>),
+    Drain(oneshot::Sender<usize>),
 }
 
 /// A newcomer that wants to register.

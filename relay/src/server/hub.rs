@@ -74,8 +74,8 @@ pub(super) struct Hub {
     sleep_resets: [u8; 32],
     /// News of sleeping peers.
     sleeper_news: mpsc::Receiver<SleeperNews>,
-    /// Completed once all peers have been disconnected.
-    drained: Option<oneshot::Sender<()>>,
+    /// Who waits until all peers have been disconnected, with the number of peers at the beginning.
+    drained: Vec<(usize, oneshot::Sender<usize>)>,
 }
 
 /// The connection of a registered peer.
@@ -135,7 +135,7 @@ impl Hub {
             links: HashMap::new(),
             public_addresses: PublicAddresses::default(),
             log,
-            drained: None,
+            drained: Vec::new(),
         }
     }
 
@@ -177,7 +177,7 @@ impl Hub {
             Event::Operator(request) => self.answer(request),
             Event::Fleet(event) => self.fleet_event(event),
             Event::Drain(done) => {
-                self.drained = Some(done);
+                self.drained.push((self.links.len(), done));
                 self.handle(Input::Drain);
             }
         }
@@ -548,11 +548,11 @@ impl Hub {
                 }
             }
         }
-        if self.links.is_empty()
-            && let Some(drained) = self.drained.take()
-        {
-            // The receiver is gone if it stopped waiting.
-            let _gone = drained.send(());
+        if self.links.is_empty() {
+            for (count, drained) in self.drained.drain(..) {
+                // The receiver is gone if it stopped waiting.
+                let _gone = drained.send(count);
+            }
         }
     }
 

@@ -501,14 +501,7 @@ impl Server {
     /// Disconnects all peers one by one within three seconds, refuses new ones, and stops.
     pub async fn shutdown(&self) {
         let running = &self.0;
-        let (done, drained) = oneshot::channel();
-        let drain = async {
-            if running.hub.send(Event::Drain(done)).await.is_ok() {
-                // An error means that the hub has ended, and with it all connections.
-                let _ended = drained.await;
-            }
-        };
-        if timeout(DRAIN_LIMIT, drain).await.is_err() {
+        if let Err(OperatorError::StillDraining) = self.drain().await {
             tracing::warn!("could not disconnect all peers in time");
         }
         // The connections have ended, so the counts are final.
@@ -550,6 +543,18 @@ impl Drop for Running {
 
 /// The wall clock, in milliseconds since the Unix epoch.
 fn wall_ms() -> u64 {
+    /// Disconnects all peers one by one within three seconds, and refuses new ones until the relay
+    /// stops. Peers of a fleet move to its other relays. Returns how many were connected.
+    pub async fn drain(&self) -> Result<usize, OperatorError> {
+        let (done, drained) = oneshot::channel();
+        let sent = self.0.hub.send(Event::Drain(done)).await;
+        sent.map_err(|_| OperatorError::Stopping)?;
+        match timeout(DRAIN_LIMIT, drained).await {
+            Ok(count) => count.map_err(|_| OperatorError::Stopping),
+            Err(_) => Err(OperatorError::StillDraining),
+        }
+    }
+
     let since = Clock::start().date().duration_since(SystemTime::UNIX_EPOCH);
     u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }

@@ -128,6 +128,9 @@ pub enum OperatorError {
     /// A certificate or its key is unusable, so the old settings stay.
     #[error(transparent)]
     Certificate(CertificateError),
+    /// The relay still disconnects its peers. It is busy.
+    #[error("the relay is busy, and still disconnects its peers")]
+    StillDraining,
     /// The relay is stopping.
     #[error("the relay is stopping")]
     Stopping,

@@ -33,6 +33,26 @@ async fn a_stopping_relay_informs_its_peers() {
 }
 
 #[tokio::test]
+async fn a_drained_relay_goes_on_and_refuses_peers_until_it_starts_again() {
+    let mut relay = Relay::start();
+    let (ann, bob) = (
+        Client::new(1, relay.addr()).await,
+        Client::new(2, relay.addr()).await,
+    );
+    let ((mut anns, _), (mut bobs, _)) = (ann.joins(&[]).await, bob.joins(&[]).await);
+    let count = within(relay.server.drain()).await.unwrap();
+    assert_eq!(count, 2);
+    for link in [&mut anns, &mut bobs] {
+        assert_eq!(link.ends().await.code, close::DRAINING);
+    }
+    assert_eq!(ann.is_refused("").await.code, close::DRAINING);
+    assert_eq!(within(relay.server.drain()).await.unwrap(), 0);
+    assert_eq!(relay.server.table().await.unwrap().connections, 0);
+    relay.restart().await;
+    Client::new(1, relay.addr()).await.joins(&[]).await;
+}
+
+#[tokio::test]
 async fn a_taken_port_is_an_error_that_names_it() {
     let relay = Relay::start();
     let home = tempfile::tempdir().unwrap();
