@@ -7,11 +7,12 @@ use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use hobnob_protocol::DeviceId;
 use hobnob_transport::private_file;
 
-use super::ip_range::{IpRange, IpRanges};
+use super::ip_range::{IpRange, IpRanges, NotARange};
 use super::{FileError, LineProblem};
 
 /// The file of bans in the relay's home.
@@ -35,6 +36,16 @@ impl fmt::Display for BanTarget {
             Self::Peer(peer) => peer.fmt(f),
             Self::Range(range) => range.fmt(f),
         }
+    }
+}
+
+impl FromStr for BanTarget {
+    type Err = NotARange;
+
+    /// Parses the id of a peer, or a range of addresses.
+    fn from_str(text: &str) -> Result<Self, NotARange> {
+        let peer = text.parse().map(Self::Peer);
+        peer.or_else(|_| text.parse().map(Self::Range))
     }
 }
 
@@ -70,8 +81,6 @@ impl Bans {
             }
             let target = content
                 .parse()
-                .map(BanTarget::Peer)
-                .or_else(|_| content.parse().map(BanTarget::Range))
                 .map_err(|_| wrong(LineProblem::NotABan(content.len())))?;
             bans.set(target, true);
         }

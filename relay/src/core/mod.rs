@@ -98,6 +98,13 @@ pub enum Input {
     },
     /// The peer of this connection has registered at another relay of the fleet since.
     MovedAway(ConnectionId),
+    /// Other relays of the fleet list a peer in these rooms now. They are sorted.
+    Elsewhere {
+        /// The peer.
+        peer: DeviceId,
+        /// Its rooms there. None: it is not there any more.
+        rooms: Vec<RoomTag>,
+    },
     /// A registered node sent a later frame.
     Frame {
         /// The connection that it arrived on.
@@ -194,6 +201,8 @@ pub enum Output {
     /// A peer asks on a connection for a channel with this peer, which is not registered here: ask the
     /// other relays of the fleet, and pass [`Input::Found`].
     Find(ConnectionId, DeviceId),
+    /// The peer of this connection is in these rooms from now on: tell the other relays of the fleet.
+    Rooms(ConnectionId, Vec<RoomTag>),
     /// The peer of this connection may sleep. Export the secret, pass it to the plane with this
     /// handle, and send [`Sleep`](FromRelay::Sleep).
     Grant(ConnectionId, Handle),

@@ -116,6 +116,11 @@ impl Relay {
                     self.end(now, peer, EndReason::Replaced);
                 }
             }
+            Input::Elsewhere { peer, rooms } => {
+                if self.limits.roster {
+                    self.roster.set_elsewhere(now, peer, rooms);
+                }
+            }
             Input::FellAsleep { connection } => self.fell_asleep(now, connection),
             Input::Sleeper(news) => self.sleeper_news(now, news),
             Input::Kick(peer) => self.end_peer(now, peer, EndReason::Kicked),
@@ -295,9 +300,7 @@ impl Relay {
             Role::Guest => self.invitations.admit(now, peer),
             Role::Visitor => self.visitors.admit(now, peer),
         }
-        if self.limits.roster {
-            self.roster.set(now, peer, rooms);
-        }
+        self.set_rooms(now, peer, rooms);
         self.counts.registered += 1;
         self.send(
             peer,
@@ -432,9 +435,21 @@ impl Relay {
             return self.end(now, peer, EndReason::TooManyRooms);
         }
         self.registry.connected_mut(peer).rooms = rooms.len();
-        if self.limits.roster {
-            self.roster.set(now, peer, rooms);
+        self.set_rooms(now, peer, rooms);
+    }
+
+    /// Sets the rooms of a connected peer.
+    fn set_rooms(&mut self, now: Duration, peer: DeviceId, rooms: Vec<RoomTag>) {
+        if !self.limits.roster {
+            return;
         }
+        if self.limits.fleet
+            && let Some(connection) = self.registry.connection_of(peer)
+        {
+            self.outputs
+                .push_back(Output::Rooms(connection, rooms.clone()));
+        }
+        self.roster.set(now, peer, rooms);
     }
 
     fn moved(&mut self, now: Duration, connection: ConnectionId, addr: SocketAddr) {

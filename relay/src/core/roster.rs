@@ -65,8 +65,18 @@ struct Member {
     known: Vec<Stay>,
     push_at: Option<Duration>,
     pushed_at: Option<Duration>,
-    /// A sleeping member gets no pushes: it receives the whole list when it connects again.
-    asleep: bool,
+    place: Place,
+}
+
+/// Where a member is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// It is connected with this relay.
+    Connected,
+    /// It sleeps. It gets no pushes: it receives the whole list when it connects again.
+    Asleep,
+    /// It is at another relay of the fleet. It gets nothing from this one.
+    Elsewhere,
 }
 
 /// The rooms with their members, and the peers that each member knows.
@@ -74,6 +84,10 @@ struct Member {
 pub(super) struct Roster {
     rooms: BTreeMap<RoomTag, Room>,
     members: BTreeMap<DeviceId, Member>,
+    /// The rooms in which other relays of the fleet list members of this relay. They count once the
+    /// member leaves here.
+    also_elsewhere: BTreeMap<DeviceId, Vec<RoomTag>>,
+    /// Those of this relay's peers.
     memberships: usize,
     /// The version of the latest change in any room. 0 is the version of a peer that knows nothing.
     version: u64,
@@ -93,6 +107,7 @@ impl Roster {
         Self {
             rooms: BTreeMap::new(),
             members: BTreeMap::new(),
+            also_elsewhere: BTreeMap::new(),
             memberships: 0,
             version: 1,
             stays: 0,
@@ -110,12 +125,13 @@ impl Roster {
 
     /// The number of memberships of all peers, if this peer were in `rooms` rooms.
     pub(super) fn memberships_with(&self, peer: DeviceId, rooms: usize) -> usize {
-        self.memberships
-            - self
-                .members
-                .get(&peer)
-                .map_or(0, |member| member.rooms.len())
-            + rooms
+        self.memberships - self.memberships_of(peer) + rooms
+    }
+
+    fn memberships_of(&self, peer: DeviceId) -> usize {
+        let member = self.members.get(&peer);
+        let here = member.filter(|member| member.place != Place::Elsewhere);
+        here.map_or(0, |member| member.rooms.len())
     }
 
     /// Members examined since the start. It measures the work.
@@ -126,17 +142,53 @@ impl Roster {
     /// Sets the rooms of a peer that has a new connection, or that changes its rooms. The list is
     /// sorted and has no duplicates.
     pub(super) fn set(&mut self, now: Duration, peer: DeviceId, rooms: Vec<RoomTag>) {
-        let (old, stay) = match self.members.get(&peer) {
-            Some(member) => (member.rooms.clone(), member.stay),
-            None => (Vec::new(), self.new_stay(peer)),
+        self.memberships = self.memberships_with(peer, rooms.len());
+        let was = self.set_member(now, peer, rooms, Place::Connected);
+        if let Some((Place::Elsewhere, rooms)) = was {
+            self.also_elsewhere.insert(peer, rooms);
+        }
+        self.push(now, peer);
+    }
+
+    /// Sets the rooms in which other relays of the fleet list a peer. The list is sorted and has no
+    /// duplicates.
+    pub(super) fn set_elsewhere(&mut self, now: Duration, peer: DeviceId, rooms: Vec<RoomTag>) {
+        let member = self.members.get(&peer);
+        if member.is_some_and(|member| member.place != Place::Elsewhere) {
+            if rooms.is_empty() {
+                self.also_elsewhere.remove(&peer);
+            } else {
+                self.also_elsewhere.insert(peer, rooms);
+            }
+        } else if !rooms.is_empty() {
+            self.set_member(now, peer, rooms, Place::Elsewhere);
+        } else if let Some(member) = self.members.remove(&peer) {
+            self.change_rooms(now, peer, member.stay, &member.rooms, &[]);
+        }
+    }
+
+    /// Sets the place and the rooms of a member. Returns those before, if it was a member.
+    fn set_member(
+        &mut self,
+        now: Duration,
+        peer: DeviceId,
+        rooms: Vec<RoomTag>,
+        place: Place,
+    ) -> Option<(Place, Vec<RoomTag>)> {
+        let known = self.members.get(&peer);
+        let old = known.map(|member| (member.place, member.rooms.clone()));
+        let stay = match known {
+            Some(member) => member.stay,
+            None => self.new_stay(peer),
         };
-        self.change_rooms(now, peer, stay, &old, &rooms);
+        let old_rooms = old.as_ref().map_or(&[][..], |(_, rooms)| rooms);
+        self.change_rooms(now, peer, stay, old_rooms, &rooms);
         let member = self
             .members
             .get_mut(&peer)
             .expect("it existed, or new_stay has added it");
-        (member.rooms, member.sent, member.asleep) = (rooms, None, false);
-        self.push(now, peer);
+        (member.rooms, member.sent, member.place) = (rooms, None, place);
+        old
     }
 
     /// A peer falls asleep. The members of its rooms still see it there.
@@ -148,21 +200,27 @@ impl Roster {
             // Nobody sees it, so nothing about it needs memory.
             return self.leave(now, peer);
         }
-        (member.asleep, member.sent, member.known) = (true, None, Vec::new());
+        (member.place, member.sent, member.known) = (Place::Asleep, None, Vec::new());
         if let Some(at) = member.push_at.take() {
             self.pushes.remove(&(at, peer));
         }
     }
 
-    /// Removes a peer that is gone.
+    /// Removes a peer that is gone here. Other relays of the fleet may list it.
     pub(super) fn leave(&mut self, now: Duration, peer: DeviceId) {
-        let Some(member) = self.members.remove(&peer) else {
+        self.memberships = self.memberships_with(peer, 0);
+        let member = self.members.get(&peer);
+        if member.is_none_or(|member| member.place == Place::Elsewhere) {
             return; // A relay without a roster has no members.
-        };
+        }
+        let member = self.members.remove(&peer).expect(IS_MEMBER);
         if let Some(at) = member.push_at {
             self.pushes.remove(&(at, peer));
         }
         self.change_rooms(now, peer, member.stay, &member.rooms, &[]);
+        if let Some(rooms) = self.also_elsewhere.remove(&peer) {
+            self.set_member(now, peer, rooms, Place::Elsewhere);
+        }
     }
 
     /// Answers the heartbeat of a member that claims to have this version.
@@ -228,7 +286,7 @@ impl Roster {
             known,
             push_at: None,
             pushed_at: None,
-            asleep: false,
+            place: Place::Connected,
         };
         self.members.insert(peer, member);
         self.stays
@@ -268,7 +326,6 @@ impl Roster {
                 self.announce_soon(now, *tag);
             }
         }
-        self.memberships = self.memberships + new.len() - old.len();
     }
 
     fn drop_room(&mut self, tag: RoomTag) {
@@ -312,7 +369,7 @@ impl Roster {
 
     fn push_at(&mut self, at: Duration, peer: DeviceId) {
         let member = self.members.get_mut(&peer).expect(IS_MEMBER);
-        if member.push_at.is_none() && !member.asleep {
+        if member.push_at.is_none() && member.place == Place::Connected {
             let at = member
                 .pushed_at
                 .map_or(at, |pushed_at| at.max(pushed_at + PUSH_EVERY));
@@ -589,6 +646,44 @@ mod tests {
         roster.leave(60 * SECOND, peer(1));
         let gone = RosterChange::Gone { peer: peer(1) };
         assert_eq!(pushed(&mut roster, 70 * SECOND, 3), [gone]);
+    }
+
+    #[test]
+    fn a_peer_of_another_relay_is_listed_until_it_is_gone_there() {
+        let mut roster = Roster::new();
+        roster.set(Duration::ZERO, peer(1), vec![room(1), room(2)]);
+        roster.set_elsewhere(Duration::ZERO, peer(2), vec![room(1)]);
+        assert_eq!(pushed(&mut roster, SECOND, 1), [here(2, &[1])]);
+        roster.set_elsewhere(10 * SECOND, peer(2), vec![room(1), room(2)]);
+        assert_eq!(pushed(&mut roster, 20 * SECOND, 1), [here(2, &[1, 2])]);
+        assert_eq!(pushed(&mut roster, 20 * SECOND, 2), [], "it is not here");
+        assert_eq!(roster.memberships_with(peer(2), 0), 2, "only those here");
+        roster.set_elsewhere(30 * SECOND, peer(2), vec![]);
+        let gone = RosterChange::Gone { peer: peer(2) };
+        assert_eq!(pushed(&mut roster, 40 * SECOND, 1), [gone]);
+        roster.leave(50 * SECOND, peer(1));
+        assert_eq!(roster.rooms(), 0);
+    }
+
+    #[test]
+    fn a_peer_that_is_here_and_elsewhere_is_listed_as_it_is_here() {
+        let mut roster = Roster::new();
+        roster.set(Duration::ZERO, peer(1), vec![room(1), room(2)]);
+        roster.set_elsewhere(Duration::ZERO, peer(2), vec![room(1)]);
+        assert_eq!(pushed(&mut roster, SECOND, 1), [here(2, &[1])]);
+        // It moves here. The report that it has left the other relay is late.
+        roster.set(10 * SECOND, peer(2), vec![room(2)]);
+        assert_eq!(pushed(&mut roster, 20 * SECOND, 1), [here(2, &[2])]);
+        roster.set_elsewhere(30 * SECOND, peer(2), vec![]);
+        assert_eq!(pushed(&mut roster, 40 * SECOND, 1), []);
+        // It moves away. The report that it has arrived there is early.
+        roster.set_elsewhere(50 * SECOND, peer(2), vec![room(1), room(2)]);
+        assert_eq!(pushed(&mut roster, 60 * SECOND, 1), []);
+        roster.leave(70 * SECOND, peer(2));
+        assert_eq!(pushed(&mut roster, 80 * SECOND, 1), [here(2, &[1, 2])]);
+        assert_eq!(roster.memberships_with(peer(9), 0), 2, "those of peer 1");
+        roster.leave(90 * SECOND, peer(2));
+        assert_eq!(pushed(&mut roster, 100 * SECOND, 1), [], "it is not here");
     }
 
     #[test]

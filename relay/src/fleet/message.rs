@@ -18,7 +18,7 @@ pub(super) const BYTES_MAX: usize = 256;
 
 const SIGNATURE_LEN: usize = 64;
 
-/// The context under which messages are signed.
+/// The context under which messages about peers are signed.
 const LABEL: &str = "hobnob 1 fleet message";
 
 /// A message about a peer.
@@ -68,16 +68,12 @@ impl Message {
             Self::Answer { peer, nonce } => wire(1, peer, nonce, 0),
             Self::Here { peer, since_ms } => wire(2, peer, [0; 16], since_ms),
         });
-        let signature = key.sign(&to_sign(fleet, &body));
-        [&signature.as_bytes()[..], &body].concat()
+        sign(LABEL, fleet, key, &body)
     }
 
     /// Decodes a message whose sender is on the list. Its signature is not checked yet.
-    pub(super) fn decode(bytes: &[u8], list: &ListFile) -> Result<Unverified, Ignored> {
-        let (signature, body) = bytes
-            .split_first_chunk::<SIGNATURE_LEN>()
-            .filter(|_| bytes.len() <= BYTES_MAX)
-            .ok_or(Ignored::Malformed)?;
+    pub(super) fn decode(bytes: &[u8], list: &ListFile) -> Result<Unverified<Self>, Ignored> {
+        let (signature, body) = split(bytes, BYTES_MAX)?;
         let wire: Wire = codec::decode::<Wire, BYTES_MAX>(body).map_err(|_| Ignored::Malformed)?;
         let (peer, nonce) = (wire.peer, wire.nonce);
         let message = match wire.kind {
@@ -89,32 +85,60 @@ impl Message {
             },
             _ => return Err(Ignored::Malformed),
         };
-        if list.list().member(wire.relay).is_none() {
-            return Err(Ignored::NotMember);
-        }
-        Ok(Unverified {
-            relay: wire.relay,
-            message,
-            signed: to_sign(list.fleet(), body),
-            signature: Signature::from_bytes(*signature),
-        })
+        Unverified::new(LABEL, list, wire.relay, message, (signature, body))
     }
 }
 
+/// Signs a body for the fleet with this id. Returns the signature and the body.
+pub(super) fn sign(label: &'static str, fleet: DeviceId, key: &SecretKey, body: &[u8]) -> Vec<u8> {
+    let signature = key.sign(&to_sign(label, fleet, body));
+    [&signature.as_bytes()[..], body].concat()
+}
+
+/// The signature and the body of a message of at most `bytes_max` bytes.
+pub(super) fn split(bytes: &[u8], bytes_max: usize) -> Result<SignatureAndBody<'_>, Ignored> {
+    bytes
+        .split_first_chunk::<SIGNATURE_LEN>()
+        .filter(|_| bytes.len() <= bytes_max)
+        .ok_or(Ignored::Malformed)
+}
+
+/// The parts of a message.
+type SignatureAndBody<'a> = (&'a [u8; SIGNATURE_LEN], &'a [u8]);
+
 /// A message whose signature is not checked yet: that costs most.
 #[derive(Debug)]
-pub(super) struct Unverified {
+pub(super) struct Unverified<M> {
     /// The relay that is said to have sent it.
     pub(super) relay: DeviceId,
     /// What is said.
-    pub(super) message: Message,
+    pub(super) message: M,
     signed: [u8; 32],
     signature: Signature,
 }
 
-impl Unverified {
+impl<M> Unverified<M> {
+    /// A decoded message of a relay, if the list names that relay.
+    pub(super) fn new(
+        label: &'static str,
+        list: &ListFile,
+        relay: DeviceId,
+        message: M,
+        (signature, body): SignatureAndBody<'_>,
+    ) -> Result<Self, Ignored> {
+        if list.list().member(relay).is_none() {
+            return Err(Ignored::NotMember);
+        }
+        Ok(Self {
+            relay,
+            message,
+            signed: to_sign(label, list.fleet(), body),
+            signature: Signature::from_bytes(*signature),
+        })
+    }
+
     /// Checks the signature. Returns the relay that sent the message, too.
-    pub(super) fn verify(self) -> Result<(DeviceId, Message), Ignored> {
+    pub(super) fn verify(self) -> Result<(DeviceId, M), Ignored> {
         let is_right = self.relay.verifies(&self.signed, &self.signature);
         is_right
             .then_some((self.relay, self.message))
@@ -122,8 +146,8 @@ impl Unverified {
     }
 }
 
-fn to_sign(fleet: DeviceId, body: &[u8]) -> [u8; 32] {
-    let mut hash = blake3::Hasher::new_derive_key(LABEL);
+fn to_sign(label: &'static str, fleet: DeviceId, body: &[u8]) -> [u8; 32] {
+    let mut hash = blake3::Hasher::new_derive_key(label);
     hash.update(fleet.as_bytes()).update(body);
     hash.finalize().into()
 }

@@ -9,11 +9,23 @@
 //! - `current_list`: the list in effect, which a reload replaces
 //! - `message`: the signed messages between relays
 //! - `lookups`: the peers that are being sought, as a pure state machine
-//! - `nats`: the connection with NATS, which carries both out
+//! - `report`: the signed reports of relays to each other, about the peers in rooms
+//! - `own_roster`: this relay's peers in rooms, and what the others are told, as a pure state machine
+//! - `rosters`: the peers of the others in those rooms, as a pure state machine
+//! - `ban_records`: the bans of all relays, with the times of their changes
+//! - `ban_sync`: when the relays exchange them, as a pure state machine
+//! - `kicks`: the kicks of other relays
+//! - `shared_bans`: the bans as the parts of a relay share them
+//! - `nats`: the connection with NATS, which carries all out
 //!
-//! The last three need the cargo feature `fleet`.
+//! Most need the cargo feature `fleet`.
 
+mod ban_records;
+#[cfg(feature = "fleet")]
+mod ban_sync;
 mod current_list;
+#[cfg(feature = "fleet")]
+mod kicks;
 mod list_file;
 #[cfg(feature = "fleet")]
 mod lookups;
@@ -21,12 +33,19 @@ mod lookups;
 mod message;
 #[cfg(feature = "fleet")]
 mod nats;
+#[cfg(feature = "fleet")]
+mod own_roster;
+#[cfg(feature = "fleet")]
+mod report;
+#[cfg(feature = "fleet")]
+mod rosters;
+mod shared_bans;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hobnob_protocol::{DeviceId, SecretKey};
+use hobnob_protocol::{DeviceId, RoomTag, SecretKey};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -36,8 +55,11 @@ pub use list_file::{ListFile, ListFileError, ListTextError};
 #[cfg(feature = "fleet")]
 pub use nats::new_user_key;
 
+pub(crate) use ban_records::BanRecord;
 pub(crate) use current_list::CurrentList;
+pub(crate) use shared_bans::SharedBans;
 
+use crate::admission::BanTarget;
 use crate::core::{ConnectionId, Found};
 
 /// The configuration of a relay that is a member of a fleet.
@@ -101,8 +123,14 @@ pub(crate) enum DirectoryRequest {
         /// be registered at others, too.
         is_only: bool,
     },
+    /// A peer that uses the fleet is in these rooms from now on, on this connection.
+    Rooms(DeviceId, ConnectionId, Vec<RoomTag>),
     /// The registration of this peer on this connection has ended.
     Gone(DeviceId, ConnectionId),
+    /// The operator of this relay has changed a ban.
+    BanChanged(BanRecord),
+    /// The operator of this relay kicks a peer, which is not here.
+    Kick(DeviceId),
     /// A peer asks on this connection for this other peer. The permit is a place in the queue.
     Find(ConnectionId, DeviceId, OwnedSemaphorePermit),
 }
@@ -125,6 +153,12 @@ pub(crate) enum DirectoryEvent {
     },
     /// The peer of this connection has registered at another relay since.
     MovedAway(ConnectionId),
+    /// Peers, and in which rooms other relays list them now. The rooms are sorted.
+    Elsewhere(Vec<(DeviceId, Vec<RoomTag>)>),
+    /// Other relays have changed these bans. The shared bans have the changes.
+    BansChanged(Vec<BanTarget>),
+    /// The operator of another relay kicks a peer.
+    Kicked(DeviceId),
     /// Whether there is a connection with NATS.
     Connected(bool),
 }
@@ -137,6 +171,7 @@ pub(crate) enum DirectoryEvent {
 pub(crate) struct Surroundings<R> {
     pub(crate) key: Arc<SecretKey>,
     pub(crate) list: CurrentList,
+    pub(crate) bans: SharedBans,
     /// Receives the events. It may wait.
     pub(crate) report: R,
     pub(crate) tasks: TaskTracker,

@@ -4,22 +4,28 @@
 //! subscription has a task of its own. What does not fit is dropped. A search then asks again.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Event, Message as Delivery, ServerAddr, StatusCode};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use hobnob_limits::{Bucket, Pace};
-use hobnob_protocol::DeviceId;
+use hobnob_protocol::{DeviceId, RoomTag};
 use nkeys::{KeyPair, KeyPairType};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use super::ban_records::BanRecord;
+use super::ban_sync::{BanReport, BanSync};
+use super::kicks::Kicks;
 use super::lookups::{Lookups, Step};
-use super::message::{self, Ignored, Message, Nonce};
+use super::message::{self, Ignored, Message, Nonce, Unverified};
+use super::own_roster::OwnRoster;
+use super::report::{self, AnswerPart, Report};
+use super::rosters::Rosters;
 use super::{DirectoryEvent, DirectoryRequest, FleetConfig, FleetError, Surroundings, UserKey};
 use crate::core::{ConnectionId, Found};
 use crate::keys;
@@ -35,6 +41,13 @@ const SUBSCRIPTION_MAX: usize = QUEUE_MAX;
 /// How many messages of other relays of each kind are read. Further ones are dropped: a signature costs
 /// 0.1 ms.
 const READS: Pace = Pace::new(4_000, Duration::from_micros(500));
+
+/// How many reports and answers are read of each relay, and how many of its questions are answered.
+const REPORT_READS: Pace = Pace::new(512, Duration::from_millis(5));
+const REPORT_QUESTIONS: Pace = Pace::new(64, Duration::from_millis(20));
+
+/// How often the list of the fleet is compared with the relays that are known.
+const LIST_EVERY: Duration = Duration::from_secs(1);
 
 /// How far the clock of another relay may be ahead.
 const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(5);
@@ -149,12 +162,20 @@ async fn run<R, F>(
     };
     let (outgoing, to_send) = mpsc::channel(QUEUE_MAX);
     let (incoming, mut received) = mpsc::channel(QUEUE_MAX);
+    let clock = Clock::start();
     let mut directory = Directory {
         inbox: client.new_inbox(),
         client,
         surroundings,
-        clock: Clock::start(),
         here: BTreeMap::new(),
+        // A relay that starts again continues with higher numbers.
+        own_roster: OwnRoster::new(clock.date_ms().saturating_mul(1_000)),
+        in_rooms: BTreeMap::new(),
+        rosters: Rosters::default(),
+        ban_sync: BanSync::default(),
+        kicks: Kicks::default(),
+        list_at: Duration::ZERO,
+        clock,
         lookups: Lookups::default(),
         connected_at: None,
         reads: Reads::default(),
@@ -200,8 +221,16 @@ async fn refuse_all<R, F>(
     }
 }
 
-/// What a delivery is about: the peer of the subscription, or an answer to this relay.
-type About = Option<DeviceId>;
+/// What a delivery is about.
+#[derive(Debug, Clone, Copy)]
+enum About {
+    /// A peer of this relay.
+    Peer(DeviceId),
+    /// A search of this relay.
+    Search,
+    /// A report of another relay, or a question or an answer about it.
+    Reports,
+}
 
 /// A message to send.
 struct Outgoing {
@@ -225,6 +254,14 @@ struct Reads {
     answers: Bucket,
     moves: Bucket,
     questions: Bucket,
+    /// The reports, by the member that is said to have sent them.
+    reports: BTreeMap<DeviceId, ReportReads>,
+}
+
+#[derive(Default)]
+struct ReportReads {
+    all: Bucket,
+    questions: Bucket,
 }
 
 impl Reads {
@@ -236,6 +273,16 @@ impl Reads {
         };
         bucket.take(now, READS)
     }
+
+    fn take_report(&mut self, now: Duration, relay: DeviceId, message: &Report) -> bool {
+        let reads = self.reports.entry(relay).or_default();
+        match message {
+            Report::Question { .. } => reads.questions.take(now, REPORT_QUESTIONS),
+            Report::Changes { .. } | Report::Answer(_) | Report::Bans(_) | Report::Kick { .. } => {
+                reads.all.take(now, REPORT_READS)
+            }
+        }
+    }
 }
 
 struct Directory<R> {
@@ -245,6 +292,14 @@ struct Directory<R> {
     surroundings: Surroundings<R>,
     clock: Clock,
     here: BTreeMap<DeviceId, Registered>,
+    own_roster: OwnRoster,
+    /// The connections of the peers in rooms.
+    in_rooms: BTreeMap<DeviceId, ConnectionId>,
+    rosters: Rosters,
+    ban_sync: BanSync,
+    kicks: Kicks,
+    /// When to read the list of the fleet again.
+    list_at: Duration,
     lookups: Lookups,
     /// Since when there is a connection with NATS, if there is one.
     connected_at: Option<Duration>,
@@ -264,7 +319,13 @@ where
     fn start_tasks(&self, to_send: mpsc::Receiver<Outgoing>) {
         self.spawn(send_all(self.client.clone(), to_send));
         let answers = format!("{}.*", self.inbox);
-        self.subscribe(None, answers, message::BYTES_MAX);
+        self.subscribe(About::Search, answers, message::BYTES_MAX);
+        let fleet = self.surroundings.list.get().fleet();
+        let to_all = format!("hobnob.{fleet}.report.*");
+        let to_this = report_inbox(fleet, self.surroundings.key.id());
+        for subject in [to_all, to_this] {
+            self.subscribe(About::Reports, subject, report::BYTES_MAX);
+        }
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
@@ -295,7 +356,14 @@ where
                 connection,
                 is_only,
             } => self.add(peer, connection, is_only),
+            DirectoryRequest::Rooms(peer, connection, rooms) => {
+                self.in_rooms.insert(peer, connection);
+                self.set_rooms(peer, rooms).await;
+            }
             DirectoryRequest::Gone(peer, connection) => {
+                if self.in_rooms.get(&peer) == Some(&connection) {
+                    self.set_rooms(peer, Vec::new()).await;
+                }
                 if self
                     .here
                     .get(&peer)
@@ -304,18 +372,39 @@ where
                     self.remove(peer);
                 }
             }
+            DirectoryRequest::BanChanged(record) => self.ban_sync.changed(record),
+            DirectoryRequest::Kick(peer) => {
+                let at_ms = self.clock.date_ms();
+                let subject = self.report_subject(self.surroundings.key.id());
+                self.send_report(subject, &Report::Kick { peer, at_ms });
+            }
             DirectoryRequest::Find(asker, peer, _place) => self.find(asker, peer).await,
         }
     }
 
+    /// Sets the rooms of a peer of this relay.
+    async fn set_rooms(&mut self, peer: DeviceId, rooms: Vec<RoomTag>) {
+        if rooms.is_empty() {
+            self.in_rooms.remove(&peer);
+        }
+        let changed = self.own_roster.set(self.clock.now(), peer, rooms);
+        for room in changed.opened {
+            self.rosters.open(room);
+        }
+        for room in changed.closed {
+            self.rosters.close(room);
+        }
+        self.report_rosters().await;
+    }
+
     fn add(&mut self, peer: DeviceId, connection: ConnectionId, is_only: bool) {
         self.remove(peer);
-        let since_ms = self.wall_ms();
+        let since_ms = self.clock.date_ms();
         let registered = Registered {
             connection,
             since_ms,
             is_only,
-            subscription: self.subscribe(Some(peer), self.subject(peer), message::BYTES_MAX),
+            subscription: self.subscribe(About::Peer(peer), self.subject(peer), message::BYTES_MAX),
         };
         self.here.insert(peer, registered);
         self.announce(peer);
@@ -354,7 +443,16 @@ where
     /// When [`Directory::timeout`] has work.
     fn next_due(&self) -> Option<Duration> {
         let announce = (!self.to_announce.is_empty()).then_some(self.announce_at);
-        self.lookups.next_due().into_iter().chain(announce).min()
+        let rosters = self.rosters.next_due().filter(|_| self.is_connected());
+        let due = [
+            announce,
+            self.lookups.next_due(),
+            self.own_roster.next_due(),
+            rosters,
+            self.ban_sync.next_due(),
+            Some(self.list_at),
+        ];
+        due.into_iter().flatten().min()
     }
 
     async fn timeout(&mut self) {
@@ -369,6 +467,130 @@ where
         }
         let steps = self.lookups.timeout(now);
         self.carry_out(steps).await;
+        self.roster_timeout(now).await;
+        let bans = &self.surroundings.bans;
+        for report in bans.with_records(|records| self.ban_sync.timeout(now, records)) {
+            let subject = self.report_subject(self.surroundings.key.id());
+            self.send_report(subject, &Report::Bans(report));
+        }
+    }
+
+    async fn roster_timeout(&mut self, now: Duration) {
+        if now >= self.list_at {
+            self.list_at = now + LIST_EVERY;
+            let list = self.surroundings.list.get();
+            let all = list.list().relays().iter().filter_map(|relay| relay.id);
+            let me = self.surroundings.key.id();
+            let others: BTreeSet<_> = all.filter(|id| *id != me).collect();
+            self.reads.reports.retain(|id, _| others.contains(id));
+            self.rosters.set_relays(&others);
+        }
+        for (number, changes) in self.own_roster.timeout(now) {
+            let subject = self.report_subject(self.surroundings.key.id());
+            self.send_report(subject, &Report::Changes { number, changes });
+        }
+        for (relay, nonce, rooms) in self.rosters.timeout(now, keys::random) {
+            let subject = self.report_inbox_of(relay);
+            self.send_report(subject, &Report::Question { nonce, rooms });
+        }
+        self.report_rosters().await;
+    }
+
+    /// Reports the peers of other relays whose rooms have changed.
+    async fn report_rosters(&mut self) {
+        loop {
+            let updates = self.rosters.take_updates();
+            if updates.is_empty() {
+                return;
+            }
+            self.report(DirectoryEvent::Elsewhere(updates)).await;
+        }
+    }
+
+    async fn received_report(&mut self, now: Duration, delivery: &Delivery) {
+        let Some((relay, message)) = self.read_report(now, delivery) else {
+            return;
+        };
+        match message {
+            Report::Changes { number, changes } => {
+                self.rosters.changes(now, relay, number, changes);
+            }
+            Report::Question { nonce, rooms } => self.answer_roster(relay, nonce, &rooms),
+            Report::Answer(part) => self.rosters.answered(now, relay, part),
+            Report::Bans(BanReport::Digests(theirs)) => {
+                let bans = &self.surroundings.bans;
+                bans.with_records(|ours| self.ban_sync.digests(now, &theirs, ours));
+            }
+            Report::Kick { peer, at_ms } => {
+                if self.kicks.acts(self.clock.date_ms(), peer, at_ms) {
+                    self.report(DirectoryEvent::Kicked(peer)).await;
+                }
+            }
+            Report::Bans(BanReport::Records(records)) => self.merge_bans(relay, records).await,
+        }
+        self.report_rosters().await;
+    }
+
+    /// Another relay has these records of bans.
+    async fn merge_bans(&mut self, relay: DeviceId, mut records: Vec<BanRecord>) {
+        let latest = self.clock.date_ms().saturating_add(millis(CLOCK_AHEAD_MAX));
+        let count = records.len();
+        records.retain(|record| record.at_ms <= latest);
+        if records.len() < count {
+            tracing::warn!(
+                ?relay,
+                "the clock of another relay is ahead: ignored its bans"
+            );
+        }
+        let changed = self.surroundings.bans.merge(records);
+        if !changed.is_empty() {
+            tracing::info!(
+                ?relay,
+                count = changed.len(),
+                "another relay has changed bans"
+            );
+            self.report(DirectoryEvent::BansChanged(changed)).await;
+        }
+    }
+
+    /// Answers which peers of this relay are in these rooms.
+    fn answer_roster(&self, relay: DeviceId, nonce: Nonce, rooms: &[RoomTag]) {
+        let (number, answer) = self.own_roster.answer(rooms);
+        let parts = u8::try_from(answer.len()).expect("an answer has few parts");
+        for (part, rooms) in (0..parts).zip(answer) {
+            let part = AnswerPart {
+                nonce,
+                number,
+                part,
+                parts,
+                rooms,
+            };
+            self.send_report(self.report_inbox_of(relay), &Report::Answer(part));
+        }
+    }
+
+    /// Reads and checks a report. Nothing if it is to be ignored.
+    fn read_report(&mut self, now: Duration, delivery: &Delivery) -> Option<(DeviceId, Report)> {
+        let list = self.surroundings.list.get();
+        let decoded = Report::decode(&delivery.payload, &list);
+        let unverified = decoded.map_err(|why| ignored(delivery, why)).ok()?;
+        let Unverified { relay, message, .. } = &unverified;
+        if *relay == self.surroundings.key.id() {
+            return None;
+        }
+        // NATS may allow each relay its own subject only. So each can use up only its own pace.
+        let is_to_one = matches!(message, Report::Question { .. } | Report::Answer(_));
+        if !is_to_one && delivery.subject.as_str() != self.report_subject(*relay) {
+            return None;
+        }
+        if !self.reads.take_report(now, *relay, message) {
+            tracing::debug!("dropped a report: too many arrive");
+            return None;
+        }
+        unverified
+            .verify()
+            .map_err(|why| ignored(delivery, why))
+            .ok()
     }
 
     async fn carry_out(&mut self, steps: impl IntoIterator<Item = Step>) {
@@ -408,6 +630,9 @@ where
                 // The other relays have missed what was reported in the meantime.
                 self.to_announce = self.here.keys().copied().collect();
                 self.announce_at = now;
+                self.own_roster.connected(now);
+                self.rosters.connected(now);
+                self.ban_sync.connected(now);
                 self.report(DirectoryEvent::Connected(true)).await;
             }
             Event::Disconnected | Event::Closed => {
@@ -415,6 +640,8 @@ where
                     return;
                 }
                 tracing::warn!("the connection with NATS is lost");
+                self.own_roster.lost();
+                self.ban_sync.lost();
                 let steps = self.lookups.lost();
                 self.carry_out(steps).await;
                 self.report(DirectoryEvent::Connected(false)).await;
@@ -427,8 +654,10 @@ where
 
     async fn received(&mut self, about: About, delivery: &Delivery) {
         let now = self.clock.now();
-        let Some(peer) = about else {
-            return self.received_answer(now, delivery).await;
+        let peer = match about {
+            About::Peer(peer) => peer,
+            About::Search => return self.received_answer(now, delivery).await,
+            About::Reports => return self.received_report(now, delivery).await,
         };
         if !self.here.contains_key(&peer) {
             return;
@@ -450,7 +679,7 @@ where
                 }
             }
             Message::Here { peer: of, since_ms } if of == peer => {
-                if since_ms > self.wall_ms().saturating_add(millis(CLOCK_AHEAD_MAX)) {
+                if since_ms > self.clock.date_ms().saturating_add(millis(CLOCK_AHEAD_MAX)) {
                     return tracing::warn!(?relay, "the clock of another relay is ahead");
                 }
                 let ours = self.here.get(&peer).filter(|it| it.is_only);
@@ -491,12 +720,9 @@ where
 
     /// Reads and checks a message. Nothing if it is to be ignored.
     fn read(&mut self, now: Duration, delivery: &Delivery) -> Option<(DeviceId, Message)> {
-        let ignored = |ignored: Ignored| {
-            tracing::debug!(?ignored, subject = %delivery.subject, "ignored a message at NATS");
-        };
         let list = self.surroundings.list.get();
         let decoded = Message::decode(&delivery.payload, &list);
-        let unverified = decoded.map_err(ignored).ok()?;
+        let unverified = decoded.map_err(|why| ignored(delivery, why)).ok()?;
         // A member that has this relay's key would be this relay.
         if unverified.relay == self.surroundings.key.id() {
             return None;
@@ -505,15 +731,31 @@ where
             tracing::debug!("dropped a message of another relay: too many arrive");
             return None;
         }
-        unverified.verify().map_err(ignored).ok()
+        unverified
+            .verify()
+            .map_err(|why| ignored(delivery, why))
+            .ok()
     }
 
     fn send(&self, subject: String, reply: Option<String>, message: Message) {
+        let fleet = self.surroundings.list.get().fleet();
+        self.send_bytes(subject, reply, || {
+            message.encode(fleet, &self.surroundings.key)
+        });
+    }
+
+    fn send_report(&self, subject: String, message: &Report) {
+        let fleet = self.surroundings.list.get().fleet();
+        self.send_bytes(subject, None, || {
+            message.encode(fleet, &self.surroundings.key)
+        });
+    }
+
+    fn send_bytes(&self, subject: String, reply: Option<String>, encode: impl FnOnce() -> Vec<u8>) {
         if self.connected_at.is_none() {
             return;
         }
-        let list = self.surroundings.list.get();
-        let bytes = message.encode(list.fleet(), &self.surroundings.key);
+        let bytes = encode();
         let outgoing = Outgoing {
             subject,
             reply,
@@ -536,14 +778,30 @@ where
         )
     }
 
-    fn wall_ms(&self) -> u64 {
-        let since = self.clock.date().duration_since(SystemTime::UNIX_EPOCH);
-        millis(since.unwrap_or_default())
+    /// The subject on which a relay reports to all others.
+    fn report_subject(&self, relay: DeviceId) -> String {
+        format!(
+            "hobnob.{}.report.{relay}",
+            self.surroundings.list.get().fleet()
+        )
+    }
+
+    fn report_inbox_of(&self, relay: DeviceId) -> String {
+        report_inbox(self.surroundings.list.get().fleet(), relay)
     }
 }
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn ignored(delivery: &Delivery, why: Ignored) {
+    tracing::debug!(?why, subject = %delivery.subject, "ignored a message at NATS");
+}
+
+/// The subject for questions and answers that are meant for one relay.
+fn report_inbox(fleet: DeviceId, relay: DeviceId) -> String {
+    format!("{}.report", inbox(fleet, relay))
 }
 
 /// The beginning of the subjects for answers to a relay of a fleet. NATS can allow each relay to read
@@ -633,7 +891,7 @@ mod tests {
         let max = message::BYTES_MAX;
         let all = futures_util::stream::iter([max + 1, max, 1_000_000].map(delivery));
         let (incoming, mut received) = mpsc::channel(QUEUE_MAX);
-        pass_on(all, None, max, incoming).await;
+        pass_on(all, About::Search, max, incoming).await;
         let (_, passed) = received.recv().await.expect("one fits");
         assert_eq!(passed.payload.len(), max);
         assert!(received.recv().await.is_none());

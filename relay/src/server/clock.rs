@@ -31,6 +31,12 @@ impl Clock {
         SystemTime::now()
     }
 
+    /// The wall clock, in milliseconds since 1970.
+    pub(crate) fn date_ms(&self) -> u64 {
+        let since = self.date().duration_since(SystemTime::UNIX_EPOCH);
+        u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// A moment as tokio's timers expect it.
     pub(crate) fn at(&self, moment: Duration) -> tokio::time::Instant {
         (self.origin + moment).into()

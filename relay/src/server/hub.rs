@@ -34,7 +34,7 @@ use super::public_address::PublicAddresses;
 use super::wording;
 use crate::admission::{Admission, BANS_MAX, BanTarget, Credentials, Refusal, Token};
 use crate::core::{ConnectionId, EndReason, Exclusion, Found, Input, Output, Relay, Role, Row};
-use crate::fleet::{CurrentList, DirectoryEvent, DirectoryRequest};
+use crate::fleet::{CurrentList, DirectoryEvent, DirectoryRequest, SharedBans};
 use crate::plane::{PlaneConfig, PlaneHandle};
 use crate::sleeper::{NewSleeper, NewsKind, SleepUpdate, SleeperNews};
 
@@ -63,6 +63,8 @@ pub(super) struct Hub {
     /// The places for questions that wait for the directory.
     places: Arc<Semaphore>,
     fleet: Option<CurrentList>,
+    /// The bans of the fleet.
+    shared_bans: Option<SharedBans>,
     /// The number of the list that the peers have.
     list_number: u64,
     links: HashMap<ConnectionId, RegisteredPeer>,
@@ -115,9 +117,10 @@ impl Hub {
         newcomers: Arc<Newcomers>,
         dial_backs: DialBacks,
         directory: Option<mpsc::UnboundedSender<DirectoryRequest>>,
-        fleet: Option<CurrentList>,
+        fleet: Option<(CurrentList, SharedBans)>,
         log: broadcast::Sender<LogEvent>,
     ) -> Self {
+        let (fleet, shared_bans) = fleet.unzip();
         Self {
             sleepers_tokens: BTreeMap::new(),
             sleep_resets,
@@ -132,6 +135,7 @@ impl Hub {
             places: Arc::new(Semaphore::new(WAITING_SEARCHES_MAX)),
             list_number: fleet.as_ref().map_or(0, |fleet| fleet.get().number()),
             fleet,
+            shared_bans,
             links: HashMap::new(),
             public_addresses: PublicAddresses::default(),
             log,
@@ -368,6 +372,13 @@ impl Hub {
                 }
             }
             DirectoryEvent::MovedAway(id) => self.handle(Input::MovedAway(id)),
+            DirectoryEvent::Elsewhere(peers) => {
+                for (peer, rooms) in peers {
+                    self.handle(Input::Elsewhere { peer, rooms });
+                }
+            }
+            DirectoryEvent::Kicked(peer) => self.handle(Input::Kick(peer)),
+            DirectoryEvent::BansChanged(targets) => self.apply_shared_bans(targets),
             DirectoryEvent::Connected(connected) => self.log(LogEvent::Fleet { connected }),
         }
     }
@@ -533,6 +544,12 @@ impl Hub {
                         self.relay.handle(self.clock.now(), answer);
                     }
                 }
+                Output::Rooms(id, rooms) => {
+                    let link = self.links.get(&id).expect(IS_LINKED);
+                    if link.knows_fleets {
+                        self.ask_directory(DirectoryRequest::Rooms(link.peer, id, rooms));
+                    }
+                }
                 Output::Grant(id, handle) => self.grant_sleep(id, handle),
                 Output::Wake(handle, by) => self.plane.sleep(SleepUpdate::Wake(handle, by)),
                 Output::Forget(handle) => self.forget_sleep(handle, false),
@@ -653,7 +670,11 @@ impl Hub {
     fn kick(&mut self, target: String) -> Result<DeviceId, OperatorError> {
         let peer = resolve(target, &self.admission, self.relay.known_peers())?;
         if !self.relay.is_registered(peer) {
-            return Err(OperatorError::NotConnected(peer));
+            if self.directory.is_none() {
+                return Err(OperatorError::NotConnected(peer));
+            }
+            self.ask_directory(DirectoryRequest::Kick(peer));
+            return Ok(peer);
         }
         self.handle(Input::Kick(peer));
         Ok(peer)
@@ -671,14 +692,13 @@ impl Hub {
                 OperatorError::NotBanned(target)
             });
         }
+        self.share_ban(target, banned);
+        self.log_ban(target, banned);
         if banned {
-            self.log(LogEvent::Banned(target));
             match target {
                 BanTarget::Peer(peer) => self.handle(Input::Ban(peer)),
                 BanTarget::Range(_) => drop(self.exclude()),
             }
-        } else {
-            self.log(LogEvent::Unbanned(target));
         }
         Ok(Banned {
             target,
@@ -686,11 +706,54 @@ impl Hub {
         })
     }
 
+    fn log_ban(&self, target: BanTarget, banned: bool) {
+        self.log(if banned {
+            LogEvent::Banned(target)
+        } else {
+            LogEvent::Unbanned(target)
+        });
+    }
+
+    /// Tells the other relays of the fleet that the operator has changed a ban here.
+    fn share_ban(&self, target: BanTarget, banned: bool) {
+        if let Some(shared) = &self.shared_bans {
+            let record = shared.note(target, banned, self.clock.date_ms());
+            self.ask_directory(DirectoryRequest::BanChanged(record));
+        }
+    }
+
+    /// Other relays of the fleet have changed these bans.
+    fn apply_shared_bans(&mut self, targets: Vec<BanTarget>) {
+        let Some(shared) = self.shared_bans.clone() else {
+            return;
+        };
+        let mut is_range_banned = false;
+        for target in targets {
+            // The operator may have changed it here in the meantime.
+            let banned = shared.is_banned(target);
+            if !self.admission.set_banned(target, banned) {
+                continue;
+            }
+            self.log_ban(target, banned);
+            match target {
+                BanTarget::Peer(peer) if banned => self.handle(Input::Ban(peer)),
+                BanTarget::Range(_) => is_range_banned |= banned,
+                BanTarget::Peer(_) => {}
+            }
+        }
+        if is_range_banned {
+            self.exclude();
+        }
+    }
+
     fn change(&mut self, change: Change) -> Changed {
         let Change { rule, bans, limits } = change;
         let before: BTreeSet<BanTarget> = self.admission.bans().targets().collect();
         let after: BTreeSet<BanTarget> = bans.targets().collect();
         self.admission = Admission::new(rule, bans);
+        for target in before.symmetric_difference(&after) {
+            self.share_ban(*target, after.contains(target));
+        }
         self.plane.limit(&PlaneConfig::of_rate(limits.rate));
         self.handle(Input::Limits(Box::new(limits)));
         Changed {

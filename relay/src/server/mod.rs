@@ -32,7 +32,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use hobnob_mailbox::Mailboxes;
 use hobnob_protocol::DeviceId;
@@ -50,7 +50,7 @@ use tokio_util::task::TaskTracker;
 use crate::admission::{Admission, BanTarget, Bans, FileError, Rule};
 use crate::core::{DRAIN_OVER, Limits, Relay};
 use crate::fleet::{
-    self, CurrentList, FleetConfig, FleetError, ListFile, NewListError, Surroundings,
+    self, CurrentList, FleetConfig, FleetError, ListFile, NewListError, SharedBans, Surroundings,
 };
 use crate::keys;
 use crate::mailbox::{self, HoldError, MailboxConfig, Totals};
@@ -83,6 +83,9 @@ const LOG_EVENTS_MAX: usize = 1024;
 
 /// How often the quotas are stored. A crash forgets at most the bytes of this time.
 const STORE_USAGE_EVERY: Duration = Duration::from_secs(60);
+
+/// How soon changes of the bans by other relays of the fleet are on disk.
+const STORE_BANS_AFTER: Duration = Duration::from_secs(1);
 
 /// How long connections and tasks may take to end once the relay has closed them.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
@@ -185,6 +188,7 @@ struct Running {
     newcomers: Arc<Newcomers>,
     mailboxes: Option<Mailboxes>,
     fleet: Option<CurrentList>,
+    shared_bans: Option<SharedBans>,
     hub: mpsc::Sender<Event>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -222,6 +226,8 @@ impl Server {
                 list.ok_or(FleetError::NotMember(key.id()))
             })
             .transpose()?;
+        let load_bans = |_: &_| SharedBans::load(&home, admission.bans(), wall_ms());
+        let shared_bans = list.as_ref().map(load_bans);
         let (socket, plane, listeners) = bind_all(
             listen,
             &PlaneConfig::of_rate(limits.rate),
@@ -243,8 +249,8 @@ impl Server {
         let dial_backs = DialBacks::new(tasks.clone(), stop.clone());
         let id = key.id();
         let directory = fleet
-            .zip(list.clone())
-            .map(|(config, list)| {
+            .zip(list.clone().zip(shared_bans.clone()))
+            .map(|(config, (list, bans))| {
                 let hub = hub.clone();
                 let report = move |event| {
                     let hub = hub.clone();
@@ -256,6 +262,7 @@ impl Server {
                 let surroundings = Surroundings {
                     key: Arc::new(key),
                     list,
+                    bans,
                     report,
                     tasks: tasks.clone(),
                     stop: stop.clone(),
@@ -270,7 +277,7 @@ impl Server {
             newcomers.clone(),
             dial_backs,
             directory,
-            list.clone(),
+            list.clone().zip(shared_bans.clone()),
             log.clone(),
         );
         tasks.spawn(stop.clone().run_until_cancelled_owned(driver.run(events)));
@@ -303,6 +310,7 @@ impl Server {
             newcomers,
             mailboxes,
             fleet: list,
+            shared_bans,
             hub,
             tasks,
             stop,
@@ -311,6 +319,7 @@ impl Server {
         };
         let server = Server(Arc::new(running));
         server.store_usage_regularly();
+        server.store_shared_bans();
         Ok(server)
     }
 
@@ -398,8 +407,12 @@ impl Server {
         limits.mailboxes = self.0.mailboxes.is_some();
         limits.fleet = self.0.fleet.is_some();
         let _in_order = self.0.bans.lock().await;
-        let home = self.0.home.clone();
+        let (home, shared) = (self.0.home.clone(), self.0.shared_bans.clone());
         let read = move || {
+            // Otherwise what other relays have just banned would count as removed by the operator.
+            if let Some(shared) = shared {
+                shared.write_merged(&home).map_err(OperatorError::File)?;
+            }
             let acceptor = certificate
                 .map(|(certificate, key)| stream::tls::acceptor_from_files(&certificate, &key))
                 .transpose()
@@ -413,8 +426,17 @@ impl Server {
             self.0.certificate.replace(acceptor);
         }
         let change = Box::new(Change { rule, bans, limits });
-        self.ask(|answer| OperatorRequest::Change(change, answer))
-            .await
+        let changed = self
+            .ask(|answer| OperatorRequest::Change(change, answer))
+            .await?;
+        if let Some(shared) = self.0.shared_bans.clone() {
+            let home = self.0.home.clone();
+            let written = tokio::task::spawn_blocking(move || shared.write_merged(&home)).await;
+            written
+                .map_err(|_| OperatorError::Stopping)?
+                .map_err(OperatorError::NotStored)?;
+        }
+        Ok(changed)
     }
 
     /// Whether [`Server::change_fleet_list`] would replace the list of the fleet by this one, unless it
@@ -440,12 +462,48 @@ impl Server {
         let change = self
             .ask(|answer| OperatorRequest::SetBanned(target.to_owned(), banned, answer))
             .await??;
-        let home = self.0.home.clone();
-        let written = tokio::task::spawn_blocking(move || change.all.write(&home)).await;
+        let (home, shared) = (self.0.home.clone(), self.0.shared_bans.clone());
+        let write = move || {
+            change.all.write(&home)?;
+            shared.map_or(Ok(()), |shared| shared.write_merged(&home))
+        };
+        let written = tokio::task::spawn_blocking(write).await;
         written
             .map_err(|_| OperatorError::Stopping)?
             .map_err(OperatorError::NotStored)?;
         Ok(change.target)
+    }
+
+    /// Writes what other relays of the fleet have changed of the bans, until the relay stops. The task
+    /// does not keep the relay running.
+    fn store_shared_bans(&self) {
+        let Some(shared) = self.0.shared_bans.clone() else {
+            return;
+        };
+        let (running, stop) = (Arc::downgrade(&self.0), self.0.stop.clone());
+        let store = async move {
+            loop {
+                shared.merged().await;
+                // Further changes may follow.
+                sleep(STORE_BANS_AFTER).await;
+                let Some(running) = running.upgrade() else {
+                    return;
+                };
+                Server(running).write_merged_bans(&shared).await;
+            }
+        };
+        self.0.tasks.spawn(stop.run_until_cancelled_owned(store));
+    }
+
+    /// Writes what other relays have changed of the bans. An error is logged: the next change tries
+    /// again.
+    async fn write_merged_bans(&self, shared: &SharedBans) {
+        let _in_order = self.0.bans.lock().await;
+        let (home, shared) = (self.0.home.clone(), shared.clone());
+        let written = tokio::task::spawn_blocking(move || shared.write_merged(&home)).await;
+        if let Ok(Err(error)) = written {
+            tracing::warn!(%error, "can't store the bans that other relays have made");
+        }
     }
 
     /// Stores the quotas every minute until the relay stops. The task does not keep the relay
@@ -498,6 +556,18 @@ impl Server {
         probe::probe(&self.0.plane).await
     }
 
+    /// Disconnects all peers one by one within three seconds, and refuses new ones until the relay
+    /// stops. Peers of a fleet move to its other relays. Returns how many were connected.
+    pub async fn drain(&self) -> Result<usize, OperatorError> {
+        let (done, drained) = oneshot::channel();
+        let sent = self.0.hub.send(Event::Drain(done)).await;
+        sent.map_err(|_| OperatorError::Stopping)?;
+        match timeout(DRAIN_LIMIT, drained).await {
+            Ok(count) => count.map_err(|_| OperatorError::Stopping),
+            Err(_) => Err(OperatorError::StillDraining),
+        }
+    }
+
     /// Disconnects all peers one by one within three seconds, refuses new ones, and stops.
     pub async fn shutdown(&self) {
         let running = &self.0;
@@ -506,6 +576,9 @@ impl Server {
         }
         // The connections have ended, so the counts are final.
         self.store_usage().await;
+        if let Some(shared) = &running.shared_bans {
+            self.write_merged_bans(shared).await;
+        }
         running.endpoint.close(
             VarInt::from_u32(relay::close::DRAINING),
             STOPPING.as_bytes(),
@@ -543,20 +616,7 @@ impl Drop for Running {
 
 /// The wall clock, in milliseconds since the Unix epoch.
 fn wall_ms() -> u64 {
-    /// Disconnects all peers one by one within three seconds, and refuses new ones until the relay
-    /// stops. Peers of a fleet move to its other relays. Returns how many were connected.
-    pub async fn drain(&self) -> Result<usize, OperatorError> {
-        let (done, drained) = oneshot::channel();
-        let sent = self.0.hub.send(Event::Drain(done)).await;
-        sent.map_err(|_| OperatorError::Stopping)?;
-        match timeout(DRAIN_LIMIT, drained).await {
-            Ok(count) => count.map_err(|_| OperatorError::Stopping),
-            Err(_) => Err(OperatorError::StillDraining),
-        }
-    }
-
-    let since = Clock::start().date().duration_since(SystemTime::UNIX_EPOCH);
-    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+    Clock::start().date_ms()
 }
 
 /// The bound sockets of a relay.

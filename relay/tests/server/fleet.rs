@@ -1,5 +1,6 @@
 //! Relays of a fleet on a real NATS server, and somebody hostile who can reach NATS.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
@@ -7,9 +8,11 @@ use std::time::{Duration, SystemTime};
 use async_nats::ConnectOptions;
 use futures_util::StreamExt;
 use hobnob_protocol::fleet::FleetList;
-use hobnob_protocol::relay::{FromRelay, OpenRefusal, Register, ToRelay, close, features};
-use hobnob_protocol::{DeviceId, RelayAddr, SecretKey, codec};
-use hobnob_relay::admission::Rule;
+use hobnob_protocol::relay::{
+    FromRelay, OpenRefusal, Register, RosterChange, ToRelay, close, features,
+};
+use hobnob_protocol::{DeviceId, RelayAddr, RoomTag, SecretKey, codec};
+use hobnob_relay::admission::{BanTarget, Rule};
 use hobnob_relay::fleet::{FleetConfig, ListFile, NewListError, UserKey, new_user_key};
 use hobnob_relay::keys;
 use hobnob_relay::server::{Config, Server};
@@ -17,7 +20,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 use tokio::time::interval;
 
-use crate::client::{Client, Link, register, until};
+use crate::client::{Client, LIMIT, Link, register, seed_of, until};
 use crate::{config_in, loopback_addr};
 
 /// How often a test asks again. A relay ends the connection of a node that asks much more often.
@@ -121,12 +124,20 @@ fn certificates(dir: &Path) {
     write("nats.key", "PRIVATE KEY", &key.serialize_der());
 }
 
-/// Two relays of a fleet.
+/// Two relays of a fleet, and a third one that does not run.
 struct Fleet {
     nats: Nats,
     key: SecretKey,
+    third: SecretKey,
+    list: ListFile,
     homes: [TempDir; 2],
     servers: [Server; 2],
+}
+
+fn start(home: &TempDir, fleet: FleetConfig) -> Server {
+    let config = config_in(home, "[::]:0".parse().unwrap(), Rule::Open);
+    let fleet = Some(fleet);
+    Server::start(Config { fleet, ..config }).unwrap()
 }
 
 fn list(number: u64, fleet: &SecretKey, relays: &[DeviceId]) -> ListFile {
@@ -146,19 +157,38 @@ impl Fleet {
         let ids = homes
             .each_ref()
             .map(|home| keys::load_or_create(home.path()).unwrap().id());
-        let list = list(2, &key, &ids);
-        let server = |n: usize| {
-            let config = config_in(&homes[n], "[::]:0".parse().unwrap(), Rule::Open);
-            let fleet = Some(nats.config(&list, n));
-            Server::start(Config { fleet, ..config }).unwrap()
-        };
-        let servers = [server(0), server(1)];
+        let third = keys::new();
+        let list = list(2, &key, &[ids[0], ids[1], third.id()]);
+        let servers = [0, 1].map(|n| start(&homes[n], nats.config(&list, n)));
         Self {
             nats,
             key,
+            third,
+            list,
             homes,
             servers,
         }
+    }
+
+    /// Starts a relay again that was shut down, with the same home.
+    fn starts_again(&mut self, n: usize) {
+        self.servers[n] = start(&self.homes[n], self.nats.config(&self.list, n));
+    }
+
+    /// The bans of a relay, once they are these.
+    async fn until_banned(&self, at: usize, expected: &[BanTarget]) {
+        let expected: BTreeSet<BanTarget> = expected.iter().copied().collect();
+        let mut look = interval(Duration::from_millis(50));
+        let mut bans = BTreeSet::new();
+        let looking = async {
+            while bans != expected {
+                look.tick().await;
+                let table = self.servers[at].table().await.unwrap();
+                bans = table.bans.targets().collect();
+            }
+        };
+        let found = tokio::time::timeout(LIMIT, looking).await;
+        assert!(found.is_ok(), "{bans:?} at relay {at}, not {expected:?}");
     }
 
     async fn client(&self, seed: u16, at: usize) -> Client {
@@ -184,10 +214,37 @@ impl Fleet {
         since_ms: u64,
     ) -> Vec<u8> {
         let body = codec::encode(&(kind, key.id(), peer, nonce, since_ms));
-        let mut hash = blake3::Hasher::new_derive_key("hobnob 1 fleet message");
-        hash.update(self.key.id().as_bytes()).update(&body);
+        self.signed("hobnob 1 fleet message", key, &body)
+    }
+
+    /// A signature and the body.
+    fn signed(&self, label: &str, key: &SecretKey, body: &[u8]) -> Vec<u8> {
+        let mut hash = blake3::Hasher::new_derive_key(label);
+        hash.update(self.key.id().as_bytes()).update(body);
         let signature = key.sign(hash.finalize().as_bytes());
-        [&signature.as_bytes()[..], &body].concat()
+        [&signature.as_bytes()[..], body].concat()
+    }
+
+    /// A relay says that it has banned a peer, or removed the ban. docs/decisions/0101.
+    fn ban(&self, key: &SecretKey, peer: DeviceId, (at_ms, banned): (u64, bool)) -> Vec<u8> {
+        let body = codec::encode(&(4_u8, key.id(), vec![(peer.to_string(), at_ms, banned)]));
+        self.signed("hobnob 1 fleet report", key, &body)
+    }
+
+    /// A relay says that a peer has joined a room, or left it. docs/decisions/0101.
+    fn change(&self, key: &SecretKey, number: u64, (here, peer): (bool, DeviceId)) -> Vec<u8> {
+        let body = codec::encode(&(0_u8, key.id(), number, vec![(here, peer, room(1))]));
+        self.signed("hobnob 1 fleet report", key, &body)
+    }
+
+    /// The answer of the third relay to a question for its peers in room 1.
+    fn roster_answer(&self, question: &[u8], number: u64, peers: &[DeviceId]) -> Vec<u8> {
+        let (_, _, nonce, rooms): (u8, DeviceId, [u8; 16], Vec<RoomTag>) =
+            codec::decode::<_, 4_096>(&question[64..]).unwrap();
+        assert_eq!(rooms, [room(1)]);
+        let head = (2_u8, self.third.id(), nonce, number);
+        let body = codec::encode(&(head, (0_u8, 1_u8, vec![(room(1), peers)])));
+        self.signed("hobnob 1 fleet report", &self.third, &body)
     }
 
     /// A connection of somebody who has stolen a user key of NATS.
@@ -207,12 +264,76 @@ impl Fleet {
     }
 }
 
+fn room(n: u8) -> RoomTag {
+    RoomTag::from_bytes([n; 32])
+}
+
+/// A registered node that uses the fleet, with the roster that it has received.
+struct InRooms {
+    link: Link,
+    version: u64,
+    sees: BTreeMap<DeviceId, Vec<RoomTag>>,
+}
+
+impl InRooms {
+    async fn new(client: &Client, rooms: &[RoomTag]) -> Self {
+        let (link, welcome) = joins_rooms(client, features::FLEET, rooms).await;
+        assert!(matches!(welcome, FromRelay::Welcome(_)), "{welcome:?}");
+        Self {
+            link,
+            version: 0,
+            sees: BTreeMap::new(),
+        }
+    }
+
+    async fn changes_to(&mut self, rooms: &[RoomTag]) {
+        self.link.says(&ToRelay::Rooms(rooms.to_vec())).await;
+    }
+
+    /// Reads what the relay sends until the roster has exactly these peers, all in room 1.
+    async fn until_sees(&mut self, peers: &[DeviceId]) {
+        let expected: BTreeMap<_, _> = peers.iter().map(|peer| (*peer, vec![room(1)])).collect();
+        while self.sees != expected {
+            self.reads().await;
+        }
+    }
+
+    /// Sends heartbeats until the roster has no peers any more.
+    async fn until_alone(&mut self) {
+        let mut paced = interval(Duration::from_secs(4));
+        while !self.sees.is_empty() {
+            paced.tick().await;
+            self.link.says(&ToRelay::Heartbeat(self.version)).await;
+            self.reads().await;
+        }
+    }
+
+    async fn reads(&mut self) {
+        let roster = self.link.roster().await;
+        if roster.anew {
+            self.sees.clear();
+        }
+        for change in roster.changes {
+            match change {
+                RosterChange::Here { peer, rooms } => drop(self.sees.insert(peer, rooms)),
+                RosterChange::Gone { peer } => drop(self.sees.remove(&peer)),
+                RosterChange::Unknown(kind) => panic!("kind {kind}"),
+            }
+        }
+        self.version = roster.version;
+    }
+}
+
 /// Registers with these abilities.
 async fn joins(client: &Client, bits: u64) -> (Link, FromRelay) {
+    joins_rooms(client, bits, &[]).await
+}
+
+async fn joins_rooms(client: &Client, bits: u64, rooms: &[RoomTag]) -> (Link, FromRelay) {
     let mut link = client.connects().await;
     let register = Register {
         features: bits,
-        ..register(None, &[])
+        ..register(None, rooms)
     };
     link.says(&ToRelay::Register(register)).await;
     let welcome = link.receives().await.unwrap();
@@ -433,5 +554,209 @@ async fn only_a_newer_registration_at_a_member_ends_one_here() {
         () = repeat => unreachable!("it never returns"),
     };
     assert_eq!(ended.code, close::REPLACED);
+    fleet.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_lists_the_peers_of_all_relays() {
+    let fleet = Fleet::start().await;
+    let [ann, bob, cid] = [(1, 0), (2, 1), (3, 1)].map(|(seed, at)| fleet.client(seed, at));
+    let (ann, bob, cid) = tokio::join!(ann, bob, cid);
+    let mut anns = InRooms::new(&ann, &[room(1)]).await;
+    let mut bobs = InRooms::new(&bob, &[room(1), room(2)]).await;
+    anns.until_sees(&[bob.id()]).await;
+    bobs.until_sees(&[ann.id()]).await;
+    assert_eq!(
+        until_elsewhere(&mut anns.link, bob.id()).await,
+        fleet.servers[1].id()
+    );
+    // Others come and go.
+    let cids = InRooms::new(&cid, &[room(1)]).await;
+    anns.until_sees(&[bob.id(), cid.id()]).await;
+    bobs.changes_to(&[room(2)]).await;
+    anns.until_sees(&[cid.id()]).await;
+    cids.link.connection.close(close::BYE.into(), b"");
+    anns.until_sees(&[]).await;
+    // Whoever is banned at one relay is gone at all.
+    bobs.changes_to(&[room(1)]).await;
+    anns.until_sees(&[bob.id()]).await;
+    fleet.servers[1].ban(&bob.id().to_string()).await.unwrap();
+    anns.until_sees(&[]).await;
+    // A room without a peer of a relay is nothing to it.
+    let mut cids = InRooms::new(&cid, &[room(1)]).await;
+    cids.until_sees(&[ann.id()]).await;
+    anns.changes_to(&[]).await;
+    cids.until_sees(&[]).await;
+    anns.changes_to(&[room(1)]).await;
+    anns.until_sees(&[cid.id()]).await;
+    // A node that knows no fleets is of no concern to the other relays.
+    let (_old, _) = joins_rooms(&fleet.client(4, 1).await, 0, &[room(1)]).await;
+    let dan = fleet.client(5, 1).await;
+    let _dans = InRooms::new(&dan, &[room(1)]).await;
+    anns.until_sees(&[cid.id(), dan.id()]).await;
+    fleet.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_is_believed_in_order_and_for_as_long_as_it_speaks() {
+    let fleet = Fleet::start().await;
+    let intruder = fleet.intruder().await;
+    let (third, stranger) = (&fleet.third, SecretKey::from_seed([9; 32]));
+    let name = |what: &str| format!("hobnob.{}.{what}", fleet.key.id());
+    let inbox = name(&format!("inbox.{}.report", third.id()));
+    let mut questions = intruder.subscribe(inbox).await.unwrap();
+    intruder.flush().await.unwrap();
+    let ann = fleet.client(1, 0).await;
+    let mut anns = InRooms::new(&ann, &[room(1)]).await;
+    let ghosts = [77, 78].map(|n| SecretKey::from_seed([n; 32]).id());
+    let asker = name(&format!("inbox.{}.report", fleet.servers[0].id()));
+    let question = questions.next().await.unwrap();
+    let answer = fleet.roster_answer(&question.payload, 10, &ghosts[..1]);
+    intruder
+        .publish(asker.clone(), answer.into())
+        .await
+        .unwrap();
+    anns.until_sees(&ghosts[..1]).await;
+    let subject = name(&format!("report.{}", third.id()));
+    let stranger_subject = name(&format!("report.{}", stranger.id()));
+    let publishes = async |subject: &str, message: Vec<u8>| {
+        let sent = intruder.publish(subject.to_owned(), message.into()).await;
+        sent.unwrap();
+    };
+    let (joins, leaves) = ((true, ghosts[1]), (false, ghosts[0]));
+    publishes(&stranger_subject, fleet.change(&stranger, 11, joins)).await;
+    // Of a member, but on the subject of another relay.
+    let other = name(&format!("report.{}", fleet.servers[1].id()));
+    publishes(&other, fleet.change(third, 11, leaves)).await;
+    let mut forged = fleet.change(third, 11, leaves);
+    forged[0] ^= 1;
+    publishes(&subject, forged).await;
+    // An old message, as it may be replayed.
+    publishes(&subject, fleet.change(third, 10, leaves)).await;
+    publishes(&subject, fleet.change(third, 11, joins)).await;
+    anns.until_sees(&ghosts).await;
+    // A message is missing: the relay asks again.
+    publishes(&subject, fleet.change(third, 13, joins)).await;
+    let question = questions.next().await.unwrap();
+    let answer = fleet.roster_answer(&question.payload, 13, &ghosts[1..]);
+    publishes(&asker, answer).await;
+    anns.until_sees(&ghosts[1..]).await;
+    // The third relay says nothing any more. It is asked, and does not answer.
+    tokio::time::timeout(Duration::from_secs(60), anns.until_alone())
+        .await
+        .expect("a silent relay has no peers");
+    questions.next().await.unwrap();
+    // A list without it: nobody listens to it.
+    let ids = fleet.servers.each_ref().map(Server::id);
+    let without = list(3, &fleet.key, &ids);
+    assert_eq!(fleet.servers[0].change_fleet_list(without), Ok(true));
+    publishes(&subject, fleet.change(third, 14, joins)).await;
+    let bob = fleet.client(2, 1).await;
+    let _bobs = InRooms::new(&bob, &[room(1)]).await;
+    anns.until_sees(&[bob.id()]).await;
+    fleet.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ban_holds_at_all_relays_also_at_one_that_was_not_running() {
+    let mut fleet = Fleet::start().await;
+    let [bob, cid] = [2, 3].map(|seed| SecretKey::from_seed(seed_of(seed)).id());
+    let range = BanTarget::Range("192.0.2.0/24".parse().unwrap());
+    let client = fleet.client(2, 1).await;
+    let (mut bobs, _) = joins(&client, features::FLEET).await;
+    let ban = async |fleet: &Fleet, at: usize, target: &str| {
+        fleet.servers[at].ban(target).await.unwrap();
+    };
+    ban(&fleet, 0, &bob.to_string()).await;
+    assert_eq!(bobs.ends().await.code, close::BANNED);
+    assert_eq!(client.is_refused("").await.code, close::BANNED);
+    // Both change something while the other one does not run.
+    fleet.servers[1].shutdown().await;
+    let written = std::fs::read_to_string(fleet.homes[1].path().join("banned")).unwrap();
+    assert!(written.contains(&bob.to_string()), "{written}");
+    fleet.servers[0].unban(&bob.to_string()).await.unwrap();
+    ban(&fleet, 0, "192.0.2.0/24").await;
+    fleet.servers[0].shutdown().await;
+    fleet.starts_again(1);
+    ban(&fleet, 1, &cid.to_string()).await;
+    fleet
+        .until_banned(1, &[BanTarget::Peer(bob), BanTarget::Peer(cid)])
+        .await;
+    fleet.starts_again(0);
+    for at in [0, 1] {
+        fleet.until_banned(at, &[BanTarget::Peer(cid), range]).await;
+    }
+    // A change in the file counts like a command. What another relay has changed in the meantime stays,
+    // so the operator waits until it is in the file.
+    let path = fleet.homes[0].path().join("banned");
+    let has_cid = || {
+        std::fs::read_to_string(&path)
+            .unwrap()
+            .contains(&cid.to_string())
+    };
+    until(LIMIT, has_cid).await;
+    let text = format!("{bob}\n{}\n", "192.0.2.0/24");
+    std::fs::write(&path, text).unwrap();
+    let server = &fleet.servers[0];
+    let limits = hobnob_relay::core::Limits::default();
+    server.change(Rule::Open, limits, None).await.unwrap();
+    fleet.until_banned(1, &[BanTarget::Peer(bob), range]).await;
+    fleet.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_is_kicked_at_any_relay_and_may_return() {
+    let fleet = Fleet::start().await;
+    let (ann, bob) = (fleet.client(1, 0).await, fleet.client(2, 1).await);
+    let (mut anns, _) = joins(&ann, features::FLEET).await;
+    let (mut bobs, _) = joins(&bob, features::FLEET).await;
+    until_elsewhere(&mut anns, bob.id()).await;
+    fleet.servers[0].kick(&bob.id().to_string()).await.unwrap();
+    assert_eq!(bobs.ends().await.code, close::KICKED);
+    let (_bobs, welcome) = joins(&bob, features::FLEET).await;
+    assert!(matches!(welcome, FromRelay::Welcome(_)), "{welcome:?}");
+    fleet.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bans_of_strangers_and_of_the_future_are_ignored() {
+    let fleet = Fleet::start().await;
+    let intruder = fleet.intruder().await;
+    let (third, stranger) = (&fleet.third, SecretKey::from_seed([9; 32]));
+    let [ann, bob, cid] = [1, 2, 3].map(|seed| SecretKey::from_seed(seed_of(seed)).id());
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
+    let now = u64::try_from(now).unwrap();
+    let subject = format!("hobnob.{}.report.{}", fleet.key.id(), third.id());
+    let client = fleet.client(2, 0).await;
+    let (mut bobs, _) = joins(&client, features::FLEET).await;
+    let reports = [
+        fleet.ban(&stranger, ann, (now, true)),
+        fleet.ban(third, cid, (now + 3_600_000, true)),
+        fleet.ban(third, bob, (now, true)),
+        // It was made before that ban.
+        fleet.ban(third, bob, (now - 1, false)),
+    ];
+    let mut paced = interval(PACE);
+    // The relay may not listen yet.
+    let publishing = async {
+        loop {
+            paced.tick().await;
+            for report in &reports {
+                let (subject, report) = (subject.clone(), report.clone());
+                intruder.publish(subject, report.into()).await.unwrap();
+            }
+            intruder.flush().await.unwrap();
+        }
+    };
+    let ended = tokio::select! {
+        ended = bobs.ends() => ended,
+        () = publishing => unreachable!("it never returns"),
+    };
+    assert_eq!(ended.code, close::BANNED);
+    for at in [0, 1] {
+        fleet.until_banned(at, &[BanTarget::Peer(bob)]).await;
+    }
+    fleet.servers[1].unban(&bob.to_string()).await.unwrap();
+    fleet.until_banned(0, &[]).await;
     fleet.shutdown().await;
 }

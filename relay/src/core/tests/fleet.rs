@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use hobnob_protocol::relay::{OpenRefusal, ToRelay, features};
 
-use super::test_net::{TestNet, peer};
+use super::test_net::{TestNet, peer, room};
 use crate::core::{
-    ConnectionId, EndReason, Found, Input, Limits, Role, State, VISITOR_IDLE, VISITORS_MAX,
+    ConnectionId, EndReason, Found, Input, Limits, PUSH_AFTER, Role, State, VISITOR_IDLE,
+    VISITORS_MAX,
 };
 
 const ANN: u16 = 1;
@@ -50,6 +51,46 @@ fn a_peer_of_another_relay_is_sought_there_and_the_asker_learns_where_it_is() {
         (counts.elsewhere, counts.not_here, counts.unsure),
         (1, 1, 1)
     );
+}
+
+#[test]
+fn a_room_lists_the_peers_of_other_relays_which_are_asked_for_as_usual() {
+    let mut net = fleet();
+    let ann = net.register(peer(ANN), &[2, 1, 1]);
+    assert_eq!(net.shared, [(ann, vec![room(1), room(2)])]);
+    let (of, rooms) = (peer(BOB), vec![room(1)]);
+    net.tell(Input::Elsewhere { peer: of, rooms });
+    net.wait(PUSH_AFTER);
+    assert_eq!(net.sees(ann), [(peer(BOB), vec![room(1)])]);
+    net.says(ann, ToRelay::Open(peer(BOB)));
+    assert_eq!(net.sought, [(ann, peer(BOB))]);
+    // The operator's table has the peers of this relay only.
+    assert_eq!(net.relay.table(0).len(), 1);
+    net.says(ann, ToRelay::Rooms(vec![room(2)]));
+    assert_eq!(net.shared.last(), Some(&(ann, vec![room(2)])));
+    net.wait_secs(2);
+    assert_eq!(net.sees(ann), []);
+}
+
+#[test]
+fn a_peer_that_moves_between_relays_stays_on_the_roster() {
+    let mut net = fleet();
+    let ann = net.register(peer(ANN), &[1]);
+    let elsewhere = |rooms| Input::Elsewhere {
+        peer: peer(BOB),
+        rooms,
+    };
+    net.tell(elsewhere(vec![room(1)]));
+    net.wait_secs(2);
+    let bob = net.register(peer(BOB), &[1]);
+    net.wait_secs(2);
+    assert_eq!(net.sees(bob), [(peer(ANN), vec![room(1)])]);
+    net.tell(Input::Kick(peer(BOB)));
+    net.wait_secs(2);
+    assert_eq!(net.sees(ann), [(peer(BOB), vec![room(1)])]);
+    net.tell(elsewhere(Vec::new()));
+    net.wait_secs(2);
+    assert_eq!(net.sees(ann), []);
 }
 
 #[test]

@@ -98,6 +98,8 @@ pub(super) struct TestNet {
     pub(super) latest: BTreeMap<DeviceId, ConnectionId>,
     /// The peers that the other relays of the fleet are asked for, and who asks.
     pub(super) sought: Vec<(ConnectionId, DeviceId)>,
+    /// The rooms of peers that the other relays of the fleet are told.
+    pub(super) shared: Vec<(ConnectionId, Vec<RoomTag>)>,
     next: u64,
     /// The sleeps that the plane knows.
     pub(super) sleeps: BTreeSet<Handle>,
@@ -120,6 +122,7 @@ impl TestNet {
             routes,
             latest,
             sought: Vec::new(),
+            shared: Vec::new(),
             next: 1,
             sleeps: BTreeSet::new(),
             wakes: Vec::new(),
@@ -157,6 +160,7 @@ impl TestNet {
                     self.nodes.entry(connection).or_default().hear(called);
                 }
                 Output::Find(asker, peer) => self.sought.push((asker, peer)),
+                Output::Rooms(connection, rooms) => self.shared.push((connection, rooms)),
                 Output::Grant(connection, handle) => {
                     assert!(self.sleeps.insert(handle), "{handle:?} is in use");
                     self.nodes.entry(connection).or_default().granted = Some(handle);
