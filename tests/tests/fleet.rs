@@ -94,7 +94,7 @@ impl Fleet {
     fn home(&self, node: &Node) -> usize {
         until("a relay registers the node", LONG, || {
             let running = self.relays.iter().enumerate();
-            let mut homes = running.filter(|(_, relay)| is_alive(relay, node));
+            let mut homes = running.filter(|(_, relay)| is_registered(relay, node));
             homes
                 .next()
                 .map(|(n, _)| n)
@@ -133,12 +133,22 @@ impl Fleet {
     }
 }
 
+/// Whether a node is at a relay, registered there or as a visitor.
 fn is_alive(relay: &Relay, node: &Node) -> bool {
+    has_row(relay, node, |_| true)
+}
+
+/// Whether a node is registered at a relay. Visitors have no rooms.
+fn is_registered(relay: &Relay, node: &Node) -> bool {
+    has_row(relay, node, |row| row["rooms"] != 0)
+}
+
+fn has_row(relay: &Relay, node: &Node, fits: impl Fn(&Value) -> bool) -> bool {
     let peers = relay.try_peers();
     peers.is_some_and(|peers| {
         peers
             .iter()
-            .any(|row| row["peer"] == node.id() && row["state"] == "alive")
+            .any(|row| row["peer"] == node.id() && row["state"] == "alive" && fits(row))
     })
 }
 
@@ -242,6 +252,95 @@ fn nats_servers_that_fail_lose_no_message() {
     ann.queues(dave.ticket(), "for later");
     (0..3).for_each(|n| fleet.nats.start_again(n));
     dave.shows_once_within("for later", LONG);
+}
+
+#[test]
+fn people_at_different_relays_find_each_other_in_the_lobby() {
+    let fleet = Fleet::new();
+    let ann = fleet.node("ann");
+    let bob = fleet.node_elsewhere("bob", fleet.home(&ann));
+    ann.sees_within(&bob, LONG);
+    ann.says("hello to all relays");
+    bob.shows_once_within("hello to all relays", LONG);
+    bob.says("hello from another one");
+    ann.shows_once_within("hello from another one", LONG);
+    // A relay that is killed takes nobody out of the room for long.
+    let bobs = fleet.home(&bob);
+    fleet.relays[bobs].kill9();
+    until("the other node has another relay", LONG, || {
+        let homes = fleet.relays.iter().enumerate();
+        let mut homes = homes.filter(|(n, relay)| *n != bobs && is_registered(relay, &bob));
+        homes.next().map(drop).ok_or("not yet".to_owned())
+    });
+    let carol = fleet.node_elsewhere("carol", fleet.home(&bob));
+    carol.sees_within(&bob, LONG);
+    carol.sees_within(&ann, LONG);
+    carol.says("is everybody here?");
+    ann.shows_once_within("is everybody here?", LONG);
+    bob.shows_once_within("is everybody here?", LONG);
+}
+
+#[test]
+fn whoever_is_banned_at_one_relay_is_out_at_all() {
+    let fleet = Fleet::new();
+    let ann = fleet.node("ann");
+    let bob = fleet.node_elsewhere("bob", fleet.home(&ann));
+    ann.sees_within(&bob, LONG);
+    let (anns, bobs) = (fleet.home(&ann), fleet.home(&bob));
+    fleet.relays[anns].run(&["ban", bob.id()]).expect(0);
+    for relay in &fleet.relays {
+        until("the relay has the ban", LONG, || {
+            let bans = relay.run(&["bans"]).expect(0).stdout;
+            let has_it = bans.contains(bob.id()) && !is_alive(relay, &bob);
+            has_it.then_some(()).ok_or(bans)
+        });
+    }
+    ann.loses_within(&bob, LONG);
+    fleet.relays[bobs].run(&["unban", bob.id()]).expect(0);
+    bob.restart();
+    ann.sees_within(&bob, LONG);
+    bob.says("back again");
+    ann.shows_once_within("back again", LONG);
+}
+
+#[test]
+fn nodes_that_talk_while_a_relay_is_drained_lose_no_message() {
+    let fleet = Fleet::new();
+    let ann = fleet.node("ann");
+    let bob = fleet.node_elsewhere("bob", fleet.home(&ann));
+    meet(&ann, &bob);
+    let bobs = fleet.home(&bob);
+    let drained = &fleet.relays[bobs];
+    let texts: Vec<String> = (0..20).map(|n| format!("during the drain {n}")).collect();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let shown = drained.run(&["drain"]).expect(0).one_json();
+            assert_eq!(shown["event"], "drained", "{shown}");
+            assert!(shown["peers"].as_u64() >= Some(1), "{shown}");
+        });
+        for text in &texts {
+            ann.queues(&bob, text);
+            bob.queues(&ann, &format!("{text}, answered"));
+        }
+    });
+    for text in &texts {
+        bob.shows_once_within(text, LONG);
+        ann.shows_once_within(&format!("{text}, answered"), LONG);
+    }
+    assert_ne!(fleet.home(&bob), bobs);
+    let rows = drained.peers();
+    assert!(rows.iter().all(|row| row["state"] != "alive"), "{rows:?}");
+    // It refuses all, and they go to the next one.
+    for n in 0..4 {
+        let node = fleet.node(&format!("carol{n}"));
+        assert_ne!(fleet.home(&node), bobs);
+    }
+    drained.restart();
+    let home = |n: usize| fleet.home(&fleet.node(&format!("dave{n}")));
+    assert!(
+        (0..12).map(home).any(|home| home == bobs),
+        "nobody is there"
+    );
 }
 
 /// The example of docs/RELAY.md, on one machine, with everything that an operator makes.
