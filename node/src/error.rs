@@ -75,6 +75,22 @@ pub enum StartError {
     System(#[from] std::io::Error),
 }
 
+/// Why a running node does not take a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigureError {
+    /// The node does not answer.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// A list exceeds its limit.
+    #[error("a node has {what} at most; this one would have {given}")]
+    TooMuch {
+        /// The list and its limit.
+        what: String,
+        /// The given number.
+        given: usize,
+    },
+}
+
 /// Why a node does not answer a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NodeError {

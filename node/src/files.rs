@@ -72,7 +72,11 @@ impl BandwidthLimits {
 
 impl fmt::Debug for BandwidthLimits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.numbers()).finish()
+        let sometimes = self.applies.is_some();
+        f.debug_struct("BandwidthLimits")
+            .field("numbers", &self.numbers())
+            .field("sometimes", &sometimes)
+            .finish()
     }
 }
 

@@ -147,8 +147,8 @@ pub use apps::{App, AppDatagram, AppError, AppReader, AppStream, AppWriter};
 pub use builder::Builder;
 pub use carried::{Exported, Imported};
 pub use error::{
-    CarryError, Cause, EraseError, IntroduceError, InviteError, JoinError, NodeError, PolicyError,
-    ProfileError, SendError, StartError,
+    CarryError, Cause, ConfigureError, EraseError, IntroduceError, InviteError, JoinError,
+    NodeError, PolicyError, ProfileError, SendError, StartError,
 };
 pub use events::{Events, Lagged};
 pub use files::{

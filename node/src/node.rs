@@ -14,10 +14,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::apps::Apps;
 use crate::engine::{AmendTarget, Command};
+use crate::start::highlight_limits;
 use crate::{
-    Builder, ClientId, Config, ConversationRef, DeliveryState, EraseError, Events, HistoryQuery,
-    MailboxInfo, Message, MessageId, Messages, NodeError, NotifyRule, PeerInfo, ProfileError,
-    ProfilePicture, SendError, Sent, StartError, Status, clock, events, start, transfers,
+    Builder, ClientId, Config, ConfigureError, ConversationRef, DeliveryState, EraseError, Events,
+    HistoryQuery, LiveConfig, MailboxInfo, Message, MessageId, Messages, NodeError, NotifyRule,
+    PeerInfo, ProfileError, ProfilePicture, SendError, Sent, StartError, Status, clock, events,
+    start, transfers,
 };
 
 /// A node is settled this long after its start, or when no new peer has appeared for [`QUIET`].
@@ -596,6 +598,37 @@ impl Node {
     /// The rules that [`Node::set_notify`] has set for conversations of this node.
     pub async fn notify_rules(&self) -> Result<Vec<(ConversationRef, NotifyRule)>, NodeError> {
         self.ask(Command::NotifyRules).await
+    }
+
+    /// Takes other settings from now on, until the node stops. The next start has its own [`Config`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// use hobnob::{Config, LiveConfig, Node};
+    /// # let node = Node::builder(dir.path()).loopback().start().await?;
+    ///
+    /// let mut config = Config::new(dir.path());
+    /// config.highlights = vec!["outage".into()];
+    /// node.configure(LiveConfig::from(config)).await?;
+    /// # node.shutdown().await;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigureError::TooMuch`] if there are too many highlight words, or one is too long. Then
+    /// nothing has changed.
+    pub async fn configure(&self, config: LiveConfig) -> Result<(), ConfigureError> {
+        let mut limits = highlight_limits(&config.highlights).into_iter();
+        if let Some((given, max, what)) = limits.find(|(given, max, _)| given > max) {
+            let what = format!("{max} {what}");
+            return Err(ConfigureError::TooMuch { what, given });
+        }
+        let config = Box::new(config);
+        let configured = self.ask(|reply| Command::Configure { config, reply });
+        Ok(configured.await?)
     }
 
     /// Changes the nickname, for this run and later ones.

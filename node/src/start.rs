@@ -260,17 +260,12 @@ fn start_transfers(
 
 /// Rejects options that do not fit into a frame, before anything begins.
 fn check(config: &Config) -> Result<(), StartError> {
-    let lengths = config.highlights.iter().map(|word| word.chars().count());
-    let longest_highlight = lengths.max().unwrap_or(0);
+    let [highlights, longest_highlight] = highlight_limits(&config.highlights);
     let limits = [
+        highlights,
+        longest_highlight,
         (config.rooms.len(), ROOMS_MAX, "rooms"),
         (config.relays.len(), RELAYS_MAX, "relays"),
-        (config.highlights.len(), HIGHLIGHTS_MAX, "highlight words"),
-        (
-            longest_highlight,
-            HIGHLIGHT_CHARS_MAX,
-            "characters in a highlight word",
-        ),
         (
             config
                 .relay_token
@@ -287,6 +282,20 @@ fn check(config: &Config) -> Result<(), StartError> {
         }),
         None => Ok(()),
     }
+}
+
+/// The number and the length of highlight words, each with its limit and what it counts.
+pub(super) fn highlight_limits(words: &[String]) -> [(usize, usize, &'static str); 2] {
+    let lengths = words.iter().map(|word| word.chars().count());
+    let longest = lengths.max().unwrap_or(0);
+    [
+        (words.len(), HIGHLIGHTS_MAX, "highlight words"),
+        (
+            longest,
+            HIGHLIGHT_CHARS_MAX,
+            "characters in a highlight word",
+        ),
+    ]
 }
 
 fn make_dir(dir: &Path) -> Result<(), StartError> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::client::{Client, ClientError};
-use super::server::Server;
+use super::server::{ReadSettings, Server};
 use hobnob::{Config, Node, StartError};
 use hobnob_local::home::{Claim, Claimed, Home, HomeError};
 
@@ -179,6 +179,11 @@ impl Host {
                 })
             }
         }
+    }
+
+    /// The way to read the node's settings again, for the request `apply-settings`.
+    pub fn reads_settings(&self, read: ReadSettings) {
+        self.server.reads_settings(read);
     }
 
     /// Stops when no client is connected any more. Cancel safe: call [`Host::stop`] instead then.

@@ -10,8 +10,10 @@ mod order;
 mod programs;
 mod requests;
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::net::UnixStream;
@@ -19,7 +21,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use hobnob::Node;
+use hobnob::{LiveConfig, Node};
 use hobnob_local::home::Claimed;
 use hobnob_local::socket::{Listener, is_same_user};
 
@@ -31,6 +33,9 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long [`Server::stop`] waits until the last answers are written.
 const STOP_WITHIN: Duration = Duration::from_millis(500);
+
+/// Reads the settings of a node again, or returns why they can't be read. It may wait for the disk.
+pub type ReadSettings = Arc<dyn Fn() -> Result<LiveConfig, String> + Send + Sync>;
 
 /// A control socket and the tasks that answer it.
 ///
@@ -52,10 +57,16 @@ const STOP_WITHIN: Duration = Duration::from_millis(500);
 /// node.shutdown().await;
 /// # Ok(()) }
 /// ```
-#[derive(Debug)]
 pub struct Server {
+    settings: Arc<OnceLock<ReadSettings>>,
     ends: Ends,
     accepting: JoinHandle<()>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").finish_non_exhaustive()
+    }
 }
 
 /// The two ways in which a server ends.
@@ -72,6 +83,7 @@ struct Ends {
 struct Serving {
     node: Node,
     data_dir: PathBuf,
+    settings: Arc<OnceLock<ReadSettings>>,
     ends: Ends,
 }
 
@@ -80,15 +92,24 @@ impl Server {
     pub fn start(node: Node, claimed: &Claimed) -> io::Result<Server> {
         let listener = Listener::bind(claimed)?;
         let ends = Ends::default();
+        let settings = Arc::default();
         let serving = Serving {
             node,
             data_dir: claimed.home().data_dir().to_owned(),
+            settings: Arc::clone(&settings),
             ends: ends.clone(),
         };
         Ok(Server {
+            settings,
             ends,
             accepting: tokio::spawn(accept(listener, serving)),
         })
+    }
+
+    /// The way to read the node's settings again, for the request `apply-settings`. The first one
+    /// stays.
+    pub fn reads_settings(&self, read: ReadSettings) {
+        let _first_stays = self.settings.set(read);
     }
 
     /// Asks clients to disconnect, and returns when all have done so and the socket is closed. An

@@ -93,6 +93,7 @@ fn check_answer(request: &AnyRequest, line: &str) {
         AnyRequest::KeepConversation(it) => check_one(it, line),
         AnyRequest::TakeSnapshot(it) => check_one(it, line),
         AnyRequest::ReportBackup(it) => check_one(it, line),
+        AnyRequest::ApplySettings(it) => check_one(it, line),
         AnyRequest::ListRooms(it) => check_one(it, line),
         AnyRequest::SetNick(it) => check_one(it, line),
         AnyRequest::SetPicture(it) => check_one(it, line),

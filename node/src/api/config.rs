@@ -9,7 +9,7 @@ use hobnob_protocol::{Nickname, RelayAddr, RelayToken, RoomName};
 use hobnob_transport::stream::proxy::{Proxy, is_excluded};
 
 use super::hold_for::HoldFor;
-use crate::files::FilesConfig;
+use crate::files::{AcceptFrom, BandwidthLimits, FilesConfig};
 use crate::locked_home::UnlockSource;
 
 /// Maximum number of a node's relays.
@@ -71,6 +71,39 @@ pub struct Config {
     pub highlights: Vec<String>,
     /// What opens the folder, if it is locked. `None`: the start fails then.
     pub unlock: Option<UnlockSource>,
+}
+
+/// The part of a [`Config`] that a running node can take: see [`Node::configure`](crate::Node::configure).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveConfig {
+    /// See [`Config::direct_with`].
+    pub direct_with: DirectWith,
+    /// See [`Config::sharing`].
+    pub sharing: Sharing,
+    /// See [`Config::keep`]. Messages that are older are erased within an hour.
+    pub keep: Option<Duration>,
+    /// See [`Config::highlights`]. Messages that are here already mention whom they did.
+    pub highlights: Vec<String>,
+    /// See [`FilesConfig::accept_from`]. Offers that are here already wait for the user.
+    pub accept_from: Vec<AcceptFrom>,
+    /// See [`FilesConfig::size_max`].
+    pub size_max: Option<u64>,
+    /// See [`FilesConfig::limits`]. Transfers in progress keep to them, too.
+    pub limits: BandwidthLimits,
+}
+
+impl From<Config> for LiveConfig {
+    fn from(config: Config) -> Self {
+        Self {
+            direct_with: config.direct_with,
+            sharing: config.sharing,
+            keep: config.keep,
+            highlights: config.highlights,
+            accept_from: config.files.accept_from,
+            size_max: config.files.size_max,
+            limits: config.files.limits,
+        }
+    }
 }
 
 /// A proxy for the TCP connections with relays. The proxy resolves the relays' names.

@@ -12,7 +12,7 @@ mod notice;
 mod peer;
 mod status;
 
-pub use self::config::{Config, HOLD_MAX, ProxyConfig, RELAYS_MAX};
+pub use self::config::{Config, HOLD_MAX, LiveConfig, ProxyConfig, RELAYS_MAX};
 pub use self::event::Event;
 pub use self::hold_for::{HeldPeer, HoldFor, NotHoldFor};
 pub use self::invitation::{AcceptedInvitation, Invitation, InvitationEnd, RelayTokenUse};

@@ -68,7 +68,7 @@ impl Engine {
         }
     }
 
-    fn share_status(&self, id: SessionId, status: Activity) {
+    pub(super) fn share_status(&self, id: SessionId, status: Activity) {
         let state = self
             .sessions
             .get(id)

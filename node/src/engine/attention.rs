@@ -45,6 +45,11 @@ impl Attention {
         self.mentions.set_nick(nick);
     }
 
+    /// The user wants to be called for other words now.
+    pub(super) fn set_highlights(&mut self, words: &[String]) {
+        self.mentions.set_highlights(words);
+    }
+
     /// The rule that the user has set for a conversation.
     pub(super) fn rule_of(&self, id: ConversationId) -> Option<NotifyRule> {
         self.rules.get(&id).copied()

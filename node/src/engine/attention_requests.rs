@@ -18,6 +18,11 @@ impl Engine {
         self.store_mentions();
     }
 
+    pub(super) fn set_highlights(&mut self, words: &[String]) {
+        self.attention.set_highlights(words);
+        self.store_mentions();
+    }
+
     /// Sets the rule of a conversation. `None`: the default of its kind.
     pub(super) fn set_notify(
         &mut self,

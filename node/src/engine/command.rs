@@ -23,7 +23,8 @@ use super::erasing::{Edits, EraseReply};
 use super::inviting::AcceptReply;
 use crate::api::{
     ActivityInfo, ConversationRef, DeliveryState, HistoryQuery, Invitation, InvitationEnd,
-    MailboxInfo, Message, MessageId, NotifyRule, PeerInfo, ProfilePicture, RoomInfo, Sent, Status,
+    LiveConfig, MailboxInfo, Message, MessageId, NotifyRule, PeerInfo, ProfilePicture, RoomInfo,
+    Sent, Status,
 };
 use crate::error::{
     CarryError, EraseError, IntroduceError, InviteError, JoinError, NodeError, PolicyError,
@@ -164,6 +165,11 @@ pub(crate) enum Command {
         conversation: ConversationRef,
         keep: Option<Duration>,
         reply: EraseReply,
+    },
+    /// Takes other settings from now on.
+    Configure {
+        config: Box<LiveConfig>,
+        reply: oneshot::Sender<()>,
     },
     SetNick {
         nick: Nickname,

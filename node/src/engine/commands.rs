@@ -106,6 +106,10 @@ impl Engine {
                 keep,
                 reply,
             } => self.keep_for(&conversation, keep, reply),
+            Command::Configure { config, reply } => {
+                self.configure(*config);
+                let _ = reply.send(());
+            }
             Command::SetNick { nick, reply } => {
                 self.set_nick(nick);
                 let _ = reply.send(());

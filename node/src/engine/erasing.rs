@@ -77,6 +77,11 @@ impl Erasing {
         self.keep.insert(id, keep);
     }
 
+    /// Keeps the messages of conversations without a time of their own for this long.
+    pub(super) fn set_default(&mut self, keep: Option<Duration>) {
+        self.keep_default = keep;
+    }
+
     /// Notes that the files are to be rid of erased texts. Returns whether that was known.
     pub(super) fn note_scrub_is_due(&mut self) -> bool {
         std::mem::replace(&mut self.scrub_is_due, true)

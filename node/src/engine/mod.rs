@@ -36,6 +36,7 @@ mod carrying;
 mod claims;
 mod command;
 mod commands;
+mod configuring;
 mod conversation_setting;
 mod dialback;
 mod dialback_requests;

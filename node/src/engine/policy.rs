@@ -41,6 +41,11 @@ impl Policy {
         }
     }
 
+    /// Other peers learn this node's addresses from now on.
+    pub(super) fn set_direct_with(&mut self, direct_with: DirectWith) {
+        self.direct_with = direct_with;
+    }
+
     /// Why no session with this peer is allowed now, if so. Ask this once a connection exists:
     /// a resumed connection has passed no verifier.
     pub(super) fn denies(&self, peer: PersonId, now: Now) -> Option<DenyReason> {

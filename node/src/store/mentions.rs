@@ -27,12 +27,19 @@ pub struct Mentions {
 impl Mentions {
     /// The user with this id and nickname, and the words that the user wants to be called for.
     pub fn new(me: PersonId, nick: &Nickname, highlights: &[String]) -> Self {
-        let highlights = highlights.iter().map(|word| word.trim().to_lowercase());
-        Self {
+        let mut mentions = Self {
             me,
             names: [called(nick), format!("@{}", me.short())],
-            highlights: highlights.filter(|word| !word.is_empty()).collect(),
-        }
+            highlights: Vec::new(),
+        };
+        mentions.set_highlights(highlights);
+        mentions
+    }
+
+    /// The user wants to be called for these words now.
+    pub(crate) fn set_highlights(&mut self, words: &[String]) {
+        let words = words.iter().map(|word| word.trim().to_lowercase());
+        self.highlights = words.filter(|word| !word.is_empty()).collect();
     }
 
     /// The user's id. Nobody mentions himself.

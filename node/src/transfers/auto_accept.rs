@@ -24,6 +24,12 @@ impl AutoAccept {
         }
     }
 
+    /// The user has other rules for new offers.
+    pub(super) fn set(&mut self, from: Vec<AcceptFrom>, size_max: Option<u64>) {
+        self.from = from;
+        self.size_max = size_max;
+    }
+
     /// Whether to accept a new offer. `verified` says whether the user has verified its author.
     /// Offers in rooms always wait for the user.
     pub(super) fn accepts(&self, offer: &StoredOffer, verified: bool) -> bool {

@@ -10,7 +10,9 @@ use tokio::sync::oneshot;
 
 use crate::net::content::{ContentOpener, ContentStream};
 use crate::store::StoredOffer;
-use crate::{FileError, FileInfo, FileState, MessageId, PreparedOffer};
+use crate::{
+    AcceptFrom, BandwidthLimits, FileError, FileInfo, FileState, MessageId, PreparedOffer,
+};
 
 /// A message of the engine, or of the node's users, to the transfer task.
 #[derive(Debug)]
@@ -41,6 +43,12 @@ pub(crate) enum ToTransfers {
     },
     /// Read the content of an own offer for a session by mail.
     ReadForMail(SessionId, OfferId),
+    /// The user has other rules for transfers.
+    Configure {
+        accept_from: Vec<AcceptFrom>,
+        size_max: Option<u64>,
+        limits: BandwidthLimits,
+    },
     /// A user's command.
     Command(FileCommand),
 }

@@ -220,6 +220,14 @@ impl TransferTask {
                     context.engine.send(read);
                 });
             }
+            ToTransfers::Configure {
+                accept_from,
+                size_max,
+                limits,
+            } => {
+                self.auto_accept.set(accept_from, size_max);
+                self.jobs.context.throttle.set(limits);
+            }
             ToTransfers::Command(command) => self.on_command(command),
         }
     }

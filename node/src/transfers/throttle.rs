@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use hobnob_core::SessionId;
@@ -30,7 +30,7 @@ pub(super) enum Transfer {
 /// Shared by all content streams.
 #[derive(Debug, Clone)]
 pub(super) struct Throttle {
-    limits: BandwidthLimits,
+    limits: Arc<RwLock<BandwidthLimits>>,
     clock: Clock,
     lanes: Arc<Mutex<Lanes>>,
 }
@@ -38,21 +38,32 @@ pub(super) struct Throttle {
 impl Throttle {
     pub(super) fn new(limits: BandwidthLimits, clock: Clock) -> Self {
         Self {
-            limits,
+            limits: Arc::new(RwLock::new(limits)),
             clock,
             lanes: Arc::default(),
         }
     }
 
+    /// Other limits apply to each further piece.
+    pub(super) fn set(&self, limits: BandwidthLimits) {
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+    }
+
+    fn limits(&self) -> BandwidthLimits {
+        let limits = self.limits.read().unwrap_or_else(PoisonError::into_inner);
+        limits.clone()
+    }
+
     /// Waits until so many bytes of a transfer may pass.
     pub(super) async fn pass(&self, transfer: Transfer, bytes: usize) {
-        if !self.limits.apply_now() {
+        let limits = self.limits();
+        if !limits.apply_now() {
             return;
         }
         let now = self.clock.now().mono;
         let at = {
             let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-            lanes.reserve(now, transfer, bytes as u64, &self.limits)
+            lanes.reserve(now, transfer, bytes as u64, &limits)
         };
         if at > now {
             tokio::time::sleep_until(self.clock.at(at)).await;

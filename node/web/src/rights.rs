@@ -62,6 +62,7 @@ pub fn needed(request: &AnyRequest) -> Right {
         | AnyRequest::SetNotify(_)
         | AnyRequest::TakeSnapshot(_)
         | AnyRequest::ReportBackup(_)
+        | AnyRequest::ApplySettings(_)
         | AnyRequest::ExportFor(_)
         | AnyRequest::ImportFile(_)
         | AnyRequest::SetNick(_)

@@ -997,6 +997,13 @@ class AcceptInvite(Request["InvitationAccepted"]):
 
 
 @dataclass(kw_only=True)
+class ApplySettings(Request["Done"]):
+    """Lets the node read its settings again."""
+    CMD: ClassVar[str] = "apply-settings"
+    ANSWER: ClassVar[type] = Done
+
+
+@dataclass(kw_only=True)
 class AwaitInvitation(Request["InvitationEnded"]):
     """Waits until an invitation has ended."""
     number: CodeNumber

@@ -47,6 +47,7 @@ pub(crate) async fn up(flags: &CommonFlags, out: Output, args: UpArgs) -> anyhow
         () = signals.any() => return Ok(Exit::Done),
     };
     let mut host = Host::start(claimed, flags.config(&home)?).await?;
+    flags.reread_by(&host, &home);
     daily::watch(&home)?;
     let web = match Served::start(&home, args.web).await {
         Ok(web) => web,

@@ -6,16 +6,17 @@
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::ArgAction;
 use hobnob::protocol::relay::TOKEN_MAX;
 use hobnob::protocol::{Nickname, RelayAddr, RelayToken, RoomName};
 use hobnob::{
-    AcceptFrom, Config, DirectWith, FilesConfig, HOLD_MAX, Proxy, ProxyConfig, RELAYS_MAX,
-    UnlockSource,
+    AcceptFrom, Config, DirectWith, FilesConfig, HOLD_MAX, LiveConfig, Proxy, ProxyConfig,
+    RELAYS_MAX, UnlockSource,
 };
 use hobnob_control::wire::Text;
-use hobnob_control::{Home, HomeError};
+use hobnob_control::{Home, HomeError, Host};
 use zeroize::Zeroizing;
 
 use super::erasing::KeepTime;
@@ -25,7 +26,7 @@ use super::settings::{HeldFor, Settings, proxy_of_variables};
 use super::values::Size;
 
 /// The general flags.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "General options")]
 pub(crate) struct CommonFlags {
     /// Use this folder for key, messages, settings and socket; also HOBNOB_HOME. Default: the XDG
@@ -198,6 +199,15 @@ impl CommonFlags {
             highlights: settings.highlight.unwrap_or_default(),
             ..Config::new(home.data_dir())
         })
+    }
+
+    /// Lets the node of a host read the settings of its home again. These flags still override them.
+    pub(crate) fn reread_by(&self, host: &Host, home: &Home) {
+        let (flags, home) = (self.clone(), home.clone());
+        host.reads_settings(Arc::new(move || {
+            let config = flags.config(&home).map_err(|error| error.to_string())?;
+            Ok(LiveConfig::from(config))
+        }));
     }
 
     /// What opens a locked home.

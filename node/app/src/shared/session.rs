@@ -45,10 +45,11 @@ pub(crate) async fn open(
 }
 
 /// Attaches for a program that stays, such as a chat. If it runs the node, it makes the automatic
-/// backups, too.
+/// backups, too, and takes settings that change.
 pub(crate) async fn stay(common: &CommonFlags) -> anyhow::Result<(Home, Attached)> {
     let (home, attached) = open(common, true).await?;
-    if attached.host.is_some() {
+    if let Some(host) = &attached.host {
+        common.reread_by(host, &home);
         daily::watch(&home)?;
     }
     Ok((home, attached))

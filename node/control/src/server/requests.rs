@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hobnob::{
-    ConversationRef, DeliveryState, HistoryQuery, InvitationEnd, JoinError, KICKED_FOR, Node,
-    NodeError, PeerInfo, PolicyError, PreparedOffer, RoomInfo, SendError, Sent,
+    ConfigureError, ConversationRef, DeliveryState, HistoryQuery, InvitationEnd, JoinError,
+    KICKED_FOR, Node, NodeError, PeerInfo, PolicyError, PreparedOffer, RoomInfo, SendError, Sent,
 };
 use hobnob_protocol::room_ticket::{ROOM_TICKET_PREFIX, RoomTicketError};
 use hobnob_protocol::{Body, Offer, PersonId, RoomName, RoomTarget, RoomTicket, Target};
@@ -18,20 +18,20 @@ use super::order::OrderTicket;
 use super::programs::Programs;
 use crate::wire::{
     AcceptContact, AcceptFile, AcceptInvite, ActivityLine, ActivityList, Answer, AnyRequest,
-    AwaitInvitation, Base64, Block, BodyFields, BroadcastMessage, CancelMessage, ClearConversation,
-    CloseStream, CreateRoom, DeclineFile, DeleteMessage, Diagnose, Diagnosis, Done, EditMessage,
-    EndStream, ExportFor, ExportedFile, Failure, FileLine, FileList, ForgetPeer, GetMailbox,
-    GetPicture, GetRoomTicket, GetStatus, HISTORY_PAGE_MAX, HistoryFilter, Ignore, ImportFile,
-    ImportedFile, Introduce, InvitationAccepted, InvitationCode, InvitationEnded, InvitationState,
-    Invite, JoinRoom, KeepConversation, Kick, Kicked, ListActivity, ListFiles, ListNotifyRules,
-    ListPeers, ListPins, ListRooms, MailboxLine, MarkRead, MessageLine, MessageList,
-    NotifyRuleLine, NotifyRuleList, OfferFile, OpenApp, OpenStream, OpenedStream, Outcome,
-    PartRoom, PauseFile, PeerLine, PeerList, PictureFields, PictureFile, PinMessage, Ping, Pong,
-    ReactToMessage, ReadStream, RemoveContact, ReplyToMessage, ReportBackup, Request, RequestLine,
-    Resolve, Resolved, RoomList, SendDatagram, SendMessage, SentLine, SetNick, SetNotify,
-    SetPicture, SetStatus, SetTopic, SharedRoom, ShowTyping, StatusLine, StreamBytes, Subscribe,
-    TakeSnapshot, Text, Unblock, Unignore, Verification, Verify, WaitOptions, WaitReason, Why,
-    WriteStream, dispatch, to_line,
+    ApplySettings, AwaitInvitation, Base64, Block, BodyFields, BroadcastMessage, CancelMessage,
+    ClearConversation, CloseStream, CreateRoom, DeclineFile, DeleteMessage, Diagnose, Diagnosis,
+    Done, EditMessage, EndStream, ExportFor, ExportedFile, Failure, FileLine, FileList, ForgetPeer,
+    GetMailbox, GetPicture, GetRoomTicket, GetStatus, HISTORY_PAGE_MAX, HistoryFilter, Ignore,
+    ImportFile, ImportedFile, Introduce, InvitationAccepted, InvitationCode, InvitationEnded,
+    InvitationState, Invite, JoinRoom, KeepConversation, Kick, Kicked, ListActivity, ListFiles,
+    ListNotifyRules, ListPeers, ListPins, ListRooms, MailboxLine, MarkRead, MessageLine,
+    MessageList, NotifyRuleLine, NotifyRuleList, OfferFile, OpenApp, OpenStream, OpenedStream,
+    Outcome, PartRoom, PauseFile, PeerLine, PeerList, PictureFields, PictureFile, PinMessage, Ping,
+    Pong, ReactToMessage, ReadStream, RemoveContact, ReplyToMessage, ReportBackup, Request,
+    RequestLine, Resolve, Resolved, RoomList, SendDatagram, SendMessage, SentLine, SetNick,
+    SetNotify, SetPicture, SetStatus, SetTopic, SharedRoom, ShowTyping, StatusLine, StreamBytes,
+    Subscribe, TakeSnapshot, Text, Unblock, Unignore, Verification, Verify, WaitOptions,
+    WaitReason, Why, WriteStream, dispatch, to_line,
 };
 
 /// The line that answers a request. `over` ends all waiting: the answer then has the state that was
@@ -638,6 +638,22 @@ impl Handle for ReportBackup {
     async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
         context.node().report_backup(self.why).await?;
         Ok(Done {})
+    }
+}
+
+impl Handle for ApplySettings {
+    async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
+        let read = context.serving.settings.get().cloned();
+        let read = read.ok_or_else(|| {
+            Failure::usage("the program that runs this node has no settings to read again")
+        })?;
+        let config = tokio::task::spawn_blocking(move || read()).await;
+        let config = config.map_err(Failure::fault)?.map_err(Failure::usage)?;
+        match context.node().configure(config).await {
+            Ok(()) => Ok(Done {}),
+            Err(ConfigureError::Node(error)) => Err(error.into()),
+            Err(error @ ConfigureError::TooMuch { .. }) => Err(Failure::usage(error)),
+        }
     }
 }
 

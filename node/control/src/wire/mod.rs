@@ -47,9 +47,9 @@ pub use program::{
 };
 pub(crate) use request::dispatch;
 pub use request::{
-    AcceptContact, AcceptFile, AcceptInvite, AnyRequest, AwaitInvitation, Block, BroadcastMessage,
-    CancelMessage, ClearConversation, CreateRoom, DeclineFile, DeleteMessage, Diagnose,
-    EditMessage, ExportFor, ForgetPeer, GetMailbox, GetPicture, GetRoomTicket, GetStatus,
+    AcceptContact, AcceptFile, AcceptInvite, AnyRequest, ApplySettings, AwaitInvitation, Block,
+    BroadcastMessage, CancelMessage, ClearConversation, CreateRoom, DeclineFile, DeleteMessage,
+    Diagnose, EditMessage, ExportFor, ForgetPeer, GetMailbox, GetPicture, GetRoomTicket, GetStatus,
     HistoryFilter, Ignore, ImportFile, Introduce, Invite, JoinRoom, KeepConversation, Kick,
     ListActivity, ListFiles, ListNotifyRules, ListPeers, ListPins, ListRooms, MarkRead, OfferFile,
     PartRoom, PauseFile, PinMessage, Ping, ReactToMessage, RemoveContact, ReplyToMessage,

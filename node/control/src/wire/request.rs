@@ -239,6 +239,8 @@ requests! { $
     "import" ImportFile -> ImportedFile, changes: |_| true;
     /// The result of an automatic backup, which the node reports to the user.
     "report-backup" ReportBackup -> Done, changes: |_| true;
+    /// Lets the node read its settings again.
+    "apply-settings" ApplySettings -> Done, changes: |_| true;
     /// The rooms that this node is in.
     "rooms" ListRooms -> RoomList, changes: |_| false;
     /// Changes this node's nickname.
@@ -722,6 +724,11 @@ pub struct ReportBackup {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
+
+/// See [`AnyRequest::ApplySettings`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApplySettings {}
 
 /// See [`AnyRequest::JoinRoom`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -12,8 +12,8 @@ use hobnob_control::wire::{
 };
 #[cfg(test)]
 use hobnob_control::wire::{
-    CloseStream, EndStream, MarkRead, OpenApp, OpenStream, Ping, ReadStream, ReportBackup,
-    SendDatagram, ShowTyping, Subscribe, WriteStream,
+    ApplySettings, CloseStream, EndStream, MarkRead, OpenApp, OpenStream, Ping, ReadStream,
+    ReportBackup, SendDatagram, ShowTyping, Subscribe, WriteStream,
 };
 
 use super::{Action, Chat, ChatCommand, CommandLine, Flags, Group};
@@ -24,6 +24,7 @@ use crate::shared::policy::PolicyChange;
 pub(super) const FOR_PROGRAMS: &[&str] = &[
     Ping::NAME,
     ReportBackup::NAME,
+    ApplySettings::NAME,
     Subscribe::NAME,
     ShowTyping::NAME,
     MarkRead::NAME,

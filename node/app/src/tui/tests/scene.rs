@@ -462,6 +462,7 @@ impl Scene {
             | AnyRequest::GetMailbox(_)
             | AnyRequest::TakeSnapshot(_)
             | AnyRequest::ReportBackup(_)
+            | AnyRequest::ApplySettings(_)
             | AnyRequest::OpenApp(_)
             | AnyRequest::SendDatagram(_)
             | AnyRequest::OpenStream(_)
