@@ -154,6 +154,22 @@ impl Browser {
         self.call("Page.addScriptToEvaluateOnNewDocument", parameters);
     }
 
+    /// Lets the page save files in a folder.
+    pub fn saves_to(&mut self, folder: &Path) {
+        let folder = folder.to_str().expect("UTF-8");
+        let parameters = json!({"behavior": "allow", "downloadPath": folder});
+        self.call("Page.setDownloadBehavior", parameters);
+    }
+
+    /// Chooses a file of this machine in the input that an expression names.
+    pub fn chooses(&mut self, input: &str, file: &Path) {
+        let found = self.call("Runtime.evaluate", json!({ "expression": input }));
+        let object = found["result"]["objectId"].as_str().expect("an input");
+        let file = file.to_str().expect("UTF-8");
+        let parameters = json!({"objectId": object, "files": [file]});
+        self.call("DOM.setFileInputFiles", parameters);
+    }
+
     /// Saves a picture of the page.
     pub fn picture(&mut self, path: &Path) {
         let picture = self.call("Page.captureScreenshot", json!({"format": "png"}));

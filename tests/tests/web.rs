@@ -332,6 +332,28 @@ fn settings_are_shown_and_changed_in_the_page() {
         enters(&mut page, name, field, value);
         page.shows(&is_saved(name));
     }
+    // The node takes these at once, and says which it takes later.
+    page.shows(&format!(
+        "{}.innerText.includes('It applies now')",
+        form("highlight")
+    ));
+    page.shows(&format!(
+        "{}.innerText.includes('when hobnob starts again')",
+        form("listen")
+    ));
+    let mut lines = JsonLines::connect(ann.home.path());
+    let sent = json!({"cmd": "history", "mentions": true});
+    let bob = Person::new("bob");
+    bob.run(&["send", &ann.listen, "we deploy today"]);
+    until("the word mentions ann", WITHIN, || {
+        let found = lines
+            .asks(sent.clone())
+            .map_err(|error| error.to_string())?;
+        match found["messages"][0]["text"] == "we deploy today" {
+            true => Ok(()),
+            false => Err(found.to_string()),
+        }
+    });
     // A wrong value is refused with a reason.
     enters(&mut page, "keep", "input", "for a while");
     page.shows("document.querySelector('dialog .problem').textContent.includes('line')");
@@ -538,4 +560,225 @@ fn dialogs_and_narrow_screens_work_in_both_themes() {
     page.press("Escape");
     assert!(ann.run(&["pins", "#ops"]).contains("4711"));
     assert!(ann.run(&["topic", "#ops"]).contains("lunch plans"));
+}
+
+#[test]
+fn requests_threads_and_rules_are_on_the_page() {
+    let (ann, bob) = (Person::new("ann"), Person::new("bob"));
+    bob.run(&["send", &ann.listen, "may I ask something?"]);
+    let mut page = ann.browser();
+    page.look(1100, 750, "light");
+    open(&mut page, "bob");
+    click(&mut page, ".request", "Accept as contact");
+    page.shows("document.querySelector('.request').hidden");
+    page.shows("!document.querySelector('.lists').innerText.includes('Requests')");
+    // A thread by the keyboard: it begins with the first reply.
+    shows_text(&mut page, "may I ask something?");
+    page.run("document.querySelector('.rows .message').focus()");
+    page.press("t");
+    page.shows("document.querySelector('.thread li')?.innerText.includes('may I ask')");
+    page.types("go ahead");
+    page.press("Enter");
+    bob.has("go ahead");
+    page.shows("document.querySelectorAll('.thread li').length === 2");
+    let first = &bob.json(&["history"])[0]["id"];
+    bob.run(&["reply", first.as_str().expect("an id"), "what is the time?"]);
+    page.shows("document.querySelectorAll('.thread li').length === 3");
+    page.shows("document.querySelector('dialog [role=status]').textContent === '2 replies'");
+    bob.run(&["send", "ann", "and something else"]);
+    shows_text(&mut page, "and something else");
+    assert_eq!(
+        page.run("document.querySelectorAll('.thread li').length"),
+        3
+    );
+    page.press("Escape");
+    // What is known of a message, and a search in one conversation only.
+    page.run("document.querySelector('.rows .message.own').focus()");
+    page.press("i");
+    page.shows("document.querySelector('dialog dl')?.innerText.includes('delivered')");
+    page.press("Escape");
+    bob.run(&["broadcast", "something for all"]);
+    page.run("document.dispatchEvent(new KeyboardEvent('keydown', {key: 'k', ctrlKey: true}))");
+    page.types("something");
+    page.press("Enter");
+    page.shows("document.querySelectorAll('.results li').length === 3");
+    page.run("document.querySelector('dialog select').value = '#lobby'; document.querySelector('dialog form').requestSubmit()");
+    page.shows("document.querySelectorAll('.results li').length === 1");
+    page.press("Escape");
+    page.shows("document.querySelector('dialog') === null");
+    // The next conversation with unread messages, and the line above them.
+    page.run("document.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowDown', altKey: true, shiftKey: true}))");
+    page.shows("document.querySelector('main h2').textContent === '#lobby'");
+    page.shows("document.querySelector('.rows .new') !== null");
+    // A rule, in the details and in the settings.
+    open(&mut page, "bob");
+    click(&mut page, "main", "Details");
+    page.run("{ const rule = [...document.querySelectorAll('dialog select')].find((one) => [...one.options].some((option) => option.value === 'none')); rule.value = 'none'; rule.dispatchEvent(new Event('change')); }");
+    page.shows("document.querySelector('.lists').innerText.includes('muted')");
+    assert!(ann.run(&["notify"]).contains("muted"));
+    page.press("Escape");
+    page.shows("document.querySelector('dialog') === null");
+    click(&mut page, "nav", "Settings");
+    click(&mut page, "dialog", "Back to the default for bob");
+    page.shows("!document.querySelector('.lists').innerText.includes('muted')");
+    assert!(!ann.run(&["notify"]).contains("muted"));
+    page.press("Escape");
+    page.shows("document.querySelector('dialog') === null");
+    // An own message that is deleted here only stays at bob's.
+    page.run("[...document.querySelectorAll('.rows .message.own')].at(-1).focus()");
+    page.press("d");
+    click(&mut page, "dialog", "Only on this node");
+    page.shows("!document.querySelector('.rows').innerText.includes('go ahead\\n')");
+    page.shows("document.querySelectorAll('.rows .message.own').length === 0");
+    bob.has("go ahead");
+    // Who is ignored has a place of its own.
+    click(&mut page, "main", "Details");
+    click(&mut page, "dialog", "Ignore");
+    page.shows("document.querySelector('.lists').innerText.includes('Blocked and ignored')");
+}
+
+/// The only file that the page has saved.
+fn saved(folder: &std::path::Path) -> PathBuf {
+    until("the browser saves the file", WITHIN, || {
+        let files = std::fs::read_dir(folder).map_err(|error| error.to_string())?;
+        let paths = files.map(|file| file.map(|file| file.path()));
+        let paths: Vec<PathBuf> = paths
+            .collect::<Result<_, _>>()
+            .map_err(|error| error.to_string())?;
+        // Chromium renames a file when it is whole.
+        match &paths[..] {
+            [path] if path.extension().is_some_and(|end| end != "crdownload") => Ok(path.clone()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+}
+
+#[test]
+fn messages_are_carried_by_hand_through_the_page() {
+    let (mut ann, mut bob) = (Person::new("ann"), Person::new("bob"));
+    bob.run(&["send", &ann.listen, "I leave the network now"]);
+    let mut page = ann.browser();
+    page.look(1100, 750, "light");
+    open(&mut page, "bob");
+    says(&mut page, "farewell");
+    bob.has("farewell");
+    bob.kill();
+    says(&mut page, "this travels by hand");
+    shows_text(&mut page, "this travels by hand");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    page.saves_to(folder.path());
+    click(&mut page, "main", "Details");
+    click(&mut page, "dialog", "Save messages to carry by hand");
+    // The receipt for the first message may be lost with bob's node.
+    page.shows(
+        "/The file has [12] messages? for bob/.test(document.querySelector('dialog').innerText)",
+    );
+    let file = saved(folder.path());
+    // Nobody meets anybody, so only the file can bring it.
+    ann.kill();
+    let alone = ["--no-mdns", "--listen", "127.0.0.1:0"];
+    let file = file.to_str().expect("UTF-8");
+    let imported = bob.run(&[&alone[..], &["import", file]].concat());
+    assert!(imported.contains("1 new message"), "{imported}");
+    let back = bob.home.path().join("back");
+    let path = back.to_str().expect("UTF-8");
+    bob.run(&[&alone[..], &["export", "--for", "ann", path]].concat());
+    ann.start();
+    page.shows("document.body.dataset.ready === 'true'");
+    page.press("Escape");
+    page.shows("document.querySelector('dialog') === null");
+    click(&mut page, "nav", "This node");
+    page.shows("document.querySelector('dialog input[type=file]') !== null");
+    page.chooses("document.querySelector('dialog input[type=file]')", &back);
+    page.shows("/[12] of yours delivered/.test(document.querySelector('dialog').innerText)");
+    until("it is delivered", WITHIN, || {
+        let history = ann.json(&["history", "bob"]);
+        let last = history.last().ok_or("no messages")?;
+        match last["state"] == "delivered" && last["text"] == "this travels by hand" {
+            true => Ok(()),
+            false => Err(last.to_string()),
+        }
+    });
+    // A file that is none is refused with a reason.
+    let none = bob.file("none", "not sealed");
+    page.chooses("document.querySelector('dialog input[type=file]')", &none);
+    page.shows("document.querySelector('dialog > .problem').textContent !== ''");
+}
+
+#[test]
+fn a_backup_of_the_page_restores_the_home() {
+    let ann = Person::new("ann");
+    ann.run(&["broadcast", "keep this"]);
+    let mut page = ann.browser();
+    page.look(1100, 750, "dark");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    page.saves_to(folder.path());
+    click(&mut page, "nav", "This node");
+    page.shows("document.querySelectorAll('dialog input[type=password]').length === 2");
+    let enter = |page: &mut Browser, again: &str| {
+        page.run(&format!(
+            "{{ const [one, two] = document.querySelectorAll('dialog input[type=password]'); one.value = 'a long passphrase'; two.value = '{again}'; two.form.requestSubmit(); }}"
+        ));
+    };
+    enter(&mut page, "a wrong passphrase");
+    page.shows("document.querySelector('dialog > .problem').textContent.includes('differ')");
+    enter(&mut page, "a long passphrase");
+    page.shows("document.querySelector('dialog').innerText.includes('The backup has everything')");
+    let file = saved(folder.path());
+    let passphrase = ann.file("passphrase", "a long passphrase\n");
+    let other = tempfile::tempdir().expect("a temporary folder");
+    let home = other.path().join("home");
+    let restored = Command::new(hobnob_binary())
+        .args(["restore"])
+        .arg(&file)
+        .arg("--passphrase-file")
+        .arg(&passphrase)
+        .env("HOBNOB_HOME", &home)
+        .output()
+        .expect("the program starts");
+    let out = String::from_utf8_lossy(&restored.stdout);
+    assert!(
+        restored.status.success() && out.contains("restored"),
+        "{restored:?}"
+    );
+}
+
+#[test]
+fn a_long_conversation_is_shown_in_its_order_after_a_restart_of_the_node() {
+    let mut ann = Person::new("ann");
+    let write = |ann: &Person, room: &str, numbers: std::ops::Range<u32>| {
+        let mut lines = JsonLines::connect(ann.home.path());
+        for number in numbers {
+            let text = format!("{number}");
+            let message = json!({"cmd": "broadcast", "room": room, "text": text, "wait": "queued"});
+            lines.asks(message).expect("the node runs");
+        }
+    };
+    ann.run(&["join", "ops"]);
+    // The newest messages of all are those of another room, but for a few.
+    write(&ann, "lobby", 0..300);
+    write(&ann, "ops", 0..250);
+    let mut page = ann.browser();
+    let shows = |page: &mut Browser, numbers: std::ops::Range<u32>| {
+        let numbers: Vec<String> = numbers.map(|number| number.to_string()).collect();
+        page.shows(&format!(
+            "window.hobnob.model.current.messages.map((one) => one.text).join() === '{}'",
+            numbers.join(",")
+        ));
+    };
+    open(&mut page, "#lobby");
+    shows(&mut page, 44..300);
+    page.run("window.hobnob.model.older(window.hobnob.model.current)");
+    shows(&mut page, 0..300);
+    // A few messages are missed, which join the others, and then more than a page.
+    for (from, to, first) in [(300, 310, 0), (310, 700, 444)] {
+        page.run("window.hobnob.connection.open = () => {}");
+        ann.kill();
+        page.shows("document.body.dataset.ready === undefined");
+        ann.start();
+        write(&ann, "lobby", from..to);
+        page.run("{ delete window.hobnob.connection.open; window.hobnob.connection.open(); }");
+        page.shows("document.body.dataset.ready === 'true'");
+        shows(&mut page, first..to);
+    }
 }

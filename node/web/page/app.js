@@ -7,7 +7,11 @@ import { VirtualList } from './list.js';
 import { el, button, iconButton, field } from './dom.js';
 import { messageRow, plain } from './message.js';
 import { size } from './format.js';
+import { details } from './details.js';
 import * as dialogs from './dialogs.js';
+import { files } from './files.js';
+import { thisNode } from './node.js';
+import { thread } from './thread.js';
 import { text } from './strings.js';
 
 const TOKEN = 'hobnob-token';
@@ -72,30 +76,35 @@ class App {
     this.scroller = el('div', { className: 'scroller', role: 'feed', tabIndex: 0, onkeydown: (event) => this.#rowKeys(event) });
     this.typing = el('p', { className: 'note typing', role: 'status' });
     this.pending = el('div', { className: 'pending' });
+    this.request = el('section', { className: 'request', 'aria-label': text.request, hidden: true });
     this.newest = button(text.toNewest, () => this.list.toEnd(), { className: 'newest', hidden: true });
     this.input = el('textarea', { rows: 1, oninput: () => this.#typed(), onkeydown: (event) => this.#inputKeys(event), onpaste: (event) => this.#pasted(event), dir: 'auto' });
     this.input.id = 'compose';
     this.label = el('label', { for: 'compose', className: 'hidden' });
     this.aboutLine = el('div', { className: 'about-line', hidden: true });
-    const files = el('input', { type: 'file', multiple: true, hidden: true, 'aria-label': text.attach, onchange: () => { this.#offer(files.files); files.value = ''; } });
+    const chosen = el('input', { type: 'file', multiple: true, hidden: true, 'aria-label': text.attach, onchange: () => { this.#offer(chosen.files); chosen.value = ''; } });
     this.composer = el('form', { className: 'composer', hidden: true, onsubmit: (event) => { event.preventDefault(); this.#submit(); } },
       this.aboutLine,
-      iconButton('attach', text.attach, () => files.click()), files, this.label, this.input,
+      iconButton('attach', text.attach, () => chosen.click()), chosen, this.label, this.input,
       button(text.send, null, { type: 'submit', className: 'primary' }));
     const nav = el('nav', { 'aria-label': text.conversations },
       el('header', {}, el('h1', {}, text.title),
         iconButton('search', text.search, () => dialogs.search(this)),
+        iconButton('keys', text.keys, () => dialogs.keys()),
         iconButton('settings', text.settings, () => dialogs.settings(this))),
       this.lists,
       el('div', { className: 'bottom' },
         button(text.join, () => dialogs.join(this)), button(text.add, () => dialogs.add(this)),
-        button(text.invite, () => dialogs.invite(this)), button(text.doctor, () => dialogs.doctor(this))));
+        button(text.invite, () => dialogs.invite(this)), button(text.allFiles, () => files(this)),
+        button(text.thisNode, () => thisNode(this)), button(text.doctor, () => dialogs.doctor(this))));
+    // The lists with the title are not there on narrow screens.
     this.main = el('main', {},
+      el('h1', { className: 'hidden narrow' }, text.title),
       el('header', {}, iconButton('back', text.back, () => this.#showLists(), { className: 'back' }),
         el('div', { className: 'title' }, this.heading, this.presence),
-        iconButton('details', text.details, () => dialogs.details(this, this.model.current), { className: 'details', hidden: true })),
+        iconButton('details', text.details, () => details(this, this.model.current), { className: 'details', hidden: true })),
       el('p', { className: 'empty' }, text.noConversation),
-      this.scroller, this.newest, this.typing, this.pending, this.composer,
+      this.scroller, this.newest, this.typing, this.pending, this.request, this.composer,
       el('div', { className: 'drop', 'aria-hidden': 'true' }, text.drop));
     document.body.replaceChildren(
       el('a', { href: '#compose', className: 'skip' }, text.skip), this.banner, el('div', { className: 'app' }, nav, this.main), this.live);
@@ -169,21 +178,53 @@ class App {
     const focused = document.activeElement?.dataset?.conversation;
     const known = [...model.conversations.values()];
     const rooms = known.filter((conversation) => conversation.isRoom);
-    const asked = (id) => {
-      const peer = model.peers.get(id);
-      return peer && !peer.contact && peer.request > 0 && !peer.blocked;
-    };
     const direct = known.filter((conversation) => !conversation.isRoom).map((conversation) => conversation.id.slice(1));
-    const others = [...model.peers.values()].filter((peer) => peer.contact || peer.state !== 'offline' || peer.blocked).map((peer) => peer.peer);
-    const ids = [...new Set([...direct, ...others])].filter((id) => id !== model.me);
-    const requests = ids.filter(asked);
-    const people = ids.filter((id) => !asked(id)).sort((one, other) => this.#rank(one) - this.#rank(other) || model.name(one).localeCompare(model.name(other)));
+    const refused = (id) => model.peers.get(id)?.blocked || model.peers.get(id)?.ignored;
+    const others = [...model.peers.values()].filter((peer) => peer.contact || peer.state !== 'offline' || refused(peer.peer)).map((peer) => peer.peer);
+    const ids = [...new Set([...direct, ...others])].filter((id) => id !== model.me)
+      .sort((one, other) => this.#rank(one) - this.#rank(other) || model.name(one).localeCompare(model.name(other)));
+    const requests = ids.filter((id) => model.isRequest(id));
+    const people = ids.filter((id) => !model.isRequest(id) && !refused(id));
+    const unwanted = ids.filter(refused);
+    const entries = (peers) => peers.map((id) => this.#entry(model.conversations.get(`@${id}`) ?? { id: `@${id}`, isRoom: false, messages: [] }));
     this.lists.replaceChildren(
       this.#section(text.rooms, rooms.map((conversation) => this.#entry(conversation))),
       ...(requests.length ? [this.#section(text.requests, requests.map((id) => this.#entry(model.conversation(`@${id}`))), text.requestsNote)] : []),
-      this.#section(text.people, people.map((id) => this.#entry(model.conversations.get(`@${id}`) ?? { id: `@${id}`, isRoom: false, messages: [] })), people.length ? null : text.noPeople));
+      this.#section(text.people, entries(people), people.length ? null : text.noPeople),
+      ...(unwanted.length ? [this.#section(text.unwanted, entries(unwanted))] : []));
     if (focused) this.lists.querySelector(`[data-conversation="${CSS.escape(focused)}"]`)?.focus();
     this.#title();
+    this.#showRequest();
+  }
+
+  /** A stranger has written: the user decides. Or the peer's user has to. */
+  #showRequest() {
+    const { current } = this.model;
+    const id = current && !current.isRoom ? current.id.slice(1) : null;
+    const peer = id && this.model.peers.get(id);
+    const asks = Boolean(id) && this.model.isRequest(id);
+    const waits = Boolean(peer?.awaits_consent);
+    const shown = asks ? `asks ${id}` : waits ? `waits ${id}` : '';
+    this.request.hidden = shown === '';
+    // The same buttons stay, with the focus on them.
+    if (this.request.dataset.shown === shown) return;
+    this.request.dataset.shown = shown;
+    const name = id ? this.model.name(id) : '';
+    const policy = (label, cmd, properties) => button(label, () => this.run(async () => {
+      this.model.setPeer(await this.connection.ask(cmd, { target: id }));
+      this.#lists();
+      this.input.focus();
+    }), properties);
+    if (asks) {
+      this.request.replaceChildren(el('p', {}, text.requestFrom(name)), el('div', { className: 'buttons' },
+        policy(text.acceptContact, 'accept-contact', { className: 'primary' }),
+        button(text.deleteRequest, () => this.run(async () => {
+          await this.erase('forget', { target: id });
+          this.leave(current);
+          await this.model.load();
+        })),
+        policy(text.ignore, 'ignore'), policy(text.block, 'block', { className: 'danger' })));
+    } else this.request.replaceChildren(waits ? el('p', { className: 'note' }, text.awaitsConsent(name)) : '');
   }
 
   #rank(id) {
@@ -203,6 +244,7 @@ class App {
     const about = conversation.isRoom
       ? [room ? (room.open ? text.roomOpen : text.roomSecret) : null, room ? text.here(room.here.length) : null]
       : [text[peer?.state ?? 'offline'], peer?.away && text.away(peer.status), peer?.formerly && text.formerly(peer.formerly), text.path[peer?.path], peer?.verified && (peer.by_code ? text.verifiedByCode : text.verified), peer?.blocked && text.blocked, peer?.ignored && text.ignored];
+    if (model.rules.get(conversation.id) === 'none') about.push(text.muted);
     const entry = button('', () => this.openConversation(conversation.id), {
       className: 'entry', 'aria-current': conversation.id === model.current?.id ? 'true' : null,
     });
@@ -309,6 +351,7 @@ class App {
 
   /** Shows a message, however old it is. */
   async show(message) {
+    if (!this.model.conversations.has(message.conversation)) await this.model.readStatus().catch(ignoreLost);
     const conversation = this.model.conversation(message.conversation);
     await this.openConversation(conversation.id);
     for (let page = 0; page < SEARCH_PAGES_MAX && !conversation.byId.has(message.id); page += 1) {
@@ -430,6 +473,9 @@ class App {
       r: () => this.actions.reply(message),
       e: () => message.from === this.model.me && message.text !== undefined && this.actions.edit(message),
       d: () => this.actions.remove(message),
+      t: () => this.actions.thread(message),
+      i: () => this.actions.info(message),
+      p: () => this.actions.pin(message),
       x: () => this.actions.chooseReaction(message, row),
     };
     const act = keys[event.key];
@@ -446,8 +492,16 @@ class App {
       event.preventDefault();
       const entries = [...this.lists.querySelectorAll('.entry')];
       const at = entries.findIndex((entry) => entry.dataset.conversation === this.model.current?.id);
-      entries[at + (event.key === 'ArrowUp' ? -1 : 1)]?.click();
+      const step = event.key === 'ArrowUp' ? -1 : 1;
+      if (!event.shiftKey) return entries[at + step]?.click();
+      // The next one with unread messages, and after the last one the first.
+      const round = step > 0 ? [...entries.slice(at + 1), ...entries.slice(0, at + 1)] : [...entries.slice(0, Math.max(at, 0)).reverse(), ...entries.slice(Math.max(at, 0)).reverse()];
+      round.find((entry) => entry.querySelector('.badge'))?.click();
+    } else if (event.key === '?' && !event.target.closest('input, textarea, select') && !document.querySelector('dialog[open]')) {
+      event.preventDefault();
+      dialogs.keys();
     }
+    return undefined;
   }
 
   // Files.
@@ -497,21 +551,30 @@ class App {
       this.#grow();
     },
     react: (message, emoji, off) => this.run(() => this.connection.ask('react', { message: message.id, emoji, ...(off ? { off } : {}), wait: 'queued' })),
+    thread: (message) => thread(this, message),
+    info: (message) => dialogs.info(this, message),
     pin: (message) => this.run(() => this.connection.ask('pin', { message: message.id, wait: 'queued' })),
     chooseReaction: (message, beside) => {
       const { close } = dialogs.open(text.react, (content) => {
-        content.append(el('div', { className: 'emojis' }, text.reactions.map((emoji) => button(emoji, () => {
+        const react = (emoji) => {
           close();
           const mine = message.reactions?.some((reaction) => reaction.emoji === emoji && reaction.by.some(({ peer }) => peer === this.model.me));
           this.actions.react(message, emoji, mine);
           beside.focus?.();
-        }))));
+        };
+        const other = el('input', { required: true, autocomplete: 'off', maxLength: 32 });
+        content.append(el('div', { className: 'emojis' }, text.reactions.map((emoji) => button(emoji, () => react(emoji)))),
+          el('form', { onsubmit: (event) => { event.preventDefault(); react(other.value.trim()); } },
+            field(text.otherEmoji, other), button(text.react, null, { type: 'submit' })));
       });
     },
     remove: async (message) => {
       const own = message.from === this.model.me;
-      if (!await dialogs.ask(own ? text.removeOwn : text.removeOther)) return;
-      this.run(() => (own && message.state === 'queued' ? this.#cancel(message) : this.erase('delete', { message: message.id })));
+      const choices = own && !message.erased ? [['everywhere', text.yes], ['here', text.removeHere]] : [['everywhere', text.yes]];
+      const choice = await dialogs.choose(own ? text.removeOwn : text.removeOther, choices);
+      if (!choice) return;
+      const here = choice === 'here' ? { here: true } : {};
+      this.run(() => (own && !here.here && message.state === 'queued' ? this.#cancel(message) : this.erase('delete', { message: message.id, ...here })));
     },
     accept: (message) => this.run(() => this.connection.ask('accept', { offer: message.id })),
     pause: (message) => this.run(() => this.connection.ask('pause', { offer: message.id })),

@@ -1,7 +1,7 @@
 // The dialogs. Each is a <dialog>, which keeps the keyboard focus inside and closes with Escape.
 import { profilePicture } from './avatars.js';
 import { el, button, field, iconButton, qrCode } from './dom.js';
-import { shortTime } from './format.js';
+import { fullTime, shortTime } from './format.js';
 import { LostError } from './connection.js';
 import { plain } from './message.js';
 import { nodeSettings } from './settings.js';
@@ -42,44 +42,78 @@ function form(run, work, ...children) {
   return el('form', { onsubmit: (event) => { event.preventDefault(); run(work)(); } }, ...children);
 }
 
-export function ask(question) {
+/** Asks with a button for each answer, and one for none. Resolves with the answer, or null. */
+export function choose(question, answers) {
   return new Promise((resolve) => {
-    let answer = false;
+    let chosen = null;
     const { dialog } = open(text.sure, (content, { close }) => {
       content.append(el('p', {}, question), el('div', { className: 'buttons' },
-        button(text.yes, () => { answer = true; close(); }, { className: 'danger' }),
+        answers.map(([answer, label]) => button(label, () => { chosen = answer; close(); }, { className: 'danger' })),
         button(text.no, close)));
     });
-    dialog.addEventListener('close', () => resolve(answer));
+    dialog.addEventListener('close', () => resolve(chosen));
   });
 }
 
-async function qr(connection, value) {
+export async function ask(question) {
+  return await choose(question, [[true, text.yes]]) === true;
+}
+
+/** Terms and what they are. Entries without a value are left out. */
+export function list(entries) {
+  return el('dl', {}, entries.filter(([, value]) => value).map(([term, value]) => el('div', {}, el('dt', {}, term), el('dd', {}, value))));
+}
+
+export async function qr(connection, value) {
   const response = await connection.fetch('/qr', { method: 'POST', body: value });
   const rows = await response.json();
   return rows.length ? qrCode(rows, text.qrOf(value)) : null;
 }
 
-function copyable(value, label) {
+export function copyable(value, label) {
   return field(label, el('textarea', { value, readOnly: true, rows: 3, className: 'copyable', onfocus: (event) => event.target.select() }));
 }
 
+const RESULTS = 50;
+
 export function search(app) {
+  const { model } = app;
   open(text.search, (content, { close, run }) => {
     const input = el('input', { type: 'search', autocomplete: 'off' });
+    // Otherwise the first Escape only empties the field.
+    input.onkeydown = (event) => {
+      if (event.key !== 'Escape') return;
+      event.preventDefault();
+      close();
+    };
+    const places = [...model.conversations.values()].map((conversation) => [conversation.id, model.title(conversation)]);
+    const place = el('select', {}, [['', text.everywhere], ...places].map(([value, label]) => el('option', { value }, label)));
+    const since = el('input', { type: 'date' });
     const results = el('ul', { className: 'results' });
     const count = el('p', { role: 'status' });
+    let shown = 0;
     const list = async (filter) => {
-      const { messages } = await app.connection.ask('history', filter);
-      count.textContent = text.found(messages.length);
-      results.replaceChildren(...messages.reverse().map((message) => el('li', {}, button(
-        `${app.model.title(app.model.conversation(message.conversation))} · ${message.nick} · ${shortTime(message.sent_at)}: ${plain(message)}`,
+      const { messages, more: hasMore } = await app.connection.ask('history', { ...filter, limit: RESULTS });
+      shown += messages.length;
+      count.textContent = text.found(shown, messages.length === RESULTS || hasMore);
+      results.append(...messages.toReversed().map((message) => el('li', {}, button(
+        `${model.title(model.conversation(message.conversation))} · ${message.nick} · ${shortTime(message.sent_at)}: ${plain(message)}`,
         () => { close(); app.show(message); }))));
+      more.hidden = messages.length < RESULTS && !hasMore;
+      more.onclick = run(() => list({ ...filter, before: messages[0].id }));
     };
-    const find = () => list({ search: input.value.trim() });
-    content.append(form(run, find, field(text.searchFor, input), el('div', { className: 'buttons' },
-      button(text.search, null, { type: 'submit', className: 'primary' }),
-      button(text.mentions, run(() => list({ mentions: true, limit: 50 }))))), count, results);
+    const more = button(text.olderResults, null, { hidden: true });
+    const begin = (filter) => {
+      shown = 0;
+      results.replaceChildren();
+      if (place.value) filter.conversation = place.value;
+      if (since.value) filter.since = new Date(`${since.value}T00:00`).toISOString();
+      return list(filter);
+    };
+    const find = () => begin({ search: input.value.trim() });
+    content.append(form(run, find, field(text.searchFor, input), el('div', { className: 'pair' }, field(text.searchIn, place), field(text.searchSince, since)),
+      el('div', { className: 'buttons' }, button(text.search, null, { type: 'submit', className: 'primary' }),
+        button(text.mentions, run(() => begin({ mentions: true }))))), count, results, more);
     queueMicrotask(() => input.focus());
   });
 }
@@ -125,9 +159,15 @@ export function add(app) {
 export function invite(app) {
   open(text.invite, (content, { close, run }) => {
     const shown = el('div', { className: 'code', 'aria-live': 'polite' });
+    const rooms = [...app.model.rooms.keys()];
+    const room = el('select', {}, [['', text.noRoom], ...rooms.map((name) => [name, name])].map(([value, label]) => el('option', { value }, label)));
+    const share = el('input', { type: 'checkbox' });
+    const hasRelay = app.model.status.relays.length > 0;
     const create = async () => {
-      const { code, number } = await app.connection.ask('invite');
-      shown.replaceChildren(el('p', {}, text.inviteNote), el('p', { className: 'big' }, code), await qr(app.connection, code) ?? '');
+      const fields = { ...(room.value ? { room: room.value } : {}), ...(share.checked ? { share_relay: true } : {}) };
+      const { code, number, relay_token: token } = await app.connection.ask('invite', fields);
+      shown.replaceChildren(el('p', {}, text.inviteNote), el('p', { className: 'big' }, code), await qr(app.connection, code) ?? '',
+        text.relayToken[token] ? el('p', { className: 'note' }, text.relayToken[token]) : '');
       const { end, peer } = await app.connection.ask('invitation-end', { number });
       const words = text.inviteEnd[end];
       shown.replaceChildren(el('p', {}, typeof words === 'function' ? words(peer.name) : words));
@@ -139,7 +179,8 @@ export function invite(app) {
       if (relay) app.say(text.needsToken(relay, peer.name));
       app.openConversation(`@${peer.peer}`);
     };
-    content.append(button(text.inviteStart, run(create), { className: 'primary' }), shown,
+    content.append(field(text.inviteRoom, room), hasRelay ? el('label', { className: 'check' }, share, ' ', text.shareRelay) : '',
+      button(text.inviteStart, run(create), { className: 'primary' }), shown,
       el('h3', {}, text.inviteAccept),
       form(run, accept, field(text.inviteCode, code), button(text.accept, null, { type: 'submit' })));
   });
@@ -177,6 +218,7 @@ export function settings(app) {
       copyable(model.me, text.myId), copyable(model.status.ticket, text.myTicket));
     const picture = content.appendChild(el('div'));
     if (model.rights.includes('manage')) content.append(nodeSettings(app, run));
+    content.append(rules(app, run));
     content.append(el('h3', {}, text.notices), news, button(text.logOut, () => app.logOut()));
     run(async () => picture.replaceChildren(await qr(app.connection, model.status.ticket) ?? ''))();
     run(async () => {
@@ -184,6 +226,48 @@ export function settings(app) {
       if (words.length) news.replaceChildren(...words.map((line) => el('li', {}, line)));
     })();
   });
+}
+
+/** The conversations with a rule about alerts. */
+function rules(app, run) {
+  const { model } = app;
+  const list = el('ul', { className: 'lines' });
+  const words = new Map(text.notifyRules);
+  const draw = () => list.replaceChildren(...[...model.rules].map(([id, rule]) => el('li', {},
+    `${model.title(model.conversation(id))}: ${words.get(rule) ?? rule} `,
+    button(text.noRule, run(async () => { await model.setRule(id, null); draw(); list.querySelector('button')?.focus(); }), { 'aria-label': text.noRuleOf(model.title(model.conversation(id))) }))));
+  draw();
+  return el('div', { className: 'group' }, el('h3', {}, text.rules), el('p', { className: 'note' }, text.rulesNote), list);
+}
+
+/** What is known of a message. */
+export function info(app, message) {
+  const { model } = app;
+  open(text.info, (content, { run }) => {
+    const names = (peers) => peers.map((peer) => model.name(peer)).join(', ');
+    const own = message.from === model.me;
+    const state = message.state && (message.reason ? `${text.state[message.state]}: ${message.reason}` : text.state[message.state]);
+    content.append(list([
+      [text.author, own ? text.you : message.nick], [text.sentAt, fullTime(message.sent_at)], [text.receivedAt, fullTime(message.received_at)],
+      [text.stateName, own && state], [text.readBy, own && names(model.readers(message))],
+      [text.confirmedBy, message.confirmed !== undefined && String(message.confirmed)],
+      [text.earlier, message.edited?.earlier.length && el('ul', {}, message.edited.earlier.map((words) => el('li', { className: 'text' }, words)))],
+      [text.reactionsOf, (message.reactions ?? []).map(({ emoji, by }) => text.reacted(emoji, names(by.map(({ peer }) => peer)))).join('; ')],
+      [text.messageId, message.id],
+    ]));
+    if (message.text !== undefined && !message.erased) {
+      const copied = el('span', { role: 'status' });
+      content.append(el('div', { className: 'buttons' }, button(text.copy, run(async () => {
+        await navigator.clipboard.writeText(message.text);
+        copied.textContent = text.copied;
+      })), copied));
+    }
+  });
+}
+
+/** What the keys do. */
+export function keys() {
+  open(text.keys, (content) => content.append(list(text.keyList)));
 }
 
 /** `doctor`, or `why` for a peer. */
@@ -196,112 +280,5 @@ export function doctor(app, target) {
       const response = await app.connection.fetch('/words/diagnosis', { method: 'POST', body: JSON.stringify(answer) });
       lines.replaceChildren(...(await response.json()).map((line) => el('li', {}, line)));
     })();
-  });
-}
-
-/** Details of a conversation, and what the user can do with it. */
-export function details(app, conversation) {
-  const { model, connection } = app;
-  open(model.title(conversation), (content, { close, run, follow }) => {
-    const done = (work) => run(async () => { await work(); await model.readStatus(); close(); });
-    const target = conversation.id.slice(1);
-    const of = conversation.isRoom ? { room: conversation.id } : { target };
-    const buttons = el('div', { className: 'stack' });
-    const offer = (label, work, properties) => buttons.append(button(label, work, properties));
-    const erase = (cmd, question) => async () => {
-      if (!await ask(question)) return;
-      await app.erase(cmd, of);
-    };
-    if (conversation.isRoom) {
-      const room = model.rooms.get(conversation.id);
-      content.append(el('p', {}, room?.open === false ? text.roomSecret : text.roomOpen));
-      if (room?.fingerprint) content.append(el('p', {}, text.fingerprint(room.fingerprint)));
-      const members = el('ul');
-      const listMembers = () => members.replaceChildren(...(model.rooms.get(conversation.id)?.here ?? []).map((peer) => el('li', {}, model.name(peer))));
-      listMembers();
-      follow(model, 'lists', listMembers);
-      content.append(el('h3', {}, text.members), members);
-      if (room?.open === false) {
-        const ticket = el('div');
-        offer(text.ticket, run(async () => {
-          const answer = await connection.ask('room_ticket', of);
-          ticket.replaceChildren(copyable(answer.ticket, text.ticketNote), await qr(connection, answer.ticket) ?? '');
-        }));
-        content.append(ticket);
-      }
-      offer(text.part, done(async () => {
-        await connection.ask('part', of);
-        app.leave(conversation);
-      }));
-    } else {
-      const peer = model.peers.get(target) ?? {};
-      content.append(el('p', { className: 'path' }, target));
-      const policy = (label, cmd) => offer(label, done(async () => model.peers.set(target, await connection.ask(cmd, { target }))));
-      if (!peer.contact) policy(text.acceptContact, 'accept-contact');
-      else policy(text.removeContact, 'remove-contact');
-      policy(...(peer.ignored ? [text.unignore, 'unignore'] : [text.ignore, 'ignore']));
-      policy(...(peer.blocked ? [text.unblock, 'unblock'] : [text.block, 'block']));
-      offer(text.kick, done(() => connection.ask('kick', { target })));
-      offer(text.why, () => doctor(app, target));
-      const others = [...model.peers.values()].filter((other) => other.contact && other.peer !== target);
-      if (peer.contact && others.length) {
-        const other = el('select', {}, others.map((it) => el('option', { value: it.peer }, it.name)));
-        const introduce = done(() => connection.ask('introduce', { target, other: other.value }));
-        content.append(el('form', { onsubmit: (event) => { event.preventDefault(); introduce(); } },
-          field(text.introduceTo, other), button(text.introduce, null, { type: 'submit' })));
-      }
-      const number = el('div', { 'aria-live': 'polite' });
-      offer(text.verify, run(async () => {
-        const answer = await connection.ask('verify', { target });
-        const confirm = !answer.peer.verified || answer.peer.by_code === true;
-        number.replaceChildren(el('p', {}, text.verifyNote), el('p', { className: 'big' }, answer.safety_number),
-          button(confirm ? text.verifyYes : text.verifyNo, done(async () => {
-            const { peer } = await connection.ask('verify', { target, confirm });
-            model.peers.set(target, peer);
-          })));
-      }));
-      content.append(number);
-    }
-    const keep = el('select', { onchange: run(() => keep.value && connection.ask('keep', keep.value === 'forever' ? of : { ...of, seconds: Number(keep.value) })) },
-      text.keepTimes.map(([value, label]) => el('option', { value }, label)));
-    const notify = el('select', { onchange: run(() => connection.ask('notify', notify.value ? { ...of, rule: notify.value } : of)) },
-      text.notifyRules.map(([value, label]) => el('option', { value }, label)));
-    run(async () => {
-      const { rules } = await connection.ask('notify-rules');
-      notify.value = rules.find((it) => it.conversation === conversation.id)?.rule ?? '';
-    })();
-    const pinned = el('ul', { className: 'results' });
-    const pinnedHeading = el('h3', { hidden: true }, text.pinned);
-    const listPins = run(async () => {
-      const { messages } = await connection.ask('pins', { conversation: conversation.id });
-      pinnedHeading.hidden = !messages.length;
-      pinned.replaceChildren(...messages.map((message) => el('li', {},
-        button(`${message.nick} · ${shortTime(message.sent_at)}: ${plain(message)}`, () => { close(); app.show(message); }), ' ',
-        button(text.unpin, run(async () => { await connection.ask('pin', { message: message.id, off: true, wait: 'queued' }); await listPins(); })))));
-    });
-    listPins();
-    follow(model, 'arrived', ({ detail }) => detail.message.pin && detail.conversation === conversation && listPins());
-    content.append(pinnedHeading, pinned);
-    if (conversation.isRoom) {
-      const newest = () => model.rooms.get(conversation.id)?.topic?.text ?? '';
-      let shown = newest();
-      const topic = el('input', { value: shown, maxLength: 512 });
-      follow(model, 'lists', () => {
-        // What the user is typing stays.
-        if (topic.value === shown) topic.value = newest();
-        shown = newest();
-      });
-      const set = done(() => connection.ask('topic', { room: conversation.id, topic: topic.value.trim(), wait: 'queued' }));
-      content.append(el('form', { onsubmit: (event) => { event.preventDefault(); set(); } }, field(text.topic, topic), button(text.save, null, { type: 'submit' })));
-    }
-    content.append(buttons, field(text.notifyAbout, notify), field(text.keep, keep));
-    const name = model.title(conversation);
-    offer(text.clear, done(erase('clear', text.clearSure(name))), { className: 'danger' });
-    if (!conversation.isRoom) {
-      offer(text.forget, done(async () => {
-        await erase('forget', text.forgetSure(name))();
-        app.leave(conversation);
-      }), { className: 'danger' });
-    }
   });
 }

@@ -22,5 +22,6 @@ export function size(bytes) {
     value /= 1000;
     unit += 1;
   }
+  if (bytes === 1) return text.oneByte;
   return `${unit === 0 ? value : value.toFixed(1)} ${text.bytes[unit]}`;
 }

@@ -16,6 +16,7 @@ export function messageRow(model, message, act) {
     'aria-label': summary(author, message),
   });
   row.dataset.id = message.id;
+  if (model.isFirstUnread(message)) row.append(el('p', { className: 'new' }, text.newMessages));
   row.append(
     el('div', { className: 'about' },
       act.avatar(message.from),
@@ -26,7 +27,7 @@ export function messageRow(model, message, act) {
     ...quote(model, message),
     body(model, message, act),
     ...reactions(model, message, act),
-    tools(message, own, act),
+    tools(model, message, own, act),
   );
   return row;
 }
@@ -45,7 +46,7 @@ function summary(author, message) {
 const ACTION = '/me ';
 
 /** What somebody does, such as "* ann waves", or the text as it is. */
-function spoken(author, value) {
+export function spoken(author, value) {
   return value.startsWith(ACTION) ? `* ${author} ${value.slice(ACTION.length)}` : value;
 }
 
@@ -74,7 +75,7 @@ function quote(model, message) {
 }
 
 function body(model, message, act) {
-  if (message.file) return file(model, message, act);
+  if (message.file) return fileCard(model, message, act);
   if (message.text !== undefined && !message.erased) return el('p', { className: 'text', dir: 'auto' }, marked(spoken(message.nick, message.text)));
   return el('p', { className: 'text note' }, plain(message));
 }
@@ -91,17 +92,21 @@ function reactions(model, message, act) {
   return [el('div', { className: 'reactions' }, chips)];
 }
 
-function tools(message, own, act) {
-  if (message.erased) return el('div', { className: 'tools' }, iconButton('remove', text.remove, () => act.remove(message)));
+function tools(model, message, own, act) {
+  if (message.erased) return el('div', { className: 'tools' }, iconButton('info', text.info, () => act.info(message)), iconButton('remove', text.remove, () => act.remove(message)));
+  const inThread = message.reply_to || model.conversations.get(message.conversation)?.replied.has(message.id);
   return el('div', { className: 'tools', role: 'group', 'aria-label': text.actions },
     iconButton('reply', text.reply, () => act.reply(message)),
+    inThread && iconButton('thread', text.thread, () => act.thread(message)),
     iconButton('react', text.react, (event) => act.chooseReaction(message, event.currentTarget)),
     message.topic === undefined && !message.pin && iconButton('pin', text.pin, () => act.pin(message)),
     own && message.text !== undefined && iconButton('edit', text.edit, () => act.edit(message)),
+    iconButton('info', text.info, () => act.info(message)),
     iconButton('remove', text.remove, () => act.remove(message)));
 }
 
-function file(model, message, act) {
+/** An offer, its progress, and what the user can do with it. */
+export function fileCard(model, message, act) {
   const offer = message.file;
   const known = model.files.get(message.id);
   const state = known?.state ?? 'offered';

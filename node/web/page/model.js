@@ -14,6 +14,12 @@ export class Conversation {
   loaded = false;
   loading = false;
   newest = '';
+  /** The last message before the connection was lost. */
+  last = null;
+  /** The messages that others answer. */
+  replied = new Set();
+  /** The first message that was unread when the user opened the conversation. */
+  firstUnread = null;
 
   constructor(id) {
     this.id = id;
@@ -30,6 +36,8 @@ export class Model extends EventTarget {
   rooms = new Map();
   files = new Map();
   notices = [];
+  /** By conversation, the rule about alerts that the user has set. */
+  rules = new Map();
   /** Who types: by conversation, the moment until which each peer's typing counts. */
   typing = new Map();
   /** By conversation, how far each peer has read own messages. */
@@ -52,15 +60,19 @@ export class Model extends EventTarget {
   async load() {
     const ask = (cmd, fields) => this.connection.ask(cmd, fields);
     await ask('subscribe');
-    const [status, { peers }, { files }, recent, { activity }] = await Promise.all([
-      ask('status'), ask('peers'), ask('files'), ask('history'), ask('activity'),
+    const [status, { peers }, { files }, recent, { activity }, { rules }] = await Promise.all([
+      ask('status'), ask('peers'), ask('files'), ask('history'), ask('activity'), ask('notify-rules'),
     ]);
+    this.rules = new Map(rules.map(({ conversation, rule }) => [conversation, rule]));
     this.#status(status);
     this.peers = new Map(peers.map((peer) => [peer.peer, peer]));
     this.files = new Map(files.map((file) => [file.id, file]));
+    for (const conversation of this.conversations.values()) {
+      conversation.loaded = false;
+      conversation.last = conversation.messages.findLast((message) => !message.renamed)?.id ?? null;
+    }
     for (const message of recent.messages) this.#note(message);
     for (const line of activity) this.#activity(line);
-    for (const conversation of this.conversations.values()) conversation.loaded = false;
     if (this.current) await this.open(this.current.id);
     this.#tell('everything');
   }
@@ -91,21 +103,43 @@ export class Model extends EventTarget {
   /** Opens a conversation, and reads its newest messages. */
   async open(id) {
     const conversation = this.conversation(id);
+    const isOther = this.current !== conversation;
+    const marker = this.#markers[id];
     this.current = conversation;
     this.markRead();
+    if (isOther) this.#noteFirstUnread(conversation, marker);
     this.#tell('opened');
     if (conversation.loaded) return;
     const page = await this.connection.ask('history', { conversation: id });
-    const meets = page.messages.some((message) => conversation.byId.has(message.id));
-    if (!meets) {
-      // There is a gap of unknown size, so older messages are read again when they are needed.
-      conversation.messages = [];
-      conversation.byId.clear();
-      conversation.more = page.more;
-    }
-    for (const message of page.messages) this.#put(conversation, message);
+    this.#join(conversation, page);
     conversation.loaded = true;
+    if (isOther) this.#noteFirstUnread(conversation, marker);
     this.#tell('messages', { conversation });
+  }
+
+  /** Takes the newest page of a conversation. What is here comes before it, in it, or after it. */
+  #join(conversation, { messages, more }) {
+    const inPage = new Set(messages.map((message) => message.id));
+    const newest = messages.at(-1)?.received_at ?? '';
+    // Without the message that was the last one, there is a gap of unknown size. Then older messages
+    // are read again when they are needed.
+    const meets = inPage.has(conversation.last);
+    const end = conversation.messages.findIndex((message) => message.id === conversation.last) + 1;
+    const before = meets ? conversation.messages.slice(0, end).filter((message) => !inPage.has(message.id)) : [];
+    const after = conversation.messages.slice(end).filter((message) => !inPage.has(message.id) && message.received_at >= newest);
+    if (!meets) conversation.more = more;
+    for (const message of messages) this.#put(conversation, message);
+    conversation.messages = [...before, ...messages.map((message) => conversation.byId.get(message.id)), ...after];
+    conversation.byId = new Map(conversation.messages.map((message) => [message.id, message]));
+  }
+
+  #noteFirstUnread(conversation, marker) {
+    const isNew = (message) => message.received_at > marker && message.from !== this.me;
+    conversation.firstUnread = marker === undefined ? null : conversation.messages.find(isNew)?.id ?? null;
+  }
+
+  isFirstUnread(message) {
+    return this.conversations.get(message.conversation)?.firstUnread === message.id;
   }
 
   /** Reads older messages. True if there were some. */
@@ -117,7 +151,10 @@ export class Model extends EventTarget {
       const page = await this.connection.ask('history', { conversation: conversation.id, before });
       conversation.more = page.more;
       const fresh = page.messages.filter((message) => !conversation.byId.has(message.id));
-      for (const message of fresh) conversation.byId.set(message.id, message);
+      for (const message of fresh) {
+        conversation.byId.set(message.id, message);
+        this.#noteReply(conversation, message);
+      }
       conversation.messages = [...fresh, ...conversation.messages];
       return fresh.length > 0;
     } catch (error) {
@@ -202,12 +239,31 @@ export class Model extends EventTarget {
     this.connection.ask('read', { message: newest.id }).catch(() => {});
   }
 
-  /** Whether somebody has read an own message. */
-  isRead(message) {
+  /** The peers that have read an own message. */
+  readers(message) {
     const marks = this.#read.get(message.conversation);
-    if (!marks || message.from !== this.me) return false;
+    if (!marks || message.from !== this.me) return [];
     const { byId } = this.conversation(message.conversation);
-    return [...marks.values()].some((id) => (byId.get(id)?.received_at ?? '') >= message.received_at);
+    return [...marks].filter(([, id]) => (byId.get(id)?.received_at ?? '') >= message.received_at).map(([peer]) => peer);
+  }
+
+  isRead(message) {
+    return this.readers(message).length > 0;
+  }
+
+  /** Sets which messages of a conversation alert the user. Without a rule, the default applies. */
+  async setRule(id, rule) {
+    const of = id.startsWith('#') ? { room: id } : { target: id.slice(1) };
+    await this.connection.ask('notify', rule ? { ...of, rule } : of);
+    if (rule) this.rules.set(id, rule);
+    else this.rules.delete(id);
+    this.#tell('lists');
+  }
+
+  /** Whether a peer waits for the user's decision. */
+  isRequest(id) {
+    const peer = this.peers.get(id);
+    return Boolean(peer && !peer.contact && peer.request > 0 && !peer.blocked && !peer.ignored);
   }
 
   #activity(line) {
@@ -244,7 +300,16 @@ export class Model extends EventTarget {
     this.#put(conversation, message);
   }
 
+  /** The answered message leads to the thread. */
+  #noteReply(conversation, message) {
+    const to = message.reply_to?.id;
+    if (to === undefined || conversation.replied.has(to)) return;
+    conversation.replied.add(to);
+    this.#tell('message', { conversation, id: to });
+  }
+
   #put(conversation, message) {
+    this.#noteReply(conversation, message);
     const known = conversation.byId.get(message.id);
     if (known) {
       Object.assign(this.#cleared(known), message);
@@ -264,8 +329,7 @@ export class Model extends EventTarget {
       case 'activity': return this.#activity(line);
       case 'erased': return this.#erased(line);
       case 'peer':
-        this.#renamed(this.peers.get(line.peer), line);
-        this.peers.set(line.peer, line);
+        this.setPeer(line);
         if (line.rooms) this.readStatus().catch(ignoreLost);
         return this.#tell('lists');
       case 'file':
@@ -280,6 +344,20 @@ export class Model extends EventTarget {
       default:
         return undefined;
     }
+  }
+
+  /** A peer is like this now. The node shows other messages when the user has changed who is hidden. */
+  setPeer(peer) {
+    const before = this.peers.get(peer.peer);
+    this.#renamed(before, peer);
+    this.peers.set(peer.peer, peer);
+    const hidden = (one) => Boolean(one?.ignored || one?.blocked);
+    if (hidden(before) === hidden(peer)) return;
+    for (const conversation of this.conversations.values()) {
+      Object.assign(conversation, { messages: [], more: true, loaded: false });
+      conversation.byId.clear();
+    }
+    this.load().catch(ignoreLost);
   }
 
   /** The conversations with somebody who has another name now say so. */

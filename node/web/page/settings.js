@@ -12,21 +12,22 @@ export function nodeSettings(app, run) {
     const grouped = new Set(text.settingGroups.flatMap(([, names]) => names));
     groups.push([text.otherSettings, settings.filter(({ name }) => !grouped.has(name))]);
     list.replaceChildren(...groups.flatMap(([title, members]) => members.length
-      ? [el('h4', {}, title), ...members.map((setting) => form(app, run, setting))] : []));
+      ? [el('h3', {}, title), ...members.map((setting) => form(app, run, setting))] : []));
   });
   return el('details', { className: 'settings', ontoggle: (event) => event.target.open && list.childElementCount === 0 && read() },
     el('summary', {}, text.nodeSettings), el('p', { className: 'note' }, text.settingsNote), list);
 }
 
 function form(app, run, setting) {
-  const { name, help, fixed_by: fixedBy } = setting;
+  const { name, help, live, fixed_by: fixedBy } = setting;
   const input = control(setting);
   input.disabled = Boolean(fixedBy);
-  const saved = el('p', { role: 'status', className: 'note' }, fixedBy ? text.fixedBy(fixedBy) : '');
+  const saved = el('p', { role: 'status', className: 'note' }, fixedBy ? text.fixedBy(fixedBy) : live ? '' : text.atNextStart);
   const put = async (value) => {
     saved.textContent = '';
-    await app.connection.fetch(`/settings/${name}`, { method: 'PUT', body: JSON.stringify(value) });
-    saved.textContent = text.settingSaved;
+    const response = await app.connection.fetch(`/settings/${name}`, { method: 'PUT', body: JSON.stringify(value) });
+    const applied = await response.json();
+    saved.textContent = live && applied ? text.settingApplied : text.settingSaved;
   };
   const save = run(() => put(typed(setting, input.value)));
   const about = el('p', { className: 'note' }, help);

@@ -33,16 +33,20 @@ assets! {
     "/avatars.js" SCRIPT "avatars.js";
     "/connection.js" SCRIPT "connection.js";
     "/dialogs.js" SCRIPT "dialogs.js";
+    "/details.js" SCRIPT "details.js";
     "/dom.js" SCRIPT "dom.js";
+    "/files.js" SCRIPT "files.js";
     "/format.js" SCRIPT "format.js";
     "/icons.js" SCRIPT "icons.js";
     "/list.js" SCRIPT "list.js";
     "/markup.js" SCRIPT "markup.js";
     "/message.js" SCRIPT "message.js";
     "/model.js" SCRIPT "model.js";
+    "/node.js" SCRIPT "node.js";
     "/outbox.js" SCRIPT "outbox.js";
     "/settings.js" SCRIPT "settings.js";
     "/strings.js" SCRIPT "strings.js";
+    "/thread.js" SCRIPT "thread.js";
 }
 
 /// The page that stores the token of a login, and then opens the chat. A file's script can't contain

@@ -88,6 +88,12 @@ async fn send(shared: &Shared, id: MessageId) -> Result<Response, HttpError> {
     let (name, path) = file
         .and_then(|file| Some((file.offer.name, file.saved?)))
         .ok_or_else(|| HttpError::usage("this file is not here (yet)"))?;
+    read(path, &name).await
+}
+
+/// The content of a file on this machine, for the browser to save under a name. The file is open when
+/// this returns, so it may be deleted then.
+pub(crate) async fn read(path: PathBuf, name: &str) -> Result<Response, HttpError> {
     let opened = tokio::task::spawn_blocking(move || open(path)).await;
     let (file, bytes) = opened
         .map_err(HttpError::fault)?
@@ -99,7 +105,7 @@ async fn send(shared: &Shared, id: MessageId) -> Result<Response, HttpError> {
         // Never the media type that a peer has chosen: the browser must not show it as a page.
         (CONTENT_TYPE, "application/octet-stream".to_owned()),
         (CONTENT_LENGTH, bytes.to_string()),
-        (CONTENT_DISPOSITION, disposition(&name)),
+        (CONTENT_DISPOSITION, disposition(name)),
         (CONTENT_SECURITY_POLICY, CONTENT_POLICY.to_owned()),
     ];
     Ok((headers, body).into_response())

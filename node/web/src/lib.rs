@@ -13,6 +13,7 @@
 
 pub mod announcement;
 mod assets;
+mod carried;
 mod clock;
 mod content;
 mod kept_uploads;
@@ -31,5 +32,5 @@ mod upload_cleaner;
 
 pub use kept_uploads::{BYTES_MAX as UPLOADS_BYTES_MAX, FILES_MAX as UPLOADS_KEPT_MAX};
 pub use server::{WebError, WebServer};
-pub use shared::{Setting, Words};
+pub use shared::{MakesBackup, Setting, Words};
 pub use upload::UPLOADS_MAX;

@@ -7,6 +7,8 @@
 //! | `/ws` | the WebSocket with the JSON lines |
 //! | `PUT /upload/CONVERSATION/NAME` | offers the request's body as a file |
 //! | `/content/ID`, `POST /ticket/ID`, `/download/TICKET` | the content of a file |
+//! | `POST /export/PEER`, `PUT /import` | messages that are carried by hand: a sealed file for a peer, and one of a peer |
+//! | `POST /backup` | a backup of the home, encrypted with the passphrase in the body |
 //! | `POST /qr` | the modules of a QR code |
 //! | `GET /settings`, `PUT /settings/NAME` | the settings of the home, and a new value of one |
 //! | `POST /words/diagnosis`, `POST /words/notice` | the sentences for the `ok` of `doctor`, and for a notice |
@@ -43,6 +45,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::announcement::Announcement;
 use crate::assets::{self, ASSETS, Asset};
+use crate::carried;
 use crate::content;
 use crate::kept_uploads::KeptUploads;
 use crate::response::{HttpError, add_headers, authorized, json, policy, typed};
@@ -257,9 +260,12 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/content/{id}", get(content::content))
         .route("/ticket/{id}", post(content::ticket))
         .route("/download/{ticket}", get(content::download))
+        .route("/export/{peer}", post(carried::export))
+        .route("/backup", post(carried::backup))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        // After the limit, which does not concern it.
+        // After the limit, which does not concern these.
         .route("/upload/{conversation}/{name}", put(upload::upload))
+        .route("/import", put(carried::import))
         .layer(guard)
         .with_state(shared)
 }
@@ -370,6 +376,7 @@ mod tests {
         notice: |_| String::new(),
         settings: |_| Ok(Vec::new()),
         set: |_, _, _| Ok(()),
+        backup: |_, _, _| Box::pin(async { Ok(()) }),
     };
 
     #[test]

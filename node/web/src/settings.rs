@@ -6,7 +6,8 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use hobnob_control::wire::Right;
+use hobnob_control::Client;
+use hobnob_control::wire::{ApplySettings, Done, Right};
 use serde_json::Value;
 
 use crate::response::{HttpError, authorized, json};
@@ -22,7 +23,8 @@ pub(crate) async fn list(
     Ok(json(&settings))
 }
 
-/// Sets one, from JSON in the body. `null` removes it, so that the default applies.
+/// Sets one, from JSON in the body. `null` removes it, so that the default applies. Answers whether the
+/// running node has read the settings again.
 pub(crate) async fn set(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
@@ -32,5 +34,13 @@ pub(crate) async fn set(
     authorized(&shared, &headers, Right::Manage)?;
     let value: Value = serde_json::from_str(&value).map_err(HttpError::usage)?;
     (shared.words.set)(&shared.home, &name, &value).map_err(HttpError::usage)?;
-    Ok(json(&()))
+    // The file has changed, so the node takes what it can. Without a node, the next start does.
+    let applied = match Client::connect(&shared.home).await {
+        Ok(client) => client.ask(ApplySettings {}).await.map(|Done {}| ()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = &applied {
+        tracing::debug!(%error, "the node does not take settings now");
+    }
+    Ok(json(&applied.is_ok()))
 }

@@ -1,6 +1,7 @@
 //! The values that the handlers of requests share, and the words that the program lends them.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use axum::http::HeaderValue;
@@ -12,10 +13,14 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use zeroize::Zeroizing;
 
 use crate::kept_uploads::KeptUploads;
 use crate::tickets::Tickets;
 use crate::tokens::Tokens;
+
+/// The result of [`Words::backup`]: why there is no backup, or none.
+pub type MakesBackup = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// What the program that serves the page does for it, so that the page and the program use the same
 /// words.
@@ -31,6 +36,8 @@ pub struct Words {
     pub settings: fn(&Home) -> Result<Vec<Setting>, String>,
     /// Changes a setting in the file of a home, or returns why not. `null` removes it.
     pub set: fn(&Home, &str, &Value) -> Result<(), String>,
+    /// Writes a backup of a home, encrypted with the passphrase, to a new file.
+    pub backup: fn(Home, Zeroizing<String>, PathBuf) -> MakesBackup,
 }
 
 /// A setting: what the page shows of it.
@@ -46,6 +53,8 @@ pub struct Setting {
     pub choices: Vec<String>,
     /// The value in the settings file.
     pub value: Option<Value>,
+    /// Whether a running node takes another value at once. Otherwise it applies at the next start.
+    pub live: bool,
     /// The variable of the environment that overrides the file.
     pub fixed_by: Option<String>,
 }

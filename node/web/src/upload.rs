@@ -95,14 +95,14 @@ fn cleaned(name: &str) -> Option<String> {
 
 /// An uploaded file in a folder of its own. Dropping it deletes both, unless it was kept: a browser
 /// may disconnect at any time.
-struct Stored {
+pub(crate) struct Stored {
     folder: PathBuf,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     kept: bool,
 }
 
 impl Stored {
-    fn create(uploads: &Path, name: &str) -> io::Result<Stored> {
+    pub(crate) fn create(uploads: &Path, name: &str) -> io::Result<Stored> {
         let folder = uploads.join(clock::random_text());
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700).create(&folder)?;
@@ -129,14 +129,14 @@ impl Drop for Stored {
 }
 
 /// Too many files or bytes of earlier uploads are kept.
-fn no_room() -> HttpError {
+pub(crate) fn no_room() -> HttpError {
     HttpError::busy(
         "the files that were uploaded before take all the room: withdraw offers that nobody needs",
     )
 }
 
 /// Writes the body, of at most `room` bytes, to a new file, on a thread that may wait for the disk.
-async fn write(path: &Path, body: Body, mut room: u64) -> Result<(), HttpError> {
+pub(crate) async fn write(path: &Path, body: Body, mut room: u64) -> Result<(), HttpError> {
     let path = path.to_owned();
     let (chunks, received) = mpsc::channel(CHUNKS_MAX);
     let writing = tokio::task::spawn_blocking(move || write_chunks(&path, received));

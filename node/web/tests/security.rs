@@ -44,6 +44,12 @@ impl Site {
             notice: |notice| format!("notice {}", notice.number),
             settings: |_| Ok(Vec::new()),
             set: |_, name, _| Err(format!("there is no setting {name}")),
+            backup: |_, passphrase, path| {
+                Box::pin(async move {
+                    let content = format!("sealed with {}", passphrase.as_str());
+                    std::fs::write(path, content).map_err(|error| error.to_string())
+                })
+            },
         };
         let server = WebServer::start(&home, any, words)
             .await
@@ -433,6 +439,40 @@ async fn files_are_offered_and_read_with_a_token_only() {
     let (_, link) = answer.split_once("\r\n\r\n").unwrap();
     assert!(site.get(link.trim(), "").await.ends_with("some text"));
     assert_eq!(status(&site.get(link.trim(), "").await), "403");
+    site.end().await;
+}
+
+#[tokio::test]
+async fn backups_and_carried_messages_need_the_right_to_manage_and_leave_no_file() {
+    let site = Site::new().await;
+    let peer = "a".repeat(52);
+    let requests = [
+        ("POST", "/backup".to_owned(), "a passphrase"),
+        ("POST", format!("/export/{peer}"), ""),
+        ("PUT", "/import".to_owned(), "no sealed file"),
+    ];
+    let sender = site.program_token([Right::Read, Right::Send]);
+    for (bearer, expected) in [
+        (String::new(), "401"),
+        (format!("Authorization: Bearer {sender}\r\n"), "403"),
+    ] {
+        for (verb, path, body) in &requests {
+            let answer = site.send(verb, path, &bearer, body).await;
+            assert_eq!(status(&answer), expected, "{path}");
+        }
+    }
+    let bearer = format!("Authorization: Bearer {}\r\n", site.page_token().await);
+    let answer = site.send("POST", "/backup", &bearer, "a passphrase").await;
+    assert!(answer.ends_with("sealed with a passphrase"), "{answer}");
+    let answer = site.send("PUT", "/import", &bearer, "no sealed file").await;
+    assert_eq!(status(&answer), "400", "{answer}");
+    let answer = site
+        .send("POST", "/export/nobody%20there", &bearer, "")
+        .await;
+    assert_eq!(status(&answer), "400", "{answer}");
+    let uploads = site.folder.path().join("uploads");
+    let left = std::fs::read_dir(uploads).expect("it was used").count();
+    assert_eq!(left, 0);
     site.end().await;
 }
 

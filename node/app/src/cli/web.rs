@@ -2,22 +2,25 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use hobnob_control::Home;
 use hobnob_control::wire::to_line;
+use hobnob_control::{Client, Home};
 use hobnob_local::signals::Signals;
 use hobnob_web::tokens::{Token, Tokens};
 use hobnob_web::{WebError, WebServer, Words, announcement, login};
 use qrcode::{Color, QrCode};
+use zeroize::Zeroizing;
 
 use super::args::{TokenCommand, WebArgs};
+use crate::backup;
+use crate::backup::sealing::Lock;
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::erasing;
 use crate::shared::exit_code::{Exit, Usage};
 use crate::shared::output::{self, Output};
 use crate::shared::settings::Settings;
-use crate::shared::{browser, diagnosis, notices, session, settings_file, values};
+use crate::shared::{browser, diagnosis, notices, passphrase, session, settings_file, values};
 
 /// Where `hobnob web` serves the page if no setting names an address.
 const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4680);
@@ -67,7 +70,22 @@ const WORDS: Words = Words {
     notice: notices::words,
     settings: settings_file::list,
     set: settings_file::set,
+    backup: |home, passphrase, file| Box::pin(make_backup(home, passphrase, file)),
 };
+
+/// Makes a backup that the browser saves.
+async fn make_backup(
+    home: Home,
+    passphrase: Zeroizing<String>,
+    file: PathBuf,
+) -> Result<(), String> {
+    let made = async {
+        let lock = Lock::Passphrase(passphrase::checked(passphrase)?);
+        let client = Client::connect(&home).await?;
+        backup::make(&client, &home, lock, file).await
+    };
+    made.await.map(drop).map_err(|error| format!("{error:#}"))
+}
 
 fn qr(text: &str) -> Vec<Vec<bool>> {
     let Ok(code) = QrCode::new(text) else {

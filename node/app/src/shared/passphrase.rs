@@ -95,7 +95,7 @@ fn read(file: &Path) -> anyhow::Result<Zeroizing<String>> {
     ))
 }
 
-fn checked(passphrase: Zeroizing<String>) -> anyhow::Result<Zeroizing<String>> {
+pub(crate) fn checked(passphrase: Zeroizing<String>) -> anyhow::Result<Zeroizing<String>> {
     match passphrase.len() {
         0 => Err(Usage("the passphrase is empty".into()).into()),
         1..=BYTES_MAX => Ok(passphrase),

@@ -11,6 +11,22 @@ use toml::de::DeTable;
 
 use super::settings::{DEFAULTS, check};
 
+/// The settings that a running node takes when they change. The others apply at the next start.
+pub(crate) const LIVE: &[&str] = &[
+    "share-typing",
+    "share-read",
+    "share-status",
+    "direct-with",
+    "keep",
+    "highlight",
+    "accept-from",
+    "accept-max",
+    "download-limit",
+    "upload-limit",
+    "transfer-limit",
+    "limit-hours",
+];
+
 /// A setting as [`DEFAULTS`] documents it.
 struct Documented {
     name: String,
@@ -30,6 +46,7 @@ pub(crate) fn list(home: &Home) -> Result<Vec<Setting>, String> {
             choices: choices(&documented),
             value: file.get(&documented.name).map(to_json),
             fixed_by: variable.filter(fixes),
+            live: LIVE.contains(&documented.name.as_str()),
             example: to_json(&documented.example),
             help: documented.help,
             name: documented.name,
@@ -180,6 +197,8 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::args;
+    use hobnob::LiveConfig;
     use serde_json::json;
 
     #[test]
@@ -205,6 +224,41 @@ mod tests {
                 .help
                 .starts_with("The nickname to use at each start.")
         );
+    }
+
+    /// What a running node takes with these settings.
+    fn live(home: &Home, file: &str) -> Option<String> {
+        std::fs::write(home.config_file(), file).expect("the folder exists");
+        let args = args::parse(["hobnob"]).expect("no arguments are needed");
+        let config = args.flags.config(home).ok()?;
+        Some(format!("{:?}", LiveConfig::from(config)))
+    }
+
+    #[test]
+    fn the_settings_that_apply_at_once_are_those_that_a_running_node_takes() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path()).unwrap();
+        let default = live(&home, "");
+        for documented in documented() {
+            let name = &documented.name;
+            let mut values = choices(&documented);
+            values = values.iter().map(|word| quoted(word)).collect();
+            values.extend(match name.as_str() {
+                "keep" => vec!["\"7d\"".to_owned()],
+                "accept-max" => vec!["\"20M\"\naccept-from = [\"verified\"]".to_owned()],
+                _ => ["true".to_owned()]
+                    .into_iter()
+                    .chain(to_toml(&to_json(&documented.example)))
+                    .collect(),
+            });
+            let files = values.iter().map(|value| format!("{name} = {value}\n"));
+            let taken: Vec<String> = files.filter_map(|file| live(&home, &file)).collect();
+            let changes = taken.iter().any(|it| Some(it) != default.as_ref());
+            assert_eq!(changes, LIVE.contains(&name.as_str()), "{name}");
+        }
+        let both = live(&home, "accept-from = [\"verified\"]\n");
+        let size = live(&home, "accept-from = [\"verified\"]\naccept-max = \"1M\"\n");
+        assert_ne!(both, size);
     }
 
     #[test]
