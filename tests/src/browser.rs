@@ -170,6 +170,29 @@ impl Browser {
         self.call("DOM.setFileInputFiles", parameters);
     }
 
+    /// The elements that have no name for screen readers, but can be used: their roles.
+    pub fn nameless(&mut self) -> Vec<String> {
+        const USED: &[&str] = &[
+            "button",
+            "checkbox",
+            "combobox",
+            "link",
+            "option",
+            "searchbox",
+            "textbox",
+        ];
+        let tree = self.call("Accessibility.getFullAXTree", json!({}));
+        let nodes = tree["nodes"].as_array().expect("a tree").iter();
+        let used = nodes.filter(|node| {
+            let role = node["role"]["value"].as_str();
+            node["ignored"] == false && role.is_some_and(|role| USED.contains(&role))
+        });
+        let nameless = used.filter(|node| node["name"]["value"].as_str().unwrap_or("").is_empty());
+        nameless
+            .map(|node| node["role"]["value"].to_string())
+            .collect()
+    }
+
     /// Saves a picture of the page.
     pub fn picture(&mut self, path: &Path) {
         let picture = self.call("Page.captureScreenshot", json!({"format": "png"}));

@@ -562,6 +562,119 @@ fn dialogs_and_narrow_screens_work_in_both_themes() {
     assert!(ann.run(&["topic", "#ops"]).contains("lunch plans"));
 }
 
+/// The rules of axe-core (https://github.com/dequelabs/axe-core) that the page breaks, and where.
+fn barriers(page: &mut Browser) -> String {
+    const AXE: &str = include_str!("../inputs/axe/axe.min.js");
+    if page.run("typeof window.axe") == "undefined" {
+        page.run(&format!("{AXE}; true"));
+    }
+    // Elements that fade in have the wrong contrast meanwhile.
+    page.shows("document.getAnimations().every((one) => one.playState !== 'running')");
+    let broken = page.run(
+        "(async () => (await axe.run(document, {resultTypes: ['violations']})).violations
+           .map((rule) => `${rule.id} (${rule.impact}): ${rule.nodes.map((node) => `${node.target} ${node.failureSummary}`).join('; ')}`).join('\\n'))()",
+    );
+    broken.as_str().expect("a text").to_owned()
+}
+
+/// Nothing in the page, with the dialog that is open, keeps people with a screen reader, weak eyes or
+/// a narrow screen from using it.
+fn has_no_barriers(page: &mut Browser, place: &str, width: u32) {
+    assert_eq!(barriers(page), "", "{place}");
+    assert_eq!(page.nameless(), Vec::<String>::new(), "{place}");
+    assert_eq!(
+        page.run(&format!("document.documentElement.scrollWidth <= {width}")),
+        true,
+        "{place}"
+    );
+    if let Some(folder) = std::env::var_os("HOBNOB_PICTURES") {
+        page.picture(&PathBuf::from(folder).join(format!("{place}.png")));
+    }
+}
+
+#[test]
+fn axe_finds_no_barrier_on_the_page_and_in_its_dialogs() {
+    let (ann, bob) = (Person::new("ann"), Person::new("bob"));
+    bob.run(&["send", &ann.listen, "**good** morning, see `this`"]);
+    let mut page = ann.browser();
+    open(&mut page, "bob");
+    page.shows("document.querySelector('.request .primary') !== null");
+    for scheme in ["light", "dark"] {
+        page.look(1280, 800, scheme);
+        has_no_barriers(&mut page, &format!("request-1280-{scheme}"), 1280);
+    }
+    says(&mut page, "good morning to you");
+    page.shows("document.querySelector('.state.delivered') !== null");
+    page.shows("document.querySelector('.request').hidden");
+    let plan = bob.file("plan.txt", "x");
+    let offer = json!({"cmd": "offer", "target": "ann", "path": plan, "wait": "queued"});
+    let mut lines = JsonLines::connect(bob.home.path());
+    lines.asks(offer).expect("the node runs");
+    page.shows("document.querySelector('.rows .file') !== null");
+    page.run("window.hobnob.actions.reply(window.hobnob.model.current.messages[0])");
+    says(&mut page, "what is that?");
+    page.shows("document.querySelector('blockquote') !== null");
+    page.run("window.hobnob.actions.react(window.hobnob.model.current.messages[0], '👍')");
+    page.shows("document.querySelector('.chip') !== null");
+    for (width, scheme) in [(1280, "light"), (1280, "dark"), (360, "light")] {
+        page.look(width, 720, scheme);
+        open(&mut page, "bob");
+        page.shows("document.querySelector('.rows .chip') !== null");
+        page.run("document.querySelector('.rows .message').focus()");
+        let place = |name: &str| format!("{name}-{width}-{scheme}");
+        has_no_barriers(&mut page, &place("messages"), width);
+        let look = |page: &mut Browser, name: &str, sign: &str| {
+            page.shows(&format!(
+                "document.querySelector('dialog[open] {sign}') !== null"
+            ));
+            has_no_barriers(page, &place(name), width);
+            page.press("Escape");
+            page.shows("document.querySelector('dialog') === null");
+        };
+        for (button, sign) in [
+            ("Thread", ".thread li"),
+            ("About this message", "dl"),
+            ("React", ".emojis"),
+        ] {
+            page.run("document.querySelector('.rows .message').focus()");
+            click(&mut page, ".rows", button);
+            look(&mut page, button, sign);
+        }
+        click(&mut page, "main", "Details");
+        look(&mut page, "Details", "dl");
+        if width == 360 {
+            page.run("document.querySelector('.back').click()");
+        }
+        has_no_barriers(&mut page, &place("lists"), width);
+        let look = |page: &mut Browser, name: &str, sign: &str| {
+            click(page, "nav", name);
+            page.shows(&format!(
+                "document.querySelector('dialog[open] {sign}') !== null"
+            ));
+            if name == "Settings" {
+                page.run("document.querySelector('dialog details summary').click()");
+                page.shows("document.querySelector('dialog form[data-setting]') !== null");
+            }
+            has_no_barriers(page, &place(name), width);
+            page.press("Escape");
+            page.shows("document.querySelector('dialog') === null");
+        };
+        for (name, sign) in [
+            ("Search", "input"),
+            ("Keys", "dl"),
+            ("Settings", ".qr"),
+            ("Join or create a room", "input"),
+            ("Add a person", "input"),
+            ("Invite somebody", "select"),
+            ("All files", ".file"),
+            ("This node", ".lines li"),
+            ("Check the network", ".lines li + li"),
+        ] {
+            look(&mut page, name, sign);
+        }
+    }
+}
+
 #[test]
 fn requests_threads_and_rules_are_on_the_page() {
     let (ann, bob) = (Person::new("ann"), Person::new("bob"));
