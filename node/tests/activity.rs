@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use hobnob::protocol::{Body, RoomName, Target};
-use hobnob::{ActivityInfo, ActivityKind, ConversationRef, Event, Events, Node};
-use hobnob::{DeliveryState, MessageId, ShareWith, Sharing};
+use hobnob::{ActivityInfo, ActivityKind, Config, ConfigureError, ConversationRef, Event, Events};
+use hobnob::{DeliveryState, LiveConfig, MessageId, Node, ShareWith, Sharing};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -252,5 +252,48 @@ async fn a_peer_that_connects_later_learns_what_it_has_missed() {
     {
         events.next().await.expect("the node runs");
     }
+    ann.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_setting_shows_and_hides_the_status_at_once() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let status = |with| Sharing {
+        status: with,
+        ..Sharing::default()
+    };
+    let (ann, bob, _) = contacts(dir.path(), status(ShareWith::Nobody)).await;
+    let mut events = ann.events();
+    bob.set_status(true, "lunch").await.expect("the node runs");
+    let shares_with = |with| {
+        let config = Config::new(dir.path().join("bob"));
+        LiveConfig {
+            sharing: status(with),
+            ..LiveConfig::from(config)
+        }
+    };
+    let changed = bob.configure(shares_with(ShareWith::Contacts)).await;
+    changed.expect("the node runs");
+    assert_eq!(next(&mut events).await, away("lunch"));
+    let changed = bob.configure(shares_with(ShareWith::Nobody)).await;
+    changed.expect("the node runs");
+    let back = ActivityKind::Status {
+        away: false,
+        text: String::new(),
+    };
+    assert_eq!(next(&mut events).await, back);
+    // A setting beyond its limit changes nothing.
+    let too_much = LiveConfig {
+        highlights: vec!["word".to_owned(); 65],
+        ..shares_with(ShareWith::Contacts)
+    };
+    let refused = bob.configure(too_much).await;
+    assert!(matches!(
+        refused,
+        Err(ConfigureError::TooMuch { given: 65, .. })
+    ));
+    says(&bob, &ann, "that was all").await;
+    assert!(is_quiet(&mut events).await);
+    bob.shutdown().await;
     ann.shutdown().await;
 }
