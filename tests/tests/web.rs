@@ -706,6 +706,7 @@ fn requests_threads_and_rules_are_on_the_page() {
     );
     page.press("Escape");
     // What is known of a message, and a search in one conversation only.
+    page.shows("document.querySelector('.rows .own .state.delivered') !== null");
     page.run("document.querySelector('.rows .message.own').focus()");
     page.press("i");
     page.shows("document.querySelector('dialog dl')?.innerText.includes('delivered')");
@@ -758,9 +759,13 @@ fn saved(folder: &std::path::Path) -> PathBuf {
         let paths: Vec<PathBuf> = paths
             .collect::<Result<_, _>>()
             .map_err(|error| error.to_string())?;
-        // Chromium renames a file when it is whole.
+        // Chromium renames a file to this when it is whole.
+        let is_whole = |path: &PathBuf| {
+            let end = path.extension();
+            end.is_some_and(|end| end == "hobnob" || end == "age")
+        };
         match &paths[..] {
-            [path] if path.extension().is_some_and(|end| end != "crdownload") => Ok(path.clone()),
+            [path] if is_whole(path) => Ok(path.clone()),
             other => Err(format!("{other:?}")),
         }
     })
