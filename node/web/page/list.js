@@ -8,7 +8,9 @@ const NEAR_END = 40;
 export class VirtualList {
   #items = [];
   #heights = [];
-  #tops = null;
+  #tops = new Float64Array(1);
+  /** So many of the tops after the first are right. */
+  #exact = 0;
   #rows = new Map();
   #measured = new Map();
   #frame = 0;
@@ -33,7 +35,7 @@ export class VirtualList {
         this.#width = scroller.clientWidth;
         this.#measured.clear();
         this.#heights = this.#items.map(() => ESTIMATE);
-        this.#tops = null;
+        this.#exact = 0;
       }
       this.#draw();
     }).observe(scroller);
@@ -52,7 +54,7 @@ export class VirtualList {
     const anchor = stay && !this.#atEnd ? this.#anchor() : null;
     this.#items = items;
     this.#heights = items.map((item) => this.#measured.get(this.key(item)) ?? ESTIMATE);
-    this.#tops = null;
+    this.#exact = 0;
     if (!stay) this.#atEnd = true;
     this.#draw(anchor);
   }
@@ -134,10 +136,11 @@ export class VirtualList {
   }
 
   #top(index) {
-    if (!this.#tops) {
+    if (this.#tops.length !== this.#items.length + 1) {
       this.#tops = new Float64Array(this.#items.length + 1);
-      for (let at = 0; at < this.#items.length; at += 1) this.#tops[at + 1] = this.#tops[at] + this.#heights[at];
+      this.#exact = 0;
     }
+    for (; this.#exact < index; this.#exact += 1) this.#tops[this.#exact + 1] = this.#tops[this.#exact] + this.#heights[this.#exact];
     return this.#tops[index];
   }
 
@@ -219,10 +222,10 @@ export class VirtualList {
       this.#measured.set(key, height);
       if (this.#heights[index] !== height) {
         this.#heights[index] = height;
+        this.#exact = Math.min(this.#exact, index);
         changed = true;
       }
     }
-    if (changed) this.#tops = null;
     return changed;
   }
 
