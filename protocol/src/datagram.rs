@@ -7,7 +7,7 @@
 //! | 0x00..=0x03, with the magic cookie | STUN (RFC 8489 section 5) |
 //! | 0x10 | channel frame: a [`ChannelId`], then one QUIC datagram between the two ends |
 //! | 0x11 | probe: opens a NAT and shows that it is open, see [`Probe`] |
-//! | 0x12 | between a relay and a sleeping node, see [`heartbeat`](crate::heartbeat) |
+//! | 0x12 | between a relay and a sleeping node, see [`crate::heartbeat`] |
 //! | 0x13 | address check: asks which node answers at an address, see [`AddressCheck`] |
 
 use std::fmt;

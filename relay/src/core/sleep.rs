@@ -23,7 +23,7 @@ use crate::sleeper::{NewsKind, SleeperNews};
 /// sleeper is gone after 70 seconds, so three in a row must be lost.
 pub const BEAT_EVERY: Duration = Duration::from_secs(22);
 
-/// Peers that may wake one sleeper within [`DECLINED_FOR`]. Networks share these places, so many
+/// Peers that may wake one sleeper within 30 s. Networks share these places, so many
 /// identities of one network leave room for others. Peers without a place get `NotOpened(Limit)`.
 pub const WAKERS_MAX: usize = 64;
 

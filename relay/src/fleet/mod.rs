@@ -121,7 +121,7 @@ pub(crate) enum DirectoryRequest {
         /// Whether it uses this relay as a member of the fleet. Then its registration ends an older one
         /// at another relay, and a newer one there ends this one. A peer that uses this relay alone may
         /// be registered at others, too.
-        is_only: bool,
+        uses_fleet: bool,
     },
     /// A peer that uses the fleet is in these rooms from now on, on this connection.
     Rooms(DeviceId, ConnectionId, Vec<RoomTag>),

@@ -244,7 +244,7 @@ struct Registered {
     connection: ConnectionId,
     since_ms: u64,
     /// Whether it is registered at one relay of the fleet only.
-    is_only: bool,
+    uses_fleet: bool,
     subscription: AbortHandle,
 }
 
@@ -354,8 +354,8 @@ where
             DirectoryRequest::Here {
                 peer,
                 connection,
-                is_only,
-            } => self.add(peer, connection, is_only),
+                uses_fleet,
+            } => self.add(peer, connection, uses_fleet),
             DirectoryRequest::Rooms(peer, connection, rooms) => {
                 self.in_rooms.insert(peer, connection);
                 self.set_rooms(peer, rooms).await;
@@ -397,13 +397,13 @@ where
         self.report_rosters().await;
     }
 
-    fn add(&mut self, peer: DeviceId, connection: ConnectionId, is_only: bool) {
+    fn add(&mut self, peer: DeviceId, connection: ConnectionId, uses_fleet: bool) {
         self.remove(peer);
         let since_ms = self.clock.date_ms();
         let registered = Registered {
             connection,
             since_ms,
-            is_only,
+            uses_fleet,
             subscription: self.subscribe(About::Peer(peer), self.subject(peer), message::BYTES_MAX),
         };
         self.here.insert(peer, registered);
@@ -412,7 +412,7 @@ where
 
     /// Reports to the other relays that a peer is registered here, and since when.
     fn announce(&self, peer: DeviceId) {
-        if let Some(registered) = self.here.get(&peer).filter(|it| it.is_only) {
+        if let Some(registered) = self.here.get(&peer).filter(|it| it.uses_fleet) {
             let since_ms = registered.since_ms;
             let here = Message::Here { peer, since_ms };
             self.send(self.subject(peer), None, here);
@@ -682,7 +682,7 @@ where
                 if since_ms > self.clock.date_ms().saturating_add(millis(CLOCK_AHEAD_MAX)) {
                     return tracing::warn!(?relay, "the clock of another relay is ahead");
                 }
-                let ours = self.here.get(&peer).filter(|it| it.is_only);
+                let ours = self.here.get(&peer).filter(|it| it.uses_fleet);
                 let Some((since, connection)) = ours.map(|it| (it.since_ms, it.connection)) else {
                     return;
                 };

@@ -32,7 +32,7 @@ use crate::sleeper::{CompactAddr, NewSleeper, NewsKind, SleepUpdate, SleeperNews
 pub(super) const SILENT_AFTER: u32 = 70;
 
 /// Time in which all sleepers are visited once. The more there are, the more often the plane looks.
-const SWEEP: Duration = Duration::from_secs(5);
+const SWEEP: Duration = Duration::from_secs(4);
 
 /// Sleepers that are visited at each look, so that no look delays packets for long.
 const VISITED: usize = 1_024;
@@ -310,7 +310,7 @@ impl Sleepers {
         }
     }
 
-    /// Nanoseconds between two looks: 5 s for a few sleepers, 5 ms for a million.
+    /// Nanoseconds between two looks: 4 s for a few sleepers, 4 ms for a million.
     fn look_every(&self) -> u64 {
         let (visited, all) = (VISITED as u64, self.table.len().max(VISITED) as u64);
         nanos(SWEEP) / all * visited

@@ -307,7 +307,7 @@ impl Hub {
         // Otherwise the core has refused the peer.
         if let Some(link) = self.links.get_mut(&id) {
             link.registered = true;
-            let is_only = link.knows_fleets;
+            let uses_fleet = link.knows_fleets;
             // The connection's task is gone if the connection has just ended.
             let _gone = admitted.send(Admitted { guest });
             let token = link.token.as_ref().map(|token| token.name().to_owned());
@@ -320,7 +320,7 @@ impl Hub {
                 self.ask_directory(DirectoryRequest::Here {
                     peer,
                     connection: id,
-                    is_only,
+                    uses_fleet,
                 });
             }
             if let Some(addr) = register.reached_at.filter(|_| !guest) {
