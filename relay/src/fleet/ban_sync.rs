@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::ban_records::{BUCKETS, BanRecord, BanRecords};
-use super::report::BANS_IN_REPORT_MAX;
+
+/// Maximum bans in a report.
+pub(super) const BANS_IN_REPORT_MAX: usize = 128;
 
 /// How often the digests are sent.
 const DIGESTS_EVERY: Duration = Duration::from_secs(60);

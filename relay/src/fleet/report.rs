@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::ListFile;
 use super::ban_records::BanRecord;
-use super::ban_sync::{BanReport, are_digests};
+use super::ban_sync::{BANS_IN_REPORT_MAX, BanReport, are_digests};
 use super::message::{Ignored, Nonce, Unverified, sign, split};
 
 /// Maximum changes in a message.
@@ -24,9 +24,6 @@ pub(super) const PART_IDS_MAX: usize = 256;
 
 /// Maximum parts of an answer.
 pub(super) const PARTS_MAX: u8 = 8;
-
-/// Maximum bans in a report.
-pub(super) const BANS_IN_REPORT_MAX: usize = 128;
 
 /// Maximum size of a message, in bytes.
 pub(super) const BYTES_MAX: usize = 12 * 1024;

@@ -348,6 +348,9 @@ impl Sleepers {
                 let _busy = news.try_send(SleeperNews { peer, handle, kind });
             }
         }
+        // After the last one, the next look begins anew.
+        let last = self.table.last_key_value().map(|(handle, _)| *handle);
+        self.cursor.take_if(|cursor| Some(*cursor) == last);
     }
 }
 
