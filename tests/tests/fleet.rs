@@ -76,9 +76,12 @@ impl Fleet {
         }
     }
 
-    /// Starts a node behind a NAT that forces it to use relays. It knows one address of the fleet.
+    /// Starts a node behind a NAT that forces it to use relays. It knows the address of one relay that
+    /// runs.
     fn node(&self, nick: &str) -> Node {
-        self.node_by(nick, 0)
+        let mut relays = self.relays.iter();
+        let running = relays.position(|relay| relay.try_peers().is_some());
+        self.node_by(nick, running.expect("a relay runs"))
     }
 
     /// As [`Fleet::node`]. It knows the address of this relay.
