@@ -131,12 +131,17 @@ impl Registration {
         self.send.write_all(bytes).await.is_ok()
     }
 
-    /// Sends the frame repeatedly until the relay closes the connection.
-    pub async fn floods(mut self, frame: &ToRelay) -> RelayClose {
+    /// Sends the frame repeatedly until the relay closes the connection. `None`: this client was so
+    /// slow that the relay has forgotten the connection, and only its reset arrived (RFC 9000 section
+    /// 10.2.2).
+    pub async fn floods(mut self, frame: &ToRelay) -> Option<RelayClose> {
         let mut bytes = Vec::new();
         (0..100).for_each(|_| push(frame, &mut bytes));
         while self.send.write_all(&bytes).await.is_ok() {}
-        relay_close(self.connection.closed().await)
+        match self.connection.closed().await {
+            ConnectionError::Reset => None,
+            closed => Some(relay_close(closed)),
+        }
     }
 }
 
