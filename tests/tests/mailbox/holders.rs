@@ -80,6 +80,30 @@ fn a_holder_that_is_killed_again_and_again_loses_nothing() {
     }
 }
 
+/// The mail has used all that the relay buffers for ann, so her heartbeats wait, too.
+#[test]
+fn a_relay_that_stops_in_the_middle_of_a_deposit_is_noticed() {
+    let net = MailNet::new();
+    let (ann, bob) = (&net.ann, &net.bob);
+    bob.terminate();
+    let before = net.waiting_for(bob);
+    let burst = |name: &str| -> Vec<_> {
+        let long = "x".repeat(12_000);
+        (0..20).map(|n| format!("{name} {n} {long}")).collect()
+    };
+    net.ann_writes(&burst("first"));
+    until("the deposit has begun", LIMIT, || {
+        let waiting = net.waiting_for(bob);
+        (waiting > before).then_some(()).ok_or(waiting.to_string())
+    });
+    net.relay.freeze();
+    net.ann_writes(&burst("second"));
+    let is_noticed = |event: &serde_json::Value| event["code"] == "relay-down";
+    ann.wait_for("notice that the relay is silent", is_noticed, LIMIT);
+    net.relay.thaw();
+    all_are(ann, bob, "held");
+}
+
 fn all_delivered(ann: &Node, bob: &Node) -> Result<(), String> {
     let history = ann.history_of(bob);
     let mut own = history.iter().filter(|it| it["from"] == ann.id());

@@ -20,6 +20,10 @@ use crate::net::close::hang_up;
 /// How long quinn may take to read the last datagrams of a stream.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
+/// How long a frame may wait until the relay takes it. Mail on the same connection may have used all
+/// that the relay buffers, and a relay that is gone never makes room.
+const SEND_LIMIT: Duration = Duration::from_secs(10);
+
 /// A connection with its control stream.
 pub(super) struct Connected {
     pub(super) connection: Connection,
@@ -77,10 +81,11 @@ impl Connected {
     pub(super) async fn send(&mut self, frame: &ToRelay) -> Result<(), LinkDown> {
         let mut frames = FrameBatch::default();
         frames.push(frame.encode());
-        match frames.write(&mut self.control_out).await {
-            Ok(()) => Ok(()),
-            Err(quinn::WriteError::ConnectionLost(error)) => Err(error.into()),
-            Err(error) => Err(self.broke(error.to_string())),
+        match timeout(SEND_LIMIT, frames.write(&mut self.control_out)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(quinn::WriteError::ConnectionLost(error))) => Err(error.into()),
+            Ok(Err(error)) => Err(self.broke(error.to_string())),
+            Err(_) => Err(LinkDown::Silent),
         }
     }
 

@@ -316,7 +316,13 @@ impl RelayLink {
         let mut heartbeat = heartbeat(&welcome);
         self.report_up(&connected, welcome, false).await?;
         loop {
-            let shaken = match self.serve(&mut connected, heartbeat).await {
+            let stream_ended = connected.stream_ended();
+            let left = tokio::select! {
+                left = self.serve(&mut connected, heartbeat) => left,
+                // Also while a frame waits for the relay.
+                down = stream_ended => Err(down),
+            };
+            let shaken = match left {
                 Ok(Left::ForBetter(shaken)) => shaken,
                 Ok(Left::ToSleep {
                     handle,
@@ -814,8 +820,6 @@ impl RelayLink {
         let mut anew = None;
         // A way without UDP, and the number of checks when it was found.
         let mut found: Option<(Shaken, u32)> = None;
-        let stream_ended = connected.stream_ended();
-        tokio::pin!(stream_ended);
         loop {
             tokio::select! {
                 frame = connected.next() => {
@@ -984,7 +988,6 @@ impl RelayLink {
                     connected.beat(roster, &mut liveness).await?;
                     found = Some((shaken, checked));
                 }
-                down = &mut stream_ended => return Err(down),
             }
         }
     }
