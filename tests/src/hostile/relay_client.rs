@@ -138,10 +138,9 @@ impl Registration {
         let mut bytes = Vec::new();
         (0..100).for_each(|_| push(frame, &mut bytes));
         while self.send.write_all(&bytes).await.is_ok() {}
-        match self.connection.closed().await {
-            ConnectionError::Reset => None,
-            closed => Some(relay_close(closed)),
-        }
+        let closed = self.connection.closed().await;
+        let reset = matches!(closed, ConnectionError::Reset);
+        (!reset).then(|| relay_close(closed))
     }
 }
 
