@@ -125,8 +125,8 @@ pub enum FileState {
     Offered,
     /// Accepted, but no peer that has it is connected, or the disk is full.
     Waiting,
-    /// The user paused the download, or the sending of an own file. The part that is here stays, for
-    /// [`Node::accept`].
+    /// The user paused the download, or the sending of a file of this node. The part that is here
+    /// stays, for [`Node::accept`].
     Paused,
     /// The content is being transferred.
     Moving,
@@ -153,8 +153,8 @@ impl FileState {
     }
 }
 
-/// An offered file or folder, and the state of its transfer. For an own offer, that is the transfer
-/// to the peer that is named.
+/// An offered file or folder, and the state of its transfer. For an offer of this node, that is the
+/// transfer to the peer that is named.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FileInfo {
     /// The id of the message with the offer.
@@ -171,11 +171,11 @@ pub struct FileInfo {
     pub own: bool,
     /// The state.
     pub state: FileState,
-    /// Bytes that are here. For an own offer, bytes that this run has sent.
+    /// Bytes that are here. For an offer of this node, bytes that this run has sent.
     pub bytes: u64,
     /// Bytes per second during a transfer.
     pub rate: Option<u64>,
-    /// The peers that send the content. For an own offer, the peer that receives it.
+    /// The peers that send the content. For an offer of this node, the peer that receives it.
     pub peers: Vec<PersonId>,
     /// How the session reaches the first of `peers`.
     pub path: Option<PathKind>,
@@ -215,7 +215,8 @@ pub struct PreparedOffer {
     /// The offer, to be sent as [`Body::Offer`].
     pub offer: Offer,
     /// The paths in a folder that the offer does not contain, each with the reason: links, sockets,
-    /// devices, and files that can't be read. At most 100, and then a line with the number of others.
+    /// devices, and files that can't be read. At most 100, and then a line with the number of
+    /// others.
     pub left_out: Vec<String>,
 }
 
@@ -228,13 +229,13 @@ pub enum FileError {
     /// No offer has this id.
     #[error("there is no offer with that id: `hobnob files` lists them")]
     NoSuchOffer,
-    /// The offer is an own one.
+    /// The offer is from this node.
     #[error("that is this node's own offer")]
     Own,
     /// The file is here already.
     #[error("that is here already: {0}")]
     Here(String),
-    /// Only a download that has begun, or an own offer that is open, can be paused.
+    /// Only a download that has begun, or an offer of this node that is open, can be paused.
     #[error("that neither waits nor moves: try again if it was accepted just now")]
     NotMoving,
     /// The disk does not have enough space.
@@ -328,20 +329,21 @@ impl Node {
             .await
     }
 
-    /// Declines an offer, ends its transfer, or withdraws an own offer. The other side is notified.
+    /// Declines an offer, ends its transfer, or withdraws an offer of this node. The other side is
+    /// notified.
     pub async fn decline(&self, offer: MessageId) -> Result<(), FileError> {
         self.ask_transfers(|reply| FileCommand::Decline(offer, reply))
             .await
     }
 
-    /// Pauses a download, or the sending of an own file, also for later runs. [`Node::accept`]
-    /// continues it. The part that is here stays on disk. Recipients of an own file keep what they
-    /// have, and learn that they have to wait.
+    /// Pauses a download, or the sending of a file of this node, also for later runs.
+    /// [`Node::accept`] continues it. The part that is here stays on disk. Recipients of a file of
+    /// this node keep what they have, and learn that they have to wait.
     ///
     /// # Errors
     ///
-    /// [`FileError::NotMoving`] if the offer is neither a download that has begun nor an own one that
-    /// its recipient lacks.
+    /// [`FileError::NotMoving`] if the offer is neither a download that has begun nor one of this
+    /// node that its recipient lacks.
     pub async fn pause(&self, offer: MessageId) -> Result<(), FileError> {
         self.ask_transfers(|reply| FileCommand::Pause(offer, reply))
             .await

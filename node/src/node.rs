@@ -70,8 +70,9 @@ impl Node {
         self.id
     }
 
-    /// Events from now on: peers, messages, receipts, files, notices. A slow reader misses events and
-    /// does not slow the node down; see [`Events`]. To read every message, use [`Node::messages`].
+    /// Events from now on: peers, messages, receipts, files, notices. A slow reader misses events
+    /// and does not slow the node down; see [`Events`]. To read every message, use
+    /// [`Node::messages`].
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -103,11 +104,12 @@ impl Node {
     /// once, in order of arrival. Reading begins after the message `after`, or with the first one,
     /// and continues with new messages as they arrive.
     ///
-    /// With this a program handles each message exactly once, even if it crashes. It stores the id of
-    /// the last message that it has handled, **in the same transaction as the result**, and continues
-    /// from there in its next run. It misses no message that arrived meanwhile, and sees none twice.
-    /// A program that only answers messages need not store the id: its answers are among its own
-    /// messages, which [`Message::state`] marks. The reader does not keep the node running.
+    /// With this a program handles each message exactly once, even if it crashes. It stores the id
+    /// of the last message that it has handled, **in the same transaction as the result**, and
+    /// continues from there in its next run. It misses no message that arrived meanwhile, and sees
+    /// none twice. A program that only answers messages need not store the id: its answers are
+    /// among its own messages, which [`Message::state`] marks. The reader does not keep the node
+    /// running.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -149,8 +151,8 @@ impl Node {
         self.ask(Command::Mailbox).await
     }
 
-    /// Stores a message for a peer. From then on it will arrive once and in order, the next time the
-    /// two nodes connect. To learn when it arrives, use [`Node::wait_for`] or receipts.
+    /// Stores a message for a peer. From then on it will arrive once and in order, the next time
+    /// the two nodes connect. To learn when it arrives, use [`Node::wait_for`] or receipts.
     ///
     /// The target is resolved first. In the first three seconds after the start, an unknown name is
     /// looked up until then, since discovery may still find it. An address is dialed, to learn the
@@ -234,8 +236,8 @@ impl Node {
     }
 
     /// Stores a message for a room. In an open room it is for the members that are connected now;
-    /// [`Sent::to`] lists them. Call [`Node::settled`] first if the node has just started. In a room
-    /// with a secret it is for everybody who has the secret.
+    /// [`Sent::to`] lists them. Call [`Node::settled`] first if the node has just started. In a
+    /// room with a secret it is for everybody who has the secret.
     pub async fn broadcast(&self, room: RoomName, body: Body) -> Result<Sent, SendError> {
         self.broadcast_as(None, room, body).await
     }
@@ -300,8 +302,8 @@ impl Node {
         self.send_about(client_id, target, body).await
     }
 
-    /// Replaces the text of an own message on every node that has it. Its earlier texts stay in the
-    /// history, see [`Message::edited`].
+    /// Replaces the text of a message of this node on every node that has it. Its earlier texts
+    /// stay in the history, see [`Message::edited`].
     ///
     /// # Errors
     ///
@@ -355,8 +357,8 @@ impl Node {
         self.send_about(None, target, Body::Pin { to, on }).await
     }
 
-    /// The pinned messages of a conversation whose contents are here, the one pinned last at the end:
-    /// at most 100.
+    /// The pinned messages of a conversation whose contents are here, the one pinned last at the
+    /// end: at most 100.
     pub async fn pins(&self, conversation: ConversationRef) -> Result<Vec<Message>, NodeError> {
         self.ask(|reply| Command::Pins {
             conversation,
@@ -366,8 +368,8 @@ impl Node {
     }
 
     /// Sets the topic of a room, of at most
-    /// [`TOPIC_BYTES_MAX`](hobnob_protocol::entry::TOPIC_BYTES_MAX) bytes. An empty text removes it.
-    /// Every member may. The newest topic counts, in the order that is the same on every node.
+    /// [`TOPIC_BYTES_MAX`](hobnob_protocol::entry::TOPIC_BYTES_MAX) bytes. An empty text removes
+    /// it. Every member may. The newest topic counts, in the order that is the same on every node.
     ///
     /// In an open room, only members that are connected now receive it.
     ///
@@ -413,13 +415,13 @@ impl Node {
         sent.map_err(|_| NodeError::Stopped)
     }
 
-    /// Deletes an own message that has not left this node: no other node ever gets its text. The
-    /// number of the message stays.
+    /// Deletes a message of this node that has not left this node: no other node ever gets its
+    /// text. The number of the message stays.
     ///
     /// # Errors
     ///
-    /// [`EraseError::HasGoneOut`] if a session or a holder of a mailbox was handed the message, or if
-    /// an earlier run of this node wrote it: nobody knows then. [`EraseError::NotYours`] and
+    /// [`EraseError::HasGoneOut`] if a session or a holder of a mailbox was handed the message, or
+    /// if an earlier run of this node wrote it: nobody knows then. [`EraseError::NotYours`] and
     /// [`EraseError::NoSuchMessage`].
     pub async fn cancel(&self, id: MessageId) -> Result<(), EraseError> {
         let edits = self.ask(|reply| Command::Edits { id, reply }).await??;
@@ -472,9 +474,9 @@ impl Node {
 
     /// Reads stored messages: the newest that match the query, oldest first.
     ///
-    /// Messages of one conversation are in display order, which is the same on every node: an answer
-    /// follows the message that it answers. Messages of all conversations, and those that a search
-    /// finds, are in order of arrival.
+    /// Messages of one conversation are in display order, which is the same on every node: an
+    /// answer follows the message that it answers. Messages of all conversations, and those that a
+    /// search finds, are in order of arrival.
     /// `before` and `after` continue in that order. In display order a new message may precede one
     /// that was read already. To follow new messages, use [`Node::messages`].
     ///
@@ -509,8 +511,8 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// [`EraseError::Undelivered`] if an own message would be erased here only, and is not delivered
-    /// yet. `yes` erases it all the same.
+    /// [`EraseError::Undelivered`] if a message of this node would be erased here only, and is not
+    /// delivered yet. `yes` erases it all the same.
     pub async fn delete(&self, id: MessageId, here: bool, yes: bool) -> Result<(), EraseError> {
         let edits = self.ask(|reply| Command::Edits { id, reply }).await??;
         self.ask(|reply| Command::Delete {
@@ -523,8 +525,8 @@ impl Node {
         .await?
     }
 
-    /// Erases all messages of a conversation on this node. Nobody else learns of it. Returns when no
-    /// file of this node contains them any more.
+    /// Erases all messages of a conversation on this node. Nobody else learns of it. Returns when
+    /// no file of this node contains them any more.
     ///
     /// # Errors
     ///
@@ -548,8 +550,8 @@ impl Node {
         Ok(self.ask(|reply| Command::Forget(peer, reply)).await?)
     }
 
-    /// Removes one address of a peer, such as one that the user typed wrongly. A node uses the others,
-    /// and learns further ones as before.
+    /// Removes one address of a peer, such as one that the user typed wrongly. A node uses the
+    /// others, and learns further ones as before.
     ///
     /// # Errors
     ///
@@ -566,7 +568,8 @@ impl Node {
     }
 
     /// Sets how long the messages of a conversation are kept on this node. Older ones are erased
-    /// every hour, except own ones that are not delivered yet. `None` keeps them for ever.
+    /// every hour, except those of this node that are not delivered yet. `None` keeps them for
+    /// ever.
     pub async fn keep(
         &self,
         conversation: ConversationRef,
@@ -580,8 +583,8 @@ impl Node {
         .await?
     }
 
-    /// Sets of which messages in a conversation the user is alerted: [`Message::notify`]. `None`: the
-    /// default, see [`NotifyRule::default_of`].
+    /// Sets of which messages in a conversation the user is alerted: [`Message::notify`]. `None`:
+    /// the default, see [`NotifyRule::default_of`].
     pub async fn set_notify(
         &self,
         conversation: ConversationRef,
@@ -600,7 +603,8 @@ impl Node {
         self.ask(Command::NotifyRules).await
     }
 
-    /// Takes other settings from now on, until the node stops. The next start has its own [`Config`].
+    /// Takes other settings from now on, until the node stops. The next start has its own
+    /// [`Config`].
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -636,15 +640,15 @@ impl Node {
         self.ask(|reply| Command::SetNick { nick, reply }).await
     }
 
-    /// Sets the profile picture, for this run and later ones, or removes it. Contacts and members of
-    /// rooms with a key see it. The picture is sent as it is, with all that the file says about it, such
-    /// as the place where it was taken.
+    /// Sets the profile picture, for this run and later ones, or removes it. Contacts and members
+    /// of rooms with a key see it. The picture is sent as it is, with all that the file says about
+    /// it, such as the place where it was taken.
     ///
     /// # Errors
     ///
     /// [`ProfileError::Picture`] if the picture is larger than
-    /// [`PICTURE_BYTES_MAX`](hobnob_protocol::picture::PICTURE_BYTES_MAX), or no PNG, JPEG, WebP or GIF
-    /// file.
+    /// [`PICTURE_BYTES_MAX`](hobnob_protocol::picture::PICTURE_BYTES_MAX), or no PNG, JPEG, WebP or
+    /// GIF file.
     pub async fn set_picture(&self, picture: Option<Vec<u8>>) -> Result<(), ProfileError> {
         let picture = match picture {
             Some(bytes) => {
@@ -657,20 +661,20 @@ impl Node {
         Ok(set.await??)
     }
 
-    /// The profile picture of a peer, or of this node itself. `None` if there is none, or if it is not
-    /// here: peers send it to contacts and members only, see [`PeerInfo::picture`].
+    /// The profile picture of a peer, or of this node itself. `None` if there is none, or if it is
+    /// not here: peers send it to contacts and members only, see [`PeerInfo::picture`].
     pub async fn picture(&self, of: PersonId) -> Result<Option<ProfilePicture>, NodeError> {
         self.ask(|reply| Command::Picture { of, reply }).await?
     }
 
-    /// Reports the result of an automatic backup to the user: why it failed, or none. A failure is a
-    /// notice, and a finding of [`Node::diagnose`]. The caller makes the backups.
+    /// Reports the result of an automatic backup to the user: why it failed, or none. A failure is
+    /// a notice, and a finding of [`Node::diagnose`]. The caller makes the backups.
     pub async fn report_backup(&self, fault: Option<String>) -> Result<(), NodeError> {
         self.ask(|reply| Command::ReportBackup(fault, reply)).await
     }
 
-    /// Waits until discovery has had its chance: no new peer has appeared for a moment, or 2.5 s have
-    /// passed since the start. Call it before the first [`Node::broadcast`].
+    /// Waits until discovery has had its chance: no new peer has appeared for a moment, or 2.5 s
+    /// have passed since the start. Call it before the first [`Node::broadcast`].
     pub async fn settled(&self) {
         let deadline = self.clock.at(SETTLED);
         let mut met = self.met.clone();

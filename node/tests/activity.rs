@@ -82,7 +82,7 @@ async fn a_contact_learns_what_was_read_who_types_and_who_is_away() {
         id: hello,
     };
     assert_eq!(next(&mut events).await, read);
-    // What is known already, or concerns an own message, is no news.
+    // What is known already, or concerns a message of this node, is no news.
     bob.mark_read(hello).await.expect("the node runs");
     ann.mark_read(hello).await.expect("the node runs");
 

@@ -2,12 +2,13 @@
 //! versions.
 //!
 //! The [`PublicRecord`] has the nickname. Peers pass it on in rooms. The [`ContactRecord`] has the
-//! relays, for contacts only. The [`MailboxRecord`] has the key of the mailbox, for contacts and for
-//! holders. Each kind of record is signed under a label of its own, so none can be taken for another.
+//! relays, for contacts only. The [`MailboxRecord`] has the key of the mailbox, for contacts and
+//! for holders. Each kind of record is signed under a label of its own, so none can be taken for
+//! another.
 //!
-//! A reader ignores an odd tag that it does not know. A record with an even tag that it does not know
-//! is stored and passed on, but not used. The signature covers the bytes that travel, so it stays
-//! valid with either. Not here: who may have which record.
+//! A reader ignores an odd tag that it does not know. A record with an even tag that it does not
+//! know is stored and passed on, but not used. The signature covers the bytes that travel, so it
+//! stays valid with either. Not here: who may have which record.
 
 use serde::{Deserialize, Serialize};
 
@@ -45,8 +46,8 @@ const NICK_BYTES_MAX: usize = 128;
 
 const SIGNATURE_LEN: usize = 64;
 
-/// Memory that decoding a record may claim. In memory a short extension needs eight times its encoded
-/// size.
+/// Memory that decoding a record may claim. In memory a short extension needs eight times its
+/// encoded size.
 const MEMORY_MAX: usize = 16 * CONTACT_BYTES_MAX;
 
 /// The tags of extensions of a contact record. Every number has one meaning for ever.
@@ -55,7 +56,8 @@ pub mod contact_tag {
     pub const HOLDERS: u16 = 1;
 }
 
-/// A record as it travels: the signature and the bytes that it covers. Nothing in it is checked yet.
+/// A record as it travels: the signature and the bytes that it covers. Nothing in it is checked
+/// yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SignedRecord(Vec<u8>);
 
@@ -70,8 +72,8 @@ impl SignedRecord {
         &self.0
     }
 
-    /// The number that the record claims. Only [`SignedRecord::check`] shows who chose it. A receiver
-    /// that has a newer record need not check the signature.
+    /// The number that the record claims. Only [`SignedRecord::check`] shows who chose it. A
+    /// receiver that has a newer record need not check the signature.
     pub fn claimed_number(&self) -> Result<u64, RecordError> {
         let signed = self.0.get(SIGNATURE_LEN..).ok_or(RecordError::TooShort)?;
         let ((_, number), _) = codec::decode_prefix::<(u16, u64), MEMORY_MAX>(signed)?;
@@ -205,7 +207,8 @@ pub struct PublicRecord {
     pub number: u64,
     /// The nickname, cleaned. `None` if nothing of it can be shown.
     pub nick: Option<Nickname>,
-    /// The keys of the peer's devices, at most [`DEVICES_MAX`]. Today the peer's id is the only one.
+    /// The keys of the peer's devices, at most [`DEVICES_MAX`]. Today the peer's id is the only
+    /// one.
     pub devices: Vec<DeviceId>,
     /// The hash of the profile picture, see [`picture`](crate::picture).
     pub picture: Option<ContentHash>,
@@ -416,7 +419,7 @@ pub enum RecordError {
     Signature,
 }
 
-/// The number of the next version of an own record, after the last one that is known.
+/// The number of the next version of a record of this node, after the last one that is known.
 pub fn next_number(last: u64, wall_ms: u64) -> u64 {
     last.saturating_add(1).max(wall_ms).min(NUMBER_MAX)
 }

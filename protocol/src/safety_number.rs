@@ -5,10 +5,10 @@
 //! key becomes 30 digits, about 100 bits, by 5,200 iterations of SHA-512. The two halves stand in
 //! ascending order, so both ends show the same number.
 //!
-//! An attacker in the middle uses an own key towards each end. The two ends show the same number
-//! only if both of the attacker's keys have the digits of the keys that they replace. Each half
-//! depends on one key alone, so a birthday search does not help. The attacker needs about 2^99 keys
-//! for each half, and 5,200 hashes for each key.
+//! An attacker in the middle uses a different key towards each end. The two ends show the same
+//! number only if both of the attacker's keys have the digits of the keys that they replace. Each
+//! half depends on one key alone, so a birthday search does not help. The attacker needs about 2^99
+//! keys for each half, and 5,200 hashes for each key.
 
 use aws_lc_rs::digest::{SHA512, digest};
 

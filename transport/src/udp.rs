@@ -83,8 +83,8 @@ impl SegmentedSender {
     /// that works, the system cannot send batches, and later ones should have one datagram.
     ///
     /// quinn-udp gives up batches at the first EINVAL or EIO, for the whole socket. But these
-    /// errors also occur for a single odd destination, or while an own address disappears.
-    /// Giving up then would cost every peer its throughput.
+    /// errors also occur for a single odd destination, or while an address of this machine
+    /// disappears. Giving up then would cost every peer its throughput.
     pub fn send(
         &self,
         transmit: &Transmit<'_>,

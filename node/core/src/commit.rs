@@ -99,7 +99,7 @@ pub enum Op {
         /// The entries that it has.
         ranges: Ranges,
     },
-    /// The program that wrote an own entry gave it this name. Follows that entry.
+    /// The program that wrote an entry of this node gave it this name. Follows that entry.
     ClientId(LogName, Seq, ClientId),
     /// Drops all entries of the log below this number.
     Trim(LogName, Seq),
@@ -266,8 +266,8 @@ pub struct LogRecord {
     pub ordinal: u64,
     /// The device that brought the first entry, as [`Op::Brought`] says.
     pub brought_by: Option<DeviceId>,
-    /// The cost of the entries, as [`ENTRY_COST`](crate::replica::ENTRY_COST) says. Counted in rooms
-    /// only; rounded up in rooms with a secret, as [`Op::Cost`] says.
+    /// The cost of the entries, as [`ENTRY_COST`](crate::replica::ENTRY_COST) says. Counted in
+    /// rooms only; rounded up in rooms with a secret, as [`Op::Cost`] says.
     pub bytes: u64,
     /// The entries held, sorted by `first`.
     pub runs: Vec<Run>,

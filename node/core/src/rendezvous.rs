@@ -2,11 +2,12 @@
 //!
 //! Over the relayed session, each side sends its candidate addresses: its own, and those at which
 //! relays see it. Each side first sends one probe to each candidate that ends before the peer's
-//! router: it opens the own NAT only. A router without a firewall would answer a probe that came too
-//! early, and its NAT would then use another port towards this side. A moment later, both sides
-//! repeatedly send probes to all candidates for a few seconds. The receiver answers a probe at its source address. An
-//! answer proves that the path works in both directions. The peer with the smaller id dials the
-//! first proven address, and the session moves there (see [`super::paths`]).
+//! router: it opens this node's NAT only. A router without a firewall would answer a probe that
+//! came too early, and its NAT would then use another port towards this side. A moment later, both
+//! sides repeatedly send probes to all candidates for a few seconds. The receiver answers a probe
+//! at its source address. An answer proves that the path works in both directions. The peer with
+//! the smaller id dials the first proven address, and the session moves there (see
+//! [`super::paths`]).
 //!
 //! The caller filters the peer's candidates before passing them in. A probe proves only that its
 //! sender knows the session's secret.
@@ -38,8 +39,9 @@ pub const PROBES_PER_NETWORK: Pace = Pace::per_second(200, 2_000);
 /// The interval between two probes of one session.
 const PROBE_INTERVAL: Duration = Duration::from_millis(25);
 
-/// The delay between the probes that open the own NAT and the first ones that reach the peer. Both
-/// ends start when they have the other's candidates: a slow path or a busy machine may delay one.
+/// The delay between the probes that open this node's NAT and the first ones that reach the peer.
+/// Both ends start when they have the other's candidates: a slow path or a busy machine may delay
+/// one.
 const OPENS_BEFORE: Duration = Duration::from_millis(250);
 
 /// How long an attempt sends probes.
@@ -90,7 +92,7 @@ pub enum Output {
     SendCandidates(SessionId),
     /// Send a probe to this address.
     Probe(SocketAddr, Probe),
-    /// Send a probe towards this address that ends at the first router behind the own one.
+    /// Send a probe towards this address that ends at the first router behind this node's own.
     Open(SocketAddr, Probe),
     /// This address of the peer is proven: dial it.
     Proven(DeviceId, SocketAddr),
@@ -106,7 +108,8 @@ struct Attempt {
     candidates: VecDeque<SocketAddr>,
     /// While probes are sent: the end of the attempt and the time of the next probe.
     probing: Option<(Duration, Duration)>,
-    /// Whether the own NAT is open for all candidates, or the peer's probes arrive without that.
+    /// Whether this node's NAT is open for all candidates, or the peer's probes arrive without
+    /// that.
     opened: bool,
     proven: bool,
     failures: u32,

@@ -12,7 +12,7 @@ const HELD_MAX: usize = 1_024;
 /// Maximum remembered ids of messages that the client has sent.
 const SENT_MAX: usize = 4_096;
 
-/// The own messages that a client without `echo-message` must not see again.
+/// The user's messages that a client without `echo-message` must not see again.
 ///
 /// The event about a message may arrive before the answer that has its id. So events wait while
 /// answers are missing.
@@ -46,7 +46,7 @@ impl Echoes {
         }
     }
 
-    /// An event about an own message. Returns the messages to show now.
+    /// An event about a message of this node. Returns the messages to show now.
     pub(crate) fn event(&mut self, message: MessageLine) -> Vec<MessageLine> {
         if self.sent.remove(message.id.0) {
             return Vec::new();

@@ -100,7 +100,7 @@ hobnob_protocol::text_schema!(
     "pattern" = "^[0-9a-fA-F]{16}-[0-9]+$"
 );
 
-/// How far an own message is delivered to one peer. Later states are greater.
+/// How far a message of this node is delivered to one peer. Later states are greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -198,7 +198,8 @@ pub struct Message {
     pub reply_to: Option<ReplyTo>,
     /// Set if the author has edited the message.
     pub edited: Option<Edited>,
-    /// The reactions to the message. [`Node::history`](crate::Node::history) has them, events do not.
+    /// The reactions to the message. [`Node::history`](crate::Node::history) has them, events do
+    /// not.
     pub reactions: Vec<Reaction>,
     /// The author's clock in milliseconds since the Unix epoch. Show it, but do not rely on it.
     pub sent_at_ms: u64,
@@ -213,19 +214,19 @@ pub struct Message {
     /// For own messages in the state [`DeliveryState::Sent`]: whether the peer refuses it until its
     /// user accepts this node. The message is sent again then.
     pub awaits_consent: bool,
-    /// For own messages in the state [`DeliveryState::Queued`] to a peer that is away: why no holder
-    /// takes them. The message is offered again.
+    /// For own messages in the state [`DeliveryState::Queued`] to a peer that is away: why no
+    /// holder takes them. The message is offered again.
     pub mail_refused: Option<MailRefusal>,
-    /// Whether the author has deleted the message. If not, a [`Body::Erased`] has not arrived yet: a
-    /// peer sent the message without its content, and others are asked for it.
+    /// Whether the author has deleted the message. If not, a [`Body::Erased`] has not arrived yet:
+    /// a peer sent the message without its content, and others are asked for it.
     pub deleted: bool,
     /// For own messages that are deleted: how many peers have erased it, as far as this node knows.
     pub confirmed: Option<usize>,
     /// For own messages: the name that the program gave it that sent it. See
     /// [`Node::send_once`](crate::Node::send_once).
     pub client_id: Option<ClientId>,
-    /// Whether the text calls for this node's user: it has the user's nickname or short id as a whole
-    /// word after an `@`, begins with the name and a colon or comma, or has a
+    /// Whether the text calls for this node's user: it has the user's nickname or short id as a
+    /// whole word after an `@`, begins with the name and a colon or comma, or has a
     /// [highlight word](crate::Builder::highlight). Never true of own messages.
     pub mention: bool,
     /// Whether the user wants to be alerted of the message: see [`NotifyRule`]. Never true of own
@@ -285,17 +286,19 @@ pub struct ReplyTo {
     pub from: PersonId,
     /// The author's name to show.
     pub name: String,
-    /// Its text, or the name of the file that it offers. `None` in events, and if the message is not
-    /// here, or no longer.
+    /// Its text, or the name of the file that it offers. `None` in events, and if the message is
+    /// not here, or no longer.
     pub text: Option<String>,
 }
 
 /// The fact that the author has edited a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edited {
-    /// When the newest text was written, by the author's clock, in milliseconds since the Unix epoch.
+    /// When the newest text was written, by the author's clock, in milliseconds since the Unix
+    /// epoch.
     pub at_ms: u64,
-    /// The earlier texts, oldest first. If there were many edits, only the first and the newest ones.
+    /// The earlier texts, oldest first. If there were many edits, only the first and the newest
+    /// ones.
     pub earlier: Vec<String>,
 }
 
@@ -372,8 +375,8 @@ pub struct Amended {
 /// The kind of a change of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// Its author replaced the text. If several edits arrive out of order, this one may be older than
-    /// the shown one.
+    /// Its author replaced the text. If several edits arrive out of order, this one may be older
+    /// than the shown one.
     Edited {
         /// The new text.
         text: String,
@@ -401,8 +404,8 @@ pub struct HistoryQuery {
     pub conversation: Option<ConversationRef>,
     /// Only messages with all of these words. One or two letters find the starts of words, three or
     /// more any part; diacritics and upper case make no difference. In scripts without spaces, any
-    /// part of a text is found. One character of those scripts, and punctuation alone, are looked for
-    /// in the newest 100,000 messages. The answer is in order of arrival.
+    /// part of a text is found. One character of those scripts, and punctuation alone, are looked
+    /// for in the newest 100,000 messages. The answer is in order of arrival.
     pub search: Option<String>,
     /// Only messages received at or after this time, in milliseconds since the Unix epoch.
     pub since_ms: Option<u64>,

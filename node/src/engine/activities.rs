@@ -12,7 +12,8 @@ pub(super) const FRAMES_MAX: u32 = 20;
 
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// Read markers that are remembered, of the own user and of others each. The first is forgotten.
+/// Read markers that are remembered, of this node's user and of others each. The first is
+/// forgotten.
 pub(super) const MARKERS_MAX: usize = 10_000;
 
 /// How far a reader has read a log in a conversation.
@@ -22,11 +23,11 @@ type Markers = BTreeMap<(ConversationId, PersonId, LogId), Seq>;
 #[derive(Debug)]
 pub(super) struct Activities {
     pub(super) sharing: Sharing,
-    /// The own status: whether the user is away, and a text.
+    /// This user's status: whether the user is away, and a text.
     status: (bool, String),
-    /// How far the own user has read each author's logs.
+    /// How far this node's user has read each author's logs.
     own_read: Markers,
-    /// How far others have read the own logs.
+    /// How far others have read this node's logs.
     read: Markers,
     /// The statuses of peers with a session.
     statuses: BTreeMap<PersonId, (bool, String)>,
@@ -56,8 +57,8 @@ impl Activities {
         *count <= FRAMES_MAX
     }
 
-    /// A session has ended. `is_last`: there is no other one with the peer, whose next session begins
-    /// with its status.
+    /// A session has ended. `is_last`: there is no other one with the peer, whose next session
+    /// begins with its status.
     pub(super) fn session_gone(&mut self, session: SessionId, peer: PersonId, is_last: bool) {
         self.frames.remove(&session);
         if is_last {
@@ -69,13 +70,13 @@ impl Activities {
         self.status = (away, text);
     }
 
-    /// The own status, unless the user is here and says nothing.
+    /// This user's status, unless the user is here and says nothing.
     pub(super) fn status(&self) -> Option<Activity> {
         let (away, text) = &self.status;
         (*away || !text.is_empty()).then(|| Activity::Status(*away, text.clone()))
     }
 
-    /// The own user has read an entry. Returns whether that is news.
+    /// This node's user has read an entry. Returns whether that is news.
     pub(super) fn has_read(
         &mut self,
         conversation: ConversationId,
@@ -96,7 +97,7 @@ impl Activities {
             .collect()
     }
 
-    /// Another user has read an own entry. Returns whether that is news.
+    /// Another user has read an entry of this node. Returns whether that is news.
     pub(super) fn was_read(
         &mut self,
         conversation: ConversationId,

@@ -130,8 +130,8 @@ pub(crate) enum Command {
         id: MessageId,
         reply: oneshot::Sender<Result<Edits, EraseError>>,
     },
-    /// `edits`: they are deleted, too. `here`: an own message is deleted on this node only. `yes`:
-    /// undelivered messages, too.
+    /// `edits`: they are deleted, too. `here`: a message of this node is deleted on this node only.
+    /// `yes`: undelivered messages, too.
     Delete {
         id: MessageId,
         edits: Edits,
@@ -139,7 +139,7 @@ pub(crate) enum Command {
         yes: bool,
         reply: EraseReply,
     },
-    /// Deletes an own message that has not left this node.
+    /// Deletes a message of this node that has not left this node.
     Cancel {
         id: MessageId,
         edits: Edits,

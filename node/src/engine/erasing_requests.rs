@@ -40,7 +40,7 @@ impl Engine {
         });
     }
 
-    /// Deletes an own message that no session, holder or copy has got. Its number stays.
+    /// Deletes a message of this node that no session, holder or copy has got. Its number stays.
     pub(super) fn cancel(&mut self, id: MessageId, edits: &Edits, reply: EraseReply) {
         let Some(name) = self.replica.find(id.log, id.seq) else {
             return drop(reply.send(Err(EraseError::NoSuchMessage)));
@@ -56,8 +56,8 @@ impl Engine {
         self.append_deletions(token, name, id.seq, edits);
     }
 
-    /// Writes the deletions of a message and of its edits. Edits go first, so that the answer for the
-    /// message comes last.
+    /// Writes the deletions of a message and of its edits. Edits go first, so that the answer for
+    /// the message comes last.
     fn append_deletions(&mut self, token: Token, name: LogName, seq: Seq, edits: &Edits) {
         for (edit, seqs) in edits {
             for seq in seqs.iter().flat_map(|(first, last)| first..=last) {
@@ -78,7 +78,8 @@ impl Engine {
         });
     }
 
-    /// Deletes one message with its edits. An own one is deleted for everybody, unless `here`.
+    /// Deletes one message with its edits. One of this node is deleted for everybody, unless
+    /// `here`.
     pub(super) fn delete(
         &mut self,
         id: MessageId,

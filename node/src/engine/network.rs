@@ -132,8 +132,8 @@ impl Network {
         !self.listening_addrs().contains(&addr) && may_be_dialed(addr, remote, &self.interfaces)
     }
 
-    /// As [`Network::may_dial`], for a peer behind the same NAT: its private networks may be connected
-    /// with this node's.
+    /// As [`Network::may_dial`], for a peer behind the same NAT: its private networks may be
+    /// connected with this node's.
     pub(super) fn may_dial_inside(&self, addr: SocketAddr, remote: SocketAddr) -> bool {
         let inside = is_private(addr.ip().to_canonical());
         inside && !self.listening_addrs().contains(&addr) && is_host(addr, remote, &self.interfaces)
@@ -154,7 +154,7 @@ impl Network {
         self.bound.demux.probe(to, probe);
     }
 
-    /// Sends a probe that opens the own NAT and reaches no other site.
+    /// Sends a probe that opens this node's NAT and reaches no other site.
     pub(super) fn open_nat(&self, to: SocketAddr, probe: Probe) {
         self.bound.demux.open_nat(to, probe);
     }
@@ -184,8 +184,8 @@ impl Network {
         }
     }
 
-    /// The network by which a session with this remote address reaches its peer. `None` for a relay,
-    /// which this machine does not leave when it changes networks.
+    /// The network by which a session with this remote address reaches its peer. `None` for a
+    /// relay, which this machine does not leave when it changes networks.
     pub(super) fn network_of(&self, remote: SocketAddr) -> Option<NetworkId> {
         if is_synthetic(remote.ip()) {
             return None;
@@ -242,8 +242,8 @@ impl Network {
     }
 }
 
-/// Whether an address that a peer names may be dialed. No peer can make this node send to hosts of a
-/// private network that is not this node's: the address belongs to another host here.
+/// Whether an address that a peer names may be dialed. No peer can make this node send to hosts of
+/// a private network that is not this node's: the address belongs to another host here.
 fn may_be_dialed(addr: SocketAddr, remote: SocketAddr, interfaces: &Interfaces) -> bool {
     let ip = addr.ip().to_canonical();
     let private_elsewhere =

@@ -1,7 +1,7 @@
 //! The records of peers: learns them, passes public ones on in rooms, and sends this node's own.
 //!
-//! A public record goes only to peers that share a room with its peer. A contact record goes only to
-//! contacts. Relays get neither.
+//! A public record goes only to peers that share a room with its peer. A contact record goes only
+//! to contacts. Relays get neither.
 
 use std::collections::BTreeSet;
 
@@ -25,8 +25,8 @@ const CONTACT_RELAYS_MAX: usize = 8;
 impl Engine {
     // Public records.
 
-    /// The record that a peer shows of itself, if it is signed by the peer. One that is known already
-    /// is not checked again.
+    /// The record that a peer shows of itself, if it is signed by the peer. One that is known
+    /// already is not checked again.
     pub(super) fn checked_record(
         &self,
         peer: PersonId,
@@ -101,8 +101,8 @@ impl Engine {
         }
     }
 
-    /// Whether a record that a session passes on may be news, and is of a member of a room that this
-    /// node knows. Nobody else decides whose names this node learns.
+    /// Whether a record that a session passes on may be news, and is of a member of a room that
+    /// this node knows. Nobody else decides whose names this node learns.
     fn is_record_wanted(&self, id: SessionId, peer: PersonId, signed: &SignedRecord) -> bool {
         let own = self.own.public();
         let held = if peer == self.me {
@@ -126,8 +126,8 @@ impl Engine {
         self.learn_record(id, peer, record);
     }
 
-    /// Learns a record that a session has sent, and what follows from a newer one. Returns also whether
-    /// the peer has another name or picture now.
+    /// Learns a record that a session has sent, and what follows from a newer one. Returns also
+    /// whether the peer has another name or picture now.
     fn learn_record(
         &mut self,
         id: SessionId,
@@ -300,7 +300,7 @@ impl Engine {
 
     // Contact records.
 
-    /// A peer sends its contact record, or an own one of this node that is newer than the one that
+    /// A peer sends its contact record, or one of this node that is newer than the one that
     /// this node has sent.
     pub(super) fn contact_record(&mut self, id: SessionId, signed: SignedRecord) {
         let now = self.clock.now();

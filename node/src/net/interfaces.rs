@@ -175,8 +175,8 @@ impl Interfaces {
         self.own.iter().map(|own| self.network(own)).collect()
     }
 
-    /// The network by which this machine reaches an address now. `None` if the system knows no route,
-    /// or has added the network a moment ago.
+    /// The network by which this machine reaches an address now. `None` if the system knows no
+    /// route, or has added the network a moment ago.
     pub fn network_of(&self, remote: SocketAddr) -> Option<NetworkId> {
         let ip = remote.ip().to_canonical();
         let source = source_toward(remote).ok();
@@ -185,8 +185,8 @@ impl Interfaces {
         Some(self.network(own))
     }
 
-    /// The network of an own address: its interface and the prefix. An address that changes within
-    /// its prefix, as IPv6's temporary addresses do, does not change the network.
+    /// The network of an address of this machine: its interface and the prefix. An address that
+    /// changes within its prefix, as IPv6's temporary addresses do, does not change the network.
     fn network(&self, own: &OwnAddr) -> NetworkId {
         if !is_link_local(own.ip) {
             return network_id(&own.interface, own.prefix_of(), own.prefix);
@@ -241,11 +241,11 @@ impl Interfaces {
     }
 
     /// The addresses at which peers can reach a socket that is bound to `bound`: at most
-    /// [`HELLO_ADDRS_MAX`]. Those of the interfaces that lead to other machines are first, and IPv4 is
-    /// before IPv6.
+    /// [`HELLO_ADDRS_MAX`]. Those of the interfaces that lead to other machines are first, and IPv4
+    /// is before IPv6.
     ///
-    /// Loopback addresses are listed only if the machine has no others. IPv6 link-local addresses are
-    /// left out: they need the interface of the machine that dials, which mDNS provides.
+    /// Loopback addresses are listed only if the machine has no others. IPv6 link-local addresses
+    /// are left out: they need the interface of the machine that dials, which mDNS provides.
     pub fn listening_addrs(&self, bound: SocketAddr) -> Vec<SocketAddr> {
         if !bound.ip().is_unspecified() {
             return vec![bound];
@@ -270,8 +270,8 @@ impl Interfaces {
             .collect()
     }
 
-    /// Reads the addresses at this interval, and sends them whenever they have changed. Ends when the
-    /// receiver is dropped.
+    /// Reads the addresses at this interval, and sends them whenever they have changed. Ends when
+    /// the receiver is dropped.
     pub async fn watch(mut self, every: Duration, changed: mpsc::Sender<Interfaces>) {
         let mut ticks = interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -301,8 +301,8 @@ fn network_id(interface: &str, ip: IpAddr, prefix: u8) -> NetworkId {
     NetworkId(u64::from_le_bytes(first))
 }
 
-/// The own address from which the system sends to `remote`. Connecting a UDP socket looks up the
-/// route, and sends nothing.
+/// This machine's address from which the system sends to `remote`. Connecting a UDP socket looks up
+/// the route, and sends nothing.
 fn source_toward(remote: SocketAddr) -> io::Result<IpAddr> {
     let mut remote = remote;
     remote.set_ip(remote.ip().to_canonical());

@@ -41,8 +41,8 @@ pub(super) struct Known {
 /// Maximum number of cached logs. One more clears the cache.
 const KNOWN_MAX: usize = 10_000;
 
-/// The stored Lamport number of a conversation is ahead by up to this much, so that most commits need
-/// not update it. A restart continues from the stored number.
+/// The stored Lamport number of a conversation is ahead by up to this much, so that most commits
+/// need not update it. A restart continues from the stored number.
 pub(super) const LAMPORT_STRIDE: u64 = 64;
 
 impl Known {
@@ -199,7 +199,8 @@ impl Apply<'_> {
     pub(super) fn put_offer(&mut self, offer: &OfferId, record: &OfferRecord) -> Result<(), Fault> {
         let id = EntryId::new(self.log(&offer.name)?.ordinal, offer.seq)?;
         self.run(
-            // An erased offer has no state: its name and the place of its content must not come back.
+            // An erased offer has no state: its name and the place of its content must not come
+            // back.
             "INSERT OR REPLACE INTO offers (id, state, place, why)
              SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM entries WHERE id = ?1 AND state = 0)",
             params![id.0, record.state.code(), record.place, record.why],
@@ -522,7 +523,7 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// Stores what a device has of an own log, or forgets it if that is nothing.
+    /// Stores what a device has of a log of this node, or forgets it if that is nothing.
     fn put_acked(&mut self, name: &LogName, peer: DeviceId, ranges: &Ranges) -> Result<(), Fault> {
         let log = self.log(name)?.ordinal;
         if ranges.is_empty() {

@@ -34,11 +34,11 @@ pub struct HistoryRequest {
     pub search: Option<String>,
     /// Only entries received at or after this time, in milliseconds since the Unix epoch.
     pub since_ms: Option<u64>,
-    /// Only entries before this one. If it is not held, there are none, because the store deletes the
-    /// oldest entries first.
+    /// Only entries before this one. If it is not held, there are none, because the store deletes
+    /// the oldest entries first.
     pub before: Option<(LogId, Seq)>,
-    /// Only entries after this one. If it is not held, the answer is an error, because some of those
-    /// entries may be missing.
+    /// Only entries after this one. If it is not held, the answer is an error, because some of
+    /// those entries may be missing.
     pub after: Option<(LogId, Seq)>,
     /// Only the thread of this message: the message that began it, and all replies.
     pub thread: Option<(LogId, Seq)>,
@@ -70,7 +70,7 @@ pub struct HistoryRow {
     pub deleted: bool,
     /// The facts that other entries add, in answers for users.
     pub amendments: Amendments,
-    /// The name that the program gave it that wrote it, if it is an own one.
+    /// The name that the program gave it that wrote it, if it is from this node.
     pub client_id: Option<String>,
     /// Whether it called for the user when it was indexed. None if it is not in the index yet.
     pub mention: Option<bool>,
@@ -78,9 +78,10 @@ pub struct HistoryRow {
 
 /// The newest (or oldest) rows that match the request, oldest first.
 ///
-/// Rows of one conversation are in display order: Lamport number, author, log, number. This order is
-/// the same on every node. Rows of all conversations, and the results of a search, are in arrival
-/// order. Damaged entries are left out. The newest rows end before a page that can't be read.
+/// Rows of one conversation are in display order: Lamport number, author, log, number. This order
+/// is the same on every node. Rows of all conversations, and the results of a search, are in
+/// arrival order. Damaged entries are left out. The newest rows end before a page that can't be
+/// read.
 pub(super) fn read(
     proofs: &mut Proofs<'_>,
     request: &HistoryRequest,
@@ -130,7 +131,8 @@ pub(super) fn read(
     Ok(rows)
 }
 
-/// The held entries among `first..=last` of a log, at most [`HISTORY_ROWS_MAX`], without damaged ones.
+/// The held entries among `first..=last` of a log, at most [`HISTORY_ROWS_MAX`], without damaged
+/// ones.
 pub(super) fn entries(
     proofs: &mut Proofs<'_>,
     name: &LogName,
@@ -152,8 +154,8 @@ pub(super) fn entries(
     collect(proofs, statement.query([first.0, last.0])?)
 }
 
-/// The entry with this number in the log with this id. If two authors use one id, it is the log that
-/// was stored first.
+/// The entry with this number in the log with this id. If two authors use one id, it is the log
+/// that was stored first.
 pub(super) fn message(
     proofs: &mut Proofs<'_>,
     log: LogId,

@@ -27,8 +27,8 @@ pub(super) fn prepare(
     });
 }
 
-/// Reads the offer that a user named. Two authors may use one log id: then it is the offer whose log
-/// arrived first.
+/// Reads the offer that a user named. Two authors may use one log id: then it is the offer whose
+/// log arrived first.
 pub(super) fn look_up(
     jobs: &Jobs,
     id: MessageId,
@@ -43,7 +43,7 @@ pub(super) fn look_up(
     });
 }
 
-/// Whether a user may accept an offer, or let a paused own one go on.
+/// Whether a user may accept an offer, or let a paused one of this node go on.
 pub(super) fn check_accept(row: &OfferRow, me: PersonId) -> Result<(), FileError> {
     if row.offer.id.name.author == me && row.record.state != OfferState::Paused {
         return Err(FileError::Own);
@@ -59,7 +59,7 @@ pub(super) fn check_accept(row: &OfferRow, me: PersonId) -> Result<(), FileError
     }
 }
 
-/// Whether a user may pause the download of an offer, or the sending of an own one.
+/// Whether a user may pause the download of an offer, or the sending of a file of this node.
 pub(super) fn check_pause(row: &OfferRow, me: PersonId) -> Result<(), FileError> {
     let is_own = row.offer.id.name.author == me;
     match row.record.state {
@@ -75,7 +75,7 @@ pub(super) fn check_pause(row: &OfferRow, me: PersonId) -> Result<(), FileError>
     }
 }
 
-/// Whether a user may decline an offer, or withdraw an own one.
+/// Whether a user may decline an offer, or withdraw one of this node.
 pub(super) fn check_decline(row: &OfferRow, me: PersonId) -> Result<(), FileError> {
     let is_own = row.offer.id.name.author == me;
     if row.record.state == OfferState::Done && !is_own {

@@ -1,5 +1,5 @@
-//! The values that all parts of the transfer task share: this node's id, its files, the store, the engine, and
-//! a way to start tasks.
+//! The values that all parts of the transfer task share: this node's id, its files, the store, the
+//! engine, and a way to start tasks.
 
 use hobnob_core::commit::{OfferRecord, OfferState};
 use hobnob_protocol::{ConversationId, OfferId, PersonId};
@@ -62,7 +62,8 @@ impl Context {
         }]);
     }
 
-    /// Stores that the recipient of an own offer declined it, or why it could not store it.
+    /// Stores that the recipient of an offer of this node declined it, or why it could not store
+    /// it.
     pub(super) fn record_refused(&self, id: OfferId, why: Option<String>) {
         let state = match why {
             Some(_) => OfferState::Failed,
@@ -75,7 +76,7 @@ impl Context {
         self.record(id, record);
     }
 
-    /// Stores that the recipient of an own offer has all of it.
+    /// Stores that the recipient of an offer of this node has all of it.
     pub(super) fn record_received(&self, id: OfferId) {
         self.record(id, record_of(OfferState::Done));
     }

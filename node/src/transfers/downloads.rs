@@ -118,8 +118,8 @@ impl Downloads {
         self.waiting.add(offer);
     }
 
-    /// Accepts an offer for which no user waits. It is stored as accepted, and begins when a place is
-    /// free and the disk has room, also in a later run.
+    /// Accepts an offer for which no user waits. It is stored as accepted, and begins when a place
+    /// is free and the disk has room, also in a later run.
     pub(super) fn accept_unasked(&mut self, offer: StoredOffer) {
         if self.is_running(offer.id) {
             return;
@@ -342,8 +342,8 @@ impl Downloads {
         }
     }
 
-    /// A user declines an offer, or withdraws an own one. Replies once the state is stored and the
-    /// partial download is removed.
+    /// A user declines an offer, or withdraws one of this node. Replies once the state is stored
+    /// and the partial download is removed.
     pub(super) fn decline(&mut self, now: Duration, offer: StoredOffer, reply: Reply) {
         let removed = self.remove(now, offer.id);
         let context = &self.jobs.context;

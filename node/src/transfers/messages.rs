@@ -33,15 +33,15 @@ pub(crate) enum ToTransfers {
     },
     /// Offers were erased: remove the contents that no offer names any more, and answer.
     RemoveContents(oneshot::Sender<Result<(), String>>),
-    /// A part of the content of an offer has arrived by mail. The engine is told when it is on disk,
-    /// or can't be.
+    /// A part of the content of an offer has arrived by mail. The engine is told when it is on
+    /// disk, or can't be.
     MailedPart {
         id: OfferId,
         part: u8,
         bytes: Bytes,
         session: SessionId,
     },
-    /// Read the content of an own offer for a session by mail.
+    /// Read the content of an offer of this node for a session by mail.
     ReadForMail(SessionId, OfferId),
     /// The user has other rules for transfers.
     Configure {
@@ -60,7 +60,7 @@ pub(crate) enum FileCommand {
     Prepare(PathBuf, oneshot::Sender<Result<PreparedOffer, FileError>>),
     /// Download an offer.
     Accept(MessageId, oneshot::Sender<Result<(), FileError>>),
-    /// Decline an offer and end its download, or withdraw an own offer.
+    /// Decline an offer and end its download, or withdraw an offer of this node.
     Decline(MessageId, oneshot::Sender<Result<(), FileError>>),
     /// Pause a download.
     Pause(MessageId, oneshot::Sender<Result<(), FileError>>),
@@ -68,7 +68,7 @@ pub(crate) enum FileCommand {
     List(oneshot::Sender<Result<Vec<FileInfo>, FileError>>),
 }
 
-/// The content of an own offer, for a session by mail.
+/// The content of an offer of this node, for a session by mail.
 #[derive(Debug)]
 pub(crate) enum MailContent {
     /// All of it.
@@ -84,11 +84,11 @@ pub(crate) enum MailContent {
 pub(crate) struct FileUpdate {
     pub(crate) offer: StoredOffer,
     pub(crate) state: FileState,
-    /// Bytes that are here, or of an own offer, bytes that were sent.
+    /// Bytes that are here, or of an offer of this node, bytes that were sent.
     pub(crate) bytes: u64,
     /// Bytes per second.
     pub(crate) rate: Option<u64>,
-    /// The peers that send the content, or of an own offer, the peer that receives it.
+    /// The peers that send the content, or of an offer of this node, the peer that receives it.
     pub(crate) peers: Vec<PersonId>,
     pub(crate) place: Option<PathBuf>,
     pub(crate) why: Option<String>,
@@ -123,7 +123,7 @@ pub(crate) enum FromTransfers {
     SendWord(OfferId, OfferWord, Option<SessionId>),
     /// A part of a content that arrived in this session by mail is on disk, or can't be.
     PartStored(SessionId),
-    /// The content of an own offer, for a session by mail.
+    /// The content of an offer of this node, for a session by mail.
     ReadForMail(SessionId, OfferId, MailContent),
     /// Report states to the node's users.
     Publish(Vec<FileUpdate>),

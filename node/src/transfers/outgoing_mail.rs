@@ -10,8 +10,8 @@ use super::context::Context;
 use super::messages::MailContent;
 use crate::store::WhichOffers;
 
-/// The content of an own offer. There is none if it is withdrawn, too large, or can't be read: then the
-/// recipient downloads it when both are connected.
+/// The content of an offer of this node. There is none if it is withdrawn, too large, or can't be
+/// read: then the recipient downloads it when both are connected.
 pub(super) async fn read(context: &Context, id: OfferId) -> MailContent {
     if context.paused.contains(id) {
         return MailContent::Paused;

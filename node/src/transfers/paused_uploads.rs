@@ -1,5 +1,5 @@
-//! The own offers whose sending the user has paused, for the streams that serve them. The store has the
-//! same state for later runs.
+//! This node's offers whose sending the user has paused, for the streams that serve them. The store
+//! has the same state for later runs.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -27,7 +27,7 @@ pub(super) const WITHDRAWN: &str = "its sender withdrew the offer";
 /// Why an offer whose sender lost its file has failed.
 pub(super) const NOT_THERE: &str = "its sender no longer has it";
 
-/// Why an own offer has failed whose recipient could not store it.
+/// Why an offer of this node has failed whose recipient could not store it.
 pub(super) const NOT_STORED: &str =
     "the recipient could not store it, and can accept the offer again";
 
@@ -38,12 +38,12 @@ pub(super) const CHANGED: &str =
 /// The effect of a peer's report on an offer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// The peer has received all of an own offer.
+    /// The peer has received all of an offer of this node.
     Received {
         /// Whether nobody else may receive it, so that the offer is done.
         of_everybody: bool,
     },
-    /// The peer declined an own offer, or could not store it.
+    /// The peer declined an offer of this node, or could not store it.
     Refused {
         /// Whether the peer could not store it.
         failed: bool,
@@ -282,7 +282,7 @@ mod tests {
         let own = direct(ME, OfferState::Paused);
         let words = |row: &OfferRow| to_repeat(std::slice::from_ref(row), ME, BOB);
         assert_eq!(words(&own), [(own.offer.id, OfferWord::Paused)]);
-        // The own pause of a download concerns nobody else.
+        // This user's pause of a download concerns nobody else.
         assert_eq!(words(&direct(BOB, OfferState::Paused)), []);
         assert!(may_send(
             OfferWord::Paused,

@@ -253,8 +253,8 @@ impl TransferTask {
         }
     }
 
-    /// The user pauses the sending of an own offer, or lets it go on. Replies once the state is
-    /// stored.
+    /// The user pauses the sending of an offer of this node, or lets it go on. Replies once the
+    /// state is stored.
     fn pause_own(&mut self, offer: StoredOffer, paused: bool, reply: Reply) {
         let context = &self.jobs.context;
         context.paused.set(offer.id, paused);

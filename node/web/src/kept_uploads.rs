@@ -1,7 +1,8 @@
 //! The files that browsers have uploaded: each is kept as long as somebody may fetch it.
 //!
-//! Each upload has a folder of its own in `uploads` of the home. A folder is removed once each offer
-//! of its file was withdrawn or erased, or has reached everybody it was for: see `upload_cleaner`.
+//! Each upload has a folder of its own in `uploads` of the home. A folder is removed once each
+//! offer of its file was withdrawn or erased, or has reached everybody it was for: see
+//! `upload_cleaner`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -108,8 +109,8 @@ impl KeptUploads {
     }
 }
 
-/// Whether nobody fetches the file in this folder any more. `knows_all`: a folder without an offer is
-/// a leftover.
+/// Whether nobody fetches the file in this folder any more. `knows_all`: a folder without an offer
+/// is a leftover.
 fn is_over(folder: &Path, offers: &[FileLine], knows_all: bool) -> bool {
     let of_folder = |offer: &&FileLine| {
         let saved = offer.saved.as_deref();
@@ -117,8 +118,8 @@ fn is_over(folder: &Path, offers: &[FileLine], knows_all: bool) -> bool {
     };
     let mut offers = offers.iter().filter(of_folder).peekable();
     match offers.peek() {
-        // For an own offer, the list has `done` once everybody has it, and `declined` if it was
-        // withdrawn or everybody has declined it.
+        // For an offer of this node, the list has `done` once everybody has it, and `declined` if
+        // it was withdrawn or everybody has declined it.
         Some(_) => offers.all(|offer| {
             offer.peers.is_empty() && matches!(offer.state, FileState::Done | FileState::Declined)
         }),

@@ -14,7 +14,7 @@ const RELAY: u32 = 61_234;
 const STRANGER: u32 = 61_235;
 const ADMINS: u32 = 61_240;
 
-/// The groups of a process beside the own group of its user.
+/// The groups of a process besides the group of its user.
 #[derive(Clone, Copy)]
 enum Groups {
     None,

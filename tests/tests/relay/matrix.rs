@@ -30,7 +30,7 @@ fn a_node_behind_a_symmetric_nat_connects_with_every_kind() {
 }
 
 /// A probe that reaches such a router before it has sent anything occupies the port of the node.
-/// Without a probe that opens the own router first, no pair gets a direct path.
+/// Without a probe that opens the sender's router first, no pair gets a direct path.
 #[test]
 fn routers_without_a_firewall_allow_a_direct_path() {
     let lab = Lab::open();

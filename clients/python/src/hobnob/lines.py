@@ -262,11 +262,11 @@ class FileLine:
     own: bool
     """Whether this node offers it."""
     state: FileState
-    """The state of the transfer. For an own file: with the first of `peers`."""
+    """The state of the transfer. For a file of this node: with the first of `peers`."""
     bytes: int
-    """Bytes on this disk. For an own file: bytes sent in this run."""
+    """Bytes on this disk. For a file of this node: bytes sent in this run."""
     peers: list[PersonId]
-    """The sources. For an own file: the receivers."""
+    """The sources. For a file of this node: the receivers."""
     received_at: Time
     """When the offer arrived or was made."""
     caption: str | None = None
@@ -372,7 +372,8 @@ class InvitationCode:
     """After so many seconds the code expires."""
     relay_token: RelayTokenUse
     """What becomes of this node's token for the relay in the code: `none` if it has none, `kept`
-    or `shared`. If it is kept and the relay requires a token, the other user needs an own one."""
+    or `shared`. If it is kept and the relay requires a token, the other user needs one of their
+    own."""
 
 
 @dataclass(kw_only=True)
@@ -431,7 +432,7 @@ class MessageLine:
     bytes: Bytes | None = None
     """The content of an app message, or of an unknown kind."""
     client_id: ClientId | None = None
-    """Of an own message: the name that the program gave it that sent it."""
+    """Of a message of this node: the name that the program gave it that sent it."""
     confirmed: int | None = None
     """For own messages that are deleted: how many peers have erased it."""
     edited: EditedLine | None = None
@@ -451,13 +452,13 @@ class MessageLine:
     reactions: list[ReactionLine] = field(default_factory=list)
     """The reactions to it, in answers to `history`."""
     reason: WaitReason | None = None
-    """Why an own message stays in its state."""
+    """Why a message of this node stays in its state."""
     reply_to: ReplyToLine | None = None
     """The message that it answers."""
     request: bool = False
     """Whether it is a direct message of a stranger."""
     state: DeliveryState | None = None
-    """Its delivery state, if it is an own message."""
+    """Its delivery state, if it is a message of this node."""
     text: str | None = None
     """The text of a text message."""
     topic: str | None = None
@@ -685,7 +686,7 @@ class ReactorLine:
 
 @dataclass(kw_only=True)
 class ReceiptLine:
-    """The delivery state of an own message with one peer."""
+    """The delivery state of a message of this node with one peer."""
     id: MessageId
     """The message."""
     peer: PersonId
@@ -1044,7 +1045,7 @@ class BroadcastMessage(Request["SentLine"]):
 
 @dataclass(kw_only=True)
 class CancelMessage(Request["Done"]):
-    """Deletes an own message that has not left this node."""
+    """Deletes a message of this node that has not left this node."""
     message: MessageId
     """The message."""
     CMD: ClassVar[str] = "cancel"
@@ -1084,7 +1085,7 @@ class CreateRoom(Request["SharedRoom"]):
 
 @dataclass(kw_only=True)
 class DeclineFile(Request["Done"]):
-    """Declines an offer, ends its transfer, or takes an own offer back."""
+    """Declines an offer, ends its transfer, or takes an offer of this node back."""
     offer: MessageId
     """The offer."""
     CMD: ClassVar[str] = "decline"
@@ -1095,11 +1096,11 @@ class DeclineFile(Request["Done"]):
 class DeleteMessage(Request["Done"]):
     """Deletes a message. The answer comes once no file of the node contains it."""
     message: MessageId
-    """The message. An own one is deleted for everybody."""
+    """The message. One of this node is deleted for everybody."""
     here: bool = False
-    """Delete an own message on this node only."""
+    """Delete a message of this node on this node only."""
     yes: bool = False
-    """Erase an own message here although it is not delivered yet."""
+    """Erase a message of this node here although it is not delivered yet."""
     CMD: ClassVar[str] = "delete"
     ANSWER: ClassVar[type] = Done
 
@@ -1113,7 +1114,7 @@ class Diagnose(Request["Diagnosis"]):
 
 @dataclass(kw_only=True)
 class EditMessage(Request["SentLine"]):
-    """Replaces the text of an own message."""
+    """Replaces the text of a message of this node."""
     message: MessageId
     """The message."""
     text: str
@@ -1397,7 +1398,7 @@ class PartRoom(Request["Done"]):
 
 @dataclass(kw_only=True)
 class PauseFile(Request["Done"]):
-    """Pauses a download, or the sending of an own file. `accept` continues it."""
+    """Pauses a download, or the sending of a file of this node. `accept` continues it."""
     offer: MessageId
     """The offer."""
     CMD: ClassVar[str] = "pause"

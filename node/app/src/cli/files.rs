@@ -1,5 +1,5 @@
-//! Files on the command line: `send --file`, `broadcast --file`, `files`, `accept`, `pause`, `decline`,
-//! and their progress bars.
+//! Files on the command line: `send --file`, `broadcast --file`, `files`, `accept`, `pause`,
+//! `decline`, and their progress bars.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -196,7 +196,7 @@ async fn is_person(client: &Client, word: &str) -> bool {
     peers.is_ok_and(|list| list.peers.iter().any(|peer| peer.name == word))
 }
 
-/// The offer that a word means, its name, and whether it is an own one: see [`offers::found`].
+/// The offer that a word means, its name, and whether it is from this node: see [`offers::found`].
 async fn find(client: &Client, word: &str) -> anyhow::Result<(MessageId, String, bool)> {
     let FileList { files } = client.ask(ListFiles {}).await?;
     let id = offers::found(files.iter(), word, "`hobnob files`").map_err(Usage)?;

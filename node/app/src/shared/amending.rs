@@ -16,7 +16,7 @@ const RECENT_MAX: usize = 200;
 /// A message, as the user of a chat names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Which {
-    /// The newest one that fits: by somebody else to answer it, an own one to change it.
+    /// The newest one that fits: by somebody else to answer it, by this user to change it.
     Newest,
     /// `^2`: the second newest one.
     Back(usize),
@@ -50,7 +50,7 @@ impl Which {
 }
 
 impl Amend {
-    /// Whether the newest message that fits is an own one.
+    /// Whether the newest message that fits is from this user.
     fn is_for_own(&self) -> bool {
         matches!(self, Amend::Edit(_) | Amend::Cancel)
     }

@@ -15,7 +15,7 @@ use super::values::{self, ConversationArg};
 /// A request to erase something, or to keep it for some time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Erase {
-    /// `here`: an own message on this node only.
+    /// `here`: a message of this node on this node only.
     Delete {
         id: MessageId,
         here: bool,

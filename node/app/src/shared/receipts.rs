@@ -11,7 +11,7 @@ use super::wording::{self, Names};
 /// Own messages that `/receipts` lists: the newest.
 pub(crate) const RECEIPTS_SHOWN: usize = 3;
 
-/// Messages among which `/receipts` looks for own ones: the newest.
+/// Messages among which `/receipts` looks for messages of this user: the newest.
 const RECEIPTS_AMONG: usize = 500;
 
 /// Read markers in memory. The first is forgotten.

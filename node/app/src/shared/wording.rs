@@ -117,8 +117,8 @@ pub(crate) fn mailbox_reason(reason: WaitReason) -> Option<&'static str> {
     }
 }
 
-/// The body of a message on one line. Of an own message that is deleted, the number of peers that
-/// have erased it.
+/// The body of a message on one line. Of a message of this node that is deleted, the number of
+/// peers that have erased it.
 pub(crate) fn content(message: &MessageLine) -> String {
     match message.amended.confirmed {
         Some(peers) if message.body.erased.is_some() => {

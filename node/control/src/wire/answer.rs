@@ -192,8 +192,9 @@ pub struct InvitationCode {
     pub number: Text<CodeNumber>,
     /// After so many seconds the code expires.
     pub seconds: u64,
-    /// What becomes of this node's token for the relay in the code: `none` if it has none, `kept` or
-    /// `shared`. If it is kept and the relay requires a token, the other user needs an own one.
+    /// What becomes of this node's token for the relay in the code: `none` if it has none, `kept`
+    /// or `shared`. If it is kept and the relay requires a token, the other user needs one of their
+    /// own.
     pub relay_token: RelayTokenUse,
 }
 
@@ -225,11 +226,12 @@ pub struct InvitationAccepted {
     pub peer: PeerLine,
     /// The room to which it invited this node, which this node has joined.
     pub room: Option<RoomInfo>,
-    /// A relay that the inviter shares: this node has the token for it now, and uses it from now on.
+    /// A relay that the inviter shares: this node has the token for it now, and uses it from now
+    /// on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relay: Option<Text<RelayAt>>,
-    /// A relay that admits this node for two minutes only. It requires a token, which this node does not
-    /// have.
+    /// A relay that admits this node for two minutes only. It requires a token, which this node
+    /// does not have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needs_token: Option<Text<RelayAt>>,
 }

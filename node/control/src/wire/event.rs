@@ -93,8 +93,8 @@ pub struct ListeningLine {
     pub addrs: Vec<SocketAddr>,
 }
 
-/// A peer: see [`PeerInfo`]. The line rounds the round trip and writes the policy as words, so serde
-/// cannot derive it from that type.
+/// A peer: see [`PeerInfo`]. The line rounds the round trip and writes the policy as words, so
+/// serde cannot derive it from that type.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PeerLine {
     /// Its id.
@@ -180,16 +180,16 @@ pub struct MessageLine {
     pub sent_at: Time,
     /// When it arrived, by this machine's clock.
     pub received_at: Time,
-    /// Its delivery state, if it is an own message.
+    /// Its delivery state, if it is a message of this node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<DeliveryState>,
-    /// Why an own message stays in its state.
+    /// Why a message of this node stays in its state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<WaitReason>,
     /// Whether it is a direct message of a stranger.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub request: bool,
-    /// Of an own message: the name that the program gave it that sent it.
+    /// Of a message of this node: the name that the program gave it that sent it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<Box<Text<ClientId>>>,
     /// Whether it mentions the user.
@@ -200,7 +200,7 @@ pub struct MessageLine {
     pub notify: bool,
 }
 
-/// Why an own message stays in its state.
+/// Why a message of this node stays in its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum WaitReason {
     /// The peer's user has to accept this node first.
@@ -313,7 +313,7 @@ pub struct ErasedLine {
     pub by_author: bool,
 }
 
-/// The delivery state of an own message with one peer.
+/// The delivery state of a message of this node with one peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReceiptLine {
     /// The message.

@@ -50,9 +50,9 @@ pub struct FileLine {
     pub offer: OfferFields,
     /// Whether this node offers it.
     pub own: bool,
-    /// The state of the transfer. For an own file: with the first of `peers`.
+    /// The state of the transfer. For a file of this node: with the first of `peers`.
     pub state: FileState,
-    /// Bytes on this disk. For an own file: bytes sent in this run.
+    /// Bytes on this disk. For a file of this node: bytes sent in this run.
     pub bytes: u64,
     /// Bytes per second, during a transfer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,7 +60,7 @@ pub struct FileLine {
     /// The remaining seconds at this rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_s: Option<u64>,
-    /// The sources. For an own file: the receivers.
+    /// The sources. For a file of this node: the receivers.
     pub peers: Vec<Text<PersonId>>,
     /// The kind of path to the first of `peers`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -169,11 +169,11 @@ requests! { $
     "broadcast" BroadcastMessage -> SentLine, changes: |_| true;
     /// A message that answers another one, in the same conversation.
     "reply" ReplyToMessage -> SentLine, changes: |_| true;
-    /// Replaces the text of an own message.
+    /// Replaces the text of a message of this node.
     "edit" EditMessage -> SentLine, changes: |_| true;
     /// Adds an emoji to a message, or takes it back.
     "react" ReactToMessage -> SentLine, changes: |_| true;
-    /// Deletes an own message that has not left this node.
+    /// Deletes a message of this node that has not left this node.
     "cancel" CancelMessage -> Done, changes: |_| true;
     /// Shows others that the user types.
     "typing" ShowTyping -> Done, changes: |_| false;
@@ -189,9 +189,9 @@ requests! { $
     "files" ListFiles -> FileList, changes: |_| false;
     /// Accepts an offer. Events report the download.
     "accept" AcceptFile -> Done, changes: |_| true;
-    /// Declines an offer, ends its transfer, or takes an own offer back.
+    /// Declines an offer, ends its transfer, or takes an offer of this node back.
     "decline" DeclineFile -> Done, changes: |_| true;
-    /// Pauses a download, or the sending of an own file. `accept` continues it.
+    /// Pauses a download, or the sending of a file of this node. `accept` continues it.
     "pause" PauseFile -> Done, changes: |_| true;
     /// Every peer that this node knows.
     "peers" ListPeers -> PeerList, changes: |_| false;
@@ -571,8 +571,8 @@ pub struct Invite {
     /// The room to which the code invites, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room: Option<Text<RoomName>>,
-    /// Give the other user this node's token for the relay in the code, so that they use that relay from
-    /// then on.
+    /// Give the other user this node's token for the relay in the code, so that they use that relay
+    /// from then on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub share_relay: bool,
 }
@@ -597,12 +597,12 @@ pub struct AcceptInvite {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeleteMessage {
-    /// The message. An own one is deleted for everybody.
+    /// The message. One of this node is deleted for everybody.
     pub message: Text<MessageId>,
-    /// Delete an own message on this node only.
+    /// Delete a message of this node on this node only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub here: bool,
-    /// Erase an own message here although it is not delivered yet.
+    /// Erase a message of this node here although it is not delivered yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub yes: bool,
 }

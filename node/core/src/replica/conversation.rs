@@ -250,8 +250,9 @@ impl Conversation {
         })
     }
 
-    /// Whether the next entry of an own log may be part of a request at the peer. A batch is accepted
-    /// or refused as a whole, so these entries get a batch each: all that fit the limit arrive.
+    /// Whether the next entry of a log of this node may be part of a request at the peer. A batch
+    /// is accepted or refused as a whole, so these entries get a batch each: all that fit the limit
+    /// arrive.
     fn may_be_request(&self, own: &LogKey) -> bool {
         let answered = self.logs.keys().any(|key| key.author != own.author);
         let head = self.logs.get(own).map_or(0, |log| log.head().0);
@@ -305,8 +306,8 @@ impl Conversation {
         }
     }
 
-    /// All logs, with the peers to which they are charged. `has_dropped` says whether a peer is known
-    /// to have dropped a log that it brought.
+    /// All logs, with the peers to which they are charged. `has_dropped` says whether a peer is
+    /// known to have dropped a log that it brought.
     pub(super) fn charged(
         &self,
         me: PersonId,
@@ -744,8 +745,8 @@ mod tests {
         assert_eq!(bench.replica.authors(open_room()), BTreeSet::new());
     }
 
-    /// An open room for one log, with sessions 1 with Bob and 2 with Carol. Bob has brought a log of
-    /// somebody who is not there.
+    /// An open room for one log, with sessions 1 with Bob and 2 with Carol. Bob has brought a log
+    /// of somebody who is not there.
     fn full_open_room() -> Bench {
         let mut bench = Bench::new();
         bench.replica.limit_open_rooms(RoomLimits {

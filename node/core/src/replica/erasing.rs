@@ -543,7 +543,7 @@ mod tests {
         assert!(matches!(outputs[..], [Output::AppendFailed(Token(2), _)]));
     }
 
-    /// The own messages in a room that are listed before anything is erased.
+    /// This node's messages in a room that are listed before anything is erased.
     fn listed(bench: &mut Bench, room: ConversationId) -> Vec<Seq> {
         let outputs = bench.settle(Input::Erase(Token(3), room, all(Undelivered::Ask)));
         let mut listed = Vec::new();

@@ -1,13 +1,14 @@
 //! Sessions by mail: their frames travel in envelopes, while the peer is away. Each shares one
 //! conversation: the direct one, or a room with a key.
 //!
-//! Nothing is compared, because the peer can't answer. What the peer has is known from its receipts.
-//! Only own entries are sent. In a room each of our own logs is offered from the entry on with which
-//! the peer became a member: a member holds a log from some entry on, and wants nothing older.
+//! Nothing is compared, because the peer can't answer. What the peer has is known from its
+//! receipts. Only own entries are sent. In a room each of our own logs is offered from the entry on
+//! with which the peer became a member: a member holds a log from some entry on, and wants nothing
+//! older.
 //!
-//! A `Have` for each own log that the peer has not confirmed as a whole names the entries that are for
-//! it, older logs first. So the peer recognizes what a holder has lost or delayed: nothing that follows
-//! is accepted before.
+//! A `Have` for each own log that the peer has not confirmed as a whole names the entries that are
+//! for it, older logs first. So the peer recognizes what a holder has lost or delayed: nothing that
+//! follows is accepted before.
 
 use std::collections::BTreeMap;
 
@@ -82,8 +83,8 @@ impl Replica {
         self.offer_own(id, shared);
     }
 
-    /// The own logs in a conversation that the peer has not confirmed as a whole, the oldest first, with
-    /// the entries that are for it.
+    /// This node's logs in a conversation that the peer has not confirmed as a whole, the oldest
+    /// first, with the entries that are for it.
     fn unconfirmed(
         &self,
         shared: ConversationId,
@@ -108,8 +109,8 @@ impl Replica {
         named.map(|(_, name, span)| (name, span)).collect()
     }
 
-    /// Whether a session by mail about a room would carry anything: own entries that the peer has not
-    /// confirmed, and that no holder has.
+    /// Whether a session by mail about a room would carry anything: own entries that the peer has
+    /// not confirmed, and that no holder has.
     pub fn has_room_mail(
         &self,
         room: MailedRoom,
@@ -144,8 +145,8 @@ impl Replica {
         Some((newest.0.log, newest.1.durable().last()?))
     }
 
-    /// The first entry of each own log in a room that its member gets by mail. For a log of which the
-    /// member gets nothing, that is one after its last entry.
+    /// The first entry of each own log in a room that its member gets by mail. For a log of which
+    /// the member gets nothing, that is one after its last entry.
     fn begins(
         &self,
         room: MailedRoom,

@@ -67,13 +67,14 @@ impl Outgoing {
         self.turn = Some(turn);
     }
 
-    /// A frame was handed out; `own` names the own entries in it.
+    /// A frame was handed out; `own` names this node's entries in it.
     pub(super) fn handed_out(&mut self, bytes: usize, own: Option<OwnSpan>) {
         self.outstanding += bytes;
         self.unwritten.push_back((bytes, own));
     }
 
-    /// Bytes were written to the connection. Returns the own entries that were written with them.
+    /// Bytes were written to the connection. Returns this node's entries that were written with
+    /// them.
     pub(super) fn written(&mut self, mut bytes: usize) -> Vec<OwnSpan> {
         debug_assert!(bytes <= self.outstanding, "only what was handed out");
         self.outstanding = self.outstanding.saturating_sub(bytes);

@@ -168,8 +168,8 @@ impl Replica {
         }
     }
 
-    /// Saves everything in one commit. A crash must not separate the sign of life from the peers that
-    /// were present.
+    /// Saves everything in one commit. A crash must not separate the sign of life from the peers
+    /// that were present.
     fn save(&mut self) {
         let (lingerers, mut ops) = self.conversations.save_presence(self.now);
         let receipts = self.receipts.take_unsaved();
@@ -276,8 +276,8 @@ mod tests {
         assert_eq!(acked(&saved), [(log, Ranges::span(1, 1))]);
     }
 
-    /// Two commits wait: one with an own message to Bob, and one with a batch from him. The first one
-    /// fails, and the second one succeeds.
+    /// Two commits wait: one with a message of this node to Bob, and one with a batch from him. The
+    /// first one fails, and the second one succeeds.
     fn first_of_two_fails(bench: &mut Bench, batch: Batch) -> Vec<Output> {
         let first = commits(&bench.begin_append(1, direct(BOB), "lost"));
         let second = commits(&bench.handle(Input::Batch(SessionId(1), batch)));

@@ -118,8 +118,8 @@ impl Replica {
         }
     }
 
-    /// Bytes were written to the connection. The own entries in them are sent, and there is room
-    /// for more.
+    /// Bytes were written to the connection. This node's entries in them are sent, and there is
+    /// room for more.
     pub(super) fn batches_written(&mut self, id: SessionId, bytes: usize) {
         let session = self.sessions.at_mut(id);
         for (name, first, last) in session.outgoing.written(bytes) {

@@ -53,14 +53,14 @@ impl Inviting {
 struct Attempt {
     accepting: Accepting,
     began: Duration,
-    /// Peers that relays named for the number. Peers on an own link are asked, too.
+    /// Peers that relays named for the number. Peers on a link of this machine are asked, too.
     named: BTreeSet<DeviceId>,
     /// Relays that have not answered yet.
     relays: BTreeSet<RelayId>,
     /// A relay or a peer answers no more numbers of this network for a while.
     too_often: bool,
-    /// A relay that a peer shares, in this session. It counts once that peer has proved that it is the
-    /// inviter.
+    /// A relay that a peer shares, in this session. It counts once that peer has proved that it is
+    /// the inviter.
     relay: Option<(SessionId, SharedRelay)>,
     reply: AcceptReply,
 }

@@ -47,8 +47,8 @@ impl Engine {
         self.files.send(ToTransfers::ReadForMail(id, offer));
     }
 
-    /// The content of an own offer was read, for a session by mail, unless the offer is paused or
-    /// withdrawn, or can't be read.
+    /// The content of an offer of this node was read, for a session by mail, unless the offer is
+    /// paused or withdrawn, or can't be read.
     pub(in crate::engine) fn mail_content(
         &mut self,
         id: SessionId,
@@ -71,14 +71,16 @@ impl Engine {
         }
     }
 
-    /// The user pauses the sending of an own offer. Parts that are not deposited yet stay here.
+    /// The user pauses the sending of an offer of this node. Parts that are not deposited yet stay
+    /// here.
     pub(in crate::engine) fn mail_content_pauses(&mut self, offer: OfferId) {
         for session in self.mail.sessions.values_mut() {
             session.outgoing.drop_content(offer);
         }
     }
 
-    /// The user lets an own offer go on. All of its content is sent, also what was sent before.
+    /// The user lets an offer of this node go on. All of its content is sent, also what was sent
+    /// before.
     pub(in crate::engine) fn mail_content_resumes(&mut self, offer: OfferId) {
         for session in self.mail.sessions.values_mut() {
             session.contents_begun.remove(&offer);

@@ -13,8 +13,8 @@ const MEMORY_MAX: usize = 64 * 1024;
 /// Maximum ranges that are stored of one log. Those beyond are deposited again after a restart.
 const RANGES_MAX: usize = 512;
 
-/// A row: the holder, the time, the ranges, the bytes of the envelopes, and those of the contents of
-/// offers among the entries.
+/// A row: the holder, the time, the ranges, the bytes of the envelopes, and those of the contents
+/// of offers among the entries.
 type StoredHeld = (DeviceId, u64, Vec<(Seq, Seq)>, u64, Vec<(Seq, u64)>);
 
 #[derive(Debug, Clone)]
@@ -23,10 +23,11 @@ struct OfLog {
     /// When the last of them was deposited, in milliseconds since the Unix epoch.
     at_ms: u64,
     ranges: Ranges,
-    /// About so many bytes of the peer's mailbox. Entries that were delivered leave their share of it.
+    /// About so many bytes of the peer's mailbox. Entries that were delivered leave their share of
+    /// it.
     bytes: u64,
-    /// About so many bytes are parts of the contents of these offers. They are gone when the offer is
-    /// delivered: the peer fetches them with it.
+    /// About so many bytes are parts of the contents of these offers. They are gone when the offer
+    /// is delivered: the peer fetches them with it.
     contents: BTreeMap<Seq, u64>,
 }
 
@@ -67,8 +68,8 @@ impl Held {
         row(name, peer, Some(of_log))
     }
 
-    /// A holder has a part of the content of an own offer on disk. Returns the row to store, if the offer
-    /// is held.
+    /// A holder has a part of the content of an offer of this node on disk. Returns the row to
+    /// store, if the offer is held.
     pub(super) fn add_content(
         &mut self,
         offer: OfferId,
@@ -150,8 +151,8 @@ impl Held {
             .collect()
     }
 
-    /// Of each log and peer: the peer, how many entries are held, and where and when the last of them
-    /// was deposited.
+    /// Of each log and peer: the peer, how many entries are held, and where and when the last of
+    /// them was deposited.
     pub(super) fn counts(&self) -> impl Iterator<Item = (DeviceId, u64, DeviceId, u64)> {
         let all = self.0.iter();
         all.map(|((_, peer), it)| (*peer, it.ranges.len(), it.holder, it.at_ms))

@@ -13,8 +13,8 @@ use hobnob_protocol::{
 /// Bytes of a batch beside its entries, at most.
 const BATCH_OVERHEAD: usize = 256;
 
-/// Maximum receipts, and maximum requests, that wait for one peer. Further ones are dropped: the next
-/// session repeats them.
+/// Maximum receipts, and maximum requests, that wait for one peer. Further ones are dropped: the
+/// next session repeats them.
 const CONTROL_MAX: usize = 4_096;
 
 /// Bytes of the frame that says which entries of a log are for its reader, at most.
@@ -27,7 +27,7 @@ const OLDER_LOGS_MAX: usize = 32;
 #[derive(Debug, Clone)]
 pub(super) struct Item {
     frame: Bytes,
-    /// The own entries in it.
+    /// This node's entries in it.
     pub(super) span: Option<(LogName, Seq, Seq)>,
     /// Bytes that the replica counts as written when the holder has this item.
     pub(super) credit: usize,
@@ -54,9 +54,9 @@ pub(super) struct Outgoing {
     /// Maximum bytes of frames, with their lengths, in one envelope.
     bytes_max: usize,
     is_room: bool,
-    /// The own logs that the peer has not confirmed as a whole, the oldest first, with the first and the
-    /// last entry that are for it. A log that is not among them begins with 1. Each envelope names them,
-    /// so the peer recognizes what a holder has lost or delayed.
+    /// This node's logs that the peer has not confirmed as a whole, the oldest first, with the
+    /// first and the last entry that are for it. A log that is not among them begins with 1. Each
+    /// envelope names them, so the peer recognizes what a holder has lost or delayed.
     announced: Vec<(LogName, Seq, Seq)>,
     batches: VecDeque<Item>,
     /// The request to seal again.
@@ -99,9 +99,9 @@ impl Outgoing {
         self.bytes_max - announced * ANNOUNCED_BYTES
     }
 
-    /// The replica hands out a batch. One that does not fit an envelope is split, because its author
-    /// is this node. Returns the bytes that count as written at once, because they are dropped, and
-    /// the own offers in it whose contents are small.
+    /// The replica hands out a batch. One that does not fit an envelope is split, because its
+    /// author is this node. Returns the bytes that count as written at once, because they are
+    /// dropped, and this node's offers in it whose contents are small.
     pub(super) fn batch(&mut self, frame: Bytes, key: &SecretKey) -> (usize, Vec<OfferId>) {
         let credit = frame.len();
         let Ok(Frame::Batch(batch)) = Frame::decode(&frame) else {
@@ -185,7 +185,7 @@ impl Outgoing {
         self.request = Some(frame);
     }
 
-    /// The content of an own offer.
+    /// The content of an offer of this node.
     pub(super) fn content(&mut self, id: OfferId, content: &Bytes) {
         let count = content.len().div_ceil(CONTENT_PART_BYTES);
         let part = |part: usize| {
@@ -232,8 +232,8 @@ impl Outgoing {
         batches.sum::<usize>() >= self.batch_max()
     }
 
-    /// Takes what fits an envelope. Receipts come first: they are short, and let others rest. Contents
-    /// have envelopes of their own, which a holder may refuse while it takes messages.
+    /// Takes what fits an envelope. Receipts come first: they are short, and let others rest.
+    /// Contents have envelopes of their own, which a holder may refuse while it takes messages.
     pub(super) fn pack(&mut self) -> Packed {
         if !self.has_messages() {
             return self.pack_content();
@@ -292,8 +292,8 @@ impl Outgoing {
         packed
     }
 
-    /// Says which entries of the logs in an envelope are for the peer, and which of older logs it must
-    /// have before.
+    /// Says which entries of the logs in an envelope are for the peer, and which of older logs it
+    /// must have before.
     fn announcements(&self, items: &[Item]) -> Vec<Bytes> {
         let spans = items.iter().filter_map(|item| item.span);
         let mut lasts: BTreeMap<_, _> = spans.map(|(name, _, last)| (name, last)).collect();

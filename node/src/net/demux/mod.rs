@@ -1,6 +1,7 @@
-//! The node's one UDP socket, and the streams to relays beside it, with the interface that quinn expects. It sorts received datagrams by
-//! their first byte (see [`hobnob_protocol::datagram`]), and carries the datagrams of relayed
-//! connections in channel frames. It does not look into QUIC packets.
+//! The node's one UDP socket, and the streams to relays beside it, with the interface that quinn
+//! expects. It sorts received datagrams by their first byte (see [`hobnob_protocol::datagram`]),
+//! and carries the datagrams of relayed connections in channel frames. It does not look into QUIC
+//! packets.
 //!
 //! To quinn a relayed peer has a synthetic address ([`crate::net::channels`]). A datagram for that
 //! address is sent to the relay with nine bytes in front. Received channel frames lose these bytes.
@@ -49,8 +50,8 @@ use super::source_networks::SourceNetworks;
 use super::streams::Streams;
 use hobnob_core::synthetic::is_synthetic;
 
-/// The hops of a probe that opens the own NAT: this machine's router, and the one at which it ends.
-/// The router of a peer at the same provider can be the third.
+/// The hops of a probe that opens this node's NAT: this machine's router, and the one at which it
+/// ends. The router of a peer at the same provider can be the third.
 const OPENING_HOPS: u8 = 2;
 
 /// The node's UDP socket.
@@ -62,8 +63,8 @@ pub struct DemuxSocket {
     streams: Streams,
     /// Set if nothing may be sent beyond this machine's own links.
     links: OnceLock<SourceNetworks>,
-    /// Whether quinn reads the UDP socket before the streams. It takes turns, so that neither has to
-    /// wait for the other.
+    /// Whether quinn reads the UDP socket before the streams. It takes turns, so that neither has
+    /// to wait for the other.
     udp_first: AtomicBool,
     /// Runs of datagrams that were received in one batch with those of another sender. quinn
     /// receives them next. Only the task that polls takes the lock.
@@ -119,8 +120,8 @@ impl DemuxSocket {
         let _again = self.links.set(links);
     }
 
-    /// Passes datagrams that a stream received, each with its length in front, to quinn. Waits while
-    /// quinn is busy. Returns false if one is neither QUIC nor a channel frame.
+    /// Passes datagrams that a stream received, each with its length in front, to quinn. Waits
+    /// while quinn is busy. Returns false if one is neither QUIC nor a channel frame.
     pub(super) async fn receive_from_stream(&self, from: SocketAddr, run: &[u8]) -> bool {
         let mut runs = VecDeque::new();
         if !self.sorter.sort_stream(from, run, &mut runs) {
@@ -196,8 +197,8 @@ impl DemuxSocket {
         &self.sorter.counters
     }
 
-    /// Sends datagrams of a relayed connection. Each gets its channel's header, and the relay receives
-    /// all in one transmission.
+    /// Sends datagrams of a relayed connection. Each gets its channel's header, and the relay
+    /// receives all in one transmission.
     fn send_relayed(&self, transmit: &Transmit<'_>, route: &RelayRoute) -> io::Result<()> {
         let segment = transmit
             .segment_size
@@ -239,12 +240,13 @@ impl DemuxSocket {
         match sent {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
             Err(error) => {
-                // A datagram larger than the interface carries is no error. It is a probe for a larger
-                // MTU, or the path has become narrower.
+                // A datagram larger than the interface carries is no error. It is a probe for a
+                // larger MTU, or the path has become narrower.
                 if !has_errno(&error, &[Errno::MSGSIZE]) {
                     self.counters().failed(&self.counters().send_error, &error);
                 }
-                // Linux reports a datagram that a local firewall drops. A firewall elsewhere is silent.
+                // Linux reports a datagram that a local firewall drops. A firewall elsewhere is
+                // silent.
                 if has_errno(&error, &[Errno::PERM]) {
                     self.counters().refused(canonical(transmit.destination));
                 }
@@ -375,8 +377,8 @@ impl AsyncUdpSocket for DemuxSocket {
     }
 
     fn max_receive_segments(&self) -> usize {
-        // quinn provides buffers for so many datagrams of the largest size. The kernel never joins more
-        // than fits into one UDP datagram.
+        // quinn provides buffers for so many datagrams of the largest size. The kernel never joins
+        // more than fits into one UDP datagram.
         self.state
             .gro_segments()
             .min(usize::from(u16::MAX).div_ceil(DATAGRAM_MAX.into()))

@@ -10,7 +10,7 @@ pub(super) fn default() -> Option<Ipv4Addr> {
     parse(&std::fs::read_to_string(ROUTES).ok()?)
 }
 
-/// The own address from which the system sends to the router. Sends nothing.
+/// This machine's address from which the system sends to the router. Sends nothing.
 pub(super) fn source_toward(router: Ipv4Addr) -> Option<Ipv4Addr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect((router, 9)).ok()?;

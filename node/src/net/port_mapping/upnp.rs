@@ -51,7 +51,7 @@ const SERVICES: [&str; 3] = [
 pub(super) struct Service {
     kind: &'static str,
     control: Url,
-    /// The own address in the router's network.
+    /// This machine's address in the router's network.
     inside: Ipv4Addr,
 }
 
@@ -64,8 +64,8 @@ pub(super) async fn discover(router: SocketAddrV4, place: Place) -> Result<Servi
     find_service(&answer.body, &description, inside).ok_or(RequestError::Silent)
 }
 
-/// Searches for the router by multicast, as many routers require, and by unicast, whose answers pass
-/// the firewalls of this machine.
+/// Searches for the router by multicast, as many routers require, and by unicast, whose answers
+/// pass the firewalls of this machine.
 async fn search(router: SocketAddrV4, inside: Ipv4Addr) -> Result<Url, RequestError> {
     let socket = UdpSocket::bind((inside, 0)).await?;
     SockRef::from(&socket).set_multicast_if_v4(&inside)?;

@@ -37,8 +37,9 @@ struct View {
 }
 
 impl World {
-    /// Sets up five members that talk in a room with a secret and in the lobby, edit, delete, react,
-    /// reply, pin and set topics, while the network parts, nodes crash, and old backups come back.
+    /// Sets up five members that talk in a room with a secret and in the lobby, edit, delete,
+    /// react, reply, pin and set topics, while the network parts, nodes crash, and old backups come
+    /// back.
     pub(crate) fn set_up_talk(&mut self) {
         self.set_rooms();
         for node in 0..MEMBERS {
@@ -154,7 +155,7 @@ impl World {
         );
     }
 
-    /// The own edits of a message. They are deleted with it.
+    /// The author's edits of a message. They are deleted with it.
     pub(super) fn edits_of(&self, node: usize, of: EntryName) -> Vec<EntryName> {
         let entries = self.whole(node, of.0.conversation).into_iter();
         let edits = entries.filter(|(name, _, entry)| {

@@ -381,7 +381,7 @@ pub(crate) const ACTIONS: &[Action] = &[
         name: "pause",
         aliases: &[],
         group: Group::Files,
-        help: "Pause a download, or the sending of an own file, until you resume it",
+        help: "Pause a download, or the sending of your own file, until you resume it",
         requests: &[PauseFile::NAME, ListFiles::NAME],
         command_line: ask(""),
         chat: chat(ChatCommand::Pause, "[ID]"),

@@ -134,7 +134,7 @@ impl App {
     pub(super) fn take_page(&mut self, number: u64, list: MessageList) {
         let me = self.people.me();
         self.conversations.take_page(number, list.messages, me);
-        // The event of an own message may have been missed, and the page has the message.
+        // The event of a message of this node may have been missed, and the page has the message.
         let window = self.conversations.window();
         self.outbox.remove_shown(|id| window.holds(id));
     }

@@ -69,7 +69,8 @@ impl Deliveries {
         })
     }
 
-    /// The text beside an own message. `base`: the state that the node reported with the message.
+    /// The text beside a message of this node. `base`: the state that the node reported with the
+    /// message.
     pub(crate) fn text(
         &self,
         id: MessageId,

@@ -1,4 +1,4 @@
-//! The lines that the user typed in earlier chats: the own messages that the database has, and
+//! The lines that the user typed in earlier chats: the user's messages that the database has, and
 //! commands.
 
 use hobnob_control::wire::{HISTORY_PAGE_MAX, HistoryFilter, MessageLine, MessageList};
@@ -8,7 +8,7 @@ use crate::shared::chat_input::ACTION;
 use crate::tui::typed_commands::TypedCommand;
 
 impl App {
-    /// Asks for the newest messages, among which the own ones are.
+    /// Asks for the newest messages, among which the user's own are.
     pub(super) fn ask_earlier_lines(&mut self) {
         if self.earlier_commands.is_none() {
             return;

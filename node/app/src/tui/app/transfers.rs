@@ -28,7 +28,7 @@ pub(crate) struct Transfers(BTreeMap<MessageId, File>);
 /// One offered file.
 #[derive(Debug)]
 pub(crate) struct File {
-    /// The last report. Reports about one peer of an own file are in `peers`.
+    /// The last report. Reports about one peer of a file of this node are in `peers`.
     pub(crate) line: FileLine,
     reported_at: Time,
     /// Own files: the last report about each peer.
@@ -214,7 +214,7 @@ impl File {
         }
     }
 
-    /// The states of an own file at its recipients.
+    /// The states of a file of this node at its recipients.
     fn with_others(&self, now: Time, names: &Names) -> String {
         let of = |state: FileState| {
             self.peers

@@ -225,8 +225,8 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The end of the row after the text: the delivery of an own message, and the time at which a message was
-    /// written if it arrived much later.
+    /// The end of the row after the text: the delivery of a message of this node, and the time at
+    /// which a message was written if it arrived much later.
     fn suffix(&self, message: &MessageLine) -> Vec<Span<'static>> {
         let mut suffix = vec![];
         if message.sent_at.0.abs_diff(message.received_at.0) >= LATE_MS {
