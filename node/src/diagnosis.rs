@@ -15,11 +15,12 @@ use hobnob_protocol::{HostPort, RelayAt, Target};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How often relays are asked to dial back, until a probe arrives. A dial-back is one datagram, and some
-/// are lost.
+/// How often relays are asked to dial back, until a probe arrives. A dial-back is one datagram, and
+/// some are lost.
 const DIAL_BACKS: u32 = 3;
 
-/// How long a peer may take to answer a ping. A peer that is silent for so long loses its session.
+/// How long a peer may take to answer a ping. A peer that is silent for this long loses its
+/// session.
 const PONG_WITHIN: Duration = Duration::from_secs(6);
 
 /// How long a dial-back may take.
@@ -56,8 +57,8 @@ const VPN_NAMES: [&str; 10] = [
 const NO_LINK_LAYER: &str = "65534";
 
 impl Node {
-    /// Checks this node's machine and network. Each check says what is wrong and what to do. Takes a few
-    /// seconds.
+    /// Checks this node's machine and network. Each check says what is wrong and what to do. Takes
+    /// a few seconds.
     ///
     /// # Errors
     ///

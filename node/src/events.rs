@@ -1,8 +1,8 @@
 //! The queue of events. Every reader reads it at its own pace.
 //!
-//! An event is kept until all readers have read it, but the queue holds at most [`EVENTS_MAX`] events
-//! and [`BYTES_MAX`] bytes. A reader that is further behind loses the oldest events and learns how
-//! many. The node never waits for a reader.
+//! An event is kept until all readers have read it, but the queue holds at most [`EVENTS_MAX`]
+//! events and [`BYTES_MAX`] bytes. A reader that is further behind loses the oldest events and
+//! learns how many. The node never waits for a reader.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
@@ -27,8 +27,8 @@ const BYTES_MAX: usize = 4 << 20;
 /// [`Node::history`](super::Node::history) return those that a reader missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Lagged {
-    /// The reader was more than 8192 events or 4 MiB behind, and missed so many events. The next call
-    /// continues after them.
+    /// The reader was more than 8192 events or 4 MiB behind, and missed this many events. The next
+    /// call continues after them.
     #[error("{0} events were missed")]
     Behind(u64),
     /// The node has stopped.

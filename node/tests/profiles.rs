@@ -20,7 +20,7 @@ fn name(nick: &str) -> Nickname {
     nick.parse().expect("a nickname")
 }
 
-/// A file that begins like a PNG, of so many bytes.
+/// A file that begins like a PNG, of this many bytes.
 fn picture(first: u8, bytes: usize) -> Vec<u8> {
     let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
     file.resize(bytes, first);

@@ -5,13 +5,13 @@
 //! bytes over the nodes' session, beside its messages. Nothing of them is stored. A node sends them
 //! only if the peer's Hello has the bit [`APPS`](crate::frame::features::APPS).
 //!
-//! A *datagram* is a QUIC datagram (RFC 9221): [`DATAGRAM_APP`], the program's [`AppTag`], and at most
-//! [`APP_DATAGRAM_MAX`] bytes.
+//! A *datagram* is a QUIC datagram (RFC 9221): [`DATAGRAM_APP`], the program's [`AppTag`], and at
+//! most [`APP_DATAGRAM_MAX`] bytes.
 //!
-//! A *stream* is a bidirectional QUIC stream. Its opener writes [`STREAM_APP`] and the tag. Then both
-//! ends write [`Piece`]s, each with a two-byte big-endian head. An end may send as many bytes as the
-//! other end has granted, and the first grant of the other end accepts the stream. So a program that
-//! reads slowly delays its own stream only, and no messages on the connection.
+//! A *stream* is a bidirectional QUIC stream. Its opener writes [`STREAM_APP`] and the tag. Then
+//! both ends write [`Piece`]s, each with a two-byte big-endian head. An end may send as many bytes
+//! as the other end has granted, and the first grant of the other end accepts the stream. So a
+//! program that reads slowly delays its own stream only, and no messages on the connection.
 
 use std::fmt;
 use std::str::FromStr;
@@ -52,8 +52,8 @@ pub mod reset {
     pub const PROTOCOL: u32 = 4;
 }
 
-/// The name of an application program: 1 to [`APP_NAME_BYTES_MAX`] of the characters `a` to `z`, `0`
-/// to `9`, `.`, `_` and `-`.
+/// The name of an application program: 1 to [`APP_NAME_BYTES_MAX`] of the characters `a` to `z`,
+/// `0` to `9`, `.`, `_` and `-`.
 ///
 /// ```
 /// use hobnob_protocol::app::AppName;
@@ -146,9 +146,9 @@ pub fn encode_opening(app: AppTag) -> Vec<u8> {
 /// The head of a piece of a stream: what follows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Head {
-    /// So many bytes for the program, 1 to [`PIECE_BYTES_MAX`].
+    /// This many bytes for the program, 1 to [`PIECE_BYTES_MAX`].
     Bytes(usize),
-    /// A `u32` in big-endian order: the other end may send so many bytes more.
+    /// A `u32` in big-endian order: the other end may send this many bytes more.
     Grant,
     /// Nothing: this end sends no more bytes. It may still grant.
     End,
@@ -179,7 +179,7 @@ impl Head {
 pub enum Piece<'a> {
     /// Bytes for the program, 1 to [`PIECE_BYTES_MAX`].
     Bytes(&'a [u8]),
-    /// The other end may send so many bytes more.
+    /// The other end may send this many bytes more.
     Grant(u32),
     /// This end sends no more bytes.
     End,

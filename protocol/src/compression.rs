@@ -1,7 +1,7 @@
 //! Batches whose entries are compressed, for peers with [`features::COMPRESSION`].
 //!
-//! Compression belongs to the way between two nodes: signatures and hashes cover the entries as they
-//! are without it. A batch has entries of one author in one conversation, and is compressed by
+//! Compression belongs to the way between two nodes: signatures and hashes cover the entries as
+//! they are without it. A batch has entries of one author in one conversation, and is compressed by
 //! itself, so its size shows nothing about the text of anybody else.
 //!
 //! Here are the form and the limits of the frame. The node compresses with Zstandard (RFC 8878).
@@ -56,8 +56,8 @@ impl CompressedBatch {
         frame.freeze()
     }
 
-    /// Decodes a frame of the kind [`COMPRESSED_BATCH`]. `None`: a newer version wrote it, and it is
-    /// skipped like an unknown frame.
+    /// Decodes a frame of the kind [`COMPRESSED_BATCH`]. `None`: a newer version wrote it, and it
+    /// is skipped like an unknown frame.
     pub fn decode(frame: &Bytes) -> Result<Option<Self>, FrameError> {
         let kind = *frame.first().ok_or(FrameError::Empty)?;
         match decode_body(&frame.slice(1..)) {
@@ -108,7 +108,7 @@ mod tests {
         }
     }
 
-    /// A frame that claims to become so long from so many bytes.
+    /// A frame that claims to become this long from this many bytes.
     fn claims(len: usize, compressed: usize) -> Bytes {
         let batch = batch(&vec![7; compressed]);
         CompressedBatch { len, batch }.encode()

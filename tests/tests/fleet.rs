@@ -9,7 +9,7 @@ use hobnob_tests::lab::{
 };
 use serde_json::Value;
 
-/// Enough on a busy machine. Only a step that hangs needs so long.
+/// Enough on a busy machine. Only a step that hangs needs this long.
 const LONG: Duration = Duration::from_secs(60);
 
 struct Fleet {
@@ -76,8 +76,8 @@ impl Fleet {
         }
     }
 
-    /// Starts a node behind a NAT that forces it to use relays. It knows the address of one relay that
-    /// runs.
+    /// Starts a node behind a NAT that forces it to use relays. It knows the address of one relay
+    /// that runs.
     fn node(&self, nick: &str) -> Node {
         let mut relays = self.relays.iter();
         let running = relays.position(|relay| relay.try_peers().is_some());
@@ -212,7 +212,8 @@ fn nodes_of_different_relays_talk_and_move_when_a_relay_is_killed() {
 #[test]
 fn a_ticket_leads_to_a_peer_while_the_relay_that_the_node_prefers_is_down() {
     let fleet = Fleet::new();
-    // A node that registers at several relays at once looks for peers at the one with the lowest id.
+    // A node that registers at several relays at once looks for peers at the one with the lowest
+    // id.
     let relays = 0..fleet.relays.len();
     let lowest = relays.min_by_key(|relay| fleet.relay_id(*relay));
     let lowest = lowest.expect("a fleet has relays");

@@ -1,9 +1,10 @@
-//! With which members of a room behind a relay a node connects of its own accord.
+//! Chooses the members of a room at a relay that a node connects with unasked.
 //!
-//! In a small room these are so many that everybody is connected with everybody. In a larger one a
-//! node connects with the next members in the order of ids, and with one far member. As many others
-//! connect with it on average. The near ones hold the room together where some are missing. The far
-//! ones make the ways short: see `a_message_crosses_a_room_of_a_thousand_in_a_few_steps`.
+//! In a small room, a node connects with the next four members in the order of ids, so that all are
+//! connected with all. In a larger room, a node connects with the next three members, and with
+//! one far member. On average, as many other nodes connect with it. The near neighbours hold the
+//! room together where some are missing. The far ones shorten the path of a message: see
+//! `a_message_crosses_a_room_of_a_thousand_in_a_few_steps`.
 
 use hobnob_protocol::DeviceId;
 
@@ -12,7 +13,7 @@ use crate::Rng;
 /// The next members with which a node connects in a small room.
 const NEXT_IN_SMALL_ROOM: usize = 4;
 
-/// The most other members of a small room. So many are connected with each other all.
+/// The most other members of a small room, in which all members are connected with each other.
 const SMALL_ROOM: usize = 2 * NEXT_IN_SMALL_ROOM;
 
 /// The next members with which a node connects in a larger room, beside a far one.

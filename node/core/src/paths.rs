@@ -33,15 +33,15 @@ pub const BACK_OFF_MAX: Duration = Duration::from_secs(60);
 /// user named its address.
 pub const BACK_OFF_LONG: Duration = Duration::from_secs(15 * 60);
 
-/// After so many failures, about half an hour, a peer counts as away for long.
+/// After this many failures, about half an hour, a peer counts as away for long.
 const LONG_AWAY: u32 = 60;
 
 /// Maximum peers with addresses. One more replaces the peer that was of use least recently, among
 /// those without a session. Peers whose address the user named go last.
 pub const PEERS_MAX: usize = 10_000;
 
-/// After a change of the network, a peer that was met within this time is dialed at once. The others
-/// follow one by one.
+/// After a change of the network, a peer that was met within this time is dialed at once. The
+/// others follow one by one.
 pub const MET_LATELY: Duration = Duration::from_secs(3600);
 
 /// When the first of the others is dialed after a change of the network, …
@@ -118,8 +118,8 @@ pub enum Input {
         /// of several connections.
         mark: u64,
     },
-    /// The peer of a session, which is at this address, missed a ping. If the peer has other relayed
-    /// addresses, they are dialed now.
+    /// The peer of a session, which is at this address, missed a ping. If the peer has other
+    /// relayed addresses, they are dialed now.
     Suspect(SessionId, SocketAddr),
     /// A probe proved this direct address of a peer with a relayed session: dial it.
     Proven(DeviceId, SocketAddr),

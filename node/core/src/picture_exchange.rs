@@ -22,8 +22,8 @@ pub const ASKED_MAX: usize = 256;
 /// The pause between two requests of one session for one picture.
 pub const ASK_AGAIN: Duration = Duration::from_secs(3600);
 
-/// A session that has not sent a picture after so long is asked for others. The picture is asked of
-/// other sessions.
+/// A session that has not sent a picture after this long is asked for others. The picture is asked
+/// of other sessions.
 pub const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Requests for pictures that one session is answered. Further ones are answered by "not here".
@@ -116,8 +116,8 @@ impl PictureExchange {
         waits.map(|(_, until)| until).min()
     }
 
-    /// Gives up requests that were not answered. Returns whether there are any: then all sessions are
-    /// asked again.
+    /// Gives up requests that were not answered. Returns whether there are any: then all sessions
+    /// are asked again.
     pub fn take_due(&mut self, now: Duration) -> bool {
         let mut is_due = false;
         for state in self.sessions.values_mut() {
@@ -164,7 +164,8 @@ impl PictureExchange {
         Some(picture)
     }
 
-    /// A session has sent a picture, or that it does not send it. Returns whether it was asked for it.
+    /// A session has sent a picture, or that it does not send it. Returns whether it was asked for
+    /// it.
     pub fn answered(&mut self, session: SessionId, picture: ContentHash) -> bool {
         let state = self.sessions.get_mut(&session);
         let waits_for = state.map(|state| &mut state.waits_for);
@@ -187,14 +188,14 @@ impl PictureExchange {
         })
     }
 
-    /// A picture of so many bytes is sent on a session.
+    /// A picture of this many bytes is sent on a session.
     pub fn sent(&mut self, session: SessionId, bytes: usize) {
         if let Some(state) = self.sessions.get_mut(&session) {
             state.unwritten += bytes;
         }
     }
 
-    /// A session has written so many bytes of frames.
+    /// A session has written this many bytes of frames.
     pub fn written(&mut self, session: SessionId, bytes: usize) {
         if let Some(state) = self.sessions.get_mut(&session) {
             state.unwritten = state.unwritten.saturating_sub(bytes);

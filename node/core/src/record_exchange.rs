@@ -1,11 +1,11 @@
 //! Which public records a node requests from its sessions, and to which sessions it passes on a new
 //! one.
 //!
-//! A record that is new here is passed on to the sessions that follow this node in the order of ids.
-//! So it reaches every member of a connected room, and a large room is not flooded. What was new
-//! before a session began is requested: each session is asked for newer records of those members of
-//! its rooms with which this node has no session. Requests are repeated after [`ASK_AGAIN`], so a
-//! record that was not passed on arrives later.
+//! A record that is new here is passed on to the sessions that follow this node in the order of
+//! ids. So it reaches every member of a connected room, and a large room is not flooded. What was
+//! new before a session began is requested: each session is asked for newer records of those
+//! members of its rooms with which this node has no session. Requests are repeated after
+//! [`ASK_AGAIN`], so a record that was not passed on arrives later.
 //!
 //! Not here: the records themselves ([`crate::peers`]), and who is a member of which room.
 
@@ -112,8 +112,8 @@ impl RecordExchange {
         self.sessions.keys().copied().collect()
     }
 
-    /// The next request for a session, if there is one: peers, and the numbers of their records here.
-    /// `members` are those of the rooms that the session shares.
+    /// The next request for a session, if there is one: peers, and the numbers of their records
+    /// here. `members` are those of the rooms that the session shares.
     pub fn next_request(
         &mut self,
         session: SessionId,
@@ -160,8 +160,8 @@ impl RecordExchange {
     }
 
     /// The sessions to which a record that is new here is passed on: those that follow this node in
-    /// the order of ids, at most [`PASSED_ON_TO`]. `may_have`: whether the peer of a session may have
-    /// the record. `from` is the session that brought it.
+    /// the order of ids, at most [`PASSED_ON_TO`]. `may_have`: whether the peer of a session may
+    /// have the record. `from` is the session that brought it.
     pub fn pass_on(
         &self,
         of: PersonId,
@@ -199,8 +199,8 @@ impl RecordExchange {
         state.is_some_and(|state| state.checks.take(now, CHECKS))
     }
 
-    /// Whether a session's request is answered. An honest peer waits for one answer before it requests
-    /// more.
+    /// Whether a session's request is answered. An honest peer waits for one answer before it
+    /// requests more.
     pub fn allow_request(&mut self, session: SessionId, now: Duration) -> bool {
         let state = self.sessions.get_mut(&session);
         state.is_some_and(|state| state.requests.take(now, REQUESTS))
@@ -218,7 +218,7 @@ impl RecordExchange {
         allowed
     }
 
-    /// A session has written so many bytes of frames.
+    /// A session has written this many bytes of frames.
     pub fn written(&mut self, session: SessionId, bytes: usize) {
         if let Some(state) = self.sessions.get_mut(&session) {
             state.unwritten = state.unwritten.saturating_sub(bytes);
@@ -507,8 +507,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
 
-        /// The nodes form a tree of sessions with some more sessions, in any order, and change their
-        /// records meanwhile.
+        /// The nodes form a tree of sessions with some more sessions, in any order, and change
+        /// their records meanwhile.
         #[test]
         fn connected_members_have_the_newest_records_of_all(
             tree in proptest::collection::vec(any::<proptest::sample::Index>(), 1..24),

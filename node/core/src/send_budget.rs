@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use hobnob_limits::{Bucket, Network, Pace};
 
-/// When so many hosts or networks have used their budget lately, those that regained all of it are
-/// forgotten. The overall budget bounds the number of the others.
+/// When this many hosts or networks have used their budget lately, those that regained all of it
+/// are forgotten. The overall budget bounds the number of the others.
 const SWEPT_AT: usize = 1_024;
 
 /// The budget of datagrams. See the module's doc.

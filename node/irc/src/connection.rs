@@ -1,8 +1,8 @@
 //! One connection: finds out what the client speaks, then drives a session.
 //!
-//! What a client reads too slowly is not stored without limit: while [`OUTPUT_BYTES_MAX`] bytes wait
-//! to be sent, neither lines of the client nor events of the node are taken. The node keeps the
-//! messages on disk, and they are read back later.
+//! What a client reads too slowly is not stored without limit: while [`OUTPUT_BYTES_MAX`] bytes
+//! wait to be sent, neither lines of the client nor events of the node are taken. The node keeps
+//! the messages on disk, and they are read back later.
 
 use std::io;
 use std::time::Duration;
@@ -38,7 +38,7 @@ const FIRST_LINE_WITHIN: Duration = Duration::from_secs(30);
 /// Pause between two calls of [`Face::tick`].
 const TICK: Duration = Duration::from_millis(500);
 
-/// A client that reads nothing for so many ticks, while bytes wait for it, is disconnected.
+/// A client that reads nothing for this many ticks, while bytes wait for it, is disconnected.
 const STALLED_TICKS_MAX: u32 = 120;
 
 const NO_IRC: &str = "! This address has no IRC: use that of --irc.\n";
@@ -173,8 +173,8 @@ struct Driver<'a> {
     output: Vec<u8>,
     node: Option<Node>,
     asks: JoinSet<(u64, Result<Value, Failure>)>,
-    /// What the client may speak, while its first line is missing. It was silent, so it was taken for
-    /// one that sends lines.
+    /// What the client may speak, while its first line is missing. It was silent, so it was taken
+    /// for one that sends lines.
     first_line_of: Option<Allowed>,
     /// The client sends nothing more.
     ended: bool,

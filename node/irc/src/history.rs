@@ -149,7 +149,7 @@ pub(crate) struct Targets {
 }
 
 impl Targets {
-    /// A search in so many conversations, for newest messages between two times.
+    /// A search in this many conversations, for newest messages between two times.
     pub(crate) fn new(from: Time, to: Time, limit: usize, conversations: usize) -> Targets {
         Targets {
             from,

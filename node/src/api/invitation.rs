@@ -12,7 +12,7 @@ use super::status::RoomInfo;
 pub struct Invitation {
     /// The code for the other user. Whoever has it first becomes a verified contact.
     pub code: InviteCode,
-    /// After so many seconds it expires.
+    /// After this many seconds it expires.
     pub seconds: u64,
     /// What becomes of the token for the relay in the code.
     pub relay_token: RelayTokenUse,
@@ -25,8 +25,8 @@ pub struct Invitation {
 pub enum RelayTokenUse {
     /// It has none, or the code names no relay.
     None,
-    /// It keeps the token to itself. If the relay requires one, the accepter is a guest there for two
-    /// minutes, and then needs a token of its own.
+    /// It keeps the token to itself. If the relay requires one, the accepter is a guest there for
+    /// two minutes, and then needs a token of its own.
     Kept,
     /// The accepter gets it.
     Shared,

@@ -13,12 +13,12 @@ use crate::Node;
 use crate::net::app_stream::{Halves, ReadHalf, WriteHalf};
 
 impl Node {
-    /// Registers a program under a name, so that it can exchange datagrams and streams with programs
-    /// that run under the same name at contacts. Each name is used by one program of a node at a time,
-    /// until it drops the [`App`].
+    /// Registers a program under a name, so that it can exchange datagrams and streams with
+    /// programs that run under the same name at contacts. Each name is used by one program of a
+    /// node at a time, until it drops the [`App`].
     ///
-    /// Nothing of it is stored or sent again later: both programs must run, and the nodes must have a
-    /// session. Messages ([`Node::send`]) need neither.
+    /// Nothing of it is stored or sent again later: both programs must run, and the nodes must have
+    /// a session. Messages ([`Node::send`]) need neither.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -26,7 +26,7 @@ impl Node {
     /// # let dir = tempfile::tempdir()?;
     /// # let ann = hobnob::Node::builder(dir.path().join("ann")).nick("ann".parse()?).loopback().start().await?;
     /// # let bob = hobnob::Node::builder(dir.path().join("bob")).nick("bob".parse()?).loopback().start().await?;
-    /// // Each accepts the other: by writing first, by answering, or in so many words.
+    /// // Each accepts the other: by writing first, by answering, or with `accept_contact`.
     /// let sent = ann.send(bob.status().await?.ticket.into(), "a game?".into()).await?;
     /// ann.wait_for(sent.id, hobnob::DeliveryState::Delivered).await?;
     /// bob.accept_contact(ann.id()).await?;
@@ -44,7 +44,8 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// [`AppError::Name`], [`AppError::Taken`], [`AppError::TooManyApps`] and [`AppError::Stopped`].
+    /// [`AppError::Name`], [`AppError::Taken`], [`AppError::TooManyApps`] and
+    /// [`AppError::Stopped`].
     pub fn app(&self, name: &str) -> Result<App, AppError> {
         let (program, incoming) = self.apps.register(name.parse()?)?;
         Ok(App {
@@ -92,9 +93,9 @@ impl App {
         self.apps.until_stop(self.program.next_datagram()).await
     }
 
-    /// Opens a stream to the program of a contact, which must accept it within ten seconds. Both ends
-    /// read and write bytes, which arrive all and in order. A stream ends with the session under it,
-    /// also when another session, such as one by a direct path, replaces that one.
+    /// Opens a stream to the program of a contact, which must accept it within ten seconds. Both
+    /// ends read and write bytes, which arrive all and in order. A stream ends with the session
+    /// under it, also when another session, such as one by a direct path, replaces that one.
     ///
     /// # Errors
     ///

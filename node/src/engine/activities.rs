@@ -1,4 +1,4 @@
-//! What users do at the moment: typing, read markers, away. Decides nothing about who may know.
+//! What users do at the moment: typing, read markers, away. It does not decide who may see it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

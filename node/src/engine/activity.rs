@@ -1,4 +1,4 @@
-//! Sends what this node's user does to those who may know, and reports what other users do.
+//! Sends what this node's user does to the peers that may see it, and reports what other users do.
 
 use hobnob_core::SessionId;
 use hobnob_core::commit::ConversationKind;

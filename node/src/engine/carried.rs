@@ -110,8 +110,8 @@ impl CarriedSessions {
         self.imports.insert(id, import);
     }
 
-    /// The replica gets so many batches of a file, and the reply is due when it has finished them.
-    /// Returns whether the import still runs.
+    /// The replica gets this many batches of a file, and the reply is due when it has finished
+    /// them. Returns whether the import still runs.
     pub(super) fn expect(
         &mut self,
         id: SessionId,
@@ -158,8 +158,8 @@ impl CarriedSessions {
         0
     }
 
-    /// The replica reads entries from the store. Other sessions than those by file are ignored, here
-    /// and below.
+    /// The replica reads entries from the store. Other sessions than those by file are ignored,
+    /// here and below.
     pub(super) fn reads(&mut self, id: SessionId) {
         if let Some(export) = self.exports.get_mut(&id) {
             export.reads += 1;

@@ -24,14 +24,14 @@ use crate::net::session::{Ended, GreetError, Greeted, greet};
 /// How long a dial may take. The exchange of Hellos may take as long again.
 pub(super) const DIAL_LIMIT: Duration = Duration::from_secs(5);
 
-/// Of several addresses, the next is tried as well when the one before has not answered for so long
-/// (RFC 8305 section 5).
+/// Of several addresses, the next is tried as well when the one before has not answered for this
+/// long (RFC 8305 section 5).
 const STAGGER: Duration = Duration::from_millis(150);
 
-/// A peer that is not at a relay yet is asked for again after so long.
+/// A peer that is not at a relay yet is asked for again after this long.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// An address that a user named is probed if it has not answered for so long, and once more after
+/// An address that a user named is probed if it has not answered for this long, and once more after
 /// the same time.
 const PROBED_AFTER: Duration = Duration::from_millis(500);
 
@@ -136,8 +136,8 @@ impl Dialer {
         self.report(Internal::DialFailed(peer));
     }
 
-    /// Dials an address that a user named, and answers the user. `probes`: whether probes may find out
-    /// why nobody answers.
+    /// Dials an address that a user named, and answers the user. `probes`: whether probes may find
+    /// out why nobody answers.
     pub(super) async fn dial_for_user(
         self,
         addr: SocketAddr,

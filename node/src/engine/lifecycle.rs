@@ -44,7 +44,7 @@ impl Lifecycle {
         self.stop.as_ref().map(|stop| stop.deadline)
     }
 
-    /// Whether the engine may end, with so many commits under way.
+    /// Whether the engine may end, with this many commits under way.
     pub(super) fn is_done(&self, commits: usize, now: Duration) -> bool {
         self.deadline()
             .is_some_and(|deadline| commits == 0 || deadline <= now)

@@ -33,7 +33,7 @@ const OTHER_CONNECTION: Duration = Duration::from_secs(2);
 /// How often to look which sessions carry contents, or data of programs, which keep them awake.
 const TRAFFIC_EVERY: Duration = Duration::from_secs(10);
 
-/// This machine was suspended if its clock went ahead by so much more than time passed.
+/// This machine was suspended if its clock went ahead by this much more than time passed.
 const SUSPENDED_MS: u64 = 5_000;
 
 /// The parts that the two ends of a session take, as this end sees them.
@@ -182,7 +182,7 @@ impl Sessions {
         }
     }
 
-    /// The engine is done with so many batches: the session may deliver as many more.
+    /// The engine is done with this many batches: the session may deliver as many more.
     pub(super) fn release(&self, id: SessionId, batches: usize) {
         if let Some(state) = self.live.get(&id) {
             state.handle().release(batches);
@@ -241,8 +241,8 @@ impl Sessions {
         self.presence.handle(now, presence::Input::NetworkChanged);
     }
 
-    /// The interfaces have changed: no session may sleep until its peer has reached this node unasked
-    /// once more.
+    /// The interfaces have changed: no session may sleep until its peer has reached this node
+    /// unasked once more.
     pub(super) fn links_changed(&mut self, now: Now) {
         for (id, state) in &mut self.live {
             state.reach = Reach::default();
@@ -301,8 +301,8 @@ impl Sessions {
         now >= self.watched.mono + TRAFFIC_EVERY
     }
 
-    /// Keeps sessions awake that carry contents or data of programs. `in_use` names those on which a
-    /// program has a stream. Decides again which sessions may sleep: the path of each may lead
+    /// Keeps sessions awake that carry contents or data of programs. `in_use` names those on which
+    /// a program has a stream. Decides again which sessions may sleep: the path of each may lead
     /// elsewhere by now. After a suspension of this machine, each peer is checked. Returns whether
     /// there was one.
     pub(super) fn watch_traffic(

@@ -17,7 +17,7 @@ pub(super) struct Waiters {
     of: BTreeMap<LogName, BTreeMap<Seq, Vec<Waiter>>>,
     /// How many messages are waited for.
     messages: usize,
-    /// With so many messages waited for, it is time to forget waiters that gave up.
+    /// With this many messages waited for, it is time to forget waiters that gave up.
     tidy_at: usize,
 }
 
@@ -67,8 +67,8 @@ impl Waiters {
         }
     }
 
-    /// A peer refuses direct messages for now. Users who wait for the delivery of a message that was
-    /// sent to it are answered with that state.
+    /// A peer refuses direct messages for now. Users who wait for the delivery of a message that
+    /// was sent to it are answered with that state.
     pub(super) fn give_up(&mut self, peer: PersonId, is_sent: impl Fn(&(LogName, Seq)) -> bool) {
         self.prune(|key, waiters| {
             let in_vain = |waiter: &mut Waiter| {

@@ -1,9 +1,9 @@
 //! Streams of application programs, on the connection of a session.
 //!
-//! A task for each stream moves its pieces (see [`hobnob_protocol::app`]) between the connection and
-//! the two halves that the program has. It always reads what arrives, and grants the peer more bytes
-//! as the program reads. So a program that never reads occupies [`APP_WINDOW`] bytes of its own stream,
-//! and none of the connection's window, which messages share.
+//! A task for each stream moves its pieces (see [`hobnob_protocol::app`]) between the connection
+//! and the two halves that the program has. It always reads what arrives, and grants the peer more
+//! bytes as the program reads. So a program that never reads occupies [`APP_WINDOW`] bytes of its
+//! own stream, and none of the connection's window, which messages share.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,8 +27,8 @@ const GRANTED_MAX: usize = 16 * 1024 * 1024;
 /// Pieces of a program that wait for its stream. The program waits with the next one.
 const WAITING_MAX: usize = 4;
 
-/// The priority of messages, too, so that each gets its share. QUIC sends streams with a higher number
-/// first.
+/// The priority of messages, too, so that each gets its share. QUIC sends streams with a higher
+/// number first.
 const APP_PRIORITY: i32 = -1;
 
 /// Why a stream has ended, or did not begin.
@@ -186,7 +186,7 @@ impl Pipe {
         Ok(())
     }
 
-    /// The other end has granted so many bytes more.
+    /// The other end has granted this many bytes more.
     fn granted(&self, more: u32) -> Result<(), Broken> {
         let more = usize::try_from(more).map_err(|_| Broken::Protocol)?;
         if self.granted_by_peer.available_permits() + more > GRANTED_MAX {
@@ -357,8 +357,8 @@ impl StreamTask {
                 Broken::Ended(end) => (reset::CLOSED, end),
             }),
         };
-        // Resetting or stopping what has ended does nothing. After an orderly end, this end reads no
-        // more, and what it has written still arrives.
+        // Resetting or stopping what has ended does nothing. After an orderly end, this end reads
+        // no more, and what it has written still arrives.
         if let Err((code, _)) = ended {
             let _ = send.reset(VarInt::from_u32(code));
         }

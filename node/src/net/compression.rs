@@ -1,14 +1,14 @@
 //! Compression of batches and pieces of content between two nodes that agree on it in Hello.
 //!
 //! Each batch and each piece is a Zstandard frame (RFC 8878) of its own, so nothing of another
-//! author, conversation or file can change its length. Level 1 is used: on texts and sources it takes
-//! a fifth less than level 3 in time, and its results are a twentieth longer.
+//! author, conversation or file can change its length. Level 1 is used: on texts and sources it
+//! takes a fifth less than level 3 in time, and its results are a twentieth longer.
 //!
 //! Compression pays where the path is slower than the processor. QUIC's congestion control knows
 //! how many bytes the path takes, so a fast path gets the bytes as they are.
 //!
-//! What a peer sends is decompressed into memory of the length that was announced and checked before.
-//! Zstandard needs no window beside it then.
+//! What a peer sends is decompressed into memory of the length that was announced and checked
+//! before. Zstandard needs no window beside it then.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -48,7 +48,8 @@ const SHARED_MAX: usize = 16;
 #[error("compressed bytes that are damaged, or not as long as announced")]
 pub struct Damaged;
 
-/// Compresses and decompresses. Clones share the memory for it, and the batches that several sessions send.
+/// Compresses and decompresses. Clones share the memory for it, and the batches that several
+/// sessions send.
 #[derive(Debug, Clone, Default)]
 pub struct Compressor(Arc<Shared>);
 
@@ -81,7 +82,8 @@ impl Compressor {
         Some(compressed.into())
     }
 
-    /// The `len` bytes that a peer has compressed. The caller has checked that it accepts so many.
+    /// The `len` bytes that a peer has compressed. The caller has checked that it accepts this
+    /// many.
     pub fn decompress(&self, compressed: &[u8], len: usize) -> Result<Bytes, Damaged> {
         let announced = zstd_safe::get_frame_content_size(compressed);
         let announced = announced.ok().flatten().ok_or(Damaged)?;

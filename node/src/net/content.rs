@@ -5,7 +5,8 @@
 //! connection (see [`hobnob_core::transfers`]). Content yields to messages: message streams have
 //! the higher priority, and the connection's windows have room for all content streams and the
 //! messages. The node lends the room for further streams from a budget for all its sessions
-//! ([`WindowBudget`]). This module does not interpret the bytes, apart from pieces that are compressed.
+//! ([`WindowBudget`]). This module does not interpret the bytes, apart from pieces that are
+//! compressed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -215,8 +216,8 @@ impl Answers {
             })
     }
 
-    /// Reads how many bytes of the next piece follow, in an answer with compressed pieces. The piece
-    /// has `len` bytes itself, and never takes more.
+    /// Reads how many bytes of the next piece follow, in an answer with compressed pieces. The
+    /// piece has `len` bytes itself, and never takes more.
     pub async fn compressed_len(&mut self, len: usize) -> Result<usize, StreamEnd> {
         let mut follow = [0; PIECE_LEN_BYTES];
         self.fill(&mut follow).await?;
@@ -225,7 +226,8 @@ impl Answers {
         follow.ok().filter(is_possible).ok_or(StreamEnd::Broken)
     }
 
-    /// Reads a piece of `len` bytes, of which so many follow. If these are fewer, it is compressed.
+    /// Reads a piece of `len` bytes, of which this many follow. If these are fewer, it is
+    /// compressed.
     pub async fn piece(&mut self, follow: usize, len: usize) -> Result<ArrivedPiece, StreamEnd> {
         Ok(ArrivedPiece {
             bytes: self.bytes(follow).await?,
@@ -306,8 +308,8 @@ impl Serving {
         }
     }
 
-    /// Changes the number of streams with room in the send window. Each stream adds [`STREAM_BYTES`]
-    /// for data that awaits acknowledgement.
+    /// Changes the number of streams with room in the send window. Each stream adds
+    /// [`STREAM_BYTES`] for data that awaits acknowledgement.
     fn streams(&self, change: impl FnOnce(&mut u64)) {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut streams);
@@ -355,8 +357,8 @@ impl ContentStream {
         place.serving.streams(|streams| *streams += 1);
     }
 
-    /// Compresses the pieces of the next answer, if the peer takes compressed ones and the path is so
-    /// slow that this pays.
+    /// Compresses the pieces of the next answer, if the peer takes compressed ones and the path is
+    /// so slow that this pays.
     pub fn compressor(&self) -> Option<Compressor> {
         let serving = &self.place.serving;
         let compressor = serving.compressor.clone()?;

@@ -1,9 +1,9 @@
 //! Discovery on the local network by mDNS (RFC 6762) and DNS-SD (RFC 6763).
 //!
 //! A record contains a peer's id, its port and the version of the record, and nothing about the
-//! person or the machine. Any machine on the network can forge a record, so it is only a claim. This
-//! module drops addresses that are not on the link on which the record arrived. The engine checks
-//! the others before it dials them, and the handshake proves the id.
+//! person or the machine. Any machine on the network can forge a record, so it is only a claim.
+//! This module drops addresses that are not on the link on which the record arrived. The engine
+//! checks the others before it dials them, and the handshake proves the id.
 //!
 //! The crate mdns-sd implements the protocol on a thread that this module starts and stops. It uses
 //! all interfaces and follows their changes. Loopback is included, so that two homes on one machine
@@ -11,11 +11,11 @@
 //! newcomer learns at once which peers are there, and announces itself at once.
 //!
 //! A search that never ends would ask for each record again every 96 seconds, because addresses are
-//! valid for two minutes (RFC 6762 section 10). Nobody needs that: once a peer was dialed, its session
-//! shows whether it is there. So a node searches for [`SEARCH_FOR`] when it starts and when its
-//! interfaces change. A link may carry nothing yet at that time, so it searches again after each of
-//! `SEARCH_AGAIN_EARLY`, and then once an hour. In between it asks nobody, and hears who announces
-//! itself.
+//! valid for two minutes (RFC 6762 section 10). Nobody needs that: once a peer was dialed, its
+//! session shows whether it is there. So a node searches for [`SEARCH_FOR`] when it starts and when
+//! its interfaces change. A link may carry nothing yet at that time, so it searches again after
+//! each of `SEARCH_AGAIN_EARLY`, and then once an hour. In between it asks nobody, and hears who
+//! announces itself.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -107,9 +107,9 @@ pub struct Found {
     pub addrs: Vec<SocketAddr>,
 }
 
-/// Maximum interfaces on which discovery runs. The mDNS thread joins one multicast group on each with
-/// one socket, and Linux allows 20 groups (`igmp_max_memberships`). Beyond that it would leave out
-/// whatever interface is last in the system's list.
+/// Maximum interfaces on which discovery runs. The mDNS thread joins one multicast group on each
+/// with one socket, and Linux allows 20 groups (`igmp_max_memberships`). Beyond that it would leave
+/// out whatever interface is last in the system's list.
 pub const INTERFACES_MAX: usize = 18;
 
 /// Why discovery cannot start. The node runs without it, and tries again.
@@ -146,15 +146,15 @@ impl From<&MdnsError> for MdnsFault {
 pub struct Own {
     /// Its id.
     pub id: DeviceId,
-    /// A random number of this run. It is part of the announced name, so that a copy of this identity
-    /// on another machine is found like any peer.
+    /// A random number of this run. It is part of the announced name, so that a copy of this
+    /// identity on another machine is found like any peer.
     pub run: u64,
     /// The address on which it listens.
     pub bound: SocketAddr,
 }
 
-/// A running search and announcement. It ends with [`Discovery::stop`], or without a goodbye when it is
-/// dropped.
+/// A running search and announcement. It ends with [`Discovery::stop`], or without a goodbye when
+/// it is dropped.
 #[derive(Debug)]
 pub struct Discovery {
     /// The thread that runs now. The listener replaces it when its cache overflows.
@@ -180,7 +180,7 @@ impl Timing {
         }
     }
 
-    /// The pause after so many searches since the start, or since the interfaces changed.
+    /// The pause after this many searches since the start, or since the interfaces changed.
     fn pause_after(&self, searches: usize) -> Duration {
         let early = searches.checked_sub(1);
         let early = early.and_then(|n| SEARCH_AGAIN_EARLY.get(n)).copied();
@@ -501,10 +501,10 @@ impl Listener {
     }
 
     /// Reads the announcements that the thread has received since the last time, and the answers to
-    /// the searches of others. The thread forgets them, unless there are more than its channel holds:
-    /// then it has dropped the search before it was stopped, and would name the same records next time.
-    /// Such a thread is replaced. That happens once in [`SEARCH_FOR`] at most, because each thread
-    /// searches first.
+    /// the searches of others. The thread forgets them, unless there are more than its channel
+    /// holds: then it has dropped the search before it was stopped, and would name the same records
+    /// next time. Such a thread is replaced. That happens once in [`SEARCH_FOR`] at most, because
+    /// each thread searches first.
     async fn read_heard(&mut self, daemon: &ServiceDaemon) -> Result<(), End> {
         let heard = command(|| daemon.browse_cache(SERVICE)).await?;
         command(|| daemon.stop_browse(SERVICE)).await?;

@@ -27,8 +27,8 @@ pub async fn udp(to: SocketAddr) -> Answer {
     udp_while(to, SENT).await
 }
 
-/// As [`udp`], for as long as a dial takes. A machine answers only so often that nothing listens: Linux
-/// six times at once and then once a second. So the dial may take the first answers.
+/// As [`udp`], for as long as a dial takes. A machine limits its answers that nothing listens:
+/// Linux sends six at once and then one a second. So the dial may take the first answers.
 pub async fn udp_beside_a_dial(to: SocketAddr) -> Answer {
     udp_while(to, 4 * SENT).await
 }
@@ -84,8 +84,8 @@ pub async fn dial_back(to: SocketAddr, token: [u8; 16]) -> io::Result<()> {
     Ok(())
 }
 
-/// This machine's address from which the system sends to the internet, if it has a route there. Sends
-/// nothing.
+/// This machine's address from which the system sends to the internet, if it has a route there.
+/// Sends nothing.
 pub async fn source_to_internet() -> Option<IpAddr> {
     // An address for documentation (RFC 5737) is in no local network, so the default route applies.
     let somewhere = SocketAddr::from(([192, 0, 2, 1], 9));

@@ -8,14 +8,14 @@ use hobnob_transport::addr::canonical;
 /// Headers of IPv6 and UDP before a datagram's content; those of IPv4 are shorter.
 const HEADERS: u32 = 48;
 
-/// Whether the first hop carries datagrams of so many bytes. Only the routing table is read.
+/// Whether the first hop carries datagrams of this many bytes. Only the routing table is read.
 pub(super) fn carries(bytes: u16, to: SocketAddr) -> bool {
     let to = canonical(to);
     !is_synthetic(to.ip()) && mtu(to).is_some_and(|mtu| mtu >= u32::from(bytes) + HEADERS)
 }
 
-/// The MTU of the route to an address. It can be read only from a connected socket, and the node's own
-/// socket is not connected.
+/// The MTU of the route to an address. It can be read only from a connected socket, and the node's
+/// own socket is not connected.
 #[cfg(target_os = "linux")]
 fn mtu(to: SocketAddr) -> Option<u32> {
     use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};

@@ -101,7 +101,7 @@ impl BodyState {
 }
 
 /// Writes a count or a time. A value beyond SQLite's signed integers becomes their maximum. Only a
-/// false time of an author can be so large.
+/// false time that an author has written can exceed it.
 pub(super) fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -161,8 +161,8 @@ pub(super) fn signature(row: &Row<'_>, column: usize) -> Result<Option<Signature
     Ok(Some(Signature::from_bytes(blob(row, column)?)))
 }
 
-/// A log's name, from four consecutive columns: conversation id, author, device and log id. The first
-/// is `column`.
+/// A log's name, from four consecutive columns: conversation id, author, device and log id. The
+/// first is `column`.
 pub(super) fn log_name(row: &Row<'_>, column: usize) -> Result<LogName, Fault> {
     let log: i64 = row.get(column + 3)?;
     Ok(LogName {
@@ -247,8 +247,8 @@ pub(super) fn ranges_to_blob(ranges: &Ranges) -> Vec<u8> {
 /// Bytes of the checksum of a receipt.
 const CHECKSUM: usize = 8;
 
-/// Writes the entries of a log that a peer has confirmed. No chain proves them, so a checksum tells a
-/// damaged receipt, which would count a message as delivered too early.
+/// Writes the entries of a log that a peer has confirmed. No chain proves them, so a checksum tells
+/// a damaged receipt, which would count a message as delivered too early.
 pub(super) fn receipt_to_blob(log: i64, peer: DeviceId, ranges: &Ranges) -> Vec<u8> {
     let mut bytes = ranges_to_blob(ranges);
     let checksum = checksum(log, peer, &bytes);

@@ -1,12 +1,12 @@
 //! The store: one SQLite database with everything that must outlive the process.
 //!
 //! It carries out commits. It does not decide which entries to store and who may have them: the
-//! replica does. It reads no clock and checks no signatures. It compares hashes with its own copies,
-//! so that damage is not forwarded.
+//! replica does. It reads no clock and checks no signatures. It compares hashes with its own
+//! copies, so that damage is not forwarded.
 //!
-//! Callers never wait. A callback reports each commit that is on disk, and a oneshot channel returns
-//! each answer. One thread writes commits in groups (`writer`, `apply`, `index`). Two threads read,
-//! so that a search does not delay sync (`read`, `batches`, `history`).
+//! Callers never wait. A callback reports each commit that is on disk, and a oneshot channel
+//! returns each answer. One thread writes commits in groups (`writer`, `apply`, `index`). Two
+//! threads read, so that a search does not delay sync (`read`, `batches`, `history`).
 
 mod amendments;
 mod apply;
@@ -267,8 +267,8 @@ impl Store {
         })
     }
 
-    /// Whether damage was found in the database since it was opened. Damaged entries are left out of
-    /// all answers. The next start repairs the database.
+    /// Whether damage was found in the database since it was opened. Damaged entries are left out
+    /// of all answers. The next start repairs the database.
     pub fn is_damaged(&self) -> bool {
         self.damage.was_found()
     }
@@ -291,8 +291,8 @@ impl Store {
         self.write(Job::Mentions(mentions));
     }
 
-    /// Stores rows about mailboxes, none or more. Each replaces the earlier one. They are on disk no
-    /// later than a commit that is queued after them.
+    /// Stores rows about mailboxes, none or more. Each replaces the earlier one. They are on disk
+    /// no later than a commit that is queued after them.
     pub fn set_mail(&self, rows: impl IntoIterator<Item = MailRow>) {
         rows.into_iter().for_each(|row| self.write(Job::Mail(row)));
     }
@@ -337,8 +337,8 @@ impl Store {
         self.write(Job::ForgetPeer(peer));
     }
 
-    /// Stores the user's policy about a peer. Replaces the earlier policy. The answer arrives once it
-    /// is on disk.
+    /// Stores the user's policy about a peer. Replaces the earlier policy. The answer arrives once
+    /// it is on disk.
     pub fn set_policy(&self, peer: PersonId, policy: PeerPolicy) -> Pending<()> {
         let (answer, pending) = oneshot::channel();
         self.write(Job::PeerPolicy {
@@ -409,8 +409,8 @@ impl Store {
         })
     }
 
-    /// Reads the newest entries that match the request, oldest first. A search sees every commit that
-    /// was queued before it.
+    /// Reads the newest entries that match the request, oldest first. A search sees every commit
+    /// that was queued before it.
     pub fn history(&self, request: HistoryRequest) -> Pending<Vec<HistoryRow>> {
         if request.search.is_none() && !request.mentions {
             return ask(&self.queues().history, |answer| PageRequest::History {
@@ -479,8 +479,8 @@ impl Store {
         }
     }
 
-    /// Writes all waiting commits, closes the database and ends the threads. Blocks meanwhile, so do
-    /// not call it in an async task.
+    /// Writes all waiting commits, closes the database and ends the threads. Blocks meanwhile, so
+    /// do not call it in an async task.
     pub fn shutdown(self) {
         drop(self);
     }
@@ -598,8 +598,7 @@ const CACHE_KIB: i64 = 8 * 1024;
 /// Pages in the write-ahead log before SQLite merges them into the database: 8 MiB.
 const CHECKPOINT_PAGES: i64 = 2048;
 
-/// A larger write-ahead log is truncated to this size by the transaction after the one that has made it
-/// so large.
+/// A larger write-ahead log is truncated to this size by the next transaction.
 const WAL_BYTES_KEPT: i64 = CHECKPOINT_PAGES * 4096;
 
 /// Opens a database. If it is damaged, or damage was found in an earlier run, repairs it first.

@@ -1,9 +1,9 @@
 //! Makes a database without its damaged entries. Peers send them again.
 //!
-//! All tables but that of the entries are copied into a new file. Entries are copied batch by batch,
-//! if the hash that was stored with the end of the batch proves them. Where a batch is missing, the
-//! new database has a gap, as if the batch had never arrived. Not here: damage of small tables, on
-//! which all others depend. They can't be replaced.
+//! All tables but that of the entries are copied into a new file. Entries are copied batch by
+//! batch, if the hash that was stored with the end of the batch proves them. Where a batch is
+//! missing, the new database has a gap, as if the batch had never arrived. Not here: damage of
+//! small tables, on which all others depend. They can't be replaced.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -23,8 +23,9 @@ use super::error::{Fault, StoreError};
 use super::schema;
 use super::{create, open_for_writing};
 
-/// After so many entries that can't be read, each step is longer by one. So few attempts reach the
-/// end of a log without a readable page, and a lost page costs a few entries behind it.
+/// After this many entries that can't be read, each step is longer by one. So it takes few attempts
+/// to reach the end of a log without a readable page, and a lost page costs only a few entries
+/// behind it.
 const STEP_PART: Seq = 64;
 
 /// Rows of entries that are in memory at once.

@@ -72,7 +72,7 @@ impl Fetchers {
         }
     }
 
-    /// Adds streams until there are so many.
+    /// Adds streams until there are this many.
     pub(super) fn widen(&mut self, streams: usize, opener: &ContentOpener) {
         while self.streams.len() < streams {
             let stream = run(
@@ -318,8 +318,8 @@ impl Writer {
     }
 }
 
-/// Writes pieces and reports them. The writing thread reports by itself, so a report is sent even if
-/// the stream ends meanwhile.
+/// Writes pieces and reports them. The writing thread reports by itself, so a report is sent even
+/// if the stream ends meanwhile.
 fn write_and_report(
     session: SessionId,
     partial: &Partial,

@@ -19,7 +19,7 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// A meter of a transfer of which so many bytes exist already.
+    /// A meter of a transfer of which this many bytes exist already.
     pub(super) fn starting_at(bytes: u64) -> Self {
         Self {
             bytes,

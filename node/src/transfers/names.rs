@@ -56,7 +56,7 @@ pub(super) fn numbered(name: &str, n: u32) -> String {
     format!("{stem}{number}{ending}")
 }
 
-/// Shortens a name to so many bytes. Its extension stays.
+/// Shortens a name to this many bytes. Its extension stays.
 pub(super) fn cut(name: &str, bytes_max: usize) -> String {
     if name.len() <= bytes_max {
         return name.to_owned();

@@ -19,13 +19,14 @@ use hobnob_core::SessionId;
 use hobnob_core::commit::OfferState;
 use tracing::info;
 
-/// Pieces in one read. One read is sent while the next one runs, so a stream uses twice this memory.
+/// Pieces in one read. One read is sent while the next one runs, so a stream uses twice this
+/// memory.
 const PIECES_PER_READ: u64 = 8;
 
 /// A report of a stream.
 #[derive(Debug)]
 pub(super) enum Served {
-    /// So many bytes were sent.
+    /// This many bytes were sent.
     Bytes(SessionId, OfferId, u64),
     /// The content is missing or has changed.
     Failed(OfferId, ContentError),
@@ -59,8 +60,8 @@ impl ContentServer {
         self.context.tasks.spawn(server.run(stream));
     }
 
-    /// The content of an offer could not be read, or has changed. Own offers fail. Returns the id of
-    /// an offer that fails now.
+    /// The content of an offer could not be read, or has changed. Own offers fail. Returns the id
+    /// of an offer that fails now.
     pub(super) fn report_failure(&self, row: OfferRow, error: &ContentError) -> Option<OfferId> {
         let OfferRow { offer, record } = row;
         if !self.context.is_own(offer.id) {
@@ -174,8 +175,8 @@ impl StreamServer {
         }
     }
 
-    /// The offer, unless the peer may not have it, or its entry is not stored, or it is withdrawn or
-    /// paused.
+    /// The offer, unless the peer may not have it, or its entry is not stored, or it is withdrawn
+    /// or paused.
     async fn offer(&self, id: OfferId) -> Result<Offer, Answer> {
         if !self.context.engine.may_have(self.session, id).await {
             return Err(Answer::Refused);
@@ -244,7 +245,8 @@ impl StreamServer {
             open.trials = form.trials;
             let more =
                 (done < u64::from(ask.count)).then(|| read(content, pieces(ask, done, form)));
-            // A limit delays piece by piece, so that the peer sees a slow stream and not a dead one.
+            // A limit delays piece by piece, so that the peer sees a slow stream and not a dead
+            // one.
             for chunk in run.chunks {
                 let upload = Transfer::Upload(self.session, ask.offer);
                 self.context.throttle.pass(upload, chunk.len()).await;

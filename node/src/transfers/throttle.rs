@@ -19,8 +19,8 @@ const SAVED: Duration = Duration::from_millis(250);
 /// Number of transfers from which the finished ones are forgotten.
 const TRANSFERS_KEPT: usize = 256;
 
-/// The content of one offer from or to one peer. A download may have several sources, which share the
-/// limit: it has no session here.
+/// The content of one offer from or to one peer. A download may have several sources, which share
+/// the limit: it has no session here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Transfer {
     Download(OfferId),
@@ -54,7 +54,7 @@ impl Throttle {
         limits.clone()
     }
 
-    /// Waits until so many bytes of a transfer may pass.
+    /// Waits until this many bytes of a transfer may pass.
     pub(super) async fn pass(&self, transfer: Transfer, bytes: usize) {
         let limits = self.limits();
         if !limits.apply_now() {

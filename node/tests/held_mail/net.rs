@@ -14,7 +14,7 @@ pub(crate) async fn start(dir: &Path, nick: &str) -> Node {
     builder.loopback().start().await.expect("the node starts")
 }
 
-/// Carol, who holds at most so many bytes for her contacts.
+/// Carol, who holds at most this many bytes for her contacts.
 pub(crate) async fn start_carol(dir: &Path, bytes_max: u64) -> Node {
     let builder = Node::builder(dir.join("carol")).nick("carol".parse().expect("a nickname"));
     let builder = builder.hold_for(HoldFor::Contacts, bytes_max);

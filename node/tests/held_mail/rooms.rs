@@ -37,7 +37,7 @@ async fn says(node: &Node, text: &str) {
     sent.expect("it is stored");
 }
 
-/// Waits until holders have so many messages for a peer.
+/// Waits until holders have this many messages for a peer.
 async fn held(node: &Node, messages: u64) {
     mailbox(node, "it is held", |info| {
         info.deposited.iter().any(|it| it.messages == messages)

@@ -1,8 +1,8 @@
 //! The parts of SQLite's files: pages, headers of frames, and the rest, which has no content.
 //!
-//! See <https://sqlite.org/fileformat.html>. A database is a sequence of pages. A write-ahead log is
-//! a header, and then frames: a header and a page each. A rollback journal is headers, numbers and
-//! checksums of 4 bytes, and pages.
+//! See <https://sqlite.org/fileformat.html>. A database is a sequence of pages. A write-ahead log
+//! is a header, and then frames: a header and a page each. A rollback journal is headers, numbers
+//! and checksums of 4 bytes, and pages.
 
 use crate::PAGE_BYTES;
 
@@ -70,7 +70,7 @@ pub(crate) fn part_at(kind: Kind, offset: u64, len: usize) -> Part {
         }
         Kind::Wal => part_of_wal(offset),
         // Only the length tells a page from the numbers around it. SQLite reads pages as a whole,
-        // and nothing else in a journal is so long.
+        // and nothing else in a journal is this long.
         Kind::Journal => Part {
             place: if len == PAGE_BYTES {
                 Place::Page(kind, offset)

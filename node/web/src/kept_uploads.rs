@@ -17,7 +17,7 @@ pub const BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
 /// Maximum number of these files.
 pub const FILES_MAX: usize = 1000;
 
-/// The answer to `files` has the newest offers only: so many.
+/// The answer to `files` has only the newest offers, at most this many.
 const LISTED_MAX: usize = 1000;
 
 /// The folder of all uploads.

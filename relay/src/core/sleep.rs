@@ -19,12 +19,13 @@ use super::reasons::EndReason;
 use super::{ADDRESS_SETTLES, ConnectionId, Output, Relay, State};
 use crate::sleeper::{NewsKind, SleeperNews};
 
-/// How often a sleeping peer sends a heartbeat. Some NATs forget a mapping after 30 seconds, and a
-/// sleeper is gone after 70 seconds, so three in a row must be lost.
+/// How often a sleeping peer sends a heartbeat. Some NATs forget a mapping after 30 seconds. A
+/// sleeper is gone after 70 seconds, so only the loss of three heartbeats in a row ends its
+/// registration.
 pub const BEAT_EVERY: Duration = Duration::from_secs(22);
 
-/// Peers that may wake one sleeper within 30 s. Networks share these places, so many
-/// identities of one network leave room for others. Peers without a place get `NotOpened(Limit)`.
+/// Peers that may wake one sleeper within 30 s. Networks share these places, so one network
+/// with many identities leaves room for others. Peers without a place get `NotOpened(Limit)`.
 pub const WAKERS_MAX: usize = 64;
 
 /// The pauses after each wake. The last one is the time for an answer to the last wake.

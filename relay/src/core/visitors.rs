@@ -1,5 +1,5 @@
-//! Visitors: peers of other relays of the fleet. Each is here for channels with peers of this relay, and
-//! leaves when it has had none for a while.
+//! Visitors: peers of other relays of the fleet. Each is here for channels with peers of this
+//! relay, and leaves when it has had none for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,8 +9,8 @@ use hobnob_protocol::DeviceId;
 /// Maximum visitors at once. Beyond: the newcomer is rejected (`full`).
 pub const VISITORS_MAX: usize = 10_000;
 
-/// How long a visitor may stay without a channel. It is checked so often, so a visitor leaves at most
-/// this much too late.
+/// How long a visitor may stay without a channel. It is checked this often, so a visitor leaves at
+/// most this much too late.
 pub const VISITOR_IDLE: Duration = Duration::from_secs(120);
 
 /// The visitors of a relay.

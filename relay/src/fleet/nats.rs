@@ -1,4 +1,5 @@
-//! The connection with NATS: carries out what the hub asks of the directory, and answers other relays.
+//! The connection with NATS: carries out what the hub asks of the directory, and answers other
+//! relays.
 //!
 //! One task decides. It never waits for NATS: messages leave through a bounded queue, and each
 //! subscription has a task of its own. What does not fit is dropped. A search then asks again.
@@ -34,11 +35,12 @@ use crate::server::clock::Clock;
 /// Maximum messages that wait in one direction. Further ones are dropped.
 const QUEUE_MAX: usize = 1_024;
 
-/// Maximum messages of one subscription that wait. All answers to this relay share one. A subscription
-/// takes memory for those that wait only.
+/// Maximum messages of one subscription that wait. All answers to this relay share one. A
+/// subscription takes memory for those that wait only.
 const SUBSCRIPTION_MAX: usize = QUEUE_MAX;
 
-/// How many messages of other relays of each kind are read. Further ones are dropped: a signature costs
+/// How many messages of other relays of each kind are read. Further ones are dropped: a signature
+/// costs
 /// 0.1 ms.
 const READS: Pace = Pace::new(4_000, Duration::from_micros(500));
 
@@ -52,12 +54,12 @@ const LIST_EVERY: Duration = Duration::from_secs(1);
 /// How far the clock of another relay may be ahead.
 const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(5);
 
-/// After the connection with NATS was made, the peers that are registered here are announced again: so
-/// many at once, and as many after each pause.
+/// After the connection with NATS was made, the peers that are registered here are announced again:
+/// so many at once, and as many after each pause.
 const ANNOUNCED_AT_ONCE: usize = 50;
 const ANNOUNCE_EVERY: Duration = Duration::from_millis(50);
 
-/// After the connection with NATS was made, other relays may still be missing there for so long.
+/// After the connection with NATS was made, other relays may still be missing there for this long.
 const SETTLES: Duration = Duration::from_secs(2);
 
 /// The longest pause before NATS is dialed again.
@@ -337,8 +339,8 @@ where
         self.surroundings.tasks.spawn(task).abort_handle()
     }
 
-    /// Subscribes to messages of at most this many bytes. NATS allows up to 1 MB, so longer ones are
-    /// dropped before they wait.
+    /// Subscribes to messages of at most this many bytes. NATS allows up to 1 MB, so longer ones
+    /// are dropped before they wait.
     fn subscribe(&self, about: About, subject: String, longest: usize) -> AbortHandle {
         let (client, incoming) = (self.client.clone(), self.incoming.clone());
         self.spawn(async move {
@@ -804,8 +806,8 @@ fn report_inbox(fleet: DeviceId, relay: DeviceId) -> String {
     format!("{}.report", inbox(fleet, relay))
 }
 
-/// The beginning of the subjects for answers to a relay of a fleet. NATS can allow each relay to read
-/// its own only.
+/// The beginning of the subjects for answers to a relay of a fleet. NATS can allow each relay to
+/// read its own only.
 fn inbox(fleet: DeviceId, relay: DeviceId) -> String {
     format!("hobnob.{fleet}.inbox.{relay}")
 }

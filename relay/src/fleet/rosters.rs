@@ -1,10 +1,10 @@
 //! The peers of the other relays of the fleet in the rooms of this relay's peers, as a pure state
 //! machine.
 //!
-//! Each relay sends its changes to all others, with a number that grows by one. A relay that has missed
-//! one, or that has a new room, asks each other relay for its peers in the rooms. An answer names the
-//! number after which changes continue it. A relay that is silent for [`SILENT_AFTER`] has no peers until
-//! it answers again.
+//! Each relay sends its changes to all others, with a number that grows by one. A relay that has
+//! missed one, or that has a new room, asks each other relay for its peers in the rooms. An answer
+//! names the number after which changes continue it. A relay that is silent for [`SILENT_AFTER`]
+//! has no peers until it answers again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::message::Nonce;
 use super::own_roster::ROOM_PEERS_MAX;
 use super::report::{AnswerPart, Change, ROOMS_MAX, RoomPeers};
 
-/// A relay from which nothing arrives for so long has no peers any more.
+/// A relay from which nothing arrives for this long has no peers any more.
 pub(super) const SILENT_AFTER: Duration = Duration::from_secs(20);
 
 /// Maximum peers in rooms that one relay makes this one keep. A peer in two rooms counts twice.
@@ -230,8 +230,8 @@ impl Rosters {
         self.relays.values().filter_map(due).min()
     }
 
-    /// Forgets the peers of silent relays. Returns the questions to ask: the relay, the number of the
-    /// question, and the rooms. The numbers must be random.
+    /// Forgets the peers of silent relays. Returns the questions to ask: the relay, the number of
+    /// the question, and the rooms. The numbers must be random.
     pub(super) fn timeout(
         &mut self,
         now: Duration,
@@ -268,8 +268,8 @@ impl Rosters {
         questions
     }
 
-    /// Peers whose rooms at other relays have changed, with those rooms, sorted. Some of them: call it
-    /// until there are none.
+    /// Peers whose rooms at other relays have changed, with those rooms, sorted. Some of them: call
+    /// it until there are none.
     pub(super) fn take_updates(&mut self) -> Vec<(DeviceId, Vec<RoomTag>)> {
         let mut updates = Vec::new();
         while updates.len() < UPDATES_MAX

@@ -33,7 +33,8 @@ const RESET_EVERY: Duration = Duration::from_micros(200);
 const INCOMING_BYTES_MAX: u64 = 8 * 1024;
 const INCOMING_BYTES_TOTAL_MAX: u64 = 16 * 1024 * 1024;
 
-/// Creates the endpoint on a bound socket. Each peer may open so many streams. Needs a tokio runtime.
+/// Creates the endpoint on a bound socket. Each peer may open this many streams. Needs a tokio
+/// runtime.
 pub(super) fn new(
     socket: Arc<dyn AsyncUdpSocket>,
     key: &SecretKey,

@@ -23,7 +23,7 @@ use tokio::time::timeout;
 
 use crate::socket::{ClientSocket, QuicFilter};
 
-/// Time limit for each step. Only a step that hangs needs so long.
+/// Time limit for each step. Only a step that hangs needs this long.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {

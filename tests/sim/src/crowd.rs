@@ -6,7 +6,7 @@ use super::oracle;
 use super::world::World;
 
 impl World {
-    /// Sets up so many members. They have sessions with the neighbours that a node chooses.
+    /// Sets up this many members. They have sessions with the neighbours that a node chooses.
     pub(super) fn set_up_crowd(&mut self, nodes: usize) {
         self.set_up_members_of_the_secret(nodes);
         let mut order: Vec<_> = (0..nodes).collect();

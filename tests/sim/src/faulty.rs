@@ -63,7 +63,7 @@ pub enum Fault {
     AnyDeviceStored,
 }
 
-/// With [`Fault::HeadsCut`], a list of heads ends after so many authors.
+/// With [`Fault::HeadsCut`], a list of heads ends after this many authors.
 const LOGS_BEFORE_CUT: usize = 4;
 
 /// Forged commits are numbered from here, out of the way of the replica's own.

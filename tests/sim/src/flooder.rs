@@ -1,5 +1,5 @@
-//! Nodes that flood the open room with logs of one entry, each from a fresh key, and the run that they
-//! disturb.
+//! Nodes that flood the open room with logs of one entry, each from a fresh key, and the run that
+//! they disturb.
 
 use hobnob_core::replica::RoomLimits;
 use hobnob_protocol::{Body, CheckedBatch, Entry, Frame, LogId, LogName, Salts, SecretKey};
@@ -19,8 +19,8 @@ const FLOOD_LOGS: u32 = 400;
 const FLOODERS_MAX: usize = 4;
 
 impl World {
-    /// Sets up five honest nodes that are in the open room only, and flooders that have sessions with
-    /// some of them. Returns how many are honest.
+    /// Sets up five honest nodes that are in the open room only, and flooders that have sessions
+    /// with some of them. Returns how many are honest.
     pub(super) fn set_up_flood(&mut self) -> usize {
         let nodes = 5;
         self.set_up_calm(nodes, super::Shape::Mesh);
@@ -37,7 +37,7 @@ impl World {
         nodes
     }
 
-    /// Adds a node that writes so many logs, and has sessions with some of the honest nodes.
+    /// Adds a node that writes this many logs, and has sessions with some of the honest nodes.
     fn add_flooder(&mut self, honest: usize, logs: u32) {
         let flooder = self.add_node(0);
         let run = self.rng.draw();

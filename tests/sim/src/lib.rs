@@ -65,19 +65,19 @@ pub fn run_talk(seed: u64, trace: bool) -> Outcome {
     guarded(world, storm)
 }
 
-/// Runs nodes that are contacts of each other and partly members of a room, through partitions, crashes,
-/// full disks, restored backups and blocks. What they write while others are away is deposited at a
-/// holder, which is always there or one of the nodes, and may go on from an older copy of its disk. With
-/// `lies` there are two holders, which drop, repeat, reorder and withhold envelopes and confuse their
-/// senders.
+/// Runs nodes that are contacts of each other and partly members of a room, through partitions,
+/// crashes, full disks, restored backups and blocks. What they write while others are away is
+/// deposited at a holder, which is always there or one of the nodes, and may go on from an older
+/// copy of its disk. With `lies` there are two holders, which drop, repeat, reorder and withhold
+/// envelopes and confuse their senders.
 pub fn run_mail(seed: u64, lies: bool, trace: bool) -> Outcome {
     let mut world = World::new(seed, None, trace);
     world.set_up_mail_storm(lies);
     guarded(world, storm)
 }
 
-/// Runs nodes that are never connected again after they have met. All that they write arrives by mail,
-/// and so do the receipts.
+/// Runs nodes that are never connected again after they have met. All that they write arrives by
+/// mail, and so do the receipts.
 pub fn run_apart(seed: u64, trace: bool) -> Outcome {
     let mut world = World::new(seed, None, trace);
     let nodes = world.set_up_apart();
@@ -184,9 +184,9 @@ pub fn run_calm(seed: u64, nodes: usize, shape: Shape, rounds: u32) -> Outcome {
     })
 }
 
-/// Runs a room of so many members behind a relay, each with sessions with its neighbours only. Some of
-/// them write `messages`, one after the other. With `cuts`, a tenth of the sessions end meanwhile,
-/// silently, and some members crash.
+/// Runs a room of this many members behind a relay, each with sessions with its neighbours only.
+/// Some of them write `messages`, one after the other. With `cuts`, a tenth of the sessions end
+/// meanwhile, silently, and some members crash.
 pub fn run_crowd(seed: u64, nodes: usize, messages: u32, cuts: bool) -> Outcome {
     let mut world = World::new(seed, None, false);
     world.set_up_crowd(nodes);
@@ -242,8 +242,8 @@ pub fn flood(seed: u64, fault: Option<Fault>) -> Outcome {
 /// Entries of maximum length in a flood.
 const FLOOD: u64 = 150;
 
-/// Runs a few nodes of which a flooder fills the open room. A member drops out, the others speak and
-/// leave, and the member returns: it must get everything from the one that stayed.
+/// Runs a few nodes of which a flooder fills the open room. A member drops out, the others speak
+/// and leave, and the member returns: it must get everything from the one that stayed.
 pub fn run_flooded(seed: u64, fault: Option<Fault>) -> Outcome {
     let mut world = World::new(seed, fault, false);
     let nodes = world.set_up_flood();

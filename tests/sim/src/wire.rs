@@ -16,7 +16,7 @@ use super::world::{Event, MILLI, SECOND, World};
 /// Maximum bytes of control frames that a replica may queue on a session that does not write them.
 const FRAMES_OUTSTANDING_LIMIT: usize = 1024 * 1024;
 
-/// From so many nodes on, a node dials only those that it can reach.
+/// From this many nodes on, a node dials only those that it can reach.
 const CROWD: usize = 20;
 
 impl World {

@@ -82,7 +82,7 @@ pub(super) enum Event {
         tries: u32,
     },
     Mischief(usize),
-    /// The node still has so many logs to write.
+    /// The node still has this many logs to write.
     Flood(usize, u32),
     RoomsChanged(usize),
     /// A node looks after its mail.

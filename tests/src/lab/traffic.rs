@@ -62,7 +62,7 @@ impl Traffic {
     }
 }
 
-/// A counter of packets with so many bytes of headers.
+/// A counter of packets with this many bytes of headers.
 fn counter(machine: &Machine, name: &str, headers: u64) -> Sent {
     let arguments = ["--json", "list", "counter", "inet", "traffic", name];
     let output = machine.run("nft", &arguments).expect(0);

@@ -27,7 +27,7 @@ impl MailNet {
         net
     }
 
-    /// The relay holds at most so much mail. `prepare` acts on its home before it starts.
+    /// The relay holds at most this much mail. `prepare` acts on its home before it starts.
     pub(crate) fn with(max: &str, prepare: impl FnOnce(&Home)) -> Self {
         Self::build(max, prepare, |home, _| home)
     }
@@ -101,8 +101,8 @@ impl MailNet {
         hello.into_iter().chain(texts.iter().cloned()).collect()
     }
 
-    /// Ann writes so many messages while Bob is off, and is off when he reads them. His receipts reach her
-    /// while he is off again.
+    /// Ann writes this many messages while Bob is off, and is off when he reads them. His receipts
+    /// reach her while he is off again.
     pub(crate) fn passes_without_meeting(&self, messages: usize) {
         let (ann, bob) = (&self.ann, &self.bob);
         bob.terminate();

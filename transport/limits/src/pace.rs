@@ -17,7 +17,7 @@ impl Pace {
         Self { every, burst }
     }
 
-    /// So many times a second, of which `burst` may be saved up.
+    /// This many times a second, of which `burst` may be saved up.
     pub const fn per_second(times: u32, burst: u32) -> Self {
         Self::new(burst, Duration::from_nanos(1_000_000_000 / times as u64))
     }

@@ -1,15 +1,15 @@
 //! Gives memory that is free back to the system.
 //!
-//! glibc keeps what a program has freed, in pools of its threads. After a flood that is several times
-//! of what the program uses, and it never gets less by itself.
+//! glibc keeps freed memory in pools of the program's threads. After a flood, the pools can be
+//! several times as large as the memory in use, and they never shrink by themselves.
 
 use std::time::Duration;
 
 /// How often the program looks whether it has grown.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// So much more memory than after the last time is worth the work: some milliseconds, in which threads
-/// that allocate may wait.
+/// The growth since the last time that is worth the work. The work takes some milliseconds, in
+/// which threads that allocate may wait.
 const GROWTH: u64 = 8 << 20;
 
 /// Gives free memory back from time to time, until it is cancelled. Does nothing if the system's
@@ -22,7 +22,7 @@ pub async fn give_back() {
             return;
         };
         if now >= before + GROWTH {
-            // A task that fails has returned nothing, which is all that can happen.
+            // If the task fails, no memory was given back. Nothing else can happen.
             let _failed = tokio::task::spawn_blocking(trim).await;
             let after = resident();
             tracing::debug!(now, ?after, "gave free memory back");
@@ -43,8 +43,8 @@ fn trim() {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 fn trim() {}
 
-/// The memory of this process that is not swapped out, in bytes. Nothing where it cannot be known, or
-/// where [`trim`] does nothing.
+/// The memory of this process that is not swapped out, in bytes. Nothing where it cannot be known,
+/// or where [`trim`] does nothing.
 fn resident() -> Option<u64> {
     if cfg!(not(all(target_os = "linux", target_env = "gnu"))) {
         return None;
@@ -61,7 +61,8 @@ mod tests {
 
     #[test]
     fn memory_that_was_freed_is_given_back() {
-        // Small pieces, which the allocator does not map one by one. The last ones keep the heap's end.
+        // Small pieces, which the allocator does not map one by one. The last ones keep the heap's
+        // end.
         let piece = || vec![1_u8; 1_000];
         let mut pieces: Vec<_> = (0..64_000).map(|_| piece()).collect();
         pieces.drain(..63_000);

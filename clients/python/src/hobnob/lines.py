@@ -369,7 +369,7 @@ class InvitationCode:
     number: CodeNumber
     """The public number in it."""
     seconds: int
-    """After so many seconds the code expires."""
+    """The code expires after this many seconds."""
     relay_token: RelayTokenUse
     """What becomes of this node's token for the relay in the code: `none` if it has none, `kept`
     or `shared`. If it is kept and the relay requires a token, the other user needs one of their

@@ -334,7 +334,7 @@ impl Following {
         }
     }
 
-    /// Until all have ended, or nothing has moved for so long.
+    /// Until all have ended, or nothing has moved for this long.
     async fn finish(mut self, options: Duration) -> anyhow::Result<Exit> {
         while !self.open.is_empty() {
             let event = tokio::time::timeout(options, self.next()).await;

@@ -30,7 +30,7 @@ const NARROW: usize = 56;
 /// Maximum number of rows of the typed text.
 const INPUT_ROWS_MAX: usize = 6;
 
-/// Maximum number of rows of transfers: this many, and one of so many rows of the screen.
+/// Maximum number of rows of transfers: this many, and one of this many rows of the screen.
 const TRANSFERS_MAX: usize = 3;
 const TRANSFERS_ONE_OF: u16 = 8;
 

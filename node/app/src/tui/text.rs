@@ -17,7 +17,7 @@ pub(super) fn width(text: &str) -> usize {
     text.graphemes(true).map(UnicodeWidthStr::width).sum()
 }
 
-/// The text, cut to so many columns. A cut text ends in an ellipsis.
+/// The text, cut to this many columns. A cut text ends in an ellipsis.
 pub(super) fn fit(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.to_owned();

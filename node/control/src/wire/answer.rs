@@ -190,7 +190,7 @@ pub struct InvitationCode {
     pub code: Text<InviteCode>,
     /// The public number in it.
     pub number: Text<CodeNumber>,
-    /// After so many seconds the code expires.
+    /// The code expires after this many seconds.
     pub seconds: u64,
     /// What becomes of this node's token for the relay in the code: `none` if it has none, `kept`
     /// or `shared`. If it is kept and the relay requires a token, the other user needs one of their

@@ -1,4 +1,4 @@
-//! Diagnosis of a node's network, or of the way to one peer: evidence in, findings out.
+//! Diagnosis of a node's network, or of the path to one peer: evidence in, findings out.
 //!
 //! Each check returns a [`Finding`], whose [`Verdict`] is *fine*, a *note* (nothing is broken, and
 //! it explains something), a *problem* or *unknown*. Nothing here gathers evidence: `Node` does.
@@ -38,10 +38,10 @@ pub const DISK_FREE_MIN: u64 = 64 * 1024 * 1024;
 /// With fewer addresses that wait for a check, the budget of the checks is enough.
 pub const CHECKS_WAITING_MIN: u64 = 64;
 
-/// A holder of mail without a connection for so many days is reported.
+/// A holder of mail without a connection for this many days is reported.
 pub const HOLDER_AWAY_DAYS: u64 = 1;
 
-/// Messages that have waited at a holder for so many days are noted. Holders drop them after 30.
+/// Messages that have waited at a holder for this many days are noted. Holders drop them after 30.
 pub const LONG_HELD_DAYS: u64 = 21;
 
 /// In a younger session, a peer that mDNS has not found yet proves nothing.
@@ -77,8 +77,8 @@ pub struct Evidence {
     pub port: u16,
     /// Whether another program has the usual port.
     pub usual_port_taken: bool,
-    /// The machine's networks, without loopback, and without IPv6 link-local ones of interfaces that
-    /// have others.
+    /// The machine's networks, without loopback, and without IPv6 link-local ones of interfaces
+    /// that have others.
     pub networks: Vec<Network>,
     /// The last address to which the system refused to send in the last minute.
     pub send_refused: Option<SocketAddr>,
@@ -112,8 +112,8 @@ pub struct Evidence {
     pub strangers: u64,
     /// The bytes of these messages on disk.
     pub strangers_bytes: u64,
-    /// How often a stranger's messages were refused since the start, because strangers had stored too
-    /// much.
+    /// How often a stranger's messages were refused since the start, because strangers had stored
+    /// too much.
     pub requests_refused: u64,
     /// How many connections were refused, and sessions of strangers ended, since the start, because
     /// all places for sessions were taken.
@@ -233,8 +233,8 @@ pub enum RelayState {
     Down(String),
 }
 
-/// A dial-back by a relay: it was asked to send a datagram from another port, to which this node has
-/// never sent anything.
+/// A dial-back by a relay: it was asked to send a datagram from another port, to which this node
+/// has never sent anything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RelayDialBack {
     /// The relay reports that it sent the datagram.
@@ -246,8 +246,8 @@ pub struct RelayDialBack {
     pub seen: Option<SocketAddr>,
 }
 
-/// A dial-back by a peer: it was asked to send a datagram from a socket to which this node has never
-/// sent anything.
+/// A dial-back by a peer: it was asked to send a datagram from a socket to which this node has
+/// never sent anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerDialBack {
     /// The peer is on one of this machine's networks, with no router between.

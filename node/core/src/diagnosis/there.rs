@@ -1,4 +1,4 @@
-//! Findings about the way to one peer.
+//! Findings about the path to one peer.
 
 use super::findings::{Finding, PeerFinding};
 use super::{Answer, CLOCK_DIFFERENCE_MS, PeerEvidence, Unmet};

@@ -39,7 +39,7 @@ struct Couple {
     in_flight: BTreeMap<(Duration, u64), (usize, Arrival)>,
     /// Whether the path carries packets.
     is_open: bool,
-    /// Of so many round trips one fails, with all that QUIC sends again. 0: none.
+    /// One round trip in this many fails, with all that QUIC sends again. 0: none fails.
     one_fails_of: u64,
     rng: Rng,
     packets: u64,

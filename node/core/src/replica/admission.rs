@@ -122,8 +122,8 @@ impl Replica {
             dropped.of_strangers += log.of_strangers;
             drops.push(choice);
         };
-        // A room that holds much more than it may shrinks in steps: its share has become smaller, or
-        // an earlier version filled it.
+        // A room that holds much more than it may shrinks in steps: its share has become smaller,
+        // or an earlier version filled it.
         if lack.is_none() || drops.len() == DROPS_MAX {
             return Ok(drops);
         }
@@ -196,8 +196,8 @@ mod tests {
     const EVE: u8 = 5;
     const FAY: u8 = 6;
 
-    /// Sessions 1 with Bob and 2 with Carol, in a room with a secret of which Bob has brought as much
-    /// as he may.
+    /// Sessions 1 with Bob and 2 with Carol, in a room with a secret of which Bob has brought as
+    /// much as he may.
     fn room_full_of_bob() -> Bench {
         let mut old = Author::with_log(EVE, closed_room(), 9);
         old.write(&["old"]);
@@ -311,8 +311,8 @@ mod tests {
         assert_eq!(received(&bench.batch(1, eve.write(&["more"]))), ["more"]);
     }
 
-    /// A room that is full of eight logs of Bob, who is there, and one that Carol has brought of Eve,
-    /// who is not.
+    /// A room that is full of eight logs of Bob, who is there, and one that Carol has brought of
+    /// Eve, who is not.
     fn full_of_bob_and_eve(bytes: u64) -> (Bench, Vec<Author>, LogName) {
         let mut bench = open_room_for(LOGS_KEPT_PER_AUTHOR + 1, bytes);
         let logs = 1..=LOGS_KEPT_PER_AUTHOR as u64;
@@ -327,8 +327,8 @@ mod tests {
         (bench, bobs, of_eve)
     }
 
-    /// Sessions 1 with Bob and 2 with Carol, two strangers, and 3 with Dave, a contact, in an open room
-    /// in which strangers may fill so many bytes on disk.
+    /// Sessions 1 with Bob and 2 with Carol, two strangers, and 3 with Dave, a contact, in an open
+    /// room in which strangers may fill this many bytes on disk.
     fn room_for_strangers(strangers: u64) -> Bench {
         let mut bench = Bench::new();
         bench.replica.limit_open_rooms(RoomLimits {
@@ -365,7 +365,8 @@ mod tests {
             let (_, batch) = first_entry(EVE, log, 10);
             assert_eq!(received(&bench.batch(1, batch)).len(), 1, "log {log}");
         }
-        // Bob has brought most, so one more of Bob is refused, and one of Carol replaces the newest.
+        // Bob has brought most, so one more of Bob is refused, and one of Carol replaces the
+        // newest.
         let (_, fourth) = first_entry(EVE, 4, 10);
         let refused = bench.batch(1, fourth);
         assert_eq!(refusals(&refused), [Refusal::RoomFull]);

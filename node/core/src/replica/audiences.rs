@@ -22,17 +22,17 @@ pub const LINGER_MS: u64 = 60 * 60 * 1000;
 /// longer misses the entry.
 pub const OPEN_ROOM_OFFER_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
-/// An audience that formed so long ago is replaced by one with the same peers. So an audience can be
-/// forgotten by its age, whatever the entries that arrived for it later.
+/// An audience that formed this long ago is replaced by one with the same peers. So an audience can
+/// be forgotten by its age, whatever the entries that arrived for it later.
 const RENEWED_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// Maximum members of all remembered audiences of all open rooms, which is 8 MiB. Each room has an
-/// equal share. Beyond it the oldest audiences are forgotten, and their entries are offered to nobody
-/// any more.
+/// equal share. Beyond it the oldest audiences are forgotten, and their entries are offered to
+/// nobody any more.
 const AUDIENCE_MEMBERS_MAX: u64 = 256 * 1024;
 
-/// Maximum peers that disconnected without a goodbye and count as present. One more replaces the one
-/// whose hour ends first.
+/// Maximum peers that disconnected without a goodbye and count as present. One more replaces the
+/// one whose hour ends first.
 const LINGERERS_MAX: usize = 4096;
 
 /// The presence of peers in an open room.
@@ -106,7 +106,7 @@ fn is_on(network: Option<NetworkId>, networks: &BTreeSet<NetworkId>) -> bool {
 }
 
 impl Audiences {
-    /// So many other open rooms share the memory for audiences.
+    /// This many other open rooms share the memory for audiences.
     pub(super) fn share_with(&mut self, other_rooms: u64) {
         self.other_rooms = other_rooms;
     }
@@ -199,7 +199,8 @@ impl Audiences {
     }
 
     /// The node is on these networks now. Disconnected peers that were reached by another one no
-    /// longer count as present. Connected peers that were reached by another one must respond first.
+    /// longer count as present. Connected peers that were reached by another one must respond
+    /// first.
     pub(super) fn networks_changed(&mut self, networks: &BTreeSet<NetworkId>) {
         self.dropped
             .retain(|_, dropped| is_on(dropped.network, networks));
@@ -347,8 +348,8 @@ impl Audiences {
         id
     }
 
-    /// Forgets audiences that formed too long ago, and the oldest of too many. The newest one stays.
-    /// Returns whether any was forgotten.
+    /// Forgets audiences that formed too long ago, and the oldest of too many. The newest one
+    /// stays. Returns whether any was forgotten.
     fn forget_old(&mut self, now: Now) -> bool {
         let before = self.remembered.len();
         let mut members: u64 = self.remembered.values().map(Audience::size).sum();
@@ -600,7 +601,7 @@ mod tests {
         assert_eq!(audiences.known_of(&BTreeSet::from([dan])), BTreeSet::new());
     }
 
-    /// An audience of so many peers, which formed at this time.
+    /// An audience of this many peers, which formed at this time.
     fn remember(audiences: &mut Audiences, id: u64, peers: u64, formed: Duration) {
         let peer = |n: u64| {
             let mut bytes = [0; 32];

@@ -130,7 +130,7 @@ impl Conversation {
         self.is_direct() && !is_known && self.logs.is_empty() && self.appends.are_empty()
     }
 
-    /// So many other open rooms share the limits that hold for all of them.
+    /// This many other open rooms share the limits that hold for all of them.
     pub(super) fn share_with(&mut self, other_rooms: u64) {
         self.budget.other_rooms = other_rooms;
         self.audiences.share_with(other_rooms);

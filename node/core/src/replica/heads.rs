@@ -894,7 +894,7 @@ mod many_logs {
         )
     }
 
-    /// Delivers everything between two members for so many seconds, beginning with these outputs.
+    /// Delivers everything between two members for this many seconds, beginning with these outputs.
     /// Returns the most bytes of heads that were under way at once.
     fn talk(
         members: &mut [Bench; 2],

@@ -2,13 +2,12 @@
 //! conversation: the direct one, or a room with a key.
 //!
 //! Nothing is compared, because the peer can't answer. What the peer has is known from its
-//! receipts. Only own entries are sent. In a room each of our own logs is offered from the entry on
-//! with which the peer became a member: a member holds a log from some entry on, and wants nothing
-//! older.
+//! receipts. Only this node's own entries are sent. In a room, each of its logs is offered from the
+//! entry at which the peer became a member, because members do not want older entries.
 //!
-//! A `Have` for each own log that the peer has not confirmed as a whole names the entries that are
-//! for it, older logs first. So the peer recognizes what a holder has lost or delayed: nothing that
-//! follows is accepted before.
+//! For each of this node's logs that the peer has not confirmed completely, a `Have` names the
+//! entries that are for the peer, older logs first. So the peer notices what a holder has lost or
+//! delayed, and accepts no later entries before the missing ones.
 
 use std::collections::BTreeMap;
 

@@ -4,8 +4,8 @@
 //! the peers that brought them. When the room is full, the peer with the largest charge loses its
 //! newest logs. See `docs/decisions/0050-charges-in-open-rooms.md`.
 //!
-//! What strangers wrote in all open rooms has a limit of its own, in bytes on disk. Each open room has
-//! an equal share of it. See `docs/decisions/0087-strangers-pay-for-the-disk.md`.
+//! What strangers wrote in all open rooms has a limit of its own, in bytes on disk. Each open room
+//! has an equal share of it. See `docs/decisions/0087-strangers-pay-for-the-disk.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,22 +22,22 @@ pub const OPEN_ROOM_LOGS_MAX: usize = 4096;
 /// Maximum bytes of the entries that an open room holds, with [`ENTRY_COST`] for each.
 pub const OPEN_ROOM_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// Maximum bytes on disk of what strangers wrote in all open rooms together. Logs that are dropped leave
-/// gaps in the search index, so the files take up to half as much again.
+/// Maximum bytes on disk of what strangers wrote in all open rooms together. Logs that are dropped
+/// leave gaps in the search index, so the files take up to half as much again.
 pub const OPEN_ROOMS_STRANGERS_MAX: u64 = 14 * 1024 * 1024;
 
-/// A stranger that was in the room keeps one part in this many of the room's share, as far as its logs
-/// are protected.
+/// A stranger that was in the room keeps one part in this many of the room's share, as far as its
+/// logs are protected.
 const STRANGER_KEEPS: u64 = 32;
 
 /// The cost of an entry beside its bytes: its row in the store.
 pub const ENTRY_COST: u64 = 128;
 
-/// So many logs of an author that was in the room are never dropped: their messages may have been
+/// This many logs of an author that was in the room are never dropped: their messages may have been
 /// reported to the author as delivered.
 pub const LOGS_KEPT_PER_AUTHOR: usize = 8;
 
-/// So many bytes of such an author are never dropped, counted as in [`OPEN_ROOM_BYTES_MAX`].
+/// This many bytes of such an author are never dropped, counted as in [`OPEN_ROOM_BYTES_MAX`].
 pub const BYTES_KEPT_PER_AUTHOR: u64 = 1024 * 1024;
 
 /// After a log was refused, no other one of this peer is considered for this long.
@@ -257,7 +257,7 @@ impl RoomBudget {
         self.remove_bytes(bytes);
     }
 
-    /// A log of a stranger takes this many bytes on disk, and took so many before.
+    /// A log of a stranger now takes `now` bytes on disk, instead of `before`.
     pub(super) fn of_stranger_changed(&mut self, before: u64, now: u64) {
         let others = self.of_strangers.checked_sub(before);
         self.of_strangers = others.expect("only what was added is removed") + now;
@@ -268,7 +268,8 @@ impl RoomBudget {
         self.limits.strangers / (self.other_rooms + 1)
     }
 
-    /// A log is dropped to make room. Until the store has answered, none of its entries is accepted.
+    /// A log is dropped to make room. Until the store has answered, none of its entries is
+    /// accepted.
     pub(super) fn begin_drop(&mut self, key: LogKey) {
         self.leaving.insert(key);
         self.note_dropped(key);
@@ -299,7 +300,7 @@ impl RoomBudget {
         self.lacks(added, Load::default()).is_none()
     }
 
-    /// What the room lacks for this, after so much was dropped.
+    /// What the room lacks for this, after this much was dropped.
     pub(super) fn lacks(&self, added: Load, dropped: Load) -> Option<Lack> {
         let of_strangers = self.of_strangers - dropped.of_strangers + added.of_strangers;
         if added.logs > 0 && self.logs - dropped.logs >= self.limits.logs {
@@ -318,8 +319,8 @@ impl RoomBudget {
         self.lost
     }
 
-    /// Whether logs were refused or dropped, and the user was not informed yet. Then the caller informs
-    /// the user.
+    /// Whether logs were refused or dropped, and the user was not informed yet. Then the caller
+    /// informs the user.
     pub(super) fn is_news(&mut self) -> bool {
         self.lost > 0 && !std::mem::replace(&mut self.is_reported, true)
     }

@@ -19,7 +19,7 @@ use crate::api::{AcceptedInvitation, InvitationEnd};
 use crate::error::InviteError;
 use crate::net::channels::RelayId;
 
-/// An accepter looks at least so long for an inviter on its links.
+/// An accepter looks at least this long for an inviter on its links.
 const LOOK_AT_LEAST: Duration = Duration::from_secs(5);
 
 /// The reply to the user who accepts an invitation.

@@ -23,11 +23,11 @@ struct OfLog {
     /// When the last of them was deposited, in milliseconds since the Unix epoch.
     at_ms: u64,
     ranges: Ranges,
-    /// About so many bytes of the peer's mailbox. Entries that were delivered leave their share of
-    /// it.
+    /// About this many bytes of the peer's mailbox. Entries that were delivered leave their share
+    /// of it.
     bytes: u64,
-    /// About so many bytes are parts of the contents of these offers. They are gone when the offer
-    /// is delivered: the peer fetches them with it.
+    /// About this many bytes are parts of the contents of these offers. They are gone when the
+    /// offer is delivered: the peer fetches them with it.
     contents: BTreeMap<Seq, u64>,
 }
 
@@ -46,7 +46,7 @@ impl Held {
         Self(held.collect())
     }
 
-    /// A holder has these entries on disk, in so many bytes. Returns the row to store.
+    /// A holder has these entries on disk, in this many bytes. Returns the row to store.
     pub(super) fn add(
         &mut self,
         (name, first, last): (LogName, Seq, Seq),

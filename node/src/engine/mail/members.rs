@@ -10,11 +10,13 @@ use hobnob_protocol::{ConversationId, DeviceId, LogId, Seq, codec};
 
 use crate::store::{MailKind, MailRow};
 
-/// Maximum members of one room that get mail: those that were in it last. Others get the messages when
-/// they meet somebody who has them. So a message to a large room costs at most so many envelopes.
+/// Maximum members of one room that get mail: those that were in it last. Others get the messages
+/// when they meet somebody who has them. So a message to a large room costs at most this many
+/// envelopes.
 const MAILED_MEMBERS_MAX: usize = 64;
 
-/// Maximum memberships that are remembered. Beyond this, the one that was proved first is forgotten.
+/// Maximum memberships that are remembered. Beyond this, the one that was proved first is
+/// forgotten.
 const MEMBERSHIPS_MAX: usize = 4096;
 
 /// How exactly it is remembered when a member was in the room.
@@ -23,8 +25,8 @@ const REFRESH_MS: u64 = 60 * 60 * 1000;
 /// Memory that reading a row may claim.
 const MEMORY_MAX: usize = 1024;
 
-/// A row: our own newest entry when it became a member, when it was in the room last, and whether it
-/// has left.
+/// A row: our own newest entry when it became a member, when it was in the room last, and whether
+/// it has left.
 type StoredMember = (Option<(LogId, Seq)>, u64, bool);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +48,8 @@ impl RoomMembers {
         Self(rows.filter_map(read).collect())
     }
 
-    /// A contact has proved that it has the room's key. `own_end` is our own newest entry there: a new
-    /// member gets what follows. Returns the rows to store.
+    /// A contact has proved that it has the room's key. `own_end` is our own newest entry there: a
+    /// new member gets what follows. Returns the rows to store.
     pub(super) fn is_here(
         &mut self,
         room: ConversationId,
@@ -76,8 +78,8 @@ impl RoomMembers {
         rows
     }
 
-    /// A session with a contact has ended, in which it was in these rooms. Returns the rooms that it
-    /// has left, and the rows to store.
+    /// A session with a contact has ended, in which it was in these rooms. Returns the rooms that
+    /// it has left, and the rows to store.
     pub(super) fn was_in(
         &mut self,
         peer: DeviceId,
@@ -122,7 +124,8 @@ impl RoomMembers {
         members.into_iter().map(|(_, peer)| peer).collect()
     }
 
-    /// Our own newest entry in a room when a contact became a member. `None`: it is not known as one.
+    /// Our own newest entry in a room when a contact became a member. `None`: it is not known as
+    /// one.
     pub(super) fn since(&self, room: ConversationId, peer: DeviceId) -> Option<MailedRoom> {
         self.0.get(&(room, peer)).map(|it| MailedRoom {
             id: room,

@@ -10,10 +10,10 @@ use hobnob_protocol::{DeviceId, PersonId, SecretKey, SignedRecord};
 
 use crate::store::{MailKind, MailRow};
 
-/// A key is replaced after the node has run for so long with it.
+/// A key is replaced after the node has run for this long with it.
 pub(super) const RENEW_AFTER: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// A replaced key is destroyed after so long. Until then it opens mail that was sealed before.
+/// A replaced key is destroyed after this long. Until then it opens mail that was sealed before.
 pub(super) const DESTROY_AFTER: Duration = Duration::from_secs(21 * 24 * 60 * 60);
 
 /// The number of the tokens that this version gives out.
@@ -43,8 +43,8 @@ pub(super) struct OwnMailbox {
 }
 
 impl OwnMailbox {
-    /// Continues with the keys of the last run. Returns the rows to store. `random` is the secret of
-    /// a new mailbox.
+    /// Continues with the keys of the last run. Returns the rows to store. `random` is the secret
+    /// of a new mailbox.
     pub(super) fn restore(
         identity: Arc<SecretKey>,
         rows: &[MailRow],
@@ -120,7 +120,7 @@ impl OwnMailbox {
     pub(super) fn renew(&mut self, wall_ms: u64) -> Vec<MailRow> {
         let mut rows = Vec::new();
         let is_over = |key: &OwnKey| {
-            // A clock that was set back postpones the end at most once by so much.
+            // A clock that was set back postpones the end at most once by this much.
             key.replaced_at_ms
                 .is_some_and(|at| wall_ms.abs_diff(at) >= millis(DESTROY_AFTER))
         };

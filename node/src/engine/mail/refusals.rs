@@ -6,10 +6,10 @@ use std::time::Duration;
 use hobnob_core::mail_refusal::MailRefusal;
 use hobnob_protocol::DeviceId;
 
-/// After a holder has refused an envelope, the next attempt there waits for so long.
+/// After a holder has refused an envelope, the next attempt there waits for this long.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
 
-/// After a holder could not store an envelope, the next attempt there waits for so long.
+/// After a holder could not store an envelope, the next attempt there waits for this long.
 const FAILED_FOR: Duration = Duration::from_secs(10);
 
 /// The refusals. There is at most one entry for each contact and each holder that it named.

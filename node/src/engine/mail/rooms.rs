@@ -14,14 +14,14 @@ use tracing::debug;
 use super::super::state::Engine;
 use super::{DEPOSIT_AFTER, HolderAt};
 
-/// Maximum bytes of one contact's mailbox that this node fills with messages of rooms: a quarter of its
-/// share. The rest is for messages to that contact alone.
+/// Maximum bytes of one contact's mailbox that this node fills with messages of rooms: a quarter of
+/// its share. The rest is for messages to that contact alone.
 const ROOM_BYTES_MAX: u64 = 2 * 1024 * 1024;
 
 /// Maximum sessions by mail about rooms. Further ones begin when others end.
 const ROOM_SESSIONS_MAX: usize = 64;
 
-/// If there are so many, the next attempt for a peer follows after this time.
+/// If there are [`ROOM_SESSIONS_MAX`], the next attempt for a peer follows after this time.
 const ROOM_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 impl Engine {
@@ -147,8 +147,8 @@ impl Engine {
         self.mail.held.room_bytes(self.me, peer) + on_the_way >= ROOM_BYTES_MAX
     }
 
-    /// A holder, or this node itself, refuses further messages in rooms for a peer. They stay queued
-    /// here and are offered again later. Messages to the peer alone go on.
+    /// A holder, or this node itself, refuses further messages in rooms for a peer. They stay
+    /// queued here and are offered again later. Messages to the peer alone go on.
     pub(super) fn room_refused(&mut self, peer: DeviceId, holder: DeviceId, why: MailRefusal) {
         debug!(?peer, ?why, "no more mail in rooms");
         for id in self.mail.sessions_with(peer) {
@@ -162,8 +162,8 @@ impl Engine {
         self.mail.due_by(peer, if other { now } else { again_at });
     }
 
-    /// The frames as they travel: those of a room are sealed with its key. `None`: this node has left
-    /// the room.
+    /// The frames as they travel: those of a room are sealed with its key. `None`: this node has
+    /// left the room.
     pub(super) fn sealed_for(
         &self,
         room: Option<ConversationId>,
@@ -190,7 +190,8 @@ impl Engine {
 
     // Arrivals.
 
-    /// Opens what a contact has sealed with the key of a room. `None`: this node is not in such a room.
+    /// Opens what a contact has sealed with the key of a room. `None`: this node is not in such a
+    /// room.
     pub(super) fn open_room_mail(
         &mut self,
         sender: DeviceId,

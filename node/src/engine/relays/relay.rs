@@ -26,7 +26,8 @@ pub(crate) enum Usage {
     OnePeer,
     /// A contact named it, to be reached there.
     Contact,
-    /// This node visits it: a peer is registered there, and this node at another relay of the fleet.
+    /// This node visits it: a peer is registered there, and this node at another relay of the
+    /// fleet.
     Visit,
 }
 
@@ -58,19 +59,19 @@ pub(super) struct Relay {
     slept_at: Duration,
 }
 
-/// How often a node asks one relay for a channel. A relay allows 384 requests at once, then one every
-/// 100 ms, and ends the connection of a node that asks more often.
+/// How often a node asks one relay for a channel. A relay allows 384 requests at once, then one
+/// every 100 ms, and ends the connection of a node that asks more often.
 const OPENS: Pace = Pace::new(320, Duration::from_millis(125));
 
-/// As [`OPENS`], for peers without a session that are no contacts. Anybody can make a relay name them,
-/// so they leave something to the others.
+/// As [`OPENS`], for peers without a session that are no contacts. Anybody can make a relay name
+/// them, so they leave something to the others.
 const OPENS_OF_OTHERS: Pace = Pace::new(256, Duration::from_millis(125));
 
 /// Peers that are known not to be at a relay. Further ones are sought again and again.
 const ABSENT_MAX: usize = 4_096;
 
-/// After so much sleep a link is woken for peers that were not there, too. Most of them ask for this
-/// node when they come, but one that was never met does not.
+/// After this much sleep a link is woken for peers that were not there, too. Most of them ask for
+/// this node when they come, but one that was never met does not.
 const SEEKS_ABSENT_AFTER: Duration = Duration::from_secs(15 * 60);
 
 /// The peers that were not there and are sought when a link wakes.
@@ -266,7 +267,8 @@ impl Relay {
         }
     }
 
-    /// Whether the link sleeps and is not worth waking for this peer, which was sought not long ago.
+    /// Whether the link sleeps and is not worth waking for this peer, which was sought not long
+    /// ago.
     pub(super) fn is_known_absent(&self, peer: DeviceId, now: Duration) -> bool {
         let sleeps = self.connection().is_some_and(|up| up.sleeps);
         sleeps && self.absent.contains(&peer) && now < self.slept_at + SEEKS_ABSENT_AFTER
@@ -291,8 +293,9 @@ impl Relay {
         self.command(LinkCommand::Send(frame));
     }
 
-    /// Asks for a channel with a peer, unless this node has asked too often: then the dial that waits
-    /// for it fails after a while. `is_close`: there is a session with the peer, or it is a contact.
+    /// Asks for a channel with a peer, unless this node has asked too often: then the dial that
+    /// waits for it fails after a while. `is_close`: there is a session with the peer, or it is a
+    /// contact.
     pub(super) fn request_channel(&mut self, peer: DeviceId, is_close: bool, now: Duration) {
         let may_ask = is_close || self.opens.has_one(now, OPENS_OF_OTHERS);
         if may_ask && self.opens.take(now, OPENS) {
@@ -372,7 +375,8 @@ impl Relay {
     }
 }
 
-/// The reason for the notice that a relay cannot be used. `proved` is the identity that it proved last.
+/// The reason for the notice that a relay cannot be used. `proved` is the identity that it proved
+/// last.
 fn down_notice(at: &RelayAt, down: &LinkDown, proved: Option<DeviceId>) -> NoticeReason {
     let relay = at.to_string();
     match down {

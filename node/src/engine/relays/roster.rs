@@ -11,8 +11,8 @@ use hobnob_protocol::{DeviceId, RoomTag};
 /// which this node does not connect. That one can still be reached by its id.
 const ROSTER_MAX: usize = 4096;
 
-/// So many peers that a relay names and that this node cannot reach are no coincidence, if it
-/// reaches nobody at all through that relay.
+/// If a relay names this many peers that this node cannot reach, and the node reaches nobody at all
+/// through that relay, the relay is at fault.
 pub(crate) const DOUBTED_AT: usize = 8;
 
 /// The peers at one relay.

@@ -1,7 +1,7 @@
 //! Measures the capacity of a path: its rate, times its round trip without a queue.
 //!
-//! The two cannot be measured at the same time. The rate shows while there is a queue, and the round
-//! trip while there is none. The rate is the best of some rounds. A round lasts from an
+//! The two cannot be measured at the same time. The rate shows while there is a queue, and the
+//! round trip while there is none. The rate is the best of some rounds. A round lasts from an
 //! acknowledgement to that of a packet sent after it. The round trip is the shortest one. If it has
 //! not been seen for a while, the path is drained: so little is sent for a moment that no packet of
 //! this connection waits. So far this is BBR's model of a path (draft-ietf-ccwg-bbr).
@@ -18,8 +18,8 @@ const ROUNDS: usize = 5;
 const BASE_LASTS: Duration = Duration::from_secs(10);
 
 /// The queue that this connection may build: as much as the path carries in this time, as in CoDel
-/// (RFC 8289), at most so many bytes; or a quarter of the path's capacity if that is more. With less,
-/// the path runs dry when acknowledgements or data arrive in bursts.
+/// (RFC 8289), at most this many bytes; or a quarter of the path's capacity if that is more. With
+/// less, the path runs dry when acknowledgements or data arrive in bursts.
 const QUEUE_TIME: Duration = Duration::from_millis(5);
 const QUEUE_BYTES_MAX: u64 = 128 * 1024;
 
@@ -29,11 +29,11 @@ const PACKETS_MIN: u64 = 4;
 /// The smallest bound until the rate is known: the usual first window (RFC 9002 section 7.2).
 const PACKETS_FIRST: u64 = 10;
 
-/// The path counts as full when its rate has not grown by a quarter in so many rounds.
+/// The path counts as full when its rate has not grown by a quarter in this many rounds.
 const FULL_AFTER: u8 = 3;
 
-/// The queue counts as that of other senders when, for so many rounds, packets waited longer than this
-/// connection's own packets explain.
+/// The queue counts as that of other senders when, for this many rounds, packets waited longer than
+/// this connection's own packets explain.
 const CROWDED_AFTER: u8 = 8;
 
 #[derive(Debug, Clone)]
@@ -99,8 +99,8 @@ enum Phase {
     /// Other senders keep the queue full. A connection that held back now would get almost nothing,
     /// and the queue would stay as long.
     Crowded,
-    /// The queue is being emptied, and has been empty since `dry`. `rtt` is the shortest round trip of
-    /// packets sent since.
+    /// The queue is being emptied, and has been empty since `dry`. `rtt` is the shortest round trip
+    /// of packets sent since.
     Draining { dry: Option<Instant>, rtt: Duration },
 }
 
@@ -231,8 +231,8 @@ impl Path {
     }
 
     fn see_rate(&mut self, now: Instant, sent: Instant, round: &Round) {
-        // Acknowledgements may arrive in a burst. But packets that were sent over some time cannot have
-        // arrived in less.
+        // Acknowledgements may arrive in a burst. But packets that were sent over some time cannot
+        // have arrived in less.
         let took = now
             .saturating_duration_since(round.since)
             .max(sent.saturating_duration_since(round.sent));
@@ -315,7 +315,8 @@ impl Path {
     }
 }
 
-/// The longest wait that this connection's own packets explain, except where a few packets take longer.
+/// The longest wait that this connection's own packets explain, except where a few packets take
+/// longer.
 fn queue_time(base: Duration) -> Duration {
     (base / 4).max(QUEUE_TIME)
 }

@@ -13,7 +13,7 @@ struct Link {
     bytes_per_s: u64,
     rtt: Duration,
     queue_bytes: u64,
-    /// Acknowledgements come together, once in so long, as they do over the air.
+    /// Acknowledgements arrive in groups, one group in this time, as they do over the air.
     bursts: Duration,
     free_at: Duration,
 }
@@ -55,7 +55,7 @@ struct Sender {
     threshold: u64,
     in_flight: u64,
     recovers_from: Duration,
-    /// It has data until then, and from then on only so much a second.
+    /// It has data until then, and from then on only this much a second.
     wants: fn(Duration) -> bool,
     got: u64,
 }

@@ -377,8 +377,8 @@ impl AsyncUdpSocket for DemuxSocket {
     }
 
     fn max_receive_segments(&self) -> usize {
-        // quinn provides buffers for so many datagrams of the largest size. The kernel never joins
-        // more than fits into one UDP datagram.
+        // quinn provides buffers for this many datagrams of the largest size. The kernel never
+        // joins more than fits into one UDP datagram.
         self.state
             .gro_segments()
             .min(usize::from(u16::MAX).div_ceil(DATAGRAM_MAX.into()))

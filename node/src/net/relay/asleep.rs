@@ -1,8 +1,8 @@
 //! A link that sleeps: its heartbeats, and what the relay says.
 //!
 //! The node has closed its connection in agreement with the relay and keeps its registration by
-//! sealed heartbeats ([`hobnob_protocol::heartbeat`]). This is a pure state machine: it has no clock
-//! and no socket.
+//! sealed heartbeats ([`hobnob_protocol::heartbeat`]). This is a pure state machine: it has no
+//! clock and no socket.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use hobnob_protocol::heartbeat::{
 /// A heartbeat that the relay answers is repeated after this time.
 const REPEAT: Duration = Duration::from_secs(2);
 
-/// After so many heartbeats without an answer the relay is gone.
+/// After this many heartbeats without an answer the relay is gone.
 const UNANSWERED_MAX: u32 = 4;
 
 /// How often the goodbye is sent, because nobody confirms it.
@@ -94,8 +94,8 @@ impl Asleep {
         self.next_at
     }
 
-    /// A peer has not answered, perhaps because this node has another address: the next heartbeat is
-    /// due now.
+    /// A peer has not answered, perhaps because this node has another address: the next heartbeat
+    /// is due now.
     pub(super) fn beat(&mut self, now: Duration) {
         self.next_at = self.next_at.min(now);
     }
@@ -222,8 +222,8 @@ mod tests {
         DeviceId::from_bytes([1; 32])
     }
 
-    /// The heartbeats until this second: when, and with which counter. A relay answers if `answers`.
-    /// Ends early when the sleep is over.
+    /// The heartbeats until this second: when, and with which counter. A relay answers if
+    /// `answers`. Ends early when the sleep is over.
     fn beats(asleep: &mut Asleep, until: u64, answers: bool) -> (Vec<(u64, u64)>, bool) {
         let mut beats = Vec::new();
         let mut relays_counter = 0;

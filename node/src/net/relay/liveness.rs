@@ -5,12 +5,13 @@ use std::time::Duration;
 /// How often liveness is checked.
 pub(super) const CHECK_EVERY: Duration = Duration::from_millis(250);
 
-/// After so many checks with frames sent through the relay and none received, the relay is asked
+/// After this many checks with frames sent through the relay and none received, the relay is asked
 /// whether it is there. A relay that has restarted answers with a reset.
 const SILENT_CHECKS: u32 = 3;
 
-/// After so many checks, six seconds, without as much as an acknowledgement, the relay is gone: QUIC
-/// has sent the question five times by then. A relay that is too busy to answer still acknowledges.
+/// After this many checks, six seconds, without as much as an acknowledgement, the relay is gone:
+/// QUIC has sent the question five times by then. A relay that is too busy to answer still
+/// acknowledges.
 const UNANSWERED_CHECKS: u32 = 24;
 
 /// Counts of the traffic with a relay so far.
@@ -24,8 +25,8 @@ pub(super) struct Counts {
     pub(super) own: u64,
 }
 
-/// After so many checks, three quarters of a second, without an acknowledgement, UDP may be blocked:
-/// the link looks for another way.
+/// After this many checks, three quarters of a second, without an acknowledgement, UDP may be
+/// blocked: the link looks for another way.
 const SUSPECT_CHECKS: u32 = 3;
 
 /// The result of a check.

@@ -7,9 +7,9 @@
 //! An idle connection sleeps, if the relay offers it (`idle`, `asleep`): it is closed, and sealed
 //! heartbeats keep the registration. The link connects again when a peer or the node needs it.
 //!
-//! One task owns the connection and reports what happens on it. The engine decides what to ask of the
-//! relay and how far to trust it. Only the table of channels is updated here, before the engine learns
-//! of a channel: the channel's first frames may follow at once.
+//! One task owns the connection and reports what happens on it. The engine decides what to ask of
+//! the relay and how far to trust it. Only the table of channels is updated here, before the engine
+//! learns of a channel: the channel's first frames may follow at once.
 
 mod asleep;
 mod connected;
@@ -72,14 +72,14 @@ const HEARTBEAT_MS: std::ops::RangeInclusive<u32> = 1_000..=60_000;
 /// The shortest pause before the first look whether UDP works again.
 const UDP_PAUSE_MIN: Duration = Duration::from_secs(2);
 
-/// UDP that has worked for so many checks, a minute, is trusted again.
+/// UDP that has worked for this many checks, a minute, is trusted again.
 const UDP_LASTS_CHECKS: u32 = 240;
 
-/// UDP has so many checks, a quarter to half a second, to answer after another way was found.
+/// UDP has this many checks, a quarter to half a second, to answer after another way was found.
 const LAST_CHANCE_CHECKS: u32 = 2;
 
-/// While the user wants the relay, further attempts begin after this time. A relay that starts in the
-/// meantime is found by them sooner than by what QUIC and TCP send again.
+/// While the user wants the relay, further attempts begin after this time. A relay that starts in
+/// the meantime is found by them sooner than by what QUIC and TCP send again.
 const ATTEMPTS_EVERY: Duration = Duration::from_millis(1_500);
 
 /// Frames that wait until a link has woken. Further ones are lost.
@@ -119,15 +119,15 @@ pub struct LinkConfig {
 /// A command of the engine to a link.
 #[derive(Debug)]
 pub enum LinkCommand {
-    /// Send this frame. It is lost while there is no connection: the engine sends what matters again
-    /// after [`LinkEvent::Up`].
+    /// Send this frame. It is lost while there is no connection: the engine sends what matters
+    /// again after [`LinkEvent::Up`].
     Send(ToRelay),
     /// The node's rooms have changed to these.
     Rooms(Vec<RoomKey>),
     /// The network has changed. Test the connection, or dial now if there is none.
     Wake,
-    /// A peer has not answered. If that is because this node's public address has changed, the relay
-    /// learns the new one from a heartbeat, and forwards again.
+    /// A peer has not answered. If that is because this node's public address has changed, the
+    /// relay learns the new one from a heartbeat, and forwards again.
     Beat,
     /// The user sends a message, or names a peer: dial now, whatever the back-off.
     Want,
@@ -168,8 +168,8 @@ pub enum LinkEvent {
     Wanted(DeviceId),
     /// The relay sent this frame. It is never Welcome.
     Received(FromRelay),
-    /// The relay sent this frame about mailboxes, on the stream with this number. `None`: the stream
-    /// has ended.
+    /// The relay sent this frame about mailboxes, on the stream with this number. `None`: the
+    /// stream has ended.
     Mail(u64, Option<FromHolder>),
     /// The relay, a member of a fleet, does not answer at the moment, or answers again.
     Suspect(bool),
@@ -403,8 +403,8 @@ impl RelayLink {
         tracing::debug!(relay = %self.locations.first(), "a link sleeps");
     }
 
-    /// Sleeps until something needs the connection, or until the relay does not have this node any more.
-    /// Returns nothing if the engine no longer listens.
+    /// Sleeps until something needs the connection, or until the relay does not have this node any
+    /// more. Returns nothing if the engine no longer listens.
     async fn sleep(&mut self) -> Option<()> {
         loop {
             let sleep = self.asleep.as_mut().expect("the caller has begun a sleep");
@@ -496,7 +496,8 @@ impl RelayLink {
         if woken.is_err()
             && let Some(sleep) = &mut self.asleep
         {
-            // The sleep ends here, so the relay is not to show this node as present until it is silent.
+            // The sleep ends here, so the relay is not to show this node as present until it is
+            // silent.
             let goodbye = sleep.state.leave();
             self.endpoint.demux().send_sealed(sleep.addr, &goodbye);
         }
@@ -579,7 +580,8 @@ impl RelayLink {
         self.events.send((self.config.relay, event)).await.is_ok()
     }
 
-    /// Waits until the relay is to be dialed again. Returns whether the engine still wants the link.
+    /// Waits until the relay is to be dialed again. Returns whether the engine still wants the
+    /// link.
     async fn wait(&mut self) -> bool {
         loop {
             let due = self.config.clock.at(self.redial.due());
@@ -1015,8 +1017,8 @@ impl RelayLink {
         Race::back_to_udp(&self.endpoint, relay, addrs, pause, &mut self.rng)
     }
 
-    /// The pause before the first look whether UDP works. It is longer each time that UDP has failed
-    /// soon after it seemed to work.
+    /// The pause before the first look whether UDP works. It is longer each time that UDP has
+    /// failed soon after it seemed to work.
     fn udp_pause(&self) -> Duration {
         UDP_PAUSE_MAX.min(UDP_PAUSE_MIN * (1 << self.udp_falls.saturating_sub(1).min(7)))
     }
@@ -1036,8 +1038,8 @@ async fn first(race: &mut Option<Race>) -> Shaken {
     }
 }
 
-/// The first success of a race, or nothing when all its attempts have failed. Never returns without a
-/// race.
+/// The first success of a race, or nothing when all its attempts have failed. Never returns without
+/// a race.
 async fn outcome(race: &mut Option<Race>) -> Option<Shaken> {
     let Some(race) = race else {
         return std::future::pending().await;

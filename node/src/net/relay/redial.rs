@@ -1,7 +1,7 @@
 //! When a link dials its relay again.
 //!
-//! The wait doubles with each failure, with full jitter, so that thousands of nodes do not return to
-//! a restarted relay at the same time. While the user wants the relay, because of a message or a
+//! The wait doubles with each failure, with full jitter, so that thousands of nodes do not return
+//! to a restarted relay at the same time. While the user wants the relay, because of a message or a
 //! ticket, the wait is short.
 
 use std::time::Duration;
@@ -91,8 +91,8 @@ impl Redial {
         }
     }
 
-    /// This node needs the relay, a member of a fleet, again. After a refusal the wait goes on: others
-    /// than the user can make this node need it.
+    /// This node needs the relay, a member of a fleet, again. After a refusal the wait goes on:
+    /// others than the user can make this node need it.
     pub(super) fn needed(&mut self, now: Duration) {
         if self.failed.1 != Cause::Refused {
             self.due = now;
@@ -126,7 +126,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// A link that has failed so often in a row, at second 100 last.
+    /// A link that has failed this often in a row, the last time at second 100.
     fn failed(times: u32, cause: Cause) -> Redial {
         let (mut redial, mut rng) = (Redial::default(), Rng::new(7));
         for _ in 0..times {

@@ -1,14 +1,14 @@
 //! When a member of a fleet is asked whether it is there.
 
-/// After so many checks, three and a half seconds, a member of a fleet is asked again whether it is
-/// there. Nobody else can tell a node that its relay has died.
+/// After this many checks, three and a half seconds, a member of a fleet is asked again whether it
+/// is there. Nobody else can tell a node that its relay has died.
 const ASK_CHECKS: u32 = 14;
 
-/// A channel counts as in use for so many checks, a minute, after its last frame.
+/// A channel counts as in use for this many checks, a minute, after its last frame.
 const USED_CHECKS: u32 = 240;
 
-/// Decides when a member of a fleet is asked between the regular heartbeats: while peers may want to
-/// reach this node through it. The calls of [`Watch::is_due`] are its clock.
+/// Decides when a member of a fleet is asked between the regular heartbeats: while peers may want
+/// to reach this node through it. The calls of [`Watch::is_due`] are its clock.
 #[derive(Debug)]
 pub(super) struct Watch {
     /// Transmissions and receptions through the relay so far.

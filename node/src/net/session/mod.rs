@@ -4,9 +4,9 @@
 //! stream when it has its first batch to send, so that batches never delay a ping. [`greet()`]
 //! exchanges the first frames. Then [`Session::start`] runs one task that reads, writes, answers
 //! pings and finally reports how the session ended. Only that task waits for the peer. The engine
-//! queues bytes without waiting. It learns what was written, and limits what is outstanding by that.
-//! Content streams that the peer opens are passed on: see [`super::content`]. So are streams about
-//! mailboxes and of programs: see [`super::mail`] and [`super::app_stream`].
+//! queues bytes without waiting. It learns what was written, and limits what is outstanding by
+//! that. Content streams that the peer opens are passed on: see [`super::content`]. So are streams
+//! about mailboxes and of programs: see [`super::mail`] and [`super::app_stream`].
 //!
 //! A peer can make this node hold QUIC's windows (see `net::endpoint`), one frame per stream, and
 //! [`BATCHES_IN_ENGINE`] batches. The meaning of frames is the engine's concern.
@@ -45,20 +45,20 @@ use hobnob_core::SessionId;
 use hobnob_transport::addr::canonical;
 use hobnob_transport::frames::{FrameBatch, FrameReader};
 
-/// Batches of one session that the engine may hold at the same time. The next one waits until one is
-/// released, and so does the peer.
+/// Batches of one session that the engine may hold at the same time. The next one waits until one
+/// is released, and so does the peer.
 pub const BATCHES_IN_ENGINE: usize = 16;
 
-/// Pings that wait for their pong to be written. Further ones get none: a peer that pings faster than
-/// it reads needs no more answers.
+/// Pings that wait for their pong to be written. Further ones get none: a peer that pings faster
+/// than it reads needs no more answers.
 const PONGS_MAX: usize = 4;
 
-/// Frames are gathered into one write until they have so many bytes, before compression, so that small
-/// frames share packets.
+/// Frames are gathered into one write until they have this many bytes, before compression, so that
+/// small frames share packets.
 const WRITE_BYTES: usize = 32 * 1024;
 
-/// The priority of the batch stream. QUIC sends streams with a higher number first; the control stream
-/// has 0.
+/// The priority of the batch stream. QUIC sends streams with a higher number first; the control
+/// stream has 0.
 const BATCH_PRIORITY: i32 = -1;
 
 /// An event of a session.
@@ -86,8 +86,8 @@ pub enum SessionEventKind {
     MailStream(OpenedByPeer),
     /// The peer opened a stream of a program.
     AppStream(OpenedByPeer),
-    /// The peer, as a holder, sent this frame on the stream about mailboxes with this number. `None`:
-    /// the stream has ended.
+    /// The peer, as a holder, sent this frame on the stream about mailboxes with this number.
+    /// `None`: the stream has ended.
     Mail(u64, Option<FromHolder>),
     /// QUIC has taken bytes that were given to `send_control` or `send_batch`.
     Written {
@@ -187,7 +187,7 @@ impl Session {
         let _ = self.batch.send(frame);
     }
 
-    /// The engine is done with so many batches.
+    /// The engine is done with this many batches.
     pub fn release(&self, batches: usize) {
         self.batches.add_permits(batches);
     }
@@ -207,8 +207,8 @@ impl Session {
         )
     }
 
-    /// Whether this end, since the last call, has sent a frame other than a batch that keeps the session
-    /// awake, or opened a stream for contents or about mailboxes.
+    /// Whether this end, since the last call, has sent a frame other than a batch that keeps the
+    /// session awake, or opened a stream for contents or about mailboxes.
     pub fn take_begun(&self) -> bool {
         self.has_begun.swap(false, Ordering::Relaxed)
     }

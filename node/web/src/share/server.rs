@@ -290,7 +290,7 @@ impl Site {
         self.uses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// So many bytes of the file were sent, perhaps those at its end.
+    /// This many bytes of the file were sent, perhaps those at its end.
     fn sent(&self, ip: IpAddr, bytes: u64, is_end: bool) {
         let (left, over) = {
             let mut uses = self.uses();

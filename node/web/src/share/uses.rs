@@ -1,9 +1,9 @@
 //! How often the file may still be downloaded.
 //!
 //! A use begins with the first request for the file from an address. The same address may then
-//! continue a download that broke, and ask for parts in any order. The use ends when the last byte of
-//! the file and as many bytes as the file has were sent to it. The next request from this address is
-//! another use.
+//! continue a download that broke, and ask for parts in any order. The use ends when the last byte
+//! of the file and as many bytes as the file has were sent to it. The next request from this
+//! address is another use.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,8 +13,8 @@ use std::net::IpAddr;
 pub(super) struct Uses {
     /// How many may still begin. None: any number.
     left: Option<u32>,
-    /// What was sent to the addresses whose use has begun and not ended. The limit bounds them; without
-    /// a limit, none is kept.
+    /// What was sent to the addresses whose use has begun and not ended. The limit bounds them;
+    /// without a limit, none is kept.
     open: BTreeMap<IpAddr, Sent>,
 }
 
@@ -50,8 +50,8 @@ impl Uses {
         true
     }
 
-    /// So many bytes of a file of this size were sent to an address, perhaps those at its end. Returns
-    /// whether that ends its use.
+    /// This many bytes of a file of this size were sent to an address, perhaps those at its end.
+    /// Returns whether that ends its use.
     pub(super) fn sent(&mut self, ip: IpAddr, bytes: u64, is_end: bool, size: u64) -> bool {
         if self.left.is_none() {
             return is_end;

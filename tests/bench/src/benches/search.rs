@@ -1,5 +1,5 @@
-//! Benchmark of the search: the pages of common and rare results in a large database of short texts in
-//! several scripts.
+//! Benchmark of the search: the pages of common and rare results in a large database of short texts
+//! in several scripts.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -87,7 +87,7 @@ const WORDS: [&[&str]; 5] = [
     &["สวัสดี", "วันนี้", "ประชุม", "พรุ่งนี้", "จักรยาน", "ห้องสมุด"],
 ];
 
-/// Every so many texts have this word.
+/// One text in this many has this word.
 const RARE: (u64, &str) = (50_000, "xylophone");
 
 /// What is searched for, with a description.
@@ -204,7 +204,7 @@ fn wait<T>(pending: Pending<T>) -> anyhow::Result<T> {
     Ok(pending.blocking_recv().context("the store has ended")??)
 }
 
-/// A store with so many texts in a room, of one author.
+/// A store with this many texts in a room, of one author.
 fn filled(file: &Path, count: u64) -> anyhow::Result<Store> {
     let (done, finished) = sync_channel(UNDER_WAY + 1);
     let report = move |_, result: Result<(), _>| {

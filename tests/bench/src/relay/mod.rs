@@ -39,7 +39,7 @@ impl Relay {
         Self::start_at(home, None, "127.0.0.1:0".parse()?, &[])
     }
 
-    /// Starts a relay on a free port that admits so many peers.
+    /// Starts a relay on a free port that admits this many peers.
     pub(crate) fn for_peers(home: &Path, peers: usize) -> anyhow::Result<Self> {
         let options = ["--peers-max", &peers.to_string()];
         Self::start_at(home, None, "127.0.0.1:0".parse()?, &options)

@@ -93,7 +93,7 @@ impl Drop for Sleepers {
 }
 
 impl Sleepers {
-    /// Registers so many peers at a relay, which fall asleep after a minute each.
+    /// Registers this many peers at a relay, which fall asleep after a minute each.
     pub(crate) async fn fall_asleep(
         relay: DeviceId,
         addr: SocketAddr,
@@ -278,7 +278,8 @@ async fn sleep_on_a_socket(
     Ok(())
 }
 
-/// Each sleeper sends its first heartbeat and answers the relay's challenge. What is lost is repeated.
+/// Each sleeper sends its first heartbeat and answers the relay's challenge. What is lost is
+/// repeated.
 async fn answer_challenges(
     socket: &UdpSocket,
     relay: SocketAddr,

@@ -24,7 +24,7 @@ pub(crate) struct ThinTcp {
 const CHUNK: usize = 10_000;
 
 impl ThinTcp {
-    /// Opens a path that takes so many bytes per second in each direction.
+    /// Opens a path that takes this many bytes per second in each direction.
     pub(crate) async fn open(target: SocketAddr, bytes_per_s: u64) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let addr = listener.local_addr()?;

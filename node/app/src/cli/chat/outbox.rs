@@ -16,7 +16,7 @@ const UNDER_WAY_MAX: usize = 10_000;
 /// oldest are dropped.
 const EARLY_MAX: usize = 1_000;
 
-/// After so many ticks, a conversation with messages under way is reported as waiting.
+/// After this many ticks, a conversation with messages under way is reported as waiting.
 pub(crate) const LATE_TICKS: u64 = 30;
 
 /// A report for the user.

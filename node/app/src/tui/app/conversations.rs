@@ -209,7 +209,7 @@ impl Conversations {
         is_following.then(|| self.window.begin(PageDirection::Newest))
     }
 
-    /// The page that a screen of so many rows needs next.
+    /// The page that a screen of this many rows needs next.
     pub(super) fn next_page(&mut self, rows: usize) -> Option<PageRequest> {
         self.window.next_page(rows)
     }

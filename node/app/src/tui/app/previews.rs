@@ -176,7 +176,7 @@ impl Previews {
     }
 }
 
-/// The size of pictures beside texts of so many columns, on a screen of so many rows.
+/// The size of pictures beside texts of this many columns, on a screen of this many rows.
 pub(super) fn room(text_columns: usize, screen_rows: u16) -> Option<Size> {
     let width = u16::try_from(text_columns)
         .unwrap_or(MOST.width)

@@ -13,7 +13,7 @@ pub(crate) enum Mode {
     Chat,
     Search(Search),
     Links(Links),
-    /// The keys and commands, scrolled down by so many rows.
+    /// The keys and commands, scrolled down by this many rows.
     Help(usize),
 }
 

@@ -60,7 +60,7 @@ impl Entry {
         }
     }
 
-    /// The text in rows of so many columns. The rows are cached until the width changes.
+    /// The text in rows of this many columns. The rows are cached until the width changes.
     pub(crate) fn wrapped(&self, columns: usize, wrap: impl FnOnce() -> Vec<Row>) -> Vec<Row> {
         let mut wrapped = self.wrapped.borrow_mut();
         match &*wrapped {

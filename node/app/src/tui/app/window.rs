@@ -98,7 +98,7 @@ impl Window {
         self.scroll.map_or(0, |scroll| scroll.below) + self.pages.missed()
     }
 
-    /// The page that a screen of so many rows needs next, if any. One page is read at a time.
+    /// The page that a screen of this many rows needs next, if any. One page is read at a time.
     pub(crate) fn next_page(&mut self, rows: usize) -> Option<PageRequest> {
         if self.pages.is_reading() {
             return None;
@@ -246,7 +246,7 @@ impl Window {
         self.set_scroll(scroll);
     }
 
-    /// The scroll position for a screen of so many rows.
+    /// The scroll position for a screen of this many rows.
     pub(crate) fn settled(&self, rows: usize, height: impl Fn(usize) -> usize) -> Scroll {
         self.scroll
             .map_or(BOTTOM, |scroll| self.settle(scroll, rows, &height))

@@ -12,7 +12,7 @@ pub(super) struct Fit {
 }
 
 impl Fit {
-    /// The columns and rows for a picture of so many pixels.
+    /// The columns and rows for a picture of this many pixels.
     pub(super) fn cells(self, (width, height): (u32, u32)) -> (u16, u16) {
         let (width, height) = (u64::from(width.max(1)), u64::from(height.max(1)));
         let (cell_width, cell_height) = (u64::from(self.cell.0), u64::from(self.cell.1));
@@ -38,7 +38,7 @@ impl Fit {
         )
     }
 
-    /// The pixels of so many cells.
+    /// The pixels of this many cells.
     pub(super) fn pixels(self, (columns, rows): (u16, u16)) -> (u32, u32) {
         (
             u32::from(columns) * u32::from(self.drawn.0),

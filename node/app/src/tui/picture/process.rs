@@ -1,5 +1,5 @@
-//! The process in which pictures are decoded: this program again, with a hidden command. It gets the
-//! file by a pipe, and answers with the small picture or ends without a word.
+//! The process in which pictures are decoded: this program again, with a hidden command. It gets
+//! the file by a pipe, and answers with the small picture or ends without a word.
 //!
 //! A decoder that a hostile file takes over therefore has neither the node's key nor any file or
 //! socket ([`sandbox`](super::sandbox)).
@@ -26,7 +26,7 @@ const COMMAND: &str = "decode-picture";
 /// Maximum size of a file in bytes.
 const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
-/// The process is ended after so long.
+/// The process is ended after this long.
 const DECODED_WITHIN: Duration = Duration::from_secs(20);
 
 /// The size of an answer without its pixels: columns and rows, as 16-bit numbers with the highest

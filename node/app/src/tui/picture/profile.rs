@@ -1,5 +1,5 @@
-//! Makes a profile picture from any picture file: small, and without what the file says about camera
-//! and place. The file is decoded in the process for that.
+//! Makes a profile picture from any picture file: small, and without what the file says about
+//! camera and place. The file is decoded in the process for that.
 
 use std::path::PathBuf;
 
@@ -41,7 +41,7 @@ pub(crate) async fn profile_picture(path: PathBuf) -> Result<Vec<u8>, String> {
         .ok_or_else(|| format!("can't make a profile picture of {shown}"))
 }
 
-/// The picture as a PNG file of at most so many pixels on each side, if the file is small enough.
+/// The picture as a PNG file of at most this many pixels on each side, if the file is small enough.
 fn encoded(pixels: &RgbaImage, side: u16) -> Option<Vec<u8>> {
     let (width, height) = pixels.dimensions();
     let side = u32::from(side);

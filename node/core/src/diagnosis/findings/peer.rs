@@ -1,4 +1,4 @@
-//! Findings about the way to one peer.
+//! Findings about the path to one peer.
 
 use std::net::SocketAddr;
 

@@ -1,6 +1,6 @@
 //! Benchmarks of text on the way between two nodes, which compress it where that pays: a file of
-//! source code, and messages to somebody who was away. The text is real: sources of crates that cargo
-//! has downloaded, and the documentation of this project.
+//! source code, and messages to somebody who was away. The text is real: sources of crates that
+//! cargo has downloaded, and the documentation of this project.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -173,7 +173,7 @@ async fn thin_pair(
     Ok((pair, path))
 }
 
-/// So many bytes of 100.
+/// The share of `part` in `of`, in percent.
 fn share(part: u64, of: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a share for people to read")]
     let share = 100.0 * part as f64 / of as f64;
