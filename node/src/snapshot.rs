@@ -75,17 +75,18 @@ pub struct Restored {
 pub enum Deletions {
     /// There was no home.
     None,
-    /// This number of messages were deleted in the home. They are deleted in the restored home, too.
+    /// This number of messages were deleted in the home. They are deleted in the restored home,
+    /// too.
     Repeated(u64),
-    /// The database of the home could not be read, for this reason. Messages that were deleted since
-    /// the snapshot are there again.
+    /// The database of the home could not be read, for this reason. Messages that were deleted
+    /// since the snapshot are there again.
     Unknown(String),
 }
 
 impl Node {
     /// Copies this node's key, messages, settings and content index into a new folder that only its
     /// owner can read. The copy has everything that the node had stored at one moment, and nothing
-    /// of later. The node goes on meanwhile.
+    /// of later. The node continues meanwhile.
     ///
     /// The folder can be used as a home, but two nodes must never run with one key: a snapshot is a
     /// backup. **It is not encrypted**, unless the home is locked: then it opens as the home does,
@@ -141,8 +142,8 @@ impl Node {
 
 /// Makes a home from a snapshot. Moves the files of the snapshot. The caller holds the home's lock.
 /// The home may have an older or newer state of the same identity, which is replaced: what was
-/// deleted there stays deleted. The snapshot of a locked home becomes a locked home, and `source` opens
-/// it as it opened that home. Blocks.
+/// deleted there stays deleted. The snapshot of a locked home becomes a locked home, and `source`
+/// opens it as it opened that home. Blocks.
 ///
 /// # Errors
 ///

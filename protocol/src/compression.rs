@@ -1,6 +1,6 @@
 //! Batches whose entries are compressed, for peers with [`features::COMPRESSION`].
 //!
-//! Compression belongs to the way between two nodes: signatures and hashes cover the entries as
+//! Compression concerns only the path between two nodes: signatures and hashes cover the entries as
 //! they are without it. A batch has entries of one author in one conversation, and is compressed by
 //! itself, so its size shows nothing about the text of anybody else.
 //!

@@ -2,8 +2,8 @@
 //!
 //! On a stream a frame is a four-byte big-endian length, a kind byte and a body. The length counts
 //! kind and body and is at most [`FRAME_MAX`]. A node skips kinds that it does not know, and a body
-//! may end with tagged extensions ([`codec::decode_extended`]), so old and new nodes can talk to each
-//! other.
+//! may end with tagged extensions ([`codec::decode_extended`]), so old and new nodes can talk to
+//! each other.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::Error as _;
@@ -78,7 +78,8 @@ pub mod features {
     /// pause between the pings of such a session.
     pub const SLEEP: u64 = 32;
     /// The node reads compressed batches and compressed pieces of content, see
-    /// [`crate::compression`] and [`Answer::HereCompressed`](crate::content::Answer::HereCompressed).
+    /// [`crate::compression`] and
+    /// [`Answer::HereCompressed`](crate::content::Answer::HereCompressed).
     pub const COMPRESSION: u64 = 64;
 }
 
@@ -89,12 +90,12 @@ pub struct Profile {
     pub record: SignedRecord,
     /// The addresses that the node listens on, at most [`HELLO_ADDRS_MAX`].
     pub addrs: Vec<SocketAddr>,
-    /// Whether the node exchanges addresses with the receiver through a relay, to find a direct path.
-    /// Both ends must agree before either sends [`Frame::Candidates`].
+    /// Whether the node exchanges addresses with the receiver through a relay, to find a direct
+    /// path. Both ends must agree before either sends [`Frame::Candidates`].
     pub direct: bool,
     /// Proofs of the node's rooms, at most [`ROOMS_MAX`], see [`crate::RoomKey::proof`]. Random
-    /// ones fill the list up to a multiple of [`PROOFS_MULTIPLE`], so it does not show the number of
-    /// rooms. A peer that is not in a room cannot recognize its proof.
+    /// ones fill the list up to a multiple of [`PROOFS_MULTIPLE`], so it does not show the number
+    /// of rooms. A peer that is not in a room cannot recognize its proof.
     pub proofs: Vec<RoomProof>,
 }
 
@@ -103,8 +104,8 @@ pub struct Profile {
 pub struct Digest {
     /// A hash over all heads: [`AuthorHeads::digest`].
     pub hash: [u8; 32],
-    /// The highest Lamport number that the sender has seen. A newcomer, who may not have the earlier
-    /// entries of an open room, writes its entries after this number.
+    /// The highest Lamport number that the sender has seen. A newcomer, who may not have the
+    /// earlier entries of an open room, writes its entries after this number.
     pub clock: u64,
 }
 
@@ -164,7 +165,7 @@ impl Holding {
     }
 
     /// As much as fits a frame. If the second list is too long, its newest ranges remain. Then a
-    /// peer may ask in vain for the body of an older entry, once.
+    /// peer may ask without success for the body of an older entry, once.
     pub fn for_frame(&self) -> Self {
         Self {
             settled: self.settled.for_frame(),
@@ -219,14 +220,14 @@ pub enum Frame {
         /// The records.
         records: Vec<(PersonId, SignedRecord)>,
     },
-    /// Requests the public records of peers, at most [`RECORDS_MAX`], that have a higher number than
-    /// the one here. The sender waits for the answer before it requests more.
+    /// Requests the public records of peers, at most [`RECORDS_MAX`], that have a higher number
+    /// than the one here. The sender waits for the answer before it requests more.
     WantRecords(Vec<(PersonId, u64)>),
     /// The sender's contact record, for contacts only. Its signature is not checked yet.
     ContactRecord(SignedRecord),
-    /// The sender's mailbox, for a contact: the key, and a permission to deposit for each holder, at
-    /// most [`RECORD_RELAYS_MAX`]. In an envelope, it asks to seal again all that the sender has not
-    /// confirmed, because the sender has lost an older key.
+    /// The sender's mailbox, for a contact: the key, and a permission to deposit for each holder,
+    /// at most [`RECORD_RELAYS_MAX`]. In an envelope, it asks to seal again all that the sender has
+    /// not confirmed, because the sender has lost an older key.
     Mailbox {
         /// The sender's mailbox record. Its signature is not checked yet.
         record: SignedRecord,
@@ -237,13 +238,13 @@ pub enum Frame {
     /// stream about mailboxes on the session's connection, see
     /// [`STREAM_MAILBOX`](crate::mailbox::STREAM_MAILBOX). Without this frame it does not.
     HoldsMail(bool),
-    /// Requests the profile picture with this hash, which the public record of the receiver, or of a
-    /// member of a room with a key that both share, names. The sender waits for the answer before it
-    /// requests another one. Only for nodes with [`features::PICTURES`].
+    /// Requests the profile picture with this hash, which the public record of the receiver, or of
+    /// a member of a room with a key that both share, names. The sender waits for the answer before
+    /// it requests another one. Only for nodes with [`features::PICTURES`].
     WantPicture(ContentHash),
-    /// A profile picture, of at most [`PICTURE_BYTES_MAX`] bytes. No bytes: the sender does not have
-    /// it, or the receiver may not have it. An own picture may follow unasked once the receiver may
-    /// have it.
+    /// A profile picture, of at most [`PICTURE_BYTES_MAX`] bytes. No bytes: the sender does not
+    /// have it, or the receiver may not have it. An own picture may follow unasked once the
+    /// receiver may have it.
     Picture(ContentHash, Bytes),
     /// A digest of the sender's heads of a conversation, as far as the receiver may have the
     /// entries.

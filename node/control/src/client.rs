@@ -115,7 +115,7 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// Whether the node has ended or is about to. To go on, attach again.
+    /// Whether the node has ended or is about to. To continue, attach again.
     pub fn is_end(&self) -> bool {
         match self {
             ClientError::Lost | ClientError::NotRunning { .. } => true,
@@ -265,7 +265,7 @@ pub struct Subscription {
 
 impl Subscription {
     /// The next event, or none when the node has ended or is about to. Drop this subscription and
-    /// its [`Client`] then, so that the node can end, and attach again to go on. Cancel safe.
+    /// its [`Client`] then, so that the node can end, and attach again to continue. Cancel safe.
     pub async fn next(&mut self) -> Option<WireEvent> {
         loop {
             let line = match self.lines.next().await {
@@ -325,8 +325,8 @@ impl Pending {
     }
 }
 
-/// Opens the control socket of the running node of `home`, for a caller that passes lines on itself:
-/// the node's lines, and the stream for requests. [`Client`] is for all others.
+/// Opens the control socket of the running node of `home`, for a caller that passes lines on
+/// itself: the node's lines, and the stream for requests. [`Client`] is for all others.
 pub async fn open(
     home: &Home,
 ) -> Result<(Lines<BufReader<OwnedReadHalf>>, OwnedWriteHalf), ClientError> {

@@ -288,7 +288,8 @@ impl AddressChecks {
         self.ready.insert((rank, addr));
     }
 
-    /// Drops the claims for which enough questions were sent in vain. Returns whether any is left.
+    /// Drops the claims for which enough questions were sent without an answer. Returns whether any
+    /// is left.
     fn drop_unanswered_claims(&mut self, addr: SocketAddr) -> bool {
         let checked = self.checked.get_mut(&addr).expect("it has a timer");
         let sent = checked.sent;

@@ -49,7 +49,7 @@ struct SessionPictures {
     asked: BTreeMap<ContentHash, Duration>,
     requests: Bucket,
     unwritten: usize,
-    /// Whether the peer has asked for this node's own picture in vain.
+    /// Whether the peer has asked for this node's own picture and not received it.
     refused_own: bool,
 }
 

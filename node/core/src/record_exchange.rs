@@ -92,7 +92,7 @@ impl RecordExchange {
         }
     }
 
-    /// Somebody has come to a room. Soon after, all sessions are asked for missing records.
+    /// Somebody has joined a room. Soon after, all sessions are asked for missing records.
     pub fn members_changed(&mut self, now: Duration) {
         let soon = now + ASK_AFTER;
         self.due = Some(self.due.map_or(soon, |due| due.min(soon)));

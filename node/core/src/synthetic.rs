@@ -2,7 +2,7 @@
 //!
 //! To quinn, and to [`super::paths`], a peer behind a relay is an address like any other: of
 //! [`PREFIX`], or, where the socket has no IPv6, of 240.0.0.0/4, which RFC 1112 section 4 keeps out
-//! of use. No peer can mean one: they are refused wherever they come from outside.
+//! of use. No peer can name one: synthetic addresses from outside are refused.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

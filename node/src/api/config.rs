@@ -64,8 +64,8 @@ pub struct Config {
     pub keep: Option<Duration>,
     /// The contacts whose mail this node holds while they are away.
     pub hold_for: HoldFor,
-    /// Maximum bytes of the mail that this node holds. A contact gets at most 32 MiB, and at most an
-    /// eighth of what is free.
+    /// Maximum bytes of the mail that this node holds. A contact gets at most 32 MiB, and at most
+    /// an eighth of what is free.
     pub hold_max: u64,
     /// Words for which the user is alerted as for a mention: at most 64 of at most 64 characters.
     pub highlights: Vec<String>,
@@ -73,7 +73,8 @@ pub struct Config {
     pub unlock: Option<UnlockSource>,
 }
 
-/// The part of a [`Config`] that a running node can take: see [`Node::configure`](crate::Node::configure).
+/// The part of a [`Config`] that a running node can take: see
+/// [`Node::configure`](crate::Node::configure).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveConfig {
     /// See [`Config::direct_with`].
@@ -114,7 +115,7 @@ pub struct ProxyConfig {
     /// Hosts that are reached without the proxy, as in the variable `NO_PROXY`.
     pub no_proxy: String,
     /// Send nothing beyond this machine's own links except through the proxy: no UDP to relays, no
-    /// direct paths, no port mapping and no DNS. mDNS and sessions on the links go on.
+    /// direct paths, no port mapping and no DNS. mDNS and sessions on the links continue.
     pub only: bool,
 }
 

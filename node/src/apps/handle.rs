@@ -56,7 +56,8 @@ impl Node {
     }
 }
 
-/// A program that uses the node: see [`Node::app`]. Dropping it frees the name. Its streams go on.
+/// A program that uses the node: see [`Node::app`]. Dropping it frees the name. Its streams
+/// continue.
 #[derive(Debug)]
 pub struct App {
     apps: Apps,

@@ -273,7 +273,7 @@ impl Apps {
         self.read_where_needed(&mut state);
     }
 
-    /// The node stops: programs let go of all connections.
+    /// The node stops: programs release all connections.
     pub(crate) fn stop(&self) {
         self.0.stopping.cancel();
         self.state().links.clear();
@@ -347,8 +347,8 @@ impl Apps {
         });
     }
 
-    /// Reads the datagrams of contacts while there is a program, and only then. QUIC drops those that
-    /// nobody reads.
+    /// Reads the datagrams of contacts while there is a program, and only then. QUIC drops those
+    /// that nobody reads.
     fn read_where_needed(&self, state: &mut State) {
         let any = !state.programs.is_empty();
         for link in state.links.values_mut() {

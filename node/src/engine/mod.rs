@@ -8,8 +8,9 @@
 //! [`Engine`] has one field for each part; see `state`. A part is a struct with its fields, methods
 //! and tests in its own file:
 //!
-//! - `sessions`, with `session_state`, `membership`, `overslept`, `reach` and `limits`, and `handshakes` for connections
-//!   that are not sessions yet. `hello` and `dialer` make such connections.
+//! - `sessions`, with `session_state`, `membership`, `overslept`, `reach` and `limits`, and
+//!   `handshakes` for connections that are not sessions yet. `hello` and `dialer` make such
+//!   connections.
 //! - `activities` for typing, read markers and away, passed on by `activity`.
 //! - `amending` for replies, edits and reactions, with its `amend_target`.
 //! - `attention` for mentions and the rules about alerts, carried out by `attention_requests`.
@@ -18,7 +19,8 @@
 //! - `own_records` and `known_relays` for signed records, carried out by `records`.
 //! - `profile_pictures` for the pictures that these records name, `past_names` for earlier names.
 //! - `mail` for mailboxes, carried out by `mail::events`. `holding` is the mail of others.
-//! - `relays` (with `fleets`), `shared_relays`, `network`, `router_port`, `discovery` and `dialback` for the ways to peers.
+//! - `relays` (with `fleets`), `shared_relays`, `network`, `router_port`, `discovery` and
+//!   `dialback` for the paths to peers.
 //! - `apps` for programs that talk over sessions: see [`crate::apps`].
 //! - `files`, `lost`, `reports`, `tasks` and `lifecycle`.
 //!

@@ -157,7 +157,7 @@ impl WriteHalf {
         Ok(())
     }
 
-    /// Ends the bytes to the other end, after those that were written. The other half goes on.
+    /// Ends the bytes to the other end, after those that were written. The other half continues.
     pub async fn finish(self) {
         // An error means that the stream has ended.
         let _ = self.pieces.send(Outgoing::End).await;

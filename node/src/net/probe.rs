@@ -1,4 +1,4 @@
-//! Tests of the way to an address, from sockets of their own.
+//! Tests of the path to an address, from sockets of their own.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

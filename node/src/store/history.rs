@@ -96,7 +96,7 @@ pub(super) fn read(
     let scanned = search.filter(SearchTerms::needs_scan);
     let limit = request.limit.min(HISTORY_ROWS_MAX);
     let mut rows = Vec::new();
-    // A program that goes on after a message must not miss any. So it gets an error instead.
+    // A program that continues after a message must not miss any. So it gets an error instead.
     let may_end_early = !request.oldest && request.after.is_none();
     while rows.len() < limit {
         let row = match found.next().map_err(Fault::from) {

@@ -358,7 +358,7 @@ impl Store {
     }
 
     /// Copies the database into a new file. The copy has all changes that were queued before, and
-    /// none later. Writing goes on meanwhile.
+    /// none later. Writing continues meanwhile.
     pub fn copy_into(&self, file: PathBuf) -> Pending<()> {
         let (answer, pending) = oneshot::channel();
         self.write(Job::Copy(file, answer));

@@ -286,7 +286,7 @@ impl<'a> LogCopy<'a> {
 
     fn run(&mut self) -> Result<(), Fault> {
         if self.runs.is_empty() {
-            // Nobody knows whom its entries were for. They come again with an audience.
+            // Nobody knows whom its entries were for. They arrive again with an audience.
             return Ok(());
         }
         let (mut from, mut skipped) = (1, 0);

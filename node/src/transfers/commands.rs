@@ -43,7 +43,7 @@ pub(super) fn look_up(
     });
 }
 
-/// Whether a user may accept an offer, or let a paused one of this node go on.
+/// Whether a user may accept an offer, or let a paused one of this node continue.
 pub(super) fn check_accept(row: &OfferRow, me: PersonId) -> Result<(), FileError> {
     if row.offer.id.name.author == me && row.record.state != OfferState::Paused {
         return Err(FileError::Own);

@@ -253,7 +253,7 @@ impl Downloads {
         }
     }
 
-    /// The disk of a running download was unmounted. The download goes on when it is back.
+    /// The disk of a running download was unmounted. The download continues when it is back.
     pub(super) fn unmounted(&mut self, now: Duration, id: OfferId, why: String) {
         // Several streams may report it, and the first report ends the download.
         if let Some(partial) = self.active.end(now, id) {

@@ -11,7 +11,7 @@ use hobnob_protocol::OfferId;
 pub(super) struct PausedUploads(Arc<Mutex<BTreeSet<OfferId>>>);
 
 impl PausedUploads {
-    /// Pauses an offer, or lets it go on.
+    /// Pauses an offer, or lets it continue.
     pub(super) fn set(&self, id: OfferId, paused: bool) {
         let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if paused {

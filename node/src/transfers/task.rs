@@ -234,7 +234,7 @@ impl TransferTask {
 
     fn on_word(&mut self, peer: PersonId, id: OfferId, word: OfferWord) {
         match word {
-            // The author may pause and go on many times, so these are not remembered.
+            // The author may pause and continue many times, so these are not remembered.
             OfferWord::Paused | OfferWord::Resumed if id.name.author == peer => {
                 let paused = word == OfferWord::Paused;
                 self.downloads.sender_pauses(self.now(), id, paused);
@@ -253,7 +253,7 @@ impl TransferTask {
         }
     }
 
-    /// The user pauses the sending of an offer of this node, or lets it go on. Replies once the
+    /// The user pauses the sending of an offer of this node, or lets it continue. Replies once the
     /// state is stored.
     fn pause_own(&mut self, offer: StoredOffer, paused: bool, reply: Reply) {
         let context = &self.jobs.context;

@@ -13,10 +13,10 @@
 //! | `GET /settings`, `PUT /settings/NAME` | the settings of the home, and a new value of one |
 //! | `POST /words/diagnosis`, `POST /words/notice` | the sentences for the `ok` of `doctor`, and for a notice |
 //!
-//! A page of a stranger in the same browser can send requests to this server. It cannot read answers,
-//! because no answer permits other origins. The checks of `guard` refuse its requests before anything
-//! happens: a name that resolves to this machine (DNS rebinding) is not the exact `Host`, and a
-//! browser adds the true `Origin` to each WebSocket and each POST.
+//! A page of a stranger in the same browser can send requests to this server. It cannot read
+//! answers, because no answer permits other origins. The checks of `guard` refuse its requests
+//! before anything happens: a name that resolves to this machine (DNS rebinding) is not the exact
+//! `Host`, and a browser adds the true `Origin` to each WebSocket and each POST.
 
 use std::io;
 use std::net::SocketAddr;
@@ -221,7 +221,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// Serves one connection. A WebSocket goes on in a task of its own.
+/// Serves one connection. A WebSocket continues in a task of its own.
 async fn serve(stream: TcpStream, router: Router, stop: CancellationToken) {
     // Small answers should not wait for each other.
     let _only_slower = stream.set_nodelay(true);

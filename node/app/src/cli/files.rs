@@ -375,7 +375,7 @@ impl Following {
                 false
             }
             FileState::Done => true,
-            // Another command has paused it, and this one would wait in vain.
+            // Another command has paused it, and this one would wait for nothing.
             FileState::Declined | FileState::Failed | FileState::Paused => {
                 self.refused = true;
                 true

@@ -1,4 +1,4 @@
-//! What users do at the moment: requests and words. Who has read what is in `receipts`.
+//! What users do at the moment: requests and words. Who has read which message is in `receipts`.
 
 use hobnob::protocol::text::visible;
 use hobnob_control::wire::{ActivityLine, SetStatus};
@@ -27,7 +27,8 @@ pub(crate) fn status_words(away: bool, text: &str) -> Option<String> {
     }
 }
 
-/// The sentence for a user who went away or came back. Typing and read markers are no news for a log.
+/// The sentence for a user who went away or came back. Typing and read markers are no news for a
+/// log.
 pub(crate) fn words(line: &ActivityLine) -> Option<String> {
     let state = if line.away? { "is away" } else { "is back" };
     let text = line.text.as_deref().filter(|text| !text.is_empty());

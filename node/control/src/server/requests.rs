@@ -71,7 +71,7 @@ fn outcome<T: Serialize>(result: Result<T, Failure>) -> Outcome<T> {
 struct Context<'a> {
     serving: &'a Serving,
     programs: &'a Arc<Programs>,
-    /// Held until the request has taken effect. A handler that goes on waiting drops it before.
+    /// Held until the request has taken effect. A handler that continues to wait drops it before.
     ticket: Option<OrderTicket>,
     over: &'a CancellationToken,
 }

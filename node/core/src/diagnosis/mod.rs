@@ -201,7 +201,7 @@ pub struct Session {
     pub clock_ahead_ms: i64,
 }
 
-/// A relay and the evidence about the way to it.
+/// A relay and the evidence about the path to it.
 #[derive(Debug, Clone)]
 pub struct Relay {
     /// Its name and port, as the user knows them.
@@ -258,7 +258,7 @@ pub struct PeerDialBack {
     pub arrived: bool,
 }
 
-/// Everything that the node knows about the way to one peer.
+/// Everything that the node knows about the path to one peer.
 #[derive(Debug, Clone, Default)]
 pub struct PeerEvidence {
     /// The peer's name.

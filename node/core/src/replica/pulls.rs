@@ -22,7 +22,7 @@ const SETBACK: Duration = Duration::from_secs(120);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct PullRetry {
     at: Duration,
-    /// How often all sessions were tried in vain.
+    /// How often all sessions were tried without success.
     rounds: u32,
 }
 

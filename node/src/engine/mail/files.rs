@@ -62,7 +62,7 @@ impl Engine {
         session.reading = false;
         match content {
             MailContent::Read(content) => session.outgoing.content(offer, content),
-            // It counts as begun until the user lets it go on, so others are next.
+            // It counts as begun until the user lets it continue, so others are next.
             MailContent::Paused => {}
             MailContent::None => {
                 let row = self.mail.contents.remove(session.peer, &[offer]);
@@ -79,7 +79,7 @@ impl Engine {
         }
     }
 
-    /// The user lets an offer of this node go on. All of its content is sent, also what was sent
+    /// The user lets an offer of this node continue. All of its content is sent, also what was sent
     /// before.
     pub(in crate::engine) fn mail_content_resumes(&mut self, offer: OfferId) {
         for session in self.mail.sessions.values_mut() {
@@ -102,7 +102,7 @@ impl Engine {
         }
     }
 
-    /// A holder refused a part of a content. All of it is offered again later. Messages go on.
+    /// A holder refused a part of a content. All of it is offered again later. Messages continue.
     pub(super) fn content_refused(
         &mut self,
         id: SessionId,

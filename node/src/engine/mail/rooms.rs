@@ -148,7 +148,7 @@ impl Engine {
     }
 
     /// A holder, or this node itself, refuses further messages in rooms for a peer. They stay
-    /// queued here and are offered again later. Messages to the peer alone go on.
+    /// queued here and are offered again later. Messages to the peer alone continue.
     pub(super) fn room_refused(&mut self, peer: DeviceId, holder: DeviceId, why: MailRefusal) {
         debug!(?peer, ?why, "no more mail in rooms");
         for id in self.mail.sessions_with(peer) {

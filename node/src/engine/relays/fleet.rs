@@ -1,10 +1,10 @@
 //! A fleet: at which of its relays this node registers, and which others it visits, as a pure state
 //! machine.
 //!
-//! A node registers at one relay of a fleet, its home relay. Each node prefers the relays in an order of
-//! its own, so nodes spread evenly, and a node returns to the same one after a restart. If the home
-//! relay does not answer, the node registers at the next relay, too, and the first of the two that
-//! answers is its home relay from then on.
+//! A node registers at one relay of a fleet, its home relay. Each node prefers the relays in an
+//! order of its own, so nodes spread evenly, and a node returns to the same one after a restart. If
+//! the home relay does not answer, the node registers at the next relay, too, and the first of the
+//! two that answers is its home relay from then on.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,8 +18,8 @@ use super::relay::Usage;
 /// How long this node leaves the fleet to another machine with its identity.
 const YIELDS: Duration = Duration::from_secs(5 * 60);
 
-/// For how long after this node began to register at another relay it takes the end of its registration
-/// for its own doing.
+/// For how long after this node began to register at another relay it takes the end of its
+/// registration for its own doing.
 const OWN_MOVE: Duration = Duration::from_secs(10);
 
 /// A fleet that this node uses.
@@ -137,8 +137,8 @@ impl Fleet {
         steps
     }
 
-    /// There is no connection with a member any more, or it could not be made. `is_needed`: sessions
-    /// go through it.
+    /// There is no connection with a member any more, or it could not be made. `is_needed`:
+    /// sessions go through it.
     pub(super) fn down(&mut self, member: DeviceId, is_needed: bool) -> Vec<FleetStep> {
         match self.members.get_mut(&member) {
             None => Vec::new(),
@@ -155,8 +155,8 @@ impl Fleet {
     }
 
     /// A member has ended the connection, because this identity has registered again. That was this
-    /// node, at another member, or another machine with this identity. Two such machines must not chase
-    /// each other through the fleet, so this node tries another member only once in a while.
+    /// node, at another member, or another machine with this identity. Two such machines must not
+    /// chase each other through the fleet, so this node tries another member only once in a while.
     pub(super) fn replaced(&mut self, member: DeviceId, is_needed: bool) -> Vec<FleetStep> {
         let Some(link) = self.members.get_mut(&member) else {
             return Vec::new();
@@ -224,7 +224,8 @@ impl Fleet {
         self.find_home(member)
     }
 
-    /// Replaces the list by one with a higher number. `None`: it has none, or needs a newer version.
+    /// Replaces the list by one with a higher number. `None`: it has none, or needs a newer
+    /// version.
     pub(super) fn update(&mut self, list: Checked<FleetList>) -> Option<Vec<FleetStep>> {
         let is_newer = list.record().number() > self.list.record().number();
         if !is_newer || list.record().needs_newer_version() {
@@ -270,7 +271,8 @@ impl Fleet {
         steps
     }
 
-    /// Registers at one more member: the next in this node's order at which it does not register yet.
+    /// Registers at one more member: the next in this node's order at which it does not register
+    /// yet.
     fn register_at_next(&mut self, after: Option<DeviceId>) -> Vec<FleetStep> {
         let order = self.order();
         let start = after
@@ -302,7 +304,7 @@ impl Fleet {
         order
     }
 
-    /// Stops registering at all members but this one. Visits go on.
+    /// Stops registering at all members but this one. Visits continue.
     fn rest_others(&mut self, home: DeviceId) -> Vec<FleetStep> {
         let mut others = Vec::new();
         self.members.retain(|id, member| match member {

@@ -15,7 +15,7 @@ use crate::net::channels::RelayId;
 use crate::net::relay::LinkConfig;
 
 impl Relays {
-    /// Begins to use a fleet whose list has come, or takes over a newer list. Returns what follows.
+    /// Begins to use a fleet whose list has arrived, or adopts a newer list. Returns what follows.
     pub(in crate::engine) fn join_fleet(
         &mut self,
         me: DeviceId,
@@ -72,9 +72,9 @@ impl Relays {
         Some((list.clone(), is_on_it))
     }
 
-    /// The fleet in use whose list names a relay of this identity, for a relay that is named for this
-    /// reason. A relay does not have to agree to be on a list. So a fleet that was named for a weaker
-    /// reason is left out: it could lead away from the user's own relays.
+    /// The fleet in use whose list names a relay of this identity, for a relay that is named for
+    /// this reason. A relay does not have to agree to be on a list. So a fleet that was named for a
+    /// weaker reason is left out: it could lead away from the user's own relays.
     pub(in crate::engine) fn fleet_naming(
         &self,
         member: DeviceId,
@@ -110,15 +110,15 @@ impl Relays {
         (!is_excepted && usage < self.reason(known)).then_some(known)
     }
 
-    /// Whether the links `from` and `into`, which lead to one relay, belong to different fleets or to none,
-    /// and the reason for `into` is weaker.
+    /// Whether the links `from` and `into`, which lead to one relay, belong to different fleets or
+    /// to none, and the reason for `into` is weaker.
     pub(in crate::engine) fn outranks(&self, from: RelayId, into: RelayId) -> bool {
         let fleets = [from, into].map(|relay| self.relay(relay).fleet());
         fleets[0] != fleets[1] && self.reason(from) < self.reason(into)
     }
 
-    /// The user names a fleet again, perhaps for a stronger reason. Returns whether it is stronger. Then
-    /// its links may prove the user's token, and use addresses that nobody else may name.
+    /// The user names a fleet again, perhaps for a stronger reason. Returns whether it is stronger.
+    /// Then its links may prove the user's token, and use addresses that nobody else may name.
     pub(in crate::engine) fn name_fleet_again(
         &mut self,
         fleet: DeviceId,
@@ -193,8 +193,8 @@ impl Relays {
         self.of_member(relay, |fleet, member| fleet.down(member, is_needed))
     }
 
-    /// A member of a fleet has another registration of this identity. `is_needed`: sessions go through
-    /// it.
+    /// A member of a fleet has another registration of this identity. `is_needed`: sessions go
+    /// through it.
     pub(in crate::engine) fn member_replaced(
         &mut self,
         relay: RelayId,
@@ -226,9 +226,9 @@ impl Relays {
         self.of_fleet(fleet, |fleet| fleet.visit(member))
     }
 
-    /// A relay reports that a peer is at another member of its fleet. Nothing if nobody has asked for
-    /// the peer there: a relay could name any number of peers. `has_session`: a session with the peer
-    /// goes through the relay.
+    /// A relay reports that a peer is at another member of its fleet. Nothing if nobody has asked
+    /// for the peer there: a relay could name any number of peers. `has_session`: a session with
+    /// the peer goes through the relay.
     pub(in crate::engine) fn found_elsewhere(
         &mut self,
         (from, peer): (RelayId, DeviceId),
@@ -271,8 +271,8 @@ impl Relays {
         self.of_fleet(fleet, |fleet| event(fleet, member))
     }
 
-    /// Uses a member of a fleet: to register there, or to visit it. The caller starts the link, if it
-    /// is new.
+    /// Uses a member of a fleet: to register there, or to visit it. The caller starts the link, if
+    /// it is new.
     ///
     /// # Errors
     ///

@@ -200,7 +200,7 @@ pub async fn keep_mapped(
     }
 }
 
-/// Why the task goes on.
+/// Why the task continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wake {
     /// The time has passed.
@@ -234,8 +234,8 @@ async fn sleep_there(
 }
 
 impl Place {
-    /// The default gateway, if this machine has a private address towards it. A machine with a public
-    /// address needs no port of another machine.
+    /// The default gateway, if this machine has a private address towards it. A machine with a
+    /// public address needs no port of another machine.
     fn now(bound: SocketAddr) -> Option<Self> {
         let router = gateway::default()?;
         let bound_ip = match bound.ip().to_canonical() {

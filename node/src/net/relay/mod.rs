@@ -724,7 +724,7 @@ impl RelayLink {
         );
     }
 
-    /// Registers on a connection. Its way has won when the relay's Welcome has come.
+    /// Registers on a connection. Its way has won when the relay's Welcome has arrived.
     async fn register(&mut self, shaken: Shaken) -> Result<(Connected, Welcome), LinkDown> {
         let connection = shaken.connection.clone();
         let (id, relay) = (shaken.id, self.config.relay);

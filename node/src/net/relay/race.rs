@@ -187,7 +187,7 @@ impl Race {
         Self { attempts }
     }
 
-    /// Adds an attempt that goes on where another one ended.
+    /// Adds an attempt that continues where another one ended.
     pub(super) fn go_on(
         &mut self,
         attempt: impl Future<Output = (Way, Result<Shaken, LinkDown>)> + Send + 'static,

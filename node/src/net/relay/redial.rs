@@ -91,7 +91,7 @@ impl Redial {
         }
     }
 
-    /// This node needs the relay, a member of a fleet, again. After a refusal the wait goes on:
+    /// This node needs the relay, a member of a fleet, again. After a refusal the wait continues:
     /// others than the user can make this node need it.
     pub(super) fn needed(&mut self, now: Duration) {
         if self.failed.1 != Cause::Refused {

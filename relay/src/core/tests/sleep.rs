@@ -202,7 +202,7 @@ fn a_sleeper_declines_one_peer_and_wakes_for_another() {
     let refused = (peer(1), OpenRefusal::Refused);
     assert_eq!(net.node(bob).not_opened, [refused]);
     assert_eq!(net.woken_by().len(), 1);
-    // Bob asks in vain for a while, and nobody is woken.
+    // Bob asks without success for a while, and nobody is woken.
     net.waits_with(Duration::from_secs(20), &[bob, cat]);
     net.says(bob, ToRelay::Open(peer(1)));
     assert_eq!(net.node(bob).not_opened, [refused, refused]);

@@ -97,7 +97,7 @@ impl App {
         }
     }
 
-    /// A direct conversation says that its peer has come or gone. Rooms are compared with each
+    /// A direct conversation reports that its peer has come or gone. Rooms are compared with each
     /// poll.
     fn peer(&mut self, peer: PeerLine) {
         let direct = ConversationRef::Direct(peer.peer.0);

@@ -152,7 +152,7 @@ pub(crate) fn run(mut words: impl Iterator<Item = OsString>) -> Option<ExitCode>
     })
 }
 
-/// Confines this process, and decodes the file that comes from standard input.
+/// Confines this process, and decodes the file from standard input.
 fn decode_stdin(fit: Fit) -> Option<Vec<u8>> {
     sandbox::enter().ok()?;
     let mut file = Vec::new();

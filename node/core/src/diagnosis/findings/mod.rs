@@ -36,7 +36,7 @@ pub enum Finding {
     Relay(RelayFinding),
     /// About mail for peers that are away.
     Mail(MailFinding),
-    /// About the way to one peer.
+    /// About the path to one peer.
     Peer(PeerFinding),
 }
 

@@ -8,7 +8,7 @@ use crate::mail_refusal::MailRefusal;
 
 use super::super::subject::{Parts, Subject, Verdict};
 
-/// Findings about the way to one peer.
+/// Findings about the path to one peer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "code", rename_all = "kebab-case")]
