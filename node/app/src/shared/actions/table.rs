@@ -337,7 +337,7 @@ pub(crate) const ACTIONS: &[Action] = &[
         requests: &[HistoryFilter::NAME, ListActivity::NAME],
         command_line: CommandLine::Command {
             flags: Flags::Ask,
-            details: "Only a peer that shows you its read markers is listed: by default, that are \
+            details: "Only a peer that shows you its read markers is listed: by default, these are \
                       your contacts, in direct conversations.",
             examples: &["hobnob receipts bob", "hobnob receipts '#ops'"],
         },
@@ -894,8 +894,8 @@ pub(crate) const ACTIONS: &[Action] = &[
         command_line: CommandLine::Command {
             flags: Flags::Ask,
             details: "Asks for a passphrase, twice. The file has the key, messages, settings and \
-                      the list of your offered files, but not the files. It is consistent although \
-                      the node goes on. The setting `backup` makes one each day.",
+                      the list of your offered files, but not the files. It is consistent even \
+                      while the node runs. The setting `backup` makes one each day.",
             examples: &[
                 "hobnob backup /media/usb/hobnob.age",
                 "pass show hobnob | hobnob backup hobnob.age --passphrase-file -",
