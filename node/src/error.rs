@@ -131,7 +131,7 @@ pub enum CarryError {
         error: io::Error,
     },
     /// The file cannot be opened by this node.
-    #[error("nothing of {} was taken: {why}", path.display())]
+    #[error("nothing was imported from {}: {why}", path.display())]
     Sealed {
         /// The file.
         path: PathBuf,
@@ -388,7 +388,7 @@ pub enum SendError {
         why: String,
     },
     /// A node of another version answers there.
-    #[error("there is no common language with {addr}: {why}")]
+    #[error("{addr} speaks another protocol: {why}")]
     OtherVersion {
         /// The address.
         addr: String,

@@ -236,7 +236,9 @@ pub enum FileError {
     #[error("that is here already: {0}")]
     Here(String),
     /// Only a download that has begun, or an offer of this node that is open, can be paused.
-    #[error("that neither waits nor moves: try again if it was accepted just now")]
+    #[error(
+        "this file neither waits nor is being transferred: if it was accepted just now, try again"
+    )]
     NotMoving,
     /// The disk does not have enough space.
     #[error("{folder} has too little space: the download needs {needs} bytes, and {free} are free")]

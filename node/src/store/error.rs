@@ -68,7 +68,7 @@ pub enum StoreError {
     #[error("{0} is more than the store can hold")]
     Beyond(&'static str),
     /// The store does not have the entry from which to continue.
-    #[error("the message to go on from is not held here, or no longer")]
+    #[error("the message to continue from is not stored here, or no longer")]
     NotHeld,
     /// The store was closed before it could answer.
     #[error("the store is closed: this node is stopping")]
