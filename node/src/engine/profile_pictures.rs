@@ -144,7 +144,7 @@ impl Engine {
             }
             (Err(error), Some(reply)) => drop(reply.send(Err(NodeError::from(error)))),
             (Ok(()), None) => {
-                // Its peer may have replaced it meanwhile.
+                // The peer may have replaced it meanwhile.
                 self.remove_unnamed_pictures();
                 let shows = |peer: &PersonId| self.picture_of(*peer) == Some(picture);
                 let peers: Vec<_> = self.peers.all().filter(shows).collect();

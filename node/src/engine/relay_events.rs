@@ -65,7 +65,7 @@ impl Engine {
             return Some(found);
         }
         if self.visit_member(&addr, usage).is_some() {
-            // Now it is found.
+            // `start_link` finds the link to the member now.
             return self.start_link(addr, usage);
         }
         if let Some(home) = self.start_known_fleet(&addr, usage) {

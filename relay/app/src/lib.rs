@@ -66,7 +66,7 @@ pub fn execute(given: Arguments) -> ExitCode {
             return ExitStatus::Fault.into();
         }
     };
-    // It ends with the runtime.
+    // The task ends with the runtime.
     let _task = runtime.spawn(memory::give_back());
     match runtime.block_on(dispatch(given, arguments)) {
         Ok(()) => ExitStatus::Done.into(),

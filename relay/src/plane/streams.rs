@@ -107,7 +107,7 @@ impl Streams {
                 Queued::All => Sent::Taken,
                 Queued::Dropped => Sent::Full,
             },
-            // It has left.
+            // The client has left.
             None => Sent::Refused,
         })
     }

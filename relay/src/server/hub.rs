@@ -351,7 +351,7 @@ impl Hub {
 
     fn ask_directory(&self, request: DirectoryRequest) {
         if let Some(directory) = &self.directory {
-            // It ends only when the relay stops.
+            // The directory ends only when the relay stops.
             let _stopping = directory.send(request);
         }
     }

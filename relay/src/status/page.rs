@@ -208,7 +208,7 @@ fn row(f: &mut Formatter<'_>, peer: &PeerStatus, up: Duration) -> fmt::Result {
     };
     let rtt = row.rtt.map(millis).unwrap_or_default();
     let heard = match row.state {
-        // Its heartbeats change no row.
+        // Heartbeats of a sleeper do not change its row.
         State::Asleep => "within 75 s".to_owned(),
         State::Alive | State::Suspect | State::Gone => format!("{} ago", span(*heard_ago)),
     };

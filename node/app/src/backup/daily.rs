@@ -102,7 +102,7 @@ async fn report(home: &Home, made: Result<bool, String>) {
 async fn make_if_due(home: &Home, plan: &Plan) -> anyhow::Result<bool> {
     let client = match Client::connect(home).await {
         Ok(client) => client,
-        // It has just ended.
+        // The node has just ended.
         Err(ClientError::NotRunning { .. }) => return Ok(false),
         Err(error) => return Err(error.into()),
     };

@@ -82,7 +82,7 @@ fn lock_with_keyring(home: &Path) -> anyhow::Result<()> {
     keyring::store(&key).context("nothing was changed")?;
     let locked = hobnob::lock_home_with_keyring(home, &key);
     if locked.is_err() {
-        // It opens nothing.
+        // The key opens nothing, so it is not kept.
         let _ = keyring::remove(key.id());
     }
     Ok(locked?)
@@ -145,7 +145,7 @@ fn add_keyring(slot: &KeySlot, locks: &Locks) -> anyhow::Result<()> {
     let key = KeyringKey::random();
     keyring::store(&key).context("nothing was changed")?;
     if let Err(error) = slot.set_keyring(&key) {
-        // It opens nothing.
+        // The key opens nothing, so it is not kept.
         let _ = keyring::remove(key.id());
         return Err(error.into());
     }

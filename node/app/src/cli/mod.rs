@@ -75,7 +75,7 @@ pub(crate) fn main() -> ExitCode {
             return Exit::Fault.into();
         }
     };
-    // It ends with the runtime.
+    // The task ends with the runtime.
     let _task = runtime.spawn(memory::give_back());
     let outcome = runtime.block_on(run(args));
     // Otherwise this would wait for a thread that still reads stdin.

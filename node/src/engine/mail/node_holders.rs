@@ -10,7 +10,7 @@ use super::HolderAt;
 use crate::net::mail::OpenedByPeer;
 
 impl Engine {
-    // This node uses others.
+    // Nodes that hold mail for this node.
 
     /// A peer says whether it holds mail for this node.
     pub(in crate::engine) fn holds_mail_frame(&mut self, id: SessionId, holds: bool) {
@@ -76,7 +76,7 @@ impl Engine {
         self.use_as_holder(peer);
     }
 
-    // Others use this node.
+    // Nodes for which this node holds mail.
 
     /// Tells the peer of a session whether this node holds its mail, unless it knows.
     fn announce_holding(&mut self, id: SessionId) {

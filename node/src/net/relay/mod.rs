@@ -607,7 +607,7 @@ impl RelayLink {
             LinkCommand::Wake => self.redial.network_changed(now),
             // The connection that is dialed has the new address.
             LinkCommand::Beat => {}
-            // It wakes already.
+            // The link wakes already.
             LinkCommand::WakeFor(..) => {}
             LinkCommand::Want => self.redial.want(now),
             LinkCommand::Rest => self.resting = true,

@@ -210,7 +210,7 @@ impl App {
             Amend::React { emoji, off } => {
                 self.ask(amending::react(id, emoji, off, options), |_, _| {});
             }
-            // Its message shows it.
+            // The pin is a message, which is shown.
             Amend::Pin { off } => self.ask(pins::pin(id, off, options), |_, _| {}),
             Amend::Cancel => self.ask(amending::cancel(id), |app, _| {
                 app.note(Tone::Info, amending::CANCELLED);
@@ -230,7 +230,7 @@ impl App {
         };
         if let Some(topic) = topic {
             let request = pins::set_topic(room.clone(), topic, WaitOptions::ON_DISK);
-            // Its message shows it.
+            // The topic is a message, which is shown.
             return self.ask(request, |app, _| app.ask(ListRooms {}, App::take_rooms));
         }
         let known = self.people.rooms.get(room);
