@@ -28,7 +28,7 @@ pub const ADDRESS_CHECK: u8 = 0x13;
 /// Bytes before the inner datagram of a channel frame: [`CHANNEL`] and a channel id.
 pub const CHANNEL_HEADER: usize = 9;
 
-/// The magic cookie in every STUN message (RFC 8489 section 5), at bytes 4 to 8.
+/// The magic cookie in every STUN message (RFC 8489 section 5), at bytes 4 to 7, counted from 0.
 pub const STUN_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 
 /// The kind of a datagram, judged by its first bytes.

@@ -18,8 +18,8 @@ const ROUNDS: usize = 5;
 const BASE_LASTS: Duration = Duration::from_secs(10);
 
 /// The queue that this connection may build: as much as the path carries in this time, as in CoDel
-/// (RFC 8289), at most this many bytes; or a quarter of the path's capacity if that is more. With
-/// less, the path runs dry when acknowledgements or data arrive in bursts.
+/// (RFC 8289), at most [`QUEUE_BYTES_MAX`]; or a quarter of the path's capacity if that is more.
+/// With less, the path runs dry when acknowledgements or data arrive in bursts.
 const QUEUE_TIME: Duration = Duration::from_millis(5);
 const QUEUE_BYTES_MAX: u64 = 128 * 1024;
 
