@@ -1,4 +1,4 @@
-//! Typing, read markers and status texts between real nodes: who sees them, and who does not (#16).
+//! Typing, read markers and status texts between real nodes: who sees them, and who does not.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Mentions and the rules about alerts, between real nodes (#16).
+//! Mentions and the rules about alerts, between real nodes.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Topics and pinned messages between real nodes (#16).
+//! Topics and pinned messages between real nodes.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Replies, edits, reactions and cancelled messages between real nodes (#16).
+//! Replies, edits, reactions and cancelled messages between real nodes.
 
 use std::fs;
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! The commands that erase: `delete`, `clear`, `forget`, `contacts delete` and `keep`. Afterwards no
-//! file of the home contains the texts, the database's log and its search index included (#13).
+//! file of the home contains the texts, the database's log and its search index included.
 
 use std::fs;
 use std::path::{Path, PathBuf};

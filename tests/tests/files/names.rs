@@ -1,4 +1,4 @@
-//! Files with names that are awkward or hostile: #16.
+//! Files with names that are awkward or hostile.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

@@ -1,4 +1,4 @@
-//! Many offers while somebody is away, and a downloads disk that is not mounted: #16.
+//! Many offers while somebody is away, and a downloads disk that is not mounted.
 
 use std::collections::BTreeMap;
 use std::fs;
