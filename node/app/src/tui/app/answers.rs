@@ -192,7 +192,6 @@ impl App {
         self.ask(GetStatus {}, App::take_status);
     }
 
-    /// Lists the contacts and requests, as `/contacts` asked.
     /// Lists all peers, as `/peers` asked.
     pub(super) fn show_peers(&mut self, list: PeerList) {
         let rows = wording::peers(&list.peers);
@@ -201,6 +200,7 @@ impl App {
         self.take_peers(list);
     }
 
+    /// Lists the contacts and requests, as `/contacts` asked.
     pub(super) fn take_contacts(&mut self, list: PeerList) {
         let listed = wording::contacts_and_requests(&list.peers);
         let rows = wording::contacts(&listed);
