@@ -1,9 +1,9 @@
 //! One game from its first move to its end.
 //!
-//! It ends when the side to move can't, which loses; or in a draw: when a position with the same
-//! side to move has come for the third time, or when in 40 moves of each side nothing was captured
-//! and no man moved. (At a board, a player claims these draws; here they are seen.) Resigning and
-//! agreeing on a draw are for [`super::table`].
+//! A side that can't move when it is its turn has lost. The game is drawn when a position occurs
+//! for the third time with the same side to move, or when in 40 moves of each side nothing was
+//! captured and no man moved. (At a board, a player claims such a draw. Here the program notices
+//! it.) Resigning and agreeing on a draw are in [`super::table`].
 
 use std::collections::BTreeMap;
 use std::fmt;

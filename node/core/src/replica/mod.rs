@@ -16,19 +16,22 @@
 //! The parts, each with its own fields and tests:
 //!
 //! - `state` declares [`Replica`], which owns the parts. `dispatch` is its interface.
-//! - `conversations` and `conversation` hold the logs (`log`), the Lamport `clock`, the waiting appends (`appends`), the
-//!   peers present in an open room (`audiences`), what an open room may hold (`room_budget`, `disk_cost`) and the
-//!   sources of entries (`pulls`).
+//! - `conversations` and `conversation` hold the logs (`log`), the Lamport `clock`, the waiting
+//!   appends (`appends`), the peers present in an open room (`audiences`), what an open room may
+//!   hold (`room_budget`, `disk_cost`) and the sources of entries (`pulls`).
 //! - `session` holds the sessions, each with its stream of batches (`outgoing`) and its `budget`.
 //!   `session_sync` is what a session and a conversation have in common: `holdings`, `requests`,
 //!   `send_queues`, `heads_to_send`, `cut`.
 //! - `receipts`, `commits`, `recent`, `strangers` and `timers` are the other parts.
 //!
-//! The steps that need several parts, by direction: `append`, `receive` and `admission` for entries
-//! that arrive,
-//! `saving` for the store's answers, `news` and `serve` for entries that leave, `heads` and `pull`
-//! for what two ends compare and request, `links` for sessions, `mail` for those by mail, `block` for blocked authors,
-//! `consent` for strangers, `erasing` for deletions. `bodies` tracks which missing bodies a peer can send.
+//! The steps that need several parts:
+//!
+//! - `append`: the user's messages; `receive` and `admission`: entries that arrive
+//! - `saving`: the store's answers; `news` and `serve`: entries that leave
+//! - `heads` and `pull`: what two ends compare and request; `bodies`: which missing bodies a peer
+//!   can send
+//! - `links`: sessions; `mail`: sessions by mail
+//! - `block`: blocked authors; `consent`: strangers; `erasing`: deletions
 
 mod about;
 mod admission;

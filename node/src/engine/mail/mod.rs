@@ -1,15 +1,21 @@
 //! Mail: this node's own mailbox at holders, and what it deposits for contacts that are away.
 //!
-//! For each contact that is away there is a *session by mail*: the replica treats it like a session,
-//! and its frames travel in envelopes. So entries, receipts and requests need no second
-//! implementation. There is one more for each room with a key in which the contact is a member, while
-//! something waits. `own` is this node's mailbox, `contacts` are those of others, `outgoing` packs
-//! envelopes, `held` notes what holders have, `holder` is the exchange with one holder, `page` decides
-//! which arrived envelopes may be deleted, `refusals` notes which holders refuse envelopes,
-//! `unanswered` keeps envelopes whose answers were lost, `reopening` opens streams again that have ended, `contents` lists small files that are still to be
-//! deposited, `members` knows who is in which room. `node_holders` finds nodes that are holders.
+//! For each contact that is away there is a *session by mail*: the replica treats it like a
+//! session, and its frames travel in envelopes. So entries, receipts and requests need no second
+//! implementation. There is one more for each room with a key in which the contact is a member,
+//! while something waits.
 //!
-//! Not here: the effects on other parts, which are in `events`, `rooms`, `files`, `arriving` and `info`.
+//! - `own` is this node's mailbox, `contacts` are those of others, `members` knows who is in which
+//!   room.
+//! - `holder` is the exchange with one holder. `node_holders` finds nodes that are holders, and
+//!   `reopening` opens streams again that have ended.
+//! - `outgoing` packs envelopes, `held` notes what holders have, `contents` lists small files that
+//!   are still to be deposited.
+//! - `refusals` notes which holders refuse envelopes, `unanswered` keeps envelopes whose answers
+//!   were lost, `page` decides which arrived envelopes may be deleted.
+//!
+//! Not here: the effects on other parts, which are in `events`, `rooms`, `files`, `arriving` and
+//! `info`.
 
 mod arriving;
 mod contacts;
@@ -51,8 +57,8 @@ use self::unanswered::Unanswered;
 use crate::net::channels::RelayId;
 use crate::store::{MailKind, MailRow};
 
-/// How long a contact must be away before messages for it are deposited. Until then it may come back,
-/// or be met at all.
+/// How long a contact must be away before messages for it are deposited. Until then it may come
+/// back, or be met at all.
 const DEPOSIT_AFTER: Duration = Duration::from_secs(2);
 
 /// Maximum holders of this node's mail that are remembered when they are not connected. A node has
@@ -145,7 +151,8 @@ pub(crate) struct Mail {
     /// The known facts about holders of this node's mail that are not connected.
     former: BTreeMap<DeviceId, Facts>,
     refusals: Refusals,
-    /// The same for messages in rooms, and for contents, which may be refused though others are not.
+    /// The same for messages in rooms, and for contents, which may be refused though others are
+    /// not.
     room_refusals: Refusals,
     content_refusals: Refusals,
     members: RoomMembers,
@@ -239,8 +246,9 @@ impl Mail {
         *due = at.min(*due);
     }
 
-    /// The holders of this node's mail, the best first. A node that was connected in this run counts,
-    /// because it may return before this node does. A relay that this node has left does not.
+    /// The holders of this node's mail, the best first. A node that was connected in this run
+    /// counts, because it may return before this node does. A relay that this node has left does
+    /// not.
     fn holder_ids(&self) -> impl Iterator<Item = DeviceId> {
         let connected = self.holders.values().filter(|holder| holder.is_own);
         let connected = connected.filter(|holder| holder.holding().is_some());
@@ -291,8 +299,8 @@ impl Mail {
         (owed != before).then(|| owed.to_row((peer, room)))
     }
 
-    /// A contact asks to seal again what it has not confirmed. Returns whether that was not done for
-    /// its newest key yet.
+    /// A contact asks to seal again what it has not confirmed. Returns whether that was not done
+    /// for its newest key yet.
     fn may_resend(&mut self, peer: DeviceId) -> bool {
         let Some(of_peer) = self.contacts.get(peer) else {
             return false;

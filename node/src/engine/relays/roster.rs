@@ -107,9 +107,9 @@ impl Roster {
         self.missing.len() >= DOUBTED_AT
     }
 
-    /// Decides again with which peers to connect, and returns those that are new among them: in
-    /// each room this node's neighbours ([`hobnob_core::overlay`]) among the members that are not
-    /// known to be missing; and the peers with which there is a conversation.
+    /// Decides again with which peers to connect, and returns the new ones among them. These are
+    /// the peers with which there is a conversation, and in each room this node's neighbours
+    /// ([`hobnob_core::overlay`]) among the members that are not known to be missing.
     pub(super) fn choose(
         &mut self,
         me: DeviceId,
