@@ -23,8 +23,8 @@ const LISTED_MAX: usize = 1000;
 /// The folder of all uploads.
 pub(crate) struct KeptUploads {
     folder: PathBuf,
-    /// An upload reads this until its file is offered. Whoever writes it sees no file without an
-    /// offer but leftovers.
+    /// An upload holds the read lock until its file is offered. So while the cleaner holds the write
+    /// lock, a file without an offer is a leftover.
     under_way: RwLock<()>,
     /// Something has changed that the node does not report.
     changed: Notify,
@@ -59,12 +59,12 @@ impl KeptUploads {
         &self.folder
     }
 
-    /// To be held while a file is stored and offered.
+    /// Hold the returned guard while a file is stored and offered.
     pub(crate) async fn begin(&self) -> RwLockReadGuard<'_, ()> {
         self.under_way.read().await
     }
 
-    /// The bytes that a further file may have. None: there are too many files, or bytes.
+    /// The bytes that a further file may have. `None`: there are too many files or bytes.
     pub(crate) fn room(&self) -> io::Result<Option<u64>> {
         let mut usage = Usage { files: 0, bytes: 0 };
         for folder in self.kept()? {

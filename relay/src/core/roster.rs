@@ -60,8 +60,8 @@ struct Member {
     sent: Option<u64>,
     /// The version at which it last received the whole list.
     anew_at: u64,
-    /// The stays of the peers that it knows, sorted. They are short numbers, because there can be a
-    /// thousand for each of many thousand peers.
+    /// The peers that it knows, sorted. Each is named by the short number of its stay, because there
+    /// can be a thousand for each of many thousand members.
     known: Vec<Stay>,
     push_at: Option<Duration>,
     pushed_at: Option<Duration>,
@@ -84,10 +84,10 @@ enum Place {
 pub(super) struct Roster {
     rooms: BTreeMap<RoomTag, Room>,
     members: BTreeMap<DeviceId, Member>,
-    /// The rooms in which other relays of the fleet list members of this relay. They count once the
-    /// member leaves here.
+    /// The rooms in which other relays of the fleet list members of this relay. They are used when a
+    /// member leaves this relay.
     also_elsewhere: BTreeMap<DeviceId, Vec<RoomTag>>,
-    /// Those of this relay's peers.
+    /// The memberships of this relay's peers.
     memberships: usize,
     /// The version of the latest change in any room. 0 is the version of a peer that knows nothing.
     version: u64,

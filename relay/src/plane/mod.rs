@@ -68,15 +68,15 @@ pub struct PlaneConfig {
     /// at least 256 bytes, because small frames cost as much as large ones. Beyond the rate, frames
     /// are dropped and counted.
     pub rate: u64,
-    /// Bytes that one peer may send at once after a pause. Values below 64 KiB or above 1 GiB are
-    /// replaced by these limits.
+    /// Bytes that one peer may send at once after a pause. A value below 64 KiB or above 1 GiB counts
+    /// as the nearer of these two.
     pub burst: u64,
 }
 
 /// News of sleepers that wait for the core. Further ones are reported later.
 pub const NEWS_MAX: usize = 4_096;
 
-/// A peer may send this fraction of a second's rate at once.
+/// The part of a second's rate that a peer may send at once: one in this many.
 const BURST_PER_RATE: u64 = 4;
 
 impl PlaneConfig {

@@ -91,7 +91,7 @@ struct RegisteredPeer {
     stream_from: Option<SocketAddr>,
     /// The token that it proved.
     token: Option<Arc<Token>>,
-    /// Why it is here.
+    /// Whether it is a peer of this relay, a guest or a visitor.
     role: Role,
     /// Whether it understands that a peer is at another relay of the fleet.
     knows_fleets: bool,
