@@ -67,8 +67,8 @@ pub(super) enum Job {
 /// Maximum number of commits in one transaction.
 const GROUP_COMMITS_MAX: usize = 256;
 
-/// Approximate bytes of entries and of lists of peers in one transaction. The commit that reaches this
-/// size is the last. The write-ahead log holds a transaction as a whole.
+/// Approximate bytes of entries and of lists of peers in one transaction. The commit that reaches
+/// this size is the last. The write-ahead log holds a transaction as a whole.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
 
 /// Bytes of a peer in a list.
@@ -80,14 +80,14 @@ const QUIET: Duration = Duration::from_secs(1);
 /// Maximum number of entries in one update of the index. A new commit waits for at most one update.
 const INDEX_PIECE: usize = 1_000;
 
-/// How long rows that can wait do so for something to be written with. A user who writes one message
-/// after another is not delayed by them: the answer of a holder comes between two messages.
+/// How long rows that are not urgent wait for a commit to be written with. They do not delay a user
+/// who writes one message after another: the answer of a holder arrives between two messages.
 const WAIT: Duration = Duration::from_millis(20);
 
 /// Maximum rows that wait.
 const WAITING_MAX: usize = 64;
 
-/// How often the writer looks whether a copy is complete that a truncation of the log waits for.
+/// How often the writer checks the copies that a truncation of the log waits for.
 const COPIED_EVERY: Duration = Duration::from_millis(100);
 
 /// The state of the writer thread.
@@ -127,9 +127,9 @@ struct Group {
 enum Next {
     Take(Job),
     Index,
-    /// The copies are complete that truncations of the log waited for.
+    /// The copies that truncations of the log waited for are complete.
     Copied,
-    /// Nothing came with which the waiting rows could be written.
+    /// No commit arrived with which the waiting rows could be written.
     Waited,
     Stop,
 }
@@ -324,8 +324,8 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
         }
     }
 
-    /// Writes all jobs in one transaction. If a commit is wrong, it starts again with a savepoint for
-    /// each job, so that only that commit fails. Any other error undoes all jobs.
+    /// Writes all jobs in one transaction. If a commit is wrong, it starts again with a savepoint
+    /// for each job, so that only that commit fails. Any other error undoes all jobs.
     fn transact(&mut self, writes: &[Job]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
         match self.write_all(writes) {
             Ok(()) => Ok(vec![Ok(()); writes.len()]),
@@ -425,8 +425,8 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
         self.answer_searches();
     }
 
-    /// Answers the waiting searches with the error, or without this log if the log is damaged. The log
-    /// is tried again with its next entry, because an immediate retry would fail the same way.
+    /// Answers the waiting searches with the error, or without this log if the log is damaged. The
+    /// log is tried again with its next entry, because an immediate retry would fail the same way.
     fn give_up_index(&mut self, log: i64, fault: Fault) {
         let error = fault.at(&self.place.file);
         tracing::warn!(%error, "the search index can't be updated");

@@ -469,7 +469,7 @@ impl RelayLink {
             LinkCommand::Locate(location, token) => {
                 let had_token = self.config.token.is_some();
                 self.locate(location, token);
-                // The relay may have admitted this node for less without one.
+                // Without a token, the relay may have admitted this node as a guest only.
                 !had_token && self.config.token.is_some()
             }
             // Another network has other addresses.
@@ -620,7 +620,7 @@ impl RelayLink {
         }
     }
 
-    /// The relay has another name or address, and perhaps may have this token.
+    /// The relay has another name or address. `token`: this node may prove it to the relay.
     fn locate(&mut self, location: Location, token: Option<RelayToken>) {
         if self.config.fleet.is_some() {
             self.locations.moved_to(location);
@@ -699,7 +699,7 @@ impl RelayLink {
             };
             match registered {
                 Ok(connected) => return Ok(connected),
-                // The relay itself refuses this node, or has another meaning, and would by any way.
+                // This holds for the relay whatever way leads to it, so no other way is tried.
                 Err(
                     error @ (LinkDown::Refused { .. }
                     | LinkDown::Duplicate { .. }
@@ -919,7 +919,8 @@ impl RelayLink {
                         let had_token = self.config.token.is_some();
                         self.locate(location, token);
                         if !had_token && self.config.token.is_some() {
-                            // The relay may have admitted this node for less without one.
+                            // Without a token, the relay may have admitted this node as a guest
+                            // only.
                             anew = Some(self.by_any_way(connected.id));
                         }
                     }

@@ -36,7 +36,7 @@ const ADDRESS_DELAY: Duration = Duration::from_millis(50);
 /// The longest pause between two looks whether UDP works.
 pub(super) const UDP_PAUSE_MAX: Duration = Duration::from_secs(60);
 
-/// A way to a relay.
+/// A way to a relay: its address for UDP, or where to open a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Way {
     Udp(SocketAddr),
