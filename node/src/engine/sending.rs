@@ -513,7 +513,7 @@ impl Engine {
             .map(|(name, _)| name)
     }
 
-    /// A peer refuses messages of this node until its user accepts it, or does so no longer.
+    /// A peer begins or ceases to refuse messages of this node until its user accepts this node.
     fn awaits_consent(&mut self, peer: PersonId, awaits: bool) {
         // Only a peer that the user has written to can refuse messages.
         if awaits && !self.replica.is_contact(peer) {
@@ -526,7 +526,7 @@ impl Engine {
 
     /// A stranger has sent more than it may before the user accepts it.
     fn request_full(&mut self, peer: PersonId) {
-        // Ignored or blocked, the stranger is no business of the user's any more.
+        // The user need not hear of a stranger that is ignored or blocked.
         if !self.policy.shows(peer) || !self.policy.note_request_full(peer) {
             return;
         }

@@ -93,7 +93,7 @@ impl Replica {
         }
         let conversation = self.conversations.at(name.conversation);
         let bodies = conversation.bodies_in(&key, &checked);
-        // The peer may lack a body that it sent without: it may still want it.
+        // The peer sent an entry without its body, so it may still need that body.
         let with_body = checked.with_bodies();
         let of_peer = self.sessions.at_mut(session);
         if !with_body.is_empty() {
@@ -351,7 +351,7 @@ impl Replica {
             let from = from.map_or(self.identity.id, |session| session.person());
             self.outputs
                 .push_back(Output::OwnRestored(name.conversation, from, pieces.len()));
-            // This home is an older copy, and has lost that the user wrote to the peer.
+            // This home is an older copy, and does not know that the user wrote to the peer.
             let kind = &self.conversations.at(name.conversation).record.kind;
             if let ConversationKind::Direct(peer) = *kind {
                 self.accept_by_writing(peer);
