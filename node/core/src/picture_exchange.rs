@@ -26,7 +26,8 @@ pub const ASK_AGAIN: Duration = Duration::from_secs(3600);
 /// of other sessions.
 pub const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 
-/// Requests for pictures that one session is answered. Further ones are answered by "not here".
+/// How many requests for pictures of one session are answered. The answer to further ones is "not
+/// here".
 pub const REQUESTS: Pace = Pace::per_second(1, 256);
 
 /// Bytes of pictures that a session has not written. Requests beyond it are answered by "not here".

@@ -34,7 +34,7 @@ pub const ASKED_MAX: usize = 8192;
 /// Signatures of passed on records that are checked for one session. Further records are dropped.
 pub const CHECKS: Pace = Pace::per_second(64, 1024);
 
-/// Requests for records that one session is answered. Further ones are ignored.
+/// How many requests for records of one session are answered. Further ones are ignored.
 pub const REQUESTS: Pace = Pace::per_second(16, 256);
 
 /// Bytes of records that a session has not written. Further ones are not sent.

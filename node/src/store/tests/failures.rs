@@ -304,8 +304,8 @@ fn a_database_locked_by_another_program_is_reported() {
 #[test]
 fn a_store_closes_despite_an_open_offer_handle() {
     let mut home = Home::new();
-    let desk = home.store().offers();
+    let offers = home.store().offers();
     home.stop();
-    let mut answer = desk.read(WhichOffers::Newest);
+    let mut answer = offers.read(WhichOffers::Newest);
     assert!(answer.try_recv().is_err(), "nobody is there to answer");
 }
