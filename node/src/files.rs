@@ -121,7 +121,7 @@ impl std::str::FromStr for AcceptFrom {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum FileState {
-    /// The recipient has not decided. An own offer is available to its recipients.
+    /// The recipient has not decided. An offer of this node is available to its recipients.
     Offered,
     /// Accepted, but no peer that has it is connected, or the disk is full.
     Waiting,
@@ -324,8 +324,8 @@ impl Node {
         })
     }
 
-    /// Downloads an offer, now or as soon as a peer that has it is connected. An own offer that is
-    /// paused is sent again. Returns when the decision is on disk.
+    /// Downloads an offer, now or as soon as a peer that has it is connected. An offer of this node
+    /// that is paused is sent again. Returns when the decision is on disk.
     pub async fn accept(&self, offer: MessageId) -> Result<(), FileError> {
         self.ask_transfers(|reply| FileCommand::Accept(offer, reply))
             .await

@@ -505,9 +505,9 @@ impl Node {
         self.ask(|reply| Command::History { query, reply }).await?
     }
 
-    /// Deletes a message. An own message is deleted on every node that has it, as soon as this node
-    /// meets it; with `here`, on this node only. A message of somebody else is erased on this node
-    /// only. Returns when no file of this node contains the message any more.
+    /// Deletes a message. A message of this node is deleted on every node that has it, as soon as
+    /// this node meets it; with `here`, on this node only. A message of somebody else is erased on
+    /// this node only. Returns when no file of this node contains the message any more.
     ///
     /// # Errors
     ///

@@ -577,8 +577,8 @@ fn barriers(page: &mut Browser) -> String {
     broken.as_str().expect("a text").to_owned()
 }
 
-/// Nothing in the page, with the dialog that is open, keeps people with a screen reader, weak eyes or
-/// a narrow screen from using it.
+/// Nothing in the page, with the dialog that is open, keeps people with a screen reader, weak eyes
+/// or a narrow screen from using it.
 fn has_no_barriers(page: &mut Browser, place: &str, width: u32) {
     assert_eq!(barriers(page), "", "{place}");
     assert_eq!(page.nameless(), Vec::<String>::new(), "{place}");
@@ -738,7 +738,7 @@ fn requests_threads_and_rules_are_on_the_page() {
     assert!(!ann.run(&["notify"]).contains("muted"));
     page.press("Escape");
     page.shows("document.querySelector('dialog') === null");
-    // An own message that is deleted here only stays at bob's.
+    // A message of this node that is deleted here only stays at bob's.
     page.run("[...document.querySelectorAll('.rows .message.own')].at(-1).focus()");
     page.press("d");
     click(&mut page, "dialog", "Only on this node");

@@ -1,5 +1,5 @@
-//! Mail: envelopes at holders, for peers that are away. A holder is always there, like a relay, or it
-//! is a node, which comes and goes. It may lie.
+//! Mail: envelopes at holders, for peers that are away. A holder is always there, like a relay, or
+//! it is a node, which comes and goes. It may lie.
 //!
 //! The encryption of envelopes has its own tests. Here an envelope is a list of frames with its
 //! sender, and a lie about the sender makes it unreadable.
@@ -157,8 +157,8 @@ impl World {
         holder.copy = Some(holder.kept.clone());
     }
 
-    /// A holder goes on from an older copy of its disk: it has lost what came since then, and has again
-    /// what it was told to delete. It uses numbers twice.
+    /// A holder goes on from an older copy of its disk: it has lost what came since then, and has
+    /// again what it was told to delete. It uses numbers twice.
     pub(super) fn restore_holder(&mut self) {
         let at = self.pick(self.mail.holders.len());
         let holder = &mut self.mail.holders[at];
@@ -170,8 +170,8 @@ impl World {
         }
     }
 
-    /// What a node has stored about mail, for a copy of its home. A member is stored after the entry
-    /// that it became a member after.
+    /// What a node has stored about mail, for a copy of its home. A member is stored after the
+    /// entry that it became a member after.
     pub(super) fn stored_mail(&self, node: usize) -> StoredMail {
         let (mail, it) = (&self.mail, &self.nodes[node]);
         let is_stored = |after: &Option<(LogId, Seq)>| {
@@ -705,7 +705,7 @@ impl World {
         self.unmet().or_else(|| self.undelivered())
     }
 
-    /// An own entry that a reader has, and of which its author has no receipt.
+    /// An entry of this node that a reader has, and of which its author has no receipt.
     fn undelivered(&self) -> Option<String> {
         for said in &self.oracle.appended {
             let replica = self.nodes[said.node].replica.as_ref()?;

@@ -768,8 +768,8 @@ class RoomTopic:
 
 @dataclass(kw_only=True)
 class SentLine:
-    """An own message on disk, its recipients, and the state that it has reached with all of them.
-    `Sent` has no state: the sender waits for one and adds it."""
+    """A message of this node on disk, its recipients, and the state that it has reached with all
+    of them. `Sent` has no state: the sender waits for one and adds it."""
     id: MessageId
     """Its id."""
     conversation: Conversation
@@ -872,7 +872,7 @@ class MessageEvent(MessageLine, Event):
 
 @dataclass(kw_only=True)
 class ReceiptEvent(ReceiptLine, Event):
-    """An own message reached the next state with one peer."""
+    """A message of this node reached the next state with one peer."""
     EVENT: ClassVar[str] = "receipt"
 
 
@@ -896,7 +896,7 @@ class ErasedEvent(ErasedLine, Event):
 
 @dataclass(kw_only=True)
 class SentEvent(SentLine, Event):
-    """An own message is queued, and has reached this state."""
+    """A message of this node is queued, and has reached this state."""
     EVENT: ClassVar[str] = "sent"
 
 

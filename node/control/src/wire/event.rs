@@ -49,7 +49,7 @@ pub enum WireEvent {
     Peer(PeerLine),
     /// A message is on disk here. Own messages have a `state`.
     Message(MessageLine),
-    /// An own message reached the next state with one peer.
+    /// A message of this node reached the next state with one peer.
     Receipt(ReceiptLine),
     /// Somebody edited a message, or reacted to it.
     Amended(AmendedLine),
@@ -57,7 +57,7 @@ pub enum WireEvent {
     Activity(ActivityLine),
     /// The contents of messages were erased here.
     Erased(ErasedLine),
-    /// An own message is queued, and has reached this state.
+    /// A message of this node is queued, and has reached this state.
     Sent(SentLine),
     /// A room.
     Room(RoomInfo),
@@ -324,8 +324,8 @@ pub struct ReceiptLine {
     pub state: DeliveryState,
 }
 
-/// An own message on disk, its recipients, and the state that it has reached with all of them.
-/// [`Sent`] has no state: the sender waits for one and adds it.
+/// A message of this node on disk, its recipients, and the state that it has reached with all of
+/// them. [`Sent`] has no state: the sender waits for one and adds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SentLine {
     /// Its id.
