@@ -1,5 +1,5 @@
-//! Copies of the database: made while it is in use, checked before they replace it, and relieved of
-//! what was erased meanwhile.
+//! Copies of the database: made while it is in use, checked before they replace it, and without what
+//! was erased meanwhile.
 
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;

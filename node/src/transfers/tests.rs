@@ -1,4 +1,4 @@
-//! Contents on a real disk: kept in part, taken up again, whole, passed on.
+//! Contents on a real disk: partial, resumed, complete, and served to others.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! The layers between SQLite and the files of a disk, by the number in the names of the files.
+//! The layers between SQLite and the files of a disk. A number in the name of a database says which
+//! disk it is on.
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;

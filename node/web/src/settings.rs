@@ -1,5 +1,5 @@
-//! The settings of the home: the page lists and changes them. The program that serves the page knows
-//! them.
+//! The settings of the home, which the page lists and changes. The program that serves the page reads
+//! and writes the file.
 
 use std::sync::Arc;
 

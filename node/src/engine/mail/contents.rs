@@ -1,6 +1,6 @@
-//! Own offers whose small contents no holder has as a whole yet.
+//! This node's offers whose small contents no holder has completely yet.
 //!
-//! They are stored, so a node that stops too early sends the contents in its next run.
+//! The list is stored, so a node that stops too early sends the contents in its next run.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! One link with a queue, and who sends over it, in a time of its own.
+//! A simulated link with a queue, and the senders that share it, in virtual time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

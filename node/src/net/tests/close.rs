@@ -1,4 +1,4 @@
-//! Ends of connections that are heard.
+//! Closes of connections that the other end receives.
 
 use std::thread;
 

@@ -1,4 +1,4 @@
-//! Those who are not who they say, at either end.
+//! Peers that are not who they claim to be, at either end.
 
 use quinn::ConnectionError;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};

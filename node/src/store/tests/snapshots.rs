@@ -1,4 +1,4 @@
-//! Tests of copies: made while the store is in use, and relieved of what was erased since.
+//! Tests of copies: made while the store is in use, and without what was erased since.
 
 use std::os::unix::fs::PermissionsExt;
 

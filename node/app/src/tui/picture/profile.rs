@@ -1,5 +1,6 @@
 //! Makes a profile picture from any picture file: small, and without what the file says about
-//! camera and place. The file is decoded in the process for that.
+//! camera and place. The file is decoded in the process for
+//! decoding.
 
 use std::path::PathBuf;
 

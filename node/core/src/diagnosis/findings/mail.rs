@@ -1,4 +1,4 @@
-//! Findings about mail: for this node, by others and for others.
+//! Findings about mail: what others hold for this node, and what this node holds for others.
 
 use serde::{Deserialize, Serialize};
 
