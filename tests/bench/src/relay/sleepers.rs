@@ -75,7 +75,10 @@ impl All {
         match self.sockets[sleeper.socket].send_to(datagram.as_slice(), self.relay) {
             // It is lost, as on the way.
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
-            sent => Ok(drop(sent?)),
+            sent => {
+                sent?;
+                Ok(())
+            }
         }
     }
 }
