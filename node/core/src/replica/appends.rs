@@ -91,7 +91,20 @@ mod tests {
     }
 
     #[test]
-    fn no_entry_is_longer_than_its_estimate() {
+    fn appends_are_empty_when_all_are_written_and_the_store_has_answered() {
+        let mut appends = Appends::default();
+        assert!(appends.are_empty());
+        appends.add(Token(1), text(1));
+        assert!(!appends.are_empty(), "one waits");
+        assert!(appends.begin());
+        appends.take_batch(usize::MAX);
+        assert!(!appends.are_empty(), "the store writes it");
+        appends.end();
+        assert!(appends.are_empty());
+    }
+
+    #[test]
+    fn no_entry_is_longer_than_its_estimate_or_much_shorter() {
         let to = EntryRef {
             author: Some(PersonId::from_bytes([255; 32])),
             log: LogId(u64::MAX),
@@ -143,8 +156,8 @@ mod tests {
             let entry = Entry::new(u64::MAX, u64::MAX, body);
             let (encoded, most) = (entry.encode(&[7; 16]), encoded_size_at_most(&entry.body));
             assert!(
-                encoded.len() <= most,
-                "{} > {most}: {entry:?}",
+                (most.saturating_sub(100)..=most).contains(&encoded.len()),
+                "{} for {most}: {entry:?}",
                 encoded.len()
             );
         }

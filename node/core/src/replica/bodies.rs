@@ -141,6 +141,20 @@ mod tests {
     }
 
     #[test]
+    fn the_size_counts_erased_ranges_and_logs_with_asked_bodies() {
+        let mut bodies = Bodies::default();
+        let mut holes = Ranges::span(1, 1);
+        holes.insert(3, 3);
+        bodies.note_erased(log(1, 1), holes);
+        assert_eq!(bodies.size(), 2);
+        bodies.note_asked(log(1, 1), &Ranges::span(5, 9));
+        bodies.note_asked(log(1, 2), &Ranges::span(5, 9));
+        assert_eq!(bodies.size(), 4);
+        bodies.note_erased(log(1, 1), Ranges::new());
+        assert_eq!(bodies.size(), 2);
+    }
+
+    #[test]
     fn a_peer_with_endless_erased_entries_fills_no_memory() {
         let mut bodies = Bodies::default();
         let mut holes = Ranges::new();

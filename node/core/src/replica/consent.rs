@@ -237,6 +237,10 @@ mod tests {
         }
         let request = bench.replica.requests().next().expect("a request");
         assert_eq!((request.peer, request.entries), (peer(BOB), 20));
+        assert!(
+            bench.replica.requests_bytes() > request.bytes,
+            "on disk, they take more than their bytes"
+        );
         assert!(!bench.replica.is_contact(peer(BOB)));
     }
 

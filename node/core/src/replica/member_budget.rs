@@ -180,6 +180,29 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_of_refused_authors_is_remembered_up_to_a_limit() {
+        let mut budget = MemberBudget::default();
+        let author = |n: usize| {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&(n as u64).to_le_bytes());
+            PersonId::from_bytes(bytes)
+        };
+        for n in 0..=REFUSED_MAX {
+            budget.note_refused(peer(1), author(n), NOW);
+        }
+        assert!(budget.is_refused(peer(1), author(REFUSED_MAX - 1), NOW));
+        assert!(
+            !budget.is_refused(peer(1), author(REFUSED_MAX), NOW),
+            "one too many"
+        );
+        // The old ones are forgotten, so there is room again.
+        let later = NOW + REFUSED_FOR;
+        budget.note_refused(peer(1), author(REFUSED_MAX), later);
+        assert!(budget.is_refused(peer(1), author(REFUSED_MAX), later));
+        assert_eq!(budget.refused.len(), 1);
+    }
+
+    #[test]
     fn a_refused_author_is_not_asked_for_on_that_session() {
         let mut budget = MemberBudget::default();
         budget.note_refused(peer(1), peer(2).person(), NOW);

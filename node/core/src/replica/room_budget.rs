@@ -401,6 +401,29 @@ mod tests {
     }
 
     #[test]
+    fn a_log_without_a_strangers_bytes_does_not_help_their_share() {
+        let mut log = charged(1, 1, Kept::Plain);
+        assert_eq!(Lack::OfStrangers.weight(&log), Some(100));
+        assert_eq!(Lack::Bytes.weight(&log), Some(10));
+        assert_eq!(Lack::Logs.weight(&log), Some(1));
+        log.of_strangers = 0;
+        assert_eq!(Lack::OfStrangers.weight(&log), None);
+    }
+
+    #[test]
+    fn a_dropped_log_is_counted_and_leaves_when_the_store_has_dropped_it() {
+        let mut budget = RoomBudget::default();
+        for log in [1, 2] {
+            budget.begin_drop(key(log));
+        }
+        assert_eq!(budget.lost, 2);
+        assert!(budget.is_leaving(&key(1)) && budget.was_dropped(&key(1)));
+        budget.end_drop(&key(1));
+        assert!(!budget.is_leaving(&key(1)) && budget.was_dropped(&key(1)));
+        assert!(budget.is_leaving(&key(2)));
+    }
+
+    #[test]
     fn a_flood_drops_nothing() {
         let held = [charged(1, 1, Kept::Plain), charged(3, 2, Kept::Plain)];
         let arriving = charged(4, 1, Kept::Plain);
