@@ -58,6 +58,13 @@ fn erased_texts_are_in_no_file_of_the_home() {
     bob.says("glockenspiel");
     ann.shows_once("glockenspiel");
     assert!(holds(&ann, "glockenspiel"));
+    // A forgotten peer whose session has not ended is known again when it writes, so it can be
+    // answered and blocked.
+    let short = &bob.id()[..8];
+    ann.run(&["whois", short]).expect(0).says(&["bob"]);
+    ann.run(&["block", short]).expect(0);
+    ann.run(&["unblock", short]).expect(0);
+    bob.sees(&ann);
     ann.run(&["keep", "#lobby", "1s"]).expect(0);
     until("the text is too old", SOON, || {
         ann.run(&["keep", "#lobby", "1s"]).expect(0);
@@ -99,6 +106,12 @@ fn a_request_is_deleted_with_the_name_and_the_addresses_of_the_stranger() {
         (&eve.id().into(), &1.into())
     );
     assert!(holds(&ann, "bandoneon") && holds(&ann, "evangeline"));
+    ann.run(&["contacts", "accept", eve.id()]).expect(0);
+    ann.run(&["contacts", "delete", eve.id()])
+        .expect(2)
+        .says(&["is a contact", "hobnob forget"]);
+    assert!(holds(&ann, "bandoneon"));
+    ann.run(&["contacts", "remove", eve.id()]).expect(0);
     ann.run(&["contacts", "delete", eve.id()]).expect(0);
     assert!(!holds(&ann, "bandoneon"));
     assert_eq!(ann.run(&["contacts"]).expect(0).stdout, "");

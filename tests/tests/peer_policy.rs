@@ -13,6 +13,9 @@ fn a_blocked_peer_is_informed_and_gets_no_session_until_unblocked() {
     ann.loses_within(&bob, SOON);
     bob.notices("turned-away");
     let waiting = bob.queues(&ann, "please");
+    bob.run(&["send", ann.id(), "more", "--timeout", "3s"])
+        .expect(REFUSED)
+        .says(&["ann has blocked this node", "queued"]);
     ann.run(&["send", bob.id(), "for bob"])
         .expect(REFUSED)
         .says(&["hobnob unblock"]);

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use hobnob_core::policy::PeerPolicy;
+use hobnob_core::policy::{DenyReason, PeerPolicy};
 use hobnob_protocol::picture::PictureKind;
 use hobnob_protocol::{ContentHash, Nickname, PersonId};
 use serde::{Deserialize, Serialize};
@@ -101,6 +101,8 @@ pub struct PeerInfo {
     /// Whether the peer refuses direct messages of this node until its user accepts it. They stay
     /// in the state [`DeliveryState::Sent`](crate::DeliveryState::Sent), and arrive then.
     pub awaits_consent: bool,
+    /// Why the peer refused the last session with this node, if it did.
+    pub refuses: Option<DenyReason>,
     /// How many direct messages of the peer, a stranger, are stored here. 0 for a contact.
     pub request: u64,
     /// Whether the peer's user is away, as that user says.

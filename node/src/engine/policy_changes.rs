@@ -89,8 +89,8 @@ impl Engine {
     }
 
     /// The user forgets a peer, which becomes a stranger. Its name, addresses and relays are dropped.
-    /// In this run only the peer itself can bring its name back, by a new session. It stays blocked
-    /// or ignored.
+    /// In this run only the peer itself can bring its name back, by a new session or a message. It
+    /// stays blocked or ignored.
     pub(super) fn forget(&mut self, peer: PersonId) {
         self.forgotten.add(peer);
         self.tell_paths(paths::Input::Forget(peer.only_device()));
@@ -106,6 +106,17 @@ impl Engine {
         self.past_names.forget(peer);
         self.store.forget_peer(peer);
         self.remove_unnamed_pictures();
+    }
+
+    /// A peer has written. If the user has forgotten it, it is known again, so that the user can
+    /// answer, ignore or block it. Its name follows with its record.
+    pub(super) fn known_again(&mut self, peer: PersonId) {
+        if self.forgotten.contains(peer) {
+            self.forgotten.remove(peer);
+            self.make_known(peer);
+            self.store_peer(peer);
+            self.reports.event(Event::Peer(self.peer_info(peer)));
+        }
     }
 
     /// The user removes an address of a peer. Returns whether it was there.

@@ -275,6 +275,7 @@ impl Engine {
             rtt_ms: session.map(SessionState::rtt_ms),
             lost: session.is_none() && self.lost.contains(peer),
             awaits_consent: self.outbox.awaits_consent(peer),
+            refuses: self.policy.refused_by(peer),
             request: self.replica.request_of(peer),
             away,
             status,

@@ -234,6 +234,7 @@ impl Engine {
                 last,
                 received_at_ms,
             } => {
+                self.known_again(batch.batch.name.author);
                 self.note_author(batch.batch.name.author, first == 1);
                 self.carried
                     .received(batch.batch.name.author, last - first + 1);

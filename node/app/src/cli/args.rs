@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use hobnob::protocol::invitation::InviteCode;
@@ -61,8 +62,33 @@ pub(crate) struct Args {
 pub(crate) fn parse<W: Into<OsString> + Clone>(
     words: impl IntoIterator<Item = W>,
 ) -> Result<Args, clap::Error> {
-    let mut matches = with_grouped_help(command()).try_get_matches_from(words)?;
-    Args::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command()))
+    let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
+    let mut matches = with_grouped_help(command()).try_get_matches_from(&words)?;
+    let args =
+        Args::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command()))?;
+    let text = match &args.command {
+        Some(Command::Send(send)) => send.text.as_deref(),
+        Some(Command::Broadcast(broadcast)) => broadcast.text.as_deref(),
+        Some(_) | None => None,
+    };
+    if let Some(text) = text.filter(|text| looks_like_a_flag(text))
+        && !words.iter().any(|word| word == "--")
+    {
+        let why = format!(
+            "unexpected argument '{text}' found\n\n  tip: to send it as a text, use '-- {text}'"
+        );
+        return Err(command().error(ErrorKind::UnknownArgument, why));
+    }
+    Ok(args)
+}
+
+/// Whether a text is rather a mistyped flag: `-x`, or a word that begins with two hyphens.
+fn looks_like_a_flag(text: &str) -> bool {
+    let is_short = |rest: &str| rest.len() == 1 && rest.starts_with(|c: char| c.is_alphabetic());
+    let is_long = |rest: &str| {
+        rest.starts_with(|c: char| c.is_alphabetic()) && !rest.contains(char::is_whitespace)
+    };
+    text.strip_prefix("--").is_some_and(is_long) || text.strip_prefix('-').is_some_and(is_short)
 }
 
 /// The whole command line, described by the table of actions.
@@ -486,7 +512,8 @@ pub(crate) enum ContactChange {
     Accept(PeerArg),
     /// Make a contact a stranger again.
     Remove(PeerArg),
-    /// Delete a stranger's request: what it wrote to you, its name and its addresses.
+    /// Delete a stranger's request: what it wrote to you, its name and its addresses. For a contact,
+    /// use `hobnob forget`.
     Delete(PeerArg),
 }
 
@@ -833,12 +860,20 @@ mod tests {
 
     #[test]
     fn a_message_may_begin_with_a_hyphen() {
-        for text in ["-hello", "--hello", "-", "-1", ":-)"] {
+        for text in ["-hello", "--hello there", "---", "-", "-1", ":-)"] {
             let args = super::parse(["hobnob", "send", "bob", text]).unwrap();
             let Some(Command::Send(send)) = args.command else {
                 panic!("the command is send")
             };
             assert_eq!(send.text.as_deref(), Some(text));
+        }
+        for flag in ["--wiat=queued", "--hello", "-x"] {
+            for command in ["send bob", "broadcast"] {
+                let error = parse(&format!("hobnob {command} {flag}")).unwrap_err();
+                let tip = format!("use '-- {flag}'");
+                assert!(error.to_string().contains(&tip), "{error}");
+                assert!(parse(&format!("hobnob {command} -- {flag}")).is_ok());
+            }
         }
         assert!(parse("hobnob send bob --help").is_err(), "help is printed");
         assert!(

@@ -245,7 +245,10 @@ struct Following {
     names: Names,
     /// Those that have not ended.
     open: BTreeMap<MessageId, Open>,
+    /// One was declined, or has failed.
     refused: bool,
+    /// The user has paused one by another command.
+    paused: bool,
     /// The progress bar. It is hidden if the output is not a terminal.
     bars: MultiProgress,
 }
@@ -275,6 +278,7 @@ impl Following {
             names,
             open: BTreeMap::new(),
             refused: false,
+            paused: false,
             bars,
         })
     }
@@ -346,10 +350,10 @@ impl Following {
                 Err(_) => return Ok(self.give_up()),
             }
         }
-        Ok(if self.refused {
-            Exit::Refused
-        } else {
-            Exit::Done
+        Ok(match (self.refused, self.paused) {
+            (true, _) => Exit::Refused,
+            (false, true) => Exit::Queued,
+            (false, false) => Exit::Done,
         })
     }
 
@@ -376,7 +380,11 @@ impl Following {
             }
             FileState::Done => true,
             // Another command has paused it, and this one would wait for nothing.
-            FileState::Declined | FileState::Failed | FileState::Paused => {
+            FileState::Paused => {
+                self.paused = true;
+                true
+            }
+            FileState::Declined | FileState::Failed => {
                 self.refused = true;
                 true
             }

@@ -167,7 +167,14 @@ async fn deliver(
     } else {
         say(&words);
     }
-    Ok(if reached { Exit::Done } else { Exit::Queued })
+    let refused = sent
+        .reason
+        .is_some_and(|reason| wording::refusal("", reason).is_some());
+    Ok(match (reached, refused) {
+        (true, _) => Exit::Done,
+        (false, true) => Exit::Refused,
+        (false, false) => Exit::Queued,
+    })
 }
 
 /// The outcome, for people.
@@ -233,6 +240,9 @@ fn not_from_here(name: &str, fault: &str) -> String {
 }
 
 fn away(name: &str, state: DeliveryState, reason: Option<WaitReason>) -> String {
+    if let Some(refusal) = reason.and_then(|reason| wording::refusal(name, reason)) {
+        return format!("{refusal}: the message is queued, in case {name} changes that");
+    }
     if let Some(why) = reason.and_then(wording::mailbox_reason) {
         return format!(
             "{name} is away, and {why}: the message is queued, and is offered again every minute while your node runs"

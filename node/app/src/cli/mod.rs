@@ -312,14 +312,7 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
         } => change(peer.target, PolicyChange::Remove).await,
         Command::Contacts {
             change: Some(args::ContactChange::Delete(peer)),
-        } => {
-            let forget = Erase::Forget {
-                target: peer.target,
-                address: None,
-                yes: false,
-            };
-            erase(flags, forget).await
-        }
+        } => people::delete_request(flags, peer.target).await,
         Command::Ignore(peer) => change(peer.target, PolicyChange::Ignore).await,
         Command::Unignore(peer) => change(peer.target, PolicyChange::Unignore).await,
         Command::Block(peer) => change(peer.target, PolicyChange::Block).await,

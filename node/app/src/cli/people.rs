@@ -13,9 +13,11 @@ use hobnob_local::private_file;
 use serde::Serialize;
 
 use super::args::PictureArgs;
+use super::views;
 use crate::shared::alerting::TypedRule;
 use crate::shared::common_flags::CommonFlags;
-use crate::shared::exit_code::Exit;
+use crate::shared::erasing::Erase;
+use crate::shared::exit_code::{Exit, Usage};
 use crate::shared::output::{self, Output};
 use crate::shared::policy::{self, PolicyChange};
 use crate::shared::session;
@@ -50,6 +52,33 @@ pub(crate) async fn verify(
             verification::lines(&answer, confirm, &Syntax::COMMAND)
                 .iter()
                 .try_for_each(|line| output::line(line))?;
+        }
+        Ok(Exit::Done)
+    })
+    .await
+}
+
+/// `hobnob contacts delete`: forgets a stranger. A contact is more than a request, and stays.
+pub(crate) async fn delete_request(flags: &CommonFlags, target: Target) -> anyhow::Result<Exit> {
+    session::ask(flags, false, async |client| {
+        let peer = views::find_peer(client, target.clone()).await?;
+        if let Some(peer) = peer.as_ref().filter(|peer| peer.policy.contact) {
+            let name = &peer.name;
+            return Err(Usage(format!(
+                "{name} is a contact, and not a request: `hobnob contacts remove {name}` makes \
+                 {name} a stranger, and `hobnob forget {name}` erases the whole conversation"
+            ))
+            .into());
+        }
+        let forget = Erase::Forget {
+            target,
+            address: None,
+            yes: false,
+        };
+        let done = forget.done();
+        client.ask(forget.request()).await?;
+        if !flags.json {
+            output::line(done)?;
         }
         Ok(Exit::Done)
     })

@@ -84,6 +84,8 @@ pub(crate) fn message(message: &MessageLine, names: &Names) -> String {
 /// `#lobby <ann> text [delivered]`
 pub(crate) fn said(message: &MessageLine, names: &Names) -> String {
     let state = match (message.state, message.reason) {
+        // What is deleted has no way to go. Who has erased it is part of its text.
+        (Some(_), _) if message.body.erased.is_some() => String::new(),
         (Some(_), Some(WaitReason::Consent)) => format!(" [{SENT_AND_WAITING}]"),
         (Some(state), reason) => match reason.and_then(mailbox_reason) {
             Some(why) => format!(" [{}: {why}]", state.as_str()),
@@ -113,7 +115,29 @@ pub(crate) fn mailbox_reason(reason: WaitReason) -> Option<&'static str> {
         WaitReason::MailboxFull => Some("the mailbox is full"),
         WaitReason::MailboxRefuses => Some("the mailbox refuses it"),
         WaitReason::MailboxFails => Some("the mailbox can't store it now"),
-        WaitReason::Consent | WaitReason::NoRelay | WaitReason::Unknown => None,
+        WaitReason::Consent
+        | WaitReason::NoRelay
+        | WaitReason::Blocked
+        | WaitReason::Kicked
+        | WaitReason::NameTaken
+        | WaitReason::Unknown => None,
+    }
+}
+
+/// What the peer with this name has done, if it refuses sessions with this node.
+pub(crate) fn refusal(name: &str, reason: WaitReason) -> Option<String> {
+    match reason {
+        WaitReason::Blocked => Some(format!("{name} has blocked this node")),
+        WaitReason::Kicked => Some(format!("{name} has disconnected this node for a while")),
+        WaitReason::NameTaken => Some(format!(
+            "{name} has verified another peer with this node's nickname"
+        )),
+        WaitReason::Consent
+        | WaitReason::MailboxFull
+        | WaitReason::MailboxRefuses
+        | WaitReason::MailboxFails
+        | WaitReason::NoRelay
+        | WaitReason::Unknown => None,
     }
 }
 

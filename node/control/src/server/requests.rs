@@ -97,8 +97,8 @@ impl Context<'_> {
     /// waiting is over.
     async fn delivery(&self, sent: Sent, options: WaitOptions) -> Result<SentLine, Failure> {
         let mut state = DeliveryState::Queued;
-        if sent.to.is_empty() && sent.later {
-            // No member is connected, so nobody can have it yet.
+        if sent.to.is_empty() {
+            // Members of a room with a secret get it later, and nobody gets it in an open room.
             return Ok(SentLine::new(sent, state, None));
         }
         let progress = async {
@@ -144,6 +144,10 @@ impl Context<'_> {
                 Ok(awaits.then_some(WaitReason::Consent))
             }
             DeliveryState::Queued => {
+                let of_peer = self.node().peer(*peer).await?;
+                if let Some(refuses) = of_peer.and_then(|peer| peer.refuses) {
+                    return Ok(Some(refuses.into()));
+                }
                 let deposited = self.node().mailbox().await?.deposited;
                 let of_peer = deposited.into_iter().find(|it| it.peer == *peer);
                 if let Some(refused) = of_peer.and_then(|it| it.refused) {

@@ -15,8 +15,9 @@ use super::file::{FileLine, OfferFields};
 use super::program::{DatagramLine, StreamLine};
 use super::values::Base64;
 use hobnob::{
-    Carrier, ClientId, ConversationRef, DeliveryState, Event, MailRefusal, Message, MessageId,
-    Notice, PathKind, PeerInfo, PeerPolicy, PeerState, RelayInfo, RoomInfo, Sent, Status,
+    Carrier, ClientId, ConversationRef, DeliveryState, DenyReason, Event, MailRefusal, Message,
+    MessageId, Notice, PathKind, PeerInfo, PeerPolicy, PeerState, RelayInfo, RoomInfo, Sent,
+    Status,
 };
 use hobnob_local::json::{LINES_VERSION, Text, Time};
 
@@ -218,9 +219,28 @@ pub enum WaitReason {
     /// The peer is not connected, and this node can use none of its relays: `status` says why.
     #[serde(rename = "this node can't use its relays")]
     NoRelay,
+    /// The peer's user has blocked this node.
+    #[serde(rename = "the peer has blocked this node")]
+    Blocked,
+    /// The peer's user has disconnected this node for a while.
+    #[serde(rename = "the peer has disconnected this node")]
+    Kicked,
+    /// The peer's user has verified another peer with this node's nickname.
+    #[serde(rename = "the peer knows this node's nickname as another's")]
+    NameTaken,
     /// A reason that only a newer version knows.
     #[serde(other)]
     Unknown,
+}
+
+impl From<DenyReason> for WaitReason {
+    fn from(reason: DenyReason) -> Self {
+        match reason {
+            DenyReason::Blocked => WaitReason::Blocked,
+            DenyReason::Kicked => WaitReason::Kicked,
+            DenyReason::NameTaken => WaitReason::NameTaken,
+        }
+    }
 }
 
 impl From<MailRefusal> for WaitReason {
@@ -454,6 +474,7 @@ impl From<PeerInfo> for PeerLine {
             rtt_ms,
             lost,
             awaits_consent,
+            refuses: _,
             request,
             away,
             status,

@@ -146,8 +146,8 @@ impl From<CarryError> for Failure {
     fn from(error: CarryError) -> Self {
         match error {
             CarryError::Node(error) => error.into(),
-            CarryError::Myself => Failure::usage(error),
-            CarryError::Denied(_) | CarryError::Sealed { .. } => Failure {
+            CarryError::Myself | CarryError::Sealed { .. } => Failure::usage(error),
+            CarryError::Denied(_) => Failure {
                 code: "refused".into(),
                 exit: 5,
                 text: error.to_string(),
