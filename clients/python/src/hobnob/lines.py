@@ -38,7 +38,7 @@ RoomTarget: TypeAlias = str
 RoomTicket: TypeAlias = str
 Target: TypeAlias = str
 Verdict: TypeAlias = Literal["fine", "note", "problem", "unknown"]
-WaitReason: TypeAlias = Literal["Unknown", "the mailbox fails", "the mailbox is full", "the mailbox refuses it", "this node can't use its relays", "waiting to be accepted"]
+WaitReason: TypeAlias = Literal["Unknown", "the mailbox fails", "the mailbox is full", "the mailbox refuses it", "the peer has blocked this node", "the peer has disconnected this node", "the peer knows this node's nickname as another's", "this node can't use its relays", "waiting to be accepted"]
 
 
 @dataclass(kw_only=True)
