@@ -229,6 +229,43 @@ fn names_rooms_and_absences_change_for_everybody() {
 }
 
 #[test]
+fn old_lines_have_the_name_of_their_time() {
+    let lab = Lab::open();
+    let office = lab.switch();
+    let (ann, bob) = ann_and_bob(&office);
+    let mut at_ann = Connection::irc(&ann, "server-time");
+    let mut at_bob = Connection::irc(&bob, "server-time message-tags batch draft/chathistory");
+    at_ann.sends("PRIVMSG #lobby :the old line");
+    at_bob.sees(":the old line");
+    at_ann.sends("PRIVMSG bob :the old word");
+    at_bob.sees(":the old word");
+    at_ann.sends("NICK anna");
+    at_bob.sees(" NICK :anna");
+    at_ann.sends("PRIVMSG #lobby :the new line");
+    at_bob.sees(":the new line");
+    at_bob.sends("CHATHISTORY LATEST #lobby * 10");
+    assert!(at_bob.sees(":the old line").contains(" :ann!"));
+    assert!(at_bob.sees(":the new line").contains(" :anna!"));
+    // Whoever answers a direct message answers to the name of today.
+    at_bob.sends("CHATHISTORY LATEST anna * 10");
+    let old = at_bob.sees("the old word");
+    assert!(
+        old.contains(" :anna!") && old.ends_with(":<ann> the old word"),
+        "{old}"
+    );
+    // The same for what a client is shown that does not ask.
+    let mut again = Connection::irc(&ann, "server-time");
+    for line in again.sees_all(&[":the old line", ":<ann> the old word", ":the new line"]) {
+        let name = if line.contains("the old line") {
+            "ann!"
+        } else {
+            "anna!"
+        };
+        assert!(line.contains(&format!(" :{name}")), "{line}");
+    }
+}
+
+#[test]
 fn a_file_is_offered_and_accepted_by_irc() {
     let lab = Lab::open();
     let office = lab.switch();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use hobnob_tests::lab::{Lab, Node, until};
+use hobnob_tests::lab::{Lab, Node, Size, until};
 use serde_json::Value;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -112,4 +112,79 @@ fn a_new_name_is_shown_with_the_earlier_one_and_old_lines_keep_theirs() {
     assert_eq!(name("with the new one"), "anna");
     // The earlier name was stored.
     assert_eq!(about(&bob, &ann)["formerly"], "ann");
+}
+
+#[test]
+fn each_interface_shows_old_lines_with_the_name_of_their_time() {
+    let lab = Lab::open();
+    let (ann, bob) = lab.ann_and_bob();
+    ann.are_contacts(&bob);
+    let old = ann.says("the old line");
+    bob.shows_once("the old line");
+    bob.run(&["reply", &old, "my answer"]).expect(0);
+    ann.shows_once("my answer");
+    ann.run(&["nick", "anna"]).expect(0);
+    until("bob knows the new name", TIMEOUT, || {
+        match about(&bob, &ann)["formerly"].as_str() {
+            Some("ann") => Ok(()),
+            other => Err(format!("formerly {other:?}")),
+        }
+    });
+    ann.says("the new line");
+    bob.shows_once("the new line");
+
+    let home = bob.home().path().to_string_lossy().into_owned();
+    let printed = |arguments: &[&str]| {
+        let all = [&["--home", home.as_str()], arguments].concat();
+        bob.machine().hobnob(&all).expect(0).stdout
+    };
+    let lines = [
+        "<ann> the old line",
+        "<bob> [to ann: the old line] my answer",
+        "<anna> the new line",
+    ];
+    for arguments in [
+        &["history", "#lobby"][..],
+        &["export", "#lobby", "--format", "text"],
+    ] {
+        let printed = printed(arguments);
+        for line in lines {
+            assert!(printed.contains(line), "{line} is not in {printed}");
+        }
+    }
+    let page = printed(&["export", "#lobby", "--format", "html"]);
+    for (name, text) in [("ann", "the old line"), ("anna", "the new line")] {
+        let line = format!("<b><bdi>{name}</bdi></b> <bdi>{text}</bdi>");
+        assert!(page.contains(&line), "{line} is not in {page}");
+    }
+    let json = printed(&["export", "#lobby", "--format", "json"]);
+    let json = json
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"));
+    let json: Vec<Value> = json.collect();
+    let line = |text: &str| {
+        let found = json.iter().find(|line| line["text"] == text);
+        found.unwrap_or_else(|| panic!("{text} is not in {json:#?}"))
+    };
+    assert_eq!(line("the old line")["nick"], "ann");
+    assert_eq!(line("my answer")["reply_to"]["nick"], "ann");
+    assert_eq!(line("the new line")["nick"], "anna");
+
+    let mut chat = bob.home().screen(&["--plain"]);
+    chat.types("/history");
+    for line in lines {
+        chat.shows(line);
+    }
+    let size = Size {
+        columns: 100,
+        rows: 30,
+    };
+    let screen = bob.home().terminal(&[], size);
+    screen.until("the lines have the names of their times", |screen| {
+        let has = |name: &str, text: &str| {
+            let mut rows = screen.lines();
+            rows.any(|row| row.contains(&format!(" {name} │ {text}")))
+        };
+        has("ann", "the old line") && has("anna", "the new line")
+    });
 }

@@ -80,6 +80,29 @@ impl Names {
         self.people.get(&peer).map(|person| person.nick.as_str())
     }
 
+    /// The nickname to show for what somebody wrote when it was called `nick`: today's if that is the
+    /// same name. An earlier one has a part of the id behind it if somebody else may be called so
+    /// today, or if IRC does not allow it. `is_me`: this node wrote it.
+    pub(crate) fn past(&self, peer: PersonId, is_me: bool, nick: &str) -> String {
+        let (nick, unique) = without_id(nick, peer);
+        let (base, allowed) = allowed(nick);
+        let today = match is_me {
+            true => Some((&self.me.0, &self.me.0)),
+            false => self.people.get(&peer).map(|it| (&it.base, &it.nick)),
+        };
+        if let Some((known, shown)) = today
+            && (*known == base || nick == peer.short())
+        {
+            return shown.clone();
+        }
+        let key = folded(&base);
+        let is_free = key != self.me.1 && !self.wanting.contains_key(&key);
+        if allowed && unique && is_free {
+            return base;
+        }
+        self.with_id(&base, peer)
+    }
+
     /// The peer that a nickname names. Capitals don't matter.
     pub(crate) fn peer(&self, nick: &str) -> Option<PersonId> {
         self.owners.get(&folded(nick)).copied()
@@ -174,8 +197,13 @@ impl Names {
         if person.plain && key != self.me.1 && first == Some(peer) {
             return person.base.clone();
         }
+        self.with_id(&person.base, peer)
+    }
+
+    /// The nickname with as much of a peer's id as makes it unique.
+    fn with_id(&self, base: &str, peer: PersonId) -> String {
         let id = peer.to_string();
-        let with = |chars: usize| format!("{}|{}", person.base, &id[..chars.min(id.len())]);
+        let with = |chars: usize| format!("{base}|{}", &id[..chars.min(id.len())]);
         let mut candidates = SUFFIX_CHARS.into_iter().map(with);
         let free = |nick: &String| self.peer(nick).is_none_or(|owner| owner == peer);
         candidates
@@ -203,6 +231,16 @@ impl Wanting {
         } else {
             only(&self.contacts)
         }
+    }
+}
+
+/// A name as the node shows it without the part of the peer's id, and whether there was none.
+fn without_id(name: &str, peer: PersonId) -> (&str, bool) {
+    match name.rsplit_once('~') {
+        Some((nick, part)) if !part.is_empty() && peer.to_string().starts_with(part) => {
+            (nick, false)
+        }
+        Some(_) | None => (name, true),
     }
 }
 
@@ -338,6 +376,37 @@ mod tests {
         assert_eq!(
             names.nick(peer(2)).unwrap(),
             format!("unnamed|{}", short(2))
+        );
+    }
+
+    #[test]
+    fn an_earlier_name_is_shown_unless_it_may_be_taken_for_somebody_else() {
+        let mut names = strangers(&["bob", "carol"]);
+        let shown = |names: &Names, nick: &str| names.past(peer(1), false, nick);
+        assert_eq!(shown(&names, "bob"), "bob");
+        assert_eq!(shown(&names, "robert"), "robert");
+        assert_eq!(shown(&names, &short(1)), "bob", "it had no name yet");
+        let with = |base: &str| format!("{base}|{}", short(1));
+        assert_eq!(shown(&names, "Carol"), with("Carol"));
+        assert_eq!(shown(&names, "ann"), with("ann"));
+        assert_eq!(shown(&names, "bob the first"), with("bob_the_first"));
+        // The node shows the start of the id itself if a name looks like another one.
+        let like_another = format!("аlice~{}", &peer(1).to_string()[..4]);
+        assert_eq!(shown(&names, &like_another), with("аlice"));
+        assert_eq!(
+            shown(&names, "a~b"),
+            with("a_b"),
+            "a nickname with this sign"
+        );
+        // Of two who are called so today, neither has it alone.
+        names.learn(peer(3), Some("dave"), false, true);
+        names.learn(peer(4), Some("Dave"), false, true);
+        assert_eq!(shown(&names, "dave"), with("dave"));
+        assert_eq!(names.past(peer(9), true, "anna"), "anna");
+        assert_eq!(names.past(peer(9), true, "ann"), "ann");
+        assert_eq!(
+            names.past(peer(9), true, "bob"),
+            format!("bob|{}", short(9))
         );
     }
 

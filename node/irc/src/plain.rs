@@ -252,15 +252,17 @@ impl Plain {
             return;
         };
         lobby.roster.learn_author(message);
-        let nick = lobby.roster.nick(message.from.0).to_owned();
+        let own = message.from.0 == lobby.roster.me();
+        // A message that the client missed when it was slow may be older than the last new name.
+        let nick = match own {
+            true => lobby.roster.nick(message.from.0).to_owned(),
+            false => lobby.roster.nick_then(message.from.0, &message.nick),
+        };
         let direct = match &message.conversation.0 {
-            ConversationRef::Direct(peer) => {
-                let own = message.from.0 == lobby.roster.me();
-                match own {
-                    true => format!("*{nick} to {}* ", lobby.roster.nick(*peer)),
-                    false => format!("*{nick}* "),
-                }
+            ConversationRef::Direct(peer) if own => {
+                format!("*{nick} to {}* ", lobby.roster.nick(*peer))
             }
+            ConversationRef::Direct(_) => format!("*{nick}* "),
             ConversationRef::Room(_) => format!("<{nick}> "),
         };
         if message.body.erased.is_some() {

@@ -69,7 +69,13 @@ impl Render<'_> {
         let Some((command, text)) = self.body(message, offer) else {
             return Vec::new();
         };
-        let source = self.source(author);
+        let then = self.author_then(message, shown);
+        let is_direct = matches!(message.conversation.0, ConversationRef::Direct(_));
+        let source = match is_direct {
+            // The client answers to this nickname, so it is today's. The other one is in the text.
+            true => self.source(author),
+            false => format!("{then}!{}@{SERVER}", author.short()),
+        };
         let target = self.target(&message.conversation.0, author);
         let action = text.strip_prefix(ACTION).map(str::to_owned);
         let mut text = action.clone().unwrap_or(text);
@@ -80,7 +86,11 @@ impl Render<'_> {
         if let Some(reply_to) = reply_to
             && !self.caps.has(Cap::MessageTags)
         {
-            text = format!("{}: {text}", self.roster.nick(reply_to.from.0));
+            let to = self.roster.nick_then(reply_to.from.0, &reply_to.nick);
+            text = format!("{to}: {text}");
+        }
+        if is_direct && then != self.roster.nick(author) {
+            text = format!("<{then}> {text}");
         }
         if shown == Shown::History && !self.caps.has(Cap::ServerTime) {
             let time = message.received_at.timestamp().strftime("%Y-%m-%d %H:%M");
@@ -114,6 +124,16 @@ impl Render<'_> {
             }
         });
         lines.collect()
+    }
+
+    /// The nickname that the author of a message had when it was written. That of a new message of
+    /// this user is the one that the client knows: the node reports a new one a moment later.
+    fn author_then(&self, message: &MessageLine, shown: Shown) -> String {
+        let author = message.from.0;
+        if shown == Shown::Now && author == self.roster.me() {
+            return self.roster.nick(author).to_owned();
+        }
+        self.roster.nick_then(author, &message.nick)
     }
 
     /// The command and the text of a message, unless it has nothing to show.
@@ -412,6 +432,38 @@ mod tests {
             line.starts_with(":ann!") && line.contains(" PRIVMSG bob :hi"),
             "{line}"
         );
+    }
+
+    #[test]
+    fn old_messages_have_the_name_of_their_time() {
+        let (roster, caps) = (roster(), caps("message-tags server-time"));
+        let render = Render {
+            roster: &roster,
+            caps: &caps,
+        };
+        let line = |from: u8, nick: &str, conversation: &str, text: &str| {
+            let mut message = message(from, conversation, text);
+            message.nick = nick.to_owned();
+            let lines = wires(&render.message(&message, None, Shown::History));
+            lines[0].split_once(" :").unwrap().1.to_owned()
+        };
+        let robert = format!(
+            "robert!{}@hobnob.node PRIVMSG #lobby :hi\r\n",
+            id(1).short()
+        );
+        assert_eq!(line(1, "robert", "#lobby", "hi"), robert);
+        let anna = line(100, "anna", "#lobby", "hi");
+        assert!(anna.starts_with("anna!"), "{anna}");
+        // In a direct conversation the nickname is the address for an answer.
+        let bob = format!("@{}", id(1));
+        let direct = line(1, "robert", &bob, "/me waves");
+        assert!(direct.starts_with("bob!"), "{direct}");
+        assert!(
+            direct.ends_with(":\u{1}ACTION <robert> waves\u{1}\r\n"),
+            "{direct}"
+        );
+        let direct = line(1, "bob", &bob, "hi");
+        assert!(direct.ends_with(" PRIVMSG ann :hi\r\n"), "{direct}");
     }
 
     #[test]

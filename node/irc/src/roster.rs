@@ -105,6 +105,12 @@ impl Roster {
         self.names.nick(peer).unwrap_or("unknown")
     }
 
+    /// The nickname in IRC of this node or of a peer for something that it wrote when the node showed
+    /// it as `nick`.
+    pub(crate) fn nick_then(&self, peer: PersonId, nick: &str) -> String {
+        self.names.past(peer, peer == self.me, nick)
+    }
+
     pub(crate) fn peer(&self, peer: PersonId) -> Option<&PeerLine> {
         self.peers.get(&peer)
     }

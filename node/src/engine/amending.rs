@@ -46,7 +46,10 @@ impl Engine {
             reactions,
             deletion,
         } = amendments;
-        message.reply_to = reply_to.map(|quoted| self.reply_to(quoted));
+        message.reply_to = reply_to.map(|quoted| {
+            let name = self.name_at(quoted.author, message.received_at_ms);
+            self.reply_to(quoted, name)
+        });
         if let (Some(newest), Some(own)) = (edits.last(), message.body.text()) {
             let earlier = std::iter::once(own.to_owned());
             let earlier = earlier.chain(edits.iter().map(|edit| edit.text.clone()));
@@ -79,7 +82,8 @@ impl Engine {
         (!by.is_empty()).then_some(Reaction { emoji, by })
     }
 
-    fn reply_to(&self, quoted: Quoted) -> ReplyTo {
+    /// The message that a reply answers. `name`: what its author was called when the reply arrived.
+    fn reply_to(&self, quoted: Quoted, name: String) -> ReplyTo {
         let Quoted {
             author,
             log,
@@ -94,7 +98,7 @@ impl Engine {
         ReplyTo {
             id: MessageId { log, seq },
             from: author,
-            name: self.name_of(author),
+            name,
             text,
         }
     }
@@ -104,12 +108,14 @@ impl Engine {
         let Body::Reply { to, .. } = body else {
             return None;
         };
-        Some(self.reply_to(Quoted {
+        let quoted = Quoted {
             author: to.author.unwrap_or(author),
             log: to.log,
             seq: to.seq,
             body: None,
-        }))
+        };
+        let name = self.name_of(quoted.author);
+        Some(self.reply_to(quoted, name))
     }
 
     /// The change that an edit or a reaction makes. `None` if the body is a message.
@@ -146,14 +152,6 @@ impl Engine {
             name: self.name_of(from),
             change,
         })
-    }
-
-    fn name_of(&self, peer: PersonId) -> String {
-        if peer == self.me {
-            self.peers.own().to_string()
-        } else {
-            self.peers.name(peer)
-        }
     }
 }
 

@@ -29,7 +29,16 @@ impl Engine {
     pub(super) fn name_at(&self, peer: PersonId, at_ms: u64) -> String {
         match self.past_names.at(peer, at_ms) {
             Some(nick) => self.peers.past_name(peer, nick),
-            None => self.peers.name(peer),
+            None => self.name_of(peer),
+        }
+    }
+
+    /// The name to show for a peer, or for this node, today.
+    pub(super) fn name_of(&self, peer: PersonId) -> String {
+        if peer == self.me {
+            self.peers.own().to_string()
+        } else {
+            self.peers.name(peer)
         }
     }
 }

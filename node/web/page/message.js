@@ -70,7 +70,8 @@ function state(model, message) {
 function quote(model, message) {
   const to = message.reply_to;
   if (!to) return [];
-  const name = to.from === model.me ? text.you : model.peers.get(to.from)?.name ?? to.nick;
+  // The name of the reply's time.
+  const name = to.from === model.me ? text.you : to.nick;
   return [el('blockquote', {}, el('span', { className: 'author' }, text.repliesTo(name)), ' ', to.text ?? '')];
 }
 

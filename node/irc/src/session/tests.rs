@@ -663,6 +663,7 @@ fn a_stranger_is_announced_and_accepted_by_the_service() {
     client.node_reports(WireEvent::Peer(mallory.clone()));
     client.seen();
     let mut first = message(1, 3, &format!("@{}", id(3)), "buy this");
+    first.nick = "mallory".into();
     first.request = true;
     client.node_reports(WireEvent::Message(first.clone()));
     let seen = client.seen();
