@@ -433,7 +433,8 @@ impl Node {
     /// ever, so use a time limit. Dropping the future ends the waiting; the message stays queued.
     ///
     /// The addressees of a message to a room are known during the run that wrote it, for the newest
-    /// 8192 messages.
+    /// 8192 messages. One that leaves the room is none any more. If nobody else is waited for, the
+    /// answer is [`DeliveryState::Sent`] at most.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

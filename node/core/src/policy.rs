@@ -254,6 +254,12 @@ impl Policies {
         self.kicked.insert(peer, now.mono + KICKED_FOR);
     }
 
+    /// When a kicked peer may return. `None`: it is not kicked any more.
+    pub fn kicked_until(&self, peer: PersonId, now: Now) -> Option<Duration> {
+        let until = self.kicked.get(&peer).copied();
+        until.filter(|until| now.mono < *until)
+    }
+
     /// Ends a kick, and forgets that the peer used the name of a verified peer.
     pub fn pardon(&mut self, peer: PersonId) {
         self.kicked.remove(&peer);
@@ -296,11 +302,7 @@ impl Policies {
         if self.by_peer.get(&peer).is_some_and(|policy| policy.blocked) {
             return Some(DenyReason::Blocked);
         }
-        if self
-            .kicked
-            .get(&peer)
-            .is_some_and(|until| now.mono < *until)
-        {
+        if self.kicked_until(peer, now).is_some() {
             return Some(DenyReason::Kicked);
         }
         self.names_taken
@@ -400,6 +402,9 @@ mod tests {
             (Some(DenyReason::Kicked), None)
         );
         assert_eq!(policies.denies(peer(2), at(6)), None);
+        let until = at(end).mono;
+        assert_eq!(policies.kicked_until(peer(1), at(end - 1)), Some(until));
+        assert_eq!(policies.kicked_until(peer(1), at(end)), None);
         assert!(policies.shows(peer(1)), "what was kicked was the session");
     }
 

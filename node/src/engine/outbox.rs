@@ -142,11 +142,13 @@ impl Outbox {
         self.held.retain(|(_, of), _| *of != peer);
     }
 
-    /// The peer has left a room, and what a holder has of it for the peer does not count.
-    pub(super) fn note_nothing_held_in(&mut self, room: ConversationId, peer: DeviceId) {
+    /// The peer has left a room. What a holder has of it for the peer does not count, and nobody waits
+    /// until the peer has something of it.
+    pub(super) fn note_left(&mut self, room: ConversationId, peer: DeviceId) {
         let is_of = |name: &LogName| name.conversation == room;
         self.held
             .retain(|(name, of), _| *of != peer || !is_of(name));
+        self.waiters.left(room, peer.person());
     }
 
     /// A peer has messages on disk.
@@ -419,13 +421,13 @@ mod tests {
         assert_eq!(outbox.state(log(), 1, &here), DeliveryState::Held);
         let both = [peer(1), peer(2)].map(|peer| peer.only_device());
         assert_eq!(outbox.state(log(), 1, &both), DeliveryState::Delivered);
-        outbox.note_nothing_held_in(ConversationId::from_bytes([8; 32]), both[1]);
+        outbox.note_left(ConversationId::from_bytes([8; 32]), both[1]);
         assert_eq!(
             outbox.state(log(), 1, &here),
             DeliveryState::Held,
             "another room"
         );
-        outbox.note_nothing_held_in(log().conversation, both[1]);
+        outbox.note_left(log().conversation, both[1]);
         assert_eq!(outbox.state(log(), 1, &here), DeliveryState::Delivered);
     }
 

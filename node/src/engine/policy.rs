@@ -3,6 +3,7 @@
 //! Not here: the effects of a decision on other parts, which are in `policy_changes`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use hobnob_core::Now;
 use hobnob_core::peers::Peers;
@@ -50,6 +51,11 @@ impl Policy {
     /// a resumed connection has passed no verifier.
     pub(super) fn denies(&self, peer: PersonId, now: Now) -> Option<DenyReason> {
         self.policies.denies(peer, now)
+    }
+
+    /// When a kicked peer may return. `None`: it is not kicked any more.
+    pub(super) fn kicked_until(&self, peer: PersonId, now: Now) -> Option<Duration> {
+        self.policies.kicked_until(peer, now)
     }
 
     /// The user's policy about a peer.
@@ -185,8 +191,6 @@ impl Policy {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn nobody() -> Policy {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hobnob_protocol::{LogName, PersonId, Ranges, Seq};
+use hobnob_protocol::{ConversationId, LogName, PersonId, Ranges, Seq};
 use tokio::sync::oneshot;
 
 use crate::api::DeliveryState;
@@ -81,6 +81,20 @@ impl Waiters {
         });
     }
 
+    /// A peer has left a room. Users who wait only for it are answered: the message was not delivered
+    /// to all for whom it was.
+    pub(super) fn left(&mut self, room: ConversationId, peer: PersonId) {
+        self.prune(|(name, _), waiters| {
+            let in_vain = |waiter: &mut Waiter| {
+                let is_for_it = name.conversation == room && waiter.missing.remove(&peer);
+                is_for_it && waiter.missing.is_empty()
+            };
+            for waiter in waiters.extract_if(.., in_vain) {
+                let _ = waiter.reply.send(Ok(waiter.state.min(DeliveryState::Sent)));
+            }
+        });
+    }
+
     /// A user waits. One for whom no peer is missing is answered at once.
     pub(super) fn add(&mut self, name: LogName, seq: Seq, waiter: Waiter) {
         if waiter.missing.is_empty() {
@@ -119,7 +133,7 @@ impl Waiters {
 
 #[cfg(test)]
 mod tests {
-    use hobnob_protocol::{ConversationId, LogId};
+    use hobnob_protocol::LogId;
 
     use super::*;
 
@@ -201,6 +215,23 @@ mod tests {
         waiters.give_up(peer(1), |(_, seq)| *seq == 5);
         assert!(matches!(of_sent.try_recv(), Ok(Ok(DeliveryState::Sent))));
         assert!(of_queued.try_recv().is_err());
+    }
+
+    #[test]
+    fn nobody_waits_for_a_peer_that_has_left_the_room() {
+        let mut waiters = Waiters::default();
+        let (both, mut of_both) = waiter(DeliveryState::Delivered, &[peer(1), peer(2)]);
+        let (one, mut of_one) = waiter(DeliveryState::Queued, &[peer(1)]);
+        waiters.add(log(), 5, both);
+        waiters.add(log(), 6, one);
+        waiters.left(ConversationId::from_bytes([200; 32]), peer(1));
+        assert!(of_one.try_recv().is_err(), "that is another room");
+        waiters.left(log().conversation, peer(1));
+        assert!(matches!(of_one.try_recv(), Ok(Ok(DeliveryState::Queued))));
+        assert!(of_both.try_recv().is_err(), "one is still there");
+        waiters.left(log().conversation, peer(2));
+        assert!(matches!(of_both.try_recv(), Ok(Ok(DeliveryState::Sent))));
+        assert_eq!((waiters.messages, waiters.of.len()), (0, 0));
     }
 
     #[test]

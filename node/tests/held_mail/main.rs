@@ -1,5 +1,6 @@
 //! A node that holds mail for its contacts: Ann and Bob are never online together, and Carol is.
 
+mod denied;
 mod files;
 mod net;
 mod rooms;

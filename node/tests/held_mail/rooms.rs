@@ -10,12 +10,12 @@ use super::net::{
     LIMIT, both_held, finds, mailbox, meet, start, start_carol, texts, three, ticket, until,
 };
 
-fn ops() -> RoomName {
+pub(crate) fn ops() -> RoomName {
     "ops".parse().expect("a room")
 }
 
 /// These nodes are in a room with a random key, and each has seen that the others are.
-async fn in_room(nodes: &[&Node]) {
+pub(crate) async fn in_room(nodes: &[&Node]) {
     nodes[0].create_room(ops()).await.expect("it is new");
     let ticket = nodes[0].room_ticket(ops()).await.expect("it has a key");
     for node in &nodes[1..] {
@@ -32,7 +32,7 @@ async fn in_room(nodes: &[&Node]) {
     }
 }
 
-async fn says(node: &Node, text: &str) {
+pub(crate) async fn says(node: &Node, text: &str) {
     let sent = node.broadcast(ops(), text.into()).await;
     sent.expect("it is stored");
 }
@@ -45,7 +45,7 @@ async fn held(node: &Node, messages: u64) {
     .await;
 }
 
-async fn of_room(node: &Node) -> Vec<Message> {
+pub(crate) async fn of_room(node: &Node) -> Vec<Message> {
     let query = HistoryQuery {
         conversation: Some(hobnob::ConversationRef::Room(ops())),
         ..HistoryQuery::default()

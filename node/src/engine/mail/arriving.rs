@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use hobnob_core::SessionId;
+use hobnob_core::policy::DenyReason;
 use hobnob_core::replica::{self, Refusal};
 use hobnob_protocol::mailbox::{DepositToken, Envelope, Waiting};
 use hobnob_protocol::record::MailboxRecord;
@@ -32,7 +33,27 @@ impl Engine {
             return;
         }
         let (number, sender, bytes) = (waiting.number, waiting.sender, waiting.envelope.len());
-        let content = match self.open_envelope(waiting) {
+        let content = match self.policy.denies(sender.person(), self.clock.now()) {
+            // Its mail waits as its sessions do.
+            Some(DenyReason::Kicked) => Content::Later,
+            Some(DenyReason::Blocked | DenyReason::NameTaken) => {
+                self.drop_mail_of(sender);
+                Content::Useless
+            }
+            None => self.envelope_content(at, waiting),
+        };
+        let holder = self.mail.holders.get_mut(&at);
+        holder.expect("looked up above").arrives(PageItem {
+            number,
+            sender,
+            bytes,
+            content,
+        });
+    }
+
+    fn envelope_content(&mut self, at: HolderAt, waiting: Waiting) -> Content {
+        let sender = waiting.sender;
+        match self.open_envelope(waiting) {
             Ok(frames) if self.policy.is_contact(sender.person()) => {
                 Content::Batches(self.judge_mail(at, sender, frames))
             }
@@ -43,14 +64,16 @@ impl Engine {
             }
             Err(Unopened::LostKey | Unopened::Invalid) => Content::Useless,
             Err(Unopened::NewerKey) => Content::UnknownKey,
-        };
-        let holder = self.mail.holders.get_mut(&at);
-        holder.expect("looked up above").arrives(PageItem {
-            number,
-            sender,
-            bytes,
-            content,
-        });
+        }
+    }
+
+    /// An envelope of a blocked peer is deleted unread. If the user undoes the block, the peer is asked
+    /// to send again what was in it.
+    fn drop_mail_of(&mut self, sender: DeviceId) {
+        if self.policy.is_contact(sender.person()) {
+            let row = self.mail.owe(sender, None, |owed| owed.request = true);
+            self.store.set_mail(row);
+        }
     }
 
     /// Opens an envelope, or says why that is impossible.

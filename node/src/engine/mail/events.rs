@@ -110,13 +110,19 @@ impl Engine {
         all.into_iter().for_each(|at| self.hold_at(at));
         self.update_holding();
         self.use_as_holder(peer);
-        if !self.policy.is_contact(peer.person()) {
+        let is_contact = self.policy.is_contact(peer.person());
+        if !is_contact || self.denies_mail(peer) {
+            // It gets no messages of rooms from this node until it has been in them again.
+            self.mail_members_gone(peer, &BTreeSet::new());
+            self.mail.unanswered.forget(peer);
+            self.end_mail_with(peer);
+        }
+        if !is_contact {
             self.mail.refusals.forget(peer);
             self.mail.room_refusals.forget(peer);
             self.mail.content_refusals.forget(peer);
             let rows = self.mail.members.forget(peer);
             self.store.set_mail(rows);
-            self.mail.unanswered.forget(peer);
             let row = self.mail.contents.forget(peer);
             self.store.set_mail(row);
             if self.mail.former.remove(&peer).is_some() {
@@ -124,7 +130,11 @@ impl Engine {
             }
             let row = self.mail.contacts.forget(peer);
             self.store.set_mail(row);
-            return self.end_mail_with(peer);
+            return;
+        }
+        if self.paths.session(peer).is_none() {
+            // It may be denied no longer.
+            self.expect_mail(peer);
         }
         for id in self.sessions.ids_with(peer) {
             self.send_mailbox(id);
@@ -133,6 +143,12 @@ impl Engine {
                 self.mailbox_frame(id, record, tokens);
             }
         }
+    }
+
+    /// Whether no mail passes between this node and a peer: it may have no session either.
+    pub(super) fn denies_mail(&self, peer: DeviceId) -> bool {
+        let denied = self.policy.denies(peer.person(), self.clock.now());
+        denied.is_some()
     }
 
     /// Asks a holder to hold mail from all contacts.
@@ -184,6 +200,9 @@ impl Engine {
             let (peer, room) = (deposited.peer, deposited.room);
             // If the peer is here, or another holder has the messages, nothing must be repeated.
             if self.sessions.with(peer).is_some() || self.mail.session_in(peer, room).is_some() {
+                continue;
+            }
+            if self.denies_mail(peer) || !self.gets_mail_of(room, peer) {
                 continue;
             }
             let of_peer = self.mail.contacts.get(peer);
@@ -377,10 +396,16 @@ impl Engine {
         let now = self.clock.now().mono;
         for peer in self.mail.take_due(now) {
             let is_here = self.paths.session(peer).is_some() || self.sessions.with(peer).is_some();
-            if !is_here {
-                self.begin_direct_mail(peer, now);
-                self.begin_mail_in_rooms(peer, now);
+            if is_here {
+                continue;
             }
+            if self.denies_mail(peer) {
+                let until = self.policy.kicked_until(peer.person(), self.clock.now());
+                until.into_iter().for_each(|at| self.mail.due_by(peer, at));
+                continue;
+            }
+            self.begin_direct_mail(peer, now);
+            self.begin_mail_in_rooms(peer, now);
         }
         let holders = self.mail.holders.values_mut();
         let due = holders.filter(|holder| holder.retry_at().is_some_and(|at| at <= now));
@@ -547,7 +572,8 @@ impl Engine {
         let is_stored = answer == DepositAnswer::Stored;
         let Some(session) = self.mail.sessions.get_mut(&deposited.session) else {
             // If the peer is here, its receipts say what it has.
-            if is_stored && self.paths.session(peer).is_none() {
+            let is_away = self.paths.session(peer).is_none();
+            if is_stored && is_away && self.gets_mail_of(deposited.room, peer) {
                 self.now_held(&deposited, holder_id);
                 if let Some(offer) = deposited.packed.content_of {
                     self.content_is_held(&deposited, offer);

@@ -78,8 +78,7 @@ impl RoomMembers {
         rows
     }
 
-    /// A session with a contact has ended, in which it was in these rooms. Returns the rooms that
-    /// it has left, and the rows to store.
+    /// A contact is in these rooms. Returns those that it has left, and the rows to store.
     pub(super) fn was_in(
         &mut self,
         peer: DeviceId,
@@ -124,8 +123,19 @@ impl RoomMembers {
         members.into_iter().map(|(_, peer)| peer).collect()
     }
 
-    /// Our own newest entry in a room when a contact became a member. `None`: it is not known as
-    /// one.
+    /// The rooms of which a contact is a member, also those in which it gets no mail.
+    pub(super) fn rooms_with(&self, peer: DeviceId) -> BTreeSet<ConversationId> {
+        let present = self.0.iter().filter(|(_, it)| !it.has_left);
+        let of_peer = present.filter(|((_, of), _)| *of == peer);
+        of_peer.map(|((room, _), _)| *room).collect()
+    }
+
+    /// Whether a contact is a member of a room, and has not left it.
+    pub(super) fn is_in(&self, room: ConversationId, peer: DeviceId) -> bool {
+        self.0.get(&(room, peer)).is_some_and(|it| !it.has_left)
+    }
+
+    /// Our own newest entry in a room when a contact became a member. `None`: it is not known as one.
     pub(super) fn since(&self, room: ConversationId, peer: DeviceId) -> Option<MailedRoom> {
         self.0.get(&(room, peer)).map(|it| MailedRoom {
             id: room,
@@ -208,6 +218,7 @@ mod tests {
         let (left, rows) = members.was_in(peer(1), &[].into());
         assert_eq!((left, rows.len()), (vec![OPS], 1));
         let mut members = RoomMembers::restore(&rows);
+        assert!(!members.is_in(OPS, peer(1)));
         assert_eq!(ids(&members.rooms_of(peer(1))), []);
         members.is_here(OPS, peer(1), Some((LogId(9), 9)), 3_000);
         assert_eq!(
@@ -215,6 +226,7 @@ mod tests {
             [(OPS, end)],
             "it has missed those"
         );
+        assert!(members.is_in(OPS, peer(1)) && !members.is_in(OPS, peer(2)));
         assert_eq!(members.forget(peer(1)).len(), 1);
         assert_eq!(members.since(OPS, peer(1)), None);
     }

@@ -46,6 +46,8 @@ pub(super) enum Content {
     Useless,
     /// It is sealed for a key that this node does not have. It stays at the holder.
     UnknownKey,
+    /// Its sender is kicked. A later attempt opens it.
+    Later,
 }
 
 /// An envelope that arrived.
@@ -82,7 +84,7 @@ impl PageItem {
         let is_decided = |it: &ArrivedBatch| it.refused || has_settled(it.name, it.first, it.last);
         match &self.content {
             Content::Batches(batches) if batches.iter().all(is_decided) => Fate::Done,
-            Content::Batches(_) => Fate::Undecided,
+            Content::Batches(_) | Content::Later => Fate::Undecided,
             Content::Useless => Fate::Done,
             Content::UnknownKey => Fate::Stays,
         }
@@ -250,7 +252,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_opened_is_deleted_only_if_no_key_is_missing() {
-        let content = [Content::Useless, Content::UnknownKey];
+        let content = [Content::Useless, Content::UnknownKey, Content::Later];
         let items = content
             .into_iter()
             .zip(1..)
@@ -262,8 +264,8 @@ mod tests {
         let expected = Decided {
             done: vec![1],
             settled: false,
-            undecided: false,
-            left: (1, 1_000),
+            undecided: true,
+            left: (2, 2_000),
         };
         assert_eq!(decided, expected);
     }

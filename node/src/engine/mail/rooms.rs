@@ -27,7 +27,7 @@ const ROOM_AGAIN_AFTER: Duration = Duration::from_secs(10);
 impl Engine {
     // Members.
 
-    /// The peer of a session has proved that it is in some rooms.
+    /// The peer of a session has proved that it is in these rooms of this node, and in no others.
     pub(in crate::engine) fn mail_members_here(
         &mut self,
         peer: DeviceId,
@@ -39,6 +39,10 @@ impl Engine {
         for room in closed {
             self.mail_member_proved(*room, peer);
         }
+        // Of rooms that this node has left, a peer can prove nothing.
+        let mut rooms = self.mail.members.rooms_with(peer);
+        rooms.retain(|room| closed.contains(room) || self.mail_key(*room).is_none());
+        self.mail_members_gone(peer, &rooms);
     }
 
     fn mail_member_proved(&mut self, room: ConversationId, peer: DeviceId) {
@@ -47,7 +51,7 @@ impl Engine {
         self.store.set_mail(rows);
     }
 
-    /// A session with a peer has ended. In the end both were in these rooms.
+    /// A peer is in these rooms at most. It has left those of the others in which it was a member.
     pub(in crate::engine) fn mail_members_gone(
         &mut self,
         peer: DeviceId,
@@ -58,7 +62,10 @@ impl Engine {
         for room in left {
             let rows = self.mail.held.forget_in(room, peer);
             self.store.set_mail(rows);
-            self.outbox.note_nothing_held_in(room, peer);
+            self.outbox.note_left(room, peer);
+            if let Some(session) = self.mail.session_in(peer, Some(room)) {
+                self.end_mail(session);
+            }
         }
     }
 
@@ -80,6 +87,11 @@ impl Engine {
     }
 
     // Deposits.
+
+    /// Whether a peer gets the messages of a room, or of the direct conversation, by mail.
+    pub(super) fn gets_mail_of(&self, room: Option<ConversationId>, peer: DeviceId) -> bool {
+        room.is_none_or(|room| self.mail.members.is_in(room, peer))
+    }
 
     /// The user has written in a room. Members that are away get it soon.
     pub(in crate::engine) fn mail_wanted_in(&mut self, room: ConversationId) {
