@@ -157,6 +157,25 @@ impl Batch {
         })
     }
 
+    /// These batches, each of which follows the one before it, as one that their author signs. `last`
+    /// and `head` are the number and the hash of the last entry. The entries must fit a batch, and
+    /// their Lamport numbers must not decrease.
+    pub fn joined(batches: &[&Batch], last: Seq, head: &EntryHash, key: &SecretKey) -> Self {
+        let first = batches.first().expect("the caller joins several batches");
+        let name = first.name;
+        debug_assert!(key.id() == name.device);
+        let entries: Vec<&[u8]> = batches.iter().map(|it| it.entries.as_ref()).collect();
+        let entries = Bytes::from(entries.concat());
+        debug_assert!(entries.len() <= BATCH_ENTRIES_BYTES_MAX);
+        Self {
+            name,
+            first: first.first,
+            prev: first.prev,
+            entries,
+            signature: key.sign(&signed_bytes(&name, last, head)),
+        }
+    }
+
     fn read_entries(&self) -> Result<Vec<CheckedEntry>, BatchError> {
         let mut entries: Vec<CheckedEntry> = Vec::new();
         let key = BodyKey::of(&self.name);
@@ -426,6 +445,19 @@ mod tests {
         );
         assert_eq!(next.hash_at(3), first.hash_at(3));
         assert!(next.batch.check().is_ok());
+    }
+
+    #[test]
+    fn batches_that_follow_each_other_can_be_joined() {
+        let whole = batch();
+        let pieces = whole.split(&key(), 1);
+        assert_eq!(pieces.len(), 3);
+        let pieces: Vec<_> = pieces.iter().collect();
+        let joined = Batch::joined(&pieces, 3, &whole.head(), &key());
+        assert_eq!(joined, whole.batch);
+        let checked = Batch::joined(&pieces[1..], 3, &whole.head(), &key()).check();
+        let checked = checked.expect("the author signed it");
+        assert_eq!((checked.first(), checked.head()), (2, whole.head()));
     }
 
     #[test]

@@ -10,9 +10,10 @@ use super::chain;
 use super::columns::{self, EntryId};
 use super::error::Fault;
 
-/// Entries before the one in question that are compared, too. A page of history is read backwards,
-/// and this saves a query for each of its entries.
-const LOOK_BACK: Seq = 32;
+/// Entries beside the one in question that are compared, too: those before it, or those after it if
+/// the one before is compared already. A page of history is read backwards, and messages for a program
+/// forwards. This saves a query for each of them.
+const BESIDE: Seq = 32;
 
 /// The results of one read transaction. Each batch is compared once.
 pub(super) struct Proofs<'a> {
@@ -78,10 +79,13 @@ impl<'a> Proofs<'a> {
         if known.ranges.contains(seq) {
             return Ok(true);
         }
-        let from = seq.saturating_sub(LOOK_BACK).max(1);
-        match chain::prove(conn, &name, log, (from, seq), &mut known.ranges) {
+        let span = match known.ranges.contains(seq.saturating_sub(1)) {
+            true => (seq, seq.saturating_add(BESIDE)),
+            false => (seq.saturating_sub(BESIDE).max(1), seq),
+        };
+        match chain::prove(conn, &name, log, span, &mut known.ranges) {
             Err(fault) if !fault.is_damage() => return Err(fault),
-            // Damage before the batch does not concern it.
+            // Damage in other batches does not concern it.
             Ok(()) | Err(_) => {}
         }
         if !known.ranges.contains(seq) {

@@ -513,10 +513,11 @@ impl Engine {
             self.room_refused(peer, holder, MailRefusal::Full);
             return false;
         }
+        let key = self.mail.key.clone();
         let session = self.mail.sessions.get_mut(&id);
         let session = session.expect("looked up above");
         session.in_flight += 1;
-        let packed = session.outgoing.pack();
+        let packed = session.outgoing.pack(&key);
         let deposited = Deposited {
             session: id,
             peer,

@@ -1,9 +1,13 @@
 //! Mail: this node's own mailbox at holders, and what it deposits for contacts that are away.
 //!
-//! For each contact that is away there is a *session by mail*: the replica treats it like a
-//! session, and its frames travel in envelopes. So entries, receipts and requests need no second
-//! implementation. There is one more for each room with a key in which the contact is a member,
-//! while something waits.
+//! For each contact that is away there is a *session by mail*: the replica treats it like a session,
+//! and its frames travel in envelopes. So entries, receipts and requests need no second
+//! implementation. There is one more for each room with a key in which the contact is a member, while
+//! something waits. `own` is this node's mailbox, `contacts` are those of others, `outgoing` packs
+//! envelopes with batches from `item`, `held` notes what holders have, `holder` is the exchange with one holder, `page` decides
+//! which arrived envelopes may be deleted, `refusals` notes which holders refuse envelopes,
+//! `unanswered` keeps envelopes whose answers were lost, `reopening` opens streams again that have ended, `contents` lists small files that are still to be
+//! deposited, `members` knows who is in which room. `node_holders` finds nodes that are holders.
 //!
 //! - `own` is this node's mailbox, `contacts` are those of others, `members` knows who is in which
 //!   room.
@@ -25,6 +29,7 @@ mod files;
 mod held;
 mod holder;
 mod info;
+mod item;
 mod members;
 mod node_holders;
 mod outgoing;

@@ -10,6 +10,8 @@ use hobnob_protocol::{
     Body, CheckedBatch, DeviceId, Frame, LogName, OfferId, Ranges, SecretKey, Seq,
 };
 
+use super::item::Item;
+
 /// Bytes of a batch beside its entries, at most.
 const BATCH_OVERHEAD: usize = 256;
 
@@ -22,16 +24,6 @@ const ANNOUNCED_BYTES: usize = 160;
 
 /// Maximum older logs that an envelope announces. Those before them count as delivered by then.
 const OLDER_LOGS_MAX: usize = 32;
-
-/// A batch that waits, or is on its way in an envelope.
-#[derive(Debug, Clone)]
-pub(super) struct Item {
-    frame: Bytes,
-    /// This node's entries in it.
-    pub(super) span: Option<(LogName, Seq, Seq)>,
-    /// Bytes that the replica counts as written when the holder has this item.
-    pub(super) credit: usize,
-}
 
 /// The content of one envelope.
 #[derive(Debug, Clone, Default)]
@@ -128,12 +120,10 @@ impl Outgoing {
         key: &SecretKey,
     ) -> usize {
         let (credit, name) = (frame.len(), checked.batch.name);
-        let span = own.then(|| (name, checked.first(), checked.last()));
         if content_size(frame.len()) <= self.batch_max() {
-            self.batches.push_back(Item {
-                frame,
-                span,
-                credit,
+            self.batches.push_back(match own {
+                true => Item::own(frame, checked, credit),
+                false => Item::new(frame, None, credit),
             });
             return 0;
         }
@@ -145,11 +135,10 @@ impl Outgoing {
         let count = pieces.len();
         for (at, piece) in pieces.into_iter().enumerate() {
             let piece = piece.read().expect("a part of a batch that was read");
-            self.batches.push_back(Item {
-                span: Some((name, piece.first(), piece.last())),
-                frame: Frame::Batch(piece.batch).encode(),
-                credit: if at + 1 == count { credit } else { 0 },
-            });
+            let span = Some((name, piece.first(), piece.last()));
+            let frame = Frame::Batch(piece.batch).encode();
+            let credit = if at + 1 == count { credit } else { 0 };
+            self.batches.push_back(Item::new(frame, span, credit));
         }
         0
     }
@@ -232,9 +221,10 @@ impl Outgoing {
         batches.sum::<usize>() >= self.batch_max()
     }
 
-    /// Takes what fits an envelope. Receipts come first: they are short, and let others rest.
-    /// Contents have envelopes of their own, which a holder may refuse while it takes messages.
-    pub(super) fn pack(&mut self) -> Packed {
+    /// Takes what fits an envelope. Receipts come first: they are short, and let others rest. Contents
+    /// have envelopes of their own, which a holder may refuse while it takes messages. Own batches that
+    /// follow each other become one, signed with this node's `key`.
+    pub(super) fn pack(&mut self, key: &SecretKey) -> Packed {
         if !self.has_messages() {
             return self.pack_content();
         }
@@ -257,13 +247,22 @@ impl Outgoing {
         }
         // A batch may leave no place for what says where its log begins.
         room = room.saturating_sub(self.bytes_max - self.batch_max());
+        let mut following: Vec<Item> = Vec::new();
         while let Some(next) = self.batches.front() {
-            let size = content_size(next.frame.len());
+            let grows = following.last().and_then(|last| last.grows_by(next));
+            let size = grows.unwrap_or_else(|| content_size(next.frame.len()));
             if size > room {
                 break;
             }
             room -= size;
-            packed.items.extend(self.batches.pop_front());
+            if grows.is_none() && !following.is_empty() {
+                let together = std::mem::take(&mut following);
+                packed.items.push(Item::joined(together, key));
+            }
+            following.extend(self.batches.pop_front());
+        }
+        if !following.is_empty() {
+            packed.items.push(Item::joined(following, key));
         }
         packed.frames.extend(self.announcements(&packed.items));
         let batches = packed.items.iter().map(|item| item.frame.clone());
@@ -343,7 +342,7 @@ fn small_offers(batch: &CheckedBatch) -> Vec<OfferId> {
 #[cfg(test)]
 mod tests {
     use hobnob_protocol::{
-        CheckedBatch, ConversationId, DeviceId, Entry, Holding, LogId, Ranges, Salts,
+        CheckedBatch, ConversationId, DeviceId, Entry, EntryRef, Holding, LogId, Ranges, Salts,
     };
 
     use super::*;
@@ -386,7 +385,7 @@ mod tests {
         let mut outgoing = Outgoing::direct();
         assert!(outgoing.frame(have(1), bob()) && outgoing.frame(have(2), bob()));
         assert!(!outgoing.frame(Frame::Ping(1).encode(), bob()));
-        let packed = outgoing.pack();
+        let packed = outgoing.pack(&key());
         assert!(packed.has_receipts && outgoing.is_empty());
         assert_eq!(packed.frames, [have(2)]);
     }
@@ -409,7 +408,7 @@ mod tests {
         assert_eq!(outgoing.batch(long, &key()).1, []);
         let mut lasts = Vec::new();
         while !outgoing.is_empty() {
-            let packed = outgoing.pack();
+            let packed = outgoing.pack(&key());
             let size: usize = packed.frames.iter().map(|it| content_size(it.len())).sum();
             assert!(size <= ROOM_CONTENT_BYTES_MAX);
             let (_, _, last) = packed.items.last().expect("a batch").span.expect("own");
@@ -433,7 +432,7 @@ mod tests {
             outgoing.frame(frame, key().id());
         }
         outgoing.batch(batch(&["a"]), &key());
-        let packed = outgoing.pack();
+        let packed = outgoing.pack(&key());
         assert_eq!(packed.frames.len(), OLDER_LOGS_MAX + 2);
         let Ok(Frame::Have(oldest, _)) = Frame::decode(&packed.frames[0]) else {
             panic!("it is announced")
@@ -454,12 +453,12 @@ mod tests {
         outgoing.content(id, &content);
         outgoing.batch(batch(&["a"]), &key());
         assert!(!outgoing.is_full(), "a message may wait for others");
-        let packed = outgoing.pack();
+        let packed = outgoing.pack(&key());
         assert_eq!((packed.items.len(), packed.content_of), (1, None));
         let (mut bytes, mut ended) = (Vec::new(), Vec::new());
         while !outgoing.is_empty() {
             assert!(outgoing.is_full() && outgoing.has_content());
-            let packed = outgoing.pack();
+            let packed = outgoing.pack(&key());
             assert_eq!((packed.items.len(), packed.content_of), (0, Some(id)));
             for frame in &packed.frames {
                 if let Ok(Frame::Content {
@@ -483,12 +482,81 @@ mod tests {
         assert!(outgoing.is_empty());
     }
 
+    /// Batches that follow each other, each with one of these entries. Their Lamport numbers are 1, 2, …
+    fn following(bodies: Vec<Body>) -> Vec<Bytes> {
+        let (mut prev, mut salts) = (log().genesis(), Salts::new([5; 32]));
+        let mut written = |(seq, body): (Seq, Body)| {
+            let entries = vec![Entry::new(seq, 0, body)];
+            let batch = CheckedBatch::author(&key(), log(), seq, prev, entries, &mut salts);
+            prev = batch.head();
+            Frame::Batch(batch.batch).encode()
+        };
+        (1..).zip(bodies).map(&mut written).collect()
+    }
+
+    #[test]
+    fn own_batches_in_an_envelope_become_one_with_one_signature() {
+        let mut outgoing = Outgoing::direct();
+        let text = |n: usize| Body::from(format!("{n} {}", "x".repeat(n % 700)).as_str());
+        let written = following((0..500).map(text).collect());
+        let all: usize = written.iter().map(Bytes::len).sum();
+        for frame in &written {
+            assert_eq!(outgoing.batch(frame.clone(), &key()), (0, Vec::new()));
+        }
+        let (mut next, mut credit) = (1, 0);
+        while !outgoing.is_empty() {
+            let packed = outgoing.pack(&key());
+            let size: usize = packed.frames.iter().map(|it| content_size(it.len())).sum();
+            assert!(size <= CONTENT_BYTES_MAX, "{size}");
+            assert!(
+                outgoing.is_empty() || size > CONTENT_BYTES_MAX - 2_000,
+                "{size}"
+            );
+            let [item] = &packed.items[..] else {
+                panic!("{} batches", packed.items.len())
+            };
+            credit += item.credit;
+            let Some(Ok(Frame::Batch(batch))) = packed.frames.last().map(Frame::decode) else {
+                panic!("a batch")
+            };
+            let checked = batch.check().expect("signed");
+            assert_eq!(item.span, Some((log(), checked.first(), checked.last())));
+            assert_eq!(checked.first(), next);
+            next = checked.last() + 1;
+        }
+        assert_eq!((next, credit), (501, all));
+    }
+
+    #[test]
+    fn an_entry_about_another_one_stays_alone_in_its_batch() {
+        let mut outgoing = Outgoing::direct();
+        let reply = Body::Reply {
+            to: EntryRef {
+                author: None,
+                log: LogId(3),
+                seq: 1,
+            },
+            text: "b".to_owned(),
+        };
+        let written = following(vec!["a".into(), "a".into(), reply, "c".into(), "d".into()]);
+        for frame in &written {
+            outgoing.batch(frame.clone(), &key());
+        }
+        // What another member wrote does not follow.
+        outgoing.batch(batch(&["again"]), &key());
+        let spans = outgoing.pack(&key()).items.into_iter().map(|item| {
+            let (_, first, last) = item.span.expect("own");
+            (first, last)
+        });
+        assert_eq!(spans.collect::<Vec<_>>(), [(1, 2), (3, 3), (4, 5), (1, 1)]);
+    }
+
     #[test]
     fn the_request_to_seal_again_comes_first() {
         let mut outgoing = Outgoing::direct();
         outgoing.batch(batch(&["a"]), &key());
         outgoing.request(Frame::Ping(7).encode());
-        let packed = outgoing.pack();
+        let packed = outgoing.pack(&key());
         assert_eq!(
             packed.frames,
             [Frame::Ping(7).encode(), have(1), batch(&["a"])]
@@ -507,7 +575,7 @@ mod tests {
         assert!(outgoing.is_full());
         let (mut seqs, mut credit) = (Vec::new(), 0);
         while !outgoing.is_empty() {
-            let packed = outgoing.pack();
+            let packed = outgoing.pack(&key());
             let size: usize = packed.frames.iter().map(|it| content_size(it.len())).sum();
             assert!(size <= CONTENT_BYTES_MAX);
             for item in packed.items {
