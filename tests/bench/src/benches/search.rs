@@ -23,6 +23,12 @@ const BATCH: u64 = 200;
 /// Commits that the store has not carried out yet.
 const UNDER_WAY: usize = 64;
 
+/// The log with all texts.
+const LOG: LogId = LogId(1);
+
+/// Pages that end at these parts of all texts are read, too: half of them, a quarter and so on.
+const DEPTHS: [u64; 6] = [2, 4, 8, 16, 32, 64];
+
 /// Messages on a page.
 const PAGE: usize = 50;
 
@@ -91,12 +97,16 @@ const WORDS: [&[&str]; 5] = [
 const RARE: (u64, &str) = (50_000, "xylophone");
 
 /// What is searched for, with a description.
-const SEARCHES: [(&str, &str); 7] = [
+const SEARCHES: [(&str, &str); 8] = [
     ("a word of every third text", "water"),
     ("part of a word", "arde"),
     ("two common words", "water lunch"),
     ("a rare word", "xylophone"),
     ("a pair of Chinese characters", "服务"),
+    (
+        "one Chinese character, which is compared with the newest texts",
+        "务",
+    ),
     ("a Thai word", "ประชุม"),
     ("a Russian word", "встреча"),
 ];
@@ -161,6 +171,7 @@ pub(crate) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     for (what, words) in SEARCHES {
         let (mut first, mut pages) = (Vec::new(), Vec::new());
         let mut before = None;
+        let mut seen = 0;
         for number in 0..PAGES {
             let begun = Stopwatch::start();
             let rows = page(&store, words, before)?;
@@ -172,12 +183,34 @@ pub(crate) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
             }
             let Some(oldest) = rows.first() else { break };
             before = Some((oldest.name.log, oldest.seq));
+            seen = oldest.seq;
         }
         let first = Samples::new(first).context("a page")?;
         let whole = Some(Aim::AtMost(100.0));
         report.line(format!("{what}: the first page"), "ms", first, None, whole);
         if let Some(pages) = Samples::new(pages) {
             report.line(format!("{what}: further pages"), "ms", pages, None, whole);
+        }
+        // The place of a page in the result must not matter.
+        let mut deep = Vec::new();
+        for part in DEPTHS {
+            let at = count / part;
+            if at >= seen {
+                continue;
+            }
+            let begun = Stopwatch::start();
+            let rows = page(&store, words, Some((LOG, at)))?;
+            let took = begun.elapsed().as_secs_f64() * 1e3;
+            deep.extend((rows.len() == PAGE).then_some(took));
+        }
+        if let Some(deep) = Samples::new(deep) {
+            report.line(
+                format!("{what}: pages deep in the result"),
+                "ms",
+                deep,
+                None,
+                whole,
+            );
         }
     }
     store.shutdown();
@@ -220,7 +253,7 @@ fn filled(file: &Path, count: u64) -> anyhow::Result<Store> {
         conversation,
         author: author.id().person(),
         device: author.id(),
-        log: LogId(1),
+        log: LOG,
     };
     let kind = ConversationKind::Room {
         name,
