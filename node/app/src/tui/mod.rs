@@ -5,11 +5,12 @@
 //! the node through [`node_link`]. Like every other command, the chat talks to the node only over
 //! the control socket.
 //!
-//! [`layout`], [`text`] and [`markup`] measure, so both the state and the drawing use them. [`picture`] makes
-//! small pictures. [`queries`] asks the terminal.
+//! [`layout`], [`text`] and [`markup`] measure, so both the state and the drawing use them. [`cells`]
+//! puts characters in their places where terminals disagree. [`picture`] makes small pictures. [`queries`] asks the terminal.
 //! [`folder_names`], [`read_markers`] and [`typed_commands`] read and write files.
 
 mod app;
+mod cells;
 mod event_loop;
 mod folder_names;
 mod home_files;

@@ -20,6 +20,7 @@ use rustix::io::Errno;
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::sync::Notify;
 
+use super::cells;
 use crate::shared::log_output;
 
 /// Report the buttons and the wheel of the mouse, but no motion (xterm's modes 1000 and 1006).
@@ -58,6 +59,7 @@ impl Terminal {
     pub(super) fn enter() -> io::Result<Terminal> {
         static HOOK: Once = Once::new();
         HOOK.call_once(restore_before_panic);
+        cells::set_terminal(std::env::var_os("TMUX").is_some());
         prepare()?;
         match ratatui::Terminal::new(CrosstermBackend::new(stdout())) {
             Ok(inner) => Ok(Terminal {
@@ -87,7 +89,11 @@ impl Terminal {
     }
 
     pub(super) fn draw(&mut self, render: impl FnOnce(&mut ratatui::Frame<'_>)) -> io::Result<()> {
-        self.inner.draw(render).map(|_| ())
+        let placed = |frame: &mut ratatui::Frame<'_>| {
+            render(frame);
+            cells::place(frame.buffer_mut());
+        };
+        self.inner.draw(placed).map(|_| ())
     }
 
     /// Makes the next drawing write every cell.

@@ -5,6 +5,8 @@ use hobnob::protocol::text::visible;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
+use super::cells;
+
 /// Maximum number of characters in one grapheme; the rest is dropped. The longest emoji in use have
 /// ten.
 const GRAPHEME_CHARS_MAX: usize = 16;
@@ -41,7 +43,7 @@ pub(super) fn fit(text: &str, columns: usize) -> String {
 pub(super) fn lines(text: &str) -> impl Iterator<Item = String> {
     text.split('\n').map(|line| {
         let line = line.strip_suffix('\r').unwrap_or(line).replace('\t', TAB);
-        limit_graphemes(&visible(&line))
+        cells::with_room(limit_graphemes(&visible(&line)))
     })
 }
 
@@ -63,7 +65,7 @@ pub(super) fn wrap(text: &str, columns: usize, first: usize) -> Vec<String> {
         columns,
     };
     let mut word = String::new();
-    for grapheme in text.graphemes(true) {
+    for grapheme in graphemes(text) {
         let space = grapheme.chars().all(char::is_whitespace);
         if space || grapheme.width() > 1 {
             wrapped.add(&std::mem::take(&mut word));
@@ -99,6 +101,19 @@ pub(super) fn broken(text: &str, columns: usize) -> Vec<String> {
     rows
 }
 
+/// The graphemes of a text, each with the room for its signs.
+fn graphemes(mut text: &str) -> impl Iterator<Item = &str> {
+    std::iter::from_fn(move || {
+        let mut end = text.graphemes(true).next()?.len();
+        while text[end..].starts_with(cells::PAD) {
+            end += cells::PAD.len_utf8();
+        }
+        let (grapheme, rest) = text.split_at(end);
+        text = rest;
+        Some(grapheme)
+    })
+}
+
 struct Wrapped {
     lines: Vec<String>,
     used: usize,
@@ -123,7 +138,7 @@ impl Wrapped {
         if self.used > 0 {
             self.line_break();
         }
-        for grapheme in word.graphemes(true) {
+        for grapheme in graphemes(word) {
             let needs = grapheme.width();
             if self.used + needs > self.columns {
                 self.line_break();
@@ -153,7 +168,7 @@ mod tests {
 
     #[test]
     fn lines_break_between_words_and_long_words_between_graphemes() {
-        let cases: [(&str, usize, usize, &[&str]); 9] = [
+        let cases: [(&str, usize, usize, &[&str]); 10] = [
             ("", 5, 0, &[""]),
             ("one two three", 7, 0, &["one two", "three"]),
             ("one two", 7, 4, &["one", "two"]),
@@ -173,6 +188,7 @@ mod tests {
             ),
             ("שלום עולם", 5, 0, &["שלום ", "עולם"]),
             ("see /help or #lobby", 9, 0, &["see /help", "or #lobby"]),
+            ("রা⠀রা⠀রা⠀", 5, 0, &["রা⠀রা⠀", "রা⠀"]),
         ];
         for (text, columns, first, lines) in cases {
             assert_eq!(wrap(text, columns, first), lines, "{text:?}");
