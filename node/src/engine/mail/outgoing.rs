@@ -214,11 +214,13 @@ impl Outgoing {
         if !self.has_messages() {
             return self.has_content();
         }
-        let batches = self
-            .batches
-            .iter()
-            .map(|item| content_size(item.frame.len()));
-        batches.sum::<usize>() >= self.batch_max()
+        let (mut bytes, mut before) = (0, None::<&Item>);
+        for item in &self.batches {
+            let grows = before.and_then(|before| before.grows_by(item));
+            bytes += grows.unwrap_or_else(|| content_size(item.frame.len()));
+            before = Some(item);
+        }
+        bytes >= self.batch_max()
     }
 
     /// Takes what fits an envelope. Receipts come first: they are short, and let others rest. Contents
@@ -505,7 +507,9 @@ mod tests {
         }
         let (mut next, mut credit) = (1, 0);
         while !outgoing.is_empty() {
+            let is_full = outgoing.is_full();
             let packed = outgoing.pack(&key());
+            assert!(is_full || outgoing.is_empty());
             let size: usize = packed.frames.iter().map(|it| content_size(it.len())).sum();
             assert!(size <= CONTENT_BYTES_MAX, "{size}");
             assert!(
