@@ -507,7 +507,7 @@ pub enum JoinError {
     IsOpen(RoomName),
     /// The node is in a room with this name and another secret.
     #[error(
-        "this node is in {0} already, with another secret: leave the room first, and then join again"
+        "this node is in another room called {0} already, with another secret or with none: leave that room first, or choose another name"
     )]
     OtherSecret(RoomName),
     /// The node is not in that room.

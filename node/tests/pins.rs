@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use hobnob::protocol::{Body, RoomName};
-use hobnob::{ConversationRef, DeliveryState, Message, MessageId, Node};
+use hobnob::{ConversationRef, DeliveryState, HistoryQuery, Message, MessageId, Node};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -99,4 +99,21 @@ async fn every_member_sets_topic_and_pins_and_one_who_was_away_gets_them() {
     ann.set_topic(ops(), long)
         .await
         .expect_err("it is too long");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_to_a_change_of_topic_quotes_the_topic() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let ann = start(dir.path(), "ann").await;
+    ann.create_room(ops()).await.expect("it is stored");
+    for topic in ["the disk of db3", ""] {
+        let set = ann.set_topic(ops(), topic).await.expect("it is stored");
+        let reply = ann.reply(set.id, "agreed").await.expect("it is stored");
+        let history = ann.history(HistoryQuery::default()).await;
+        let mut history = history.expect("the node runs").into_iter();
+        let reply = history.find(|message| message.id == reply.id);
+        let quoted = reply.and_then(|reply| reply.reply_to).expect("a reply");
+        assert_eq!(quoted.text.as_deref(), Some(topic));
+    }
+    ann.shutdown().await;
 }

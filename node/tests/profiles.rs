@@ -215,4 +215,11 @@ async fn old_messages_keep_the_name_of_their_time() {
     );
     // Ann's own lines, too.
     assert_eq!(names_of(&ann, bob.id()).await, expected);
+    // Somebody else has the earlier name now, but it was never shown with a part of the id.
+    bob.set_nick(name("ann")).await.expect("the node runs");
+    let known = bob.peer(ann.id()).await.expect("the node runs");
+    assert_eq!(
+        known.expect("ann is known").formerly.as_deref(),
+        Some("ann")
+    );
 }

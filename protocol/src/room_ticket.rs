@@ -6,6 +6,7 @@ use std::str::FromStr;
 use crate::conversation::{NotARoomName, RoomName};
 use crate::identity::base32;
 use crate::room_key::{RoomKey, RoomKind};
+use crate::target::TICKET_PREFIX;
 
 /// The start of every room ticket.
 pub const ROOM_TICKET_PREFIX: &str = "hobnob-room:";
@@ -131,6 +132,9 @@ pub enum RoomTargetError {
     /// The word begins like a ticket.
     #[error(transparent)]
     Ticket(#[from] RoomTicketError),
+    /// The word begins like the ticket of a person: see [`Ticket`](crate::Ticket).
+    #[error("that is the ticket of a person, not of a room")]
+    Person,
 }
 
 impl RoomTarget {
@@ -149,6 +153,8 @@ impl FromStr for RoomTarget {
     fn from_str(word: &str) -> Result<Self, RoomTargetError> {
         if word.trim().starts_with(ROOM_TICKET_PREFIX) {
             Ok(Self::Ticket(word.parse()?))
+        } else if word.trim().starts_with(TICKET_PREFIX) {
+            Err(RoomTargetError::Person)
         } else {
             Ok(Self::Name(word.parse()?))
         }
@@ -188,6 +194,17 @@ mod tests {
             assert_eq!(text.parse(), Ok(ticket(kind)), "{text}");
             assert_eq!(format!(" {text}\n").parse(), Ok(ticket(kind)));
             assert!(text.len() <= ROOM_TICKET_MAX);
+        }
+    }
+
+    #[test]
+    fn the_ticket_of_a_person_names_no_room() {
+        let id = crate::PersonId::from_bytes([7; 32]);
+        for word in [
+            format!("hobnob:{id}?a=10.0.0.5:4626"),
+            format!(" hobnob:{id}"),
+        ] {
+            assert_eq!(word.parse::<RoomTarget>(), Err(RoomTargetError::Person));
         }
     }
 

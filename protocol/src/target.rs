@@ -7,6 +7,9 @@ use std::str::FromStr;
 use crate::identity::{DeviceId, PersonId};
 use crate::{PORT_NODE, text};
 
+/// The beginning of every ticket of a peer.
+pub(crate) const TICKET_PREFIX: &str = "hobnob:";
+
 /// Maximum addresses and relays in one ticket. A ticket with more is rejected.
 pub const TICKET_PARTS_MAX: usize = 16;
 
@@ -117,7 +120,7 @@ pub enum Target {
     AtRelay(PersonId, RelayAt),
     /// `hobnob:…`.
     Ticket(Ticket),
-    /// A nickname, `nickname~1234`, or a prefix of an id. Only a node that knows peers can resolve
+    /// A nickname, `nickname~1234`, or a prefix of an id, each also with an `@` before it. Only a node that knows peers can resolve
     /// it.
     Name(String),
 }
@@ -158,8 +161,18 @@ impl FromStr for Target {
         if word.is_empty() {
             return Err(TargetError::Empty);
         }
-        if let Some(ticket) = word.strip_prefix("hobnob:") {
+        if let Some(ticket) = word.strip_prefix(TICKET_PREFIX) {
             return parse_ticket(ticket).map(Target::Ticket);
+        }
+        // As it stands in a history.
+        if let Some(shown) = word.strip_prefix('@') {
+            let name = shown.parse()?;
+            return match name {
+                Target::Id(_) | Target::Name(_) => Ok(name),
+                Target::Address(_) | Target::AtRelay(..) | Target::Ticket(_) => {
+                    Err(TargetError::NotAnId)
+                }
+            };
         }
         if let Some((id, relay)) = word.split_once('@') {
             return Ok(Target::AtRelay(
@@ -212,7 +225,7 @@ impl fmt::Display for Target {
 
 impl fmt::Display for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "hobnob:{}", self.id)?;
+        write!(f, "{TICKET_PREFIX}{}", self.id)?;
         let addrs = self.addrs.iter().map(|a| format!("a={a}"));
         let relays = self.relays.iter().map(|r| format!("r={r}"));
         for (i, part) in addrs.chain(relays).enumerate() {
@@ -534,6 +547,17 @@ mod tests {
                 word.parse::<Target>().map(|t| t.to_string()),
                 Ok(full.to_owned())
             );
+        }
+    }
+
+    #[test]
+    fn a_name_or_an_id_may_have_the_sign_of_a_direct_conversation() {
+        let id = id();
+        let name = Ok(Target::Name("ann~x4yz".into()));
+        assert_eq!("@ann~x4yz".parse(), name);
+        assert_eq!(format!("@{id}").parse(), Ok(Target::Id(id)));
+        for word in ["@", "@@", "@10.0.0.2", "@r.example:4627"] {
+            assert!(word.parse::<Target>().is_err(), "{word}");
         }
     }
 

@@ -191,10 +191,11 @@ impl Plain {
                 let (nick, text) = rest.trim_start().split_once(' ').unwrap_or((rest, ""));
                 self.write_to(nick, text.trim_start());
             }
-            _ => self.send(&format!(
-                "! There is no command /{}. {COMMANDS}",
-                wording::lines(name).join(" ")
-            )),
+            _ => {
+                let name = wording::lines(name).join(" ");
+                self.send(&format!("! There is no command /{name}."));
+                self.send(COMMANDS);
+            }
         }
     }
 
@@ -693,7 +694,8 @@ mod tests {
             "{lines:?}"
         );
         let (lines, _) = client.types(b"/dance");
-        assert!(lines[0].starts_with("! There is no command /dance."));
+        assert_eq!(lines[0], "! There is no command /dance.\n");
+        assert!(lines[1].starts_with("* Lines that you type"));
         let (_, asks) = client.types(b"//dance");
         assert!(format!("{asks:?}").contains("\"/dance\""), "{asks:?}");
         client.0.too_long();

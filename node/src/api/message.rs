@@ -286,7 +286,8 @@ pub struct ReplyTo {
     pub from: PersonId,
     /// The author's name to show.
     pub name: String,
-    /// Its text, or the name of the file that it offers. `None` in events, and if the message is
+    /// Its text, the name of the file that it offers, or the topic that it sets, which is empty if
+    /// it removes the topic. `None` in events, and if the message is
     /// not here, or no longer.
     pub text: Option<String>,
 }

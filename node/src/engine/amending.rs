@@ -92,6 +92,7 @@ impl Engine {
         } = quoted;
         let text = match body.filter(|_| self.policy.shows(author)) {
             Some(Body::Offer(offer)) => Some(offer.name),
+            Some(Body::Topic(topic)) => Some(topic),
             Some(body) => body.text().map(str::to_owned),
             None => None,
         };

@@ -22,7 +22,8 @@ impl Engine {
         let now_ms = self.clock.now().wall_ms;
         let before = self.past_names.formerly(peer, now_ms)?;
         let is_other = self.peers.nick(peer) != Some(before);
-        is_other.then(|| self.peers.past_name(peer, before))
+        // A part of the id would tell two people apart who have this name now. The peer had none.
+        is_other.then(|| before.to_string())
     }
 
     /// The name to show for the author of a message that arrived at this time.

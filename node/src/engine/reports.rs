@@ -221,16 +221,23 @@ impl Reports {
     /// As [`Reports::copied`], once for each instance.
     pub(super) fn copied_by(&mut self, instance: Instance, addr: SocketAddr) {
         if is_news(&mut self.copies, instance) {
-            self.copied(CopyEvidence::RunsAt { addr });
+            self.copied(runs_at(addr));
         }
     }
 
     /// As [`Reports::copied`], unless an instance is known already.
     pub(super) fn copied_by_unknown(&mut self, addr: SocketAddr) {
         if self.copies.is_empty() {
-            self.copied(CopyEvidence::RunsAt { addr });
+            self.copied(runs_at(addr));
         }
     }
+}
+
+/// Where another node with this identity runs. A dual-stack socket has IPv4 addresses in their IPv6
+/// form (RFC 4291 section 2.5.5.2), which nobody recognizes.
+fn runs_at(mut addr: SocketAddr) -> CopyEvidence {
+    addr.set_ip(addr.ip().to_canonical());
+    CopyEvidence::RunsAt { addr }
 }
 
 /// Whether this one was not reported yet, and may be.
@@ -298,6 +305,18 @@ mod tests {
             ahead_ms: -CLOCK_DIFFERENCE_MS.cast_signed(),
         };
         assert_eq!(reports.recent()[0].reason, behind);
+    }
+
+    #[test]
+    fn the_place_of_a_copy_is_an_address_that_people_know() {
+        for (seen, shown) in [
+            ("[::ffff:10.0.0.1]:4626", "10.0.0.1:4626"),
+            ("10.0.0.1:4626", "10.0.0.1:4626"),
+            ("[fe80::1%3]:4626", "[fe80::1%3]:4626"),
+        ] {
+            let [seen, addr] = [seen, shown].map(|at| at.parse().expect("an address"));
+            assert_eq!(runs_at(seen), CopyEvidence::RunsAt { addr });
+        }
     }
 
     #[test]

@@ -722,7 +722,8 @@ class ReplyToLine:
     nick: str
     """The author's name to show."""
     text: str | None = None
-    """Its text, in answers to `history`, if it is here."""
+    """Its text, the name of the file that it offers, or the topic that it sets, in answers to
+    `history`, if it is here. Empty if it removes a topic."""
 
 
 @dataclass(kw_only=True)

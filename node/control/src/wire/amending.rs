@@ -34,7 +34,8 @@ pub struct ReplyToLine {
     pub from: Text<PersonId>,
     /// The author's name to show.
     pub nick: String,
-    /// Its text, in answers to `history`, if it is here.
+    /// Its text, the name of the file that it offers, or the topic that it sets, in answers to
+    /// `history`, if it is here. Empty if it removes a topic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }
