@@ -329,9 +329,9 @@ pub(crate) enum Command {
     },
     Notify {
         /// The conversation: a peer, or a room with its #.
-        #[arg(value_name = "CONVERSATION", requires = "rule")]
+        #[arg(value_name = "CONVERSATION")]
         of: Option<ConversationArg>,
-        /// all, mentions, none or default.
+        /// all, mentions, none or default. Without it, the rule is shown.
         rule: Option<TypedRule>,
     },
     Rooms,
@@ -469,7 +469,7 @@ pub(crate) struct ShareArgs {
     /// The file.
     pub(crate) file: PathBuf,
     /// How long the link works, such as 10m or 1h.
-    #[arg(long = "for", value_name = "TIME", value_parser = values::duration)]
+    #[arg(long = "for", value_name = "TIME", value_parser = values::some_time)]
     pub(crate) time: Option<Duration>,
     /// How many downloads the link is for. Default: one, or any number with --for.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -591,7 +591,8 @@ pub(crate) struct Broadcast {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct WaitArgs {
-    /// The state to wait for: queued (on your disk), sent, or delivered (on the peer's disk).
+    /// The state to wait for: queued (on your disk), sent, held (in a mailbox), or delivered (on
+    /// the peer's disk).
     #[arg(long, value_name = "STATE", default_value = "delivered", value_parser = values::state(), hide_possible_values = true)]
     pub(crate) wait: DeliveryState,
     /// The longest time to wait, such as 500ms, 10s or 2m. After that, the message stays queued.

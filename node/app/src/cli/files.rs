@@ -55,9 +55,7 @@ pub(crate) async fn send(
                 following.say(&format!("left out of {name}: {}", visible(path)));
             }
             following.add(sent.id.0, name, "waiting until it is accepted", false);
-            if sent.state < DeliveryState::Delivered {
-                following.reaches_later(sent.id.0);
-            }
+            following.reached(sent.id.0, sent.state);
             out.sent(&sent);
         }
         if options.wait < DeliveryState::Delivered {
@@ -140,7 +138,7 @@ pub(crate) async fn accept(
     accept: args::FileArgs,
 ) -> anyhow::Result<Exit> {
     session::ask(flags, false, async |client| {
-        let found = find(client, &accept.file).await;
+        let found = find(client, &accept.file, offers::waits_for_answer).await;
         if found.is_err() && is_person(client, &accept.file).await {
             let name = visible(&accept.file);
             return Err(Usage(format!(
@@ -167,7 +165,7 @@ pub(crate) async fn accept(
 /// `hobnob pause FILE`
 pub(crate) async fn pause(flags: &CommonFlags, out: Output, file: &str) -> anyhow::Result<Exit> {
     session::ask(flags, false, async |client| {
-        let (id, name, _) = find(client, file).await?;
+        let (id, name, _) = find(client, file, offers::can_pause).await?;
         let Done {} = client.ask(PauseFile { offer: Text(id) }).await?;
         if !out.json {
             output::say_on_terminal(&format!("{name} is paused: `hobnob resume` continues it"));
@@ -180,10 +178,11 @@ pub(crate) async fn pause(flags: &CommonFlags, out: Output, file: &str) -> anyho
 /// `hobnob decline FILE`
 pub(crate) async fn decline(flags: &CommonFlags, out: Output, file: &str) -> anyhow::Result<Exit> {
     session::ask(flags, false, async |client| {
-        let (id, ..) = find(client, file).await?;
+        let (id, _, own) = find(client, file, offers::can_end).await?;
         let Done {} = client.ask(DeclineFile { offer: Text(id) }).await?;
         if !out.json {
-            output::say_on_terminal("declined; the other side learns of it");
+            let done = if own { "withdrawn" } else { "declined" };
+            output::say_on_terminal(&format!("{done}; the other side learns of it"));
         }
         Ok(Exit::Done)
     })
@@ -197,9 +196,13 @@ async fn is_person(client: &Client, word: &str) -> bool {
 }
 
 /// The offer that a word means, its name, and whether it is from this node: see [`offers::found`].
-async fn find(client: &Client, word: &str) -> anyhow::Result<(MessageId, String, bool)> {
+async fn find(
+    client: &Client,
+    word: &str,
+    fits: fn(&FileLine) -> bool,
+) -> anyhow::Result<(MessageId, String, bool)> {
     let FileList { files } = client.ask(ListFiles {}).await?;
-    let id = offers::found(files.iter(), word, "`hobnob files`").map_err(Usage)?;
+    let id = offers::found(files.iter(), word, "`hobnob files`", fits).map_err(Usage)?;
     let file = files.iter().find(|file| file.id.0 == id);
     let name = file.map_or(word, |file| &file.offer.name);
     let own = file.is_some_and(|file| file.own);
@@ -257,8 +260,8 @@ struct Following {
 struct Open {
     name: String,
     accepted: bool,
-    /// Whether the offer itself has reached its recipient.
-    arrived: bool,
+    /// How far the offer itself has come.
+    offer: DeliveryState,
     moving: bool,
     bar: ProgressBar,
 }
@@ -324,17 +327,17 @@ impl Following {
             Open {
                 name,
                 accepted,
-                arrived: true,
+                offer: DeliveryState::Delivered,
                 moving: false,
                 bar,
             },
         );
     }
 
-    /// The recipient of an offer is away.
-    fn reaches_later(&mut self, id: MessageId) {
+    /// How far an offer has come.
+    fn reached(&mut self, id: MessageId, state: DeliveryState) {
         if let Some(open) = self.open.get_mut(&id) {
-            open.arrived = false;
+            open.offer = state;
         }
     }
 
@@ -436,18 +439,22 @@ impl Following {
         for Open {
             name,
             accepted,
-            arrived,
+            offer,
             bar,
             ..
         } in self.open.values()
         {
             bar.finish_and_clear();
-            self.say(&match (accepted, arrived) {
+            self.say(&match (accepted, offer) {
                 (true, _) => format!("{name} has stopped: it continues when both nodes are connected"),
-                (false, true) => format!(
+                (false, DeliveryState::Delivered) => format!(
                     "{name} is not accepted yet: it stays available while a node of this home runs and the file does not change"
                 ),
-                (false, false) => format!(
+                (false, DeliveryState::Held) => format!(
+                    "the recipient of {name} is away: the offer is held for it, and arrives without this node. \
+                     The file must not change until it was downloaded"
+                ),
+                (false, DeliveryState::Queued | DeliveryState::Sent) => format!(
                     "the recipient of {name} is away: the offer is queued, and is delivered the next time your nodes connect. \
                      The file must not change until it was downloaded"
                 ),

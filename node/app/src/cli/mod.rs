@@ -240,11 +240,11 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
         Command::History(history) => views::history(flags, out, history).await,
         Command::Search(search) => views::history(flags, out, search.into()).await,
         Command::Mentions(mentions) => views::mentions(flags, out, mentions).await,
-        Command::Notify { of: None, .. } => views::notify_rules(flags, out).await,
-        Command::Notify { of: Some(of), rule } => {
-            let rule = rule.expect("clap requires a rule with a conversation");
-            people::notify(flags, of, rule).await
-        }
+        Command::Notify {
+            of: Some(of),
+            rule: Some(rule),
+        } => people::notify(flags, of, rule).await,
+        Command::Notify { of, .. } => views::notify_rules(flags, out, of).await,
         Command::Join {
             room,
             secret,
@@ -350,7 +350,7 @@ async fn status(flags: &CommonFlags, away: bool, words: &[String]) -> anyhow::Re
     session::ask(flags, false, async |client| {
         client.ask(activity::status(away, words.join(" "))).await?;
         if !flags.json {
-            output::line(activity::done(away))?;
+            output::line(&activity::done(away, "`hobnob back`"))?;
         }
         Ok(Exit::Done)
     })

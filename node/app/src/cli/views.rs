@@ -166,15 +166,18 @@ pub(crate) async fn history(
         limit: args.limit,
         ..HistoryFilter::default()
     };
-    print_history(flags, out, args.of, filter).await
+    let none = filter.search.is_some().then_some(wording::NOTHING_FOUND);
+    print_history(flags, out, args.of, filter, none).await
 }
 
-/// Prints the messages of a conversation, or of all, that the filter lets pass.
+/// Prints the messages of a conversation, or of all, that the filter lets pass. `none` is said on a
+/// terminal if there is none.
 async fn print_history(
     flags: &CommonFlags,
     out: Output,
     of: Option<ConversationArg>,
     filter: HistoryFilter,
+    none: Option<&str>,
 ) -> anyhow::Result<Exit> {
     session::ask(flags, false, async |client| {
         let conversation = match of {
@@ -186,6 +189,9 @@ async fn print_history(
             ..filter
         };
         let messages = client.history(filter).await?;
+        if messages.is_empty() {
+            none.into_iter().for_each(output::say_on_terminal);
+        }
         let names = if out.json {
             Names::default()
         } else {
@@ -213,7 +219,7 @@ pub(crate) async fn mentions(
         limit: args.limit,
         ..HistoryFilter::default()
     };
-    print_history(flags, out, args.of, filter).await
+    print_history(flags, out, args.of, filter, Some(alerting::NO_MENTIONS)).await
 }
 
 /// `hobnob pins`.
@@ -231,7 +237,7 @@ pub(crate) async fn pins(
             }
         } else {
             let names = Names::ask(client).await?;
-            pins::pins(&list, &names)
+            pins::pins(&list, &names, "`hobnob pin ID` pins a message")
                 .iter()
                 .try_for_each(|line| output::line(line))?;
         }
@@ -240,17 +246,28 @@ pub(crate) async fn pins(
     .await
 }
 
-/// `hobnob notify` without a rule.
-pub(crate) async fn notify_rules(flags: &CommonFlags, out: Output) -> anyhow::Result<Exit> {
+/// `hobnob notify` without a rule: the rules, or the one of this conversation.
+pub(crate) async fn notify_rules(
+    flags: &CommonFlags,
+    out: Output,
+    of: Option<ConversationArg>,
+) -> anyhow::Result<Exit> {
     session::ask(flags, false, async |client| {
-        let list = client.ask(ListNotifyRules {}).await?;
+        let of = match of {
+            Some(of) => Some(Text(of.resolve(client).await?)),
+            None => None,
+        };
+        let mut list = client.ask(ListNotifyRules {}).await?;
+        if let Some(of) = of {
+            list.rules.retain(|rule| rule.conversation == of);
+        }
         if out.json {
             list.rules
                 .iter()
                 .try_for_each(|rule| output::line(&to_line(rule)))?;
         } else {
             let names = Names::ask(client).await?;
-            alerting::rules(&list, &names)
+            alerting::rules(&list, &names, "`hobnob notify CONVERSATION RULE`")
                 .iter()
                 .try_for_each(|line| output::line(line))?;
         }

@@ -8,12 +8,12 @@ pub(crate) fn status(away: bool, text: String) -> SetStatus {
     SetStatus { text, back: !away }
 }
 
-/// The sentence for a status that was set.
-pub(crate) fn done(away: bool) -> &'static str {
+/// The sentence for a status that was set. `back` is the command that ends an absence.
+pub(crate) fn done(away: bool, back: &str) -> String {
     if away {
-        "you are away now: `back` ends that"
+        format!("you are away now: {back} ends that")
     } else {
-        "you are back"
+        "you are back".to_owned()
     }
 }
 
@@ -70,5 +70,7 @@ mod tests {
             ..line
         };
         assert_eq!(words(&typing), None);
+        assert_eq!(done(true, "/back"), "you are away now: /back ends that");
+        assert_eq!(done(false, "/back"), "you are back");
     }
 }

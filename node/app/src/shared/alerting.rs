@@ -80,10 +80,8 @@ impl TypedRule {
     }
 }
 
-/// The rules in words.
-pub(crate) fn rules(list: &NotifyRuleList, names: &Names) -> Vec<String> {
-    const DEFAULT: &str =
-        "direct messages alert you, and in rooms those that mention you: /notify changes that";
+/// The rules in words, or if there are none, what applies then. `how` is the command that sets one.
+pub(crate) fn rules(list: &NotifyRuleList, names: &Names, how: &str) -> Vec<String> {
     let line = |of: &ConversationRef, rule: NotifyRule| {
         let what = match rule {
             NotifyRule::All => "all messages alert you",
@@ -98,7 +96,9 @@ pub(crate) fn rules(list: &NotifyRuleList, names: &Names) -> Vec<String> {
         .map(|it| line(&it.conversation.0, it.rule));
     let mut lines: Vec<_> = rules.collect();
     if lines.is_empty() {
-        lines.push(DEFAULT.to_owned());
+        lines.push(format!(
+            "direct messages alert you, and in rooms those that mention you: {how} changes that"
+        ));
     }
     lines
 }

@@ -509,7 +509,7 @@ fn for_relay(finding: &RelayFinding) -> Option<&'static str> {
             "ask its operator; if the relay has a new key, name it as --relay NEW-ID@HOST:PORT",
         ),
         RelayFinding::RelayRefuses { .. } => Some(
-            "ask its operator: a token (--relay-token-file) or an entry in its allow file may be missing",
+            "ask its operator to admit this node; if you have a token for it, name its file with --relay-token-file",
         ),
         RelayFinding::RelayDown { .. } => {
             Some("start the relay there (`hobnob relay`), or correct the port")
@@ -742,7 +742,7 @@ mod tests {
             [
                 "ok       udp         datagrams leave and arrive",
                 "PROBLEM  relay       the relay at 10.0.0.1:4627 does not admit this node: no token␛",
-                "                     -> ask its operator: a token (--relay-token-file) or an entry in its allow file may be missing",
+                "                     -> ask its operator to admit this node; if you have a token for it, name its file with --relay-token-file",
                 "unknown  clock       nobody is connected to compare clocks with",
                 "1 problem to solve.",
             ]

@@ -5,13 +5,15 @@ use hobnob::{Carrier, CopyEvidence, DenyReason, MailRefusal, Notice, NoticeReaso
 
 use super::mail_refusal;
 use super::values::time_span;
+use super::wording::count_u64;
 
 /// A notice in one or two sentences, safe to print.
 pub(crate) fn words(notice: &Notice) -> String {
     let text = match &notice.reason {
         NoticeReason::OwnEntriesRestored { name, count } => format!(
-            "{name} returned {count} messages that this node wrote but does not have: this home is \
-             an older copy, such as a backup. They are in the history again."
+            "{name} returned {} that this node wrote but does not have: this home is an older \
+             copy, such as a backup. What came back is in the history again.",
+            count_u64(*count, "message")
         ),
         NoticeReason::IdentityCopied(evidence) => copied(evidence),
         NoticeReason::Conflict { name } => format!(
@@ -231,6 +233,16 @@ mod tests {
         };
         assert!(of(7_200_000).starts_with("The clock of bob is 2 hours ahead of this machine's"));
         assert!(of(-180_000).starts_with("The clock of bob is 3 minutes behind this machine's"));
+    }
+
+    #[test]
+    fn one_message_that_came_back_is_no_plural() {
+        let of = |count| {
+            let name = "bob".to_owned();
+            sentence(NoticeReason::OwnEntriesRestored { name, count }, None)
+        };
+        assert!(of(1).starts_with("bob returned 1 message that this node wrote"));
+        assert!(of(2).starts_with("bob returned 2 messages that this node wrote"));
     }
 
     #[test]

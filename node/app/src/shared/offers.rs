@@ -17,16 +17,23 @@ pub(crate) fn short(id: MessageId) -> String {
 }
 
 /// The offer that a word names: its id, a short id, the first characters of one, or the name of the
-/// file. Of several files with that name, the newest. `lister` is the command that lists offers.
+/// file. Of several files with that name, the newest that `fits` the command, or else the newest.
+/// `lister` is the command that lists offers.
 pub(crate) fn found<'a>(
     files: impl DoubleEndedIterator<Item = &'a FileLine> + Clone,
     word: &str,
     lister: &str,
+    fits: fn(&FileLine) -> bool,
 ) -> Result<MessageId, String> {
     if let Some(id) = whole(word) {
         return Ok(id);
     }
-    if let Some(file) = files.clone().rev().find(|file| file.offer.name == word) {
+    let mut named = files.clone().rev().filter(|file| file.offer.name == word);
+    if let Some(file) = named
+        .clone()
+        .find(|file| fits(file))
+        .or_else(|| named.next())
+    {
         return Ok(file.id.0);
     }
     match files
@@ -118,7 +125,7 @@ pub(crate) fn meant<'a>(
     fits: fn(&FileLine) -> bool,
 ) -> Result<MessageId, String> {
     match word {
-        Some(word) => found(files, word, "/files"),
+        Some(word) => found(files, word, "/files", fits),
         None => only_one(files.filter(|file| fits(file)), verb),
     }
 }
@@ -205,6 +212,7 @@ pub(crate) fn state(file: &FileLine) -> String {
             Some(path) => format!("saved as {}", visible(&path.display().to_string())),
             None => "saved".to_owned(),
         },
+        FileState::Declined if wording::is_withdrawn(file) => "withdrawn".to_owned(),
         FileState::Declined => "declined".to_owned(),
         FileState::Failed => format!(
             "failed: {}",
@@ -263,7 +271,7 @@ pub(crate) mod tests {
         ];
         let mut files = [line(a, "a.png"), line(b, "b"), line(c, "b"), line(c, "d")];
         files[3].id.0.seq = 2;
-        let found = |word: &str| found(files.iter(), word, "/files");
+        let found = |word: &str| found(files.iter(), word, "/files", waits_for_answer);
         let id = |log, seq| {
             Ok(MessageId {
                 log: LogId(log),
@@ -284,6 +292,32 @@ pub(crate) mod tests {
                 .contains("no file x␛ has been offered: /files")
         );
         assert!(found("").is_err() && found("-").is_err());
+    }
+
+    #[test]
+    fn a_name_means_the_newest_file_that_the_command_can_act_on() {
+        let [old, new] = [1 << 60, 2 << 60];
+        let mut files = [line(old, "film"), line(new, "film")];
+        let meant = |files: &[FileLine]| {
+            found(files.iter(), "film", "/files", waits_for_answer).map(|id| id.log.0)
+        };
+        assert_eq!(meant(&files), Ok(new));
+        files[1].state = FileState::Done;
+        assert_eq!(meant(&files), Ok(old));
+        files[0].state = FileState::Declined;
+        assert_eq!(meant(&files), Ok(new), "the error is about the newest");
+    }
+
+    #[test]
+    fn an_own_offer_that_nobody_declined_is_withdrawn() {
+        let mut file = FileLine {
+            own: true,
+            state: FileState::Declined,
+            ..line(1 << 60, "a")
+        };
+        assert_eq!(state(&file), "withdrawn");
+        file.peers = vec![Text(PersonId::from_bytes([2; 32]))];
+        assert_eq!(state(&file), "declined");
     }
 
     #[test]

@@ -9,7 +9,11 @@ const QUOTED_CHARS: usize = 60;
 /// `ann: shall we go?`
 pub(crate) fn quote(to: &ReplyToLine) -> String {
     let text = to.text.as_deref();
-    let text = text.map_or_else(|| "a message that is not here".to_owned(), shortened);
+    let text = match text {
+        None => "a message that is not here".to_owned(),
+        Some("") => "the end of a topic".to_owned(),
+        Some(text) => shortened(text),
+    };
     format!("{}: {text}", visible(&to.nick))
 }
 
@@ -59,5 +63,32 @@ fn change(line: &AmendedLine, was: &str) -> String {
         (None, Some(emoji)) if line.off => format!("took {} back from {was}", visible(emoji)),
         (None, Some(emoji)) => format!("reacted {} to {was}", visible(emoji)),
         (None, None) => format!("changed {was}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hobnob::MessageId;
+    use hobnob::protocol::{LogId, PersonId};
+    use hobnob_control::wire::Text;
+
+    use super::*;
+
+    #[test]
+    fn a_quote_is_the_first_line_or_says_why_there_is_none() {
+        let quoted = |text: Option<&str>| {
+            quote(&ReplyToLine {
+                id: Text(MessageId {
+                    log: LogId(1),
+                    seq: 1,
+                }),
+                from: Text(PersonId::from_bytes([1; 32])),
+                nick: "ann".into(),
+                text: text.map(str::to_owned),
+            })
+        };
+        assert_eq!(quoted(Some("lunch?\nat one")), "ann: lunch?…");
+        assert_eq!(quoted(None), "ann: a message that is not here");
+        assert_eq!(quoted(Some("")), "ann: the end of a topic");
     }
 }

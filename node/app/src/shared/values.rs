@@ -41,6 +41,15 @@ impl ConversationArg {
     }
 }
 
+impl From<ConversationRef> for ConversationArg {
+    fn from(conversation: ConversationRef) -> Self {
+        match conversation {
+            ConversationRef::Room(room) => Self::Room(room),
+            ConversationRef::Direct(peer) => Self::Peer(Target::Id(peer)),
+        }
+    }
+}
+
 impl FromStr for ConversationArg {
     type Err = String;
 
@@ -74,6 +83,15 @@ pub(crate) fn duration(word: &str) -> Result<Duration, String> {
         .checked_mul(unit_ms)
         .map(Duration::from_millis)
         .ok_or_else(|| WRONG.into())
+}
+
+/// As [`duration`], but not zero.
+pub(crate) fn some_time(word: &str) -> Result<Duration, String> {
+    let time = duration(word)?;
+    if time.is_zero() {
+        return Err("this time must be longer than zero".into());
+    }
+    Ok(time)
 }
 
 /// A number of bytes, written as `500K`, `20M` or `4G`, in powers of 1000.
@@ -239,6 +257,8 @@ mod tests {
         ] {
             assert!(duration(wrong).is_err(), "{wrong:?}");
         }
+        assert!(some_time("0s").is_err() && some_time("0ms").is_err() && some_time("1").is_err());
+        assert_eq!(some_time("1ms"), Ok(Duration::from_millis(1)));
     }
 
     #[test]

@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use hobnob::protocol::introduction::INTRODUCTION_KIND;
 use hobnob::protocol::text::visible;
 use hobnob::protocol::{Nickname, PersonId};
 use hobnob::{Carrier, ConversationRef, FileState, PeerState, Picture, RoomInfo};
 use hobnob_control::wire::{
-    BodyFields, ErasedWhy, FileLine, ListPeers, MessageLine, OfferFields, PeerLine, PolicyFields,
-    RelayLine, StatusLine, WaitReason, WireEvent,
+    BodyFields, ErasedWhy, FileLine, GetStatus, ListPeers, MessageLine, OfferFields, PeerLine,
+    PolicyFields, RelayLine, StatusLine, WaitReason, WireEvent,
 };
 use hobnob_control::{Client, ClientError};
 use unicode_segmentation::UnicodeSegmentation;
@@ -21,26 +22,45 @@ use super::quotes;
 use super::values::local_minute;
 pub(crate) use hobnob_local::output::{columns, count, join, size};
 
-/// The names of peers.
+/// The names of peers, and which one is this node's user.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Names(BTreeMap<PersonId, String>);
+pub(crate) struct Names {
+    of: BTreeMap<PersonId, String>,
+    me: Option<PersonId>,
+}
 
 impl Names {
     /// Asks the node.
     pub(crate) async fn ask(client: &Client) -> Result<Names, ClientError> {
-        let list = client.ask(ListPeers { settle: false }).await?;
+        let peers = client.ask(ListPeers { settle: false });
+        let (list, status) = tokio::try_join!(peers, client.ask(GetStatus {}))?;
         let mut names = Names::default();
+        names.learn_me(status.peer.0);
         list.peers.iter().for_each(|peer| names.learn(peer));
         Ok(names)
     }
 
     pub(crate) fn learn(&mut self, peer: &PeerLine) {
-        self.0.insert(peer.peer.0, visible(&peer.name).into_owned());
+        let name = visible(&peer.name).into_owned();
+        self.of.insert(peer.peer.0, name);
+    }
+
+    pub(crate) fn learn_me(&mut self, me: PersonId) {
+        self.me = Some(me);
     }
 
     /// The name, or the short id of a peer that is not known.
     pub(crate) fn of(&self, peer: &PersonId) -> String {
-        self.0.get(peer).cloned().unwrap_or_else(|| peer.short())
+        self.of.get(peer).cloned().unwrap_or_else(|| peer.short())
+    }
+
+    /// As [`Names::of`], and `you` for this node's user.
+    pub(crate) fn or_you(&self, peer: &PersonId) -> String {
+        if self.me == Some(*peer) {
+            "you".to_owned()
+        } else {
+            self.of(peer)
+        }
     }
 
     /// `@name` or `#room`.
@@ -169,6 +189,7 @@ pub(crate) fn body(body: &BodyFields) -> String {
     let bytes = body.bytes.as_ref().map_or(0, |bytes| bytes.0.len());
     match (&body.text, &body.kind) {
         (Some(text), _) => visible(text).into_owned(),
+        (None, Some(kind)) if kind == INTRODUCTION_KIND => "[about an introduction]".to_owned(),
         (None, Some(kind)) => format!(
             "[a message for {}, {}]",
             visible(kind),
@@ -248,6 +269,11 @@ pub(crate) fn pixels(picture: &Picture) -> String {
     format!("{}×{}", picture.width, picture.height)
 }
 
+/// Whether the user has withdrawn the offer. A peer that declined it would be named.
+pub(crate) fn is_withdrawn(file: &FileLine) -> bool {
+    file.own && file.state == FileState::Declined && file.peers.is_empty()
+}
+
 /// An offered file as a line of a log: changes of its state, but not its progress.
 fn file(line: &FileLine, names: &Names) -> Option<String> {
     let (name, id) = (visible(&line.offer.name), line.id.0);
@@ -276,7 +302,7 @@ fn file(line: &FileLine, names: &Names) -> Option<String> {
             None => format!("{name} is here: {saved}"),
         },
         (FileState::Offered, true) => format!("you offer {name} ({})", file_size(line)),
-        (FileState::Declined, true) if peer.is_empty() => format!("{name} is withdrawn"),
+        (FileState::Declined, true) if is_withdrawn(line) => format!("{name} is withdrawn"),
         (FileState::Declined, true) => format!("{peer} declined {name}"),
         (FileState::Declined, false) => format!("{name} is declined"),
         (FileState::Paused, _) => format!("{name} is paused"),
@@ -303,6 +329,7 @@ pub(crate) fn files(files: &[FileLine], names: &Names) -> Vec<String> {
             FileState::Moving | FileState::Waiting => {
                 format!("{} {percent} %", line.state.as_str())
             }
+            FileState::Declined if is_withdrawn(line) => "withdrawn".to_owned(),
             FileState::Offered
             | FileState::Paused
             | FileState::Done
@@ -413,6 +440,9 @@ pub(crate) fn contacts(peers: &[&PeerLine]) -> Vec<String> {
     };
     columns(&peers.iter().map(row).collect::<Vec<_>>())
 }
+
+/// Shown if a search finds no message.
+pub(crate) const NOTHING_FOUND: &str = "no message has these words";
 
 /// Shown instead of an empty list of peers.
 pub(crate) const NOBODY_MET: &str = "you have met nobody yet";
@@ -609,6 +639,13 @@ mod tests {
                     bytes: vec![1],
                 },
                 "[a message for a␇, 1 byte]",
+            ),
+            (
+                Body::App {
+                    kind: INTRODUCTION_KIND.into(),
+                    bytes: vec![1],
+                },
+                "[about an introduction]",
             ),
             (
                 Body::Unknown {

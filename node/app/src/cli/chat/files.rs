@@ -10,6 +10,7 @@ use hobnob_control::{Client, ClientError};
 use super::{Chat, Reply};
 use crate::shared::chat_input::To;
 use crate::shared::typed_path::{PathWord, Places};
+use crate::shared::values::ConversationArg;
 use crate::shared::wording::{self, Names};
 use crate::shared::{offers, policy};
 use crate::tui;
@@ -18,7 +19,10 @@ impl Chat {
     /// Offers a file. The answer arrives once the file has been read.
     pub(super) async fn offer(&mut self, client: &Client, to: Option<To>, word: &PathWord) {
         let path = Places::here().path(word);
-        let (target, room) = to.unwrap_or_else(|| To::Room(self.room.clone())).fields();
+        let (target, room) = match to {
+            Some(to) => to.fields(),
+            None => ConversationArg::from(self.current.clone()).fields(),
+        };
         let request = OfferFile {
             caption: String::new(),
             client_id: None,

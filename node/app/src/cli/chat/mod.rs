@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use hobnob::protocol::text::visible;
 use hobnob::protocol::{Nickname, PersonId, RoomName};
-use hobnob::{DeliveryState, FileState, PeerState};
+use hobnob::{ConversationRef, DeliveryState, FileState, PeerState};
 use hobnob_control::wire::{
     Diagnose, Diagnosis, Done, GetStatus, ListRooms, PeerLine, Request, RoomList, SentLine,
     StatusLine, WireEvent,
@@ -77,14 +77,15 @@ pub(crate) async fn chat(common: &CommonFlags) -> anyhow::Result<Exit> {
     }
 }
 
-/// The room to which messages go at first: the lobby, or if the user has left it, another one.
-fn spoken_room(joined: impl IntoIterator<Item = RoomName>) -> RoomName {
-    let lobby = RoomName::lobby();
+/// The room to which messages go if the user named none: the lobby, or if the user has left it,
+/// another one. None if the node is in no room.
+fn spoken_room(joined: impl IntoIterator<Item = RoomName>) -> Option<RoomName> {
     let joined: Vec<RoomName> = joined.into_iter().collect();
+    let lobby = RoomName::lobby();
     if joined.contains(&lobby) {
-        return lobby;
+        return Some(lobby);
     }
-    joined.into_iter().next().unwrap_or(lobby)
+    joined.into_iter().next()
 }
 
 /// Why a run ended.
@@ -105,8 +106,8 @@ enum Reply {
         reports: Vec<Report>,
         relay_fault: Option<String>,
     },
-    /// Messages go to this room now. Prints the lines first.
-    Speak(RoomName, Vec<String>),
+    /// Messages go to this conversation now. Prints the lines first.
+    Speak(ConversationRef, Vec<String>),
     Error(String),
 }
 
@@ -114,10 +115,11 @@ enum Reply {
 struct Chat {
     input: mpsc::Receiver<String>,
     input_ended: bool,
-    room: RoomName,
-    /// Whether the user named `room` on the command line.
+    /// Where messages go.
+    current: ConversationRef,
+    /// Whether the user named a room on the command line.
     has_named_room: bool,
-    /// Whether the last line was a command that changes `room`.
+    /// Whether the last line was a command that changes `current`.
     moves: bool,
     seen: SeenIds,
     names: Names,
@@ -142,7 +144,7 @@ impl Chat {
             input: lines::of_stdin(),
             input_ended: false,
             has_named_room: room.is_some(),
-            room: room.unwrap_or_else(RoomName::lobby),
+            current: ConversationRef::Room(room.unwrap_or_else(RoomName::lobby)),
             moves: false,
             seen: SeenIds::since(values::now()),
             names: Names::default(),
@@ -188,7 +190,8 @@ impl Chat {
         self.quit().await
     }
 
-    /// After `/join` or `/part`, the room of the next line is known only once they are answered.
+    /// After `/join`, `/part` or `/query`, where the next line goes is known only once they are
+    /// answered.
     fn takes_lines(&self) -> bool {
         let max = if self.moves { 1 } else { UNDER_WAY_MAX };
         !self.input_ended && self.replies.len() < max
@@ -199,9 +202,12 @@ impl Chat {
             let status: StatusLine = client.ask(GetStatus {}).await?;
             if !self.has_named_room {
                 let RoomList { rooms } = client.ask(ListRooms {}).await?;
-                self.room = spoken_room(rooms.into_iter().map(|room| room.name));
+                let room = spoken_room(rooms.into_iter().map(|room| room.name));
+                self.current = ConversationRef::Room(room.unwrap_or_else(RoomName::lobby));
             }
-            phrases::welcome(&status, &self.room)
+            self.names.learn_me(status.peer.0);
+            let to = self.names.of_conversation(&self.current);
+            phrases::welcome(&status, &to)
                 .iter()
                 .try_for_each(|line| output::line(line))?;
             self.welcomed = true;
@@ -216,7 +222,7 @@ impl Chat {
         let input = chat_input::parse(line);
         self.moves = matches!(
             input,
-            Ok(Input::Join(..) | Input::CreateRoom(_) | Input::Part(_))
+            Ok(Input::Join(..) | Input::CreateRoom(_) | Input::Part(_) | Input::Query(_))
         );
         match input {
             Err(error) => output::say(&error),
@@ -230,7 +236,7 @@ impl Chat {
                 );
                 lines.iter().try_for_each(|line| output::line(line))?;
             }
-            Ok(Input::Query(_) | Input::Cls) => output::say(FOR_SCREENS),
+            Ok(Input::Cls) => output::say(FOR_SCREENS),
             Ok(input) => self.ask(client, input).await,
         }
         Ok(None)
@@ -259,7 +265,7 @@ impl Chat {
                 self.begin(client, erase.request(), say).await;
             }
             Input::Status(away, text) => {
-                let say = move |_: Done| Reply::Lines(vec![activity::done(away).to_owned()]);
+                let say = move |_: Done| Reply::Lines(vec![activity::done(away, "/back")]);
                 self.begin(client, activity::status(away, text), say).await;
             }
             Input::Receipts => self.receipts(client),
@@ -282,6 +288,7 @@ impl Chat {
             Input::CreateRoom(room) => self.create_room(client, room).await,
             Input::RoomTicket(room) => self.room_ticket(client, room).await,
             Input::Part(room) => self.part(client, room).await,
+            Input::Query(target) => self.query(client, target).await,
             Input::Rooms => {
                 let rows =
                     |list: RoomList| Reply::Lines(list.rooms.iter().map(wording::room).collect());
@@ -297,7 +304,7 @@ impl Chat {
             Input::Accept(word) => self.accept(client, word),
             Input::Pause(word) => self.pause(client, word),
             Input::Decline(word) => self.decline(client, word),
-            Input::Nothing | Input::Help(_) | Input::Query(_) | Input::Cls | Input::Quit => {
+            Input::Nothing | Input::Help(_) | Input::Cls | Input::Quit => {
                 unreachable!("line() handles these")
             }
         }
@@ -329,10 +336,11 @@ impl Chat {
                 relay_fault,
             } => self.report(reports, relay_fault.as_deref()),
             Reply::Lines(lines) => lines.iter().try_for_each(|line| output::line(line)),
-            Reply::Speak(room, lines) => {
-                self.room = room;
+            Reply::Speak(conversation, lines) => {
                 lines.iter().try_for_each(|line| output::line(line))?;
-                output::line(&format!("your messages go to {} now", self.room))
+                let to = self.names.of_conversation(&conversation);
+                self.current = conversation;
+                output::line(&format!("your messages go to {to} now"))
             }
             Reply::Error(text) => {
                 output::say(&visible(&text));
@@ -498,10 +506,10 @@ mod tests {
     fn messages_go_to_a_room_that_the_user_has_not_left() {
         let rooms = |names: &[&str]| {
             let rooms = names.iter().map(|name| name.parse::<RoomName>().unwrap());
-            spoken_room(rooms.collect::<Vec<_>>())
+            spoken_room(rooms.collect::<Vec<_>>()).map(|room| room.as_str().to_owned())
         };
-        assert_eq!(rooms(&["dev", "lobby"]), RoomName::lobby());
-        assert_eq!(rooms(&["dev", "ops"]).as_str(), "dev");
-        assert_eq!(rooms(&[]), RoomName::lobby());
+        assert_eq!(rooms(&["dev", "lobby"]).as_deref(), Some("lobby"));
+        assert_eq!(rooms(&["dev", "ops"]).as_deref(), Some("dev"));
+        assert_eq!(rooms(&[]), None);
     }
 }

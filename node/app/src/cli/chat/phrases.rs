@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use hobnob::ConversationRef;
+use hobnob::protocol::PersonId;
 use hobnob::protocol::text::visible;
-use hobnob::protocol::{PersonId, RoomName};
 use hobnob_control::wire::{MessageLine, StatusLine};
 
 use super::outbox::Report;
@@ -15,11 +15,11 @@ use crate::shared::values::local_time_of_day;
 use crate::shared::wording::{self, Names, count};
 use crate::shared::{offers, status};
 
-/// The user's name and room, who can see them, and how others reach them.
-pub(crate) fn welcome(status: &StatusLine, room: &RoomName) -> [String; 3] {
+/// The user's name, where messages go, who can see them, and how others reach them.
+pub(crate) fn welcome(status: &StatusLine, to: &str) -> [String; 3] {
     let [_, see, reach] = status::who_where_how(status);
     let who = format!(
-        "You are {} ({}), and your messages go to {room}. /help lists the commands.",
+        "You are {} ({}), and your messages go to {to}. /help lists the commands.",
         status.nick,
         status.peer.0.short()
     );

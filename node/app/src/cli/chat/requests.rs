@@ -11,30 +11,57 @@ use hobnob_control::wire::{
     AcceptInvite, Base64, BroadcastMessage, CreateRoom, Done, GetRoomTicket, HistoryFilter,
     Introduce, InvitationAccepted, InvitationCode, Invite, JoinRoom, Kick, Kicked, ListActivity,
     ListNotifyRules, ListPeers, ListPins, ListRooms, MarkRead, MessageList, NotifyRuleList,
-    PartRoom, PeerList, RoomList, SendMessage, SetNick, SharedRoom, Text, Verification, Verify,
-    WaitOptions, Why,
+    PartRoom, PeerList, Resolve, Resolved, RoomList, SendMessage, SetNick, SharedRoom, Text,
+    Verification, Verify, WaitOptions, Why,
 };
 
-use super::{Chat, Reply, diagnosed};
+use super::{Chat, Reply, diagnosed, spoken_room};
 use crate::cli::views;
 use crate::shared::alerting::{self, Notify};
 use crate::shared::amending::{self, Amend, Which};
 use crate::shared::output;
 use crate::shared::receipts::{self, Readers};
-use crate::shared::values::ConversationArg;
 use crate::shared::verification::{self, Syntax};
-use crate::shared::wording::{self, Names};
+use crate::shared::wording::{self, NOTHING_FOUND, Names};
 use crate::shared::{invitation, pins, policy, room_secrets, status};
 
 /// Maximum number of messages that `/search` shows: the newest.
 const FOUND_MAX: usize = 50;
 
+/// Shown where a command needs a room, and messages go to a person.
+const NO_ROOM: &str = "your messages go to a person: name a room, or /join one first";
+
+/// Shown after the last room was left.
+const IN_NO_ROOM: &str = "you are in no room now: /join ROOM enters one";
+
+/// Where messages go after `/part`: still there, unless that was left. `stays` is false if the
+/// user leaves a direct conversation.
+fn next_conversation(
+    current: ConversationRef,
+    stays: bool,
+    joined: Vec<RoomName>,
+) -> Option<ConversationRef> {
+    let stays = match &current {
+        ConversationRef::Room(room) => joined.contains(room),
+        ConversationRef::Direct(_) => stays,
+    };
+    let stays = stays.then_some(current);
+    stays.or_else(|| spoken_room(joined).map(ConversationRef::Room))
+}
+
 impl Chat {
     pub(super) async fn say(&mut self, client: &Client, text: String) {
         self.mark_read(client).await;
+        let room = match &self.current {
+            ConversationRef::Room(room) => room.clone(),
+            ConversationRef::Direct(peer) => {
+                let target = Target::Id(*peer);
+                return self.message(client, target, text).await;
+            }
+        };
         let request = BroadcastMessage {
             client_id: None,
-            room: Text(self.room.clone()),
+            room: Text(room),
             body: Body::Text(text).into(),
             options: WaitOptions::ON_DISK,
         };
@@ -108,22 +135,24 @@ impl Chat {
             limit: Some(limit),
             ..HistoryFilter::default()
         };
-        self.history(client, filter);
+        self.history(client, filter, None);
     }
 
     pub(super) fn search(&mut self, client: &Client, words: String) {
         let filter = HistoryFilter {
-            conversation: Some(Text(ConversationRef::Room(self.room.clone()))),
+            conversation: Some(Text(self.current.clone())),
             search: Some(words),
             limit: Some(FOUND_MAX),
             ..HistoryFilter::default()
         };
-        self.history(client, filter);
+        self.history(client, filter, Some(NOTHING_FOUND));
     }
 
     /// `/topic`: of the room to which messages go.
     pub(super) async fn topic(&mut self, client: &Client, topic: Option<String>) {
-        let room = self.room.clone();
+        let ConversationRef::Room(room) = self.current.clone() else {
+            return output::say(pins::ONLY_ROOMS);
+        };
         if let Some(topic) = topic {
             let request = pins::set_topic(room, topic, WaitOptions::ON_DISK);
             let done = |_| Reply::Lines(vec![pins::TOPIC_SET.to_owned()]);
@@ -143,27 +172,29 @@ impl Chat {
     }
 
     pub(super) async fn pins(&mut self, client: &Client) {
-        let conversation = Text(ConversationRef::Room(self.room.clone()));
+        let conversation = Text(self.current.clone());
         let names = self.names.clone();
-        let lines = move |list: MessageList| Reply::Lines(pins::pins(&list, &names));
+        let lines =
+            move |list: MessageList| Reply::Lines(pins::pins(&list, &names, pins::PIN_IN_CHAT));
         self.begin(client, ListPins { conversation }, lines).await;
     }
 
     pub(super) fn mentions(&mut self, client: &Client) {
-        self.history(client, alerting::mentions());
+        self.history(client, alerting::mentions(), Some(alerting::NO_MENTIONS));
     }
 
-    /// `/notify` and `/mute`. Without a conversation: the room to which messages go.
+    /// `/notify` and `/mute`. Without a conversation: the one to which messages go.
     pub(super) async fn notify(&mut self, client: &Client, notify: Notify) {
         match notify {
             Notify::List => {
                 let names = self.names.clone();
-                let lines =
-                    move |list: NotifyRuleList| Reply::Lines(alerting::rules(&list, &names));
+                let lines = move |list: NotifyRuleList| {
+                    Reply::Lines(alerting::rules(&list, &names, "/notify"))
+                };
                 self.begin(client, ListNotifyRules {}, lines).await;
             }
             Notify::Set(of, rule) => {
-                let of = of.unwrap_or_else(|| ConversationArg::Room(self.room.clone()));
+                let of = of.unwrap_or_else(|| self.current.clone().into());
                 let done = move |_: Done| Reply::Lines(vec![rule.done().to_owned()]);
                 self.begin(client, rule.request(of), done).await;
             }
@@ -200,7 +231,7 @@ impl Chat {
             } else {
                 room_secrets::joined(&room)
             };
-            Reply::Speak(room.name, lines)
+            Reply::Speak(ConversationRef::Room(room.name), lines)
         };
         self.begin(client, request, joined).await;
     }
@@ -209,14 +240,17 @@ impl Chat {
         let request = CreateRoom { room: Text(room) };
         let created = |shared: SharedRoom| {
             let lines = room_secrets::shared(&shared);
-            Reply::Speak(shared.room.name, lines)
+            Reply::Speak(ConversationRef::Room(shared.room.name), lines)
         };
         self.begin(client, request, created).await;
     }
 
     /// Without a name: of the room that messages go to.
     pub(super) async fn room_ticket(&mut self, client: &Client, room: Option<RoomName>) {
-        let room = Text(room.unwrap_or_else(|| self.room.clone()));
+        let Some(room) = self.or_current_room(room) else {
+            return output::say(NO_ROOM);
+        };
+        let room = Text(room);
         let lines = |shared: SharedRoom| Reply::Lines(room_secrets::shared(&shared));
         self.begin(client, GetRoomTicket { room }, lines).await;
     }
@@ -267,22 +301,58 @@ impl Chat {
     }
 
     pub(super) async fn part(&mut self, client: &Client, room: Option<RoomName>) {
-        let room = room.unwrap_or_else(|| self.room.clone());
-        let next = if room == self.room {
-            RoomName::lobby()
-        } else {
-            self.room.clone()
+        let current = self.current.clone();
+        // Without a name, it leaves a direct conversation, too.
+        let parted = match self.or_current_room(room) {
+            Some(room) => Some(client.begin(PartRoom { room: Text(room) }).await),
+            None => None,
         };
-        self.begin(client, PartRoom { room: Text(room) }, |_: Done| {
-            Reply::Speak(next, Vec::new())
-        })
-        .await;
+        let stays = parted.is_some();
+        let client = client.clone();
+        self.replies.spawn(async move {
+            let next = async {
+                if let Some(parted) = parted {
+                    let Done {} = parted?.await?;
+                }
+                client.ask(ListRooms {}).await
+            };
+            let joined = match next.await {
+                Ok(RoomList { rooms }) => rooms.into_iter().map(|room| room.name),
+                Err(error) => return Reply::Error(error.to_string()),
+            };
+            let next = next_conversation(current.clone(), stays, joined.collect());
+            match (next, current) {
+                (Some(next), _) => Reply::Speak(next, Vec::new()),
+                // There is nothing else.
+                (None, direct @ ConversationRef::Direct(_)) => Reply::Speak(direct, Vec::new()),
+                (None, ConversationRef::Room(_)) => Reply::Lines(vec![IN_NO_ROOM.to_owned()]),
+            }
+        });
     }
 
-    fn history(&mut self, client: &Client, filter: HistoryFilter) {
+    /// `/query`: messages go to this peer from now on.
+    pub(super) async fn query(&mut self, client: &Client, target: Target) {
+        let target = Text(target);
+        let speak = |Resolved { peer }| Reply::Speak(ConversationRef::Direct(peer.0), Vec::new());
+        self.begin(client, Resolve { target }, speak).await;
+    }
+
+    /// The named room, or the one to which messages go, if they go to a room.
+    fn or_current_room(&self, named: Option<RoomName>) -> Option<RoomName> {
+        named.or_else(|| match &self.current {
+            ConversationRef::Room(room) => Some(room.clone()),
+            ConversationRef::Direct(_) => None,
+        })
+    }
+
+    /// `none` is printed if there is no such message.
+    fn history(&mut self, client: &Client, filter: HistoryFilter, none: Option<&'static str>) {
         let client = client.clone();
         self.replies.spawn(async move {
             match tokio::try_join!(client.history(filter), Names::ask(&client)) {
+                Ok((messages, _)) if messages.is_empty() => {
+                    Reply::Lines(none.into_iter().map(str::to_owned).collect())
+                }
                 Ok((messages, names)) => Reply::Lines(
                     messages
                         .iter()
@@ -294,10 +364,10 @@ impl Chat {
         });
     }
 
-    /// `/receipts`: of the room to which messages go.
+    /// `/receipts`: of the conversation to which messages go.
     pub(super) fn receipts(&mut self, client: &Client) {
         let client = client.clone();
-        let filter = receipts::receipts_among(ConversationRef::Room(self.room.clone()));
+        let filter = receipts::receipts_among(self.current.clone());
         self.replies.spawn(async move {
             let activity = client.ask(ListActivity {});
             let asked = tokio::try_join!(client.history(filter), activity, Names::ask(&client));
@@ -322,9 +392,7 @@ impl Chat {
     async fn mark_read(&mut self, client: &Client) {
         let mut authors = BTreeSet::new();
         let recent = self.recent.newest_first();
-        let in_room = recent.filter(|(_, own, line)| {
-            !own && line.conversation.0 == ConversationRef::Room(self.room.clone())
-        });
+        let in_room = recent.filter(|(_, own, line)| !own && line.conversation.0 == self.current);
         let newest = in_room.filter(|(.., line)| authors.insert(line.from.0));
         let newest: Vec<_> = newest.map(|(id, ..)| Text(id)).collect();
         for message in newest {
@@ -345,7 +413,9 @@ impl Chat {
     }
 
     pub(super) async fn names(&mut self, client: &Client) {
-        let room = self.room.clone();
+        let Some(room) = self.or_current_room(None) else {
+            return output::say(NO_ROOM);
+        };
         let names: BTreeMap<PersonId, String> = self
             .here
             .keys()
@@ -368,5 +438,34 @@ impl Chat {
             Reply::Lines(vec![format!("in {room}: {who}")])
         };
         self.begin(client, ListRooms {}, line).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_part_messages_go_only_where_the_user_is() {
+        let room = |name: &str| ConversationRef::Room(name.parse().expect("a room's name"));
+        let names = |names: &[&str]| -> Vec<RoomName> {
+            let all = names
+                .iter()
+                .map(|name| name.parse().expect("a room's name"));
+            all.collect()
+        };
+        let bob = ConversationRef::Direct(PersonId::from_bytes([1; 32]));
+        let next = |current: &ConversationRef, stays, joined: &[&str]| {
+            next_conversation(current.clone(), stays, names(joined))
+        };
+        // Another room was left.
+        let dev = room("dev");
+        assert_eq!(next(&dev, true, &["dev", "lobby"]), Some(dev.clone()));
+        assert_eq!(next(&bob, true, &[]), Some(bob.clone()));
+        // This one was left.
+        assert_eq!(next(&dev, true, &["lobby", "ops"]), Some(room("lobby")));
+        assert_eq!(next(&room("lobby"), true, &["ops"]), Some(room("ops")));
+        assert_eq!(next(&room("lobby"), true, &[]), None);
+        assert_eq!(next(&bob, false, &["ops"]), Some(room("ops")));
     }
 }

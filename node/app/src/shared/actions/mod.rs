@@ -170,7 +170,7 @@ pub(crate) enum ChatCommand {
 impl ChatCommand {
     /// Whether only the full screen has it.
     pub(crate) fn needs_screen(self) -> bool {
-        matches!(self, ChatCommand::Query | ChatCommand::Cls)
+        matches!(self, ChatCommand::Cls)
     }
 }
 

@@ -23,6 +23,7 @@ const UNREAD_MAX: usize = 200;
 
 impl App {
     pub(super) fn take_status(&mut self, status: StatusLine) {
+        self.people.names.learn_me(status.peer.0);
         self.people.status = Some(status);
     }
 

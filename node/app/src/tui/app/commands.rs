@@ -103,7 +103,7 @@ impl App {
             Typed::Cls => self.conversations.clear(),
             Typed::Status(away, text) => {
                 self.ask(activity::status(away, text), move |app, _| {
-                    app.note(Tone::Info, activity::done(away));
+                    app.note(Tone::Info, activity::done(away, "/back"));
                 });
             }
             Typed::Amend(which, amend) => self.amend(which, amend),
@@ -226,7 +226,7 @@ impl App {
     /// `/topic`: of the open room.
     fn topic(&mut self, topic: Option<String>) {
         let ConversationRef::Room(room) = self.conversations.current().of() else {
-            return self.note(Tone::Warning, "only rooms have a topic");
+            return self.note(Tone::Warning, pins::ONLY_ROOMS);
         };
         if let Some(topic) = topic {
             let request = pins::set_topic(room.clone(), topic, WaitOptions::ON_DISK);
@@ -242,7 +242,7 @@ impl App {
     fn list_pins(&mut self) {
         let conversation = Text(self.conversations.current().of().clone());
         self.ask(ListPins { conversation }, |app, list| {
-            let lines = pins::pins(&list, &app.people.names);
+            let lines = pins::pins(&list, &app.people.names, pins::PIN_IN_CHAT);
             app.note_lines(lines);
         });
     }
@@ -251,7 +251,7 @@ impl App {
     fn notify(&mut self, notify: Notify) {
         match notify {
             Notify::List => self.ask(ListNotifyRules {}, |app, list| {
-                let lines = alerting::rules(&list, &app.people.names);
+                let lines = alerting::rules(&list, &app.people.names, "/notify");
                 app.note_lines(lines);
             }),
             Notify::Set(of, rule) => {
