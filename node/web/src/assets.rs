@@ -57,16 +57,32 @@ pub(crate) fn logged_in(token: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
     use super::*;
 
-    /// Limit of all files together. Browsers get them uncompressed, so the limit of 150 kB for
-    /// compressed files is kept with room.
-    const BYTES_MAX: usize = 150_000;
+    /// Limit of all files together, each compressed with gzip.
+    const COMPRESSED_BYTES_MAX: usize = 150_000;
+
+    /// Limit of all files together as they are. Browsers get them like this, because they come from
+    /// the same machine, and read all of them before the page shows anything.
+    const BYTES_MAX: usize = 250_000;
+
+    fn compressed(content: &str) -> usize {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+        gzip.write_all(content.as_bytes()).unwrap();
+        gzip.finish().unwrap().len()
+    }
 
     #[test]
     fn the_page_is_small_and_loads_nothing_from_elsewhere() {
         let bytes: usize = ASSETS.iter().map(|asset| asset.content.len()).sum();
         assert!(bytes <= BYTES_MAX, "{bytes} bytes");
+        let bytes: usize = ASSETS.iter().map(|asset| compressed(asset.content)).sum();
+        assert!(bytes <= COMPRESSED_BYTES_MAX, "{bytes} bytes compressed");
         for Asset { path, content, .. } in ASSETS {
             // The one name that is no address: the namespace of SVG.
             let content = content.replace("http://www.w3.org/2000/svg", "");
