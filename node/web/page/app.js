@@ -5,7 +5,7 @@ import { Model, ignoreLost } from './model.js';
 import { Outbox } from './outbox.js';
 import { VirtualList } from './list.js';
 import { el, button, iconButton, field } from './dom.js';
-import { messageRow, plain } from './message.js';
+import { finishRow, messageRow, plain } from './message.js';
 import { size } from './format.js';
 import { details } from './details.js';
 import * as dialogs from './dialogs.js';
@@ -112,6 +112,7 @@ class App {
     this.list = new VirtualList(this.scroller, {
       key: (message) => message.id,
       render: (message) => messageRow(this.model, message, this.actions),
+      finish: (message, row) => finishRow(this.model, message, row, this.actions),
       older: () => this.#older(),
       ended: (atEnd) => this.#ended(atEnd),
     });
@@ -140,6 +141,9 @@ class App {
     model.addEventListener('lists', () => this.#lists());
     model.addEventListener('opened', () => this.#opened());
     model.addEventListener('messages', ({ detail }) => this.#messages(detail.conversation));
+    model.addEventListener('older', ({ detail }) => {
+      if (detail.conversation === model.current) this.list.set(detail.conversation.messages);
+    });
     model.addEventListener('message', ({ detail }) => {
       if (detail.conversation === model.current) this.list.refresh(detail.id);
     });

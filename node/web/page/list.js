@@ -4,24 +4,39 @@
 const ESTIMATE = 52;
 const BEYOND = 600;
 const NEAR_END = 40;
+const ROUNDS_MAX = 4;
+const PAUSE_MS = 120;
+const FINISH_MS = 8;
 
 export class VirtualList {
   #items = [];
+  /** The first and the last key of the items, whose array its owner may extend. */
+  #ends = [];
   #heights = [];
   #tops = new Float64Array(1);
   /** So many of the tops after the first are right. */
   #exact = 0;
   #rows = new Map();
   #measured = new Map();
+  /** The rows that are not finished, and their items. */
+  #unfinished = new Map();
+  #pause = 0;
   #frame = 0;
   #atEnd = true;
   #width = 0;
+  #drawnAt = -Infinity;
 
-  /** `key(item)` identifies an item, `render(item)` makes its row, `older()` is called near the top. */
-  constructor(scroller, { key, render, older, ended }) {
-    Object.assign(this, { scroller, key, render, older, ended });
+  /**
+   * `key(item)` identifies an item, and `render(item)` makes its row. `finish(item, row)` adds what
+   * takes no space, once scrolling pauses or somebody uses the row. `older()` is called near the top.
+   */
+  constructor(scroller, { key, render, finish, older, ended }) {
+    Object.assign(this, { scroller, key, render, finish, older, ended });
     this.body = scroller.appendChild(document.createElement('div'));
     this.body.className = 'rows';
+    for (const name of ['pointerover', 'focusin']) {
+      this.body.addEventListener(name, (event) => this.#finishRow(event.target.closest('.rows > *')));
+    }
     scroller.addEventListener('scroll', () => {
       const atEnd = this.#distance() < NEAR_END;
       if (atEnd !== this.#atEnd) {
@@ -52,27 +67,54 @@ export class VirtualList {
   /** Shows other items. `stay` keeps the visible rows where they are. */
   set(items, { stay = true } = {}) {
     const anchor = stay && !this.#atEnd ? this.#anchor() : null;
+    const count = this.#heights.length;
+    const added = items.length - count;
+    const [first, last] = this.#ends;
+    const has = (index, key) => index >= 0 && index < items.length && this.key(items[index]) === key;
+    const estimates = () => Array(added).fill(ESTIMATE);
+    // Most changes add items before or after the others.
+    if (count > 0 && has(0, first) && has(count - 1, last)) this.#heights.push(...estimates());
+    else if (count > 0 && has(added, first) && has(items.length - 1, last)) {
+      this.#heights = estimates().concat(this.#heights);
+      this.#exact = 0;
+    } else {
+      this.#heights = items.map((item) => this.#measured.get(this.key(item)) ?? ESTIMATE);
+      this.#exact = 0;
+    }
     this.#items = items;
-    this.#heights = items.map((item) => this.#measured.get(this.key(item)) ?? ESTIMATE);
-    this.#exact = 0;
+    this.#ends = items.length ? [this.key(items[0]), this.key(items.at(-1))] : [];
     if (!stay) this.#atEnd = true;
     this.#draw(anchor);
   }
 
   /** Draws the row of an item again. */
   refresh(key) {
-    const row = this.#rows.get(key);
-    if (!row) return this.#measured.delete(key);
-    const focused = this.#focused(row.element);
-    row.element.remove();
-    this.#rows.delete(key);
-    this.#measured.delete(key);
-    this.#draw();
-    if (focused) this.#rows.get(key)?.element.focus({ preventScroll: true });
+    this.#refresh([key]);
   }
 
   refreshAll() {
-    for (const key of [...this.#rows.keys()]) this.refresh(key);
+    this.#refresh([...this.#rows.keys()]);
+  }
+
+  #refresh(keys) {
+    let focused = null;
+    let drawn = false;
+    for (const key of keys) {
+      this.#measured.delete(key);
+      const row = this.#rows.get(key);
+      if (!row) continue;
+      drawn = true;
+      if (this.#focused(row.element)) focused = key;
+      this.#drop(key, row);
+    }
+    if (drawn) this.#draw();
+    if (focused !== null) this.#rows.get(focused)?.element.focus({ preventScroll: true });
+  }
+
+  #drop(key, { element }) {
+    element.remove();
+    this.#rows.delete(key);
+    this.#unfinished.delete(element);
   }
 
   toEnd() {
@@ -136,9 +178,11 @@ export class VirtualList {
   }
 
   #top(index) {
-    if (this.#tops.length !== this.#items.length + 1) {
-      this.#tops = new Float64Array(this.#items.length + 1);
-      this.#exact = 0;
+    if (this.#tops.length <= this.#items.length) {
+      // With room for more, because a new array for each older page is much garbage.
+      const tops = new Float64Array(2 * this.#items.length + 1);
+      tops.set(this.#tops);
+      this.#tops = tops;
     }
     for (; this.#exact < index; this.#exact += 1) this.#tops[this.#exact + 1] = this.#tops[this.#exact] + this.#heights[this.#exact];
     return this.#tops[index];
@@ -163,68 +207,74 @@ export class VirtualList {
     return { key: this.key(this.#items[index]), index, offset: this.scroller.scrollTop - this.#top(index) };
   }
 
+  /**
+   * Draws the rows near the visible part. Reading a size makes the browser lay out what has changed,
+   * so sizes are read first, then those of all new rows at once, and the position is set last.
+   */
   #draw(anchor = this.#atEnd ? null : this.#anchor()) {
     const { scroller } = this;
-    if (scroller.clientHeight === 0) return;
-    for (let round = 0; round < 4; round += 1) {
-      this.#resize();
-      this.#settle(anchor);
-      if (!this.#fill()) break;
+    const height = scroller.clientHeight;
+    if (height === 0) return;
+    const from = scroller.scrollTop;
+    // After a jump, the rows beyond the visible part are drawn in the next frame, unless it jumps again.
+    const jumped = Math.abs(from - this.#drawnAt) > height;
+    const beyond = jumped ? 0 : BEYOND;
+    let top = this.#wanted(from, height, anchor);
+    for (let round = 0; round < ROUNDS_MAX && this.#fill(top - beyond, top + height + beyond); round += 1) {
+      top = this.#wanted(from, height, anchor);
     }
-    this.#resize();
-    this.#settle(anchor);
-    this.#place();
-    if (scroller.scrollTop < BEYOND) this.older();
-  }
-
-  #resize() {
     this.body.style.height = `${this.#top(this.#items.length)}px`;
+    if (Math.abs(from - top) >= 1) scroller.scrollTop = top;
+    this.#place();
+    this.#drawnAt = top;
+    if (jumped) this.#schedule();
+    if (this.#unfinished.size) this.#finishSoon();
+    if (top < BEYOND) this.older();
   }
 
-  #settle(anchor) {
-    const { scroller } = this;
-    let top = scroller.scrollTop;
-    if (this.#atEnd) top = scroller.scrollHeight - scroller.clientHeight;
-    else if (anchor) {
+  /** Where the visible part begins: at the end, or so that the anchor stays where it was. */
+  #wanted(from, height, anchor) {
+    const end = Math.max(0, this.#top(this.#items.length) - height);
+    if (this.#atEnd) return end;
+    let top = from;
+    if (anchor) {
       const same = this.#items[anchor.index];
       const index = same && this.key(same) === anchor.key ? anchor.index : this.#index(anchor.key);
       if (index >= 0) top = this.#top(index) + anchor.offset;
     }
-    if (Math.abs(scroller.scrollTop - top) >= 1) scroller.scrollTop = top;
+    return Math.min(Math.max(0, top), end);
   }
 
-  /** Draws the rows near the visible part, and measures those that were not yet. True if a height has changed. */
-  #fill() {
-    const from = this.#items.length ? this.#at(this.scroller.scrollTop - BEYOND) : 0;
-    const end = this.scroller.scrollTop + this.scroller.clientHeight + BEYOND;
+  /** Makes the rows between two heights, and measures the new ones. True if a height has changed. */
+  #fill(from, end) {
     const needed = new Set();
-    for (let index = from; index < this.#items.length && this.#top(index) < end; index += 1) {
-      const key = this.key(this.#items[index]);
+    const first = this.#items.length ? this.#at(from) : 0;
+    for (let index = first; index < this.#items.length && this.#top(index) < end; index += 1) {
+      const item = this.#items[index];
+      const key = this.key(item);
       needed.add(key);
-      if (!this.#rows.has(key)) {
-        const element = this.render(this.#items[index]);
-        this.#rows.set(key, { element, index });
+      let row = this.#rows.get(key);
+      if (!row) {
+        row = { element: this.render(item), index, top: -1, place: '' };
+        this.#rows.set(key, row);
+        this.#unfinished.set(row.element, item);
       }
-      this.#rows.get(key).index = index;
+      row.index = index;
     }
     for (const [key, row] of this.#rows) {
       if (needed.has(key)) continue;
       row.index = this.#focused(row.element) ? this.#index(key) : -1;
-      if (row.index >= 0) continue;
-      row.element.remove();
-      this.#rows.delete(key);
+      if (row.index < 0) this.#drop(key, row);
     }
     this.#order();
     let changed = false;
     for (const [key, { element, index }] of this.#rows) {
-      if (this.#measured.has(key)) continue;
-      const height = element.offsetHeight;
-      this.#measured.set(key, height);
-      if (this.#heights[index] !== height) {
-        this.#heights[index] = height;
-        this.#exact = Math.min(this.#exact, index);
-        changed = true;
-      }
+      if (!this.#measured.has(key)) this.#measured.set(key, element.offsetHeight);
+      const height = this.#measured.get(key);
+      if (this.#heights[index] === height) continue;
+      this.#heights[index] = height;
+      this.#exact = Math.min(this.#exact, index);
+      changed = true;
     }
     return changed;
   }
@@ -239,10 +289,38 @@ export class VirtualList {
   }
 
   #place() {
-    for (const { element, index } of this.#rows.values()) {
-      element.style.transform = `translateY(${this.#top(index)}px)`;
-      element.setAttribute('aria-posinset', index + 1);
-      element.setAttribute('aria-setsize', this.#items.length);
+    for (const row of this.#rows.values()) {
+      const top = this.#top(row.index);
+      if (row.top !== top) row.element.style.transform = `translateY(${top}px)`;
+      row.top = top;
+      const place = `${row.index + 1} ${this.#items.length}`;
+      if (row.place === place) continue;
+      row.place = place;
+      row.element.setAttribute('aria-posinset', row.index + 1);
+      row.element.setAttribute('aria-setsize', this.#items.length);
     }
+  }
+
+  /** Finishes the rows once nothing was drawn for a moment. */
+  #finishSoon() {
+    clearTimeout(this.#pause);
+    this.#pause = setTimeout(() => this.#finishSome(), PAUSE_MS);
+  }
+
+  #finishSome() {
+    const until = performance.now() + FINISH_MS;
+    for (const row of this.#unfinished.keys()) {
+      this.#finishRow(row);
+      if (performance.now() < until) continue;
+      this.#pause = setTimeout(() => this.#finishSome());
+      return;
+    }
+  }
+
+  #finishRow(row) {
+    const item = this.#unfinished.get(row);
+    if (item === undefined) return;
+    this.#unfinished.delete(row);
+    this.finish(item, row);
   }
 }

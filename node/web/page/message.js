@@ -21,15 +21,21 @@ export function messageRow(model, message, act) {
     el('div', { className: 'about' },
       act.avatar(message.from),
       el('span', { className: 'author' }, author),
-      el('time', { dateTime: message.sent_at, title: fullTime(message.sent_at) }, shortTime(message.sent_at)),
+      el('time', { dateTime: message.sent_at }, shortTime(message.sent_at)),
       message.edited && el('span', { className: 'note', title: message.edited.earlier.join('\n') }, text.edited),
       own && message.state && state(model, message)),
     ...quote(model, message),
     body(model, message, act),
     ...reactions(model, message, act),
-    tools(model, message, own, act),
   );
   return row;
+}
+
+/** Adds to a row what takes no space: the buttons that show when it is used, and the full time as a tip. */
+export function finishRow(model, message, row, act) {
+  if (message.renamed) return;
+  row.querySelector('time').title = fullTime(message.sent_at);
+  row.append(tools(model, message, message.from === model.me, act));
 }
 
 /** A line that says that somebody has another name now. */

@@ -162,7 +162,7 @@ export class Model extends EventTarget {
       throw error;
     } finally {
       conversation.loading = false;
-      this.#tell('messages', { conversation });
+      this.#tell('older', { conversation });
     }
   }
 
