@@ -17,9 +17,9 @@ use crate::engine::{AmendTarget, Command};
 use crate::start::highlight_limits;
 use crate::{
     Builder, ClientId, Config, ConfigureError, ConversationRef, DeliveryState, EraseError, Events,
-    HistoryQuery, LiveConfig, MailboxInfo, Message, MessageId, Messages, NodeError, NotifyRule,
-    PeerInfo, ProfileError, ProfilePicture, SendError, Sent, StartError, Status, clock, events,
-    start, transfers,
+    HistoryQuery, KeepTimes, LiveConfig, MailboxInfo, Message, MessageId, Messages, NodeError,
+    NotifyRule, PeerInfo, ProfileError, ProfilePicture, SendError, Sent, StartError, Status, clock,
+    events, start, transfers,
 };
 
 /// A node is settled this long after its start, or when no new peer has appeared for [`QUIET`].
@@ -584,8 +584,14 @@ impl Node {
         .await?
     }
 
-    /// Sets of which messages in a conversation the user is alerted: [`Message::notify`]. `None`:
-    /// the default, see [`NotifyRule::default_of`].
+    /// How long messages are kept: what [`Node::keep`] has set for conversations of this node, and the
+    /// default of all others.
+    pub async fn keep_times(&self) -> Result<KeepTimes, NodeError> {
+        self.ask(Command::KeepTimes).await
+    }
+
+    /// Sets of which messages in a conversation the user is alerted: [`Message::notify`]. `None`: the
+    /// default, see [`NotifyRule::default_of`].
     pub async fn set_notify(
         &self,
         conversation: ConversationRef,

@@ -103,6 +103,7 @@ const COMMANDS: &[(&str, Run)] = &[
     ("hobnob clear bob", Ends),
     ("hobnob clear '#ops'", Ends),
     ("hobnob keep '#ops' 7d", Ends),
+    ("hobnob keep", Ends),
     (
         "hobnob topic '#ops'",
         Not("ann joins #ops below: tests/tests/amending.rs tests it"),

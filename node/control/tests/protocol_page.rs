@@ -91,6 +91,7 @@ fn check_answer(request: &AnyRequest, line: &str) {
         AnyRequest::ClearConversation(it) => check_one(it, line),
         AnyRequest::ForgetPeer(it) => check_one(it, line),
         AnyRequest::KeepConversation(it) => check_one(it, line),
+        AnyRequest::ListKeepTimes(it) => check_one(it, line),
         AnyRequest::TakeSnapshot(it) => check_one(it, line),
         AnyRequest::ReportBackup(it) => check_one(it, line),
         AnyRequest::ApplySettings(it) => check_one(it, line),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use hobnob_core::ClientId;
 use hobnob_core::mail_refusal::MailRefusal;
@@ -232,6 +233,15 @@ pub struct Message {
     /// Whether the user wants to be alerted of the message: see [`NotifyRule`]. Never true of own
     /// messages.
     pub notify: bool,
+}
+
+/// How long messages are kept on this node. See [`Node::keep_times`](crate::Node::keep_times).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeepTimes {
+    /// For conversations without a time of their own: the setting `keep`. `None` means for ever.
+    pub default: Option<Duration>,
+    /// The conversations for which the user has set a time, in their order. `None` means for ever.
+    pub own: Vec<(ConversationRef, Option<Duration>)>,
 }
 
 /// Of which messages in a conversation the user wants to be alerted. See

@@ -19,7 +19,7 @@ pub use self::invitation::{AcceptedInvitation, Invitation, InvitationEnd, RelayT
 pub use self::mailbox::{DepositInfo, HolderInfo, HoldingInfo, MailboxInfo};
 pub use self::message::{
     ActivityInfo, ActivityKind, Amended, Change, ConversationRef, DeliveryState, Edited,
-    HistoryQuery, Message, MessageId, NotifyRule, Reaction, Reactor, ReplyTo, Sent,
+    HistoryQuery, KeepTimes, Message, MessageId, NotifyRule, Reaction, Reactor, ReplyTo, Sent,
 };
 pub use self::notice::{CopyEvidence, Notice, NoticeReason};
 pub use self::peer::{PathKind, PeerInfo, PeerState, ProfilePicture};

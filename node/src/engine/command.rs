@@ -23,8 +23,8 @@ use super::erasing::{Edits, EraseReply};
 use super::inviting::AcceptReply;
 use crate::api::{
     ActivityInfo, ConversationRef, DeliveryState, HistoryQuery, Invitation, InvitationEnd,
-    LiveConfig, MailboxInfo, Message, MessageId, NotifyRule, PeerInfo, ProfilePicture, RoomInfo,
-    Sent, Status,
+    KeepTimes, LiveConfig, MailboxInfo, Message, MessageId, NotifyRule, PeerInfo, ProfilePicture,
+    RoomInfo, Sent, Status,
 };
 use crate::error::{
     CarryError, EraseError, IntroduceError, InviteError, JoinError, NodeError, PolicyError,
@@ -166,6 +166,7 @@ pub(crate) enum Command {
         keep: Option<Duration>,
         reply: EraseReply,
     },
+    KeepTimes(oneshot::Sender<KeepTimes>),
     /// Takes other settings from now on.
     Configure {
         config: Box<LiveConfig>,

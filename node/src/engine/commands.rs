@@ -106,6 +106,7 @@ impl Engine {
                 keep,
                 reply,
             } => self.keep_for(&conversation, keep, reply),
+            Command::KeepTimes(reply) => drop(reply.send(self.keep_times())),
             Command::Configure { config, reply } => {
                 self.configure(*config);
                 let _ = reply.send(());

@@ -92,10 +92,20 @@ impl Erasing {
         self.scrub_is_due = false;
     }
 
-    /// How long the messages of a conversation are kept.
+    /// How long the messages of a conversation are kept. `None` means for ever.
     pub(super) fn kept_for(&self, id: ConversationId) -> Option<Duration> {
-        let of_one = self.keep.get(&id).copied();
-        of_one.or(self.keep_default).filter(|keep| !keep.is_zero())
+        self.own_time(id).unwrap_or_else(|| self.default_time())
+    }
+
+    /// The time that the user has set for a conversation. `Some(None)` means for ever.
+    pub(super) fn own_time(&self, id: ConversationId) -> Option<Option<Duration>> {
+        let own = self.keep.get(&id).copied()?;
+        Some(Some(own).filter(|keep| !keep.is_zero()))
+    }
+
+    /// The time of all other conversations. `None` means for ever.
+    pub(super) fn default_time(&self) -> Option<Duration> {
+        self.keep_default.filter(|keep| !keep.is_zero())
     }
 }
 
@@ -116,6 +126,10 @@ mod tests {
         let erasing = Erasing::new(&settings, Some(WEEK * 2));
         assert_eq!(erasing.kept_for(ops), Some(WEEK));
         assert_eq!(erasing.kept_for(lobby), None, "for ever");
+        assert_eq!(erasing.own_time(ops), Some(Some(WEEK)));
+        assert_eq!(erasing.own_time(lobby), Some(None));
+        assert_eq!(erasing.own_time(other), None);
+        assert_eq!(erasing.default_time(), Some(WEEK * 2));
         assert_eq!(erasing.kept_for(other), Some(WEEK * 2));
         let without = Erasing::new(&settings, None);
         assert_eq!(without.kept_for(other), None);

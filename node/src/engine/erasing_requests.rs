@@ -13,7 +13,7 @@ use tracing::warn;
 use super::erasing::{Edits, EraseReply, KEEP, PendingErase};
 use super::internal::Internal;
 use super::state::Engine;
-use crate::api::{ConversationRef, Event, MessageId};
+use crate::api::{ConversationRef, Event, KeepTimes, MessageId};
 use crate::error::EraseError;
 use crate::store::StoreError;
 
@@ -142,6 +142,21 @@ impl Engine {
         self.erasing.set_kept_for(id, keep);
         let _ = reply.send(Ok(()));
         self.retain(id);
+    }
+
+    /// How long messages are kept.
+    pub(super) fn keep_times(&self) -> KeepTimes {
+        let conversations = self.replica.conversations();
+        let own = conversations.filter_map(|it| {
+            let time = self.erasing.own_time(it.id)?;
+            Some((self.conversation_ref(it.id)?, time))
+        });
+        let mut own: Vec<_> = own.collect();
+        own.sort();
+        KeepTimes {
+            default: self.erasing.default_time(),
+            own,
+        }
     }
 
     /// The replica has erased what a request asked for, or stored the deletion.

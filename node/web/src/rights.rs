@@ -15,6 +15,7 @@ pub fn needed(request: &AnyRequest) -> Right {
         | AnyRequest::ListRooms(_)
         | AnyRequest::ListActivity(_)
         | AnyRequest::ListNotifyRules(_)
+        | AnyRequest::ListKeepTimes(_)
         | AnyRequest::ListPins(_)
         | AnyRequest::Diagnose(_)
         | AnyRequest::Subscribe(_) => Right::Read,

@@ -386,6 +386,24 @@ class InvitationEnded:
 
 
 @dataclass(kw_only=True)
+class KeepTimeLine:
+    """How long the messages of a conversation are kept."""
+    conversation: Conversation
+    """The conversation."""
+    seconds: int | None = None
+    """For how many seconds. None means for ever."""
+
+
+@dataclass(kw_only=True)
+class KeepTimeList:
+    """Answers `keep-times`."""
+    times: list[KeepTimeLine]
+    """The conversations for which the user has set a time."""
+    default_seconds: int | None = None
+    """For how many seconds messages of all other conversations are kept. None means for ever."""
+
+
+@dataclass(kw_only=True)
 class Kicked:
     """Answers `kick`."""
     peer: PeerLine
@@ -1304,6 +1322,14 @@ class ListFiles(Request["FileList"]):
     """All offers of files and their state."""
     CMD: ClassVar[str] = "files"
     ANSWER: ClassVar[type] = FileList
+
+
+@dataclass(kw_only=True)
+class ListKeepTimes(Request["KeepTimeList"]):
+    """How long messages are kept: of each conversation for which the user has set it, and of the
+    others."""
+    CMD: ClassVar[str] = "keep-times"
+    ANSWER: ClassVar[type] = KeepTimeList
 
 
 @dataclass(kw_only=True)

@@ -322,10 +322,10 @@ pub(crate) enum Command {
     },
     Keep {
         /// The conversation: a peer, or a room with its #.
-        #[arg(value_name = "CONVERSATION")]
-        of: ConversationArg,
+        #[arg(value_name = "CONVERSATION", requires = "time")]
+        of: Option<ConversationArg>,
         /// How long: 12h, 7d, 2w, or forever.
-        time: String,
+        time: Option<String>,
     },
     Notify {
         /// The conversation: a peer, or a room with its #.

@@ -295,10 +295,15 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
             };
             erase(flags, forget).await
         }
-        Command::Keep { of, time } => {
+        Command::Keep {
+            of: Some(of),
+            time: Some(time),
+        } => {
             let time = erasing::keep_time(&time).map_err(anyhow::Error::msg)?;
             erase(flags, Erase::Keep { of, time }).await
         }
+        // A conversation requires a time, and a time comes after a conversation.
+        Command::Keep { .. } => views::keep_times(flags, out).await,
         Command::Rooms => rooms::list(flags, out).await,
         Command::Id => views::id(flags, out).await,
         Command::Nick { name } => people::nick(flags, out, name).await,

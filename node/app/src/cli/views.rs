@@ -1,11 +1,11 @@
 //! Commands that print what a node knows: `peers`, `whois`, `history`, `receipts`,
-//! `search`, `mentions`, `notify`, `id`, `mailbox`.
+//! `search`, `mentions`, `notify`, `keep`, `id`, `mailbox`.
 
 use hobnob::protocol::{PersonId, Target};
 use hobnob_control::wire::{
-    ActivityList, EventLine, GetMailbox, GetStatus, HistoryFilter, ListActivity, ListNotifyRules,
-    ListPeers, ListPins, MailboxLine, PeerLine, PeerList, Resolve, Resolved, StatusLine, Text,
-    WireEvent, to_line,
+    ActivityList, EventLine, GetMailbox, GetStatus, HistoryFilter, ListActivity, ListKeepTimes,
+    ListNotifyRules, ListPeers, ListPins, MailboxLine, PeerLine, PeerList, Resolve, Resolved,
+    StatusLine, Text, WireEvent, to_line,
 };
 use hobnob_control::{Client, ClientError};
 use serde::Serialize;
@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::args;
 use crate::shared::alerting;
 use crate::shared::common_flags::CommonFlags;
+use crate::shared::erasing;
 use crate::shared::exit_code::Exit;
 use crate::shared::output::{self, Output};
 use crate::shared::pins;
@@ -268,6 +269,23 @@ pub(crate) async fn notify_rules(
         } else {
             let names = Names::ask(client).await?;
             alerting::rules(&list, &names, "`hobnob notify CONVERSATION RULE`")
+                .iter()
+                .try_for_each(|line| output::line(line))?;
+        }
+        Ok(Exit::Done)
+    })
+    .await
+}
+
+/// `hobnob keep` without a conversation.
+pub(crate) async fn keep_times(flags: &CommonFlags, out: Output) -> anyhow::Result<Exit> {
+    session::ask(flags, false, async |client| {
+        let list = client.ask(ListKeepTimes {}).await?;
+        if out.json {
+            output::raw(&to_line(&list))?;
+        } else {
+            let names = Names::ask(client).await?;
+            erasing::keep_times(&list, &names)
                 .iter()
                 .try_for_each(|line| output::line(line))?;
         }

@@ -58,6 +58,8 @@ pub(crate) enum Input {
     /// The newest messages that mention the user.
     Mentions,
     Notify(Notify),
+    /// Lists how long messages are kept.
+    KeepTimes,
     /// Shows the topic, or sets it. An empty one removes it.
     Topic(Option<String>),
     /// The pinned messages of the open conversation.
@@ -112,6 +114,7 @@ impl Input {
             | Input::History(_)
             | Input::Mentions
             | Input::Notify(_)
+            | Input::KeepTimes
             | Input::Pins
             | Input::Receipts
             | Input::Send(..)
@@ -304,6 +307,9 @@ fn meaning(action: &'static Action, command: ChatCommand, rest: &str) -> Result<
         }
         ChatCommand::Keep => {
             let (of, time) = split_word(rest);
+            if of.is_empty() {
+                return Ok(Input::KeepTimes);
+            }
             if time.is_empty() {
                 return Err(usage(action));
             }
@@ -573,6 +579,7 @@ mod tests {
             ),
             ("/mentions", Ok(Input::Mentions)),
             ("/notify", Ok(Input::Notify(Notify::List))),
+            ("/keep", Ok(Input::KeepTimes)),
             ("/mute", Ok(Input::Notify(Notify::mute("").unwrap()))),
             ("/history", Ok(Input::History(20))),
             ("/history 5", Ok(Input::History(5))),

@@ -7,10 +7,11 @@ use std::time::Duration;
 use hobnob::MessageId;
 use hobnob::protocol::Target;
 use hobnob_control::wire::{
-    AnyRequest, ClearConversation, DeleteMessage, ForgetPeer, KeepConversation, Text,
+    AnyRequest, ClearConversation, DeleteMessage, ForgetPeer, KeepConversation, KeepTimeList, Text,
 };
 
 use super::values::{self, ConversationArg};
+use super::wording::Names;
 
 /// A request to erase something, or to keep it for some time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +93,21 @@ impl Erase {
     }
 }
 
+/// How long messages are kept, in words.
+pub(crate) fn keep_times(list: &KeepTimeList, names: &Names) -> Vec<String> {
+    let words = |seconds: Option<u64>| match seconds {
+        Some(seconds) => values::time_span(seconds.saturating_mul(1000)),
+        None => "for ever".to_owned(),
+    };
+    let own = list.times.iter().map(|it| {
+        let of = names.of_conversation(&it.conversation.0);
+        format!("{of}: {}", words(it.seconds))
+    });
+    let default = words(list.default_seconds);
+    own.chain([format!("all other conversations: {default}")])
+        .collect()
+}
+
 /// How long to keep messages, as a setting. `None` means for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeepTime(pub(crate) Option<Duration>);
@@ -141,6 +157,23 @@ mod tests {
         for wrong in ["", "7", "d", "0d", "0s", "-1d", "99999999999999999999w"] {
             assert!(keep_time(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn times_are_listed_with_the_default_last() {
+        let list = serde_json::json!({
+            "default_seconds": 1_209_600,
+            "times": [{"conversation": "#lobby"}, {"conversation": "#ops", "seconds": 604_800}],
+        });
+        let list: KeepTimeList = serde_json::from_value(list).unwrap();
+        assert_eq!(
+            keep_times(&list, &Names::default()),
+            [
+                "#lobby: for ever",
+                "#ops: 7 days",
+                "all other conversations: 14 days"
+            ]
+        );
     }
 
     #[test]

@@ -23,15 +23,15 @@ use crate::wire::{
     Done, EditMessage, EndStream, ExportFor, ExportedFile, Failure, FileLine, FileList, ForgetPeer,
     GetMailbox, GetPicture, GetRoomTicket, GetStatus, HISTORY_PAGE_MAX, HistoryFilter, Ignore,
     ImportFile, ImportedFile, Introduce, InvitationAccepted, InvitationCode, InvitationEnded,
-    InvitationState, Invite, JoinRoom, KeepConversation, Kick, Kicked, ListActivity, ListFiles,
-    ListNotifyRules, ListPeers, ListPins, ListRooms, MailboxLine, MarkRead, MessageLine,
-    MessageList, NotifyRuleLine, NotifyRuleList, OfferFile, OpenApp, OpenStream, OpenedStream,
-    Outcome, PartRoom, PauseFile, PeerLine, PeerList, PictureFields, PictureFile, PinMessage, Ping,
-    Pong, ReactToMessage, ReadStream, RemoveContact, ReplyToMessage, ReportBackup, Request,
-    RequestLine, Resolve, Resolved, RoomList, SendDatagram, SendMessage, SentLine, SetNick,
-    SetNotify, SetPicture, SetStatus, SetTopic, SharedRoom, ShowTyping, StatusLine, StreamBytes,
-    Subscribe, TakeSnapshot, Text, Unblock, Unignore, Verification, Verify, WaitOptions,
-    WaitReason, Why, WriteStream, dispatch, to_line,
+    InvitationState, Invite, JoinRoom, KeepConversation, KeepTimeLine, KeepTimeList, Kick, Kicked,
+    ListActivity, ListFiles, ListKeepTimes, ListNotifyRules, ListPeers, ListPins, ListRooms,
+    MailboxLine, MarkRead, MessageLine, MessageList, NotifyRuleLine, NotifyRuleList, OfferFile,
+    OpenApp, OpenStream, OpenedStream, Outcome, PartRoom, PauseFile, PeerLine, PeerList,
+    PictureFields, PictureFile, PinMessage, Ping, Pong, ReactToMessage, ReadStream, RemoveContact,
+    ReplyToMessage, ReportBackup, Request, RequestLine, Resolve, Resolved, RoomList, SendDatagram,
+    SendMessage, SentLine, SetNick, SetNotify, SetPicture, SetStatus, SetTopic, SharedRoom,
+    ShowTyping, StatusLine, StreamBytes, Subscribe, TakeSnapshot, Text, Unblock, Unignore,
+    Verification, Verify, WaitOptions, WaitReason, Why, WriteStream, dispatch, to_line,
 };
 
 /// The line that answers a request. `over` ends all waiting: the answer then has the state that was
@@ -553,6 +553,21 @@ impl Handle for KeepConversation {
         let conversation = context.conversation(self.target, self.room).await?;
         context.node().keep(conversation, keep).await?;
         Ok(Done {})
+    }
+}
+
+impl Handle for ListKeepTimes {
+    async fn carry_out(self, context: Context<'_>) -> Result<KeepTimeList, Failure> {
+        let times = context.node().keep_times().await?;
+        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs());
+        let line = |(conversation, time)| KeepTimeLine {
+            conversation: Text(conversation),
+            seconds: seconds(time),
+        };
+        Ok(KeepTimeList {
+            default_seconds: seconds(times.default),
+            times: times.own.into_iter().map(line).collect(),
+        })
     }
 }
 

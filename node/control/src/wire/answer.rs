@@ -102,6 +102,26 @@ pub struct MessageList {
     pub more: bool,
 }
 
+/// Answers `keep-times`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KeepTimeList {
+    /// For how many seconds messages of all other conversations are kept. None means for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_seconds: Option<u64>,
+    /// The conversations for which the user has set a time.
+    pub times: Vec<KeepTimeLine>,
+}
+
+/// How long the messages of a conversation are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KeepTimeLine {
+    /// The conversation.
+    pub conversation: Text<ConversationRef>,
+    /// For how many seconds. None means for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
+}
+
 /// Answers `notify-rules`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NotifyRuleList {

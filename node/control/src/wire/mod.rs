@@ -29,8 +29,9 @@ pub use amending::{
 };
 pub use answer::{
     ActivityList, Answer, Done, ExportedFile, ImportedFile, InvitationAccepted, InvitationCode,
-    InvitationEnded, InvitationState, Kicked, MessageList, NotifyRuleLine, NotifyRuleList, Outcome,
-    PeerList, PictureFields, PictureFile, Pong, Resolved, RoomList, SharedRoom, Verification,
+    InvitationEnded, InvitationState, KeepTimeLine, KeepTimeList, Kicked, MessageList,
+    NotifyRuleLine, NotifyRuleList, Outcome, PeerList, PictureFields, PictureFile, Pong, Resolved,
+    RoomList, SharedRoom, Verification,
 };
 pub use diagnosis::{CheckLine, Diagnosis, FindingFields};
 pub use event::{
@@ -51,11 +52,11 @@ pub use request::{
     BroadcastMessage, CancelMessage, ClearConversation, CreateRoom, DeclineFile, DeleteMessage,
     Diagnose, EditMessage, ExportFor, ForgetPeer, GetMailbox, GetPicture, GetRoomTicket, GetStatus,
     HistoryFilter, Ignore, ImportFile, Introduce, Invite, JoinRoom, KeepConversation, Kick,
-    ListActivity, ListFiles, ListNotifyRules, ListPeers, ListPins, ListRooms, MarkRead, OfferFile,
-    PartRoom, PauseFile, PinMessage, Ping, ReactToMessage, RemoveContact, ReplyToMessage,
-    ReportBackup, Request, Resolve, SendMessage, SetNick, SetNotify, SetPicture, SetStatus,
-    SetTopic, ShowTyping, Subscribe, TIMEOUT_MS_DEFAULT, TakeSnapshot, Unblock, Unignore, Verify,
-    WaitOptions, Why,
+    ListActivity, ListFiles, ListKeepTimes, ListNotifyRules, ListPeers, ListPins, ListRooms,
+    MarkRead, OfferFile, PartRoom, PauseFile, PinMessage, Ping, ReactToMessage, RemoveContact,
+    ReplyToMessage, ReportBackup, Request, Resolve, SendMessage, SetNick, SetNotify, SetPicture,
+    SetStatus, SetTopic, ShowTyping, Subscribe, TIMEOUT_MS_DEFAULT, TakeSnapshot, Unblock,
+    Unignore, Verify, WaitOptions, Why,
 };
 pub use schema::{asyncapi, json_schema};
 pub use values::Base64;

@@ -21,8 +21,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::answer::{
     ActivityList, Answer, Done, ExportedFile, ImportedFile, InvitationAccepted, InvitationCode,
-    InvitationEnded, Kicked, MessageList, NotifyRuleList, PeerList, PictureFile, Pong, Resolved,
-    RoomList, SharedRoom, Verification,
+    InvitationEnded, KeepTimeList, Kicked, MessageList, NotifyRuleList, PeerList, PictureFile,
+    Pong, Resolved, RoomList, SharedRoom, Verification,
 };
 use super::diagnosis::Diagnosis;
 use super::event::{BodyFields, PeerLine, SendableBody, SentLine, StatusLine};
@@ -221,6 +221,8 @@ requests! { $
     "forget" ForgetPeer -> Done, changes: |_| true;
     /// Sets how long the messages of a conversation are kept.
     "keep" KeepConversation -> Done, changes: |_| true;
+    /// How long messages are kept: of each conversation for which the user has set it, and of the others.
+    "keep-times" ListKeepTimes -> KeepTimeList, changes: |_| false;
     /// Sets the topic of a room.
     "topic" SetTopic -> SentLine, changes: |_| true;
     /// Pins a message, or takes that back.
@@ -650,6 +652,11 @@ pub struct KeepConversation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
 }
+
+/// See [`AnyRequest::ListKeepTimes`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListKeepTimes {}
 
 /// See [`AnyRequest::SetTopic`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -255,6 +255,7 @@ impl Chat {
             Input::Topic(topic) => self.topic(client, topic).await,
             Input::Pins => self.pins(client).await,
             Input::Notify(notify) => self.notify(client, notify).await,
+            Input::KeepTimes => self.keep_times(client).await,
             Input::ChangePolicy(change, target) => {
                 let done = move |peer: PeerLine| Reply::Lines(vec![change.words(&peer)]);
                 self.begin(client, change.request(target), done).await;

@@ -9,16 +9,17 @@ use hobnob::{ConversationRef, RoomInfo};
 use hobnob_control::Client;
 use hobnob_control::wire::{
     AcceptInvite, Base64, BroadcastMessage, CreateRoom, Done, GetRoomTicket, HistoryFilter,
-    Introduce, InvitationAccepted, InvitationCode, Invite, JoinRoom, Kick, Kicked, ListActivity,
-    ListNotifyRules, ListPeers, ListPins, ListRooms, MarkRead, MessageList, NotifyRuleList,
-    PartRoom, PeerList, Resolve, Resolved, RoomList, SendMessage, SetNick, SharedRoom, Text,
-    Verification, Verify, WaitOptions, Why,
+    Introduce, InvitationAccepted, InvitationCode, Invite, JoinRoom, KeepTimeList, Kick, Kicked,
+    ListActivity, ListKeepTimes, ListNotifyRules, ListPeers, ListPins, ListRooms, MarkRead,
+    MessageList, NotifyRuleList, PartRoom, PeerList, Resolve, Resolved, RoomList, SendMessage,
+    SetNick, SharedRoom, Text, Verification, Verify, WaitOptions, Why,
 };
 
 use super::{Chat, Reply, diagnosed, spoken_room};
 use crate::cli::views;
 use crate::shared::alerting::{self, Notify};
 use crate::shared::amending::{self, Amend, Which};
+use crate::shared::erasing;
 use crate::shared::output;
 use crate::shared::receipts::{self, Readers};
 use crate::shared::verification::{self, Syntax};
@@ -199,6 +200,13 @@ impl Chat {
                 self.begin(client, rule.request(of), done).await;
             }
         }
+    }
+
+    /// `/keep` without a conversation.
+    pub(super) async fn keep_times(&mut self, client: &Client) {
+        let names = self.names.clone();
+        let lines = move |list: KeepTimeList| Reply::Lines(erasing::keep_times(&list, &names));
+        self.begin(client, ListKeepTimes {}, lines).await;
     }
 
     pub(super) async fn kick(&mut self, client: &Client, target: Target) {

@@ -5,10 +5,10 @@ use hobnob_control::wire::{
     CancelMessage, ClearConversation, CreateRoom, DeclineFile, DeleteMessage, Diagnose,
     EditMessage, ExportFor, ForgetPeer, GetMailbox, GetPicture, GetRoomTicket, GetStatus,
     HistoryFilter, Ignore, ImportFile, Introduce, Invite, JoinRoom, KeepConversation, Kick,
-    ListActivity, ListFiles, ListNotifyRules, ListPeers, ListPins, ListRooms, OfferFile, PartRoom,
-    PauseFile, PinMessage, ReactToMessage, RemoveContact, ReplyToMessage, Resolve, SendMessage,
-    SetNick, SetNotify, SetPicture, SetStatus, SetTopic, TakeSnapshot, Unblock, Unignore, Verify,
-    Why,
+    ListActivity, ListFiles, ListKeepTimes, ListNotifyRules, ListPeers, ListPins, ListRooms,
+    OfferFile, PartRoom, PauseFile, PinMessage, ReactToMessage, RemoveContact, ReplyToMessage,
+    Resolve, SendMessage, SetNick, SetNotify, SetPicture, SetStatus, SetTopic, TakeSnapshot,
+    Unblock, Unignore, Verify, Why,
 };
 #[cfg(test)]
 use hobnob_control::wire::{
@@ -534,15 +534,20 @@ pub(crate) const ACTIONS: &[Action] = &[
         name: "keep",
         aliases: &[],
         group: Group::Rooms,
-        help: "Set how long the messages of a conversation are kept here",
-        requests: &[KeepConversation::NAME],
+        help: "Show or set how long the messages of a conversation are kept here",
+        requests: &[KeepConversation::NAME, ListKeepTimes::NAME],
         command_line: CommandLine::Command {
             flags: Flags::Ask,
             details: "Older messages are erased on this node every hour, except yours that are \
-                      not delivered. The setting `keep` is for all other conversations.",
-            examples: &["hobnob keep '#ops' 7d", "hobnob keep bob forever"],
+                      not delivered. The setting `keep` is for all other conversations. Without a \
+                      conversation, lists what is set.",
+            examples: &[
+                "hobnob keep",
+                "hobnob keep '#ops' 7d",
+                "hobnob keep bob forever",
+            ],
         },
-        chat: chat(ChatCommand::Keep, "TO TIME"),
+        chat: chat(ChatCommand::Keep, "[TO TIME]"),
     },
     Action {
         name: "topic",

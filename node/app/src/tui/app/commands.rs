@@ -6,9 +6,9 @@ use hobnob::protocol::{Body, Nickname, PersonId, RoomName, RoomTarget, Target};
 use hobnob::{ConversationRef, DeliveryState};
 use hobnob_control::wire::{
     AcceptInvite, Base64, BroadcastMessage, CreateRoom, Diagnose, Done, GetRoomTicket, GetStatus,
-    HistoryFilter, Introduce, Invite, JoinRoom, Kick, ListFiles, ListNotifyRules, ListPeers,
-    ListPins, ListRooms, PartRoom, Request, Resolve, Resolved, SendMessage, SentLine, SetNick,
-    SetPicture, SharedRoom, StatusLine, Text, Verify, WaitOptions, Why,
+    HistoryFilter, Introduce, Invite, JoinRoom, Kick, ListFiles, ListKeepTimes, ListNotifyRules,
+    ListPeers, ListPins, ListRooms, PartRoom, Request, Resolve, Resolved, SendMessage, SentLine,
+    SetNick, SetPicture, SharedRoom, StatusLine, Text, Verify, WaitOptions, Why,
 };
 
 use super::{App, Doing, Mode, NodeRequest, Output, Tone};
@@ -17,7 +17,7 @@ use crate::shared::activity;
 use crate::shared::alerting::{self, Notify};
 use crate::shared::amending::{self, Amend, Which};
 use crate::shared::chat_input::{self, Input as Typed};
-use crate::shared::erasing::Erase;
+use crate::shared::erasing::{self, Erase};
 use crate::shared::pins;
 use crate::shared::policy::{self, PolicyChange};
 use crate::shared::receipts;
@@ -80,6 +80,10 @@ impl App {
             Typed::History(limit) => self.list_history(limit),
             Typed::Mentions => self.ask(alerting::mentions(), App::take_mentions),
             Typed::Notify(notify) => self.notify(notify),
+            Typed::KeepTimes => self.ask(ListKeepTimes {}, |app, list| {
+                let lines = erasing::keep_times(&list, &app.people.names);
+                app.note_lines(lines);
+            }),
             Typed::Topic(topic) => self.topic(topic),
             Typed::Pins => self.list_pins(),
             Typed::Send(None, word) => self.offer(&word),

@@ -9,13 +9,13 @@ use hobnob::{
 use hobnob_control::wire::{
     AcceptContact, AcceptFile, ActivityList, AmendedLine, AnyRequest, Base64, Block, BodyFields,
     BroadcastMessage, CreateRoom, DeclineFile, Diagnose, Diagnosis, Done, EditMessage, EditedLine,
-    FileLine, FileList, GetRoomTicket, GetStatus, HistoryFilter, Ignore, JoinRoom, Kick, Kicked,
-    ListFiles, ListPeers, ListRooms, MessageLine, MessageList, NotifyRuleList, OfferFields,
-    OfferFile, PartRoom, PauseFile, PeerLine, PeerList, PictureFields, PictureFile, Ping,
-    PolicyFields, ReactToMessage, ReactionLine, ReactorLine, ReceiptLine, RelayLine, RemoveContact,
-    ReplyToLine, ReplyToMessage, Resolve, Resolved, RoomList, SendMessage, SentLine, SetNick,
-    SetTopic, SharedRoom, StatusLine, Subscribe, Text, Time, Unblock, Unignore, Verification,
-    Verify, Why, WireEvent,
+    FileLine, FileList, GetRoomTicket, GetStatus, HistoryFilter, Ignore, JoinRoom, KeepTimeList,
+    Kick, Kicked, ListFiles, ListPeers, ListRooms, MessageLine, MessageList, NotifyRuleList,
+    OfferFields, OfferFile, PartRoom, PauseFile, PeerLine, PeerList, PictureFields, PictureFile,
+    Ping, PolicyFields, ReactToMessage, ReactionLine, ReactorLine, ReceiptLine, RelayLine,
+    RemoveContact, ReplyToLine, ReplyToMessage, Resolve, Resolved, RoomList, SendMessage, SentLine,
+    SetNick, SetTopic, SharedRoom, StatusLine, Subscribe, Text, Time, Unblock, Unignore,
+    Verification, Verify, Why, WireEvent,
 };
 use jiff::tz::TimeZone;
 use ratatui::Terminal;
@@ -417,6 +417,10 @@ impl Scene {
             | AnyRequest::SetNotify(_)
             | AnyRequest::KeepConversation(_) => value(&Done {}),
             AnyRequest::ListNotifyRules(_) => value(&NotifyRuleList { rules: vec![] }),
+            AnyRequest::ListKeepTimes(_) => value(&KeepTimeList {
+                default_seconds: None,
+                times: vec![],
+            }),
             AnyRequest::ListActivity(_) => value(&ActivityList { activity: vec![] }),
             AnyRequest::ReplyToMessage(request) => Ok(self.reply(request)),
             AnyRequest::EditMessage(request) => Ok(self.edit(request)),
