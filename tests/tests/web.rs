@@ -19,6 +19,8 @@ struct Person {
     /// Where it listens: any port at first, and the same one after that.
     listen: String,
     web: String,
+    /// Further arguments of the node.
+    arguments: Vec<String>,
     node: Option<Child>,
 }
 
@@ -29,6 +31,7 @@ impl Person {
             name,
             listen: "127.0.0.1:0".into(),
             web: "127.0.0.1:0".into(),
+            arguments: Vec::new(),
             node: None,
         };
         person.start();
@@ -40,6 +43,7 @@ impl Person {
         let node = command
             .args(["up", "--no-mdns", "--nick", self.name])
             .args(["--listen", &self.listen, "--web", &self.web])
+            .args(&self.arguments)
             .env("HOBNOB_HOME", self.home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -255,10 +259,16 @@ fn files_go_both_ways_through_the_page() {
         "{ const data = new DataTransfer(); data.items.add(new File(['from the browser'], 'note.txt'));
            document.querySelector('main').dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true})); }",
     );
+    // The page asks first what ann says about it.
+    page.shows("document.querySelector('dialog')?.innerText.includes('note.txt')");
+    page.types("as you asked");
+    page.press("Enter");
     page.shows("document.querySelector('.file-name')?.textContent === 'note.txt'");
     until("bob has the file", WITHIN, || {
         let offers = bob.json(&["files"]);
-        match offers.iter().any(|offer| offer["name"] == "note.txt") {
+        let is_note =
+            |offer: &Value| offer["name"] == "note.txt" && offer["caption"] == "as you asked";
+        match offers.iter().any(is_note) {
             true => Ok(()),
             false => Err(format!("{offers:?}")),
         }
@@ -642,6 +652,8 @@ fn axe_finds_no_barrier_on_the_page_and_in_its_dialogs() {
         }
         click(&mut page, "main", "Details");
         look(&mut page, "Details", "dl");
+        page.run("window.hobnob.main.dispatchEvent(Object.assign(new Event('drop', {cancelable: true}), {dataTransfer: {types: ['Files'], items: [{kind: 'file', getAsFile: () => new File(['x'], 'x.txt')}]}}))");
+        look(&mut page, "Offer", "input");
         if width == 360 {
             page.run("document.querySelector('.back').click()");
         }
@@ -667,6 +679,8 @@ fn axe_finds_no_barrier_on_the_page_and_in_its_dialogs() {
             ("Add a person", "input"),
             ("Invite somebody", "select"),
             ("All files", ".file"),
+            ("Links to files", "input[type=file]"),
+            ("Programs", ".lines li"),
             ("This node", ".lines li"),
             ("Check the network", ".lines li + li"),
         ] {
@@ -762,7 +776,7 @@ fn saved(folder: &std::path::Path) -> PathBuf {
         // Chromium renames a file to this when it is whole.
         let is_whole = |path: &PathBuf| {
             let end = path.extension();
-            end.is_some_and(|end| end == "hobnob" || end == "age")
+            end.is_some_and(|end| ["hobnob", "age", "html"].iter().any(|whole| end == *whole))
         };
         match &paths[..] {
             [path] if is_whole(path) => Ok(path.clone()),
@@ -899,4 +913,225 @@ fn a_long_conversation_is_shown_in_its_order_after_a_restart_of_the_node() {
         page.shows("document.body.dataset.ready === 'true'");
         shows(&mut page, first..to);
     }
+}
+
+#[test]
+fn a_folder_is_offered_with_all_its_files() {
+    let (ann, bob) = (Person::new("ann"), Person::new("bob"));
+    bob.run(&["send", &ann.listen, "send me the pictures"]);
+    let mut page = ann.browser();
+    page.look(360, 720, "dark");
+    open(&mut page, "bob");
+    says(&mut page, "here they are");
+    bob.has("here they are");
+    // A dropped folder, as a browser shows it to the page: its list comes in parts.
+    page.run(
+        "{ const file = (name, content) => ({name, isDirectory: false, file: (take) => take(new File([content], name))});
+           const folder = (name, parts) => ({name, isDirectory: true, createReader: () => { const rest = [...parts, []];
+             return {readEntries: (take) => take(rest.shift())}; }});
+           const entry = folder('photos', [[file('one.txt', '1'), folder('deep', [[file('two.txt', 'two')]])], [file('three.txt', '')]]);
+           const items = [{kind: 'file', webkitGetAsEntry: () => entry, getAsFile: () => null}];
+           window.hobnob.main.dispatchEvent(Object.assign(new Event('drop', {cancelable: true}), {dataTransfer: {types: ['Files'], items}})); }",
+    );
+    page.shows("document.querySelector('dialog')?.innerText.includes('photos · folder with 3 files · 4 bytes')");
+    page.types("from the sea");
+    click(&mut page, "dialog", "Offer");
+    page.shows("document.querySelector('.file-name')?.textContent === 'photos'");
+    until("bob has the offer", WITHIN, || {
+        let offers = bob.json(&["files"]);
+        let is_it = |offer: &Value| {
+            offer["name"] == "photos" && offer["files"] == 3 && offer["caption"] == "from the sea"
+        };
+        match offers.iter().any(is_it) {
+            true => Ok(()),
+            false => Err(format!("{offers:?}")),
+        }
+    });
+    bob.run(&["accept", "photos"]);
+    let folder = bob.home.path().join("downloads/photos");
+    for (path, content) in [("one.txt", "1"), ("deep/two.txt", "two"), ("three.txt", "")] {
+        until(
+            "the content is here",
+            WITHIN,
+            || match std::fs::read_to_string(folder.join(path)) {
+                Ok(found) if found == content => Ok(()),
+                other => Err(format!("{path}: {other:?}")),
+            },
+        );
+    }
+    // Nothing is offered without a decision.
+    page.run(
+        "window.hobnob.main.dispatchEvent(Object.assign(new Event('drop', {cancelable: true}), {dataTransfer: {types: ['Files'],
+           items: [{kind: 'file', getAsFile: () => new File(['x'], 'secret.txt')}]}}))",
+    );
+    page.shows("document.querySelector('dialog')?.innerText.includes('secret.txt')");
+    click(&mut page, "dialog", "Cancel");
+    page.shows("document.querySelector('dialog') === null");
+    let offers = ann.json(&["files"]);
+    assert!(
+        offers.iter().all(|offer| offer["name"] != "secret.txt"),
+        "{offers:?}"
+    );
+}
+
+#[test]
+fn links_for_people_without_hobnob_are_made_and_ended_in_the_page() {
+    let ann = Person::new("ann");
+    let film = ann.file("film.mp4", "a short film");
+    let mut page = ann.browser();
+    page.look(1280, 800, "light");
+    click(&mut page, "nav", "Links to files");
+    let make = |page: &mut Browser, already: u32| {
+        page.shows("document.querySelector('dialog input[type=file]') !== null");
+        page.chooses("document.querySelector('dialog input[type=file]')", &film);
+        page.run("document.querySelector('dialog form').requestSubmit()");
+        let count = already + 1;
+        page.shows(&format!(
+            "document.querySelectorAll('dialog .files li').length === {count}"
+        ));
+        page.shows("document.querySelector('dialog .files .qr') !== null");
+        let link = page.run("document.querySelector('dialog .files li textarea').value");
+        link.as_str().expect("a link").to_owned()
+    };
+    let state = |words: &str| {
+        format!("document.querySelector('dialog .files li').innerText.includes('{words}')")
+    };
+    let link = make(&mut page, 0);
+    page.shows(&state("one more download may begin"));
+    let fetch = |link: &str| {
+        let output = Command::new("curl")
+            .args(["-sSk", &format!("{link}file")])
+            .output()
+            .expect("scripts/setup installs curl");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert_eq!(fetch(&link), "a short film");
+    page.shows(&state("It was downloaded as often as permitted."));
+    let link = make(&mut page, 1);
+    click(&mut page, "dialog", "End this link: film.mp4");
+    page.shows(&state("You have ended it."));
+    assert_eq!(fetch(&link), "");
+    // No copy stays.
+    until("the copies are removed", WITHIN, || {
+        let left = std::fs::read_dir(ann.home.path().join("links"));
+        match left.map_err(|error| error.to_string())?.count() {
+            0 => Ok(()),
+            left => Err(format!("{left} are left")),
+        }
+    });
+    click(&mut page, "dialog", "Remove from the list: film.mp4");
+    page.shows("document.querySelectorAll('dialog .files li').length === 1");
+}
+
+#[test]
+fn tokens_of_programs_are_made_and_revoked_in_the_page() {
+    let ann = Person::new("ann");
+    let mut page = ann.browser();
+    page.look(360, 720, "light");
+    page.run("document.querySelector('.back').click()");
+    click(&mut page, "nav", "Programs");
+    page.shows("document.querySelector('dialog .lines')?.innerText.includes('this page')");
+    page.run("{ const name = document.querySelector('dialog form input'); name.value = 'echo bot'; name.form.requestSubmit(); }");
+    page.shows("document.querySelector('dialog .copyable')?.value.startsWith('hobnob-token-')");
+    page.shows("document.querySelector('dialog .lines').innerText.includes('echo bot: read, send; until it is revoked')");
+    let listed = ann.run(&["token", "list"]);
+    assert!(
+        listed.contains("echo bot  read,send  expires: never"),
+        "{listed}"
+    );
+    // The same name twice is refused with a reason.
+    page.run("{ const name = document.querySelector('dialog form input'); name.value = 'echo bot'; name.form.requestSubmit(); }");
+    page.shows("document.querySelector('dialog > .problem').textContent.includes('already')");
+    click(&mut page, "dialog", "Revoke echo bot");
+    click(&mut page, "dialog", "Yes");
+    page.shows("!document.querySelector('dialog .lines').innerText.includes('echo bot')");
+    assert!(!ann.run(&["token", "list"]).contains("echo bot"));
+
+    click(&mut page, "dialog", "Show the password");
+    // The first one to ask for the password makes it.
+    page.shows("document.querySelectorAll('dialog .copyable').length === 2");
+    let password = ann.run(&["irc-token"]);
+    let shown = |password: &str| {
+        format!("[...document.querySelectorAll('dialog .copyable')].at(-1).value === '{password}'")
+    };
+    page.shows(&shown(password.trim()));
+    click(&mut page, "dialog", "New password");
+    click(&mut page, "dialog", "Yes");
+    page.shows(&format!("!({})", shown(password.trim())));
+    page.shows(&shown(ann.run(&["irc-token"]).trim()));
+    assert_eq!(
+        page.run("document.documentElement.scrollWidth <= 360"),
+        true
+    );
+}
+
+#[test]
+fn the_passphrase_of_a_locked_home_is_changed_in_the_page() {
+    let mut ann = Person::new("ann");
+    ann.kill();
+    let first = ann.file("first", "the first passphrase\n");
+    let first = first.to_str().expect("UTF-8").to_owned();
+    let second = ann.file("second", "the second passphrase\n");
+    let second = second.to_str().expect("UTF-8").to_owned();
+    ann.run(&["lock", "--passphrase-file", &first]);
+    ann.arguments = vec!["--home-passphrase-file".into(), first];
+    ann.start();
+    let mut page = ann.browser();
+    page.look(1280, 800, "dark");
+    click(&mut page, "nav", "This node");
+    let fields = "[...document.querySelectorAll('dialog input[autocomplete=current-password]')].map((one) => one.form)";
+    page.shows(&format!("{fields}.length === 1"));
+    let change = |page: &mut Browser, old: &str| {
+        page.run(&format!(
+            "{{ const [form] = {fields}; const [old, one, two] = form.querySelectorAll('input'); old.value = '{old}';
+               one.value = two.value = 'the second passphrase'; form.requestSubmit(); }}"
+        ));
+    };
+    change(&mut page, "a wrong passphrase");
+    page.shows("document.querySelector('dialog > .problem').textContent !== ''");
+    change(&mut page, "the first passphrase");
+    page.shows("document.querySelector('dialog').innerText.includes('The new passphrase opens your home now.')");
+    ann.kill();
+    ann.arguments = vec!["--home-passphrase-file".into(), second];
+    ann.start();
+    page.shows("document.body.dataset.ready === 'true'");
+}
+
+#[test]
+fn the_page_shows_how_long_messages_are_kept_and_saves_them() {
+    let ann = Person::new("ann");
+    ann.run(&["broadcast", "to be <b>kept</b>"]);
+    let mut page = ann.browser();
+    page.look(1280, 800, "light");
+    open(&mut page, "#lobby");
+    click(&mut page, "main", "Details");
+    let keep = "[...document.querySelectorAll('dialog select')].find((one) => [...one.options].some(({value}) => value === 'forever'))";
+    page.shows(&format!(
+        "{keep}?.selectedOptions[0].textContent === 'as the setting says: for ever'"
+    ));
+    page.run(&format!(
+        "{{ const keep = {keep}; keep.value = '604800'; keep.dispatchEvent(new Event('change')); }}"
+    ));
+    page.shows(&format!(
+        "![...{keep}.options].some(({{value}}) => value === '')"
+    ));
+    assert_eq!(
+        ann.run(&["keep"]),
+        "#lobby: 7 days\nall other conversations: for ever\n"
+    );
+    ann.run(&["keep", "#lobby", "36h"]);
+    page.press("Escape");
+    page.shows("document.querySelector('dialog') === null");
+    click(&mut page, "main", "Details");
+    page.shows(&format!(
+        "{keep}?.selectedOptions[0].textContent === '36 hours'"
+    ));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    page.saves_to(folder.path());
+    click(&mut page, "dialog", "Save as web page");
+    let content = std::fs::read_to_string(saved(folder.path())).expect("it was saved");
+    assert!(
+        content.contains("to be &lt;b&gt;kept&lt;/b&gt;"),
+        "{content}"
+    );
 }

@@ -10,7 +10,10 @@ import { size } from './format.js';
 import { details } from './details.js';
 import * as dialogs from './dialogs.js';
 import { files } from './files.js';
+import { links } from './links.js';
 import { thisNode } from './node.js';
+import * as offers from './offers.js';
+import { programs } from './programs.js';
 import { thread } from './thread.js';
 import { text } from './strings.js';
 
@@ -82,10 +85,18 @@ class App {
     this.input.id = 'compose';
     this.label = el('label', { for: 'compose', className: 'hidden' });
     this.aboutLine = el('div', { className: 'about-line', hidden: true });
-    const chosen = el('input', { type: 'file', multiple: true, hidden: true, 'aria-label': text.attach, onchange: () => { this.#offer(chosen.files); chosen.value = ''; } });
+    const [chosen, folder] = [['attach', {}], ['attachFolder', { webkitdirectory: true }]].map(([label, properties]) => {
+      const input = el('input', { type: 'file', multiple: true, hidden: true, 'aria-label': text[label], ...properties });
+      input.onchange = () => {
+        const items = offers.chosen(input.files);
+        input.value = '';
+        this.#offer(items);
+      };
+      return input;
+    });
     this.composer = el('form', { className: 'composer', hidden: true, onsubmit: (event) => { event.preventDefault(); this.#submit(); } },
       this.aboutLine,
-      iconButton('attach', text.attach, () => chosen.click()), chosen, this.label, this.input,
+      iconButton('attach', text.attach, () => chosen.click()), chosen, iconButton('folder', text.attachFolder, () => folder.click()), folder, this.label, this.input,
       button(text.send, null, { type: 'submit', className: 'primary' }));
     const nav = el('nav', { 'aria-label': text.conversations },
       el('header', {}, el('h1', {}, text.title),
@@ -96,6 +107,7 @@ class App {
       el('div', { className: 'bottom' },
         button(text.join, () => dialogs.join(this)), button(text.add, () => dialogs.add(this)),
         button(text.invite, () => dialogs.invite(this)), button(text.allFiles, () => files(this)),
+        button(text.links, () => links(this)), button(text.programs, () => programs(this)),
         button(text.thisNode, () => thisNode(this)), button(text.doctor, () => dialogs.doctor(this))));
     // The lists with the title are not there on narrow screens.
     this.main = el('main', {},
@@ -515,31 +527,36 @@ class App {
     event.preventDefault();
     const over = event.type === 'dragover' || event.type === 'dragenter';
     this.main.classList.toggle('dragging', over);
-    if (event.type === 'drop') this.#offer(event.dataTransfer.files);
+    if (event.type === 'drop') this.run(async () => this.#offer(await offers.dropped(event.dataTransfer)));
   }
 
   #pasted(event) {
     const { files } = event.clipboardData;
     if (files.length === 0) return;
     event.preventDefault();
-    this.#offer(files);
+    this.#offer(offers.chosen(files));
   }
 
-  async #offer(files) {
-    const conversation = this.model.current.id;
-    for (const file of [...files]) {
-      const upload = { key: Symbol(file.name), conversation, name: file.name, percent: 0, why: null };
+  async #offer(items) {
+    const { current } = this.model;
+    if (!current || items.length === 0) return;
+    const conversation = current.id;
+    const words = await offers.caption(items, this.model.title(current));
+    if (words === null) return;
+    for (const [index, item] of items.entries()) {
+      const upload = { key: Symbol(item.name), conversation, name: item.name, percent: 0, why: null };
       this.#uploads.set(upload.key, upload);
       const progress = (done, all) => {
         upload.percent = all ? Math.floor((100 * done) / all) : 0;
         this.#pending();
       };
-      progress(0, file.size);
+      progress(0, item.size);
       try {
-        await this.connection.upload(conversation, file, progress);
+        // As on the command line, the words are about the first one.
+        await this.connection.put(...offers.request(conversation, item, index ? '' : words), progress);
         this.#uploads.delete(upload.key);
       } catch (error) {
-        upload.why = text.uploadFailed(file.name, error.message || text.reconnecting);
+        upload.why = text.uploadFailed(item.name, error.message || text.reconnecting);
       }
       this.#pending();
     }

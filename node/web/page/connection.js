@@ -58,12 +58,11 @@ export class Connection extends EventTarget {
     return response;
   }
 
-  /** Sends a file, and reports the sent part. XMLHttpRequest is the only way to learn it. */
-  upload(conversation, file, progress) {
+  /** Sends a file or more, and reports the sent part. XMLHttpRequest is the only way to learn it. */
+  put(path, body, progress) {
     return new Promise((resolve, reject) => {
       const request = new XMLHttpRequest();
-      const name = encodeURIComponent(file.name || 'pasted.png');
-      request.open('PUT', `/upload/${encodeURIComponent(conversation)}/${name}`);
+      request.open('PUT', path);
       request.setRequestHeader('Authorization', `Bearer ${this.#token}`);
       request.responseType = 'json';
       request.upload.addEventListener('progress', (event) => progress(event.loaded, event.total));
@@ -72,7 +71,7 @@ export class Connection extends EventTarget {
         else reject(new RequestError(request.response ?? { text: request.statusText }));
       });
       request.addEventListener('error', () => reject(new LostError('')));
-      request.send(file);
+      request.send(body);
     });
   }
 

@@ -1,7 +1,7 @@
 // Details of a conversation.
 import { ask, copyable, doctor, list, open, qr } from './dialogs.js';
 import { el, button, field } from './dom.js';
-import { save, saveMessages } from './files.js';
+import { save, saveButtons } from './files.js';
 import { shortTime } from './format.js';
 import { plain } from './message.js';
 import { mailLines } from './node.js';
@@ -92,8 +92,21 @@ export function details(app, conversation) {
       }));
       content.append(number);
     }
-    const keep = el('select', { onchange: run(() => keep.value && connection.ask('keep', keep.value === 'forever' ? of : { ...of, seconds: Number(keep.value) })) },
-      text.keepTimes.map(([value, label]) => el('option', { value }, label)));
+    const keep = el('select');
+    const showKeep = async () => {
+      const { times, default_seconds: others } = await connection.ask('keep-times');
+      const own = times.find((one) => one.conversation === conversation.id);
+      const value = own ? String(own.seconds ?? 'forever') : '';
+      const choices = [...(own ? [] : [['', text.keepDefault(text.span(others))]]), ...text.keepTimes];
+      if (!choices.some(([other]) => other === value)) choices.push([value, text.span(own.seconds)]);
+      keep.replaceChildren(...choices.map(([other, label]) => el('option', { value: other, selected: other === value }, label)));
+    };
+    keep.onchange = run(async () => {
+      if (!keep.value) return;
+      await connection.ask('keep', keep.value === 'forever' ? of : { ...of, seconds: Number(keep.value) });
+      await showKeep();
+    });
+    run(showKeep)();
     const notify = el('select', { onchange: run(() => model.setRule(conversation.id, notify.value)) },
       text.notifyRules.map(([value, label]) => el('option', { value }, label)));
     notify.value = model.rules.get(conversation.id) ?? '';
@@ -123,8 +136,7 @@ export function details(app, conversation) {
     }
     content.append(buttons, field(text.notifyAbout, notify), field(text.keep, keep));
     const name = model.title(conversation);
-    offer(text.saveText, run(() => saveMessages(app, conversation, false)));
-    offer(text.saveJson, run(() => saveMessages(app, conversation, true)));
+    buttons.append(...saveButtons(app, conversation, run));
     offer(text.clear, done(erase('clear', text.clearSure(name))), { className: 'danger' });
     if (!conversation.isRoom) {
       offer(text.forget, done(async () => {

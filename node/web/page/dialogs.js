@@ -9,7 +9,7 @@ import { text } from './strings.js';
 
 let headings = 0;
 
-/** Opens a dialog. `fill(dialog, close)` adds its content. */
+/** Opens a dialog. `fill(content, { close, run, follow, signal })` adds its content. */
 export function open(title, fill) {
   const id = `dialog-${++headings}`;
   const dialog = el('dialog', { 'aria-labelledby': id });
@@ -33,7 +33,9 @@ export function open(title, fill) {
     model.addEventListener(name, listener);
     dialog.addEventListener('close', () => model.removeEventListener(name, listener));
   };
-  fill(content, { close, run, follow });
+  const over = new AbortController();
+  dialog.addEventListener('close', () => over.abort());
+  fill(content, { close, run, follow, signal: over.signal });
   dialog.showModal();
   return { close, dialog };
 }

@@ -29,6 +29,11 @@ export function field(label, input) {
   return el('div', { className: 'field' }, el('label', { for: input.id }, label), input);
 }
 
+/** A list to choose from: values and their labels. */
+export function select(choices, properties = {}) {
+  return el('select', properties, choices.map(([value, label]) => el('option', { value }, label)));
+}
+
 const LINK = /https?:\/\/[^\s<>"']+/g;
 
 /** Text, in which web addresses are links. They are made of their own text only. */

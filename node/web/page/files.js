@@ -46,34 +46,22 @@ export function files(app) {
 
 /** Lets the browser save the body of a response under a name. */
 export async function save(response, name) {
-  saveBlob(await response.blob(), name);
-}
-
-export function saveBlob(blob, name) {
-  const address = URL.createObjectURL(blob);
+  const address = URL.createObjectURL(await response.blob());
   el('a', { href: address, download: name.replaceAll(/[\\/]/g, '_') }).click();
   // The browser has taken the content by then.
   setTimeout(() => URL.revokeObjectURL(address), 60_000);
 }
 
-/** Saves the messages of a conversation, or of all, oldest first: as lines of text, or as JSON lines. */
-export async function saveMessages(app, conversation, json) {
-  const { model, connection } = app;
-  const lines = [];
-  const filter = { oldest: true, ...(conversation ? { conversation: conversation.id } : {}) };
-  for (let more = true; more;) {
-    const page = await connection.ask('history', filter);
-    lines.push(...page.messages.map((message) => (json ? JSON.stringify(message) : line(model, message, !conversation))));
-    filter.after = page.messages.at(-1)?.id;
-    more = page.more && filter.after !== undefined;
-  }
-  const name = conversation ? model.title(conversation) : text.allMessages;
-  saveBlob(new Blob([`${lines.join('\n')}\n`], { type: 'text/plain' }), `${name}.${json ? 'jsonl' : 'txt'}`);
+const ENDINGS = { html: 'html', text: 'txt', json: 'jsonl' };
+
+/** Saves the messages of a conversation, or of all, oldest first. */
+async function saveMessages({ connection, model }, conversation, format) {
+  const of = conversation ? `/${encodeURIComponent(conversation.id)}` : '';
+  const response = await connection.fetch(`/messages/${format}${of}`, { method: 'POST' });
+  await save(response, `${conversation ? model.title(conversation) : text.allMessages}.${ENDINGS[format]}`);
 }
 
-function line(model, message, named) {
-  const place = named ? `${model.title(model.conversation(message.conversation))} ` : '';
-  const words = message.file?.name ?? message.text ?? message.topic ?? (message.erased ? text[message.erased] : '');
-  // Each message is one line that begins with its time, and further lines that are indented.
-  return `${message.sent_at} ${place}${message.nick}: ${words.replaceAll('\n', '\n    ')}`;
+/** A button for each format. */
+export function saveButtons(app, conversation, run) {
+  return text.saveFormats.map(([format, label]) => button(label, run(() => saveMessages(app, conversation, format))));
 }

@@ -5,6 +5,7 @@ const PATHS = {
   search: 'M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-14zM16 16l5 5',
   settings: 'M4 7h9M17 7h3M4 17h3M11 17h9M15 5v4M9 15v4',
   attach: 'M8 12l6-6a3.5 3.5 0 0 1 5 5l-8 8a5.5 5.5 0 0 1-8-8l7-7',
+  folder: 'M3 6h6l2 3h10v10H3z',
   reply: 'M9 6l-5 5 5 5M4 11h9a6 6 0 0 1 6 6v1',
   thread: 'M5 5v9a4 4 0 0 0 4 4h10M15 14l4 4-4 4M10 7h9M10 11h9',
   info: 'M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM12 11v6M12 7v.5',

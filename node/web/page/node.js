@@ -1,7 +1,7 @@
 // This node: its addresses and relays, mail that is held, messages that are carried by hand, and backups.
 import { el, button, field } from './dom.js';
 import { open, list } from './dialogs.js';
-import { save, saveMessages } from './files.js';
+import { save, saveButtons } from './files.js';
 import { fullTime, size } from './format.js';
 import { text } from './strings.js';
 
@@ -24,9 +24,9 @@ export function thisNode(app) {
     const readMail = run(async () => mail.replaceChildren(
       ...mailLines(await connection.ask('mailbox'), model).map((line) => el('li', {}, line))));
     content.append(about, el('h3', {}, text.mailbox), mail);
-    if (model.rights.includes('manage')) content.append(carried(app, run), backup(app, run));
+    if (model.rights.includes('manage')) content.append(carried(app, run), backup(app, run), lock(app, run));
     content.append(el('h3', {}, text.saveMessages), el('p', { className: 'note' }, text.saveNote), el('div', { className: 'buttons' },
-      button(text.saveText, run(() => saveMessages(app, null, false))), button(text.saveJson, run(() => saveMessages(app, null, true)))));
+      saveButtons(app, null, run)));
     readAbout();
     readMail();
   });
@@ -87,5 +87,35 @@ function backup(app, run) {
   });
   return el('form', { className: 'group', onsubmit: (event) => { event.preventDefault(); make(); } },
     el('h3', {}, text.backup), el('p', { className: 'note' }, text.backupNote),
-    field(text.backupPassphrase, first), field(text.backupAgain, again), button(text.backupMake, null, { type: 'submit' }), done);
+    field(text.backupPassphrase, first), field(text.backupAgain, again), button(text.backupMake, null, { type: 'submit' }), done,
+    el('p', { className: 'note' }, text.restoreNote));
+}
+
+/** How the home is locked, and a form for another passphrase. */
+function lock(app, run) {
+  const about = el('p', { className: 'note' });
+  const group = el('div', { className: 'group' }, el('h3', {}, text.lock), about);
+  run(async () => {
+    const state = await (await app.connection.fetch('/lock')).json();
+    about.textContent = state ? text.locked(state) : text.notLocked;
+    if (state) group.append(passphrase(app, run, state));
+  })();
+  return group;
+}
+
+function passphrase(app, run, { keyring }) {
+  const input = (autocomplete) => el('input', { type: 'password', required: true, autocomplete });
+  const [old, first, again] = [input('current-password'), input('new-password'), input('new-password')];
+  const done = el('p', { role: 'status' });
+  const change = run(async () => {
+    done.textContent = '';
+    if (first.value !== again.value) throw new Error(text.passphrasesDiffer);
+    const body = JSON.stringify({ old: keyring ? '' : old.value, new: first.value });
+    await app.connection.fetch('/passphrase', { method: 'PUT', body });
+    done.textContent = text.passphraseChanged;
+    old.value = first.value = again.value = '';
+  });
+  return el('form', { onsubmit: (event) => { event.preventDefault(); change(); } },
+    !keyring && field(text.passphraseOld, old), field(text.passphraseNew, first), field(text.backupAgain, again),
+    button(text.passphraseChange, null, { type: 'submit' }), done);
 }

@@ -38,12 +38,15 @@ assets! {
     "/files.js" SCRIPT "files.js";
     "/format.js" SCRIPT "format.js";
     "/icons.js" SCRIPT "icons.js";
+    "/links.js" SCRIPT "links.js";
     "/list.js" SCRIPT "list.js";
     "/markup.js" SCRIPT "markup.js";
     "/message.js" SCRIPT "message.js";
     "/model.js" SCRIPT "model.js";
     "/node.js" SCRIPT "node.js";
+    "/offers.js" SCRIPT "offers.js";
     "/outbox.js" SCRIPT "outbox.js";
+    "/programs.js" SCRIPT "programs.js";
     "/settings.js" SCRIPT "settings.js";
     "/strings.js" SCRIPT "strings.js";
     "/thread.js" SCRIPT "thread.js";

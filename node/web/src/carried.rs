@@ -1,4 +1,5 @@
-//! Files that the browser saves or brings: messages that are carried by hand, and backups.
+//! Files that the browser saves or brings: messages that are carried by hand or for people to read, and
+//! backups.
 //!
 //! Node and program write and read files, so each is in the folder `uploads` of the home for a moment.
 
@@ -9,16 +10,19 @@ use axum::body::Body;
 use axum::extract::{Path as UrlPath, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
+use hobnob::ConversationRef;
 use hobnob::protocol::Target;
 use hobnob_control::wire::{ExportFor, ImportFile, Right, Text};
 use hobnob_control::{Client, ClientError};
+use serde::Deserialize;
 use tokio::sync::{RwLockReadGuard, SemaphorePermit};
 use zeroize::Zeroizing;
 
+use crate::body::{no_room, write};
 use crate::content;
 use crate::response::{HttpError, authorized, json};
 use crate::shared::Shared;
-use crate::upload::{Stored, asked, no_room, write};
+use crate::upload::{Stored, asked};
 
 /// The number of messages in an exported file.
 const MESSAGES: HeaderName = HeaderName::from_static("hobnob-messages");
@@ -80,7 +84,7 @@ pub(crate) async fn import(
     authorized(&shared, &headers, Right::Manage)?;
     let passing = Passing::begin(&shared).await?;
     let room = shared.kept_uploads.room().map_err(HttpError::fault)?;
-    write(&passing.path(), body, room.ok_or_else(no_room)?).await?;
+    write(&passing.path(), body, room.ok_or_else(no_room)?.bytes).await?;
     let client = Client::connect(&shared.home).await.map_err(asked)?;
     let path = passing.path();
     let shown = path.display().to_string();
@@ -93,6 +97,31 @@ pub(crate) async fn import(
         asked(error)
     })?;
     Ok(json(&imported))
+}
+
+/// The format of saved messages, and the conversation. Without one, all.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Saved {
+    format: String,
+    conversation: Option<String>,
+}
+
+/// The messages of a conversation, or of all, for people and other programs.
+pub(crate) async fn messages(
+    State(shared): State<Arc<Shared>>,
+    UrlPath(Saved {
+        format,
+        conversation,
+    }): UrlPath<Saved>,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
+    authorized(&shared, &headers, Right::Read)?;
+    let of = conversation.map(|of| of.parse::<ConversationRef>());
+    let of = of.transpose().map_err(HttpError::usage)?;
+    let passing = Passing::begin(&shared).await?;
+    let written = (shared.words.messages)(shared.home.clone(), of, format, passing.path()).await;
+    written.map_err(HttpError::usage)?;
+    content::read(passing.path(), "messages").await
 }
 
 /// A backup of the home. The body is the passphrase.

@@ -14,11 +14,20 @@ use tokio::sync::{Notify, RwLock, RwLockReadGuard};
 /// Maximum bytes of the files that browsers have uploaded. Further uploads are refused.
 pub const BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
 
-/// Maximum number of these files.
-pub const FILES_MAX: usize = 1000;
+/// Maximum number of these files. Those in folders count, too.
+pub const FILES_MAX: usize = 10_000;
 
 /// The answer to `files` has only the newest offers, at most this many.
 const LISTED_MAX: usize = 1000;
+
+/// What further uploads may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// So many files: one or more.
+    pub(crate) files: usize,
+    /// So many bytes: one or more.
+    pub(crate) bytes: u64,
+}
 
 /// The folder of all uploads.
 pub(crate) struct KeptUploads {
@@ -38,10 +47,28 @@ struct Usage {
 }
 
 impl Usage {
-    /// The bytes that one more file may have, or none if there are too many files.
-    fn room(self) -> Option<u64> {
-        let bytes = BYTES_MAX.checked_sub(self.bytes)?;
-        (self.files < FILES_MAX && bytes > 0).then_some(bytes)
+    /// What is left, or none if there are too many files or bytes.
+    fn room(self) -> Option<Room> {
+        let room = Room {
+            files: FILES_MAX.checked_sub(self.files)?,
+            bytes: BYTES_MAX.checked_sub(self.bytes)?,
+        };
+        (room.files > 0 && room.bytes > 0).then_some(room)
+    }
+
+    /// Counts everything in a folder.
+    fn count(&mut self, folder: &Path) -> io::Result<()> {
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            let about = entry.metadata()?;
+            if about.is_dir() {
+                self.count(&entry.path())?;
+            } else {
+                self.files += 1;
+                self.bytes = self.bytes.saturating_add(about.len());
+            }
+        }
+        Ok(())
     }
 }
 
@@ -64,14 +91,11 @@ impl KeptUploads {
         self.under_way.read().await
     }
 
-    /// The bytes that a further file may have. `None`: there are too many files or bytes.
-    pub(crate) fn room(&self) -> io::Result<Option<u64>> {
+    /// What further uploads may have. None: there are too many files, or bytes.
+    pub(crate) fn room(&self) -> io::Result<Option<Room>> {
         let mut usage = Usage { files: 0, bytes: 0 };
         for folder in self.kept()? {
-            for file in std::fs::read_dir(&folder)? {
-                usage.files += 1;
-                usage.bytes = usage.bytes.saturating_add(file?.metadata()?.len());
-            }
+            usage.count(&folder)?;
         }
         Ok(usage.room())
     }
@@ -178,8 +202,9 @@ mod tests {
     #[test]
     fn uploads_have_a_limit_of_files_and_of_bytes() {
         let room = |files, bytes| Usage { files, bytes }.room();
-        assert_eq!(room(0, 0), Some(BYTES_MAX));
-        assert_eq!(room(FILES_MAX - 1, BYTES_MAX - 1), Some(1));
+        let left = |files, bytes| Some(Room { files, bytes });
+        assert_eq!(room(0, 0), left(FILES_MAX, BYTES_MAX));
+        assert_eq!(room(FILES_MAX - 1, BYTES_MAX - 1), left(1, 1));
         assert_eq!(room(FILES_MAX, 0), None);
         assert_eq!(room(0, BYTES_MAX), None);
     }
@@ -188,11 +213,13 @@ mod tests {
     async fn leftovers_are_removed_unless_a_file_is_being_uploaded() {
         let home = tempfile::tempdir().unwrap();
         let uploads = KeptUploads::of(home.path());
-        assert_eq!(uploads.room().unwrap(), Some(BYTES_MAX));
+        let left = |files, bytes| Some(Room { files, bytes });
+        assert_eq!(uploads.room().unwrap(), left(FILES_MAX, BYTES_MAX));
         let folder = uploads.folder().join("x");
-        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::create_dir_all(folder.join("photos")).unwrap();
         std::fs::write(folder.join("a.txt"), "abc").unwrap();
-        assert_eq!(uploads.room().unwrap(), Some(BYTES_MAX - 3));
+        std::fs::write(folder.join("photos/b.txt"), "de").unwrap();
+        assert_eq!(uploads.room().unwrap(), left(FILES_MAX - 2, BYTES_MAX - 5));
         let uploading = uploads.begin().await;
         uploads.sweep(&[]).unwrap();
         assert!(folder.exists());

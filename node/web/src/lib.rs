@@ -13,11 +13,18 @@
 
 pub mod announcement;
 mod assets;
+mod body;
 mod carried;
 mod clock;
 mod content;
+mod folder;
+mod home;
+mod http_limits;
 mod kept_uploads;
+mod link_requests;
+mod links;
 pub mod login;
+mod programs;
 mod response;
 pub mod rights;
 pub mod server;
@@ -31,6 +38,7 @@ mod upload;
 mod upload_cleaner;
 
 pub use kept_uploads::{BYTES_MAX as UPLOADS_BYTES_MAX, FILES_MAX as UPLOADS_KEPT_MAX};
+pub use links::LINKS_MAX;
 pub use server::{WebError, WebServer};
-pub use shared::{MakesBackup, Setting, Words};
+pub use shared::{HomeLock, Setting, Words, Work};
 pub use upload::UPLOADS_MAX;

@@ -5,9 +5,15 @@
 //! | `/` and the files of the page | the same for everybody, without secrets |
 //! | `POST /login` | exchanges a one-time token for the page's token |
 //! | `/ws` | the WebSocket with the JSON lines |
-//! | `PUT /upload/CONVERSATION/NAME` | offers the request's body as a file |
+//! | `PUT /upload/CONVERSATION/NAME`, `…/NAME/CAPTION` | offers the request's body as a file |
+//! | `PUT /folder/CONVERSATION/NAME`, `…/NAME/CAPTION` | offers a folder, whose files are in the body |
 //! | `/content/ID`, `POST /ticket/ID`, `/download/TICKET` | the content of a file |
 //! | `POST /export/PEER`, `PUT /import` | messages that are carried by hand: a sealed file for a peer, and one of a peer |
+//! | `POST /messages/FORMAT`, `…/FORMAT/CONVERSATION` | messages, to read them elsewhere |
+//! | `PUT /link`, `GET /links/SEEN`, `DELETE /link/NUMBER` | links to files, for people without hobnob |
+//! | `GET`, `POST /tokens`, `DELETE /tokens/NAME` | the tokens of programs and pages |
+//! | `GET`, `POST /irc-password` | the password of IRC clients, and a new one |
+//! | `GET /lock`, `PUT /passphrase` | how the home is locked, and another passphrase |
 //! | `POST /backup` | a backup of the home, encrypted with the passphrase in the body |
 //! | `POST /qr` | the modules of a QR code |
 //! | `GET /settings`, `PUT /settings/NAME` | the settings of the home, and a new value of one |
@@ -31,7 +37,7 @@ use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::{any, get, post, put};
+use axum::routing::{any, delete, get, post, put};
 use hobnob_control::wire::{Failure, Right};
 use hobnob_local::Home;
 use hyper::server::conn::http1;
@@ -47,12 +53,16 @@ use crate::announcement::Announcement;
 use crate::assets::{self, ASSETS, Asset};
 use crate::carried;
 use crate::content;
+use crate::http_limits::{ACCEPT_AGAIN, HEAD_BYTES_MAX, HEAD_WITHIN};
 use crate::kept_uploads::KeptUploads;
+use crate::links::Links;
 use crate::response::{HttpError, add_headers, authorized, json, policy, typed};
 use crate::shared::{Shared, Words};
 use crate::tickets::Tickets;
 use crate::tokens::Tokens;
-use crate::{clock, login, session, settings, upload, upload_cleaner};
+use crate::{
+    clock, home, link_requests, login, programs, session, settings, upload, upload_cleaner,
+};
 
 /// Maximum number of TCP connections. A further one is closed at once.
 pub const CONNECTIONS_MAX: usize = 128;
@@ -60,17 +70,8 @@ pub const CONNECTIONS_MAX: usize = 128;
 /// Maximum number of WebSockets. A further one is refused with 503.
 pub const WEBSOCKETS_MAX: usize = 32;
 
-/// How long a client may take to send the head of a request, and how long a connection may be idle.
-pub const HEAD_WITHIN: Duration = Duration::from_secs(10);
-
-/// The longest head of a request, in bytes.
-pub(crate) const HEAD_BYTES_MAX: usize = 16 * 1024;
-
 /// The longest body of a request, in bytes. Uploads have no limit but the disk.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-
-/// Pause after a failed accept, for example when the process has no file descriptor left.
-pub(crate) const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long connections may take to end when the server stops.
 const STOP_WITHIN: Duration = Duration::from_millis(500);
@@ -139,6 +140,7 @@ impl WebServer {
             tickets: Mutex::new(Tickets::default()),
             uploads: Arc::new(Semaphore::new(upload::UPLOADS_MAX)),
             kept_uploads: KeptUploads::of(home.data_dir()),
+            links: Links::of(home.data_dir()).map_err(announce)?,
             websockets: Arc::new(Semaphore::new(WEBSOCKETS_MAX)),
             stop: stop.clone(),
             tasks: TaskTracker::new(),
@@ -261,10 +263,32 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/ticket/{id}", post(content::ticket))
         .route("/download/{ticket}", get(content::download))
         .route("/export/{peer}", post(carried::export))
+        .route("/messages/{format}", post(carried::messages))
+        .route("/messages/{format}/{conversation}", post(carried::messages))
+        .route("/links/{seen}", get(link_requests::list))
+        .route("/link/{number}", delete(link_requests::end))
+        .route("/tokens", get(programs::list).post(programs::create))
+        .route("/tokens/{name}", delete(programs::revoke))
+        .route(
+            "/irc-password",
+            get(programs::irc_password).post(programs::new_irc_password),
+        )
+        .route("/lock", get(home::lock))
+        .route("/passphrase", put(home::change_passphrase))
         .route("/backup", post(carried::backup))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         // After the limit, which does not concern these.
         .route("/upload/{conversation}/{name}", put(upload::upload))
+        .route(
+            "/upload/{conversation}/{name}/{caption}",
+            put(upload::upload),
+        )
+        .route("/folder/{conversation}/{name}", put(upload::upload_folder))
+        .route(
+            "/folder/{conversation}/{name}/{caption}",
+            put(upload::upload_folder),
+        )
+        .route("/link", put(link_requests::create))
         .route("/import", put(carried::import))
         .layer(guard)
         .with_state(shared)
@@ -377,6 +401,10 @@ mod tests {
         settings: |_| Ok(Vec::new()),
         set: |_, _, _| Ok(()),
         backup: |_, _, _| Box::pin(async { Ok(()) }),
+        messages: |_, _, _, _| Box::pin(async { Ok(()) }),
+        irc_password: |_, _| Ok(String::new()),
+        lock: |_| Ok(None),
+        change_passphrase: |_, _, _| Box::pin(async { Ok(()) }),
     };
 
     #[test]

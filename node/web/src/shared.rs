@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use axum::http::HeaderValue;
-use hobnob::Notice;
+use hobnob::{ConversationRef, Notice};
 use hobnob_control::wire::Diagnosis;
 use hobnob_local::Home;
 use serde::Serialize;
@@ -16,11 +16,12 @@ use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
 use crate::kept_uploads::KeptUploads;
+use crate::links::Links;
 use crate::tickets::Tickets;
 use crate::tokens::Tokens;
 
-/// The result of [`Words::backup`]: why there is no backup, or none.
-pub type MakesBackup = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+/// Something that the program does for the page. It ends with the reason why it was not done, or none.
+pub type Work = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// What the program that serves the page does for it, so that the page and the program use the same
 /// words.
@@ -37,7 +38,24 @@ pub struct Words {
     /// Changes a setting in the file of a home, or returns why not. `null` removes it.
     pub set: fn(&Home, &str, &Value) -> Result<(), String>,
     /// Writes a backup of a home, encrypted with the passphrase, to a new file.
-    pub backup: fn(Home, Zeroizing<String>, PathBuf) -> MakesBackup,
+    pub backup: fn(Home, Zeroizing<String>, PathBuf) -> Work,
+    /// Writes the messages of a conversation, or of all, to a new file: as `text`, `json` or `html`.
+    pub messages: fn(Home, Option<ConversationRef>, String, PathBuf) -> Work,
+    /// The password of this home's IRC clients; a new one, if that is asked for. Or why there is none.
+    pub irc_password: fn(&Home, bool) -> Result<String, String>,
+    /// How a home is locked, or why that is unknown. None: it is not locked.
+    pub lock: fn(&Home) -> Result<Option<HomeLock>, String>,
+    /// Changes the passphrase of a locked home: the old one, and the new one.
+    pub change_passphrase: fn(Home, Zeroizing<String>, Zeroizing<String>) -> Work,
+}
+
+/// How a home is locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct HomeLock {
+    /// Whether a passphrase opens it.
+    pub passphrase: bool,
+    /// Whether the system keyring opens it.
+    pub keyring: bool,
 }
 
 /// A setting: what the page shows of it.
@@ -66,6 +84,7 @@ pub(crate) struct Shared {
     pub(crate) tickets: Mutex<Tickets>,
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) kept_uploads: KeptUploads,
+    pub(crate) links: Links,
     pub(crate) websockets: Arc<Semaphore>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,

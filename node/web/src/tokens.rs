@@ -283,7 +283,8 @@ fn hash(secret: &str) -> String {
     blake3::Hash::from_bytes(hash).to_hex().to_string()
 }
 
-fn after(now_ms: u64, time: Duration) -> Time {
+/// The end of a time that begins now.
+pub(crate) fn after(now_ms: u64, time: Duration) -> Time {
     Time(now_ms.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
 }
 

@@ -1,51 +1,81 @@
-//! Offers a file that a browser sends: it has the content, but no path.
+//! Offers a file or a folder that a browser sends: it has the content, but no path.
 //!
 //! The file is stored in the folder `uploads` of the home, because the node reads the content there
 //! when a peer fetches it. How long it stays there is the concern of `kept_uploads`.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Path as UrlPath, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use futures_util::StreamExt;
 use hobnob::ConversationRef;
 use hobnob_control::wire::{Failure, OfferFile, Right};
 use hobnob_control::{Client, ClientError};
-use tokio::sync::mpsc;
+use serde::Deserialize;
 
+use crate::body::{checked_name, no_room, pass, write};
 use crate::clock;
+use crate::folder;
+use crate::kept_uploads::Room;
 use crate::response::{HttpError, authorized, json};
 use crate::shared::Shared;
 
 /// Maximum number of uploads at once. A further one is refused with 503.
 pub const UPLOADS_MAX: usize = 4;
 
-/// The longest name of an uploaded file, in bytes.
-const NAME_BYTES_MAX: usize = 200;
-
-/// Chunks that wait for the disk.
-const CHUNKS_MAX: usize = 4;
+/// What the path of an upload has.
+#[derive(Debug, Deserialize)]
+pub(crate) struct To {
+    conversation: String,
+    name: String,
+    /// What the user says about it.
+    #[serde(default)]
+    caption: String,
+}
 
 /// Stores the body and offers it in the conversation.
 pub(crate) async fn upload(
     State(shared): State<Arc<Shared>>,
-    UrlPath((conversation, name)): UrlPath<(String, String)>,
+    UrlPath(to): UrlPath<To>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, HttpError> {
-    authorized(&shared, &headers, Right::Send)?;
-    let conversation: ConversationRef = conversation.parse().map_err(HttpError::usage)?;
-    let name = cleaned(&name).ok_or_else(|| {
-        HttpError::usage(format!(
-            "a file name has 1 to {NAME_BYTES_MAX} bytes: rename it first"
-        ))
-    })?;
+    offer(&shared, to, &headers, Form::File, body).await
+}
+
+/// Stores the files of a folder, and offers the folder in the conversation. The body has the files as
+/// [`folder::store`] reads them.
+pub(crate) async fn upload_folder(
+    State(shared): State<Arc<Shared>>,
+    UrlPath(to): UrlPath<To>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, HttpError> {
+    offer(&shared, to, &headers, Form::Folder, body).await
+}
+
+/// What a body has.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    File,
+    Folder,
+}
+
+async fn offer(
+    shared: &Shared,
+    to: To,
+    headers: &HeaderMap,
+    form: Form,
+    body: Body,
+) -> Result<Response, HttpError> {
+    authorized(shared, headers, Right::Send)?;
+    let conversation: ConversationRef = to.conversation.parse().map_err(HttpError::usage)?;
+    let name = checked_name(&to.name)?;
     let _place = shared
         .uploads
         .try_acquire()
@@ -53,10 +83,18 @@ pub(crate) async fn upload(
     let uploads = &shared.kept_uploads;
     let _under_way = uploads.begin().await;
     let room = uploads.room().map_err(HttpError::fault)?;
-    let room = room.ok_or_else(no_room)?;
+    let Room { files, bytes } = room.ok_or_else(no_room)?;
     let stored = Stored::create(uploads.folder(), &name).map_err(HttpError::fault)?;
-    write(&stored.path, body, room).await?;
-    let offer = OfferFile::new(conversation, stored.path.clone());
+    match form {
+        Form::File => write(&stored.path, body, bytes).await?,
+        Form::Folder => {
+            let path = stored.path.clone();
+            let store = move |content| folder::store(&path, content, files);
+            pass(body, bytes, store).await?;
+        }
+    }
+    let mut offer = OfferFile::new(conversation, stored.path.clone());
+    offer.caption = to.caption;
     let client = Client::connect(&shared.home).await.map_err(asked)?;
     let sent = client.ask(offer).await.map_err(asked)?;
     stored.keep();
@@ -77,20 +115,6 @@ pub(crate) fn asked(error: ClientError) -> HttpError {
             HttpError::new(StatusCode::SERVICE_UNAVAILABLE, Failure::fault(error))
         }
     }
-}
-
-/// A name that is one component of a path, or none.
-fn cleaned(name: &str) -> Option<String> {
-    let cleaned: String = name
-        .chars()
-        .map(|letter| match letter {
-            '/' | '\\' => '_',
-            letter if letter.is_control() => '_',
-            letter => letter,
-        })
-        .collect();
-    let usable = !["", ".", ".."].contains(&cleaned.as_str()) && cleaned.len() <= NAME_BYTES_MAX;
-    usable.then_some(cleaned)
 }
 
 /// An uploaded file in a folder of its own. Dropping it deletes both, unless it was kept: a browser
@@ -128,62 +152,9 @@ impl Drop for Stored {
     }
 }
 
-/// Too many files or bytes of earlier uploads are kept.
-pub(crate) fn no_room() -> HttpError {
-    HttpError::busy(
-        "the files that were uploaded before take all the room: withdraw offers that nobody needs",
-    )
-}
-
-/// Writes the body, of at most `room` bytes, to a new file, on a thread that may wait for the disk.
-pub(crate) async fn write(path: &Path, body: Body, mut room: u64) -> Result<(), HttpError> {
-    let path = path.to_owned();
-    let (chunks, received) = mpsc::channel(CHUNKS_MAX);
-    let writing = tokio::task::spawn_blocking(move || write_chunks(&path, received));
-    let mut body = body.into_data_stream();
-    while let Some(chunk) = body.next().await {
-        let chunk =
-            chunk.map_err(|error| HttpError::usage(format!("the upload broke: {error}")))?;
-        room = u64::try_from(chunk.len())
-            .ok()
-            .and_then(|len| room.checked_sub(len))
-            .ok_or_else(no_room)?;
-        if chunks.send(chunk).await.is_err() {
-            // The disk has failed. The result below explains it.
-            break;
-        }
-    }
-    drop(chunks);
-    let written = writing.await.map_err(HttpError::fault)?;
-    written.map_err(|error| HttpError::fault(format!("the file can't be stored: {error}")))
-}
-
-fn write_chunks(path: &Path, mut chunks: mpsc::Receiver<Bytes>) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    let mut file: File = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    while let Some(chunk) = chunks.blocking_recv() {
-        file.write_all(&chunk)?;
-    }
-    file.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_stays_in_its_folder() {
-        assert_eq!(cleaned("film.mp4").as_deref(), Some("film.mp4"));
-        assert_eq!(cleaned("../../key").as_deref(), Some(".._.._key"));
-        assert_eq!(cleaned("a\nb").as_deref(), Some("a_b"));
-        for name in ["", ".", "..", &"x".repeat(201)] {
-            assert_eq!(cleaned(name), None);
-        }
-    }
 
     #[test]
     fn an_unfinished_upload_is_deleted() {

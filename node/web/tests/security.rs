@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use hobnob_control::attach::attach;
-use hobnob_control::wire::Right;
+use hobnob_control::wire::{ListFiles, Right};
 use hobnob_control::{Attached, Home};
 use hobnob_web::server::WEBSOCKETS_MAX;
 use hobnob_web::tokens::Tokens;
-use hobnob_web::{UPLOADS_MAX, WebServer, Words, announcement, login};
+use hobnob_web::{LINKS_MAX, UPLOADS_MAX, WebServer, Words, announcement, login};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -50,6 +50,15 @@ impl Site {
                     std::fs::write(path, content).map_err(|error| error.to_string())
                 })
             },
+            messages: |_, of, format, path| {
+                Box::pin(async move {
+                    let content = format!("{of:?} as {format}");
+                    std::fs::write(path, content).map_err(|error| error.to_string())
+                })
+            },
+            irc_password: |_, new| Ok(format!("password {new}")),
+            lock: |_| Ok(None),
+            change_passphrase: |_, _, _| Box::pin(async { Err("it is not locked".to_owned()) }),
         };
         let server = WebServer::start(&home, any, words)
             .await
@@ -592,5 +601,140 @@ async fn a_few_files_are_uploaded_at_once_and_unfinished_ones_leave_nothing() {
     let whole = site.http(&format!("{}half", head("more"))).await;
     assert_eq!(status(&whole), "200", "{whole}");
     assert_eq!(stored(), 1);
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_folder_is_offered_with_a_caption() {
+    let site = Site::new().await;
+    let bearer = format!("Authorization: Bearer {}\r\n", site.page_token().await);
+    let path = "/folder/%23lobby/photos/of%20%C3%BCs";
+    let body = "{\"path\":\"a/one.txt\",\"size\":3}\none{\"path\":\"two.txt\",\"size\":3}\ntwo";
+    assert_eq!(status(&site.send("PUT", path, "", body).await), "401");
+    let answer = site.send("PUT", path, &bearer, body).await;
+    assert_eq!(status(&answer), "200", "{answer}");
+    let files = site.attached.client.ask(ListFiles {}).await.unwrap().files;
+    let [file] = &files[..] else {
+        panic!("{files:?}");
+    };
+    assert_eq!(
+        (&*file.offer.name, &*file.offer.caption),
+        ("photos", "of üs")
+    );
+    assert_eq!(file.offer.files, Some(2));
+    let saved = file.saved.as_deref().unwrap();
+    assert_eq!(std::fs::read(saved.join("a/one.txt")).unwrap(), b"one");
+    // A folder that leads elsewhere is refused, and leaves nothing.
+    let kept = || {
+        std::fs::read_dir(site.folder.path().join("uploads"))
+            .unwrap()
+            .count()
+    };
+    let before = kept();
+    let body = "{\"path\":\"../../key\",\"size\":0}\n";
+    let answer = site.send("PUT", path, &bearer, body).await;
+    assert_eq!(status(&answer), "400", "{answer}");
+    assert_eq!(kept(), before);
+    site.end().await;
+}
+
+#[tokio::test]
+async fn only_the_page_makes_tokens_and_sees_passwords() {
+    let site = Site::new().await;
+    let program = site.program_token([Right::Read, Right::Send, Right::Manage]);
+    let page = site.page_token().await;
+    let new = r#"{"name":"bot","rights":["read"],"seconds":60}"#;
+    let requests = [
+        ("GET", "/tokens", ""),
+        ("POST", "/tokens", new),
+        ("DELETE", "/tokens/bot", ""),
+        ("GET", "/irc-password", ""),
+        ("POST", "/irc-password", ""),
+        ("GET", "/lock", ""),
+    ];
+    for (token, expected) in [(None, "401"), (Some(&program), "403"), (Some(&page), "200")] {
+        let bearer = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
+        let bearer = bearer.unwrap_or_default();
+        for (verb, path, body) in requests {
+            let answer = site.send(verb, path, &bearer, body).await;
+            assert_eq!(status(&answer), expected, "{verb} {path}: {answer}");
+        }
+    }
+    let names: Vec<String> = Tokens::of(&site.home)
+        .list()
+        .unwrap()
+        .into_iter()
+        .map(|it| it.name)
+        .collect();
+    assert!(
+        !names.contains(&"bot".to_owned()),
+        "it was revoked: {names:?}"
+    );
+    // A wrong request, and a home that is not locked.
+    let bearer = format!("Authorization: Bearer {page}\r\n");
+    for (verb, path, body) in [
+        ("POST", "/tokens", r#"{"name":"bot","rights":[]}"#),
+        ("POST", "/tokens", r#"{"name":"","rights":["read"]}"#),
+        ("DELETE", "/tokens/bot", ""),
+        ("PUT", "/passphrase", r#"{"old":"a","new":"b"}"#),
+    ] {
+        let answer = site.send(verb, path, &bearer, body).await;
+        assert_eq!(status(&answer), "400", "{verb} {path}: {answer}");
+    }
+    site.end().await;
+}
+
+#[tokio::test]
+async fn links_to_files_need_the_right_to_manage_and_leave_no_file() {
+    let site = Site::new().await;
+    let sender = site.program_token([Right::Read, Right::Send]);
+    let bearer = format!("Authorization: Bearer {sender}\r\n");
+    let body = "{\"name\":\"a.txt\",\"times\":1}\nabc";
+    assert_eq!(
+        status(&site.send("PUT", "/link", &bearer, body).await),
+        "403"
+    );
+    assert_eq!(status(&site.get("/links/7", &bearer).await), "403");
+    let bearer = format!("Authorization: Bearer {}\r\n", site.page_token().await);
+    for wrong in [
+        "",
+        "{\"name\":\"a.txt\"}\nabc",
+        "{\"name\":\"a.txt\",\"times\":0}\nabc",
+        "{\"name\":\"..\",\"times\":1}\nabc",
+        "abc",
+    ] {
+        let answer = site.send("PUT", "/link", &bearer, wrong).await;
+        assert_eq!(status(&answer), "400", "{wrong}: {answer}");
+    }
+    let kept = || std::fs::read_dir(site.folder.path().join("links")).map_or(0, Iterator::count);
+    assert_eq!(kept(), 0);
+    let made = async || {
+        let answer = site.send("PUT", "/link", &bearer, body).await;
+        (status(&answer).to_owned(), answer)
+    };
+    for _ in 0..LINKS_MAX {
+        let (status, answer) = made().await;
+        assert_eq!(status, "200", "{answer}");
+        assert!(
+            answer.contains("\"name\":\"a.txt\"") && answer.contains("https://"),
+            "{answer}"
+        );
+    }
+    assert_eq!(made().await.0, "503");
+    assert_eq!(kept(), LINKS_MAX);
+    let answer = site.send("DELETE", "/link/1", &bearer, "").await;
+    assert_eq!(status(&answer), "200", "{answer}");
+    // The list answers once the link has ended.
+    let mut seen = 0;
+    loop {
+        let answer = site.get(&format!("/links/{seen}"), &bearer).await;
+        let (_, list) = answer.split_once("\r\n\r\n").unwrap();
+        let list: Value = serde_json::from_str(list.trim()).unwrap();
+        if list["links"][0]["ended"] == "stopped" {
+            break;
+        }
+        seen = list["seen"].as_u64().unwrap();
+    }
+    assert_eq!(made().await.0, "200");
     site.end().await;
 }

@@ -7,6 +7,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use hobnob::ConversationRef;
 use hobnob::protocol::Target;
 use hobnob::protocol::text::visible;
 use hobnob_control::Client;
@@ -47,7 +48,7 @@ pub(crate) struct ExportArgs {
 
 /// How an export is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
+pub(crate) enum Format {
     Text,
     Json,
     Html,
@@ -100,31 +101,57 @@ pub(crate) async fn export(
     }
     session::ask(flags, false, async |client| {
         let conversation = match &of {
-            Some(of) => Some(Text(of.clone().resolve(client).await?)),
+            Some(of) => Some(of.clone().resolve(client).await?),
             None => None,
         };
-        let filter = HistoryFilter {
-            conversation,
-            since: args.since,
-            oldest: true,
-            limit: Some(HISTORY_PAGE_MAX),
-            ..HistoryFilter::default()
-        };
+        let filter = filter(conversation, args.since);
         let Some(file) = args.output.as_deref() else {
             write(client, filter, format, &mut io::stdout().lock()).await?;
             return Ok(Exit::Done);
         };
-        let part = Part::create(file)?;
-        let mut buffered = BufWriter::new(&part.file);
-        let count = write(client, filter, format, &mut buffered).await?;
-        buffered.flush()?;
-        drop(buffered);
-        part.finish(file)?;
+        let count = finish(client, filter, format, file).await?;
         let what = wording::count(count, "message");
         output::say(&format!("{} has {what}", file.display()));
         Ok(Exit::Done)
     })
     .await
+}
+
+/// The messages of a conversation, or of all, that were received since then.
+fn filter(of: Option<ConversationRef>, since: Option<Time>) -> HistoryFilter {
+    HistoryFilter {
+        conversation: of.map(Text),
+        since,
+        oldest: true,
+        limit: Some(HISTORY_PAGE_MAX),
+        ..HistoryFilter::default()
+    }
+}
+
+/// Writes the messages of a conversation, or of all, to a new file. Returns their number.
+#[cfg(feature = "web")]
+pub(crate) async fn to_file(
+    client: &Client,
+    of: Option<ConversationRef>,
+    format: Format,
+    file: &Path,
+) -> anyhow::Result<usize> {
+    finish(client, filter(of, None), format, file).await
+}
+
+async fn finish(
+    client: &Client,
+    filter: HistoryFilter,
+    format: Format,
+    file: &Path,
+) -> anyhow::Result<usize> {
+    let part = Part::create(file)?;
+    let mut buffered = BufWriter::new(&part.file);
+    let count = write(client, filter, format, &mut buffered).await?;
+    buffered.flush()?;
+    drop(buffered);
+    part.finish(file)?;
+    Ok(count)
 }
 
 /// A file that gets its name when it is complete.
@@ -175,7 +202,7 @@ async fn write(
     client: &Client,
     mut filter: HistoryFilter,
     format: Format,
-    out: &mut dyn Write,
+    out: &mut impl Write,
 ) -> anyhow::Result<usize> {
     let names = Names::ask(client).await?;
     let title = match &filter.conversation {

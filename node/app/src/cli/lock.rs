@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+#[cfg(feature = "web")]
+use hobnob::UnlockSource;
 use hobnob::{KeySlot, KeyringKey, LockError, Locks};
 use hobnob_control::{Claim, Claimed, Home};
 use zeroize::Zeroizing;
@@ -122,6 +124,14 @@ pub(crate) fn passwd(flags: &CommonFlags, args: &PasswdArgs) -> anyhow::Result<E
         })?;
     }
     Ok(Exit::Done)
+}
+
+/// Changes the passphrase of a locked home, or adds one. `source` opens the home. This takes a moment.
+#[cfg(feature = "web")]
+pub(crate) fn set_passphrase(home: &Path, source: &UnlockSource, new: &str) -> anyhow::Result<()> {
+    locks_of(home)?;
+    KeySlot::open(home, source)?.set_passphrase(new)?;
+    Ok(())
 }
 
 fn new_passphrase(file: Option<&Path>) -> anyhow::Result<Zeroizing<String>> {

@@ -4,15 +4,18 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use hobnob::ConversationRef;
 use hobnob_control::wire::to_line;
 use hobnob_control::{Client, Home};
+use hobnob_irc::Token;
 use hobnob_local::signals::Signals;
-use hobnob_web::tokens::{Token, Tokens};
-use hobnob_web::{WebError, WebServer, Words, announcement, login};
+use hobnob_web::tokens::{Token as ProgramToken, Tokens};
+use hobnob_web::{HomeLock, WebError, WebServer, Words, announcement, login};
 use qrcode::{Color, QrCode};
 use zeroize::Zeroizing;
 
 use super::args::{TokenCommand, WebArgs};
+use super::{export, lock};
 use crate::backup;
 use crate::backup::sealing::Lock;
 use crate::shared::common_flags::CommonFlags;
@@ -71,7 +74,54 @@ const WORDS: Words = Words {
     settings: settings_file::list,
     set: settings_file::set,
     backup: |home, passphrase, file| Box::pin(make_backup(home, passphrase, file)),
+    messages: |home, of, format, file| Box::pin(save_messages(home, of, format, file)),
+    irc_password: |home, new| {
+        let token = Token::of_home(home.data_dir(), new);
+        let token = token.map_err(|error| error.to_string())?;
+        Ok(token.as_str().to_owned())
+    },
+    lock: |home| {
+        let locks = hobnob::locks_of(home.data_dir()).map_err(|error| error.to_string())?;
+        Ok(locks.map(|locks| HomeLock {
+            passphrase: locks.has_passphrase,
+            keyring: locks.keyring_id.is_some(),
+        }))
+    },
+    change_passphrase: |home, old, new| Box::pin(change_passphrase(home, old, new)),
 };
+
+/// Writes messages that the browser saves.
+async fn save_messages(
+    home: Home,
+    of: Option<ConversationRef>,
+    format: String,
+    file: PathBuf,
+) -> Result<(), String> {
+    let format = format.parse::<export::Format>()?;
+    let written = async {
+        let client = Client::connect(&home).await?;
+        export::to_file(&client, of, format, &file).await
+    };
+    let written = written.await;
+    written.map(drop).map_err(|error| format!("{error:#}"))
+}
+
+/// Changes the passphrase of a locked home, or adds one.
+async fn change_passphrase(
+    home: Home,
+    old: Zeroizing<String>,
+    new: Zeroizing<String>,
+) -> Result<(), String> {
+    let change = move || -> anyhow::Result<()> {
+        let new = passphrase::checked(new)?;
+        let source = passphrase::typed(old);
+        lock::set_passphrase(home.data_dir(), &source, &new)
+    };
+    let changed = tokio::task::spawn_blocking(change).await;
+    changed
+        .map_err(|error| error.to_string())?
+        .map_err(|error| format!("{error:#}"))
+}
 
 /// Makes a backup that the browser saves.
 async fn make_backup(
@@ -181,7 +231,7 @@ pub(crate) fn token(
     Ok(Exit::Done)
 }
 
-fn show(token: &Token, out: Output) -> io::Result<()> {
+fn show(token: &ProgramToken, out: Output) -> io::Result<()> {
     if out.json {
         return output::raw(&to_line(&token.public()));
     }

@@ -51,6 +51,21 @@ pub(crate) fn of_locked(file: Option<PathBuf>) -> UnlockSource {
     source(file, "Passphrase: ", "--passphrase-file")
 }
 
+/// A passphrase that the user has typed in the page. Without one, the key in the system keyring.
+#[cfg(feature = "web")]
+pub(crate) fn typed(passphrase: Zeroizing<String>) -> UnlockSource {
+    let is_empty = passphrase.is_empty();
+    let source = UnlockSource::new(move || {
+        let passphrase = checked(passphrase.clone());
+        let passphrase = passphrase.map_err(|error| io::Error::other(format!("{error:#}")))?;
+        Ok(passphrase.as_str().to_owned())
+    });
+    if is_empty {
+        return source.with_keyring(|id| keyring::find(id).map_err(io::Error::other));
+    }
+    source
+}
+
 /// `flag` names a file instead of the terminal.
 fn source(file: Option<PathBuf>, prompt: &'static str, flag: &'static str) -> UnlockSource {
     let has_file = file.is_some();

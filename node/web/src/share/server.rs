@@ -37,8 +37,8 @@ use super::uses::Uses;
 use super::{lan, page, tls};
 use crate::clock;
 use crate::content::disposition;
+use crate::http_limits::{ACCEPT_AGAIN, HEAD_BYTES_MAX, HEAD_WITHIN};
 use crate::response::{CONTENT_POLICY, add_headers, typed};
-use crate::server::{ACCEPT_AGAIN, HEAD_BYTES_MAX, HEAD_WITHIN};
 
 /// Maximum number of connections. A further one is closed at once.
 pub const CONNECTIONS_MAX: usize = 64;
