@@ -8,7 +8,6 @@ use hobnob_tests::lab::{Lab, Node};
 use tempfile::TempDir;
 
 const USAGE: i32 = 2;
-const REFUSED: i32 = 5;
 
 /// A USB stick.
 struct Stick(TempDir);
@@ -115,27 +114,27 @@ fn files_that_are_cut_altered_or_for_somebody_else_are_refused() {
     let file = stick.file("to-bob");
     export(&ann, &bob, &file);
     eve.run(&["import", &file])
-        .expect(REFUSED)
+        .expect(USAGE)
         .says(&["for somebody else"]);
     ann.run(&["import", &file])
-        .expect(REFUSED)
+        .expect(USAGE)
         .says(&["for somebody else"]);
     let cut = stick.changed("to-bob", |bytes| bytes.truncate(bytes.len() - 1));
-    bob.run(&["import", &cut]).expect(REFUSED);
+    bob.run(&["import", &cut]).expect(USAGE);
     let short = stick.changed("to-bob", |bytes| bytes.truncate(30));
     bob.run(&["import", &short])
-        .expect(REFUSED)
+        .expect(USAGE)
         .says(&["truncated"]);
     let altered = stick.changed("to-bob", |bytes| {
         let last = bytes.len() - 20;
         bytes[last] ^= 1;
     });
     bob.run(&["import", &altered])
-        .expect(REFUSED)
+        .expect(USAGE)
         .says(&["damaged"]);
     let other = stick.changed("to-bob", |bytes| bytes.fill(7));
     bob.run(&["import", &other])
-        .expect(REFUSED)
+        .expect(USAGE)
         .says(&["not a file of sealed messages"]);
     bob.run(&["import", &stick.file("missing")])
         .expect(1)

@@ -61,7 +61,8 @@ fn erased_texts_are_in_no_file_of_the_home() {
     // A forgotten peer whose session has not ended is known again when it writes, so it can be
     // answered and blocked.
     let short = &bob.id()[..8];
-    ann.run(&["whois", short]).expect(0).says(&["bob"]);
+    let found = ann.run(&["whois", short]).expect(0).one_json();
+    assert_eq!(found["peer"], bob.id());
     ann.run(&["block", short]).expect(0);
     ann.run(&["unblock", short]).expect(0);
     bob.sees(&ann);

@@ -36,6 +36,11 @@ pub fn count(n: usize, what: &str) -> String {
     }
 }
 
+/// Like [`count`], for a number that need not fit the memory.
+pub fn count_u64(n: u64, what: &str) -> String {
+    count(usize::try_from(n).unwrap_or(usize::MAX), what)
+}
+
 /// A size in powers of 1000, as file managers show it.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];

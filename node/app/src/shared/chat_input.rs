@@ -685,7 +685,7 @@ mod tests {
             ("/help frob", "see /help"),
             ("/\u{1b}[2J", "␛[2J"),
             ("/msg", "/msg TARGET TEXT"),
-            ("/keep #ops", "/keep TO TIME"),
+            ("/keep #ops", "/keep [TO TIME]"),
             ("/clear #ops maybe", "/clear TO [--yes]"),
             ("/delete 7", "a message id is"),
             ("/msg bob", "/msg TARGET TEXT"),

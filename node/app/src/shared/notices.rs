@@ -2,10 +2,10 @@
 
 use hobnob::protocol::text::visible;
 use hobnob::{Carrier, CopyEvidence, DenyReason, MailRefusal, Notice, NoticeReason};
+use hobnob_local::output::count_u64;
 
 use super::mail_refusal;
 use super::values::time_span;
-use super::wording::count_u64;
 
 /// A notice in one or two sentences, safe to print.
 pub(crate) fn words(notice: &Notice) -> String {

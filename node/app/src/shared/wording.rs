@@ -20,7 +20,7 @@ use super::notices;
 use super::pin_words;
 use super::quotes;
 use super::values::local_minute;
-pub(crate) use hobnob_local::output::{columns, count, join, size};
+pub(crate) use hobnob_local::output::{columns, count, count_u64, join, size};
 
 /// The names of peers, and which one is this node's user.
 #[derive(Debug, Clone, Default)]
@@ -602,10 +602,6 @@ pub(crate) fn some_of(names: &[String]) -> Option<String> {
             count(many.len() - NAMED, "other")
         )),
     }
-}
-
-pub(crate) fn count_u64(n: u64, what: &str) -> String {
-    count(usize::try_from(n).unwrap_or(usize::MAX), what)
 }
 
 pub(crate) fn rtt(ms: f64) -> String {
