@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use hobnob_tests::lab::{Lab, Node, Size, until};
+use hobnob_tests::lab::{Lab, Node, Size, hobnob_binary, until};
 use serde_json::Value;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -170,7 +170,8 @@ fn each_interface_shows_old_lines_with_the_name_of_their_time() {
     assert_eq!(line("my answer")["reply_to"]["nick"], "ann");
     assert_eq!(line("the new line")["nick"], "anna");
 
-    let mut chat = bob.home().screen(&["--plain"]);
+    let attached = ["--home", home.as_str(), "--plain"];
+    let mut chat = bob.machine().screen(hobnob_binary(), &attached);
     chat.types("/history");
     for line in lines {
         chat.shows(line);
@@ -179,7 +180,9 @@ fn each_interface_shows_old_lines_with_the_name_of_their_time() {
         columns: 100,
         rows: 30,
     };
-    let screen = bob.home().terminal(&[], size);
+    let screen = bob
+        .machine()
+        .terminal(hobnob_binary(), &["--home", &home], size);
     screen.until("the lines have the names of their times", |screen| {
         let has = |name: &str, text: &str| {
             let mut rows = screen.lines();
