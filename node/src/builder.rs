@@ -95,6 +95,20 @@ impl Builder {
         self
     }
 
+    /// Enables or disables the use of relays that contacts lend, while no other relay works. Default:
+    /// enabled.
+    pub fn borrow_relays(mut self, borrow: bool) -> Self {
+        self.0.borrow_relays = borrow;
+        self
+    }
+
+    /// Sets whether [`Node::lend_relay`] will follow the start: see [`Config::lends_relay`]. Default:
+    /// no.
+    pub fn lends_relay(mut self, lends: bool) -> Self {
+        self.0.lends_relay = lends;
+        self
+    }
+
     /// Sets which peers learn this node's addresses through a relay, for a direct path. Default:
     /// contacts.
     pub fn direct_with(mut self, peers: DirectWith) -> Self {

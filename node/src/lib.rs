@@ -174,6 +174,7 @@ pub use snapshot::{Deletions, Restored, SnapshotError, restore_snapshot};
 pub use hobnob_core::ClientId;
 pub use hobnob_core::carrier::Carrier;
 pub use hobnob_core::peers::ResolveError;
+pub use hobnob_core::scope::is_public;
 #[doc(inline)]
 pub use hobnob_transport::stream::proxy::{NotAProxy, Proxy};
 #[doc(inline)]

@@ -4,6 +4,7 @@
 //! waits for the replies. Not here: the look-up of the peer that a target names, which is in
 //! `resolve`.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,9 +18,9 @@ use crate::engine::{AmendTarget, Command};
 use crate::start::highlight_limits;
 use crate::{
     Builder, ClientId, Config, ConfigureError, ConversationRef, DeliveryState, EraseError, Events,
-    HistoryQuery, KeepTimes, LiveConfig, MailboxInfo, Message, MessageId, Messages, NodeError,
-    NotifyRule, PeerInfo, ProfileError, ProfilePicture, SendError, Sent, StartError, Status, clock,
-    events, start, transfers,
+    HistoryQuery, KeepTimes, LentRelay, LiveConfig, MailboxInfo, Message, MessageId, Messages,
+    NodeError, NotifyRule, PeerInfo, ProfileError, ProfilePicture, SendError, Sent, StartError,
+    Status, clock, events, start, transfers,
 };
 
 /// A node is settled this long after its start, or when no new peer has appeared for [`QUIET`].
@@ -41,6 +42,7 @@ pub struct Node {
     pub(crate) apps: Apps,
     /// Changes whenever a session begins or a name changes.
     pub(crate) met: watch::Receiver<u64>,
+    pub(crate) contacts: watch::Receiver<BTreeSet<PersonId>>,
     pub(crate) clock: clock::Clock,
     /// Whether nothing may be sent beyond this machine's links except through the proxy.
     pub(crate) proxy_only: bool,
@@ -680,8 +682,25 @@ impl Node {
         self.ask(|reply| Command::ReportBackup(fault, reply)).await
     }
 
-    /// Waits until discovery has had its chance: no new peer has appeared for a moment, or 2.5 s
-    /// have passed since the start. Call it before the first [`Node::broadcast`].
+    /// The contacts that are not blocked, now and after each change. A relay that this node lends
+    /// admits them, and nobody else.
+    pub fn contacts(&self) -> watch::Receiver<BTreeSet<PersonId>> {
+        self.contacts.clone()
+    }
+
+    /// A relay on this machine serves the contacts of this node from now on. They learn where it is,
+    /// and this node registers there. The caller runs the relay, which admits [`Node::contacts`] and
+    /// this node itself. Call it again when the relay's address changes.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError::Stopped`] when the node has stopped.
+    pub async fn lend_relay(&self, relay: LentRelay) -> Result<(), NodeError> {
+        self.ask(|reply| Command::LendRelay(relay, reply)).await
+    }
+
+    /// Waits until discovery has had its chance: no new peer has appeared for a moment, or 2.5 s have
+    /// passed since the start. Call it before the first [`Node::broadcast`].
     pub async fn settled(&self) {
         let deadline = self.clock.at(SETTLED);
         let mut met = self.met.clone();

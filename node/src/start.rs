@@ -1,7 +1,7 @@
 //! Starts a node. Every step that can fail for a reason that the user must know comes before the
 //! engine runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
@@ -20,8 +20,8 @@ use tracing::warn;
 use super::apps::Apps;
 use super::clock::{Clock, random, random_seed};
 use super::engine::{
-    Attention, Engine, Erasing, Holding, Internal, Introductions, Mail, NICK_SETTING, OwnRecords,
-    Parts, RELAY_SETTING, SharedRelays, restore_fleet_lists,
+    Attention, Engine, Erasing, Holding, Internal, Introductions, Lending, Mail, NICK_SETTING,
+    OwnRecords, Parts, RELAY_SETTING, SharedRelays, restore_fleet_lists,
 };
 use super::events::Publisher;
 use super::transfers::messages::{EngineHandle, ToTransfers};
@@ -125,6 +125,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     let publisher = Publisher::new();
     let events = publisher.stream();
     let (met, met_changed) = watch::channel(0);
+    let (contacts, known_contacts) = watch::channel(BTreeSet::new());
     let (transfers, transfers_queue) = mpsc::unbounded_channel();
     let (session_events, session_queue) = mpsc::channel(SESSION_EVENTS_MAX);
     let repaired = opened.repaired;
@@ -135,6 +136,13 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         nick.clone(),
         |picture| profile_pictures.has(picture),
         clock,
+    );
+    let lent = own
+        .contact()
+        .and_then(|contact| contact.record().lends.clone());
+    let lending = Lending::new(
+        config.borrow_relays && !config.lends_relay,
+        lent.filter(|_| config.lends_relay),
     );
     let past_names = PastNames::restore(std::mem::take(&mut opened.past_names));
     let rows = std::mem::take(&mut opened.mail);
@@ -175,6 +183,8 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         relay_token: config.relay_token.clone(),
         shared_relays: SharedRelays::restore(&opened.settings),
         proxy: config.proxy.clone(),
+        lending,
+        contacts,
         external_port: config.external_port,
         introductions: Introductions::restore(&opened.settings),
         erasing: Erasing::new(&opened.settings, config.keep),
@@ -211,6 +221,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         engine.add_relay(relay, true);
     }
     engine.store_own_records();
+    engine.choose_lent_relays();
     engine.own_relays_changed();
     engine.reach_at_known_relays();
     if config.mdns {
@@ -228,6 +239,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         events,
         apps,
         met: met_changed,
+        contacts: known_contacts,
         clock,
         proxy_only: config.proxy.only,
     })

@@ -35,6 +35,9 @@ pub const DEVICES_MAX: usize = 8;
 /// Maximum relays in a contact record.
 pub const RECORD_RELAYS_MAX: usize = 4;
 
+/// Maximum relays of contacts at which a peer can be found, in its contact record.
+pub const BORROWED_MAX: usize = 2;
+
 /// The largest number of a record. It is reached in the year 287,396.
 pub const NUMBER_MAX: u64 = 1 << 53;
 
@@ -54,6 +57,10 @@ const MEMORY_MAX: usize = 16 * CONTACT_BYTES_MAX;
 pub mod contact_tag {
     /// Reserved: the holders of the peer's mailbox.
     pub const HOLDERS: u16 = 1;
+    /// The relay that the peer lends to its contacts: its identity and its address.
+    pub const LENDS: u16 = 3;
+    /// The relays that contacts lend to the peer, at which it can be found: their identities.
+    pub const BORROWS: u16 = 5;
 }
 
 /// A record as it travels: the signature and the bytes that it covers. Nothing in it is checked
@@ -280,6 +287,12 @@ pub struct ContactRecord {
     /// The relays at which the peer can be found, at most [`RECORD_RELAYS_MAX`]. Each has an
     /// identity.
     pub relays: Vec<RelayAddr>,
+    /// The relay that the peer lends to its contacts. It has an identity. The peer can be found there,
+    /// too.
+    pub lends: Option<RelayAddr>,
+    /// The identities of the relays that contacts of the peer lend to it, at most [`BORROWED_MAX`]. It
+    /// can be found there, too. Only contacts of the lender are admitted there, and know the address.
+    pub borrows: Vec<DeviceId>,
     /// Whether the record has an even tag that this version does not know. Then it is not used.
     pub needs_newer_version: bool,
 }
@@ -303,9 +316,13 @@ impl Record for ContactRecord {
 
     fn to_wire(&self) -> ContactWire {
         let relay = |relay: &RelayAddr| Some((relay.id?, relay.at.to_string()));
+        let lends = self.lends.as_ref().and_then(relay);
+        let lends = lends.map(|lends| (contact_tag::LENDS, codec::encode(&lends)));
+        let borrows = (!self.borrows.is_empty())
+            .then(|| (contact_tag::BORROWS, codec::encode(&self.borrows)));
         ContactWire {
             relays: self.relays.iter().filter_map(relay).collect(),
-            extensions: Vec::new(),
+            extensions: lends.into_iter().chain(borrows).collect(),
         }
     }
 
@@ -318,10 +335,24 @@ impl Record for ContactRecord {
             let at = at.parse().map_err(|_| RecordError::Field("relay"))?;
             Ok(RelayAddr { id: Some(id), at })
         };
+        let known = [
+            contact_tag::HOLDERS,
+            contact_tag::LENDS,
+            contact_tag::BORROWS,
+        ];
+        let needs_newer_version = check_tags(&extensions, &known)?;
+        let lends = extension::<(DeviceId, String)>(&extensions, contact_tag::LENDS)?;
+        let borrows = extension::<Vec<DeviceId>>(&extensions, contact_tag::BORROWS)?;
+        let borrows = borrows.unwrap_or_default();
+        if borrows.len() > BORROWED_MAX {
+            return Err(RecordError::Field("list of borrowed relays"));
+        }
         Ok(Self {
             number,
             relays: relays.into_iter().map(relay).collect::<Result<_, _>>()?,
-            needs_newer_version: check_tags(&extensions, &[contact_tag::HOLDERS])?,
+            lends: lends.map(relay).transpose()?,
+            borrows,
+            needs_newer_version,
         })
     }
 }
@@ -430,6 +461,16 @@ fn to_sign<R: Record>(signer: &R::Signer, signed: &[u8]) -> [u8; 32] {
     hash.finalize().into()
 }
 
+/// The value of the extension with this tag, if there is one.
+fn extension<T: for<'a> Deserialize<'a>>(
+    extensions: &[(u16, Vec<u8>)],
+    tag: u16,
+) -> Result<Option<T>, RecordError> {
+    let found = extensions.iter().find(|(other, _)| *other == tag);
+    let value = found.map(|(_, bytes)| codec::decode::<T, MEMORY_MAX>(bytes));
+    Ok(value.transpose()?)
+}
+
 /// Checks that tags ascend. Returns whether one is even and unknown.
 pub(crate) fn check_tags(
     extensions: &[(u16, Vec<u8>)],
@@ -469,7 +510,21 @@ mod tests {
         ContactRecord {
             number: 7,
             relays: relays.iter().map(relay).collect(),
+            lends: None,
+            borrows: Vec::new(),
             needs_newer_version: false,
+        }
+    }
+
+    /// A contact record whose peer lends a relay, and borrows others.
+    fn lending(at: &str) -> ContactRecord {
+        ContactRecord {
+            lends: Some(RelayAddr {
+                id: Some(DeviceId::from_bytes([8; 32])),
+                at: at.parse().expect("an address"),
+            }),
+            borrows: vec![DeviceId::from_bytes([7; 32]); BORROWED_MAX],
+            ..contact(&[])
         }
     }
 
@@ -513,6 +568,17 @@ mod tests {
             hash,
             "fdda799cd6ce3073370a1eb615a27816db6877d45cb7bcf309e9e9e0df4afb99"
         );
+        let record = Checked::sign(lending("r:1"), &ann());
+        let fields = [
+            &[1, 7, 0, 2, 3, 36][..],
+            &[8; 32],
+            &[3],
+            b"r:1",
+            &[5, 65, 2],
+            &[7; 64],
+        ];
+        let bytes = record.signed().as_bytes();
+        assert_eq!(bytes[SIGNATURE_LEN..], fields.concat());
     }
 
     #[test]
@@ -524,11 +590,13 @@ mod tests {
             Ok(record)
         );
         let full = vec!["a-relay.example:4627"; RECORD_RELAYS_MAX];
-        let record = Checked::sign(contact(&full), &ann());
-        assert_eq!(
-            record.signed().clone().check(ann().id().person()),
-            Ok(record)
-        );
+        for contact in [contact(&full), lending("a-relay.example:4627")] {
+            let record = Checked::sign(contact, &ann());
+            assert_eq!(
+                record.signed().clone().check(ann().id().person()),
+                Ok(record)
+            );
+        }
     }
 
     #[test]
@@ -545,10 +613,11 @@ mod tests {
         let label = "h".repeat(62);
         let host = format!("{label}.{label}.{label}.{label}:4627");
         let full = vec![host.as_str(); RECORD_RELAYS_MAX];
-        let bytes = Checked::sign(contact(&full), &ann())
-            .signed()
-            .as_bytes()
-            .len();
+        let longest = ContactRecord {
+            relays: contact(&full).relays,
+            ..lending(&host)
+        };
+        let bytes = Checked::sign(longest, &ann()).signed().as_bytes().len();
         assert!(bytes <= CONTACT_BYTES_MAX, "{bytes}");
     }
 
@@ -638,6 +707,28 @@ mod tests {
         }
         let many = vec![relay("relay.example:4627"); RECORD_RELAYS_MAX + 1];
         assert_eq!(check(many), Err(RecordError::Field("list of relays")));
+    }
+
+    #[test]
+    fn a_lent_relay_is_readable_and_few_are_borrowed() {
+        let check = |tag: u16, value: Vec<u8>| {
+            let relays = Vec::new();
+            let extensions = vec![(tag, value)];
+            let fields = ContactWire { relays, extensions };
+            signed::<ContactRecord>(SUITE, 5, &fields)
+                .check::<ContactRecord>(ann().id().person())
+                .map(|_| ())
+        };
+        let lent = |at: &str| codec::encode(&(DeviceId::from_bytes([9; 32]), at));
+        assert_eq!(check(contact_tag::LENDS, lent("r.example:4627")), Ok(()));
+        let wrong = check(contact_tag::LENDS, lent("r.example:0"));
+        assert_eq!(wrong, Err(RecordError::Field("relay")));
+        let cut = check(contact_tag::LENDS, vec![9; 31]);
+        assert!(matches!(cut, Err(RecordError::Malformed(_))), "{cut:?}");
+        let borrowed = |n| codec::encode(&vec![DeviceId::from_bytes([9; 32]); n]);
+        assert_eq!(check(contact_tag::BORROWS, borrowed(BORROWED_MAX)), Ok(()));
+        let many = check(contact_tag::BORROWS, borrowed(BORROWED_MAX + 1));
+        assert_eq!(many, Err(RecordError::Field("list of borrowed relays")));
     }
 
     #[test]

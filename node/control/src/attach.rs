@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::client::{Client, ClientError};
-use super::server::{ReadSettings, Server};
+use super::server::{ReadSettings, ReportLentRelay, Server};
 use hobnob::{Config, Node, StartError};
 use hobnob_local::home::{Claim, Claimed, Home, HomeError};
 
@@ -184,6 +184,17 @@ impl Host {
     /// The way to read the node's settings again, for the request `apply-settings`.
     pub fn reads_settings(&self, read: ReadSettings) {
         self.server.reads_settings(read);
+    }
+
+    /// The way to ask the relay that the node runs for contacts what it does, for the requests `status`
+    /// and `doctor`.
+    pub fn shows_lent_relay(&self, report: ReportLentRelay) {
+        self.server.shows_lent_relay(report);
+    }
+
+    /// The node.
+    pub fn node(&self) -> &Node {
+        &self.node
     }
 
     /// Stops when no client is connected any more. Cancel safe: call [`Host::stop`] instead then.

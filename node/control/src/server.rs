@@ -13,6 +13,7 @@ mod requests;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ use hobnob::{LiveConfig, Node};
 use hobnob_local::home::Claimed;
 use hobnob_local::socket::{Listener, is_same_user};
 
+use crate::wire::LentRelayLine;
+
 /// Maximum number of connections. A further one is closed without an answer.
 const CONNECTIONS_MAX: usize = 256;
 
@@ -36,6 +39,10 @@ const STOP_WITHIN: Duration = Duration::from_millis(500);
 
 /// Reads the settings of a node again, or returns why they can't be read. It may wait for the disk.
 pub type ReadSettings = Arc<dyn Fn() -> Result<LiveConfig, String> + Send + Sync>;
+
+/// Reports what the relay that this node runs for contacts does. `None` once it has stopped.
+pub type ReportLentRelay =
+    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Option<LentRelayLine>> + Send>> + Send + Sync>;
 
 /// A control socket and the tasks that answer it.
 ///
@@ -59,6 +66,7 @@ pub type ReadSettings = Arc<dyn Fn() -> Result<LiveConfig, String> + Send + Sync
 /// ```
 pub struct Server {
     settings: Arc<OnceLock<ReadSettings>>,
+    lent_relay: Arc<OnceLock<ReportLentRelay>>,
     ends: Ends,
     accepting: JoinHandle<()>,
 }
@@ -84,7 +92,16 @@ struct Serving {
     node: Node,
     data_dir: PathBuf,
     settings: Arc<OnceLock<ReadSettings>>,
+    lent_relay: Arc<OnceLock<ReportLentRelay>>,
     ends: Ends,
+}
+
+impl Serving {
+    /// What the relay that this node runs for contacts does, if it runs one.
+    async fn lent_relay(&self) -> Option<LentRelayLine> {
+        let report = self.lent_relay.get()?;
+        report().await
+    }
 }
 
 impl Server {
@@ -92,15 +109,17 @@ impl Server {
     pub fn start(node: Node, claimed: &Claimed) -> io::Result<Server> {
         let listener = Listener::bind(claimed)?;
         let ends = Ends::default();
-        let settings = Arc::default();
+        let (settings, lent_relay) = (Arc::default(), Arc::default());
         let serving = Serving {
             node,
             data_dir: claimed.home().data_dir().to_owned(),
             settings: Arc::clone(&settings),
+            lent_relay: Arc::clone(&lent_relay),
             ends: ends.clone(),
         };
         Ok(Server {
             settings,
+            lent_relay,
             ends,
             accepting: tokio::spawn(accept(listener, serving)),
         })
@@ -110,6 +129,12 @@ impl Server {
     /// stays.
     pub fn reads_settings(&self, read: ReadSettings) {
         let _first_stays = self.settings.set(read);
+    }
+
+    /// The way to ask the relay that the node runs for contacts what it does, for the requests `status`
+    /// and `doctor`. The first one stays.
+    pub fn shows_lent_relay(&self, report: ReportLentRelay) {
+        let _first_stays = self.lent_relay.set(report);
     }
 
     /// Asks clients to disconnect, and returns when all have done so and the socket is closed. An

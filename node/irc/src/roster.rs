@@ -279,6 +279,7 @@ pub(crate) mod samples {
             ticket: String::new(),
             rooms: Vec::new(),
             relays: Vec::new(),
+            lends: None,
             notices: Vec::new(),
         }
     }

@@ -53,6 +53,13 @@ pub struct Config {
     /// The UDP port of the router that leads to this node. `None` lets the router choose. Without
     /// port mapping, this is the port that the user has forwarded at the router.
     pub external_port: Option<u16>,
+    /// Whether to register with relays that contacts lend, while no relay of
+    /// [`Config::relays`] works. Contacts then find this node there. A lender sees whom this node talks
+    /// with through its relay.
+    pub borrow_relays: bool,
+    /// Whether [`Node::lend_relay`](crate::Node::lend_relay) will follow. Contacts meanwhile keep the
+    /// address of the last run.
+    pub lends_relay: bool,
     /// The peers that learn this node's addresses through a relay, for a direct path.
     pub direct_with: DirectWith,
     /// Who sees that the user types, has read messages, or is away.
@@ -143,6 +150,8 @@ impl Config {
             proxy: ProxyConfig::default(),
             port_mapping: true,
             external_port: None,
+            borrow_relays: true,
+            lends_relay: false,
             direct_with: DirectWith::default(),
             sharing: Sharing::default(),
             keep: None,

@@ -23,7 +23,7 @@ pub use self::message::{
 };
 pub use self::notice::{CopyEvidence, Notice, NoticeReason};
 pub use self::peer::{PathKind, PeerInfo, PeerState, ProfilePicture};
-pub use self::status::{RelayInfo, RoomInfo, RoomTopic, Status};
+pub use self::status::{LentRelay, RelayInfo, RoomInfo, RoomTopic, Status};
 pub use hobnob_core::diagnosis::{
     Filtering, Finding, LONG_HELD_DAYS, MachineFinding, MailFinding, Mapping, MappingProtocol,
     MdnsFault, NetworkFinding, PeerFinding, ReachFinding, RelayFinding, Subject, Verdict,

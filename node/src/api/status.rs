@@ -90,4 +90,19 @@ pub struct RelayInfo {
     pub carrier: Option<Carrier>,
     /// Why there is no connection, if that is known.
     pub why: Option<String>,
+    /// Whether a contact lends it, so that contacts find this node there: see
+    /// [`Config::borrow_relays`](crate::Config::borrow_relays).
+    pub borrowed: bool,
+}
+
+/// A relay on this machine that admits the contacts of this node: see
+/// [`Node::lend_relay`](crate::Node::lend_relay).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LentRelay {
+    /// Its identity.
+    pub id: DeviceId,
+    /// Where contacts reach it. `None`: nowhere, as far as is known, so they do not learn of it.
+    pub at: Option<RelayAt>,
+    /// Where this machine reaches it.
+    pub local: SocketAddr,
 }

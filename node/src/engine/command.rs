@@ -23,8 +23,8 @@ use super::erasing::{Edits, EraseReply};
 use super::inviting::AcceptReply;
 use crate::api::{
     ActivityInfo, ConversationRef, DeliveryState, HistoryQuery, Invitation, InvitationEnd,
-    KeepTimes, LiveConfig, MailboxInfo, Message, MessageId, NotifyRule, PeerInfo, ProfilePicture,
-    RoomInfo, Sent, Status,
+    KeepTimes, LentRelay, LiveConfig, MailboxInfo, Message, MessageId, NotifyRule, PeerInfo,
+    ProfilePicture, RoomInfo, Sent, Status,
 };
 use crate::error::{
     CarryError, EraseError, IntroduceError, InviteError, JoinError, NodeError, PolicyError,
@@ -222,6 +222,7 @@ pub(crate) enum Command {
     OwnKey(oneshot::Sender<Arc<SecretKey>>),
     /// The result of an automatic backup: why it failed, or none.
     ReportBackup(Option<String>, oneshot::Sender<()>),
+    LendRelay(LentRelay, oneshot::Sender<()>),
     /// Checks the whole database. Damage is then part of the evidence.
     CheckDatabase(oneshot::Sender<()>),
     /// Copies the database into a new file.

@@ -146,6 +146,10 @@ impl Engine {
                 self.reports.backup(fault);
                 let _ = reply.send(());
             }
+            Command::LendRelay(relay, reply) => {
+                self.lend_relay(relay);
+                let _ = reply.send(());
+            }
             Command::CheckDatabase(reply) => self.check_database(reply),
             Command::CopyDatabase(file, reply) => self.copy_database(file, reply),
             Command::Shutdown(reply) => self.begin_stop(reply),
@@ -160,7 +164,7 @@ impl Engine {
             relays: self.relays.addrs(),
         };
         let (nick, notices) = (self.peers.own().clone(), self.reports.recent());
-        let (rooms, relays) = (self.room_infos(), self.relays.infos());
+        let (rooms, relays) = (self.room_infos(), self.relay_infos());
         Status {
             id: self.me,
             nick,

@@ -108,7 +108,7 @@ impl Engine {
 
     /// Ends a link. Returns the fleet and the identity if its relay was used as a member, and the dials
     /// that wait.
-    fn end_link(
+    pub(super) fn end_link(
         &mut self,
         link: RelayId,
     ) -> Option<(Option<(DeviceId, DeviceId)>, ChannelOpenings)> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use hobnob_protocol::target::TICKET_PARTS_MAX;
-use hobnob_protocol::{Checked, ContactRecord, PersonId, RelayAddr};
+use hobnob_protocol::{Checked, ContactRecord, DeviceId, PersonId, RelayAddr};
 
 /// The relays of peers. Only the user adds peers, by naming a relay or by accepting a contact.
 #[derive(Debug, Default)]
@@ -62,6 +62,22 @@ impl KnownRelays {
         understood.map_or(&[], |record| &record.relays)
     }
 
+    /// The relay that a contact lends.
+    pub(super) fn lent_by(&self, peer: PersonId) -> Option<&RelayAddr> {
+        let record = self.contact(peer)?.record();
+        record
+            .lends
+            .as_ref()
+            .filter(|_| !record.needs_newer_version)
+    }
+
+    /// The identities of the relays that others lend to a contact.
+    pub(super) fn borrowed_by(&self, peer: PersonId) -> &[DeviceId] {
+        let record = self.contact(peer).map(Checked::record);
+        let understood = record.filter(|record| !record.needs_newer_version);
+        understood.map_or(&[], |record| &record.borrows)
+    }
+
     /// All peers with relays, those first for which the user named one.
     pub(super) fn peers(&self) -> Vec<PersonId> {
         let mut peers: Vec<_> = self.0.keys().copied().collect();
@@ -84,7 +100,7 @@ impl KnownRelays {
 
 #[cfg(test)]
 mod tests {
-    use hobnob_protocol::{DeviceId, SecretKey};
+    use hobnob_protocol::SecretKey;
 
     use super::*;
 
@@ -99,6 +115,8 @@ mod tests {
         let record = ContactRecord {
             number,
             relays,
+            lends: Some(relay(50)),
+            borrows: vec![DeviceId::from_bytes([51; 32])],
             needs_newer_version: false,
         };
         Checked::sign(record, &SecretKey::from_seed([1; 32]))
@@ -114,6 +132,8 @@ mod tests {
         );
         assert!(!relays.learn(ann, record(7, vec![relay(1)])), "the same");
         assert_eq!(relays.of_contact(ann), [relay(1)]);
+        assert_eq!(relays.lent_by(ann), Some(&relay(50)));
+        assert_eq!(relays.borrowed_by(ann), [DeviceId::from_bytes([51; 32])]);
         assert!(relays.learn(ann, record(8, Vec::new())));
         assert_eq!(relays.of_contact(ann), []);
         let mut later = record(9, vec![relay(3)]).record().clone();
@@ -124,6 +144,10 @@ mod tests {
             relays.of_contact(ann),
             [],
             "this version does not understand it"
+        );
+        assert_eq!(
+            (relays.lent_by(ann), relays.borrowed_by(ann)),
+            (None, &[][..])
         );
     }
 

@@ -19,6 +19,7 @@
 //! - `own_records` and `known_relays` for signed records, carried out by `records`.
 //! - `profile_pictures` for the pictures that these records name, `past_names` for earlier names.
 //! - `mail` for mailboxes, carried out by `mail::events`. `holding` is the mail of others.
+//! - `lending` for the relays that contacts lend to each other, carried out by `lent_relays`.
 //! - `relays` (with `fleets`), `shared_relays`, `network`, `router_port`, `discovery` and
 //!   `dialback` for the paths to peers.
 //! - `apps` for programs that talk over sessions: see [`crate::apps`].
@@ -60,6 +61,8 @@ mod inviting;
 mod joining;
 mod joins;
 mod known_relays;
+mod lending;
+mod lent_relays;
 mod lifecycle;
 mod limits;
 mod mail;
@@ -105,6 +108,7 @@ pub(crate) use self::fleets::restore_lists as restore_fleet_lists;
 pub(crate) use self::holding::Holding;
 pub(crate) use self::internal::Internal;
 pub(crate) use self::introductions::Introductions;
+pub(crate) use self::lending::Lending;
 pub(crate) use self::mail::Mail;
 pub(crate) use self::own_records::OwnRecords;
 pub(crate) use self::shared_relays::SharedRelays;

@@ -5,11 +5,42 @@
 
 use std::sync::Arc;
 
-use hobnob_protocol::record::{RECORD_RELAYS_MAX, next_number};
+use hobnob_protocol::record::{BORROWED_MAX, RECORD_RELAYS_MAX, next_number};
 use hobnob_protocol::{
     Checked, ContactRecord, ContentHash, DeviceId, Nickname, PublicRecord, RelayAddr, SecretKey,
     SignedRecord,
 };
+
+/// The relays at which contacts find this node. Those without an identity are left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct OwnRelayAddrs {
+    /// Those that the user named.
+    pub(super) relays: Vec<RelayAddr>,
+    /// The one that the user runs for contacts.
+    pub(super) lends: Option<RelayAddr>,
+    /// The identities of those that contacts lend.
+    pub(super) borrows: Vec<DeviceId>,
+}
+
+impl OwnRelayAddrs {
+    fn of(record: &ContactRecord) -> Self {
+        Self {
+            relays: record.relays.clone(),
+            lends: record.lends.clone(),
+            borrows: record.borrows.clone(),
+        }
+    }
+
+    /// As much as a record has room for.
+    fn cut(mut self) -> Self {
+        self.relays.retain(|relay| relay.id.is_some());
+        // The longest addresses of all would not fit.
+        let lends = usize::from(self.lends.is_some());
+        self.relays.truncate(RECORD_RELAYS_MAX - lends);
+        self.borrows.truncate(BORROWED_MAX);
+        self
+    }
+}
 
 /// The newest records of this node.
 #[derive(Debug)]
@@ -53,7 +84,7 @@ impl OwnRecords {
         &self.public
     }
 
-    pub(super) fn contact(&self) -> Option<&Checked<ContactRecord>> {
+    pub(crate) fn contact(&self) -> Option<&Checked<ContactRecord>> {
         self.contact.as_ref()
     }
 
@@ -86,12 +117,11 @@ impl OwnRecords {
     }
 
     /// The relays at which peers find this node. Returns whether there is a new record.
-    pub(super) fn set_relays(&mut self, relays: Vec<RelayAddr>, wall_ms: u64) -> bool {
-        let mut relays: Vec<_> = relays.into_iter().filter(|it| it.id.is_some()).collect();
-        relays.truncate(RECORD_RELAYS_MAX);
+    pub(super) fn set_relays(&mut self, relays: OwnRelayAddrs, wall_ms: u64) -> bool {
+        let relays = relays.cut();
         let before = self.contact.as_ref().map(Checked::record);
         let last = before.map_or(0, |before| before.number);
-        let is_news = before.map_or(&[][..], |before| &before.relays) != relays;
+        let is_news = before.map(OwnRelayAddrs::of).unwrap_or_default() != relays;
         if is_news {
             self.sign_contact(relays, next_number(last, wall_ms));
         }
@@ -117,16 +147,24 @@ impl OwnRecords {
         let surpassed =
             own.is_none_or(|own| seen >= own.record().number && other.signed() != own.signed());
         if surpassed {
-            let relays = own.map_or(Vec::new(), |own| own.record().relays.clone());
+            let relays = own.map(|own| OwnRelayAddrs::of(own.record()));
+            let relays = relays.unwrap_or_default();
             self.sign_contact(relays, next_number(seen, wall_ms));
         }
         surpassed
     }
 
-    fn sign_contact(&mut self, relays: Vec<RelayAddr>, number: u64) {
+    fn sign_contact(&mut self, relays: OwnRelayAddrs, number: u64) {
+        let OwnRelayAddrs {
+            relays,
+            lends,
+            borrows,
+        } = relays;
         let record = ContactRecord {
             number,
             relays,
+            lends,
+            borrows,
             needs_newer_version: false,
         };
         self.contact = Some(Checked::sign(record, &self.key));
@@ -266,26 +304,47 @@ mod tests {
     #[test]
     fn a_contact_record_is_signed_when_the_relays_change() {
         let mut own = restored(None, "ann", WALL_MS);
-        assert!(!own.set_relays(Vec::new(), WALL_MS), "there was none");
+        let relays = |relays: Vec<RelayAddr>| OwnRelayAddrs {
+            relays,
+            ..OwnRelayAddrs::default()
+        };
+        let none = OwnRelayAddrs::default;
+        assert!(!own.set_relays(none(), WALL_MS), "there was none");
         let unproved = RelayAddr {
             id: None,
             ..relay(1)
         };
-        assert!(!own.set_relays(vec![unproved], WALL_MS));
-        assert!(own.set_relays(vec![relay(1)], WALL_MS));
-        assert!(!own.set_relays(vec![relay(1)], 2 * WALL_MS));
-        assert!(own.set_relays((1..=9).map(relay).collect(), WALL_MS));
+        assert!(!own.set_relays(relays(vec![unproved]), WALL_MS));
+        assert!(own.set_relays(relays(vec![relay(1)]), WALL_MS));
+        assert!(!own.set_relays(relays(vec![relay(1)]), 2 * WALL_MS));
+        assert!(own.set_relays(relays((1..=9).map(relay).collect()), WALL_MS));
         let contact = own.contact().expect("signed").clone();
         assert_eq!(contact.record().number, WALL_MS + 1);
         assert_eq!(contact.record().relays.len(), RECORD_RELAYS_MAX);
-        assert!(
-            own.set_relays(Vec::new(), WALL_MS),
-            "contacts must learn that"
-        );
+        assert!(own.set_relays(none(), WALL_MS), "contacts must learn that");
         assert!(!own.seen_contact(&contact, WALL_MS));
         let mut restored = restored(None, "ann", WALL_MS);
         assert!(restored.seen_contact(&contact, WALL_MS));
         let contact = restored.contact().expect("signed").record();
         assert_eq!((contact.number, contact.relays.len()), (WALL_MS + 2, 0));
+    }
+
+    #[test]
+    fn a_contact_record_names_lent_and_borrowed_relays() {
+        let mut own = restored(None, "ann", WALL_MS);
+        let relays = OwnRelayAddrs {
+            relays: (1..=9).map(relay).collect(),
+            lends: Some(relay(20)),
+            borrows: (30..40).map(|n| DeviceId::from_bytes([n; 32])).collect(),
+        };
+        assert!(own.set_relays(relays.clone(), WALL_MS));
+        assert!(!own.set_relays(relays, WALL_MS));
+        let contact = own.contact().expect("signed").record();
+        assert_eq!(contact.relays.len(), RECORD_RELAYS_MAX - 1);
+        assert_eq!(contact.lends, Some(relay(20)));
+        assert_eq!(contact.borrows.len(), BORROWED_MAX);
+        let seen = own.contact().expect("signed").clone();
+        assert!(own.set_relays(OwnRelayAddrs::default(), WALL_MS));
+        assert!(!own.seen_contact(&seen, WALL_MS));
     }
 }

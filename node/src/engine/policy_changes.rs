@@ -26,6 +26,7 @@ impl Engine {
         for peer in self.policy.blocked() {
             self.tell_replica(replica::Input::Block(peer));
         }
+        self.admitted_contacts_changed();
     }
 
     pub(super) fn change_policy(

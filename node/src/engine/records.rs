@@ -14,6 +14,7 @@ use hobnob_protocol::{
 };
 use tracing::{debug, warn};
 
+use super::own_records::OwnRelayAddrs;
 use super::session_state::SessionState;
 use super::state::Engine;
 use crate::net::channels::RelayId;
@@ -340,7 +341,8 @@ impl Engine {
         record: Checked<ContactRecord>,
     ) {
         if self.known_relays.learn(peer, record.clone()) {
-            return self.store_peer(peer);
+            self.store_peer(peer);
+            return self.choose_lent_relays();
         }
         let held = self.known_relays.contact(peer).expect("it is not older");
         if held.signed() != record.signed() {
@@ -366,8 +368,10 @@ impl Engine {
         self.apps
             .set_accepted(peer, self.policy.may_run_programs(peer));
         self.mail_contact_changed(peer.only_device());
+        self.admitted_contacts_changed();
         if !self.policy.is_contact(peer) {
             self.known_relays.forget_contact(peer);
+            self.choose_lent_relays();
             return self.store_peer(peer);
         }
         for id in self.sessions.ids_with(peer.only_device()) {
@@ -381,11 +385,17 @@ impl Engine {
                 self.learn_contact_record(id, peer, record);
             }
         }
+        self.choose_lent_relays();
+        self.seek_at_lent_relays(peer);
     }
 
     /// The relays at which peers find this node may have changed.
     pub(crate) fn own_relays_changed(&mut self) {
-        let relays = self.relays.addrs();
+        let relays = OwnRelayAddrs {
+            relays: self.relays.addrs(),
+            lends: self.lending.offer().cloned(),
+            borrows: self.lending.borrowed().collect(),
+        };
         if self.own.set_relays(relays, self.clock.now().wall_ms) {
             self.own_contact_changed();
         }
@@ -432,7 +442,7 @@ impl Engine {
         if !self.policy.is_contact(peer) {
             return;
         }
-        for relay in self.known_relays.of_contact(peer).to_vec() {
+        for relay in self.relays_of_contact(peer) {
             if let Some(relay) = self.relay_of_contact(relay) {
                 self.found_at(relay, peer.only_device());
             }

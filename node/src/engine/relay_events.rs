@@ -215,12 +215,13 @@ impl Engine {
                 if !is_rested {
                     self.member_down(relay, is_replaced);
                 }
+                self.choose_lent_relays();
             }
         }
     }
 
     /// Sessions through a relay without a connection move to other relays. Without one they wait.
-    fn leave_relay(&mut self, relay: RelayId) {
+    pub(super) fn leave_relay(&mut self, relay: RelayId) {
         for id in self.sessions.ids() {
             let state = self.sessions.get(id).expect("listed just now");
             let remote = state.remote_addr();
@@ -249,7 +250,7 @@ impl Engine {
                 .set_setting(format!("{RELAY_SETTING}{at}"), identity.to_string());
         }
         self.own_relays_changed();
-        if !self.relays.is_visited(id) {
+        if !self.relays.is_visited(id) && self.relays.served() != Some(identity) {
             let reason = NoticeReason::RelayUp {
                 relay: at.to_string(),
                 id: identity,
@@ -270,6 +271,7 @@ impl Engine {
         }
         self.own_addrs_changed();
         self.invitation_relay_up(id);
+        self.choose_lent_relays();
     }
 
     /// A link that slept is connected again. The relay has had this node all the time, so most peers
@@ -423,16 +425,20 @@ impl Engine {
     }
 
     /// Peers with which there is a conversation may be at a relay although no room is shared, or
-    /// although the relay names nobody. At a relay of a ticket or of a contact, only those peers are
-    /// sought for which it was named.
+    /// although the relay names nobody. At a relay that a contact or the user lends, all contacts are
+    /// sought. At another relay of a ticket or of a contact, only those peers are sought for which it
+    /// was named.
     pub(super) fn ask_for_known_peers(&mut self, relay: RelayId) {
         let mut away = if self.relays.is_in_rooms(relay) {
             self.devices_talked_with()
+        } else if self.is_lent(relay) {
+            let contacts = self.admitted_contacts().into_iter();
+            contacts.map(PersonId::only_device).collect()
         } else {
-            let here = |addr: &RelayAddr| self.relays.find(addr) == Some(relay);
+            let here = |addr: RelayAddr| self.relays.find(&addr) == Some(relay);
             let of = |peer: &PersonId| {
-                let named = self.known_relays.named(*peer).iter();
-                named.chain(self.known_relays.of_contact(*peer)).any(here)
+                let named = self.known_relays.named(*peer).iter().cloned();
+                named.chain(self.relays_of_contact(*peer)).any(here)
             };
             let peers = self.known_relays.peers().into_iter().filter(of);
             peers.map(PersonId::only_device).collect()

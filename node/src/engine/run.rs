@@ -83,6 +83,7 @@ impl Engine {
             self.profile_pictures.poll_timeout(),
             self.mail.poll_timeout(),
             self.inviting.poll_timeout(),
+            self.lending.poll_timeout(),
             Some(self.network.poll_timeout()),
             self.lifecycle.deadline(),
         ]
@@ -127,6 +128,9 @@ impl Engine {
         }
         if is_due(self.inviting.poll_timeout()) {
             self.invitations_time_out();
+        }
+        if is_due(self.lending.poll_timeout()) {
+            self.choose_lent_relays();
         }
         self.report_offline();
         if self.store.is_damaged() {

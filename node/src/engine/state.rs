@@ -4,7 +4,7 @@
 //! the engine nor each other. The files that extend [`Engine`] pass the results of one part to
 //! others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hobnob_core::Rng;
@@ -40,6 +40,7 @@ use super::introductions::Introductions;
 use super::inviting::Inviting;
 use super::joins::Joins;
 use super::known_relays::KnownRelays;
+use super::lending::Lending;
 use super::lifecycle::Lifecycle;
 use super::mail::Mail;
 use super::network::Network;
@@ -93,6 +94,8 @@ pub(crate) struct Parts {
     pub(crate) relay_token: Option<RelayToken>,
     pub(crate) shared_relays: SharedRelays,
     pub(crate) proxy: ProxyConfig,
+    pub(crate) lending: Lending,
+    pub(crate) contacts: watch::Sender<BTreeSet<PersonId>>,
     pub(crate) external_port: Option<u16>,
     pub(crate) erasing: Erasing,
     pub(crate) attention: Attention,
@@ -172,6 +175,9 @@ pub(crate) struct Engine {
     pub(super) policy: Policy,
     pub(super) relays: Relays,
     pub(super) shared_relays: SharedRelays,
+    pub(super) lending: Lending,
+    /// The contacts that are not blocked, for programs that run beside this node.
+    pub(super) contacts: watch::Sender<BTreeSet<PersonId>>,
     pub(super) dial_backs: DialBacks,
     pub(super) router_port: RouterPort,
     pub(super) discovery: Discovery,
@@ -244,6 +250,8 @@ impl Engine {
                 parts.clock,
             ),
             shared_relays: parts.shared_relays,
+            lending: parts.lending,
+            contacts: parts.contacts,
             dial_backs: DialBacks::default(),
             router_port: RouterPort::new(parts.external_port),
             discovery: Discovery::default(),

@@ -7,6 +7,8 @@
 //! The relay uses the folder `relay` within the home, with its own key, lock and socket. A node can
 //! run in the same home at the same time.
 //!
+//! [`for_contacts`] is a small relay within the process of a node.
+//!
 //! The relay itself is in the crate `hobnob-relay`. This crate adds arguments, wording and the
 //! local socket.
 
@@ -22,6 +24,7 @@ mod event_log;
 mod exit_code;
 #[cfg(feature = "fleet")]
 mod fleet;
+pub mod for_contacts;
 mod groups;
 mod public_name;
 mod run;
@@ -39,6 +42,7 @@ use hobnob_protocol::text::visible;
 use arguments::AdminCommand;
 pub use arguments::Arguments;
 use exit_code::ExitStatus;
+pub use public_name::PublicName;
 
 /// Parses the words of a command line, the first of which is the program's name, and executes them.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {

@@ -6,14 +6,14 @@ use hobnob_protocol::HostPort;
 
 /// A host, and the port if it is not the one that the relay listens on: behind a NAT, the router's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PublicName {
+pub struct PublicName {
     host: String,
     port: Option<u16>,
 }
 
 impl PublicName {
     /// The host and port for nodes, if the relay listens on this port.
-    pub(crate) fn at(&self, listens_on: u16) -> HostPort {
+    pub fn at(&self, listens_on: u16) -> HostPort {
         HostPort {
             host: self.host.clone(),
             port: self.port.unwrap_or(listens_on),

@@ -211,6 +211,15 @@ impl Refusal {
     }
 }
 
+impl FromIterator<DeviceId> for AllowList {
+    /// A list of peers without labels.
+    fn from_iter<T: IntoIterator<Item = DeviceId>>(peers: T) -> Self {
+        Self {
+            labels: peers.into_iter().map(|peer| (peer, None)).collect(),
+        }
+    }
+}
+
 impl AllowList {
     /// Reads a list. Each line has an id and an optional label. A `#` starts a comment.
     pub fn read(path: &Path) -> Result<Self, FileError> {

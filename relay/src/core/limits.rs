@@ -31,6 +31,8 @@ pub struct Limits {
     pub mailboxes: bool,
     /// Whether the relay is a member of a fleet. The server sets it.
     pub fleet: bool,
+    /// Whether peers that are not admitted may come as guests, to accept an invitation.
+    pub guests: bool,
     /// Bytes per second that the relay forwards for one peer; 0 means no limit. The core only
     /// reports the rate to peers; the plane enforces it.
     pub rate: u64,
@@ -68,6 +70,7 @@ impl Default for Limits {
             roster: true,
             mailboxes: false,
             fleet: false,
+            guests: true,
             rate: 0,
             day_quota: 0,
             sleep_after: Some(SLEEP_AFTER),

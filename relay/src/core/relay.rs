@@ -207,6 +207,11 @@ impl Relay {
         self.limits.peers
     }
 
+    /// Whether peers that are not admitted may come as guests.
+    pub fn admits_guests(&self) -> bool {
+        self.limits.guests
+    }
+
     /// All peers of the table, without an order.
     pub fn known_peers(&self) -> impl Iterator<Item = DeviceId> {
         let sleepers = self.registry.sleepers().map(|(peer, _)| peer);

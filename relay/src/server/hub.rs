@@ -252,7 +252,9 @@ impl Hub {
         };
         let wants_guest = register.features & features::GUEST != 0;
         let checked = self.admission.check(peer, credentials);
-        let guest = wants_guest && checked.as_ref().is_err_and(Refusal::admits_guests);
+        let guest = wants_guest
+            && self.relay.admits_guests()
+            && checked.as_ref().is_err_and(Refusal::admits_guests);
         let visits = register.features & features::VISITOR != 0 && self.fleet.is_some();
         let role = match (guest, visits) {
             (true, _) => Role::Guest,

@@ -2,12 +2,12 @@
 
 use std::fs;
 
-use hobnob_protocol::relay::{ToRelay, close};
+use hobnob_protocol::relay::{Register, ToRelay, close, features};
 use hobnob_relay::admission::{AllowList, BanTarget, Rule, Tokens};
 use hobnob_relay::core::Limits;
 use hobnob_relay::server::{Config, Fate, Server};
 
-use crate::client::{Client, seed_of, within};
+use crate::client::{Client, register, seed_of, within};
 use crate::{Relay, config_in, server_in};
 
 #[tokio::test]
@@ -237,4 +237,37 @@ async fn a_quota_survives_a_restart() {
     let ann = Client::new(1, relay.addr()).await;
     assert_eq!(ann.is_refused("").await.code, close::QUOTA);
     Client::new(2, relay.addr()).await.joins(&[]).await;
+}
+
+#[tokio::test]
+async fn an_allow_list_without_guests_admits_nobody_else_and_can_change() {
+    let listed = |number| {
+        let id = hobnob_protocol::SecretKey::from_seed(seed_of(number)).id();
+        Rule::Listed([id].into_iter().collect())
+    };
+    for guests in [true, false] {
+        let limits = Limits {
+            guests,
+            ..Limits::default()
+        };
+        let home = tempfile::tempdir().unwrap();
+        let server = Server::start(Config {
+            limits: limits.clone(),
+            ..config_in(&home, "[::]:0".parse().unwrap(), listed(1))
+        })
+        .unwrap();
+        let addr = crate::loopback_addr(&server);
+        let (mut ann, _) = Client::new(1, addr).await.joins(&[]).await;
+        let bob = Client::new(2, addr).await;
+        let mut guest = bob.connects().await;
+        let as_guest = Register {
+            features: features::GUEST,
+            ..register(None, &[])
+        };
+        guest.says(&ToRelay::Register(as_guest)).await;
+        assert_eq!(guest.receives().await.is_ok(), guests);
+        server.change(listed(2), limits, None).await.unwrap();
+        assert_eq!(ann.ends().await.code, close::NOT_ADMITTED);
+        bob.joins(&[]).await;
+    }
 }

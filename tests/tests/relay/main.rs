@@ -3,6 +3,7 @@
 mod abuse;
 mod carriers;
 mod failover;
+mod for_contacts;
 mod locations;
 mod matrix;
 mod operator;

@@ -127,7 +127,6 @@ class CheckLine:
     interfaces: list[str] | None = None
     """The interfaces."""
     relay: str | None = None
-    """The relay."""
     to: str | None = None
     """The address."""
     reason: MailRefusal | MdnsFault | int | None = None
@@ -142,10 +141,13 @@ class CheckLine:
     """The router's address and port."""
     protocol: MappingProtocol | None = None
     """The protocol."""
+    contacts: int | None = None
+    contacts_max: int | None = None
+    """The maximum of them."""
+    listens: str | None = None
+    """The address that it listens on."""
     away: int | None = None
     """The number of contacts that are away now."""
-    contacts: int | None = None
-    """The number of all contacts."""
     connected: int | None = None
     """How many are connected."""
     days: int | None = None
@@ -410,6 +412,32 @@ class Kicked:
     """The peer."""
     for_s: int
     """For how many seconds new connections are refused."""
+
+
+@dataclass(kw_only=True)
+class LentRelayLine:
+    """The relay that a node runs for its contacts."""
+    id: DeviceId
+    """Its identity."""
+    listens: str
+    """The address that it listens on, for UDP and TCP."""
+    peers: list[LentRelayPeer]
+    """The contacts that are registered there."""
+    peers_max: int
+    """The largest number of them."""
+    bytes: int
+    """The bytes that it has forwarded for contacts and for this node since the start."""
+    at: RelayAt | None = None
+    """Where contacts reach it. None: no public address is known, so they do not learn of it."""
+
+
+@dataclass(kw_only=True)
+class LentRelayPeer:
+    """A contact at the relay that a node runs for its contacts."""
+    peer: PersonId
+    """Its id."""
+    bytes: int
+    """The bytes that the relay has forwarded for it since it registered."""
 
 
 @dataclass(kw_only=True)
@@ -724,6 +752,8 @@ class RelayLine:
     """Whether the node is registered there."""
     observed: str | None
     """The address at which it sees this node."""
+    borrowed: bool = False
+    """Whether a contact lends it: contacts find this node there, and nobody else."""
     carrier: Carrier | None = None
     """The carrier of the datagrams between this node and the relay."""
     why: str | None = None
@@ -840,6 +870,8 @@ class StatusLine:
     """Its relays."""
     notices: list[Notice]
     """The latest notices of this run."""
+    lends: LentRelayLine | None = None
+    """The relay that this node runs for its contacts."""
     picture: ContentHash | None = None
     """The hash of its profile picture."""
 

@@ -13,6 +13,7 @@ use hobnob::protocol::invitation::InviteCode;
 use hobnob::protocol::{Nickname, RoomName, RoomTarget, Target};
 use hobnob::{ClientId, DeliveryState, MessageId};
 use hobnob_control::wire::{Right, Time};
+use hobnob_relay_app::PublicName;
 
 use super::backup::{BackupArgs, RestoreArgs};
 use super::export::ExportArgs;
@@ -21,6 +22,7 @@ use crate::shared::actions::help::{WIDTH_MAX, command_list, terminal_width};
 use crate::shared::actions::{ACTIONS, Action, CommandLine, Flags, of_command_line};
 use crate::shared::alerting::TypedRule;
 use crate::shared::common_flags::CommonFlags;
+use crate::shared::settings::RelayFor;
 use crate::shared::values::{self, ConversationArg};
 
 const EXAMPLES: &str = "\
@@ -439,6 +441,25 @@ pub(crate) struct UpArgs {
     pub(crate) web: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) faces: FaceArgs,
+    #[command(flatten)]
+    pub(crate) lending: LendingArgs,
+}
+
+/// The relay that a node in the background runs for its contacts.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LendingArgs {
+    /// Also be a relay for these peers: your contacts, who then reach each other and you through this
+    /// machine. It needs a public address, or a forwarded port. Default: nobody.
+    #[arg(long, value_name = "contacts|nobody")]
+    pub(crate) relay_for: Option<RelayFor>,
+    /// Listen for contacts that use this node as a relay on this address and port, for UDP and TCP.
+    /// Default: port 4627 on all addresses.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) relay_listen: Option<SocketAddr>,
+    /// Tell contacts to reach the relay at this name or address, with the port if the router's differs.
+    /// Default: a public address of this machine.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) relay_name: Option<PublicName>,
 }
 
 /// The interfaces for other clients that a node in the background has.

@@ -14,6 +14,7 @@ mod faces;
 mod files;
 mod flag_tips;
 mod invitations;
+mod lend;
 mod lock;
 mod manual;
 mod messages;

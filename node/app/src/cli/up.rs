@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::args::UpArgs;
+use super::lend::{Lending, Lent};
 use super::web::Served;
 use super::{faces, views};
 use crate::backup::daily;
@@ -46,13 +47,23 @@ pub(crate) async fn up(flags: &CommonFlags, out: Output, args: UpArgs) -> anyhow
         claimed = claim(&home) => claimed?,
         () = signals.any() => return Ok(Exit::Done),
     };
-    let mut host = Host::start(claimed, flags.config(&home)?).await?;
+    let lending = Lending::read(&home, args.lending)?;
+    let config = Lending::configure(lending.as_ref(), flags.config(&home)?)?;
+    let mut host = Host::start(claimed, config).await?;
     flags.reread_by(&host, &home);
     daily::watch(&home)?;
+    let lent = match Lent::start(lending, &home, &host, out).await {
+        Ok(lent) => lent,
+        Err(error) => {
+            host.stop().await;
+            return Err(error);
+        }
+    };
     let web = match Served::start(&home, args.web).await {
         Ok(web) => web,
         Err(error) => {
             host.stop().await;
+            lent.stop().await;
             return Err(error);
         }
     };
@@ -61,6 +72,7 @@ pub(crate) async fn up(flags: &CommonFlags, out: Output, args: UpArgs) -> anyhow
         Err(error) => {
             web.stop().await;
             host.stop().await;
+            lent.stop().await;
             return Err(error);
         }
     };
@@ -79,6 +91,8 @@ pub(crate) async fn up(flags: &CommonFlags, out: Output, args: UpArgs) -> anyhow
             server.stop().await;
             web.stop().await;
             host.stop().await;
+            // The node has said goodbye through the relay.
+            lent.stop().await;
             // Stopping the node has answered all requests that waited for a delivery.
             let _too_late = tokio::time::timeout(LAST_ANSWERS, asked).await;
             outcome
@@ -87,6 +101,7 @@ pub(crate) async fn up(flags: &CommonFlags, out: Output, args: UpArgs) -> anyhow
             server.stop().await;
             web.stop().await;
             host.stop().await;
+            lent.stop().await;
             Err(error.into())
         }
     };

@@ -171,7 +171,10 @@ impl CommonFlags {
             only: settings.proxy_only.unwrap_or(false),
             ..usual
         };
+        // A node that uses the proxy only does not register anywhere by itself.
+        let borrow_relays = settings.contact_relays.unwrap_or(!proxy.only);
         Ok(Config {
+            borrow_relays,
             nick: self.nick.clone().or(settings.nick),
             listen: self.listen.or(settings.listen),
             mdns: self.mdns || (!self.no_mdns && settings.mdns.unwrap_or(true)),

@@ -497,6 +497,18 @@ fn of_relay(finding: &RelayFinding) -> String {
         RelayFinding::RelaySilent { relay } => format!(
             "{relay} answers neither over UDP nor over TCP: it is off, or a firewall drops everything"
         ),
+        RelayFinding::RelayForContacts {
+            relay,
+            contacts,
+            contacts_max,
+            bytes,
+        } => format!(
+            "this node is a relay for its contacts at {relay}: {contacts} of at most {contacts_max} are there, {} forwarded",
+            size(*bytes)
+        ),
+        RelayFinding::RelayForContactsHidden { listens } => format!(
+            "this node is a relay for its contacts on {listens}, but this machine has no public address, so contacts do not learn of it"
+        ),
     }
 }
 
@@ -517,12 +529,16 @@ fn for_relay(finding: &RelayFinding) -> Option<&'static str> {
         RelayFinding::RelayFiltered { .. } => {
             Some("open the relay's UDP port in the firewall of its machine")
         }
+        RelayFinding::RelayForContactsHidden { .. } => Some(
+            "forward the port at your router, for UDP and TCP, and name its public name or address with --relay-name or the setting relay-name",
+        ),
         RelayFinding::RelayUp { .. }
         | RelayFinding::RelayByTcp { .. }
         | RelayFinding::RelayConnecting { .. }
         | RelayFinding::RelayUntested { .. }
         | RelayFinding::RelayAnswers { .. }
-        | RelayFinding::RelaySilent { .. } => None,
+        | RelayFinding::RelaySilent { .. }
+        | RelayFinding::RelayForContacts { .. } => None,
     }
 }
 

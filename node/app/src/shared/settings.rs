@@ -13,6 +13,7 @@ use hobnob::{
 };
 use hobnob_control::Home;
 use hobnob_control::wire::Text;
+use hobnob_relay_app::PublicName;
 use serde::Deserialize;
 
 use super::erasing::KeepTime;
@@ -40,6 +41,10 @@ pub(crate) struct Settings {
     pub(crate) proxy_only: Option<bool>,
     pub(crate) port_mapping: Option<bool>,
     pub(crate) external_port: Option<NonZero<u16>>,
+    pub(crate) contact_relays: Option<bool>,
+    pub(crate) relay_for: Option<Text<RelayFor>>,
+    pub(crate) relay_listen: Option<SocketAddr>,
+    pub(crate) relay_name: Option<Text<PublicName>>,
     pub(crate) rooms: Option<Vec<Text<RoomName>>>,
     pub(crate) direct_with: Option<Text<DirectWith>>,
     share_typing: Option<Text<ShareWith>>,
@@ -96,6 +101,25 @@ impl TryFrom<WordOrList> for HeldFor {
             }
         };
         Ok(Self(hold_for))
+    }
+}
+
+/// For whom the node is a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RelayFor {
+    Contacts,
+    Nobody,
+}
+
+impl FromStr for RelayFor {
+    type Err = &'static str;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "contacts" => Ok(RelayFor::Contacts),
+            "nobody" => Ok(RelayFor::Nobody),
+            _ => Err("one of these words was expected: contacts, nobody"),
+        }
     }
 }
 
@@ -243,6 +267,10 @@ impl Settings {
             proxy_only: self.proxy_only.or(others.proxy_only),
             port_mapping: self.port_mapping.or(others.port_mapping),
             external_port: self.external_port.or(others.external_port),
+            contact_relays: self.contact_relays.or(others.contact_relays),
+            relay_for: self.relay_for.or(others.relay_for),
+            relay_listen: self.relay_listen.or(others.relay_listen),
+            relay_name: self.relay_name.or(others.relay_name),
             rooms: self.rooms.or(others.rooms),
             direct_with: self.direct_with.or(others.direct_with),
             share_typing: self.share_typing.or(others.share_typing),
@@ -372,6 +400,12 @@ fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Settings,
         proxy_only: one("HOBNOB_PROXY_ONLY", &variable, bool::from_str)?,
         port_mapping: one("HOBNOB_PORT_MAPPING", &variable, bool::from_str)?,
         external_port: one("HOBNOB_EXTERNAL_PORT", &variable, NonZero::from_str)?,
+        contact_relays: one("HOBNOB_CONTACT_RELAYS", &variable, bool::from_str)?,
+        relay_for: one("HOBNOB_RELAY_FOR", &variable, |word| word.parse().map(Text))?,
+        relay_listen: one("HOBNOB_RELAY_LISTEN", &variable, SocketAddr::from_str)?,
+        relay_name: one("HOBNOB_RELAY_NAME", &variable, |word| {
+            word.parse().map(Text)
+        })?,
         rooms: one("HOBNOB_ROOM", &variable, list)?,
         direct_with: one("HOBNOB_DIRECT_WITH", &variable, |word| {
             word.parse().map(Text)

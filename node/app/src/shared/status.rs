@@ -32,6 +32,8 @@ pub(crate) fn overview(status: &StatusLine) -> Vec<String> {
             .iter()
             .map(|relay| format!("Relay {}", wording::relay(relay))),
     );
+    let lends = status.lends.as_deref().map(wording::lent_relay);
+    lines.extend(lends.map(|lends| format!("This node is a relay for its contacts {lends}")));
     lines.push(LOOKING.to_owned());
     lines
 }
@@ -42,16 +44,28 @@ pub(crate) fn identity(status: &StatusLine) -> Vec<String> {
         true => "none".to_owned(),
         false => items.join(", "),
     };
-    vec![
+    let lends = status.lends.as_deref().map(wording::lent_relay);
+    let lends = lends.map(|lends| format!("lends   a relay {lends}"));
+    let mut lines = vec![
         format!("id      {}", status.peer.0),
         format!("nick    {}", status.nick),
         format!("listen  {}", wording::join(&status.addrs)),
         format!("ticket  {}", status.ticket),
-        format!("relays  {}", list(status.relays.iter().map(wording::relay).collect())),
-        format!("rooms   {}", list(status.rooms.iter().map(wording::room).collect())),
+        format!(
+            "relays  {}",
+            list(status.relays.iter().map(wording::relay).collect())
+        ),
+        format!(
+            "rooms   {}",
+            list(status.rooms.iter().map(wording::room).collect())
+        ),
+    ];
+    lines.extend(lends);
+    lines.extend([
         String::new(),
         wording::who_can_see(status),
         "Only members who have the secret read a room with a secret. Only the recipient reads a direct message."
             .to_owned(),
-    ]
+    ]);
+    lines
 }

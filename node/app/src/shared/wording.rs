@@ -9,8 +9,8 @@ use hobnob::protocol::text::visible;
 use hobnob::protocol::{Nickname, PersonId};
 use hobnob::{Carrier, ConversationRef, FileState, PeerState, Picture, RoomInfo};
 use hobnob_control::wire::{
-    BodyFields, ErasedWhy, FileLine, GetStatus, ListPeers, MessageLine, OfferFields, PeerLine,
-    PolicyFields, RelayLine, StatusLine, WaitReason, WireEvent,
+    BodyFields, ErasedWhy, FileLine, GetStatus, LentRelayLine, ListPeers, MessageLine, OfferFields,
+    PeerLine, PolicyFields, RelayLine, StatusLine, WaitReason, WireEvent,
 };
 use hobnob_control::{Client, ClientError};
 use unicode_segmentation::UnicodeSegmentation;
@@ -542,10 +542,25 @@ pub(crate) fn relay(relay: &RelayLine) -> String {
             relay.at.0,
             observed.ip()
         ),
+        (Some(_), _) if relay.borrowed => format!("{} (of a contact)", relay.at.0),
         (Some(observed), _) => format!("{} (sees this node at {observed})", relay.at.0),
         (None, Some(why)) => format!("{} (down: {})", relay.at.0, visible(why)),
         (None, None) => format!("{} (connecting)", relay.at.0),
     }
+}
+
+/// `at bob.example:4627: 3 of at most 64 contacts, 12.3 MB forwarded`
+pub(crate) fn lent_relay(lent: &LentRelayLine) -> String {
+    let at = match &lent.at {
+        Some(at) => at.0.to_string(),
+        None => format!("{}, which contacts do not know", lent.listens),
+    };
+    format!(
+        "at {at}: {} of at most {} contacts, {} forwarded",
+        lent.peers.len(),
+        lent.peers_max,
+        size(lent.bytes)
+    )
 }
 
 /// A sentence about a relay that is down or is reached over TCP, or none for any other.
@@ -572,7 +587,8 @@ pub(crate) fn who_can_see(status: &StatusLine) -> String {
         .filter(|room| room.open)
         .map(|room| room.name.to_string())
         .collect();
-    let relays = if status.relays.is_empty() {
+    // A relay of a contact lists nobody.
+    let relays = if status.relays.iter().all(|relay| relay.borrowed) {
         ""
     } else {
         ", the people of your relays' open rooms"

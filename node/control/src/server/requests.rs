@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hobnob::{
-    ConfigureError, ConversationRef, DeliveryState, HistoryQuery, InvitationEnd, JoinError,
-    KICKED_FOR, Node, NodeError, PeerInfo, PolicyError, PreparedOffer, RoomInfo, SendError, Sent,
+    ConfigureError, ConversationRef, DeliveryState, Finding, HistoryQuery, InvitationEnd,
+    JoinError, KICKED_FOR, Node, NodeError, PeerInfo, PolicyError, PreparedOffer, RelayFinding,
+    RoomInfo, SendError, Sent,
 };
 use hobnob_protocol::room_ticket::{ROOM_TICKET_PREFIX, RoomTicketError};
 use hobnob_protocol::{Body, Offer, PersonId, RoomName, RoomTarget, RoomTicket, Target};
@@ -24,9 +25,9 @@ use crate::wire::{
     GetMailbox, GetPicture, GetRoomTicket, GetStatus, HISTORY_PAGE_MAX, HistoryFilter, Ignore,
     ImportFile, ImportedFile, Introduce, InvitationAccepted, InvitationCode, InvitationEnded,
     InvitationState, Invite, JoinRoom, KeepConversation, KeepTimeLine, KeepTimeList, Kick, Kicked,
-    ListActivity, ListFiles, ListKeepTimes, ListNotifyRules, ListPeers, ListPins, ListRooms,
-    MailboxLine, MarkRead, MessageLine, MessageList, NotifyRuleLine, NotifyRuleList, OfferFile,
-    OpenApp, OpenStream, OpenedStream, Outcome, PartRoom, PauseFile, PeerLine, PeerList,
+    LentRelayLine, ListActivity, ListFiles, ListKeepTimes, ListNotifyRules, ListPeers, ListPins,
+    ListRooms, MailboxLine, MarkRead, MessageLine, MessageList, NotifyRuleLine, NotifyRuleList,
+    OfferFile, OpenApp, OpenStream, OpenedStream, Outcome, PartRoom, PauseFile, PeerLine, PeerList,
     PictureFields, PictureFile, PinMessage, Ping, Pong, ReactToMessage, ReadStream, RemoveContact,
     ReplyToMessage, ReportBackup, Request, RequestLine, Resolve, Resolved, RoomList, SendDatagram,
     SendMessage, SentLine, SetNick, SetNotify, SetPicture, SetStatus, SetTopic, SharedRoom,
@@ -214,7 +215,9 @@ impl Handle for Ping {
 
 impl Handle for GetStatus {
     async fn carry_out(self, context: Context<'_>) -> Result<StatusLine, Failure> {
-        Ok(context.node().status().await?.into())
+        let status = StatusLine::from(context.node().status().await?);
+        let lends = context.serving.lent_relay().await.map(Box::new);
+        Ok(StatusLine { lends, ..status })
     }
 }
 
@@ -779,9 +782,27 @@ impl Handle for Verify {
     }
 }
 
+fn lent_relay_finding(lent: &LentRelayLine) -> Finding {
+    let finding = match &lent.at {
+        Some(at) => RelayFinding::RelayForContacts {
+            relay: at.0.to_string(),
+            contacts: u64::try_from(lent.peers.len()).unwrap_or(u64::MAX),
+            contacts_max: lent.peers_max,
+            bytes: lent.bytes,
+        },
+        None => RelayFinding::RelayForContactsHidden {
+            listens: lent.listens.to_string(),
+        },
+    };
+    finding.into()
+}
+
 impl Handle for Diagnose {
     async fn carry_out(self, context: Context<'_>) -> Result<Diagnosis, Failure> {
-        Ok(context.node().diagnose().await?.into())
+        let mut findings = context.node().diagnose().await?;
+        let lent = context.serving.lent_relay().await;
+        findings.extend(lent.as_ref().map(lent_relay_finding));
+        Ok(findings.into())
     }
 }
 

@@ -387,6 +387,9 @@ pub struct StatusLine {
     /// Its relays.
     #[serde(default)]
     pub relays: Vec<RelayLine>,
+    /// The relay that this node runs for its contacts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lends: Option<Box<LentRelayLine>>,
     /// The latest notices of this run.
     #[serde(default)]
     pub notices: Vec<Notice>,
@@ -410,6 +413,36 @@ pub struct RelayLine {
     /// Why the node is not registered there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// Whether a contact lends it: contacts find this node there, and nobody else.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub borrowed: bool,
+}
+
+/// The relay that a node runs for its contacts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LentRelayLine {
+    /// Its identity.
+    pub id: Text<DeviceId>,
+    /// Where contacts reach it. None: no public address is known, so they do not learn of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Text<RelayAt>>,
+    /// The address that it listens on, for UDP and TCP.
+    pub listens: SocketAddr,
+    /// The contacts that are registered there.
+    pub peers: Vec<LentRelayPeer>,
+    /// The largest number of them.
+    pub peers_max: u64,
+    /// The bytes that it has forwarded for contacts and for this node since the start.
+    pub bytes: u64,
+}
+
+/// A contact at the relay that a node runs for its contacts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LentRelayPeer {
+    /// Its id.
+    pub peer: Text<PersonId>,
+    /// The bytes that the relay has forwarded for it since it registered.
+    pub bytes: u64,
 }
 
 impl StatusLine {
@@ -573,6 +606,7 @@ impl From<RelayInfo> for RelayLine {
             observed,
             carrier,
             why,
+            borrowed,
         } = info;
         RelayLine {
             at: Text(at),
@@ -581,6 +615,7 @@ impl From<RelayInfo> for RelayLine {
             observed,
             carrier,
             why,
+            borrowed,
         }
     }
 }
@@ -595,6 +630,7 @@ impl From<Status> for StatusLine {
             ticket: status.ticket.to_string(),
             rooms: status.rooms,
             relays: status.relays.into_iter().map(RelayLine::from).collect(),
+            lends: None,
             notices: status.notices,
         }
     }

@@ -35,8 +35,9 @@ pub use answer::{
 };
 pub use diagnosis::{CheckLine, Diagnosis, FindingFields};
 pub use event::{
-    BodyFields, ErasedLine, ErasedWhy, EventLine, ListeningLine, MessageLine, PeerLine, PinFields,
-    PolicyFields, ReceiptLine, RelayLine, SentLine, StatusLine, WaitReason, WireEvent,
+    BodyFields, ErasedLine, ErasedWhy, EventLine, LentRelayLine, LentRelayPeer, ListeningLine,
+    MessageLine, PeerLine, PinFields, PolicyFields, ReceiptLine, RelayLine, SentLine, StatusLine,
+    WaitReason, WireEvent,
 };
 pub use failure::Failure;
 pub use file::{FileLine, FileList, OfferFields};

@@ -558,6 +558,7 @@ fn a_node_without_any_usable_relay_names_one_that_fails() {
         observed: None,
         carrier: None,
         why: why.map(str::to_owned),
+        borrowed: false,
     };
     let fault_of = |relays: &[&RelayLine]| {
         let status = StatusLine {
@@ -568,6 +569,7 @@ fn a_node_without_any_usable_relay_names_one_that_fails() {
             ticket: String::new(),
             rooms: vec![],
             relays: relays.iter().copied().cloned().collect(),
+            lends: None,
             notices: vec![],
         };
         status.relay_fault().map(|(at, why)| format!("{at}: {why}"))

@@ -79,8 +79,22 @@ pub(super) struct Relays {
     lists: BTreeMap<DeviceId, Checked<FleetList>>,
     tokens: Tokens,
     proxy: ProxyConfig,
+    /// The relay that this node's user runs for contacts, on this machine. What it reports shows
+    /// nothing of the network, and its address here is pinned to no identity.
+    served: Option<DeviceId>,
     events: mpsc::Sender<(RelayId, LinkEvent)>,
     queue: mpsc::Receiver<(RelayId, LinkEvent)>,
+}
+
+/// Whether the relays that the user named for all traffic work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OwnRelays {
+    /// The user named none.
+    None,
+    /// One of them has registered this node.
+    Up,
+    /// There is no connection with any of them.
+    Down,
 }
 
 /// The admission tokens of relays.
@@ -180,9 +194,56 @@ impl Relays {
             lists,
             tokens,
             proxy,
+            served: None,
             events,
             queue,
         }
+    }
+
+    /// This node's user runs the relay of this identity on this machine, for contacts.
+    pub(super) fn serve(&mut self, id: DeviceId) {
+        self.served = Some(id);
+    }
+
+    /// The relay that this node's user runs for contacts.
+    pub(super) fn served(&self) -> Option<DeviceId> {
+        self.served
+    }
+
+    fn is_served(&self, relay: &Relay) -> bool {
+        self.served.is_some() && relay.relay_addr().id == self.served
+    }
+
+    /// All relays but the one that this node's user runs for contacts.
+    fn of_others(&self) -> impl Iterator<Item = (&RelayId, &Relay)> {
+        let all = self.list.iter();
+        all.filter(|(_, relay)| !self.is_served(relay))
+    }
+
+    /// Whether the relays that the user named for all traffic work.
+    pub(super) fn own_relays(&self) -> OwnRelays {
+        let own = || self.list.values().filter(|relay| relay.is_in_rooms());
+        let mut fleets = self.fleets.values();
+        let has_fleet = fleets.any(|fleet| fleet.usage == Usage::Rooms);
+        if own().any(|relay| relay.connection().is_some()) {
+            OwnRelays::Up
+        } else if has_fleet || own().next().is_some() {
+            OwnRelays::Down
+        } else {
+            OwnRelays::None
+        }
+    }
+
+    /// Whether the relay of this identity has registered this node.
+    pub(super) fn is_up(&self, id: DeviceId) -> bool {
+        let relay = self.with_identity(id);
+        relay.is_some_and(|relay| self.addr_of(relay).is_some())
+    }
+
+    /// Whether a relay is used only because a contact named it.
+    pub(super) fn is_of_contact(&self, relay: RelayId) -> bool {
+        let relay = self.list.get(&relay);
+        relay.is_some_and(|relay| relay.usage() == Usage::Contact)
     }
 
     /// The next event of a link.
@@ -392,11 +453,12 @@ impl Relays {
         welcome: &Welcome,
     ) -> WentUp {
         let observed = canonical(welcome.observed);
+        let is_served = self.served == Some(id);
         let relay = Self::relay_mut(&mut self.list, relay);
         relay.went_up(id, up((addr, carrier), welcome));
         let at = relay.at().clone();
         // The list of a fleet pins its members. It must not pin other relays at their addresses.
-        let is_pinned = relay.fleet().is_none();
+        let is_pinned = relay.fleet().is_none() && !is_served;
         WentUp {
             observed,
             is_new_identity: is_pinned && self.known.insert(at.to_string(), id) != Some(id),
@@ -445,7 +507,9 @@ impl Relays {
 
     /// There is no connection with a relay. Returns a notice if the user has not seen this reason.
     pub(super) fn went_down(&mut self, relay: RelayId, down: LinkDown) -> Option<NoticeReason> {
-        Self::relay_mut(&mut self.list, relay).went_down(down)
+        let is_served = self.is_served(self.relay(relay));
+        let notice = Self::relay_mut(&mut self.list, relay).went_down(down);
+        notice.filter(|_| !is_served)
     }
 
     /// A relay sees this node at another address than before.
@@ -680,7 +744,7 @@ impl Relays {
     }
 
     fn connections(&self) -> impl Iterator<Item = &Up> {
-        self.list.values().filter_map(Relay::connection)
+        self.of_others().filter_map(|(_, relay)| relay.connection())
     }
 
     /// The relays that dial back at request.
@@ -689,7 +753,7 @@ impl Relays {
             let up = relay.connection();
             up.is_some_and(|up| up.dials_back && up.carrier == Carrier::Udp)
         };
-        let all = self.list.iter().filter(|(_, relay)| dials_back(relay));
+        let all = self.of_others().filter(|(_, relay)| dials_back(relay));
         all.map(|(id, _)| *id).collect()
     }
 
@@ -731,8 +795,8 @@ impl Relays {
     }
 
     pub(super) fn infos(&self) -> Vec<RelayInfo> {
-        let all = self.list.values().filter(|relay| !relay.is_resting());
-        all.map(Relay::info).collect()
+        let all = self.of_others().filter(|(_, relay)| !relay.is_resting());
+        all.map(|(_, relay)| relay.info()).collect()
     }
 
     /// The state of each relay, with the result of its dial-backs.
@@ -740,7 +804,7 @@ impl Relays {
         &self,
         dial_back: impl Fn(RelayId) -> diagnosis::RelayDialBack,
     ) -> Vec<diagnosis::Relay> {
-        let all = self.list.iter().filter(|(_, relay)| !relay.is_resting());
+        let all = self.of_others().filter(|(_, relay)| !relay.is_resting());
         all.map(|(id, relay)| relay.evidence(dial_back(*id)))
             .collect()
     }

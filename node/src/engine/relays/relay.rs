@@ -350,6 +350,7 @@ impl Relay {
                 State::Down(down) => Some(down.to_string()),
                 State::Up(_) | State::Connecting => None,
             },
+            borrowed: false,
         }
     }
 

@@ -731,6 +731,7 @@ impl Scene {
             ticket: format!("hobnob:{}?a=10.0.0.3:4626", id(ANN)),
             rooms: self.rooms.clone(),
             relays: self.relays.clone(),
+            lends: None,
             notices: vec![],
         }
     }

@@ -286,6 +286,7 @@ fn the_network_status() {
         observed: "11.0.0.7:4626".parse().ok(),
         carrier: Some(hobnob::Carrier::Udp),
         why: None,
+        borrowed: false,
     };
     scene.relays = vec![relay];
     scene.now += 11_000;

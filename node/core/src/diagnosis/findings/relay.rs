@@ -68,6 +68,22 @@ pub enum RelayFinding {
         /// The relay.
         relay: String,
     },
+    /// This node runs a relay for its contacts.
+    RelayForContacts {
+        /// Where contacts reach it.
+        relay: String,
+        /// The contacts that are registered there.
+        contacts: u64,
+        /// The maximum of them.
+        contacts_max: u64,
+        /// The bytes that it has forwarded since the start.
+        bytes: u64,
+    },
+    /// This node runs a relay for its contacts, and does not know where they can reach it.
+    RelayForContactsHidden {
+        /// The address that it listens on.
+        listens: String,
+    },
 }
 
 impl RelayFinding {
@@ -85,6 +101,10 @@ impl RelayFinding {
             Self::RelayUntested { .. } => (Subject::Relay, Unknown, "relay-untested"),
             Self::RelayAnswers { .. } => (Subject::Relay, Unknown, "relay-answers"),
             Self::RelaySilent { .. } => (Subject::Relay, Unknown, "relay-silent"),
+            Self::RelayForContacts { .. } => (Subject::Relay, Fine, "relay-for-contacts"),
+            Self::RelayForContactsHidden { .. } => {
+                (Subject::Relay, Problem, "relay-for-contacts-hidden")
+            }
         }
     }
 }
