@@ -159,6 +159,10 @@ const COMMANDS: &[(&str, Run)] = &[
     ("hobnob join ops --secret-file secret.txt", Ends),
     ("hobnob broadcast --room ops \"hi\"", Ends),
     ("hobnob --relay ID@HOST:PORT", Elsewhere("relay {RELAY} up")),
+    (
+        "hobnob up --relay-for contacts",
+        Not("a node runs already; tests/tests/relay/for_contacts.rs tests it"),
+    ),
     ("hobnob send bob --file film.mp4", Ends),
     ("hobnob send bob --file holiday.jpg notes/", Ends),
     ("hobnob send bob \"at the sea\" --file holiday.jpg", Ends),
@@ -405,6 +409,11 @@ const COMMANDS: &[(&str, Run)] = &[
     ),
     ("hobnob relay fleet user --credentials relay.nkey", Ends),
     ("hobnob relay fleet show fleet.list", Ends),
+    (
+        "hobnob up --relay-for contacts --relay-name home.example:4627",
+        Not("a node runs already; tests/tests/relay/for_contacts.rs tests it"),
+    ),
+    ("hobnob id --json", Ends),
     // docs/BENCHMARKS.md
     ("scripts/bench", Not("it takes minutes")),
     ("scripts/bench --short", Not("it takes a minute")),
