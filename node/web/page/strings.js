@@ -81,7 +81,7 @@ export const text = {
   receivedAt: 'Arrived here',
   stateName: 'State',
   readBy: 'Read by',
-  confirmedBy: 'Erased by so many others',
+  confirmedBy: 'Number of others who have erased it',
   earlier: 'Earlier texts',
   reactionsOf: 'Reactions',
   messageId: 'Id',

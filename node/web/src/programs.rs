@@ -90,9 +90,7 @@ pub(crate) async fn irc_password(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
-    by_page(&shared, &headers)?;
-    let password = (shared.words.irc_password)(&shared.home, false);
-    Ok(json(&password.map_err(HttpError::fault)?))
+    password(&shared, &headers, false)
 }
 
 /// Replaces the password of IRC clients, and answers with the new one.
@@ -100,8 +98,13 @@ pub(crate) async fn new_irc_password(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
-    by_page(&shared, &headers)?;
-    let password = (shared.words.irc_password)(&shared.home, true);
+    password(&shared, &headers, true)
+}
+
+/// The password of IRC clients, or a new one.
+fn password(shared: &Shared, headers: &HeaderMap, new: bool) -> Result<Response, HttpError> {
+    by_page(shared, headers)?;
+    let password = (shared.words.irc_password)(&shared.home, new);
     Ok(json(&password.map_err(HttpError::fault)?))
 }
 

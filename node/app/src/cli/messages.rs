@@ -167,9 +167,7 @@ async fn deliver(
     } else {
         say(&words);
     }
-    let refused = sent
-        .reason
-        .is_some_and(|reason| wording::refusal("", reason).is_some());
+    let refused = sent.reason.is_some_and(WaitReason::is_refusal);
     Ok(match (reached, refused) {
         (true, _) => Exit::Done,
         (false, true) => Exit::Refused,

@@ -35,7 +35,7 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use hobnob::MessageId;
-use hobnob_control::wire;
+use hobnob_control::{Client, wire};
 use hobnob_local::{log, memory};
 
 use args::{Args, Command};
@@ -378,14 +378,23 @@ async fn cancel(flags: &CommonFlags, id: MessageId) -> anyhow::Result<Exit> {
 /// `hobnob delete`, `clear`, `forget`, `keep`.
 async fn erase(flags: &CommonFlags, erase: Erase) -> anyhow::Result<Exit> {
     session::ask(flags, false, async |client| {
-        let done = erase.done();
-        client.ask(erase.request()).await?;
-        if !flags.json {
-            output::line(done)?;
-        }
-        Ok(Exit::Done)
+        request_erasing(client, flags, erase).await
     })
     .await
+}
+
+/// Sends the request to the node, and prints what was done.
+async fn request_erasing(
+    client: &Client,
+    flags: &CommonFlags,
+    erase: Erase,
+) -> anyhow::Result<Exit> {
+    let done = erase.done();
+    client.ask(erase.request()).await?;
+    if !flags.json {
+        output::line(done)?;
+    }
+    Ok(Exit::Done)
 }
 
 #[cfg(test)]

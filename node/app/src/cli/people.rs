@@ -13,7 +13,7 @@ use hobnob_local::private_file;
 use serde::Serialize;
 
 use super::args::PictureArgs;
-use super::views;
+use super::{request_erasing, views};
 use crate::shared::alerting::TypedRule;
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::erasing::Erase;
@@ -75,12 +75,7 @@ pub(crate) async fn delete_request(flags: &CommonFlags, target: Target) -> anyho
             address: None,
             yes: false,
         };
-        let done = forget.done();
-        client.ask(forget.request()).await?;
-        if !flags.json {
-            output::line(done)?;
-        }
-        Ok(Exit::Done)
+        request_erasing(client, flags, forget).await
     })
     .await
 }

@@ -233,6 +233,13 @@ pub enum WaitReason {
     Unknown,
 }
 
+impl WaitReason {
+    /// Whether the peer refuses sessions with this node.
+    pub fn is_refusal(self) -> bool {
+        matches!(self, Self::Blocked | Self::Kicked | Self::NameTaken)
+    }
+}
+
 impl From<DenyReason> for WaitReason {
     fn from(reason: DenyReason) -> Self {
         match reason {
